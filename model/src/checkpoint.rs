@@ -1,0 +1,65 @@
+//! A Hugging Face folder, opened and checked, its weights mapped but not read.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::{self, ModelConfig};
+use crate::spec::DecoderSpec;
+use crate::weights::{WeightFiles, names};
+use crate::{FileHash, Fingerprint, ModelError, Precision};
+
+const CONFIG: &str = "config.json";
+
+/// A checkpoint whose configuration is understood and whose tensors are all there.
+#[derive(Debug)]
+pub struct Checkpoint {
+    folder: PathBuf,
+    spec: DecoderSpec,
+    precision: Precision,
+    weights: WeightFiles,
+}
+
+impl Checkpoint {
+    /// Opens a folder with `config.json` and `model.safetensors`, or its shards and their index.
+    ///
+    /// Every tensor that the configuration calls for must be there in its shape, and no other.
+    pub fn open(folder: &Path) -> Result<Self, ModelError> {
+        let ModelConfig { spec, precision } = config::read(&folder.join(CONFIG))?;
+        let weights = WeightFiles::open(folder, &spec)?;
+        let precision = precision.or_else(|| weights.precision(names::EMBEDDING)).unwrap_or(Precision::F32);
+        Ok(Self { folder: folder.to_path_buf(), spec, precision, weights })
+    }
+
+    /// What the configuration in `folder` says, without a look at the weights.
+    pub fn read_spec(folder: &Path) -> Result<DecoderSpec, ModelError> {
+        Ok(config::read(&folder.join(CONFIG))?.spec)
+    }
+
+    /// What the model computes.
+    pub fn spec(&self) -> &DecoderSpec {
+        &self.spec
+    }
+
+    /// The number type that the checkpoint was saved in.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Hashes the configuration and all weights: reads the whole checkpoint once, on all cores.
+    pub fn fingerprint(&self) -> Result<Fingerprint, ModelError> {
+        let weights = self.weights.file_names().map(|name| FileHash::of(&self.folder, name));
+        Ok(Fingerprint {
+            model_type: self.spec.model_type.clone(),
+            config_blake3: FileHash::of(&self.folder, CONFIG)?.blake3,
+            weights: weights.collect::<Result<_, _>>()?,
+        })
+    }
+
+    pub(crate) fn weights(&self) -> &WeightFiles {
+        &self.weights
+    }
+}

@@ -1,0 +1,80 @@
+//! Mistral 7B: Llama with a sliding window in its first version.
+
+use serde::Deserialize;
+
+use super::rope::{self, RopeFields};
+use super::{Source, attention_scale, head_dim, same_window};
+use crate::ModelError;
+use crate::spec::{AttentionBias, AttentionSpec, DecoderSpec, HeadWeights, MlpBias, MlpSpec, NormSpec, NormWeight};
+
+/// `config.json` with `"model_type": "mistral"`. Defaults are those of transformers.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MistralConfig {
+    vocab_size: usize,
+    hidden_size: usize,
+    intermediate_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    num_key_value_heads: usize,
+    head_dim: Option<usize>,
+    #[serde(default = "super::default_activation")]
+    hidden_act: String,
+    max_position_embeddings: usize,
+    rms_norm_eps: f64,
+    rope_theta: Option<f64>,
+    rope_scaling: Option<RopeFields>,
+    rope_parameters: Option<RopeFields>,
+    /// `null` means none; absent means transformers' default.
+    #[serde(default = "super::default_window")]
+    sliding_window: Option<usize>,
+    #[serde(default)]
+    tie_word_embeddings: bool,
+}
+
+impl MistralConfig {
+    pub(super) fn resolve(self, source: &Source) -> Result<DecoderSpec, ModelError> {
+        let Self {
+            vocab_size,
+            hidden_size,
+            intermediate_size,
+            num_hidden_layers,
+            num_attention_heads,
+            num_key_value_heads,
+            head_dim: named_head_dim,
+            hidden_act,
+            max_position_embeddings,
+            rms_norm_eps,
+            rope_theta,
+            rope_scaling,
+            rope_parameters,
+            sliding_window,
+            tie_word_embeddings,
+        } = self;
+        let head_dim = head_dim(named_head_dim, hidden_size, num_attention_heads);
+        Ok(DecoderSpec {
+            model_type: "mistral".to_owned(),
+            vocab_size,
+            d_model: hidden_size,
+            n_blocks: num_hidden_layers,
+            context_length: max_position_embeddings,
+            embedding_scale: None,
+            attention: AttentionSpec {
+                n_heads: num_attention_heads,
+                n_kv_heads: num_key_value_heads,
+                head_dim,
+                scale: attention_scale(head_dim),
+                bias: AttentionBias::None,
+            },
+            windows: same_window(num_hidden_layers, sliding_window),
+            rope: rope::resolve(source, rope_theta, rope_scaling, rope_parameters)?,
+            mlp: MlpSpec {
+                d_mlp: intermediate_size,
+                activation: source.activation("hidden_act", &hidden_act)?,
+                bias: MlpBias::None,
+            },
+            norm: NormSpec { epsilon: rms_norm_eps, weight: NormWeight::Plain },
+            head: if tie_word_embeddings { HeadWeights::Tied } else { HeadWeights::Own },
+        })
+    }
+}

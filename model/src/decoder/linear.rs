@@ -1,0 +1,34 @@
+//! Matrix products with the weights of a block.
+
+use tch::Tensor;
+
+use super::Weights;
+use crate::ModelError;
+use crate::spec::DecoderSpec;
+use crate::weights::BlockPart;
+
+/// A matrix product with an optional bias.
+#[derive(Debug)]
+pub(super) struct Linear {
+    /// `[out, in]`.
+    weight: Tensor,
+    /// `[out]`.
+    bias: Option<Tensor>,
+}
+
+impl Linear {
+    pub(super) fn load(
+        part: BlockPart,
+        spec: &DecoderSpec,
+        block: usize,
+        weights: &Weights<'_>,
+    ) -> Result<Self, ModelError> {
+        let bias = part.bias(block, spec).map(|name| weights.load(&name)).transpose()?;
+        Ok(Self { weight: weights.load(&part.weight(block))?, bias })
+    }
+
+    /// `[.., in]` → `[.., out]`.
+    pub(super) fn forward(&self, input: &Tensor) -> Result<Tensor, ModelError> {
+        Ok(input.f_linear(&self.weight, self.bias.as_ref())?)
+    }
+}

@@ -1,0 +1,205 @@
+//! The forward pass: embed, advance, read off.
+
+mod attention;
+mod block;
+mod head;
+mod linear;
+mod mlp;
+mod norm;
+mod rotary;
+
+use tch::{Device, Kind, Tensor};
+
+pub use self::head::Predictions;
+
+use self::block::Block;
+use self::head::Head;
+use self::rotary::Rotary;
+use crate::spec::{DecoderSpec, HeadWeights};
+use crate::weights::{WeightFiles, names};
+use crate::{Checkpoint, ModelError, Positions, Precision, Residual};
+
+/// Which part of a model to load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Portion {
+    /// All of it.
+    Whole,
+    /// The embedding and the blocks before this one: enough to make the residual that enters it.
+    Below(usize),
+    /// This block, those after it, the final norm and the unembedding: enough to go on from a stored residual.
+    From(usize),
+}
+
+/// A decoder-only model, or a portion of one, on a device.
+///
+/// `Send` but not `Sync`, as LibTorch's tensors are: keep it on one thread.
+#[derive(Debug)]
+pub struct Decoder {
+    spec: DecoderSpec,
+    precision: Precision,
+    device: Device,
+    rotary: Rotary,
+    /// `[vocab, d_model]`.
+    embedding: Option<Tensor>,
+    /// The block that `blocks[0]` is.
+    first_block: usize,
+    blocks: Vec<Block>,
+    head: Option<Head>,
+}
+
+impl Decoder {
+    /// Copies a portion of a checkpoint's weights to `device`, converted to `precision`.
+    pub fn load(
+        checkpoint: &Checkpoint,
+        portion: Portion,
+        precision: Precision,
+        device: Device,
+    ) -> Result<Self, ModelError> {
+        let spec = checkpoint.spec().clone();
+        let weights = Weights { files: checkpoint.weights(), precision, device };
+        let (first, last) = match portion {
+            Portion::Whole => (0, spec.n_blocks),
+            Portion::Below(block) => (0, block),
+            Portion::From(block) => (block, spec.n_blocks),
+        };
+        if first > spec.n_blocks || last > spec.n_blocks {
+            let asked = format!("{portion:?}");
+            return Err(ModelError::NotLoaded { asked, loaded: format!("the model has {} blocks", spec.n_blocks) });
+        }
+        let reads_tokens = !matches!(portion, Portion::From(_));
+        let predicts = !matches!(portion, Portion::Below(_));
+        let embedding = if reads_tokens { Some(weights.load(names::EMBEDDING)?) } else { None };
+        let head = match (predicts, spec.head, &embedding) {
+            (false, _, _) => None,
+            (true, HeadWeights::Tied, Some(embedding)) => Some(embedding.shallow_clone()),
+            (true, HeadWeights::Tied, None) => Some(weights.load(names::EMBEDDING)?),
+            (true, HeadWeights::Own, _) => Some(weights.load(names::HEAD)?),
+        };
+        let head = head.map(|unembedding| Head::load(&spec, unembedding, &weights)).transpose()?;
+        let blocks = (first..last).map(|block| Block::load(&spec, block, &weights)).collect::<Result<_, _>>()?;
+        let rotary = Rotary::new(&spec.rope, spec.attention.head_dim, device)?;
+        Ok(Self { spec, precision, device, rotary, embedding, first_block: first, blocks, head })
+    }
+
+    /// What the model computes.
+    pub fn spec(&self) -> &DecoderSpec {
+        &self.spec
+    }
+
+    /// The number type that it runs in.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Where it runs.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Embeds tokens `[batch, pos]` (i64, on the device) into the residual that enters block 0.
+    pub fn embed(&self, tokens: &Tensor) -> Result<Residual, ModelError> {
+        let embedding = self.embedding.as_ref().ok_or_else(|| self.not_loaded("the embedding"))?;
+        self.check_length(*tokens.size().last().unwrap_or(&0))?;
+        let mut stream = Tensor::f_embedding(embedding, tokens, -1, false, false)?;
+        if let Some(scale) = self.spec.embedding_scale {
+            // Rounded to the activations' type before it multiplies: in bf16 the root of 2048 is 45.25.
+            let scale = Tensor::f_from_slice(&[scale])?.f_to_device(self.device)?.f_to_kind(self.precision.kind())?;
+            stream = stream.f_mul(&scale)?;
+        }
+        Ok(Residual { stream, block: 0 })
+    }
+
+    /// Takes the residual through the blocks `from.block .. to`.
+    ///
+    /// In one go or in several, the result is the same to the bit.
+    pub fn advance(&self, from: &Residual, to: usize, positions: &Positions) -> Result<Residual, ModelError> {
+        let loaded = self.first_block..=self.first_block + self.blocks.len();
+        if from.block > to || !loaded.contains(&from.block) || !loaded.contains(&to) {
+            return Err(self.not_loaded(&format!("block {} to block {to}", from.block)));
+        }
+        let shape = from.stream.size();
+        let expected = [positions.length() as i64, self.spec.d_model as i64];
+        if shape.len() != 3 || shape[1..] != expected {
+            let problem = format!("residual: expected [batch, {}, {}], got {shape:?}", expected[0], expected[1]);
+            return Err(ModelError::Input { problem });
+        }
+        self.check_length(shape[1])?;
+        let angles = self.rotary.angles(*positions, self.precision)?;
+        let mut stream = from.stream.shallow_clone();
+        for block in &self.blocks[from.block - self.first_block..to - self.first_block] {
+            stream = block.forward(&stream, &angles)?;
+        }
+        Ok(Residual { stream, block: to })
+    }
+
+    /// Logits `[batch, pos, vocab]` in the decoder's precision. For small inputs: nothing here is chunked.
+    pub fn logits(&self, end: &Residual) -> Result<Tensor, ModelError> {
+        self.check_end(end)?;
+        self.head()?.logits(&end.stream)
+    }
+
+    /// Next-token loss `[n]` in nats (float32) at rows `[n, d_model]` of the residual that enters the final norm, for
+    /// labels `[n]` (i64).
+    pub fn losses(&self, rows: &Tensor, labels: &Tensor) -> Result<Tensor, ModelError> {
+        self.head()?.losses(rows, labels)
+    }
+
+    /// Loss, logsumexp, entropy and the `top_k` largest logits at rows `[n, d_model]` of the residual that enters the
+    /// final norm. Where a label is -1 the loss is NaN.
+    pub fn predictions(&self, rows: &Tensor, labels: &Tensor, top_k: usize) -> Result<Predictions, ModelError> {
+        self.head()?.predictions(rows, labels, top_k)
+    }
+
+    fn head(&self) -> Result<&Head, ModelError> {
+        self.head.as_ref().ok_or_else(|| self.not_loaded("the unembedding"))
+    }
+
+    fn check_end(&self, end: &Residual) -> Result<(), ModelError> {
+        if end.block == self.spec.n_blocks {
+            return Ok(());
+        }
+        let problem = format!("logits are read after block {}, the residual is at {}", self.spec.n_blocks, end.block);
+        Err(ModelError::Input { problem })
+    }
+
+    fn check_length(&self, length: i64) -> Result<(), ModelError> {
+        if length <= self.spec.context_length as i64 {
+            return Ok(());
+        }
+        let problem = format!(
+            "sequence of {length} tokens: expected at most {} (max_position_embeddings). Cut the text shorter",
+            self.spec.context_length
+        );
+        Err(ModelError::Input { problem })
+    }
+
+    fn not_loaded(&self, asked: &str) -> ModelError {
+        let blocks = self.first_block..self.first_block + self.blocks.len();
+        let with = |part, name| if part { name } else { "" };
+        let loaded = format!(
+            "blocks {blocks:?}{}{}",
+            with(self.embedding.is_some(), ", embedding"),
+            with(self.head.is_some(), ", unembedding")
+        );
+        ModelError::NotLoaded { asked: asked.to_owned(), loaded }
+    }
+}
+
+/// Loads tensors in one precision to one device.
+struct Weights<'checkpoint> {
+    files: &'checkpoint WeightFiles,
+    precision: Precision,
+    device: Device,
+}
+
+impl Weights<'_> {
+    fn load(&self, name: &str) -> Result<Tensor, ModelError> {
+        self.files.load(name, self.precision, self.device)
+    }
+
+    /// Norm weights of one-plus norms are used in float32 whatever the activations' type.
+    fn load_f32(&self, name: &str) -> Result<Tensor, ModelError> {
+        // By way of the model's precision, so that the rounding is that of a model held in it.
+        Ok(self.load(name)?.f_to_kind(Kind::Float)?)
+    }
+}

@@ -1,0 +1,79 @@
+//! Rotary position embedding, "half" layout: element i of a head turns with element `i + head_dim/2`.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::spec::{RopeScaling, RopeSpec};
+use crate::{ModelError, Positions, Precision};
+
+/// The inverse frequencies of a model.
+#[derive(Debug)]
+pub(super) struct Rotary {
+    /// `[head_dim / 2]`, float32.
+    inverse_frequencies: Tensor,
+}
+
+/// Cosines and sines for the columns of one batch, and where those columns lie.
+pub(super) struct Angles {
+    /// `[pos, head_dim]`, in the activations' type.
+    cos: Tensor,
+    /// `[pos, head_dim]`, in the activations' type.
+    sin: Tensor,
+}
+
+impl Rotary {
+    pub(super) fn new(spec: &RopeSpec, head_dim: usize, device: Device) -> Result<Self, ModelError> {
+        let frequencies = inverse_frequencies(spec, head_dim);
+        Ok(Self { inverse_frequencies: Tensor::f_from_slice(&frequencies)?.f_to_device(device)? })
+    }
+
+    /// Angles are computed in float32 and rounded once, as transformers does.
+    pub(super) fn angles(&self, positions: Positions, precision: Precision) -> Result<Angles, ModelError> {
+        let device = self.inverse_frequencies.device();
+        let positions = Tensor::f_arange(positions.length() as i64, (Kind::Float, device))?;
+        let half = positions.f_unsqueeze(-1)?.f_mul(&self.inverse_frequencies)?;
+        let angles = Tensor::f_cat(&[&half, &half], -1)?;
+        let kind = precision.kind();
+        Ok(Angles { cos: angles.f_cos()?.f_to_kind(kind)?, sin: angles.f_sin()?.f_to_kind(kind)? })
+    }
+}
+
+impl Angles {
+    /// The number of columns.
+    pub(super) fn length(&self) -> i64 {
+        self.cos.size()[0]
+    }
+
+    /// Turns queries or keys `[batch, heads, pos, head_dim]`.
+    pub(super) fn turn(&self, heads: &Tensor) -> Result<Tensor, ModelError> {
+        let halves = heads.f_chunk(2, -1)?;
+        let swapped = Tensor::f_cat(&[&halves[1].f_neg()?, &halves[0]], -1)?;
+        Ok(heads.f_mul(&self.cos)?.f_add(&swapped.f_mul(&self.sin)?)?)
+    }
+}
+
+/// theta^(-2i/head_dim), stretched. In float32 throughout: the reference implementation computes it so, and at position
+/// 8000 a float64 result differs visibly.
+fn inverse_frequencies(spec: &RopeSpec, head_dim: usize) -> Vec<f32> {
+    let theta = spec.theta as f32;
+    let plain = (0..head_dim / 2).map(|pair| 1.0 / theta.powf((2 * pair) as f32 / head_dim as f32));
+    match spec.scaling {
+        RopeScaling::None => plain.collect(),
+        RopeScaling::Linear { factor } => plain.map(|frequency| frequency / factor as f32).collect(),
+        RopeScaling::Llama3 { factor, low_frequency_factor, high_frequency_factor, original_context } => {
+            let (low, high) = (low_frequency_factor as f32, high_frequency_factor as f32);
+            let (factor, context) = (factor as f32, original_context as f32);
+            let stretch = |frequency: f32| {
+                let wavelength = 2.0 * std::f32::consts::PI / frequency;
+                if wavelength < context / high {
+                    frequency
+                } else if wavelength > context / low {
+                    frequency / factor
+                } else {
+                    let smooth = (context / wavelength - low) / (high - low);
+                    (1.0 - smooth) * frequency / factor + smooth * frequency
+                }
+            };
+            plain.map(stretch).collect()
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Which model this is: hashes of its configuration and weights.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ModelError;
+
+/// Identity of a checkpoint. Two checkpoints with equal fingerprints compute the same function.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fingerprint {
+    /// Family name as in `config.json`.
+    pub model_type: String,
+    /// BLAKE3 of `config.json`, hexadecimal.
+    pub config_blake3: String,
+    /// The weight files, sorted by name.
+    pub weights: Vec<FileHash>,
+}
+
+/// A file's name, size and hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileHash {
+    /// Name within its folder.
+    pub file: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// BLAKE3, hexadecimal.
+    pub blake3: String,
+}
+
+impl FileHash {
+    /// Hashes a file of `folder` on all cores.
+    pub(crate) fn of(folder: &Path, file: &str) -> Result<Self, ModelError> {
+        let path = folder.join(file);
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_mmap_rayon(&path).map_err(|source| ModelError::io(&path, source))?;
+        Ok(Self { file: file.to_owned(), bytes: hasher.count(), blake3: hasher.finalize().to_hex().to_string() })
+    }
+}

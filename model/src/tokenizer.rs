@@ -1,0 +1,126 @@
+//! Text to tokens, by the checkpoint's own files.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::ModelError;
+use crate::error::read_json;
+
+const TOKENIZER: &str = "tokenizer.json";
+
+/// A special token, and where its meaning was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpecialToken {
+    /// Its id.
+    pub id: u32,
+    /// Its text.
+    pub text: String,
+    /// The file and key that named it.
+    pub source: String,
+}
+
+/// A checkpoint's tokenizer.
+#[derive(Debug)]
+pub struct Tokenizer {
+    folder: PathBuf,
+    inner: tokenizers::Tokenizer,
+    blake3: String,
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json` of a checkpoint folder. Truncation and padding that it may ask for are switched off.
+    pub fn open(folder: &Path) -> Result<Self, ModelError> {
+        let path = folder.join(TOKENIZER);
+        let bytes = std::fs::read(&path).map_err(|source| ModelError::io(&path, source))?;
+        let problem = |error: tokenizers::Error| ModelError::Tokenizer {
+            path: path.clone(),
+            problem: format!("expected a tokenizer of the tokenizers library: {error}. Copy or download it again"),
+        };
+        let mut inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(problem)?;
+        inner.with_padding(None).with_truncation(None).map_err(problem)?;
+        Ok(Self { folder: folder.to_path_buf(), inner, blake3: blake3::hash(&bytes).to_hex().to_string() })
+    }
+
+    /// BLAKE3 of `tokenizer.json`, hexadecimal.
+    pub fn blake3(&self) -> &str {
+        &self.blake3
+    }
+
+    /// Refuses a tokenizer that makes ids which the model's embedding does not have. A model may have more rows than
+    /// the tokenizer has tokens: they are padding.
+    pub fn check_vocabulary(&self, vocabulary: usize) -> Result<(), ModelError> {
+        let highest = self.inner.get_vocab(true).into_iter().max_by_key(|(_, id)| *id);
+        match highest {
+            Some((token, id)) if id as usize >= vocabulary => {
+                Err(ModelError::Vocabulary { path: self.folder.join(TOKENIZER), token, id, vocabulary })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Tokens of each text, on all cores. No special token is added; one that is spelled out in the text is recognised.
+    pub fn encode_batch(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>, ModelError> {
+        let encodings = self.inner.encode_batch_fast(texts.to_vec(), false).map_err(|error| self.problem(&error))?;
+        Ok(encodings.into_iter().map(|encoding| encoding.get_ids().to_vec()).collect())
+    }
+
+    /// Text of tokens, special ones left out.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, ModelError> {
+        self.inner.decode(ids, true).map_err(|error| self.problem(&error))
+    }
+
+    /// The token whose text this is.
+    pub fn token(&self, text: &str, source: &str) -> Result<SpecialToken, ModelError> {
+        let id = self.inner.token_to_id(text).ok_or_else(|| ModelError::Tokenizer {
+            path: self.folder.join(TOKENIZER),
+            problem: format!("{source} names the token {text:?}, which this vocabulary does not have"),
+        })?;
+        Ok(SpecialToken { id, text: text.to_owned(), source: source.to_owned() })
+    }
+
+    /// The token that begins a sequence: named by the tokenizer's files, else, as for Qwen, by the model's.
+    pub fn bos(&self) -> Result<SpecialToken, ModelError> {
+        for file in ["tokenizer_config.json", "special_tokens_map.json"] {
+            if let Some(text) = self.key(file, "bos_token")?.as_ref().and_then(token_text) {
+                return self.token(text, &format!("{file}: bos_token"));
+            }
+        }
+        for file in ["generation_config.json", "config.json"] {
+            if let Some(id) = self.key(file, "bos_token_id")?.as_ref().and_then(Value::as_u64) {
+                let named = u32::try_from(id).ok().and_then(|id| Some((id, self.inner.id_to_token(id)?)));
+                let (id, text) = named.ok_or_else(|| ModelError::Tokenizer {
+                    path: self.folder.join(file),
+                    problem: format!("bos_token_id is {id}, which the vocabulary of {TOKENIZER} does not have"),
+                })?;
+                return Ok(SpecialToken { id, text, source: format!("{file}: bos_token_id") });
+            }
+        }
+        Err(ModelError::Tokenizer {
+            path: self.folder.clone(),
+            problem: "no file names a token that begins a sequence: expected bos_token in tokenizer_config.json or \
+                      special_tokens_map.json, or bos_token_id in generation_config.json or config.json. Name one in the \
+                      data manifest, for example bos = \"<|endoftext|>\""
+                .to_owned(),
+        })
+    }
+
+    /// A key of one of the folder's JSON files; `None` where the file or the key is absent or null.
+    fn key(&self, file: &str, key: &str) -> Result<Option<Value>, ModelError> {
+        let path = self.folder.join(file);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let mut keys: serde_json::Map<String, Value> = read_json(&path)?;
+        Ok(keys.remove(key).filter(|value| !value.is_null()))
+    }
+
+    fn problem(&self, error: &tokenizers::Error) -> ModelError {
+        ModelError::Tokenizer { path: self.folder.join(TOKENIZER), problem: error.to_string() }
+    }
+}
+
+/// The text of a special token, which files give as a string or as an object with `content`.
+fn token_text(value: &Value) -> Option<&str> {
+    value.as_str().or_else(|| value.get("content")?.as_str())
+}
