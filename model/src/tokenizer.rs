@@ -47,6 +47,11 @@ impl Tokenizer {
         &self.blake3
     }
 
+    /// How many tokens it knows, added ones included.
+    pub fn vocabulary_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
     /// Refuses a tokenizer that makes ids which the model's embedding does not have. A model may have more rows than
     /// the tokenizer has tokens: they are padding.
     pub fn check_vocabulary(&self, vocabulary: usize) -> Result<(), ModelError> {

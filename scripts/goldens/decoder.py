@@ -1,0 +1,163 @@
+"""Goldens of the decoder: tiny random checkpoints, and what transformers computes with them.
+
+Each folder under tests/fixtures/decoder holds a checkpoint as transformers saves it (config.json and safetensors) and
+golden.safetensors: `tokens` [2, pos] int64, `residual.L` [2, pos, d_model] float32 entering block L (the last one enters the
+final norm; taken by hooks, since transformers' own hidden_states end after the norm), `logits` [2, pos, vocab] float32.
+
+The configurations are chosen to bite: sequences longer than the window, heads whose widths do not add up to the model's,
+grouped and single key heads, tied and untied heads, biases, every branch of Llama 3's frequency rule, both spellings of
+config.json, shards, bfloat16.
+
+Run by scripts/goldens/run, with the versions in requirements.txt. A second run gives the same bytes.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from transformers import (
+    GemmaConfig,
+    GemmaForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+FIXTURES = ROOT / "tests" / "fixtures" / "decoder"
+LENGTH = 40
+SMALL = {
+    "vocab_size": 96,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 128,
+}
+# 24 is no square, so that the root that scales the embedding is rounded in bfloat16.
+GEMMA = SMALL | {"hidden_size": 24, "num_key_value_heads": 1, "head_dim": 16}
+
+
+def rope(kind: str, theta: float, **parameters: float) -> dict:
+    return {"rope_parameters": {"rope_type": kind, "rope_theta": theta, **parameters}}
+
+
+# With theta 5e5 and an original context of 32, the wavelengths of four pairs are short, medium and long.
+LLAMA3 = rope("llama3", 5e5, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32)
+
+CHECKPOINTS = {
+    "llama2": (LlamaForCausalLM, LlamaConfig(**SMALL, head_dim=12, rms_norm_eps=1e-5)),
+    "llama-tied-biases": (
+        LlamaForCausalLM,
+        LlamaConfig(**SMALL, tie_word_embeddings=True, attention_bias=True, mlp_bias=True),
+    ),
+    "llama3": (LlamaForCausalLM, LlamaConfig(**SMALL, **LLAMA3)),
+    "llama-linear": (LlamaForCausalLM, LlamaConfig(**SMALL, **rope("linear", 1e4, factor=4.0))),
+    "llama-gelu": (LlamaForCausalLM, LlamaConfig(**SMALL, hidden_act="gelu")),
+    "mistral-window": (MistralForCausalLM, MistralConfig(**SMALL, head_dim=10, sliding_window=8)),
+    "mistral": (MistralForCausalLM, MistralConfig(**SMALL, sliding_window=None)),
+    "qwen2-tied": (Qwen2ForCausalLM, Qwen2Config(**SMALL, tie_word_embeddings=True)),
+    "qwen2-window": (
+        Qwen2ForCausalLM,
+        Qwen2Config(**SMALL, use_sliding_window=True, sliding_window=8, max_window_layers=1),
+    ),
+    "gemma": (GemmaForCausalLM, GemmaConfig(**GEMMA)),
+    "gemma-bf16": (GemmaForCausalLM, GemmaConfig(**GEMMA)),
+    "llama2-bf16": (LlamaForCausalLM, LlamaConfig(**SMALL, head_dim=12, rms_norm_eps=1e-5)),
+    "llama2-sharded": (LlamaForCausalLM, LlamaConfig(**SMALL, head_dim=12, rms_norm_eps=1e-5)),
+}
+
+
+def randomise(model: torch.nn.Module, seed: int) -> None:
+    """Weights large enough that every part of the model moves the logits; biases that are not zero."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if "norm" in name:
+                parameter.add_(0.2 * noise)
+            else:
+                parameter.copy_(0.3 * noise)
+
+
+def record(model: torch.nn.Module, seed: int) -> dict[str, torch.Tensor]:
+    """Runs the model and records the residual before each block and before the final norm."""
+    generator = torch.Generator().manual_seed(seed)
+    tokens = torch.randint(0, model.config.vocab_size, (2, LENGTH), generator=generator)
+    recorded: dict[str, torch.Tensor] = {}
+
+    def recorder(name: str):
+        def hook(_module, arguments, keywords):
+            recorded[name] = arguments[0] if arguments else keywords["hidden_states"]
+
+        return hook
+
+    for block, layer in enumerate(model.model.layers):
+        layer.register_forward_pre_hook(recorder(f"residual.{block}"), with_kwargs=True)
+    model.model.norm.register_forward_pre_hook(recorder(f"residual.{len(model.model.layers)}"), with_kwargs=True)
+    with torch.no_grad():
+        recorded["logits"] = model(tokens).logits
+    golden = {name: tensor.float().contiguous() for name, tensor in recorded.items()}
+    return golden | {"tokens": tokens}
+
+
+def edit_config(folder: Path, edit) -> None:
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    edit(config)
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def copy(source: str, name: str, edit) -> None:
+    """The same weights and golden under a configuration that is spelled otherwise."""
+    folder = FIXTURES / name
+    shutil.copytree(FIXTURES / source, folder)
+    edit_config(folder, edit)
+    print(f"{name:20} as {source}, spelled otherwise")
+
+
+def older_spelling(config: dict) -> None:
+    """As transformers 4 wrote it: rope_theta on its own, rope_scaling beside it, torch_dtype."""
+    parameters = config.pop("rope_parameters")
+    config["rope_theta"] = parameters.pop("rope_theta")
+    config["rope_scaling"] = parameters
+    config["torch_dtype"] = config.pop("dtype")
+
+
+def released_gemma_spelling(config: dict) -> None:
+    """As the released Gemma files say it: "gelu", which means its tanh approximation."""
+    older_spelling(config)
+    config["rope_scaling"] = None
+    config["hidden_act"] = "gelu"
+    config["hidden_activation"] = None
+
+
+def main() -> None:
+    shutil.rmtree(FIXTURES, ignore_errors=True)
+    for seed, (name, (model_class, config)) in enumerate(CHECKPOINTS.items()):
+        config._attn_implementation = "eager"
+        model = model_class(config).eval()
+        randomise(model, seed)
+        if name.endswith("-bf16"):
+            model = model.bfloat16()
+        folder = FIXTURES / name
+        model.save_pretrained(folder, max_shard_size="60KB" if name.endswith("-sharded") else "1GB")
+        (folder / "generation_config.json").unlink()
+        golden = record(model, seed + 1000)
+        save_file(golden, folder / "golden.safetensors")
+        files = len(list(folder.glob("model*.safetensors")))
+        print(f"{name:20} {files} weight file(s), largest logit {golden['logits'].abs().max():.2f}")
+    copy("llama3", "llama3-older", older_spelling)
+    copy("gemma", "gemma-released", released_gemma_spelling)
+    size = sum(path.stat().st_size for path in FIXTURES.rglob("*") if path.is_file())
+    print(f"{size / 1e6:.2f} MB in {FIXTURES.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+//! Checkpoints and tokenizers.
+
+use std::path::{Path, PathBuf};
+
+use hayloft_model::{Checkpoint, Decoder, ModelError, Portion, Positions, Precision, Tokenizer, parse_device};
+use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor};
+use tempfile::TempDir;
+
+use crate::support::{copy_folder, fixture};
+
+const WEIGHTS: &str = "model.safetensors";
+
+/// A copy of a small sound checkpoint, to be spoilt.
+fn checkpoint() -> (TempDir, PathBuf) {
+    let scratch = TempDir::new().unwrap();
+    let folder = scratch.path().join("checkpoint");
+    copy_folder(&fixture("decoder/llama2"), &folder);
+    (scratch, folder)
+}
+
+fn set(folder: &Path, key: &str, value: Value) {
+    let path = folder.join("config.json");
+    let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    config[key] = value;
+    std::fs::write(path, config.to_string()).unwrap();
+}
+
+fn refusal(folder: &Path) -> String {
+    Checkpoint::open(folder).unwrap_err().to_string()
+}
+
+/// Asserts that a message holds every part.
+fn assert_says(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "expected {part:?} in: {message}");
+    }
+}
+
+/// Rewrites the weights with a tensor renamed, dropped or added.
+fn rewrite(folder: &Path, change: impl Fn(&mut Vec<(String, TensorView<'_>)>)) {
+    let bytes = std::fs::read(folder.join(WEIGHTS)).unwrap();
+    let parsed = SafeTensors::deserialize(&bytes).unwrap();
+    let mut tensors: Vec<(String, TensorView<'_>)> = parsed
+        .iter()
+        .map(|(name, view)| {
+            (name.to_owned(), TensorView::new(view.dtype(), view.shape().to_vec(), view.data()).unwrap())
+        })
+        .collect();
+    change(&mut tensors);
+    std::fs::write(folder.join(WEIGHTS), safetensors::serialize(tensors, None).unwrap()).unwrap();
+}
+
+#[test]
+fn missing_weights() {
+    let (_scratch, folder) = checkpoint();
+    std::fs::remove_file(folder.join(WEIGHTS)).unwrap();
+    assert_says(&refusal(&folder), &["checkpoint", WEIGHTS, "index.json", "found neither"]);
+}
+
+#[test]
+fn missing_configuration() {
+    let (_scratch, folder) = checkpoint();
+    std::fs::remove_file(folder.join("config.json")).unwrap();
+    assert_says(&refusal(&folder), &["config.json", "cannot be read"]);
+}
+
+#[test]
+fn truncated_weights() {
+    let (_scratch, folder) = checkpoint();
+    let whole = std::fs::read(folder.join(WEIGHTS)).unwrap();
+    for length in [0, 4, 100, whole.len() / 2, whole.len() - 1] {
+        std::fs::write(folder.join(WEIGHTS), &whole[..length]).unwrap();
+        assert_says(&refusal(&folder), &[WEIGHTS, &format!("got {length} bytes"), "again"]);
+    }
+}
+
+#[test]
+fn a_header_that_lies_about_its_length() {
+    let (_scratch, folder) = checkpoint();
+    let mut bytes = std::fs::read(folder.join(WEIGHTS)).unwrap();
+    bytes[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    std::fs::write(folder.join(WEIGHTS), bytes).unwrap();
+    assert_says(&refusal(&folder), &[WEIGHTS, "not a whole safetensors file"]);
+}
+
+#[test]
+fn a_missing_tensor() {
+    let (_scratch, folder) = checkpoint();
+    rewrite(&folder, |tensors| tensors.retain(|(name, _)| name != "model.layers.1.mlp.up_proj.weight"));
+    assert_says(&refusal(&folder), &["model.layers.1.mlp.up_proj.weight", "missing", "expected"]);
+}
+
+#[test]
+fn a_tensor_nobody_took() {
+    let (_scratch, folder) = checkpoint();
+    rewrite(&folder, |tensors| {
+        let view = TensorView::new(safetensors::Dtype::F32, vec![1], &[0; 4]).unwrap();
+        tensors.push(("model.layers.0.self_attn.q_norm.weight".to_owned(), view));
+    });
+    assert_says(&refusal(&folder), &[WEIGHTS, "q_norm.weight", "nobody took"]);
+}
+
+#[test]
+fn a_tensor_of_another_shape() {
+    let (_scratch, folder) = checkpoint();
+    set(&folder, "intermediate_size", json!(8));
+    assert_says(&refusal(&folder), &[WEIGHTS, "mlp", "has shape", "expected"]);
+}
+
+#[test]
+fn a_quantised_tensor() {
+    let (_scratch, folder) = checkpoint();
+    rewrite(&folder, |tensors| {
+        let view = TensorView::new(safetensors::Dtype::I8, vec![4], &[0; 4]).unwrap();
+        tensors.push(("model.norm.scale".to_owned(), view));
+    });
+    assert_says(&refusal(&folder), &[WEIGHTS, "model.norm.scale", "I8", "F32, BF16 or F16"]);
+}
+
+#[test]
+fn an_index_that_leads_out_of_the_folder() {
+    let (_scratch, folder) = checkpoint();
+    std::fs::remove_file(folder.join(WEIGHTS)).unwrap();
+    for hostile in ["../model.safetensors", "/etc/passwd", "..", "a/b.safetensors"] {
+        let index = json!({"metadata": {}, "weight_map": {"model.norm.weight": hostile}});
+        std::fs::write(folder.join("model.safetensors.index.json"), index.to_string()).unwrap();
+        assert_says(&refusal(&folder), &["index.json", hostile, "plain file name"]);
+    }
+}
+
+#[test]
+fn an_unknown_model_type() {
+    let (_scratch, folder) = checkpoint();
+    set(&folder, "model_type", json!("mamba"));
+    assert_says(&refusal(&folder), &["config.json", "mamba", "llama, mistral, qwen2 or gemma"]);
+}
+
+#[test]
+fn an_unknown_rope_scaling() {
+    let (_scratch, folder) = checkpoint();
+    set(&folder, "rope_parameters", json!({"rope_type": "yarn", "rope_theta": 10000.0, "factor": 2.0}));
+    assert_says(&refusal(&folder), &["config.json", "yarn", "default, linear or llama3"]);
+}
+
+#[test]
+fn an_unknown_activation() {
+    let (_scratch, folder) = checkpoint();
+    set(&folder, "hidden_act", json!("relu6"));
+    assert_says(&refusal(&folder), &["config.json", "hidden_act", "relu6", "silu"]);
+}
+
+#[test]
+fn a_configuration_key_that_nobody_knows() {
+    let (_scratch, folder) = checkpoint();
+    set(&folder, "attention_sinks", json!(4));
+    assert_says(&refusal(&folder), &["config.json", "attention_sinks"]);
+}
+
+#[test]
+fn absurd_sizes_in_a_configuration() {
+    for (key, value) in [
+        ("num_hidden_layers", json!(1_u64 << 40)),
+        ("num_hidden_layers", json!(0)),
+        ("vocab_size", json!(1_u64 << 62)),
+        ("num_key_value_heads", json!(3)),
+        ("head_dim", json!(5)),
+        ("num_attention_heads", json!(-1)),
+    ] {
+        let (_scratch, folder) = checkpoint();
+        set(&folder, key, value.clone());
+        assert!(Checkpoint::open(&folder).is_err(), "{key} = {value} was accepted");
+    }
+}
+
+#[test]
+fn a_configuration_that_is_not_json() {
+    let (_scratch, folder) = checkpoint();
+    std::fs::write(folder.join("config.json"), "{\"model_type\": ").unwrap();
+    assert_says(&refusal(&folder), &["config.json", "JSON"]);
+}
+
+#[test]
+fn a_tokenizer_that_is_not_one() {
+    let (_scratch, folder) = checkpoint();
+    for text in ["", "{}", "[1, 2"] {
+        std::fs::write(folder.join("tokenizer.json"), text).unwrap();
+        assert_says(&Tokenizer::open(&folder).unwrap_err().to_string(), &["tokenizer.json", "again"]);
+    }
+}
+
+#[test]
+fn tokenizer_and_model_vocabularies_that_disagree() {
+    let tokenizer = Tokenizer::open(&fixture("tiny-llama")).unwrap();
+    let message = tokenizer.check_vocabulary(3).unwrap_err().to_string();
+    assert_says(&message, &["tokenizer.json", "ends at 3", "one checkpoint"]);
+}
+
+#[test]
+fn a_site_out_of_range_or_of_another_name() {
+    use hayloft_model::Site;
+    assert_says(&"blocks.1.hook_mlp_in".parse::<Site>().unwrap_err().to_string(), &["hook_mlp_in", "hook_resid_pre"]);
+    let message = "blocks.9.hook_resid_pre".parse::<Site>().unwrap().check(3).unwrap_err().to_string();
+    assert_says(&message, &["block 9", "3 blocks"]);
+}
+
+#[test]
+fn a_device_that_is_not_there() {
+    assert_says(&parse_device("tpu").unwrap_err().to_string(), &["tpu", "cpu, cuda or cuda:N"]);
+    if let Err(error) = parse_device("cuda:99") {
+        assert_says(&error.to_string(), &["cuda:99"]);
+    } else {
+        panic!("a hundredth GPU was accepted");
+    }
+}
+
+#[test]
+fn a_context_longer_than_the_models() {
+    let (_scratch, folder) = checkpoint();
+    set(&folder, "max_position_embeddings", json!(4));
+    let decoder =
+        Decoder::load(&Checkpoint::open(&folder).unwrap(), Portion::Whole, Precision::F32, Device::Cpu).unwrap();
+    let tokens = Tensor::zeros([1, 5], (Kind::Int64, Device::Cpu));
+    assert_says(&decoder.embed(&tokens).unwrap_err().to_string(), &["5 tokens", "at most 4"]);
+}
+
+#[test]
+fn a_part_that_was_not_loaded() {
+    let (_scratch, folder) = checkpoint();
+    let checkpoint = Checkpoint::open(&folder).unwrap();
+    let upper = Decoder::load(&checkpoint, Portion::From(1), Precision::F32, Device::Cpu).unwrap();
+    let tokens = Tensor::zeros([1, 2], (Kind::Int64, Device::Cpu));
+    assert!(matches!(upper.embed(&tokens), Err(ModelError::NotLoaded { .. })));
+    let lower = Decoder::load(&checkpoint, Portion::Below(1), Precision::F32, Device::Cpu).unwrap();
+    let start = lower.embed(&tokens).unwrap();
+    assert!(matches!(lower.advance(&start, 2, &Positions::from_start(2)), Err(ModelError::NotLoaded { .. })));
+}

@@ -1,0 +1,30 @@
+//! A real trained model says what it is published to say.
+
+use hayloft_model::{Checkpoint, Decoder, Portion, Positions, Precision, Tokenizer, no_grad};
+use tch::{Device, Tensor};
+
+use crate::support::shared_data;
+
+#[test]
+fn greedy_decoding_of_stories260k_gives_its_published_text() {
+    let Some(data) = shared_data() else { return };
+    let folder = data.join("stories260K");
+    let _guard = no_grad();
+    let decoder =
+        Decoder::load(&Checkpoint::open(&folder).unwrap(), Portion::Whole, Precision::F32, Device::Cpu).unwrap();
+    let tokenizer = Tokenizer::open(&folder).unwrap();
+    tokenizer.check_vocabulary(decoder.spec().vocab_size).unwrap();
+
+    let mut tokens = vec![tokenizer.bos().unwrap().id];
+    for _ in 0..200 {
+        let ids: Vec<i64> = tokens.iter().map(|&id| i64::from(id)).collect();
+        let positions = Positions::from_start(ids.len());
+        let start = decoder.embed(&Tensor::from_slice(&ids).unsqueeze(0)).unwrap();
+        let end = decoder.advance(&start, decoder.spec().n_blocks, &positions).unwrap();
+        let logits = decoder.logits(&end).unwrap();
+        tokens.push(logits.select(1, -1).argmax(-1, false).int64_value(&[0]) as u32);
+    }
+    let expected = std::fs::read_to_string(folder.join("greedy-200-tokens.txt")).unwrap();
+    let text = tokenizer.decode(&tokens[..=200]).unwrap();
+    assert_eq!(text.trim(), expected.trim());
+}

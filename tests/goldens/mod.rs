@@ -1,0 +1,5 @@
+//! What transformers computes, and what this project computes in its place.
+
+mod decoder;
+mod greedy;
+mod onednn;
