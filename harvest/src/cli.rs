@@ -1,0 +1,209 @@
+//! The command line of `harvest`.
+#![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, value_parser};
+use hayloft_harvest::{Logits, PlanSettings, RunSettings, ShardRange};
+use hayloft_model::{ModelError, Precision, Site, parse_device};
+use hayloft_store::{Codec, Existing, NonFinite};
+
+/// Harvest a language model's activations into a cache, once.
+#[derive(Debug, Parser)]
+#[command(name = "harvest", version, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  # Plan and fill a cache in one go
+  harvest run --model mistral-7b --data data-manifests/pile-excerpts.toml --out cache \\
+      --site blocks.16.hook_resid_pre --dtype bf16 --device cuda
+
+  # See what there is to do before renting a GPU
+  harvest plan --model mistral-7b --data data-manifests/pile-excerpts.toml --out cache
+
+  # Go on after an interruption: shards that are whole are kept
+  harvest run … --resume
+
+  # Share the shards of one plan between two machines, each with a copy of the planned folder
+  harvest run --model mistral-7b --out cache --site blocks.16.hook_resid_pre --shards 0..50
+  harvest run --model mistral-7b --out cache --site blocks.16.hook_resid_pre --shards 50..";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Tokenise and pack documents into token shards; needs no weights
+    Plan(PlanArguments),
+    /// Run the model over the planned shards, after planning them if need be, and store its activations
+    Run(Box<RunArguments>),
+    /// Print a script that completes this command line in a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where data and cache are.
+#[derive(Debug, Args)]
+pub struct Places {
+    /// Folder of the checkpoint, in Hugging Face layout: config.json, tokenizer.json, *.safetensors
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// Folder of the cache
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Where relative paths in the data manifest start [default: the manifest's own folder]
+    #[arg(long, value_name = "DIR", requires = "data")]
+    pub data_root: Option<PathBuf>,
+}
+
+/// How the plan is cut up.
+#[derive(Debug, Args)]
+pub struct Cutting {
+    /// Tokens that a shard is filled up to [default: 65536]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
+    pub shard_tokens: Option<u64>,
+    /// Rows that a row group, which is also a batch of the forward pass, is filled up to [default: 4096]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    pub row_group_rows: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  harvest plan --model stories260K --data data-manifests/stories260K-eval.toml --out cache --json")]
+pub struct PlanArguments {
+    #[command(flatten)]
+    places: Places,
+    /// The data manifest: which documents, and how they become sequences (data-manifests/README.md)
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    #[command(flatten)]
+    cutting: Cutting,
+    /// Print the summary as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct RunArguments {
+    #[command(flatten)]
+    places: Places,
+    /// The data manifest; may be left out where the cache is planned already
+    #[arg(long, value_name = "FILE")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    cutting: Cutting,
+    /// A site to keep, such as blocks.16.hook_resid_pre; may be given several times
+    #[arg(long = "site", value_name = "SITE", required = true)]
+    sites: Vec<Site>,
+    /// How activations are stored: planes (lossless, a third smaller) or raw
+    #[arg(long, default_value = "planes")]
+    codec: Codec,
+    /// What the model runs in and activations are stored in: f32, bf16 or f16 [default: the checkpoint's]
+    #[arg(long, value_name = "TYPE")]
+    dtype: Option<Precision>,
+    /// Where the model runs: cpu, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// What to keep of the predictions: none, loss (label loss, logsumexp, entropy), or top=K (and the K highest logits)
+    #[arg(long, default_value_t)]
+    logits: Logits,
+    /// Which of the planned shards to fill: A..B (without B), A.. or ..B [default: all]
+    #[arg(long, value_name = "RANGE")]
+    shards: Option<ShardRange>,
+    /// Go on with a cache that has shards already; those that are whole are kept
+    #[arg(long)]
+    resume: bool,
+    /// Store activations that are NaN or infinite, and count them, in place of stopping
+    #[arg(long)]
+    allow_non_finite: bool,
+    /// Threads of the model's kernels, and of tokenising and encoding [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// Print the final summary as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl From<PlanArguments> for PlanSettings {
+    fn from(arguments: PlanArguments) -> Self {
+        let PlanArguments { places, data, cutting, json: _ } = arguments;
+        Self {
+            model: places.model,
+            data,
+            data_root: places.data_root,
+            out: places.out,
+            shard_tokens: cutting.shard_tokens.unwrap_or(Self::SHARD_TOKENS),
+            row_group_rows: cutting.row_group_rows.unwrap_or(Self::ROW_GROUP_ROWS),
+        }
+    }
+}
+
+impl RunArguments {
+    /// What is asked for, on a device that is there.
+    pub fn settings(self) -> Result<RunSettings, ModelError> {
+        Ok(RunSettings {
+            model: self.places.model,
+            data: self.data,
+            data_root: self.places.data_root,
+            out: self.places.out,
+            shard_tokens: self.cutting.shard_tokens,
+            row_group_rows: self.cutting.row_group_rows,
+            sites: self.sites,
+            codec: self.codec,
+            precision: self.dtype,
+            device: parse_device(&self.device)?,
+            logits: self.logits,
+            shards: self.shards.unwrap_or_default(),
+            existing: if self.resume { Existing::Resume } else { Existing::Refuse },
+            non_finite: if self.allow_non_finite { NonFinite::Allow } else { NonFinite::Refuse },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_run_has_defaults() {
+        let words = ["harvest", "run", "--model", "m", "--out", "c", "--site", "blocks.1.hook_resid_pre"];
+        let Command::Run(arguments) = Arguments::parse_from(words).command else { panic!("expected a run") };
+        let settings = arguments.settings().unwrap();
+        assert_eq!(settings.codec, Codec::Planes);
+        assert_eq!(settings.logits.to_string(), "top=64");
+        assert_eq!(settings.shards, ShardRange::default());
+        assert_eq!((settings.existing, settings.non_finite), (Existing::Refuse, NonFinite::Refuse));
+        assert_eq!((settings.precision, settings.data), (None, None));
+    }
+
+    #[test]
+    fn bad_values_are_refused_with_what_is_expected() {
+        for (flag, value, words) in [
+            ("--site", "blocks.x.hook_resid_pre", "blocks.L.hook_resid_pre"),
+            ("--logits", "all", "none, loss or top=K"),
+            ("--shards", "3", "A..B"),
+            ("--dtype", "int8", "f32, bf16 or f16"),
+            ("--codec", "zip", "planes"),
+            ("--shard-tokens", "0", "1.."),
+            ("--threads", "0", "zero"),
+        ] {
+            let words_given =
+                ["harvest", "run", "--model", "m", "--out", "c", "--site", "blocks.1.hook_resid_pre", flag, value];
+            let message = Arguments::try_parse_from(words_given).unwrap_err().to_string();
+            assert!(message.contains(words), "{message}");
+        }
+    }
+}

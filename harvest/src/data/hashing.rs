@@ -1,0 +1,124 @@
+//! Reading a data file once: hashed as it passes, decompressed if need be.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+use hayloft_store::FileRecord;
+use sha2::Digest;
+
+use super::{DataError, DataFile, Sha256};
+
+/// A file whose bytes are counted and hashed as they are read.
+struct HashedFile {
+    file: File,
+    bytes: u64,
+    blake3: blake3::Hasher,
+    sha256: sha2::Sha256,
+}
+
+impl Read for HashedFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        let read = &buffer[..count];
+        self.bytes += count as u64;
+        self.blake3.update(read);
+        self.sha256.update(read);
+        Ok(count)
+    }
+}
+
+/// A data file being read: what comes out is decompressed, what is hashed is the file as it lies on disk.
+pub(super) struct DataReader {
+    stream: Stream,
+    /// Decompressed bytes handed out.
+    pub(super) bytes: u64,
+}
+
+enum Stream {
+    Plain(BufReader<HashedFile>),
+    Zstd(BufReader<zstd::Decoder<'static, BufReader<HashedFile>>>),
+}
+
+/// Large enough that hashing and decompression work on whole blocks.
+const BUFFER_BYTES: usize = 1 << 18;
+
+impl DataReader {
+    /// Opens a file at its beginning.
+    pub(super) fn open(file: &DataFile) -> Result<Self, DataError> {
+        let error = |source| DataError::file(&file.path, "open", source);
+        let hashed = HashedFile {
+            file: File::open(&file.path).map_err(error)?,
+            bytes: 0,
+            blake3: blake3::Hasher::new(),
+            sha256: sha2::Sha256::new(),
+        };
+        let raw = BufReader::with_capacity(BUFFER_BYTES, hashed);
+        let stream = if file.kind.is_zstd() {
+            let decoder = zstd::Decoder::with_buffer(raw).map_err(error)?;
+            Stream::Zstd(BufReader::with_capacity(BUFFER_BYTES, decoder))
+        } else {
+            Stream::Plain(raw)
+        };
+        Ok(Self { stream, bytes: 0 })
+    }
+
+    /// Reads the rest of the file for its hashes, holds the SHA-256 against the one that the data manifest gives, and
+    /// returns what the plan records.
+    pub(super) fn finish(self, file: &DataFile) -> Result<FileRecord, DataError> {
+        let mut hashed = match self.stream {
+            Stream::Plain(reader) => reader.into_inner(),
+            Stream::Zstd(reader) => reader.into_inner().finish().into_inner(),
+        };
+        io::copy(&mut hashed, &mut io::sink()).map_err(|source| DataError::file(&file.path, "read", source))?;
+        let got = Sha256::from_bytes(&hashed.sha256.finalize());
+        if let Some(expected) = file.sha256.as_ref().filter(|expected| **expected != got) {
+            return Err(DataError::Hash {
+                path: file.path.clone(),
+                expected: expected.to_string(),
+                got: got.to_string(),
+            });
+        }
+        Ok(FileRecord {
+            path: file.named.clone(),
+            bytes: hashed.bytes,
+            blake3: hashed.blake3.finalize().to_hex().to_string(),
+        })
+    }
+
+    /// Turns an error of reading into one that tells a damaged archive from a failing disk.
+    pub(super) fn error(&self, path: &Path, source: io::Error) -> DataError {
+        match self.stream {
+            Stream::Plain(_) => DataError::file(path, "read", source),
+            Stream::Zstd(_) => DataError::Compressed { path: path.to_owned(), bytes: self.bytes, source },
+        }
+    }
+}
+
+impl Read for DataReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = match &mut self.stream {
+            Stream::Plain(reader) => reader.read(buffer)?,
+            Stream::Zstd(reader) => reader.read(buffer)?,
+        };
+        self.bytes += count as u64;
+        Ok(count)
+    }
+}
+
+impl BufRead for DataReader {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        match &mut self.stream {
+            Stream::Plain(reader) => reader.fill_buf(),
+            Stream::Zstd(reader) => reader.fill_buf(),
+        }
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.bytes += count as u64;
+        match &mut self.stream {
+            Stream::Plain(reader) => reader.consume(count),
+            Stream::Zstd(reader) => reader.consume(count),
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The data manifest: a TOML file that says which documents, and how they become sequences.
+
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::{Path, PathBuf};
+
+use hayloft_store::Packing;
+use serde::Deserialize;
+
+use super::{DataError, FieldPath, FileKind, Sha256};
+
+/// A data manifest, read and resolved. `data-manifests/README.md` describes the keys.
+#[derive(Debug, Clone)]
+pub struct DataManifest {
+    /// Where it was read from, for messages.
+    pub path: PathBuf,
+    /// The name of the data.
+    pub name: String,
+    /// How documents become sequences.
+    pub packing: Packing,
+    /// The longest a sequence may be, in tokens; with [`Packing::Concat`] the length of each.
+    pub context_length: u32,
+    /// The field of a JSON line that holds the text.
+    pub text_field: FieldPath,
+    /// The field of a JSON line that names the document's subset.
+    pub subset_field: Option<FieldPath>,
+    /// Whole sequences are taken while their tokens stay within this.
+    pub max_tokens: Option<NonZeroU64>,
+    /// How documents are shuffled; `None` keeps the order of the files.
+    pub shuffle: Option<Shuffle>,
+    /// The text of the token that begins a sequence, where the tokenizer's own files name none or another is wanted.
+    pub bos: Option<String>,
+    /// The files, in the order they are read.
+    pub files: Vec<DataFile>,
+}
+
+/// A seeded shuffle through a bounded buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shuffle {
+    /// What decides the order.
+    pub seed: u64,
+    /// The documents held at once.
+    pub buffer: NonZeroUsize,
+}
+
+/// A file that the data manifest names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataFile {
+    /// Its path as the data manifest writes it.
+    pub named: String,
+    /// Its path with the data root before it.
+    pub path: PathBuf,
+    /// What it holds.
+    pub kind: FileKind,
+    /// The hash that it must have.
+    pub sha256: Option<Sha256>,
+}
+
+/// The TOML as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    name: String,
+    packing: Packing,
+    context_length: u32,
+    #[serde(default)]
+    text_field: FieldPath,
+    subset_field: Option<FieldPath>,
+    max_tokens: Option<NonZeroU64>,
+    seed: Option<u64>,
+    shuffle_buffer: Option<NonZeroUsize>,
+    bos: Option<String>,
+    files: Vec<WrittenFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenFile {
+    path: String,
+    sha256: Option<Sha256>,
+}
+
+/// Documents held by a shuffle when the data manifest does not say how many.
+const DEFAULT_SHUFFLE_BUFFER: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
+
+/// One token of text after BOS, which is the least that has anything to predict.
+const SHORTEST_CONTEXT: u32 = 2;
+
+impl DataManifest {
+    /// Reads a data manifest. Relative paths in it start at `data_root`, by default the manifest's own folder. The
+    /// files themselves are not looked at.
+    pub fn open(path: &Path, data_root: Option<&Path>) -> Result<Self, DataError> {
+        let text = std::fs::read_to_string(path).map_err(|source| DataError::Io {
+            path: path.to_owned(),
+            action: "read",
+            source,
+            advice: "--data takes the path of a data manifest, such as data-manifests/pile-excerpts.toml",
+        })?;
+        let written: Written = toml::from_str(&text)
+            .map_err(|error| DataError::Manifest { path: path.to_owned(), problem: error.to_string() })?;
+        let root = data_root.unwrap_or_else(|| path.parent().unwrap_or(Path::new("")));
+        written.resolve(path, root)
+    }
+}
+
+impl Written {
+    fn resolve(self, path: &Path, root: &Path) -> Result<DataManifest, DataError> {
+        let wrong = |key: &str, expected: &str, got: String| DataError::Key {
+            path: path.to_owned(),
+            key: key.to_owned(),
+            expected: expected.to_owned(),
+            got,
+        };
+        if self.name.trim().is_empty() {
+            return Err(wrong("name", "a name for the data", format!("{:?}", self.name)));
+        }
+        if self.context_length < SHORTEST_CONTEXT {
+            let expected = format!("at least {SHORTEST_CONTEXT} tokens, BOS and one more");
+            return Err(wrong("context_length", &expected, self.context_length.to_string()));
+        }
+        if self.bos.as_deref() == Some("") {
+            return Err(wrong("bos", "the text of a token, such as \"<|endoftext|>\"", "an empty text".to_owned()));
+        }
+        let shuffle = match (self.seed, self.shuffle_buffer) {
+            (Some(seed), buffer) => Some(Shuffle { seed, buffer: buffer.unwrap_or(DEFAULT_SHUFFLE_BUFFER) }),
+            (None, None) => None,
+            (None, Some(buffer)) => {
+                let expected = "a seed beside it, for without one documents are not shuffled";
+                return Err(wrong("shuffle_buffer", expected, format!("{buffer} and no seed")));
+            }
+        };
+        if self.files.is_empty() {
+            return Err(wrong("files", "at least one [[files]] table with a path", "none".to_owned()));
+        }
+        let files = self.files.into_iter().enumerate().map(|(index, file)| {
+            let path = root.join(&file.path);
+            let kind = FileKind::of(&path).ok_or_else(|| {
+                let expected = format!("a name that ends in {}", FileKind::ENDINGS);
+                wrong(&format!("files[{index}].path"), &expected, format!("{:?}", file.path))
+            })?;
+            Ok(DataFile { named: file.path, path, kind, sha256: file.sha256 })
+        });
+        Ok(DataManifest {
+            files: files.collect::<Result<_, _>>()?,
+            path: path.to_owned(),
+            name: self.name,
+            packing: self.packing,
+            context_length: self.context_length,
+            text_field: self.text_field,
+            subset_field: self.subset_field,
+            max_tokens: self.max_tokens,
+            shuffle,
+            bos: self.bos,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: &str = "name = \"hay\"\npacking = \"concat\"\ncontext_length = 8\n[[files]]\npath = \"a.jsonl\"\n";
+
+    fn read(text: &str, root: Option<&Path>) -> Result<DataManifest, DataError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hay.toml");
+        std::fs::write(&path, text).unwrap();
+        let manifest = DataManifest::open(&path, root);
+        if let Err(error) = &manifest {
+            assert!(error.to_string().starts_with(&format!("{}: ", path.display())), "{error}");
+        }
+        manifest
+    }
+
+    /// The error of the least manifest with one line put in at the top level.
+    fn refusal(line: &str) -> String {
+        read(&format!("{line}\n{LEAST}"), None).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_least_manifest_has_defaults() {
+        let manifest = read(LEAST, None).unwrap();
+        assert_eq!(manifest.text_field.to_string(), "text");
+        assert_eq!((manifest.subset_field, manifest.max_tokens, manifest.shuffle), (None, None, None));
+        assert_eq!(manifest.files[0].path, manifest.path.parent().unwrap().join("a.jsonl"));
+        assert_eq!(manifest.files[0].named, "a.jsonl");
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let text = "name = \"hay\"\npacking = \"per-document\"\ncontext_length = 512\ntext_field = \"meta.text\"\n\
+                    subset_field = \"meta.pile_set_name\"\nmax_tokens = 4096\nseed = 7\nshuffle_buffer = 3\n\
+                    bos = \"<s>\"\n[[files]]\npath = \"/data/a.txt.zst\"\nsha256 = \"";
+        let manifest = read(&format!("{text}{}\"\n", "AB".repeat(32)), Some(Path::new("elsewhere"))).unwrap();
+        assert_eq!(manifest.packing, Packing::PerDocument);
+        assert_eq!(manifest.text_field.to_string(), "meta.text");
+        assert_eq!(manifest.subset_field.unwrap().to_string(), "meta.pile_set_name");
+        assert_eq!(manifest.max_tokens, NonZeroU64::new(4096));
+        assert_eq!(manifest.shuffle, Some(Shuffle { seed: 7, buffer: NonZeroUsize::new(3).unwrap() }));
+        assert_eq!(manifest.bos.as_deref(), Some("<s>"));
+        assert_eq!(manifest.files[0].path, Path::new("/data/a.txt.zst"));
+        assert_eq!(manifest.files[0].kind, FileKind::Text { zstd: true });
+        assert_eq!(manifest.files[0].sha256.as_ref().unwrap().to_string(), "ab".repeat(32));
+    }
+
+    #[test]
+    fn relative_paths_start_at_the_data_root() {
+        let manifest = read(LEAST, Some(Path::new("/data"))).unwrap();
+        assert_eq!(manifest.files[0].path, Path::new("/data/a.jsonl"));
+    }
+
+    #[test]
+    fn an_absent_manifest_says_what_data_takes() {
+        let message = DataManifest::open(Path::new("no/such.toml"), None).unwrap_err().to_string();
+        assert!(message.contains("no/such.toml: cannot read") && message.contains("--data takes"), "{message}");
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        assert!(refusal("text_feild = \"x\"").contains("unknown field `text_feild`"));
+        let message = read(&format!("{LEAST}md5 = \"x\"\n"), None).unwrap_err().to_string();
+        assert!(message.contains("unknown field `md5`"), "{message}");
+    }
+
+    #[test]
+    fn missing_keys_are_named() {
+        let message = read("name = \"hay\"\n", None).unwrap_err().to_string();
+        assert!(message.contains("missing field `packing`"), "{message}");
+    }
+
+    #[test]
+    fn unknown_packing_is_refused_with_the_choices() {
+        let message = read(&LEAST.replace("concat", "join"), None).unwrap_err().to_string();
+        assert!(message.contains("`concat`") && message.contains("`per-document`"), "{message}");
+    }
+
+    #[test]
+    fn values_that_cannot_be_are_refused_by_key() {
+        for (from, to, words) in [
+            ("\"hay\"", "\" \"", "name: expected a name"),
+            ("= 8", "= 1", "context_length: expected at least 2 tokens"),
+            ("= 8", "= -8", "context_length"),
+            ("a.jsonl", "a.parquet", "files[0].path: expected a name that ends in .jsonl, .ndjson"),
+        ] {
+            let message = read(&LEAST.replace(from, to), None).unwrap_err().to_string();
+            assert!(message.contains(words), "{message}");
+        }
+        for (line, words) in [
+            ("text_field = \"a..b\"", "joined by dots"),
+            ("max_tokens = 0", "max_tokens"),
+            ("shuffle_buffer = 5", "shuffle_buffer: expected a seed"),
+            ("seed = 1\nshuffle_buffer = 0", "shuffle_buffer"),
+            ("bos = \"\"", "bos: expected the text of a token"),
+        ] {
+            let message = refusal(line);
+            assert!(message.contains(words), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_hash_that_is_none_is_refused() {
+        let message = read(&format!("{LEAST}sha256 = \"abc\"\n"), None).unwrap_err().to_string();
+        assert!(message.contains("64 hexadecimal digits"), "{message}");
+    }
+
+    #[test]
+    fn no_files_are_refused() {
+        let text = "name = \"hay\"\npacking = \"concat\"\ncontext_length = 8\nfiles = []\n";
+        let message = read(text, None).unwrap_err().to_string();
+        assert!(message.contains("files: expected at least one [[files]] table"), "{message}");
+    }
+}

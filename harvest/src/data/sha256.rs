@@ -1,0 +1,36 @@
+//! A SHA-256 hash as data manifests write it.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+/// A SHA-256 hash: 64 hexadecimal digits, kept in lower case.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Sha256(String);
+
+impl Sha256 {
+    /// Takes the 32 bytes of a finished hash.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Self {
+        let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or_default();
+        Self(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
+    }
+}
+
+impl TryFrom<String> for Sha256 {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            Ok(Self(text.to_ascii_lowercase()))
+        } else {
+            Err(format!("expected a SHA-256 of 64 hexadecimal digits (sha256sum prints it), got {text:?}"))
+        }
+    }
+}
+
+impl fmt::Display for Sha256 {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}

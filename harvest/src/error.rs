@@ -1,0 +1,133 @@
+//! Everything that can go wrong between documents and a cache.
+
+use std::path::PathBuf;
+
+use hayloft_model::ModelError;
+use hayloft_store::StoreError;
+
+use crate::data::DataError;
+
+/// An error of planning or harvesting. Every message names the file or flag, what was expected, what was found and what
+/// to do.
+#[derive(Debug, thiserror::Error)]
+pub enum HarvestError {
+    /// The data cannot be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The model or its tokenizer cannot be used.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The cache cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// LibTorch reported an error.
+    #[error("LibTorch: {0}")]
+    Torch(#[from] tch::TchError),
+    /// The sequences are longer than the model takes.
+    #[error(
+        "{source_file}: context_length: expected at most {longest}, the max_position_embeddings of {model}, got {context_length}. Lower context_length in the data manifest and plan again"
+    )]
+    ContextTooLong {
+        /// The data manifest or `plan.json` that asks for it.
+        source_file: PathBuf,
+        /// What it asks for, in tokens.
+        context_length: u32,
+        /// The checkpoint's folder.
+        model: PathBuf,
+        /// The most that the model takes, in tokens.
+        longest: usize,
+    },
+    /// The data has no text in it.
+    #[error(
+        "{manifest}: expected text, got none: {documents} documents, all of them without tokens. Check files and text_field in the data manifest"
+    )]
+    NoTokens {
+        /// The data manifest.
+        manifest: PathBuf,
+        /// The documents that were read.
+        documents: u64,
+    },
+    /// The data has less text than one sequence takes.
+    #[error(
+        "{manifest}: expected tokens for at least one sequence, got {tokens} tokens with context_length {context_length}. Add files or lower context_length in the data manifest, or use packing = \"per-document\""
+    )]
+    TooFewTokens {
+        /// The data manifest.
+        manifest: PathBuf,
+        /// The tokens that there are.
+        tokens: u64,
+        /// The length of a sequence.
+        context_length: u32,
+    },
+    /// The limit on tokens leaves no room for a sequence.
+    #[error(
+        "{manifest}: max_tokens: expected room for at least the first sequence, got {max_tokens}. Raise max_tokens or lower context_length in the data manifest"
+    )]
+    LimitTooSmall {
+        /// The data manifest.
+        manifest: PathBuf,
+        /// The limit.
+        max_tokens: u64,
+    },
+    /// There is a plan, and it is not for what is asked.
+    #[error(
+        "{path}: {setting}: expected {expected} as asked for now, got {got} in the plan that is there. Ask for the same as the plan, or use another --out"
+    )]
+    PlanDiffers {
+        /// The `plan.json`.
+        path: PathBuf,
+        /// The setting that differs.
+        setting: String,
+        /// What is asked for.
+        expected: String,
+        /// What is planned.
+        got: String,
+    },
+    /// There is a plan, and a new one was asked for.
+    #[error(
+        "{path}: expected no plan, got one that is never changed. `harvest run` fills it; to plan something else, use another --out"
+    )]
+    AlreadyPlanned {
+        /// The `plan.json`.
+        path: PathBuf,
+    },
+    /// There is no plan, and nothing to make one from.
+    #[error(
+        "{folder}: expected plan.json, got none. Name a data manifest with --data, so that it can be planned, or copy the planned folder here"
+    )]
+    NothingPlanned {
+        /// The cache's folder.
+        folder: PathBuf,
+    },
+    /// No site was asked for.
+    #[error("--site: expected at least one, got none. An example is --site blocks.{example}.hook_resid_pre")]
+    NoSites {
+        /// A block in the middle of the model.
+        example: usize,
+    },
+    /// The shards asked for cannot be understood.
+    #[error(
+        "--shards {text:?}: expected A..B, A.. or ..B: the first shard and the one after the last, counted from 0, such as 0..16"
+    )]
+    ShardRangeText {
+        /// What was given.
+        text: String,
+    },
+    /// The shards asked for are not in the plan.
+    #[error("--shards {range}: expected shards among the {planned} that are planned, 0..{planned}")]
+    ShardRange {
+        /// What was asked for.
+        range: String,
+        /// The number of shards in the plan.
+        planned: usize,
+    },
+    /// What to keep of the logits cannot be understood.
+    #[error("--logits {text:?}: expected none, loss or top=K with K of at least 1, such as top=64")]
+    LogitsText {
+        /// What was given.
+        text: String,
+    },
+    /// The thread that writes has stopped. Its own error says why and is returned in this one's place.
+    #[error("the thread that writes has stopped")]
+    WritingStopped,
+}

@@ -1,0 +1,38 @@
+//! Fills a cache with a language model's activations.
+//!
+//! ```text
+//! data manifest ─► documents ─► tokens ─► sequences ─► shards ─► plan.json, plan/00000/…      plan, no weights needed
+//!                                                                        │
+//!                       embed ─► block ─► … ─► block ─► predictions ◄────┘
+//!                                  │ site        │ site      │
+//!                                  └─────────────┴───────────┴─► encode ─► shards/00000/…      run
+//! ```
+//!
+//! [`plan`] is a function of the data, the tokenizer and its settings, and of nothing else: no clock, no thread count.
+//! [`run`] fills any of the planned shards; each is written once and whole, so a run that was stopped goes on after the
+//! last whole shard, and several machines can share the shards of one plan.
+//!
+//! The two halves of [`run`] overlap. The forward pass stays on the thread that called it; bytes go over a bounded
+//! channel to a thread that encodes and writes, and memory holds no more than a few row groups.
+
+mod data;
+mod error;
+mod plan;
+mod progress;
+mod run;
+mod summary;
+mod threads;
+
+pub use data::{
+    DataError, DataFile, DataManifest, Document, DocumentReader, FieldPath, FileKind, FilesRead, LineProblem, Sha256,
+    Shuffle,
+};
+pub use error::HarvestError;
+pub use plan::{
+    Grouping, PackedSequence, Packer, PackingSettings, PlanSettings, PlannedShard, ShardBuilder, Source, Span,
+    TokenisedDocument, plan,
+};
+pub use progress::Progress;
+pub use run::{Logits, RunSettings, ShardRange, run};
+pub use summary::{PlanSummary, RunSummary, SiteSummary};
+pub use threads::limit_threads;

@@ -1,0 +1,88 @@
+//! Whether a plan that is there is the one that is asked for.
+
+use std::fmt::Display;
+use std::path::Path;
+
+use hayloft_model::Tokenizer;
+use hayloft_store::Corpus;
+
+use super::corpus::begin_token;
+use crate::data::DataManifest;
+use crate::error::HarvestError;
+
+/// What is asked of a plan that is there. What is `None` was not asked for, and any will do.
+pub(crate) struct Asked<'settings> {
+    pub(crate) data: Option<&'settings DataManifest>,
+    pub(crate) shard_tokens: Option<u64>,
+    pub(crate) row_group_rows: Option<u32>,
+}
+
+/// Refuses a plan that differs from what is asked for in anything that decides its tokens.
+///
+/// The data's files are not read again: their names are compared, and the sizes of those that are there. So a plan can
+/// be filled on a machine that does not have the data.
+pub(crate) fn check_agreement(
+    path: &Path,
+    corpus: &Corpus,
+    tokenizer: &Tokenizer,
+    asked: &Asked<'_>,
+) -> Result<(), HarvestError> {
+    let plan = Recorded { path };
+    plan.same("tokenizer.json (BLAKE3)", tokenizer.blake3(), &corpus.tokenizer.blake3)?;
+    if let Some(tokens) = asked.shard_tokens {
+        plan.same("--shard-tokens", tokens, corpus.shard_tokens)?;
+    }
+    if let Some(rows) = asked.row_group_rows {
+        plan.same("--row-group-rows", rows, corpus.row_group_rows)?;
+    }
+    let Some(manifest) = asked.data else { return Ok(()) };
+    let data = &corpus.data;
+    plan.same("name", &manifest.name, &corpus.name)?;
+    plan.same("packing", manifest.packing.as_str(), corpus.packing.as_str())?;
+    plan.same("context_length", manifest.context_length, corpus.context_length)?;
+    plan.same("text_field", &manifest.text_field, &data.text_field)?;
+    plan.same("subset_field", optional(manifest.subset_field.as_ref()), optional(data.subset_field.as_ref()))?;
+    plan.same("max_tokens", optional(manifest.max_tokens), optional(data.max_tokens))?;
+    plan.same("seed", optional(manifest.shuffle.map(|shuffle| shuffle.seed)), optional(data.seed))?;
+    plan.same("BOS", begin_token(manifest, tokenizer)?.text, &corpus.tokenizer.bos_text)?;
+    plan.same_files(manifest, corpus)
+}
+
+/// A setting that may be absent, in words.
+fn optional(value: Option<impl Display>) -> String {
+    value.map_or_else(|| "none".to_owned(), |value| value.to_string())
+}
+
+struct Recorded<'plan> {
+    path: &'plan Path,
+}
+
+impl Recorded<'_> {
+    fn same(&self, setting: &str, asked: impl Display, planned: impl Display) -> Result<(), HarvestError> {
+        let (expected, got) = (asked.to_string(), planned.to_string());
+        if expected == got {
+            return Ok(());
+        }
+        Err(HarvestError::PlanDiffers { path: self.path.to_owned(), setting: setting.to_owned(), expected, got })
+    }
+
+    fn same_files(&self, manifest: &DataManifest, corpus: &Corpus) -> Result<(), HarvestError> {
+        let planned = &corpus.data.files;
+        // With a limit on tokens the last files may not have been needed.
+        let needed = if corpus.data.max_tokens.is_some() { planned.len() } else { manifest.files.len() };
+        let asked = manifest.files.get(..needed).unwrap_or(&manifest.files);
+        let names = |names: Vec<&str>| names.join(", ");
+        self.same(
+            "files",
+            names(asked.iter().map(|file| file.named.as_str()).collect()),
+            names(planned.iter().map(|file| file.path.as_str()).collect()),
+        )?;
+        for (file, record) in asked.iter().zip(planned) {
+            if let Ok(found) = file.path.metadata() {
+                let setting = format!("bytes of {}", file.path.display());
+                self.same(&setting, found.len(), record.bytes)?;
+            }
+        }
+        Ok(())
+    }
+}

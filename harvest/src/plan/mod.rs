@@ -1,0 +1,14 @@
+//! From documents to planned shards.
+
+mod agreement;
+mod corpus;
+mod packing;
+mod planner;
+mod shards;
+mod tokenise;
+
+pub(crate) use agreement::{Asked, check_agreement};
+pub use packing::{PackedSequence, Packer, PackingSettings, Source, Span, TokenisedDocument};
+pub use planner::{PlanSettings, plan};
+pub(crate) use planner::{check_context, plan_with};
+pub use shards::{Grouping, PlannedShard, ShardBuilder};

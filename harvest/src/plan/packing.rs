@@ -1,0 +1,335 @@
+//! From documents' tokens to sequences.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use hayloft_store::Packing;
+
+/// The tokens of one document, without BOS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenisedDocument {
+    /// The document.
+    pub source: Source,
+    /// Its tokens; never empty.
+    pub tokens: Vec<u32>,
+}
+
+/// Where tokens are from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The document's place among all documents.
+    pub document: u64,
+    /// The subset that it belongs to.
+    pub subset: Option<Arc<str>>,
+}
+
+/// A sequence: what the model reads in one go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PackedSequence {
+    /// The tokens; the first is BOS.
+    pub tokens: Vec<u32>,
+    /// Where they are from, in order. Each BOS that the packing put in counts with the document after it.
+    pub spans: Vec<Span>,
+}
+
+/// A run of tokens of one document within a sequence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// The document.
+    pub source: Source,
+    /// The number of tokens.
+    pub length: u32,
+}
+
+/// How sequences are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PackingSettings {
+    /// How documents become sequences.
+    pub packing: Packing,
+    /// The longest a sequence may be; with [`Packing::Concat`] the length of each. At least 2.
+    pub context_length: u32,
+    /// The token that begins each sequence.
+    pub bos: u32,
+    /// Whole sequences are taken while their tokens stay within this.
+    pub max_tokens: Option<NonZeroU64>,
+}
+
+/// Packs documents into sequences.
+///
+/// ```text
+/// concat, context_length 4          per-document, context_length 4
+/// documents  abc  defgh             documents  ab  cdefg
+/// sequences  ^abc ^def ^gh^…        sequences  ^ab  ^cde
+/// ```
+///
+/// `concat` is the Pile protocol, to the token what `SAELens`'s `concat_and_batch_sequences` makes with BOS as
+/// `begin_batch_token_id` and as `sequence_separator_token_id`: each context is full and starts with BOS, documents are
+/// joined with BOS between them, a document that goes on in the next context is continued there after a BOS. No BOS is
+/// put before a token that is BOS already. Where the separator is the last token of a context, the document after it
+/// starts in the next context, with its BOS. What does not fill a context at the end is dropped.
+///
+/// `per-document` makes one sequence of each document: BOS and its tokens, cut to the context length.
+#[derive(Debug)]
+pub struct Packer {
+    settings: PackingSettings,
+    /// The context being filled; it has no tokens when a new one is due.
+    filling: PackedSequence,
+    taken_tokens: u64,
+    dropped_tokens: u64,
+    full: bool,
+}
+
+impl Packer {
+    /// Starts with no documents.
+    pub fn new(settings: PackingSettings) -> Self {
+        Self { settings, filling: PackedSequence::default(), taken_tokens: 0, dropped_tokens: 0, full: false }
+    }
+
+    /// Adds a document and hands every sequence that it completes to `take`.
+    pub fn push(&mut self, document: &TokenisedDocument, take: &mut impl FnMut(PackedSequence)) {
+        if self.full {
+            return;
+        }
+        match self.settings.packing {
+            Packing::Concat => self.push_joined(document, take),
+            Packing::PerDocument => self.push_alone(document, take),
+        }
+    }
+
+    /// Whether `max_tokens` is reached, so that no more sequences will come.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Ends the packing. Returns the number of tokens that were read and are in no sequence: those of the last context,
+    /// which was not filled, or those beyond the context length.
+    pub fn finish(self) -> u64 {
+        self.dropped_tokens + self.filling.tokens.len() as u64
+    }
+
+    fn push_joined(&mut self, document: &TokenisedDocument, take: &mut impl FnMut(PackedSequence)) {
+        let TokenisedDocument { source, tokens } = document;
+        let context_length = self.settings.context_length as usize;
+        let mut rest = tokens.as_slice();
+        while let Some(&first) = rest.first() {
+            if self.full {
+                return;
+            }
+            // Both where a context begins and between two documents. Within a document the context is never partly
+            // filled here: the document goes on until the context is full.
+            let before = self.filling.tokens.len();
+            if first != self.settings.bos {
+                self.filling.tokens.push(self.settings.bos);
+            }
+            let room = context_length - self.filling.tokens.len();
+            let (now, later) = rest.split_at(room.min(rest.len()));
+            self.filling.tokens.extend_from_slice(now);
+            let length = (self.filling.tokens.len() - before) as u32;
+            self.filling.spans.push(Span { source: source.clone(), length });
+            rest = later;
+            if self.filling.tokens.len() == context_length {
+                let context = std::mem::take(&mut self.filling);
+                self.take(context, take);
+            }
+        }
+    }
+
+    fn push_alone(&mut self, document: &TokenisedDocument, take: &mut impl FnMut(PackedSequence)) {
+        let TokenisedDocument { source, tokens } = document;
+        let own = usize::from(tokens.first() != Some(&self.settings.bos));
+        let room = self.settings.context_length as usize - own;
+        let kept = &tokens[..room.min(tokens.len())];
+        let mut sequence = Vec::with_capacity(own + kept.len());
+        sequence.extend(std::iter::repeat_n(self.settings.bos, own));
+        sequence.extend_from_slice(kept);
+        let spans = vec![Span { source: source.clone(), length: sequence.len() as u32 }];
+        self.take(PackedSequence { tokens: sequence, spans }, take);
+        if !self.full {
+            self.dropped_tokens += (tokens.len() - kept.len()) as u64;
+        }
+    }
+
+    fn take(&mut self, sequence: PackedSequence, take: &mut impl FnMut(PackedSequence)) {
+        let tokens = self.taken_tokens + sequence.tokens.len() as u64;
+        if self.settings.max_tokens.is_some_and(|most| tokens > most.get()) {
+            self.full = true;
+            return;
+        }
+        self.taken_tokens = tokens;
+        take(sequence);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BOS: u32 = 1;
+
+    fn pack(settings: PackingSettings, documents: &[Vec<u32>]) -> (Vec<PackedSequence>, u64) {
+        let mut packer = Packer::new(settings);
+        let mut sequences = Vec::new();
+        for (index, tokens) in documents.iter().enumerate() {
+            let source = Source { document: index as u64, subset: None };
+            packer
+                .push(&TokenisedDocument { source, tokens: tokens.clone() }, &mut |sequence| sequences.push(sequence));
+        }
+        (sequences, packer.finish())
+    }
+
+    fn settings(packing: Packing, context_length: u32) -> PackingSettings {
+        PackingSettings { packing, context_length, bos: BOS, max_tokens: None }
+    }
+
+    fn tokens(sequences: &[PackedSequence]) -> Vec<Vec<u32>> {
+        sequences.iter().map(|sequence| sequence.tokens.clone()).collect()
+    }
+
+    /// What SAELens 6.54.12 gave: `concat_and_batch_sequences(documents, context_size, begin_batch_token_id=1,
+    /// begin_sequence_token_id=None, sequence_separator_token_id=1)`.
+    #[test]
+    fn concat_is_what_saelens_makes() {
+        type Golden = (u32, &'static [&'static [u32]], &'static [&'static [u32]]);
+        let goldens: [Golden; 5] = [
+            // A document over several contexts, and a separator in the middle of one.
+            (
+                4,
+                &[&[10, 11, 12], &[20, 21, 22, 23, 24, 25, 26], &[30]],
+                &[&[1, 10, 11, 12], &[1, 20, 21, 22], &[1, 23, 24, 25], &[1, 26, 1, 30]],
+            ),
+            // The separator is the last token of the first context.
+            (
+                5,
+                &[&[10, 11, 12], &[20, 21], &[30, 31, 32, 33, 34]],
+                &[&[1, 10, 11, 12, 1], &[1, 20, 21, 1, 30], &[1, 31, 32, 33, 34]],
+            ),
+            // Documents that begin with BOS, or have one inside.
+            (
+                5,
+                &[&[1, 10, 11], &[1, 20, 21, 22, 23], &[30, 1, 31, 32, 33, 34]],
+                &[&[1, 10, 11, 1, 20], &[1, 21, 22, 23, 1], &[1, 30, 1, 31, 32]],
+            ),
+            // Documents that fill contexts exactly.
+            (
+                4,
+                &[&[10, 11, 12], &[20, 21, 22], &[30, 31, 32]],
+                &[&[1, 10, 11, 12], &[1, 20, 21, 22], &[1, 30, 31, 32]],
+            ),
+            // The shortest context.
+            (2, &[&[10, 11], &[20]], &[&[1, 10], &[1, 11], &[1, 20]]),
+        ];
+        for (context_length, documents, expected) in goldens {
+            let documents: Vec<_> = documents.iter().map(|document| document.to_vec()).collect();
+            let (sequences, _) = pack(settings(Packing::Concat, context_length), &documents);
+            assert_eq!(tokens(&sequences), expected);
+        }
+    }
+
+    #[test]
+    fn a_separator_counts_with_the_document_after_it() {
+        let (sequences, _) = pack(settings(Packing::Concat, 5), &[vec![10, 11, 12], vec![20, 21], vec![30, 31]]);
+        let spans: Vec<Vec<(u64, u32)>> = sequences
+            .iter()
+            .map(|sequence| sequence.spans.iter().map(|span| (span.source.document, span.length)).collect())
+            .collect();
+        assert_eq!(spans, [[(0, 4), (1, 1)], [(1, 3), (2, 2)]]);
+    }
+
+    #[test]
+    fn documents_alone_are_cut_to_the_context() {
+        let (sequences, dropped) =
+            pack(settings(Packing::PerDocument, 4), &[vec![10], vec![20, 21, 22, 23, 24], vec![1, 30]]);
+        assert_eq!(tokens(&sequences), [vec![1, 10], vec![1, 20, 21, 22], vec![1, 30]]);
+        assert_eq!(dropped, 2);
+    }
+
+    #[test]
+    fn what_fills_no_context_is_counted() {
+        let (sequences, dropped) = pack(settings(Packing::Concat, 8), &[vec![10, 11], vec![20]]);
+        assert!(sequences.is_empty());
+        assert_eq!(dropped, 5);
+    }
+
+    #[test]
+    fn max_tokens_takes_whole_sequences_within_it() {
+        for (packing, most, expected) in [
+            (Packing::Concat, 7, vec![vec![1, 10, 11], vec![1, 12, 1]]),
+            (Packing::Concat, 5, vec![vec![1, 10, 11]]),
+            (Packing::Concat, 6, vec![vec![1, 10, 11], vec![1, 12, 1]]),
+            (Packing::Concat, 2, vec![]),
+            // The second does not fit, and no later one is taken in its stead.
+            (Packing::PerDocument, 5, vec![vec![1, 10, 11]]),
+        ] {
+            let settings = PackingSettings { max_tokens: NonZeroU64::new(most), ..settings(packing, 3) };
+            let (sequences, _) = pack(settings, &[vec![10, 11, 12], vec![20, 21, 22, 23], vec![30]]);
+            assert_eq!(tokens(&sequences), expected, "{packing:?} {most}");
+        }
+    }
+
+    fn documents() -> impl Strategy<Value = Vec<Vec<u32>>> {
+        // BOS is among the tokens, for text may spell it out.
+        prop::collection::vec(prop::collection::vec(1..9_u32, 1..20), 0..12)
+    }
+
+    proptest! {
+        #[test]
+        fn concat_contexts_are_full_and_keep_every_token(documents in documents(), context_length in 2..12_u32) {
+            let (sequences, dropped) = pack(settings(Packing::Concat, context_length), &documents);
+            for sequence in &sequences {
+                prop_assert_eq!(sequence.tokens.len(), context_length as usize);
+                prop_assert_eq!(sequence.tokens[0], BOS);
+                let spanned: u32 = sequence.spans.iter().map(|span| span.length).sum();
+                prop_assert_eq!(spanned, context_length);
+            }
+            // Without any BOS, the contexts and the dropped rest are the documents, joined.
+            let kept: Vec<u32> = tokens(&sequences).concat().into_iter().filter(|token| *token != BOS).collect();
+            let joined: Vec<u32> = documents.concat().into_iter().filter(|token| *token != BOS).collect();
+            prop_assert!(joined.starts_with(&kept));
+            prop_assert!((joined.len() - kept.len()) as u64 <= dropped);
+            prop_assert!(dropped < u64::from(context_length));
+        }
+
+        #[test]
+        fn concat_never_puts_bos_beside_bos(
+            documents in prop::collection::vec(prop::collection::vec(2..9_u32, 1..20), 0..12),
+            context_length in 2..12_u32,
+        ) {
+            let (sequences, _) = pack(settings(Packing::Concat, context_length), &documents);
+            for sequence in &sequences {
+                prop_assert!(!sequence.tokens.windows(2).any(|pair| pair == [BOS, BOS]), "{:?}", sequence.tokens);
+            }
+        }
+
+        #[test]
+        fn documents_alone_start_with_one_bos(documents in documents(), context_length in 2..12_u32) {
+            let (sequences, dropped) = pack(settings(Packing::PerDocument, context_length), &documents);
+            prop_assert_eq!(sequences.len(), documents.len());
+            let mut lost = 0;
+            for (sequence, document) in sequences.iter().zip(&documents) {
+                prop_assert!(sequence.tokens.len() <= context_length as usize);
+                prop_assert_eq!(sequence.tokens[0], BOS);
+                let own = usize::from(document[0] != BOS);
+                let kept = &sequence.tokens[own..];
+                prop_assert!(document.starts_with(kept));
+                lost += document.len() - kept.len();
+            }
+            prop_assert_eq!(lost as u64, dropped);
+        }
+
+        #[test]
+        fn tokens_stay_within_the_limit(documents in documents(), context_length in 2..12_u32, most in 1..100_u64) {
+            for packing in [Packing::Concat, Packing::PerDocument] {
+                let all = tokens(&pack(settings(packing, context_length), &documents).0);
+                let limited = PackingSettings { max_tokens: NonZeroU64::new(most), ..settings(packing, context_length) };
+                let taken = tokens(&pack(limited, &documents).0);
+                prop_assert!(all.starts_with(&taken));
+                prop_assert!(taken.concat().len() as u64 <= most);
+                if let Some(next) = all.get(taken.len()) {
+                    prop_assert!((taken.concat().len() + next.len()) as u64 > most);
+                }
+            }
+        }
+    }
+}

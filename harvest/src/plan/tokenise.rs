@@ -1,0 +1,31 @@
+//! From documents to their tokens, many at a time.
+
+use hayloft_model::Tokenizer;
+
+use super::packing::{Source, TokenisedDocument};
+use crate::data::{Document, DocumentReader};
+use crate::error::HarvestError;
+
+/// Documents that are tokenised together, on all cores: so many, or so many bytes of text.
+const BATCH_DOCUMENTS: usize = 1024;
+const BATCH_BYTES: usize = 4 << 20;
+
+/// The next batch of documents with their tokens, in order; empty when there are no more.
+///
+/// A document whose text gives no tokens comes with none.
+pub(super) fn next_batch(
+    documents: &mut DocumentReader<'_>,
+    tokenizer: &Tokenizer,
+) -> Result<Vec<TokenisedDocument>, HarvestError> {
+    let mut batch: Vec<Document> = Vec::new();
+    let mut bytes = 0;
+    while batch.len() < BATCH_DOCUMENTS && bytes < BATCH_BYTES {
+        let Some(document) = documents.next().transpose()? else { break };
+        bytes += document.text.len();
+        batch.push(document);
+    }
+    let texts: Vec<&str> = batch.iter().map(|document| document.text.as_str()).collect();
+    let tokens = tokenizer.encode_batch(&texts)?;
+    let sources = batch.into_iter().map(|document| Source { document: document.index, subset: document.subset });
+    Ok(sources.zip(tokens).map(|(source, tokens)| TokenisedDocument { source, tokens }).collect())
+}

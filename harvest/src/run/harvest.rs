@@ -1,0 +1,220 @@
+//! A run, from settings to summary.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use hayloft_model::{Checkpoint, Decoder, Portion, Precision, Site, Tokenizer, no_grad};
+use hayloft_store::{
+    CacheWriter, Codec, Dtype, Existing, FileRecord, HarvestSettings, Manifest, ModelRecord, NonFinite, PlanReader,
+    SiteName, StoreError,
+};
+use tch::Device;
+
+use super::forward::Forward;
+use super::logits::Logits;
+use super::pipeline::{Filled, fill};
+use super::shard_range::ShardRange;
+use crate::data::DataManifest;
+use crate::error::HarvestError;
+use crate::plan::{Asked, PlanSettings, check_agreement, check_context, plan_with};
+use crate::progress::Progress;
+use crate::summary::{RunSummary, SiteSummary};
+
+/// What to harvest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunSettings {
+    /// The checkpoint's folder.
+    pub model: PathBuf,
+    /// The data manifest. It may be left out where there is a plan.
+    pub data: Option<PathBuf>,
+    /// Where relative paths in the data manifest start; by default its own folder.
+    pub data_root: Option<PathBuf>,
+    /// The cache's folder.
+    pub out: PathBuf,
+    /// The tokens that a shard is filled up to; by default those of the plan that is there, else
+    /// [`PlanSettings::SHARD_TOKENS`].
+    pub shard_tokens: Option<u64>,
+    /// The rows that a row group is filled up to; by default those of the plan that is there, else
+    /// [`PlanSettings::ROW_GROUP_ROWS`].
+    pub row_group_rows: Option<u32>,
+    /// The sites to keep; at least one.
+    pub sites: Vec<Site>,
+    /// How activations are stored.
+    pub codec: Codec,
+    /// What the model runs in and activations are stored in; by default what the checkpoint is stored in.
+    pub precision: Option<Precision>,
+    /// Where the model runs.
+    pub device: Device,
+    /// What is kept of the predictions.
+    pub logits: Logits,
+    /// Which of the planned shards to fill.
+    pub shards: ShardRange,
+    /// What to do where the cache has shards already.
+    pub existing: Existing,
+    /// What to do with activations that are NaN or infinite.
+    pub non_finite: NonFinite,
+}
+
+/// Fills a cache's planned shards, after planning them where there is no plan.
+///
+/// Returns with nothing done where no shard is left to fill. After an error, or where the process was killed, the shards
+/// that were whole stay whole, and the same run with [`Existing::Resume`] goes on after them.
+pub fn run(settings: &RunSettings, progress: Progress) -> Result<RunSummary, HarvestError> {
+    let checkpoint = Checkpoint::open(&settings.model)?;
+    let spec = checkpoint.spec();
+    let sites = check_sites(settings, spec.n_blocks)?;
+    let tokenizer = Tokenizer::open(&settings.model)?;
+    tokenizer.check_vocabulary(spec.vocab_size)?;
+    prepare_plan(settings, &checkpoint, &tokenizer, progress)?;
+
+    tracing::info!(folder = %settings.model.display(), "hashing the model");
+    let precision = settings.precision.unwrap_or(checkpoint.precision());
+    let kept = settings.logits.kept(spec.vocab_size);
+    let cache_settings = HarvestSettings {
+        model: model_record(&checkpoint, precision)?,
+        sites: sites.iter().map(|(_, name)| name.clone()).collect(),
+        dtype: dtype(precision),
+        codec: settings.codec,
+        predictions: kept,
+    };
+    let mut cache = CacheWriter::open(&settings.out, cache_settings, settings.non_finite, settings.existing)?;
+    let range = settings.shards.within(cache.plan().shards.len())?;
+    let left: Vec<usize> = range.filter(|shard| !cache.is_complete(*shard)).collect();
+
+    let (filled, seconds) = if left.is_empty() {
+        (Filled::default(), 0.0)
+    } else {
+        let deepest = sites.iter().map(|(site, _)| site.block()).max().unwrap_or(0);
+        let portion = if kept.is_some() { Portion::Whole } else { Portion::Below(deepest) };
+        tracing::info!(%precision, device = ?settings.device, ?portion, "loading the model");
+        let _guard = no_grad();
+        let decoder = Decoder::load(&checkpoint, portion, precision, settings.device)?;
+        let forward = Forward::new(decoder, sites, kept);
+        let tokens = left.iter().map(|shard| cache.plan().shards[*shard].counts.tokens).sum();
+        let gauge = progress.gauge("harvested", Some(tokens));
+        let start = Instant::now();
+        let filled = fill(&mut cache, &left, &forward, &gauge);
+        gauge.finish();
+        (filled?, start.elapsed().as_secs_f64())
+    };
+    let planned_shards = cache.plan().shards.len();
+    let manifest = cache.finish()?;
+    Ok(summary(settings, planned_shards, &manifest, &filled, seconds))
+}
+
+/// The sites, each once, with the names that the cache has for them.
+fn check_sites(settings: &RunSettings, n_blocks: usize) -> Result<Vec<(Site, SiteName)>, HarvestError> {
+    if settings.sites.is_empty() {
+        return Err(HarvestError::NoSites { example: n_blocks / 2 });
+    }
+    let sites: BTreeSet<Site> = settings.sites.iter().copied().collect();
+    sites
+        .into_iter()
+        .map(|site| {
+            site.check(n_blocks)?;
+            Ok((site, site.to_string().parse()?))
+        })
+        .collect()
+}
+
+/// Sees to it that there is a plan, and that it is the one that is asked for.
+fn prepare_plan(
+    settings: &RunSettings,
+    checkpoint: &Checkpoint,
+    tokenizer: &Tokenizer,
+    progress: Progress,
+) -> Result<(), HarvestError> {
+    let planned = match PlanReader::open(&settings.out) {
+        Ok(planned) => planned,
+        Err(StoreError::MissingPlan { folder }) => {
+            let Some(data) = settings.data.clone() else { return Err(HarvestError::NothingPlanned { folder }) };
+            let plan_settings = PlanSettings {
+                model: settings.model.clone(),
+                data,
+                data_root: settings.data_root.clone(),
+                out: settings.out.clone(),
+                shard_tokens: settings.shard_tokens.unwrap_or(PlanSettings::SHARD_TOKENS),
+                row_group_rows: settings.row_group_rows.unwrap_or(PlanSettings::ROW_GROUP_ROWS),
+            };
+            let summary = plan_with(&plan_settings, checkpoint.spec(), tokenizer, progress)?;
+            tracing::info!(
+                documents = summary.documents,
+                sequences = summary.sequences,
+                tokens = summary.tokens,
+                shards = summary.shards,
+                "planned"
+            );
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let manifest = match &settings.data {
+        Some(data) => Some(DataManifest::open(data, settings.data_root.as_deref())?),
+        None => None,
+    };
+    let asked =
+        Asked { data: manifest.as_ref(), shard_tokens: settings.shard_tokens, row_group_rows: settings.row_group_rows };
+    let corpus = &planned.plan().corpus;
+    let path = settings.out.join("plan.json");
+    check_agreement(&path, corpus, tokenizer, &asked)?;
+    check_context(&path, corpus.context_length, &settings.model, checkpoint.spec())
+}
+
+fn model_record(checkpoint: &Checkpoint, precision: Precision) -> Result<ModelRecord, HarvestError> {
+    let fingerprint = checkpoint.fingerprint()?;
+    let spec = checkpoint.spec();
+    let weights = fingerprint.weights.into_iter();
+    Ok(ModelRecord {
+        model_type: fingerprint.model_type,
+        config_blake3: fingerprint.config_blake3,
+        weights: weights.map(|file| FileRecord { path: file.file, bytes: file.bytes, blake3: file.blake3 }).collect(),
+        precision: dtype(precision),
+        vocab_size: spec.vocab_size,
+        d_model: spec.d_model,
+        n_blocks: spec.n_blocks,
+        context_length: spec.context_length,
+    })
+}
+
+/// The store's name for a number type of the model's.
+fn dtype(precision: Precision) -> Dtype {
+    match precision {
+        Precision::F32 => Dtype::F32,
+        Precision::Bf16 => Dtype::Bf16,
+        Precision::F16 => Dtype::F16,
+    }
+}
+
+fn summary(
+    settings: &RunSettings,
+    planned_shards: usize,
+    manifest: &Manifest,
+    filled: &Filled,
+    seconds: f64,
+) -> RunSummary {
+    // Over nothing, a rate is nothing.
+    let per = |amount: f64, of: f64| if of > 0.0 { amount / of } else { 0.0 };
+    RunSummary {
+        folder: settings.out.clone(),
+        planned_shards,
+        complete_shards: manifest.shards.len(),
+        filled_shards: filled.shards,
+        tokens: filled.tokens,
+        seconds,
+        tokens_per_second: per(filled.tokens as f64, seconds),
+        bytes: filled.bytes,
+        bytes_per_token: per(filled.bytes as f64, filled.tokens as f64),
+        sites: manifest
+            .sites
+            .iter()
+            .map(|site| SiteSummary {
+                site: site.name.to_string(),
+                rows: site.rows,
+                mean_norm: site.mean_norm,
+                scale: site.scale(),
+                non_finite_rows: site.non_finite_rows,
+            })
+            .collect(),
+    }
+}

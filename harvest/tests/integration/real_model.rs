@@ -1,0 +1,51 @@
+//! Harvesting a real trained model, where it is at hand.
+
+use std::path::{Path, PathBuf};
+
+use hayloft_harvest::{Logits, Progress, RunSettings, ShardRange, run};
+use hayloft_store::{Cache, Codec, Existing, NonFinite};
+
+/// The folder beside the project that holds a file, or `None`, with a message.
+fn shared(name: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("skipped: {} is absent", path.display());
+    None
+}
+
+/// Tokens, losses and clean CE of the known answer: 60 sequences, 20,843 activations, 20,783 losses, 1.140634 nats,
+/// computed with transformers.
+#[test]
+fn stories_have_the_known_clean_loss() {
+    let Some(model) = shared("stories260K") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let settings = RunSettings {
+        model,
+        data: Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../data-manifests/stories260K-eval.toml")),
+        data_root: None,
+        out: folder.path().join("cache"),
+        shard_tokens: Some(8192),
+        row_group_rows: None,
+        sites: vec!["blocks.3.hook_resid_pre".parse().unwrap()],
+        codec: Codec::Planes,
+        precision: None,
+        device: tch::Device::Cpu,
+        logits: Logits::Loss,
+        shards: ShardRange::default(),
+        existing: Existing::Refuse,
+        non_finite: NonFinite::Refuse,
+    };
+    let summary = run(&settings, Progress::Silent).unwrap();
+    assert_eq!((summary.tokens, summary.complete_shards), (20_843, 3));
+    let cache = Cache::open(&settings.out).unwrap();
+    let losses: Vec<f64> = (0..cache.shards())
+        .flat_map(|index| cache.shard(index).unwrap().predictions().unwrap().unwrap().loss)
+        .filter(|loss| !loss.is_nan())
+        .map(f64::from)
+        .collect();
+    assert_eq!(losses.len(), 20_783);
+    let clean = losses.iter().sum::<f64>() / losses.len() as f64;
+    assert!((clean - 1.140_634).abs() < 2e-4, "{clean}");
+}
