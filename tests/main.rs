@@ -1,4 +1,9 @@
 //! End-to-end, golden and compatibility tests of the workspace, in one binary.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that fails says where; measured differences are printed"
+)]
 
 mod bad_input;
 mod end_to_end;

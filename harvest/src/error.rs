@@ -21,7 +21,7 @@ pub enum HarvestError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// LibTorch reported an error.
-    #[error("LibTorch: {0}")]
+    #[error(transparent)]
     Torch(#[from] tch::TchError),
     /// The sequences are longer than the model takes.
     #[error(

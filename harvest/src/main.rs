@@ -1,7 +1,6 @@
 //! `harvest`: fills caches with a language model's activations.
 
 mod cli;
-mod relaunch;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -19,23 +18,10 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", describe(&error));
+            eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
-}
-
-/// An error and its causes, but for those whose words are in the message already.
-fn describe(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| {
-        if told.is_empty() {
-            cause
-        } else if told.contains(&cause) {
-            told
-        } else {
-            format!("{told}: {cause}")
-        }
-    })
 }
 
 fn run() -> Result<()> {
@@ -47,9 +33,6 @@ fn run() -> Result<()> {
             print(&if json { to_json(&summary)? } else { summary.to_string() })
         }
         Command::Run(arguments) => {
-            if let Err(error) = relaunch::with_sleeping_threads() {
-                tracing::debug!(%error, "kept the environment as it is");
-            }
             if let Some(threads) = arguments.threads {
                 limit_threads(threads);
             }

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 ///
 /// Kernels and encoding overlap, so for short moments there are twice as many; encoding is a small part of the work,
 /// and cores of its own would be idle most of the time. Without this call both take all cores. Where cores are shared,
-/// a program does well to set `OMP_WAIT_POLICY=passive` before LibTorch is loaded, as `harvest run` does.
+/// a program does well to set `OMP_WAIT_POLICY=passive` before LibTorch is loaded.
 ///
 /// Plans and encodings are the same with any number of threads. LibTorch may add in another order with another number,
 /// and its results may then differ in the last bits.

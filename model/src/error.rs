@@ -7,13 +7,21 @@ use std::path::{Path, PathBuf};
 pub enum ModelError {
     /// A file could not be read.
     #[error(
-        "{path}: cannot be read: {source}. A checkpoint folder holds config.json, model*.safetensors and tokenizer.json"
+        "{path}: cannot be read: {cause}. A checkpoint folder holds config.json, model*.safetensors and tokenizer.json"
     )]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// What the operating system said.
-        source: std::io::Error,
+        cause: std::io::Error,
+    },
+    /// A folder has no weights in a form that is read.
+    #[error(
+        "{folder}: no weights: expected model.safetensors or model.safetensors.index.json, found neither. Pickled .bin weights are not read; convert them to safetensors"
+    )]
+    NoWeights {
+        /// The checkpoint folder.
+        folder: PathBuf,
     },
     /// A JSON file could not be understood.
     #[error("{path}: {problem}")]
@@ -160,14 +168,14 @@ pub enum ModelError {
         problem: String,
     },
     /// LibTorch reported an error.
-    #[error("LibTorch: {0}")]
+    #[error(transparent)]
     Torch(#[from] tch::TchError),
 }
 
 impl ModelError {
     /// Wraps an I/O error with the path that it happened at.
-    pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
-        Self::Io { path: path.to_path_buf(), source }
+    pub(crate) fn io(path: &Path, cause: std::io::Error) -> Self {
+        Self::Io { path: path.to_path_buf(), cause }
     }
 }
 

@@ -48,8 +48,11 @@ def rope(kind: str, theta: float, **parameters: float) -> dict:
     return {"rope_parameters": {"rope_type": kind, "rope_theta": theta, **parameters}}
 
 
-# With theta 5e5 and an original context of 32, the wavelengths of four pairs are short, medium and long.
-LLAMA3 = rope("llama3", 5e5, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32)
+# With theta 5e5 the wavelengths of the four pairs are 6, 167, 4443 and 118143: by an original context of 256 the first is
+# short, the second medium, the others long.
+LLAMA3 = SMALL | {"max_position_embeddings": 2048} | rope(
+    "llama3", 5e5, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=256
+)
 
 CHECKPOINTS = {
     "llama2": (LlamaForCausalLM, LlamaConfig(**SMALL, head_dim=12, rms_norm_eps=1e-5)),
@@ -57,7 +60,7 @@ CHECKPOINTS = {
         LlamaForCausalLM,
         LlamaConfig(**SMALL, tie_word_embeddings=True, attention_bias=True, mlp_bias=True),
     ),
-    "llama3": (LlamaForCausalLM, LlamaConfig(**SMALL, **LLAMA3)),
+    "llama3": (LlamaForCausalLM, LlamaConfig(**LLAMA3)),
     "llama-linear": (LlamaForCausalLM, LlamaConfig(**SMALL, **rope("linear", 1e4, factor=4.0))),
     "llama-gelu": (LlamaForCausalLM, LlamaConfig(**SMALL, hidden_act="gelu")),
     "mistral-window": (MistralForCausalLM, MistralConfig(**SMALL, head_dim=10, sliding_window=8)),
@@ -141,14 +144,14 @@ def released_gemma_spelling(config: dict) -> None:
 def main() -> None:
     shutil.rmtree(FIXTURES, ignore_errors=True)
     for seed, (name, (model_class, config)) in enumerate(CHECKPOINTS.items()):
-        config._attn_implementation = "eager"
-        model = model_class(config).eval()
+        model = model_class(config)
         randomise(model, seed)
-        if name.endswith("-bf16"):
-            model = model.bfloat16()
+        precision = torch.bfloat16 if name.endswith("-bf16") else torch.float32
         folder = FIXTURES / name
-        model.save_pretrained(folder, max_shard_size="60KB" if name.endswith("-sharded") else "1GB")
+        model.to(precision).save_pretrained(folder, max_shard_size="60KB" if name.endswith("-sharded") else "1GB")
         (folder / "generation_config.json").unlink()
+        # As a user loads it: casting a model in memory would round its rotary frequencies too.
+        model = model_class.from_pretrained(folder, dtype=precision, attn_implementation="eager").eval()
         golden = record(model, seed + 1000)
         save_file(golden, folder / "golden.safetensors")
         files = len(list(folder.glob("model*.safetensors")))

@@ -1,7 +1,7 @@
 //! Every family and configuration against transformers: the residual at every block, the logits, and the laws of
 //! stopping and resuming. The checkpoints and goldens are made by `scripts/goldens/decoder.py`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hayloft_model::{Checkpoint, Decoder, Portion, Positions, Precision, Residual, no_grad};
 use tch::{Device, Kind, Tensor};
@@ -27,12 +27,12 @@ fn checkpoints() -> impl Iterator<Item = PathBuf> {
     folders.into_iter()
 }
 
-fn load(folder: &PathBuf, portion: Portion) -> Decoder {
+fn load(folder: &Path, portion: Portion) -> Decoder {
     let checkpoint = Checkpoint::open(folder).unwrap();
     Decoder::load(&checkpoint, portion, checkpoint.precision(), CPU).unwrap()
 }
 
-fn golden(folder: &std::path::Path) -> (Golden, Tensor, Positions) {
+fn golden(folder: &Path) -> (Golden, Tensor, Positions) {
     let golden = Golden::open(&folder.join("golden.safetensors"));
     let tokens = golden.tensor("tokens");
     let positions = Positions::from_start(tokens.size()[1] as usize);

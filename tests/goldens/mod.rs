@@ -2,4 +2,5 @@
 
 mod decoder;
 mod greedy;
+mod harvest;
 mod onednn;

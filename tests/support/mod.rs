@@ -1,6 +1,7 @@
 //! What several tests share: where the fixtures lie, and how to read them.
 
 pub mod program;
+pub mod stories;
 
 use std::path::{Path, PathBuf};
 

@@ -11,10 +11,10 @@ static PROGRAMS: LazyLock<PathBuf> = LazyLock::new(|| {
     let test = std::env::current_exe().unwrap();
     let folder = test.ancestors().nth(2).unwrap().to_path_buf();
     let mut build = Command::new(env!("CARGO"));
-    build.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).args(["build", "--quiet", "--bins"]);
-    for package in ["hayloft-store", "hayloft-harvest", "hayloft-evaluate"] {
-        build.args(["--package", package]);
-    }
+    // All targets, so that dependencies have the features that they have in `cargo test --workspace`, and with it
+    // nothing is left to build here but what changed.
+    build.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).args(["build", "--quiet"]);
+    build.args(["--workspace", "--all-targets"]);
     if folder.file_name() == Some(OsStr::new("release")) {
         build.arg("--release");
     }

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// The operating system refused an operation.
-    #[error("{path}: cannot {action}: {source}. {advice}")]
+    #[error("{path}: cannot {action}: {cause}. {advice}")]
     Io {
         /// The file.
         path: PathBuf,
         /// What was being done, as a verb.
         action: &'static str,
         /// What the operating system said.
-        source: io::Error,
+        cause: io::Error,
         /// What to do.
         advice: &'static str,
     },
@@ -70,7 +70,7 @@ pub enum DataError {
     },
     /// A compressed file ends too early or is damaged.
     #[error(
-        "{path}: its zstd data is cut short or damaged after {bytes} decompressed bytes: {source}. Download or copy the file again"
+        "{path}: its zstd data is cut short or damaged after {bytes} decompressed bytes: {cause}. Download or copy the file again"
     )]
     Compressed {
         /// The file.
@@ -78,7 +78,7 @@ pub enum DataError {
         /// How far decompression came.
         bytes: u64,
         /// What the decoder said.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -139,9 +139,9 @@ pub enum LineProblem {
 
 impl DataError {
     /// An I/O error at a data file.
-    pub(super) fn file(path: &Path, action: &'static str, source: io::Error) -> Self {
+    pub(super) fn file(path: &Path, action: &'static str, cause: io::Error) -> Self {
         let advice =
             "The data manifest names it; relative paths start at --data-root, by default the manifest's folder";
-        Self::Io { path: path.to_owned(), action, source, advice }
+        Self::Io { path: path.to_owned(), action, cause, advice }
     }
 }

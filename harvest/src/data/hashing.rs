@@ -87,10 +87,10 @@ impl DataReader {
     }
 
     /// Turns an error of reading into one that tells a damaged archive from a failing disk.
-    pub(super) fn error(&self, path: &Path, source: io::Error) -> DataError {
+    pub(super) fn error(&self, path: &Path, cause: io::Error) -> DataError {
         match self.stream {
-            Stream::Plain(_) => DataError::file(path, "read", source),
-            Stream::Zstd(_) => DataError::Compressed { path: path.to_owned(), bytes: self.bytes, source },
+            Stream::Plain(_) => DataError::file(path, "read", cause),
+            Stream::Zstd(_) => DataError::Compressed { path: path.to_owned(), bytes: self.bytes, cause },
         }
     }
 }

@@ -89,10 +89,10 @@ impl DataManifest {
     /// Reads a data manifest. Relative paths in it start at `data_root`, by default the manifest's own folder. The
     /// files themselves are not looked at.
     pub fn open(path: &Path, data_root: Option<&Path>) -> Result<Self, DataError> {
-        let text = std::fs::read_to_string(path).map_err(|source| DataError::Io {
+        let text = std::fs::read_to_string(path).map_err(|cause| DataError::Io {
             path: path.to_owned(),
             action: "read",
-            source,
+            cause,
             advice: "--data takes the path of a data manifest, such as data-manifests/pile-excerpts.toml",
         })?;
         let written: Written = toml::from_str(&text)

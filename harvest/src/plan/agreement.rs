@@ -44,6 +44,11 @@ pub(crate) fn check_agreement(
     plan.same("subset_field", optional(manifest.subset_field.as_ref()), optional(data.subset_field.as_ref()))?;
     plan.same("max_tokens", optional(manifest.max_tokens), optional(data.max_tokens))?;
     plan.same("seed", optional(manifest.shuffle.map(|shuffle| shuffle.seed)), optional(data.seed))?;
+    plan.same(
+        "shuffle_buffer",
+        optional(manifest.shuffle.map(|shuffle| shuffle.buffer)),
+        optional(data.shuffle_buffer),
+    )?;
     plan.same("BOS", begin_token(manifest, tokenizer)?.text, &corpus.tokenizer.bos_text)?;
     plan.same_files(manifest, corpus)
 }

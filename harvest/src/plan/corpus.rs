@@ -42,6 +42,7 @@ pub(super) fn record(
             subset_field: manifest.subset_field.as_ref().map(ToString::to_string),
             max_tokens: manifest.max_tokens.map(Into::into),
             seed: manifest.shuffle.map(|shuffle| shuffle.seed),
+            shuffle_buffer: manifest.shuffle.map(|shuffle| shuffle.buffer.get() as u64),
             documents,
         },
         packing: manifest.packing,

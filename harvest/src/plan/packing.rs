@@ -163,6 +163,7 @@ impl Packer {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde::Deserialize;
 
     use super::*;
 
@@ -187,43 +188,25 @@ mod tests {
         sequences.iter().map(|sequence| sequence.tokens.clone()).collect()
     }
 
-    /// What SAELens 6.54.12 gave: `concat_and_batch_sequences(documents, context_size, begin_batch_token_id=1,
-    /// begin_sequence_token_id=None, sequence_separator_token_id=1)`.
+    /// A case of `tests/fixtures/packing.json`, made by `scripts/goldens/packing.py`.
+    #[derive(Deserialize)]
+    struct Golden {
+        name: String,
+        bos: u32,
+        context_length: u32,
+        documents: Vec<Vec<u32>>,
+        contexts: Vec<Vec<u32>>,
+    }
+
     #[test]
     fn concat_is_what_saelens_makes() {
-        type Golden = (u32, &'static [&'static [u32]], &'static [&'static [u32]]);
-        let goldens: [Golden; 5] = [
-            // A document over several contexts, and a separator in the middle of one.
-            (
-                4,
-                &[&[10, 11, 12], &[20, 21, 22, 23, 24, 25, 26], &[30]],
-                &[&[1, 10, 11, 12], &[1, 20, 21, 22], &[1, 23, 24, 25], &[1, 26, 1, 30]],
-            ),
-            // The separator is the last token of the first context.
-            (
-                5,
-                &[&[10, 11, 12], &[20, 21], &[30, 31, 32, 33, 34]],
-                &[&[1, 10, 11, 12, 1], &[1, 20, 21, 1, 30], &[1, 31, 32, 33, 34]],
-            ),
-            // Documents that begin with BOS, or have one inside.
-            (
-                5,
-                &[&[1, 10, 11], &[1, 20, 21, 22, 23], &[30, 1, 31, 32, 33, 34]],
-                &[&[1, 10, 11, 1, 20], &[1, 21, 22, 23, 1], &[1, 30, 1, 31, 32]],
-            ),
-            // Documents that fill contexts exactly.
-            (
-                4,
-                &[&[10, 11, 12], &[20, 21, 22], &[30, 31, 32]],
-                &[&[1, 10, 11, 12], &[1, 20, 21, 22], &[1, 30, 31, 32]],
-            ),
-            // The shortest context.
-            (2, &[&[10, 11], &[20]], &[&[1, 10], &[1, 11], &[1, 20]]),
-        ];
-        for (context_length, documents, expected) in goldens {
-            let documents: Vec<_> = documents.iter().map(|document| document.to_vec()).collect();
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/packing.json");
+        let goldens: Vec<Golden> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        assert!(goldens.len() >= 12);
+        for Golden { name, bos, context_length, documents, contexts } in goldens {
+            assert_eq!(bos, BOS);
             let (sequences, _) = pack(settings(Packing::Concat, context_length), &documents);
-            assert_eq!(tokens(&sequences), expected);
+            assert_eq!(tokens(&sequences), contexts, "{name}");
         }
     }
 

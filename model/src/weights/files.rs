@@ -149,11 +149,7 @@ fn file_names(folder: &Path) -> Result<Vec<String>, ModelError> {
         return Ok(vec![SINGLE.to_owned()]);
     }
     if !index_path.is_file() {
-        let absent = std::io::Error::new(
-            std::io::ErrorKind::NotFound,
-            format!("expected {SINGLE} or {INDEX}, found neither; pickled .bin weights are not read"),
-        );
-        return Err(ModelError::io(folder, absent));
+        return Err(ModelError::NoWeights { folder: folder.to_path_buf() });
     }
     let index: Index = read_json(&index_path)?;
     let names: BTreeSet<String> = index.weight_map.into_values().collect();

@@ -1,0 +1,68 @@
+//! Losses of the untouched and of the zero-ablated run.
+
+use std::fmt;
+
+use hayloft_model::Precision;
+use serde::{Deserialize, Serialize};
+
+use super::shelf::{Key, ShardSums};
+use crate::section_choice::SectionChoice;
+use crate::undefined;
+
+/// Where clean losses come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CleanSource {
+    /// The cache's loss column, written by the harvest.
+    Cache,
+    /// The upper half of the model, run on the cached residual: the cache keeps no losses, or they are of another
+    /// precision.
+    Recomputed,
+}
+
+impl fmt::Display for CleanSource {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Cache => "cache",
+            Self::Recomputed => "recomputed",
+        })
+    }
+}
+
+/// What losses are told apart by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LossesKey {
+    pub(super) site: String,
+    pub(super) section: SectionChoice,
+    pub(super) precision: Precision,
+    pub(super) clean_source: CleanSource,
+}
+
+impl Key for LossesKey {
+    fn file_stem(&self) -> String {
+        format!("losses.{}.{}.{}.{}", self.site, self.section, self.precision, self.clean_source)
+    }
+}
+
+/// Losses over one shard, summed in float64 in row order; nats.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Losses {
+    /// The shard's number in the plan.
+    pub(crate) shard: usize,
+    /// Tokens of the section that have a next token.
+    pub(crate) loss_tokens: u64,
+    /// Of the untouched run.
+    #[serde(with = "undefined")]
+    pub(crate) clean_loss: f64,
+    /// With zeros in place of the section's residuals.
+    #[serde(with = "undefined")]
+    pub(crate) zero_loss: f64,
+}
+
+impl ShardSums for Losses {
+    fn shard(&self) -> usize {
+        self.shard
+    }
+}

@@ -1,0 +1,18 @@
+//! What depends on the cache and the model but on no SAE: computed once, and kept beside the cache.
+//!
+//! Two kinds, each with sums for every shard, in `baselines/` of the cache's folder:
+//!
+//! - [`Losses`]: of the untouched and of the zero-ablated run, for a site, a section and a precision;
+//! - [`Moments`]: count and sum of the activations, for a site, a section and a threshold on their norms.
+//!
+//! Each file names the manifest that it belongs to and carries a hash of its own; one that does not fit is computed
+//! again. Moments need no forward pass, so that another threshold costs one reading of the cache.
+
+mod losses;
+mod moments;
+mod pass;
+mod shelf;
+
+pub use self::losses::CleanSource;
+pub(crate) use self::moments::Moments;
+pub(crate) use self::pass::{Baselines, Wanted, prepare};

@@ -1,0 +1,128 @@
+//! Count and sum of activations.
+
+use serde::{Deserialize, Serialize};
+use tch::{Kind, TchError};
+
+use super::shelf::{Key, ShardSums};
+use crate::batch::{Activations, Batch};
+use crate::outliers::{OutlierRule, Verdict};
+use crate::section_choice::SectionChoice;
+
+/// What moments are told apart by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MomentsKey {
+    pub(super) site: String,
+    pub(super) section: SectionChoice,
+    /// Norms above this, in the model's own units, are left out.
+    pub(super) largest_norm: Option<f64>,
+}
+
+impl Key for MomentsKey {
+    fn file_stem(&self) -> String {
+        let norm = self.largest_norm.map_or_else(|| "any".to_owned(), |norm| format!("{norm:e}"));
+        format!("moments.{}.{}.norm-{norm}", self.site, self.section)
+    }
+}
+
+/// Moments of the activations of one section over one shard, in the model's own units.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Moments {
+    /// The shard's number in the plan.
+    pub(crate) shard: usize,
+    /// Rows in the sum.
+    pub(crate) rows: u64,
+    /// Rows left out, with a norm above the threshold or not finite.
+    pub(crate) outlier_rows: u64,
+    /// Those of them that are NaN or infinite.
+    pub(crate) non_finite_rows: u64,
+    /// `[d_model]`: the sum of the others, float64.
+    pub(crate) sum: Vec<f64>,
+}
+
+impl ShardSums for Moments {
+    fn shard(&self) -> usize {
+        self.shard
+    }
+}
+
+impl Moments {
+    pub(super) fn new(shard: usize, d_model: usize) -> Self {
+        Self { shard, sum: vec![0.0; d_model], ..Self::default() }
+    }
+
+    /// Adds the rows of a batch that are in the section.
+    pub(super) fn add(
+        &mut self,
+        batch: &Batch,
+        activations: &Activations,
+        norms: &[f64],
+        section: SectionChoice,
+        rule: OutlierRule,
+    ) -> Result<(), TchError> {
+        let mut kept = Vec::new();
+        for row in batch.members(section) {
+            match rule.judge(norms[row as usize]) {
+                Verdict::Kept => kept.push(row),
+                Verdict::Outlier => self.outlier_rows += 1,
+                Verdict::NonFinite => {
+                    self.outlier_rows += 1;
+                    self.non_finite_rows += 1;
+                }
+            }
+        }
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let sum = activations.at(&kept)?.f_to_kind(Kind::Double)?.f_sum_dim_intlist(
+            [0i64].as_slice(),
+            false,
+            Kind::Double,
+        )?;
+        for (total, value) in self.sum.iter_mut().zip(Vec::<f64>::try_from(sum)?) {
+            *total += value;
+        }
+        self.rows += kept.len() as u64;
+        Ok(())
+    }
+
+    /// The mean `[d_model]` over shards, merged in their order; zeros over no rows.
+    pub(crate) fn mean(shards: &[Self]) -> Vec<f64> {
+        let rows: u64 = shards.iter().map(|shard| shard.rows).sum();
+        let width = shards.first().map_or(0, |shard| shard.sum.len());
+        let mut mean = vec![0.0; width];
+        for shard in shards {
+            for (total, value) in mean.iter_mut().zip(&shard.sum) {
+                *total += value;
+            }
+        }
+        for value in &mut mean {
+            *value /= rows.max(1) as f64;
+        }
+        mean
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_is_over_rows_and_not_over_shards() {
+        let shard = |rows, sum: [f64; 2]| Moments { rows, sum: sum.to_vec(), ..Moments::default() };
+        assert_eq!(Moments::mean(&[shard(1, [1.0, 2.0]), shard(3, [3.0, 6.0])]), [1.0, 2.0]);
+        assert_eq!(Moments::mean(&[shard(0, [0.0, 0.0])]), [0.0, 0.0]);
+    }
+
+    #[test]
+    fn every_threshold_has_a_file_of_its_own() {
+        let stem = |largest_norm| {
+            let site = "blocks.3.hook_resid_pre".to_owned();
+            MomentsKey { site, section: SectionChoice::All, largest_norm }.file_stem()
+        };
+        assert_eq!(stem(None), "moments.blocks.3.hook_resid_pre.all.norm-any");
+        assert_eq!(stem(Some(10.0)), "moments.blocks.3.hook_resid_pre.all.norm-1e1");
+        assert_ne!(stem(Some(17.275_484_123)), stem(Some(17.275_484_124)));
+    }
+}

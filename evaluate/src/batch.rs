@@ -1,0 +1,167 @@
+//! A row group on its way from the cache to the device.
+
+use hayloft_store::{ActivationReader, Predictions, Section, Sequence, Tokens};
+use tch::{Device, Kind, TchError, Tensor};
+
+use crate::EvaluateError;
+use crate::section_choice::SectionChoice;
+
+/// A row group as read: whole sequences, their activations one after another without padding.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// The place of its shard in the manifest's list.
+    pub(crate) place: usize,
+    /// The shard's number in the plan.
+    pub(crate) shard: usize,
+    /// Its own number in the shard.
+    pub(crate) row_group: usize,
+    pub(crate) layout: Layout,
+    /// `[rows, d_model]` little-endian words of type `kind`.
+    bits: Vec<u8>,
+    kind: Kind,
+    d_model: usize,
+    /// `[rows]`: the section of each row.
+    sections: Vec<Section>,
+    /// `[rows]`: the next token of each row's sequence, -1 in the last row.
+    labels: Vec<i64>,
+    /// `[rows]`: the cached loss of each row in nats, NaN in the last row of a sequence; `None` if not kept.
+    losses: Option<Vec<f32>>,
+}
+
+/// Where the rows of a batch lie in a batch padded on the right, `[sequences, length]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub(crate) sequences: usize,
+    /// The longest sequence.
+    pub(crate) length: usize,
+    /// `[rows]`: the place of each row in the padded batch, flattened.
+    pub(crate) slots: Vec<i64>,
+}
+
+impl Layout {
+    fn of(lengths: impl Iterator<Item = usize> + Clone) -> Self {
+        let length = lengths.clone().max().unwrap_or(0);
+        let slots = lengths.clone().enumerate().flat_map(|(sequence, own)| {
+            let first = sequence * length;
+            (first..first + own).map(|slot| slot as i64)
+        });
+        Self { sequences: lengths.count(), length, slots: slots.collect() }
+    }
+}
+
+/// The tables of a shard, read once for all its row groups.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    pub(crate) place: usize,
+    pub(crate) shard: usize,
+    pub(crate) sequences: Vec<Sequence>,
+    pub(crate) tokens: Tokens,
+    pub(crate) predictions: Option<Predictions>,
+    pub(crate) kind: Kind,
+}
+
+impl Batch {
+    /// Reads and verifies one row group of the shard that `tables` are of.
+    pub(crate) fn read(tables: &Tables, reader: &ActivationReader, row_group: usize) -> Result<Self, EvaluateError> {
+        let own = tables.sequences.iter().filter(|sequence| sequence.row_group as usize == row_group);
+        let layout = Layout::of(own.clone().map(|sequence| sequence.length as usize));
+        // The store has checked that a row group's sequences follow one another without gaps.
+        let first = own.clone().next().map_or(0, |sequence| sequence.first_row as usize);
+        let rows = first..first + layout.slots.len();
+        let mut labels = Vec::with_capacity(rows.len());
+        for sequence in own {
+            let start = sequence.first_row as usize;
+            let tokens = &tables.tokens.token[start..start + sequence.length as usize];
+            labels.extend(tokens[1..].iter().map(|&token| i64::from(token)));
+            labels.push(-1);
+        }
+        let mut bits = Vec::new();
+        reader.read(row_group, &mut bits)?;
+        Ok(Self {
+            place: tables.place,
+            shard: tables.shard,
+            row_group,
+            bits,
+            kind: tables.kind,
+            d_model: reader.d_model(),
+            sections: tables.tokens.section[rows.clone()].to_vec(),
+            losses: tables.predictions.as_ref().map(|predictions| predictions.loss[rows].to_vec()),
+            labels,
+            layout,
+        })
+    }
+
+    /// The number of rows.
+    pub(crate) fn rows(&self) -> usize {
+        self.sections.len()
+    }
+
+    /// Rows of a section.
+    pub(crate) fn members(&self, section: SectionChoice) -> Vec<i64> {
+        self.rows_where(|row| section.contains(self.sections[row]))
+    }
+
+    /// Rows of a section whose loss counts: those with a next token.
+    pub(crate) fn counted(&self, section: SectionChoice) -> Vec<i64> {
+        self.rows_where(|row| section.contains(self.sections[row]) && self.labels[row] >= 0)
+    }
+
+    /// Whether a row is of a section.
+    pub(crate) fn is_member(&self, row: i64, section: SectionChoice) -> bool {
+        section.contains(self.sections[row as usize])
+    }
+
+    /// The next tokens at some rows.
+    pub(crate) fn labels_at(&self, rows: &[i64]) -> Vec<i64> {
+        rows.iter().map(|&row| self.labels[row as usize]).collect()
+    }
+
+    /// The cached losses at some rows, if they were kept.
+    pub(crate) fn losses_at(&self, rows: &[i64]) -> Option<Vec<f32>> {
+        let losses = self.losses.as_ref()?;
+        Some(rows.iter().map(|&row| losses[row as usize]).collect())
+    }
+
+    /// The activations on a device, in the type they are stored in.
+    pub(crate) fn to_device(&self, device: Device) -> Result<Activations, TchError> {
+        let shape = [self.rows() as i64, self.d_model as i64];
+        let rows = Tensor::f_from_data_size(&self.bits, &shape, self.kind)?.f_to_device(device)?;
+        Ok(Activations { rows })
+    }
+
+    fn rows_where(&self, keep: impl Fn(usize) -> bool) -> Vec<i64> {
+        (0..self.rows()).filter(|&row| keep(row)).map(|row| row as i64).collect()
+    }
+}
+
+/// The activations of a batch on a device.
+#[derive(Debug)]
+pub(crate) struct Activations {
+    /// `[rows, d_model]`, in the type they are stored in, unscaled.
+    pub(crate) rows: Tensor,
+}
+
+impl Activations {
+    /// The Euclidean norm of each row, in float64 so that no finite row has an infinite one.
+    pub(crate) fn norms(&self) -> Result<Vec<f64>, TchError> {
+        let squares = self.rows.f_to_kind(Kind::Double)?.f_square()?;
+        Vec::try_from(squares.f_sum_dim_intlist([-1i64].as_slice(), false, Kind::Double)?.f_sqrt()?)
+    }
+
+    /// Some rows, `[n, d_model]`.
+    pub(crate) fn at(&self, rows: &[i64]) -> Result<Tensor, TchError> {
+        self.rows.f_index_select(0, &Tensor::f_from_slice(rows)?.f_to_device(self.rows.device())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_find_their_places_in_the_padded_batch() {
+        let layout = Layout::of([3, 1, 2].into_iter());
+        assert_eq!((layout.sequences, layout.length), (3, 3));
+        assert_eq!(layout.slots, [0, 1, 2, 3, 6, 7]);
+    }
+}

@@ -1,0 +1,157 @@
+//! The command line of `evaluate`.
+#![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use hayloft_evaluate::{RunSettings, ScaleChoice, SectionChoice};
+use hayloft_model::{ModelError, Precision, Site, parse_device};
+
+/// Evaluate sparse autoencoders (SAEs) against a cache of activations.
+#[derive(Debug, Parser)]
+#[command(name = "evaluate", version, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  # Several SAEs in one pass over the cache, every position spliced (the Pile protocol)
+  evaluate run --model mistral-7b --cache cache --sae saes/base --sae saes/chat --outlier-norm 200
+
+  # Only what the chat model answered, and only what the user wrote (the Alpaca protocol)
+  evaluate run --model mistral-7b-instruct --cache alpaca --sae saes/base \\
+      --section rollout --section user_prompt
+
+  # Keep results as JSON, CSV and Markdown; compute on a GPU
+  evaluate run --model mistral-7b --cache cache --sae saes/base --device cuda --out results
+
+  # One figure, for a script
+  evaluate run --model mistral-7b --cache cache --sae saes/base --json | jq '.[0].ce_recovered'
+
+The first run on a cache also computes the zero-ablation loss and keeps it beside the cache. Each figure is
+defined in evaluate/RESULTS.md.";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Put SAEs' reconstructions back into the model, and print what that does to its loss
+    Run(Box<RunArguments>),
+    /// Print a script that completes this command line in a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct RunArguments {
+    /// Folder of the checkpoint that the cache was harvested from
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Folder of the cache
+    #[arg(long, value_name = "DIR")]
+    cache: PathBuf,
+    /// Folder of an SAE as SAELens saves it (cfg.json, sae_weights.safetensors); may be given several times
+    #[arg(long = "sae", value_name = "DIR", required = true)]
+    saes: Vec<PathBuf>,
+    /// The site, such as blocks.16.hook_resid_pre [default: the one that the SAEs name]
+    #[arg(long, value_name = "SITE")]
+    site: Option<Site>,
+    /// Which positions to splice, ablate and count: all, text, bos, control, user_prompt, rollout or final; may be given
+    /// several times [default: all]
+    #[arg(long = "section", value_name = "SECTION")]
+    sections: Vec<SectionChoice>,
+    /// Leave out activations of a larger norm than this, after scaling: they keep their own activation, and only their
+    /// losses count [default: none left out]
+    #[arg(long, value_name = "NORM")]
+    outlier_norm: Option<f64>,
+    /// What activations are multiplied by before the SAE: a number, none, or auto, the cache's sqrt(d_model) / mean norm
+    /// [default: auto for SAEs that want expected_average_only_in, none for others]
+    #[arg(long, value_name = "SCALE")]
+    scale: Option<ScaleChoice>,
+    /// Where to compute: cpu, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// What the model runs in: f32, bf16 or f16; SAEs run in f32 [default: what the cache's model ran in]
+    #[arg(long, value_name = "TYPE")]
+    dtype: Option<Precision>,
+    /// Threads of the kernels and of hashing [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// Write results.json, results.csv, results.md and a JSON file for each SAE and section into this folder
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print the results as JSON in place of the table
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl RunArguments {
+    /// What is asked for, on a device that is there.
+    pub fn settings(self) -> Result<RunSettings, ModelError> {
+        Ok(RunSettings {
+            model: self.model,
+            cache: self.cache,
+            saes: self.saes,
+            site: self.site,
+            sections: self.sections,
+            outlier_norm: self.outlier_norm,
+            scale: self.scale.unwrap_or_default(),
+            device: parse_device(&self.device)?,
+            precision: self.dtype,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REQUIRED: [&str; 8] = ["evaluate", "run", "--model", "m", "--cache", "c", "--sae", "s"];
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_run_has_defaults() {
+        let Command::Run(arguments) = Arguments::parse_from(REQUIRED).command else { panic!("expected a run") };
+        let settings = arguments.settings().unwrap();
+        assert_eq!(settings.scale, ScaleChoice::FollowSae);
+        assert!(settings.sections.is_empty());
+        assert_eq!((settings.outlier_norm, settings.precision, settings.site), (None, None, None));
+    }
+
+    #[test]
+    fn saes_and_sections_may_be_repeated() {
+        let more = ["--sae", "t", "--section", "rollout", "--section", "all", "--scale", "auto"];
+        let Command::Run(arguments) = Arguments::parse_from(REQUIRED.into_iter().chain(more)).command else {
+            panic!("expected a run")
+        };
+        let settings = arguments.settings().unwrap();
+        assert_eq!(settings.saes.len(), 2);
+        assert_eq!(settings.sections.len(), 2);
+        assert_eq!(settings.scale, ScaleChoice::Auto);
+    }
+
+    #[test]
+    fn bad_values_are_refused_with_what_is_expected() {
+        for (flag, value, words) in [
+            ("--site", "blocks.x.hook_resid_pre", "blocks.L.hook_resid_pre"),
+            ("--section", "prompt", "user_prompt"),
+            ("--scale", "big", "auto, none or a number above zero"),
+            ("--scale", "-1", "above zero"),
+            ("--dtype", "int8", "f32, bf16 or f16"),
+            ("--threads", "0", "zero"),
+        ] {
+            let words_given = REQUIRED.map(str::to_owned).into_iter().chain([format!("{flag}={value}")]);
+            let message = Arguments::try_parse_from(words_given).unwrap_err().to_string();
+            assert!(message.contains(words), "{message}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The columns of a result, from sums. Each cites its definition.
+
+use serde::{Deserialize, Serialize};
+
+use crate::sums::Sums;
+
+/// A difference of mean losses smaller than this, in nats, is no denominator.
+const SMALLEST_GAP: f64 = 1e-4;
+
+/// The figures of a result. Fractions are fractions, not per cent; `None` is a figure that is undefined, such as a mean
+/// over no tokens.
+///
+/// x is the scaled residual of a token, r its reconstruction, x̄ the mean of x over the section's tokens; outliers are
+/// in none of the figures on activations.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Columns {
+    /// Mean count of latents above zero.
+    pub l0: Option<f64>,
+    /// (zero − SAE) / (zero − clean) of the mean losses; the denominator is 1 where it is under 1e-4 in size.
+    pub ce_recovered: Option<f64>,
+    /// Mean next-token cross-entropy of the untouched run, nats.
+    pub ce_clean: Option<f64>,
+    /// The same with r/c in place of the residual.
+    pub ce_sae: Option<f64>,
+    /// SAE − clean.
+    pub ce_delta: Option<f64>,
+    /// The same with zeros in place of the residual.
+    pub ce_zero: Option<f64>,
+    /// Mean over tokens of 1 − ‖x − r‖² / ‖x − x̄‖².
+    pub explained_variance: Option<f64>,
+    /// 1 − Σ‖x − r‖² / Σ‖x − x̄‖².
+    pub explained_variance_pooled: Option<f64>,
+    /// Mean over tokens of ‖x − r‖², in scaled space.
+    pub mse: Option<f64>,
+    /// `mse` / c²: in the model's own space.
+    pub mse_raw: Option<f64>,
+    /// Tokens behind the losses.
+    pub loss_tokens: u64,
+    /// Tokens behind the other figures.
+    pub activation_rows: u64,
+    /// Tokens dropped from the other figures.
+    pub outlier_rows: u64,
+}
+
+impl Columns {
+    /// The figures that these sums give for a scale c.
+    pub fn of(sums: &Sums, scale: f64) -> Self {
+        let per_loss = |sum: f64| sum / sums.loss_tokens as f64;
+        let per_row = |sum: f64| sum / sums.activation_rows as f64;
+        let (clean, sae, zero) = (per_loss(sums.clean_loss), per_loss(sums.sae_loss), per_loss(sums.zero_loss));
+        let mse = per_row(sums.squared_error);
+        Self {
+            l0: defined(per_row(sums.latents as f64)),
+            ce_recovered: defined(recovered(clean, sae, zero)),
+            ce_clean: defined(clean),
+            ce_sae: defined(sae),
+            ce_delta: defined(sae - clean),
+            ce_zero: defined(zero),
+            explained_variance: defined(per_row(sums.explained_variance)),
+            explained_variance_pooled: defined(1.0 - sums.squared_error / sums.squared_deviation),
+            mse: defined(mse),
+            mse_raw: defined(mse / (scale * scale)),
+            loss_tokens: sums.loss_tokens,
+            activation_rows: sums.activation_rows,
+            outlier_rows: sums.outlier_rows,
+        }
+    }
+}
+
+fn recovered(clean: f64, sae: f64, zero: f64) -> f64 {
+    let gap = zero - clean;
+    (zero - sae) / if gap.abs() < SMALLEST_GAP { 1.0 } else { gap }
+}
+
+fn defined(value: f64) -> Option<f64> {
+    value.is_finite().then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_agree_with_values_by_hand() {
+        // Three tokens: errors 1, 2, 6; deviations 4, 8, 8; latents 2, 3, 5. Two losses.
+        let mut sums = Sums { clean_loss: 2.0, zero_loss: 12.0, outlier_rows: 1, ..Sums::default() };
+        for (latents, error, deviation) in [(2, 1.0, 4.0), (3, 2.0, 8.0), (5, 6.0, 8.0)] {
+            sums.add_activation(latents, error, deviation);
+        }
+        sums.add_sae_losses(&[1.5, 2.5]);
+        let expected = Columns {
+            l0: Some(10.0 / 3.0),
+            ce_recovered: Some(0.8),
+            ce_clean: Some(1.0),
+            ce_sae: Some(2.0),
+            ce_delta: Some(1.0),
+            ce_zero: Some(6.0),
+            explained_variance: Some((0.75 + 0.75 + 0.25) / 3.0),
+            explained_variance_pooled: Some(1.0 - 9.0 / 20.0),
+            mse: Some(3.0),
+            mse_raw: Some(0.75),
+            loss_tokens: 2,
+            activation_rows: 3,
+            outlier_rows: 1,
+        };
+        assert_eq!(Columns::of(&sums, 2.0), expected);
+    }
+
+    #[test]
+    fn a_gap_too_small_to_divide_by_counts_as_one() {
+        assert!((recovered(1.0, 1.5, 1.00009) + 0.49991).abs() < 1e-12);
+        assert!((recovered(1.0, 1.5, 1.0002) + 2499.0).abs() < 1e-6);
+        assert!((recovered(1.0, 1.5, 0.99991) + 0.50009).abs() < 1e-12, "a negative gap is small by its size");
+    }
+
+    #[test]
+    fn means_over_nothing_are_undefined() {
+        let columns = Columns::of(&Sums::default(), 1.0);
+        assert_eq!((columns.l0, columns.ce_clean, columns.ce_recovered, columns.mse), (None, None, None, None));
+        assert_eq!((columns.explained_variance, columns.explained_variance_pooled), (None, None));
+    }
+
+    #[test]
+    fn explained_variance_may_be_hugely_negative() {
+        let mut sums = Sums::default();
+        sums.add_activation(1, 2663.0, 1.0);
+        assert_eq!(Columns::of(&sums, 1.0).explained_variance, Some(-2662.0));
+    }
+}

@@ -1,0 +1,165 @@
+//! What can go wrong with an evaluation, each said with what was expected, what was found and what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+use hayloft_model::ModelError;
+use hayloft_store::StoreError;
+use tch::TchError;
+
+use crate::SaeError;
+
+/// An error of an evaluation.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError {
+    /// The model could not be read or run.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The cache could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An SAE could not be read or run.
+    #[error(transparent)]
+    Sae(#[from] SaeError),
+    /// LibTorch refused, most often for want of memory.
+    #[error(transparent)]
+    Torch(#[from] TchError),
+    /// The cache was harvested from another model.
+    #[error(
+        "{cache}: it was harvested from another model than {model}: {what}: expected {expected} as the cache's manifest says, got {got}. Give the checkpoint that the cache was made with, or harvest this one"
+    )]
+    OtherModel {
+        /// The cache's folder.
+        cache: PathBuf,
+        /// The checkpoint's folder.
+        model: PathBuf,
+        /// What differs.
+        what: String,
+        /// What the manifest says.
+        expected: String,
+        /// What the checkpoint is.
+        got: String,
+    },
+    /// There is nothing to evaluate.
+    #[error("{cache}: expected at least one whole shard, got none. Go on with `harvest run --resume`")]
+    EmptyCache {
+        /// The cache's folder.
+        cache: PathBuf,
+    },
+    /// No SAE was given.
+    #[error("expected at least one SAE, got none. Name their folders with --sae")]
+    NoSaes,
+    /// An SAE takes activations of another width.
+    #[error(
+        "{sae}: expected an SAE for activations {expected} wide, as the cache holds, got one for {got}. Was it trained on another model?"
+    )]
+    SaeWidth {
+        /// The SAE's folder.
+        sae: PathBuf,
+        /// The cache's width.
+        expected: usize,
+        /// The SAE's.
+        got: usize,
+    },
+    /// An SAE was trained on another site.
+    #[error("{sae}: expected an SAE of {expected}, got one of {got}. {advice}")]
+    SaeSite {
+        /// The SAE's folder.
+        sae: PathBuf,
+        /// The site evaluated at.
+        expected: String,
+        /// The site in the SAE's configuration.
+        got: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// An SAE does not say where it was trained, and neither did the user.
+    #[error(
+        "{sae}: expected a hook_name in its configuration, got none. Name the site with --site, one of: {available}"
+    )]
+    SaeWithoutSite {
+        /// The SAE's folder.
+        sae: PathBuf,
+        /// The cache's sites.
+        available: String,
+    },
+    /// The cache does not hold the site.
+    #[error(
+        "{cache}: expected activations of {wanted}, got only {available}. Harvest that site, or give an SAE of one of these"
+    )]
+    SiteNotHeld {
+        /// The cache's folder.
+        cache: PathBuf,
+        /// The site asked for.
+        wanted: String,
+        /// The cache's sites.
+        available: String,
+    },
+    /// No token of the cache is in the section.
+    #[error("{cache}: expected tokens in section {section}, got none: the cache holds {available}")]
+    EmptySection {
+        /// The cache's folder.
+        cache: PathBuf,
+        /// The section asked for.
+        section: String,
+        /// The sections there are, with their tokens.
+        available: String,
+    },
+    /// The cache cannot say what the scale is.
+    #[error(
+        "{site}: expected a mean norm above zero to take the scale from, got {mean_norm}. Give the scale with --scale"
+    )]
+    NoScale {
+        /// The site.
+        site: String,
+        /// Its mean norm in the manifest.
+        mean_norm: f64,
+    },
+    /// A setting that makes no sense.
+    #[error("{what}: expected {expected}, got {got}")]
+    Setting {
+        /// The setting.
+        what: &'static str,
+        /// What is allowed.
+        expected: &'static str,
+        /// What was given.
+        got: String,
+    },
+    /// Going on from the cached residual does not give the cached losses.
+    #[error(
+        "{cache}: going on from the cached residual, the clean loss of {tokens} tokens differs from the cached loss by up to {difference:.3e} nats at one token, expected at most {tolerance:.0e}. The cache is not what this model and this code give; verify it with `store verify`, or harvest again"
+    )]
+    CleanCheck {
+        /// The cache's folder.
+        cache: PathBuf,
+        /// Tokens compared.
+        tokens: usize,
+        /// The largest difference.
+        difference: f64,
+        /// The largest that is taken.
+        tolerance: f64,
+    },
+    /// An SAE makes NaN or infinity out of finite activations.
+    #[error(
+        "{sae}: expected finite reconstructions, got NaN or infinity at a token of shard {shard}, row group {row_group}. The SAE does not fit these activations; is its scale right (--scale)?"
+    )]
+    NonFiniteReconstruction {
+        /// The SAE's folder.
+        sae: PathBuf,
+        /// The shard's number.
+        shard: usize,
+        /// The row group in it.
+        row_group: usize,
+    },
+    /// Results could not be written.
+    #[error("{path}: cannot write: {cause}. Results that were there before are as they were")]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+    /// A thread ended before its work was done.
+    #[error("the thread that reads the cache ended early: a defect in hayloft, please report it")]
+    ReaderLost,
+}

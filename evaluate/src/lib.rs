@@ -1,0 +1,55 @@
+//! Evaluates sparse autoencoders (SAEs) against a cache of activations, by putting their reconstructions back into the
+//! model.
+//!
+//! ```text
+//! cache ─► row group, read ahead ─► x = c · residual ─► SAE ─► r ─► sums: L0, error, explained variance
+//!                 │                                             │
+//!                 └──────────────► residual, r/c put back ◄─────┘
+//!                                             │
+//!                           block ─► … ─► block ─► losses at the positions that count
+//! ```
+//!
+//! [`run`] is the whole of it; [`Results`] can be printed and written in several forms. [`Sae`] is useful by itself:
+//! whatever its file's format and architecture, it is one normalised form with one forward pass.
+//!
+//! Every figure is computed from [`Sums`], which are kept for each shard; [`Columns::of`] turns merged sums into figures
+//! with the bits that an undivided run has.
+
+mod baseline;
+mod batch;
+mod clean_check;
+mod columns;
+mod error;
+mod map;
+mod names;
+mod outliers;
+mod output;
+mod pass;
+mod progress;
+mod results;
+mod run;
+mod sae;
+mod scale;
+mod section_choice;
+mod settings;
+mod source;
+mod subject;
+mod sums;
+mod threads;
+mod undefined;
+mod upper_half;
+mod write;
+
+pub use baseline::CleanSource;
+pub use clean_check::CleanCheck;
+pub use columns::Columns;
+pub use error::EvaluateError;
+pub use progress::Progress;
+pub use results::{Provenance, Results, SaeProvenance, SaeResult, ShardResult};
+pub use run::run;
+pub use sae::{Activation, Encoded, Normalisation, Reconstruction, Sae, SaeError, SaeFile, SaeFileHash};
+pub use scale::{Scale, ScaleChoice, ScaleSource};
+pub use section_choice::SectionChoice;
+pub use settings::RunSettings;
+pub use sums::Sums;
+pub use threads::limit_threads;

@@ -1,0 +1,84 @@
+//! Results as comma-separated values, at full precision.
+
+use serde::Serialize;
+
+use crate::columns::Columns;
+use crate::results::{Results, SaeResult};
+
+/// A line. Undefined figures are empty.
+#[derive(Serialize)]
+struct Line<'result> {
+    sae: &'result str,
+    section: String,
+    site: &'result str,
+    l0: Option<f64>,
+    ce_recovered: Option<f64>,
+    ce_clean: Option<f64>,
+    ce_sae: Option<f64>,
+    ce_delta: Option<f64>,
+    ce_zero: Option<f64>,
+    explained_variance: Option<f64>,
+    explained_variance_pooled: Option<f64>,
+    mse: Option<f64>,
+    mse_raw: Option<f64>,
+    loss_tokens: u64,
+    activation_rows: u64,
+    outlier_rows: u64,
+    scale: f64,
+    outlier_norm: Option<f64>,
+    precision: String,
+    manifest_blake3: &'result str,
+}
+
+impl<'result> From<&'result SaeResult> for Line<'result> {
+    fn from(result: &'result SaeResult) -> Self {
+        let Columns {
+            l0,
+            ce_recovered,
+            ce_clean,
+            ce_sae,
+            ce_delta,
+            ce_zero,
+            explained_variance,
+            explained_variance_pooled,
+            mse,
+            mse_raw,
+            loss_tokens,
+            activation_rows,
+            outlier_rows,
+        } = result.columns;
+        Self {
+            sae: &result.sae,
+            section: result.section.to_string(),
+            site: &result.site,
+            l0,
+            ce_recovered,
+            ce_clean,
+            ce_sae,
+            ce_delta,
+            ce_zero,
+            explained_variance,
+            explained_variance_pooled,
+            mse,
+            mse_raw,
+            loss_tokens,
+            activation_rows,
+            outlier_rows,
+            scale: result.scale,
+            outlier_norm: result.outlier_norm,
+            precision: result.precision.to_string(),
+            manifest_blake3: &result.provenance.manifest_blake3,
+        }
+    }
+}
+
+impl Results {
+    /// Comma-separated values with a heading line.
+    pub fn csv(&self) -> csv::Result<Vec<u8>> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        for result in &self.results {
+            writer.serialize(Line::from(result))?;
+        }
+        writer.into_inner().map_err(|error| error.into_error().into())
+    }
+}

@@ -1,0 +1,38 @@
+//! Results as a folder of files.
+
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::EvaluateError;
+use crate::results::Results;
+use crate::write::write_whole;
+
+impl Results {
+    /// A JSON array of the results, indented.
+    pub fn json(&self) -> serde_json::Result<String> {
+        serde_json::to_string_pretty(&self.results)
+    }
+
+    /// Writes `results.json`, `results.csv`, `results.md` and one `{sae}.{section}.json` for each result, creating the
+    /// folder. Each file appears whole or not at all; files of other names are left as they are.
+    pub fn write(&self, folder: &Path) -> Result<(), EvaluateError> {
+        let write = |name: &str, bytes: io::Result<Vec<u8>>| {
+            let path = folder.join(name);
+            bytes.and_then(|bytes| write_whole(&path, &bytes)).map_err(|cause| EvaluateError::Write { path, cause })
+        };
+        for result in &self.results {
+            write(&format!("{}.{}.json", result.sae, result.section), to_json(result))?;
+        }
+        write("results.csv", self.csv().map_err(io::Error::other))?;
+        write("results.md", Ok(self.markdown().into_bytes()))?;
+        write("results.json", to_json(&self.results))
+    }
+}
+
+fn to_json(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec_pretty(value)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}

@@ -1,0 +1,6 @@
+//! Results for people and for programs.
+
+mod delimited;
+mod folder;
+mod markdown;
+mod table;

@@ -1,0 +1,88 @@
+//! The tables on stdout: the study's eight columns, and what stands behind them.
+
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+
+use crate::names::shortened;
+use crate::results::{Results, SaeResult};
+
+/// The longest name that is printed whole; with it the tables fit 120 columns.
+const NAME_WIDTH: usize = 24;
+
+/// Decimals of a figure.
+const DECIMALS: usize = 4;
+
+/// A rule above, below and under the headings; none between rows, so that many SAEs fit a screen.
+const RULED: TableStyle = TableStyle::new()
+    .top_border(LineStyle::none().fill('─').junction('─'))
+    .header_separator(LineStyle::none().fill('─').junction('─'))
+    .bottom_border(LineStyle::none().fill('─').junction('─'));
+
+/// A column: its heading, and what it says of a result.
+pub(super) type Column = (&'static str, fn(&SaeResult) -> String);
+
+/// The study's eight columns.
+pub(super) const FIGURES: [Column; 8] = [
+    ("L0", |result| figure(result.columns.l0)),
+    ("CE rec. %", |result| percent(result.columns.ce_recovered)),
+    ("Clean CE", |result| figure(result.columns.ce_clean)),
+    ("SAE CE", |result| figure(result.columns.ce_sae)),
+    ("CE delta", |result| figure(result.columns.ce_delta)),
+    ("Zero CE", |result| figure(result.columns.ce_zero)),
+    ("EV %", |result| percent(result.columns.explained_variance)),
+    ("MSE", |result| figure(result.columns.mse)),
+];
+
+/// What stands behind them.
+pub(super) const BEHIND: [Column; 6] = [
+    ("EV pooled %", |result| percent(result.columns.explained_variance_pooled)),
+    ("Raw MSE", |result| figure(result.columns.mse_raw)),
+    ("Scale", |result| figure(Some(result.scale))),
+    ("Losses", |result| result.columns.loss_tokens.to_string()),
+    ("Activations", |result| result.columns.activation_rows.to_string()),
+    ("Outliers", |result| result.columns.outlier_rows.to_string()),
+];
+
+impl Results {
+    /// Two tables, at most 120 columns wide as long as names and numbers are of usual length.
+    pub fn table(&self) -> String {
+        format!("{}\n{}", self.render(&FIGURES), self.render(&BEHIND))
+    }
+
+    fn render(&self, columns: &[Column]) -> String {
+        let names: Vec<&str> = self.results.iter().map(|result| result.sae.as_str()).collect();
+        let names = shortened(&names, NAME_WIDTH);
+        let mut table = Table::new();
+        table.load_style(RULED);
+        let headings = ["SAE", "Section"].into_iter().chain(columns.iter().map(|(heading, _)| *heading));
+        table.set_header(headings);
+        for (result, name) in self.results.iter().zip(names) {
+            let cells = columns.iter().map(|(_, say)| say(result));
+            table.add_row([name, result.section.to_string()].into_iter().chain(cells));
+        }
+        for column in table.column_iter_mut().skip(2) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        table.to_string()
+    }
+}
+
+/// A figure with four decimals; a dash where it is undefined.
+pub(super) fn figure(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.DECIMALS$}"))
+}
+
+fn percent(value: Option<f64>) -> String {
+    figure(value.map(|fraction| 100.0 * fraction))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_have_four_decimals() {
+        assert_eq!(figure(Some(1.23456)), "1.2346");
+        assert_eq!(percent(Some(-26.62)), "-2662.0000");
+        assert_eq!(figure(None), "–");
+    }
+}

@@ -1,0 +1,99 @@
+//! Results, as they are written. `RESULTS.md` describes every field.
+
+use hayloft_model::{Fingerprint, Precision};
+use serde::{Deserialize, Serialize};
+
+use crate::baseline::CleanSource;
+use crate::clean_check::CleanCheck;
+use crate::columns::Columns;
+use crate::sae::SaeFileHash;
+use crate::scale::ScaleSource;
+use crate::section_choice::SectionChoice;
+use crate::sums::Sums;
+
+/// Where the columns' definitions are written down, and their version.
+pub(crate) const DEFINITIONS: &str = "hayloft/evaluate/RESULTS.md#columns v1";
+
+/// What an evaluation found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Results {
+    /// One for each SAE and section: all sections of the first SAE, then of the next.
+    pub results: Vec<SaeResult>,
+    /// The check of the cache against the model; `None` where the cache keeps no losses to check against.
+    pub clean_check: Option<CleanCheck>,
+}
+
+/// What was found for one SAE and one section.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SaeResult {
+    /// The SAE's name: the end of its folder's path that tells it from the others of the run.
+    pub sae: String,
+    /// The rows it is about.
+    pub section: SectionChoice,
+    /// The site, by the cache's name.
+    pub site: String,
+    /// The figures.
+    #[serde(flatten)]
+    pub columns: Columns,
+    /// c: the SAE saw c times the residual.
+    pub scale: f64,
+    /// Where c came from.
+    pub scale_source: ScaleSource,
+    /// Norms above this, after scaling, are outliers.
+    pub outlier_norm: Option<f64>,
+    /// What the upper half of the model ran in.
+    pub precision: Precision,
+    /// Where the clean losses came from.
+    pub clean_loss_source: CleanSource,
+    /// Where the figures are defined.
+    pub definitions: String,
+    /// Sums over all shards, merged in their order.
+    pub sums: Sums,
+    /// Sums over each shard.
+    pub shards: Vec<ShardResult>,
+    /// What it was computed from.
+    pub provenance: Provenance,
+}
+
+/// Sums over one shard.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ShardResult {
+    /// The shard's number in the plan.
+    pub shard: usize,
+    /// Its sums.
+    pub sums: Sums,
+}
+
+/// What a result was computed from, and by what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// Version of hayloft.
+    pub hayloft_version: String,
+    /// The name of the corpus in the cache.
+    pub corpus: String,
+    /// BLAKE3 of the cache's `manifest.json`.
+    pub manifest_blake3: String,
+    /// The model, checked to be the one that the cache was harvested from.
+    pub model: Fingerprint,
+    /// The SAE.
+    pub sae: SaeProvenance,
+}
+
+/// Which SAE it was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SaeProvenance {
+    /// Its folder as it was given.
+    pub folder: String,
+    /// Its architecture, by SAELens's name.
+    pub architecture: String,
+    /// Number of latents.
+    pub width: usize,
+    /// What it wants done to its input, by SAELens's name.
+    pub normalize_activations: String,
+    /// The site that its configuration names.
+    pub site: Option<String>,
+    /// The model that its configuration names.
+    pub model_name: Option<String>,
+    /// The files that it was read from.
+    pub files: Vec<SaeFileHash>,
+}

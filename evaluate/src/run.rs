@@ -1,0 +1,187 @@
+//! An evaluation from beginning to end.
+
+use crate::baseline::{self, Baselines, CleanSource, Wanted};
+use crate::clean_check::{CleanCheck, clean_check};
+use crate::columns::Columns;
+use crate::names::unique_names;
+use crate::outliers::OutlierRule;
+use crate::pass::Candidate;
+use crate::results::{DEFINITIONS, Provenance, Results, SaeProvenance, SaeResult, ShardResult};
+use crate::scale::Scale;
+use crate::section_choice::SectionChoice;
+use crate::settings::RunSettings;
+use crate::source::Source;
+use crate::subject::{Subject, open_saes};
+use crate::sums::Sums;
+use crate::upper_half::UpperHalf;
+use crate::{EvaluateError, Progress, SaeFile};
+
+/// Evaluates SAEs against a cache.
+///
+/// The model's layers below the site are never loaded, the clean losses come from the cache, and what depends on no SAE
+/// is computed once and kept beside the cache: each SAE costs one upper half of a forward pass.
+///
+/// ```no_run
+/// use hayloft_evaluate::{Progress, RunSettings, run};
+/// # fn main() -> Result<(), hayloft_evaluate::EvaluateError> {
+/// let settings = RunSettings {
+///     outlier_norm: Some(200.0),
+///     ..RunSettings::new("mistral-7b", "cache", vec!["saes/base".into(), "saes/chat".into()])
+/// };
+/// for result in run(&settings, Progress::Silent)?.results {
+///     println!("{}: L0 {:?}, CE recovered {:?}", result.sae, result.columns.l0, result.columns.ce_recovered);
+/// }
+/// # Ok(()) }
+/// ```
+pub fn run(settings: &RunSettings, progress: Progress) -> Result<Results, EvaluateError> {
+    settings.check()?;
+    let _no_grad = hayloft_model::no_grad();
+    let files = open_saes(settings.saes.iter().map(AsRef::as_ref))?;
+    let subject = Subject::open(settings, &files)?;
+    let names = unique_names(&settings.saes);
+    let scales = resolve_scales(settings, &subject, &files, &names)?;
+    let source = Source { cache: &subject.cache, site: &subject.site.name };
+    let upper_half = UpperHalf::load(&subject, settings.device)?;
+    let clean_check = clean_check(&subject, source, &upper_half)?;
+    let clean_source = clean_source(&subject, clean_check);
+    let sections = settings.sections();
+    let rules: Vec<OutlierRule> =
+        scales.iter().map(|scale| OutlierRule::new(settings.outlier_norm, scale.value)).collect();
+    let wanted = Wanted { sections: sections.clone(), rules: each_once(&rules), clean_source };
+    let baselines = baseline::prepare(&subject, source, &upper_half, &wanted, progress)?;
+
+    let load = |((file, &scale), &rule)| Candidate::load(file, scale, rule, &sections, &baselines, settings.device);
+    let mut candidates: Vec<Candidate<'_>> =
+        files.iter().zip(&scales).zip(&rules).map(load).collect::<Result<_, _>>()?;
+    let gauge = progress.gauge("evaluating", subject.cache.manifest().held.tokens);
+    source.for_each(&gauge, |batch| {
+        let activations = batch.to_device(settings.device)?;
+        let norms = activations.norms()?;
+        candidates.iter_mut().try_for_each(|candidate| candidate.add(batch, &activations, &norms, &upper_half))
+    })?;
+    drop(gauge);
+
+    let report = Report { settings, subject: &subject, baselines: &baselines, clean_source };
+    let results = candidates.into_iter().zip(names).flat_map(|(candidate, name)| report.results(candidate, &name));
+    let results: Vec<SaeResult> = results.collect();
+    warn_of_non_finite(&results);
+    Ok(Results { results, clean_check })
+}
+
+fn resolve_scales(
+    settings: &RunSettings,
+    subject: &Subject,
+    files: &[SaeFile],
+    names: &[String],
+) -> Result<Vec<Scale>, EvaluateError> {
+    let mut scales = Vec::with_capacity(files.len());
+    for (file, name) in files.iter().zip(names) {
+        let scale = settings.scale.resolve(file.normalisation(), &subject.site)?;
+        tracing::info!(sae = %name, architecture = file.architecture(), width = file.width(), %scale, "SAE");
+        scales.push(scale);
+    }
+    Ok(scales)
+}
+
+/// Says how the check went, and decides where clean losses come from.
+fn clean_source(subject: &Subject, clean_check: Option<CleanCheck>) -> CleanSource {
+    if let Some(CleanCheck { tokens, max_difference, tolerance }) = clean_check {
+        tracing::info!(
+            tokens,
+            max_difference,
+            tolerance,
+            "clean loss from the cached residual, against the cached loss"
+        );
+    }
+    let (cache, now) = (subject.cache_precision, subject.precision);
+    if subject.cache.manifest().predictions.is_none() {
+        tracing::info!("the cache keeps no losses (--logits none), so the clean losses are computed too");
+        CleanSource::Recomputed
+    } else if cache != now {
+        tracing::info!(%cache, %now, "the cached losses are of another precision, so the clean losses are computed again");
+        CleanSource::Recomputed
+    } else {
+        CleanSource::Cache
+    }
+}
+
+fn each_once(rules: &[OutlierRule]) -> Vec<OutlierRule> {
+    let mut once = Vec::new();
+    for &rule in rules {
+        if !once.contains(&rule) {
+            once.push(rule);
+        }
+    }
+    once
+}
+
+fn warn_of_non_finite(results: &[SaeResult]) {
+    for SaeResult { sae, section, sums, .. } in results {
+        if sums.non_finite_rows > 0 {
+            let rows = sums.non_finite_rows;
+            tracing::warn!(%sae, %section, rows, "activations with NaN or infinity count as outliers");
+        }
+    }
+}
+
+/// What results have in common.
+struct Report<'run> {
+    settings: &'run RunSettings,
+    subject: &'run Subject,
+    baselines: &'run Baselines,
+    clean_source: CleanSource,
+}
+
+impl Report<'_> {
+    fn results(&self, candidate: Candidate<'_>, name: &str) -> Vec<SaeResult> {
+        let (scale, provenance) = (candidate.scale, self.provenance(candidate.file));
+        let sections = candidate.into_sums(self.baselines).into_iter();
+        sections.map(|(section, shards)| self.result(name, section, scale, shards, &provenance)).collect()
+    }
+
+    fn result(
+        &self,
+        name: &str,
+        section: SectionChoice,
+        scale: Scale,
+        shards: Vec<Sums>,
+        provenance: &Provenance,
+    ) -> SaeResult {
+        let sums = Sums::total(&shards);
+        let numbers = self.subject.cache.manifest().shards.iter().map(|shard| shard.index);
+        SaeResult {
+            sae: name.to_owned(),
+            section,
+            site: self.subject.site.name.to_string(),
+            columns: Columns::of(&sums, scale.value),
+            scale: scale.value,
+            scale_source: scale.source,
+            outlier_norm: self.settings.outlier_norm,
+            precision: self.subject.precision,
+            clean_loss_source: self.clean_source,
+            definitions: DEFINITIONS.to_owned(),
+            sums,
+            shards: numbers.zip(shards).map(|(shard, sums)| ShardResult { shard, sums }).collect(),
+            provenance: provenance.clone(),
+        }
+    }
+
+    fn provenance(&self, file: &SaeFile) -> Provenance {
+        let cache = &self.subject.cache;
+        Provenance {
+            hayloft_version: env!("CARGO_PKG_VERSION").to_owned(),
+            corpus: cache.manifest().corpus.name.clone(),
+            manifest_blake3: cache.manifest_blake3().to_owned(),
+            model: self.subject.fingerprint.clone(),
+            sae: SaeProvenance {
+                folder: file.folder().display().to_string(),
+                architecture: file.architecture().to_owned(),
+                width: file.width(),
+                normalize_activations: file.normalisation().as_str().to_owned(),
+                site: file.site().map(str::to_owned),
+                model_name: file.model_name().map(str::to_owned),
+                files: file.hashes(),
+            },
+        }
+    }
+}

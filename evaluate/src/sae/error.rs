@@ -1,0 +1,143 @@
+//! What can be wrong with an SAE's files.
+
+use std::io;
+use std::path::PathBuf;
+
+use tch::TchError;
+
+/// An error of reading an SAE, with the file, what was expected, what was found and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum SaeError {
+    /// The operating system refused to read.
+    #[error("{path}: cannot read: {cause}. An SAE folder of SAELens holds cfg.json and sae_weights.safetensors")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+    /// The configuration is not JSON of the expected layout.
+    #[error(
+        "{path}: expected a configuration as SAELens writes it, got {problem}. Save the SAE again, or correct the file"
+    )]
+    Config {
+        /// The configuration file.
+        path: PathBuf,
+        /// What is wrong, with line and column where they are known.
+        problem: String,
+    },
+    /// A field has a value that is not supported or makes no sense.
+    #[error("{path}: {field}: expected {expected}, got {got}")]
+    Field {
+        /// The configuration file.
+        path: PathBuf,
+        /// The field.
+        field: String,
+        /// What is supported.
+        expected: String,
+        /// The value found.
+        got: String,
+    },
+    /// A field whose meaning is not known, and which may change what the SAE computes.
+    #[error(
+        "{path}: expected only fields that are known, got {field} (one of {count} unknown). If it does not change what the SAE computes, take it out of the file"
+    )]
+    UnknownField {
+        /// The configuration file.
+        path: PathBuf,
+        /// The first such field.
+        field: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// The weights are not a sound safetensors file.
+    #[error(
+        "{path}: expected a header whose tensors fill the file, got {bytes} bytes that do not fit ({problem}). Copy the file again from its source"
+    )]
+    Weights {
+        /// The weight file.
+        path: PathBuf,
+        /// Its size.
+        bytes: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A tensor is not there.
+    #[error(
+        "{path}: expected tensor {name} of shape {expected:?}, got none: the file holds {held}. Is the architecture in cfg.json that of these weights?"
+    )]
+    MissingTensor {
+        /// The weight file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The shape that it should have.
+        expected: Vec<usize>,
+        /// The tensors in the file.
+        held: String,
+    },
+    /// A tensor that no part of the SAE uses: the configuration does not describe these weights.
+    #[error(
+        "{path}: expected every tensor to have a use in a {architecture} SAE, got {name}, which has none. Is the architecture in cfg.json that of these weights?"
+    )]
+    UntakenTensor {
+        /// The weight file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The architecture that the configuration names.
+        architecture: &'static str,
+    },
+    /// A tensor of another shape.
+    #[error("{path}: tensor {name}: expected shape {expected:?}, got {got:?}{}", transposed(expected, got))]
+    Shape {
+        /// The weight file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The shape that the configuration calls for.
+        expected: Vec<usize>,
+        /// The shape in the file.
+        got: Vec<usize>,
+    },
+    /// A tensor of a type that weights do not have.
+    #[error("{path}: tensor {name}: expected F32, F64, F16 or BF16, got {got}")]
+    TensorType {
+        /// The weight file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The type in the file.
+        got: String,
+    },
+    /// A tensor with NaN or infinity in it.
+    #[error(
+        "{path}: tensor {name}: expected finite numbers, got {count} that are NaN or infinite. The training diverged, or the file is damaged"
+    )]
+    NonFinite {
+        /// The weight file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// How many.
+        count: i64,
+    },
+    /// A fine-tuning scale that is not folded into the weights.
+    #[error(
+        "{path}: tensor scaling_factor: expected ones, got other numbers (as far as {largest:.3e} from one). Fold it into the decoder and save again"
+    )]
+    ScalingFactor {
+        /// The weight file.
+        path: PathBuf,
+        /// The largest distance from one.
+        largest: f64,
+    },
+    /// LibTorch refused, most often for want of memory.
+    #[error(transparent)]
+    Torch(#[from] TchError),
+}
+
+fn transposed(expected: &[usize], got: &[usize]) -> &'static str {
+    let reversed = got.len() == 2 && got.iter().rev().eq(expected.iter());
+    if reversed { ": it is transposed. Save it the other way round, as SAELens does" } else { "" }
+}

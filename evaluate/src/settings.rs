@@ -1,0 +1,80 @@
+//! What an evaluation is asked for.
+
+use std::path::PathBuf;
+
+use hayloft_model::{Precision, Site};
+use tch::Device;
+
+use crate::EvaluateError;
+use crate::scale::ScaleChoice;
+use crate::section_choice::SectionChoice;
+
+/// What an evaluation is asked for.
+#[derive(Debug, Clone)]
+pub struct RunSettings {
+    /// Folder of the checkpoint that the cache was harvested from.
+    pub model: PathBuf,
+    /// Folder of the cache.
+    pub cache: PathBuf,
+    /// Folders of the SAEs, all of one site.
+    pub saes: Vec<PathBuf>,
+    /// The site; `None` takes it from the SAEs.
+    pub site: Option<Site>,
+    /// Which rows; one set of results for each. Empty means all rows.
+    pub sections: Vec<SectionChoice>,
+    /// Activations of a larger norm than this, after scaling, are outliers.
+    pub outlier_norm: Option<f64>,
+    /// What activations are multiplied by.
+    pub scale: ScaleChoice,
+    /// Where to compute.
+    pub device: Device,
+    /// What the model's upper half runs in; `None` is what the cache's model ran in. SAEs run in float32.
+    pub precision: Option<Precision>,
+}
+
+impl RunSettings {
+    /// Settings with every choice left at its default: all rows, no outliers, on the CPU.
+    pub fn new(model: impl Into<PathBuf>, cache: impl Into<PathBuf>, saes: Vec<PathBuf>) -> Self {
+        Self {
+            model: model.into(),
+            cache: cache.into(),
+            saes,
+            site: None,
+            sections: Vec::new(),
+            outlier_norm: None,
+            scale: ScaleChoice::default(),
+            device: Device::Cpu,
+            precision: None,
+        }
+    }
+
+    /// The sections, each once, in the order given.
+    pub(crate) fn sections(&self) -> Vec<SectionChoice> {
+        let mut sections = Vec::new();
+        for &section in &self.sections {
+            if !sections.contains(&section) {
+                sections.push(section);
+            }
+        }
+        if sections.is_empty() { vec![SectionChoice::All] } else { sections }
+    }
+
+    /// Refuses what makes no sense.
+    pub(crate) fn check(&self) -> Result<(), EvaluateError> {
+        if self.saes.is_empty() {
+            return Err(EvaluateError::NoSaes);
+        }
+        let positive = |number: f64| number.is_finite() && number > 0.0;
+        if let Some(norm) = self.outlier_norm.filter(|&norm| !positive(norm)) {
+            let expected = "a norm above zero";
+            return Err(EvaluateError::Setting { what: "outlier norm", expected, got: norm.to_string() });
+        }
+        if let ScaleChoice::Given(scale) = self.scale
+            && !positive(scale)
+        {
+            let expected = "a number above zero";
+            return Err(EvaluateError::Setting { what: "scale", expected, got: scale.to_string() });
+        }
+        Ok(())
+    }
+}

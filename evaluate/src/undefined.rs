@@ -1,0 +1,12 @@
+//! Serde for numbers that may be undefined: JSON has no NaN and no infinity, so they are `null` and come back as NaN.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+pub(crate) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    value.is_finite().then_some(*value).serialize(serializer)
+}
+
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}

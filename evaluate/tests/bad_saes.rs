@@ -1,0 +1,178 @@
+//! One test for each way in which an SAE's files can be wrong.
+
+use hayloft_evaluate::{Sae, SaeError};
+use serde_json::json;
+use tch::{Device, Kind, Tensor};
+
+use crate::support::Copy;
+
+fn refused(copy: &Copy) -> SaeError {
+    Sae::open(copy.path(), Device::Cpu).expect_err("these files are wrong")
+}
+
+#[track_caller]
+fn assert_says(error: &SaeError, words: &[&str]) {
+    let message = error.to_string();
+    for word in words {
+        assert!(message.contains(word), "{word:?} is not in: {message}");
+    }
+}
+
+fn replace(name: &str, change: impl FnOnce(&Tensor) -> Tensor) -> impl FnOnce(&mut Vec<(String, Tensor)>) {
+    move |tensors| {
+        let place = tensors.iter().position(|(held, _)| held == name).unwrap();
+        tensors[place].1 = change(&tensors[place].1);
+    }
+}
+
+#[test]
+fn a_folder_without_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = Sae::open(folder.path(), Device::Cpu).unwrap_err();
+    assert_says(&error, &["cfg.json", "cannot read", "sae_weights.safetensors"]);
+}
+
+#[test]
+fn missing_weights() {
+    let copy = Copy::of("standard-none");
+    std::fs::remove_file(copy.weights()).unwrap();
+    assert!(matches!(refused(&copy), SaeError::Io { .. }));
+}
+
+#[test]
+fn truncated_weights() {
+    let copy = Copy::of("standard-none");
+    let bytes = std::fs::read(copy.weights()).unwrap();
+    for length in [0, 4, 8, 100, bytes.len() / 2, bytes.len() - 1] {
+        std::fs::write(copy.weights(), &bytes[..length]).unwrap();
+        assert_says(
+            &refused(&copy),
+            &["sae_weights.safetensors", &format!("got {length} bytes"), "Copy the file again"],
+        );
+    }
+}
+
+#[test]
+fn a_header_that_claims_more_than_there_is() {
+    let copy = Copy::of("standard-none");
+    let mut bytes = std::fs::read(copy.weights()).unwrap();
+    bytes[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    std::fs::write(copy.weights(), &bytes).unwrap();
+    assert!(matches!(refused(&copy), SaeError::Weights { .. }));
+}
+
+#[test]
+fn bytes_after_the_tensors() {
+    let copy = Copy::of("standard-none");
+    let mut bytes = std::fs::read(copy.weights()).unwrap();
+    bytes.push(0);
+    std::fs::write(copy.weights(), &bytes).unwrap();
+    assert!(matches!(refused(&copy), SaeError::Weights { .. }));
+}
+
+#[test]
+fn an_unknown_architecture() {
+    let copy = Copy::of("standard-none");
+    copy.set("architecture", json!("crosscoder"));
+    assert_says(&refused(&copy), &["cfg.json: architecture: expected standard", "got \"crosscoder\""]);
+}
+
+#[test]
+fn an_unknown_field() {
+    let copy = Copy::of("standard-none");
+    copy.set("skip_connection", json!(true));
+    assert_says(&refused(&copy), &["cfg.json", "skip_connection"]);
+}
+
+#[test]
+fn topk_without_k() {
+    let copy = Copy::of("topk-none");
+    copy.edit_config(|config| drop(config.as_object_mut().unwrap().remove("k")));
+    assert_says(&refused(&copy), &["k: expected a whole number from 1 to d_sae = 64, got none"]);
+}
+
+#[test]
+fn topk_files_named_standard() {
+    let copy = Copy::of("topk-none");
+    copy.set("architecture", json!("standard"));
+    assert_says(&refused(&copy), &["k: expected none in a standard SAE, got 5. Is this a topk SAE?"]);
+}
+
+#[test]
+fn a_tensor_that_nobody_took() {
+    let copy = Copy::of("jumprelu-none");
+    copy.set("architecture", json!("standard"));
+    assert_says(&refused(&copy), &["got threshold, which has none", "standard"]);
+}
+
+#[test]
+fn a_missing_tensor() {
+    let copy = Copy::of("standard-none");
+    copy.set("architecture", json!("gated"));
+    assert_says(&refused(&copy), &["b_gate", "[64]", "the file holds W_dec, W_enc, b_dec, b_enc"]);
+}
+
+#[test]
+fn a_jumprelu_without_threshold() {
+    let copy = Copy::of("standard-none");
+    copy.set("architecture", json!("jumprelu"));
+    assert_says(&refused(&copy), &["expected tensor threshold of shape [64]"]);
+}
+
+#[test]
+fn a_transposed_encoder() {
+    let copy = Copy::of("standard-none");
+    copy.edit_weights(replace("W_enc", |tensor| tensor.tr().contiguous()));
+    assert_says(&refused(&copy), &["W_enc: expected shape [16, 64], got [64, 16]: it is transposed"]);
+}
+
+#[test]
+fn a_tensor_of_another_shape() {
+    let copy = Copy::of("standard-none");
+    copy.edit_weights(replace("b_enc", |tensor| tensor.narrow(0, 0, 63).contiguous()));
+    assert_says(&refused(&copy), &["b_enc: expected shape [64], got [63]"]);
+}
+
+#[test]
+fn a_configuration_of_another_width() {
+    let copy = Copy::of("standard-none");
+    copy.set("d_sae", json!(128));
+    assert_says(&refused(&copy), &["W_enc: expected shape [16, 128], got [16, 64]"]);
+}
+
+#[test]
+fn weights_that_are_not_finite() {
+    for bad in [f64::NAN, f64::INFINITY] {
+        let copy = Copy::of("standard-none");
+        copy.edit_weights(replace("W_dec", |tensor| {
+            let changed = tensor.copy();
+            let _ = changed.get(3).fill_(bad);
+            changed
+        }));
+        assert_says(&refused(&copy), &["W_dec: expected finite numbers, got 16 that are NaN or infinite"]);
+    }
+}
+
+#[test]
+fn weights_that_are_integers() {
+    let copy = Copy::of("standard-none");
+    copy.edit_weights(replace("b_enc", |tensor| tensor.to_kind(Kind::Int64)));
+    assert_says(&refused(&copy), &["b_enc: expected F32, F64, F16 or BF16, got I64"]);
+}
+
+#[test]
+fn a_scaling_factor_that_is_not_ones() {
+    let copy = Copy::of("flat-standard");
+    copy.edit_weights(replace("scaling_factor", |tensor| tensor * 1.5));
+    assert_says(&refused(&copy), &["scaling_factor: expected ones", "Fold it"]);
+}
+
+#[test]
+fn a_threshold_under_both_names() {
+    let copy = Copy::of("jumprelu-none");
+    copy.edit_weights(|tensors| {
+        let threshold = tensors.iter().find(|(name, _)| name == "threshold").unwrap().1.log();
+        tensors.push(("log_threshold".to_owned(), threshold));
+    });
+    assert_says(&refused(&copy), &["got threshold, which has none"]);
+}

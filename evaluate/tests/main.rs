@@ -1,0 +1,6 @@
+//! Tests of the library from outside, in one binary.
+#![expect(clippy::unwrap_used, reason = "a test that fails says where")]
+
+mod bad_saes;
+mod saes;
+mod support;

@@ -1,0 +1,6 @@
+//! Activation files: one site's activations over one shard.
+
+pub(crate) mod layout;
+pub(crate) mod pages;
+pub mod reader;
+pub(crate) mod writer;

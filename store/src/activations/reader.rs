@@ -1,0 +1,355 @@
+//! Reading an activation file through a memory map, row group by row group, each checked before it is handed out.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
+
+use crate::activations::layout::Layout;
+use crate::activations::pages::{Chunk, Pages};
+use crate::codec::{Codec, planes};
+use crate::dtype::Dtype;
+use crate::error::{Result, StoreError};
+use crate::hash::blake3_hex;
+
+/// The metadata's length and the closing magic.
+const TAIL_BYTES: usize = 8;
+
+/// More than the footer of any shard needs: a row group takes about 250 bytes.
+const MAX_FOOTER_BYTES: usize = 64 << 20;
+
+/// One site's activations over one shard. Shared between threads, it reads several row groups at a time.
+#[derive(Debug)]
+pub struct ActivationReader {
+    path: PathBuf,
+    file: Arc<Bytes>,
+    layout: Layout,
+    row_groups: Vec<RowGroup>,
+}
+
+#[derive(Debug)]
+struct RowGroup {
+    rows: usize,
+    /// In the order of the codec's columns.
+    chunks: Vec<Chunk>,
+}
+
+impl ActivationReader {
+    /// Reads the footer of the file at `path`, whose bytes are `file`, and checks it against what it should hold.
+    pub(crate) fn open(
+        path: PathBuf,
+        file: Bytes,
+        layout: Layout,
+        footer_blake3: &str,
+        row_group_rows: &[u64],
+    ) -> Result<Self> {
+        let (metadata, data_end) = read_footer(&path, &file, footer_blake3)?;
+        check_schema(&path, &metadata, &layout)?;
+        let rows: Vec<u64> =
+            metadata.row_groups().iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).collect();
+        if rows != row_group_rows {
+            let say = |rows: &[u64]| format!("{} row groups of {} rows in all", rows.len(), total(rows));
+            return Err(StoreError::damaged(&path, say(row_group_rows), say(&rows)));
+        }
+        let key_values = metadata.file_metadata().key_value_metadata();
+        let checksums = layout.read_key_values(&path, key_values, rows.len())?;
+        let row_groups = metadata
+            .row_groups()
+            .iter()
+            .zip(&checksums)
+            .enumerate()
+            .map(|(index, (group, checksums))| RowGroup::check(&path, index, group, checksums, &layout, data_end))
+            .collect::<Result<_>>()?;
+        Ok(Self { path, file: Arc::new(file), layout, row_groups })
+    }
+
+    /// The number of row groups.
+    pub fn row_groups(&self) -> usize {
+        self.row_groups.len()
+    }
+
+    /// The rows of a row group; 0 for one that is not there.
+    pub fn rows(&self, row_group: usize) -> usize {
+        self.row_groups.get(row_group).map_or(0, |group| group.rows)
+    }
+
+    /// Elements of a row.
+    pub fn d_model(&self) -> usize {
+        self.layout.d_model
+    }
+
+    /// The type of the elements.
+    pub fn dtype(&self) -> Dtype {
+        self.layout.dtype
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads a row group into `into`, whose old contents are dropped and whose memory is used again: little-endian words
+    /// of [`Self::dtype`], `[rows, d_model]`, bit for bit as written.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where a checksum does not fit; `into` is then empty.
+    pub fn read(&self, row_group: usize, into: &mut Vec<u8>) -> Result<()> {
+        let Some(group) = self.row_groups.get(row_group) else {
+            let what = format!("{}: row group", self.path.display());
+            return Err(StoreError::invalid(what, format!("less than {}", self.row_groups()), row_group));
+        };
+        let read = self.read_group(row_group, group, into);
+        if read.is_err() {
+            into.clear();
+        }
+        read
+    }
+
+    fn read_group(&self, index: usize, group: &RowGroup, into: &mut Vec<u8>) -> Result<()> {
+        // Each compressed byte and each stored byte is in the file; an exponent byte has at least one stored byte beside
+        // it, so this is at most twice the file's size.
+        let bytes = group.rows.checked_mul(self.layout.row_bytes());
+        let bytes = bytes.filter(|bytes| *bytes / 2 <= self.file.len()).ok_or_else(|| {
+            StoreError::damaged(&self.path, "rows that fit the file", format!("{} in row group {index}", group.rows))
+        })?;
+        into.resize(bytes, 0);
+        match (self.layout.codec, group.chunks.as_slice()) {
+            (Codec::Planes, [exponent, mantissa]) => {
+                let exponent = Pages::new(&self.path, &self.file, index, exponent, group.rows)?;
+                let mantissa = Pages::new(&self.path, &self.file, index, mantissa, group.rows)?;
+                self.merge_planes(exponent, mantissa, into)
+            }
+            (_, chunks) => {
+                let [bits] = chunks else {
+                    return Err(StoreError::damaged(&self.path, "one column", chunks.len()));
+                };
+                let bits = Pages::new(&self.path, &self.file, index, bits, group.rows)?.contiguous()?;
+                into.copy_from_slice(&bits);
+                Ok(())
+            }
+        }
+    }
+
+    /// Merges page by page, so that exponents that were just decompressed are still in the cache.
+    fn merge_planes(&self, mut exponent: Pages<'_>, mantissa: Pages<'_>, into: &mut [u8]) -> Result<()> {
+        let (d_model, row_bytes) = (self.layout.d_model, self.layout.row_bytes());
+        let mantissa = mantissa.contiguous()?;
+        let (mut words, mut mantissa) = (into, mantissa.as_ref());
+        while !words.is_empty() {
+            let page = exponent.next()?;
+            let rows = page.as_ref().len() / d_model;
+            let (page_words, next_words) = words.split_at_mut(rows * row_bytes);
+            let (page_mantissa, next_mantissa) = mantissa.split_at(rows * (row_bytes - d_model));
+            planes::merge(self.layout.dtype, page.as_ref(), page_mantissa, page_words);
+            (words, mantissa) = (next_words, next_mantissa);
+        }
+        exponent.finish()
+    }
+}
+
+impl RowGroup {
+    fn check(
+        path: &Path,
+        index: usize,
+        metadata: &RowGroupMetaData,
+        checksums: &[u64],
+        layout: &Layout,
+        data_end: usize,
+    ) -> Result<Self> {
+        let rows = usize::try_from(metadata.num_rows()).unwrap_or(0);
+        let columns = layout.columns();
+        if metadata.num_columns() != columns.len() {
+            let expected = format!("{} columns in row group {index}", columns.len());
+            return Err(StoreError::damaged(path, expected, metadata.num_columns()));
+        }
+        let chunks = columns
+            .into_iter()
+            .zip(metadata.columns())
+            .zip(checksums)
+            .map(|((column, chunk), xxh3)| Chunk::check(path, index, column, chunk, rows, data_end, *xxh3))
+            .collect::<Result<_>>()?;
+        Ok(Self { rows, chunks })
+    }
+}
+
+fn total(rows: &[u64]) -> u64 {
+    rows.iter().fold(0, |sum, rows| sum.saturating_add(*rows))
+}
+
+/// The metadata of a file and where its data ends.
+fn read_footer(path: &Path, file: &Bytes, footer_blake3: &str) -> Result<(ParquetMetaData, usize)> {
+    let not_parquet = || StoreError::damaged(path, "a Parquet file", format!("{} bytes that are none", file.len()));
+    let tail_start = file.len().checked_sub(TAIL_BYTES).ok_or_else(not_parquet)?;
+    let Some((length, b"PAR1")) = file[tail_start..].split_first_chunk::<4>() else {
+        return Err(not_parquet());
+    };
+    let length = u32::from_le_bytes(*length) as usize;
+    let data_end = tail_start.checked_sub(length).filter(|_| length <= MAX_FOOTER_BYTES).ok_or_else(|| {
+        StoreError::damaged(path, "a footer within the file", format!("{length} bytes of it in {}", file.len()))
+    })?;
+    let got = blake3_hex(&file[data_end..]);
+    if got != footer_blake3 {
+        return Err(StoreError::damaged(path, format!("footer of BLAKE3 {footer_blake3}"), got));
+    }
+    let metadata = ParquetMetaDataReader::decode_metadata(&file[data_end..tail_start])
+        .map_err(|error| StoreError::damaged(path, "Parquet metadata", error))?;
+    Ok((metadata, data_end))
+}
+
+fn check_schema(path: &Path, metadata: &ParquetMetaData, layout: &Layout) -> Result<()> {
+    let schema = metadata.file_metadata().schema_descr();
+    let got: Vec<(&str, i32, i16)> = schema
+        .columns()
+        .iter()
+        .map(|column| (column.name(), column.type_length(), column.max_def_level() + column.max_rep_level()))
+        .collect();
+    let columns = layout.columns();
+    let expected: Vec<(&str, i32, i16)> =
+        columns.iter().map(|column| (column.name, i32::try_from(column.width).unwrap_or(i32::MAX), 0)).collect();
+    if got != expected {
+        let expected = format!("required columns (name, bytes a row, levels) {expected:?}");
+        return Err(StoreError::damaged(path, expected, format!("{got:?}")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use parquet::basic::Compression;
+    use parquet::file::metadata::{
+        ColumnChunkMetaData, ColumnChunkMetaDataBuilder, ParquetMetaDataBuilder, ParquetMetaDataWriter,
+    };
+
+    use super::*;
+    use crate::activations::writer::ActivationWriter;
+
+    const ROWS: [u64; 2] = [3, 2];
+
+    fn layout(codec: Codec) -> Layout {
+        Layout { site: "blocks.0.hook_resid_pre".parse().unwrap(), dtype: Dtype::Bf16, codec, d_model: 4 }
+    }
+
+    fn bits(row_group: usize) -> Vec<u8> {
+        (0..ROWS[row_group] as u8 * 8).map(|byte| byte.wrapping_mul(37) ^ row_group as u8).collect()
+    }
+
+    fn file(codec: Codec) -> Vec<u8> {
+        let mut writer = ActivationWriter::new(Path::new("a"), Vec::new(), layout(codec)).unwrap();
+        for row_group in 0..ROWS.len() {
+            writer.write(&bits(row_group)).unwrap();
+        }
+        writer.finish().unwrap().0
+    }
+
+    /// Opens a file whose footer is taken to be as its hash says, as if whoever changed it had changed that too.
+    fn open(file: Vec<u8>, codec: Codec) -> Result<ActivationReader> {
+        let length = file
+            .last_chunk::<TAIL_BYTES>()
+            .map_or(0, |tail| u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]) as usize + TAIL_BYTES);
+        let footer_blake3 = blake3_hex(&file[file.len().saturating_sub(length)..]);
+        ActivationReader::open("a".into(), file.into(), layout(codec), &footer_blake3, &ROWS)
+    }
+
+    /// The file with the chunk of one column of the second row group described in another way.
+    fn with_chunk(
+        codec: Codec,
+        column: usize,
+        change: impl FnOnce(ColumnChunkMetaDataBuilder) -> ColumnChunkMetaDataBuilder,
+    ) -> Vec<u8> {
+        let file = file(codec);
+        let length = u32::from_le_bytes(file[file.len() - 8..][..4].try_into().unwrap()) as usize;
+        let data_end = file.len() - TAIL_BYTES - length;
+        let metadata = ParquetMetaDataReader::decode_metadata(&file[data_end..][..length]).unwrap();
+        let mut groups = metadata.row_groups().to_vec();
+        let mut chunks: Vec<ColumnChunkMetaData> = groups[1].columns().to_vec();
+        chunks[column] = change(chunks[column].clone().into_builder()).build().unwrap();
+        groups[1] = groups[1].clone().into_builder().set_column_metadata(chunks).build().unwrap();
+        let changed = ParquetMetaDataBuilder::new_from_metadata(metadata).set_row_groups(groups).build();
+        let mut file = file[..data_end].to_vec();
+        let mut footer = Vec::new();
+        ParquetMetaDataWriter::new(&mut footer, &changed).finish().unwrap();
+        file.extend(footer);
+        file
+    }
+
+    #[test]
+    fn uncompressed_columns_are_one_view_of_the_file() {
+        let reader = open(file(Codec::Raw), Codec::Raw).unwrap();
+        let chunk = &reader.row_groups[1].chunks[0];
+        let pages = Pages::new(&reader.path, &reader.file, 1, chunk, reader.rows(1)).unwrap();
+        let view = pages.contiguous().unwrap();
+        assert_eq!(view, bits(1));
+        assert!(reader.file.as_ptr_range().contains(&view.as_ptr()), "a copy was made");
+    }
+
+    #[test]
+    fn hostile_footers_are_errors() {
+        type Change = fn(ColumnChunkMetaDataBuilder) -> ColumnChunkMetaDataBuilder;
+        let changes: [Change; 11] = [
+            |chunk| chunk.set_data_page_offset(-1),
+            |chunk| chunk.set_data_page_offset(i64::MAX),
+            |chunk| chunk.set_data_page_offset(0),
+            |chunk| chunk.set_total_compressed_size(-1),
+            // Half of the most, since the Parquet writer of this test adds them up.
+            |chunk| chunk.set_total_compressed_size(i64::MAX / 2),
+            |chunk| chunk.set_total_compressed_size(0),
+            |chunk| chunk.set_total_compressed_size(3),
+            |chunk| chunk.set_num_values(i64::MAX),
+            |chunk| chunk.set_num_values(1),
+            |chunk| chunk.set_dictionary_page_offset(Some(4)),
+            |chunk| chunk.set_compression(Compression::SNAPPY),
+        ];
+        for codec in [Codec::Planes, Codec::Raw] {
+            for (number, change) in changes.into_iter().enumerate() {
+                let read = open(with_chunk(codec, 0, change), codec).and_then(|reader| {
+                    let mut read = Vec::new();
+                    reader.read(0, &mut read)?;
+                    reader.read(1, &mut read)
+                });
+                let error = read.expect_err(&format!("change {number}"));
+                assert!(matches!(error, StoreError::Damaged { .. }), "change {number}: {error}");
+                assert!(error.to_string().contains("row group 1"), "change {number}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_of_another_layout_is_refused() {
+        let planes = file(Codec::Planes);
+        assert!(open(planes.clone(), Codec::Raw).unwrap_err().to_string().contains("required columns"));
+        let footer_blake3 = "00".repeat(32);
+        let error =
+            ActivationReader::open("a".into(), planes.clone().into(), layout(Codec::Planes), &footer_blake3, &ROWS)
+                .unwrap_err();
+        assert!(error.to_string().contains("footer of BLAKE3 000"), "{error}");
+        let whole = open(planes.clone(), Codec::Planes).unwrap();
+        assert_eq!(whole.row_groups(), 2);
+        let other = Layout { site: "blocks.1.hook_resid_pre".parse().unwrap(), ..layout(Codec::Planes) };
+        let footer =
+            planes.len() - 8 - u32::from_le_bytes(planes[planes.len() - 8..][..4].try_into().unwrap()) as usize;
+        let footer_blake3 = blake3_hex(&planes[footer..]);
+        let error = ActivationReader::open("a".into(), planes.into(), other, &footer_blake3, &ROWS).unwrap_err();
+        assert!(error.to_string().contains("hayloft.site"), "{error}");
+    }
+
+    #[test]
+    fn no_flipped_bit_panics_or_changes_a_number_even_if_the_footer_is_trusted() {
+        for codec in [Codec::Planes, Codec::Raw] {
+            let whole = file(codec);
+            let mut read = Vec::new();
+            for position in 0..whole.len() {
+                for bit in 0..8 {
+                    let mut flipped = whole.clone();
+                    flipped[position] ^= 1 << bit;
+                    let Ok(reader) = open(flipped, codec) else { continue };
+                    for row_group in 0..ROWS.len() {
+                        if reader.read(row_group, &mut read).is_ok() {
+                            assert_eq!(read, bits(row_group), "bit {bit} at {position}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

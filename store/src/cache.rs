@@ -1,0 +1,226 @@
+//! Reading a cache.
+
+use std::path::{Path, PathBuf};
+
+use crate::activations::layout::Layout;
+use crate::activations::reader::ActivationReader;
+use crate::error::{Result, StoreError};
+use crate::folder::{Folder, plain_path};
+use crate::hash::{blake3_hex, map_sized, map_verified};
+use crate::json;
+use crate::lock::Lock;
+use crate::manifest::{MANIFEST_FILE, Manifest, ShardRecord};
+use crate::plan::PLAN_FILE;
+use crate::records::FileRecord;
+use crate::shard_contents::{SHARD_FILE, ShardContents, check_listing};
+use crate::site_name::SiteName;
+use crate::tables::prediction_columns;
+use crate::tables::predictions::Predictions;
+use crate::tables::sequences::{self, Sequence, row_group_rows};
+use crate::tables::tokens::{self, Tokens};
+
+/// A cache that has been opened for reading. It may still be growing: it is what its manifest said when it was opened.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    folder: Folder,
+    path: PathBuf,
+    manifest: Manifest,
+    manifest_blake3: String,
+}
+
+impl Cache {
+    /// Reads the manifest in `folder`.
+    ///
+    /// # Errors
+    /// [`StoreError::MissingManifest`] with what the folder seems to be, [`StoreError::Version`],
+    /// [`StoreError::Damaged`], [`StoreError::LeavesFolder`] where it names a path outside.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let path = folder.join(MANIFEST_FILE);
+        if !path.exists() {
+            return Err(missing_manifest(folder));
+        }
+        let bytes = json::read(&path)?;
+        let manifest: Manifest = json::unseal(&path, &bytes)?;
+        for shard in &manifest.shards {
+            let named = std::iter::once(&shard.path).chain(shard.files.iter().map(|file| &file.path));
+            if let Some(named) = named.into_iter().find(|named| plain_path(named).is_none()) {
+                return Err(StoreError::LeavesFolder { path, named: named.clone() });
+            }
+        }
+        Ok(Self { folder: Folder::new(folder), path, manifest, manifest_blake3: blake3_hex(&bytes) })
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// BLAKE3 of the bytes of `manifest.json`: what a result says that it was computed from.
+    pub fn manifest_blake3(&self) -> &str {
+        &self.manifest_blake3
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The number of shards that are whole. They need not be numbered without gaps in the plan.
+    pub fn shards(&self) -> usize {
+        self.manifest.shards.len()
+    }
+
+    /// Opens the shard at a place in the manifest's list, from 0.
+    pub fn shard(&self, place: usize) -> Result<Shard> {
+        let Some(record) = self.manifest.shards.get(place) else {
+            let what = format!("{}: shard", self.path.display());
+            return Err(StoreError::invalid(what, format!("less than {}", self.shards()), place));
+        };
+        let contents = self.contents(record)?;
+        let folder = Folder::new(self.folder.locate(&self.path, &record.path)?);
+        let path = folder.path().join(SHARD_FILE);
+        let sequences = read_sequences(&folder, &path, &contents)?;
+        Ok(Shard { folder, path, record: record.clone(), contents, sequences })
+    }
+
+    /// Reads a shard's `shard.json` and checks it against the manifest.
+    pub(crate) fn contents(&self, record: &ShardRecord) -> Result<ShardContents> {
+        let malformed = |path: &Path, expected: &str, got: String| StoreError::Malformed {
+            path: path.to_owned(),
+            expected: expected.to_owned(),
+            got,
+        };
+        let own = record.files.first().filter(|file| file.path == SHARD_FILE).ok_or_else(|| {
+            malformed(&self.path, "shard.json first among a shard's files", format!("another in {}", record.path))
+        })?;
+        let path = self.folder.locate(&self.path, &format!("{}/{SHARD_FILE}", record.path))?;
+        let bytes = map_verified(&path, own)?;
+        let contents: ShardContents = json::unseal(&path, &bytes)?;
+        check_listing(&path, &contents, &record.counts)?;
+        if let Some((field, expected, got)) = self.manifest.settings().difference(&contents.settings) {
+            return Err(malformed(&path, &format!("{field} to be the manifest's {expected}"), got));
+        }
+        if contents.plan_blake3 != self.manifest.plan_blake3 || contents.index != record.index {
+            let got = format!("shard {} of plan {}", contents.index, contents.plan_blake3);
+            return Err(malformed(&path, &format!("shard {} of the manifest's plan", record.index), got));
+        }
+        if contents.files != record.files[1..] {
+            return Err(malformed(&path, "the files that the manifest lists", "others".to_owned()));
+        }
+        Ok(contents)
+    }
+}
+
+/// What to do about a folder without a manifest.
+fn missing_manifest(folder: &Path) -> StoreError {
+    let advice = if let Some(holder) = Lock::current_holder(folder) {
+        format!("It is being written by {holder}; the manifest comes with the first whole shard")
+    } else if folder.join(PLAN_FILE).exists() {
+        "There is a plan, but no shard has been harvested: use `harvest run` on this folder".to_owned()
+    } else if folder.is_dir() {
+        "Is it a cache? `harvest run` makes one".to_owned()
+    } else {
+        "There is no such folder".to_owned()
+    };
+    StoreError::MissingManifest { folder: folder.to_owned(), advice }
+}
+
+/// Reads the table of a shard's sequences.
+pub(crate) fn read_sequences(folder: &Folder, path: &Path, contents: &ShardContents) -> Result<Vec<Sequence>> {
+    // `check_listing` has seen that these are the sequences.
+    let record = &contents.files[0];
+    let file = folder.locate(path, &record.path)?;
+    let counts = &contents.counts;
+    sequences::read(&file, map_verified(&file, record)?, counts.sequences, counts.tokens)
+}
+
+/// A shard of a cache.
+#[derive(Clone, Debug)]
+pub struct Shard {
+    folder: Folder,
+    path: PathBuf,
+    record: ShardRecord,
+    contents: ShardContents,
+    sequences: Vec<Sequence>,
+}
+
+impl Shard {
+    /// The manifest's record of it.
+    pub fn record(&self) -> &ShardRecord {
+        &self.record
+    }
+
+    /// Its own record, with the sums over its rows.
+    pub fn contents(&self) -> &ShardContents {
+        &self.contents
+    }
+
+    /// Its sequences, in the order their rows are stored.
+    pub fn sequences(&self) -> &[Sequence] {
+        &self.sequences
+    }
+
+    /// Its tokens, in the order their rows are stored.
+    pub fn tokens(&self) -> Result<Tokens> {
+        let (path, record) = self.tokens_file()?;
+        tokens::read(&path, map_verified(&path, record)?, self.contents.counts.tokens, &self.sequences)
+    }
+
+    /// The predictions over its rows, if they were kept.
+    pub fn predictions(&self) -> Result<Option<Predictions>> {
+        let Some(kept) = self.contents.settings.predictions else {
+            return Ok(None);
+        };
+        let (path, record) = self.tokens_file()?;
+        prediction_columns::read(&path, map_verified(&path, record)?, self.contents.counts.tokens, kept).map(Some)
+    }
+
+    /// The Euclidean norm of each row of a site, `[rows]` f32.
+    pub fn norms(&self, site: &SiteName) -> Result<Vec<f32>> {
+        self.place(site)?;
+        let (path, record) = self.tokens_file()?;
+        prediction_columns::read_norms(&path, map_verified(&path, record)?, self.contents.counts.tokens, site)
+    }
+
+    /// Opens a site's activations.
+    pub fn activations(&self, site: &SiteName) -> Result<ActivationReader> {
+        let place = self.place(site)?;
+        open_activations(&self.folder, &self.path, &self.contents, place, &row_group_rows(&self.sequences))
+    }
+
+    fn tokens_file(&self) -> Result<(PathBuf, &FileRecord)> {
+        let record = &self.contents.files[1];
+        Ok((self.folder.locate(&self.path, &record.path)?, record))
+    }
+
+    fn place(&self, site: &SiteName) -> Result<usize> {
+        let settings = &self.contents.settings;
+        settings.sites.iter().position(|name| name == site).ok_or_else(|| StoreError::UnknownSite {
+            folder: self.folder.path().to_owned(),
+            site: site.to_string(),
+            available: settings.sites_in_words(),
+        })
+    }
+}
+
+/// Opens the activations of the site at `place` in a shard's list.
+pub(crate) fn open_activations(
+    folder: &Folder,
+    path: &Path,
+    contents: &ShardContents,
+    place: usize,
+    row_group_rows: &[u64],
+) -> Result<ActivationReader> {
+    let (site, settings) = (&contents.sites[place], &contents.settings);
+    // The files of the sites follow the two tables, in the same order.
+    let record = &contents.files[2 + place];
+    let file = folder.locate(path, &record.path)?;
+    let bytes = map_sized(&file, record)?;
+    let layout = Layout {
+        site: site.name.clone(),
+        dtype: settings.dtype,
+        codec: settings.codec,
+        d_model: settings.model.d_model,
+    };
+    ActivationReader::open(file, bytes, layout, &site.footer_blake3, row_group_rows)
+}

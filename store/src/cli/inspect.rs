@@ -1,0 +1,145 @@
+//! `store inspect`.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, Table};
+use hayloft_store::{KeptPredictions, Summary, inspect};
+
+use super::numbers::{bytes, counted, grouped};
+
+/// Subsets shown by name; the Pile has 22.
+const MAX_SUBSETS: usize = 24;
+
+/// Hexadecimal digits of a hash that are enough to tell one from another on a screen.
+const SHORT_HASH: usize = 12;
+
+pub(super) fn run(cache: &Path, json: bool, stdout: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let summary = inspect(cache)?;
+    if json {
+        serde_json::to_writer_pretty(&mut *stdout, &summary)?;
+        writeln!(stdout)?;
+    } else {
+        write!(stdout, "{}", in_words(&summary))?;
+    }
+    stdout.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn in_words(summary: &Summary) -> String {
+    let mut facts = Table::new();
+    facts.load_style(NOTHING);
+    for (name, value) in facts_of(summary) {
+        facts.add_row([name.to_owned(), value]);
+    }
+    let mut sites = Table::new();
+    sites.load_style(NOTHING).set_header(["site", "d_model", "mean norm", "scale c", "not finite", "on disk"]);
+    for site in &summary.sites {
+        sites.add_row([
+            site.name.to_string(),
+            site.d_model.to_string(),
+            format!("{:.6}", site.mean_norm),
+            site.scale.map_or_else(|| "none".to_owned(), |scale| format!("{scale:.10}")),
+            grouped(site.non_finite_rows),
+            bytes(site.bytes),
+        ]);
+    }
+    for column in sites.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    format!("{}\n\n{}\n", trimmed(&facts), trimmed(&sites))
+}
+
+/// The table without the blanks that it fills its last column with.
+fn trimmed(table: &Table) -> String {
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+fn facts_of(summary: &Summary) -> Vec<(&'static str, String)> {
+    let Summary { model, corpus, held, planned, .. } = summary;
+    let weights: u64 = model.weights.iter().map(|file| file.bytes).sum();
+    let mut facts = vec![
+        ("cache", format!("{}, format {}, by {}", summary.folder.display(), summary.format, summary.generator)),
+        (
+            "model",
+            format!(
+                "{}, {} blocks, d_model {}, vocabulary {}, run in {}; weights {}, config {}",
+                model.model_type,
+                model.n_blocks,
+                model.d_model,
+                grouped(model.vocab_size as u64),
+                model.precision,
+                bytes(weights),
+                short(&model.config_blake3),
+            ),
+        ),
+        (
+            "tokenizer",
+            format!(
+                "{} tokens, BOS {} ({}), {}",
+                grouped(corpus.tokenizer.vocab_size as u64),
+                corpus.tokenizer.bos_id,
+                corpus.tokenizer.bos_text,
+                short(&corpus.tokenizer.blake3),
+            ),
+        ),
+        (
+            "data",
+            format!(
+                "{}: {} in {}",
+                corpus.name,
+                counted(corpus.data.documents, "document"),
+                counted(corpus.data.files.len() as u64, "file"),
+            ),
+        ),
+        ("packing", format!("{}, context {}", corpus.packing.as_str(), grouped(corpus.context_length.into()))),
+        (
+            "shards",
+            format!("{} of {} planned", grouped(summary.whole_shards as u64), grouped(summary.planned_shards as u64)),
+        ),
+        ("sequences", format!("{} of {} planned", grouped(held.sequences), grouped(planned.sequences))),
+        ("tokens", format!("{} of {} planned", grouped(held.tokens), grouped(planned.tokens))),
+        ("sections", joined(held.sections.iter().map(|(name, tokens)| format!("{name} {}", grouped(*tokens))))),
+    ];
+    if !held.subsets.is_empty() {
+        let named = held.subsets.iter().take(MAX_SUBSETS);
+        let more = held.subsets.len().saturating_sub(MAX_SUBSETS);
+        let more = (more > 0).then(|| format!("{more} more"));
+        facts.push(("subsets", joined(named.map(|(name, tokens)| format!("{name} {}", grouped(*tokens))).chain(more))));
+    }
+    facts.push(("predictions", predictions(summary.predictions)));
+    facts.push(("stored as", format!("{}, codec {}", summary.dtype, summary.codec)));
+    facts.push((
+        "on disk",
+        format!(
+            "{}, {:.1} bytes a token, activations {:.3} times smaller than raw; tables {}",
+            bytes(summary.bytes),
+            summary.bytes_per_token,
+            summary.ratio_to_raw,
+            bytes(summary.table_bytes),
+        ),
+    ));
+    if let Some(holder) = &summary.being_written_by {
+        facts.push(("writing", format!("{holder}; the above is what was whole at the last update")));
+    }
+    facts
+}
+
+fn predictions(kept: Option<KeptPredictions>) -> String {
+    match kept {
+        None => "none".to_owned(),
+        Some(KeptPredictions { top_k: 0 }) => "label loss, logsumexp, entropy".to_owned(),
+        Some(KeptPredictions { top_k }) => format!("label loss, logsumexp, entropy, top {top_k} logits"),
+    }
+}
+
+fn joined(parts: impl Iterator<Item = String>) -> String {
+    let parts: Vec<String> = parts.collect();
+    if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
+}
+
+fn short(hash: &str) -> String {
+    hash.chars().take(SHORT_HASH).collect()
+}

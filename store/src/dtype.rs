@@ -1,0 +1,100 @@
+//! The three floating-point types an activation is stored in.
+
+use std::fmt;
+use std::str::FromStr;
+
+use half::{bf16, f16};
+use serde::{Deserialize, Serialize};
+
+use crate::error::StoreError;
+
+/// The type of an activation's elements. The store keeps their bits and never rounds them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// IEEE 754 binary32.
+    F32,
+    /// The upper half of a binary32.
+    Bf16,
+    /// IEEE 754 binary16.
+    F16,
+}
+
+impl Dtype {
+    /// Bytes an element takes.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 | Self::F16 => 2,
+        }
+    }
+
+    /// Widens little-endian words to `f32`, exactly. `bits` holds `into.len()` words of this type.
+    pub fn widen(self, bits: &[u8], into: &mut [f32]) {
+        match self {
+            Self::F32 => {
+                for (word, value) in bits.as_chunks::<4>().0.iter().zip(into) {
+                    *value = f32::from_le_bytes(*word);
+                }
+            }
+            Self::Bf16 => {
+                for (word, value) in bits.as_chunks::<2>().0.iter().zip(into) {
+                    *value = bf16::from_le_bytes(*word).to_f32();
+                }
+            }
+            Self::F16 => {
+                for (word, value) in bits.as_chunks::<2>().0.iter().zip(into) {
+                    *value = f16::from_le_bytes(*word).to_f32();
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+        })
+    }
+}
+
+impl FromStr for Dtype {
+    type Err = StoreError;
+
+    fn from_str(text: &str) -> Result<Self, StoreError> {
+        match text {
+            "f32" => Ok(Self::F32),
+            "bf16" => Ok(Self::Bf16),
+            "f16" => Ok(Self::F16),
+            other => Err(StoreError::invalid("dtype", "f32, bf16 or f16", other)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_go_there_and_back() {
+        for dtype in [Dtype::F32, Dtype::Bf16, Dtype::F16] {
+            assert_eq!(dtype.to_string().parse::<Dtype>().unwrap(), dtype);
+            assert_eq!(serde_json::to_string(&dtype).unwrap(), format!("\"{dtype}\""));
+        }
+        assert!("f64".parse::<Dtype>().unwrap_err().to_string().contains("f32, bf16 or f16"));
+    }
+
+    #[test]
+    fn widening_is_exact() {
+        let mut values = [0.0; 2];
+        Dtype::Bf16.widen(&[0x80, 0x3f, 0x00, 0xc0], &mut values);
+        assert_eq!(values.map(f32::to_bits), [1f32, -2.0].map(f32::to_bits));
+        Dtype::F16.widen(&[0x00, 0x3c, 0x01, 0x00], &mut values);
+        assert_eq!(values.map(f32::to_bits), [1.0, 2f32.powi(-24)].map(f32::to_bits));
+        Dtype::F32.widen(&[0x00, 0x00, 0x80, 0x3f, 0x00, 0x00, 0x00, 0x80], &mut values);
+        assert_eq!(values.map(f32::to_bits), [1f32.to_bits(), (-0f32).to_bits()]);
+    }
+}

@@ -1,0 +1,246 @@
+//! Everything that can go wrong with a cache, each said with its path, what was expected, what was found and what to do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The operating system refused an operation.
+    #[error("{path}: cannot {action}: {cause}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was being done, as a verb: "read", "create".
+        action: &'static str,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+    /// The disk, or the quota on it, is full.
+    #[error(
+        "{path}: the disk is full ({cause}). Nothing half-written was left; free some space, then run the same command again (`harvest run --resume` keeps the shards that are whole)"
+    )]
+    DiskFull {
+        /// The file being written.
+        path: PathBuf,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+    /// The folder has no `plan.json`.
+    #[error("{folder}: expected plan.json, got none. Run `harvest plan` for this folder first")]
+    MissingPlan {
+        /// The cache folder.
+        folder: PathBuf,
+    },
+    /// The folder has no `manifest.json`.
+    #[error("{folder}: expected manifest.json, got none. {advice}")]
+    MissingManifest {
+        /// The cache folder.
+        folder: PathBuf,
+        /// Why that may be, and what to do.
+        advice: String,
+    },
+    /// The file was written in a format that this version does not know.
+    #[error(
+        "{path}: expected format version {expected}, got {got}. It was written by another version of hayloft; read it with that one, or harvest again"
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// The version that this crate reads and writes.
+        expected: u32,
+        /// The version in the file.
+        got: u32,
+    },
+    /// A JSON file could not be understood.
+    #[error("{path}: expected {expected}, got {got}. Copy the file again from its source, or harvest again")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What should have been there.
+        expected: String,
+        /// What is there, with line and column where they are known.
+        got: String,
+    },
+    /// Stored bytes are not those that were written.
+    #[error("{}: damaged{}: expected {expected}, got {got}. Copy the file again from its source, or delete its shard's folder and run `harvest run --resume`", path.display(), place(*row_group, column.as_deref()))]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The row group in it, where the damage is in one.
+        row_group: Option<usize>,
+        /// The column in it, where the damage is in one.
+        column: Option<String>,
+        /// What should have been there.
+        expected: String,
+        /// What is there.
+        got: String,
+    },
+    /// Another process is writing to the cache.
+    #[error(
+        "{folder}: expected to be the only writer, got a lock held by {holder}. Wait for it to end, or write to another folder"
+    )]
+    Locked {
+        /// The cache folder.
+        folder: PathBuf,
+        /// Who holds the lock.
+        holder: String,
+    },
+    /// What is in the cache was made with other settings.
+    #[error(
+        "{path}: {field} differs: expected {expected} as asked for now, got {got} from what is there. Use the same settings, or another folder"
+    )]
+    Mismatch {
+        /// The file that records the other setting.
+        path: PathBuf,
+        /// The setting.
+        field: String,
+        /// The value asked for now.
+        expected: String,
+        /// The value recorded.
+        got: String,
+    },
+    /// The cache already holds something, and no leave was given to add to it.
+    #[error(
+        "{path}: expected a folder without it, got one that has it already. Use --resume to go on with it, or another folder"
+    )]
+    Exists {
+        /// The file or folder that is there.
+        path: PathBuf,
+    },
+    /// A path recorded in a file would leave the cache's folder.
+    #[error(
+        "{path}: it names `{named}`: expected a relative path that stays inside the folder, got one that leaves it. Do not trust this cache; take it again from its source"
+    )]
+    LeavesFolder {
+        /// The file that names it.
+        path: PathBuf,
+        /// The path it names.
+        named: String,
+    },
+    /// An activation is NaN or infinite.
+    #[error(
+        "{site}: sequence {sequence}, position {position}: expected finite activations, got NaN or infinity. Run the model in another type (--dtype bf16 or f32), or pass --allow-non-finite to store and count such rows"
+    )]
+    NonFinite {
+        /// The site.
+        site: String,
+        /// The sequence's id.
+        sequence: u64,
+        /// The position in it, from 0.
+        position: u64,
+    },
+    /// A value that a name or a number must not have.
+    #[error("{what}: expected {expected}, got {got}")]
+    Invalid {
+        /// What it is the value of.
+        what: String,
+        /// What is allowed.
+        expected: String,
+        /// What was given.
+        got: String,
+    },
+    /// The cache has no such site.
+    #[error("{folder}: expected one of the sites {available}, got {site}. Harvest that site, or name one of these")]
+    UnknownSite {
+        /// The cache or shard folder.
+        folder: PathBuf,
+        /// The site asked for.
+        site: String,
+        /// The sites there are.
+        available: String,
+    },
+}
+
+/// What this crate's fallible functions return.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// The words for where in a file damage is.
+fn place(row_group: Option<usize>, column: Option<&str>) -> String {
+    let row_group = row_group.map(|index| format!(" in row group {index}")).unwrap_or_default();
+    let column = column.map(|name| format!(", column {name}")).unwrap_or_default();
+    row_group + &column
+}
+
+impl StoreError {
+    /// An I/O error, told apart by whether the disk is full.
+    pub(crate) fn io(path: &Path, action: &'static str, cause: io::Error) -> Self {
+        match cause.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::DiskFull { path: path.to_owned(), cause }
+            }
+            _ => Self::Io { path: path.to_owned(), action, cause },
+        }
+    }
+
+    /// Damage to a whole file, or to a part of it that is no row group.
+    #[expect(clippy::needless_pass_by_value, reason = "so that a literal, a number or a String is passed as it is")]
+    pub(crate) fn damaged(path: &Path, expected: impl ToString, got: impl ToString) -> Self {
+        Self::Damaged {
+            path: path.to_owned(),
+            row_group: None,
+            column: None,
+            expected: expected.to_string(),
+            got: got.to_string(),
+        }
+    }
+
+    /// Damage within one column of one row group.
+    #[expect(clippy::needless_pass_by_value, reason = "so that a literal, a number or a String is passed as it is")]
+    pub(crate) fn damaged_column(
+        path: &Path,
+        row_group: usize,
+        column: &str,
+        expected: impl ToString,
+        got: impl ToString,
+    ) -> Self {
+        Self::Damaged {
+            path: path.to_owned(),
+            row_group: Some(row_group),
+            column: Some(column.to_owned()),
+            expected: expected.to_string(),
+            got: got.to_string(),
+        }
+    }
+
+    /// A value outside what is allowed.
+    #[expect(clippy::needless_pass_by_value, reason = "so that a literal, a number or a String is passed as it is")]
+    pub(crate) fn invalid(what: impl ToString, expected: impl ToString, got: impl ToString) -> Self {
+        Self::Invalid { what: what.to_string(), expected: expected.to_string(), got: got.to_string() }
+    }
+
+    /// An error of the Parquet writer: its I/O error where it carries one.
+    pub(crate) fn writing(path: &Path, error: parquet::errors::ParquetError) -> Self {
+        let source = match error {
+            parquet::errors::ParquetError::External(inner) => match inner.downcast::<io::Error>() {
+                Ok(source) => *source,
+                Err(other) => io::Error::other(other),
+            },
+            other => io::Error::other(other),
+        };
+        Self::io(path, "write", source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_apart_even_inside_a_parquet_error() {
+        let source = io::Error::from(io::ErrorKind::StorageFull);
+        let error = StoreError::writing(Path::new("a"), parquet::errors::ParquetError::from(source));
+        assert!(matches!(error, StoreError::DiskFull { .. }), "{error}");
+        assert!(error.to_string().contains("free some space"));
+    }
+
+    #[test]
+    fn damage_names_its_place() {
+        let error = StoreError::damaged_column(Path::new("cache/a.parquet"), 3, "mantissa", "1", "2");
+        let text = error.to_string();
+        assert!(
+            text.starts_with("cache/a.parquet: damaged in row group 3, column mantissa: expected 1, got 2."),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,117 @@
+//! Hashes: BLAKE3 of whole files, taken as they are written and checked as they are read.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use bytes::Bytes;
+
+use crate::disk::{Disk, DiskFile};
+use crate::error::{Result, StoreError};
+use crate::map::map_file;
+use crate::records::FileRecord;
+
+/// BLAKE3 of `bytes`, in lower-case hexadecimal.
+pub(crate) fn blake3_hex(bytes: &[u8]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    update(&mut hasher, bytes);
+    hasher.finalize().to_hex().to_string()
+}
+
+/// Below this, splitting the work over threads costs more than it saves.
+const PARALLEL_BYTES: usize = 1 << 20;
+
+fn update(hasher: &mut blake3::Hasher, bytes: &[u8]) {
+    if bytes.len() < PARALLEL_BYTES {
+        hasher.update(bytes);
+    } else {
+        hasher.update_rayon(bytes);
+    }
+}
+
+/// A new file that knows the hash of what it was given, so that nobody need read it back.
+pub(crate) struct HashingFile {
+    file: Box<dyn DiskFile>,
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+impl HashingFile {
+    pub(crate) fn create(disk: &dyn Disk, path: &Path) -> Result<Self> {
+        let file = disk.create(path).map_err(|source| StoreError::io(path, "create", source))?;
+        Ok(Self { file, hasher: blake3::Hasher::new(), bytes: 0 })
+    }
+
+    /// Waits until the file is on the disk. The record's path is `name`.
+    pub(crate) fn finish(mut self, path: &Path, name: impl Into<String>) -> Result<FileRecord> {
+        self.file.sync().map_err(|source| StoreError::io(path, "write to the disk", source))?;
+        let blake3 = self.hasher.finalize().to_hex().to_string();
+        Ok(FileRecord { path: name.into(), bytes: self.bytes, blake3 })
+    }
+}
+
+impl Write for HashingFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        update(&mut self.hasher, &bytes[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Maps a file and checks its size, but not yet its hash.
+pub(crate) fn map_sized(path: &Path, record: &FileRecord) -> Result<Bytes> {
+    let bytes = map_file(path)?;
+    if bytes.len() as u64 != record.bytes {
+        return Err(StoreError::damaged(path, format!("{} bytes", record.bytes), format!("{} bytes", bytes.len())));
+    }
+    Ok(bytes)
+}
+
+/// Maps a file and checks its size and hash.
+pub(crate) fn map_verified(path: &Path, record: &FileRecord) -> Result<Bytes> {
+    let bytes = map_sized(path, record)?;
+    check_hash(path, record, &bytes)?;
+    Ok(bytes)
+}
+
+/// Checks the hash of a file's bytes.
+pub(crate) fn check_hash(path: &Path, record: &FileRecord, bytes: &[u8]) -> Result<()> {
+    let got = blake3_hex(bytes);
+    if got != record.blake3 {
+        return Err(StoreError::damaged(path, format!("BLAKE3 {}", record.blake3), format!("BLAKE3 {got}")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::FileSystem;
+
+    #[test]
+    fn a_file_is_recorded_as_written_and_known_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let mut file = HashingFile::create(&FileSystem, &path).unwrap();
+        file.write_all(b"hay").unwrap();
+        file.write_all(b"loft").unwrap();
+        let record = file.finish(&path, "a").unwrap();
+        assert_eq!(record.blake3, blake3::hash(b"hayloft").to_hex().as_str());
+        assert_eq!(map_verified(&path, &record).unwrap(), "hayloft");
+
+        std::fs::write(&path, "hayloff").unwrap();
+        assert!(map_verified(&path, &record).unwrap_err().to_string().contains("expected BLAKE3"));
+        std::fs::write(&path, "").unwrap();
+        assert!(map_verified(&path, &record).unwrap_err().to_string().contains("expected 7 bytes, got 0 bytes"));
+    }
+
+    #[test]
+    fn threads_do_not_change_the_hash() {
+        let bytes: Vec<u8> = (0..3 * PARALLEL_BYTES).map(|index| ((index * 31) >> 3) as u8).collect();
+        assert_eq!(blake3_hex(&bytes), blake3::hash(&bytes).to_hex().as_str());
+    }
+}

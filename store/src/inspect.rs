@@ -1,0 +1,137 @@
+//! A cache in one screen's worth of facts.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::cache::Cache;
+use crate::codec::Codec;
+use crate::dtype::Dtype;
+use crate::error::Result;
+use crate::lock::Lock;
+use crate::manifest::Manifest;
+use crate::plan::{SEQUENCES_FILE, TOKENS_FILE};
+use crate::records::{Corpus, Counts, KeptPredictions, ModelRecord};
+use crate::shard_contents::SHARD_FILE;
+use crate::site_name::SiteName;
+
+/// What [`inspect`] finds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// The cache's folder.
+    pub folder: PathBuf,
+    /// BLAKE3 of its `manifest.json`.
+    pub manifest_blake3: String,
+    /// The format's version.
+    pub format: u32,
+    /// The program that wrote it.
+    pub generator: String,
+    /// Who is writing to it at the moment, if anyone.
+    pub being_written_by: Option<String>,
+    /// The model.
+    pub model: ModelRecord,
+    /// What the tokens are.
+    pub corpus: Corpus,
+    /// The predictions that are kept.
+    pub predictions: Option<KeptPredictions>,
+    /// The type that activations are stored in.
+    pub dtype: Dtype,
+    /// How they are stored.
+    pub codec: Codec,
+    /// Shards planned.
+    pub planned_shards: usize,
+    /// Shards that are whole.
+    pub whole_shards: usize,
+    /// How much is planned.
+    pub planned: Counts,
+    /// How much is here.
+    pub held: Counts,
+    /// The sites.
+    pub sites: Vec<SiteSummary>,
+    /// Bytes of the files of all whole shards.
+    pub bytes: u64,
+    /// Bytes of their tables: tokens, predictions, sequences and records.
+    pub table_bytes: u64,
+    /// `bytes` over the tokens here; 0 if there are none.
+    pub bytes_per_token: f64,
+    /// Bytes of all activations as plain words over the bytes that they take; 0 if there are none.
+    pub ratio_to_raw: f64,
+}
+
+/// A site in a [`Summary`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SiteSummary {
+    /// The site.
+    pub name: SiteName,
+    /// Elements of a row.
+    pub d_model: usize,
+    /// Rows.
+    pub rows: u64,
+    /// Rows with a NaN or infinite element.
+    pub non_finite_rows: u64,
+    /// Mean Euclidean norm of the other rows.
+    pub mean_norm: f64,
+    /// The scale c that brings it to sqrt(`d_model`); null if no row is finite and non-zero.
+    pub scale: Option<f64>,
+    /// Bytes of its files.
+    pub bytes: u64,
+}
+
+/// Sums up the cache in `folder` from its manifest; no other file is read.
+pub fn inspect(folder: &Path) -> Result<Summary> {
+    let cache = Cache::open(folder)?;
+    let manifest = cache.manifest();
+    let bytes_by_file = bytes_by_file(manifest);
+    let of_file = |name: &str| bytes_by_file.get(name).copied().unwrap_or(0);
+    let sites: Vec<SiteSummary> = manifest
+        .sites
+        .iter()
+        .map(|site| SiteSummary {
+            name: site.name.clone(),
+            d_model: site.d_model,
+            rows: site.rows,
+            non_finite_rows: site.non_finite_rows,
+            mean_norm: site.mean_norm,
+            scale: Some(site.scale()).filter(|scale| scale.is_finite()),
+            bytes: of_file(&site.name.file_name()),
+        })
+        .collect();
+    let bytes = bytes_by_file.values().sum();
+    let activation_bytes: u64 = sites.iter().map(|site| site.bytes).sum();
+    let words: u64 = sites.iter().map(|site| site.rows * site.d_model as u64).sum();
+    Ok(Summary {
+        folder: folder.to_owned(),
+        manifest_blake3: cache.manifest_blake3().to_owned(),
+        format: manifest.format,
+        generator: manifest.generator.clone(),
+        being_written_by: Lock::current_holder(folder),
+        model: manifest.model.clone(),
+        corpus: manifest.corpus.clone(),
+        predictions: manifest.predictions,
+        dtype: manifest.dtype,
+        codec: manifest.codec,
+        planned_shards: manifest.planned_shards,
+        whole_shards: manifest.shards.len(),
+        planned: manifest.planned.clone(),
+        held: manifest.held.clone(),
+        sites,
+        bytes,
+        table_bytes: [SEQUENCES_FILE, TOKENS_FILE, SHARD_FILE].map(of_file).iter().sum(),
+        bytes_per_token: ratio(bytes, manifest.held.tokens),
+        ratio_to_raw: ratio(words * manifest.dtype.bytes() as u64, activation_bytes),
+    })
+}
+
+/// The bytes of the files of each name, over all shards.
+fn bytes_by_file(manifest: &Manifest) -> BTreeMap<&str, u64> {
+    let mut bytes = BTreeMap::new();
+    for file in manifest.shards.iter().flat_map(|shard| &shard.files) {
+        *bytes.entry(file.path.as_str()).or_default() += file.bytes;
+    }
+    bytes
+}
+
+fn ratio(numerator: u64, denominator: u64) -> f64 {
+    if denominator == 0 { 0.0 } else { numerator as f64 / denominator as f64 }
+}

@@ -1,0 +1,147 @@
+//! JSON files that carry their own checksum.
+//!
+//! ```text
+//! {                             ┐
+//!   "format": 1,                │ hashed: everything up to the end of the last value
+//!   "name": "stories"           ┘
+//!                    ,          the comma is not
+//!   "checksum": "<BLAKE3 of those bytes, 64 hexadecimal digits>"
+//! }
+//! ```
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::FORMAT_VERSION;
+use crate::error::{Result, StoreError};
+use crate::json_layout::to_pretty_json;
+
+const BEFORE_CHECKSUM: &str = ",\n  \"checksum\": \"";
+const AFTER_CHECKSUM: &str = "\"\n}\n";
+const CHECKSUM_DIGITS: usize = 64;
+
+/// More than any such file needs: a record of 16 sites 16,384 wide takes about 5 MB.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// The only field that every version of the format has.
+#[derive(Deserialize)]
+struct AnyVersion {
+    format: u32,
+}
+
+/// `value`, an object that does not come out empty, as the bytes of a file.
+pub(crate) fn seal<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>> {
+    let mut bytes = to_pretty_json(value)
+        .map_err(|error| StoreError::invalid(path.display(), "values that JSON can hold", error))?;
+    let body = bytes.trim_ascii_end().len() - "\n}".len();
+    bytes.truncate(body);
+    let checksum = blake3::hash(&bytes).to_hex();
+    bytes.extend_from_slice(BEFORE_CHECKSUM.as_bytes());
+    bytes.extend_from_slice(checksum.as_bytes());
+    bytes.extend_from_slice(AFTER_CHECKSUM.as_bytes());
+    Ok(bytes)
+}
+
+/// Reads the bytes of a file that [`seal`] made.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    let failed = |source| StoreError::io(path, "read", source);
+    let file = File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(StoreError::damaged(path, format!("at most {MAX_BYTES} bytes"), "more"));
+    }
+    Ok(bytes)
+}
+
+/// The value in the bytes of the file at `path`.
+///
+/// # Errors
+/// [`StoreError::Version`] for a file of another version, [`StoreError::Damaged`] where the checksum is missing or does
+/// not fit, [`StoreError::Malformed`] where the bytes are as written and yet not what this version writes.
+pub(crate) fn unseal<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
+    // Another version may seal its files in another way, so that comes first.
+    if let Ok(AnyVersion { format }) = serde_json::from_slice(bytes)
+        && format != FORMAT_VERSION
+    {
+        return Err(StoreError::Version { path: path.to_owned(), expected: FORMAT_VERSION, got: format });
+    }
+    let (body, expected) = split_checksum(bytes).ok_or_else(|| {
+        StoreError::damaged(path, "a checksum as the last field", "none: the file was cut short or edited by hand")
+    })?;
+    let got = blake3::hash(body).to_hex();
+    if got.as_bytes() != expected {
+        let expected = String::from_utf8_lossy(expected);
+        return Err(StoreError::damaged(path, format!("checksum {expected}"), format!("{got} of the bytes before it")));
+    }
+    serde_json::from_slice(bytes).map_err(|error| StoreError::Malformed {
+        path: path.to_owned(),
+        expected: format!("a file of format version {FORMAT_VERSION}"),
+        got: error.to_string(),
+    })
+}
+
+fn split_checksum(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let bytes = bytes.strip_suffix(AFTER_CHECKSUM.as_bytes())?;
+    let (bytes, checksum) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM_DIGITS)?)?;
+    Some((bytes.strip_suffix(BEFORE_CHECKSUM.as_bytes())?, checksum))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Example {
+        format: u32,
+        mean: Vec<f64>,
+    }
+
+    fn sealed(format: u32) -> Vec<u8> {
+        seal(Path::new("a.json"), &Example { format, mean: vec![0.1, -2.0] }).unwrap()
+    }
+
+    #[test]
+    fn a_sealed_file_reads_back_and_is_plain_json() {
+        let bytes = sealed(FORMAT_VERSION);
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        assert!(text.starts_with("{\n  \"format\": 1,\n  \"mean\": [0.1, -2.0],\n  \"checksum\": \""), "{text}");
+        assert!(text.ends_with("\"\n}\n"));
+        let value: Example = unseal(Path::new("a.json"), &bytes).unwrap();
+        assert_eq!(value, Example { format: FORMAT_VERSION, mean: vec![0.1, -2.0] });
+        assert!(serde_json::from_slice::<serde_json::Value>(&bytes).unwrap()["checksum"].is_string());
+    }
+
+    #[test]
+    fn no_flipped_bit_and_no_truncation_goes_unseen() {
+        let bytes = sealed(FORMAT_VERSION);
+        for position in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut flipped = bytes.clone();
+                flipped[position] ^= 1 << bit;
+                let error = unseal::<Example>(Path::new("a.json"), &flipped).unwrap_err();
+                assert!(error.to_string().starts_with("a.json: "), "{error}");
+            }
+            assert!(unseal::<Example>(Path::new("a.json"), &bytes[..position]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_said_to_be_one() {
+        let error = unseal::<Example>(Path::new("a.json"), &sealed(FORMAT_VERSION + 1)).unwrap_err();
+        assert!(matches!(error, StoreError::Version { expected: 1, got: 2, .. }), "{error}");
+        let error = unseal::<Example>(Path::new("a.json"), b"{\"format\": 7, \"other\": {}}").unwrap_err();
+        assert!(matches!(error, StoreError::Version { got: 7, .. }), "{error}");
+    }
+
+    #[test]
+    fn well_sealed_nonsense_is_malformed() {
+        let bytes = seal(Path::new("a.json"), &serde_json::json!({"format": 1, "mean": "none"})).unwrap();
+        let error = unseal::<Example>(Path::new("a.json"), &bytes).unwrap_err();
+        assert!(matches!(error, StoreError::Malformed { .. }), "{error}");
+    }
+}

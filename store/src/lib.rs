@@ -1,0 +1,58 @@
+#![doc = include_str!("../FORMAT.md")]
+
+mod activations;
+mod cache;
+mod cache_writer;
+mod codec;
+mod disk;
+mod dtype;
+mod error;
+mod folder;
+mod hash;
+mod inspect;
+mod json;
+mod json_layout;
+mod lock;
+mod manifest;
+mod map;
+mod plan;
+mod records;
+mod section;
+mod settings;
+mod shard_contents;
+mod shard_writer;
+mod site_name;
+mod statistics;
+mod tables;
+mod verify;
+
+// So that the tests inside the crate can share what those outside of it use.
+#[cfg(test)]
+extern crate self as hayloft_store;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+pub use activations::reader::ActivationReader;
+pub use cache::{Cache, Shard};
+pub use cache_writer::CacheWriter;
+pub use codec::Codec;
+pub use dtype::Dtype;
+pub use error::{Result, StoreError};
+pub use inspect::{SiteSummary, Summary, inspect};
+pub use manifest::{Manifest, ShardRecord, SiteRecord};
+pub use plan::{Plan, PlanReader, PlanShard, PlanWriter};
+pub use records::{Corpus, Counts, DataRecord, FileRecord, KeptPredictions, ModelRecord, Packing, TokenizerRecord};
+pub use section::Section;
+pub use settings::{Existing, HarvestSettings, NonFinite};
+pub use shard_contents::{ShardContents, ShardSite, WrittenShard};
+pub use shard_writer::ShardWriter;
+pub use site_name::SiteName;
+pub use statistics::ActivationSums;
+pub use tables::predictions::Predictions;
+pub use tables::sequences::{Sequence, row_group_rows};
+pub use tables::tokens::Tokens;
+pub use verify::{Damage, Progress, Report, verify};
+
+/// The version of the format that this crate reads and writes.
+pub const FORMAT_VERSION: u32 = 1;

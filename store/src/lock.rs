@@ -1,0 +1,108 @@
+//! One writer at a time.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use crate::error::{Result, StoreError};
+
+const FILE_NAME: &str = ".lock";
+
+/// Someone who only asks who the writer is takes the lock for a moment; a writer who comes just then tries again.
+const ATTEMPTS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The lock of a cache folder, held until dropped. The operating system releases it when the process ends in whatever
+/// way, so a killed writer never locks anyone out.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    file: File,
+}
+
+impl Lock {
+    /// Takes the lock of `folder`, which must be there.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] with the other writer's process and host.
+    pub(crate) fn take(folder: &Path) -> Result<Self> {
+        let path = folder.join(FILE_NAME);
+        let failed = |action| move |source| StoreError::io(&folder.join(FILE_NAME), action, source);
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed("open the lock file"))?;
+        let mut locked = file.try_lock();
+        for _ in 1..ATTEMPTS {
+            if !matches!(locked, Err(TryLockError::WouldBlock)) {
+                break;
+            }
+            thread::sleep(PAUSE);
+            locked = file.try_lock();
+        }
+        match locked {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::Locked { folder: folder.to_owned(), holder: holder(&mut file) });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
+        }
+        let words = format!("process {} on {}\n", std::process::id(), host_name());
+        file.set_len(0).and_then(|()| file.write_all(words.as_bytes())).map_err(failed("write the lock file"))?;
+        Ok(Self { file })
+    }
+
+    /// Who is writing to `folder` at this moment, if anyone.
+    pub(crate) fn current_holder(folder: &Path) -> Option<String> {
+        let mut file = File::open(folder.join(FILE_NAME)).ok()?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Some(holder(&mut file)),
+            _ => None,
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // What the file says matters only while it is locked; emptied, it does not tell of a process long gone.
+        let _ = self.file.set_len(0);
+    }
+}
+
+fn holder(file: &mut File) -> String {
+    let mut words = String::new();
+    // The writer may be between locking the file and filling it, or be on another file system that hides it.
+    let read: io::Result<usize> = file.take(256).read_to_string(&mut words);
+    match (read, words.trim()) {
+        (Ok(_), words) if !words.is_empty() => words.to_owned(),
+        _ => "another process".to_owned(),
+    }
+}
+
+fn host_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| fs::read_to_string("/etc/hostname"));
+    name.map_or_else(|_| "this host".to_owned(), |name| name.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_writer_is_told_who_the_first_is() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(Lock::current_holder(folder.path()).is_none());
+        let lock = Lock::take(folder.path()).unwrap();
+        let words = format!("process {}", std::process::id());
+        assert!(Lock::current_holder(folder.path()).unwrap().starts_with(&words));
+        let error = Lock::take(folder.path()).unwrap_err();
+        assert!(matches!(&error, StoreError::Locked { holder, .. } if holder.starts_with(&words)), "{error}");
+        drop(lock);
+        assert!(Lock::current_holder(folder.path()).is_none());
+        Lock::take(folder.path()).unwrap();
+    }
+}

@@ -1,0 +1,166 @@
+//! `manifest.json`: what a cache holds.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::FORMAT_VERSION;
+use crate::codec::Codec;
+use crate::dtype::Dtype;
+use crate::plan::PlanReader;
+use crate::records::{Corpus, Counts, FileRecord, KeptPredictions, ModelRecord};
+use crate::settings::HarvestSettings;
+use crate::shard_contents::WrittenShard;
+use crate::site_name::SiteName;
+use crate::statistics::ActivationSums;
+
+pub(crate) const MANIFEST_FILE: &str = "manifest.json";
+
+/// The program that writes the files, with its version.
+const GENERATOR: &str = concat!("hayloft ", env!("CARGO_PKG_VERSION"));
+
+/// What `manifest.json` holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The format's version.
+    pub format: u32,
+    /// The program that wrote it, with its version.
+    pub generator: String,
+    /// BLAKE3 of `plan.json`.
+    pub plan_blake3: String,
+    /// The model that the activations come from.
+    pub model: ModelRecord,
+    /// What the tokens are.
+    pub corpus: Corpus,
+    /// The predictions that are kept; null for none.
+    pub predictions: Option<KeptPredictions>,
+    /// How activations are stored.
+    pub codec: Codec,
+    /// The type that they are stored in.
+    pub dtype: Dtype,
+    /// The sites, in order of their names.
+    pub sites: Vec<SiteRecord>,
+    /// How many shards are planned.
+    pub planned_shards: usize,
+    /// How much is planned, over all shards.
+    pub planned: Counts,
+    /// How much is here, over the shards listed.
+    pub held: Counts,
+    /// The shards that are whole, in order of their numbers.
+    pub shards: Vec<ShardRecord>,
+}
+
+/// One site over all shards of a cache.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SiteRecord {
+    /// The site.
+    pub name: SiteName,
+    /// Elements of a row.
+    pub d_model: usize,
+    /// Rows.
+    pub rows: u64,
+    /// Rows with a NaN or infinite element; they are in neither mean.
+    pub non_finite_rows: u64,
+    /// Mean Euclidean norm of the other rows; 0 if there are none.
+    pub mean_norm: f64,
+    /// Mean of the other rows, `[d_model]`; zeros if there are none.
+    pub mean: Vec<f64>,
+}
+
+impl SiteRecord {
+    /// The scale c that brings the mean norm to `sqrt(d_model)`: `expected_average_only_in`. Infinite if no row is finite
+    /// and non-zero.
+    pub fn scale(&self) -> f64 {
+        (self.d_model as f64).sqrt() / self.mean_norm
+    }
+}
+
+/// A whole shard as the manifest lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardRecord {
+    /// The shard's number in the plan.
+    pub index: usize,
+    /// Its folder, relative to the cache's.
+    pub path: String,
+    /// How much is in it.
+    pub counts: Counts,
+    /// Its files, `shard.json` first; paths are relative to its folder.
+    pub files: Vec<FileRecord>,
+}
+
+impl Manifest {
+    /// The manifest of a cache with these shards.
+    pub(crate) fn new(plan: &PlanReader, settings: &HarvestSettings, shards: &BTreeMap<usize, WrittenShard>) -> Self {
+        let mut held = Counts::default();
+        for shard in shards.values() {
+            held.add(&shard.contents.counts);
+        }
+        Self {
+            format: FORMAT_VERSION,
+            generator: GENERATOR.to_owned(),
+            plan_blake3: plan.blake3().to_owned(),
+            model: settings.model.clone(),
+            corpus: plan.plan().corpus.clone(),
+            predictions: settings.predictions,
+            codec: settings.codec,
+            dtype: settings.dtype,
+            sites: site_records(settings, shards.values()),
+            planned_shards: plan.plan().shards.len(),
+            planned: plan.plan().counts.clone(),
+            held,
+            shards: shards.values().map(|shard| shard.record.clone()).collect(),
+        }
+    }
+
+    /// What the cache was made with.
+    pub fn settings(&self) -> HarvestSettings {
+        HarvestSettings {
+            model: self.model.clone(),
+            sites: self.sites.iter().map(|site| site.name.clone()).collect(),
+            dtype: self.dtype,
+            codec: self.codec,
+            predictions: self.predictions,
+        }
+    }
+}
+
+/// Each site's record over `shards`, which come in order of their numbers.
+pub(crate) fn site_records<'a>(
+    settings: &HarvestSettings,
+    shards: impl Iterator<Item = &'a WrittenShard>,
+) -> Vec<SiteRecord> {
+    let d_model = settings.model.d_model;
+    let mut sums = vec![ActivationSums::new(d_model); settings.sites.len()];
+    for shard in shards {
+        for (sum, site) in sums.iter_mut().zip(&shard.contents.sites) {
+            sum.add(&site.sums);
+        }
+    }
+    let of_site = |(name, sums): (&SiteName, ActivationSums)| SiteRecord {
+        name: name.clone(),
+        d_model,
+        rows: sums.rows,
+        non_finite_rows: sums.non_finite_rows,
+        mean_norm: sums.mean_norm(),
+        mean: sums.mean(),
+    };
+    settings.sites.iter().zip(sums).map(of_site).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scale_brings_the_mean_norm_to_the_root_of_the_width() {
+        let site = SiteRecord {
+            name: "blocks.0.hook_resid_pre".parse().unwrap(),
+            d_model: 16,
+            rows: 1,
+            non_finite_rows: 0,
+            mean_norm: 8.0,
+            mean: vec![2.0; 16],
+        };
+        assert!((site.scale() - 0.5).abs() < 1e-15);
+    }
+}

@@ -1,0 +1,213 @@
+//! The plan: which tokens, in which shards, before any model has run.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::FORMAT_VERSION;
+use crate::disk::{Disk, FileSystem};
+use crate::error::{Result, StoreError};
+use crate::folder::{Folder, StagedFolder, create_folders, remove_entry, remove_leftovers, replace_file};
+use crate::hash::{HashingFile, blake3_hex, map_verified};
+use crate::json;
+use crate::lock::Lock;
+use crate::records::{Corpus, Counts, FileRecord};
+use crate::tables::columns::TableWriter;
+use crate::tables::sequences::{self, Sequence};
+use crate::tables::tokens::{self, Tokens};
+
+pub(crate) const PLAN_FILE: &str = "plan.json";
+const PLAN_FOLDER: &str = "plan";
+pub(crate) const SEQUENCES_FILE: &str = "sequences.parquet";
+pub(crate) const TOKENS_FILE: &str = "tokens.parquet";
+
+/// The name of shard `index`'s folder, under `plan/` and under `shards/`.
+pub(crate) fn shard_name(index: usize) -> String {
+    format!("{index:05}")
+}
+
+/// What `plan.json` holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The format's version.
+    pub format: u32,
+    /// What the tokens are.
+    pub corpus: Corpus,
+    /// How many of them there are, over all shards.
+    pub counts: Counts,
+    /// The shards.
+    pub shards: Vec<PlanShard>,
+}
+
+/// A shard as planned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanShard {
+    /// How much is in it.
+    pub counts: Counts,
+    /// Its tables, `sequences.parquet` first; paths are relative to the cache's folder.
+    pub files: Vec<FileRecord>,
+}
+
+/// A plan that has been read, with what is needed to read its shards.
+#[derive(Clone, Debug)]
+pub struct PlanReader {
+    folder: Folder,
+    path: PathBuf,
+    plan: Plan,
+    blake3: String,
+}
+
+impl PlanReader {
+    /// Reads `plan.json` in a cache folder.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let path = folder.join(PLAN_FILE);
+        if !path.exists() {
+            return Err(StoreError::MissingPlan { folder: folder.to_owned() });
+        }
+        let bytes = json::read(&path)?;
+        let plan: Plan = json::unseal(&path, &bytes)?;
+        for shard in &plan.shards {
+            if shard.files.len() != 2 {
+                return Err(StoreError::Malformed {
+                    path,
+                    expected: "two files for each shard".to_owned(),
+                    got: shard.files.len().to_string(),
+                });
+            }
+        }
+        Ok(Self { folder: Folder::new(folder), path, plan, blake3: blake3_hex(&bytes) })
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// BLAKE3 of the bytes of `plan.json`.
+    pub fn blake3(&self) -> &str {
+        &self.blake3
+    }
+
+    /// A planned shard.
+    pub(crate) fn shard(&self, index: usize) -> Result<&PlanShard> {
+        self.plan.shards.get(index).ok_or_else(|| {
+            let what = format!("{}: shard", self.path.display());
+            StoreError::invalid(what, format!("less than the {} planned", self.plan.shards.len()), index)
+        })
+    }
+
+    /// The path and record of a shard's file, whose index is 0 for the sequences and 1 for the tokens.
+    pub(crate) fn file(&self, index: usize, which: usize) -> Result<(PathBuf, &FileRecord)> {
+        let record = &self.shard(index)?.files[which];
+        Ok((self.folder.locate(&self.path, &record.path)?, record))
+    }
+
+    /// The sequences of a shard.
+    pub fn sequences(&self, index: usize) -> Result<Vec<Sequence>> {
+        let counts = &self.shard(index)?.counts;
+        let (path, record) = self.file(index, 0)?;
+        sequences::read(&path, map_verified(&path, record)?, counts.sequences, counts.tokens)
+    }
+
+    /// The sequences of a shard and their tokens.
+    pub fn sequences_and_tokens(&self, index: usize) -> Result<(Vec<Sequence>, Tokens)> {
+        let sequences = self.sequences(index)?;
+        let (path, record) = self.file(index, 1)?;
+        let bytes = map_verified(&path, record)?;
+        let tokens = tokens::read(&path, bytes, self.shard(index)?.counts.tokens, &sequences)?;
+        Ok((sequences, tokens))
+    }
+}
+
+/// Writes a plan shard by shard. `plan.json` comes last: without it there is no plan. Dropped before that, it leaves no
+/// shard behind.
+#[derive(Debug)]
+pub struct PlanWriter {
+    folder: PathBuf,
+    disk: Arc<dyn Disk>,
+    shards: Vec<PlanShard>,
+    _lock: Lock,
+}
+
+impl PlanWriter {
+    /// Starts a plan in `folder`, which is created unless it is there.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] where there is a plan already, [`StoreError::Locked`] where another process writes.
+    pub fn create(folder: &Path) -> Result<Self> {
+        Self::create_on(Arc::new(FileSystem), folder)
+    }
+
+    pub(crate) fn create_on(disk: Arc<dyn Disk>, folder: &Path) -> Result<Self> {
+        create_folders(folder)?;
+        let lock = Lock::take(folder)?;
+        let path = folder.join(PLAN_FILE);
+        if path.exists() {
+            return Err(StoreError::Exists { path });
+        }
+        remove_leftovers(folder)?;
+        // A planning that was killed: without plan.json, nothing refers to its shards.
+        remove_entry(&folder.join(PLAN_FOLDER))?;
+        create_folders(&folder.join(PLAN_FOLDER))?;
+        Ok(Self { folder: folder.to_owned(), disk, shards: Vec::new(), _lock: lock })
+    }
+
+    /// Adds the next shard.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] where there are no sequences, where they do not follow one another from row 0 and row
+    /// group 0 on without gaps, or where the tokens are not those of the sequences.
+    pub fn add_shard(&mut self, sequences: &[Sequence], tokens: &Tokens) -> Result<()> {
+        if sequences.is_empty() {
+            return Err(StoreError::invalid("a shard's sequences", "at least one", "none"));
+        }
+        tokens.check(sequences).map_err(|got| StoreError::invalid("a shard's tokens", tokens::ORDER, got))?;
+        let name = shard_name(self.shards.len());
+        let staged = StagedFolder::create(Arc::clone(&self.disk), self.folder.join(PLAN_FOLDER).join(&name))?;
+        let recorded = |file| format!("{PLAN_FOLDER}/{name}/{file}");
+
+        let path = staged.file(SEQUENCES_FILE);
+        let mut sink = HashingFile::create(self.disk.as_ref(), &path)?;
+        sequences::write(&path, &mut sink, sequences)?;
+        let sequences_record = sink.finish(&path, recorded(SEQUENCES_FILE))?;
+
+        let path = staged.file(TOKENS_FILE);
+        let mut sink = HashingFile::create(self.disk.as_ref(), &path)?;
+        let mut table = TableWriter::new(&path, &mut sink, tokens::fields(), &tokens::REPETITIVE)?;
+        for rows in tokens::batches(tokens.len()) {
+            table.write(&path, tokens.columns(rows))?;
+        }
+        table.finish(&path)?;
+        let tokens_record = sink.finish(&path, recorded(TOKENS_FILE))?;
+
+        staged.commit()?;
+        let counts = tokens.counts(sequences.len());
+        self.shards.push(PlanShard { counts, files: vec![sequences_record, tokens_record] });
+        Ok(())
+    }
+
+    /// Writes `plan.json`.
+    pub fn finish(mut self, corpus: Corpus) -> Result<Plan> {
+        if self.shards.is_empty() {
+            return Err(StoreError::invalid("a plan's shards", "at least one", "none: there was no text"));
+        }
+        let mut counts = Counts::default();
+        for shard in &self.shards {
+            counts.add(&shard.counts);
+        }
+        let plan = Plan { format: FORMAT_VERSION, corpus, counts, shards: std::mem::take(&mut self.shards) };
+        let path = self.folder.join(PLAN_FILE);
+        replace_file(self.disk.as_ref(), &path, &json::seal(&path, &plan)?)?;
+        Ok(plan)
+    }
+}
+
+impl Drop for PlanWriter {
+    fn drop(&mut self) {
+        if !self.folder.join(PLAN_FILE).exists() {
+            // Nobody is left to tell; the next planning removes what stays.
+            let _ = remove_entry(&self.folder.join(PLAN_FOLDER));
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The records that `plan.json`, `manifest.json` and `shard.json` share.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::dtype::Dtype;
+use crate::section::Section;
+
+/// A file with what is needed to know it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// Where it is, relative to the folder that the record's owner names; parts joined by `/`.
+    pub path: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The BLAKE3 hash of its bytes, in lower-case hexadecimal.
+    pub blake3: String,
+}
+
+/// The tokenizer that made the tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenizerRecord {
+    /// BLAKE3 of its `tokenizer.json`.
+    pub blake3: String,
+    /// How many tokens it knows, those added to it included.
+    pub vocab_size: usize,
+    /// The id of the beginning-of-sequence token.
+    pub bos_id: u32,
+    /// That token's text.
+    pub bos_text: String,
+}
+
+/// How documents become sequences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Packing {
+    /// Documents are joined, with BOS between them, and cut into full contexts.
+    Concat,
+    /// Each document is a sequence of its own, cut to the context length.
+    PerDocument,
+}
+
+impl Packing {
+    /// The name in files.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Concat => "concat",
+            Self::PerDocument => "per-document",
+        }
+    }
+}
+
+/// Where the documents came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataRecord {
+    /// The files read, in the order they were read. Their paths are those of the data manifest and are never opened.
+    pub files: Vec<FileRecord>,
+    /// The field of a JSON line that holds the text.
+    pub text_field: String,
+    /// The field of a JSON line that names the subset, if there is one.
+    pub subset_field: Option<String>,
+    /// The most tokens that were to be taken, if there was a limit.
+    pub max_tokens: Option<u64>,
+    /// The seed that documents were shuffled with, if they were.
+    pub seed: Option<u64>,
+    /// How many documents the shuffle held at a time, if there was one.
+    pub shuffle_buffer: Option<u64>,
+    /// The documents that were used.
+    pub documents: u64,
+}
+
+/// What the tokens are: everything that decides them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Corpus {
+    /// The name that the data manifest gives it.
+    pub name: String,
+    /// The tokenizer.
+    pub tokenizer: TokenizerRecord,
+    /// The documents.
+    pub data: DataRecord,
+    /// How documents become sequences.
+    pub packing: Packing,
+    /// The longest a sequence may be, in tokens.
+    pub context_length: u32,
+    /// The rows that a row group is filled up to; one sequence longer than that is a row group by itself.
+    pub row_group_rows: u32,
+    /// The tokens that a shard is filled up to.
+    pub shard_tokens: u64,
+}
+
+/// How much there is of what.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Sequences.
+    pub sequences: u64,
+    /// Tokens.
+    pub tokens: u64,
+    /// Tokens in each section; a section without any is left out.
+    pub sections: BTreeMap<Section, u64>,
+    /// Tokens in each subset; tokens without a subset are in none.
+    pub subsets: BTreeMap<String, u64>,
+}
+
+impl Counts {
+    /// Adds another's counts to these.
+    pub fn add(&mut self, other: &Self) {
+        self.sequences += other.sequences;
+        self.tokens += other.tokens;
+        for (section, tokens) in &other.sections {
+            *self.sections.entry(*section).or_default() += tokens;
+        }
+        for (subset, tokens) in &other.subsets {
+            *self.subsets.entry(subset.clone()).or_default() += tokens;
+        }
+    }
+}
+
+/// The model that the activations come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelRecord {
+    /// `model_type` of its `config.json`.
+    pub model_type: String,
+    /// BLAKE3 of its `config.json`.
+    pub config_blake3: String,
+    /// Its weight files. Their names are those in the checkpoint's folder and are never opened.
+    pub weights: Vec<FileRecord>,
+    /// The type that it ran in.
+    pub precision: Dtype,
+    /// Tokens that its embedding has rows for.
+    pub vocab_size: usize,
+    /// The width of its residual stream.
+    pub d_model: usize,
+    /// Its blocks.
+    pub n_blocks: usize,
+    /// The longest sequence that it takes, in tokens.
+    pub context_length: usize,
+}
+
+/// The predictions that a cache keeps for each token: label loss, logsumexp, entropy and the top of the logits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptPredictions {
+    /// How many of the highest logits are kept; 0 for none.
+    pub top_k: u32,
+}

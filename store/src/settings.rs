@@ -1,0 +1,113 @@
+//! What a harvest is asked for, and how two askings are told apart.
+
+use std::collections::BTreeSet;
+use std::fmt::{Debug, Display};
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::Codec;
+use crate::dtype::Dtype;
+use crate::error::{Result, StoreError};
+use crate::records::{KeptPredictions, ModelRecord};
+use crate::site_name::SiteName;
+
+/// Everything, besides the plan, that decides the bytes of a cache's shards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HarvestSettings {
+    /// The model.
+    pub model: ModelRecord,
+    /// The sites whose activations are stored, all `model.d_model` wide. Their order does not matter.
+    pub sites: Vec<SiteName>,
+    /// The type that activations are stored in.
+    pub dtype: Dtype,
+    /// How they are stored.
+    pub codec: Codec,
+    /// The predictions that are stored; none if absent.
+    pub predictions: Option<KeptPredictions>,
+}
+
+/// What to do with activations that are NaN or infinite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NonFinite {
+    /// Fail, naming the first.
+    Refuse,
+    /// Store them, and count their rows.
+    Allow,
+}
+
+/// What to do with a cache that has shards already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// Fail.
+    Refuse,
+    /// Keep the whole ones, if they were made with the same settings.
+    Resume,
+}
+
+/// A setting that differs: its name, one value, the other.
+pub(crate) type Difference = (&'static str, String, String);
+
+/// More than any model is wide; the bytes of a row stay well inside the 31 bits that Parquet counts them in.
+const MAX_D_MODEL: usize = 1 << 24;
+
+/// More than anyone keeps; a row of them stays inside 31 bits of bytes.
+const MAX_TOP_K: u32 = 1 << 24;
+
+impl HarvestSettings {
+    /// The same settings with the sites in order, once they have been found usable.
+    pub(crate) fn checked(mut self) -> Result<Self> {
+        self.sites.sort();
+        if self.sites.is_empty() {
+            return Err(StoreError::invalid("sites", "at least one", "none"));
+        }
+        let distinct: BTreeSet<&SiteName> = self.sites.iter().collect();
+        if distinct.len() != self.sites.len() {
+            return Err(StoreError::invalid("sites", "each once", self.sites_in_words()));
+        }
+        if !(1..=MAX_D_MODEL).contains(&self.model.d_model) {
+            return Err(StoreError::invalid("d_model", format!("1 to {MAX_D_MODEL}"), self.model.d_model));
+        }
+        let top_k = self.predictions.map_or(0, |kept| kept.top_k);
+        if top_k > MAX_TOP_K {
+            return Err(StoreError::invalid("top_k", format!("at most {MAX_TOP_K}"), top_k));
+        }
+        Ok(self)
+    }
+
+    /// The names of the sites, joined by commas.
+    pub(crate) fn sites_in_words(&self) -> String {
+        let names: Vec<&str> = self.sites.iter().map(SiteName::as_str).collect();
+        names.join(", ")
+    }
+
+    /// The first setting in which these differ from others.
+    pub(crate) fn difference(&self, other: &Self) -> Option<Difference> {
+        let (ours, theirs) = (&self.model, &other.model);
+        let weights = |model: &ModelRecord| {
+            let files = model.weights.iter().map(|file| format!("{} {}", file.path, file.blake3));
+            files.collect::<Vec<_>>().join(", ")
+        };
+        differ("model.model_type", &ours.model_type, &theirs.model_type)
+            .or_else(|| differ("model.config_blake3", &ours.config_blake3, &theirs.config_blake3))
+            .or_else(|| differ("model.weights", &weights(ours), &weights(theirs)))
+            .or_else(|| differ("model.precision", &ours.precision, &theirs.precision))
+            .or_else(|| differ("dtype", &self.dtype, &other.dtype))
+            .or_else(|| differ("codec", &self.codec, &other.codec))
+            .or_else(|| differ("sites", &self.sites_in_words(), &other.sites_in_words()))
+            .or_else(|| differ("predictions", &predictions_in_words(self), &predictions_in_words(other)))
+            // What is left follows from config.json, and differs only where a file was made up.
+            .or_else(|| (self != other).then(|| ("model", in_words(ours), in_words(theirs))))
+    }
+}
+
+fn differ<T: PartialEq + Display>(field: &'static str, ours: &T, theirs: &T) -> Option<Difference> {
+    (ours != theirs).then(|| (field, ours.to_string(), theirs.to_string()))
+}
+
+fn predictions_in_words(settings: &HarvestSettings) -> String {
+    settings.predictions.map_or_else(|| "none".to_owned(), |kept| format!("top={}", kept.top_k))
+}
+
+fn in_words(value: &impl Debug) -> String {
+    format!("{value:?}")
+}

@@ -1,0 +1,172 @@
+//! `shard.json`: what a shard's folder holds. With it, a resume trusts a whole shard without the manifest, and shards
+//! filled on several machines can be put together.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::FORMAT_VERSION;
+use crate::error::{Result, StoreError};
+use crate::folder::Folder;
+use crate::hash::blake3_hex;
+use crate::json;
+use crate::manifest::ShardRecord;
+use crate::plan::{PlanReader, SEQUENCES_FILE, TOKENS_FILE, shard_name};
+use crate::records::{Counts, FileRecord};
+use crate::settings::HarvestSettings;
+use crate::site_name::SiteName;
+use crate::statistics::ActivationSums;
+
+pub(crate) const SHARD_FILE: &str = "shard.json";
+pub(crate) const SHARDS_FOLDER: &str = "shards";
+
+/// What `shard.json` holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShardContents {
+    /// The format's version.
+    pub format: u32,
+    /// The shard's number in the plan.
+    pub index: usize,
+    /// BLAKE3 of the `plan.json` that it was made by.
+    pub plan_blake3: String,
+    /// What it was made with.
+    pub settings: HarvestSettings,
+    /// How much is in it.
+    pub counts: Counts,
+    /// Its files: `sequences.parquet`, `tokens.parquet`, then each site's; paths are relative to the shard's folder.
+    pub files: Vec<FileRecord>,
+    /// Its sites, in the order of `settings.sites`.
+    pub sites: Vec<ShardSite>,
+}
+
+/// One site's activations over a shard.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShardSite {
+    /// The site.
+    pub name: SiteName,
+    /// BLAKE3 of its file's footer: the Parquet metadata, its length and the closing magic.
+    pub footer_blake3: String,
+    /// Sums over the shard's rows.
+    pub sums: ActivationSums,
+}
+
+/// A shard that is whole and in its place.
+#[derive(Clone, Debug)]
+pub struct WrittenShard {
+    pub(crate) contents: ShardContents,
+    pub(crate) record: ShardRecord,
+}
+
+impl WrittenShard {
+    /// Its number in the plan.
+    pub fn index(&self) -> usize {
+        self.contents.index
+    }
+
+    /// What it holds.
+    pub fn contents(&self) -> &ShardContents {
+        &self.contents
+    }
+
+    /// The shard with these contents, whose `shard.json` is `bytes`.
+    pub(crate) fn new(contents: ShardContents, bytes: &[u8]) -> Self {
+        let own = FileRecord { path: SHARD_FILE.to_owned(), bytes: bytes.len() as u64, blake3: blake3_hex(bytes) };
+        let record = ShardRecord {
+            index: contents.index,
+            path: format!("{SHARDS_FOLDER}/{}", shard_name(contents.index)),
+            counts: contents.counts.clone(),
+            files: std::iter::once(own).chain(contents.files.iter().cloned()).collect(),
+        };
+        Self { contents, record }
+    }
+
+    /// The shard `index` of a cache, if it is whole: if `shard.json` is intact and every file that it lists is there with
+    /// the size that it records.
+    ///
+    /// # Errors
+    /// Those that say that the shard is somebody's and must not be replaced: it has another format version, other
+    /// settings or another plan.
+    pub(crate) fn find(
+        cache: &Path,
+        index: usize,
+        plan: &PlanReader,
+        settings: &HarvestSettings,
+    ) -> Result<Option<Self>> {
+        let folder = cache.join(SHARDS_FOLDER).join(shard_name(index));
+        let path = folder.join(SHARD_FILE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let bytes = json::read(&path)?;
+        let contents: ShardContents = match json::unseal(&path, &bytes) {
+            Ok(contents) => contents,
+            Err(StoreError::Damaged { .. }) => return Ok(None),
+            Err(other) => return Err(other),
+        };
+        let mismatch = |field: &str, expected: String, got: String| StoreError::Mismatch {
+            path: path.clone(),
+            field: field.to_owned(),
+            expected,
+            got,
+        };
+        if contents.plan_blake3 != plan.blake3() {
+            return Err(mismatch("plan_blake3", plan.blake3().to_owned(), contents.plan_blake3));
+        }
+        if let Some((field, expected, got)) = settings.difference(&contents.settings) {
+            return Err(mismatch(field, expected, got));
+        }
+        if contents.index != index {
+            return Err(mismatch("index", index.to_string(), contents.index.to_string()));
+        }
+        check_listing(&path, &contents, &plan.shard(index)?.counts)?;
+        let folder = Folder::new(folder);
+        for file in &contents.files {
+            let size = match folder.locate(&path, &file.path) {
+                Ok(file) => std::fs::metadata(&file).ok().map(|metadata| metadata.len()),
+                Err(StoreError::Damaged { .. }) => None,
+                Err(other) => return Err(other),
+            };
+            if size != Some(file.bytes) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Self::new(contents, &bytes)))
+    }
+}
+
+/// Checks that a shard's record lists what its settings and plan say that it holds.
+pub(crate) fn check_listing(path: &Path, contents: &ShardContents, planned: &Counts) -> Result<()> {
+    let malformed = |expected: String, got: String| StoreError::Malformed { path: path.to_owned(), expected, got };
+    if contents.format != FORMAT_VERSION {
+        let expected = FORMAT_VERSION;
+        return Err(StoreError::Version { path: path.to_owned(), expected, got: contents.format });
+    }
+    if &contents.counts != planned {
+        return Err(malformed(
+            format!("{} sequences and {} tokens, as planned", planned.sequences, planned.tokens),
+            format!("{} and {}", contents.counts.sequences, contents.counts.tokens),
+        ));
+    }
+    let files: Vec<&str> = contents.files.iter().map(|file| file.path.as_str()).collect();
+    let site_files: Vec<String> = contents.settings.sites.iter().map(SiteName::file_name).collect();
+    let expected: Vec<&str> =
+        [SEQUENCES_FILE, TOKENS_FILE].into_iter().chain(site_files.iter().map(String::as_str)).collect();
+    if files != expected {
+        return Err(malformed(format!("the files {}", expected.join(", ")), files.join(", ")));
+    }
+    let d_model = contents.settings.model.d_model;
+    let sites_fit = contents.sites.len() == contents.settings.sites.len()
+        && contents.sites.iter().zip(&contents.settings.sites).all(|(site, name)| {
+            let sums = &site.sums;
+            site.name == *name
+                && sums.rows == contents.counts.tokens
+                && sums.non_finite_rows <= sums.rows
+                && sums.elements.len() == d_model
+        });
+    if sites_fit {
+        Ok(())
+    } else {
+        let rows = contents.counts.tokens;
+        Err(malformed(format!("sums over {rows} rows of {d_model} for each site"), "others".to_owned()))
+    }
+}

@@ -1,0 +1,216 @@
+//! Filling one shard's folder.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow_array::Float32Array;
+use arrow_schema::DataType;
+
+use crate::FORMAT_VERSION;
+use crate::activations::layout::Layout;
+use crate::activations::writer::ActivationWriter;
+use crate::cache_writer::Shared;
+use crate::error::{Result, StoreError};
+use crate::folder::{StagedFolder, write_file};
+use crate::hash::{HashingFile, map_verified};
+use crate::json;
+use crate::plan::{SEQUENCES_FILE, TOKENS_FILE, shard_name};
+use crate::records::FileRecord;
+use crate::settings::NonFinite;
+use crate::shard_contents::{SHARD_FILE, SHARDS_FOLDER, ShardContents, ShardSite, WrittenShard};
+use crate::site_name::SiteName;
+use crate::statistics::{ActivationSums, measure};
+use crate::tables::columns::{TableWriter, field};
+use crate::tables::predictions::Predictions;
+use crate::tables::sequences::{Sequence, row_group_rows};
+use crate::tables::{prediction_columns, tokens};
+
+/// Writes one shard, row group by row group and site by site. Its memory is bounded by one row group and by what
+/// `tokens.parquet` takes. Dropped before [`Self::finish`], it removes what it wrote.
+#[derive(Debug)]
+pub struct ShardWriter {
+    shared: Arc<Shared>,
+    staged: StagedFolder,
+    index: usize,
+    sequences: Vec<Sequence>,
+    row_group_rows: Vec<u64>,
+    sites: BTreeMap<SiteName, SiteWriter>,
+}
+
+/// One site's file, and what is summed up while it is written.
+struct SiteWriter {
+    path: PathBuf,
+    writer: ActivationWriter<HashingFile>,
+    sums: ActivationSums,
+    norms: Vec<f32>,
+}
+
+impl std::fmt::Debug for SiteWriter {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("SiteWriter").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl ShardWriter {
+    pub(crate) fn create(shared: Arc<Shared>, index: usize) -> Result<Self> {
+        let sequences = shared.plan.sequences(index)?;
+        let destination = shared.folder.join(SHARDS_FOLDER).join(shard_name(index));
+        let staged = StagedFolder::create(Arc::clone(&shared.disk), destination)?;
+        let settings = &shared.settings;
+        let mut sites = BTreeMap::new();
+        for site in &settings.sites {
+            let path = staged.file(&site.file_name());
+            let sink = HashingFile::create(shared.disk.as_ref(), &path)?;
+            let d_model = settings.model.d_model;
+            let layout = Layout { site: site.clone(), dtype: settings.dtype, codec: settings.codec, d_model };
+            let writer = ActivationWriter::new(&path, sink, layout)?;
+            let sums = ActivationSums::new(d_model);
+            sites.insert(site.clone(), SiteWriter { path, writer, sums, norms: Vec::new() });
+        }
+        let row_group_rows = row_group_rows(&sequences);
+        Ok(Self { shared, staged, index, sequences, row_group_rows, sites })
+    }
+
+    /// The shard's number in the plan.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The rows that each row group must have.
+    pub fn row_group_rows(&self) -> &[u64] {
+        &self.row_group_rows
+    }
+
+    /// Writes a site's next row group. `bits` are little-endian words of the cache's type, `[rows, d_model]`, of the rows
+    /// of that row group and no padding.
+    ///
+    /// # Errors
+    /// [`StoreError::NonFinite`] where an element is NaN or infinite and that was not allowed; [`StoreError::Invalid`]
+    /// where `bits` are of another size or the site is none of the cache's or has all its row groups.
+    pub fn write_activations(&mut self, site: &SiteName, bits: &[u8]) -> Result<()> {
+        let settings = &self.shared.settings;
+        let Some(writer) = self.sites.get_mut(site) else {
+            return Err(StoreError::invalid("site", settings.sites_in_words(), site));
+        };
+        let row_group = writer.writer.row_groups();
+        let Some(rows) = self.row_group_rows.get(row_group) else {
+            let expected = format!("{} row groups", self.row_group_rows.len());
+            return Err(StoreError::invalid(format!("{site} of shard {}", self.index), expected, "one more"));
+        };
+        let d_model = settings.model.d_model;
+        let expected = *rows as usize * d_model * settings.dtype.bytes();
+        if bits.len() != expected {
+            let what = format!("{site}, row group {row_group} of shard {}", self.index);
+            let expected = format!("{rows} rows of {d_model} {} in {expected} bytes", settings.dtype);
+            return Err(StoreError::invalid(what, expected, format!("{} bytes", bits.len())));
+        }
+        let measured = measure(settings.dtype, d_model, bits);
+        if let (Some(row), NonFinite::Refuse) = (measured.first_non_finite, self.shared.non_finite) {
+            return Err(non_finite(site, &self.sequences, writer.norms.len() + row));
+        }
+        writer.sums.add(&measured.sums);
+        writer.norms.extend_from_slice(&measured.norms);
+        writer.writer.write(bits)
+    }
+
+    /// Writes the tables and `shard.json`, waits until all is on the disk, and gives the folder its name.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] where a site lacks row groups, or the predictions are not those of the cache's settings.
+    #[expect(clippy::needless_pass_by_value, reason = "they are large, and go with the writer that they were made for")]
+    pub fn finish(mut self, predictions: Option<Predictions>) -> Result<WrittenShard> {
+        self.check_complete(predictions.as_ref())?;
+        let mut files = vec![self.write_sequences()?, self.write_tokens(predictions.as_ref())?];
+        let mut sites = Vec::new();
+        for (name, SiteWriter { path, writer, sums, .. }) in std::mem::take(&mut self.sites) {
+            let (sink, footer_blake3) = writer.finish()?;
+            files.push(sink.finish(&path, name.file_name())?);
+            sites.push(ShardSite { name, footer_blake3, sums });
+        }
+        let contents = ShardContents {
+            format: FORMAT_VERSION,
+            index: self.index,
+            plan_blake3: self.shared.plan.blake3().to_owned(),
+            settings: self.shared.settings.clone(),
+            counts: self.shared.plan.shard(self.index)?.counts.clone(),
+            files,
+            sites,
+        };
+        let path = self.staged.file(SHARD_FILE);
+        let bytes = json::seal(&path, &contents)?;
+        write_file(self.shared.disk.as_ref(), &path, &bytes)?;
+        self.staged.commit()?;
+        Ok(WrittenShard::new(contents, &bytes))
+    }
+
+    fn check_complete(&self, predictions: Option<&Predictions>) -> Result<()> {
+        for (site, writer) in &self.sites {
+            let (expected, got) = (self.row_group_rows.len(), writer.writer.row_groups());
+            if got != expected {
+                let what = format!("{site} of shard {}", self.index);
+                return Err(StoreError::invalid(what, format!("{expected} row groups"), got));
+            }
+        }
+        let kept = self.shared.settings.predictions;
+        match (kept, predictions) {
+            (None, None) => Ok(()),
+            (Some(kept), Some(predictions)) if kept.top_k as usize == predictions.top_k => {
+                let rows: u64 = self.row_group_rows.iter().sum();
+                let checked = predictions.check(rows as usize);
+                checked.map_err(|got| StoreError::invalid("predictions", "values for every row", got))
+            }
+            (kept, got) => {
+                let in_words = |top_k: Option<usize>| {
+                    top_k.map_or_else(|| "none".to_owned(), |top_k| format!("predictions with the top {top_k}"))
+                };
+                let expected = in_words(kept.map(|kept| kept.top_k as usize));
+                Err(StoreError::invalid("predictions", expected, in_words(got.map(|got| got.top_k))))
+            }
+        }
+    }
+
+    /// The plan's table of the sequences is the shard's too, byte for byte.
+    fn write_sequences(&self) -> Result<FileRecord> {
+        let (source, record) = self.shared.plan.file(self.index, 0)?;
+        let bytes = map_verified(&source, record)?;
+        write_file(self.shared.disk.as_ref(), &self.staged.file(SEQUENCES_FILE), &bytes)?;
+        Ok(FileRecord { path: SEQUENCES_FILE.to_owned(), ..record.clone() })
+    }
+
+    fn write_tokens(&self, predictions: Option<&Predictions>) -> Result<FileRecord> {
+        let (_, planned) = self.shared.plan.sequences_and_tokens(self.index)?;
+        let mut fields = tokens::fields();
+        if let Some(kept) = self.shared.settings.predictions {
+            fields.extend(prediction_columns::fields(kept));
+        }
+        for site in self.sites.keys() {
+            fields.push(field(&prediction_columns::norm_column(site), DataType::Float32, false));
+        }
+        let path = self.staged.file(TOKENS_FILE);
+        let mut sink = HashingFile::create(self.shared.disk.as_ref(), &path)?;
+        let mut table = TableWriter::new(&path, &mut sink, fields, &tokens::REPETITIVE)?;
+        for rows in tokens::batches(planned.len()) {
+            let mut columns = planned.columns(rows.clone());
+            if let Some(predictions) = predictions {
+                columns.extend(prediction_columns::columns(predictions, rows.clone())?);
+            }
+            for site in self.sites.values() {
+                let norms = site.norms[rows.clone()].iter().copied();
+                columns.push(Arc::new(Float32Array::from_iter_values(norms)));
+            }
+            table.write(&path, columns)?;
+        }
+        table.finish(&path)?;
+        sink.finish(&path, TOKENS_FILE)
+    }
+}
+
+/// The error for the row, counted within the shard, that is not finite.
+fn non_finite(site: &SiteName, sequences: &[Sequence], row: usize) -> StoreError {
+    let row = row as u64;
+    let after = sequences.partition_point(|sequence| sequence.first_row <= row);
+    let (sequence, first_row) =
+        after.checked_sub(1).map_or((0, 0), |index| (sequences[index].id, sequences[index].first_row));
+    StoreError::NonFinite { site: site.to_string(), sequence, position: row - first_row }
+}

@@ -1,0 +1,126 @@
+//! The `store` command from outside.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use hayloft_store::{Codec, Dtype, Existing};
+use support::{harvest, lengths, open, settings, write_plan};
+
+fn store(arguments: &[&str], folder: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_store")).args(arguments).arg(folder).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn inspect_shows_a_cache_in_one_screen() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = harvest(folder.path(), &settings(Dtype::Bf16, Codec::Planes));
+    let output = store(&["inspect"], folder.path());
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let screen = text(&output.stdout);
+    assert!(screen.lines().count() <= 24, "{screen}");
+    for fact in [
+        "llama, 5 blocks, d_model 5, vocabulary 512, run in bf16",
+        "BOS 1 (<s>)",
+        "stories: 3 documents in 1 file",
+        "per-document, context 16",
+        "3 of 3 planned",
+        "54 of 54 planned",
+        "text 44, bos 10",
+        "ArXiv",
+        "top 2 logits",
+        "bf16, codec planes",
+        "blocks.3.hook_resid_post",
+        &format!("{:.6}", manifest.sites[0].mean_norm),
+    ] {
+        assert!(screen.contains(fact), "{fact} is not in:\n{screen}");
+    }
+}
+
+#[test]
+fn inspect_prints_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = harvest(folder.path(), &settings(Dtype::F32, Codec::Raw));
+    let output = store(&["inspect", "--json"], folder.path());
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(value["held"]["tokens"], 54);
+    assert_eq!(value["sites"][1]["mean_norm"], manifest.sites[1].mean_norm);
+    assert_eq!(value["sites"][1]["scale"], manifest.sites[1].scale());
+    assert_eq!(value["being_written_by"], serde_json::Value::Null);
+    let files = support::files_below(&folder.path().join("shards"));
+    assert_eq!(value["bytes"], files.values().map(|bytes| bytes.len() as u64).sum::<u64>());
+}
+
+#[test]
+fn verify_passes_a_whole_cache_and_names_the_damage_in_another() {
+    let folder = tempfile::tempdir().unwrap();
+    harvest(folder.path(), &settings(Dtype::Bf16, Codec::Planes));
+    let output = store(&["verify"], folder.path());
+    assert!(output.status.success(), "{output:?}");
+    assert!(text(&output.stdout).starts_with("whole: 23 files, "), "{output:?}");
+
+    let path = folder.path().join("shards/00001/blocks.3.hook_resid_pre.parquet");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[40] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let output = store(&["verify"], folder.path());
+    assert_eq!(output.status.code(), Some(1));
+    let screen = text(&output.stdout);
+    assert!(screen.contains("DAMAGED shards/00001/blocks.3.hook_resid_pre.parquet, row group 0: "), "{screen}");
+    assert!(screen.contains("\n1 damage: 23 files"), "{screen}");
+    let output = store(&["verify", "--json"], folder.path());
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(value["damages"][0]["row_group"], 0);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_folder_that_is_no_cache_yet_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in ["inspect", "verify"] {
+        let output = store(&[command], folder.path());
+        assert_eq!(output.status.code(), Some(1));
+        assert!(output.stdout.is_empty());
+        assert!(text(&output.stderr).starts_with("error: "), "{output:?}");
+        assert!(text(&output.stderr).contains("Is it a cache?"), "{output:?}");
+    }
+    write_plan(folder.path(), &lengths());
+    let _writer = open(folder.path(), &settings(Dtype::F32, Codec::Raw), Existing::Refuse).unwrap();
+    let output = store(&["inspect"], folder.path());
+    assert!(text(&output.stderr).contains("being written by process"), "{output:?}");
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let folder = tempfile::tempdir().unwrap();
+    harvest(folder.path(), &settings(Dtype::F32, Codec::Raw));
+    for arguments in [vec!["inspect"], vec!["inspect", "--json"], vec!["verify"]] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_store"))
+            .args(&arguments)
+            .arg(folder.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{arguments:?}: {output:?}");
+    }
+}
+
+#[test]
+fn help_teaches_with_examples() {
+    for arguments in
+        [vec!["--help"], vec!["inspect", "--help"], vec!["verify", "--help"], vec!["completions", "--help"]]
+    {
+        let output = Command::new(env!("CARGO_BIN_EXE_store")).args(&arguments).output().unwrap();
+        assert!(text(&output.stdout).contains("Examples:"), "{arguments:?}");
+    }
+}

@@ -1,0 +1,5 @@
+//! The main job through the programs, as a user runs it: harvest, look, verify, evaluate.
+
+mod crash;
+mod known_answer;
+mod small_model;

@@ -1,0 +1,111 @@
+//! The whole road on the smallest fixture, which needs nothing but this repository.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::program::{program, refuse, succeed};
+use crate::support::{copy_folder, fixture};
+
+/// The tiny model of the fixtures, and a data manifest for its text.
+pub struct SmallModel {
+    pub scratch: TempDir,
+    pub model: PathBuf,
+    pub data: PathBuf,
+}
+
+impl SmallModel {
+    pub fn new() -> Self {
+        let scratch = TempDir::new().unwrap();
+        let data = scratch.path().join("text.toml");
+        let text = fixture("tiny-llama/text.jsonl");
+        let manifest = format!(
+            "name = \"text\"\npacking = \"per-document\"\ncontext_length = 64\ntext_field = \"text\"\n\n[[files]]\npath = \"{}\"\n",
+            text.display()
+        );
+        std::fs::write(&data, manifest).unwrap();
+        Self { scratch, model: fixture("tiny-llama"), data }
+    }
+
+    pub fn folder(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    /// A `harvest run` of two sites into `cache`, in small shards.
+    pub fn harvest(&self, options: &str, cache: &Path) -> std::process::Command {
+        let line = format!(
+            "run --site blocks.1.hook_resid_pre --site blocks.1.hook_resid_post --shard-tokens 256 --row-group-rows 128 {options}"
+        );
+        program("harvest", &line, &[("--model", &self.model), ("--data", &self.data), ("--out", cache)])
+    }
+}
+
+#[test]
+fn a_cache_is_made_inspected_and_verified_in_every_type_and_codec() {
+    let small = SmallModel::new();
+    for dtype in ["f32", "bf16", "f16"] {
+        for codec in ["planes", "raw"] {
+            let cache = small.folder(&format!("{dtype}-{codec}"));
+            succeed(&mut small.harvest(&format!("--dtype {dtype} --codec {codec} --logits top=5"), &cache));
+            let inspected: Value =
+                serde_json::from_str(&succeed(&mut program("store", "inspect --json", &[("", &cache)]))).unwrap();
+            assert!(inspected.to_string().contains("blocks.1.hook_resid_post"), "{inspected}");
+            succeed(&mut program("store", "verify", &[("", &cache)]));
+        }
+    }
+}
+
+#[test]
+fn the_same_harvest_twice_gives_the_same_bytes() {
+    let small = SmallModel::new();
+    let (first, second) = (small.folder("first"), small.folder("second"));
+    succeed(&mut small.harvest("", &first));
+    succeed(&mut small.harvest("", &second));
+    crate::support::assert_same_files(&first, &second);
+}
+
+#[test]
+fn shards_harvested_apart_are_the_shards_harvested_together() {
+    let small = SmallModel::new();
+    let (whole, apart) = (small.folder("whole"), small.folder("apart"));
+    succeed(&mut small.harvest("", &whole));
+    succeed(&mut small.harvest("--shards 1..3", &apart));
+    succeed(&mut small.harvest("--resume", &apart));
+    crate::support::assert_same_files(&whole, &apart);
+}
+
+#[test]
+fn a_cache_of_another_model_is_refused() {
+    let small = SmallModel::new();
+    let cache = small.folder("cache");
+    succeed(&mut small.harvest("", &cache));
+    // The same shapes and other numbers: only the hash can tell.
+    let other = small.folder("other");
+    copy_folder(&small.model, &other);
+    let weights = other.join("model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    let last = bytes.len() - 2;
+    bytes[last] ^= 1;
+    std::fs::write(&weights, bytes).unwrap();
+    let sae = fixture("tiny-llama/sae");
+    let message = refuse(&mut program("evaluate", "run", &[("--model", &other), ("--cache", &cache), ("--sae", &sae)]));
+    assert!(message.contains("model.safetensors"), "{message}");
+    succeed(&mut program("evaluate", "run", &[("--model", &small.model), ("--cache", &cache), ("--sae", &sae)]));
+}
+
+#[test]
+fn a_damaged_byte_never_becomes_a_figure() {
+    let small = SmallModel::new();
+    let cache = small.folder("cache");
+    succeed(&mut small.harvest("", &cache));
+    let file = cache.join("shards/00000/blocks.1.hook_resid_pre.parquet");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[200] ^= 0x10;
+    std::fs::write(&file, bytes).unwrap();
+    let message = refuse(&mut program("store", "verify", &[("", &cache)]));
+    assert!(message.contains("blocks.1.hook_resid_pre.parquet"), "{message}");
+    let (model, sae) = (&small.model, fixture("tiny-llama/sae"));
+    let message = refuse(&mut program("evaluate", "run", &[("--model", model), ("--cache", &cache), ("--sae", &sae)]));
+    assert!(message.contains("blocks.1.hook_resid_pre.parquet"), "{message}");
+}
