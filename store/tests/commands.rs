@@ -73,7 +73,9 @@ fn verify_passes_a_whole_cache_and_names_the_damage_in_another() {
     let output = store(&["verify"], folder.path());
     assert_eq!(output.status.code(), Some(1));
     let screen = text(&output.stdout);
-    assert!(screen.contains("DAMAGED shards/00001/blocks.3.hook_resid_pre.parquet, row group 0: "), "{screen}");
+    let named = "shards/00001/blocks.3.hook_resid_pre.parquet: damaged in row group 0, column exponent";
+    assert!(screen.starts_with("DAMAGED ") && screen.contains(named), "{screen}");
+    assert!(text(&output.stderr).contains("error: "), "{output:?}");
     assert!(screen.contains("\n1 damage: 23 files"), "{screen}");
     let output = store(&["verify", "--json"], folder.path());
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -1,5 +1,6 @@
 //! The whole road on the smallest fixture, which needs nothing but this repository.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -104,8 +105,51 @@ fn a_damaged_byte_never_becomes_a_figure() {
     bytes[200] ^= 0x10;
     std::fs::write(&file, bytes).unwrap();
     let message = refuse(&mut program("store", "verify", &[("", &cache)]));
-    assert!(message.contains("blocks.1.hook_resid_pre.parquet"), "{message}");
+    assert!(message.contains("not whole: 1 damage"), "{message}");
     let (model, sae) = (&small.model, fixture("tiny-llama/sae"));
     let message = refuse(&mut program("evaluate", "run", &[("--model", model), ("--cache", &cache), ("--sae", &sae)]));
     assert!(message.contains("blocks.1.hook_resid_pre.parquet"), "{message}");
+}
+
+/// Every key that results hold, wherever it stands.
+fn keys(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                found.insert(key.clone());
+                keys(value, found);
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| keys(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn results_are_written_in_every_form_and_every_field_is_documented() {
+    let small = SmallModel::new();
+    let (cache, out) = (small.folder("cache"), small.folder("results"));
+    succeed(&mut small.harvest("", &cache));
+    let (model, sae) = (&small.model, fixture("tiny-llama/sae"));
+    let mut paths: Vec<(&str, &Path)> = vec![("--model", model), ("--cache", &cache), ("--sae", &sae), ("--out", &out)];
+    let table = succeed(&mut program("evaluate", "run", &paths));
+    assert!(table.contains("Zero CE") && table.lines().all(|line| line.chars().count() <= 120), "{table}");
+
+    let written: Value = serde_json::from_slice(&std::fs::read(out.join("results.json")).unwrap()).unwrap();
+    let own: Value = serde_json::from_slice(&std::fs::read(out.join("sae.all.json")).unwrap()).unwrap();
+    assert_eq!(written[0], own);
+    paths.pop();
+    let printed: Value = serde_json::from_str(&succeed(&mut program("evaluate", "run --json", &paths))).unwrap();
+    assert_eq!(printed, written, "a second run, on kept baselines, gives the same bits");
+
+    let mut found = BTreeSet::new();
+    keys(&written, &mut found);
+    let documentation = include_str!("../../evaluate/RESULTS.md");
+    let missing: Vec<&String> = found.iter().filter(|key| !documentation.contains(&format!("`{key}`"))).collect();
+    assert!(missing.is_empty(), "RESULTS.md says nothing of {missing:?}");
+    let csv = std::fs::read_to_string(out.join("results.csv")).unwrap();
+    for column in csv.lines().next().unwrap().split(',') {
+        assert!(documentation.contains(&format!("`{column}`")), "RESULTS.md says nothing of the column {column}");
+    }
+    assert!(std::fs::read_to_string(out.join("results.md")).unwrap().contains("| sae | all |"));
 }

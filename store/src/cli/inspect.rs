@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::process::ExitCode;
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
@@ -16,7 +15,7 @@ const MAX_SUBSETS: usize = 24;
 /// Hexadecimal digits of a hash that are enough to tell one from another on a screen.
 const SHORT_HASH: usize = 12;
 
-pub(super) fn run(cache: &Path, json: bool, stdout: &mut dyn Write) -> anyhow::Result<ExitCode> {
+pub(super) fn run(cache: &Path, json: bool, stdout: &mut dyn Write) -> anyhow::Result<()> {
     let summary = inspect(cache)?;
     if json {
         serde_json::to_writer_pretty(&mut *stdout, &summary)?;
@@ -25,7 +24,7 @@ pub(super) fn run(cache: &Path, json: bool, stdout: &mut dyn Write) -> anyhow::R
         write!(stdout, "{}", in_words(&summary))?;
     }
     stdout.flush()?;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn in_words(summary: &Summary) -> String {

@@ -6,7 +6,6 @@ mod verify;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -73,7 +72,7 @@ Examples:
 }
 
 /// Does what the arguments say. Data goes to `stdout`, everything else to stderr.
-pub(crate) fn run(arguments: Arguments, stdout: &mut dyn Write) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: Arguments, stdout: &mut dyn Write) -> anyhow::Result<()> {
     match arguments.command {
         Command::Inspect { cache, json } => inspect::run(&cache, json, stdout),
         Command::Verify { cache, json } => verify::run(&cache, json, stdout),
@@ -81,7 +80,7 @@ pub(crate) fn run(arguments: Arguments, stdout: &mut dyn Write) -> anyhow::Resul
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "store", &mut script);
             stdout.write_all(&script)?;
-            Ok(ExitCode::SUCCESS)
+            Ok(())
         }
     }
 }

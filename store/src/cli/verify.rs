@@ -2,14 +2,14 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::process::ExitCode;
 
+use anyhow::bail;
 use hayloft_store::{Report, verify};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::numbers::{bytes, counted};
 
-pub(super) fn run(cache: &Path, json: bool, stdout: &mut dyn Write) -> anyhow::Result<ExitCode> {
+pub(super) fn run(cache: &Path, json: bool, stdout: &mut dyn Write) -> anyhow::Result<()> {
     // Hidden by indicatif itself where stderr is no terminal.
     let bar = ProgressBar::no_length().with_style(ProgressStyle::with_template(
         "{bar:30} {bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta} left  {wide_msg}",
@@ -21,20 +21,23 @@ pub(super) fn run(cache: &Path, json: bool, stdout: &mut dyn Write) -> anyhow::R
     });
     bar.finish_and_clear();
     let report = report?;
-    if json {
-        serde_json::to_writer_pretty(&mut *stdout, &report)?;
-        writeln!(stdout)?;
-    } else {
-        print(&report, stdout)?;
+    let printed = if json { print_json(&report, stdout) } else { print(&report, stdout) };
+    // Said even where nobody reads the list to its end.
+    if !report.damages.is_empty() {
+        bail!("{}: not whole: {}", cache.display(), counted(report.damages.len() as u64, "damage"));
     }
-    stdout.flush()?;
-    Ok(if report.damages.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(printed?)
+}
+
+fn print_json(report: &Report, stdout: &mut dyn Write) -> std::io::Result<()> {
+    serde_json::to_writer_pretty(&mut *stdout, report)?;
+    writeln!(stdout)?;
+    stdout.flush()
 }
 
 fn print(report: &Report, stdout: &mut dyn Write) -> std::io::Result<()> {
     for damage in &report.damages {
-        let row_group = damage.row_group.map(|index| format!(", row group {index}")).unwrap_or_default();
-        writeln!(stdout, "DAMAGED {}{row_group}: {}", damage.file, damage.problem)?;
+        writeln!(stdout, "DAMAGED {}", damage.problem)?;
     }
     let checked = format!(
         "{}, {}, {}",
@@ -42,9 +45,10 @@ fn print(report: &Report, stdout: &mut dyn Write) -> std::io::Result<()> {
         bytes(report.bytes),
         counted(report.row_groups, "row group"),
     );
-    if report.damages.is_empty() {
-        writeln!(stdout, "whole: {checked} checked")
-    } else {
-        writeln!(stdout, "{}: {checked} checked", counted(report.damages.len() as u64, "damage"))
-    }
+    let verdict = match report.damages.len() as u64 {
+        0 => "whole".to_owned(),
+        damages => counted(damages, "damage"),
+    };
+    writeln!(stdout, "{verdict}: {checked} checked")?;
+    stdout.flush()
 }
