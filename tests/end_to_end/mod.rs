@@ -2,4 +2,4 @@
 
 mod crash;
 mod known_answer;
-mod small_model;
+pub mod small_model;

@@ -138,6 +138,9 @@ fn results_are_written_in_every_form_and_every_field_is_documented() {
     let written: Value = serde_json::from_slice(&std::fs::read(out.join("results.json")).unwrap()).unwrap();
     let own: Value = serde_json::from_slice(&std::fs::read(out.join("sae.all.json")).unwrap()).unwrap();
     assert_eq!(written[0], own);
+    // Every position is ablated, the norm is an RMS norm and there are no biases: the model knows nothing.
+    let zero = own["ce_zero"].as_f64().unwrap();
+    assert!((zero - 320_f64.ln()).abs() < 1e-5, "zero-ablation gives {zero}, expected ln 320");
     paths.pop();
     let printed: Value = serde_json::from_str(&succeed(&mut program("evaluate", "run --json", &paths))).unwrap();
     assert_eq!(printed, written, "a second run, on kept baselines, gives the same bits");
