@@ -10,20 +10,16 @@ Writes the bits of every row in the cache's order, [rows, d_model]: uint32 for a
 import sys
 from pathlib import Path
 
-import numpy as np
-import pyarrow.parquet as pq
-
-
-def read_activations(path):
-    """One shard's activations as bits, [rows, d_model]: uint32 for f32, uint16 for bf16 and f16."""
+# The README shows these lines, and a test holds it to them.
+import numpy as np, pyarrow.parquet as pq
+def read_activations(path):  # bits of one shard, [rows, d_model]: uint32 for f32, uint16 for bf16 and f16
     table = pq.read_table(path, partitioning=None)
-    about = table.schema.metadata
-    d_model, width = int(about[b"hayloft.d_model"]), 4 if about[b"hayloft.dtype"] == b"f32" else 2
-    load = lambda name: np.frombuffer(b"".join(table[name].to_pylist()), np.uint8).reshape(len(table), d_model, -1)
-    if about[b"hayloft.codec"] == b"raw":
-        return load("bits").view(f"<u{width}")[..., 0]
-    words = np.concatenate([load("mantissa"), load("exponent")], axis=-1).view(f"<u{width}")[..., 0]
-    return words >> 1 | words << (8 * width - 1)  # stored rotated left by one bit, so that the exponent is one byte
+    about, rows = table.schema.metadata, len(table)
+    width, raw = 4 if about[b"hayloft.dtype"] == b"f32" else 2, about[b"hayloft.codec"] == b"raw"
+    load = lambda name: np.frombuffer(b"".join(table[name].to_pylist()), "u1").reshape(rows, int(about[b"hayloft.d_model"]), -1)
+    parts = [load("bits")] if raw else [load("mantissa"), load("exponent")]
+    words = np.concatenate(parts, axis=-1).view(f"<u{width}")[..., 0]
+    return words if raw else words >> 1 | words << (8 * width - 1)  # planes are rotated left by one bit
 
 
 def main():

@@ -6,6 +6,7 @@
 )]
 
 mod bad_input;
+mod documents;
 mod end_to_end;
 mod goldens;
 mod support;

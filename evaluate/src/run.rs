@@ -1,5 +1,7 @@
 //! An evaluation from beginning to end.
 
+use hayloft_terminal::Progress;
+
 use crate::baseline::{self, Baselines, CleanSource, Wanted};
 use crate::clean_check::{CleanCheck, clean_check};
 use crate::columns::Columns;
@@ -14,7 +16,7 @@ use crate::source::Source;
 use crate::subject::{Subject, open_saes};
 use crate::sums::Sums;
 use crate::upper_half::UpperHalf;
-use crate::{EvaluateError, Progress, SaeFile};
+use crate::{EvaluateError, SaeFile};
 
 /// Evaluates SAEs against a cache.
 ///
@@ -22,7 +24,8 @@ use crate::{EvaluateError, Progress, SaeFile};
 /// is computed once and kept beside the cache: each SAE costs one upper half of a forward pass.
 ///
 /// ```no_run
-/// use hayloft_evaluate::{Progress, RunSettings, run};
+/// use hayloft_evaluate::{RunSettings, run};
+/// use hayloft_terminal::Progress;
 /// # fn main() -> Result<(), hayloft_evaluate::EvaluateError> {
 /// let settings = RunSettings {
 ///     outlier_norm: Some(200.0),
@@ -53,7 +56,7 @@ pub fn run(settings: &RunSettings, progress: Progress) -> Result<Results, Evalua
     let load = |((file, &scale), &rule)| Candidate::load(file, scale, rule, &sections, &baselines, settings.device);
     let mut candidates: Vec<Candidate<'_>> =
         files.iter().zip(&scales).zip(&rules).map(load).collect::<Result<_, _>>()?;
-    let gauge = progress.gauge("evaluating", subject.cache.manifest().held.tokens);
+    let gauge = progress.gauge("evaluating", Some(subject.cache.manifest().held.tokens));
     source.for_each(&gauge, |batch| {
         let activations = batch.to_device(settings.device)?;
         let norms = activations.norms()?;

@@ -3,10 +3,10 @@
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use hayloft_store::{ActivationReader, Cache, SiteName};
+use hayloft_terminal::Gauge;
 
 use crate::EvaluateError;
 use crate::batch::{Batch, Tables};
-use crate::progress::Gauge;
 
 /// Row groups that wait, decoded, for the computation. One more is being decoded and one computed on.
 const READ_AHEAD: usize = 2;

@@ -18,10 +18,8 @@
 mod data;
 mod error;
 mod plan;
-mod progress;
 mod run;
 mod summary;
-mod threads;
 
 pub use data::{
     DataError, DataFile, DataManifest, Document, DocumentReader, FieldPath, FileKind, FilesRead, LineProblem, Sha256,
@@ -32,7 +30,5 @@ pub use plan::{
     Grouping, PackedSequence, Packer, PackingSettings, PlanSettings, PlannedShard, ShardBuilder, Source, Span,
     TokenisedDocument, plan,
 };
-pub use progress::Progress;
 pub use run::{Logits, RunSettings, ShardRange, run};
 pub use summary::{PlanSummary, RunSummary, SiteSummary};
-pub use threads::limit_threads;

@@ -36,6 +36,7 @@ mod precision;
 mod residual;
 mod site;
 mod spec;
+mod threads;
 mod tokenizer;
 mod weights;
 
@@ -48,6 +49,7 @@ pub use precision::Precision;
 pub use residual::{Positions, Residual};
 pub use site::{Hook, Site};
 pub use spec::{Activation, AttentionSpec, DecoderSpec, MlpSpec, NormSpec, NormWeight, RopeScaling, RopeSpec};
+pub use threads::limit_threads;
 pub use tokenizer::{SpecialToken, Tokenizer};
 
 /// Turns gradient recording off for as long as the guard lives. Bind it to a name: a bare `_` drops it at once.

@@ -1,5 +1,6 @@
 //! Baselines for a run: those kept beside the cache, and one pass over it for those that are missing.
 
+use hayloft_terminal::Progress;
 use tch::TchError;
 
 use super::losses::{CleanSource, Losses, LossesKey};
@@ -8,7 +9,6 @@ use super::shelf::Shelf;
 use crate::EvaluateError;
 use crate::batch::{Activations, Batch};
 use crate::outliers::OutlierRule;
-use crate::progress::Progress;
 use crate::section_choice::SectionChoice;
 use crate::source::Source;
 use crate::subject::Subject;
@@ -86,7 +86,7 @@ pub(crate) fn prepare(
     }
     if !missing.losses.is_empty() || !missing.moments.is_empty() {
         let doing = if missing.losses.is_empty() { "mean activation" } else { "zero ablation" };
-        let gauge = progress.gauge(doing, subject.cache.manifest().held.tokens);
+        let gauge = progress.gauge(doing, Some(subject.cache.manifest().held.tokens));
         source.for_each(&gauge, |batch| missing.add(batch, upper_half))?;
     }
     for (section, computed) in missing.losses {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use hayloft_model::{Checkpoint, DecoderSpec, Tokenizer};
 use hayloft_store::{PlanWriter, StoreError};
+use hayloft_terminal::{Gauge, Progress};
 
 use super::corpus::{begin_token, record};
 use super::packing::{PackedSequence, Packer, PackingSettings};
@@ -11,7 +12,6 @@ use super::shards::{Grouping, PlannedShard, ShardBuilder};
 use super::tokenise::next_batch;
 use crate::data::{DataManifest, DocumentReader, FilesRead};
 use crate::error::HarvestError;
-use crate::progress::{Gauge, Progress};
 use crate::summary::PlanSummary;
 
 /// What to plan.
@@ -85,7 +85,7 @@ pub(crate) fn plan_with(
     if let Some(last) = sink.builder.finish() {
         sink.write(&last)?;
     }
-    sink.gauge.finish();
+    drop(sink.gauge);
     let documents = sink.documents.count;
     if documents == 0 {
         return Err(packed.nothing(&manifest));

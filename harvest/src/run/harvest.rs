@@ -9,6 +9,7 @@ use hayloft_store::{
     CacheWriter, Codec, Dtype, Existing, FileRecord, HarvestSettings, Manifest, ModelRecord, NonFinite, PlanReader,
     SiteName, StoreError,
 };
+use hayloft_terminal::Progress;
 use tch::Device;
 
 use super::forward::Forward;
@@ -18,7 +19,6 @@ use super::shard_range::ShardRange;
 use crate::data::DataManifest;
 use crate::error::HarvestError;
 use crate::plan::{Asked, PlanSettings, check_agreement, check_context, plan_with};
-use crate::progress::Progress;
 use crate::summary::{RunSummary, SiteSummary};
 
 /// What to harvest.
@@ -95,7 +95,7 @@ pub fn run(settings: &RunSettings, progress: Progress) -> Result<RunSummary, Har
         let gauge = progress.gauge("harvested", Some(tokens));
         let start = Instant::now();
         let filled = fill(&mut cache, &left, &forward, &gauge);
-        gauge.finish();
+        drop(gauge);
         (filled?, start.elapsed().as_secs_f64())
     };
     let planned_shards = cache.plan().shards.len();

@@ -5,11 +5,11 @@ use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread;
 
 use hayloft_store::{CacheWriter, Predictions, WrittenShard};
+use hayloft_terminal::Gauge;
 
 use super::forward::{Batch, Forward};
 use super::writing::{Work, bytes, write_shards};
 use crate::error::HarvestError;
-use crate::progress::Gauge;
 
 /// Pieces of work that may wait: while one is being written, the next is there and another is being made.
 const WAITING: usize = 2;

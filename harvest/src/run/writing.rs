@@ -3,8 +3,7 @@
 use std::sync::mpsc::{Receiver, Sender};
 
 use hayloft_store::{Predictions, ShardWriter, SiteName, StoreError, WrittenShard};
-
-use crate::progress::Gauge;
+use hayloft_terminal::Gauge;
 
 /// What the forward pass hands over, in this order for each shard: its writer, its row groups, its end.
 pub(super) enum Work {

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hayloft_harvest::{Logits, PlanSettings, Progress, RunSettings, RunSummary, ShardRange, run};
+use hayloft_harvest::{Logits, PlanSettings, RunSettings, RunSummary, ShardRange, run};
 use hayloft_store::{Codec, Existing, NonFinite};
+use hayloft_terminal::Progress;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::json;

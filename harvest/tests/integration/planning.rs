@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use hayloft_harvest::{DataManifest, HarvestError, Progress, plan};
+use hayloft_harvest::{DataManifest, HarvestError, plan};
 use hayloft_store::{Counts, Packing, PlanReader, Section};
+use hayloft_terminal::Progress;
 
 use crate::checkpoint::{Farm, config, contents};
 

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use hayloft_harvest::{Logits, Progress, RunSettings, ShardRange, run};
+use hayloft_harvest::{Logits, RunSettings, ShardRange, run};
 use hayloft_store::{Cache, Codec, Existing, NonFinite};
+use hayloft_terminal::Progress;
 
 /// The folder beside the project that holds a file, or `None`, with a message.
 fn shared(name: &str) -> Option<PathBuf> {

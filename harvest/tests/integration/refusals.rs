@@ -2,9 +2,10 @@
 
 use std::fs;
 
-use hayloft_harvest::{HarvestError, Logits, Progress, RunSettings, plan, run};
+use hayloft_harvest::{HarvestError, Logits, RunSettings, plan, run};
 use hayloft_model::{ModelError, Precision};
 use hayloft_store::{Codec, Existing, NonFinite, StoreError};
+use hayloft_terminal::Progress;
 
 use crate::checkpoint::{BLOCKS, D_MODEL, Farm, config, harvest, weights};
 

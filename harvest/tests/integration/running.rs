@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hayloft_harvest::{Logits, PlanSettings, Progress, RunSettings, plan};
+use hayloft_harvest::{Logits, PlanSettings, RunSettings, plan};
 use hayloft_model::{Checkpoint, Decoder, Portion, Positions, Precision, no_grad};
 use hayloft_store::{Cache, Codec, Dtype, Existing, KeptPredictions, SiteName};
+use hayloft_terminal::Progress;
 use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::{D_MODEL, Farm, contents, harvest};

@@ -2,11 +2,12 @@
 
 use std::num::NonZeroUsize;
 
-/// Lets LibTorch's kernels use so many threads, and tokenising and encoding so many. To be called once, before any work.
+/// Lets LibTorch's kernels use so many threads, and everything on rayon (tokenising, encoding, decoding, hashing) so
+/// many. To be called once, before any work; without it both take all cores.
 ///
-/// Kernels and encoding overlap, so for short moments there are twice as many; encoding is a small part of the work,
-/// and cores of its own would be idle most of the time. Without this call both take all cores. Where cores are shared,
-/// a program does well to set `OMP_WAIT_POLICY=passive` before LibTorch is loaded.
+/// The two overlap, so for short moments there are twice as many; cores of their own would be idle most of the time.
+/// Where cores are shared with other programs, set `OMP_WAIT_POLICY=passive`: LibTorch's threads then sleep, and do not
+/// spin, while they wait for each other.
 ///
 /// Plans and encodings are the same with any number of threads. LibTorch may add in another order with another number,
 /// and its results may then differ in the last bits.

@@ -1,10 +1,12 @@
 //! How far work has come: a bar on a terminal, an event in the log now and then elsewhere.
 
-use std::cell::Cell;
+use std::borrow::Cow;
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// How to show how far work has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,10 +19,13 @@ pub enum Progress {
     Events,
 }
 
-/// Work that is done sooner shows nothing.
+/// Work that is done sooner shows no bar.
 const QUIET: Duration = Duration::from_secs(2);
 
 const EVENT_EVERY: Duration = Duration::from_secs(10);
+
+const KNOWN_TOTAL: &str = "{prefix} [{bar:30}] {human_pos}/{human_len} tokens, {speed}, {msg}ETA {eta}";
+const UNKNOWN_TOTAL: &str = "{prefix} {human_pos} tokens, {speed} {msg}";
 
 impl Progress {
     /// A bar where stderr is a terminal, events where it is a file or a pipe.
@@ -28,30 +33,34 @@ impl Progress {
         if std::io::stderr().is_terminal() { Self::Bar } else { Self::Events }
     }
 
-    /// Starts a gauge over so many tokens.
-    pub(crate) fn gauge(self, doing: &'static str, total: u64) -> Gauge {
-        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden()).with_style(style());
+    /// Starts a gauge over tokens; `total` is `None` where it is not known beforehand.
+    pub fn gauge(self, doing: &'static str, total: Option<u64>) -> Gauge {
+        let template = if total.is_some() { KNOWN_TOTAL } else { UNKNOWN_TOTAL };
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden()).with_style(style(template));
         bar.set_prefix(doing);
         let now = Instant::now();
-        Gauge { progress: self, doing, total, bar, start: now, last_event: Cell::new(now), tokens: Cell::new(0) }
+        let (tokens, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+        Gauge { progress: self, doing, total, bar, start: now, last_event: Mutex::new(now), tokens, bytes }
     }
 }
 
-/// How far one piece of work has come. It is taken off the terminal when dropped.
-pub(crate) struct Gauge {
+/// How far one piece of work has come. Any thread may move it; dropped, it is taken off the terminal.
+#[derive(Debug)]
+pub struct Gauge {
     progress: Progress,
     doing: &'static str,
-    total: u64,
+    total: Option<u64>,
     bar: ProgressBar,
     start: Instant,
-    last_event: Cell<Instant>,
-    tokens: Cell<u64>,
+    last_event: Mutex<Instant>,
+    tokens: AtomicU64,
+    bytes: AtomicU64,
 }
 
 impl Gauge {
     /// So many tokens more are done.
-    pub(crate) fn advance(&self, tokens: u64) {
-        self.tokens.set(self.tokens.get() + tokens);
+    pub fn advance(&self, tokens: u64) {
+        let done = self.tokens.fetch_add(tokens, Ordering::Relaxed) + tokens;
         match self.progress {
             Progress::Silent => {}
             Progress::Bar => {
@@ -60,20 +69,27 @@ impl Gauge {
                 }
                 self.bar.inc(tokens);
             }
-            Progress::Events => self.tell(),
+            Progress::Events => self.tell(done),
         }
     }
 
-    fn tell(&self) {
-        if self.last_event.get().elapsed() < EVENT_EVERY {
+    /// So many bytes more are written.
+    pub fn wrote(&self, bytes: u64) {
+        let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.bar.set_message(Cow::from(format!("{} written, ", HumanBytes(bytes))));
+    }
+
+    fn tell(&self, tokens: u64) {
+        let mut last_event = self.last_event.lock().unwrap_or_else(PoisonError::into_inner);
+        if last_event.elapsed() < EVENT_EVERY {
             return;
         }
-        self.last_event.set(Instant::now());
-        let tokens = self.tokens.get();
+        *last_event = Instant::now();
         let tokens_per_second = tokens as f64 / self.start.elapsed().as_secs_f64();
-        let eta = left(self.total.saturating_sub(tokens), tokens_per_second);
+        let bytes_written = Some(self.bytes.load(Ordering::Relaxed)).filter(|&bytes| bytes > 0);
+        let eta = self.total.map(|total| left(total.saturating_sub(tokens), tokens_per_second));
         let tokens_per_second = tokens_per_second.round();
-        tracing::info!(tokens, of = self.total, tokens_per_second, eta, "{}", self.doing);
+        tracing::info!(tokens, of = self.total, tokens_per_second, bytes_written, eta, "{}", self.doing);
     }
 }
 
@@ -84,8 +100,7 @@ impl Drop for Gauge {
 }
 
 /// A template that is fixed in this file; one that did not parse would show as indicatif's own.
-fn style() -> ProgressStyle {
-    let template = "{prefix} [{bar:30}] {human_pos}/{human_len} tokens, {speed}, ETA {eta}";
+fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).with_key(
         "speed",
         |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
@@ -109,5 +124,6 @@ mod tests {
     fn what_is_left_is_told_in_words() {
         assert_eq!(left(6000, 100.0), "60 seconds");
         assert_eq!(left(6000, 0.0), "unknown");
+        assert_eq!(left(0, 0.0), "unknown");
     }
 }
