@@ -3,10 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 
-use half::{bf16, f16};
+use half::f16;
+use half::slice::HalfFloatSliceExt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
+
+/// Words that are widened from f16 at a time, by the processor's own instructions where it has them.
+const F16_BLOCK: usize = 64;
 
 /// The type of an activation's elements. The store keeps their bits and never rounds them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -39,12 +43,18 @@ impl Dtype {
             }
             Self::Bf16 => {
                 for (word, value) in bits.as_chunks::<2>().0.iter().zip(into) {
-                    *value = bf16::from_le_bytes(*word).to_f32();
+                    // The shift alone, where the `half` crate would look for NaNs, is what the compiler can vectorise.
+                    *value = f32::from_bits(u32::from(u16::from_le_bytes(*word)) << 16);
                 }
             }
             Self::F16 => {
-                for (word, value) in bits.as_chunks::<2>().0.iter().zip(into) {
-                    *value = f16::from_le_bytes(*word).to_f32();
+                let mut block = [f16::ZERO; F16_BLOCK];
+                for (bits, into) in bits.as_chunks::<2>().0.chunks(F16_BLOCK).zip(into.chunks_mut(F16_BLOCK)) {
+                    let block = &mut block[..bits.len().min(into.len())];
+                    for (word, value) in bits.iter().zip(&mut *block) {
+                        *value = f16::from_le_bytes(*word);
+                    }
+                    block.convert_to_f32_slice(&mut into[..block.len()]);
                 }
             }
         }
@@ -85,6 +95,17 @@ mod tests {
             assert_eq!(serde_json::to_string(&dtype).unwrap(), format!("\"{dtype}\""));
         }
         assert!("f64".parse::<Dtype>().unwrap_err().to_string().contains("f32, bf16 or f16"));
+    }
+
+    #[test]
+    fn widening_agrees_with_the_half_crate_on_every_word() {
+        let words: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
+        let mut values = vec![0.0; 1 << 16];
+        let same = |got: f32, expected: f32| got.to_bits() == expected.to_bits() || (got.is_nan() && expected.is_nan());
+        Dtype::Bf16.widen(&words, &mut values);
+        assert!((0..=u16::MAX).zip(&values).all(|(word, got)| same(*got, half::bf16::from_bits(word).to_f32())));
+        Dtype::F16.widen(&words, &mut values);
+        assert!((0..=u16::MAX).zip(&values).all(|(word, got)| same(*got, f16::from_bits(word).to_f32())));
     }
 
     #[test]

@@ -211,3 +211,38 @@ impl Drop for PlanWriter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::failing::FailingDisk;
+    use crate::support::{corpus, files_below, lengths, shard_data, write_plan};
+
+    fn plan(disk: FailingDisk, folder: &Path) -> Result<Plan> {
+        let mut writer = PlanWriter::create_on(Arc::new(disk), folder)?;
+        for shard in 0..lengths().len() {
+            let (sequences, tokens) = shard_data(&lengths(), shard);
+            writer.add_shard(&sequences, &tokens)?;
+        }
+        writer.finish(corpus())
+    }
+
+    #[test]
+    fn a_disk_that_breaks_at_any_operation_leaves_a_whole_plan_or_none() {
+        let whole = tempfile::tempdir().unwrap();
+        write_plan(whole.path(), &lengths());
+        let expected = files_below(whole.path());
+        for operation in 0.. {
+            let folder = tempfile::tempdir().unwrap();
+            let planned = plan(FailingDisk::breaks_at(operation), folder.path());
+            let there = files_below(folder.path());
+            if planned.is_ok() {
+                assert!(operation > 20, "{operation} operations are too few to be all");
+                assert_eq!(there, expected);
+                break;
+            }
+            // Only the last step, bringing the folder with the new plan.json to the disk, leaves it behind: whole.
+            assert!(there.is_empty() || there == expected, "operation {operation}: {:?}", there.keys());
+        }
+    }
+}

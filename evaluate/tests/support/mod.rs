@@ -1,5 +1,7 @@
 //! What several tests share.
 
+pub mod tiny;
+
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;

@@ -1,0 +1,267 @@
+//! Whole evaluations on a small cache, against the definitions computed by brute force.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use hayloft_evaluate::{
+    CleanSource, Columns, EvaluateError, Results, RunSettings, SaeResult, ScaleChoice, SectionChoice, Sums, run,
+};
+use hayloft_model::Precision;
+use hayloft_store::{Cache, KeptPredictions, Section};
+use hayloft_terminal::Progress;
+use serde_json::Value;
+
+use crate::support::tiny::{Tiny, expected, model, sae};
+
+fn settings(tiny: &Tiny) -> RunSettings {
+    RunSettings::new(model(), tiny.cache(), vec![sae()])
+}
+
+fn evaluate(settings: &RunSettings) -> Results {
+    run(settings, Progress::Silent).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The mean norm of the activations: some are above it.
+fn mean_norm(tiny: &Tiny) -> f64 {
+    Cache::open(&tiny.cache()).unwrap().manifest().sites[0].mean_norm
+}
+
+fn assert_columns(result: &SaeResult, expected: &BTreeMap<&str, f64>, tolerance: f64) {
+    let columns = serde_json::to_value(result.columns).unwrap();
+    assert_eq!(columns.as_object().unwrap().len(), expected.len());
+    for (name, &expected) in expected {
+        let got = columns[*name].as_f64().unwrap_or_else(|| panic!("{name} is undefined"));
+        // Recovery divides by a small gap between losses of an untrained model, and so does what rides on it.
+        let allowed = tolerance * expected.abs().max(1.0) * if *name == "ce_recovered" { 100.0 } else { 1.0 };
+        assert!((got - expected).abs() < allowed, "{} {name}: {got}, expected {expected}", result.section);
+    }
+}
+
+#[test]
+fn every_section_agrees_with_the_definitions() {
+    let tiny = Tiny::new();
+    let sections = [
+        SectionChoice::All,
+        SectionChoice::Only(Section::UserPrompt),
+        SectionChoice::Only(Section::Rollout),
+        SectionChoice::Only(Section::Control),
+        SectionChoice::Only(Section::Final),
+    ];
+    let settings = RunSettings { sections: sections.to_vec(), ..settings(&tiny) };
+    let results = evaluate(&settings).results;
+    assert_eq!(results.iter().map(|result| result.section).collect::<Vec<_>>(), sections);
+    for result in &results {
+        assert_columns(result, &expected(&result.section.to_string(), 1.0, None), 2e-5);
+    }
+}
+
+#[test]
+fn scale_and_outliers_agree_with_the_definitions() {
+    let tiny = Tiny::new();
+    let sections = vec![SectionChoice::All, SectionChoice::Only(Section::Rollout)];
+    let scale = 1.7;
+    let outlier_norm = Some(scale * mean_norm(&tiny));
+    let settings = RunSettings { sections, scale: ScaleChoice::Given(scale), outlier_norm, ..settings(&tiny) };
+    for result in evaluate(&settings).results {
+        let expected = expected(&result.section.to_string(), scale, outlier_norm);
+        assert!(
+            expected["outlier_rows"] > 0.0 && expected["activation_rows"] > 1.0,
+            "the threshold bites: {expected:?}"
+        );
+        assert_columns(&result, &expected, 2e-5);
+    }
+}
+
+#[test]
+fn ablating_every_position_leaves_the_model_without_knowledge() {
+    let zero = evaluate(&settings(&Tiny::new())).results[0].columns.ce_zero.unwrap();
+    assert!((zero - 320f64.ln()).abs() < 1e-5, "{zero}");
+}
+
+#[test]
+fn one_pass_for_several_saes_is_as_good_as_several_passes() {
+    let tiny = Tiny::new();
+    let together = evaluate(&RunSettings { saes: vec![sae(), sae()], ..settings(&tiny) }).results;
+    let alone = evaluate(&settings(&tiny)).results;
+    assert_eq!(together[0].sums, alone[0].sums);
+    assert_eq!(together[1].sums, alone[0].sums);
+    assert_ne!(together[0].sae, together[1].sae, "each has a name of its own");
+}
+
+#[test]
+fn shards_merge_to_the_whole() {
+    let result = &evaluate(&settings(&Tiny::new())).results[0];
+    assert_eq!(result.shards.iter().map(|shard| shard.shard).collect::<Vec<_>>(), [0, 1]);
+    let merged = Sums::total(result.shards.iter().map(|shard| &shard.sums));
+    assert_eq!(merged, result.sums);
+    assert_eq!(Columns::of(&merged, result.scale), result.columns);
+}
+
+fn baselines(tiny: &Tiny) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(tiny.cache().join("baselines")).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn baselines_are_kept_and_used_again() {
+    let tiny = Tiny::new();
+    let first = evaluate(&settings(&tiny)).results;
+    let kept = baselines(&tiny);
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    assert_eq!(evaluate(&settings(&tiny)).results, first);
+    // Another threshold costs other moments and no other losses.
+    evaluate(&RunSettings { outlier_norm: Some(mean_norm(&tiny)), ..settings(&tiny) });
+    let more: Vec<String> = baselines(&tiny).difference(&kept).cloned().collect();
+    assert!(more.len() == 1 && more[0].starts_with("moments."), "{more:?}");
+}
+
+#[test]
+fn a_kept_baseline_that_was_changed_is_computed_again() {
+    let tiny = Tiny::new();
+    let first = evaluate(&settings(&tiny)).results;
+    for name in baselines(&tiny) {
+        let path = tiny.cache().join("baselines").join(name);
+        let mut value: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let shard = &mut value["baseline"]["shards"][0];
+        for field in ["zero_loss", "rows"] {
+            if shard[field].is_number() {
+                shard[field] = 1.into();
+            }
+        }
+        std::fs::write(&path, value.to_string()).unwrap();
+    }
+    assert_eq!(evaluate(&settings(&tiny)).results, first);
+}
+
+#[test]
+fn a_place_without_room_for_baselines_gives_the_same_figures() {
+    let (tiny, other) = (Tiny::new(), Tiny::new());
+    std::fs::write(tiny.cache().join("baselines"), "in the way").unwrap();
+    assert_eq!(evaluate(&settings(&tiny)).results, evaluate(&settings(&other)).results);
+}
+
+#[test]
+fn without_kept_losses_clean_ones_are_computed() {
+    let tiny = Tiny::with(None, |_, _| {});
+    let results = evaluate(&settings(&tiny));
+    assert_eq!(results.clean_check, None);
+    assert_eq!(results.results[0].clean_loss_source, CleanSource::Recomputed);
+    assert_columns(&results.results[0], &expected("all", 1.0, None), 2e-5);
+}
+
+#[test]
+fn another_precision_computes_clean_losses_in_it() {
+    let tiny = Tiny::new();
+    let result = evaluate(&RunSettings { precision: Some(Precision::Bf16), ..settings(&tiny) }).results.remove(0);
+    assert_eq!((result.precision, result.clean_loss_source), (Precision::Bf16, CleanSource::Recomputed));
+    let expected = expected("all", 1.0, None);
+    for (got, name) in [(result.columns.ce_clean, "ce_clean"), (result.columns.ce_sae, "ce_sae")] {
+        assert!((got.unwrap() - expected[name]).abs() < 0.02, "{name}: {got:?}");
+    }
+    assert!((result.columns.l0.unwrap() - expected["l0"]).abs() < 1e-4, "SAEs run in f32 whatever the model runs in");
+}
+
+#[test]
+fn rows_that_are_not_finite_count_as_outliers() {
+    let spoil = |number: usize, residual: &tch::Tensor| {
+        if number == 3 {
+            let _ = residual.get(5).fill_(f64::NAN);
+        }
+    };
+    let tiny = Tiny::with(None, spoil);
+    let result = evaluate(&settings(&tiny)).results.remove(0);
+    assert_eq!((result.sums.non_finite_rows, result.columns.outlier_rows, result.columns.activation_rows), (1, 1, 69));
+    assert!(result.columns.l0.is_some() && result.columns.mse.is_some() && result.columns.explained_variance.is_some());
+    assert_eq!(result.columns.ce_sae, None, "a NaN that is left in the residual makes losses NaN");
+    // Undefined figures survive being written, and the baselines that hold them being kept.
+    let text = serde_json::to_string(&result).unwrap();
+    assert!(serde_json::from_str::<SaeResult>(&text).unwrap().sums.sae_loss.is_nan());
+    assert_eq!(evaluate(&settings(&tiny)).results[0].columns, result.columns);
+}
+
+#[test]
+fn a_cache_whose_losses_do_not_follow_from_its_activations_is_refused() {
+    let spoil = |number: usize, residual: &tch::Tensor| {
+        if number == 0 {
+            let _ = residual.get(3).fill_(2.0);
+        }
+    };
+    let tiny = Tiny::with(Some(KeptPredictions { top_k: 0 }), spoil);
+    let error = run(&settings(&tiny), Progress::Silent).unwrap_err();
+    assert!(matches!(error, EvaluateError::CleanCheck { .. }), "{error}");
+    assert!(error.to_string().contains("expected at most 1e-3"), "{error}");
+    assert!(!tiny.cache().join("baselines").exists(), "nothing may be kept of it");
+}
+
+#[test]
+fn the_clean_check_says_how_near_it_is() {
+    let check = evaluate(&settings(&Tiny::new())).clean_check.unwrap();
+    assert_eq!(check.tokens, 14 + 9 - 2);
+    assert!(check.max_difference < 1e-5, "{check:?}");
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused() {
+    let tiny = Tiny::new();
+    let refuse = |settings: RunSettings| run(&settings, Progress::Silent).unwrap_err().to_string();
+    assert!(refuse(RunSettings { saes: Vec::new(), ..settings(&tiny) }).contains("at least one SAE"));
+    for norm in [0.0, -1.0, f64::NAN] {
+        assert!(refuse(RunSettings { outlier_norm: Some(norm), ..settings(&tiny) }).contains("outlier norm"));
+    }
+    let scale = ScaleChoice::Given(f64::INFINITY);
+    assert!(refuse(RunSettings { scale, ..settings(&tiny) }).contains("scale"));
+    let section = SectionChoice::Only(Section::Text);
+    let message = refuse(RunSettings { sections: vec![section], ..settings(&tiny) });
+    assert!(message.contains("section text") && message.contains("rollout ("), "{message}");
+}
+
+#[test]
+fn results_are_written_in_every_form() {
+    let results = evaluate(&settings(&Tiny::new()));
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("new/results");
+    results.write(&out).unwrap();
+    let names: BTreeSet<String> =
+        std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(names, ["results.csv", "results.json", "results.md", "sae.all.json"].map(str::to_owned).into());
+    let read: Vec<SaeResult> = serde_json::from_slice(&std::fs::read(out.join("results.json")).unwrap()).unwrap();
+    assert_eq!(read, results.results, "JSON gives back every bit");
+    assert!(results.table().lines().all(|line| line.chars().count() <= 120), "{}", results.table());
+    let csv = String::from_utf8(results.csv().unwrap()).unwrap();
+    assert!(csv.starts_with("sae,section,site,l0,ce_recovered,") && csv.lines().count() == 2, "{csv}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named() {
+    let results = Results { results: Vec::new(), clean_check: None };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "in the way").unwrap();
+    let message = results.write(&file).unwrap_err().to_string();
+    assert!(message.contains("file/results.csv: cannot write"), "{message}");
+}
+
+/// Every field of a result is in `RESULTS.md`, by its name in code type.
+#[test]
+fn the_document_knows_every_field() {
+    let document = include_str!("../RESULTS.md");
+    let result = evaluate(&settings(&Tiny::new())).results.remove(0);
+    let mut names = BTreeSet::new();
+    collect_names(&serde_json::to_value(&result).unwrap(), &mut names);
+    let missing: Vec<&String> = names.iter().filter(|name| !document.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "{} does not describe {missing:?}", Path::new("RESULTS.md").display());
+    assert_eq!(result.definitions, "hayloft/evaluate/RESULTS.md#columns v1");
+}
+
+fn collect_names(value: &Value, names: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                names.insert(name.clone());
+                collect_names(value, names);
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| collect_names(value, names)),
+        _ => {}
+    }
+}

@@ -1,0 +1,273 @@
+//! A small cache of chat sequences, written through the store alone, and what evaluating on it must give: computed in
+//! this file from the definitions, sequence by sequence, with the whole model and no code of the crate under test.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use hayloft_model::{Checkpoint, Decoder, Portion, Positions, Precision, Residual};
+use hayloft_store::{
+    CacheWriter, Codec, Corpus, DataRecord, Dtype, Existing, FileRecord, HarvestSettings, KeptPredictions, ModelRecord,
+    NonFinite, Packing, PlanWriter, Predictions, Section, Sequence, SiteName, TokenizerRecord, Tokens,
+};
+use tch::{Device, Kind, Tensor};
+use tempfile::TempDir;
+
+use super::tensor;
+
+const BLOCK: usize = 1;
+pub const SITE: &str = "blocks.1.hook_resid_pre";
+
+/// Lengths of the sequences of each row group of each shard.
+const SHARDS: &[&[&[usize]]] = &[&[&[14, 9], &[7]], &[&[20, 12, 8]]];
+
+/// The fixtures' smallest model.
+pub fn model() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/tiny-llama")
+}
+
+/// Its SAE: standard, with the decoder's bias taken from the input.
+pub fn sae() -> PathBuf {
+    model().join("sae")
+}
+
+/// The section of a position: BOS, two tokens of a template, a prompt, an answer, and the last two in no section.
+fn section(position: usize, length: usize) -> Section {
+    match position {
+        0 => Section::Bos,
+        1 | 2 => Section::Control,
+        _ if position + 2 >= length => Section::Final,
+        _ if position < length / 2 => Section::UserPrompt,
+        _ => Section::Rollout,
+    }
+}
+
+fn tokens_of(sequence: usize, length: usize) -> Vec<i64> {
+    (0..length)
+        .map(|position| if position == 0 { 0 } else { ((sequence * 37 + position * 13) % 318 + 2) as i64 })
+        .collect()
+}
+
+/// A cache in a temporary folder.
+pub struct Tiny {
+    folder: TempDir,
+}
+
+impl Tiny {
+    pub fn cache(&self) -> PathBuf {
+        self.folder.path().join("cache")
+    }
+
+    /// With losses kept and every activation finite.
+    pub fn new() -> Self {
+        Self::with(Some(KeptPredictions { top_k: 0 }), |_, _| {})
+    }
+
+    /// `spoil` may change a sequence's residual `[pos, 32]` before it is written.
+    pub fn with(predictions: Option<KeptPredictions>, spoil: impl Fn(usize, &Tensor)) -> Self {
+        let tiny = Self { folder: tempfile::tempdir().unwrap() };
+        tiny.write_plan();
+        let decoder = decoder();
+        let settings = settings(predictions);
+        let mut writer =
+            CacheWriter::open(&tiny.cache(), settings.clone(), NonFinite::Allow, Existing::Refuse).unwrap();
+        let mut number = 0;
+        for (index, groups) in SHARDS.iter().enumerate() {
+            let mut shard = writer.begin_shard(index).unwrap();
+            let mut loss = Vec::new();
+            for group in *groups {
+                let mut bits = Vec::new();
+                for &length in *group {
+                    let tokens = tokens_of(number, length);
+                    let residual = residual_of(&decoder, &tokens);
+                    loss.extend(losses(&decoder, &residual, &tokens));
+                    loss.push(f32::NAN);
+                    spoil(number, &residual.get(0));
+                    let values: Vec<f32> = Vec::try_from(residual.reshape([-1])).unwrap();
+                    bits.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+                    number += 1;
+                }
+                shard.write_activations(&SITE.parse().unwrap(), &bits).unwrap();
+            }
+            let zeros = vec![0.0; loss.len()];
+            let kept = settings.predictions.map(|_| Predictions {
+                loss,
+                logsumexp: zeros.clone(),
+                entropy: zeros,
+                top_k: 0,
+                ..Predictions::default()
+            });
+            let written = shard.finish(kept).unwrap();
+            writer.record(written).unwrap();
+        }
+        writer.finish().unwrap();
+        tiny
+    }
+
+    fn write_plan(&self) {
+        let mut plan = PlanWriter::create(&self.cache()).unwrap();
+        let mut number = 0;
+        for groups in SHARDS {
+            let (mut sequences, mut tokens) = (Vec::new(), Tokens::default());
+            for (group, lengths) in groups.iter().enumerate() {
+                for &length in *lengths {
+                    sequences.push(Sequence {
+                        id: number as u64,
+                        document: number as u64,
+                        subset: None,
+                        first_row: tokens.len() as u64,
+                        length: length as u32,
+                        row_group: group as u32,
+                    });
+                    for (position, token) in tokens_of(number, length).into_iter().enumerate() {
+                        tokens.sequence.push(number as u64);
+                        tokens.position.push(position as u32);
+                        tokens.token.push(token as u32);
+                        tokens.section.push(section(position, length));
+                        tokens.document.push(number as u64);
+                        tokens.subset.push(None);
+                    }
+                    number += 1;
+                }
+            }
+            plan.add_shard(&sequences, &tokens).unwrap();
+        }
+        plan.finish(corpus()).unwrap();
+    }
+}
+
+fn corpus() -> Corpus {
+    Corpus {
+        name: "chat".to_owned(),
+        tokenizer: TokenizerRecord { blake3: "11".repeat(32), vocab_size: 320, bos_id: 0, bos_text: "<s>".to_owned() },
+        data: DataRecord {
+            files: Vec::new(),
+            text_field: "text".to_owned(),
+            subset_field: None,
+            max_tokens: None,
+            seed: None,
+            shuffle_buffer: None,
+            documents: 6,
+        },
+        packing: Packing::PerDocument,
+        context_length: 64,
+        row_group_rows: 64,
+        shard_tokens: 64,
+    }
+}
+
+fn settings(predictions: Option<KeptPredictions>) -> HarvestSettings {
+    let checkpoint = Checkpoint::open(&model()).unwrap();
+    let fingerprint = checkpoint.fingerprint().unwrap();
+    let spec = checkpoint.spec();
+    let weights = fingerprint.weights.into_iter();
+    HarvestSettings {
+        model: ModelRecord {
+            model_type: fingerprint.model_type,
+            config_blake3: fingerprint.config_blake3,
+            weights: weights
+                .map(|hash| FileRecord { path: hash.file, bytes: hash.bytes, blake3: hash.blake3 })
+                .collect(),
+            precision: Dtype::F32,
+            vocab_size: spec.vocab_size,
+            d_model: spec.d_model,
+            n_blocks: spec.n_blocks,
+            context_length: spec.context_length,
+        },
+        sites: vec![SITE.parse::<SiteName>().unwrap()],
+        dtype: Dtype::F32,
+        codec: Codec::Planes,
+        predictions,
+    }
+}
+
+fn decoder() -> Decoder {
+    let checkpoint = Checkpoint::open(&model()).unwrap();
+    Decoder::load(&checkpoint, Portion::Whole, Precision::F32, Device::Cpu).unwrap()
+}
+
+/// `[1, pos, d_model]` entering the block.
+fn residual_of(decoder: &Decoder, tokens: &[i64]) -> Tensor {
+    let positions = Positions::from_start(tokens.len());
+    let start = decoder.embed(&Tensor::from_slice(tokens).unsqueeze(0)).unwrap();
+    decoder.advance(&start, BLOCK, &positions).unwrap().stream
+}
+
+/// The loss of every position but the last, going on from a residual `[1, pos, d_model]`.
+fn losses(decoder: &Decoder, residual: &Tensor, tokens: &[i64]) -> Vec<f32> {
+    let start = Residual { stream: residual.shallow_clone(), block: BLOCK };
+    let positions = Positions::from_start(tokens.len());
+    let end = decoder.advance(&start, decoder.spec().n_blocks, &positions).unwrap();
+    let log_probabilities = decoder.logits(&end).unwrap().get(0).to_kind(Kind::Double).log_softmax(-1, Kind::Double);
+    let next = &tokens[1..];
+    next.iter().enumerate().map(|(row, &token)| -log_probabilities.double_value(&[row as i64, token]) as f32).collect()
+}
+
+/// What must come out: the columns by name.
+pub fn expected(section_name: &str, scale: f64, outlier_norm: Option<f64>) -> BTreeMap<&'static str, f64> {
+    let decoder = decoder();
+    let weights = sae().join("sae_weights.safetensors");
+    let weight = |name| tensor(&weights, name).to_kind(Kind::Double);
+    let (encoder, encoder_bias, decoder_rows, bias) =
+        (weight("W_enc"), weight("b_enc"), weight("W_dec"), weight("b_dec"));
+    let lengths = SHARDS.iter().flat_map(|groups| groups.iter().flat_map(|group| group.iter().copied()));
+    let mut kept = Vec::new(); // (x, reconstruction, latents that fire)
+    let (mut outliers, mut tokens_with_loss) = (0.0, 0.0);
+    let (mut clean, mut spliced, mut ablated) = (0.0, 0.0, 0.0);
+    for (number, length) in lengths.enumerate() {
+        let tokens = tokens_of(number, length);
+        let residual = residual_of(&decoder, &tokens);
+        let (with_sae, with_zeros) = (residual.copy(), residual.copy());
+        let belongs = |position| section_name == "all" || section(position, length).as_str() == section_name;
+        for position in (0..length).filter(|&position| belongs(position)) {
+            let place = |residual: &Tensor| residual.get(0).get(position as i64);
+            let x = place(&residual).to_kind(Kind::Double) * scale;
+            let _ = place(&with_zeros).zero_();
+            if outlier_norm.is_some_and(|norm| x.norm().double_value(&[]) > norm) {
+                outliers += 1.0;
+                continue;
+            }
+            let latents = ((&x - &bias).unsqueeze(0).matmul(&encoder) + &encoder_bias).relu();
+            let reconstruction = latents.matmul(&decoder_rows).squeeze_dim(0) + &bias;
+            place(&with_sae).copy_(&(&reconstruction / scale));
+            kept.push((x, reconstruction, latents.gt(0.0).sum(Kind::Double).double_value(&[])));
+        }
+        let (of_clean, of_sae, of_zeros) = (
+            losses(&decoder, &residual, &tokens),
+            losses(&decoder, &with_sae, &tokens),
+            losses(&decoder, &with_zeros, &tokens),
+        );
+        for position in (0..length - 1).filter(|&position| belongs(position)) {
+            tokens_with_loss += 1.0;
+            clean += f64::from(of_clean[position]);
+            spliced += f64::from(of_sae[position]);
+            ablated += f64::from(of_zeros[position]);
+        }
+    }
+    let rows = kept.len() as f64;
+    let mean = Tensor::stack(&kept.iter().map(|(x, ..)| x).collect::<Vec<_>>(), 0).mean_dim(
+        [0i64].as_slice(),
+        false,
+        Kind::Double,
+    );
+    let square = |difference: Tensor| difference.square().sum(Kind::Double).double_value(&[]);
+    let errors: Vec<f64> = kept.iter().map(|(x, reconstruction, _)| square(x - reconstruction)).collect();
+    let deviations: Vec<f64> = kept.iter().map(|(x, ..)| square(x - &mean)).collect();
+    let (error, deviation) = (errors.iter().sum::<f64>(), deviations.iter().sum::<f64>());
+    let explained: f64 = errors.iter().zip(&deviations).map(|(error, deviation)| 1.0 - error / deviation).sum();
+    let (clean, spliced, ablated) = (clean / tokens_with_loss, spliced / tokens_with_loss, ablated / tokens_with_loss);
+    BTreeMap::from([
+        ("l0", kept.iter().map(|(.., fired)| fired).sum::<f64>() / rows),
+        ("ce_recovered", (ablated - spliced) / (ablated - clean)),
+        ("ce_clean", clean),
+        ("ce_sae", spliced),
+        ("ce_delta", spliced - clean),
+        ("ce_zero", ablated),
+        ("explained_variance", explained / rows),
+        ("explained_variance_pooled", 1.0 - error / deviation),
+        ("mse", error / rows),
+        ("mse_raw", error / rows / (scale * scale)),
+        ("loss_tokens", tokens_with_loss),
+        ("activation_rows", rows),
+        ("outlier_rows", outliers),
+    ])
+}
