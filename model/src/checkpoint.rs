@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use crate::config::{self, ModelConfig};
 use crate::spec::DecoderSpec;
 use crate::weights::{WeightFiles, names};
@@ -23,7 +25,17 @@ impl Checkpoint {
     ///
     /// Every tensor that the configuration calls for must be there in its shape, and no other.
     pub fn open(folder: &Path) -> Result<Self, ModelError> {
-        let ModelConfig { spec, precision } = config::read(&folder.join(CONFIG))?;
+        let ModelConfig { spec, precision, quantisation } = config::read(&folder.join(CONFIG))?;
+        if let Some(quantisation) = quantisation {
+            return Err(ModelError::Quantised {
+                path: folder.join(CONFIG),
+                method: quantisation
+                    .get("quant_method")
+                    .and_then(Value::as_str)
+                    .unwrap_or("an unnamed method")
+                    .to_owned(),
+            });
+        }
         let weights = WeightFiles::open(folder, &spec)?;
         let precision = precision.or_else(|| weights.precision(names::EMBEDDING)).unwrap_or(Precision::F32);
         Ok(Self { folder: folder.to_path_buf(), spec, precision, weights })

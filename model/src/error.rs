@@ -45,6 +45,16 @@ pub enum ModelError {
         /// What to do.
         advice: String,
     },
+    /// The weights are quantised.
+    #[error(
+        "{path}: quantization_config: the weights are quantised by {method}, expected plain f32, bf16 or f16. Take the original checkpoint"
+    )]
+    Quantised {
+        /// The `config.json`.
+        path: PathBuf,
+        /// The method that it names.
+        method: String,
+    },
     /// A safetensors file is damaged or is not one.
     #[error("{path}: not a whole safetensors file: {problem}. Copy or download it again")]
     Weights {

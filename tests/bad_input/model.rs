@@ -121,6 +121,14 @@ fn a_quantised_tensor() {
 }
 
 #[test]
+fn a_quantised_checkpoint() {
+    let (_scratch, folder) = checkpoint();
+    set(&folder, "quantization_config", json!({"quant_method": "gptq", "bits": 4}));
+    assert_says(&refusal(&folder), &["config.json", "gptq", "original checkpoint"]);
+    assert!(Checkpoint::read_spec(&folder).is_ok(), "what the model is can be read all the same");
+}
+
+#[test]
 fn an_index_that_leads_out_of_the_folder() {
     let (_scratch, folder) = checkpoint();
     std::fs::remove_file(folder.join(WEIGHTS)).unwrap();

@@ -54,6 +54,8 @@ pub(crate) struct ModelConfig {
     pub spec: DecoderSpec,
     /// The number type that it says it was saved in.
     pub precision: Option<Precision>,
+    /// How its weights are quantised, if they are: then this describes the model but not what its files hold.
+    pub quantisation: Option<Value>,
 }
 
 /// Reads a checkpoint's `config.json`.
@@ -65,6 +67,7 @@ pub(crate) fn read(path: &Path) -> Result<ModelConfig, ModelError> {
         Some(Value::String(name)) => name.clone(),
         other => return Err(source.unsupported("model_type", &format!("{other:?}"), FAMILIES, "Add the key")),
     };
+    let quantisation = keys.remove("quantization_config").filter(|value| !value.is_null());
     for key in INERT_KEYS {
         keys.remove(*key);
     }
@@ -80,7 +83,7 @@ pub(crate) fn read(path: &Path) -> Result<ModelConfig, ModelError> {
         }
     };
     source.check(&spec)?;
-    Ok(ModelConfig { spec, precision })
+    Ok(ModelConfig { spec, precision, quantisation })
 }
 
 /// The values of `model_type` that are understood.

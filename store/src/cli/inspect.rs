@@ -113,7 +113,7 @@ fn facts_of(summary: &Summary) -> Vec<(&'static str, String)> {
     facts.push((
         "on disk",
         format!(
-            "{}, {:.1} bytes a token, activations {:.3} to 1 of raw; tables {}",
+            "{}, {:.1} bytes a token, activations compressed {:.3} times; tables {}",
             bytes(summary.bytes),
             summary.bytes_per_token,
             summary.ratio_to_raw,
