@@ -15,12 +15,14 @@
 //! The two halves of [`run`] overlap. The forward pass stays on the thread that called it; bytes go over a bounded
 //! channel to a thread that encodes and writes, and memory holds no more than a few row groups.
 
+mod chat;
 mod data;
 mod error;
 mod plan;
 mod run;
 mod summary;
 
+pub use chat::{ChatError, ChatTemplate, Prompt, TemplateChoice};
 pub use data::{
     DataError, DataFile, DataManifest, Document, DocumentReader, FieldPath, FileKind, FilesRead, LineProblem, Sha256,
     Shuffle,
