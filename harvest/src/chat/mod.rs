@@ -1,0 +1,23 @@
+//! From an instruction and its answer to the tokens of a conversation.
+//!
+//! ```text
+//! instruction ─► template ─► prompt ─┐
+//!                                    ├─► tokens with sections
+//! reply, cut at the end of its turn ─┘
+//! ```
+
+mod choice;
+mod conversation;
+mod end_of_turn;
+mod error;
+mod jinja;
+mod reply;
+mod source;
+mod template;
+
+pub use choice::TemplateChoice;
+pub use conversation::{Conversation, Speech, conversation, prompt_tokens};
+pub use end_of_turn::EndOfTurn;
+pub use error::ChatError;
+pub use reply::{FinishReason, Reply};
+pub use template::{ChatTemplate, Prompt};

@@ -1,0 +1,96 @@
+//! The chat template and the special tokens that a checkpoint's files name.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::ChatError;
+
+const TEMPLATE_FILE: &str = "chat_template.jinja";
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+const SPECIAL_TOKENS: &str = "special_tokens_map.json";
+
+/// Templates are a few kilobytes, the longest known some thirty.
+const TEMPLATE_BYTES: u64 = 1 << 20;
+/// A `tokenizer_config.json` lists every added token, of which some models have thousands.
+const CONFIG_BYTES: u64 = 64 << 20;
+
+/// A template as a checkpoint holds it.
+pub(super) struct TemplateSource {
+    /// The file that holds it.
+    pub(super) path: PathBuf,
+    /// The Jinja.
+    pub(super) text: String,
+}
+
+/// The checkpoint's template: `chat_template.jinja`, else `chat_template` of `tokenizer_config.json`, which is a text or
+/// a list of named ones of which `default` is taken. The same order as in transformers.
+pub(super) fn checkpoint_template(folder: &Path) -> Result<TemplateSource, ChatError> {
+    let path = folder.join(TEMPLATE_FILE);
+    if let Some(text) = read(&path, TEMPLATE_BYTES)? {
+        return Ok(TemplateSource { path, text });
+    }
+    let path = folder.join(TOKENIZER_CONFIG);
+    let mut config = read_object(&path)?;
+    let text = match config.remove("chat_template") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(text)) => Some(text),
+        Some(Value::Array(named)) => named
+            .into_iter()
+            .find(|template| template.get("name").and_then(Value::as_str) == Some("default"))
+            .and_then(|template| template.get("template")?.as_str().map(str::to_owned)),
+        Some(_) => {
+            let problem = "expected chat_template to be a text or a list of {name, template}, got neither".to_owned();
+            return Err(ChatError::Json { path, problem });
+        }
+    };
+    let text = text.ok_or_else(|| ChatError::NoTemplate { folder: folder.to_owned() })?;
+    let bytes = text.len() as u64;
+    if bytes > TEMPLATE_BYTES {
+        return Err(ChatError::TooLarge { path, limit: TEMPLATE_BYTES, bytes });
+    }
+    Ok(TemplateSource { path, text })
+}
+
+/// The checkpoint's special tokens as a template sees them: `bos_token`, `eos_token`, … → their texts.
+pub(super) fn special_tokens(folder: &Path) -> Result<BTreeMap<String, String>, ChatError> {
+    let mut tokens = BTreeMap::new();
+    // The later one wins.
+    for file in [SPECIAL_TOKENS, TOKENIZER_CONFIG] {
+        for (key, value) in read_object(&folder.join(file))? {
+            let text = value.as_str().or_else(|| value.get("content")?.as_str());
+            if let Some(text) = text.filter(|_| key.ends_with("_token")) {
+                tokens.insert(key, text.to_owned());
+            }
+        }
+    }
+    Ok(tokens)
+}
+
+/// The fields of a JSON file; none where it is absent.
+fn read_object(path: &Path) -> Result<Map<String, Value>, ChatError> {
+    let Some(text) = read(path, CONFIG_BYTES)? else { return Ok(Map::new()) };
+    serde_json::from_str(&text).map_err(|error| ChatError::Json {
+        path: path.to_owned(),
+        problem: format!("expected a JSON object, got an error: {error}"),
+    })
+}
+
+/// The text of a file of at most `limit` bytes; `None` where it is absent.
+fn read(path: &Path, limit: u64) -> Result<Option<String>, ChatError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let failed = |cause| ChatError::Io { path: path.to_owned(), cause };
+    let file = File::open(path).map_err(failed)?;
+    let bytes = file.metadata().map_err(failed)?.len();
+    if bytes > limit {
+        return Err(ChatError::TooLarge { path: path.to_owned(), limit, bytes });
+    }
+    let mut text = String::new();
+    file.take(limit).read_to_string(&mut text).map_err(failed)?;
+    Ok(Some(text))
+}
