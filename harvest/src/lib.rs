@@ -31,8 +31,8 @@ pub use data::{
 pub use error::HarvestError;
 pub use fetch::{
     Asked, Commit, Endpoint, Entry, EntryName, EntrySummary, FetchError, FetchManifest, FetchMode, FetchSettings,
-    FetchSummary, Fetched, FetchedFile, FileName, FilePattern, FileSummary, HubSettings, Kind, Outcome, Patience, Reach,
-    RepoId, Revision, Token, fetch,
+    FetchSummary, Fetched, FetchedFile, FileName, FilePattern, FileSummary, HubSettings, Kind, Outcome, Patience,
+    Reach, RepoId, Revision, Token, fetch,
 };
 pub use plan::{
     Grouping, PackedSequence, Packer, PackingSettings, PlanSettings, PlannedShard, ShardBuilder, Source, Span,

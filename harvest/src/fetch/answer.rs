@@ -68,10 +68,9 @@ impl Answer {
     pub(super) fn new(response: Response<Body>, facts: Facts, server: String) -> Self {
         let range = header(response.headers(), "content-range").and_then(|text| ContentRange::parse(&text));
         let start = match (response.status().as_u16(), range) {
-            (416, _) => Start::OutOfRange,
             (206, Some(range)) => Start::Byte(range.start),
             // A part whose place is not said cannot be used.
-            (206, None) => Start::OutOfRange,
+            (206, None) | (416, _) => Start::OutOfRange,
             _ => Start::Beginning,
         };
         let total = match start {

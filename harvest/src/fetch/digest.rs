@@ -32,7 +32,8 @@ pub(super) struct Hashing {
 impl Hashing {
     /// Starts at the beginning of a file.
     pub(super) fn new(expected: &Expected) -> Self {
-        let blob = expected.bytes.map(|bytes| sha1::Sha1::new_with_prefix(format!("blob {bytes}\0")));
+        let blob = expected.bytes.filter(|_| expected.blob.is_some());
+        let blob = blob.map(|bytes| sha1::Sha1::new_with_prefix(format!("blob {bytes}\0")));
         Self { bytes: 0, sha256: sha2::Sha256::new(), blob }
     }
 
@@ -99,7 +100,7 @@ pub(super) fn another_version(what: &str, manifest: &Sha256, got: &Sha256) -> Fe
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 #[cfg(test)]

@@ -76,7 +76,9 @@ pub enum FetchError {
         page: String,
     },
     /// There is no such repository, revision or file.
-    #[error("{what}: expected it on {endpoint}, got 404: there is no such {missing}. Correct {key} in the fetch manifest")]
+    #[error(
+        "{what}: expected it on {endpoint}, got 404: there is no such {missing}. Correct {key} in the fetch manifest"
+    )]
     NotFound {
         /// The repository, with revision and file where they are meant.
         what: String,
@@ -89,20 +91,22 @@ pub enum FetchError {
     },
     /// The Hub wants fewer requests.
     #[error(
-        "{what}: got 429, too many requests, from {endpoint}, {attempts} times{asked}. Run the same command again later: what has arrived is kept. Set HF_TOKEN for a higher limit"
+        "{what}: got 429, too many requests, from {endpoint} at attempt {attempts}{asked}. Run the same command again later: what has arrived is kept. Set HF_TOKEN for a higher limit"
     )]
     RateLimited {
         /// What was asked for.
         what: String,
         /// The Hub.
         endpoint: String,
-        /// How often it said so.
+        /// Which attempt was given up.
         attempts: u32,
         /// How long it asked to wait: empty, or words that follow a count.
         asked: String,
     },
     /// A server answered with another status.
-    #[error("{what}: expected a file, got status {status} from {server}. If it lasts, the server's operators can say why; run the same command again later")]
+    #[error(
+        "{what}: expected a file, got status {status} from {server}. If it lasts, the server's operators can say why; run the same command again later"
+    )]
     Status {
         /// What was asked for.
         what: String,
@@ -124,7 +128,9 @@ pub enum FetchError {
         cause: String,
     },
     /// A download stopped before its end.
-    #[error("{what}: expected {expected} bytes, got {got} before the connection ended: {cause}. They are kept: run the same command again, and it asks for the rest only")]
+    #[error(
+        "{what}: expected {expected} bytes, got {got} before the connection ended: {cause}. They are kept: run the same command again, and it asks for the rest only"
+    )]
     Interrupted {
         /// The file.
         what: String,
@@ -200,13 +206,17 @@ pub enum FetchError {
         cache: PathBuf,
     },
     /// A folder stands where an entry goes, and was not fetched.
-    #[error("{path}: expected nothing, or a folder with fetched.json in it, got something else. It is left as it is: move it away, or use another --out")]
+    #[error(
+        "{path}: expected nothing, or a folder with fetched.json in it, got something else. It is left as it is: move it away, or use another --out"
+    )]
     NotOurs {
         /// The folder.
         path: PathBuf,
     },
     /// Another process fetches the same entry into the same place.
-    #[error("{path}: expected to be alone, got another harvest fetch that fills this folder. Wait for it, or use another --out")]
+    #[error(
+        "{path}: expected to be alone, got another harvest fetch that fills this folder. Wait for it, or use another --out"
+    )]
     Busy {
         /// The folder that is being filled.
         path: PathBuf,
@@ -214,6 +224,14 @@ pub enum FetchError {
 }
 
 impl FetchError {
+    /// The error as it is told after so many attempts.
+    pub(super) fn after(self, attempts: u32) -> Self {
+        match self {
+            Self::RateLimited { what, endpoint, asked, .. } => Self::RateLimited { what, endpoint, attempts, asked },
+            error => error,
+        }
+    }
+
     /// An I/O error in a folder that is being filled.
     pub(super) fn io(path: impl Into<PathBuf>, action: &'static str, cause: io::Error) -> Self {
         Self::Io { path: path.into(), action, cause, advice: "Check permissions and free space, or use another --out" }

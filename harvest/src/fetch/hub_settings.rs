@@ -154,13 +154,9 @@ impl HubSettings {
             Some(home) => Cache::new(PathBuf::from(home).join("hub")),
             None => Cache::default(),
         };
-        let token = match variable("HF_TOKEN") {
-            Some(token) => Some(Token::new(&token, "HF_TOKEN")?),
-            None => {
-                let from_file = |token: String| Token::new(&token, cache.token_path().display().to_string());
-                cache.token().map(from_file).transpose()?
-            }
-        };
+        let saved = || cache.token().map(|token| (token, cache.token_path().display().to_string()));
+        let token = variable("HF_TOKEN").map(|token| (token, "HF_TOKEN".to_owned())).or_else(saved);
+        let token = token.map(|(secret, source)| Token::new(&secret, source)).transpose()?;
         let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| Endpoint::HUB.to_owned());
         let on = |value: String| ["1", "on", "yes", "true"].contains(&value.trim().to_ascii_lowercase().as_str());
         let offline = variable("HF_HUB_OFFLINE").is_some_and(on);

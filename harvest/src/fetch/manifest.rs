@@ -58,7 +58,9 @@ impl FetchManifest {
         let entries: Vec<Entry> =
             kinds.into_iter().flat_map(|(kind, all)| all.into_iter().map(move |one| one.resolve(kind))).collect();
         if entries.is_empty() {
-            return Err(manifest("expected at least one [[models]], [[datasets]] or [[saes]] table, got none".to_owned()));
+            return Err(manifest(
+                "expected at least one [[models]], [[datasets]] or [[saes]] table, got none".to_owned(),
+            ));
         }
         let mut names = BTreeSet::new();
         for Entry { name, kind, files, .. } in &entries {

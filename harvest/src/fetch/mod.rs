@@ -10,9 +10,11 @@
 //! hashes are compared, weights that are a pickle are never fetched, and the token goes to the Hub's own origin only.
 
 mod answer;
+mod described;
 mod digest;
 mod entry;
 mod error;
+mod failure;
 mod hub;
 mod hub_cache;
 mod hub_settings;

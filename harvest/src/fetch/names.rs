@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
-
 /// The name of an entry, which is also its folder's: letters, digits, `-`, `_` and dots within.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -172,12 +171,24 @@ mod tests {
     #[test]
     fn file_names_that_would_leave_their_folder_are_refused() {
         for hostile in [
-            "", "/etc/passwd", "../a", "a/../../b", "a/..", "./a", "a//b", "a/", "a\\..\\b", "a\0b", "a\nb",
-            &"a".repeat(201), &"a/".repeat(600),
+            "",
+            "/etc/passwd",
+            "../a",
+            "a/../../b",
+            "a/..",
+            "./a",
+            "a//b",
+            "a/",
+            "a\\..\\b",
+            "a\0b",
+            "a\nb",
+            &"a".repeat(201),
+            &"a/".repeat(600),
         ] {
             assert!(FileName::try_from(hostile.to_owned()).is_err(), "{hostile:?}");
         }
-        for good in ["config.json", "data/train-00000-of-00001.parquet", "..a", "a b#?.txt", "é/ü", ".gitattributes"] {
+        for good in ["config.json", "data/train-00000-of-00001.parquet", "..a", "a b#?.txt", "é/ü", ".gitattributes"]
+        {
             assert_eq!(FileName::try_from(good.to_owned()).unwrap().as_str(), good);
         }
     }

@@ -65,10 +65,11 @@ pub(super) fn obtain(
     let (mut files, mut received) = (Vec::new(), 0);
     for file in &wanted {
         let places = Places { staging: &staging, replaced: there.as_ref().map(|record| (record, folder.as_path())) };
-        let (fetched, over_network) = match places.find(entry, file, cached.file(&listing.commit, &file.remote), &gauge)? {
-            Some(fetched) => (fetched, 0),
-            None => download(hub, entry, &listing.commit, file, &staging, &gauge)?,
-        };
+        let (fetched, over_network) =
+            match places.find(entry, file, cached.file(&listing.commit, &file.remote), &gauge)? {
+                Some(fetched) => (fetched, 0),
+                None => download(hub, entry, &listing.commit, file, &staging, &gauge)?,
+            };
         received += over_network;
         files.push(fetched);
     }

@@ -30,8 +30,9 @@ impl TryFrom<String> for FilePattern {
         if text.trim().is_empty() {
             return Err("expected a file name or a pattern such as *.safetensors, got an empty text".to_owned());
         }
-        let pattern = Pattern::new(&text)
-            .map_err(|error| format!("expected a file name or a pattern such as *.safetensors, got {text:?}: {error}"))?;
+        let pattern = Pattern::new(&text).map_err(|error| {
+            format!("expected a file name or a pattern such as *.safetensors, got {text:?}: {error}")
+        })?;
         Ok(Self(pattern))
     }
 }

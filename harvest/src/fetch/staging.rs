@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use super::listing::WantedFile;
 use super::names::{Commit, EntryName, FileName};
 use super::record::RECORD;
-use super::{Fetched, FetchError};
+use super::{FetchError, Fetched};
 
 /// A folder being filled. Nobody else fills it meanwhile.
 #[derive(Debug)]

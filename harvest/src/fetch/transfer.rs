@@ -8,15 +8,13 @@ use hayloft_terminal::Gauge;
 
 use super::answer::{Answer, Start};
 use super::digest::{Expected, Hashing};
-use super::hub::{Failure, Hub};
+use super::failure::Failure;
+use super::hub::Hub;
 use super::listing::WantedFile;
 use super::names::Commit;
 use super::staging::Staging;
 use super::{Entry, FetchError, FetchedFile};
 use crate::data::Sha256;
-
-/// A connection that fails after so many bytes has not failed in vain: failures are counted anew.
-const PROGRESS: u64 = 1 << 20;
 
 const BUFFER: usize = 1 << 18;
 
@@ -59,9 +57,7 @@ impl<'gauge> Download<'gauge> {
         let file = OpenOptions::new().create(true).append(true).open(&path);
         let file = file.map_err(|cause| FetchError::io(&path, "create", cause))?;
         let mut hashing = Hashing::new(&expected);
-        hashing
-            .read(&path, |bytes| gauge.advance(bytes))
-            .map_err(|cause| FetchError::io(&path, "read", cause))?;
+        hashing.read(&path, |bytes| gauge.advance(bytes)).map_err(|cause| FetchError::io(&path, "read", cause))?;
         let bytes = hashing.bytes;
         if bytes > 0 {
             tracing::info!(bytes, of = expected.bytes, "{what}: going on where it stopped");
@@ -116,7 +112,7 @@ impl<'gauge> Download<'gauge> {
             if let Some(bytes) = self.expected.bytes.filter(|bytes| self.hashing.bytes + count as u64 > *bytes) {
                 self.start_over()?;
                 let problem = format!("expected {bytes} bytes, got more");
-                return Err(Failure::Lasting(FetchError::Answer { what: self.what.clone(), server, problem }));
+                return Err(FetchError::Answer { what: self.what.clone(), server, problem }.into());
             }
             let bytes = &buffer[..count];
             self.file.write_all(bytes).map_err(|cause| FetchError::io(&self.path, "write", cause))?;
@@ -138,7 +134,7 @@ impl<'gauge> Download<'gauge> {
             got: self.hashing.bytes,
             cause: cause.to_string(),
         };
-        Failure::Passing { error, asked_for: None, progress: self.received - received_before >= PROGRESS }
+        Failure::Passing { error: Box::new(error), asked_for: None, received: self.received - received_before }
     }
 
     /// Checks the hashes. A file with a wrong one is removed.

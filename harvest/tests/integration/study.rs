@@ -50,7 +50,10 @@ fn data_manifests_are_those_of_the_experiment() {
             assert_eq!(pile[key], study["data"]["pile"][key]);
         }
         let contexts = family["pile_contexts"].as_integer().unwrap();
-        assert_eq!(contexts * pile["context_length"].as_integer().unwrap(), family["pile_tokens"].as_integer().unwrap());
+        assert_eq!(
+            contexts * pile["context_length"].as_integer().unwrap(),
+            family["pile_tokens"].as_integer().unwrap()
+        );
         let alpaca = toml(&format!("alpaca-{name}.toml"));
         for key in ["shuffle_seed", "first", "empty_field"] {
             assert_eq!(alpaca["selection"][key], study["data"]["alpaca"][key]);

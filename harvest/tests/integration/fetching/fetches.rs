@@ -3,11 +3,12 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 
-use hayloft_harvest::{FetchMode, Outcome, Reach};
+use hayloft_harvest::{FetchMode, Outcome, Reach, RunSettings};
 use serde_json::Value;
 
 use super::hub::{COMMIT, Fault, sha256};
 use super::{Field, TOKEN, fetched, file, weights};
+use crate::checkpoint::{Farm, harvest};
 
 #[test]
 fn a_model_becomes_a_folder_of_the_files_it_needs() {
@@ -82,7 +83,8 @@ fn an_interrupted_download_goes_on_with_the_rest_only() {
     field.hub.requests();
     let summary = fetched(&field.settings());
     let requests = field.hub.requests();
-    let ranges: Vec<_> = requests.iter().filter(|request| request.server == "store").map(|it| it.range.clone()).collect();
+    let ranges: Vec<_> =
+        requests.iter().filter(|request| request.server == "store").map(|it| it.range.clone()).collect();
     assert_eq!(ranges, [Some("bytes=40000-".to_owned())]);
     assert!(!requests.iter().any(|request| request.target.ends_with("/config.json")), "small files were whole");
     assert_eq!(summary.entries[0].received, 60_000 + 8 + 3, "the rest, and the two files after it");
@@ -103,6 +105,19 @@ fn a_connection_that_breaks_is_made_anew_within_one_run() {
 }
 
 #[test]
+fn failures_after_progress_do_not_add_up() {
+    let bytes = weights(5 << 20);
+    let field = Field::with(vec![file("config.json", "{}", false), file("model.safetensors", bytes.clone(), true)]);
+    for _ in 0..4 {
+        field.hub.fault(&sha256(&bytes), Fault::Cut(1 << 20));
+    }
+    let mut settings = field.settings();
+    settings.hub.patience.attempts = 2;
+    fetched(&settings);
+    assert_eq!(field.read("out/m/model.safetensors"), bytes);
+}
+
+#[test]
 fn a_server_that_ignores_the_range_is_taken_from_the_beginning() {
     let field = Field::new();
     let hash = sha256(&weights(100_000));
@@ -117,9 +132,10 @@ fn what_came_of_another_version_is_not_gone_on_from() {
     let field = Field::new();
     field.hub.fault(&sha256(&weights(100_000)), Fault::Cut(40_000));
     super::refusal(&field.impatient());
-    field.hub.replace("model.safetensors", &[7; 90_000]);
+    let other = weights(90_000);
+    field.hub.replace("model.safetensors", &other);
     fetched(&field.settings());
-    assert_eq!(field.read("out/m/model.safetensors"), [7; 90_000]);
+    assert_eq!(field.read("out/m/model.safetensors"), other);
 }
 
 #[test]
@@ -153,7 +169,10 @@ fn a_renamed_repository_is_followed_with_the_token() {
     let field = Field::new();
     field.manifest("[[models]]\nname = \"m\"\nrepo = \"o/old\"\n");
     for name in ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"] {
-        field.hub.fault(&format!("/o/old/resolve/{COMMIT}/{name}"), Fault::Redirect(format!("/o/m/resolve/{COMMIT}/{name}")));
+        field.hub.fault(
+            &format!("/o/old/resolve/{COMMIT}/{name}"),
+            Fault::Redirect(format!("/o/m/resolve/{COMMIT}/{name}")),
+        );
     }
     field.hub.fault("/api/models/o/old", Fault::Redirect("/api/models/o/m/revision/main?blobs=true".to_owned()));
     fetched(&field.with_token());
@@ -239,4 +258,16 @@ fn hugging_faces_own_cache_is_used_before_the_network() {
     offline.hub.reach = Reach::Offline { said_by: "HF_HUB_OFFLINE" };
     assert_eq!(fetched(&offline).entries[0].outcome, Outcome::Fetched);
     assert!(field.hub.requests().is_empty());
+}
+
+#[test]
+fn a_fetched_checkpoint_can_be_run() {
+    let farm = Farm::new();
+    let names = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"];
+    let there = names.into_iter().filter(|name| farm.path("model").join(name).exists());
+    let files = there.map(|name| file(name, fs::read(farm.path("model").join(name)).unwrap(), true));
+    let field = Field::with(files.collect());
+    fetched(&field.settings());
+    let summary = harvest(&RunSettings { model: field.path("out/m"), ..farm.run_settings() });
+    assert!(summary.tokens > 0);
 }

@@ -93,8 +93,7 @@ impl Field {
     /// Names in the folder of an entry, sorted.
     fn names(&self, folder: &str) -> Vec<String> {
         let entries = fs::read_dir(self.path(folder)).unwrap();
-        let mut names: Vec<_> =
-            entries.map(|entry| entry.unwrap().file_name().to_str().unwrap().to_owned()).collect();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().to_str().unwrap().to_owned()).collect();
         names.sort();
         names
     }

@@ -16,7 +16,7 @@ fn wrong_hash_of_a_large_file() {
     let hash = sha256(&weights(100_000));
     field.hub.fault(&hash, Fault::Body(vec![1; 100_000]));
     let message = refusal(&field.settings()).to_string();
-    for words in ["o/m: model.safetensors", &hash, &sha256(&[1; 100_000]), "the Hub says so", "not kept"] {
+    for words in ["o/m: model.safetensors", &hash, &sha256(&vec![1; 100_000]), "the Hub says so", "not kept"] {
         assert!(message.contains(words), "{message}");
     }
     assert!(!field.path("out/m").exists());
@@ -65,7 +65,8 @@ fn more_bytes_than_were_said() {
 #[test]
 fn unauthorised_without_and_with_a_token() {
     let field = Field::new();
-    for (settings, sent) in [(field.settings(), "without a token"), (field.with_token(), "with the token in HF_TOKEN")] {
+    for (settings, sent) in [(field.settings(), "without a token"), (field.with_token(), "with the token in HF_TOKEN")]
+    {
         field.hub.fault("/api/", Fault::Status(401, "X-Error-Code: RepoNotFound\r\n"));
         let error = refusal(&settings);
         let message = error.to_string();
@@ -88,10 +89,9 @@ fn gated() {
 #[test]
 fn no_such_repository_revision_or_file() {
     let field = Field::new();
-    for (from, to, missing, key) in [
-        ("o/m", "o/none", "repository", "repo"),
-        ("\"o/m\"", "\"o/m\"\nrevision = \"v9\"", "revision", "revision"),
-    ] {
+    for (from, to, missing, key) in
+        [("o/m", "o/none", "repository", "repo"), ("\"o/m\"", "\"o/m\"\nrevision = \"v9\"", "revision", "revision")]
+    {
         field.manifest(&"[[models]]\nname = \"m\"\nrepo = \"o/m\"\n".replace(from, to));
         let message = refusal(&field.settings()).to_string();
         assert!(message.contains(&format!("no such {missing}. Correct {key}")), "{message}");
@@ -133,7 +133,10 @@ fn too_many_requests_are_waited_for_and_then_told() {
         field.hub.fault("/api/", Fault::Status(429, "Retry-After: 0\r\n"));
     }
     let message = refusal(&field.settings()).to_string();
-    assert!(message.contains("429, too many requests") && message.contains("3 times, and to wait 0 s"), "{message}");
+    assert!(
+        message.contains("429, too many requests") && message.contains("at attempt 3, and to wait 0 s"),
+        "{message}"
+    );
     assert_eq!(field.hub.requests().len(), 3);
 }
 
@@ -142,7 +145,7 @@ fn a_longer_wait_than_anyone_has_is_told_at_once() {
     let field = Field::new();
     field.hub.fault("/api/", Fault::Status(429, "Retry-After: 86400\r\n"));
     let message = refusal(&field.settings()).to_string();
-    assert!(message.contains("1 times, and to wait 86400 s"), "{message}");
+    assert!(message.contains("at attempt 1, and to wait 86400 s"), "{message}");
 }
 
 #[test]
