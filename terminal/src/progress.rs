@@ -40,7 +40,7 @@ impl Progress {
         bar.set_prefix(doing);
         let now = Instant::now();
         let (tokens, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        Gauge { progress: self, doing, total, bar, start: now, last_event: Mutex::new(now), tokens, bytes }
+        Gauge { progress: self, doing, total, bar, start: now, last_event: Mutex::new(now), note: Mutex::default(), tokens, bytes }
     }
 }
 
@@ -53,6 +53,7 @@ pub struct Gauge {
     bar: ProgressBar,
     start: Instant,
     last_event: Mutex<Instant>,
+    note: Mutex<String>,
     tokens: AtomicU64,
     bytes: AtomicU64,
 }
@@ -79,6 +80,12 @@ impl Gauge {
         self.bar.set_message(Cow::from(format!("{} written, ", HumanBytes(bytes))));
     }
 
+    /// How the work does, in words that end in a comma and a space; shown until the next ones.
+    pub fn note(&self, words: String) {
+        self.bar.set_message(words.clone());
+        *self.note.lock().unwrap_or_else(PoisonError::into_inner) = words;
+    }
+
     fn tell(&self, tokens: u64) {
         let mut last_event = self.last_event.lock().unwrap_or_else(PoisonError::into_inner);
         if last_event.elapsed() < EVENT_EVERY {
@@ -89,7 +96,8 @@ impl Gauge {
         let bytes_written = Some(self.bytes.load(Ordering::Relaxed)).filter(|&bytes| bytes > 0);
         let eta = self.total.map(|total| left(total.saturating_sub(tokens), tokens_per_second));
         let tokens_per_second = tokens_per_second.round();
-        tracing::info!(tokens, of = self.total, tokens_per_second, bytes_written, eta, "{}", self.doing);
+        let note = self.note.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        tracing::info!(tokens, of = self.total, tokens_per_second, bytes_written, eta, "{note}{}", self.doing);
     }
 }
 
