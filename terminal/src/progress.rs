@@ -63,7 +63,8 @@ impl Progress {
         bar.set_prefix(doing);
         let now = Instant::now();
         let (done, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        Gauge { progress: self, unit, doing, total, bar, start: now, last_event: Mutex::new(now), done, bytes }
+        let (last_event, note) = (Mutex::new(now), Mutex::default());
+        Gauge { progress: self, unit, doing, total, bar, start: now, last_event, note, done, bytes }
     }
 }
 
@@ -77,6 +78,7 @@ pub struct Gauge {
     bar: ProgressBar,
     start: Instant,
     last_event: Mutex<Instant>,
+    note: Mutex<String>,
     done: AtomicU64,
     bytes: AtomicU64,
 }
@@ -103,6 +105,12 @@ impl Gauge {
         self.bar.set_message(Cow::from(format!("{} written, ", HumanBytes(bytes))));
     }
 
+    /// How the work does, in words that end in a comma and a space; shown until the next ones.
+    pub fn note(&self, words: String) {
+        self.bar.set_message(words.clone());
+        *self.note.lock().unwrap_or_else(PoisonError::into_inner) = words;
+    }
+
     fn tell(&self, done: u64) {
         let mut last_event = self.last_event.lock().unwrap_or_else(PoisonError::into_inner);
         if last_event.elapsed() < EVENT_EVERY {
@@ -112,12 +120,14 @@ impl Gauge {
         let per_second = done as f64 / self.start.elapsed().as_secs_f64();
         let eta = self.total.map(|total| left(total.saturating_sub(done), per_second));
         let (of, per_second) = (self.total, per_second.round());
+        let note = self.note.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match self.unit {
             Unit::Tokens => {
                 let bytes_written = Some(self.bytes.load(Ordering::Relaxed)).filter(|&bytes| bytes > 0);
-                tracing::info!(tokens = done, of, tokens_per_second = per_second, bytes_written, eta, "{}", self.doing);
+                let tokens_per_second = per_second;
+                tracing::info!(tokens = done, of, tokens_per_second, bytes_written, eta, "{note}{}", self.doing);
             }
-            Unit::Bytes => tracing::info!(bytes = done, of, bytes_per_second = per_second, eta, "{}", self.doing),
+            Unit::Bytes => tracing::info!(bytes = done, of, bytes_per_second = per_second, eta, "{note}{}", self.doing),
         }
     }
 }
