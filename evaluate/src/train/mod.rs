@@ -1,0 +1,5 @@
+//! Training of SAEs.
+
+mod record;
+
+pub use self::record::TrainingRecord;
