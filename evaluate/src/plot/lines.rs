@@ -1,6 +1,6 @@
 //! Lines over one axis.
 
-use kuva::prelude::{Layout, LegendPosition, LinePlot, Plot, ReferenceLine};
+use kuva::prelude::{Layout, LinePlot, Plot, ReferenceLine};
 
 use super::picture::{Caption, draw, layout, plain};
 use super::style::{Ink, Stroke};
@@ -31,6 +31,7 @@ pub(crate) struct Axes<'label> {
 /// A line.
 #[derive(Debug, Clone)]
 pub(crate) struct Series {
+    /// In the legend; empty for a line that stands alone.
     pub(crate) label: String,
     pub(crate) ink: Ink,
     pub(crate) stroke: Stroke,
@@ -51,12 +52,17 @@ pub(crate) fn lines(caption: &Caption, axes: &Axes<'_>, series: &[Series], thres
     if plots.is_empty() {
         return None;
     }
-    let mut layout = layout(&plots, axes.x.0, axes.y.0).with_legend_position(LegendPosition::OutsideBottomColumns);
+    let mut layout = layout(&plots, axes.x.0, axes.y.0);
     if axes.x.1 == Axis::Logarithmic {
         layout = layout.with_log_x();
     }
     if axes.y.1 == Axis::Logarithmic {
+        // kuva would begin at the power of ten below.
+        let ends = |series: &Series| series.points.iter().map(|point| point.1).filter(|y| *y > 0.0).reduce(f64::min);
         layout = layout.with_log_y();
+        if let Some(least) = series.iter().filter_map(ends).reduce(f64::min) {
+            layout = layout.with_y_axis_min(least);
+        }
     }
     for Threshold { label, x } in thresholds {
         let line = ReferenceLine::vertical(*x).with_color(Ink::Limit.css()).with_label(plain(label));
@@ -81,7 +87,8 @@ pub(super) fn line(series: &Series, axes: &Axes<'_>) -> Option<Plot> {
     if points.is_empty() {
         return None;
     }
-    let line = LinePlot::new().with_data(points).with_color(series.ink.css()).with_stroke_width(2.0);
-    let line = line.with_line_style(series.stroke.line_style()).with_legend(plain(&series.label));
+    let line = LinePlot::new().with_data(points).with_color(series.ink.css()).with_stroke_width(2.5);
+    let line = line.with_line_style(series.stroke.line_style());
+    let line = if series.label.is_empty() { line } else { line.with_legend(plain(&series.label)) };
     Some(if axes.join == Join::Steps { line.with_step() } else { line }.into())
 }

@@ -1,6 +1,6 @@
 //! Points.
 
-use kuva::prelude::{LegendPosition, Plot, ScatterPlot};
+use kuva::prelude::{Plot, ScatterPlot};
 
 use super::picture::{Caption, draw, layout, plain};
 use super::style::Ink;
@@ -12,7 +12,7 @@ pub(crate) struct PointSeries {
     pub(crate) ink: Ink,
     /// Drawn hollow rather than filled, so that a colour can stand for two series.
     pub(crate) fill: Fill,
-    /// x, y, and what stands beside the point.
+    /// x, y, and what stands beside the point, if anything.
     pub(crate) points: Vec<(f64, f64, String)>,
 }
 
@@ -29,7 +29,7 @@ pub(crate) fn scatter(caption: &Caption, labels: (&str, &str), series: &[PointSe
     if plots.is_empty() {
         return None;
     }
-    let layout = layout(&plots, labels.0, labels.1).with_legend_position(LegendPosition::OutsideBottomColumns);
+    let layout = layout(&plots, labels.0, labels.1);
     Some(draw(caption, plots, layout, Vec::new()))
 }
 
@@ -38,10 +38,11 @@ fn points(series: &PointSeries) -> Option<Plot> {
     if drawable.is_empty() {
         return None;
     }
-    let plot = ScatterPlot::new()
-        .with_data(drawable.iter().map(|&&(x, y, _)| (x, y)))
-        .with_labels(drawable.iter().map(|(.., label)| plain(label)))
-        .with_repel_labels()
+    let mut plot = ScatterPlot::new().with_data(drawable.iter().map(|&&(x, y, _)| (x, y)));
+    if drawable.iter().any(|(.., label)| !label.is_empty()) {
+        plot = plot.with_labels(drawable.iter().map(|(.., label)| plain(label))).with_repel_labels();
+    }
+    let plot = plot
         .with_color(series.ink.css())
         .with_marker(series.ink.marker())
         .with_size(6.0)

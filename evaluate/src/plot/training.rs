@@ -1,6 +1,6 @@
 //! Curves of a training run.
 
-use kuva::prelude::{Figure, Layout, Plot};
+use kuva::prelude::{Figure, Layout, LegendPosition, Plot};
 
 use super::lines::{Axes, Axis, Join, Series, line};
 use super::picture::{Caption, finish, layout};
@@ -73,7 +73,7 @@ pub(crate) fn training_picture(id: &str, title: &str, records: &[TrainingRecord]
                 line(&Series { label, ink, stroke, points: points.collect() }, &axes)
             })
             .collect();
-        layouts.push(layout(&drawn, axes.x.0, axes.y.0));
+        layouts.push(layout(&drawn, axes.x.0, axes.y.0).with_legend_position(LegendPosition::InsideTopRight));
         plots.push(drawn);
     }
     let scene = Figure::new(2, 2).with_cell_size(420.0, 260.0).with_plots(plots).with_layouts(layouts).render();

@@ -3,8 +3,12 @@
 use comfy_table::{CellAlignment, Table as Grid};
 
 use super::load::Report;
+use super::numbers::COLUMNS;
 use super::tables::Table;
 use crate::output::RULED;
+
+/// The one heading of a table that is not a column of results.
+const SHORT_GAP: &str = "EV gap %";
 
 impl Report {
     /// All tables, each under its title.
@@ -17,7 +21,11 @@ impl Table {
     fn text(&self) -> String {
         let mut grid = Grid::new();
         grid.load_style(RULED);
-        grid.set_header(self.names.iter().chain(&self.figures));
+        let short = |heading: &&'static str| {
+            let column = COLUMNS.iter().find(|column| column.heading == *heading);
+            column.map_or(SHORT_GAP, |column| column.short)
+        };
+        grid.set_header(self.names.iter().copied().chain(self.figures.iter().map(short)));
         for row in &self.rows {
             grid.add_row(row.names.iter().chain(&row.figures).map(|cell| printable(cell)));
         }

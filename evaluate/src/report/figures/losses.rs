@@ -13,7 +13,7 @@ pub(super) fn losses(report: &Report) -> Gallery {
     Gallery {
         id: "positions",
         title: "Loss by position",
-        introduction: "Mean next-token loss at each position of the sequence, the first being 1; later positions share bins. The axis of positions is logarithmic.",
+        introduction: "Mean next-token loss at each position of the sequence, the first being 1; later positions share bins. Both axes are logarithmic.",
         figures,
     }
 }
@@ -54,7 +54,7 @@ fn figure_of(number: usize, setting: &[&Entry]) -> Option<Figure> {
     let caption = caption("positions", number, setting_in_words(setting[0]), description.to_owned());
     let axes = Axes {
         x: ("position in the sequence", Axis::Logarithmic),
-        y: ("mean loss, nats", Axis::Linear),
+        y: ("mean loss, nats", Axis::Logarithmic),
         join: Join::Straight,
     };
     let svg = lines(&caption, &axes, &series, &[]);

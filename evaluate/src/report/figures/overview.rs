@@ -55,6 +55,8 @@ fn trade_off_panel(number: usize, panel: &Panel<'_>) -> Option<Figure> {
     let headings = ["SAE, model and data", "L0", "EV %"].map(str::to_owned);
     let mut data = Data { columns: headings.into(), rows: Vec::new() };
     let mut series = Vec::new();
+    // Where all points are of one place, it need not stand beside each of them.
+    let several = panel.rows.iter().any(|row| !row.is_beside(panel.rows[0]));
     for (sae, model) in SaeRole::ALL.into_iter().flat_map(|sae| ModelRole::ALL.map(|model| (sae, model))) {
         let mut points = Vec::new();
         for row in panel.rows.iter().filter(|row| (row.sae, row.model) == (sae, model)) {
@@ -63,11 +65,11 @@ fn trade_off_panel(number: usize, panel: &Panel<'_>) -> Option<Figure> {
             let about = format!("{}, {}: {place}", sae.label(), model.label());
             data.rows.push(vec![about, two(columns.l0), percent(columns.explained_variance)]);
             if let (Some(l0), Some(explained)) = (columns.l0, columns.explained_variance) {
-                points.push((l0, 100.0 * explained, place));
+                points.push((l0, 100.0 * explained, if several { place } else { String::new() }));
             }
         }
-        let label = format!("{}, {}", sae.label(), model.label());
-        let fill = if model == ModelRole::Base { Fill::Filled } else { Fill::Hollow };
+        let (fill, how) = if model == ModelRole::Base { (Fill::Filled, "") } else { (Fill::Hollow, " (hollow)") };
+        let label = format!("{}, {}{how}", sae.label(), model.label());
         series.push(PointSeries { label, ink: sae_ink(sae), fill, points });
     }
     let description = "Points of mean L0 and explained variance, one for each SAE, model, dataset and section. The table under the picture has the numbers.";
