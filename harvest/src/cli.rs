@@ -217,7 +217,8 @@ Environment:
   HF_ENDPOINT     another Hub, or a mirror [default: https://huggingface.co]
   HF_HUB_OFFLINE  1 is the same as --offline
   HF_HOME         where Hugging Face's programs keep token and cache; files in that cache are not
-                  downloaded again [default: ~/.cache/huggingface]";
+                  downloaded again [default: ~/.cache/huggingface]
+  HF_HUB_CACHE    that cache alone [default: $HF_HOME/hub]";
 
 impl TryFrom<FetchArguments> for FetchSettings {
     type Error = FetchError;

@@ -63,7 +63,7 @@ pub enum FetchError {
     },
     /// The owner of the repository wants its terms accepted.
     #[error(
-        "{repo}: expected access, got 403 from {endpoint} {sent}: the repository is gated. Accept its terms at {endpoint}/{page}, and set HF_TOKEN to a token of the account that did"
+        "{repo}: expected access, got 403 from {endpoint} {sent}: the repository is gated, or the token may not read it. Accept its terms at {endpoint}/{page}, and set HF_TOKEN to a token with read access of the account that did"
     )]
     Gated {
         /// The repository.

@@ -124,14 +124,15 @@ impl Places<'_> {
                 continue;
             }
             let mut hashing = Hashing::new(&file.expected);
-            hashing.read(&place, |_| ()).map_err(|cause| FetchError::io(&place, "read", cause))?;
+            hashing
+                .read(&place, |bytes| gauge.advance(bytes))
+                .map_err(|cause| FetchError::io(&place, "read", cause))?;
             let bytes = hashing.bytes;
             match hashing.finish(&file.expected, &entry.file(&file.remote)) {
                 Ok(sha256) => {
                     if place != whole {
                         self.staging.take(&place, &file.local)?;
                     }
-                    gauge.advance(bytes);
                     return Ok(Some(FetchedFile { name: file.local.clone(), bytes, sha256 }));
                 }
                 Err(error) => tracing::warn!("{} is passed over: {error}", place.display()),
@@ -152,11 +153,5 @@ fn present(entry: &FetchEntry, folder: PathBuf, record: &Fetched) -> EntrySummar
         files: record.files.iter().map(FileSummary::from).collect(),
         bytes: record.files.iter().map(|file| file.bytes).sum(),
         received: 0,
-    }
-}
-
-impl From<&FetchedFile> for FileSummary {
-    fn from(file: &FetchedFile) -> Self {
-        Self { name: file.name.clone(), bytes: Some(file.bytes), sha256: Some(file.sha256.clone()) }
     }
 }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use indicatif::HumanBytes;
 use serde::Serialize;
 
-use super::EntryKind;
 use super::names::{Commit, EntryName, FileName, RepoId};
+use super::{EntryKind, FetchedFile};
 use crate::data::Sha256;
 
 /// What became of the entries that were asked for.
@@ -61,6 +61,12 @@ pub struct FileSummary {
     pub bytes: Option<u64>,
     /// Its hash, if it is known.
     pub sha256: Option<Sha256>,
+}
+
+impl From<&FetchedFile> for FileSummary {
+    fn from(file: &FetchedFile) -> Self {
+        Self { name: file.name.clone(), bytes: Some(file.bytes), sha256: Some(file.sha256.clone()) }
+    }
 }
 
 impl fmt::Display for FetchSummary {
