@@ -204,26 +204,28 @@ pub struct FetchArguments {
 }
 
 const FETCHING: &str = "\
-Each name becomes a folder of plain files, ready for `harvest run --model DIR`, with fetched.json in it: repository,
-commit, and size and SHA-256 of each file. A folder takes its name when all of it is there and its hashes are right.
-What was interrupted goes on where it stopped; what is there is left alone, without a request.
+Each name becomes a folder of plain files, ready for `harvest run --model DIR`, with fetched.json
+beside them: repository, commit, and size and SHA-256 of each file. A folder takes its name when
+all of it is there and its hashes are right. What was interrupted goes on where it stopped; what
+is there is left alone, without a request. Weights that are a pickle (.bin, .pt) are never fetched.
 
 Examples:
   # What would it be, and how large?
   harvest fetch data-manifests/study/fetch.toml --dry-run
 
-  # One model and the instructions, into models/mistral-7b-instruct and models/alpaca
-  harvest fetch data-manifests/study/fetch.toml mistral-7b-instruct alpaca --out models
+  # One model and the instructions, into data/mistral-7b-instruct and data/alpaca
+  harvest fetch data-manifests/study/fetch.toml mistral-7b-instruct alpaca --out data
 
   # A gated model: accept its terms on its page, then
-  HF_TOKEN=hf_… harvest fetch data-manifests/study/fetch.toml gemma-2b --out models
+  HF_TOKEN=hf_… harvest fetch data-manifests/study/fetch.toml gemma-2b --out data
 
 Environment:
   HF_TOKEN        who asks [default: the token that `hf auth login` saved]; sent to the Hub only
   HF_ENDPOINT     another Hub, or a mirror [default: https://huggingface.co]
   HF_HUB_OFFLINE  1 is the same as --offline
-  HF_HOME         where Hugging Face's programs keep token and cache [default: ~/.cache/huggingface]. Files in that
-                  cache are not downloaded again";
+  HF_HOME         where Hugging Face's programs keep token and cache; files in that cache are not
+                  downloaded again [default: ~/.cache/huggingface]
+  HF_HUB_CACHE    that cache alone [default: $HF_HOME/hub]";
 
 impl TryFrom<FetchArguments> for FetchSettings {
     type Error = FetchError;
@@ -260,6 +262,15 @@ mod tests {
         assert_eq!(settings.shards, ShardRange::default());
         assert_eq!((settings.existing, settings.non_finite), (Existing::Refuse, NonFinite::Refuse));
         assert_eq!((settings.precision, settings.data), (None, None));
+    }
+
+    #[test]
+    fn a_fetch_is_of_everything_into_the_folder_one_is_in() {
+        let Command::Fetch(arguments) = Arguments::parse_from(["harvest", "fetch", "f.toml"]).command else {
+            panic!("expected a fetch")
+        };
+        let settings = FetchSettings::try_from(arguments).unwrap();
+        assert_eq!((settings.names.len(), settings.out, settings.mode), (0, PathBuf::from("."), FetchMode::Fetch));
     }
 
     #[test]

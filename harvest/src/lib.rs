@@ -35,9 +35,9 @@ pub use data::{
 };
 pub use error::HarvestError;
 pub use fetch::{
-    Asked, Commit, Endpoint, Entry, EntryName, EntrySummary, FetchError, FetchManifest, FetchMode, FetchSettings,
-    FetchSummary, Fetched, FetchedFile, FileName, FilePattern, FileSummary, HubSettings, Kind, Outcome, Patience,
-    Reach, RepoId, Revision, Token, fetch,
+    Asked, Commit, Endpoint, EntryKind, EntryName, EntrySummary, FetchEntry, FetchError, FetchManifest, FetchMode,
+    FetchOutcome, FetchSettings, FetchSummary, Fetched, FetchedFile, FileName, FilePattern, FileSummary, HubSettings,
+    Patience, Reach, RepoId, Revision, Token, fetch,
 };
 pub use plan::{
     Grouping, PackedSequence, Packer, PackingSettings, PlanSettings, PlannedShard, ShardBuilder, Source, Span,
