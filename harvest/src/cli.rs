@@ -73,8 +73,12 @@ pub struct Cutting {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  harvest plan --model stories260K --data data-manifests/stories260K-eval.toml --out cache --json")]
+Examples:
+  harvest plan --model stories260K --data data-manifests/stories260K-eval.toml --out cache --json
+
+  # Conversations, one a row, with a section for every token: a data manifest with [chat].
+  # Look at the first two to see whether the chat template does what it should
+  harvest plan --model mistral-7b-instruct --data data-manifests/alpaca-mistral-rollouts.toml --out cache --show 2")]
 pub struct PlanArguments {
     #[command(flatten)]
     places: Places,
@@ -83,6 +87,9 @@ pub struct PlanArguments {
     data: PathBuf,
     #[command(flatten)]
     cutting: Cutting,
+    /// Print the first N sequences too, section by section, so that a chat template can be checked by eye
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub show: u64,
     /// Print the summary as JSON
     #[arg(long)]
     pub json: bool,
@@ -132,7 +139,7 @@ pub struct RunArguments {
 
 impl From<PlanArguments> for PlanSettings {
     fn from(arguments: PlanArguments) -> Self {
-        let PlanArguments { places, data, cutting, json: _ } = arguments;
+        let PlanArguments { places, data, cutting, show: _, json: _ } = arguments;
         Self {
             model: places.model,
             data,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use hayloft_model::ModelError;
 use hayloft_store::StoreError;
 
+use crate::chat::ChatError;
 use crate::data::DataError;
 
 /// An error of planning or harvesting. Every message names the file or flag, what was expected, what was found and what
@@ -14,6 +15,29 @@ pub enum HarvestError {
     /// The data cannot be read.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// The chat template cannot be used.
+    #[error(transparent)]
+    Chat(#[from] ChatError),
+    /// A row cannot be made a conversation.
+    #[error("{manifest}: row {row} of its files (counted from 0): {cause}")]
+    ChatRow {
+        /// The data manifest.
+        manifest: PathBuf,
+        /// The row, among all rows of the files.
+        row: u64,
+        /// What is wrong with it.
+        cause: ChatError,
+    },
+    /// No row gave a conversation.
+    #[error(
+        "{manifest}: expected conversations, got none: {skipped} rows were skipped. Check files and [selection] in the data manifest, and whether context_length holds a prompt"
+    )]
+    NoConversations {
+        /// The data manifest.
+        manifest: PathBuf,
+        /// The rows that were passed over.
+        skipped: u64,
+    },
     /// The model or its tokenizer cannot be used.
     #[error(transparent)]
     Model(#[from] ModelError),

@@ -22,15 +22,18 @@ mod plan;
 mod run;
 mod summary;
 
-pub use chat::{ChatError, ChatTemplate, Prompt, TemplateChoice};
+pub use chat::{
+    ChatError, ChatTemplate, Conversation, EndOfTurn, FinishReason, Prompt, Reply, Speech, TemplateChoice,
+    conversation, prompt_tokens,
+};
 pub use data::{
-    DataError, DataFile, DataManifest, Document, DocumentReader, FieldPath, FileKind, FilesRead, LineProblem, Sha256,
-    Shuffle,
+    ChatReader, ChatRow, ChatSettings, DataError, DataFile, DataManifest, Document, DocumentReader, FieldPath,
+    FileKind, FilesRead, LineProblem, ROLLOUTS_KEY, Replies, RowOrder, Selection, Sha256, Shuffle, UnusableRows,
 };
 pub use error::HarvestError;
 pub use plan::{
     Grouping, PackedSequence, Packer, PackingSettings, PlanSettings, PlannedShard, ShardBuilder, Source, Span,
-    TokenisedDocument, plan,
+    TokenisedDocument, plan, show_sequences,
 };
 pub use run::{Logits, RunSettings, ShardRange, run};
-pub use summary::{PlanSummary, RunSummary, SiteSummary};
+pub use summary::{ChatSummary, PlanSummary, RunSummary, SiteSummary};

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
-use hayloft_harvest::{PlanSettings, plan, run as harvest};
+use hayloft_harvest::{PlanSettings, plan, run as harvest, show_sequences};
 use hayloft_model::limit_threads;
 use hayloft_terminal::{Progress, exit_code, log_to_stderr, print, print_completions};
 use serde::Serialize;
@@ -21,8 +21,14 @@ fn run() -> Result<()> {
     log_to_stderr();
     match Arguments::parse().command {
         Command::Plan(arguments) => {
-            let json = arguments.json;
-            let summary = plan(&PlanSettings::from(arguments), Progress::on_stderr())?;
+            let (json, show) = (arguments.json, arguments.show);
+            let settings = PlanSettings::from(arguments);
+            let summary = plan(&settings, Progress::on_stderr())?;
+            if show > 0 {
+                // With --json, standard output is for programs.
+                let shown = show_sequences(&settings.out, &settings.model, show)?;
+                if json { eprintln!("{shown}") } else { print(&shown)? }
+            }
             print(&if json { to_json(&summary)? } else { summary.to_string() })
         }
         Command::Run(arguments) => {

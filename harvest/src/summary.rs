@@ -29,10 +29,23 @@ pub struct PlanSummary {
     pub sections: BTreeMap<Section, u64>,
     /// Tokens in each subset.
     pub subsets: BTreeMap<String, u64>,
+    /// What was counted of conversations; `None` for running text.
+    pub chat: Option<ChatSummary>,
     /// The share of padding in the batches of the forward pass, from 0 to 1.
     pub padding_share: f64,
     /// Shards.
     pub shards: usize,
+}
+
+/// What was worth counting of conversations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct ChatSummary {
+    /// Rows that were passed over: their prompt fills the context, or their instruction is empty.
+    pub skipped_rows: u64,
+    /// Conversations in which the model said nothing.
+    pub empty_rollouts: u64,
+    /// Conversations whose rollout has no end of turn, as when it was cut at the limit on new tokens.
+    pub unended_rollouts: u64,
 }
 
 /// What a harvest did, and what the cache holds after it.
@@ -93,6 +106,17 @@ impl fmt::Display for PlanSummary {
         }
         for (subset, tokens) in &self.subsets {
             writeln!(formatter, "  subset   {subset}: {}", HumanCount(*tokens))?;
+        }
+        if let Some(chat) = self.chat {
+            for (rows, what) in [
+                (chat.unended_rollouts, "without an end of turn"),
+                (chat.empty_rollouts, "empty"),
+                (chat.skipped_rows, "not used: their rows were skipped"),
+            ] {
+                if rows > 0 {
+                    writeln!(formatter, "  rollouts {what}: {}", HumanCount(rows))?;
+                }
+            }
         }
         writeln!(formatter, "padding    {:.1} %", 100.0 * self.padding_share)?;
         write!(formatter, "shards     {}", self.shards)

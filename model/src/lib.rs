@@ -52,7 +52,7 @@ pub use residual::{Positions, Residual};
 pub use site::{Hook, Site};
 pub use spec::{Activation, AttentionSpec, DecoderSpec, MlpSpec, NormSpec, NormWeight, RopeScaling, RopeSpec};
 pub use threads::limit_threads;
-pub use tokenizer::{SpecialToken, Tokenizer};
+pub use tokenizer::{EncodedText, SpecialToken, Tokenizer};
 
 /// Turns gradient recording off for as long as the guard lives. Bind it to a name: a bare `_` drops it at once.
 pub fn no_grad() -> tch::NoGradGuard {

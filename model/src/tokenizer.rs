@@ -1,8 +1,10 @@
 //! Text to tokens, by the checkpoint's own files.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use tokenizers::PostProcessorWrapper;
 
 use crate::ModelError;
 use crate::error::read_json;
@@ -18,6 +20,16 @@ pub struct SpecialToken {
     pub text: String,
     /// The file and key that named it.
     pub source: String,
+}
+
+/// The tokens of a text, and where in it each ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedText {
+    /// The tokens' ids.
+    pub ids: Vec<u32>,
+    /// For each token, the byte of the text after its last one. A token of a few bytes of a character, and so all tokens of
+    /// that character, end where the character does.
+    pub ends: Vec<usize>,
 }
 
 /// A checkpoint's tokenizer.
@@ -39,6 +51,9 @@ impl Tokenizer {
         };
         let mut inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(problem)?;
         inner.with_padding(None).with_truncation(None).map_err(problem)?;
+        // A post-processor adds special tokens, which is never asked for here, and moves the offsets of tokens that begin
+        // or end with a space.
+        inner.with_post_processor(None::<PostProcessorWrapper>);
         Ok(Self { folder: folder.to_path_buf(), inner, blake3: blake3::hash(&bytes).to_hex().to_string() })
     }
 
@@ -70,9 +85,27 @@ impl Tokenizer {
         Ok(encodings.into_iter().map(|encoding| encoding.get_ids().to_vec()).collect())
     }
 
+    /// Tokens of a text with their places in it. No special token is added; one that is spelled out in the text is
+    /// recognised.
+    pub fn encode_with_ends(&self, text: &str) -> Result<EncodedText, ModelError> {
+        let encoding = self.inner.encode(text, false).map_err(|error| self.problem(&error))?;
+        let ends = encoding.get_offsets().iter().map(|(_, end)| *end).collect();
+        Ok(EncodedText { ids: encoding.get_ids().to_vec(), ends })
+    }
+
     /// Text of tokens, special ones left out.
     pub fn decode(&self, ids: &[u32]) -> Result<String, ModelError> {
         self.inner.decode(ids, true).map_err(|error| self.problem(&error))
+    }
+
+    /// How the vocabulary spells a token: `▁hay`, `Ġhay`, `<0x0A>`. Empty for an id that it does not have.
+    pub fn vocabulary_text(&self, id: u32) -> String {
+        self.inner.id_to_token(id).unwrap_or_default()
+    }
+
+    /// Whether this is the text of a special token.
+    pub fn is_special(&self, text: &str) -> bool {
+        self.inner.get_added_vocabulary().is_special_token(text)
     }
 
     /// The token whose text this is.
@@ -108,6 +141,32 @@ impl Tokenizer {
                       data manifest, for example bos = \"<|endoftext|>\""
                 .to_owned(),
         })
+    }
+
+    /// The tokens that end what the model writes, each once: `eos_token` of the tokenizer's files and `eos_token_id`, one or
+    /// several, of `generation_config.json`. Empty where no file names one.
+    pub fn eos(&self) -> Result<Vec<SpecialToken>, ModelError> {
+        let mut tokens: Vec<SpecialToken> = Vec::new();
+        for file in ["tokenizer_config.json", "special_tokens_map.json"] {
+            if let Some(text) = self.key(file, "eos_token")?.as_ref().and_then(token_text) {
+                tokens.push(self.token(text, &format!("{file}: eos_token"))?);
+                break;
+            }
+        }
+        let file = "generation_config.json";
+        let ids = match self.key(file, "eos_token_id")? {
+            Some(Value::Array(ids)) => ids,
+            other => other.into_iter().collect(),
+        };
+        for id in ids.iter().filter_map(Value::as_u64).filter_map(|id| u32::try_from(id).ok()) {
+            // A model's padding may be named here too; what the tokenizer does not know is in no text.
+            if let Some(text) = self.inner.id_to_token(id) {
+                tokens.push(SpecialToken { id, text, source: format!("{file}: eos_token_id") });
+            }
+        }
+        let mut seen = BTreeSet::new();
+        tokens.retain(|token| seen.insert(token.id));
+        Ok(tokens)
     }
 
     /// A key of one of the folder's JSON files; `None` where the file or the key is absent or null.

@@ -42,7 +42,10 @@ pub use error::{Result, StoreError};
 pub use inspect::{SiteSummary, Summary, inspect};
 pub use manifest::{Manifest, ShardRecord, SiteRecord};
 pub use plan::{Plan, PlanReader, PlanShard, PlanWriter};
-pub use records::{Corpus, Counts, DataRecord, FileRecord, KeptPredictions, ModelRecord, Packing, TokenizerRecord};
+pub use records::{
+    ChatRecord, Corpus, Counts, DataRecord, FileRecord, KeptPredictions, ModelRecord, Packing, SelectionRecord,
+    TokenizerRecord,
+};
 pub use section::Section;
 pub use settings::{Existing, HarvestSettings, NonFinite};
 pub use shard_contents::{ShardContents, ShardSite, WrittenShard};

@@ -68,6 +68,43 @@ pub struct DataRecord {
     pub shuffle_buffer: Option<u64>,
     /// The documents that were used.
     pub documents: u64,
+    /// Which rows of the files were used, if not all in their order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selection: Option<SelectionRecord>,
+}
+
+/// Which rows of the files were used, and in which order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SelectionRecord {
+    /// The seed of the shuffle over all rows that came first: `numpy.random.default_rng(seed).permutation(rows)`.
+    pub shuffle_seed: Option<u64>,
+    /// The rows in their order, if they were listed.
+    pub rows: Option<Vec<u64>>,
+    /// The most rows that were used.
+    pub first: Option<u64>,
+    /// The field that had to be empty.
+    pub empty_field: Option<String>,
+}
+
+/// How rows became conversations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatRecord {
+    /// The name of the chat template; `checkpoint` for the model's own.
+    pub template: String,
+    /// The template itself: Jinja, or a text with `{instruction}` in it.
+    pub template_source: String,
+    /// BLAKE3 of that text.
+    pub template_blake3: String,
+    /// The texts of the tokens before which a rollout was cut.
+    pub end_of_turn: Vec<String>,
+    /// The field that holds the instruction.
+    pub instruction_field: String,
+    /// The field that holds the rollout.
+    pub rollout_field: String,
+    /// Whether a rollout that never ended its turn lost its last character.
+    pub drop_last_character: bool,
+    /// What became of rows that could not be used: `refuse` or `skip`.
+    pub unusable_rows: String,
 }
 
 /// What the tokens are: everything that decides them.
@@ -79,6 +116,9 @@ pub struct Corpus {
     pub tokenizer: TokenizerRecord,
     /// The documents.
     pub data: DataRecord,
+    /// How they became conversations; none where they are running text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat: Option<ChatRecord>,
     /// How documents become sequences.
     pub packing: Packing,
     /// The longest a sequence may be, in tokens.

@@ -69,8 +69,24 @@ pub enum ChatError {
         /// What it does with the instruction.
         problem: String,
     },
+    /// The template begins with another token than the sequences do.
+    #[error(
+        "{path}: the chat template begins with {written:?}, expected nothing or the token {bos:?} that begins each sequence, named by {source_of_bos}. Leave bos out of the data manifest, or name the template's token there"
+    )]
+    Bos {
+        /// The file that holds the template.
+        path: PathBuf,
+        /// What it begins with.
+        written: String,
+        /// The token that begins each sequence.
+        bos: String,
+        /// What names that token.
+        source_of_bos: String,
+    },
     /// There is nothing to ask.
-    #[error("the instruction is empty, expected text other than white space")]
+    #[error(
+        "the instruction is empty, expected text other than white space. Leave such rows out with [chat] unusable_rows = \"skip\" in the data manifest"
+    )]
     EmptyInstruction,
     /// The instruction is longer than is rendered.
     #[error("the instruction has {bytes} bytes, expected at most {limit}")]
@@ -79,6 +95,16 @@ pub enum ChatError {
         bytes: usize,
         /// The most bytes.
         limit: usize,
+    },
+    /// The prompt leaves no room for a reply.
+    #[error(
+        "the prompt has {tokens} tokens, expected fewer than the {longest} of context_length. Raise context_length in the data manifest, or leave such rows out with [chat] unusable_rows = \"skip\""
+    )]
+    LongPrompt {
+        /// Its tokens, BOS included.
+        tokens: usize,
+        /// The length of the context.
+        longest: usize,
     },
     /// The model or its tokenizer cannot be used.
     #[error(transparent)]

@@ -7,11 +7,17 @@
 //! ```
 
 mod choice;
+mod conversation;
+mod end_of_turn;
 mod error;
 mod jinja;
+mod reply;
 mod source;
 mod template;
 
 pub use choice::TemplateChoice;
+pub use conversation::{Conversation, Speech, conversation, prompt_tokens};
+pub use end_of_turn::EndOfTurn;
 pub use error::ChatError;
+pub use reply::{FinishReason, Reply};
 pub use template::{ChatTemplate, Prompt};

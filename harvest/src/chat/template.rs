@@ -114,8 +114,7 @@ impl ChatTemplate {
             Form::Jinja(jinja) => render(jinja, instruction, &self.path)?,
         };
         let held = rendered.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
-        let trimmed = [instruction, instruction.trim(), instruction.trim_start(), instruction.trim_end()];
-        let Some(held) = held.filter(|held| trimmed.contains(held)) else {
+        let Some(held) = held.filter(|held| is_trimmed(held, instruction)) else {
             let problem = format!("changes itself or the instruction for {:?}", beginning(instruction));
             return Err(ChatError::Instruction { path: self.path.clone(), problem });
         };
@@ -126,6 +125,11 @@ impl ChatTemplate {
         let start = before.len() - cut;
         let instruction = start..start + held.len();
         Ok(Prompt { text: rendered[cut..].to_owned(), instruction, written_bos })
+    }
+
+    /// The file that holds it, for messages; of one of the study's, its name.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// What the template writes after the assistant's words, such as `<|im_end|>\n`; empty where it does not say.
@@ -180,6 +184,17 @@ fn jinja_after_reply(jinja: &Jinja) -> String {
     rendered.split_once(answer).map(|(_, after)| after.to_owned()).unwrap_or_default()
 }
 
+/// Whether `held` is `instruction` with nothing but white space taken away at its ends.
+fn is_trimmed(held: &str, instruction: &str) -> bool {
+    let around = |text: &str| {
+        let core = text.trim_start();
+        (text.len() - core.len(), core.trim_end().len())
+    };
+    let ((before, length), (held_before, held_length)) = (around(instruction), around(held));
+    let Some(cut) = before.checked_sub(held_before) else { return false };
+    held_length == length && instruction[cut..].starts_with(held)
+}
+
 /// The first words of a text, for messages.
 fn beginning(text: &str) -> String {
     const SHOWN_CHARACTERS: usize = 60;
@@ -188,4 +203,21 @@ fn beginning(text: &str) -> String {
         shown.push('…');
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trimming_takes_white_space_and_nothing_else() {
+        for held in ["  hay \n", "hay", " hay", "hay ", " hay \n"] {
+            assert!(is_trimmed(held, "  hay \n"), "{held:?}");
+        }
+        for held in ["ha", "", "   hay", "hay\n", "Hay", "hay hay", "\nhay"] {
+            assert!(!is_trimmed(held, "  hay \n"), "{held:?}");
+        }
+        // Letters of several bytes at the ends.
+        assert!(is_trimmed("é", "\u{3000}é\u{3000}"));
+    }
 }

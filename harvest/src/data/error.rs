@@ -60,6 +60,60 @@ pub enum DataError {
         /// What is wrong with it.
         problem: LineProblem,
     },
+    /// A row of a JSON or Parquet file cannot be used.
+    #[error("{path}, row {row}: {problem}")]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// The row within the file, from 0.
+        row: u64,
+        /// What is wrong with it.
+        problem: LineProblem,
+    },
+    /// A file is no Parquet file, or is damaged.
+    #[error("{path}: expected a whole Parquet file, got an error: {problem}. Download or copy the file again")]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        problem: String,
+    },
+    /// A rollouts file does not fit what is asked for.
+    #[error(
+        "{path}: {what}: expected {expected}, got {got}. Its token ids mean nothing here: make the rollouts again with `harvest rollouts`, or take the checkpoint that made them"
+    )]
+    Rollouts {
+        /// The rollouts file.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// What is asked for.
+        expected: String,
+        /// What the file records.
+        got: String,
+    },
+    /// The selection names a row that is not there.
+    #[error("{path}: selection.rows: expected rows among the {rows} that the files hold, from 0, got {row}")]
+    NoSuchRow {
+        /// The data manifest.
+        path: PathBuf,
+        /// The row.
+        row: u64,
+        /// How many rows there are.
+        rows: u64,
+    },
+    /// There are more rows than can be shuffled as a whole.
+    #[error(
+        "{path}: selection.shuffle_seed: expected fewer than {limit} rows, got {rows}. Use seed and shuffle_buffer, which hold few of them at a time"
+    )]
+    TooManyRows {
+        /// The data manifest.
+        path: PathBuf,
+        /// How many rows there are.
+        rows: u64,
+        /// The most rows.
+        limit: u32,
+    },
     /// A text file cannot be used.
     #[error("{path}: {problem}")]
     Text {
@@ -104,6 +158,41 @@ pub enum LineProblem {
         column: usize,
         /// What the parser said.
         reason: String,
+    },
+    /// A JSON file is neither an array of objects nor objects that follow one another.
+    #[error("expected {expected}, got '{got}'. A JSON file holds one array of objects, or objects one after another")]
+    Between {
+        /// What was due.
+        expected: &'static str,
+        /// The byte that came.
+        got: String,
+    },
+    /// A JSON file ends before its array or object does.
+    #[error("the file ends in the middle of a JSON array or object. Download or copy it again")]
+    EndsEarly,
+    /// A column of a Parquet file has a type that is not read.
+    #[error("expected text, numbers, lists or structures in the column {column:?}, got the type {got}")]
+    ColumnType {
+        /// The column.
+        column: String,
+        /// Its type, as Arrow names it.
+        got: String,
+    },
+    /// A field is no list of token ids.
+    #[error("expected a list of token ids in the field {field:?}, got {got}")]
+    NotTokens {
+        /// The field's path.
+        field: String,
+        /// What kind of value is there.
+        got: &'static str,
+    },
+    /// A rollout ended for no reason that is known.
+    #[error("expected stop, length or context in the field {field:?}, got {got:?}")]
+    FinishReason {
+        /// The field's path.
+        field: String,
+        /// What is there.
+        got: String,
     },
     /// The object lacks a field.
     #[error("expected the field {field:?}, got {got}. Name the right field as {key} in the data manifest")]

@@ -24,15 +24,34 @@ impl FieldPath {
     /// The text at this path in `line`; `None` where the value is `null`. `key` is the data manifest's key that named
     /// this path, for messages.
     pub fn text<'line>(&self, line: &'line Value, key: &'static str) -> Result<Option<&'line str>, LineProblem> {
-        let mut value = line;
-        for name in self.0.split('.') {
-            value = value.get(name).ok_or_else(|| self.missing(value, key))?;
-        }
-        match value {
+        match self.value(line, key)? {
             Value::Null => Ok(None),
             Value::String(text) => Ok(Some(text)),
             other => Err(LineProblem::NotText { field: self.0.clone(), got: kind(other), key }),
         }
+    }
+
+    /// The token ids at this path in `line`.
+    pub(super) fn token_ids(&self, line: &Value, key: &'static str) -> Result<Vec<u32>, LineProblem> {
+        let value = self.value(line, key)?;
+        let id = |id: &Value| u32::try_from(id.as_u64()?).ok();
+        value
+            .as_array()
+            .and_then(|ids| ids.iter().map(id).collect())
+            .ok_or_else(|| LineProblem::NotTokens { field: self.0.clone(), got: kind(value) })
+    }
+
+    /// The name of the outermost object's key: of a table, the column.
+    pub(super) fn root(&self) -> &str {
+        self.0.split_once('.').map_or(self.0.as_str(), |(root, _)| root)
+    }
+
+    fn value<'line>(&self, line: &'line Value, key: &'static str) -> Result<&'line Value, LineProblem> {
+        let mut value = line;
+        for name in self.0.split('.') {
+            value = value.get(name).ok_or_else(|| self.missing(value, key))?;
+        }
+        Ok(value)
     }
 
     fn missing(&self, parent: &Value, key: &'static str) -> LineProblem {
@@ -78,10 +97,10 @@ impl TryFrom<String> for FieldPath {
     }
 }
 
-impl Default for FieldPath {
-    /// The field `text`.
-    fn default() -> Self {
-        Self("text".to_owned())
+impl FieldPath {
+    /// A field of the outermost object whose name is fixed in this crate, and has no dots.
+    pub(crate) fn known(name: &'static str) -> Self {
+        Self(name.to_owned())
     }
 }
 

@@ -10,6 +10,13 @@ pub enum FileKind {
         /// Whether the file is compressed with zstd.
         zstd: bool,
     },
+    /// JSON: an array of objects, or objects one after another, each a document.
+    Json {
+        /// Whether the file is compressed with zstd.
+        zstd: bool,
+    },
+    /// A Parquet table: each row is a document.
+    Parquet,
     /// Plain text: the whole file is one document.
     Text {
         /// Whether the file is compressed with zstd.
@@ -19,7 +26,7 @@ pub enum FileKind {
 
 impl FileKind {
     /// The endings that are known, for messages.
-    pub const ENDINGS: &'static str = ".jsonl, .ndjson, .jsonl.zst, .ndjson.zst, .txt or .txt.zst";
+    pub const ENDINGS: &'static str = ".jsonl, .ndjson, .json or .txt, with or without .zst, or .parquet";
 
     /// The kind that a file's name says it is.
     pub fn of(path: &Path) -> Option<Self> {
@@ -30,6 +37,8 @@ impl FileKind {
         };
         match Path::new(name).extension()?.to_str()? {
             "jsonl" | "ndjson" => Some(Self::Lines { zstd }),
+            "json" => Some(Self::Json { zstd }),
+            "parquet" if !zstd => Some(Self::Parquet),
             "txt" => Some(Self::Text { zstd }),
             _ => None,
         }
@@ -38,7 +47,8 @@ impl FileKind {
     /// Whether the file is compressed with zstd.
     pub fn is_zstd(self) -> bool {
         match self {
-            Self::Lines { zstd } | Self::Text { zstd } => zstd,
+            Self::Lines { zstd } | Self::Json { zstd } | Self::Text { zstd } => zstd,
+            Self::Parquet => false,
         }
     }
 }
@@ -56,8 +66,11 @@ mod tests {
             ("b.txt", Some(FileKind::Text { zstd: false })),
             ("b.txt.zst", Some(FileKind::Text { zstd: true })),
             ("b.zst", None),
-            ("b.json", None),
-            ("b.parquet", None),
+            ("b.json", Some(FileKind::Json { zstd: false })),
+            ("b.json.zst", Some(FileKind::Json { zstd: true })),
+            ("b.parquet", Some(FileKind::Parquet)),
+            ("b.parquet.zst", None),
+            ("b.csv", None),
             ("jsonl", None),
             ("", None),
         ] {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use hayloft_store::Packing;
 use serde::Deserialize;
 
-use super::{DataError, FieldPath, FileKind, Sha256};
+use super::selection::WrittenSelection;
+use super::{ChatSettings, DataError, FieldPath, FileKind, RowOrder, Selection, Sha256};
 
 /// A data manifest, read and resolved. `data-manifests/README.md` describes the keys.
 #[derive(Debug, Clone)]
@@ -19,9 +20,9 @@ pub struct DataManifest {
     pub packing: Packing,
     /// The longest a sequence may be, in tokens; with [`Packing::Concat`] the length of each.
     pub context_length: u32,
-    /// The field of a JSON line that holds the text.
+    /// The field of a row that holds the text; with [`DataManifest::chat`] it is not looked at.
     pub text_field: FieldPath,
-    /// The field of a JSON line that names the document's subset.
+    /// The field of a row that names the document's subset.
     pub subset_field: Option<FieldPath>,
     /// Whole sequences are taken while their tokens stay within this.
     pub max_tokens: Option<NonZeroU64>,
@@ -29,6 +30,10 @@ pub struct DataManifest {
     pub shuffle: Option<Shuffle>,
     /// The text of the token that begins a sequence, where the tokenizer's own files name none or another is wanted.
     pub bos: Option<String>,
+    /// How rows become conversations; `None` where they are documents.
+    pub chat: Option<ChatSettings>,
+    /// Which of the rows are used, and in which order.
+    pub selection: Selection,
     /// The files, in the order they are read.
     pub files: Vec<DataFile>,
 }
@@ -62,13 +67,15 @@ struct Written {
     name: String,
     packing: Packing,
     context_length: u32,
-    #[serde(default)]
-    text_field: FieldPath,
+    text_field: Option<FieldPath>,
     subset_field: Option<FieldPath>,
     max_tokens: Option<NonZeroU64>,
     seed: Option<u64>,
     shuffle_buffer: Option<NonZeroUsize>,
     bos: Option<String>,
+    chat: Option<ChatSettings>,
+    #[serde(default)]
+    selection: WrittenSelection,
     files: Vec<WrittenFile>,
 }
 
@@ -128,6 +135,23 @@ impl Written {
                 return Err(wrong("shuffle_buffer", expected, format!("{buffer} and no seed")));
             }
         };
+        if self.chat.is_some() && self.packing != Packing::PerDocument {
+            let expected = "\"per-document\" with [chat], for each conversation is a sequence of its own";
+            return Err(wrong("packing", expected, format!("{:?}", self.packing.as_str())));
+        }
+        if let (Some(_), Some(field)) = (&self.chat, &self.text_field) {
+            let expected = "none with [chat], which has instruction_field and rollout_field in its place";
+            return Err(wrong("text_field", expected, format!("\"{field}\"")));
+        }
+        let selection = self.selection.resolve().map_err(|(key, expected, got)| wrong(key, expected, got))?;
+        if selection.order != RowOrder::Files && shuffle.is_some() {
+            let expected = "none with an order in [selection]";
+            return Err(wrong("seed", expected, "both".to_owned()));
+        }
+        if self.chat.is_some() && shuffle.is_some() {
+            let expected = "none with [chat]: shuffle_seed in [selection] shuffles conversations";
+            return Err(wrong("seed", expected, "one".to_owned()));
+        }
         if self.files.is_empty() {
             return Err(wrong("files", "at least one [[files]] table with a path", "none".to_owned()));
         }
@@ -145,11 +169,13 @@ impl Written {
             name: self.name,
             packing: self.packing,
             context_length: self.context_length,
-            text_field: self.text_field,
+            text_field: self.text_field.unwrap_or_else(|| FieldPath::known("text")),
             subset_field: self.subset_field,
             max_tokens: self.max_tokens,
             shuffle,
             bos: self.bos,
+            chat: self.chat,
+            selection,
         })
     }
 }
@@ -239,7 +265,7 @@ mod tests {
             ("\"hay\"", "\" \"", "name: expected a name"),
             ("= 8", "= 1", "context_length: expected at least 2 tokens"),
             ("= 8", "= -8", "context_length"),
-            ("a.jsonl", "a.parquet", "files[0].path: expected a name that ends in .jsonl, .ndjson"),
+            ("a.jsonl", "a.csv", "files[0].path: expected a name that ends in .jsonl, .ndjson"),
         ] {
             let message = read(&LEAST.replace(from, to), None).unwrap_err().to_string();
             assert!(message.contains(words), "{message}");

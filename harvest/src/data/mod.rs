@@ -1,18 +1,28 @@
-//! From a data manifest to documents: what to read, and reading it.
+//! From a data manifest to documents and conversations: what to read, and reading it.
 
+mod chat_rows;
+mod chat_settings;
 mod documents;
+mod elements;
 mod error;
 mod field_path;
 mod file_kind;
 mod hashing;
 mod lines;
 mod manifest;
+mod numpy_random;
+mod parquet_rows;
+mod rows;
+mod selection;
 mod sha256;
 mod shuffle;
 
+pub use chat_rows::{ChatReader, ChatRow, ROLLOUTS_KEY, Replies};
+pub use chat_settings::{ChatSettings, UnusableRows};
 pub use documents::{Document, DocumentReader, FilesRead};
 pub use error::{DataError, LineProblem};
 pub use field_path::FieldPath;
 pub use file_kind::FileKind;
 pub use manifest::{DataFile, DataManifest, Shuffle};
+pub use selection::{RowOrder, Selection};
 pub use sha256::Sha256;

@@ -4,14 +4,18 @@ use std::fmt::Display;
 use std::path::Path;
 
 use hayloft_model::Tokenizer;
-use hayloft_store::Corpus;
+use hayloft_store::{ChatRecord, Corpus, SelectionRecord};
 
-use super::corpus::begin_token;
+use super::conversations::end_of_turn;
+use super::corpus::{begin_token, chat_record, selection_record};
+use crate::chat::ChatTemplate;
 use crate::data::DataManifest;
 use crate::error::HarvestError;
 
 /// What is asked of a plan that is there. What is `None` was not asked for, and any will do.
 pub(crate) struct Asked<'settings> {
+    /// The checkpoint's folder, which may hold the chat template.
+    pub(crate) model: &'settings Path,
     pub(crate) data: Option<&'settings DataManifest>,
     pub(crate) shard_tokens: Option<u64>,
     pub(crate) row_group_rows: Option<u32>,
@@ -50,7 +54,39 @@ pub(crate) fn check_agreement(
         optional(data.shuffle_buffer),
     )?;
     plan.same("BOS", begin_token(manifest, tokenizer)?.text, &corpus.tokenizer.bos_text)?;
+    let selection = selection_record(&manifest.selection);
+    plan.same("[selection]", selected(selection.as_ref()), selected(data.selection.as_ref()))?;
+    let chat = match &manifest.chat {
+        None => None,
+        Some(settings) => {
+            let template = ChatTemplate::open(settings.template, asked.model)?;
+            let end_of_turn = end_of_turn(manifest, settings, &template, tokenizer)?;
+            Some(chat_record(settings, &template, &end_of_turn))
+        }
+    };
+    plan.same("[chat]", spoken(chat.as_ref()), spoken(corpus.chat.as_ref()))?;
     plan.same_files(manifest, corpus)
+}
+
+/// Which rows, in words.
+fn selected(selection: Option<&SelectionRecord>) -> String {
+    let Some(SelectionRecord { shuffle_seed, rows, first, empty_field }) = selection else { return "none".to_owned() };
+    format!("shuffle_seed {shuffle_seed:?}, rows {rows:?}, first {first:?}, empty_field {empty_field:?}")
+}
+
+/// How rows become conversations, in words.
+fn spoken(chat: Option<&ChatRecord>) -> String {
+    let Some(chat) = chat else { return "none".to_owned() };
+    format!(
+        "template {} (BLAKE3 {}), end_of_turn {:?}, instruction_field {}, rollout_field {}, unusable_rows {}, study_quirk_drop_last_character {}",
+        chat.template,
+        chat.template_blake3,
+        chat.end_of_turn,
+        chat.instruction_field,
+        chat.rollout_field,
+        chat.unusable_rows,
+        chat.drop_last_character
+    )
 }
 
 /// A setting that may be absent, in words.

@@ -1,10 +1,11 @@
 //! What the plan records of where its tokens come from.
 
 use hayloft_model::{ModelError, SpecialToken, Tokenizer};
-use hayloft_store::{Corpus, DataRecord, FileRecord, TokenizerRecord};
+use hayloft_store::{ChatRecord, Corpus, DataRecord, FileRecord, SelectionRecord, TokenizerRecord};
 
 use super::planner::PlanSettings;
-use crate::data::DataManifest;
+use crate::chat::{ChatTemplate, EndOfTurn};
+use crate::data::{ChatSettings, DataManifest, RowOrder, Selection};
 
 /// The token that begins each sequence: the data manifest's, or else the tokenizer's.
 pub(super) fn begin_token(manifest: &DataManifest, tokenizer: &Tokenizer) -> Result<SpecialToken, ModelError> {
@@ -24,12 +25,41 @@ pub(super) fn tokenizer_record(tokenizer: &Tokenizer, bos: &SpecialToken) -> Tok
     }
 }
 
+/// Which rows are used; `None` where it is all of them in their order.
+pub(super) fn selection_record(selection: &Selection) -> Option<SelectionRecord> {
+    if *selection == Selection::default() {
+        return None;
+    }
+    let (shuffle_seed, rows) = match &selection.order {
+        RowOrder::Files => (None, None),
+        RowOrder::Shuffled { seed } => (Some(*seed), None),
+        RowOrder::Rows(rows) => (None, Some(rows.clone())),
+    };
+    let empty_field = selection.empty_field.as_ref().map(ToString::to_string);
+    Some(SelectionRecord { shuffle_seed, rows, first: selection.first, empty_field })
+}
+
+/// How rows become conversations.
+pub(super) fn chat_record(settings: &ChatSettings, template: &ChatTemplate, end_of_turn: &EndOfTurn) -> ChatRecord {
+    ChatRecord {
+        template: settings.template.to_string(),
+        template_source: template.source(),
+        template_blake3: template.blake3(),
+        end_of_turn: end_of_turn.tokens().iter().map(|token| token.text.clone()).collect(),
+        instruction_field: settings.instruction_field.to_string(),
+        rollout_field: settings.rollout_field.to_string(),
+        drop_last_character: settings.study_quirk_drop_last_character,
+        unusable_rows: settings.unusable_rows.as_str().to_owned(),
+    }
+}
+
 /// Everything that decides the tokens of a plan. `files` are those that were read, `documents` those that were used.
 pub(super) fn record(
     manifest: &DataManifest,
     tokenizer: &Tokenizer,
     bos: &SpecialToken,
     settings: &PlanSettings,
+    chat: Option<ChatRecord>,
     files: Vec<FileRecord>,
     documents: u64,
 ) -> Corpus {
@@ -44,7 +74,9 @@ pub(super) fn record(
             seed: manifest.shuffle.map(|shuffle| shuffle.seed),
             shuffle_buffer: manifest.shuffle.map(|shuffle| shuffle.buffer.get() as u64),
             documents,
+            selection: selection_record(&manifest.selection),
         },
+        chat,
         packing: manifest.packing,
         context_length: manifest.context_length,
         row_group_rows: settings.row_group_rows,

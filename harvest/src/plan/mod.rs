@@ -1,10 +1,14 @@
 //! From documents to planned shards.
 
 mod agreement;
+mod conversations;
 mod corpus;
+mod documents;
 mod packing;
 mod planner;
 mod shards;
+mod show;
+mod sink;
 mod tokenise;
 
 pub(crate) use agreement::{Asked, check_agreement};
@@ -12,3 +16,4 @@ pub use packing::{PackedSequence, Packer, PackingSettings, Source, Span, Tokenis
 pub use planner::{PlanSettings, plan};
 pub(crate) use planner::{check_context, plan_with};
 pub use shards::{Grouping, PlannedShard, ShardBuilder};
+pub use show::show_sequences;

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use hayloft_store::Packing;
+use hayloft_store::{Packing, Section};
 
 /// The tokens of one document, without BOS.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Source {
 pub struct PackedSequence {
     /// The tokens; the first is BOS.
     pub tokens: Vec<u32>,
+    /// The section of each.
+    pub sections: Vec<Section>,
     /// Where they are from, in order. Each BOS that the packing put in counts with the document after it.
     pub spans: Vec<Span>,
 }
@@ -143,19 +145,21 @@ impl Packer {
         sequence.extend(std::iter::repeat_n(self.settings.bos, own));
         sequence.extend_from_slice(kept);
         let spans = vec![Span { source: source.clone(), length: sequence.len() as u32 }];
-        self.take(PackedSequence { tokens: sequence, spans }, take);
+        self.take(PackedSequence { tokens: sequence, sections: Vec::new(), spans }, take);
         if !self.full {
             self.dropped_tokens += (tokens.len() - kept.len()) as u64;
         }
     }
 
-    fn take(&mut self, sequence: PackedSequence, take: &mut impl FnMut(PackedSequence)) {
+    fn take(&mut self, mut sequence: PackedSequence, take: &mut impl FnMut(PackedSequence)) {
         let tokens = self.taken_tokens + sequence.tokens.len() as u64;
         if self.settings.max_tokens.is_some_and(|most| tokens > most.get()) {
             self.full = true;
             return;
         }
         self.taken_tokens = tokens;
+        let section = |token: &u32| if *token == self.settings.bos { Section::Bos } else { Section::Text };
+        sequence.sections = sequence.tokens.iter().map(section).collect();
         take(sequence);
     }
 }

@@ -3,16 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use hayloft_model::{Checkpoint, DecoderSpec, Tokenizer};
-use hayloft_store::{PlanWriter, StoreError};
-use hayloft_terminal::{Gauge, Progress};
+use hayloft_store::{ChatRecord, FileRecord, PlanWriter, StoreError};
+use hayloft_terminal::Progress;
 
+use super::conversations::plan_conversations;
 use super::corpus::{begin_token, record};
-use super::packing::{PackedSequence, Packer, PackingSettings};
-use super::shards::{Grouping, PlannedShard, ShardBuilder};
-use super::tokenise::next_batch;
-use crate::data::{DataManifest, DocumentReader, FilesRead};
+use super::documents::plan_documents;
+use super::shards::Grouping;
+use super::sink::{Finished, ShardSink};
+use crate::data::DataManifest;
 use crate::error::HarvestError;
-use crate::summary::PlanSummary;
+use crate::summary::{ChatSummary, PlanSummary};
 
 /// What to plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +40,7 @@ impl PlanSettings {
     pub const ROW_GROUP_ROWS: u32 = 4096;
 }
 
-/// Plans a cache: reads, tokenises and packs the documents into token shards.
+/// Plans a cache: reads, tokenises and packs the documents, or the conversations, into token shards.
 ///
 /// The same data, tokenizer and settings give the same bytes. Memory holds one shard, one batch of documents and the
 /// shuffle's buffer, however much data there is. On an error nothing is left of the plan.
@@ -60,49 +61,35 @@ pub(crate) fn plan_with(
     check_context(&manifest.path, manifest.context_length, &settings.model, spec)?;
     tokenizer.check_vocabulary(spec.vocab_size)?;
     let bos = begin_token(&manifest, tokenizer)?;
-    let documents = DocumentReader::open(&manifest)?;
-    let writer = PlanWriter::create(&settings.out).map_err(|error| match error {
-        StoreError::Exists { path } => HarvestError::AlreadyPlanned { path },
-        other => other.into(),
-    })?;
-
-    let packing = PackingSettings {
-        packing: manifest.packing,
-        context_length: manifest.context_length,
-        bos: bos.id,
-        max_tokens: manifest.max_tokens,
+    let create = || {
+        PlanWriter::create(&settings.out).map_err(|error| match error {
+            StoreError::Exists { path } => HarvestError::AlreadyPlanned { path },
+            other => other.into(),
+        })
     };
-    let grouping =
-        Grouping { bos: bos.id, shard_tokens: settings.shard_tokens, row_group_rows: settings.row_group_rows };
-    let mut sink = ShardSink {
-        writer,
-        builder: ShardBuilder::new(grouping),
-        gauge: progress.gauge("planned", manifest.max_tokens.map(Into::into)),
-        documents: DistinctDocuments::default(),
-        cells: 0,
+    let grouping = Grouping { shard_tokens: settings.shard_tokens, row_group_rows: settings.row_group_rows };
+    let gauge = progress.gauge("planned", manifest.max_tokens.map(Into::into));
+    let make_sink = || Ok(ShardSink::new(create()?, grouping, gauge));
+    let planned = match &manifest.chat {
+        None => plan_documents(&manifest, tokenizer, &bos, make_sink)?,
+        Some(chat) => plan_conversations(&manifest, chat, &settings.model, tokenizer, &bos, make_sink)?,
     };
-    let packed = pack(documents, tokenizer, packing, &mut sink)?;
-    if let Some(last) = sink.builder.finish() {
-        sink.write(&last)?;
-    }
-    drop(sink.gauge);
-    let documents = sink.documents.count;
-    if documents == 0 {
-        return Err(packed.nothing(&manifest));
-    }
-    let corpus = record(&manifest, tokenizer, &bos, settings, packed.read.files, documents);
-    let plan = sink.writer.finish(corpus)?;
+    let Planned { files, chat_record, empty_documents, dropped_tokens, chat, sink } = planned;
+    let Finished { writer, documents, cells } = sink.finish()?;
+    let corpus = record(&manifest, tokenizer, &bos, settings, chat_record, files, documents);
+    let plan = writer.finish(corpus)?;
     Ok(PlanSummary {
         name: manifest.name,
         folder: settings.out.clone(),
         documents,
-        empty_documents: packed.read.empty_documents + packed.without_tokens,
+        empty_documents,
         sequences: plan.counts.sequences,
         tokens: plan.counts.tokens,
-        dropped_tokens: packed.dropped_tokens,
+        dropped_tokens,
         sections: plan.counts.sections,
         subsets: plan.counts.subsets,
-        padding_share: 1.0 - plan.counts.tokens as f64 / sink.cells as f64,
+        chat,
+        padding_share: 1.0 - plan.counts.tokens as f64 / cells as f64,
         shards: plan.shards.len(),
     })
 }
@@ -125,109 +112,18 @@ pub(crate) fn check_context(
     })
 }
 
-/// What became of the documents.
-struct Packed {
-    read: FilesRead,
-    /// Documents whose text gave no tokens.
-    without_tokens: u64,
-    with_tokens: u64,
-    dropped_tokens: u64,
-    /// Whether `max_tokens` ended it.
-    reached_limit: bool,
-}
-
-impl Packed {
-    /// Why there is not one sequence.
-    fn nothing(&self, manifest: &DataManifest) -> HarvestError {
-        if self.with_tokens == 0 {
-            let documents = self.read.empty_documents + self.without_tokens;
-            return HarvestError::NoTokens { manifest: manifest.path.clone(), documents };
-        }
-        match manifest.max_tokens {
-            Some(max_tokens) if self.reached_limit => {
-                HarvestError::LimitTooSmall { manifest: manifest.path.clone(), max_tokens: max_tokens.get() }
-            }
-            _ => HarvestError::TooFewTokens {
-                manifest: manifest.path.clone(),
-                tokens: self.dropped_tokens,
-                context_length: manifest.context_length,
-            },
-        }
-    }
-}
-
-/// Takes documents through tokenizer and packing until there are no more, or until `max_tokens` is reached.
-fn pack(
-    mut documents: DocumentReader<'_>,
-    tokenizer: &Tokenizer,
-    settings: PackingSettings,
-    sink: &mut ShardSink,
-) -> Result<Packed, HarvestError> {
-    let mut packer = Packer::new(settings);
-    let mut without_tokens = 0;
-    let mut with_tokens = 0;
-    let mut sequences: Vec<PackedSequence> = Vec::new();
-    while !packer.is_full() {
-        let batch = next_batch(&mut documents, tokenizer)?;
-        if batch.is_empty() {
-            break;
-        }
-        for document in &batch {
-            if document.tokens.is_empty() {
-                without_tokens += 1;
-                continue;
-            }
-            with_tokens += 1;
-            packer.push(document, &mut |sequence| sequences.push(sequence));
-            for sequence in sequences.drain(..) {
-                sink.add(sequence)?;
-            }
-        }
-    }
-    let reached_limit = packer.is_full();
-    let read = documents.finish()?;
-    Ok(Packed { read, without_tokens, with_tokens, dropped_tokens: packer.finish(), reached_limit })
-}
-
-/// Where sequences go: grouped into shards, and those written.
-struct ShardSink {
-    writer: PlanWriter,
-    builder: ShardBuilder,
-    gauge: Gauge,
-    documents: DistinctDocuments,
-    /// Cells of all batches, padding included.
-    cells: u64,
-}
-
-impl ShardSink {
-    fn add(&mut self, sequence: PackedSequence) -> Result<(), HarvestError> {
-        self.gauge.advance(sequence.tokens.len() as u64);
-        self.documents.add(&sequence);
-        if let Some(shard) = self.builder.push(sequence) {
-            self.write(&shard)?;
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, shard: &PlannedShard) -> Result<(), HarvestError> {
-        self.cells += shard.cells;
-        Ok(self.writer.add_shard(&shard.sequences, &shard.tokens)?)
-    }
-}
-
-/// Counts documents; each comes in one piece, over one or more sequences.
-#[derive(Default)]
-struct DistinctDocuments {
-    count: u64,
-    last: Option<u64>,
-}
-
-impl DistinctDocuments {
-    fn add(&mut self, sequence: &PackedSequence) {
-        for span in &sequence.spans {
-            if self.last.replace(span.source.document) != Some(span.source.document) {
-                self.count += 1;
-            }
-        }
-    }
+/// What became of the data, with the sequences all in the sink.
+pub(super) struct Planned {
+    /// The files that were read.
+    pub(super) files: Vec<FileRecord>,
+    /// How rows became conversations, if they did.
+    pub(super) chat_record: Option<ChatRecord>,
+    /// Documents that gave no tokens.
+    pub(super) empty_documents: u64,
+    /// Tokens that are in no sequence.
+    pub(super) dropped_tokens: u64,
+    /// What was counted of conversations, if rows became such.
+    pub(super) chat: Option<ChatSummary>,
+    /// Where the sequences went.
+    pub(super) sink: ShardSink,
 }

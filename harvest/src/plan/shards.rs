@@ -1,14 +1,12 @@
 //! From sequences to shards and their row groups.
 
-use hayloft_store::{Section, Sequence, Tokens};
+use hayloft_store::{Sequence, Tokens};
 
 use super::packing::PackedSequence;
 
 /// How sequences are grouped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grouping {
-    /// The token that begins each sequence, and that is the section `bos`.
-    pub bos: u32,
     /// The tokens that a shard is filled up to; a single longer sequence is a shard by itself.
     pub shard_tokens: u64,
     /// The rows that a row group is filled up to; a single longer sequence is a row group by itself.
@@ -97,33 +95,30 @@ fn group(mut packed: Vec<(u64, PackedSequence)>, grouping: Grouping) -> PlannedS
             length,
             row_group,
         });
-        push_rows(&mut tokens, *id, sequence, grouping.bos);
+        push_rows(&mut tokens, *id, sequence);
         first_row += u64::from(length);
         group_rows += u64::from(length);
     }
     PlannedShard { sequences, tokens, cells }
 }
 
-fn push_rows(tokens: &mut Tokens, id: u64, sequence: &PackedSequence, bos: u32) {
+fn push_rows(tokens: &mut Tokens, id: u64, sequence: &PackedSequence) {
     let length = sequence.tokens.len();
     tokens.sequence.extend(std::iter::repeat_n(id, length));
     tokens.position.extend(0..length as u32);
     tokens.token.extend_from_slice(&sequence.tokens);
-    tokens.section.extend(sequence.tokens.iter().map(|token| section(*token, bos)));
+    tokens.section.extend_from_slice(&sequence.sections);
     for span in &sequence.spans {
         tokens.document.extend(std::iter::repeat_n(span.source.document, span.length as usize));
         tokens.subset.extend(std::iter::repeat_n(span.source.subset.clone(), span.length as usize));
     }
 }
 
-fn section(token: u32, bos: u32) -> Section {
-    if token == bos { Section::Bos } else { Section::Text }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
+    use hayloft_store::Section;
     use proptest::prelude::*;
 
     use super::super::packing::{Source, Span};
@@ -136,11 +131,13 @@ mod tests {
         let mut tokens = vec![BOS];
         tokens.extend((1..length).map(|position| 10 + position as u32));
         let source = Source { document, subset: Some(subset) };
-        PackedSequence { tokens, spans: vec![Span { source, length: length as u32 }] }
+        let mut sections = vec![Section::Text; length];
+        sections[0] = Section::Bos;
+        PackedSequence { tokens, sections, spans: vec![Span { source, length: length as u32 }] }
     }
 
     fn shards(lengths: &[usize], shard_tokens: u64, row_group_rows: u32) -> Vec<PlannedShard> {
-        let mut builder = ShardBuilder::new(Grouping { bos: BOS, shard_tokens, row_group_rows });
+        let mut builder = ShardBuilder::new(Grouping { shard_tokens, row_group_rows });
         let mut all = Vec::new();
         for (document, length) in lengths.iter().enumerate() {
             all.extend(builder.push(sequence(document as u64, *length)));

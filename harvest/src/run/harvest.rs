@@ -153,8 +153,12 @@ fn prepare_plan(
         Some(data) => Some(DataManifest::open(data, settings.data_root.as_deref())?),
         None => None,
     };
-    let asked =
-        Asked { data: manifest.as_ref(), shard_tokens: settings.shard_tokens, row_group_rows: settings.row_group_rows };
+    let asked = Asked {
+        model: &settings.model,
+        data: manifest.as_ref(),
+        shard_tokens: settings.shard_tokens,
+        row_group_rows: settings.row_group_rows,
+    };
     let corpus = &planned.plan().corpus;
     let path = settings.out.join("plan.json");
     check_agreement(&path, corpus, tokenizer, &asked)?;

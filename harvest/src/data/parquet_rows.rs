@@ -1,0 +1,152 @@
+//! The rows of a Parquet file, a few at a time.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, Float64Type, Int32Type, Int64Type, UInt32Type, UInt64Type};
+use arrow_array::{Array, RecordBatch};
+use arrow_schema::DataType;
+use hayloft_store::FileRecord;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::errors::ParquetError;
+use serde_json::{Map, Value};
+
+use super::hashing::DataReader;
+use super::lines::DOCUMENT_BYTES;
+use super::{DataError, DataFile, FieldPath, LineProblem};
+
+/// Rows that are decoded at a time: documents may be long.
+const BATCH_ROWS: usize = 64;
+
+/// A Parquet file being read. It was hashed before: its rows are read out of order, the footer first.
+pub(super) struct ParquetRows {
+    path: PathBuf,
+    record: FileRecord,
+    batches: ParquetRecordBatchReader,
+    batch: Option<RecordBatch>,
+    next_in_batch: usize,
+    reading: Reading,
+}
+
+/// Which columns are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// Those that were asked for.
+    Wanted,
+    /// All, for one that was asked for is missing. Values of types that are not read are null.
+    All,
+}
+
+/// The value of a key in the file's own metadata, without reading its rows; `None` where it has no such key.
+pub(super) fn metadata(path: &Path, key: &str) -> Result<Option<String>, DataError> {
+    let builder = open(path)?;
+    let pairs = builder.metadata().file_metadata().key_value_metadata();
+    Ok(pairs.into_iter().flatten().find(|pair| pair.key == key).and_then(|pair| pair.value.clone()))
+}
+
+fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, DataError> {
+    let file = File::open(path).map_err(|source| DataError::file(path, "open", source))?;
+    // Types as Parquet has them: fewer than what Arrow may have made of them.
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).map_err(|error| damaged(path, &error))
+}
+
+fn damaged(path: &Path, error: &ParquetError) -> DataError {
+    DataError::Parquet { path: path.to_owned(), problem: error.to_string() }
+}
+
+impl ParquetRows {
+    /// Hashes a file, checks its hash, and begins before its first row. Only the columns in which `fields` lie are read;
+    /// where one is not there, all are, so that a message can name them.
+    pub(super) fn open(file: &DataFile, fields: &[FieldPath]) -> Result<Self, DataError> {
+        let record = DataReader::open(file)?.finish(file)?;
+        let builder = open(&file.path)?;
+        let columns = builder.schema().fields();
+        let wanted: Option<Vec<usize>> =
+            fields.iter().map(|field| columns.iter().position(|column| column.name() == field.root())).collect();
+        let reading = if wanted.is_some() { Reading::Wanted } else { Reading::All };
+        let projection =
+            wanted.map_or_else(ProjectionMask::all, |wanted| ProjectionMask::roots(builder.parquet_schema(), wanted));
+        let batches = builder
+            .with_projection(projection)
+            .with_batch_size(BATCH_ROWS)
+            .build()
+            .map_err(|error| damaged(&file.path, &error))?;
+        Ok(Self { path: file.path.clone(), record, batches, batch: None, next_in_batch: 0, reading })
+    }
+
+    /// What the plan records of the file.
+    pub(super) fn record(self) -> FileRecord {
+        self.record
+    }
+
+    /// The next row as an object of its columns.
+    pub(super) fn next(&mut self) -> Result<Option<Result<Value, LineProblem>>, DataError> {
+        loop {
+            if let Some(batch) = self.batch.as_ref().filter(|batch| self.next_in_batch < batch.num_rows()) {
+                let row = self.next_in_batch;
+                self.next_in_batch += 1;
+                return Ok(Some(object(batch, row, self.reading)));
+            }
+            self.batch = match self.batches.next() {
+                None => return Ok(None),
+                Some(Ok(batch)) => Some(batch),
+                Some(Err(error)) => {
+                    return Err(DataError::Parquet { path: self.path.clone(), problem: error.to_string() });
+                }
+            };
+            self.next_in_batch = 0;
+        }
+    }
+}
+
+fn object(batch: &RecordBatch, row: usize, reading: Reading) -> Result<Value, LineProblem> {
+    let schema = batch.schema_ref();
+    let mut fields = Map::new();
+    for (column, array) in schema.fields().iter().zip(batch.columns()) {
+        match (value(column.name(), array.as_ref(), row), reading) {
+            (Ok(value), _) => drop(fields.insert(column.name().to_owned(), value)),
+            (Err(_), Reading::All) => drop(fields.insert(column.name().to_owned(), Value::Null)),
+            (Err(problem), Reading::Wanted) => return Err(problem),
+        }
+    }
+    Ok(Value::Object(fields))
+}
+
+/// One value of a column, of the types that texts, names and token ids are stored in.
+fn value(column: &str, array: &dyn Array, row: usize) -> Result<Value, LineProblem> {
+    if array.is_null(row) {
+        return Ok(Value::Null);
+    }
+    Ok(match array.data_type() {
+        DataType::Utf8 => text(array.as_string::<i32>().value(row))?,
+        DataType::LargeUtf8 => text(array.as_string::<i64>().value(row))?,
+        DataType::Boolean => array.as_boolean().value(row).into(),
+        DataType::Int32 => array.as_primitive::<Int32Type>().value(row).into(),
+        DataType::Int64 => array.as_primitive::<Int64Type>().value(row).into(),
+        DataType::UInt32 => array.as_primitive::<UInt32Type>().value(row).into(),
+        DataType::UInt64 => array.as_primitive::<UInt64Type>().value(row).into(),
+        DataType::Float32 => array.as_primitive::<Float32Type>().value(row).into(),
+        DataType::Float64 => array.as_primitive::<Float64Type>().value(row).into(),
+        DataType::List(_) => {
+            let items = array.as_list::<i32>().value(row);
+            (0..items.len()).map(|item| value(column, items.as_ref(), item)).collect::<Result<_, _>>()?
+        }
+        DataType::Struct(_) => {
+            let parts = array.as_struct();
+            let parts = parts.column_names().into_iter().zip(parts.columns());
+            let fields = parts.map(|(name, part)| Ok((name.to_owned(), value(column, part.as_ref(), row)?)));
+            Value::Object(fields.collect::<Result<_, _>>()?)
+        }
+        other => return Err(LineProblem::ColumnType { column: column.to_owned(), got: other.to_string() }),
+    })
+}
+
+fn text(text: &str) -> Result<Value, LineProblem> {
+    if text.len() > DOCUMENT_BYTES {
+        return Err(LineProblem::TooLong { limit: DOCUMENT_BYTES });
+    }
+    Ok(Value::String(text.to_owned()))
+}

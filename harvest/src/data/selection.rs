@@ -1,0 +1,173 @@
+//! Which of the rows are used, and in which order.
+
+use std::collections::HashMap;
+
+use hayloft_store::FileRecord;
+use serde::Deserialize;
+
+use super::numpy_random::permutation;
+use super::rows::{Content, Row, RowReader};
+use super::{DataError, DataManifest, FieldPath};
+
+/// Which of the rows are used, and in which order: first the order, then how many, then which of those.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// The order.
+    pub order: RowOrder,
+    /// Only the first so many are used.
+    pub first: Option<u64>,
+    /// Of those, only the ones whose field is empty are used.
+    pub empty_field: Option<FieldPath>,
+}
+
+/// The order of rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum RowOrder {
+    /// That of the files.
+    #[default]
+    Files,
+    /// That of the `datasets` library after `shuffle(seed)`: `numpy.random.default_rng(seed).permutation(rows)`.
+    Shuffled {
+        /// The seed.
+        seed: u64,
+    },
+    /// These rows, in this order; numbers are places among all rows of the files, from 0.
+    Rows(Vec<u64>),
+}
+
+/// The `[selection]` table as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WrittenSelection {
+    shuffle_seed: Option<u64>,
+    first: Option<u64>,
+    rows: Option<Vec<u64>>,
+    empty_field: Option<FieldPath>,
+}
+
+impl WrittenSelection {
+    /// What it means; on an error, the key, what was expected and what it is.
+    pub(super) fn resolve(self) -> Result<Selection, (&'static str, &'static str, String)> {
+        if self.first == Some(0) {
+            return Err(("selection.first", "at least 1", "0".to_owned()));
+        }
+        let order = match (self.shuffle_seed, self.rows) {
+            (Some(_), Some(rows)) => {
+                let expected = "no shuffle_seed beside it, for the list is an order of its own";
+                return Err(("selection.rows", expected, format!("{} rows and a seed", rows.len())));
+            }
+            (Some(seed), None) => RowOrder::Shuffled { seed },
+            (None, None) => RowOrder::Files,
+            (None, Some(rows)) => {
+                let mut sorted = rows.clone();
+                sorted.sort_unstable();
+                if rows.is_empty() || sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+                    let expected = "at least one row, and each once";
+                    return Err(("selection.rows", expected, format!("{} with some repeated, or none", rows.len())));
+                }
+                RowOrder::Rows(rows)
+            }
+        };
+        Ok(Selection { order, first: self.first, empty_field: self.empty_field })
+    }
+}
+
+/// The rows that a data manifest selects, in their order.
+///
+/// Rows in the order of the files pass through one at a time. For another order the files are read through first, and the
+/// rows that it uses are held in memory; a shuffle has to count all rows before it knows which those are, so files are then
+/// read twice.
+pub(super) struct SelectedRows<'manifest> {
+    manifest: &'manifest DataManifest,
+    rows: Rows<'manifest>,
+    passed: u64,
+}
+
+enum Rows<'manifest> {
+    Streamed(RowReader<'manifest>),
+    Gathered { rows: std::vec::IntoIter<Row<'manifest>>, read: Vec<FileRecord> },
+}
+
+impl<'manifest> SelectedRows<'manifest> {
+    /// Begins before the first row. `fields` are those that will be looked at.
+    pub(super) fn open(manifest: &'manifest DataManifest, mut fields: Vec<FieldPath>) -> Result<Self, DataError> {
+        fields.extend(manifest.selection.empty_field.clone());
+        let mut reader = RowReader::open(&manifest.files, fields.clone())?;
+        let rows = match &manifest.selection.order {
+            RowOrder::Files => Rows::Streamed(reader),
+            RowOrder::Rows(rows) => {
+                let gathered = gather(manifest, &mut reader, rows)?;
+                Rows::Gathered { rows: gathered.into_iter(), read: reader.finish()? }
+            }
+            RowOrder::Shuffled { seed } => {
+                let mut count = 0;
+                while reader.next()?.is_some() {
+                    count += 1;
+                }
+                let read = reader.finish()?;
+                let too_many = || DataError::TooManyRows { path: manifest.path.clone(), rows: count, limit: u32::MAX };
+                let length = u32::try_from(count).ok().filter(|count| *count < u32::MAX).ok_or_else(too_many)?;
+                let used = manifest.selection.first.unwrap_or(count).min(count) as usize;
+                let order: Vec<u64> = permutation(*seed, length).into_iter().take(used).map(u64::from).collect();
+                let mut reader = RowReader::open(&manifest.files, fields)?;
+                Rows::Gathered { rows: gather(manifest, &mut reader, &order)?.into_iter(), read }
+            }
+        };
+        Ok(Self { manifest, rows, passed: 0 })
+    }
+
+    /// The next row.
+    pub(super) fn next(&mut self) -> Result<Option<Row<'manifest>>, DataError> {
+        let selection = &self.manifest.selection;
+        loop {
+            if selection.first.is_some_and(|first| self.passed >= first) {
+                return Ok(None);
+            }
+            let row = match &mut self.rows {
+                Rows::Streamed(reader) => reader.next()?,
+                Rows::Gathered { rows, .. } => rows.next(),
+            };
+            let Some(row) = row else { return Ok(None) };
+            self.passed += 1;
+            let Some(field) = &selection.empty_field else { return Ok(Some(row)) };
+            let empty = match &row.content {
+                // It has no fields.
+                Content::Text(_) => true,
+                Content::Fields(_) => row.text(field, "selection.empty_field")?.is_none_or(str::is_empty),
+            };
+            if empty {
+                return Ok(Some(row));
+            }
+        }
+    }
+
+    /// Ends the reading, early or not; see [`RowReader::finish`].
+    pub(super) fn finish(self) -> Result<Vec<FileRecord>, DataError> {
+        match self.rows {
+            Rows::Streamed(reader) => reader.finish(),
+            Rows::Gathered { read, .. } => Ok(read),
+        }
+    }
+}
+
+/// The rows of these numbers, in this order.
+fn gather<'manifest>(
+    manifest: &DataManifest,
+    reader: &mut RowReader<'manifest>,
+    order: &[u64],
+) -> Result<Vec<Row<'manifest>>, DataError> {
+    let places: HashMap<u64, usize> = order.iter().enumerate().map(|(place, row)| (*row, place)).collect();
+    let mut found: Vec<Option<Row<'manifest>>> = order.iter().map(|_| None).collect();
+    let mut left = order.len();
+    let mut rows = 0;
+    while left > 0 {
+        let Some(row) = reader.next()? else { break };
+        rows += 1;
+        if let Some(place) = places.get(&row.index) {
+            found[*place] = Some(row);
+            left -= 1;
+        }
+    }
+    let missing = |row: u64| DataError::NoSuchRow { path: manifest.path.clone(), row, rows };
+    found.into_iter().zip(order).map(|(row, number)| row.ok_or_else(|| missing(*number))).collect()
+}

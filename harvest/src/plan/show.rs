@@ -1,0 +1,53 @@
+//! Planned sequences for a person to look at.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use hayloft_model::Tokenizer;
+use hayloft_store::{PlanReader, Section, Sequence, Tokens};
+
+use crate::error::HarvestError;
+
+/// The first `count` sequences of the plan in `folder`, a line for each run of tokens in one section: the section, the
+/// number of tokens, and their text with the tokens divided by `·`.
+pub fn show_sequences(folder: &Path, model: &Path, count: u64) -> Result<String, HarvestError> {
+    let tokenizer = Tokenizer::open(model)?;
+    let plan = PlanReader::open(folder)?;
+    // Within a shard the longest come first.
+    let mut shown = BTreeMap::new();
+    for shard in 0..plan.plan().shards.len() {
+        let (sequences, tokens) = plan.sequences_and_tokens(shard)?;
+        for sequence in sequences.iter().filter(|sequence| sequence.id < count) {
+            shown.insert(sequence.id, describe(sequence, &tokens, &tokenizer));
+        }
+        if shown.len() as u64 == count {
+            break;
+        }
+    }
+    Ok(shown.into_values().collect())
+}
+
+fn describe(sequence: &Sequence, tokens: &Tokens, tokenizer: &Tokenizer) -> String {
+    let rows = sequence.first_row as usize..(sequence.first_row + u64::from(sequence.length)) as usize;
+    let (ids, sections) = (&tokens.token[rows.clone()], &tokens.section[rows]);
+    let mut text = format!("sequence {} from row {}, {} tokens\n", sequence.id, sequence.document, sequence.length);
+    let mut start = 0;
+    for run in sections.chunk_by(|one, other| one == other) {
+        let end = start + run.len();
+        let words: Vec<String> =
+            ids[start..end].iter().map(|id| tokenizer.vocabulary_text(*id)).map(|word| visible(&word)).collect();
+        let section = run.first().copied().unwrap_or(Section::Text);
+        // Writing to a text does not fail.
+        let _ = writeln!(text, "  {section:<12}{:>5}  {}", run.len(), words.join("·"));
+        start = end;
+    }
+    text
+}
+
+/// A token's text on one line: control characters are spelled out.
+fn visible(text: &str) -> String {
+    text.chars()
+        .map(|letter| if letter.is_control() { letter.escape_default().to_string() } else { letter.into() })
+        .collect()
+}

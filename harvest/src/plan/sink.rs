@@ -1,0 +1,79 @@
+//! Where planned sequences go: grouped into shards, and those written.
+
+use hayloft_store::PlanWriter;
+use hayloft_terminal::Gauge;
+
+use super::packing::PackedSequence;
+use super::shards::{Grouping, PlannedShard, ShardBuilder};
+use crate::error::HarvestError;
+
+/// Groups sequences into shards and writes those.
+pub(super) struct ShardSink {
+    writer: PlanWriter,
+    builder: ShardBuilder,
+    gauge: Gauge,
+    documents: DistinctDocuments,
+    cells: u64,
+}
+
+/// A plan of which nothing but `plan.json` is left to write.
+pub(super) struct Finished {
+    pub(super) writer: PlanWriter,
+    /// Documents with tokens in the plan.
+    pub(super) documents: u64,
+    /// Cells of all batches, padding included.
+    pub(super) cells: u64,
+}
+
+impl ShardSink {
+    /// Starts with no sequences.
+    pub(super) fn new(writer: PlanWriter, grouping: Grouping, gauge: Gauge) -> Self {
+        let builder = ShardBuilder::new(grouping);
+        Self { writer, builder, gauge, documents: DistinctDocuments::default(), cells: 0 }
+    }
+
+    /// Takes a sequence.
+    pub(super) fn add(&mut self, sequence: PackedSequence) -> Result<(), HarvestError> {
+        self.gauge.advance(sequence.tokens.len() as u64);
+        self.documents.add(&sequence);
+        if let Some(shard) = self.builder.push(sequence) {
+            self.write(&shard)?;
+        }
+        Ok(())
+    }
+
+    /// Whether it took none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.documents.count == 0
+    }
+
+    /// Writes the last shard.
+    pub(super) fn finish(mut self) -> Result<Finished, HarvestError> {
+        if let Some(last) = self.builder.finish() {
+            self.write(&last)?;
+        }
+        Ok(Finished { writer: self.writer, documents: self.documents.count, cells: self.cells })
+    }
+
+    fn write(&mut self, shard: &PlannedShard) -> Result<(), HarvestError> {
+        self.cells += shard.cells;
+        Ok(self.writer.add_shard(&shard.sequences, &shard.tokens)?)
+    }
+}
+
+/// Counts documents; each comes in one piece, over one or more sequences.
+#[derive(Default)]
+struct DistinctDocuments {
+    count: u64,
+    last: Option<u64>,
+}
+
+impl DistinctDocuments {
+    fn add(&mut self, sequence: &PackedSequence) {
+        for span in &sequence.spans {
+            if self.last.replace(span.source.document) != Some(span.source.document) {
+                self.count += 1;
+            }
+        }
+    }
+}
