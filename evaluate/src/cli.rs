@@ -1,6 +1,10 @@
 //! The command line of `evaluate`.
 #![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
 
+mod course;
+mod finetune;
+mod train;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -8,7 +12,10 @@ use clap::{Args, Parser, Subcommand};
 use hayloft_evaluate::{RunSettings, ScaleChoice, SectionChoice};
 use hayloft_model::{ModelError, Precision, Site, parse_device};
 
-/// Evaluate sparse autoencoders (SAEs) against a cache of activations.
+pub use self::finetune::FinetuneArguments;
+pub use self::train::TrainArguments;
+
+/// Evaluate sparse autoencoders (SAEs) against a cache of activations, and train them on it.
 #[derive(Debug, Parser)]
 #[command(name = "evaluate", version, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Arguments {
@@ -38,6 +45,10 @@ defined in evaluate/RESULTS.md.";
 pub enum Command {
     /// Put SAEs' reconstructions back into the model, and print what that does to its loss
     Run(Box<RunArguments>),
+    /// Train an SAE on cached activations; no model is needed
+    Train(Box<TrainArguments>),
+    /// Train an SAE further on cached activations, and evaluate it before and after
+    Finetune(Box<FinetuneArguments>),
     /// Print a script that completes this command line in a shell
     Completions {
         /// The shell

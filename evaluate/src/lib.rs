@@ -34,6 +34,7 @@ mod settings;
 mod source;
 mod subject;
 mod sums;
+pub mod train;
 mod undefined;
 mod upper_half;
 mod write;

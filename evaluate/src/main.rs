@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
 use hayloft_evaluate::run as evaluate;
+use hayloft_evaluate::train::{Finetuned, finetune, train};
 use hayloft_model::limit_threads;
 use hayloft_terminal::{Progress, exit_code, log_to_stderr, print, print_completions};
 
@@ -29,6 +30,22 @@ fn run() -> Result<()> {
                 results.write(&folder)?;
                 tracing::info!(folder = %folder.display(), "results written");
             }
+            print(&if json { results.json().context("results cannot be written as JSON")? } else { results.table() })
+        }
+        Command::Train(arguments) => {
+            if let Some(threads) = arguments.course.threads {
+                limit_threads(threads);
+            }
+            let json = arguments.course.json;
+            let summary = train(&arguments.settings()?, Progress::on_stderr())?;
+            print(&if json { summary.json().context("the summary cannot be written as JSON")? } else { summary.to_string() })
+        }
+        Command::Finetune(arguments) => {
+            if let Some(threads) = arguments.course.threads {
+                limit_threads(threads);
+            }
+            let json = arguments.course.json;
+            let Finetuned { results, .. } = finetune(&arguments.settings()?, Progress::on_stderr())?;
             print(&if json { results.json().context("results cannot be written as JSON")? } else { results.table() })
         }
         Command::Completions { shell } => print_completions(shell, &mut Arguments::command()),

@@ -62,7 +62,7 @@ impl Subject {
 }
 
 /// The site of all SAEs, or the one that the user names and no SAE contradicts.
-fn wanted_site(named: Option<Site>, saes: &[SaeFile], cache: &Cache) -> Result<Site, EvaluateError> {
+pub(crate) fn wanted_site(named: Option<Site>, saes: &[SaeFile], cache: &Cache) -> Result<Site, EvaluateError> {
     let mut wanted = named;
     for sae in saes {
         let path = || sae.folder().to_path_buf();
@@ -100,7 +100,7 @@ fn wanted_site(named: Option<Site>, saes: &[SaeFile], cache: &Cache) -> Result<S
 }
 
 /// The cache's record of the residual that enters the same block, whatever its name.
-fn held_site(wanted: Site, cache: &Cache) -> Result<&SiteRecord, EvaluateError> {
+pub(crate) fn held_site(wanted: Site, cache: &Cache) -> Result<&SiteRecord, EvaluateError> {
     let same =
         |record: &&SiteRecord| record.name.as_str().parse::<Site>().is_ok_and(|site| site.block() == wanted.block());
     let found = cache.manifest().sites.iter().find(same).ok_or_else(|| EvaluateError::SiteNotHeld {
@@ -118,7 +118,8 @@ fn sites_in_words(cache: &Cache) -> String {
     cache.manifest().sites.iter().map(|site| site.name.to_string()).collect::<Vec<_>>().join(", ")
 }
 
-fn check_section(cache: &Cache, section: SectionChoice) -> Result<(), EvaluateError> {
+/// Refuses a section that no token is in.
+pub(crate) fn check_section(cache: &Cache, section: SectionChoice) -> Result<(), EvaluateError> {
     let SectionChoice::Only(only) = section else { return Ok(()) };
     let held = &cache.manifest().held.sections;
     if held.get(&only).is_some_and(|&tokens| tokens > 0) {

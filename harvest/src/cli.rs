@@ -5,7 +5,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, value_parser};
-use hayloft_harvest::{Logits, PlanSettings, RunSettings, ShardRange};
+use hayloft_harvest::{
+    FetchError, FetchMode, FetchSettings, HubSettings, Logits, PlanSettings, Reach, RunSettings, ShardRange,
+};
 use hayloft_model::{ModelError, Precision, Site, parse_device};
 use hayloft_store::{Codec, Existing, NonFinite};
 
@@ -19,6 +21,9 @@ pub struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
+  # Bring a checkpoint that a fetch manifest names from the Hugging Face Hub into the folder mistral-7b
+  harvest fetch data-manifests/study/fetch.toml mistral-7b
+
   # Plan and fill a cache in one go
   harvest run --model mistral-7b --data data-manifests/pile-excerpts.toml --out cache \\
       --site blocks.16.hook_resid_pre --dtype bf16 --device cuda
@@ -39,6 +44,8 @@ pub enum Command {
     Plan(PlanArguments),
     /// Run the model over the planned shards, after planning them if need be, and store its activations
     Run(Box<RunArguments>),
+    /// Download models, datasets and SAEs from the Hugging Face Hub, each into a plain folder
+    Fetch(FetchArguments),
     /// Print a script that completes this command line in a shell
     Completions {
         /// The shell
@@ -170,6 +177,65 @@ impl RunArguments {
             existing: if self.resume { Existing::Resume } else { Existing::Refuse },
             non_finite: if self.allow_non_finite { NonFinite::Allow } else { NonFinite::Refuse },
         })
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = FETCHING)]
+pub struct FetchArguments {
+    /// The fetch manifest: which repositories, at which revisions, which files (data-manifests/README.md)
+    #[arg(value_name = "MANIFEST")]
+    manifest: PathBuf,
+    /// The names in the manifest that are wanted [default: all]
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// The folder in which each name gets a folder of its own
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    out: PathBuf,
+    /// Ask no server: use what is there, and what Hugging Face's own programs have in their cache (HF_HOME)
+    #[arg(long)]
+    offline: bool,
+    /// Ask the Hub, and say what would be downloaded and how large it is; write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the summary, with each file's size and SHA-256, as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+const FETCHING: &str = "\
+Each name becomes a folder of plain files, ready for `harvest run --model DIR`, with fetched.json in it: repository,
+commit, and size and SHA-256 of each file. A folder takes its name when all of it is there and its hashes are right.
+What was interrupted goes on where it stopped; what is there is left alone, without a request.
+
+Examples:
+  # What would it be, and how large?
+  harvest fetch data-manifests/study/fetch.toml --dry-run
+
+  # One model and the instructions, into models/mistral-7b-instruct and models/alpaca
+  harvest fetch data-manifests/study/fetch.toml mistral-7b-instruct alpaca --out models
+
+  # A gated model: accept its terms on its page, then
+  HF_TOKEN=hf_… harvest fetch data-manifests/study/fetch.toml gemma-2b --out models
+
+Environment:
+  HF_TOKEN        who asks [default: the token that `hf auth login` saved]; sent to the Hub only
+  HF_ENDPOINT     another Hub, or a mirror [default: https://huggingface.co]
+  HF_HUB_OFFLINE  1 is the same as --offline
+  HF_HOME         where Hugging Face's programs keep token and cache [default: ~/.cache/huggingface]. Files in that
+                  cache are not downloaded again";
+
+impl TryFrom<FetchArguments> for FetchSettings {
+    type Error = FetchError;
+
+    fn try_from(arguments: FetchArguments) -> Result<Self, FetchError> {
+        let FetchArguments { manifest, names, out, offline, dry_run, json: _ } = arguments;
+        let mut hub = HubSettings::from_variables(|name| std::env::var(name).ok())?;
+        if offline {
+            hub.reach = Reach::Offline { said_by: "--offline" };
+        }
+        let mode = if dry_run { FetchMode::DryRun } else { FetchMode::Fetch };
+        Ok(Self { manifest, out, names, mode, hub })
     }
 }
 

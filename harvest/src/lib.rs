@@ -12,12 +12,15 @@
 //! [`run`] fills any of the planned shards; each is written once and whole, so a run that was stopped goes on after the
 //! last whole shard, and several machines can share the shards of one plan.
 //!
+//! [`fetch`] brings models, datasets and SAEs from the Hugging Face Hub beforehand.
+//!
 //! The two halves of [`run`] overlap. The forward pass stays on the thread that called it; bytes go over a bounded
 //! channel to a thread that encodes and writes, and memory holds no more than a few row groups.
 
 mod chat;
 mod data;
 mod error;
+mod fetch;
 mod plan;
 mod run;
 mod summary;
@@ -31,6 +34,11 @@ pub use data::{
     FileKind, FilesRead, LineProblem, ROLLOUTS_KEY, Replies, RowOrder, Selection, Sha256, Shuffle, UnusableRows,
 };
 pub use error::HarvestError;
+pub use fetch::{
+    Asked, Commit, Endpoint, Entry, EntryName, EntrySummary, FetchError, FetchManifest, FetchMode, FetchSettings,
+    FetchSummary, Fetched, FetchedFile, FileName, FilePattern, FileSummary, HubSettings, Kind, Outcome, Patience,
+    Reach, RepoId, Revision, Token, fetch,
+};
 pub use plan::{
     Grouping, PackedSequence, Packer, PackingSettings, PlanSettings, PlannedShard, ShardBuilder, Source, Span,
     TokenisedDocument, plan, show_sequences,

@@ -28,6 +28,7 @@ import torch
 
 warnings.filterwarnings("ignore")
 
+from evaluation import COLUMNS, evaluate, forward, losses  # noqa: E402
 from sae_lens import SAE  # noqa: E402
 from tokenizers import Tokenizer  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
@@ -50,75 +51,9 @@ def read_sequences(bos):
     return [torch.tensor([bos, *tokenizer.encode(text, add_special_tokens=False).ids][:CONTEXT]) for text in texts]
 
 
-def forward(model, tokens, edit=None):
-    """The residual entering the block [pos, d_model], as it comes, and the float64 logits [pos, vocab] after edit(residual)."""
-    seen = []
-
-    def hook(_module, arguments):
-        seen.append(arguments[0][0])
-        if edit is not None:
-            return (edit(arguments[0][0])[None], *arguments[1:])
-
-    handle = model.model.layers[BLOCK].register_forward_pre_hook(hook)
-    logits = model(tokens[None], use_cache=False).logits[0].double()
-    handle.remove()
-    return seen[0], logits
-
-
-def losses(logits, tokens):
-    """[pos - 1] float64: the loss of predicting token t + 1 at position t."""
-    return logits[:-1].logsumexp(-1) - logits[:-1].gather(-1, tokens[1:, None])[:, 0]
-
-
-def evaluate(model, sae, sequences, section="all", scale=1.0, outlier_norm=math.inf):
-    """The protocol's columns over all sequences, as fractions and nats."""
-    clean, spliced, zeroed, rows, reconstructions, counts, outliers = [], [], [], [], [], [], 0
-    for tokens in sequences:
-        residual, logits = forward(model, tokens)
-        evaluated = torch.ones(len(tokens), dtype=torch.bool)
-        evaluated[0] = section == "all"
-        scaled = residual * scale
-        outlier = scaled.double().norm(dim=-1) > outlier_norm
-        latents = sae.encode(scaled)
-        reconstruction = sae.decode(latents)
-
-        replaced = (evaluated & ~outlier)[:, None]
-        splice = lambda x: torch.where(replaced, reconstruction / scale, x)  # noqa: E731
-        ablate = lambda x: torch.where(evaluated[:, None], torch.zeros_like(x), x)  # noqa: E731
-        for edit, into in ((None, clean), (splice, spliced), (ablate, zeroed)):
-            into.append(losses(forward(model, tokens, edit)[1], tokens)[evaluated[:-1]])
-
-        kept = replaced[:, 0]
-        rows.append(scaled[kept].double())
-        reconstructions.append(reconstruction[kept].double())
-        counts.append((latents[kept] > 0).sum(-1))
-        outliers += int((evaluated & outlier).sum())
-
-    x, r = torch.cat(rows), torch.cat(reconstructions)
-    error = (x - r).square().sum(-1)
-    deviation = (x - x.mean(0)).square().sum(-1)
-    ce_clean, ce_sae, ce_zero = (torch.cat(each).mean().item() for each in (clean, spliced, zeroed))
-    span = ce_zero - ce_clean
-    return {
-        "l0": torch.cat(counts).double().mean().item(),
-        "ce_recovered": (ce_zero - ce_sae) / (span if abs(span) >= 1e-4 else 1.0),
-        "ce_clean": ce_clean,
-        "ce_sae": ce_sae,
-        "ce_delta": ce_sae - ce_clean,
-        "ce_zero": ce_zero,
-        "explained_variance": (1 - error / deviation).mean().item(),
-        "explained_variance_pooled": (1 - error.sum() / deviation.sum()).item(),
-        "mse": error.mean().item(),
-        "mse_raw": error.mean().item() / scale**2,
-        "loss_tokens": sum(len(each) for each in clean),
-        "activation_rows": len(x),
-        "outlier_rows": outliers,
-    }
-
-
 def describe_first(model, tokens):
     """What a harvest stores of the first sequence's predictions. The loss is one shorter than the others: the end has none."""
-    logits = forward(model, tokens)[1]
+    logits = forward(model, BLOCK, tokens)[1]
     log_probabilities = logits.log_softmax(-1)
     top = logits.topk(TOP_K, dim=-1)
     return {
@@ -140,9 +75,8 @@ def layout(value, indent=0):
 
 
 def print_table(group, figures):
-    columns = ["l0", "ce_recovered", "ce_clean", "ce_sae", "ce_zero", "explained_variance", "explained_variance_pooled", "mse"]
     for name, figure in figures.items():
-        values = " | ".join(f"{figure[column]:.{4 if column == 'l0' else 6}f}" for column in columns)
+        values = " | ".join(f"{figure[column]:.{4 if column == 'l0' else 6}f}" for column in COLUMNS)
         tallies = f"{figure['activation_rows']} activations, {figure['loss_tokens']} losses, {figure['outlier_rows']} outliers"
         print(f"| {group}: {name} | {values} | {tallies}")
 
@@ -159,24 +93,27 @@ def main():
     saes = {name: SAE.load_from_disk(str(DATA / "saes" / name), device="cpu").eval() for name in SAES}
     sequences = read_sequences(model.config.bos_token_id)
 
-    residuals = torch.cat([forward(model, tokens)[0] for tokens in sequences]).double()
+    residuals = torch.cat([forward(model, BLOCK, tokens)[0] for tokens in sequences]).double()
     mean_norm = residuals.norm(dim=-1).mean().item()
     scale = math.sqrt(model.config.hidden_size) / mean_norm
-    published = {name: evaluate(model, sae, sequences) for name, sae in saes.items()}
-    published["standard_outliers_10"] = evaluate(model, saes["standard"], sequences, outlier_norm=OUTLIER_NORM)
+    everywhere = [torch.ones(len(tokens), dtype=torch.bool) for tokens in sequences]
+    after_bos = [torch.arange(len(tokens)) > 0 for tokens in sequences]
+
+    def over(masks, names=SAES, **settings):
+        return {name: evaluate(model, BLOCK, saes[name], sequences, masks, **settings) for name in names}
+
+    outliers_10 = over(everywhere, ["standard"], outlier_norm=OUTLIER_NORM)["standard"]
     golden = {
-        "published": published,
-        "section_text": {name: evaluate(model, sae, sequences, section="text") for name, sae in saes.items()},
-        "scaled": {
-            name: evaluate(model, sae, sequences, scale=scale, outlier_norm=OUTLIER_NORM) for name, sae in saes.items()
-        },
+        "published": {**over(everywhere), "standard_outliers_10": outliers_10},
+        "section_text": over(after_bos),
+        "scaled": over(everywhere, scale=scale, outlier_norm=OUTLIER_NORM),
     }
     print("| | L0 | CE rec | clean CE | SAE CE | zero CE | EV | EV pooled | MSE |")
     for group, figures in golden.items():
         print_table(group, figures)
 
     model_bf16 = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.bfloat16).eval()
-    bf16_losses = torch.cat([losses(forward(model_bf16, tokens)[1], tokens) for tokens in sequences])
+    bf16_losses = torch.cat([losses(forward(model_bf16, BLOCK, tokens)[1], tokens) for tokens in sequences])
     golden["harvest"] = {
         "rows": len(residuals),
         "mean_norm": mean_norm,

@@ -26,6 +26,15 @@ const EVENT_EVERY: Duration = Duration::from_secs(10);
 
 const KNOWN_TOTAL: &str = "{prefix} [{bar:30}] {human_pos}/{human_len} tokens, {speed}, {msg}ETA {eta}";
 const UNKNOWN_TOTAL: &str = "{prefix} {human_pos} tokens, {speed} {msg}";
+const KNOWN_BYTES: &str = "{prefix} [{bar:30}] {bytes}/{total_bytes}, {bytes_per_sec}, {msg}ETA {eta}";
+const UNKNOWN_BYTES: &str = "{prefix} {bytes}, {bytes_per_sec} {msg}";
+
+/// What a gauge counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Tokens,
+    Bytes,
+}
 
 impl Progress {
     /// A bar where stderr is a terminal, events where it is a file or a pipe.
@@ -35,12 +44,27 @@ impl Progress {
 
     /// Starts a gauge over tokens; `total` is `None` where it is not known beforehand.
     pub fn gauge(self, doing: &'static str, total: Option<u64>) -> Gauge {
-        let template = if total.is_some() { KNOWN_TOTAL } else { UNKNOWN_TOTAL };
+        self.gauge_of(Unit::Tokens, doing, total)
+    }
+
+    /// Starts a gauge over bytes; `total` is `None` where it is not known beforehand.
+    pub fn bytes(self, doing: &'static str, total: Option<u64>) -> Gauge {
+        self.gauge_of(Unit::Bytes, doing, total)
+    }
+
+    fn gauge_of(self, unit: Unit, doing: &'static str, total: Option<u64>) -> Gauge {
+        let template = match (unit, total) {
+            (Unit::Tokens, Some(_)) => KNOWN_TOTAL,
+            (Unit::Tokens, None) => UNKNOWN_TOTAL,
+            (Unit::Bytes, Some(_)) => KNOWN_BYTES,
+            (Unit::Bytes, None) => UNKNOWN_BYTES,
+        };
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden()).with_style(style(template));
         bar.set_prefix(doing);
         let now = Instant::now();
-        let (tokens, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        Gauge { progress: self, doing, total, bar, start: now, last_event: Mutex::new(now), tokens, bytes }
+        let (done, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+        let (last_event, note) = (Mutex::new(now), Mutex::default());
+        Gauge { progress: self, unit, doing, total, bar, start: now, last_event, note, done, bytes }
     }
 }
 
@@ -48,26 +72,28 @@ impl Progress {
 #[derive(Debug)]
 pub struct Gauge {
     progress: Progress,
+    unit: Unit,
     doing: &'static str,
     total: Option<u64>,
     bar: ProgressBar,
     start: Instant,
     last_event: Mutex<Instant>,
-    tokens: AtomicU64,
+    note: Mutex<String>,
+    done: AtomicU64,
     bytes: AtomicU64,
 }
 
 impl Gauge {
-    /// So many tokens more are done.
-    pub fn advance(&self, tokens: u64) {
-        let done = self.tokens.fetch_add(tokens, Ordering::Relaxed) + tokens;
+    /// So many tokens, or bytes, more are done.
+    pub fn advance(&self, more: u64) {
+        let done = self.done.fetch_add(more, Ordering::Relaxed) + more;
         match self.progress {
             Progress::Silent => {}
             Progress::Bar => {
                 if self.bar.is_hidden() && self.start.elapsed() > QUIET {
                     self.bar.set_draw_target(ProgressDrawTarget::stderr());
                 }
-                self.bar.inc(tokens);
+                self.bar.inc(more);
             }
             Progress::Events => self.tell(done),
         }
@@ -79,17 +105,30 @@ impl Gauge {
         self.bar.set_message(Cow::from(format!("{} written, ", HumanBytes(bytes))));
     }
 
-    fn tell(&self, tokens: u64) {
+    /// How the work does, in words that end in a comma and a space; shown until the next ones.
+    pub fn note(&self, words: String) {
+        self.bar.set_message(words.clone());
+        *self.note.lock().unwrap_or_else(PoisonError::into_inner) = words;
+    }
+
+    fn tell(&self, done: u64) {
         let mut last_event = self.last_event.lock().unwrap_or_else(PoisonError::into_inner);
         if last_event.elapsed() < EVENT_EVERY {
             return;
         }
         *last_event = Instant::now();
-        let tokens_per_second = tokens as f64 / self.start.elapsed().as_secs_f64();
-        let bytes_written = Some(self.bytes.load(Ordering::Relaxed)).filter(|&bytes| bytes > 0);
-        let eta = self.total.map(|total| left(total.saturating_sub(tokens), tokens_per_second));
-        let tokens_per_second = tokens_per_second.round();
-        tracing::info!(tokens, of = self.total, tokens_per_second, bytes_written, eta, "{}", self.doing);
+        let per_second = done as f64 / self.start.elapsed().as_secs_f64();
+        let eta = self.total.map(|total| left(total.saturating_sub(done), per_second));
+        let (of, per_second) = (self.total, per_second.round());
+        let note = self.note.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match self.unit {
+            Unit::Tokens => {
+                let bytes_written = Some(self.bytes.load(Ordering::Relaxed)).filter(|&bytes| bytes > 0);
+                let tokens_per_second = per_second;
+                tracing::info!(tokens = done, of, tokens_per_second, bytes_written, eta, "{note}{}", self.doing);
+            }
+            Unit::Bytes => tracing::info!(bytes = done, of, bytes_per_second = per_second, eta, "{note}{}", self.doing),
+        }
     }
 }
 
@@ -110,9 +149,9 @@ fn style(template: &str) -> ProgressStyle {
     )
 }
 
-/// How long so many tokens take, in words.
-fn left(tokens: u64, tokens_per_second: f64) -> String {
-    let seconds = Duration::try_from_secs_f64(tokens as f64 / tokens_per_second);
+/// How long so much takes, in words.
+fn left(amount: u64, per_second: f64) -> String {
+    let seconds = Duration::try_from_secs_f64(amount as f64 / per_second);
     seconds.map_or_else(|_| "unknown".to_owned(), |seconds| HumanDuration(seconds).to_string())
 }
 

@@ -15,6 +15,8 @@ pub use self::activation::Activation;
 pub use self::error::SaeError;
 pub use self::forward::{Encoded, Reconstruction};
 pub use self::normalisation::Normalisation;
+pub(crate) use self::normalisation::Undo;
+pub(crate) use self::saelens::{InputBias, Own, Parts, Ranking};
 pub use self::saelens::{SaeFile, SaeFileHash};
 
 /// A sparse autoencoder on a device, in float32.

@@ -21,7 +21,7 @@ pub enum Normalisation {
 
 /// What brings a reconstruction back to the scale of its input; each `[rows, 1]` float32.
 #[derive(Debug)]
-pub(super) enum Undo {
+pub(crate) enum Undo {
     Nothing,
     Divide { by: Tensor },
     Spread { deviation: Tensor, mean: Tensor },
@@ -39,7 +39,7 @@ impl Normalisation {
     }
 
     /// Rows `[rows, d_model]` float32, normalised, and the way back.
-    pub(super) fn apply(self, x: &Tensor) -> Result<(Tensor, Undo), TchError> {
+    pub(crate) fn apply(self, x: &Tensor) -> Result<(Tensor, Undo), TchError> {
         match self {
             Self::None | Self::ExpectedAverageOnlyIn => Ok((x.shallow_clone(), Undo::Nothing)),
             Self::ConstantNormRescale => {
@@ -61,12 +61,21 @@ impl Normalisation {
 
 impl Undo {
     /// Reconstruction `[rows, d_model]` back to the scale of the input.
-    pub(super) fn apply(&self, reconstruction: Tensor) -> Result<Tensor, TchError> {
+    pub(crate) fn apply(&self, reconstruction: Tensor) -> Result<Tensor, TchError> {
         match self {
             Self::Nothing => Ok(reconstruction),
             Self::Divide { by } => reconstruction.f_div(by),
             // Without the epsilon, as SAELens does it.
             Self::Spread { deviation, mean } => reconstruction.f_mul(deviation)?.f_add(mean),
+        }
+    }
+
+    /// What [`Self::apply`] adds for a difference `[rows, d_model]` in what it is given.
+    pub(crate) fn stretch(&self, difference: Tensor) -> Result<Tensor, TchError> {
+        match self {
+            Self::Nothing => Ok(difference),
+            Self::Divide { by } => difference.f_div(by),
+            Self::Spread { deviation, .. } => difference.f_mul(deviation),
         }
     }
 }

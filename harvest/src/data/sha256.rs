@@ -2,16 +2,16 @@
 
 use std::fmt;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A SHA-256 hash: 64 hexadecimal digits, kept in lower case.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Sha256(String);
 
 impl Sha256 {
     /// Takes the 32 bytes of a finished hash.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Self {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
         let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or_default();
         Self(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
     }
@@ -26,6 +26,12 @@ impl TryFrom<String> for Sha256 {
         } else {
             Err(format!("expected a SHA-256 of 64 hexadecimal digits (sha256sum prints it), got {text:?}"))
         }
+    }
+}
+
+impl From<Sha256> for String {
+    fn from(hash: Sha256) -> Self {
+        hash.0
     }
 }
 

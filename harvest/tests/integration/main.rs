@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 mod checkpoint;
+mod fetching;
 mod planning;
 mod reading;
 mod real_model;
 mod refusals;
 mod running;
+mod study;

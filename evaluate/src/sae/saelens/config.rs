@@ -21,7 +21,7 @@ pub(super) struct SaeConfig {
 }
 
 /// SAELens's classes, training checkpoints included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Architecture {
     Standard,
     TopK {
@@ -34,13 +34,15 @@ pub(super) enum Architecture {
     /// exports of it is a `JumpReLU`.
     BatchTopK {
         name: &'static str,
+        /// Latents a row on average, where the file says so; only training needs it.
+        k: Option<f64>,
         ranking: Ranking,
     },
 }
 
 /// What latents are compared by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ranking {
+pub(crate) enum Ranking {
     /// Their pre-activations.
     PreActivation,
     /// Their pre-activations times the norms of their decoder rows (`rescale_acts_by_decoder_norm`).
@@ -49,7 +51,7 @@ pub(super) enum Ranking {
 
 /// Whether the decoder's bias is taken from the input (`apply_b_dec_to_input`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum InputBias {
+pub(crate) enum InputBias {
     DecoderBias,
     None,
 }
@@ -66,11 +68,15 @@ impl Architecture {
     }
 }
 
-/// Reads a configuration in the nested layout of version 6 and later, or in the flat one of versions before it.
-pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<SaeConfig, SaeError> {
+/// Reads a configuration in the nested layout of version 6 and later, or in the flat one of versions before it. Gives
+/// back the whole of it too.
+pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), SaeError> {
     let source = Source { path };
     let value: Value = source.json(bytes)?;
-    if is_nested(&source, &value)? { nested::parse(&source, value) } else { flat::parse(&source, value) }
+    let fields = value.clone();
+    let config =
+        if is_nested(&source, &value)? { nested::parse(&source, fields)? } else { flat::parse(&source, fields)? };
+    Ok((config, value))
 }
 
 /// Version 6 moved what does not change the computation to `metadata`, where it also keeps its version.
@@ -92,7 +98,7 @@ mod tests {
     use super::*;
 
     fn read(value: &Value) -> Result<SaeConfig, SaeError> {
-        parse(Path::new("cfg.json"), value.to_string().as_bytes())
+        parse(Path::new("cfg.json"), value.to_string().as_bytes()).map(|(config, _)| config)
     }
 
     fn refused(value: &Value) -> String {

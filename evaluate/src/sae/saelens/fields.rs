@@ -127,8 +127,8 @@ impl Source<'_> {
             "topk" => Architecture::TopK { k: self.k(options)?, ranking },
             "jumprelu" => Architecture::JumpRelu,
             "gated" => Architecture::Gated,
-            "batchtopk" => Architecture::BatchTopK { name: "batchtopk", ranking },
-            "matryoshka_batchtopk" => Architecture::BatchTopK { name: "matryoshka_batchtopk", ranking },
+            "batchtopk" => Architecture::BatchTopK { name: "batchtopk", k: options.average_k(), ranking },
+            "matryoshka_batchtopk" => Architecture::BatchTopK { name: "matryoshka_batchtopk", k: options.average_k(), ranking },
             other => {
                 let known = "standard, topk, jumprelu, gated, batchtopk or matryoshka_batchtopk";
                 return Err(self.field("architecture", known, format!("{other:?}")));
@@ -166,6 +166,12 @@ pub(super) struct Options<'config> {
     pub(super) d_sae: usize,
     pub(super) k: Option<&'config Number>,
     pub(super) rescale_by_decoder_norm: bool,
+}
+
+impl Options<'_> {
+    fn average_k(&self) -> Option<f64> {
+        self.k.and_then(Number::as_f64).filter(|&k| k > 0.0 && k <= self.d_sae as f64)
+    }
 }
 
 impl InputBias {

@@ -7,15 +7,19 @@ mod fields;
 mod flat;
 mod load;
 mod nested;
+mod parts;
 
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tch::Device;
 
 use self::config::SaeConfig;
+pub(crate) use self::config::{InputBias, Ranking};
+pub(crate) use self::parts::{Own, Parts};
 use super::weights::WeightFile;
 use super::{Normalisation, Sae, SaeError};
 
@@ -41,6 +45,7 @@ pub struct SaeFileHash {
 pub struct SaeFile {
     folder: PathBuf,
     config: SaeConfig,
+    raw_config: Value,
     config_hash: SaeFileHash,
     weights: WeightFile,
 }
@@ -50,19 +55,29 @@ impl SaeFile {
     pub fn open(folder: &Path) -> Result<Self, SaeError> {
         let path = folder.join(CONFIG);
         let bytes = read_bounded(&path)?;
-        let config = config::parse(&path, &bytes)?;
+        let (config, raw_config) = config::parse(&path, &bytes)?;
         let config_hash = SaeFileHash {
             file: CONFIG.to_owned(),
             bytes: bytes.len() as u64,
             blake3: blake3::hash(&bytes).to_hex().to_string(),
         };
         let weights = WeightFile::open(&folder.join(WEIGHTS))?;
-        Ok(Self { folder: folder.to_path_buf(), config, config_hash, weights })
+        Ok(Self { folder: folder.to_path_buf(), config, raw_config, config_hash, weights })
     }
 
     /// Copies the weights to a device, in float32, in the one form that the forward pass knows.
     pub fn load(&self, device: Device) -> Result<Sae, SaeError> {
         load::load(&self.config, &self.weights, device)
+    }
+
+    /// The weights as the file has them, in float32, for training on.
+    pub(crate) fn parts(&self) -> Result<Parts, SaeError> {
+        parts::take(&self.config, &self.weights)
+    }
+
+    /// The whole of `cfg.json`.
+    pub(crate) fn raw_config(&self) -> &Value {
+        &self.raw_config
     }
 
     /// The folder.

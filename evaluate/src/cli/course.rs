@@ -1,0 +1,93 @@
+//! What `train` and `finetune` have in common.
+#![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Args;
+use hayloft_evaluate::train::{Course, Existing};
+use hayloft_evaluate::{ScaleChoice, SectionChoice};
+use hayloft_model::{ModelError, parse_device};
+
+#[derive(Debug, Args)]
+pub struct CourseArguments {
+    /// Folder of the cache
+    #[arg(long, value_name = "DIR")]
+    pub cache: PathBuf,
+    /// Folder for the SAE (cfg.json, sae_weights.safetensors), training.jsonl, training.json and checkpoints
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Tokens to train on, in whole batches; more than the cache holds go round it again in another order
+    #[arg(long, value_name = "N")]
+    tokens: u64,
+    /// Tokens of a batch
+    #[arg(long, value_name = "N", default_value_t = Course::BATCH)]
+    batch: usize,
+    /// Steps in which the learning rate rises
+    #[arg(long, value_name = "STEPS", default_value_t = 0)]
+    warm_up: u64,
+    /// Steps at the end in which the learning rate falls to zero
+    #[arg(long, value_name = "STEPS", default_value_t = 0)]
+    decay: u64,
+    /// Steps in which the weight of the sparsity loss (--l1, --l0) rises from zero
+    #[arg(long, value_name = "STEPS", default_value_t = 0)]
+    sparsity_warm_up: u64,
+    /// A latent counts as dead after so many steps without firing
+    #[arg(long, value_name = "STEPS", default_value_t = Course::DEAD_AFTER)]
+    dead_after: u64,
+    /// Train on tokens of this section: text, bos, control, user_prompt, rollout or final; may be given several times
+    /// [default: all]
+    #[arg(long = "section", value_name = "SECTION")]
+    sections: Vec<SectionChoice>,
+    /// Leave out activations of a larger norm than this, after scaling [default: none left out]
+    #[arg(long, value_name = "NORM")]
+    outlier_norm: Option<f64>,
+    /// Tokens that wait to be drawn: more mix better, and each takes a row's bytes
+    #[arg(long, value_name = "N", default_value_t = Course::MIX_ROWS)]
+    mix_rows: usize,
+    /// What all random numbers come from
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Where to compute: cpu, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// Threads of the kernels; a resumed training gives the same bits with the same number [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// Go on from the last checkpoint in --out; begin where there is none
+    #[arg(long)]
+    resume: bool,
+    /// Keep a checkpoint, which is an SAE too, every so many steps
+    #[arg(long, value_name = "STEPS", default_value_t = Course::CHECKPOINT_EVERY)]
+    checkpoint_every: u64,
+    /// Write a line of training.jsonl every so many steps
+    #[arg(long, value_name = "STEPS", default_value_t = Course::LOG_EVERY)]
+    log_every: u64,
+    /// Print the outcome as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl CourseArguments {
+    /// The course, on a device that is there.
+    pub fn course(self, learning_rate: f64, scale: Option<ScaleChoice>) -> Result<Course, ModelError> {
+        Ok(Course {
+            existing: if self.resume { Existing::Resume } else { Existing::Refuse },
+            sections: self.sections,
+            outlier_norm: self.outlier_norm,
+            scale: scale.unwrap_or_default(),
+            batch: self.batch,
+            learning_rate,
+            warm_up: self.warm_up,
+            decay: self.decay,
+            sparsity_warm_up: self.sparsity_warm_up,
+            dead_after: self.dead_after,
+            mix_rows: self.mix_rows,
+            seed: self.seed,
+            device: parse_device(&self.device)?,
+            checkpoint_every: self.checkpoint_every,
+            log_every: self.log_every,
+            ..Course::new(self.cache, self.out, self.tokens)
+        })
+    }
+}

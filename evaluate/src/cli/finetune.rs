@@ -1,0 +1,76 @@
+//! `evaluate finetune`.
+#![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
+
+use std::path::PathBuf;
+
+use clap::Args;
+use hayloft_evaluate::ScaleChoice;
+use hayloft_evaluate::train::{Coefficients, Evaluation, FinetuneSettings};
+use hayloft_model::{ModelError, Precision, Site};
+
+use super::course::CourseArguments;
+
+/// A tenth of what training begins with.
+const LEARNING_RATE: f64 = 3e-5;
+
+const EXAMPLES: &str = "\
+Examples:
+  # A base model's SAE, fine-tuned on what the chat model answers, and evaluated on other rollouts
+  evaluate finetune --sae saes/base --cache chat-train --section rollout --tokens 5000000 \\
+      --model mistral-7b-instruct --evaluate-cache chat-test --out saes/base-on-chat
+
+The SAE keeps its architecture, k, thresholds' form and scale. Losses are multiplied by what its cfg.json says that it was
+trained with, unless --l1, --l0 or --auxiliary says otherwise. The table has it before and after; results.json goes to
+--out too.";
+
+/// Train an SAE further on cached activations, and evaluate it before and after.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct FinetuneArguments {
+    #[command(flatten)]
+    pub course: CourseArguments,
+    /// Folder of the SAE as SAELens saves it (cfg.json, sae_weights.safetensors)
+    #[arg(long, value_name = "DIR")]
+    sae: PathBuf,
+    /// Folder of the checkpoint that the evaluated cache was harvested from
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Folder of the cache to evaluate on, before and after [default: the one trained on]
+    #[arg(long, value_name = "DIR")]
+    evaluate_cache: Option<PathBuf>,
+    /// The site [default: the one that the SAE names]
+    #[arg(long, value_name = "SITE")]
+    site: Option<Site>,
+    /// Adam's learning rate
+    #[arg(long, value_name = "RATE", default_value_t = LEARNING_RATE)]
+    learning_rate: f64,
+    /// What L1 is multiplied by (standard, gated) [default: as the SAE was trained]
+    #[arg(long, value_name = "WEIGHT")]
+    l1: Option<f64>,
+    /// What the penalty is multiplied by (jumprelu) [default: as the SAE was trained]
+    #[arg(long, value_name = "WEIGHT")]
+    l0: Option<f64>,
+    /// What the loss of dead latents is multiplied by (topk) [default: as the SAE was trained, or 1]
+    #[arg(long, value_name = "WEIGHT")]
+    auxiliary: Option<f64>,
+    /// What activations are multiplied by before the SAE, in training and in evaluation: a number, none or auto
+    /// [default: auto for SAEs that want expected_average_only_in, none for others]
+    #[arg(long, value_name = "SCALE")]
+    scale: Option<ScaleChoice>,
+    /// What the model runs in for the evaluation: f32, bf16 or f16 [default: what the cache's model ran in]
+    #[arg(long, value_name = "TYPE")]
+    dtype: Option<Precision>,
+}
+
+impl FinetuneArguments {
+    /// What is asked for, on a device that is there.
+    pub fn settings(self) -> Result<FinetuneSettings, ModelError> {
+        Ok(FinetuneSettings {
+            course: self.course.course(self.learning_rate, self.scale)?,
+            sae: self.sae,
+            site: self.site,
+            coefficients: Coefficients { l1: self.l1, l0: self.l0, auxiliary: self.auxiliary },
+            evaluation: Evaluation { model: self.model, cache: self.evaluate_cache, precision: self.dtype },
+        })
+    }
+}

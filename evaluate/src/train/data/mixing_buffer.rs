@@ -1,0 +1,75 @@
+//! Rows that wait to be drawn.
+
+/// Where a row comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Origin {
+    /// The number of its row group over the whole cache.
+    pub(super) block: u32,
+    /// Its number in the row group.
+    pub(super) row: u32,
+}
+
+/// A bounded pool of rows: for each row that comes in, one of those that wait goes out.
+#[derive(Debug)]
+pub(super) struct MixingBuffer {
+    row_bytes: usize,
+    /// `[origins, d_model]`.
+    bytes: Vec<u8>,
+    origins: Vec<Origin>,
+}
+
+impl MixingBuffer {
+    pub(super) fn new(row_bytes: usize, capacity: usize) -> Self {
+        Self { row_bytes, bytes: Vec::with_capacity(capacity * row_bytes), origins: Vec::with_capacity(capacity) }
+    }
+
+    /// A buffer of these rows, whose bytes are to be filled in by [`Self::row_mut`].
+    pub(super) fn of(row_bytes: usize, origins: Vec<Origin>) -> Self {
+        Self { row_bytes, bytes: vec![0; origins.len() * row_bytes], origins }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.origins.len()
+    }
+
+    pub(super) fn origins(&self) -> &[Origin] {
+        &self.origins
+    }
+
+    pub(super) fn row_mut(&mut self, place: usize) -> &mut [u8] {
+        &mut self.bytes[place * self.row_bytes..(place + 1) * self.row_bytes]
+    }
+
+    /// Adds a row.
+    pub(super) fn push(&mut self, row: &[u8], origin: Origin) {
+        self.bytes.extend_from_slice(row);
+        self.origins.push(origin);
+    }
+
+    /// Appends the row at a place to `out`, and puts another there. Returns where the old one came from.
+    pub(super) fn exchange(&mut self, place: usize, row: &[u8], origin: Origin, out: &mut Vec<u8>) -> Origin {
+        let held = self.row_mut(place);
+        out.extend_from_slice(held);
+        held.copy_from_slice(row);
+        std::mem::replace(&mut self.origins[place], origin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_and_their_origins_stay_together() {
+        let origin = |block| Origin { block, row: 0 };
+        let mut buffer = MixingBuffer::new(2, 2);
+        buffer.push(&[1, 1], origin(1));
+        buffer.push(&[2, 2], origin(2));
+        let mut out = Vec::new();
+        assert_eq!(buffer.exchange(1, &[3, 3], origin(3), &mut out), origin(2));
+        assert_eq!(buffer.exchange(1, &[4, 4], origin(4), &mut out), origin(3));
+        assert_eq!(out, [2, 2, 3, 3]);
+        assert_eq!(buffer.origins(), [origin(1), origin(4)]);
+        assert_eq!(buffer.row_mut(0), [1, 1]);
+    }
+}

@@ -1,0 +1,22 @@
+//! From a cache to batches of rows in random order, in bounded memory, with reads that stay sequential.
+//!
+//! ```text
+//! shards, in another order each epoch ─► row groups ─► rows that are kept ─► mixing buffer ─► batch
+//!        (a few shards at a time)         (in order)    (section, outliers)   (exchange at random)
+//! ```
+
+mod ahead;
+mod batches;
+mod census;
+mod filter;
+mod mixing;
+mod mixing_buffer;
+mod open_shard;
+mod reading_order;
+mod row_stream;
+
+pub(super) use self::ahead::draw_ahead;
+pub(super) use self::batches::{Batch, BatchPlan, BatchState, Batches};
+pub(super) use self::census::Census;
+pub(super) use self::filter::RowFilter;
+pub use self::mixing::Mixing;

@@ -1,0 +1,82 @@
+//! `training.jsonl`.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::TrainError;
+use super::record::TrainingRecord;
+use crate::write::write_whole;
+
+const FILE: &str = "training.jsonl";
+
+/// The records of a training, written as they come.
+#[derive(Debug)]
+pub(super) struct TrainingLog {
+    path: PathBuf,
+    file: File,
+}
+
+impl TrainingLog {
+    /// Goes on after the records of the first `step` steps; later ones, of a run that was killed, come again.
+    pub(super) fn open(out: &Path, step: u64) -> Result<Self, TrainError> {
+        let path = out.join(FILE);
+        let kept: String = read(&path).iter().filter(|record| record.step <= step).filter_map(line).collect();
+        let failed = |cause| TrainError::Write { path: path.clone(), cause };
+        write_whole(&path, kept.as_bytes()).map_err(failed)?;
+        let file = OpenOptions::new().append(true).open(&path).map_err(failed)?;
+        Ok(Self { path, file })
+    }
+
+    /// Adds a record.
+    pub(super) fn push(&mut self, record: &TrainingRecord) -> Result<(), TrainError> {
+        let line = line(record).unwrap_or_default();
+        self.file.write_all(line.as_bytes()).map_err(|cause| TrainError::Write { path: self.path.clone(), cause })
+    }
+}
+
+/// The records in a file; what a kill cut off in the middle of a line is none.
+fn read(path: &Path) -> Vec<TrainingRecord> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+fn line(record: &TrainingRecord) -> Option<String> {
+    Some(serde_json::to_string(record).ok()? + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(step: u64) -> TrainingRecord {
+        TrainingRecord {
+            step,
+            tokens: step * 8,
+            learning_rate: 0.1,
+            loss: 1.0 / 3.0,
+            reconstruction_loss: 0.25,
+            sparsity_loss: None,
+            auxiliary_loss: Some(0.5),
+            l0: 4.0,
+            explained_variance: -2662.0,
+            dead_fraction: 0.0,
+        }
+    }
+
+    #[test]
+    fn a_resumed_log_goes_on_where_the_checkpoint_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = TrainingLog::open(folder.path(), 0).unwrap();
+        for step in [10, 20, 30] {
+            log.push(&record(step)).unwrap();
+        }
+        let path = folder.path().join(FILE);
+        let torn = std::fs::read_to_string(&path).unwrap() + "{\"step\": 4";
+        std::fs::write(&path, torn).unwrap();
+        let mut log = TrainingLog::open(folder.path(), 20).unwrap();
+        log.push(&record(30)).unwrap();
+        assert_eq!(read(&path), [record(10), record(20), record(30)]);
+        assert!(std::fs::read_to_string(&path).unwrap().contains("\"sparsity_loss\":null"));
+    }
+}

@@ -1,0 +1,33 @@
+//! What a saved SAE says of its origin.
+
+use hayloft_store::{Cache, SiteRecord};
+use serde_json::{Map, Value, json};
+
+use super::save::LAYOUT_VERSION;
+use crate::scale::Scale;
+
+/// `metadata` of `cfg.json`: what SAELens reads, and in `hayloft` what the SAE was made from.
+pub(super) fn metadata(cache: &Cache, site: &SiteRecord, scale: Scale) -> Map<String, Value> {
+    let manifest = cache.manifest();
+    let fields = [
+        // SAELens tells layouts apart by it.
+        ("sae_lens_version", json!(LAYOUT_VERSION)),
+        ("sae_lens_training_version", Value::Null),
+        ("model_name", json!(manifest.model.model_type)),
+        ("hook_name", json!(site.name)),
+        ("context_size", json!(manifest.corpus.context_length)),
+        ("prepend_bos", json!(true)),
+        (
+            "hayloft",
+            json!({
+                "version": env!("CARGO_PKG_VERSION"),
+                "corpus": manifest.corpus.name,
+                "cache_manifest_blake3": cache.manifest_blake3(),
+                "model_config_blake3": manifest.model.config_blake3,
+                "scale": scale.value,
+                "scale_source": scale.source,
+            }),
+        ),
+    ];
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}

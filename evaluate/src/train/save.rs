@@ -1,0 +1,41 @@
+//! An SAE in SAELens's native layout.
+
+use std::io;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::model::Exported;
+use super::{TrainError, tensor_file};
+use crate::write::write_whole;
+
+/// The version of SAELens whose layout is written: from its major version readers know it.
+pub(super) const LAYOUT_VERSION: &str = "6.54.12";
+
+/// An SAE with what its `cfg.json` says of its origin.
+#[derive(Debug)]
+pub(super) struct SavedSae {
+    pub(super) exported: Exported,
+    /// SAELens reads `hook_name`, `model_name`, `context_size` and `prepend_bos`, and takes anything else along.
+    pub(super) metadata: Map<String, Value>,
+}
+
+impl SavedSae {
+    /// Writes `sae_weights.safetensors` and then `cfg.json`, creating the folder.
+    pub(super) fn write(&self, folder: &Path) -> Result<(), TrainError> {
+        let tensors: Vec<_> =
+            self.exported.tensors.iter().map(|(name, tensor)| ((*name).to_owned(), tensor.shallow_clone())).collect();
+        tensor_file::write(&folder.join("sae_weights.safetensors"), &tensors)?;
+        let mut config = self.exported.config.clone();
+        config.insert("metadata".to_owned(), Value::Object(self.metadata.clone()));
+        write_json(&folder.join("cfg.json"), &config)
+    }
+}
+
+/// Writes indented JSON, whole or not at all.
+pub(super) fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), TrainError> {
+    let mut bytes = serde_json::to_vec_pretty(value)
+        .map_err(|error| TrainError::Write { path: path.to_path_buf(), cause: io::Error::other(error) })?;
+    bytes.push(b'\n');
+    write_whole(path, &bytes).map_err(|cause| TrainError::Write { path: path.to_path_buf(), cause })
+}

@@ -1,0 +1,104 @@
+//! An answer to a request for a file, and what its headers say of the file.
+
+use ureq::Body;
+use ureq::http::{HeaderMap, Response};
+
+use super::digest::Expected;
+use super::names::is_hexadecimal;
+use crate::data::Sha256;
+
+/// A file on its way.
+pub(super) struct Answer {
+    /// The bytes.
+    pub body: Body,
+    /// The address that answered, without its query.
+    pub server: String,
+    /// Where the bytes begin, if the server honoured the range that was asked for.
+    pub start: Start,
+    /// What the Hub's own headers say.
+    pub facts: Facts,
+    /// The size of the whole file by the headers of the answer itself.
+    total: Option<u64>,
+}
+
+/// Where the bytes of an answer begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// At the beginning of the file.
+    Beginning,
+    /// At one of its bytes.
+    Byte(u64),
+    /// There are none: the range is not one of the file.
+    OutOfRange,
+}
+
+/// What the Hub's headers say of a file. A store that the Hub redirects to is not asked.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    bytes: Option<u64>,
+    etag: Option<String>,
+}
+
+/// The text of a header.
+pub(super) fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+impl Facts {
+    /// Takes what one response of the Hub says; the first to say something counts.
+    pub(super) fn learn(&mut self, headers: &HeaderMap) {
+        let number = |name| header(headers, name).and_then(|text| text.parse().ok());
+        let tag = |name| header(headers, name).map(|tag| tag.trim_start_matches("W/").trim_matches('"').to_owned());
+        self.bytes = self.bytes.or_else(|| number("x-linked-size"));
+        self.etag = self.etag.take().or_else(|| tag("x-linked-etag")).or_else(|| tag("etag"));
+    }
+
+    /// Fills in what the listing of the repository left out. The `ETag` of a large file is its SHA-256, that of a small
+    /// one the id of its git blob.
+    pub(super) fn complete(&self, expected: &mut Expected) {
+        expected.bytes = expected.bytes.or(self.bytes);
+        if let Some(etag) = self.etag.as_ref().filter(|_| expected.large.is_none() && expected.blob.is_none()) {
+            expected.large = Sha256::try_from(etag.clone()).ok();
+            expected.blob = is_hexadecimal(etag, 40).then(|| etag.to_ascii_lowercase());
+        }
+    }
+}
+
+impl Answer {
+    pub(super) fn new(response: Response<Body>, facts: Facts, server: String) -> Self {
+        let range = header(response.headers(), "content-range").and_then(|text| ContentRange::parse(&text));
+        let start = match (response.status().as_u16(), range) {
+            (206, Some(range)) => Start::Byte(range.start),
+            // A part whose place is not said cannot be used.
+            (206, None) | (416, _) => Start::OutOfRange,
+            _ => Start::Beginning,
+        };
+        let total = match start {
+            Start::Beginning => response.body().content_length(),
+            Start::Byte(_) => range.and_then(|range| range.total),
+            Start::OutOfRange => None,
+        };
+        Self { body: response.into_body(), server, start, facts, total }
+    }
+
+    /// Fills in what the listing of the repository left out.
+    pub(super) fn complete(&self, expected: &mut Expected) {
+        self.facts.complete(expected);
+        expected.bytes = expected.bytes.or(self.total);
+    }
+}
+
+/// `Content-Range: bytes 10-99/100`.
+#[derive(Clone, Copy)]
+struct ContentRange {
+    start: u64,
+    total: Option<u64>,
+}
+
+impl ContentRange {
+    fn parse(text: &str) -> Option<Self> {
+        let (range, total) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
+        let (start, _) = range.split_once('-')?;
+        Some(Self { start: start.parse().ok()?, total: total.parse().ok() })
+    }
+}

@@ -1,0 +1,52 @@
+//! A repository as the Hub describes it: `/api/models/{repo}/revision/{revision}?blobs=true`.
+
+use serde::Deserialize;
+
+use super::Entry;
+use super::digest::Expected;
+use super::listing::{ListedFile, Listing};
+use super::names::{Commit, is_hexadecimal};
+use crate::data::Sha256;
+
+/// The JSON, as far as it is used.
+#[derive(Deserialize)]
+pub(super) struct Described {
+    sha: Commit,
+    siblings: Vec<DescribedFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DescribedFile {
+    rfilename: String,
+    size: Option<u64>,
+    blob_id: Option<String>,
+    lfs: Option<DescribedLarge>,
+}
+
+#[derive(Deserialize)]
+struct DescribedLarge {
+    sha256: Sha256,
+    size: Option<u64>,
+}
+
+impl Described {
+    /// The files there are. A commit other than the one that was asked for is an error, in words.
+    pub(super) fn listing(self, entry: &Entry) -> Result<Listing, String> {
+        match entry.revision.commit() {
+            Some(asked) if asked != self.sha => Err(format!("expected commit {asked}, got {}", self.sha)),
+            _ => Ok(Listing { commit: self.sha, files: self.siblings.into_iter().map(ListedFile::from).collect() }),
+        }
+    }
+}
+
+impl From<DescribedFile> for ListedFile {
+    fn from(file: DescribedFile) -> Self {
+        let DescribedFile { rfilename: name, size, blob_id, lfs } = file;
+        let (large, bytes) = lfs.map_or((None, None), |lfs| (Some(lfs.sha256), lfs.size));
+        // The blob of a large file is git's pointer to it, not the file.
+        let blob = blob_id.filter(|blob| large.is_none() && is_hexadecimal(blob, 40));
+        let blob = blob.map(|blob| blob.to_ascii_lowercase());
+        Self { name, expected: Expected { bytes: size.or(bytes), manifest: None, large, blob } }
+    }
+}

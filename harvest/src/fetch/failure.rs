@@ -1,0 +1,115 @@
+//! What went wrong with one request, and whether to try again.
+
+use std::time::Duration;
+
+use ureq::http::HeaderMap;
+
+use super::answer::header;
+use super::hub_settings::HubSettings;
+use super::{Entry, FetchError};
+
+/// What went wrong with one request.
+pub(super) enum Failure {
+    /// It will go wrong again.
+    Lasting(Box<FetchError>),
+    /// It may go well the next time.
+    Passing {
+        error: Box<FetchError>,
+        /// The wait that the server asks for.
+        asked_for: Option<Duration>,
+        /// Bytes that came before it went wrong.
+        received: u64,
+    },
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Self {
+        Self::Lasting(Box::new(error))
+    }
+}
+
+impl Failure {
+    /// It may go well the next time.
+    pub(super) fn passing(error: FetchError) -> Self {
+        Self::Passing { error: Box::new(error), asked_for: None, received: 0 }
+    }
+
+    /// No answer came. `server` is an address without its query.
+    pub(super) fn unreachable(error: &ureq::Error, what: &str, server: &str) -> Self {
+        let passing = matches!(
+            error,
+            ureq::Error::Io(_) | ureq::Error::Timeout(_) | ureq::Error::HostNotFound | ureq::Error::ConnectionFailed
+        );
+        let (what, server, cause) = (what.to_owned(), server.to_owned(), error.to_string());
+        let error = FetchError::Unreachable { what, server, cause };
+        if passing { Self::passing(error) } else { error.into() }
+    }
+}
+
+/// A request whose answer is no success.
+pub(super) struct Refused<'a> {
+    pub settings: &'a HubSettings,
+    pub entry: &'a Entry,
+    /// What was asked for, for messages.
+    pub what: &'a str,
+    /// The address that answered, without its query.
+    pub server: &'a str,
+    /// Whether that is the Hub, rather than a store that it redirects to.
+    pub is_hub: bool,
+    pub status: u16,
+    pub headers: &'a HeaderMap,
+}
+
+impl From<Refused<'_>> for Failure {
+    fn from(refused: Refused<'_>) -> Self {
+        match refused.status {
+            429 => refused.too_many(),
+            401 | 403 | 404 if refused.is_hub => refused.by_hub().into(),
+            status => {
+                let error =
+                    FetchError::Status { what: refused.what.to_owned(), server: refused.server.to_owned(), status };
+                // A store's signed address that has run out is made anew by asking the Hub again.
+                if status >= 500 || status == 408 || !refused.is_hub { Self::passing(error) } else { error.into() }
+            }
+        }
+    }
+}
+
+impl Refused<'_> {
+    fn endpoint(&self) -> String {
+        self.settings.endpoint.address.clone()
+    }
+
+    fn too_many(&self) -> Failure {
+        let asked_for = header(self.headers, "retry-after").and_then(|text| text.trim().parse().ok());
+        let asked = asked_for.map_or(String::new(), |seconds: u64| format!(", and to wait {seconds} s"));
+        let error =
+            FetchError::RateLimited { what: self.what.to_owned(), endpoint: self.endpoint(), attempts: 1, asked };
+        Failure::Passing { error: Box::new(error), asked_for: asked_for.map(Duration::from_secs), received: 0 }
+    }
+
+    /// 401, 403 and 404 from the Hub, which says more in a header.
+    fn by_hub(&self) -> FetchError {
+        let code = header(self.headers, "x-error-code").unwrap_or_default();
+        let (repo, endpoint) = (self.entry.repo.to_string(), self.endpoint());
+        let sent = match &self.settings.token {
+            Some(token) => format!("with the token in {}", token.source),
+            None => "without a token".to_owned(),
+        };
+        match (self.status, code.as_str()) {
+            (403, _) | (401, "GatedRepo") => {
+                let page = self.entry.repo_at(self.entry.revision.as_str()).url();
+                FetchError::Gated { repo, endpoint, sent, page }
+            }
+            (401, _) => FetchError::Unauthorised { repo, endpoint, sent },
+            (_, code) => {
+                let (missing, key) = match code {
+                    "RevisionNotFound" => ("revision", "revision"),
+                    "EntryNotFound" => ("file", "files or revision"),
+                    _ => ("repository", "repo (or models, datasets, saes: the kind decides where it is looked for)"),
+                };
+                FetchError::NotFound { what: self.what.to_owned(), endpoint, missing, key }
+            }
+        }
+    }
+}

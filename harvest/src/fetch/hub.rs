@@ -1,0 +1,204 @@
+//! The Hub over HTTP: addresses and requests are `hf-hub`'s, and what it lacks is here.
+//!
+//! `hf-hub` 0.5 can download on its own, but not as a stranger's server requires: its `metadata` sends the token on to
+//! whatever host a redirect names, it appends to a partial file without looking whether the server honoured the range,
+//! compares no hash, does not wait as long as `Retry-After` asks, and panics on addresses that it cannot parse. So each
+//! redirect is followed here, with the token for the Hub's own origin alone, and the rest is in [`super::transfer`].
+
+use std::io::Read;
+use std::thread;
+use std::time::Duration;
+
+use hf_hub::Repo;
+use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
+use ureq::Body;
+use ureq::http::{Response, Uri};
+
+use super::answer::{Answer, Facts, header};
+use super::described::Described;
+use super::failure::{Failure, Refused};
+use super::hub_settings::{HubSettings, Origin};
+use super::listing::Listing;
+use super::names::{Commit, FileName};
+use super::{Entry, FetchError};
+
+/// A client of the Hub.
+pub(super) struct Hub {
+    settings: HubSettings,
+    /// Sends the token.
+    known: Api,
+    /// Sends none.
+    anonymous: Api,
+}
+
+/// The Hub redirects once or twice.
+const MOST_REDIRECTS: usize = 8;
+
+/// A repository of a hundred thousand files is described in about 30 MB.
+const LARGEST_LISTING: u64 = 256 << 20;
+
+/// A connection that fails after so many bytes has not failed in vain: failures are counted anew.
+const PROGRESS: u64 = 1 << 20;
+
+const CONNECT: Duration = Duration::from_secs(30);
+
+impl Hub {
+    pub(super) fn new(settings: &HubSettings) -> Result<Self, FetchError> {
+        let build = |token: Option<String>| {
+            ApiBuilder::from_cache(hf_hub::Cache::new(settings.cache.clone()))
+                .with_endpoint(settings.endpoint.address.clone())
+                .with_progress(false)
+                .with_user_agent("hayloft", env!("CARGO_PKG_VERSION"))
+                .with_token(token)
+                .build()
+        };
+        let api = |token| {
+            build(token).map_err(|cause: ApiError| FetchError::Unreachable {
+                what: "the Hub".to_owned(),
+                server: settings.endpoint.address.clone(),
+                cause: cause.to_string(),
+            })
+        };
+        let secret = settings.token.as_ref().map(|token| token.secret.clone());
+        Ok(Self { settings: settings.clone(), known: api(secret)?, anonymous: api(None)? })
+    }
+
+    /// The files of an entry's repository at its revision.
+    pub(super) fn listing(&self, entry: &Entry) -> Result<Listing, FetchError> {
+        let what = format!("{} at {}", entry.repo, entry.revision);
+        let repo = entry.repo_at(entry.revision.as_str());
+        let address = format!("{}/api/{}?blobs=true", self.settings.endpoint.address, repo.api_url());
+        self.patiently(|| {
+            let Answer { body, server, .. } = self.open(entry, &what, &address, 0)?;
+            let mut text = Vec::new();
+            body.into_with_config().limit(LARGEST_LISTING).reader().read_to_end(&mut text).map_err(|cause| {
+                let (what, server, cause) = (what.clone(), server.clone(), cause.to_string());
+                Failure::passing(FetchError::Unreachable { what, server, cause })
+            })?;
+            let described = serde_json::from_slice::<Described>(&text)
+                .map_err(|error| format!("expected a list of files as JSON, got something else: {error}"));
+            let listing = described.and_then(|described| described.listing(entry));
+            listing.map_err(|problem| FetchError::Answer { what: what.clone(), server, problem }.into())
+        })
+    }
+
+    /// The address of a file.
+    pub(super) fn address(&self, entry: &Entry, commit: &Commit, name: &FileName) -> String {
+        self.anonymous.repo(entry.repo_at(commit.as_str())).url(&name.in_address())
+    }
+
+    /// Asks for a file from one of its bytes on, and follows redirects. The body is still to be read.
+    pub(super) fn open(&self, entry: &Entry, what: &str, address: &str, from: u64) -> Result<Answer, Failure> {
+        let wrong = |target: &str, problem: String| {
+            Failure::from(FetchError::Answer { what: what.to_owned(), server: shown(target), problem })
+        };
+        let repo = entry.repo_at(entry.revision.as_str());
+        let mut facts = Facts::default();
+        let mut target = address.to_owned();
+        for _ in 0..=MOST_REDIRECTS {
+            let uri = target.parse::<Uri>().ok().and_then(|uri| Some((Origin::of(&uri)?, uri)));
+            let Some((origin, uri)) = uri else {
+                return Err(wrong(&target, "expected an address over HTTP or HTTPS, got another".to_owned()));
+            };
+            let is_hub = origin == self.settings.endpoint.origin;
+            let response = self
+                .request(&repo, is_hub, uri.clone(), from)
+                .map_err(|error| Failure::unreachable(&error, what, &shown(&target)))?;
+            if is_hub {
+                facts.learn(response.headers());
+            }
+            let status = response.status();
+            if status.is_success() || status.as_u16() == 416 {
+                return Ok(Answer::new(response, facts, shown(&target)));
+            }
+            if !status.is_redirection() {
+                let (settings, server, status, headers) =
+                    (&self.settings, &*shown(&target), status.as_u16(), response.headers());
+                return Err(Refused { settings, entry, what, server, is_hub, status, headers }.into());
+            }
+            let location = header(response.headers(), "location").unwrap_or_default();
+            let Some(next) = resolve(&uri, &location) else {
+                return Err(wrong(&target, "expected a redirect to an address, got none".to_owned()));
+            };
+            if origin.scheme == "https" && !next.starts_with("https://") {
+                let problem = "expected a redirect that stays with HTTPS, got one to plain HTTP".to_owned();
+                return Err(wrong(&target, problem));
+            }
+            target = next;
+        }
+        Err(wrong(address, format!("expected at most {MOST_REDIRECTS} redirects, got more")))
+    }
+
+    /// One request, without following where it leads.
+    fn request(&self, repo: &Repo, is_hub: bool, address: Uri, from: u64) -> Result<Response<Body>, ureq::Error> {
+        let api = if is_hub { &self.known } else { &self.anonymous };
+        // hf-hub's own request, with its headers, to another address.
+        let mut request = api.repo(repo.clone()).info_request().uri(address);
+        if from > 0 {
+            request = request.header("Range", format!("bytes={from}-"));
+        }
+        request
+            .config()
+            .max_redirects(0)
+            .http_status_as_error(false)
+            // Ranges and sizes are those of the file itself.
+            .accept_encoding("identity")
+            .timeout_connect(Some(CONNECT))
+            .timeout_per_read(Some(self.settings.patience.silence))
+            .build()
+            .call()
+    }
+
+    /// Tries until it goes well, goes wrong for good, or patience ends.
+    pub(super) fn patiently<T>(&self, mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, FetchError> {
+        let mut failures = 0;
+        loop {
+            let (error, asked_for, received) = match attempt() {
+                Ok(done) => return Ok(done),
+                Err(Failure::Lasting(error)) => return Err(*error),
+                Err(Failure::Passing { error, asked_for, received }) => (error, asked_for, received),
+            };
+            failures = if received >= PROGRESS { 1 } else { failures + 1 };
+            let Some(wait) = self.settings.patience.wait(failures, asked_for) else {
+                return Err(error.after(failures));
+            };
+            tracing::warn!(wait_seconds = wait.as_secs_f64(), "{error}\ntrying again");
+            thread::sleep(wait);
+        }
+    }
+}
+
+/// An address without its query, where stores put signatures.
+fn shown(address: &str) -> String {
+    address.split(['?', '#']).next().unwrap_or_default().to_owned()
+}
+
+/// Where a redirect leads: a whole address, or a path of the same server.
+fn resolve(from: &Uri, location: &str) -> Option<String> {
+    if location.starts_with("http://") || location.starts_with("https://") {
+        return Some(location.to_owned());
+    }
+    let server = format!("{}://{}", from.scheme_str()?, from.authority()?);
+    let is_path = location.starts_with('/') && !location.starts_with("//");
+    is_path.then(|| format!("{server}{location}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_lead_to_addresses_and_paths() {
+        let from: Uri = "https://hub:8443/o/m/resolve/main/a".parse().unwrap();
+        assert_eq!(resolve(&from, "/new/m/resolve/main/a").unwrap(), "https://hub:8443/new/m/resolve/main/a");
+        assert_eq!(resolve(&from, "https://cdn/x?sig=1").unwrap(), "https://cdn/x?sig=1");
+        for location in ["", "a", "//cdn/x", "file:///etc/passwd"] {
+            assert_eq!(resolve(&from, location), None, "{location}");
+        }
+    }
+
+    #[test]
+    fn signatures_are_not_shown() {
+        assert_eq!(shown("https://cdn/x?X-Amz-Signature=abc#d"), "https://cdn/x");
+    }
+}

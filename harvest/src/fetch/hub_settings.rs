@@ -1,0 +1,229 @@
+//! Where the Hub is, who asks, and how patiently: the variables that every Hugging Face program reads.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hf_hub::Cache;
+use ureq::http::Uri;
+
+use super::FetchError;
+
+/// How the Hub is reached.
+#[derive(Debug, Clone)]
+pub struct HubSettings {
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// Who asks; `None` is anybody.
+    pub token: Option<Token>,
+    /// The cache that Hugging Face's own programs fill. It is read, never written.
+    pub cache: PathBuf,
+    /// Whether the Hub may be asked at all.
+    pub reach: Reach,
+    /// How often and how long to try.
+    pub patience: Patience,
+}
+
+/// Whether the Hub may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// It may.
+    Online,
+    /// It may not: only what is on this machine counts.
+    Offline {
+        /// The flag or variable that says so.
+        said_by: &'static str,
+    },
+}
+
+/// How often and how long to try. What fails in passing (no connection, 429, 5xx) is tried again after a wait that
+/// doubles each time, or that the server asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Failures in a row after which it is given up. A failure after some progress is the first of a new row.
+    pub attempts: u32,
+    /// The wait after the first failure.
+    pub first_wait: Duration,
+    /// The longest wait. A server that asks for a longer one is not waited for.
+    pub longest_wait: Duration,
+    /// How long a connection may be silent.
+    pub silence: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            attempts: 5,
+            first_wait: Duration::from_secs(1),
+            longest_wait: Duration::from_secs(300),
+            silence: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Patience {
+    /// How long to wait after so many failures in a row, the last of which asked for a wait; `None` gives up.
+    pub(super) fn wait(&self, failures: u32, asked_for: Option<Duration>) -> Option<Duration> {
+        let doubled = self.first_wait.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1)));
+        let wait = asked_for.unwrap_or(doubled.min(self.longest_wait));
+        (failures < self.attempts && wait <= self.longest_wait).then_some(wait)
+    }
+}
+
+/// A token of the Hub. Nothing prints it.
+#[derive(Clone)]
+pub struct Token {
+    pub(super) secret: String,
+    /// The variable or file that it is from.
+    pub(super) source: String,
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Token").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+impl Token {
+    /// Takes a token from a variable or file. It travels in a header, so it must be plain text.
+    pub fn new(secret: &str, source: impl Into<String>) -> Result<Self, FetchError> {
+        let (secret, source) = (secret.trim().to_owned(), source.into());
+        if secret.is_empty() || !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let expected = "a token such as hf_…, without spaces (https://huggingface.co/settings/tokens)";
+            return Err(FetchError::Setting { setting: source, expected, got: "something else".to_owned() });
+        }
+        Ok(Self { secret, source })
+    }
+}
+
+/// The address of the Hub, without a slash at its end.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    pub(super) address: String,
+    pub(super) origin: Origin,
+}
+
+/// What decides whether an address belongs to the Hub: scheme, host and port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Origin {
+    pub(super) scheme: String,
+    host: String,
+    port: u16,
+}
+
+impl Origin {
+    /// The origin of an address over HTTP or HTTPS.
+    pub(super) fn of(address: &Uri) -> Option<Self> {
+        let scheme = address.scheme_str()?.to_ascii_lowercase();
+        let usual = match scheme.as_str() {
+            "https" => 443,
+            "http" => 80,
+            _ => return None,
+        };
+        let host = address.host()?.to_ascii_lowercase();
+        Some(Self { scheme, host, port: address.port_u16().unwrap_or(usual) })
+    }
+}
+
+impl Endpoint {
+    const HUB: &str = "https://huggingface.co";
+
+    /// Takes an address that `setting` gives.
+    pub fn new(address: &str, setting: &str) -> Result<Self, FetchError> {
+        let address = address.trim().trim_end_matches('/');
+        let parsed = address.parse::<Uri>().ok();
+        let plain = !address.contains(['@', '?', '#']);
+        match parsed.as_ref().and_then(Origin::of).filter(|_| plain) {
+            Some(origin) => Ok(Self { address: address.to_owned(), origin }),
+            None => Err(FetchError::Setting {
+                setting: setting.to_owned(),
+                expected: "the address of a Hub, such as https://huggingface.co, without user or query",
+                // An address may hold a password.
+                got: if address.contains('@') { "one with a user".to_owned() } else { format!("{address:?}") },
+            }),
+        }
+    }
+}
+
+impl HubSettings {
+    /// Reads `HF_ENDPOINT`, `HF_TOKEN` (or the file that `hf auth login` writes), `HF_HUB_OFFLINE` and `HF_HOME` through
+    /// a function that gives a variable's value. An empty variable counts as none.
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, FetchError> {
+        let variable = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
+        let cache = match variable("HF_HOME") {
+            Some(home) => Cache::new(PathBuf::from(home).join("hub")),
+            None => Cache::default(),
+        };
+        let saved = || cache.token().map(|token| (token, cache.token_path().display().to_string()));
+        let token = variable("HF_TOKEN").map(|token| (token, "HF_TOKEN".to_owned())).or_else(saved);
+        let token = token.map(|(secret, source)| Token::new(&secret, source)).transpose()?;
+        let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| Endpoint::HUB.to_owned());
+        let on = |value: String| ["1", "on", "yes", "true"].contains(&value.trim().to_ascii_lowercase().as_str());
+        let offline = variable("HF_HUB_OFFLINE").is_some_and(on);
+        Ok(Self {
+            endpoint: Endpoint::new(&endpoint, "HF_ENDPOINT")?,
+            token,
+            cache: cache.path().clone(),
+            reach: if offline { Reach::Offline { said_by: "HF_HUB_OFFLINE" } } else { Reach::Online },
+            patience: Patience::default(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<HubSettings, FetchError> {
+        HubSettings::from_variables(|name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn variables_are_honoured() {
+        let home = tempfile::tempdir().unwrap();
+        let home_text = home.path().to_str().unwrap();
+        let settings = read(&[("HF_HOME", home_text), ("HF_ENDPOINT", "http://127.0.0.1:8080/")]).unwrap();
+        assert_eq!(settings.endpoint.address, "http://127.0.0.1:8080");
+        assert_eq!(settings.cache, home.path().join("hub"));
+        assert!(settings.token.is_none());
+        assert_eq!(settings.reach, Reach::Online);
+
+        fs::write(home.path().join("token"), "hf_file\n").unwrap();
+        let from_file = read(&[("HF_HOME", home_text), ("HF_TOKEN", " ")]).unwrap().token.unwrap();
+        assert_eq!(from_file.secret, "hf_file");
+        let from_variable = read(&[("HF_HOME", home_text), ("HF_TOKEN", "hf_v")]).unwrap().token.unwrap();
+        assert_eq!((from_variable.secret.as_str(), from_variable.source.as_str()), ("hf_v", "HF_TOKEN"));
+        for (value, offline) in [("1", true), ("TRUE", true), ("0", false), ("", false)] {
+            let reach = read(&[("HF_HOME", home_text), ("HF_HUB_OFFLINE", value)]).unwrap().reach;
+            assert_eq!(reach != Reach::Online, offline, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_or_token_is_refused_and_not_printed() {
+        for address in ["huggingface.co", "ftp://huggingface.co", "https://", "https://h/?a=1"] {
+            let message = read(&[("HF_HOME", "/none"), ("HF_ENDPOINT", address)]).unwrap_err().to_string();
+            assert!(message.contains("HF_ENDPOINT: expected the address of a Hub"), "{message}");
+        }
+        let error = read(&[("HF_HOME", "/none"), ("HF_ENDPOINT", "https://me:secret@h")]).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("secret"));
+        let error = read(&[("HF_HOME", "/none"), ("HF_TOKEN", "hf_se cret")]).unwrap_err();
+        assert!(error.to_string().contains("HF_TOKEN: expected a token"), "{error}");
+        assert!(!format!("{error} {error:?}").contains("cret\""));
+        let token = Token::new("hf_secret", "HF_TOKEN").unwrap();
+        assert!(!format!("{token:?}").contains("hf_secret"));
+    }
+
+    #[test]
+    fn waits_double_and_end() {
+        let patience = Patience { attempts: 4, first_wait: Duration::from_secs(1), ..Patience::default() };
+        let waits: Vec<_> = (1..=4).map(|failures| patience.wait(failures, None).map(|wait| wait.as_secs())).collect();
+        assert_eq!(waits, [Some(1), Some(2), Some(4), None]);
+        assert_eq!(patience.wait(1, Some(Duration::from_secs(30))), Some(Duration::from_secs(30)));
+        assert_eq!(patience.wait(1, Some(Duration::from_secs(3000))), None);
+    }
+}

@@ -1,0 +1,154 @@
+//! The fetch manifest: a TOML file that says which models, datasets and SAEs are wanted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::names::{EntryName, FileName, RepoId, Revision};
+use super::{Entry, FetchError, FilePattern, Kind};
+use crate::data::Sha256;
+
+/// A fetch manifest. `data-manifests/README.md` describes the keys.
+#[derive(Debug, Clone)]
+pub struct FetchManifest {
+    /// Where it was read from, for messages.
+    pub path: PathBuf,
+    /// What it asks for: models, then datasets, then SAEs.
+    pub entries: Vec<Entry>,
+}
+
+/// The TOML as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default)]
+    models: Vec<WrittenEntry>,
+    #[serde(default)]
+    datasets: Vec<WrittenEntry>,
+    #[serde(default)]
+    saes: Vec<WrittenEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenEntry {
+    name: EntryName,
+    repo: RepoId,
+    revision: Option<Revision>,
+    folder: Option<FileName>,
+    #[serde(default)]
+    files: Vec<FilePattern>,
+    #[serde(default)]
+    sha256: BTreeMap<String, Sha256>,
+}
+
+impl FetchManifest {
+    /// Reads a fetch manifest.
+    pub fn open(path: &Path) -> Result<Self, FetchError> {
+        let text = std::fs::read_to_string(path).map_err(|cause| FetchError::Io {
+            path: path.to_owned(),
+            action: "read",
+            cause,
+            advice: "harvest fetch takes the path of a fetch manifest, such as data-manifests/study/fetch.toml",
+        })?;
+        let manifest = |problem: String| FetchError::Manifest { path: path.to_owned(), problem };
+        let written: Written = toml::from_str(&text).map_err(|error| manifest(error.to_string()))?;
+        let kinds = [(Kind::Model, written.models), (Kind::Dataset, written.datasets), (Kind::Sae, written.saes)];
+        let entries: Vec<Entry> =
+            kinds.into_iter().flat_map(|(kind, all)| all.into_iter().map(move |one| one.resolve(kind))).collect();
+        if entries.is_empty() {
+            return Err(manifest(
+                "expected at least one [[models]], [[datasets]] or [[saes]] table, got none".to_owned(),
+            ));
+        }
+        let mut names = BTreeSet::new();
+        for Entry { name, kind, files, .. } in &entries {
+            if !names.insert(name) {
+                return Err(manifest(format!("expected names that differ, got {name} twice: each is a folder")));
+            }
+            if files.is_empty() && kind.default_files().is_empty() {
+                let example = "files = [\"data/train-*.parquet\"]";
+                return Err(manifest(format!("{kind} {name}: expected the files that are wanted, such as {example}")));
+            }
+        }
+        Ok(Self { path: path.to_owned(), entries })
+    }
+
+    /// The entries by these names, or all of them where no name is given.
+    pub fn select(&self, names: &[String]) -> Result<Vec<&Entry>, FetchError> {
+        if let Some(name) = names.iter().find(|name| !self.entries.iter().any(|entry| entry.name.as_str() == **name)) {
+            let known: Vec<_> = self.entries.iter().map(|entry| entry.name.as_str()).collect();
+            return Err(FetchError::UnknownName {
+                path: self.path.clone(),
+                name: name.clone(),
+                known: known.join(", "),
+            });
+        }
+        let wanted = |entry: &&Entry| names.is_empty() || names.iter().any(|name| name == entry.name.as_str());
+        Ok(self.entries.iter().filter(wanted).collect())
+    }
+}
+
+impl WrittenEntry {
+    fn resolve(self, kind: Kind) -> Entry {
+        let Self { name, repo, revision, folder, files, sha256 } = self;
+        Entry { name, kind, repo, revision: revision.unwrap_or_else(Revision::main), folder, files, sha256 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<FetchManifest, FetchError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fetch.toml");
+        std::fs::write(&path, text).unwrap();
+        FetchManifest::open(&path)
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let hash = "AB".repeat(32);
+        let manifest = read(&format!(
+            "[[models]]\nname = \"m\"\nrepo = \"o/m\"\n\
+             [[saes]]\nname = \"s\"\nrepo = \"o/s\"\nrevision = \"v1\"\nfolder = \"a/b\"\n\
+             [[datasets]]\nname = \"d\"\nrepo = \"d\"\nfiles = [\"*.parquet\"]\nsha256 = {{ \"a.parquet\" = \"{hash}\" }}\n"
+        ))
+        .unwrap();
+        let kinds: Vec<_> = manifest.entries.iter().map(|entry| (entry.name.as_str(), entry.kind)).collect();
+        assert_eq!(kinds, [("m", Kind::Model), ("d", Kind::Dataset), ("s", Kind::Sae)]);
+        assert_eq!(manifest.entries[0].revision.as_str(), "main");
+        assert_eq!(manifest.entries[1].sha256["a.parquet"].to_string(), hash.to_ascii_lowercase());
+        assert_eq!(manifest.entries[2].folder.as_ref().unwrap().as_str(), "a/b");
+        let names = ["s".to_owned(), "m".to_owned()];
+        assert_eq!(manifest.select(&names).unwrap().len(), 2);
+        assert_eq!(manifest.select(&[]).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_key() {
+        let model = "[[models]]\nname = \"m\"\nrepo = \"o/m\"\n";
+        for (text, words) in [
+            (String::new(), "at least one [[models]]"),
+            (format!("{model}{model}"), "got m twice"),
+            (format!("{model}branch = \"x\"\n"), "unknown field `branch`"),
+            (model.replace("o/m", "https://h/m"), "expected a repository of the Hub"),
+            (model.replace("\"m\"\nr", "\"../m\"\nr"), "expected a name of letters"),
+            (format!("{model}revision = \"../x\"\n"), "expected a commit of 40"),
+            (format!("{model}folder = \"../x\"\n"), "expected a relative path"),
+            (format!("{model}sha256 = {{ \"config.json\" = \"12\" }}\n"), "64 hexadecimal digits"),
+            (model.replace("models", "datasets"), "expected the files that are wanted"),
+        ] {
+            let message = read(&text).unwrap_err().to_string();
+            assert!(message.contains(words) && message.contains("fetch.toml"), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_absent_manifest_says_what_is_taken() {
+        let message = FetchManifest::open(Path::new("no/such.toml")).unwrap_err().to_string();
+        assert!(message.contains("no/such.toml: cannot read") && message.contains("fetch manifest"), "{message}");
+    }
+}

@@ -1,0 +1,228 @@
+//! Names that come from a manifest or from a server, checked before they become paths or addresses.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+
+/// The name of an entry, which is also its folder's: letters, digits, `-`, `_` and dots within.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct EntryName(String);
+
+/// A repository on the Hub, `owner/name` or one of the old `name`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RepoId(String);
+
+/// A revision: a branch, a tag or a commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Revision(String);
+
+/// A commit: 40 hexadecimal digits in lower case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Commit(String);
+
+/// A file of a repository: plain names joined by `/`. It cannot leave the folder that it is put into.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FileName(String);
+
+/// Longer names are refused; file systems take 255 bytes for each part.
+const LONGEST_NAME: usize = 1024;
+const LONGEST_PART: usize = 200;
+
+fn is_plain(text: &str) -> bool {
+    let character = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !text.is_empty() && text.len() <= LONGEST_PART && text.chars().all(character) && !text.starts_with('.')
+}
+
+impl TryFrom<String> for EntryName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if is_plain(&text) {
+            return Ok(Self(text));
+        }
+        Err(format!("expected a name of letters, digits, -, _ and dots, such as \"mistral-7b\", got {text:?}"))
+    }
+}
+
+impl TryFrom<String> for RepoId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let parts = text.split('/').count();
+        if parts <= 2 && text.split('/').all(|part| is_plain(part) && !part.contains("..")) {
+            return Ok(Self(text));
+        }
+        Err(format!("expected a repository of the Hub, such as \"mistralai/Mistral-7B-v0.1\", got {text:?}"))
+    }
+}
+
+impl TryFrom<String> for Revision {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.len() <= LONGEST_PART && text.split('/').all(is_plain) && !text.contains("..") {
+            return Ok(Self(text));
+        }
+        Err(format!("expected a commit of 40 hexadecimal digits, a branch or a tag, got {text:?}"))
+    }
+}
+
+impl TryFrom<String> for Commit {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if is_hexadecimal(&text, 40) {
+            return Ok(Self(text.to_ascii_lowercase()));
+        }
+        Err(format!("expected a commit of 40 hexadecimal digits, got {text:?}"))
+    }
+}
+
+impl TryFrom<String> for FileName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let part = |part: &str| {
+            !part.is_empty() && part != "." && part != ".." && part.len() <= LONGEST_PART
+                // A backslash separates elsewhere; control characters would be printed.
+                && !part.contains(|c: char| c.is_control() || c == '\\')
+        };
+        if text.len() <= LONGEST_NAME && text.split('/').all(part) {
+            return Ok(Self(text));
+        }
+        Err(format!("expected a relative path of plain names, got {text:?}"))
+    }
+}
+
+/// Whether a text is so many hexadecimal digits.
+pub(super) fn is_hexadecimal(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+impl Revision {
+    /// The branch that a repository shows.
+    pub(super) fn main() -> Self {
+        Self("main".to_owned())
+    }
+
+    /// The commit, if it is one rather than a name that may move.
+    pub fn commit(&self) -> Option<Commit> {
+        Commit::try_from(self.0.clone()).ok()
+    }
+}
+
+/// What stays as it is in a path of an address.
+const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
+
+impl FileName {
+    /// The name as the path of an address holds it.
+    pub(super) fn in_address(&self) -> String {
+        utf8_percent_encode(&self.0, IN_PATH).to_string()
+    }
+
+    /// The path in a folder.
+    pub(super) fn within(&self, folder: &Path) -> PathBuf {
+        folder.join(&self.0)
+    }
+
+    /// The name seen from within a folder of the repository; `None` where it lies elsewhere.
+    pub(super) fn seen_from(&self, folder: Option<&Self>) -> Option<Self> {
+        let Some(Self(folder)) = folder else { return Some(self.clone()) };
+        self.0.strip_prefix(folder.as_str())?.strip_prefix('/').map(|below| Self(below.to_owned()))
+    }
+}
+
+macro_rules! text {
+    ($($name:ident),*) => {$(
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(&self.0)
+            }
+        }
+    )*};
+}
+
+text!(EntryName, RepoId, Revision, Commit, FileName);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_names_that_would_leave_their_folder_are_refused() {
+        for hostile in [
+            "",
+            "/etc/passwd",
+            "../a",
+            "a/../../b",
+            "a/..",
+            "./a",
+            "a//b",
+            "a/",
+            "a\\..\\b",
+            "a\0b",
+            "a\nb",
+            &"a".repeat(201),
+            &"a/".repeat(600),
+        ] {
+            assert!(FileName::try_from(hostile.to_owned()).is_err(), "{hostile:?}");
+        }
+        for good in ["config.json", "data/train-00000-of-00001.parquet", "..a", "a b#?.txt", "é/ü", ".gitattributes"]
+        {
+            assert_eq!(FileName::try_from(good.to_owned()).unwrap().as_str(), good);
+        }
+    }
+
+    #[test]
+    fn names_are_escaped_in_addresses() {
+        let name = FileName::try_from("data/a b#?%é.txt".to_owned()).unwrap();
+        assert_eq!(name.in_address(), "data/a%20b%23%3F%25%C3%A9.txt");
+    }
+
+    #[test]
+    fn a_name_is_seen_from_its_folder_only() {
+        let name = FileName::try_from("layer/9/cfg.json".to_owned()).unwrap();
+        let seen = |folder: &str| name.seen_from(Some(&FileName::try_from(folder.to_owned()).unwrap()));
+        assert_eq!(seen("layer/9").unwrap().as_str(), "cfg.json");
+        assert_eq!(seen("layer/91"), None);
+        assert_eq!(name.seen_from(None), Some(name.clone()));
+    }
+
+    #[test]
+    fn repositories_and_revisions_are_plain() {
+        for hostile in ["", "a/b/c", "../a", "a/..", "a b/c", "a/b?x", "https://h/a", "/a", "a/"] {
+            assert!(RepoId::try_from(hostile.to_owned()).is_err(), "{hostile}");
+        }
+        for hostile in ["", "../x", "a b", "a?b", "refs/../x", "/a"] {
+            assert!(Revision::try_from(hostile.to_owned()).is_err(), "{hostile}");
+        }
+        for good in ["main", "refs/pr/3", "v1.0", &"a".repeat(40)] {
+            assert!(Revision::try_from(good.to_owned()).is_ok(), "{good}");
+        }
+        assert_eq!(Revision::main().commit(), None);
+        assert!(Revision::try_from("AB".repeat(20)).unwrap().commit().is_some());
+        for hostile in ["", "..", ".hidden", "a/b", "a b"] {
+            assert!(EntryName::try_from(hostile.to_owned()).is_err(), "{hostile}");
+        }
+    }
+}

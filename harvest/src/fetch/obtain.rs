@@ -1,0 +1,162 @@
+//! One entry: looked for here, listed, filled file by file, put in its place.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hayloft_terminal::{Gauge, Progress};
+use indicatif::HumanBytes;
+
+use super::digest::Hashing;
+use super::hub::Hub;
+use super::hub_cache::CachedRepo;
+use super::hub_settings::Reach;
+use super::listing::{Listing, WantedFile};
+use super::record::{Fetched, FetchedFile};
+use super::staging::Staging;
+use super::summary::{EntrySummary, FileSummary, Outcome};
+use super::transfer::download;
+use super::{Entry, FetchError, FetchMode, FetchSettings};
+
+/// Fetches one entry, if it is not there.
+pub(super) fn obtain(
+    entry: &Entry,
+    hub: &Hub,
+    settings: &FetchSettings,
+    progress: Progress,
+) -> Result<EntrySummary, FetchError> {
+    let folder = settings.out.join(entry.name.as_str());
+    let there = Fetched::of(&folder);
+    if let Some(record) = there.as_ref().filter(|record| record.serves(entry, &folder)) {
+        tracing::debug!("{}: nothing to do", entry.name);
+        return Ok(present(entry, folder, record));
+    }
+    if there.is_none() && fs::symlink_metadata(&folder).is_ok() {
+        return Err(FetchError::NotOurs { path: folder });
+    }
+    let cached = CachedRepo::of(entry, &settings.hub.cache);
+    let listing = list(entry, hub, &cached, settings)?;
+    let wanted = listing.select(entry)?;
+    let bytes = wanted.iter().filter_map(|file| file.expected.bytes).sum();
+    let summary = |outcome, files, bytes, received| EntrySummary {
+        name: entry.name.clone(),
+        kind: entry.kind,
+        repo: entry.repo.clone(),
+        commit: listing.commit.clone(),
+        outcome,
+        folder: folder.clone(),
+        files,
+        bytes,
+        received,
+    };
+    if settings.mode == FetchMode::DryRun {
+        let file = |file: &WantedFile| FileSummary {
+            name: file.local.clone(),
+            bytes: file.expected.bytes,
+            sha256: file.expected.large.clone().or_else(|| file.expected.manifest.clone()),
+        };
+        return Ok(summary(Outcome::WouldFetch, wanted.iter().map(file).collect(), bytes, 0));
+    }
+
+    tracing::info!("{}: {} files, {}, from {}", entry.name, wanted.len(), HumanBytes(bytes), entry.repo);
+    let purpose = serde_json::json!({ "asked": entry.asked(), "commit": &listing.commit }).to_string();
+    let staging = Staging::open(&settings.out, &entry.name, &purpose)?;
+    let known = wanted.iter().all(|file| file.expected.bytes.is_some());
+    let gauge = progress.bytes("fetching", known.then_some(bytes));
+    let (mut files, mut received) = (Vec::new(), 0);
+    for file in &wanted {
+        let places = Places { staging: &staging, replaced: there.as_ref().map(|record| (record, folder.as_path())) };
+        let (fetched, over_network) =
+            match places.find(entry, file, cached.file(&listing.commit, &file.remote), &gauge)? {
+                Some(fetched) => (fetched, 0),
+                None => download(hub, entry, &listing.commit, file, &staging, &gauge)?,
+            };
+        received += over_network;
+        files.push(fetched);
+    }
+    drop(gauge);
+    let record = Fetched::new(entry.asked(), listing.commit.clone(), files);
+    staging.commit(&record)?;
+    let bytes = record.files.iter().map(|file| file.bytes).sum();
+    Ok(summary(Outcome::Fetched, record.files.iter().map(FileSummary::from).collect(), bytes, received))
+}
+
+/// What there is to choose from: what the Hub has, or offline what its cache on this machine has.
+fn list(entry: &Entry, hub: &Hub, cached: &CachedRepo, settings: &FetchSettings) -> Result<Listing, FetchError> {
+    match settings.hub.reach {
+        Reach::Online => hub.listing(entry),
+        Reach::Offline { said_by } => cached.listing(entry).ok_or_else(|| FetchError::Offline {
+            name: entry.name.to_string(),
+            kind: entry.kind,
+            repo: entry.repo.to_string(),
+            revision: entry.revision.to_string(),
+            said_by,
+            cache: settings.hub.cache.clone(),
+        }),
+    }
+}
+
+/// Where on this machine a file may be.
+struct Places<'a> {
+    staging: &'a Staging,
+    /// What was fetched before under the same name, and its folder.
+    replaced: Option<(&'a Fetched, &'a Path)>,
+}
+
+impl Places<'_> {
+    /// Finds a file that is here already: from an attempt that was stopped, in the folder that is to be replaced, or in
+    /// Hugging Face's cache. Its bytes are hashed before it is believed.
+    fn find(
+        &self,
+        entry: &Entry,
+        file: &WantedFile,
+        cached: Option<PathBuf>,
+        gauge: &Gauge,
+    ) -> Result<Option<FetchedFile>, FetchError> {
+        let whole = self.staging.whole(&file.local)?;
+        let earlier = self.replaced.and_then(|(record, folder)| {
+            let recorded = record.files.iter().find(|recorded| recorded.name == file.local)?;
+            let same = file.expected.large.as_ref() == Some(&recorded.sha256);
+            same.then(|| file.local.within(folder))
+        });
+        for place in [Some(whole.clone()), earlier, cached].into_iter().flatten() {
+            let Ok(about) = fs::symlink_metadata(&place) else { continue };
+            if !about.is_file() || file.expected.bytes.is_some_and(|bytes| bytes != about.len()) {
+                continue;
+            }
+            let mut hashing = Hashing::new(&file.expected);
+            hashing.read(&place, |_| ()).map_err(|cause| FetchError::io(&place, "read", cause))?;
+            let bytes = hashing.bytes;
+            match hashing.finish(&file.expected, &entry.file(&file.remote)) {
+                Ok(sha256) => {
+                    if place != whole {
+                        self.staging.take(&place, &file.local)?;
+                    }
+                    gauge.advance(bytes);
+                    return Ok(Some(FetchedFile { name: file.local.clone(), bytes, sha256 }));
+                }
+                Err(error) => tracing::warn!("{} is passed over: {error}", place.display()),
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn present(entry: &Entry, folder: PathBuf, record: &Fetched) -> EntrySummary {
+    EntrySummary {
+        name: entry.name.clone(),
+        kind: entry.kind,
+        repo: entry.repo.clone(),
+        commit: record.commit.clone(),
+        outcome: Outcome::Present,
+        folder,
+        files: record.files.iter().map(FileSummary::from).collect(),
+        bytes: record.files.iter().map(|file| file.bytes).sum(),
+        received: 0,
+    }
+}
+
+impl From<&FetchedFile> for FileSummary {
+    fn from(file: &FetchedFile) -> Self {
+        Self { name: file.name.clone(), bytes: Some(file.bytes), sha256: Some(file.sha256.clone()) }
+    }
+}

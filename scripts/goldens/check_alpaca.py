@@ -1,0 +1,83 @@
+"""Holds what scripts/demo found on chat data against transformers and SAELens. Run by scripts/check-alpaca.
+
+From the demo's cache it takes the tokens and the sections, and nothing else: residuals, reconstructions and all three losses
+are computed here. Every column must agree to 2e-4, L0 to 2e-3, counts exactly. Prints each cell that was compared in a table, and
+fails where one is beyond its tolerance.
+"""
+
+import json
+import math
+import sys
+import warnings
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import torch
+
+warnings.filterwarnings("ignore")
+
+from evaluation import COLUMNS, evaluate, forward  # noqa: E402
+from sae_lens import SAE  # noqa: E402
+from transformers import AutoModelForCausalLM  # noqa: E402
+
+COUNTS = ["loss_tokens", "activation_rows", "outlier_rows"]
+TOLERANCE = 2e-4
+TOLERANCE_L0 = 2e-3
+
+
+def read_cache(cache):
+    """Tokens [pos] and section names [pos] of each sequence, in the cache's order."""
+    sequences, sections = [], []
+    for shard in sorted(Path(cache, "shards").glob("[0-9]*"), key=lambda path: int(path.name)):
+        tokens = pq.read_table(shard / "tokens.parquet").to_pydict()
+        for row in pq.read_table(shard / "sequences.parquet").to_pylist():
+            own = slice(row["first_row"], row["first_row"] + row["length"])
+            sequences.append(torch.tensor(tokens["token"][own]))
+            sections.append(tokens["section"][own])
+    return sequences, sections
+
+
+def tolerance(column):
+    if column in COUNTS:
+        return 0
+    return TOLERANCE_L0 if column == "l0" else TOLERANCE
+
+
+def main():
+    demo = Path(sys.argv[1])
+    torch.set_grad_enabled(False)
+    torch.set_num_threads(1)
+    model = AutoModelForCausalLM.from_pretrained("demo/chat", dtype=torch.float32).eval()
+    sequences, sections = read_cache(demo / "caches" / "alpaca-chat")
+    results = [result for path in sorted(demo.glob("results/alpaca-chat*/results.json")) for result in json.loads(path.read_text())]
+    if not results:
+        sys.exit(f"error: {demo} has no results/alpaca-chat*/results.json. Run scripts/demo first")
+    block = int(results[0]["site"].split(".")[1])
+    residuals = torch.cat([forward(model, block, tokens)[0] for tokens in sequences]).double()
+    scale = math.sqrt(residuals.shape[1]) / residuals.norm(dim=-1).mean().item()
+    print(f"{len(sequences)} sequences, {len(residuals)} tokens, sqrt(d_model) / mean norm = {scale:.6f}")
+
+    widest, failed = 0.0, 0
+    for result in results:
+        folder = result["provenance"]["sae"]["folder"]
+        name = f"{Path(folder).name}, {result['section']}"
+        if result["scale_source"] != "given" and abs(result["scale"] / scale - 1) > 1e-6 and result["scale"] != 1:
+            sys.exit(f"error: {name}: scale {result['scale']}, expected {scale}")
+        masks = [torch.tensor([result["section"] in ("all", each) for each in own]) for own in sections]
+        sae = SAE.load_from_disk(folder, device="cpu").eval()
+        outlier_norm = result["outlier_norm"] or math.inf
+        expected = evaluate(model, block, sae, sequences, masks, scale=result["scale"], outlier_norm=outlier_norm)
+        cells = []
+        for column in COLUMNS + COUNTS:
+            difference = abs(result[column] - expected[column])
+            beyond = difference > tolerance(column)
+            failed += beyond
+            widest = max(widest, 0 if column in COUNTS or column == "l0" else difference)
+            cells.append(f"{column} {result[column]:.6g} (oracle {expected[column]:.6g}{', BEYOND' if beyond else ''})")
+        print(f"{name}: " + "  ".join(cells))
+    print(f"{len(results)} results × {len(COLUMNS + COUNTS)} columns: {failed} beyond tolerance; largest difference {widest:.2e}")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
