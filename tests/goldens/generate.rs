@@ -25,7 +25,7 @@ fn load(folder: &Path) -> Decoder {
 }
 
 fn settings(sampling: Sampling, max_new_tokens: usize, stop_tokens: &[u32]) -> GenerateSettings {
-    GenerateSettings { sampling, max_new_tokens, stop_tokens: stop_tokens.to_vec() }
+    GenerateSettings { sampling, max_new_tokens, context_length: usize::MAX, stop_tokens: stop_tokens.to_vec() }
 }
 
 fn prompt_rows(prompts: &[Vec<u32>]) -> Vec<PromptRow<'_>> {

@@ -28,7 +28,12 @@ fn greedy_decoding_of_stories260k_gives_its_published_text() {
         let logits = decoder.logits(&end).unwrap();
         uncached.push(logits.select(1, -1).argmax(-1, false).int64_value(&[0]) as u32);
     }
-    let settings = GenerateSettings { sampling: Sampling::Greedy, max_new_tokens: 200, stop_tokens: Vec::new() };
+    let settings = GenerateSettings {
+        sampling: Sampling::Greedy,
+        max_new_tokens: 200,
+        context_length: usize::MAX,
+        stop_tokens: Vec::new(),
+    };
     let prompt = PromptRow { row: 0, tokens: &[bos] };
     let cached = generate(&decoder, &[prompt], &settings, |_| {}).unwrap().remove(0).tokens;
     assert_eq!(cached, uncached[1..]);

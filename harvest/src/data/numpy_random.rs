@@ -121,7 +121,11 @@ mod tests {
             let items = permutation(seed, rows);
             assert_eq!(items[..first.len()], first, "seed {seed}, {rows} rows");
             let bytes: Vec<u8> = items.iter().flat_map(|item| item.to_le_bytes()).collect();
-            assert_eq!(Sha256::from_bytes(&sha2::Sha256::digest(&bytes)).to_string(), sha256, "seed {seed}, {rows} rows");
+            assert_eq!(
+                Sha256::from_bytes(&sha2::Sha256::digest(&bytes)).to_string(),
+                sha256,
+                "seed {seed}, {rows} rows"
+            );
         }
     }
 }

@@ -55,6 +55,28 @@ impl KeyValueCache {
         self.capacity
     }
 
+    /// Makes sure that there is room for tokens `[batch, pos]`, of which the first `lengths[row]` of a row count; returns
+    /// their number of columns.
+    pub(super) fn check_room(&self, tokens: &Tensor, lengths: &[usize]) -> Result<usize, ModelError> {
+        let wrong = |problem: String| Err(ModelError::Input { problem });
+        let rows = self.lengths.len();
+        let (batch, length) = tokens.size2()?;
+        if batch != rows as i64 || lengths.len() != rows {
+            let got = lengths.len();
+            return wrong(format!("tokens: expected {rows} row(s) as in the cache, got {batch}, and {got} length(s)"));
+        }
+        let length = length as usize;
+        if let Some(taken) = lengths.iter().find(|taken| !(1..=length).contains(*taken)) {
+            return wrong(format!("tokens of a row: expected 1 to {length}, the number of columns, got {taken}"));
+        }
+        let longest = self.lengths.iter().copied().max().unwrap_or(0);
+        let room = self.capacity.saturating_sub(longest);
+        if length > room {
+            return wrong(format!("tokens: expected at most {room} column(s), the room in the cache, got {length}"));
+        }
+        Ok(length)
+    }
+
     /// Each row has so many tokens more.
     pub(super) fn lengthen(&mut self, by: &[usize]) {
         for (length, by) in self.lengths.iter_mut().zip(by) {

@@ -153,7 +153,7 @@ impl Decoder {
         if self.blocks.len() != self.spec.n_blocks {
             return Err(self.not_loaded("every block"));
         }
-        let length = self.check_extension(cache, tokens, lengths)?;
+        let length = cache.check_room(tokens, lengths)?;
         let extension = Extension::new(&self.spec, cache, length, (self.precision.kind(), self.device))?;
         let positions = match &extension.earlier {
             None => Positions::from_start(length),
@@ -198,27 +198,6 @@ impl Decoder {
         }
         let problem = format!("logits are read after block {}, the residual is at {}", self.spec.n_blocks, end.block);
         Err(ModelError::Input { problem })
-    }
-
-    /// Makes sure that a cache has room for tokens; returns their number of columns.
-    fn check_extension(&self, cache: &KeyValueCache, tokens: &Tensor, lengths: &[usize]) -> Result<usize, ModelError> {
-        let wrong = |problem: String| Err(ModelError::Input { problem });
-        let rows = cache.lengths().len();
-        let (batch, length) = tokens.size2()?;
-        if batch != rows as i64 || lengths.len() != rows {
-            let got = lengths.len();
-            return wrong(format!("tokens: expected {rows} row(s) as in the cache, got {batch}, and {got} length(s)"));
-        }
-        let length = length as usize;
-        if let Some(taken) = lengths.iter().find(|taken| !(1..=length).contains(*taken)) {
-            return wrong(format!("tokens of a row: expected 1 to {length}, the number of columns, got {taken}"));
-        }
-        let longest = cache.lengths().iter().copied().max().unwrap_or(0);
-        if longest + length > cache.capacity() {
-            let room = cache.capacity() - longest;
-            return wrong(format!("tokens: expected at most {room} column(s), the room in the cache, got {length}"));
-        }
-        Ok(length)
     }
 
     fn check_length(&self, length: i64) -> Result<(), ModelError> {

@@ -33,17 +33,24 @@ pub enum FinishReason {
     Stop,
     /// It has as many tokens as it was allowed.
     Length,
-    /// PromptRow and rollout fill the model's context.
+    /// Prompt and rollout fill the context.
     Context,
+}
+
+impl FinishReason {
+    /// The name in files.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::Context => "context",
+        }
+    }
 }
 
 impl fmt::Display for FinishReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Stop => "stop",
-            Self::Length => "length",
-            Self::Context => "context",
-        })
+        formatter.write_str(self.as_str())
     }
 }
 

@@ -16,6 +16,8 @@ pub struct GenerateSettings {
     pub sampling: Sampling,
     /// The most new tokens that a rollout may have.
     pub max_new_tokens: usize,
+    /// The most tokens that prompt and rollout may have together; the model's own context bounds it too.
+    pub context_length: usize,
     /// Tokens at which a rollout ends; they are not part of it.
     pub stop_tokens: Vec<u32>,
 }
@@ -32,7 +34,7 @@ pub fn generate(
 ) -> Result<Vec<Rollout>, ModelError> {
     settings.sampling.check()?;
     let _guard = no_grad();
-    let context = decoder.spec().context_length;
+    let context = settings.context_length.min(decoder.spec().context_length);
     let mut rollouts: Vec<Option<Rollout>> = vec![None; prompts.len()];
     let mut rows = Vec::with_capacity(prompts.len());
     for (index, prompt) in prompts.iter().enumerate() {
@@ -58,7 +60,7 @@ struct Row {
     index: usize,
     /// The number its random numbers belong to.
     number: u64,
-    /// PromptRow and new tokens.
+    /// Prompt and new tokens.
     tokens: Vec<u32>,
     prompt_length: usize,
     /// How many more tokens it may take.
@@ -73,7 +75,7 @@ impl Row {
         if length == 0 || length > context {
             return Err(ModelError::Input {
                 problem: format!(
-                    "prompt of row {}: expected 1 to {context} tokens, the model's context, got {length}",
+                    "prompt of row {}: expected 1 to {context} tokens, the context, got {length}",
                     prompt.row
                 ),
             });
