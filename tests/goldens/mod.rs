@@ -4,3 +4,4 @@ mod decoder;
 mod greedy;
 mod harvest;
 mod onednn;
+mod sections;
