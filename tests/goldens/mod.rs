@@ -5,3 +5,4 @@ mod generate;
 mod greedy;
 mod harvest;
 mod onednn;
+mod sections;
