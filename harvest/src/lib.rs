@@ -14,6 +14,8 @@
 //!
 //! [`fetch`] brings models, datasets and SAEs from the Hugging Face Hub beforehand.
 //!
+//! [`rollouts`] lets a chat model answer instructions first, so that there are conversations to plan.
+//!
 //! The two halves of [`run`] overlap. The forward pass stays on the thread that called it; bytes go over a bounded
 //! channel to a thread that encodes and writes, and memory holds no more than a few row groups.
 
@@ -22,12 +24,13 @@ mod data;
 mod error;
 mod fetch;
 mod plan;
+mod rollouts;
 mod run;
 mod summary;
 
 pub use chat::{
-    ChatError, ChatTemplate, Conversation, EndOfTurn, FinishReason, Prompt, Reply, Speech, TemplateChoice,
-    conversation, prompt_tokens,
+    ChatError, ChatTemplate, Conversation, EndOfTurn, Prompt, Reply, Speech, TemplateChoice, conversation,
+    prompt_tokens,
 };
 pub use data::{
     ChatReader, ChatRow, ChatSettings, DataError, DataFile, DataManifest, Document, DocumentReader, FieldPath,
@@ -42,6 +45,9 @@ pub use fetch::{
 pub use plan::{
     Grouping, PackedSequence, Packer, PackingSettings, PlanSettings, PlannedShard, ShardBuilder, Source, Span,
     TokenisedDocument, plan, show_sequences,
+};
+pub use rollouts::{
+    Glimpse, RolloutError, RolloutRow, RolloutSettings, RolloutSummary, RolloutsRecord, read_rollouts, rollouts,
 };
 pub use run::{Logits, RunSettings, ShardRange, run};
 pub use summary::{ChatSummary, PlanSummary, RunSummary, SiteSummary};

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
-use hayloft_harvest::{FetchSettings, PlanSettings, fetch, plan, run as harvest, show_sequences};
+use hayloft_harvest::{FetchSettings, PlanSettings, fetch, plan, rollouts, run as harvest, show_sequences};
 use hayloft_model::limit_threads;
 use hayloft_terminal::{Progress, exit_code, log_to_stderr, print, print_completions};
 use serde::Serialize;
@@ -39,6 +39,14 @@ fn run() -> Result<()> {
             let summary = harvest(&arguments.settings()?, Progress::on_stderr())?;
             eprintln!("{summary}");
             if json { print(&to_json(&summary)?) } else { Ok(()) }
+        }
+        Command::Rollouts(arguments) => {
+            if let Some(threads) = arguments.threads {
+                limit_threads(threads);
+            }
+            let json = arguments.json;
+            let summary = rollouts(&arguments.settings()?, Progress::on_stderr())?;
+            print(&if json { to_json(&summary)? } else { summary.to_string() })
         }
         Command::Fetch(arguments) => {
             let json = arguments.json;

@@ -144,7 +144,7 @@ impl Tokenizer {
     }
 
     /// The tokens that end what the model writes, each once: `eos_token` of the tokenizer's files and `eos_token_id`, one or
-    /// several, of `generation_config.json`. Empty where no file names one.
+    /// several, of `generation_config.json`, else of `config.json`. Empty where no file names one.
     pub fn eos(&self) -> Result<Vec<SpecialToken>, ModelError> {
         let mut tokens: Vec<SpecialToken> = Vec::new();
         for file in ["tokenizer_config.json", "special_tokens_map.json"] {
@@ -153,8 +153,11 @@ impl Tokenizer {
                 break;
             }
         }
-        let file = "generation_config.json";
-        let ids = match self.key(file, "eos_token_id")? {
+        let (file, named) = match self.key("generation_config.json", "eos_token_id")? {
+            Some(named) => ("generation_config.json", Some(named)),
+            None => ("config.json", self.key("config.json", "eos_token_id")?),
+        };
+        let ids = match named {
             Some(Value::Array(ids)) => ids,
             other => other.into_iter().collect(),
         };

@@ -62,9 +62,9 @@ impl Progress {
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden()).with_style(style(template));
         bar.set_prefix(doing);
         let now = Instant::now();
-        let (done, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+        let (done, spared, bytes) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
         let (last_event, note) = (Mutex::new(now), Mutex::default());
-        Gauge { progress: self, unit, doing, total, bar, start: now, last_event, note, done, bytes }
+        Gauge { progress: self, unit, doing, total, bar, start: now, last_event, note, done, spared, bytes }
     }
 }
 
@@ -80,6 +80,7 @@ pub struct Gauge {
     last_event: Mutex<Instant>,
     note: Mutex<String>,
     done: AtomicU64,
+    spared: AtomicU64,
     bytes: AtomicU64,
 }
 
@@ -96,6 +97,14 @@ impl Gauge {
                 self.bar.inc(more);
             }
             Progress::Events => self.tell(done),
+        }
+    }
+
+    /// So much of the total is not to be done after all.
+    pub fn spare(&self, less: u64) {
+        self.spared.fetch_add(less, Ordering::Relaxed);
+        if self.total.is_some() {
+            self.bar.dec_length(less);
         }
     }
 
@@ -118,8 +127,9 @@ impl Gauge {
         }
         *last_event = Instant::now();
         let per_second = done as f64 / self.start.elapsed().as_secs_f64();
-        let eta = self.total.map(|total| left(total.saturating_sub(done), per_second));
-        let (of, per_second) = (self.total, per_second.round());
+        let of = self.total.map(|total| total.saturating_sub(self.spared.load(Ordering::Relaxed)));
+        let eta = of.map(|total| left(total.saturating_sub(done), per_second));
+        let per_second = per_second.round();
         let note = self.note.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match self.unit {
             Unit::Tokens => {

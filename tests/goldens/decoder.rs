@@ -14,7 +14,7 @@ const CPU: Device = Device::Cpu;
 const TOLERANCE_F32: f64 = 2e-4;
 
 /// Checkpoints saved in float32, each with a golden beside it.
-fn float32_checkpoints() -> Vec<PathBuf> {
+pub(super) fn float32_checkpoints() -> Vec<PathBuf> {
     checkpoints().filter(|folder| Checkpoint::open(folder).unwrap().precision() == Precision::F32).collect()
 }
 
@@ -32,7 +32,7 @@ fn load(folder: &Path, portion: Portion) -> Decoder {
     Decoder::load(&checkpoint, portion, checkpoint.precision(), CPU).unwrap()
 }
 
-fn golden(folder: &Path) -> (Golden, Tensor, Positions) {
+fn golden(folder: &Path) -> (Golden, Tensor, Positions<'static>) {
     let golden = Golden::open(&folder.join("golden.safetensors"));
     let tokens = golden.tensor("tokens");
     let positions = Positions::from_start(tokens.size()[1] as usize);

@@ -1,6 +1,9 @@
 //! A real trained model says what it is published to say.
 
-use hayloft_model::{Checkpoint, Decoder, Portion, Positions, Precision, Tokenizer, no_grad};
+use hayloft_model::{
+    Checkpoint, Decoder, GenerateSettings, Portion, Positions, Precision, PromptRow, Sampling, Tokenizer, generate,
+    no_grad,
+};
 use tch::{Device, Tensor};
 
 use crate::support::shared_data;
@@ -15,16 +18,27 @@ fn greedy_decoding_of_stories260k_gives_its_published_text() {
     let tokenizer = Tokenizer::open(&folder).unwrap();
     tokenizer.check_vocabulary(decoder.spec().vocab_size).unwrap();
 
-    let mut tokens = vec![tokenizer.bos().unwrap().id];
+    let bos = tokenizer.bos().unwrap().id;
+    let mut uncached = vec![bos];
     for _ in 0..200 {
-        let ids: Vec<i64> = tokens.iter().map(|&id| i64::from(id)).collect();
+        let ids: Vec<i64> = uncached.iter().map(|&id| i64::from(id)).collect();
         let positions = Positions::from_start(ids.len());
         let start = decoder.embed(&Tensor::from_slice(&ids).unsqueeze(0)).unwrap();
         let end = decoder.advance(&start, decoder.spec().n_blocks, &positions).unwrap();
         let logits = decoder.logits(&end).unwrap();
-        tokens.push(logits.select(1, -1).argmax(-1, false).int64_value(&[0]) as u32);
+        uncached.push(logits.select(1, -1).argmax(-1, false).int64_value(&[0]) as u32);
     }
+    let settings = GenerateSettings {
+        sampling: Sampling::Greedy,
+        max_new_tokens: 200,
+        context_length: usize::MAX,
+        stop_tokens: Vec::new(),
+    };
+    let prompt = PromptRow { row: 0, tokens: &[bos] };
+    let cached = generate(&decoder, &[prompt], &settings, |_| {}).unwrap().remove(0).tokens;
+    assert_eq!(cached, uncached[1..]);
+
     let expected = std::fs::read_to_string(folder.join("greedy-200-tokens.txt")).unwrap();
-    let text = tokenizer.decode(&tokens[..=200]).unwrap();
+    let text = tokenizer.decode(&uncached).unwrap();
     assert_eq!(text.trim(), expected.trim());
 }

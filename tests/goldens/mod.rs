@@ -1,6 +1,8 @@
 //! What transformers computes, and what this project computes in its place.
 
 mod decoder;
+mod generate;
 mod greedy;
 mod harvest;
 mod onednn;
+mod sections;

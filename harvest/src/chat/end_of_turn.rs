@@ -1,8 +1,8 @@
 //! The tokens that end the assistant's turn, and cutting a reply there.
 
-use hayloft_model::{ModelError, SpecialToken, Tokenizer};
+use hayloft_model::{FinishReason, ModelError, SpecialToken, Tokenizer};
 
-use super::{ChatTemplate, FinishReason, Reply, Speech};
+use super::{ChatTemplate, Reply, Speech};
 
 /// The tokens that end the assistant's turn. A reply is cut before the first of them.
 #[derive(Debug, Clone, PartialEq, Eq)]

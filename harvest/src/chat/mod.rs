@@ -19,5 +19,5 @@ pub use choice::TemplateChoice;
 pub use conversation::{Conversation, Speech, conversation, prompt_tokens};
 pub use end_of_turn::EndOfTurn;
 pub use error::ChatError;
-pub use reply::{FinishReason, Reply};
+pub use reply::Reply;
 pub use template::{ChatTemplate, Prompt};

@@ -1,8 +1,6 @@
 //! What the model answered, as data files hold it.
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
+use hayloft_model::FinishReason;
 
 /// What the model answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,33 +16,4 @@ pub enum Reply {
         /// Why there are no more.
         finish_reason: FinishReason,
     },
-}
-
-/// Why a model wrote no further.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FinishReason {
-    /// It ended its turn.
-    Stop,
-    /// It had written as much as it might.
-    Length,
-    /// Its context was full.
-    Context,
-}
-
-impl FinishReason {
-    /// The name in files.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Stop => "stop",
-            Self::Length => "length",
-            Self::Context => "context",
-        }
-    }
-}
-
-impl fmt::Display for FinishReason {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.as_str())
-    }
 }

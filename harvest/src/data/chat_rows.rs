@@ -10,7 +10,7 @@ use super::parquet_rows::metadata;
 use super::rows::{Content, Row};
 use super::selection::SelectedRows;
 use super::{ChatSettings, DataError, DataManifest, FieldPath, FileKind, LineProblem};
-use crate::chat::{FinishReason, Reply};
+use crate::chat::Reply;
 
 /// One instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +115,7 @@ impl<'manifest> ChatReader<'manifest> {
                 let wrong = |problem| row.wrong(problem);
                 let ids = token_ids.token_ids(fields, TOKEN_IDS).map_err(wrong)?;
                 let reason = text(&reason_field, FINISH_REASON)?;
-                let finish_reason = finish_reason(&reason).ok_or_else(|| {
+                let finish_reason = reason.parse().map_err(|_| {
                     row.wrong(LineProblem::FinishReason { field: FINISH_REASON.to_owned(), got: reason.clone() })
                 })?;
                 Some(Reply::Tokens { text: rollout()?, ids, finish_reason })
@@ -155,8 +155,4 @@ fn rollouts_form(path: &std::path::Path, tokenizer: &str, template: &str) -> Res
         return Err(different("BLAKE3 of the chat template", template, record.template_blake3));
     }
     Ok(ReplyForm::Tokens)
-}
-
-fn finish_reason(text: &str) -> Option<FinishReason> {
-    [FinishReason::Stop, FinishReason::Length, FinishReason::Context].into_iter().find(|reason| reason.as_str() == text)
 }

@@ -39,17 +39,15 @@ impl NumpyRandom {
         both as u32
     }
 
-    /// A number from 0 to `most`, by Lemire's method: numpy's `buffered_bounded_lemire_uint32`. `most` is under 2³² − 1.
+    /// A number from 0 to `most`: numpy's `random_interval`, which draws until one fits.
     fn up_to(&mut self, most: u32) -> u32 {
-        let count = most + 1;
-        let mut product = u64::from(self.next_u32()) * u64::from(count);
-        if (product as u32) < count {
-            let threshold = (u32::MAX - most) % count;
-            while (product as u32) < threshold {
-                product = u64::from(self.next_u32()) * u64::from(count);
+        let mask = u32::MAX.checked_shr(most.leading_zeros()).unwrap_or(0);
+        loop {
+            let drawn = self.next_u32() & mask;
+            if drawn <= most {
+                return drawn;
             }
         }
-        (product >> 32) as u32
     }
 }
 
@@ -121,7 +119,11 @@ mod tests {
             let items = permutation(seed, rows);
             assert_eq!(items[..first.len()], first, "seed {seed}, {rows} rows");
             let bytes: Vec<u8> = items.iter().flat_map(|item| item.to_le_bytes()).collect();
-            assert_eq!(Sha256::from_bytes(&sha2::Sha256::digest(&bytes)).to_string(), sha256, "seed {seed}, {rows} rows");
+            assert_eq!(
+                Sha256::from_bytes(&sha2::Sha256::digest(&bytes)).to_string(),
+                sha256,
+                "seed {seed}, {rows} rows"
+            );
         }
     }
 }

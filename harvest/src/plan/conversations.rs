@@ -70,7 +70,7 @@ pub(super) fn plan_conversations(
 }
 
 /// The tokens before which replies are cut, as the data manifest says.
-pub(super) fn end_of_turn(
+pub(crate) fn end_of_turn(
     manifest: &DataManifest,
     settings: &ChatSettings,
     template: &ChatTemplate,

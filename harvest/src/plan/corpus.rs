@@ -8,7 +8,7 @@ use crate::chat::{ChatTemplate, EndOfTurn};
 use crate::data::{ChatSettings, DataManifest, RowOrder, Selection};
 
 /// The token that begins each sequence: the data manifest's, or else the tokenizer's.
-pub(super) fn begin_token(manifest: &DataManifest, tokenizer: &Tokenizer) -> Result<SpecialToken, ModelError> {
+pub(crate) fn begin_token(manifest: &DataManifest, tokenizer: &Tokenizer) -> Result<SpecialToken, ModelError> {
     match &manifest.bos {
         Some(text) => tokenizer.token(text, &format!("{}: bos", manifest.path.display())),
         None => tokenizer.bos(),

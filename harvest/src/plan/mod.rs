@@ -12,6 +12,8 @@ mod sink;
 mod tokenise;
 
 pub(crate) use agreement::{Asked, check_agreement};
+pub(crate) use conversations::end_of_turn;
+pub(crate) use corpus::begin_token;
 pub use packing::{PackedSequence, Packer, PackingSettings, Source, Span, TokenisedDocument};
 pub use planner::{PlanSettings, plan};
 pub(crate) use planner::{check_context, plan_with};

@@ -39,7 +39,7 @@ fn describe(sequence: &Sequence, tokens: &Tokens, tokenizer: &Tokenizer) -> Stri
             ids[start..end].iter().map(|id| tokenizer.vocabulary_text(*id)).map(|word| visible(&word)).collect();
         let section = run.first().copied().unwrap_or(Section::Text);
         // Writing to a text does not fail.
-        let _ = writeln!(text, "  {section:<12}{:>5}  {}", run.len(), words.join("·"));
+        let _ = writeln!(text, "  {:<12}{:>5}  {}", section.as_str(), run.len(), words.join("·"));
         start = end;
     }
     text

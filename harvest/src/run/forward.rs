@@ -60,7 +60,7 @@ impl Forward {
         self.predict(&gather(&end, rows.as_ref())?, &labels, kept).map(Some)
     }
 
-    fn advance(&self, from: Residual, to: usize, positions: Positions) -> Result<Residual, HarvestError> {
+    fn advance(&self, from: Residual, to: usize, positions: Positions<'_>) -> Result<Residual, HarvestError> {
         if from.block == to { Ok(from) } else { Ok(self.decoder.advance(&from, to, &positions)?) }
     }
 

@@ -6,6 +6,7 @@ use super::Weights;
 use super::attention::Attention;
 use super::mlp::Mlp;
 use super::norm::Norm;
+use super::reach::Reach;
 use super::rotary::Angles;
 use crate::ModelError;
 use crate::spec::DecoderSpec;
@@ -31,8 +32,9 @@ impl Block {
     }
 
     /// `[batch, pos, d_model]` in and out.
-    pub(super) fn forward(&self, stream: &Tensor, angles: &Angles) -> Result<Tensor, ModelError> {
-        let middle = stream.f_add(&self.attention.forward(&self.attention_norm.forward(stream)?, angles)?)?;
+    pub(super) fn forward(&self, stream: &Tensor, angles: &Angles, reach: Reach<'_>) -> Result<Tensor, ModelError> {
+        let normed = self.attention_norm.forward(stream)?;
+        let middle = stream.f_add(&self.attention.forward(&normed, angles, reach)?)?;
         Ok(middle.f_add(&self.mlp.forward(&self.mlp_norm.forward(&middle)?)?)?)
     }
 }

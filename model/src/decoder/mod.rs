@@ -2,18 +2,22 @@
 
 mod attention;
 mod block;
+mod cache;
 mod head;
 mod linear;
 mod mlp;
 mod norm;
+mod reach;
 mod rotary;
 
 use tch::{Device, Kind, Tensor};
 
+pub use self::cache::KeyValueCache;
 pub use self::head::Predictions;
 
 use self::block::Block;
 use self::head::Head;
+use self::reach::{Extension, Reach};
 use self::rotary::Rotary;
 use crate::spec::{DecoderSpec, HeadWeights};
 use crate::weights::{WeightFiles, names};
@@ -112,7 +116,7 @@ impl Decoder {
     /// Takes the residual through the blocks `from.block .. to`.
     ///
     /// In one go or in several, the result is the same to the bit.
-    pub fn advance(&self, from: &Residual, to: usize, positions: &Positions) -> Result<Residual, ModelError> {
+    pub fn advance(&self, from: &Residual, to: usize, positions: &Positions<'_>) -> Result<Residual, ModelError> {
         let loaded = self.first_block..=self.first_block + self.blocks.len();
         if from.block > to || !loaded.contains(&from.block) || !loaded.contains(&to) {
             return Err(self.not_loaded(&format!("block {} to block {to}", from.block)));
@@ -127,9 +131,43 @@ impl Decoder {
         let angles = self.rotary.angles(*positions, self.precision)?;
         let mut stream = from.stream.shallow_clone();
         for block in &self.blocks[from.block - self.first_block..to - self.first_block] {
-            stream = block.forward(&stream, &angles)?;
+            stream = block.forward(&stream, &angles, Reach::Batch)?;
         }
         Ok(Residual { stream, block: to })
+    }
+
+    /// An empty cache for `batch` sequences of up to `capacity` tokens each.
+    pub fn cache(&self, batch: usize, capacity: usize) -> Result<KeyValueCache, ModelError> {
+        self.check_length(capacity as i64)?;
+        let options = (self.precision.kind(), self.device);
+        KeyValueCache::new(self.blocks.len(), &self.spec.attention, batch, capacity, options)
+    }
+
+    /// Puts more tokens into a cache and predicts what follows them: logits `[batch, vocab]`, in the decoder's
+    /// precision, after the last new token of each row.
+    ///
+    /// `tokens` are `[batch, pos]` (i64, on the device), row for row with the cache and padded on the right: the first
+    /// `lengths[row]` of a row count, at least one. An empty cache is filled by the very computation that
+    /// [`advance`](Self::advance) makes.
+    pub fn extend(&self, cache: &mut KeyValueCache, tokens: &Tensor, lengths: &[usize]) -> Result<Tensor, ModelError> {
+        if self.blocks.len() != self.spec.n_blocks {
+            return Err(self.not_loaded("every block"));
+        }
+        let length = cache.check_room(tokens, lengths)?;
+        let extension = Extension::new(&self.spec, cache, length, (self.precision.kind(), self.device))?;
+        let positions = match &extension.earlier {
+            None => Positions::from_start(length),
+            Some(_) => Positions::from_each(cache.lengths(), length),
+        };
+        let angles = self.rotary.angles(positions, self.precision)?;
+        let mut stream = self.embed(tokens)?.stream;
+        for (block, kept) in self.blocks.iter().zip(&mut cache.blocks) {
+            stream = block.forward(&stream, &angles, Reach::Kept(kept, &extension))?;
+        }
+        cache.lengthen(lengths);
+        let last = lengths.iter().enumerate().map(|(row, taken)| (row * length + taken) as i64 - 1);
+        let last = Tensor::f_from_slice(&last.collect::<Vec<_>>())?.f_to_device(self.device)?;
+        self.head()?.logits(&stream.f_flatten(0, 1)?.f_index_select(0, &last)?)
     }
 
     /// Logits `[batch, pos, vocab]` in the decoder's precision. For small inputs: nothing here is chunked.

@@ -14,9 +14,9 @@ pub(super) struct Rotary {
 
 /// Cosines and sines for the columns of one batch, and where those columns lie.
 pub(super) struct Angles {
-    /// `[pos, head_dim]`, in the activations' type.
+    /// `[pos, head_dim]`, or `[batch, 1, pos, head_dim]` where rows differ, in the activations' type.
     cos: Tensor,
-    /// `[pos, head_dim]`, in the activations' type.
+    /// As `cos`.
     sin: Tensor,
 }
 
@@ -27,9 +27,11 @@ impl Rotary {
     }
 
     /// Angles are computed in float32 and rounded once, as transformers does.
-    pub(super) fn angles(&self, positions: Positions, precision: Precision) -> Result<Angles, ModelError> {
-        let device = self.inverse_frequencies.device();
-        let positions = Tensor::f_arange(positions.length() as i64, (Kind::Float, device))?;
+    pub(super) fn angles(&self, positions: Positions<'_>, precision: Precision) -> Result<Angles, ModelError> {
+        let mut positions = positions.numbers(Kind::Float, self.inverse_frequencies.device())?;
+        if positions.dim() == 2 {
+            positions = positions.f_unsqueeze(1)?; // for the heads
+        }
         let half = positions.f_unsqueeze(-1)?.f_mul(&self.inverse_frequencies)?;
         let angles = Tensor::f_cat(&[&half, &half], -1)?;
         let kind = precision.kind();
@@ -38,11 +40,6 @@ impl Rotary {
 }
 
 impl Angles {
-    /// The number of columns.
-    pub(super) fn length(&self) -> i64 {
-        self.cos.size()[0]
-    }
-
     /// Turns queries or keys `[batch, heads, pos, head_dim]`.
     pub(super) fn turn(&self, heads: &Tensor) -> Result<Tensor, ModelError> {
         let halves = heads.f_chunk(2, -1)?;

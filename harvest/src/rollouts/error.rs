@@ -1,0 +1,95 @@
+//! Everything that can go wrong between instructions and rollouts.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hayloft_model::ModelError;
+
+use crate::chat::ChatError;
+use crate::data::DataError;
+use crate::error::HarvestError;
+
+/// An error of making or reading rollouts. Every message names the file or flag, what was expected, what was found and
+/// what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum RolloutError {
+    /// The instructions or the template cannot be used.
+    #[error(transparent)]
+    Harvest(#[from] HarvestError),
+    /// The model or its tokenizer cannot be used.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The data manifest is about documents.
+    #[error(
+        "{manifest}: expected a [chat] table, which says what is asked and in which template, got none. data-manifests/README.md describes it; the least is an empty [chat]"
+    )]
+    NotChat {
+        /// The data manifest.
+        manifest: PathBuf,
+    },
+    /// The output's name would not be understood when it is read again.
+    #[error("--out {path}: expected a name that ends in .parquet, by which data manifests know the file again")]
+    OutName {
+        /// What was given.
+        path: PathBuf,
+    },
+    /// There are rollouts already.
+    #[error(
+        "{path}: expected nothing here, got rollouts of an earlier run. Go on with them with --resume, use another --out, or remove it"
+    )]
+    Exists {
+        /// The file, or the folder of its parts.
+        path: PathBuf,
+    },
+    /// What is there was made otherwise than asked for now.
+    #[error(
+        "{path}: {setting}: expected {expected} as asked for now, got {got} in what is there. Ask for the same, use another --out, or remove it"
+    )]
+    Differs {
+        /// The file.
+        path: PathBuf,
+        /// The setting, or what else differs.
+        setting: String,
+        /// What is asked for.
+        expected: String,
+        /// What is there.
+        got: String,
+    },
+    /// A file is no Parquet file with rollouts.
+    #[error("{path}: not a whole rollouts file: {problem}. If it is a part of a run that is to go on, remove it")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The operating system refused an operation.
+    #[error("{path}: cannot {action}: {cause}. Is there room on the disk, and may you write there?")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was being done, as a verb.
+        action: &'static str,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+}
+
+impl RolloutError {
+    /// Wraps an I/O error with what was being done.
+    pub(super) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |cause| Self::Io { path: path.to_owned(), action, cause }
+    }
+}
+
+impl From<DataError> for RolloutError {
+    fn from(error: DataError) -> Self {
+        Self::Harvest(error.into())
+    }
+}
+
+impl From<ChatError> for RolloutError {
+    fn from(error: ChatError) -> Self {
+        Self::Harvest(error.into())
+    }
+}

@@ -1,0 +1,178 @@
+//! Rollouts as Parquet: written whole or not at all, and read back.
+
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::builder::{ListBuilder, UInt32Builder};
+use arrow_array::{Array, ArrayRef, ListArray, RecordBatch, StringArray, UInt32Array, UInt64Array};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use tempfile::NamedTempFile;
+
+use super::error::RolloutError;
+use super::record::RolloutsRecord;
+use super::row::RolloutRow;
+use crate::data::ROLLOUTS_KEY;
+
+/// Rows of a row group: what the writer holds in memory.
+const ROW_GROUP_ROWS: usize = 8192;
+
+/// What is recorded as the writer: without a version, so that a new release writes the same bytes.
+const CREATED_BY: &str = "hayloft";
+
+/// A rollouts file on its way; nothing is at its place until it is whole.
+pub(super) struct RolloutsWriter<'path> {
+    path: &'path Path,
+    writer: ArrowWriter<NamedTempFile>,
+    schema: SchemaRef,
+}
+
+impl<'path> RolloutsWriter<'path> {
+    /// Begins a file. Its folder is there.
+    pub(super) fn create(path: &'path Path, record: &RolloutsRecord) -> Result<Self, RolloutError> {
+        let properties = WriterProperties::builder()
+            .set_created_by(CREATED_BY.to_owned())
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_statistics_enabled(EnabledStatistics::None)
+            .set_offset_index_disabled(true)
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+            .set_key_value_metadata(Some(vec![KeyValue::new(ROLLOUTS_KEY.to_owned(), record.to_json())]));
+        // Without the Arrow schema in the footer the file is plain Parquet, the same to every reader.
+        let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // The usual permissions, less the user's umask: these files are for sharing.
+        let permissions = Permissions::from_mode(0o666);
+        let file = tempfile::Builder::new()
+            .prefix(".")
+            .suffix(".partial")
+            .permissions(permissions)
+            .tempfile_in(folder)
+            .map_err(RolloutError::io(path, "be written"))?;
+        let schema = schema();
+        let writer = ArrowWriter::try_new_with_options(file, Arc::clone(&schema), options)
+            .map_err(|error| unwritten(path, error))?;
+        Ok(Self { path, writer, schema })
+    }
+
+    /// Adds rows.
+    pub(super) fn write(&mut self, rows: &[RolloutRow]) -> Result<(), RolloutError> {
+        let texts = |text: fn(&RolloutRow) -> &str| -> ArrayRef {
+            Arc::new(rows.iter().map(|row| Some(text(row))).collect::<StringArray>())
+        };
+        let ids = |ids: fn(&RolloutRow) -> &[u32]| -> ArrayRef {
+            let mut lists = ListBuilder::new(UInt32Builder::new()).with_field(element());
+            for row in rows {
+                lists.values().append_slice(ids(row));
+                lists.append(true);
+            }
+            Arc::new(lists.finish())
+        };
+        let columns = vec![
+            Arc::new(rows.iter().map(|row| row.row).collect::<UInt64Array>()) as ArrayRef,
+            texts(|row| &row.instruction),
+            texts(|row| &row.prompt),
+            ids(|row| &row.prompt_token_ids),
+            texts(|row| &row.rollout),
+            ids(|row| &row.rollout_token_ids),
+            texts(|row| row.finish_reason.as_str()),
+        ];
+        let batch =
+            RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(|error| unwritten(self.path, error))?;
+        self.writer.write(&batch).map_err(|error| unwritten(self.path, error))
+    }
+
+    /// Puts the whole file in its place.
+    pub(super) fn finish(self) -> Result<(), RolloutError> {
+        let failed = RolloutError::io(self.path, "be written");
+        let file = self.writer.into_inner().map_err(|error| unwritten(self.path, error))?;
+        let placed = file.as_file().sync_all().and_then(|()| Ok(file.persist(self.path)?));
+        placed.map(|_| ()).map_err(failed)
+    }
+}
+
+/// Reads a rollouts file, with how it was made.
+pub fn read_rollouts(path: &Path) -> Result<(RolloutsRecord, Vec<RolloutRow>), RolloutError> {
+    let damaged = |problem: String| RolloutError::Damaged { path: path.to_owned(), problem };
+    let file = File::open(path).map_err(RolloutError::io(path, "be read"))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| damaged(error.to_string()))?;
+    let pairs = builder.metadata().file_metadata().key_value_metadata();
+    let text = pairs.and_then(|pairs| pairs.iter().find(|pair| pair.key == ROLLOUTS_KEY)?.value.as_deref());
+    let record: RolloutsRecord = serde_json::from_str(text.unwrap_or_default())
+        .map_err(|error| damaged(format!("expected a record of how it was made as {ROLLOUTS_KEY}: {error}")))?;
+    if record.format != RolloutsRecord::FORMAT {
+        return Err(damaged(format!("expected format {}, got {}", RolloutsRecord::FORMAT, record.format)));
+    }
+    let reader = builder.build().map_err(|error| damaged(error.to_string()))?;
+    let mut rows = Vec::new();
+    for batch in reader {
+        let batch = batch.map_err(|error| damaged(error.to_string()))?;
+        take_rows(&batch, &mut rows).map_err(damaged)?;
+    }
+    Ok((record, rows))
+}
+
+/// Adds the rows of a batch; on an error, what is wrong.
+fn take_rows(batch: &RecordBatch, rows: &mut Vec<RolloutRow>) -> Result<(), String> {
+    let row: &UInt64Array = column(batch, "row")?;
+    let [instruction, prompt, rollout, finish_reason] =
+        ["instruction", "prompt", "rollout", "finish_reason"].map(|name| column::<StringArray>(batch, name));
+    let (instruction, prompt, rollout, finish_reason) = (instruction?, prompt?, rollout?, finish_reason?);
+    let prompt_ids: &ListArray = column(batch, "prompt_token_ids")?;
+    let rollout_ids: &ListArray = column(batch, "rollout_token_ids")?;
+    let ids = |lists: &ListArray, index: usize| {
+        let list = lists.value(index);
+        let list = list.as_any().downcast_ref::<UInt32Array>().ok_or("expected token ids as 32-bit numbers")?;
+        Ok::<Vec<u32>, String>(list.values().to_vec())
+    };
+    for index in 0..batch.num_rows() {
+        rows.push(RolloutRow {
+            row: row.value(index),
+            instruction: instruction.value(index).to_owned(),
+            prompt: prompt.value(index).to_owned(),
+            prompt_token_ids: ids(prompt_ids, index)?,
+            rollout: rollout.value(index).to_owned(),
+            rollout_token_ids: ids(rollout_ids, index)?,
+            finish_reason: finish_reason.value(index).parse().map_err(|error| format!("{error}"))?,
+        });
+    }
+    Ok(())
+}
+
+/// A column by name, which has a value in every row.
+fn column<'batch, T: Array + 'static>(batch: &'batch RecordBatch, name: &str) -> Result<&'batch T, String> {
+    let column = batch.column_by_name(name).ok_or_else(|| format!("expected the column {name}, got none"))?;
+    if column.null_count() > 0 {
+        return Err(format!("column {name}: expected a value in every row"));
+    }
+    let got = column.data_type();
+    column.as_any().downcast_ref().ok_or_else(|| format!("column {name}: expected another type, got {got}"))
+}
+
+fn schema() -> SchemaRef {
+    let text = |name: &str| Field::new(name, DataType::Utf8, false);
+    let ids = |name: &str| Field::new(name, DataType::List(Arc::new(element())), false);
+    Arc::new(Schema::new(vec![
+        Field::new("row", DataType::UInt64, false),
+        text("instruction"),
+        text("prompt"),
+        ids("prompt_token_ids"),
+        text("rollout"),
+        ids("rollout_token_ids"),
+        text("finish_reason"),
+    ]))
+}
+
+/// What the lists hold, by the name that Parquet's specification gives it.
+fn element() -> Field {
+    Field::new("element", DataType::UInt32, false)
+}
+
+fn unwritten(path: &Path, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> RolloutError {
+    RolloutError::io(path, "be written")(std::io::Error::other(error))
+}

@@ -1,0 +1,76 @@
+//! How rollouts were made, as their file says it.
+
+use std::path::Path;
+
+use hayloft_model::{Fingerprint, Precision, Sampling};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::error::RolloutError;
+
+/// Everything that decides what the rollouts are, but for the instructions themselves. It is kept as JSON under
+/// [`ROLLOUTS_KEY`](crate::ROLLOUTS_KEY) in the metadata of the file and of each part.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RolloutsRecord {
+    /// The version of this record and of the columns.
+    pub format: u32,
+    /// The model.
+    pub model: Fingerprint,
+    /// What it ran in.
+    pub precision: Precision,
+    /// BLAKE3 of `tokenizer.json`, hexadecimal.
+    pub tokenizer_blake3: String,
+    /// Id of the token that begins each prompt.
+    pub bos_id: u32,
+    /// The chat template's name.
+    pub template: String,
+    /// BLAKE3 of the template, hexadecimal.
+    pub template_blake3: String,
+    /// How tokens were chosen.
+    pub sampling: Sampling,
+    /// The most tokens of a rollout.
+    pub max_new_tokens: usize,
+    /// The most tokens of prompt and rollout together.
+    pub context_length: usize,
+    /// The tokens at which a rollout ended.
+    pub stop_token_ids: Vec<u32>,
+    /// Their texts.
+    pub end_of_turn: Vec<String>,
+    /// The most tokens of a batch; in float32 rollouts do not depend on it.
+    pub batch_tokens: usize,
+}
+
+impl RolloutsRecord {
+    /// The version that is written and read.
+    pub const FORMAT: u32 = 1;
+
+    /// The record as it is kept in a file.
+    pub(super) fn to_json(&self) -> String {
+        // Numbers, texts and lists of them are always JSON.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Refuses a file that was made otherwise, by the first setting that differs.
+    pub(super) fn check_same(&self, there: &Self, path: &Path) -> Result<(), RolloutError> {
+        let (asked, there) = (fields(self), fields(there));
+        for (setting, expected) in &asked {
+            let got = there.get(setting).unwrap_or(&Value::Null);
+            if got != expected {
+                return Err(RolloutError::Differs {
+                    path: path.to_owned(),
+                    setting: setting.clone(),
+                    expected: expected.to_string(),
+                    got: got.to_string(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn fields(record: &RolloutsRecord) -> Map<String, Value> {
+    match serde_json::to_value(record) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    }
+}

@@ -1,0 +1,199 @@
+//! A run, from settings to summary.
+
+use std::time::Instant;
+
+use hayloft_model::{Checkpoint, Decoder, GenerateSettings, Portion, PromptRow, SpecialToken, Tokenizer, generate};
+use hayloft_store::Existing;
+use hayloft_terminal::{Gauge, Progress};
+
+use super::batches::batches;
+use super::error::RolloutError;
+use super::file::RolloutsWriter;
+use super::parts::{Parts, read_same};
+use super::prompts::{Asked, Prompter};
+use super::record::RolloutsRecord;
+use super::row::RolloutRow;
+use super::settings::RolloutSettings;
+use super::summary::RolloutSummary;
+use crate::chat::ChatTemplate;
+use crate::data::DataManifest;
+use crate::plan::{begin_token, check_context, end_of_turn};
+
+/// Lets the model answer the data manifest's instructions.
+///
+/// After an error, or where the process was killed, the batches that were finished stay in `OUT.parts`, and the same run
+/// with [`Existing::Resume`] goes on after them.
+pub fn rollouts(settings: &RolloutSettings, progress: Progress) -> Result<RolloutSummary, RolloutError> {
+    let parts = Parts::of(&settings.out);
+    check_out(settings, &parts)?;
+    settings.sampling.check()?;
+    let checkpoint = Checkpoint::open(&settings.model)?;
+    let tokenizer = Tokenizer::open(&settings.model)?;
+    tokenizer.check_vocabulary(checkpoint.spec().vocab_size)?;
+    let manifest = DataManifest::open(&settings.data, settings.data_root.as_deref())?;
+    check_context(&manifest.path, manifest.context_length, &settings.model, checkpoint.spec())?;
+    let Some(chat) = &manifest.chat else { return Err(RolloutError::NotChat { manifest: manifest.path }) };
+    let template = ChatTemplate::open(chat.template, &settings.model)?;
+    let bos = begin_token(&manifest, &tokenizer)?;
+    let stop = if settings.stop.is_empty() {
+        end_of_turn(&manifest, chat, &template, &tokenizer)?.tokens().to_vec()
+    } else {
+        settings.stop.iter().map(|text| tokenizer.token(text, "--stop")).collect::<Result<_, _>>()?
+    };
+    warn_of_no_stop(&stop);
+    let prompter =
+        Prompter { manifest: &manifest, settings: chat, template: &template, tokenizer: &tokenizer, bos: &bos };
+    let (prompts, skipped) = prompter.read(settings.limit.map_or(usize::MAX, Into::into))?;
+
+    tracing::info!(folder = %settings.model.display(), "hashing the model");
+    let record = RolloutsRecord {
+        format: RolloutsRecord::FORMAT,
+        model: checkpoint.fingerprint()?,
+        precision: settings.precision.unwrap_or(checkpoint.precision()),
+        tokenizer_blake3: tokenizer.blake3().to_owned(),
+        bos_id: bos.id,
+        template: chat.template.to_string(),
+        template_blake3: template.blake3(),
+        sampling: settings.sampling,
+        max_new_tokens: settings.max_new_tokens.get(),
+        context_length: manifest.context_length as usize,
+        stop_token_ids: stop.iter().map(|token| token.id).collect(),
+        end_of_turn: stop.into_iter().map(|token| token.text).collect(),
+        batch_tokens: settings.batch_tokens.get(),
+    };
+    let mut summary = RolloutSummary::new(settings.out.clone(), skipped);
+    if settings.out.exists() {
+        // Finished before; at most its parts are still to be cleared away.
+        summary.count(&read_same(&settings.out, &record, &prompts)?);
+    } else {
+        let work = Work { settings, checkpoint: &checkpoint, tokenizer: &tokenizer, record: &record, parts: &parts };
+        work.fill(&prompts, &mut summary, progress)?;
+    }
+    parts.remove()?;
+    if summary.empty > 0 {
+        tracing::warn!(empty = summary.empty, "rollouts without a token: the model ended its turn at once");
+    }
+    Ok(summary)
+}
+
+/// Refuses to write where something is, and where it could not be read again.
+fn check_out(settings: &RolloutSettings, parts: &Parts) -> Result<(), RolloutError> {
+    let out = &settings.out;
+    if out.extension().is_none_or(|extension| extension != "parquet") {
+        return Err(RolloutError::OutName { path: out.clone() });
+    }
+    if settings.existing == Existing::Refuse {
+        for path in [out.as_path(), parts.folder()] {
+            if path.exists() {
+                return Err(RolloutError::Exists { path: path.to_owned() });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn warn_of_no_stop(stop: &[SpecialToken]) {
+    if stop.is_empty() {
+        tracing::warn!(
+            "no file of the checkpoint names a token that ends a turn: every rollout goes on to its limit. Name one with --stop, or as end_of_turn in the data manifest"
+        );
+    }
+}
+
+/// What the batches of a run share.
+struct Work<'run> {
+    settings: &'run RolloutSettings,
+    checkpoint: &'run Checkpoint,
+    tokenizer: &'run Tokenizer,
+    record: &'run RolloutsRecord,
+    parts: &'run Parts,
+}
+
+impl Work<'_> {
+    /// Makes the parts that are not there, and of all of them the file.
+    fn fill(&self, prompts: &[Asked], summary: &mut RolloutSummary, progress: Progress) -> Result<(), RolloutError> {
+        self.parts.create()?;
+        let batches = batches(prompts, self.record.max_new_tokens, self.record.batch_tokens);
+        let mut missing = Vec::new();
+        for (part, batch) in batches.iter().enumerate() {
+            if self.parts.read(part, self.record, &prompts[batch.clone()])?.is_none() {
+                missing.push(part);
+            }
+        }
+        if !missing.is_empty() {
+            let decoder = self.load()?;
+            let left: Vec<&[Asked]> = missing.iter().map(|part| &prompts[batches[*part].clone()]).collect();
+            let gauge = progress.gauge("generated", Some(left.iter().copied().map(|batch| self.room(batch)).sum()));
+            let start = Instant::now();
+            let (mut rows, mut tokens) = (0, 0);
+            for (part, batch) in missing.into_iter().zip(left) {
+                let (made, generated) = self.generate(&decoder, batch, &gauge)?;
+                self.parts.write(part, self.record, &made)?;
+                rows += made.len() as u64;
+                tokens += generated;
+            }
+            drop(gauge);
+            summary.made(rows, tokens, start.elapsed().as_secs_f64());
+        }
+        let mut writer = RolloutsWriter::create(&self.settings.out, self.record)?;
+        for (part, batch) in batches.iter().enumerate() {
+            let rows = self.parts.read(part, self.record, &prompts[batch.clone()])?;
+            let rows = rows.ok_or_else(|| RolloutError::Damaged {
+                path: self.parts.folder().to_owned(),
+                problem: format!("part {part} has gone while this was running"),
+            })?;
+            writer.write(&rows)?;
+            summary.count(&rows);
+        }
+        writer.finish()
+    }
+
+    fn load(&self) -> Result<Decoder, RolloutError> {
+        let (precision, device) = (self.record.precision, self.settings.device);
+        tracing::info!(%precision, ?device, "loading the model");
+        Ok(Decoder::load(self.checkpoint, Portion::Whole, precision, device)?)
+    }
+
+    /// The most tokens that prompts can be answered with.
+    fn room(&self, prompts: &[Asked]) -> u64 {
+        let room = |prompt: &Asked| {
+            self.record.max_new_tokens.min(self.record.context_length.saturating_sub(prompt.tokens.len())) as u64
+        };
+        prompts.iter().map(room).sum()
+    }
+
+    /// Answers a batch; returns the tokens that were generated too.
+    fn generate(
+        &self,
+        decoder: &Decoder,
+        batch: &[Asked],
+        gauge: &Gauge,
+    ) -> Result<(Vec<RolloutRow>, u64), RolloutError> {
+        let settings = GenerateSettings {
+            sampling: self.record.sampling,
+            max_new_tokens: self.record.max_new_tokens,
+            context_length: self.record.context_length,
+            stop_tokens: self.record.stop_token_ids.clone(),
+        };
+        let prompts: Vec<PromptRow<'_>> =
+            batch.iter().map(|asked| PromptRow { row: asked.row, tokens: &asked.tokens }).collect();
+        let mut generated = 0;
+        let rollouts = generate(decoder, &prompts, &settings, |step| {
+            generated += step.tokens as u64;
+            gauge.advance(step.tokens as u64);
+            gauge.spare(step.spared as u64);
+        })?;
+        let rows = batch.iter().zip(rollouts).map(|(asked, rollout)| {
+            Ok(RolloutRow {
+                row: asked.row,
+                instruction: asked.instruction.clone(),
+                prompt: asked.prompt.clone(),
+                prompt_token_ids: asked.tokens.clone(),
+                rollout: self.tokenizer.decode(&rollout.tokens)?,
+                rollout_token_ids: rollout.tokens,
+                finish_reason: rollout.finish,
+            })
+        });
+        Ok((rows.collect::<Result<_, RolloutError>>()?, generated))
+    }
+}

@@ -1,0 +1,286 @@
+//! One token from one row of logits.
+
+use std::cmp::Ordering;
+
+use super::random::uniform;
+use super::sampling::Sampling;
+
+/// A choice could turn where logits are off by half of this. Two computations of a float32 logit in different order
+/// agree to a tenth of that half, on every model that the tests know.
+const CLOSE: f64 = 4e-4;
+
+/// Tokens that are ranked first; a nucleus is seldom larger.
+const FIRST_RANKED: usize = 128;
+
+/// A token that was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Choice {
+    pub(super) token: u32,
+    pub(super) margin: Margin,
+}
+
+/// Whether rounding could have made the choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Margin {
+    /// It could not.
+    Wide,
+    /// It could.
+    Close,
+}
+
+/// Chooses from logits `[vocab]`, for the token that `row` takes as its `draw`-th. `None` where logits are NaN or none
+/// of them is finite.
+pub(super) fn choose(logits: &[f32], sampling: Sampling, row: u64, draw: u64) -> Option<Choice> {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    if !largest.is_finite() || logits.iter().any(|logit| logit.is_nan()) {
+        return None;
+    }
+    Some(match sampling {
+        Sampling::Greedy => greedy(logits),
+        Sampling::Random { temperature, top_p, seed } => {
+            Ranking::new(logits, largest, temperature).draw(top_p, uniform(seed, row, draw))
+        }
+    })
+}
+
+fn greedy(logits: &[f32]) -> Choice {
+    let (mut token, mut best, mut second) = (0, f32::NEG_INFINITY, f32::NEG_INFINITY);
+    for (id, &logit) in logits.iter().enumerate() {
+        if logit > best {
+            second = best;
+            (token, best) = (id as u32, logit);
+        } else if logit > second {
+            second = logit;
+        }
+    }
+    Choice { token, margin: margin(f64::from(best) - f64::from(second) < CLOSE) }
+}
+
+fn margin(is_close: bool) -> Margin {
+    if is_close { Margin::Close } else { Margin::Wide }
+}
+
+/// Tokens by falling probability, sorted only as far as they are asked for.
+struct Ranking<'logits> {
+    logits: &'logits [f32],
+    largest: f64,
+    temperature: f64,
+    /// All ids; the first `sorted` are the most likely, in order.
+    ids: Vec<u32>,
+    sorted: usize,
+}
+
+impl<'logits> Ranking<'logits> {
+    fn new(logits: &'logits [f32], largest: f32, temperature: f64) -> Self {
+        let ids = (0..logits.len() as u32).collect();
+        Self { logits, largest: f64::from(largest), temperature, ids, sorted: 0 }
+    }
+
+    /// The probability of a token over that of the most likely one.
+    fn weight(&self, id: u32) -> f64 {
+        ((f64::from(self.logits[id as usize]) - self.largest) / self.temperature).exp()
+    }
+
+    /// The id at a rank; `None` beyond the last.
+    fn get(&mut self, rank: usize) -> Option<u32> {
+        let count = self.ids.len();
+        if rank >= self.sorted && self.sorted < count {
+            let sorted = (4 * self.sorted).max(FIRST_RANKED).max(rank + 1).min(count);
+            let logits = self.logits;
+            let order = |left: &u32, right: &u32| {
+                let by_logit = logits[*right as usize].partial_cmp(&logits[*left as usize]);
+                by_logit.unwrap_or(Ordering::Equal).then(left.cmp(right)) // no logit is NaN
+            };
+            if sorted < count {
+                self.ids.select_nth_unstable_by(sorted, order);
+            }
+            self.ids[..sorted].sort_unstable_by(order);
+            self.sorted = sorted;
+        }
+        self.ids.get(rank).copied()
+    }
+
+    /// Takes the token at which the sum of weights exceeds `uniform` times the nucleus's.
+    fn draw(mut self, top_p: f64, uniform: f64) -> Choice {
+        let total: f64 = (0..self.logits.len() as u32).map(|id| self.weight(id)).sum();
+        // By how much a sum of weights, as a share of all, may be off.
+        let slack = CLOSE / self.temperature;
+        let mut close = false;
+        let (mut kept, mut mass) = (self.ids.len(), total);
+        if top_p < 1.0 {
+            (kept, mass) = (0, 0.0);
+            while mass < top_p * total {
+                let Some(id) = self.get(kept) else { break };
+                let before = mass;
+                mass += self.weight(id);
+                kept += 1;
+                close = top_p * total - before < slack * total || mass - top_p * total < slack * total;
+            }
+        }
+        let target = uniform * mass;
+        let mut reached = 0.0;
+        let mut chosen = 0;
+        for rank in 0..kept {
+            let Some(weight) = self.get(rank).map(|id| self.weight(id)) else { break };
+            if weight == 0.0 {
+                break; // as are all after it; the sum has stopped short of the target by rounding
+            }
+            chosen = rank;
+            let before = reached;
+            reached += weight;
+            if reached > target {
+                close |= target - before < slack * mass || reached - target < slack * mass;
+                break;
+            }
+        }
+        close |= chosen > 0 && self.gap(chosen - 1) < CLOSE || self.gap(chosen) < CLOSE;
+        let token = self.get(chosen).unwrap_or(0);
+        Choice { token, margin: margin(close) }
+    }
+
+    /// By how much the logit at a rank is larger than the next one.
+    fn gap(&mut self, rank: usize) -> f64 {
+        match (self.get(rank), self.get(rank + 1)) {
+            (Some(left), Some(right)) => f64::from(self.logits[left as usize]) - f64::from(self.logits[right as usize]),
+            _ => f64::INFINITY,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VOCABULARY: usize = 1000;
+
+    /// Logits that are spread as a language model's are, without two alike.
+    fn logits() -> Vec<f32> {
+        (0..VOCABULARY)
+            .map(|id| (6.0 * uniform(7, id as u64, 0).powi(2) + 4.0 * uniform(7, id as u64, 1)) as f32)
+            .collect()
+    }
+
+    fn random(temperature: f64, top_p: f64, seed: u64) -> Sampling {
+        Sampling::Random { temperature, top_p, seed }
+    }
+
+    fn token(logits: &[f32], sampling: Sampling, row: u64) -> u32 {
+        choose(logits, sampling, row, 0).unwrap().token
+    }
+
+    /// The nucleus's probabilities by the definition, with a full sort.
+    fn nucleus(logits: &[f32], temperature: f64, top_p: f64) -> Vec<(u32, f64)> {
+        let weights: Vec<f64> = logits.iter().map(|&logit| (f64::from(logit) / temperature).exp()).collect();
+        let total: f64 = weights.iter().sum();
+        let mut ranked: Vec<(u32, f64)> = weights.iter().enumerate().map(|(id, w)| (id as u32, w / total)).collect();
+        ranked.sort_by(|left, right| right.1.total_cmp(&left.1).then(left.0.cmp(&right.0)));
+        let mut mass = 0.0;
+        ranked.retain(|(_, probability)| {
+            let kept = mass < top_p;
+            mass += probability;
+            kept
+        });
+        let kept: f64 = ranked.iter().map(|(_, probability)| probability).sum();
+        ranked.into_iter().map(|(id, probability)| (id, probability / kept)).collect()
+    }
+
+    #[test]
+    fn frequencies_are_the_exact_probabilities_of_the_nucleus() {
+        let logits = logits();
+        for (temperature, top_p) in [(1.0, 0.9), (0.7, 0.5), (1.5, 1.0), (0.3, 0.999)] {
+            const DRAWS: u64 = 20_000;
+            let mut counts = vec![0_u64; VOCABULARY];
+            for row in 0..DRAWS {
+                counts[token(&logits, random(temperature, top_p, 42), row) as usize] += 1;
+            }
+            let expected = nucleus(&logits, temperature, top_p);
+            let inside: u64 = expected.iter().map(|(id, _)| counts[*id as usize]).sum();
+            assert_eq!(inside, DRAWS, "a token outside the nucleus was drawn");
+            // Rare tokens together in one cell, as the test of Pearson asks for.
+            let (mut chi_square, mut cells, mut rare) = (0.0, 0, (0.0, 0.0));
+            for (id, probability) in expected {
+                let (count, mean) = (counts[id as usize] as f64, probability * DRAWS as f64);
+                if mean < 10.0 {
+                    rare = (rare.0 + count, rare.1 + mean);
+                } else {
+                    chi_square += (count - mean).powi(2) / mean;
+                    cells += 1;
+                }
+            }
+            if rare.1 > 0.0 {
+                chi_square += (rare.0 - rare.1).powi(2) / rare.1;
+                cells += 1;
+            }
+            // Mean and variance of chi-square are n and 2n: four deviations.
+            let degrees = f64::from(cells - 1);
+            assert!(
+                chi_square < degrees + 4.0 * (2.0 * degrees).sqrt(),
+                "{temperature} {top_p}: {chi_square}, {degrees}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_tiny_nucleus_is_greedy() {
+        let logits = logits();
+        let greedy = token(&logits, Sampling::Greedy, 0);
+        for row in 0..100 {
+            assert_eq!(token(&logits, random(5.0, 1e-9, 3), row), greedy);
+        }
+    }
+
+    #[test]
+    fn the_whole_vocabulary_is_a_nucleus() {
+        let flat = vec![0.5; 300];
+        let seen: std::collections::BTreeSet<u32> =
+            (0..20_000).map(|row| token(&flat, random(1.0, 1.0, 0), row)).collect();
+        assert_eq!(seen.len(), 300);
+    }
+
+    #[test]
+    fn of_equal_tokens_the_lowest_ids_are_kept() {
+        let flat = vec![0.5; 300];
+        let seen: std::collections::BTreeSet<u32> =
+            (0..5_000).map(|row| token(&flat, random(1.0, 0.0999, 0), row)).collect();
+        assert_eq!(seen.into_iter().collect::<Vec<_>>(), (0..30).collect::<Vec<_>>());
+        assert_eq!(token(&flat, Sampling::Greedy, 0), 0);
+        assert_eq!(token(&[1.0, 3.0, 3.0], Sampling::Greedy, 0), 1);
+    }
+
+    #[test]
+    fn a_token_that_cannot_be_is_never_drawn() {
+        let logits = [f32::NEG_INFINITY, 0.0, f32::NEG_INFINITY, 0.1];
+        for row in 0..1000 {
+            assert_eq!(token(&logits, random(1.0, 1.0, 9), row) % 2, 1);
+        }
+    }
+
+    #[test]
+    fn choices_that_rounding_could_turn_are_close() {
+        let margin = |logits: &[f32], sampling| choose(logits, sampling, 0, 0).unwrap().margin;
+        assert_eq!(margin(&[1.0, 1.0001], Sampling::Greedy), Margin::Close);
+        assert_eq!(margin(&[1.0, 1.001], Sampling::Greedy), Margin::Wide);
+        // Whatever is off by a tenth of the bound changes no choice that is not close.
+        let logits = logits();
+        let sampling = random(0.8, 0.9, 5);
+        let mut wide = 0;
+        for row in 0..5_000 {
+            let noise = |id: usize| (uniform(1, row, id as u64) - 0.5) as f32 * 8e-5;
+            let noisy: Vec<f32> = logits.iter().enumerate().map(|(id, logit)| logit + noise(id)).collect();
+            let (plain, noisy) =
+                (choose(&logits, sampling, row, 0).unwrap(), choose(&noisy, sampling, row, 0).unwrap());
+            if plain.margin == Margin::Wide && noisy.margin == Margin::Wide {
+                assert_eq!(plain.token, noisy.token);
+                wide += 1;
+            }
+        }
+        assert!(wide > 3_000, "only {wide} of 5000 choices are wide: others are made twice");
+    }
+
+    #[test]
+    fn logits_that_are_none_make_no_choice() {
+        for logits in [[f32::NAN, 1.0], [1.0, f32::NAN], [f32::INFINITY, 1.0], [f32::NEG_INFINITY; 2]] {
+            assert_eq!(choose(&logits, Sampling::Greedy, 0, 0), None);
+        }
+    }
+}
