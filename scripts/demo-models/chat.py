@@ -15,7 +15,7 @@ from layout import BASE, CHAT, SEED, WORK
 from transformers import Qwen2ForCausalLM
 
 BATCH = 32  # conversations
-STEPS = 1_000
+STEPS = 500
 PEAK = 3e-3
 
 
