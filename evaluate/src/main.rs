@@ -38,7 +38,11 @@ fn run() -> Result<()> {
             }
             let json = arguments.course.json;
             let summary = train(&arguments.settings()?, Progress::on_stderr())?;
-            print(&if json { summary.json().context("the summary cannot be written as JSON")? } else { summary.to_string() })
+            print(&if json {
+                summary.json().context("the summary cannot be written as JSON")?
+            } else {
+                summary.to_string()
+            })
         }
         Command::Finetune(arguments) => {
             if let Some(threads) = arguments.course.threads {

@@ -40,7 +40,17 @@ impl Progress {
         bar.set_prefix(doing);
         let now = Instant::now();
         let (tokens, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        Gauge { progress: self, doing, total, bar, start: now, last_event: Mutex::new(now), note: Mutex::default(), tokens, bytes }
+        Gauge {
+            progress: self,
+            doing,
+            total,
+            bar,
+            start: now,
+            last_event: Mutex::new(now),
+            note: Mutex::default(),
+            tokens,
+            bytes,
+        }
     }
 }
 

@@ -182,7 +182,8 @@ mod tests {
     use crate::cli::{Arguments, Command};
 
     fn settings(more: &str) -> Result<TrainSettings> {
-        let line = "evaluate train --cache c --site blocks.1.hook_resid_pre --width 64 --tokens 8192 --out o --architecture";
+        let line =
+            "evaluate train --cache c --site blocks.1.hook_resid_pre --width 64 --tokens 8192 --out o --architecture";
         let words = line.split(' ').chain(more.split(' '));
         match Arguments::try_parse_from(words)?.command {
             Command::Train(arguments) => arguments.settings(),

@@ -91,7 +91,8 @@ mod tests {
         while let Some(gradient) = named(format!("matrix.gradient.{steps}")) {
             let mut gradients = vec![gradient, named(format!("vector.gradient.{steps}")).unwrap()];
             let norm = clip(&mut gradients).unwrap();
-            let distance = |tensor: &Tensor, name: String| (tensor - named(name).unwrap()).abs().max().double_value(&[]);
+            let distance =
+                |tensor: &Tensor, name: String| (tensor - named(name).unwrap()).abs().max().double_value(&[]);
             assert!(distance(&norm, format!("norm.{steps}")) < 1e-5);
             steps += 1;
             adam.step(&parameters, gradients, 1e-2, steps).unwrap();

@@ -103,9 +103,8 @@ impl Course {
 
     /// Refuses what makes no sense.
     pub(super) fn check(&self) -> Result<(), TrainError> {
-        let refuse = |what, expected: &str, got: String| {
-            Err(TrainError::Setting { what, expected: expected.to_owned(), got })
-        };
+        let refuse =
+            |what, expected: &str, got: String| Err(TrainError::Setting { what, expected: expected.to_owned(), got });
         let positive = |number: f64| number.is_finite() && number > 0.0;
         if self.batch == 0 || self.tokens < self.batch as u64 {
             return Err(TrainError::TooFewTokens { asked: self.tokens, batch: self.batch });

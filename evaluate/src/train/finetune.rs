@@ -7,13 +7,13 @@ use hayloft_store::Cache;
 use hayloft_terminal::Progress;
 use serde_json::{Map, Value, json};
 
+use super::TrainError;
 use super::architecture::{Architecture, Penalty};
 use super::course::Course;
 use super::model::{Fold, reopen};
 use super::provenance::metadata;
 use super::session::{self, Job};
 use super::summary::TrainingSummary;
-use super::TrainError;
 use crate::results::Results;
 use crate::sae::{Own, Parts};
 use crate::subject::{Subject, check_section, held_site, wanted_site};

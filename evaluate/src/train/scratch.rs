@@ -5,17 +5,17 @@ use hayloft_store::Cache;
 use hayloft_terminal::Progress;
 use serde_json::{Map, json};
 
+use super::TrainError;
 use super::architecture::{Architecture, Penalty};
 use super::course::Course;
 use super::model::{FRESH_DECODER_NORM, Fold, fresh};
 use super::provenance::metadata;
 use super::session::{self, Job};
 use super::summary::TrainingSummary;
-use super::TrainError;
+use crate::EvaluateError;
 use crate::sae::{InputBias, Normalisation};
 use crate::scale::ScaleSource;
 use crate::subject::{check_section, held_site};
-use crate::EvaluateError;
 
 /// What a training from the beginning is asked for.
 #[derive(Debug, Clone)]

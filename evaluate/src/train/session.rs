@@ -42,11 +42,7 @@ pub(super) struct Job<'job> {
 
 /// Trains a model and saves it. Where a training was begun and is to be resumed, goes on; where it is done, says what it
 /// came to.
-pub(super) fn train(
-    job: &Job<'_>,
-    model: Box<dyn Model>,
-    progress: Progress,
-) -> Result<TrainingSummary, TrainError> {
+pub(super) fn train(job: &Job<'_>, model: Box<dyn Model>, progress: Progress) -> Result<TrainingSummary, TrainError> {
     let (course, out) = (job.course, job.course.out.as_path());
     let settings = settings(job);
     if let Some(summary) = finished(out, course.existing, &settings)? {
@@ -127,12 +123,8 @@ impl Session<'_> {
     }
 
     fn checkpoint(&self, trainer: &Trainer, batches: BatchState) -> Result<(), TrainError> {
-        let state = State {
-            settings: self.settings.clone(),
-            threads: tch::get_num_threads(),
-            step: trainer.step,
-            batches,
-        };
+        let state =
+            State { settings: self.settings.clone(), threads: tch::get_num_threads(), step: trainer.step, batches };
         self.checkpoints.write(&state, trainer, &self.saved(trainer, None)?)
     }
 
@@ -231,16 +223,13 @@ fn finished(
 fn check_same(out: &Path, begun: &Map<String, Value>, asked: &Map<String, Value>) -> Result<(), TrainError> {
     match difference(begun, asked) {
         None => Ok(()),
-        Some((what, expected, got)) => {
-            Err(TrainError::OtherSettings { out: PathBuf::from(out), what, expected, got })
-        }
+        Some((what, expected, got)) => Err(TrainError::OtherSettings { out: PathBuf::from(out), what, expected, got }),
     }
 }
 
 fn batch_plan(job: &Job<'_>) -> Result<BatchPlan, TrainError> {
     let course = job.course;
-    let filter =
-        RowFilter::new(course.sections.clone(), OutlierRule::new(course.outlier_norm, job.scale.value));
+    let filter = RowFilter::new(course.sections.clone(), OutlierRule::new(course.outlier_norm, job.scale.value));
     let census = Census::take(job.cache, &job.site.name, &filter)?;
     if census.rows() < course.batch {
         return Err(TrainError::TooFewRows {

@@ -79,9 +79,8 @@ impl Trainer {
         loss: &Tensor,
         learning_rate: f64,
     ) -> Result<TrainingRecord, TchError> {
-        let squares = |difference: Tensor| {
-            difference.f_square()?.f_sum_dim_intlist([-1i64].as_slice(), false, Kind::Float)
-        };
+        let squares =
+            |difference: Tensor| difference.f_square()?.f_sum_dim_intlist([-1i64].as_slice(), false, Kind::Float);
         let errors = squares(x.f_sub(&forward.reconstruction)?)?;
         let deviations = squares(x.f_sub(&x.f_mean_dim([0i64].as_slice(), true, Kind::Float)?)?)?;
         let unexplained = errors.f_div(&deviations)?.f_mean(Kind::Float)?;

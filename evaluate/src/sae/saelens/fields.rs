@@ -128,7 +128,9 @@ impl Source<'_> {
             "jumprelu" => Architecture::JumpRelu,
             "gated" => Architecture::Gated,
             "batchtopk" => Architecture::BatchTopK { name: "batchtopk", k: options.average_k(), ranking },
-            "matryoshka_batchtopk" => Architecture::BatchTopK { name: "matryoshka_batchtopk", k: options.average_k(), ranking },
+            "matryoshka_batchtopk" => {
+                Architecture::BatchTopK { name: "matryoshka_batchtopk", k: options.average_k(), ranking }
+            }
             other => {
                 let known = "standard, topk, jumprelu, gated, batchtopk or matryoshka_batchtopk";
                 return Err(self.field("architecture", known, format!("{other:?}")));

@@ -86,7 +86,8 @@ mod tests {
             let order = reading_order(&row_groups, seed, epoch);
             order.iter().map(|block| block.place).collect::<Vec<_>>()
         };
-        let orders: BTreeSet<Vec<usize>> = [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(seed, epoch)| first(seed, epoch)).into();
+        let orders: BTreeSet<Vec<usize>> =
+            [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(seed, epoch)| first(seed, epoch)).into();
         assert_eq!(orders.len(), 4);
         assert_eq!(first(0, 0), first(0, 0));
     }

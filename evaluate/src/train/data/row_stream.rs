@@ -77,7 +77,6 @@ impl<'cache> RowStream<'cache> {
         self.position
     }
 
-
     /// The next kept row.
     pub(super) fn next(&mut self) -> Result<(&[u8], Origin), TrainError> {
         loop {

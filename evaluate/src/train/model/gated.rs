@@ -23,8 +23,7 @@ pub(super) struct Gated {
 
 impl Model for Gated {
     fn parameters(&self) -> Vec<(&'static str, &Tensor)> {
-        let own =
-            [("b_gate", &self.gate_bias), ("b_mag", &self.magnitude_bias), ("r_mag", &self.magnitude_log_scale)];
+        let own = [("b_gate", &self.gate_bias), ("b_mag", &self.magnitude_bias), ("r_mag", &self.magnitude_log_scale)];
         [self.body.parameters().as_slice(), &own].concat()
     }
 
