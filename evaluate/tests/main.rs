@@ -5,3 +5,4 @@ mod bad_saes;
 mod runs;
 mod saes;
 mod support;
+mod training;

@@ -3,3 +3,4 @@
 mod crash;
 mod known_answer;
 pub mod small_model;
+mod training;

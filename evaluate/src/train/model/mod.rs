@@ -12,6 +12,9 @@ mod open;
 mod standard;
 mod topk;
 
+#[cfg(test)]
+mod tests;
+
 use tch::{TchError, Tensor};
 
 pub(super) use self::body::Body;
