@@ -87,7 +87,7 @@ mod tests {
         assert_eq!((summary.dead, summary.dense), (1, 2));
         assert_eq!(summary.log10_density.iter().sum::<u64>(), 4);
         let filled: Vec<_> = summary.bins().filter(|bin| bin.2 > 0).collect();
-        assert_eq!(filled, [(-3.0, -2.75, 1), (-1.0, -0.75, 2), (-0.25, 0.0, 1)]);
+        assert_eq!(filled, [(-3.0, -2.75, 1), (-1.0, -0.75, 1), (-0.75, -0.5, 1), (-0.25, 0.0, 1)]);
     }
 
     #[test]
