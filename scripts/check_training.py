@@ -6,6 +6,7 @@ PROGRAMS holds `evaluate` and `examples/reconstruct`; FOLDER holds the caches `t
 """
 
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -16,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 warnings.filterwarnings("ignore")
+os.environ["TQDM_DISABLE"] = "1"
 
 from sae_lens import SAE  # noqa: E402
 from sae_lens.config import SAETrainerConfig  # noqa: E402

@@ -77,6 +77,14 @@ fn refuse(settings: &TrainSettings) -> TrainError {
     train(settings, Progress::Silent).unwrap_err()
 }
 
+/// What an error that is also an evaluation's is about.
+fn misfit(error: TrainError) -> EvaluateError {
+    match error {
+        TrainError::Evaluate(error) => *error,
+        other => panic!("{other}"),
+    }
+}
+
 fn records(out: &Path) -> Vec<TrainingRecord> {
     let text = std::fs::read_to_string(out.join("training.jsonl")).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -221,10 +229,10 @@ fn too_few_tokens_are_refused() {
 fn another_site_and_an_empty_section_are_refused() {
     let bench = Bench::new();
     let settings = TrainSettings { site: "blocks.0.hook_resid_pre".parse().unwrap(), ..bench.settings("a", STANDARD) };
-    assert!(matches!(refuse(&settings), TrainError::Evaluate(EvaluateError::SiteNotHeld { .. })));
+    assert!(matches!(misfit(refuse(&settings)), EvaluateError::SiteNotHeld { .. }));
     let mut settings = bench.settings("b", STANDARD);
     settings.course.sections = vec![SectionChoice::Only(Section::Text)];
-    assert!(matches!(refuse(&settings), TrainError::Evaluate(EvaluateError::EmptySection { .. })));
+    assert!(matches!(misfit(refuse(&settings)), EvaluateError::EmptySection { .. }));
 }
 
 #[test]
@@ -268,11 +276,11 @@ fn an_sae_of_another_width_or_site_is_not_fine_tuned() {
     let fixtures = crate::support::sae_fixtures();
     let refuse = |settings: &FinetuneSettings| finetune(settings, Progress::Silent).unwrap_err();
     let error = refuse(&bench.finetuning("width", fixtures.join("standard-none")));
-    assert!(matches!(error, TrainError::Evaluate(EvaluateError::SaeWidth { expected: 32, got: 16, .. })), "{error}");
+    assert!(matches!(misfit(error), EvaluateError::SaeWidth { expected: 32, got: 16, .. }));
     let mut settings = bench.finetuning("site", sae());
     settings.site = Some("blocks.0.hook_resid_pre".parse().unwrap());
     let error = refuse(&settings);
-    assert!(matches!(error, TrainError::Evaluate(EvaluateError::SaeSite { .. })), "{error}");
+    assert!(matches!(misfit(error), EvaluateError::SaeSite { .. }));
     let mut settings = bench.finetuning("coefficient", sae());
     settings.coefficients = Coefficients::default();
     let message = refuse(&settings).to_string();

@@ -17,8 +17,8 @@ fn checkpoints(out: &Path) -> Vec<PathBuf> {
 
 fn training(cache: &Path, out: &Path, options: &str) -> Command {
     let line = format!(
-        "train --site blocks.1.hook_resid_pre --width 256 --batch 64 --tokens 76800 --mix-rows 500 --threads 1 \
-         --checkpoint-every 50 --dead-after 20 --warm-up 10 --decay 100 {options}"
+        "train --site blocks.1.hook_resid_pre --width 64 --batch 64 --tokens 25600 --mix-rows 500 --threads 1 \
+         --checkpoint-every 25 --dead-after 20 --warm-up 10 --decay 100 {options}"
     );
     program("evaluate", &line, &[("--cache", cache), ("--out", out)])
 }
@@ -74,7 +74,7 @@ fn a_training_is_not_overwritten_nor_resumed_with_other_settings() {
     let options = "--architecture topk --k 8";
     let printed = succeed(&mut training(&cache, &out, &format!("{options} --json")));
     let summary: Value = serde_json::from_str(&printed).unwrap();
-    assert_eq!(summary["last"]["step"], 1200);
+    assert_eq!(summary["last"]["step"], 400);
     let message = refuse(&mut training(&cache, &out, options));
     assert!(message.contains("--resume"), "{message}");
     let message = refuse(&mut training(&cache, &out, "--architecture topk --k 9 --resume"));
