@@ -13,7 +13,7 @@ pub struct TrainingRecord {
     pub learning_rate: f64,
     /// What was minimised.
     pub loss: f64,
-    /// Mean over rows of Σ_d (x − r)².
+    /// Mean over rows of ‖x − r‖².
     pub reconstruction_loss: f64,
     /// The sparsity penalty, where the architecture has one.
     pub sparsity_loss: Option<f64>,
