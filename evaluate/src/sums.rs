@@ -126,7 +126,9 @@ mod tests {
 
     fn norms(tokens: &[(usize, u32, u32)]) -> NormHistogram {
         let mut norms = NormHistogram::default();
-        tokens.iter().for_each(|&(.., norm)| norms.add(f64::from(norm)));
+        for &(.., norm) in tokens {
+            norms.add(f64::from(norm));
+        }
         norms
     }
 

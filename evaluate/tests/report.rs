@@ -166,7 +166,9 @@ fn a_report_is_whole_and_needs_nothing_else() {
     let pictures = pictures(&page);
     // Bars, scatter, norms and losses and densities of two sections, training.
     assert_eq!(pictures.len(), 2 + 3 * 2 + 1);
-    pictures.iter().for_each(|svg| check_picture(svg));
+    for svg in &pictures {
+        check_picture(svg);
+    }
     assert_eq!(page.matches("<details>").count(), pictures.len(), "every picture has its numbers beside it");
     for section in ["all", "rollout"] {
         let name = format!("alpaca-{section}-filtered-finetuned");
@@ -234,7 +236,9 @@ fn hostile_names_are_only_names() {
     fixture.report();
     let page = fixture.text("report/report.html");
     check_self_contained(&page);
-    pictures(&page).iter().for_each(|svg| check_picture(svg));
+    for svg in pictures(&page) {
+        check_picture(svg);
+    }
     assert!(page.contains("&lt;script&gt;alert(1)"));
     let markdown = fixture.text("report/report.md");
     assert!(!markdown.contains("<script>") && markdown.contains("\\|"));
@@ -263,7 +267,9 @@ fn undefined_figures_are_dashes_in_tables_and_absent_from_pictures() {
     assert!(page.contains("<td>–</td>") && !page.contains("NaN"));
     // With nothing to draw there are neither bars nor points.
     assert_eq!(pictures(&page).len(), 3 * 2 + 1);
-    pictures(&page).iter().for_each(|svg| check_picture(svg));
+    for svg in pictures(&page) {
+        check_picture(svg);
+    }
     assert!(fixture.text("report/tables/alpaca-all-filtered-finetuned.csv").contains(",,"));
 }
 

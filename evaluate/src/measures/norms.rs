@@ -87,7 +87,9 @@ mod tests {
 
     fn of(norms: &[f64]) -> NormHistogram {
         let mut histogram = NormHistogram::default();
-        norms.iter().for_each(|&norm| histogram.add(norm));
+        for &norm in norms {
+            histogram.add(norm);
+        }
         histogram
     }
 

@@ -15,6 +15,6 @@ pub(crate) use self::bars::{BarGroup, bars};
 pub(crate) use self::lines::{Axes, Axis, Join, Series, Threshold, lines};
 pub(crate) use self::picture::Caption;
 pub(crate) use self::scatter::{Fill, PointSeries, scatter};
-pub(crate) use self::style::{Ink, Stroke, VARIABLES_DARK, VARIABLES_LIGHT};
+pub(crate) use self::style::{Ink, Stroke, variables_dark, variables_light};
 pub use self::training::training_curves;
 pub(crate) use self::training::{evenly, training_picture};

@@ -40,14 +40,19 @@ const REFERENCE: Variable = Variable("--plot-reference", "#1f2328", "#e6e8eb");
 const LIMIT: Variable = Variable("--plot-limit", "#8a5a83", "#d8a1cf");
 
 /// Declarations of all variables for a light page.
-pub(crate) const VARIABLES_LIGHT: fn() -> String = || declarations(|variable| variable.1);
+pub(crate) fn variables_light() -> String {
+    declarations(|variable| variable.1)
+}
 
 /// Declarations of all variables for a dark page.
-pub(crate) const VARIABLES_DARK: fn() -> String = || declarations(|variable| variable.2);
+pub(crate) fn variables_dark() -> String {
+    declarations(|variable| variable.2)
+}
 
 fn declarations(value: fn(&Variable) -> &'static str) -> String {
     let all = [SURFACE, TEXT, AXIS, GRID, FIRST, SECOND, THIRD, REFERENCE, LIMIT];
-    all.iter().map(|variable| format!("{}: {}; ", variable.0, value(variable))).collect()
+    let declaration = |variable: &Variable| format!("{}: {};", variable.0, value(variable));
+    all.iter().map(declaration).collect::<Vec<_>>().join(" ")
 }
 
 impl Variable {

@@ -10,7 +10,7 @@ use super::load::Report;
 use super::numbers::COLUMNS;
 use super::provenance::Fact;
 use super::tables::Table;
-use crate::plot::{VARIABLES_DARK, VARIABLES_LIGHT};
+use crate::plot::{variables_dark, variables_light};
 
 /// The name ends in `.html`, by which minijinja knows to escape every value that the template does not call safe.
 const NAME: &str = "page.html";
@@ -60,9 +60,9 @@ impl Report {
         environment.add_template(NAME, PAGE)?;
         let style = format!(
             ":root {{ color-scheme: light dark; {} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {} }} }}\n@media print {{ :root {{ color-scheme: light; {} }} }}\n{STYLE}",
-            VARIABLES_LIGHT(),
-            VARIABLES_DARK(),
-            VARIABLES_LIGHT(),
+            variables_light(),
+            variables_dark(),
+            variables_light(),
         );
         let definitions: Vec<Definition> =
             COLUMNS.iter().map(|column| Definition { term: column.heading, meaning: column.meaning }).collect();

@@ -39,9 +39,11 @@ fn place_figure(number: usize, place: &[&Entry]) -> Option<Figure> {
         let filtered = of_model().find(|entry| entry.result.outlier_norm.is_some());
         let Some(entry) = filtered.or_else(|| of_model().next()) else { continue };
         let result = &entry.result;
-        if let Some(norm) = result.outlier_norm.filter(|&norm| !thresholds.iter().any(|threshold| threshold.x == norm))
-        {
-            thresholds.push(Threshold { label: format!("outliers above {norm}"), x: norm });
+        if let Some(norm) = result.outlier_norm {
+            let label = format!("outliers above {norm}");
+            if !thresholds.iter().any(|threshold| threshold.label == label) {
+                thresholds.push(Threshold { label, x: norm });
+            }
         }
         let mut points = Vec::new();
         let mut end = None;
@@ -65,13 +67,11 @@ fn place_figure(number: usize, place: &[&Entry]) -> Option<Figure> {
         let (ink, stroke) = model_style(model);
         series.push(Series { label: model.label().to_owned(), ink, stroke, points });
     }
-    let description = format!(
-        "Histogram of activation norms on logarithmic axes, a line for each model. {}The table under the picture has the numbers.",
-        thresholds
-            .iter()
-            .map(|threshold| format!("A vertical line marks the threshold: {}. ", threshold.label))
-            .collect::<String>(),
-    );
+    let mut description = "Histogram of activation norms on logarithmic axes, a line for each model. ".to_owned();
+    for Threshold { label, .. } in &thresholds {
+        description.extend(["A vertical line marks the threshold: ", label.as_str(), ". "]);
+    }
+    description.push_str("The table under the picture has the numbers.");
     let caption = caption("norms", number, place_in_words(place[0]), description);
     let axes = Axes {
         x: ("norm of the scaled activation", Axis::Logarithmic),
