@@ -62,3 +62,4 @@ pub use scale::{Scale, ScaleChoice, ScaleSource};
 pub use section_choice::SectionChoice;
 pub use settings::RunSettings;
 pub use sums::Sums;
+pub use train::TrainingRecord;
