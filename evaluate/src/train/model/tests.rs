@@ -149,19 +149,25 @@ fn gated_agrees_with_saelens() {
 fn forty_steps_of_every_architecture_end_where_saelens_ends() {
     let tanh = Penalty::Tanh { scale: 4.0 };
     let jump = |penalty| Architecture::JumpRelu { l0: 0.7, penalty, bandwidth: 0.3, initial_threshold: 0.01 };
-    let standard = |golden: &Golden| Own::Standard { bias: golden.parameter("b_enc") };
-    let topk = |golden: &Golden| Own::TopK { bias: golden.parameter("b_enc"), k: 4, ranking: Ranking::DecoderNorm };
-    let cases: [(&str, &dyn Fn(&Golden) -> Own, Architecture); 6] = [
-        ("standard", &standard, Architecture::Standard { l1: 0.7 }),
-        ("topk", &topk, Architecture::TopK { k: 4, auxiliary: 1.0 }),
-        ("batchtopk", &batch_topk, Architecture::BatchTopK { k: 3.5, auxiliary: 1.0 }),
-        ("jumprelu", &jumprelu, jump(Penalty::L0)),
-        ("jumprelu-tanh", &jumprelu, jump(tanh)),
-        ("gated", &gated, Architecture::Gated { l1: 0.7 }),
-    ];
-    for (case, own, architecture) in cases {
+    for (case, architecture) in [
+        ("standard", Architecture::Standard { l1: 0.7 }),
+        ("topk", Architecture::TopK { k: 4, auxiliary: 1.0 }),
+        ("batchtopk", Architecture::BatchTopK { k: 3.5, auxiliary: 1.0 }),
+        ("jumprelu", jump(Penalty::L0)),
+        ("jumprelu-tanh", jump(tanh)),
+        ("gated", Architecture::Gated { l1: 0.7 }),
+    ] {
         let golden = Golden::open(&format!("{case}-trained"));
-        let model = golden.model(own(&golden), architecture);
+        let own = match architecture {
+            Architecture::Standard { .. } => Own::Standard { bias: golden.parameter("b_enc") },
+            Architecture::TopK { k, .. } => {
+                Own::TopK { bias: golden.parameter("b_enc"), k, ranking: Ranking::DecoderNorm }
+            }
+            Architecture::BatchTopK { .. } => batch_topk(&golden),
+            Architecture::JumpRelu { .. } => jumprelu(&golden),
+            Architecture::Gated { .. } => gated(&golden),
+        };
+        let model = golden.model(own, architecture);
         let schedule = Schedule {
             steps: 40,
             learning_rate: 1e-2,
