@@ -7,6 +7,8 @@ use tch::{Device, Kind, Tensor};
 use super::{Fold, Forward, Input, Model, reopen};
 use crate::sae::{InputBias, Normalisation, Own, Parts, Ranking};
 use crate::train::save::SavedSae;
+use crate::train::schedule::Schedule;
+use crate::train::trainer::Trainer;
 use crate::train::{Architecture, Penalty};
 use crate::{Sae, SaeFile};
 
@@ -79,6 +81,23 @@ impl Golden {
     }
 }
 
+fn jumprelu(golden: &Golden) -> Own {
+    Own::JumpRelu { bias: golden.parameter("b_enc"), threshold: golden.parameter("threshold") }
+}
+
+fn gated(golden: &Golden) -> Own {
+    Own::Gated {
+        gate_bias: golden.parameter("b_gate"),
+        magnitude_bias: golden.parameter("b_mag"),
+        magnitude_log_scale: golden.parameter("r_mag"),
+    }
+}
+
+fn batch_topk(golden: &Golden) -> Own {
+    let threshold = Tensor::from(0.0f64);
+    Own::BatchTopK { bias: golden.parameter("b_enc"), threshold, k: Some(3.5), ranking: Ranking::DecoderNorm }
+}
+
 fn close(case: &str, what: &str, got: &Tensor, expected: &Tensor) {
     assert_eq!(got.size(), expected.size(), "{case}: {what}");
     let far = (got - expected).abs().max().double_value(&[]);
@@ -105,31 +124,73 @@ fn topk_agrees_with_saelens_with_few_and_with_many_dead_latents() {
 #[test]
 fn batch_topk_agrees_with_saelens() {
     let golden = Golden::open("batchtopk");
-    let threshold = Tensor::from(0.0f64);
-    let own =
-        Own::BatchTopK { bias: golden.parameter("b_enc"), threshold, k: Some(3.5), ranking: Ranking::DecoderNorm };
-    golden.check("batchtopk", golden.model(own, Architecture::BatchTopK { k: 3.5, auxiliary: 1.0 }).as_mut());
+    let architecture = Architecture::BatchTopK { k: 3.5, auxiliary: 1.0 };
+    golden.check("batchtopk", golden.model(batch_topk(&golden), architecture).as_mut());
 }
 
 #[test]
 fn jumprelu_agrees_with_saelens_in_both_penalties() {
     for (case, penalty) in [("jumprelu", Penalty::L0), ("jumprelu-tanh", Penalty::Tanh { scale: 4.0 })] {
         let golden = Golden::open(case);
-        let own = Own::JumpRelu { bias: golden.parameter("b_enc"), threshold: golden.parameter("threshold") };
         let architecture = Architecture::JumpRelu { l0: 0.7, penalty, bandwidth: 0.3, initial_threshold: 0.01 };
-        golden.check(case, golden.model(own, architecture).as_mut());
+        golden.check(case, golden.model(jumprelu(&golden), architecture).as_mut());
     }
 }
 
 #[test]
 fn gated_agrees_with_saelens() {
     let golden = Golden::open("gated");
-    let own = Own::Gated {
-        gate_bias: golden.parameter("b_gate"),
-        magnitude_bias: golden.parameter("b_mag"),
-        magnitude_log_scale: golden.parameter("r_mag"),
-    };
-    golden.check("gated", golden.model(own, Architecture::Gated { l1: 0.7 }).as_mut());
+    golden.check("gated", golden.model(gated(&golden), Architecture::Gated { l1: 0.7 }).as_mut());
+}
+
+/// The same batches from the same weights lead to the same weights: losses, clipping, Adam, schedules, dead latents and
+/// thresholds put together.
+#[test]
+fn forty_steps_of_every_architecture_end_where_saelens_ends() {
+    let tanh = Penalty::Tanh { scale: 4.0 };
+    let jump = |penalty| Architecture::JumpRelu { l0: 0.7, penalty, bandwidth: 0.3, initial_threshold: 0.01 };
+    for (case, architecture) in [
+        ("standard", Architecture::Standard { l1: 0.7 }),
+        ("topk", Architecture::TopK { k: 4, auxiliary: 1.0 }),
+        ("batchtopk", Architecture::BatchTopK { k: 3.5, auxiliary: 1.0 }),
+        ("jumprelu", jump(Penalty::L0)),
+        ("jumprelu-tanh", jump(tanh)),
+        ("gated", Architecture::Gated { l1: 0.7 }),
+    ] {
+        let golden = Golden::open(&format!("{case}-trained"));
+        let own = match architecture {
+            Architecture::Standard { .. } => Own::Standard { bias: golden.parameter("b_enc") },
+            Architecture::TopK { k, .. } => {
+                Own::TopK { bias: golden.parameter("b_enc"), k, ranking: Ranking::DecoderNorm }
+            }
+            Architecture::BatchTopK { .. } => batch_topk(&golden),
+            Architecture::JumpRelu { .. } => jumprelu(&golden),
+            Architecture::Gated { .. } => gated(&golden),
+        };
+        let model = golden.model(own, architecture);
+        let schedule = Schedule {
+            steps: 40,
+            learning_rate: 1e-2,
+            warm_up: 5,
+            decay: 10,
+            coefficient: architecture.coefficient(),
+            sparsity_warm_up: 10,
+        };
+        let mut trainer = Trainer::new(model, schedule, 2, Device::Cpu).unwrap();
+        let x = golden.tensor("x");
+        for step in 0..40 {
+            trainer.step(&x.get(step), false).unwrap();
+        }
+        let _no_grad = tch::no_grad_guard();
+        for (name, tensor) in trainer.model.parameters() {
+            let expected = golden.tensor(&format!("after.{name}"));
+            let far = (tensor - &expected).abs().max().double_value(&[]);
+            assert!(far < 2e-4, "{case}: {name} is {far:e} away");
+        }
+        if let Some(expected) = golden.find("threshold.after") {
+            close(case, "threshold", trainer.model.running()[0].1, &expected);
+        }
+    }
 }
 
 /// One row, two dimensions, two latents, small enough for a pencil.
