@@ -46,6 +46,6 @@ mod tests {
         assert_eq!(cut(&[1, 1, 1, 6], 2, 9), [0..3, 3..4]);
         assert_eq!(cut(&[20, 1, 20], 2, 8), [0..1, 1..2, 2..3]);
         assert_eq!(cut(&[1], usize::MAX, 8), [0..1]);
-        assert_eq!(cut(&[], 2, 8), []);
+        assert!(cut(&[], 2, 8).is_empty());
     }
 }

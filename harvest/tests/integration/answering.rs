@@ -1,0 +1,292 @@
+//! Rollouts: what is in the file, going on after an interruption, and one test for each way it can be bad.
+
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use hayloft_harvest::{RolloutError, RolloutRow, RolloutSettings, RolloutSummary, plan, read_rollouts, rollouts};
+use hayloft_model::{FinishReason, Sampling};
+use hayloft_store::{Existing, PlanReader};
+use hayloft_terminal::Progress;
+use serde_json::json;
+
+use crate::checkpoint::Farm;
+
+const TEMPLATE: &str = "{{ bos_token }}cow {{ messages[0].content | trim }} owl{% if add_generation_prompt %} moon {% endif %}\
+     {% if messages[1] %} moon {{ messages[1].content }} wind{% endif %}";
+const BOS: u32 = 1;
+const WIND: u32 = 11;
+const CONTEXT: usize = 32;
+const INSTRUCTIONS: [&str; 9] = [
+    "hay",
+    "hay loft",
+    "barn field sun rain",
+    "moon",
+    "sun sun sun",
+    "loft rain",
+    "owl",
+    "field field hay barn sun rain",
+    "rain",
+];
+
+/// A chat model on a farm, with instructions.
+fn farm(instructions: &[&str]) -> Farm {
+    let farm = Farm::new();
+    let config = json!({"bos_token": "<s>", "eos_token": "wind", "chat_template": TEMPLATE});
+    farm.write("model/tokenizer_config.json", config.to_string());
+    ask(&farm, instructions);
+    farm.manifest("packing = \"per-document\"\ncontext_length = 32\n[chat]");
+    farm
+}
+
+fn ask(farm: &Farm, instructions: &[&str]) {
+    let lines = instructions.iter().map(|instruction| json!({"instruction": instruction}).to_string() + "\n");
+    farm.write("hay.jsonl", lines.collect::<String>());
+}
+
+/// Sampled, three or so prompts to a batch.
+fn settings(farm: &Farm) -> RolloutSettings {
+    RolloutSettings {
+        model: farm.model(),
+        data: farm.path("hay.toml"),
+        data_root: None,
+        out: farm.path("rollouts.parquet"),
+        max_new_tokens: NonZeroUsize::new(10).unwrap(),
+        sampling: Sampling::Random { temperature: 1.5, top_p: 0.95, seed: 3 },
+        stop: Vec::new(),
+        batch_tokens: NonZeroUsize::new(48).unwrap(),
+        precision: None,
+        device: tch::Device::Cpu,
+        limit: None,
+        existing: Existing::Refuse,
+    }
+}
+
+fn run(settings: &RolloutSettings) -> RolloutSummary {
+    rollouts(settings, Progress::Silent).unwrap()
+}
+
+fn refusal(settings: &RolloutSettings) -> String {
+    rollouts(settings, Progress::Silent).unwrap_err().to_string()
+}
+
+fn rows(settings: &RolloutSettings) -> Vec<RolloutRow> {
+    read_rollouts(&settings.out).unwrap().1
+}
+
+fn parts(settings: &RolloutSettings) -> PathBuf {
+    settings.out.with_extension("parquet.parts")
+}
+
+#[test]
+fn the_file_holds_what_was_asked_and_answered() {
+    let farm = farm(&INSTRUCTIONS);
+    let settings = settings(&farm);
+    let summary = run(&settings);
+    let (record, rows) = read_rollouts(&settings.out).unwrap();
+    assert_eq!((record.stop_token_ids, record.end_of_turn), (vec![WIND], vec!["wind".to_owned()]));
+    assert_eq!((record.template.as_str(), record.max_new_tokens, record.context_length), ("checkpoint", 10, CONTEXT));
+    assert_eq!(record.template_blake3, blake3::hash(TEMPLATE.as_bytes()).to_hex().to_string());
+    assert_eq!(rows.len(), INSTRUCTIONS.len());
+    for ((row, instruction), number) in rows.iter().zip(INSTRUCTIONS).zip(0..) {
+        assert_eq!((row.row, row.instruction.as_str()), (number, instruction));
+        assert_eq!(row.prompt, format!("cow {instruction} owl moon "));
+        assert_eq!(row.prompt_token_ids[0], BOS);
+        assert_eq!(row.prompt_token_ids.len(), 4 + instruction.split(' ').count());
+        assert_eq!(row.rollout.split_whitespace().count(), row.rollout_token_ids.iter().filter(|id| **id > 1).count());
+        assert!(!row.rollout_token_ids.contains(&WIND));
+        assert_eq!(row.finish_reason == FinishReason::Length, row.rollout_token_ids.len() == 10);
+    }
+    let ended = rows.iter().filter(|row| row.finish_reason == FinishReason::Stop).count() as u64;
+    assert!(ended > 0 && ended < 9, "{rows:?}");
+    assert_eq!((summary.rows, summary.ended, summary.cut_at_limit), (9, ended, 9 - ended));
+    assert_eq!(summary.tokens, rows.iter().map(|row| row.rollout_token_ids.len() as u64).sum::<u64>());
+    assert_eq!((summary.made_rows, summary.made_tokens), (9, summary.tokens + ended));
+    assert!(!parts(&settings).exists());
+    let text = summary.to_string();
+    assert!(text.contains("rollouts  9 in ") && text.contains("cow hay owl moon ▸"), "{text}");
+}
+
+#[test]
+fn what_was_generated_is_harvested_token_for_token() {
+    let farm = farm(&INSTRUCTIONS);
+    let settings = settings(&farm);
+    run(&settings);
+    farm.write(
+        "hay.toml",
+        "name = \"hay\"\npacking = \"per-document\"\ncontext_length = 32\n[chat]\n[[files]]\npath = \"rollouts.parquet\"\n",
+    );
+    plan(&farm.plan_settings(), Progress::Silent).unwrap();
+    let reader = PlanReader::open(&farm.cache()).unwrap();
+    let mut planned = Vec::new();
+    for shard in 0..reader.plan().shards.len() {
+        let (sequences, tokens) = reader.sequences_and_tokens(shard).unwrap();
+        planned.extend(sequences.iter().map(|sequence| {
+            let start = sequence.first_row as usize;
+            (sequence.id, tokens.token[start..start + sequence.length as usize].to_vec())
+        }));
+    }
+    planned.sort();
+    let generated = rows(&settings).into_iter().map(|row| [row.prompt_token_ids, row.rollout_token_ids].concat());
+    assert_eq!(planned.into_iter().map(|(_, tokens)| tokens).collect::<Vec<_>>(), generated.collect::<Vec<_>>());
+}
+
+#[test]
+fn batches_change_nothing() {
+    let farm = farm(&INSTRUCTIONS);
+    let small = settings(&farm);
+    run(&small);
+    for batch_tokens in [1, 100, 10_000] {
+        let batch_tokens = NonZeroUsize::new(batch_tokens).unwrap();
+        let out = farm.path(&format!("{batch_tokens}.parquet"));
+        let other = RolloutSettings { out, batch_tokens, ..small.clone() };
+        run(&other);
+        assert_eq!(rows(&other), rows(&small));
+    }
+}
+
+#[test]
+fn an_interrupted_run_goes_on_to_the_same_bytes() {
+    let farm = farm(&INSTRUCTIONS);
+    let undisturbed = settings(&farm);
+    run(&undisturbed);
+    // A part is a rollouts file of its batch, the first of which are rows 0 to 2.
+    let first = NonZeroUsize::new(3);
+    let part = RolloutSettings { out: farm.path("part.parquet"), limit: first, ..undisturbed.clone() };
+    run(&part);
+    let resumed = RolloutSettings { out: farm.path("resumed.parquet"), ..undisturbed.clone() };
+    fs::create_dir(parts(&resumed)).unwrap();
+    fs::copy(&part.out, parts(&resumed).join("00000.parquet")).unwrap();
+    let message = refusal(&resumed);
+    assert!(
+        message.contains("resumed.parquet.parts: expected nothing here") && message.contains("--resume"),
+        "{message}"
+    );
+    // What a write that was cut off left behind is no part.
+    fs::write(parts(&resumed).join(".abc.partial"), "half").unwrap();
+    let resumed = RolloutSettings { existing: Existing::Resume, ..resumed };
+    let summary = run(&resumed);
+    assert_eq!((summary.rows, summary.made_rows), (9, 6));
+    assert!(summary.to_string().contains("6 now, the others were there"), "{summary}");
+    assert_eq!(fs::read(&resumed.out).unwrap(), fs::read(&undisturbed.out).unwrap());
+    assert!(!parts(&resumed).exists());
+    // Once finished, there is nothing to do.
+    let again = run(&resumed);
+    assert_eq!((again.rows, again.made_rows, again.first), (9, 0, summary.first));
+}
+
+#[test]
+fn finished_rollouts_are_not_overwritten() {
+    let farm = farm(&INSTRUCTIONS);
+    let settings = settings(&farm);
+    run(&settings);
+    let message = refusal(&settings);
+    assert!(message.contains("rollouts.parquet: expected nothing here") && message.contains("--out"), "{message}");
+}
+
+#[test]
+fn other_settings_are_not_resumed_with() {
+    let farm = farm(&INSTRUCTIONS);
+    let first = settings(&farm);
+    run(&first);
+    let resumed = RolloutSettings { existing: Existing::Resume, ..first };
+    let ten = NonZeroUsize::new(10);
+    for (other, words) in [
+        (
+            RolloutSettings { sampling: Sampling::Greedy, ..resumed.clone() },
+            "sampling: expected {\"method\":\"greedy\"}",
+        ),
+        (
+            RolloutSettings { batch_tokens: ten.unwrap(), ..resumed.clone() },
+            "batch_tokens: expected 10 as asked for now, got 48",
+        ),
+        (RolloutSettings { stop: vec!["sun".to_owned()], ..resumed.clone() }, "stop_token_ids: expected [10]"),
+        (
+            RolloutSettings { limit: NonZeroUsize::new(2), ..resumed.clone() },
+            "number of rows: expected 2 as asked for now, got 9",
+        ),
+    ] {
+        let message = refusal(&other);
+        assert!(message.contains(words) && message.contains("rollouts.parquet"), "{message}");
+    }
+    ask(&farm, &["loft", "hay loft", "c", "d", "e", "f", "g", "h", "i"]);
+    let message = refusal(&resumed);
+    assert!(message.contains("prompt of row 0: expected \"cow loft owl moon \""), "{message}");
+}
+
+#[test]
+fn a_damaged_part_is_named() {
+    let farm = farm(&INSTRUCTIONS);
+    let settings = RolloutSettings { existing: Existing::Resume, ..settings(&farm) };
+    fs::create_dir(parts(&settings)).unwrap();
+    fs::write(parts(&settings).join("00001.parquet"), "PAR1 and no more").unwrap();
+    let message = refusal(&settings);
+    assert!(message.contains("00001.parquet: not a whole rollouts file") && message.contains("remove it"), "{message}");
+}
+
+#[test]
+fn a_rollout_is_cut_at_the_token_limit_or_where_the_context_is_full() {
+    let farm = farm(&["hay loft"]);
+    let unending = RolloutSettings { sampling: Sampling::Greedy, stop: vec!["<unk>".to_owned()], ..settings(&farm) };
+    assert_eq!(run(&unending).cut_at_limit, 1);
+    assert_eq!(rows(&unending)[0].rollout_token_ids.len(), 10);
+    let out = farm.path("long.parquet");
+    let long = RolloutSettings { out, max_new_tokens: NonZeroUsize::new(100).unwrap(), ..unending };
+    let summary = run(&long);
+    assert_eq!((summary.cut_at_limit, summary.cut_at_context), (0, 1));
+    let row = rows(&long).remove(0);
+    assert_eq!(row.prompt_token_ids.len() + row.rollout_token_ids.len(), CONTEXT);
+    assert_eq!(row.finish_reason, FinishReason::Context);
+}
+
+#[test]
+fn an_empty_rollout_is_kept_and_counted() {
+    let farm = farm(&["hay loft"]);
+    let greedy = RolloutSettings { sampling: Sampling::Greedy, stop: vec!["<unk>".to_owned()], ..settings(&farm) };
+    run(&greedy);
+    let first_word = rows(&greedy)[0].rollout.split(' ').next().unwrap().to_owned();
+    let empty = RolloutSettings { out: farm.path("empty.parquet"), stop: vec![first_word], ..greedy };
+    let summary = run(&empty);
+    assert_eq!((summary.rows, summary.empty, summary.ended, summary.made_tokens), (1, 1, 1, 1));
+    let row = rows(&empty).remove(0);
+    assert_eq!((row.rollout.as_str(), row.rollout_token_ids.len(), row.finish_reason), ("", 0, FinishReason::Stop));
+}
+
+#[test]
+fn a_prompt_longer_than_the_context_is_named_or_skipped() {
+    let long = ["hay"; 40].join(" ");
+    let farm = farm(&["hay", &long, "loft"]);
+    let settings = settings(&farm);
+    let message = refusal(&settings);
+    assert!(message.contains("hay.toml: row 1 of its files"), "{message}");
+    assert!(
+        message.contains("44 tokens, expected fewer than the 32") && message.contains("unusable_rows"),
+        "{message}"
+    );
+    farm.manifest("packing = \"per-document\"\ncontext_length = 32\n[chat]\nunusable_rows = \"skip\"");
+    let summary = run(&settings);
+    assert_eq!((summary.rows, summary.skipped_rows), (2, 1));
+    assert_eq!(rows(&settings).iter().map(|row| row.row).collect::<Vec<_>>(), [0, 2]);
+}
+
+#[test]
+fn what_cannot_be_asked_for_is_refused() {
+    let farm = farm(&["hay"]);
+    let good = settings(&farm);
+    let message = refusal(&RolloutSettings { stop: vec!["<|im_end|>".to_owned()], ..good.clone() });
+    assert!(
+        message.contains("--stop names the token \"<|im_end|>\"") && message.contains("tokenizer.json"),
+        "{message}"
+    );
+    let message = refusal(&RolloutSettings { out: farm.path("rollouts.jsonl"), ..good.clone() });
+    assert!(message.contains("a name that ends in .parquet"), "{message}");
+    let sampling = Sampling::Random { temperature: -1.0, top_p: 1.0, seed: 0 };
+    let message = refusal(&RolloutSettings { sampling, ..good.clone() });
+    assert!(message.contains("temperature: expected a number above 0, got -1"), "{message}");
+    let message = refusal(&RolloutSettings { model: farm.path("nowhere"), ..good.clone() });
+    assert!(message.contains("nowhere") && message.contains("config.json"), "{message}");
+    farm.manifest("packing = \"per-document\"\ncontext_length = 32");
+    let error = rollouts(&good, Progress::Silent).unwrap_err();
+    assert!(matches!(error, RolloutError::NotChat { .. }), "{error}");
+    assert!(!good.out.exists() && !parts(&good).exists());
+}
