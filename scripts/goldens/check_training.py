@@ -1,6 +1,6 @@
 """Compares `evaluate train` with SAELens's own trainer; scripts/check-training prepares what it needs and calls it.
 
-    python scripts/check_training.py PROGRAMS FOLDER
+    python scripts/goldens/check_training.py PROGRAMS FOLDER
 
 PROGRAMS holds `evaluate` and `examples/reconstruct`; FOLDER holds the caches `train` and `eval`, and takes what is trained.
 """
@@ -24,6 +24,7 @@ from sae_lens.config import SAETrainerConfig  # noqa: E402
 from sae_lens.saes.sae import TrainingSAE  # noqa: E402
 from sae_lens.training.sae_trainer import SAETrainer  # noqa: E402
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 from read_cache import read_activations  # noqa: E402
 
 SITE = "blocks.3.hook_resid_pre"
