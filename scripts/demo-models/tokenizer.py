@@ -37,7 +37,7 @@ def make() -> Tokenizer:
 
 
 def configuration(folder: Path) -> dict:
-    chat = {"chat_template": CHAT_TEMPLATE} if folder == CHAT else {}
+    # The base model has the template too, as Qwen's have: it reads the same conversations, token for token.
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": BEGIN,
@@ -45,7 +45,7 @@ def configuration(folder: Path) -> dict:
         "pad_token": BEGIN,
         "model_max_length": CONTEXT,
         "clean_up_tokenization_spaces": False,
-        **chat,
+        "chat_template": CHAT_TEMPLATE,
     }
 
 
