@@ -11,7 +11,7 @@ from layout import BASE, BEGIN, CONTEXT, SEED, WORK
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 BATCH = 4  # contexts
-STEPS = 2_000
+STEPS = 3_400
 PEAK = 3e-3
 
 

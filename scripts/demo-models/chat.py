@@ -15,7 +15,7 @@ from layout import BASE, CHAT, SEED, WORK
 from transformers import Qwen2ForCausalLM
 
 BATCH = 32  # conversations
-STEPS = 500
+STEPS = 700
 PEAK = 3e-3
 
 
