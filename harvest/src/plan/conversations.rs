@@ -133,6 +133,6 @@ impl Maker<'_> {
     }
 
     fn at_row(&self, row: &ChatRow, cause: ChatError) -> HarvestError {
-        HarvestError::ChatRow { manifest: self.manifest.path.clone(), row: row.row, cause }
+        HarvestError::ChatRow { manifest: self.manifest.path.clone(), row: row.row, cause: Box::new(cause) }
     }
 }
