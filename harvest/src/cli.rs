@@ -1,5 +1,4 @@
 //! The command line of `harvest`.
-#![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
 
 mod fetch;
 mod plan;

@@ -20,8 +20,8 @@ fn write_text_manifest(folder: &Path, part: &str) -> PathBuf {
     let path = folder.join(format!("{part}.toml"));
     let text = format!(
         "name = \"{part}\"\npacking = \"concat\"\ncontext_length = 128\nsubset_field = \"meta.pile_set_name\"\n\
-         max_tokens = 4096\n[[files]]\npath = {:?}\n",
-        demo(&format!("text/{part}.jsonl.zst"))
+         max_tokens = 4096\n[[files]]\npath = '{}'\n",
+        demo(&format!("text/{part}.jsonl.zst")).display()
     );
     std::fs::write(&path, text).unwrap();
     path

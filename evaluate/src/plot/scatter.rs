@@ -12,8 +12,8 @@ pub(crate) struct PointSeries {
     pub(crate) ink: Ink,
     /// Drawn hollow rather than filled, so that a colour can stand for two series.
     pub(crate) fill: Fill,
-    /// x, y, and what stands beside the point, if anything.
-    pub(crate) points: Vec<(f64, f64, String)>,
+    /// x and y.
+    pub(crate) points: Vec<(f64, f64)>,
 }
 
 /// How a marker is drawn.
@@ -34,15 +34,12 @@ pub(crate) fn scatter(caption: &Caption, labels: (&str, &str), series: &[PointSe
 }
 
 fn points(series: &PointSeries) -> Option<Plot> {
-    let drawable: Vec<_> = series.points.iter().filter(|(x, y, _)| x.is_finite() && y.is_finite()).collect();
+    let drawable: Vec<_> = series.points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
     if drawable.is_empty() {
         return None;
     }
-    let mut plot = ScatterPlot::new().with_data(drawable.iter().map(|&&(x, y, _)| (x, y)));
-    if drawable.iter().any(|(.., label)| !label.is_empty()) {
-        plot = plot.with_labels(drawable.iter().map(|(.., label)| plain(label))).with_repel_labels();
-    }
-    let plot = plot
+    let plot = ScatterPlot::new()
+        .with_data(drawable)
         .with_color(series.ink.css())
         .with_marker(series.ink.marker())
         .with_size(6.0)

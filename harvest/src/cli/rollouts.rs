@@ -83,8 +83,7 @@ impl RolloutArguments {
     /// What is asked for, on a device that is there.
     pub fn settings(self) -> Result<RolloutSettings, ModelError> {
         let sampling = match (self.temperature, self.top_p) {
-            (None, None) => Sampling::Greedy,
-            (Some(0.0), _) => Sampling::Greedy,
+            (None, None) | (Some(0.0), _) => Sampling::Greedy,
             (temperature, top_p) => Sampling::Random {
                 temperature: temperature.unwrap_or(1.0),
                 top_p: top_p.unwrap_or(1.0),

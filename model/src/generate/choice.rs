@@ -265,10 +265,10 @@ mod tests {
         let sampling = random(0.8, 0.9, 5);
         let mut wide = 0;
         for row in 0..5_000 {
-            let noise = |id: usize| (uniform(1, row, id as u64) - 0.5) as f32 * 8e-5;
-            let noisy: Vec<f32> = logits.iter().enumerate().map(|(id, logit)| logit + noise(id)).collect();
+            let offset = |id: usize| (uniform(1, row, id as u64) - 0.5) as f32 * 8e-5;
+            let disturbed: Vec<f32> = logits.iter().enumerate().map(|(id, logit)| logit + offset(id)).collect();
             let (plain, noisy) =
-                (choose(&logits, sampling, row, 0).unwrap(), choose(&noisy, sampling, row, 0).unwrap());
+                (choose(&logits, sampling, row, 0).unwrap(), choose(&disturbed, sampling, row, 0).unwrap());
             if plain.margin == Margin::Wide && noisy.margin == Margin::Wide {
                 assert_eq!(plain.token, noisy.token);
                 wide += 1;

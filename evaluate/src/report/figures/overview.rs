@@ -10,7 +10,8 @@ use crate::report::rows::Row;
 /// Bars of CE recovered: a picture for each family and treatment of outliers.
 pub(super) fn recovered(report: &Report) -> Gallery {
     let rows = report.summary().rows;
-    let figures = panels(&rows).into_iter().enumerate().filter_map(|(number, panel)| recovered_panel(number, &panel));
+    let panels = panels(&rows, settings);
+    let figures = panels.into_iter().enumerate().filter_map(|(number, panel)| recovered_panel(number, &panel));
     Gallery {
         id: "ce-recovered",
         title: "CE loss recovered",
@@ -39,10 +40,12 @@ fn recovered_panel(number: usize, panel: &Panel<'_>) -> Option<Figure> {
     drawn(caption, svg, data)
 }
 
-/// L0 against explained variance: a picture for each family and treatment of outliers.
+/// L0 against explained variance: a picture for each family, place and treatment of outliers, for explained variance
+/// differs between places by more than between SAEs.
 pub(super) fn trade_off(report: &Report) -> Gallery {
     let rows = report.summary().rows;
-    let figures = panels(&rows).into_iter().enumerate().filter_map(|(number, panel)| trade_off_panel(number, &panel));
+    let panels = panels(&rows, |row| (short_place(&row.dataset, row.section), settings(row)));
+    let figures = panels.into_iter().enumerate().filter_map(|(number, panel)| trade_off_panel(number, &panel));
     Gallery {
         id: "l0-ev",
         title: "L0 against explained variance",
@@ -52,33 +55,30 @@ pub(super) fn trade_off(report: &Report) -> Gallery {
 }
 
 fn trade_off_panel(number: usize, panel: &Panel<'_>) -> Option<Figure> {
-    let headings = ["SAE, model and data", "L0", "EV %"].map(str::to_owned);
+    let headings = ["SAE and model", "L0", "EV %"].map(str::to_owned);
     let mut data = Data { columns: headings.into(), rows: Vec::new() };
     let mut series = Vec::new();
-    // Where all points are of one place, it need not stand beside each of them.
-    let several = panel.rows.iter().any(|row| !row.is_beside(panel.rows[0]));
     for (sae, model) in SaeRole::ALL.into_iter().flat_map(|sae| ModelRole::ALL.map(|model| (sae, model))) {
         let mut points = Vec::new();
         for row in panel.rows.iter().filter(|row| (row.sae, row.model) == (sae, model)) {
-            let place = short_place(&row.dataset, row.section);
             let columns = &row.columns;
-            let about = format!("{}, {}: {place}", sae.label(), model.label());
+            let about = format!("{}, {}", sae.label(), model.label());
             data.rows.push(vec![about, two(columns.l0), percent(columns.explained_variance)]);
-            if let (Some(l0), Some(explained)) = (columns.l0, columns.explained_variance) {
-                points.push((l0, 100.0 * explained, if several { place } else { String::new() }));
-            }
+            points.extend(columns.l0.zip(columns.explained_variance).map(|(l0, share)| (l0, 100.0 * share)));
         }
         let (fill, how) = if model == ModelRole::Base { (Fill::Filled, "") } else { (Fill::Hollow, " (hollow)") };
         let label = format!("{}, {}{how}", sae.label(), model.label());
         series.push(PointSeries { label, ink: sae_ink(sae), fill, points });
     }
-    let description = "Points of mean L0 and explained variance, one for each SAE, model, dataset and section. The table under the picture has the numbers.";
-    let caption = caption("trade-off", number, panel.title(), description.to_owned());
+    let description = "Points of mean L0 and explained variance, one for each SAE and model. The table under the picture has the numbers.";
+    let place = short_place(&panel.rows[0].dataset, panel.rows[0].section);
+    let title = format!("{}: {place}", panel.title());
+    let caption = caption("trade-off", number, title, description.to_owned());
     let svg = scatter(&caption, ("L0, mean count of latents above zero", "explained variance, %"), &series);
     drawn(caption, svg, data)
 }
 
-/// Rows of one picture: one family, one treatment of outliers.
+/// Rows of one picture.
 struct Panel<'rows> {
     rows: Vec<&'rows Row>,
 }
@@ -90,10 +90,15 @@ impl Panel<'_> {
     }
 }
 
-fn panels(rows: &[Row]) -> Vec<Panel<'_>> {
+/// Treatment of outliers, and family.
+fn settings(row: &Row) -> (bool, String) {
+    (row.outliers_filtered, row.family.clone())
+}
+
+/// A panel for each key, in the order in which they first come.
+fn panels<Key: PartialEq>(rows: &[Row], key: impl Fn(&Row) -> Key) -> Vec<Panel<'_>> {
     let mut panels: Vec<Panel<'_>> = Vec::new();
     for row in rows {
-        let key = |row: &Row| (row.outliers_filtered, row.family.clone());
         match panels.iter_mut().find(|panel| key(panel.rows[0]) == key(row)) {
             Some(panel) => panel.rows.push(row),
             None => panels.push(Panel { rows: vec![row] }),
