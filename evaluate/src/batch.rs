@@ -116,6 +116,11 @@ impl Batch {
         rows.iter().map(|&row| self.labels[row as usize]).collect()
     }
 
+    /// The positions of some rows in their sequences, counted from zero.
+    pub(crate) fn positions_at(&self, rows: &[i64]) -> Vec<usize> {
+        rows.iter().map(|&row| self.layout.slots[row as usize] as usize % self.layout.length).collect()
+    }
+
     /// The cached losses at some rows, if they were kept.
     pub(crate) fn losses_at(&self, rows: &[i64]) -> Option<Vec<f32>> {
         let losses = self.losses.as_ref()?;

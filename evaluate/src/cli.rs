@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use hayloft_evaluate::{RunSettings, ScaleChoice, SectionChoice};
+use hayloft_evaluate::{RunSettings, ScaleChoice, SectionChoice, Tolerance};
 use hayloft_model::{ModelError, Precision, Site, parse_device};
 
 pub use self::finetune::FinetuneArguments;
@@ -49,6 +49,10 @@ pub enum Command {
     Train(Box<TrainArguments>),
     /// Train an SAE further on cached activations, and evaluate it before and after
     Finetune(Box<FinetuneArguments>),
+    /// Make tables, pictures and one page of the results of an experiment
+    Report(ReportArguments),
+    /// Compare measured figures with expected ones, and fail beyond a tolerance
+    Compare(CompareArguments),
     /// Print a script that completes this command line in a shell
     Completions {
         /// The shell
@@ -96,6 +100,74 @@ pub struct RunArguments {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Print the results as JSON in place of the table
+    #[arg(long)]
+    pub json: bool,
+}
+
+const REPORT_EXAMPLES: &str = "\
+Example:
+  evaluate report experiment.toml --out report
+
+The experiment's file says which results belong where; paths are relative to it:
+
+  title = \"Do SAEs transfer from base to chat?\"
+
+  [[results]]
+  file = \"pile-base/results.json\"      # of `evaluate run --out pile-base`
+  dataset = \"pile\"                     # pile, alpaca or a name of your own
+  model = \"base\"                       # base or chat
+  family = \"mistral-7b\"
+  saes = { \"v1\" = \"base\", \"v2\" = \"chat\" }  # base, chat or finetuned; needless for SAEs called so
+
+  [[training]]                           # as many as you like, or none
+  file = \"saes/finetuned/training.jsonl\"
+  name = \"fine-tuning the base SAE\"
+
+Into --out go report.html (one page that needs no network), report.md, summary.json, tables/*.csv,
+tables/*.tex (booktabs) and figures/*.svg.";
+
+/// What a report is made of
+#[derive(Debug, Args)]
+#[command(after_help = REPORT_EXAMPLES)]
+pub struct ReportArguments {
+    /// The experiment's file (TOML)
+    #[arg(value_name = "EXPERIMENT")]
+    pub experiment: PathBuf,
+    /// The folder to write the report into
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Print summary.json in place of the tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+const COMPARE_EXAMPLES: &str = "\
+Examples:
+  evaluate compare data-manifests/study/expected/pile.json report
+
+  # L0 is a mean of counts and may be a little further off
+  evaluate compare expected.json report/summary.json --tolerance 2e-4 --tolerance l0=2e-3
+
+Both sides have the form of a report's summary.json, {\"rows\": [...]}. An expected row needs only those of the keys
+family, dataset, section, sae, model and outliers_filtered that tell it apart, and the figures to compare.
+A tolerance t allows a difference of t * max(1, |expected|). A figure that is expected and was not measured fails too;
+rows that were measured and not expected are named.";
+
+/// What is compared
+#[derive(Debug, Args)]
+#[command(after_help = COMPARE_EXAMPLES)]
+pub struct CompareArguments {
+    /// Expected rows (JSON)
+    #[arg(value_name = "EXPECTED")]
+    pub expected: PathBuf,
+    /// Measured rows: summaries, or folders of reports
+    #[arg(value_name = "RESULTS", required = true)]
+    pub results: Vec<PathBuf>,
+    /// How far figures may differ: a number for all columns, or COLUMN=NUMBER for one; may be given several times
+    /// [default: 2e-4]
+    #[arg(long = "tolerance", value_name = "TOLERANCE")]
+    pub tolerances: Vec<Tolerance>,
+    /// Print the comparison as JSON in place of the table
     #[arg(long)]
     pub json: bool,
 }

@@ -43,6 +43,23 @@ pub struct Columns {
 }
 
 impl Columns {
+    /// The names of all columns, in order.
+    pub const NAMES: [&'static str; 13] = [
+        "l0",
+        "ce_recovered",
+        "ce_clean",
+        "ce_sae",
+        "ce_delta",
+        "ce_zero",
+        "explained_variance",
+        "explained_variance_pooled",
+        "mse",
+        "mse_raw",
+        "loss_tokens",
+        "activation_rows",
+        "outlier_rows",
+    ];
+
     /// The figures that these sums give for a scale c.
     pub fn of(sums: &Sums, scale: f64) -> Self {
         let per_loss = |sum: f64| sum / sums.loss_tokens as f64;
@@ -87,7 +104,7 @@ mod tests {
         for (latents, error, deviation) in [(2, 1.0, 4.0), (3, 2.0, 8.0), (5, 6.0, 8.0)] {
             sums.add_activation(latents, error, deviation);
         }
-        sums.add_sae_losses(&[1.5, 2.5]);
+        sums.add_sae_losses(&[0, 1], &[1.5, 2.5]);
         let expected = Columns {
             l0: Some(10.0 / 3.0),
             ce_recovered: Some(0.8),
@@ -104,6 +121,8 @@ mod tests {
             outlier_rows: 1,
         };
         assert_eq!(Columns::of(&sums, 2.0), expected);
+        let fields = serde_json::to_value(expected).unwrap();
+        assert!(fields.as_object().unwrap().keys().eq(Columns::NAMES), "the list of names is in step");
     }
 
     #[test]

@@ -19,12 +19,16 @@ mod baseline;
 mod batch;
 mod clean_check;
 mod columns;
+mod compare;
 mod error;
 mod map;
+mod measures;
 mod names;
 mod outliers;
 mod output;
 mod pass;
+mod plot;
+mod report;
 mod results;
 mod run;
 mod sae;
@@ -42,11 +46,20 @@ mod write;
 pub use baseline::CleanSource;
 pub use clean_check::CleanCheck;
 pub use columns::Columns;
+pub use compare::{
+    Cell, CompareError, Comparison, Record, Tolerance, Tolerances, Verdict, compare, read_expected, read_results,
+};
 pub use error::EvaluateError;
+pub use measures::{
+    BinSums, LatentCounts, LatentSummary, NormHistogram, POSITION_BINS, PositionCounts, PositionSums, first_position,
+};
+pub use plot::training_curves;
+pub use report::{Experiment, ModelRole, Report, ReportError, ResultsEntry, Row, SaeRole, Summary, TrainingEntry};
 pub use results::{Provenance, Results, SaeProvenance, SaeResult, ShardResult};
 pub use run::run;
-pub use sae::{Activation, Encoded, Normalisation, Reconstruction, Sae, SaeError, SaeFile, SaeFileHash};
+pub use sae::{Activation, Chunk, Encoded, Normalisation, Reconstruction, Sae, SaeError, SaeFile, SaeFileHash};
 pub use scale::{Scale, ScaleChoice, ScaleSource};
 pub use section_choice::SectionChoice;
 pub use settings::RunSettings;
 pub use sums::Sums;
+pub use train::TrainingRecord;

@@ -4,14 +4,14 @@ mod cli;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{CommandFactory, Parser};
-use hayloft_evaluate::run as evaluate;
 use hayloft_evaluate::train::{Finetuned, finetune, train};
+use hayloft_evaluate::{Report, Tolerances, Verdict, read_expected, read_results, run as evaluate};
 use hayloft_model::limit_threads;
 use hayloft_terminal::{Progress, exit_code, log_to_stderr, print, print_completions};
 
-use cli::{Arguments, Command};
+use cli::{Arguments, Command, CompareArguments, ReportArguments};
 
 fn main() -> ExitCode {
     exit_code(run())
@@ -52,6 +52,25 @@ fn run() -> Result<()> {
             let Finetuned { results, .. } = finetune(&arguments.settings()?, Progress::on_stderr())?;
             print(&if json { results.json().context("results cannot be written as JSON")? } else { results.table() })
         }
+        Command::Report(arguments) => report(&arguments),
+        Command::Compare(arguments) => compare(&arguments),
         Command::Completions { shell } => print_completions(shell, &mut Arguments::command()),
     }
+}
+
+fn report(arguments: &ReportArguments) -> Result<()> {
+    let report = Report::open(&arguments.experiment)?;
+    let page = report.write(&arguments.out)?;
+    tracing::info!(page = %page.display(), "report written");
+    let summary = || report.summary().json().context("the summary cannot be written as JSON");
+    print(if arguments.json { summary()? } else { report.table() }.trim_end())
+}
+
+fn compare(arguments: &CompareArguments) -> Result<()> {
+    let (expected, measured) = (read_expected(&arguments.expected)?, read_results(&arguments.results)?);
+    let found = hayloft_evaluate::compare(&expected, &measured, &Tolerances::new(&arguments.tolerances))?;
+    let json = || serde_json::to_string_pretty(&found).context("the comparison cannot be written as JSON");
+    print(&if arguments.json { json()? } else { found.table() })?;
+    ensure!(found.count(Verdict::Agrees) == found.cells.len(), "{}", found.in_words());
+    Ok(())
 }

@@ -4,8 +4,9 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use crate::baseline::{Baselines, Moments};
 use crate::batch::{Activations, Batch};
+use crate::measures::LatentCounts;
 use crate::outliers::{OutlierRule, Verdict};
-use crate::sae::{Reconstruction, Sae};
+use crate::sae::{Chunk, Reconstruction, Sae};
 use crate::scale::Scale;
 use crate::section_choice::SectionChoice;
 use crate::sums::Sums;
@@ -30,6 +31,16 @@ pub(crate) struct SectionSums {
     pub(crate) shards: Vec<Sums>,
     /// `[d_model]` float32: the mean of the scaled activations of the section, outliers apart.
     mean: Tensor,
+    /// `[width]` i64: rows in which each latent fired.
+    firings: Tensor,
+}
+
+/// What a pass gave for one section: sums, one entry a shard, and how often each latent fired in all of them.
+#[derive(Debug)]
+pub(crate) struct SectionOutcome {
+    pub(crate) section: SectionChoice,
+    pub(crate) shards: Vec<Sums>,
+    pub(crate) latents: LatentCounts,
 }
 
 impl<'file> Candidate<'file> {
@@ -46,24 +57,29 @@ impl<'file> Candidate<'file> {
             let moments = baselines.moments(section, rule);
             let mean: Vec<f32> = Moments::mean(moments).iter().map(|mean| (mean * scale.value) as f32).collect();
             let mean = Tensor::f_from_slice(&mean)?.f_to_device(device)?;
-            Ok(SectionSums { section, shards: vec![Sums::default(); moments.len()], mean })
+            let firings = Tensor::f_zeros([file.width() as i64], (Kind::Int64, device))?;
+            Ok(SectionSums { section, shards: vec![Sums::default(); moments.len()], mean, firings })
         };
         let sections = sections.iter().map(section).collect::<Result<_, _>>()?;
         Ok(Self { file, scale, rule, sae: file.load(device)?, sections })
     }
 
     /// The sums of each section, with what the baselines know of the same tokens.
-    pub(crate) fn into_sums(self, baselines: &Baselines) -> Vec<(SectionChoice, Vec<Sums>)> {
-        let complete = |SectionSums { section, mut shards, mean: _ }| {
+    pub(crate) fn into_outcomes(self, baselines: &Baselines) -> Result<Vec<SectionOutcome>, TchError> {
+        let complete = |SectionSums { section, mut shards, firings, mean: _ }| {
             for (sums, losses) in shards.iter_mut().zip(baselines.losses(section)) {
                 sums.clean_loss = losses.clean_loss;
                 sums.zero_loss = losses.zero_loss;
+                sums.positions.clean_loss = losses.clean_by_position.clone();
+                sums.positions.zero_loss = losses.zero_by_position.clone();
             }
             for (sums, moments) in shards.iter_mut().zip(baselines.moments(section, self.rule)) {
                 sums.outlier_rows = moments.outlier_rows;
                 sums.non_finite_rows = moments.non_finite_rows;
             }
-            (section, shards)
+            let firings = Vec::<i64>::try_from(firings)?.into_iter().map(|count| count as u64).collect();
+            let latents = LatentCounts { rows: shards.iter().map(|sums| sums.activation_rows).sum(), firings };
+            Ok(SectionOutcome { section, shards, latents })
         };
         self.sections.into_iter().map(complete).collect()
     }
@@ -80,7 +96,10 @@ impl<'file> Candidate<'file> {
         let is_kept = |row: i64| self.rule.judge(norms[row as usize]) == Verdict::Kept;
         let kept: Vec<i64> = (0..batch.rows() as i64).filter(|&row| in_any(row) && is_kept(row)).collect();
         let x = activations.at(&kept)?.f_to_kind(Kind::Float)?.f_mul_scalar(self.scale.value)?;
-        let reconstruction = self.sae.reconstruct(&x)?;
+        let sections = &mut self.sections;
+        let reconstruction = self.sae.reconstruct_observed(&x, |chunk| {
+            sections.iter_mut().try_for_each(|sums| sums.add_firings(batch, &kept, &chunk))
+        })?;
         let errors = squared_norms(&x.f_sub(&reconstruction.rows)?)?;
         if errors.iter().any(|error| !error.is_finite()) {
             return Err(EvaluateError::NonFiniteReconstruction {
@@ -94,6 +113,7 @@ impl<'file> Candidate<'file> {
             // Places among the kept rows, and the rows of the batch that they are.
             let places: Vec<usize> =
                 (0..kept.len()).filter(|&place| batch.is_member(kept[place], sums.section)).collect();
+            sums.add_norms(batch, norms);
             sums.add_activations(batch.place, &places, &x, &errors, &reconstruction)?;
             let counted = batch.counted(sums.section);
             if counted.is_empty() {
@@ -101,13 +121,31 @@ impl<'file> Candidate<'file> {
             }
             let rows: Vec<i64> = places.iter().map(|&place| kept[place]).collect();
             let spliced = upper_half.spliced(activations, &rows, &select(&values, &places)?)?;
-            sums.shards[batch.place].add_sae_losses(&upper_half.losses(batch, &spliced, &counted)?);
+            let losses = upper_half.losses(batch, &spliced, &counted)?;
+            sums.shards[batch.place].add_sae_losses(&batch.positions_at(&counted), &losses);
         }
         Ok(())
     }
 }
 
 impl SectionSums {
+    /// Counts which latents fire at those rows of a chunk that are of the section. `kept` are the rows of the batch that
+    /// the chunks are of.
+    fn add_firings(&mut self, batch: &Batch, kept: &[i64], chunk: &Chunk<'_>) -> Result<(), TchError> {
+        let rows = chunk.latents.size()[0] as usize;
+        let members: Vec<usize> =
+            (0..rows).filter(|&row| batch.is_member(kept[chunk.first_row + row], self.section)).collect();
+        let fired = select(chunk.latents, &members)?.f_count_nonzero_dim_intlist([0i64].as_slice())?;
+        let _ = self.firings.f_add_(&fired)?;
+        Ok(())
+    }
+
+    fn add_norms(&mut self, batch: &Batch, norms: &[f64]) {
+        for row in batch.members(self.section) {
+            self.shards[batch.place].norms.add(norms[row as usize]);
+        }
+    }
+
     /// Adds the rows of the section, in their order: `places` are their places among the rows of `x`.
     fn add_activations(
         &mut self,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::baseline::CleanSource;
 use crate::clean_check::CleanCheck;
 use crate::columns::Columns;
+use crate::measures::{LatentCounts, LatentSummary};
 use crate::sae::SaeFileHash;
 use crate::scale::ScaleSource;
 use crate::section_choice::SectionChoice;
@@ -19,6 +20,8 @@ pub(crate) const DEFINITIONS: &str = "hayloft/evaluate/RESULTS.md#columns v1";
 pub struct Results {
     /// One for each SAE and section: all sections of the first SAE, then of the next.
     pub results: Vec<SaeResult>,
+    /// How often each latent fired, for each of the results, in the same order.
+    pub latents: Vec<LatentCounts>,
     /// The check of the cache against the model; `None` where the cache keeps no losses to check against.
     pub clean_check: Option<CleanCheck>,
 }
@@ -47,6 +50,8 @@ pub struct SaeResult {
     pub clean_loss_source: CleanSource,
     /// Where the figures are defined.
     pub definitions: String,
+    /// How often latents fire.
+    pub latents: LatentSummary,
     /// Sums over all shards, merged in their order.
     pub sums: Sums,
     /// Sums over each shard.

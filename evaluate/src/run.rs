@@ -2,15 +2,14 @@
 
 use hayloft_terminal::Progress;
 
-use crate::baseline::{self, Baselines, CleanSource, Wanted};
+use crate::baseline::{self, CleanSource, Wanted};
 use crate::clean_check::{CleanCheck, clean_check};
 use crate::columns::Columns;
 use crate::names::unique_names;
 use crate::outliers::OutlierRule;
-use crate::pass::Candidate;
+use crate::pass::{Candidate, SectionOutcome};
 use crate::results::{DEFINITIONS, Provenance, Results, SaeProvenance, SaeResult, ShardResult};
 use crate::scale::Scale;
-use crate::section_choice::SectionChoice;
 use crate::settings::RunSettings;
 use crate::source::Source;
 use crate::subject::{Subject, open_saes};
@@ -64,11 +63,17 @@ pub fn run(settings: &RunSettings, progress: Progress) -> Result<Results, Evalua
     })?;
     drop(gauge);
 
-    let report = Report { settings, subject: &subject, baselines: &baselines, clean_source };
-    let results = candidates.into_iter().zip(names).flat_map(|(candidate, name)| report.results(candidate, &name));
-    let results: Vec<SaeResult> = results.collect();
+    let report = Report { settings, subject: &subject, clean_source };
+    let (mut results, mut latents) = (Vec::new(), Vec::new());
+    for (candidate, name) in candidates.into_iter().zip(names) {
+        let (scale, provenance) = (candidate.scale, report.provenance(candidate.file));
+        for outcome in candidate.into_outcomes(&baselines)? {
+            results.push(report.result(&name, scale, &outcome, &provenance));
+            latents.push(outcome.latents);
+        }
+    }
     warn_of_non_finite(&results);
-    Ok(Results { results, clean_check })
+    Ok(Results { results, latents, clean_check })
 }
 
 fn resolve_scales(
@@ -131,30 +136,17 @@ fn warn_of_non_finite(results: &[SaeResult]) {
 struct Report<'run> {
     settings: &'run RunSettings,
     subject: &'run Subject,
-    baselines: &'run Baselines,
     clean_source: CleanSource,
 }
 
 impl Report<'_> {
-    fn results(&self, candidate: Candidate<'_>, name: &str) -> Vec<SaeResult> {
-        let (scale, provenance) = (candidate.scale, self.provenance(candidate.file));
-        let sections = candidate.into_sums(self.baselines).into_iter();
-        sections.map(|(section, shards)| self.result(name, section, scale, shards, &provenance)).collect()
-    }
-
-    fn result(
-        &self,
-        name: &str,
-        section: SectionChoice,
-        scale: Scale,
-        shards: Vec<Sums>,
-        provenance: &Provenance,
-    ) -> SaeResult {
-        let sums = Sums::total(&shards);
+    fn result(&self, name: &str, scale: Scale, outcome: &SectionOutcome, provenance: &Provenance) -> SaeResult {
+        let SectionOutcome { section, shards, latents } = outcome;
+        let sums = Sums::total(shards);
         let numbers = self.subject.cache.manifest().shards.iter().map(|shard| shard.index);
         SaeResult {
             sae: name.to_owned(),
-            section,
+            section: *section,
             site: self.subject.site.name.to_string(),
             columns: Columns::of(&sums, scale.value),
             scale: scale.value,
@@ -163,8 +155,9 @@ impl Report<'_> {
             precision: self.subject.precision,
             clean_loss_source: self.clean_source,
             definitions: DEFINITIONS.to_owned(),
+            latents: latents.summary(),
             sums,
-            shards: numbers.zip(shards).map(|(shard, sums)| ShardResult { shard, sums }).collect(),
+            shards: numbers.zip(shards).map(|(shard, sums)| ShardResult { shard, sums: sums.clone() }).collect(),
             provenance: provenance.clone(),
         }
     }

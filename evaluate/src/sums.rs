@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::measures::{NormHistogram, PositionSums};
 use crate::undefined;
 
 /// Sums over some tokens for one SAE and one section. Terms are float32 on the device, sums float64 in row order.
@@ -37,6 +38,10 @@ pub struct Sums {
     /// 1 − ‖x − r‖² / ‖x − x̄‖² of each token.
     #[serde(with = "undefined")]
     pub explained_variance: f64,
+    /// The three losses by position.
+    pub positions: PositionSums,
+    /// Norms of the section's tokens, outliers among them, in the model's own units.
+    pub norms: NormHistogram,
 }
 
 impl Sums {
@@ -54,6 +59,8 @@ impl Sums {
             squared_error,
             squared_deviation,
             explained_variance,
+            positions,
+            norms,
         } = other;
         self.loss_tokens += loss_tokens;
         self.clean_loss += clean_loss;
@@ -66,6 +73,8 @@ impl Sums {
         self.squared_error += squared_error;
         self.squared_deviation += squared_deviation;
         self.explained_variance += explained_variance;
+        self.positions.merge(positions);
+        self.norms.merge(norms);
     }
 
     /// The sums over all of these, merged in their order.
@@ -87,10 +96,11 @@ impl Sums {
         self.explained_variance += 1.0 - error / deviation;
     }
 
-    /// Adds the losses of the spliced run at some tokens.
-    pub(crate) fn add_sae_losses(&mut self, losses: &[f32]) {
+    /// Adds the losses of the spliced run at some tokens, which lie at these positions of their sequences.
+    pub(crate) fn add_sae_losses(&mut self, positions: &[usize], losses: &[f32]) {
         self.loss_tokens += losses.len() as u64;
         self.sae_loss += total_loss(losses);
+        self.positions.add_sae_losses(positions, losses);
     }
 }
 
@@ -106,11 +116,28 @@ mod tests {
 
     use super::*;
 
+    fn positions(tokens: &[(usize, u32, u32)]) -> PositionSums {
+        let mut sums = PositionSums::default();
+        for &(position, loss, _) in tokens {
+            sums.add_sae_losses(&[position], &[loss as f32]);
+        }
+        sums
+    }
+
+    fn norms(tokens: &[(usize, u32, u32)]) -> NormHistogram {
+        let mut norms = NormHistogram::default();
+        for &(.., norm) in tokens {
+            norms.add(f64::from(norm));
+        }
+        norms
+    }
+
     fn part() -> impl Strategy<Value = Sums> {
         let counts = (0..1u64 << 40, 0..1u64 << 40, 0..1000u64, 0..1000u64, 0..1u64 << 50);
         let losses = (0..1u32 << 20, 0..1u32 << 20, 0..1u32 << 20);
         let squares = (0..1u32 << 20, 0..1u32 << 20, -(1i32 << 20)..1 << 20);
-        (counts, losses, squares).prop_map(|(counts, losses, squares)| Sums {
+        let more = vec((0..5000usize, 0..1u32 << 10, 1u32..1 << 20), 0..5);
+        (counts, losses, squares, more).prop_map(|(counts, losses, squares, more)| Sums {
             loss_tokens: counts.0,
             clean_loss: f64::from(losses.0),
             sae_loss: f64::from(losses.1),
@@ -122,6 +149,8 @@ mod tests {
             squared_error: f64::from(squares.0),
             squared_deviation: f64::from(squares.1),
             explained_variance: f64::from(squares.2),
+            positions: positions(&more),
+            norms: norms(&more),
         })
     }
 

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 
 mod bad_saes;
+mod report;
 mod runs;
 mod saes;
 mod support;
+mod training;

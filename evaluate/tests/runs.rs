@@ -97,6 +97,31 @@ fn shards_merge_to_the_whole() {
     assert_eq!(Columns::of(&merged, result.scale), result.columns);
 }
 
+#[test]
+fn what_is_counted_in_bins_adds_up_to_the_sums() {
+    let tiny = Tiny::new();
+    let sections = vec![SectionChoice::All, SectionChoice::Only(Section::Rollout)];
+    let outlier_norm = Some(mean_norm(&tiny));
+    let settings = RunSettings { sections, outlier_norm, ..settings(&tiny) };
+    let Results { results, latents, .. } = evaluate(&settings);
+    for (SaeResult { sums, latents: summary, .. }, counts) in results.iter().zip(&latents) {
+        assert_eq!(counts.rows, sums.activation_rows);
+        assert_eq!(counts.firings.iter().sum::<u64>(), sums.latents);
+        assert_eq!(summary, &counts.summary());
+        let positions = &sums.positions;
+        assert_eq!(positions.loss_tokens.values().iter().sum::<u64>(), sums.loss_tokens);
+        let near = |bins: &[f64], sum: f64| (bins.iter().sum::<f64>() - sum).abs() < 1e-9 * sum;
+        assert!(near(positions.clean_loss.values(), sums.clean_loss));
+        assert!(near(positions.sae_loss.values(), sums.sae_loss));
+        assert!(near(positions.zero_loss.values(), sums.zero_loss));
+        assert_eq!(sums.norms.counts.iter().sum::<u64>(), sums.activation_rows + sums.outlier_rows);
+    }
+    // Six sequences of 14, 9, 7, 20, 12 and 8 tokens, of which the last has no loss.
+    let tokens = results[0].sums.positions.loss_tokens.values();
+    assert_eq!(tokens, [6, 6, 6, 6, 6, 6, 5, 4, 6, 5, 3, 2, 3]);
+    assert_eq!(results[1].sums.positions.loss_tokens.values()[..3], [0, 0, 0], "an answer never begins a sequence");
+}
+
 fn baselines(tiny: &Tiny) -> BTreeSet<String> {
     let entries = std::fs::read_dir(tiny.cache().join("baselines")).unwrap();
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
@@ -223,7 +248,12 @@ fn results_are_written_in_every_form() {
     results.write(&out).unwrap();
     let names: BTreeSet<String> =
         std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    assert_eq!(names, ["results.csv", "results.json", "results.md", "sae.all.json"].map(str::to_owned).into());
+    assert_eq!(
+        names,
+        ["results.csv", "results.json", "results.md", "sae.all.json", "sae.all.latents.safetensors"]
+            .map(str::to_owned)
+            .into()
+    );
     let read: Vec<SaeResult> = serde_json::from_slice(&std::fs::read(out.join("results.json")).unwrap()).unwrap();
     assert_eq!(read, results.results, "JSON gives back every bit");
     assert!(results.table().lines().all(|line| line.chars().count() <= 120), "{}", results.table());
@@ -233,7 +263,7 @@ fn results_are_written_in_every_form() {
 
 #[test]
 fn a_folder_that_cannot_be_written_is_named() {
-    let results = Results { results: Vec::new(), clean_check: None };
+    let results = Results { results: Vec::new(), latents: Vec::new(), clean_check: None };
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "in the way").unwrap();

@@ -17,7 +17,7 @@ pub enum HarvestError {
     Data(#[from] DataError),
     /// The chat template cannot be used.
     #[error(transparent)]
-    Chat(#[from] ChatError),
+    Chat(Box<ChatError>),
     /// A row cannot be made a conversation.
     #[error("{manifest}: row {row} of its files (counted from 0): {cause}")]
     ChatRow {
@@ -26,7 +26,7 @@ pub enum HarvestError {
         /// The row, among all rows of the files.
         row: u64,
         /// What is wrong with it.
-        cause: ChatError,
+        cause: Box<ChatError>,
     },
     /// No row gave a conversation.
     #[error(
@@ -154,4 +154,10 @@ pub enum HarvestError {
     /// The thread that writes has stopped. Its own error says why and is returned in this one's place.
     #[error("the thread that writes has stopped")]
     WritingStopped,
+}
+
+impl From<ChatError> for HarvestError {
+    fn from(error: ChatError) -> Self {
+        Self::Chat(Box::new(error))
+    }
 }

@@ -8,6 +8,9 @@
 //!                                  └─────────────┴───────────┴─► encode ─► shards/00000/…      run
 //! ```
 //!
+//! Where the data manifest has `[chat]`, rows are instructions with what a model answered, and each becomes a sequence
+//! through a [`ChatTemplate`], with a section for every token: see [`conversation()`].
+//!
 //! [`plan`] is a function of the data, the tokenizer and its settings, and of nothing else: no clock, no thread count.
 //! [`run`] fills any of the planned shards; each is written once and whole, so a run that was stopped goes on after the
 //! last whole shard, and several machines can share the shards of one plan.
@@ -38,9 +41,9 @@ pub use data::{
 };
 pub use error::HarvestError;
 pub use fetch::{
-    Asked, Commit, Endpoint, Entry, EntryName, EntrySummary, FetchError, FetchManifest, FetchMode, FetchSettings,
-    FetchSummary, Fetched, FetchedFile, FileName, FilePattern, FileSummary, HubSettings, Kind, Outcome, Patience,
-    Reach, RepoId, Revision, Token, fetch,
+    Asked, Commit, Endpoint, EntryKind, EntryName, EntrySummary, FetchEntry, FetchError, FetchManifest, FetchMode,
+    FetchOutcome, FetchSettings, FetchSummary, Fetched, FetchedFile, FileName, FilePattern, FileSummary, HubSettings,
+    Patience, Reach, RepoId, Revision, Token, fetch,
 };
 pub use plan::{
     Grouping, PackedSequence, Packer, PackingSettings, PlanSettings, PlannedShard, ShardBuilder, Source, Span,

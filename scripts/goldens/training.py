@@ -6,6 +6,8 @@ Pinned: sae-lens==6.54.12 torch==2.13.0 safetensors==0.8.0 (Python 3.11 or later
 
 - `schedule.json`: learning rates of `get_lr_scheduler` and weights of `CoefficientScheduler`, step by step.
 - `adam.safetensors`: steps of `torch.optim.Adam` after `clip_grad_norm_(…, 1.0)`, some gradients above that norm.
+- `{architecture}-trained.safetensors`: forty steps of `SAETrainer`: parameters before and after, and the batches
+  `x` [40, 16, 8]. Latents die within three steps, so that dead ones are there to be trained.
 - `{architecture}.safetensors`: for each architecture one forward pass of SAELens's training SAE on a small batch:
   parameters, `x`, `dead`, losses (already multiplied by their coefficients), latents, reconstruction, and the gradient of
   the loss for every parameter.
@@ -21,8 +23,10 @@ from safetensors.torch import save_file
 warnings.filterwarnings("ignore")
 
 from sae_lens import __version__  # noqa: E402
+from sae_lens.config import SAETrainerConfig  # noqa: E402
 from sae_lens.saes.sae import TrainingSAE, TrainStepInput  # noqa: E402
 from sae_lens.training.optim import CoefficientScheduler, get_lr_scheduler  # noqa: E402
+from sae_lens.training.sae_trainer import SAETrainer  # noqa: E402
 
 assert __version__ == "6.54.12", __version__
 assert torch.__version__.split("+")[0] == "2.13.0", torch.__version__
@@ -79,7 +83,8 @@ def adam(generator):
     save_file(tensors, OUT / "adam.safetensors")
 
 
-def forward(name, architecture, generator, dead, **options):
+def filled(architecture, generator, **options):
+    """A training SAE with random weights in place of the initial ones."""
     config = {
         "architecture": architecture,
         "d_in": D_IN,
@@ -107,7 +112,41 @@ def forward(name, architecture, generator, dead, **options):
     with torch.no_grad():
         for key, parameter in sae.named_parameters():
             parameter.copy_(values[key])
-    tensors = {f"parameter.{key}": value.detach().clone() for key, value in sae.named_parameters()}
+    return sae
+
+
+def parameters_of(sae):
+    return {f"parameter.{key}": value.detach().clone() for key, value in sae.named_parameters()}
+
+
+def save(tensors, name):
+    save_file({key: value.detach().clone().contiguous() for key, value in tensors.items()}, OUT / f"{name}.safetensors")
+
+
+def trained(name, architecture, generator, **options):
+    sae = filled(architecture, generator, **options)
+    tensors = parameters_of(sae)
+    x = torch.randn(40, ROWS, D_IN, generator=generator) + torch.linspace(-0.5, 1.0, D_IN)
+    settings = SAETrainerConfig(
+        total_training_samples=40 * ROWS,
+        train_batch_size_samples=ROWS,
+        lr=1e-2,
+        lr_end=1e-3,
+        lr_warm_up_steps=5,
+        lr_decay_steps=10,
+        dead_feature_window=2,
+    )
+    SAETrainer(settings, sae, iter(x)).fit()
+    tensors |= {f"after.{key}": value for key, value in sae.named_parameters()} | {"x": x}
+    if hasattr(sae, "topk_threshold"):
+        tensors["threshold.after"] = sae.topk_threshold
+    save(tensors, f"{name}-trained")
+
+
+def forward(name, architecture, generator, dead, **options):
+    sae = filled(architecture, generator, **options)
+    draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
+    tensors = parameters_of(sae)
     x = draw(ROWS, D_IN) + torch.linspace(-0.5, 1.0, D_IN)
     mask = torch.zeros(D_SAE, dtype=torch.bool)
     mask[list(range(0, D_SAE, 3))[:dead]] = True
@@ -128,7 +167,7 @@ def forward(name, architecture, generator, dead, **options):
     tensors |= {f"loss.{key}": value for key, value in output.losses.items()}
     if hasattr(sae, "topk_threshold"):
         tensors["threshold.after"] = sae.topk_threshold
-    save_file({key: value.detach().clone().contiguous() for key, value in tensors.items()}, OUT / f"{name}.safetensors")
+    save(tensors, name)
     print(name, {key: round(value.item(), 4) for key, value in output.losses.items()})
 
 
@@ -150,6 +189,13 @@ def main():
     forward("jumprelu", "jumprelu", generator, 0, jumprelu_bandwidth=0.3)
     forward("jumprelu-tanh", "jumprelu", generator, 0, jumprelu_bandwidth=0.3, jumprelu_sparsity_loss_mode="tanh")
     forward("gated", "gated", generator, 0)
+    l1, l0 = {"l1_coefficient": 0.7, "l1_warm_up_steps": 10}, {"l0_coefficient": 0.7, "l0_warm_up_steps": 10}
+    trained("standard", "standard", generator, **l1)
+    trained("topk", "topk", generator, k=4)
+    trained("batchtopk", "batchtopk", generator, k=3.5)
+    trained("jumprelu", "jumprelu", generator, jumprelu_bandwidth=0.3, **l0)
+    trained("jumprelu-tanh", "jumprelu", generator, jumprelu_bandwidth=0.3, jumprelu_sparsity_loss_mode="tanh", **l0)
+    trained("gated", "gated", generator, **l1)
 
 
 if __name__ == "__main__":

@@ -183,3 +183,36 @@ pub struct KeptPredictions {
     /// How many of the highest logits are kept; 0 for none.
     pub top_k: u32,
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::support::corpus;
+
+    use super::*;
+
+    #[test]
+    fn records_of_running_text_are_what_they_were_before_conversations() {
+        let text = serde_json::to_string(&corpus()).unwrap();
+        assert!(!text.contains("chat") && !text.contains("selection"), "{text}");
+        assert_eq!(serde_json::from_str::<Corpus>(&text).unwrap(), corpus());
+    }
+
+    #[test]
+    fn conversations_are_recorded() {
+        let mut written = corpus();
+        written.data.selection =
+            Some(SelectionRecord { shuffle_seed: Some(42), first: Some(100), ..Default::default() });
+        written.chat = Some(ChatRecord {
+            template: "qwen".to_owned(),
+            template_source: "{instruction}".to_owned(),
+            template_blake3: "0".repeat(64),
+            end_of_turn: vec!["<|im_end|>".to_owned()],
+            instruction_field: "instruction".to_owned(),
+            rollout_field: "rollout".to_owned(),
+            drop_last_character: false,
+            unusable_rows: "skip".to_owned(),
+        });
+        let text = serde_json::to_string(&written).unwrap();
+        assert_eq!(serde_json::from_str::<Corpus>(&text).unwrap(), written);
+    }
+}

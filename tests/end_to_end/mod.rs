@@ -1,5 +1,7 @@
 //! The main job through the programs, as a user runs it: harvest, look, verify, evaluate.
 
 mod crash;
+mod experiment;
 mod known_answer;
 pub mod small_model;
+mod training;

@@ -1,6 +1,7 @@
 //! Conversations against an independent script on transformers, tokenizers and numpy: sections of every token, and rendered
 //! chat templates. The goldens are made by `scripts/goldens/sections.py`.
 
+use std::fmt::Write;
 use std::path::Path;
 
 use hayloft_harvest::{ChatTemplate, TemplateChoice};
@@ -101,5 +102,9 @@ fn templates_are_rendered_as_by_transformers() {
 
 fn sha256(bytes: &[u8]) -> String {
     use sha2::Digest;
-    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::new();
+    for byte in sha2::Sha256::digest(bytes) {
+        write!(text, "{byte:02x}").unwrap();
+    }
+    text
 }

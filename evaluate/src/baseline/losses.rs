@@ -6,7 +6,9 @@ use hayloft_model::Precision;
 use serde::{Deserialize, Serialize};
 
 use super::shelf::{Key, ShardSums};
+use crate::measures::{BinSums, position_bin};
 use crate::section_choice::SectionChoice;
+use crate::sums::total_loss;
 use crate::undefined;
 
 /// Where clean losses come from.
@@ -46,7 +48,7 @@ impl Key for LossesKey {
 }
 
 /// Losses over one shard, summed in float64 in row order; nats.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Losses {
     /// The shard's number in the plan.
@@ -59,6 +61,24 @@ pub(crate) struct Losses {
     /// With zeros in place of the section's residuals.
     #[serde(with = "undefined")]
     pub(crate) zero_loss: f64,
+    /// Clean losses by position.
+    pub(crate) clean_by_position: BinSums,
+    /// Losses under zero ablation by position.
+    pub(crate) zero_by_position: BinSums,
+}
+
+impl Losses {
+    /// Adds the losses at some positions of their sequences, in row order.
+    pub(super) fn add(&mut self, positions: &[usize], clean: &[f32], zero: &[f32]) {
+        self.loss_tokens += positions.len() as u64;
+        self.clean_loss += total_loss(clean);
+        self.zero_loss += total_loss(zero);
+        for ((&position, &clean), &zero) in positions.iter().zip(clean).zip(zero) {
+            let bin = position_bin(position);
+            self.clean_by_position.add(bin, f64::from(clean));
+            self.zero_by_position.add(bin, f64::from(zero));
+        }
+    }
 }
 
 impl ShardSums for Losses {

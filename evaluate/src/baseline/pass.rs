@@ -12,7 +12,6 @@ use crate::outliers::OutlierRule;
 use crate::section_choice::SectionChoice;
 use crate::source::Source;
 use crate::subject::Subject;
-use crate::sums::total_loss;
 use crate::upper_half::UpperHalf;
 
 /// What baselines a run needs.
@@ -150,10 +149,7 @@ impl Missing<'_> {
             };
             let ablated = upper_half.ablated(activations, &batch.members(*section))?;
             let zero = upper_half.losses(batch, &ablated, &counted)?;
-            let sums = &mut shards[batch.place];
-            sums.loss_tokens += counted.len() as u64;
-            sums.clean_loss += total_loss(&clean);
-            sums.zero_loss += total_loss(&zero);
+            shards[batch.place].add(&batch.positions_at(&counted), &clean, &zero);
         }
         Ok(())
     }

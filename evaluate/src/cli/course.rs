@@ -14,7 +14,7 @@ pub struct CourseArguments {
     /// Folder of the cache
     #[arg(long, value_name = "DIR")]
     pub cache: PathBuf,
-    /// Folder for the SAE (cfg.json, sae_weights.safetensors), training.jsonl, training.json and checkpoints
+    /// Folder for the SAE (cfg.json, sae_weights.safetensors), training.jsonl, training.svg (its curves), training.json and checkpoints
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Tokens to train on, in whole batches; more than the cache holds go round it again in another order

@@ -157,10 +157,12 @@ impl TrainArguments {
             ("--bandwidth", self.bandwidth.is_some()),
             ("--initial-threshold", self.initial_threshold.is_some()),
         ];
-        for (flag, _) in given.iter().filter(|(flag, is_given)| *is_given && !own.contains(flag)) {
-            bail!("--architecture {}: expected only {}, got {flag}", self.name(), own.join(", "));
+        match given.iter().find(|(flag, is_given)| *is_given && !own.contains(flag)) {
+            Some((flag, _)) => {
+                bail!("--architecture {}: expected only {}, got {flag}", self.name(), own.join(", "))
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn name(&self) -> &'static str {

@@ -15,8 +15,8 @@ impl Results {
         serde_json::to_string_pretty(&self.results)
     }
 
-    /// Writes `results.json`, `results.csv`, `results.md` and one `{sae}.{section}.json` for each result, creating the
-    /// folder. Each file appears whole or not at all; files of other names are left as they are.
+    /// Writes `results.json`, `results.csv`, `results.md`, and for each result `{sae}.{section}.json` and its latents'
+    /// counts as `{sae}.{section}.latents.safetensors`, creating the folder. Each file appears whole or not at all; files of other names are left as they are.
     pub fn write(&self, folder: &Path) -> Result<(), EvaluateError> {
         let write = |name: &str, bytes: io::Result<Vec<u8>>| {
             let path = folder.join(name);
@@ -24,6 +24,14 @@ impl Results {
         };
         for result in &self.results {
             write(&format!("{}.{}.json", result.sae, result.section), to_json(result))?;
+        }
+        for (result, latents) in self.results.iter().zip(&self.latents) {
+            let about = [
+                ("sae", result.sae.clone()),
+                ("section", result.section.to_string()),
+                ("manifest_blake3", result.provenance.manifest_blake3.clone()),
+            ];
+            write(&format!("{}.{}.latents.safetensors", result.sae, result.section), latents.safetensors(about))?;
         }
         write("results.csv", self.csv().map_err(io::Error::other))?;
         write("results.md", Ok(self.markdown().into_bytes()))?;

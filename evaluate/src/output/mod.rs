@@ -4,3 +4,5 @@ mod delimited;
 mod folder;
 mod markdown;
 mod table;
+
+pub(crate) use self::table::RULED;

@@ -12,7 +12,7 @@ const NAME_WIDTH: usize = 24;
 const DECIMALS: usize = 4;
 
 /// A rule above, below and under the headings; none between rows, so that many SAEs fit a screen.
-const RULED: TableStyle = TableStyle::new()
+pub(crate) const RULED: TableStyle = TableStyle::new()
     .top_border(LineStyle::none().fill('─').junction('─'))
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .bottom_border(LineStyle::none().fill('─').junction('─'));

@@ -31,6 +31,15 @@ pub struct Reconstruction {
     pub fired: Tensor,
 }
 
+/// Some rows, encoded: what [`Sae::reconstruct_observed`] shows.
+#[derive(Debug)]
+pub struct Chunk<'latents> {
+    /// The first of them among all rows.
+    pub first_row: usize,
+    /// `[rows, width]` float32, never negative.
+    pub latents: &'latents Tensor,
+}
+
 impl Sae {
     /// Latents of `x` `[rows, d_model]` float32, all rows at once. The scale of `expected_average_only_in`, if there is
     /// one, is already in `x`.
@@ -52,10 +61,24 @@ impl Sae {
 
     /// Encodes and decodes `x` `[rows, d_model]` float32, chunk by chunk.
     pub fn reconstruct(&self, x: &Tensor) -> Result<Reconstruction, SaeError> {
-        self.reconstruct_within(x, LATENT_BYTES)
+        self.reconstruct_observed(x, |_| Ok(()))
     }
 
-    fn reconstruct_within(&self, x: &Tensor, latent_bytes: usize) -> Result<Reconstruction, SaeError> {
+    /// The same, showing the latents of each chunk of rows before they are gone.
+    pub fn reconstruct_observed(
+        &self,
+        x: &Tensor,
+        observe: impl FnMut(Chunk<'_>) -> Result<(), TchError>,
+    ) -> Result<Reconstruction, SaeError> {
+        self.reconstruct_within(x, LATENT_BYTES, observe)
+    }
+
+    fn reconstruct_within(
+        &self,
+        x: &Tensor,
+        latent_bytes: usize,
+        mut observe: impl FnMut(Chunk<'_>) -> Result<(), TchError>,
+    ) -> Result<Reconstruction, SaeError> {
         let chunk = (latent_bytes / (size_of::<f32>() * self.width())).max(1) as i64;
         let count = x.size()[0];
         if count == 0 {
@@ -66,6 +89,7 @@ impl Sae {
         for start in (0..count).step_by(chunk as usize) {
             let encoded = self.encode(&x.f_narrow(0, start, chunk.min(count - start))?)?;
             rows.push(self.decode(&encoded)?);
+            observe(Chunk { first_row: start as usize, latents: &encoded.latents })?;
             fired.push(encoded.latents.f_count_nonzero_dim_intlist([-1i64].as_slice())?);
         }
         Ok(Reconstruction { rows: Tensor::f_cat(&rows, 0)?, fired: Tensor::f_cat(&fired, 0)? })
@@ -144,7 +168,13 @@ mod tests {
         let x = random(&[23, 8]);
         let whole = sae.reconstruct(&x).unwrap();
         let budget_of_five_rows = 5 * 40 * 4;
-        let chunked = sae.reconstruct_within(&x, budget_of_five_rows).unwrap();
+        let mut seen = Vec::new();
+        let observe = |chunk: Chunk<'_>| {
+            seen.push((chunk.first_row, chunk.latents.size()[0]));
+            Ok(())
+        };
+        let chunked = sae.reconstruct_within(&x, budget_of_five_rows, observe).unwrap();
+        assert_eq!(seen, [(0, 5), (5, 5), (10, 5), (15, 5), (20, 3)]);
         assert!(distance(&whole.rows, &chunked.rows) < 1e-5);
         assert_eq!(whole.fired, chunked.fired);
     }

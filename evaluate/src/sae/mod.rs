@@ -13,7 +13,7 @@ use tch::{Device, Tensor};
 
 pub use self::activation::Activation;
 pub use self::error::SaeError;
-pub use self::forward::{Encoded, Reconstruction};
+pub use self::forward::{Chunk, Encoded, Reconstruction};
 pub use self::normalisation::Normalisation;
 pub(crate) use self::normalisation::Undo;
 pub(crate) use self::saelens::{InputBias, Own, Parts, Ranking};

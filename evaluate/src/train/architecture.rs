@@ -8,7 +8,7 @@ use super::TrainError;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "lowercase")]
 pub enum Architecture {
-    /// ReLU, with L1 of the latents times the norms of their decoder rows.
+    /// `ReLU`, with L1 of the latents times the norms of their decoder rows.
     Standard {
         /// What L1 is multiplied by.
         l1: f64,
@@ -27,7 +27,7 @@ pub enum Architecture {
         /// What the loss of dead latents is multiplied by.
         auxiliary: f64,
     },
-    /// ReLU above a threshold that is learnt for each latent.
+    /// `ReLU` above a threshold that is learnt for each latent.
     JumpRelu {
         /// What the penalty is multiplied by.
         l0: f64,

@@ -3,30 +3,14 @@
 use std::io;
 use std::path::PathBuf;
 
-use hayloft_model::ModelError;
-use hayloft_store::StoreError;
-use tch::TchError;
-
-use crate::{EvaluateError, SaeError};
+use crate::EvaluateError;
 
 /// An error of a training, said with what was expected, what was found and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// Cache, site, section or SAE do not fit one another, or the evaluation failed.
+    /// Cache, site, section, SAE or model could not be read, do not fit one another, or could not be evaluated.
     #[error(transparent)]
-    Evaluate(#[from] EvaluateError),
-    /// The cache could not be read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// An SAE could not be read.
-    #[error(transparent)]
-    Sae(#[from] SaeError),
-    /// The model could not be read.
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    /// LibTorch refused, most often for want of memory.
-    #[error(transparent)]
-    Torch(#[from] TchError),
+    Evaluate(Box<EvaluateError>),
     /// A setting that makes no sense.
     #[error("{what}: expected {expected}, got {got}")]
     Setting {
@@ -137,6 +121,12 @@ pub enum TrainError {
     /// A thread ended before its work was done.
     #[error("the thread that reads the cache ended early: a defect in hayloft, please report it")]
     ReaderLost,
+}
+
+impl<Cause: Into<EvaluateError>> From<Cause> for TrainError {
+    fn from(cause: Cause) -> Self {
+        Self::Evaluate(Box::new(cause.into()))
+    }
 }
 
 fn last_good(checkpoint: Option<&PathBuf>) -> String {

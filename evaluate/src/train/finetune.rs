@@ -113,7 +113,7 @@ pub fn finetune(settings: &FinetuneSettings, progress: Progress) -> Result<Finet
     let mut results = crate::run(&evaluated, progress)?;
     let sections = results.results.len() / 2;
     for (place, result) in results.results.iter_mut().enumerate() {
-        result.sae = if place < sections { "before" } else { "after" }.to_owned();
+        if place < sections { "before" } else { "after" }.clone_into(&mut result.sae);
     }
     results.write(&course.out)?;
     Ok(Finetuned { training, results })

@@ -72,7 +72,7 @@ mod tests {
         };
         let drawn =
             [draw(Purpose::Weights, 0), draw(Purpose::Order, 0), draw(Purpose::Batch, 0), draw(Purpose::Batch, 1)];
-        assert_eq!(drawn, [[0; 3]; 4]);
+        assert_eq!(drawn, [[708, 106, 873], [342, 202, 844], [954, 878, 736], [643, 542, 611]]);
     }
 
     #[test]

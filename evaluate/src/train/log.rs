@@ -1,4 +1,4 @@
-//! `training.jsonl`.
+//! `training.jsonl`, and the curves in it.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use super::TrainError;
 use super::record::TrainingRecord;
+use crate::plot::training_curves;
 use crate::write::write_whole;
 
 const FILE: &str = "training.jsonl";
+const CURVES: &str = "training.svg";
 
 /// The records of a training, written as they come.
 #[derive(Debug)]
@@ -32,6 +34,13 @@ impl TrainingLog {
     pub(super) fn push(&mut self, record: &TrainingRecord) -> Result<(), TrainError> {
         let line = line(record).unwrap_or_default();
         self.file.write_all(line.as_bytes()).map_err(|cause| TrainError::Write { path: self.path.clone(), cause })
+    }
+
+    /// Draws all records so far, as `training.svg` beside the log.
+    pub(super) fn draw(&self) -> Result<(), TrainError> {
+        let path = self.path.with_file_name(CURVES);
+        let curves = training_curves(&read(&self.path));
+        write_whole(&path, curves.as_bytes()).map_err(|cause| TrainError::Write { path, cause })
     }
 }
 
@@ -78,5 +87,7 @@ mod tests {
         log.push(&record(30)).unwrap();
         assert_eq!(read(&path), [record(10), record(20), record(30)]);
         assert!(std::fs::read_to_string(&path).unwrap().contains("\"sparsity_loss\":null"));
+        log.draw().unwrap();
+        assert!(std::fs::read_to_string(folder.path().join(CURVES)).unwrap().starts_with("<svg"));
     }
 }

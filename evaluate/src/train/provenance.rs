@@ -6,13 +6,16 @@ use serde_json::{Map, Value, json};
 use super::save::LAYOUT_VERSION;
 use crate::scale::Scale;
 
+/// What tells SAELens which layout `cfg.json` has.
+pub(super) fn layout() -> Map<String, Value> {
+    let fields = [("sae_lens_version", json!(LAYOUT_VERSION)), ("sae_lens_training_version", Value::Null)];
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
 /// `metadata` of `cfg.json`: what SAELens reads, and in `hayloft` what the SAE was made from.
 pub(super) fn metadata(cache: &Cache, site: &SiteRecord, scale: Scale) -> Map<String, Value> {
     let manifest = cache.manifest();
     let fields = [
-        // SAELens tells layouts apart by it.
-        ("sae_lens_version", json!(LAYOUT_VERSION)),
-        ("sae_lens_training_version", Value::Null),
         ("model_name", json!(manifest.model.model_type)),
         ("hook_name", json!(site.name)),
         ("context_size", json!(manifest.corpus.context_length)),
@@ -29,5 +32,7 @@ pub(super) fn metadata(cache: &Cache, site: &SiteRecord, scale: Scale) -> Map<St
             }),
         ),
     ];
-    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    let mut metadata = layout();
+    metadata.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    metadata
 }

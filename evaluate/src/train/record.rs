@@ -14,7 +14,7 @@ pub struct TrainingRecord {
     pub learning_rate: f64,
     /// The sum of the losses.
     pub loss: f64,
-    /// Mean over rows of Σ_d (x − r)².
+    /// Mean over rows of Σ (x − r)².
     pub reconstruction_loss: f64,
     /// L1, L0 or tanh penalty; `None` where the architecture has none.
     pub sparsity_loss: Option<f64>,

@@ -155,6 +155,7 @@ impl Session<'_> {
             last,
             settings: self.settings,
         };
+        self.log.draw()?;
         // Last of all: it says that the rest is there.
         write_json(&out.join(SUMMARY), &summary)?;
         self.checkpoints.remove()?;

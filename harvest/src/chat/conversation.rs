@@ -109,11 +109,13 @@ fn encode(
     // What the template itself wrote is tokenised where it stands: a tokenizer may treat the beginning of a text in a way
     // of its own.
     let written = prompt.written_bos.as_deref().unwrap_or_default();
-    let encoded = tokenizer.encode_with_ends(&[written, &prompt.text, reply].concat())?;
+    let text = [written, &prompt.text, reply].concat();
+    let before_instruction = &text[..written.len() + prompt.instruction.start];
+    let begins_with_bos = before_instruction.starts_with(&bos.text);
+    let encoded = tokenizer.encode_with_ends(&text)?;
     let mut tokens = encoded.ids;
-    if written.is_empty() {
-        tokens.insert(0, bos.id);
-    } else if written != bos.text || tokens.first() != Some(&bos.id) {
+    let own = usize::from(!begins_with_bos);
+    if begins_with_bos && tokens.first() != Some(&bos.id) || !begins_with_bos && !written.is_empty() {
         return Err(ChatError::Bos {
             path: template.path().to_owned(),
             written: written.to_owned(),
@@ -121,7 +123,7 @@ fn encode(
             source_of_bos: bos.source.clone(),
         });
     }
-    let own = usize::from(written.is_empty());
+    tokens.splice(0..0, std::iter::repeat_n(bos.id, own));
     let up_to = |byte: usize| own + encoded.ends.iter().filter(|end| **end <= written.len() + byte).count();
     let counts = Counts {
         start: up_to(prompt.instruction.start),

@@ -51,7 +51,7 @@ pub enum ChatError {
     },
     /// The template could not be read, or stopped, or would not stop.
     #[error(
-        "{path}: the chat template fails: {problem}. It is rendered for one user turn, with the environment of transformers but for strftime_now, for the same prompt must come out every day. Correct it, or name one of the study's in the data manifest"
+        "{path}: the chat template fails: {problem}. It is rendered for one user turn, as transformers does but without strftime_now, for a prompt must be the same every day. Correct it, or name one of the study's in the data manifest"
     )]
     Failed {
         /// The file that holds the template.

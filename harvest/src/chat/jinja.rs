@@ -76,6 +76,7 @@ fn raise_exception(message: &str) -> Result<Value, Error> {
 
 /// Python's `json.dumps` with `ensure_ascii=False`, which is what transformers has in place of Jinja's own `tojson`: no
 /// character is escaped for the sake of HTML.
+#[expect(clippy::needless_pass_by_value, reason = "a filter is given its options by value")]
 fn to_json(value: &Value, options: Kwargs) -> Result<String, Error> {
     let mut value = serde_json::to_value(value)
         .map_err(|error| Error::new(ErrorKind::InvalidOperation, format!("tojson: {error}")))?;

@@ -37,7 +37,7 @@ struct Place<'manifest> {
     number: u64,
 }
 
-impl<'manifest> Row<'manifest> {
+impl Row<'_> {
     /// An error about this row.
     pub(super) fn wrong(&self, problem: LineProblem) -> DataError {
         self.place.wrong(problem)

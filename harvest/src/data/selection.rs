@@ -84,7 +84,7 @@ pub(super) struct SelectedRows<'manifest> {
 }
 
 enum Rows<'manifest> {
-    Streamed(RowReader<'manifest>),
+    Streamed(Box<RowReader<'manifest>>),
     Gathered { rows: std::vec::IntoIter<Row<'manifest>>, read: Vec<FileRecord> },
 }
 
@@ -94,7 +94,7 @@ impl<'manifest> SelectedRows<'manifest> {
         fields.extend(manifest.selection.empty_field.clone());
         let mut reader = RowReader::open(&manifest.files, fields.clone())?;
         let rows = match &manifest.selection.order {
-            RowOrder::Files => Rows::Streamed(reader),
+            RowOrder::Files => Rows::Streamed(Box::new(reader)),
             RowOrder::Rows(rows) => {
                 let gathered = gather(manifest, &mut reader, rows)?;
                 Rows::Gathered { rows: gathered.into_iter(), read: reader.finish()? }

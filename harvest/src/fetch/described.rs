@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::Entry;
+use super::FetchEntry;
 use super::digest::Expected;
 use super::listing::{ListedFile, Listing};
 use super::names::{Commit, is_hexadecimal};
@@ -32,7 +32,7 @@ struct DescribedLarge {
 
 impl Described {
     /// The files there are. A commit other than the one that was asked for is an error, in words.
-    pub(super) fn listing(self, entry: &Entry) -> Result<Listing, String> {
+    pub(super) fn listing(self, entry: &FetchEntry) -> Result<Listing, String> {
         match entry.revision.commit() {
             Some(asked) if asked != self.sha => Err(format!("expected commit {asked}, got {}", self.sha)),
             _ => Ok(Listing { commit: self.sha, files: self.siblings.into_iter().map(ListedFile::from).collect() }),

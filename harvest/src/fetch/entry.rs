@@ -6,16 +6,16 @@ use hf_hub::Repo;
 
 use super::names::{EntryName, FileName, RepoId, Revision};
 use super::record::Asked;
-use super::{FilePattern, Kind};
+use super::{EntryKind, FilePattern};
 use crate::data::Sha256;
 
 /// An entry of a fetch manifest.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct FetchEntry {
     /// What it is called; also the name of its folder.
     pub name: EntryName,
     /// What it is.
-    pub kind: Kind,
+    pub kind: EntryKind,
     /// Where it lies on the Hub.
     pub repo: RepoId,
     /// The version of it.
@@ -28,7 +28,7 @@ pub struct Entry {
     pub sha256: BTreeMap<String, Sha256>,
 }
 
-impl Entry {
+impl FetchEntry {
     /// What is asked for, as it is recorded.
     pub(super) fn asked(&self) -> Asked {
         Asked {

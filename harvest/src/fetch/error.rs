@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::Kind;
+use super::EntryKind;
 
 /// An error of fetching. Every message names the file, repository or variable, what was expected, what was found and
 /// what to do. None of them holds a token, and no address in them its query, where stores put signatures.
@@ -63,7 +63,7 @@ pub enum FetchError {
     },
     /// The owner of the repository wants its terms accepted.
     #[error(
-        "{repo}: expected access, got 403 from {endpoint} {sent}: the repository is gated. Accept its terms at {endpoint}/{page}, and set HF_TOKEN to a token of the account that did"
+        "{repo}: expected access, got 403 from {endpoint} {sent}: the repository is gated, or the token may not read it. Accept its terms at {endpoint}/{page}, and set HF_TOKEN to a token with read access of the account that did"
     )]
     Gated {
         /// The repository.
@@ -195,7 +195,7 @@ pub enum FetchError {
         /// The entry.
         name: String,
         /// What it is.
-        kind: Kind,
+        kind: EntryKind,
         /// Its repository.
         repo: String,
         /// The revision wanted.
@@ -229,6 +229,19 @@ impl FetchError {
         match self {
             Self::RateLimited { what, endpoint, asked, .. } => Self::RateLimited { what, endpoint, attempts, asked },
             error => error,
+        }
+    }
+
+    /// What went wrong, without what to do: something is being done about it.
+    pub(super) fn in_short(&self) -> String {
+        match self {
+            Self::RateLimited { endpoint, .. } => format!("{endpoint} wants fewer requests (429)"),
+            Self::Status { server, status, .. } => format!("status {status} from {server}"),
+            Self::Unreachable { server, cause, .. } => format!("cannot reach {server}: {cause}"),
+            Self::Interrupted { what, got, cause, .. } => {
+                format!("{what}: the connection ended after {got} bytes: {cause}")
+            }
+            other => other.to_string(),
         }
     }
 

@@ -6,7 +6,7 @@ use ureq::http::HeaderMap;
 
 use super::answer::header;
 use super::hub_settings::HubSettings;
-use super::{Entry, FetchError};
+use super::{FetchEntry, FetchError};
 
 /// What went wrong with one request.
 pub(super) enum Failure {
@@ -49,7 +49,7 @@ impl Failure {
 /// A request whose answer is no success.
 pub(super) struct Refused<'a> {
     pub settings: &'a HubSettings,
-    pub entry: &'a Entry,
+    pub entry: &'a FetchEntry,
     /// What was asked for, for messages.
     pub what: &'a str,
     /// The address that answered, without its query.

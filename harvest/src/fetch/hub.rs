@@ -20,7 +20,7 @@ use super::failure::{Failure, Refused};
 use super::hub_settings::{HubSettings, Origin};
 use super::listing::Listing;
 use super::names::{Commit, FileName};
-use super::{Entry, FetchError};
+use super::{FetchEntry, FetchError};
 
 /// A client of the Hub.
 pub(super) struct Hub {
@@ -64,7 +64,7 @@ impl Hub {
     }
 
     /// The files of an entry's repository at its revision.
-    pub(super) fn listing(&self, entry: &Entry) -> Result<Listing, FetchError> {
+    pub(super) fn listing(&self, entry: &FetchEntry) -> Result<Listing, FetchError> {
         let what = format!("{} at {}", entry.repo, entry.revision);
         let repo = entry.repo_at(entry.revision.as_str());
         let address = format!("{}/api/{}?blobs=true", self.settings.endpoint.address, repo.api_url());
@@ -83,12 +83,12 @@ impl Hub {
     }
 
     /// The address of a file.
-    pub(super) fn address(&self, entry: &Entry, commit: &Commit, name: &FileName) -> String {
+    pub(super) fn address(&self, entry: &FetchEntry, commit: &Commit, name: &FileName) -> String {
         self.anonymous.repo(entry.repo_at(commit.as_str())).url(&name.in_address())
     }
 
     /// Asks for a file from one of its bytes on, and follows redirects. The body is still to be read.
-    pub(super) fn open(&self, entry: &Entry, what: &str, address: &str, from: u64) -> Result<Answer, Failure> {
+    pub(super) fn open(&self, entry: &FetchEntry, what: &str, address: &str, from: u64) -> Result<Answer, Failure> {
         let wrong = |target: &str, problem: String| {
             Failure::from(FetchError::Answer { what: what.to_owned(), server: shown(target), problem })
         };
@@ -162,7 +162,7 @@ impl Hub {
             let Some(wait) = self.settings.patience.wait(failures, asked_for) else {
                 return Err(error.after(failures));
             };
-            tracing::warn!(wait_seconds = wait.as_secs_f64(), "{error}\ntrying again");
+            tracing::warn!("{}; trying again in {} s", error.in_short(), wait.as_secs_f64());
             thread::sleep(wait);
         }
     }

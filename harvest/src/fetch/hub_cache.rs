@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hf_hub::Cache;
 
-use super::Entry;
+use super::FetchEntry;
 use super::digest::Expected;
 use super::listing::{ListedFile, Listing};
 use super::names::{Commit, FileName, is_hexadecimal};
@@ -27,13 +27,13 @@ pub(super) struct CachedRepo {
 const DEEPEST: usize = 16;
 
 impl CachedRepo {
-    pub(super) fn of(entry: &Entry, cache: &Path) -> Self {
+    pub(super) fn of(entry: &FetchEntry, cache: &Path) -> Self {
         let repo = entry.repo_at(entry.revision.as_str());
         Self { folder: Cache::new(cache.to_owned()).path().join(repo.folder_name()) }
     }
 
     /// The files there are of an entry's revision; `None` where there is none.
-    pub(super) fn listing(&self, entry: &Entry) -> Option<Listing> {
+    pub(super) fn listing(&self, entry: &FetchEntry) -> Option<Listing> {
         let commit = entry.revision.commit().or_else(|| {
             let reference = fs::read_to_string(self.folder.join("refs").join(entry.revision.as_str())).ok()?;
             Commit::try_from(reference.trim().to_owned()).ok()

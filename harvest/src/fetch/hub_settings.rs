@@ -146,15 +146,16 @@ impl Endpoint {
 }
 
 impl HubSettings {
-    /// Reads `HF_ENDPOINT`, `HF_TOKEN` (or the file that `hf auth login` writes), `HF_HUB_OFFLINE` and `HF_HOME` through
+    /// Reads `HF_ENDPOINT`, `HF_TOKEN` (or the file that `hf auth login` writes), `HF_HUB_OFFLINE`, `HF_HOME` and `HF_HUB_CACHE`
+    /// through
     /// a function that gives a variable's value. An empty variable counts as none.
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, FetchError> {
         let variable = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
-        let cache = match variable("HF_HOME") {
+        let home = match variable("HF_HOME") {
             Some(home) => Cache::new(PathBuf::from(home).join("hub")),
             None => Cache::default(),
         };
-        let saved = || cache.token().map(|token| (token, cache.token_path().display().to_string()));
+        let saved = || home.token().map(|token| (token, home.token_path().display().to_string()));
         let token = variable("HF_TOKEN").map(|token| (token, "HF_TOKEN".to_owned())).or_else(saved);
         let token = token.map(|(secret, source)| Token::new(&secret, source)).transpose()?;
         let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| Endpoint::HUB.to_owned());
@@ -163,7 +164,7 @@ impl HubSettings {
         Ok(Self {
             endpoint: Endpoint::new(&endpoint, "HF_ENDPOINT")?,
             token,
-            cache: cache.path().clone(),
+            cache: variable("HF_HUB_CACHE").map_or_else(|| home.path().clone(), PathBuf::from),
             reach: if offline { Reach::Offline { said_by: "HF_HUB_OFFLINE" } } else { Reach::Online },
             patience: Patience::default(),
         })
@@ -197,6 +198,8 @@ mod tests {
         assert_eq!(from_file.secret, "hf_file");
         let from_variable = read(&[("HF_HOME", home_text), ("HF_TOKEN", "hf_v")]).unwrap().token.unwrap();
         assert_eq!((from_variable.secret.as_str(), from_variable.source.as_str()), ("hf_v", "HF_TOKEN"));
+        let elsewhere = read(&[("HF_HOME", home_text), ("HF_HUB_CACHE", "/cache")]).unwrap();
+        assert_eq!((elsewhere.cache, elsewhere.token.is_some()), (PathBuf::from("/cache"), true));
         for (value, offline) in [("1", true), ("TRUE", true), ("0", false), ("", false)] {
             let reach = read(&[("HF_HOME", home_text), ("HF_HUB_OFFLINE", value)]).unwrap().reach;
             assert_eq!(reach != Reach::Online, offline, "{value}");

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// What an entry is. It decides where on the Hub it lies and which of its files are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum EntryKind {
     /// A checkpoint for `--model`.
     Model,
     /// Documents or instructions, for a data manifest.
@@ -32,7 +32,7 @@ const MODEL_FILES: [&str; 7] = [
 /// What SAELens saves.
 const SAE_FILES: [&str; 3] = ["cfg.json", "sae_weights.safetensors", "sparsity.safetensors"];
 
-impl Kind {
+impl EntryKind {
     /// The type of repository that it lies in.
     pub(super) fn repo_type(self) -> RepoType {
         match self {
@@ -67,7 +67,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for EntryKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Model => "model",

@@ -2,7 +2,7 @@
 
 use super::digest::{Expected, another_version};
 use super::names::{Commit, FileName};
-use super::{Entry, FetchError, FilePattern};
+use super::{FetchEntry, FetchError, FilePattern};
 
 /// A repository at one commit.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ const SHOWN: usize = 12;
 impl Listing {
     /// The files that an entry wants, by name. A name anywhere in the repository that would leave its folder, a pattern
     /// that matches nothing and a hash that cannot come out are errors before anything is fetched.
-    pub(super) fn select(&self, entry: &Entry) -> Result<Vec<WantedFile>, FetchError> {
+    pub(super) fn select(&self, entry: &FetchEntry) -> Result<Vec<WantedFile>, FetchError> {
         let patterns = entry.patterns();
         let mut wanted = Vec::new();
         for ListedFile { name, expected } in &self.files {
@@ -60,7 +60,7 @@ impl Listing {
         Ok(wanted)
     }
 
-    fn check(&self, entry: &Entry, wanted: &[WantedFile]) -> Result<(), FetchError> {
+    fn check(&self, entry: &FetchEntry, wanted: &[WantedFile]) -> Result<(), FetchError> {
         let required = entry.required_patterns();
         let absent = |pattern: &FilePattern| !wanted.iter().any(|file| pattern.matches(file.local.as_str()));
         let unnamed = |name: &String| !wanted.iter().any(|file| file.local.as_str() == *name);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::names::{EntryName, FileName, RepoId, Revision};
-use super::{Entry, FetchError, FilePattern, Kind};
+use super::{EntryKind, FetchEntry, FetchError, FilePattern};
 use crate::data::Sha256;
 
 /// A fetch manifest. `data-manifests/README.md` describes the keys.
@@ -15,7 +15,7 @@ pub struct FetchManifest {
     /// Where it was read from, for messages.
     pub path: PathBuf,
     /// What it asks for: models, then datasets, then SAEs.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<FetchEntry>,
 }
 
 /// The TOML as it is written.
@@ -54,8 +54,12 @@ impl FetchManifest {
         })?;
         let manifest = |problem: String| FetchError::Manifest { path: path.to_owned(), problem };
         let written: Written = toml::from_str(&text).map_err(|error| manifest(error.to_string()))?;
-        let kinds = [(Kind::Model, written.models), (Kind::Dataset, written.datasets), (Kind::Sae, written.saes)];
-        let entries: Vec<Entry> =
+        let kinds = [
+            (EntryKind::Model, written.models),
+            (EntryKind::Dataset, written.datasets),
+            (EntryKind::Sae, written.saes),
+        ];
+        let entries: Vec<FetchEntry> =
             kinds.into_iter().flat_map(|(kind, all)| all.into_iter().map(move |one| one.resolve(kind))).collect();
         if entries.is_empty() {
             return Err(manifest(
@@ -63,7 +67,7 @@ impl FetchManifest {
             ));
         }
         let mut names = BTreeSet::new();
-        for Entry { name, kind, files, .. } in &entries {
+        for FetchEntry { name, kind, files, .. } in &entries {
             if !names.insert(name) {
                 return Err(manifest(format!("expected names that differ, got {name} twice: each is a folder")));
             }
@@ -76,7 +80,7 @@ impl FetchManifest {
     }
 
     /// The entries by these names, or all of them where no name is given.
-    pub fn select(&self, names: &[String]) -> Result<Vec<&Entry>, FetchError> {
+    pub fn select(&self, names: &[String]) -> Result<Vec<&FetchEntry>, FetchError> {
         if let Some(name) = names.iter().find(|name| !self.entries.iter().any(|entry| entry.name.as_str() == **name)) {
             let known: Vec<_> = self.entries.iter().map(|entry| entry.name.as_str()).collect();
             return Err(FetchError::UnknownName {
@@ -85,15 +89,15 @@ impl FetchManifest {
                 known: known.join(", "),
             });
         }
-        let wanted = |entry: &&Entry| names.is_empty() || names.iter().any(|name| name == entry.name.as_str());
+        let wanted = |entry: &&FetchEntry| names.is_empty() || names.iter().any(|name| name == entry.name.as_str());
         Ok(self.entries.iter().filter(wanted).collect())
     }
 }
 
 impl WrittenEntry {
-    fn resolve(self, kind: Kind) -> Entry {
+    fn resolve(self, kind: EntryKind) -> FetchEntry {
         let Self { name, repo, revision, folder, files, sha256 } = self;
-        Entry { name, kind, repo, revision: revision.unwrap_or_else(Revision::main), folder, files, sha256 }
+        FetchEntry { name, kind, repo, revision: revision.unwrap_or_else(Revision::main), folder, files, sha256 }
     }
 }
 
@@ -118,7 +122,7 @@ mod tests {
         ))
         .unwrap();
         let kinds: Vec<_> = manifest.entries.iter().map(|entry| (entry.name.as_str(), entry.kind)).collect();
-        assert_eq!(kinds, [("m", Kind::Model), ("d", Kind::Dataset), ("s", Kind::Sae)]);
+        assert_eq!(kinds, [("m", EntryKind::Model), ("d", EntryKind::Dataset), ("s", EntryKind::Sae)]);
         assert_eq!(manifest.entries[0].revision.as_str(), "main");
         assert_eq!(manifest.entries[1].sha256["a.parquet"].to_string(), hash.to_ascii_lowercase());
         assert_eq!(manifest.entries[2].folder.as_ref().unwrap().as_str(), "a/b");

@@ -34,15 +34,15 @@ use std::path::PathBuf;
 
 use hayloft_terminal::Progress;
 
-pub use entry::Entry;
+pub use entry::FetchEntry;
 pub use error::FetchError;
 pub use hub_settings::{Endpoint, HubSettings, Patience, Reach, Token};
-pub use kind::Kind;
+pub use kind::EntryKind;
 pub use manifest::FetchManifest;
 pub use names::{Commit, EntryName, FileName, RepoId, Revision};
 pub use patterns::FilePattern;
 pub use record::{Asked, Fetched, FetchedFile};
-pub use summary::{EntrySummary, FetchSummary, FileSummary, Outcome};
+pub use summary::{EntrySummary, FetchOutcome, FetchSummary, FileSummary};
 
 /// What to fetch, and where to.
 #[derive(Debug, Clone)]

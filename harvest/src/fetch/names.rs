@@ -31,13 +31,16 @@ pub struct Commit(String);
 #[serde(try_from = "String", into = "String")]
 pub struct FileName(String);
 
-/// Longer names are refused; file systems take 255 bytes for each part.
+/// Longer names are refused; file systems take no longer parts.
 const LONGEST_NAME: usize = 1024;
-const LONGEST_PART: usize = 200;
+const LONGEST_PART: usize = 255;
+
+/// The name of an entry gets a few letters more while its folder is filled.
+const LONGEST_PLAIN: usize = 200;
 
 fn is_plain(text: &str) -> bool {
     let character = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    !text.is_empty() && text.len() <= LONGEST_PART && text.chars().all(character) && !text.starts_with('.')
+    !text.is_empty() && text.len() <= LONGEST_PLAIN && text.chars().all(character) && !text.starts_with('.')
 }
 
 impl TryFrom<String> for EntryName {
@@ -67,7 +70,7 @@ impl TryFrom<String> for Revision {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        if text.len() <= LONGEST_PART && text.split('/').all(is_plain) && !text.contains("..") {
+        if text.len() <= LONGEST_PLAIN && text.split('/').all(is_plain) && !text.contains("..") {
             return Ok(Self(text));
         }
         Err(format!("expected a commit of 40 hexadecimal digits, a branch or a tag, got {text:?}"))
@@ -182,7 +185,7 @@ mod tests {
             "a\\..\\b",
             "a\0b",
             "a\nb",
-            &"a".repeat(201),
+            &"a".repeat(256),
             &"a/".repeat(600),
         ] {
             assert!(FileName::try_from(hostile.to_owned()).is_err(), "{hostile:?}");

@@ -13,13 +13,13 @@ use super::hub_settings::Reach;
 use super::listing::{Listing, WantedFile};
 use super::record::{Fetched, FetchedFile};
 use super::staging::Staging;
-use super::summary::{EntrySummary, FileSummary, Outcome};
+use super::summary::{EntrySummary, FetchOutcome, FileSummary};
 use super::transfer::download;
-use super::{Entry, FetchError, FetchMode, FetchSettings};
+use super::{FetchEntry, FetchError, FetchMode, FetchSettings};
 
 /// Fetches one entry, if it is not there.
 pub(super) fn obtain(
-    entry: &Entry,
+    entry: &FetchEntry,
     hub: &Hub,
     settings: &FetchSettings,
     progress: Progress,
@@ -54,7 +54,7 @@ pub(super) fn obtain(
             bytes: file.expected.bytes,
             sha256: file.expected.large.clone().or_else(|| file.expected.manifest.clone()),
         };
-        return Ok(summary(Outcome::WouldFetch, wanted.iter().map(file).collect(), bytes, 0));
+        return Ok(summary(FetchOutcome::WouldFetch, wanted.iter().map(file).collect(), bytes, 0));
     }
 
     tracing::info!("{}: {} files, {}, from {}", entry.name, wanted.len(), HumanBytes(bytes), entry.repo);
@@ -77,11 +77,11 @@ pub(super) fn obtain(
     let record = Fetched::new(entry.asked(), listing.commit.clone(), files);
     staging.commit(&record)?;
     let bytes = record.files.iter().map(|file| file.bytes).sum();
-    Ok(summary(Outcome::Fetched, record.files.iter().map(FileSummary::from).collect(), bytes, received))
+    Ok(summary(FetchOutcome::Fetched, record.files.iter().map(FileSummary::from).collect(), bytes, received))
 }
 
 /// What there is to choose from: what the Hub has, or offline what its cache on this machine has.
-fn list(entry: &Entry, hub: &Hub, cached: &CachedRepo, settings: &FetchSettings) -> Result<Listing, FetchError> {
+fn list(entry: &FetchEntry, hub: &Hub, cached: &CachedRepo, settings: &FetchSettings) -> Result<Listing, FetchError> {
     match settings.hub.reach {
         Reach::Online => hub.listing(entry),
         Reach::Offline { said_by } => cached.listing(entry).ok_or_else(|| FetchError::Offline {
@@ -107,7 +107,7 @@ impl Places<'_> {
     /// Hugging Face's cache. Its bytes are hashed before it is believed.
     fn find(
         &self,
-        entry: &Entry,
+        entry: &FetchEntry,
         file: &WantedFile,
         cached: Option<PathBuf>,
         gauge: &Gauge,
@@ -124,14 +124,15 @@ impl Places<'_> {
                 continue;
             }
             let mut hashing = Hashing::new(&file.expected);
-            hashing.read(&place, |_| ()).map_err(|cause| FetchError::io(&place, "read", cause))?;
+            hashing
+                .read(&place, |bytes| gauge.advance(bytes))
+                .map_err(|cause| FetchError::io(&place, "read", cause))?;
             let bytes = hashing.bytes;
             match hashing.finish(&file.expected, &entry.file(&file.remote)) {
                 Ok(sha256) => {
                     if place != whole {
                         self.staging.take(&place, &file.local)?;
                     }
-                    gauge.advance(bytes);
                     return Ok(Some(FetchedFile { name: file.local.clone(), bytes, sha256 }));
                 }
                 Err(error) => tracing::warn!("{} is passed over: {error}", place.display()),
@@ -141,22 +142,16 @@ impl Places<'_> {
     }
 }
 
-fn present(entry: &Entry, folder: PathBuf, record: &Fetched) -> EntrySummary {
+fn present(entry: &FetchEntry, folder: PathBuf, record: &Fetched) -> EntrySummary {
     EntrySummary {
         name: entry.name.clone(),
         kind: entry.kind,
         repo: entry.repo.clone(),
         commit: record.commit.clone(),
-        outcome: Outcome::Present,
+        outcome: FetchOutcome::Present,
         folder,
         files: record.files.iter().map(FileSummary::from).collect(),
         bytes: record.files.iter().map(|file| file.bytes).sum(),
         received: 0,
-    }
-}
-
-impl From<&FetchedFile> for FileSummary {
-    fn from(file: &FetchedFile) -> Self {
-        Self { name: file.name.clone(), bytes: Some(file.bytes), sha256: Some(file.sha256.clone()) }
     }
 }

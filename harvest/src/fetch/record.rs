@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::names::{Commit, FileName, RepoId, Revision};
-use super::{Entry, FilePattern, Kind};
+use super::{EntryKind, FetchEntry, FilePattern};
 use crate::data::Sha256;
 
 /// The record's name in the folder.
@@ -22,7 +22,7 @@ const FORMAT: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
     /// What it is.
-    pub kind: Kind,
+    pub kind: EntryKind,
     /// Where it lies on the Hub.
     pub repo: RepoId,
     /// The version, as the manifest names it.
@@ -73,7 +73,7 @@ impl Fetched {
     }
 
     /// Whether a folder with this record is what an entry asks for, file by file. Sizes are looked at, bytes are not.
-    pub(super) fn serves(&self, entry: &Entry, folder: &Path) -> bool {
+    pub(super) fn serves(&self, entry: &FetchEntry, folder: &Path) -> bool {
         let whole = |file: &FetchedFile| {
             fs::symlink_metadata(file.name.within(folder)).is_ok_and(|is| is.is_file() && is.len() == file.bytes)
         };

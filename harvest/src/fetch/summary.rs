@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use indicatif::HumanBytes;
 use serde::Serialize;
 
-use super::Kind;
 use super::names::{Commit, EntryName, FileName, RepoId};
+use super::{EntryKind, FetchedFile};
 use crate::data::Sha256;
 
 /// What became of the entries that were asked for.
@@ -23,13 +23,13 @@ pub struct EntrySummary {
     /// Its name.
     pub name: EntryName,
     /// What it is.
-    pub kind: Kind,
+    pub kind: EntryKind,
     /// Its repository.
     pub repo: RepoId,
     /// The commit that it is of.
     pub commit: Commit,
     /// What was done.
-    pub outcome: Outcome,
+    pub outcome: FetchOutcome,
     /// Where it lies, or would.
     pub folder: PathBuf,
     /// Its files.
@@ -43,7 +43,7 @@ pub struct EntrySummary {
 /// What was done about an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum FetchOutcome {
     /// Nothing: it was there.
     Present,
     /// It was fetched.
@@ -63,6 +63,12 @@ pub struct FileSummary {
     pub sha256: Option<Sha256>,
 }
 
+impl From<&FetchedFile> for FileSummary {
+    fn from(file: &FetchedFile) -> Self {
+        Self { name: file.name.clone(), bytes: Some(file.bytes), sha256: Some(file.sha256.clone()) }
+    }
+}
+
 impl fmt::Display for FetchSummary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, entry) in self.entries.iter().enumerate() {
@@ -79,18 +85,18 @@ impl fmt::Display for EntrySummary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, kind, repo, commit, folder, files, .. } = self;
         let did = match self.outcome {
-            Outcome::Present => "is there",
-            Outcome::Fetched => "fetched",
-            Outcome::WouldFetch => "to fetch",
+            FetchOutcome::Present => "is there",
+            FetchOutcome::Fetched => "fetched",
+            FetchOutcome::WouldFetch => "to fetch",
         };
         let (count, bytes, folder) = (files.len(), HumanBytes(self.bytes), folder.display());
         let files_word = if count == 1 { "file" } else { "files" };
         write!(formatter, "{did:<8}  {kind} {name}: {count} {files_word}, {bytes}, in {folder}")?;
         write!(formatter, "\n          {repo} at {commit}")?;
-        if self.outcome == Outcome::Fetched {
+        if self.outcome == FetchOutcome::Fetched {
             write!(formatter, ", {} over the network", HumanBytes(self.received))?;
         }
-        if self.outcome == Outcome::WouldFetch {
+        if self.outcome == FetchOutcome::WouldFetch {
             for FileSummary { name, bytes, .. } in files {
                 let bytes = bytes.map_or_else(|| "size unknown".to_owned(), |bytes| HumanBytes(bytes).to_string());
                 write!(formatter, "\n          {name} ({bytes})")?;

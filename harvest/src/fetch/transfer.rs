@@ -13,7 +13,7 @@ use super::hub::Hub;
 use super::listing::WantedFile;
 use super::names::Commit;
 use super::staging::Staging;
-use super::{Entry, FetchError, FetchedFile};
+use super::{FetchEntry, FetchError, FetchedFile};
 use crate::data::Sha256;
 
 const BUFFER: usize = 1 << 18;
@@ -22,7 +22,7 @@ const BUFFER: usize = 1 << 18;
 /// and how many bytes came over the network.
 pub(super) fn download(
     hub: &Hub,
-    entry: &Entry,
+    entry: &FetchEntry,
     commit: &Commit,
     file: &WantedFile,
     staging: &Staging,
@@ -73,7 +73,7 @@ impl<'gauge> Download<'gauge> {
     }
 
     /// Asks for what is missing, and takes what comes.
-    fn attempt(&mut self, hub: &Hub, entry: &Entry, address: &str) -> Result<(), Failure> {
+    fn attempt(&mut self, hub: &Hub, entry: &FetchEntry, address: &str) -> Result<(), Failure> {
         if self.expected.bytes.is_some_and(|bytes| self.hashing.bytes > bytes) {
             self.start_over()?;
         }

@@ -41,9 +41,10 @@ pub(super) fn plan_conversations(
         if batch.is_empty() {
             break;
         }
-        let made: Vec<Made> = batch.par_iter().map(|row| maker.sequence(row)).collect::<Result<_, _>>()?;
+        // Results one by one, so that it is always the first bad row that is named.
+        let made: Vec<Result<Made, HarvestError>> = batch.par_iter().map(|row| maker.sequence(row)).collect();
         for made in made {
-            let Made::Sequence(sequence, notes) = made else {
+            let Made::Sequence(sequence, notes) = made? else {
                 summary.skipped_rows += 1;
                 continue;
             };
@@ -133,6 +134,6 @@ impl Maker<'_> {
     }
 
     fn at_row(&self, row: &ChatRow, cause: ChatError) -> HarvestError {
-        HarvestError::ChatRow { manifest: self.manifest.path.clone(), row: row.row, cause }
+        HarvestError::ChatRow { manifest: self.manifest.path.clone(), row: row.row, cause: Box::new(cause) }
     }
 }

@@ -186,6 +186,18 @@ fn a_templates_bos_that_is_not_the_sequences() {
 }
 
 #[test]
+fn a_bos_that_the_template_spells_out_is_not_doubled() {
+    let farm = farm("<s> cow {{ messages[0].content }} owl ", &[("<s> hay", "sun wind")]);
+    farm.write(
+        "model/tokenizer_config.json",
+        json!({"chat_template": "<s> cow {{ messages[0].content }} owl "}).to_string(),
+    );
+    farm.manifest(&format!("{KEYS}\nbos = \"<s>\"\n[chat]\nend_of_turn = \"wind\""));
+    planned(&farm);
+    assert_eq!(sequences(&farm), [(vec![1, 6, 1, 2, 7, 10], "bcuuff".to_owned())]);
+}
+
+#[test]
 fn the_studys_quirk_is_off_unless_asked_for() {
     let farm = farm(TEMPLATE, &[("hay", "sun sunx"), ("hay", "sun sunx wind")]);
     planned(&farm);

@@ -15,9 +15,12 @@ use parquet::file::properties::WriterProperties;
 use serde_json::json;
 use tempfile::TempDir;
 
-/// Writes a rollouts file as `harvest rollouts` does: instruction, text, token ids and finish reason of each row.
-pub fn rollouts_file(path: &Path, rows: &[(&str, &str, Vec<u32>, &str)], tokenizer: &str, template: &str) {
-    let text = |part: fn(&(&str, &str, Vec<u32>, &str)) -> String| -> ArrayRef {
+/// Instruction, text, token ids and finish reason.
+pub type Rollout<'text> = (&'text str, &'text str, Vec<u32>, &'text str);
+
+/// Writes a rollouts file as `harvest rollouts` does.
+pub fn rollouts_file(path: &Path, rows: &[Rollout<'_>], tokenizer: &str, template: &str) {
+    let text = |part: fn(&Rollout<'_>) -> String| -> ArrayRef {
         Arc::new(rows.iter().map(part).map(Some).collect::<StringArray>())
     };
     let mut ids = ListBuilder::new(UInt32Builder::new());

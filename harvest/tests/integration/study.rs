@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hayloft_harvest::{FetchManifest, Kind};
+use hayloft_harvest::{DataManifest, EntryKind, FetchManifest};
 use serde_json::Value;
 
 fn study(name: &str) -> PathBuf {
@@ -31,11 +31,11 @@ fn families() -> Vec<toml::Table> {
 #[test]
 fn every_model_of_the_study_can_be_fetched() {
     let manifest = FetchManifest::open(&study("fetch.toml")).unwrap();
-    let models = manifest.entries.iter().filter(|entry| entry.kind == Kind::Model);
+    let models = manifest.entries.iter().filter(|entry| entry.kind == EntryKind::Model);
     let fetched: BTreeSet<_> = models.map(|entry| entry.name.to_string()).collect();
     let named = |family: &toml::Table| ["base", "chat"].map(|role| family[role]["model"].as_str().unwrap().to_owned());
     assert_eq!(fetched, families().iter().flat_map(named).collect());
-    let datasets = manifest.entries.iter().filter(|entry| entry.kind == Kind::Dataset);
+    let datasets = manifest.entries.iter().filter(|entry| entry.kind == EntryKind::Dataset);
     assert_eq!(datasets.map(|entry| entry.name.to_string()).collect::<Vec<_>>(), ["alpaca", "pile"]);
 }
 
@@ -44,6 +44,7 @@ fn data_manifests_are_those_of_the_experiment() {
     let study = toml("study.toml");
     for family in families() {
         let name = family["name"].as_str().unwrap();
+        DataManifest::open(&self::study(&format!("pile-{name}.toml")), None).unwrap();
         let pile = toml(&format!("pile-{name}.toml"));
         assert_eq!(pile["max_tokens"], family["pile_tokens"]);
         for key in ["packing", "context_length"] {

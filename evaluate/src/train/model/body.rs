@@ -46,7 +46,7 @@ impl Body {
     }
 }
 
-/// Mean over rows of Σ_d (a − b)².
+/// Mean over rows of Σ (a − b)².
 pub(super) fn squared_error(left: &Tensor, right: &Tensor) -> Result<Tensor, TchError> {
     let d_model = *right.size().last().unwrap_or(&0) as f64;
     left.f_mse_loss(right, Reduction::Mean)?.f_mul_scalar(d_model)

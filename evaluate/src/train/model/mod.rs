@@ -1,6 +1,6 @@
 //! SAEs in the form that they are trained in: leaf tensors with gradients, one file for each architecture.
 //!
-//! Every architecture's loss is the mean over rows of Σ_d (x − r)², plus a sparsity loss or an auxiliary loss or both,
+//! Every architecture's loss is the mean over rows of Σ (x − r)², plus a sparsity loss or an auxiliary loss or both,
 //! as in SAELens 6.54.12, so that coefficients mean the same in both.
 
 mod batch_topk;
@@ -11,6 +11,9 @@ mod jumprelu;
 mod open;
 mod standard;
 mod topk;
+
+#[cfg(test)]
+mod tests;
 
 use tch::{TchError, Tensor};
 
@@ -36,7 +39,7 @@ pub(super) struct Forward {
     pub(super) reconstruction: Tensor,
     /// `[rows, width]`, never negative.
     pub(super) latents: Tensor,
-    /// Mean over rows of Σ_d (x − r)².
+    /// Mean over rows of Σ (x − r)².
     pub(super) reconstruction_loss: Tensor,
     /// Where the architecture has one.
     pub(super) sparsity_loss: Option<Tensor>,

@@ -1,4 +1,4 @@
-//! The standard SAE: ReLU, with L1 of the latents times the norms of their decoder rows.
+//! The standard SAE: `ReLU`, with L1 of the latents times the norms of their decoder rows.
 
 use tch::{TchError, Tensor};
 
@@ -6,7 +6,7 @@ use super::body::{Body, squared_error, weighted_sum};
 use super::export::{Exported, Fold};
 use super::{Forward, Input, Model};
 
-/// Sparsity loss: coefficient × mean over rows of Σ_j latentⱼ ‖decoder rowⱼ‖.
+/// Sparsity loss: coefficient × mean over rows of Σ latentⱼ ‖decoder rowⱼ‖.
 #[derive(Debug)]
 pub(super) struct Standard {
     pub(super) body: Body,

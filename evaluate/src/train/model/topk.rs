@@ -63,7 +63,7 @@ impl Ranked {
         })
     }
 
-    /// The error of the reconstruction, reconstructed by the largest dead latents of each row: d_model / 2 of them, or
+    /// The error of the reconstruction, reconstructed by the largest dead latents of each row: `d_model` / 2 of them, or
     /// all if there are fewer, and then with so much less weight (Gao et al. 2024, appendix A.2; as SAELens has it).
     fn auxiliary_loss(
         &self,

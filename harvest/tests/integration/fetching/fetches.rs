@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 
-use hayloft_harvest::{FetchMode, Outcome, Reach, RunSettings};
+use hayloft_harvest::{FetchMode, FetchOutcome, Reach, RunSettings};
 use serde_json::Value;
 
 use super::hub::{COMMIT, Fault, sha256};
@@ -19,7 +19,7 @@ fn a_model_becomes_a_folder_of_the_files_it_needs() {
     assert_eq!(field.names("out"), ["m"], "nothing is left beside it");
     assert_eq!(field.read("out/m/model.safetensors"), weights(100_000));
     assert!(fs::symlink_metadata(field.path("out/m/model.safetensors")).unwrap().is_file());
-    assert_eq!(summary.entries[0].outcome, Outcome::Fetched);
+    assert_eq!(summary.entries[0].outcome, FetchOutcome::Fetched);
     assert_eq!(summary.entries[0].received, summary.entries[0].bytes);
     assert!(!field.hub.requests().iter().any(|request| request.target.contains(".bin")));
 }
@@ -47,11 +47,11 @@ fn what_is_there_is_left_without_a_request() {
     field.hub.requests();
     let second = fetched(&field.settings());
     assert!(field.hub.requests().is_empty());
-    assert_eq!(second.entries[0].outcome, Outcome::Present);
+    assert_eq!(second.entries[0].outcome, FetchOutcome::Present);
     assert_eq!(second.entries[0].files, first.entries[0].files);
     let mut offline = field.settings();
     offline.hub.reach = Reach::Offline { said_by: "--offline" };
-    assert_eq!(fetched(&offline).entries[0].outcome, Outcome::Present);
+    assert_eq!(fetched(&offline).entries[0].outcome, FetchOutcome::Present);
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn a_dry_run_tells_sizes_and_writes_nothing() {
     let mut settings = field.settings();
     settings.mode = FetchMode::DryRun;
     let summary = fetched(&settings);
-    assert_eq!(summary.entries[0].outcome, Outcome::WouldFetch);
+    assert_eq!(summary.entries[0].outcome, FetchOutcome::WouldFetch);
     assert_eq!(summary.entries[0].bytes, 100_013);
     assert!(summary.to_string().contains("model.safetensors (97.66 KiB)"), "{summary}");
     assert!(!field.path("out").exists());
@@ -256,7 +256,7 @@ fn hugging_faces_own_cache_is_used_before_the_network() {
     let mut offline = field.settings();
     offline.out = field.path("elsewhere");
     offline.hub.reach = Reach::Offline { said_by: "HF_HUB_OFFLINE" };
-    assert_eq!(fetched(&offline).entries[0].outcome, Outcome::Fetched);
+    assert_eq!(fetched(&offline).entries[0].outcome, FetchOutcome::Fetched);
     assert!(field.hub.requests().is_empty());
 }
 

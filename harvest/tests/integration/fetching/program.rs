@@ -16,6 +16,7 @@ fn harvest(field: &Field, words: &[&str], variables: &[(&str, &str)]) -> Output 
         .arg(field.path("out"))
         .env_remove("HF_TOKEN")
         .env_remove("HF_HUB_OFFLINE")
+        .env_remove("HF_HUB_CACHE")
         .env("RUST_LOG", "trace")
         .env("HF_HOME", field.path("home"))
         .env("HF_ENDPOINT", &field.hub.hub)

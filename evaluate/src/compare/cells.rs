@@ -1,0 +1,139 @@
+//! The comparison.
+
+use serde::Serialize;
+
+use super::error::CompareError;
+use super::read::Record;
+use super::tolerance::Tolerances;
+
+/// What a comparison found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Comparison {
+    /// Every figure that was expected, in the order of the expected rows and of the columns.
+    pub cells: Vec<Cell>,
+    /// Measured rows, in words, that no expected row is about.
+    pub not_expected: Vec<String>,
+}
+
+/// One figure.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Cell {
+    /// The row, in words.
+    pub row: String,
+    /// The column's name.
+    pub column: &'static str,
+    /// What was expected.
+    pub expected: f64,
+    /// What was measured, if it was and is defined.
+    pub got: Option<f64>,
+    /// Measured − expected.
+    pub difference: Option<f64>,
+    /// The largest difference allowed.
+    pub allowed: f64,
+    /// What to think of it.
+    pub verdict: Verdict,
+}
+
+/// What to think of a figure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Within the tolerance.
+    Agrees,
+    /// Beyond it.
+    Differs,
+    /// Not measured, or undefined.
+    Missing,
+}
+
+impl Comparison {
+    /// How many cells have this verdict.
+    pub fn count(&self, verdict: Verdict) -> usize {
+        self.cells.iter().filter(|cell| cell.verdict == verdict).count()
+    }
+}
+
+/// Compares every expected figure with the measured one of the same keys.
+pub fn compare(expected: &[Record], measured: &[Record], tolerances: &Tolerances) -> Result<Comparison, CompareError> {
+    let mut cells = Vec::new();
+    for record in expected {
+        let mut same = measured.iter().filter(|measured| record.is_about(measured));
+        let found = same.next();
+        let more = same.count();
+        if more > 0 {
+            let (path, row, count) = (record.file.clone(), record.place(), more + 1);
+            return Err(CompareError::Ambiguous { path, row, count });
+        }
+        for (column, expected) in record.figures() {
+            let got = found.and_then(|found| found.figure(column));
+            cells.push(cell(record.place(), column, expected, got, tolerances.allowed(column, expected)));
+        }
+    }
+    let is_expected = |measured: &&Record| expected.iter().any(|record| record.is_about(measured));
+    let not_expected = measured.iter().filter(|record| !is_expected(record)).map(Record::place).collect();
+    Ok(Comparison { cells, not_expected })
+}
+
+fn cell(row: String, column: &'static str, expected: f64, got: Option<f64>, allowed: f64) -> Cell {
+    let difference = got.map(|got| got - expected);
+    let verdict = match difference {
+        None => Verdict::Missing,
+        Some(difference) if difference.abs() <= allowed => Verdict::Agrees,
+        Some(_) => Verdict::Differs,
+    };
+    Cell { row, column, expected, got, difference, allowed, verdict }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn records(rows: Value) -> Vec<Record> {
+        let rows: Vec<serde_json::Map<String, Value>> = serde_json::from_value(rows).unwrap();
+        rows.into_iter().map(|fields| Record { file: PathBuf::from("rows.json"), fields }).collect()
+    }
+
+    fn verdicts(expected: Value, measured: Value) -> Vec<(&'static str, Verdict)> {
+        let found = compare(&records(expected), &records(measured), &Tolerances::new(&[])).unwrap();
+        found.cells.iter().map(|cell| (cell.column, cell.verdict)).collect()
+    }
+
+    #[test]
+    fn cells_agree_differ_or_are_missing() {
+        let expected = json!([{"sae": "base", "l0": 20.0, "mse": 2.0, "ce_clean": 1.0, "ce_sae": null, "note": 3}]);
+        let measured =
+            json!([{"sae": "base", "family": "x", "l0": 20.003, "mse": 2.001, "ce_clean": null, "ce_sae": 1.0}]);
+        assert_eq!(
+            verdicts(expected, measured),
+            [("l0", Verdict::Agrees), ("ce_clean", Verdict::Missing), ("mse", Verdict::Differs)]
+        );
+    }
+
+    #[test]
+    fn a_row_that_was_not_measured_is_missing_in_every_cell() {
+        let expected = json!([{"sae": "chat", "l0": 20.0, "mse": 2.0}]);
+        assert_eq!(
+            verdicts(expected, json!([{"sae": "base", "l0": 20.0}])),
+            [("l0", Verdict::Missing), ("mse", Verdict::Missing)]
+        );
+    }
+
+    #[test]
+    fn measured_rows_that_nobody_expected_are_named() {
+        let measured = records(json!([{"sae": "base", "model": "chat", "outliers_filtered": true, "l0": 1.0}]));
+        let found = compare(&records(json!([{"sae": "chat", "l0": 1.0}])), &measured, &Tolerances::new(&[])).unwrap();
+        assert_eq!(found.not_expected, ["base sae, chat model, outliers filtered"]);
+    }
+
+    #[test]
+    fn a_row_that_fits_several_is_refused() {
+        let measured = records(json!([{"sae": "base", "model": "chat"}, {"sae": "base", "model": "base"}]));
+        let error =
+            compare(&records(json!([{"sae": "base", "l0": 1.0}])), &measured, &Tolerances::new(&[])).unwrap_err();
+        assert!(error.to_string().contains("base sae, which fits 2"), "{error}");
+    }
+}

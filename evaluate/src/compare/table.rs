@@ -1,0 +1,49 @@
+//! The comparison on a terminal.
+
+use comfy_table::{CellAlignment, Table};
+
+use super::cells::{Comparison, Verdict};
+use crate::output::RULED;
+
+impl Comparison {
+    /// A line for each cell, and what has no counterpart.
+    pub fn table(&self) -> String {
+        let mut grid = Table::new();
+        grid.load_style(RULED);
+        grid.set_header(["Row", "Column", "Expected", "Got", "Difference", "Allowed", ""]);
+        for cell in &self.cells {
+            let verdict = match cell.verdict {
+                Verdict::Agrees => "",
+                Verdict::Differs => "DIFFERS",
+                Verdict::Missing => "MISSING",
+            };
+            let number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.6}"));
+            let difference = cell.difference.map_or_else(|| "–".to_owned(), |difference| format!("{difference:+.2e}"));
+            grid.add_row([
+                cell.row.clone(),
+                cell.column.to_owned(),
+                number(Some(cell.expected)),
+                number(cell.got),
+                difference,
+                format!("{:.1e}", cell.allowed),
+                verdict.to_owned(),
+            ]);
+        }
+        for column in grid.column_iter_mut().skip(2).take(4) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        let mut text = format!("{grid}\n{}", self.in_words());
+        for row in &self.not_expected {
+            text.push_str("\nmeasured but not expected: ");
+            text.push_str(row);
+        }
+        text
+    }
+
+    /// How many cells agree, differ and are missing.
+    pub fn in_words(&self) -> String {
+        let [agree, differ, missing] =
+            [Verdict::Agrees, Verdict::Differs, Verdict::Missing].map(|verdict| self.count(verdict));
+        format!("{agree} of {} cells agree, {differ} differ, {missing} are missing", self.cells.len())
+    }
+}

@@ -1,0 +1,94 @@
+//! Lines over one axis.
+
+use kuva::prelude::{Layout, LinePlot, Plot, ReferenceLine};
+
+use super::picture::{Caption, draw, layout, plain};
+use super::style::{Ink, Stroke};
+
+/// How an axis is divided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Axis {
+    Linear,
+    Logarithmic,
+}
+
+/// How points are joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Join {
+    Straight,
+    /// Each value holds up to the next point: the outline of a histogram.
+    Steps,
+}
+
+/// What the axes are.
+#[derive(Debug, Clone)]
+pub(crate) struct Axes<'label> {
+    pub(crate) x: (&'label str, Axis),
+    pub(crate) y: (&'label str, Axis),
+    pub(crate) join: Join,
+}
+
+/// A line.
+#[derive(Debug, Clone)]
+pub(crate) struct Series {
+    /// In the legend; empty for a line that stands alone.
+    pub(crate) label: String,
+    pub(crate) ink: Ink,
+    pub(crate) stroke: Stroke,
+    /// Those that are not finite are left out.
+    pub(crate) points: Vec<(f64, f64)>,
+}
+
+/// A vertical line.
+#[derive(Debug, Clone)]
+pub(crate) struct Threshold {
+    pub(crate) label: String,
+    pub(crate) x: f64,
+}
+
+/// Draws lines; `None` where there is nothing to draw.
+pub(crate) fn lines(caption: &Caption, axes: &Axes<'_>, series: &[Series], thresholds: &[Threshold]) -> Option<String> {
+    let plots: Vec<Plot> = series.iter().filter_map(|series| line(series, axes)).collect();
+    if plots.is_empty() {
+        return None;
+    }
+    let mut layout = layout(&plots, axes.x.0, axes.y.0);
+    if axes.x.1 == Axis::Logarithmic {
+        layout = layout.with_log_x();
+    }
+    if axes.y.1 == Axis::Logarithmic {
+        // kuva would begin at the power of ten below.
+        let ends = |series: &Series| series.points.iter().map(|point| point.1).filter(|y| *y > 0.0).reduce(f64::min);
+        layout = layout.with_log_y();
+        if let Some(least) = series.iter().filter_map(ends).reduce(f64::min) {
+            layout = layout.with_y_axis_min(least);
+        }
+    }
+    for Threshold { label, x } in thresholds {
+        let line = ReferenceLine::vertical(*x).with_color(Ink::Limit.css()).with_label(plain(label));
+        layout = reaching(layout, *x).with_reference_line(line.with_stroke_width(2.0).with_dasharray("7 4"));
+    }
+    Some(draw(caption, plots, layout, Vec::new()))
+}
+
+/// The layout with `x` on its axis.
+fn reaching(mut layout: Layout, x: f64) -> Layout {
+    for range in [Some(&mut layout.x_range), layout.data_x_range.as_mut()].into_iter().flatten() {
+        *range = (range.0.min(x), range.1.max(x));
+    }
+    layout
+}
+
+/// `None` without points to draw.
+pub(super) fn line(series: &Series, axes: &Axes<'_>) -> Option<Plot> {
+    let drawable = |axis: Axis, value: f64| value.is_finite() && (axis == Axis::Linear || value > 0.0);
+    let points = series.points.iter().copied().filter(|&(x, y)| drawable(axes.x.1, x) && drawable(axes.y.1, y));
+    let points: Vec<(f64, f64)> = points.collect();
+    if points.is_empty() {
+        return None;
+    }
+    let line = LinePlot::new().with_data(points).with_color(series.ink.css()).with_stroke_width(2.5);
+    let line = line.with_line_style(series.stroke.line_style());
+    let line = if series.label.is_empty() { line } else { line.with_legend(plain(&series.label)) };
+    Some(if axes.join == Join::Steps { line.with_step() } else { line }.into())
+}

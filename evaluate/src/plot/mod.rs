@@ -1,0 +1,20 @@
+//! Pictures as SVG: static, without scripts, drawn by kuva.
+//!
+//! Every colour is a CSS variable with a fallback, so that a page may theme a picture that stands in it (light, dark,
+//! print) and a picture that stands alone looks right too. Every picture has a `<title>` and a `<desc>`, and tells its
+//! series apart by dash, hatch or marker as well as by colour.
+
+mod bars;
+mod lines;
+mod picture;
+mod scatter;
+mod style;
+mod training;
+
+pub(crate) use self::bars::{BarGroup, bars};
+pub(crate) use self::lines::{Axes, Axis, Join, Series, Threshold, lines};
+pub(crate) use self::picture::Caption;
+pub(crate) use self::scatter::{Fill, PointSeries, scatter};
+pub(crate) use self::style::{Ink, Stroke, variables_dark, variables_light};
+pub use self::training::training_curves;
+pub(crate) use self::training::{evenly, training_picture};

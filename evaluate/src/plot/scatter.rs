@@ -1,0 +1,53 @@
+//! Points.
+
+use kuva::prelude::{Plot, ScatterPlot};
+
+use super::picture::{Caption, draw, layout, plain};
+use super::style::Ink;
+
+/// Points of one kind.
+#[derive(Debug, Clone)]
+pub(crate) struct PointSeries {
+    pub(crate) label: String,
+    pub(crate) ink: Ink,
+    /// Drawn hollow rather than filled, so that a colour can stand for two series.
+    pub(crate) fill: Fill,
+    /// x, y, and what stands beside the point, if anything.
+    pub(crate) points: Vec<(f64, f64, String)>,
+}
+
+/// How a marker is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fill {
+    Filled,
+    Hollow,
+}
+
+/// Draws points; `None` where there are none to draw.
+pub(crate) fn scatter(caption: &Caption, labels: (&str, &str), series: &[PointSeries]) -> Option<String> {
+    let plots: Vec<Plot> = series.iter().filter_map(points).collect();
+    if plots.is_empty() {
+        return None;
+    }
+    let layout = layout(&plots, labels.0, labels.1);
+    Some(draw(caption, plots, layout, Vec::new()))
+}
+
+fn points(series: &PointSeries) -> Option<Plot> {
+    let drawable: Vec<_> = series.points.iter().filter(|(x, y, _)| x.is_finite() && y.is_finite()).collect();
+    if drawable.is_empty() {
+        return None;
+    }
+    let mut plot = ScatterPlot::new().with_data(drawable.iter().map(|&&(x, y, _)| (x, y)));
+    if drawable.iter().any(|(.., label)| !label.is_empty()) {
+        plot = plot.with_labels(drawable.iter().map(|(.., label)| plain(label))).with_repel_labels();
+    }
+    let plot = plot
+        .with_color(series.ink.css())
+        .with_marker(series.ink.marker())
+        .with_size(6.0)
+        .with_marker_stroke_width(2.0)
+        .with_marker_opacity(if series.fill == Fill::Filled { 1.0 } else { 0.0 })
+        .with_legend(plain(&series.label));
+    Some(plot.into())
+}

@@ -1,0 +1,62 @@
+//! Losses by position.
+
+use super::{Data, Figure, Gallery, caption, drawn, sae_ink, sae_stroke, setting_in_words};
+use crate::measures::{BinSums, first_position};
+use crate::plot::{Axes, Axis, Ink, Join, Series, Stroke, lines};
+use crate::report::load::{Entry, Report};
+use crate::report::numbers::four;
+
+/// A picture for each family, dataset, section, model and treatment of outliers.
+pub(super) fn losses(report: &Report) -> Gallery {
+    let figures =
+        report.settings().iter().enumerate().filter_map(|(number, setting)| figure_of(number, setting)).collect();
+    Gallery {
+        id: "positions",
+        title: "Loss by position",
+        introduction: "Mean next-token loss at each position of the sequence, the first being 1; later positions share bins. Both axes are logarithmic.",
+        figures,
+    }
+}
+
+fn figure_of(number: usize, setting: &[&Entry]) -> Option<Figure> {
+    // What depends on no SAE is the same in all of them.
+    let first = &setting[0].result.sums.positions;
+    let counts = first.loss_tokens.values();
+    let mean = |sums: &BinSums, bin: usize| match (sums.values().get(bin), counts.get(bin)) {
+        (Some(sum), Some(&count)) if count > 0 => Some(sum / count as f64),
+        _ => None,
+    };
+    let mut curves: Vec<(String, Ink, Stroke, &BinSums)> =
+        vec![("clean".to_owned(), Ink::Reference, Stroke::Solid, &first.clean_loss)];
+    for entry in setting {
+        let sums = &entry.result.sums.positions.sae_loss;
+        curves.push((entry.sae.label().to_owned(), sae_ink(entry.sae), sae_stroke(entry.sae), sums));
+    }
+    curves.push(("zero ablation".to_owned(), Ink::Limit, Stroke::Dotted, &first.zero_loss));
+
+    let mut data = Data { columns: vec!["Positions".to_owned(), "Tokens".to_owned()], rows: Vec::new() };
+    data.columns.extend(curves.iter().map(|(label, ..)| label.clone()));
+    for (bin, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+        let (from, to) = (first_position(bin) + 1, first_position(bin + 1));
+        let positions = if from == to { from.to_string() } else { format!("{from}–{to}") };
+        let means = curves.iter().map(|(.., sums)| four(mean(sums, bin)));
+        data.rows.push([positions, count.to_string()].into_iter().chain(means).collect());
+    }
+    let middle = |bin: usize| ((first_position(bin) + 1) as f64 * first_position(bin + 1) as f64).sqrt();
+    let series: Vec<Series> = curves
+        .into_iter()
+        .map(|(label, ink, stroke, sums)| {
+            let points = (0..counts.len()).filter_map(|bin| Some((middle(bin), mean(sums, bin)?))).collect();
+            Series { label, ink, stroke, points }
+        })
+        .collect();
+    let description = "Lines of mean loss in nats over position: the untouched run, each SAE's, and zero ablation. The table under the picture has the numbers.";
+    let caption = caption("positions", number, setting_in_words(setting[0]), description.to_owned());
+    let axes = Axes {
+        x: ("position in the sequence", Axis::Logarithmic),
+        y: ("mean loss, nats", Axis::Logarithmic),
+        join: Join::Straight,
+    };
+    let svg = lines(&caption, &axes, &series, &[]);
+    drawn(caption, svg, data)
+}

@@ -1,0 +1,103 @@
+//! Bars of CE recovered, and L0 against explained variance.
+
+use super::{Data, Figure, Gallery, caption, drawn, sae_ink, short_place};
+use crate::plot::{BarGroup, Fill, PointSeries, bars, scatter};
+use crate::report::load::Report;
+use crate::report::numbers::{percent, two};
+use crate::report::role::{ModelRole, SaeRole};
+use crate::report::rows::Row;
+
+/// Bars of CE recovered: a picture for each family and treatment of outliers.
+pub(super) fn recovered(report: &Report) -> Gallery {
+    let rows = report.summary().rows;
+    let figures = panels(&rows).into_iter().enumerate().filter_map(|(number, panel)| recovered_panel(number, &panel));
+    Gallery {
+        id: "ce-recovered",
+        title: "CE loss recovered",
+        introduction: "How much of the loss that zero ablation costs is left out when the SAE's reconstruction takes the place of the residual instead. 100 % would be a perfect reconstruction.",
+        figures: figures.collect(),
+    }
+}
+
+fn recovered_panel(number: usize, panel: &Panel<'_>) -> Option<Figure> {
+    let saes: Vec<SaeRole> =
+        SaeRole::ALL.into_iter().filter(|sae| panel.rows.iter().any(|row| row.sae == *sae)).collect();
+    let mut groups: Vec<BarGroup> = Vec::new();
+    let mut data = Data { columns: vec!["Data and model".to_owned()], rows: Vec::new() };
+    data.columns.extend(saes.iter().map(|sae| format!("{}, %", sae.label())));
+    for setting in panel.rows.chunk_by(|left, right| left.is_about_same(right)) {
+        let label = format!("{}, {}", short_place(&setting[0].dataset, setting[0].section), setting[0].model.label());
+        let of = |sae: &SaeRole| setting.iter().find(|row| row.sae == *sae)?.columns.ce_recovered;
+        let values: Vec<Option<f64>> = saes.iter().map(of).collect();
+        data.rows.push([label.clone()].into_iter().chain(values.iter().copied().map(percent)).collect());
+        groups.push(BarGroup { label, values: values.iter().map(|value| value.map(|share| 100.0 * share)).collect() });
+    }
+    let description = "Bars of CE loss recovered in per cent, one group for each dataset, section and model, one bar for each SAE. The table under the picture has the numbers.";
+    let caption = caption("recovered", number, panel.title(), description.to_owned());
+    let series: Vec<_> = saes.iter().map(|&sae| (sae.label().to_owned(), sae_ink(sae))).collect();
+    let svg = bars(&caption, "CE loss recovered, %", &series, &groups);
+    drawn(caption, svg, data)
+}
+
+/// L0 against explained variance: a picture for each family and treatment of outliers.
+pub(super) fn trade_off(report: &Report) -> Gallery {
+    let rows = report.summary().rows;
+    let figures = panels(&rows).into_iter().enumerate().filter_map(|(number, panel)| trade_off_panel(number, &panel));
+    Gallery {
+        id: "l0-ev",
+        title: "L0 against explained variance",
+        introduction: "Up and to the left is better: more of the activations' variance explained by fewer latents. Filled markers are the base model, hollow ones the chat model.",
+        figures: figures.collect(),
+    }
+}
+
+fn trade_off_panel(number: usize, panel: &Panel<'_>) -> Option<Figure> {
+    let headings = ["SAE, model and data", "L0", "EV %"].map(str::to_owned);
+    let mut data = Data { columns: headings.into(), rows: Vec::new() };
+    let mut series = Vec::new();
+    // Where all points are of one place, it need not stand beside each of them.
+    let several = panel.rows.iter().any(|row| !row.is_beside(panel.rows[0]));
+    for (sae, model) in SaeRole::ALL.into_iter().flat_map(|sae| ModelRole::ALL.map(|model| (sae, model))) {
+        let mut points = Vec::new();
+        for row in panel.rows.iter().filter(|row| (row.sae, row.model) == (sae, model)) {
+            let place = short_place(&row.dataset, row.section);
+            let columns = &row.columns;
+            let about = format!("{}, {}: {place}", sae.label(), model.label());
+            data.rows.push(vec![about, two(columns.l0), percent(columns.explained_variance)]);
+            if let (Some(l0), Some(explained)) = (columns.l0, columns.explained_variance) {
+                points.push((l0, 100.0 * explained, if several { place } else { String::new() }));
+            }
+        }
+        let (fill, how) = if model == ModelRole::Base { (Fill::Filled, "") } else { (Fill::Hollow, " (hollow)") };
+        let label = format!("{}, {}{how}", sae.label(), model.label());
+        series.push(PointSeries { label, ink: sae_ink(sae), fill, points });
+    }
+    let description = "Points of mean L0 and explained variance, one for each SAE, model, dataset and section. The table under the picture has the numbers.";
+    let caption = caption("trade-off", number, panel.title(), description.to_owned());
+    let svg = scatter(&caption, ("L0, mean count of latents above zero", "explained variance, %"), &series);
+    drawn(caption, svg, data)
+}
+
+/// Rows of one picture: one family, one treatment of outliers.
+struct Panel<'rows> {
+    rows: Vec<&'rows Row>,
+}
+
+impl Panel<'_> {
+    fn title(&self) -> String {
+        let outliers = if self.rows[0].outliers_filtered { "filtered" } else { "kept" };
+        format!("{}, outliers {outliers}", self.rows[0].family)
+    }
+}
+
+fn panels(rows: &[Row]) -> Vec<Panel<'_>> {
+    let mut panels: Vec<Panel<'_>> = Vec::new();
+    for row in rows {
+        let key = |row: &Row| (row.outliers_filtered, row.family.clone());
+        match panels.iter_mut().find(|panel| key(panel.rows[0]) == key(row)) {
+            Some(panel) => panel.rows.push(row),
+            None => panels.push(Panel { rows: vec![row] }),
+        }
+    }
+    panels
+}

@@ -1,0 +1,30 @@
+//! A report on an experiment: from the results of several evaluations to tables, pictures and one page.
+//!
+//! ```text
+//! experiment.toml ─► results.json, training.jsonl ─► checked against one another ─► rows ─► tables ─► Markdown, CSV, LaTeX
+//!                                                                                   │          └──► page ◄── pictures
+//!                                                                                   └──► summary.json
+//! ```
+
+mod agreement;
+mod delimited;
+mod error;
+mod experiment;
+mod figures;
+mod folder;
+mod latex;
+mod load;
+mod markdown;
+mod numbers;
+mod page;
+mod provenance;
+mod role;
+mod rows;
+mod tables;
+mod text;
+
+pub use self::error::ReportError;
+pub use self::experiment::{Experiment, ResultsEntry, TrainingEntry};
+pub use self::load::Report;
+pub use self::role::{ModelRole, SaeRole};
+pub use self::rows::{Row, Summary};

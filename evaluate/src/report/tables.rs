@@ -1,0 +1,144 @@
+//! Rows as tables in the study's layout.
+
+use super::load::Report;
+use super::numbers::{COLUMNS, percent};
+use super::role::SaeRole;
+use super::rows::Row;
+
+/// A table, in words.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Table {
+    /// Fit for a file's name, and no other table's.
+    pub(super) id: String,
+    pub(super) title: String,
+    pub(super) note: String,
+    /// Headings of the names that begin a row, then of its figures.
+    pub(super) names: Vec<&'static str>,
+    pub(super) figures: Vec<&'static str>,
+    pub(super) rows: Vec<TableRow>,
+}
+
+/// A row: as many names and figures as its table has.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct TableRow {
+    pub(super) names: Vec<String>,
+    pub(super) figures: Vec<String>,
+    /// What it is made of.
+    pub(super) source: Row,
+}
+
+const GAP: &str = "EV gap recovered %";
+
+impl Report {
+    /// The tables of all rows: for each dataset, section and treatment of outliers one of the transfer, and one of
+    /// fine-tuning where there is a fine-tuned SAE.
+    pub(super) fn tables(&self) -> Vec<Table> {
+        let rows = self.summary().rows;
+        let mut tables = Vec::new();
+        for group in rows.chunk_by(Row::is_beside) {
+            let is_tuned =
+                |row: &Row| group.iter().any(|other| other.sae == SaeRole::Finetuned && other.is_about_same(row));
+            let transfer: Vec<&Row> = group.iter().filter(|row| row.sae != SaeRole::Finetuned).collect();
+            // Where every row is there to compare a fine-tuned SAE with, one table says it all.
+            if transfer.iter().any(|row| !is_tuned(row)) {
+                tables.push(self.grouped("transfer", &transfer));
+            }
+            let tuned: Vec<&Row> = group.iter().filter(|row| is_tuned(row)).collect();
+            if !tuned.is_empty() {
+                tables.push(self.grouped("finetuned", &tuned));
+            }
+        }
+        number_repeats(&mut tables);
+        tables
+    }
+
+    fn grouped(&self, kind: &str, rows: &[&Row]) -> Table {
+        let first = rows[0];
+        let tuned = kind == "finetuned";
+        let several = self.families().len() > 1;
+        let outliers = if first.outliers_filtered { "filtered" } else { "kept" };
+        let what = if tuned { "fine-tuning" } else { "transfer" };
+        let mut names = if several { vec!["Family"] } else { Vec::new() };
+        names.extend(["SAE", "Model"]);
+        let mut figures: Vec<&str> = COLUMNS.iter().map(|column| column.heading).collect();
+        if tuned {
+            figures.push(GAP);
+        }
+        Table {
+            id: slug(&format!("{}-{}-{outliers}-{kind}", first.dataset, first.section)),
+            title: format!("{}: {what}, outliers {outliers}", place_in_words(first)),
+            note: note(rows, tuned),
+            names,
+            figures,
+            rows: rows.iter().map(|row| table_row(row, several, tuned)).collect(),
+        }
+    }
+}
+
+fn table_row(row: &Row, several: bool, tuned: bool) -> TableRow {
+    let mut names = if several { vec![row.family.clone()] } else { Vec::new() };
+    names.extend([row.sae.label().to_owned(), row.model.label().to_owned()]);
+    let mut figures: Vec<String> = COLUMNS.iter().map(|column| (column.show)((column.value)(&row.columns))).collect();
+    if tuned {
+        figures.push(percent(row.explained_variance_gap_recovered));
+    }
+    TableRow { names, figures, source: row.clone() }
+}
+
+/// What is behind the figures.
+fn note(rows: &[&Row], tuned: bool) -> String {
+    let range = |count: fn(&Row) -> u64| {
+        let counts = || rows.iter().map(|row| count(row));
+        let (least, most) = (counts().min().unwrap_or(0), counts().max().unwrap_or(0));
+        if least == most { least.to_string() } else { format!("{least} to {most}") }
+    };
+    let mut note = format!(
+        "{} losses and {} activations behind each row; {} outliers left out of L0, EV and MSE.",
+        range(|row| row.columns.loss_tokens),
+        range(|row| row.columns.activation_rows),
+        range(|row| row.columns.outlier_rows),
+    );
+    if tuned {
+        note.push_str(" EV gap recovered: how far the fine-tuned SAE comes from the base SAE's explained variance to the chat SAE's.");
+    }
+    note
+}
+
+/// The dataset and the section in words.
+pub(super) fn place_in_words(row: &Row) -> String {
+    format!("{}, {}", dataset_in_words(&row.dataset), section_in_words(&row.section.to_string()))
+}
+
+pub(super) fn dataset_in_words(dataset: &str) -> String {
+    match dataset {
+        "pile" => "The Pile".to_owned(),
+        "alpaca" => "Alpaca".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+pub(super) fn section_in_words(section: &str) -> String {
+    match section {
+        "all" => "every position".to_owned(),
+        "user_prompt" => "user prompt".to_owned(),
+        other => other.replace('_', " "),
+    }
+}
+
+/// Lower-case ASCII letters and digits; everything else is a hyphen.
+pub(super) fn slug(text: &str) -> String {
+    let plain = |character: char| if character.is_ascii_alphanumeric() { character.to_ascii_lowercase() } else { '-' };
+    text.chars().map(plain).collect()
+}
+
+/// Two datasets may have names that differ in what a slug leaves out.
+fn number_repeats(tables: &mut [Table]) {
+    for place in 1..tables.len() {
+        let (before, rest) = tables.split_at_mut(place);
+        let id = rest[0].id.clone();
+        let repeats = before.iter().filter(|table| table.id == id || table.id.starts_with(&format!("{id}--"))).count();
+        if repeats > 0 {
+            rest[0].id = format!("{id}--{}", repeats + 1);
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! Reports and comparisons of results that an evaluation gave, some of them spoiled.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use hayloft_evaluate::{
+    Report, RunSettings, SectionChoice, Tolerances, TrainingRecord, Verdict, compare, read_expected, read_results, run,
+    training_curves,
+};
+use hayloft_store::Section;
+use hayloft_terminal::Progress;
+use roxmltree::{Document, Node};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::tiny::{Tiny, model, sae};
+
+/// A name that wants to be markup in every format.
+const HOSTILE: &str = "<script>alert(1)</script> & \"x\" | $y$ \\input{z} _~ ]]>";
+
+/// A folder with results of three SAEs on the whole and on the answers of a tiny cache, and an experiment about them.
+struct Fixture {
+    folder: TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let tiny = Tiny::new();
+        let sections = vec![SectionChoice::All, SectionChoice::Only(Section::Rollout)];
+        let settings =
+            RunSettings { sections, outlier_norm: Some(5.0), ..RunSettings::new(model(), tiny.cache(), vec![sae()]) };
+        let results = run(&settings, Progress::Silent).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let fixture = Self { folder };
+        let one = serde_json::to_value(&results.results).unwrap();
+        let mut all = Vec::new();
+        for name in ["base", "chat", "finetuned"] {
+            for result in one.as_array().unwrap() {
+                let mut result = result.clone();
+                result["sae"] = name.into();
+                all.push(result);
+            }
+        }
+        fixture.write("run/results.json", &Value::from(all).to_string());
+        let records: Vec<String> = (0..50).map(|step| serde_json::to_string(&record(step)).unwrap()).collect();
+        fixture.write("training.jsonl", &records.join("\n"));
+        fixture.experiment(&experiment("A title"));
+        fixture
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn experiment(&self, text: &str) {
+        self.write("experiment.toml", text);
+    }
+
+    /// Changes results as they lie on the disk.
+    fn edit(&self, edit: impl Fn(&mut Value)) {
+        let mut results: Value = serde_json::from_slice(&self.read("run/results.json")).unwrap();
+        results.as_array_mut().unwrap().iter_mut().for_each(edit);
+        self.write("run/results.json", &results.to_string());
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).unwrap()
+    }
+
+    fn text(&self, name: &str) -> String {
+        String::from_utf8(self.read(name)).unwrap()
+    }
+
+    fn open(&self) -> Report {
+        Report::open(&self.path("experiment.toml")).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn refuse(&self) -> String {
+        Report::open(&self.path("experiment.toml")).unwrap_err().to_string()
+    }
+
+    fn report(&self) {
+        self.open().write(&self.path("report")).unwrap();
+    }
+}
+
+fn experiment(title: &str) -> String {
+    format!(
+        r#"
+title = {title:?}
+
+[[results]]
+file = "run"
+dataset = "alpaca"
+model = "chat"
+family = "tiny"
+
+[[training]]
+file = "training.jsonl"
+name = "fine-tuning"
+"#
+    )
+}
+
+fn record(step: u64) -> TrainingRecord {
+    TrainingRecord {
+        step,
+        tokens: 4096 * step,
+        learning_rate: 1e-3,
+        loss: 5.0 / (step + 1) as f64,
+        reconstruction_loss: 4.0 / (step + 1) as f64,
+        sparsity_loss: Some(0.1),
+        auxiliary_loss: None,
+        l0: 30.0,
+        explained_variance: 0.8,
+        dead_fraction: 0.0,
+    }
+}
+
+/// Every picture in a page or a file.
+fn pictures(text: &str) -> Vec<&str> {
+    let starts = text.match_indices("<svg").map(|(start, _)| start);
+    starts.map(|start| &text[start..start + text[start..].find("</svg>").unwrap() + "</svg>".len()]).collect()
+}
+
+fn check_picture(svg: &str) {
+    let document = Document::parse(svg).unwrap_or_else(|error| panic!("{error}: {svg}"));
+    let root = document.root_element();
+    assert_eq!(root.attribute("role"), Some("img"));
+    for name in ["title", "desc"] {
+        let child = root.children().find(|child| child.has_tag_name(("http://www.w3.org/2000/svg", name)));
+        let child = child.unwrap_or_else(|| panic!("no {name}: {svg}"));
+        assert!(child.text().is_some_and(|text| !text.is_empty()));
+        assert!(root.attribute("aria-labelledby").unwrap().split(' ').any(|id| Some(id) == child.attribute("id")));
+    }
+    for node in document.descendants().filter(Node::is_element) {
+        assert!(!["script", "image", "foreignObject"].contains(&node.tag_name().name()), "{svg}");
+        for attribute in node.attributes() {
+            let value = attribute.value();
+            assert!(!value.contains("NaN") && !value.contains("inf"), "{}: {value}", attribute.name());
+        }
+    }
+}
+
+/// Nothing in the page is loaded from anywhere.
+fn check_self_contained(page: &str) {
+    for needle in ["<script", " src=", "@import", "url(http", "url(//", "href=\"http", "href=\"//"] {
+        assert!(!page.contains(needle), "{needle} in the page");
+    }
+    let without_names = page.replace("http://www.w3.org/2000/svg", "");
+    assert!(!without_names.contains("http://") && !without_names.contains("https://"));
+}
+
+#[test]
+fn a_report_is_whole_and_needs_nothing_else() {
+    let fixture = Fixture::new();
+    fixture.report();
+    let page = fixture.text("report/report.html");
+    check_self_contained(&page);
+    let pictures = pictures(&page);
+    // Bars, scatter, norms and losses and densities of two sections, training.
+    assert_eq!(pictures.len(), 2 + 3 * 2 + 1);
+    for svg in &pictures {
+        check_picture(svg);
+    }
+    assert_eq!(page.matches("<details>").count(), pictures.len(), "every picture has its numbers beside it");
+    for section in ["all", "rollout"] {
+        let name = format!("alpaca-{section}-filtered-finetuned");
+        let csv = fixture.text(&format!("report/tables/{name}.csv"));
+        assert_eq!(csv.lines().count(), 4, "{csv}");
+        assert!(fixture.text(&format!("report/tables/{name}.tex")).contains("\\toprule"));
+    }
+    check_picture(&fixture.text("report/figures/figure-training-1.svg"));
+    let markdown = fixture.text("report/report.md");
+    assert!(markdown.contains("## Alpaca, rollout: fine-tuning, outliers filtered"), "{markdown}");
+}
+
+#[test]
+fn the_summary_has_the_keys_and_every_column() {
+    let fixture = Fixture::new();
+    fixture.report();
+    let summary: Value = serde_json::from_slice(&fixture.read("report/summary.json")).unwrap();
+    let rows = summary["rows"].as_array().unwrap();
+    let keys =
+        |row: &Value| ["section", "sae", "model", "dataset", "family"].map(|key| row[key].as_str().unwrap().to_owned());
+    let places: Vec<_> = rows.iter().map(keys).collect();
+    let place = |section: &str, sae: &str| [section, sae, "chat", "alpaca", "tiny"].map(str::to_owned);
+    let expected: Vec<_> = ["all", "rollout"]
+        .iter()
+        .flat_map(|section| ["base", "finetuned", "chat"].map(|sae| place(section, sae)))
+        .collect();
+    assert_eq!(places, expected);
+    let results: Value = serde_json::from_slice(&fixture.read("run/results.json")).unwrap();
+    for column in ["l0", "ce_recovered", "ce_zero", "explained_variance_pooled", "mse", "loss_tokens", "outlier_rows"] {
+        assert_eq!(rows[0][column], results[0][column], "{column}");
+    }
+    assert_eq!(rows[0]["outliers_filtered"], true);
+}
+
+#[test]
+fn the_share_of_the_gap_that_is_recovered_is_of_explained_variance() {
+    let fixture = Fixture::new();
+    fixture.edit(|result| {
+        let explained = match result["sae"].as_str().unwrap() {
+            "base" => 0.5,
+            "chat" => 0.9,
+            _ => 0.8,
+        };
+        result["explained_variance"] = explained.into();
+    });
+    let rows = fixture.open().summary().rows;
+    let gaps: Vec<Option<f64>> = rows.iter().map(|row| row.explained_variance_gap_recovered).collect();
+    assert!(matches!(gaps[..3], [None, Some(gap), None] if (gap - 0.75).abs() < 1e-12), "{gaps:?}");
+    assert!(fixture.open().table().contains("75.00"));
+}
+
+#[test]
+fn hostile_names_are_only_names() {
+    let fixture = Fixture::new();
+    fixture.edit(|result| result["sae"] = format!("{HOSTILE}{}", result["sae"].as_str().unwrap()).into());
+    let roles: Vec<String> = ["base", "chat", "finetuned"]
+        .iter()
+        .map(|role| format!("{:?} = {role:?}", format!("{HOSTILE}{role}")))
+        .collect();
+    let text = format!(
+        "title = {HOSTILE:?}\n[[results]]\nfile = \"run\"\ndataset = {HOSTILE:?}\nmodel = \"chat\"\nfamily = {HOSTILE:?}\nsaes = {{ {} }}\n[[training]]\nfile = \"training.jsonl\"\nname = {HOSTILE:?}\n",
+        roles.join(", "),
+    );
+    fixture.experiment(&text);
+    fixture.report();
+    let page = fixture.text("report/report.html");
+    check_self_contained(&page);
+    for svg in pictures(&page) {
+        check_picture(svg);
+    }
+    assert!(page.contains("&lt;script&gt;alert(1)"));
+    let markdown = fixture.text("report/report.md");
+    assert!(!markdown.contains("<script>") && markdown.contains("\\|"));
+    for file in std::fs::read_dir(fixture.path("report/tables")).unwrap() {
+        let path = file.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        if path.extension().is_some_and(|extension| extension == "tex") {
+            assert!(!text.contains("\\input{z}") && text.contains("\\textbackslash{}input\\{z\\}"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn undefined_figures_are_dashes_in_tables_and_absent_from_pictures() {
+    let fixture = Fixture::new();
+    fixture.edit(|result| {
+        for column in ["l0", "ce_recovered", "ce_sae", "explained_variance", "mse"] {
+            result[column] = Value::Null;
+        }
+        for loss in result["sums"]["positions"]["sae_loss"].as_array_mut().unwrap() {
+            *loss = Value::Null;
+        }
+    });
+    fixture.report();
+    let page = fixture.text("report/report.html");
+    assert!(page.contains("<td>–</td>") && !page.contains("NaN"));
+    // With nothing to draw there are neither bars nor points.
+    assert_eq!(pictures(&page).len(), 3 * 2 + 1);
+    for svg in pictures(&page) {
+        check_picture(svg);
+    }
+    assert!(fixture.text("report/tables/alpaca-all-filtered-finetuned.csv").contains(",,"));
+}
+
+#[test]
+fn files_that_are_not_there_are_all_named() {
+    let fixture = Fixture::new();
+    fixture.experiment(&experiment("t").replace("\"run\"", "\"gone\"").replace("training.jsonl", "lost.jsonl"));
+    let message = fixture.refuse();
+    assert!(
+        message.contains("gone") && message.contains("lost.jsonl") && message.contains("experiment.toml"),
+        "{message}"
+    );
+}
+
+#[test]
+fn experiments_and_results_that_make_no_sense_are_refused() {
+    let fixture = Fixture::new();
+    let refuse = |text: &str, words: &str| {
+        fixture.experiment(text);
+        let message = fixture.refuse();
+        assert!(message.contains(words), "{message}");
+    };
+    let usual = experiment("t");
+    refuse("title = \"t\"", "results");
+    refuse("title = \"t\"\nresults = []", "no [[results]]");
+    refuse(&usual.replace("model = \"chat\"", "model = \"other\""), "other");
+    refuse(&usual.replace("family", "familie"), "familie");
+    refuse(&usual.replace("[[training]]", "saes = { \"v1\" = \"base\" }\n[[training]]"), "v1");
+    // The same results a second time.
+    let results = usual.split("[[training]]").next().unwrap().split_once("[[results]]").unwrap().1.to_owned();
+    refuse(&format!("{usual}\n[[results]]{results}"), "a second time");
+    // Said to be of the other model, they come from the same weights, which is for the user to know; but from one cache
+    // of one family's model they cannot have two manifests.
+    fixture.edit(|result| {
+        if result["section"] == "rollout" {
+            result["provenance"]["manifest_blake3"] = "00".into();
+        }
+    });
+    refuse(&usual, "the cache of alpaca for tiny's chat model");
+    fixture.edit(|result| result["sae"] = "v1".into());
+    refuse(&usual, "called base, chat or finetuned, got v1");
+    fixture.edit(|result| {
+        result.as_object_mut().unwrap().remove("latents");
+    });
+    refuse(&usual, "evaluate again");
+    fixture.write("training.jsonl", "{}");
+}
+
+#[test]
+fn curves_can_be_drawn_of_anything() {
+    check_picture(&training_curves(&[]));
+    check_picture(&training_curves(&[record(0)]));
+    check_picture(&training_curves(&(0..5000).map(record).collect::<Vec<_>>()));
+    check_picture(&training_curves(&[TrainingRecord { loss: f64::NAN, l0: f64::INFINITY, ..record(1) }, record(2)]));
+}
+
+#[test]
+fn a_summary_agrees_with_itself_and_with_nothing_else() {
+    let fixture = Fixture::new();
+    fixture.report();
+    let summary = fixture.path("report/summary.json");
+    let measured = read_results(&[fixture.path("report")]).unwrap();
+    let found = compare(&read_expected(&summary).unwrap(), &measured, &Tolerances::new(&[])).unwrap();
+    assert_eq!((found.cells.len(), found.count(Verdict::Agrees)), (6 * 13, 6 * 13));
+    let program = |expected: &Path, more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_evaluate"));
+        let output = command.arg("compare").arg(expected).arg(&summary).args(more).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.success(), text(output.stdout), text(output.stderr))
+    };
+    assert!(program(&summary, &[]).0);
+    let l0 = fixture.open().summary().rows[0].columns.l0.unwrap();
+    let expected = json!({"rows": [{"section": "all", "sae": "base", "l0": 1.01 * l0, "ce_clean": 0.0, "note": "x"}]});
+    fixture.write("expected.json", &expected.to_string());
+    let (success, table, talk) = program(&fixture.path("expected.json"), &["--tolerance", "l0=0.02"]);
+    assert!(!success && talk.contains("1 of 2 cells agree, 1 differ"), "{table}{talk}");
+    assert!(table.contains("DIFFERS") && table.contains("measured but not expected"), "{table}");
+    let (success, json, _) = program(&fixture.path("expected.json"), &["--tolerance", "100", "--json"]);
+    assert!(success && serde_json::from_str::<Value>(&json).unwrap()["cells"][0]["verdict"] == "agrees", "{json}");
+}
+
+#[test]
+fn files_that_hold_no_rows_are_refused() {
+    let fixture = Fixture::new();
+    for (text, words) in
+        [("[]", "rows"), ("{\"rows\": [{\"sae\": \"base\"}]}", "expected figures in its rows, got none")]
+    {
+        fixture.write("bad.json", text);
+        let message = read_expected(&fixture.path("bad.json")).unwrap_err().to_string();
+        assert!(message.contains("bad.json") && message.contains(words), "{message}");
+    }
+}

@@ -1,0 +1,85 @@
+//! `harvest fetch`.
+#![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
+
+use std::path::PathBuf;
+
+use clap::Args;
+use hayloft_harvest::{FetchError, FetchMode, FetchSettings, HubSettings, Reach};
+
+#[derive(Debug, Args)]
+#[command(after_help = FETCHING)]
+pub struct FetchArguments {
+    /// The fetch manifest: which repositories, at which revisions, which files (data-manifests/README.md)
+    #[arg(value_name = "MANIFEST")]
+    manifest: PathBuf,
+    /// The names in the manifest that are wanted [default: all]
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// The folder in which each name gets a folder of its own
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    out: PathBuf,
+    /// Ask no server: use what is there, and what Hugging Face's own programs have in their cache (HF_HOME)
+    #[arg(long)]
+    offline: bool,
+    /// Ask the Hub, and say what would be downloaded and how large it is; write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the summary, with each file's size and SHA-256, as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+const FETCHING: &str = "\
+Each name becomes a folder of plain files, ready for `harvest run --model DIR`, with fetched.json
+beside them: repository, commit, and size and SHA-256 of each file. A folder takes its name when
+all of it is there and its hashes are right. What was interrupted goes on where it stopped; what
+is there is left alone, without a request. Weights that are a pickle (.bin, .pt) are never fetched.
+
+Examples:
+  # What would it be, and how large?
+  harvest fetch data-manifests/study/fetch.toml --dry-run
+
+  # One model and the instructions, into data/mistral-7b-instruct and data/alpaca
+  harvest fetch data-manifests/study/fetch.toml mistral-7b-instruct alpaca --out data
+
+  # A gated model: accept its terms on its page, then
+  HF_TOKEN=hf_… harvest fetch data-manifests/study/fetch.toml gemma-2b --out data
+
+Environment:
+  HF_TOKEN        who asks [default: the token that `hf auth login` saved]; sent to the Hub only
+  HF_ENDPOINT     another Hub, or a mirror [default: https://huggingface.co]
+  HF_HUB_OFFLINE  1 is the same as --offline
+  HF_HOME         where Hugging Face's programs keep token and cache; files in that cache are not
+                  downloaded again [default: ~/.cache/huggingface]
+  HF_HUB_CACHE    that cache alone [default: $HF_HOME/hub]";
+
+impl TryFrom<FetchArguments> for FetchSettings {
+    type Error = FetchError;
+
+    fn try_from(arguments: FetchArguments) -> Result<Self, FetchError> {
+        let FetchArguments { manifest, names, out, offline, dry_run, json: _ } = arguments;
+        let mut hub = HubSettings::from_variables(|name| std::env::var(name).ok())?;
+        if offline {
+            hub.reach = Reach::Offline { said_by: "--offline" };
+        }
+        let mode = if dry_run { FetchMode::DryRun } else { FetchMode::Fetch };
+        Ok(Self { manifest, out, names, mode, hub })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Arguments, Command};
+
+    #[test]
+    fn a_fetch_is_of_everything_into_the_folder_one_is_in() {
+        let Command::Fetch(arguments) = Arguments::parse_from(["harvest", "fetch", "f.toml"]).command else {
+            panic!("expected a fetch")
+        };
+        let settings = FetchSettings::try_from(arguments).unwrap();
+        assert_eq!((settings.names.len(), settings.out, settings.mode), (0, PathBuf::from("."), FetchMode::Fetch));
+    }
+}

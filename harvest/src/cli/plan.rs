@@ -1,0 +1,47 @@
+//! `harvest plan`.
+#![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
+
+use std::path::PathBuf;
+
+use clap::Args;
+use hayloft_harvest::PlanSettings;
+
+use super::{Cutting, Places};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  harvest plan --model stories260K --data data-manifests/stories260K-eval.toml --out cache --json
+
+  # Conversations, one a row, with a section for every token: a data manifest with [chat].
+  # Look at the first two to see whether the chat template does what it should
+  harvest plan --model mistral-7b-instruct --data data-manifests/alpaca-mistral-rollouts.toml --out cache --show 2")]
+pub struct PlanArguments {
+    #[command(flatten)]
+    places: Places,
+    /// The data manifest: which documents, and how they become sequences (data-manifests/README.md)
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    #[command(flatten)]
+    cutting: Cutting,
+    /// Print the first N sequences too, section by section, so that a chat template can be checked by eye
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub show: u64,
+    /// Print the summary as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl From<PlanArguments> for PlanSettings {
+    fn from(arguments: PlanArguments) -> Self {
+        let PlanArguments { places, data, cutting, show: _, json: _ } = arguments;
+        Self {
+            model: places.model,
+            data,
+            data_root: places.data_root,
+            out: places.out,
+            shard_tokens: cutting.shard_tokens.unwrap_or(Self::SHARD_TOKENS),
+            row_group_rows: cutting.row_group_rows.unwrap_or(Self::ROW_GROUP_ROWS),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! `harvest run`.
+#![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Args;
+use hayloft_harvest::{Logits, RunSettings, ShardRange};
+use hayloft_model::{ModelError, Precision, Site, parse_device};
+use hayloft_store::{Codec, Existing, NonFinite};
+
+use super::{Cutting, EXAMPLES, Places};
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct RunArguments {
+    #[command(flatten)]
+    places: Places,
+    /// The data manifest; may be left out where the cache is planned already
+    #[arg(long, value_name = "FILE")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    cutting: Cutting,
+    /// A site to keep, such as blocks.16.hook_resid_pre; may be given several times
+    #[arg(long = "site", value_name = "SITE", required = true)]
+    sites: Vec<Site>,
+    /// How activations are stored: planes (lossless, a third smaller) or raw
+    #[arg(long, default_value = "planes")]
+    codec: Codec,
+    /// What the model runs in and activations are stored in: f32, bf16 or f16 [default: the checkpoint's]
+    #[arg(long, value_name = "TYPE")]
+    dtype: Option<Precision>,
+    /// Where the model runs: cpu, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// What to keep of the predictions: none, loss (label loss, logsumexp, entropy), or top=K (and the K highest logits)
+    #[arg(long, default_value_t)]
+    logits: Logits,
+    /// Which of the planned shards to fill: A..B (without B), A.. or ..B [default: all]
+    #[arg(long, value_name = "RANGE")]
+    shards: Option<ShardRange>,
+    /// Go on with a cache that has shards already; those that are whole are kept
+    #[arg(long)]
+    resume: bool,
+    /// Store activations that are NaN or infinite, and count them, in place of stopping
+    #[arg(long)]
+    allow_non_finite: bool,
+    /// Threads of the model's kernels, and of tokenising and encoding [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// Print the final summary as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl RunArguments {
+    /// What is asked for, on a device that is there.
+    pub fn settings(self) -> Result<RunSettings, ModelError> {
+        Ok(RunSettings {
+            model: self.places.model,
+            data: self.data,
+            data_root: self.places.data_root,
+            out: self.places.out,
+            shard_tokens: self.cutting.shard_tokens,
+            row_group_rows: self.cutting.row_group_rows,
+            sites: self.sites,
+            codec: self.codec,
+            precision: self.dtype,
+            device: parse_device(&self.device)?,
+            logits: self.logits,
+            shards: self.shards.unwrap_or_default(),
+            existing: if self.resume { Existing::Resume } else { Existing::Refuse },
+            non_finite: if self.allow_non_finite { NonFinite::Allow } else { NonFinite::Refuse },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Arguments, Command};
+
+    #[test]
+    fn a_run_has_defaults() {
+        let words = ["harvest", "run", "--model", "m", "--out", "c", "--site", "blocks.1.hook_resid_pre"];
+        let Command::Run(arguments) = Arguments::parse_from(words).command else { panic!("expected a run") };
+        let settings = arguments.settings().unwrap();
+        assert_eq!(settings.codec, Codec::Planes);
+        assert_eq!(settings.logits.to_string(), "top=64");
+        assert_eq!(settings.shards, ShardRange::default());
+        assert_eq!((settings.existing, settings.non_finite), (Existing::Refuse, NonFinite::Refuse));
+        assert_eq!((settings.precision, settings.data), (None, None));
+    }
+
+    #[test]
+    fn bad_values_are_refused_with_what_is_expected() {
+        for (flag, value, words) in [
+            ("--site", "blocks.x.hook_resid_pre", "blocks.L.hook_resid_pre"),
+            ("--logits", "all", "none, loss or top=K"),
+            ("--shards", "3", "A..B"),
+            ("--dtype", "int8", "f32, bf16 or f16"),
+            ("--codec", "zip", "planes"),
+            ("--shard-tokens", "0", "1.."),
+            ("--threads", "0", "zero"),
+        ] {
+            let words_given =
+                ["harvest", "run", "--model", "m", "--out", "c", "--site", "blocks.1.hook_resid_pre", flag, value];
+            let message = Arguments::try_parse_from(words_given).unwrap_err().to_string();
+            assert!(message.contains(words), "{message}");
+        }
+    }
+}

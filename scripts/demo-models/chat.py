@@ -1,0 +1,51 @@
+"""The chat model: the base model trained further on conversations, with a loss on both turns.
+
+Both turns have a loss so that user prompts are text that the chat model models well, as the reply is. The rate is the base model's own,
+high for fine-tuning: base and chat shall differ in their residual streams, not in their last layer alone.
+"""
+
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import train
+from conversations import Conversation, chat_tokenizer, conversation, read
+from layout import BASE, CHAT, SEED, WORK
+from transformers import Qwen2ForCausalLM
+
+BATCH = 32  # conversations
+STEPS = 700
+PEAK = 3e-3
+
+
+def batch(chosen: list[Conversation]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens and labels, [batch, pos] int64, padded on the right where causal attention never looks."""
+    sequences = [torch.tensor(c.prompt + c.reply) for c in chosen]
+    pad = lambda value: torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True, padding_value=value)  # noqa: E731
+    return pad(chat_tokenizer().pad_token_id), pad(train.IGNORED)
+
+
+def batches(conversations: list[Conversation]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Epochs in other orders; within eight batches conversations of like length stand together, which saves padding."""
+    for epoch in range(1_000):
+        generator = np.random.default_rng([SEED, epoch])
+        order = generator.permutation(len(conversations))
+        for start in range(0, len(order) - 8 * BATCH + 1, 8 * BATCH):
+            pool = sorted((conversations[i] for i in order[start : start + 8 * BATCH]), key=lambda c: len(c.prompt + c.reply))
+            for group in generator.permutation(8):
+                yield batch(pool[group * BATCH : (group + 1) * BATCH])
+
+
+def main() -> None:
+    train.seeded()
+    model = Qwen2ForCausalLM.from_pretrained(BASE)
+    end = chat_tokenizer().eos_token_id
+    model.config.eos_token_id = end
+    model.generation_config.eos_token_id = end
+    figures = train.train(model, batches([conversation(row) for row in read("train")]), STEPS, PEAK, CHAT)
+    (WORK / "chat.json").write_text(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main()
