@@ -68,7 +68,8 @@ fn the_experiment_runs_from_rollouts_to_report() {
     }
     harvest("chat", &train, None, &out.join("caches/train-chat"));
     // The same conversations, token for token, whichever model reads them.
-    let tokens = |model: &str| std::fs::read(out.join(format!("caches/alpaca-{model}/plan/00000/tokens.parquet"))).unwrap();
+    let tokens =
+        |model: &str| std::fs::read(out.join(format!("caches/alpaca-{model}/plan/00000/tokens.parquet"))).unwrap();
     assert_eq!(tokens("base"), tokens("chat"));
 
     for model in ["base", "chat"] {
@@ -103,7 +104,8 @@ fn the_experiment_runs_from_rollouts_to_report() {
     let summary = report.join("summary.json");
     let rows: Value = serde_json::from_slice(&std::fs::read(&summary).unwrap()).unwrap();
     let rows = rows["rows"].as_array().unwrap();
-    let found: BTreeSet<[&str; 4]> = rows.iter().map(|row| words(row, ["dataset", "section", "sae", "model"])).collect();
+    let found: BTreeSet<[&str; 4]> =
+        rows.iter().map(|row| words(row, ["dataset", "section", "sae", "model"])).collect();
     for model in ["base", "chat"] {
         for sae in ["base", "chat"] {
             assert!(found.contains(&["pile", "all", sae, model]), "{sae} on {model}: {found:?}");
