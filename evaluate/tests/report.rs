@@ -164,8 +164,8 @@ fn a_report_is_whole_and_needs_nothing_else() {
     let page = fixture.text("report/report.html");
     check_self_contained(&page);
     let pictures = pictures(&page);
-    // Bars, scatter, norms and losses and densities of two sections, training.
-    assert_eq!(pictures.len(), 2 + 3 * 2 + 1);
+    // Bars; scatter, norms, losses and densities of two sections; training.
+    assert_eq!(pictures.len(), 1 + 4 * 2 + 1);
     for svg in &pictures {
         check_picture(svg);
     }

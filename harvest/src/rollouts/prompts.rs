@@ -54,9 +54,11 @@ impl Prompter<'_> {
             {
                 Ok(None)
             }
-            Err(cause) => {
-                Err(HarvestError::ChatRow { manifest: self.manifest.path.clone(), row: row.row, cause: cause.into() })
-            }
+            Err(cause) => Err(HarvestError::ChatRow {
+                manifest: self.manifest.path.clone(),
+                row: row.row,
+                cause: Box::new(cause),
+            }),
         }
     }
 

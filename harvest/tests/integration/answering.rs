@@ -150,8 +150,8 @@ fn an_interrupted_run_goes_on_to_the_same_bytes() {
     let farm = farm(&INSTRUCTIONS);
     let undisturbed = settings(&farm);
     run(&undisturbed);
-    // A part is a rollouts file of its batch, the first of which are rows 0 to 2.
-    let first = NonZeroUsize::new(3);
+    // A part is a rollouts file of its batch, and the first batch is rows 0 and 1.
+    let first = NonZeroUsize::new(2);
     let part = RolloutSettings { out: farm.path("part.parquet"), limit: first, ..undisturbed.clone() };
     run(&part);
     let resumed = RolloutSettings { out: farm.path("resumed.parquet"), ..undisturbed.clone() };
@@ -166,8 +166,8 @@ fn an_interrupted_run_goes_on_to_the_same_bytes() {
     fs::write(parts(&resumed).join(".abc.partial"), "half").unwrap();
     let resumed = RolloutSettings { existing: Existing::Resume, ..resumed };
     let summary = run(&resumed);
-    assert_eq!((summary.rows, summary.made_rows), (9, 6));
-    assert!(summary.to_string().contains("6 now, the others were there"), "{summary}");
+    assert_eq!((summary.rows, summary.made_rows), (9, 7));
+    assert!(summary.to_string().contains("7 now, the others were there"), "{summary}");
     assert_eq!(fs::read(&resumed.out).unwrap(), fs::read(&undisturbed.out).unwrap());
     assert!(!parts(&resumed).exists());
     // Once finished, there is nothing to do.
