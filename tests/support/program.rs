@@ -15,6 +15,14 @@ static PROGRAMS: LazyLock<PathBuf> = LazyLock::new(|| {
     // nothing is left to build here but what changed.
     build.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).args(["build", "--quiet"]);
     build.args(["--workspace", "--all-targets"]);
+    // What `cargo test` says of this package is not for that build: a build script that watches such variables would run
+    // again, and what depends on it, this test's own file among them, would be made again while it runs.
+    for (name, _) in std::env::vars_os() {
+        let is_ours = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "OUT_DIR"].iter().any(|own| name.starts_with(own));
+        if name.to_str().is_some_and(is_ours) {
+            build.env_remove(name);
+        }
+    }
     if folder.file_name() == Some(OsStr::new("release")) {
         build.arg("--release");
     }
