@@ -178,7 +178,7 @@ fn a_report_is_whole_and_needs_nothing_else() {
     }
     check_picture(&fixture.text("report/figures/figure-training-1.svg"));
     let markdown = fixture.text("report/report.md");
-    assert!(markdown.contains("## Alpaca, rollout: fine-tuning, outliers filtered"), "{markdown}");
+    assert!(markdown.contains("## Alpaca protocol, rollout: fine-tuning, outliers filtered"), "{markdown}");
 }
 
 #[test]

@@ -92,7 +92,9 @@ fn the_experiment_runs_from_rollouts_to_report() {
         before_after.as_array().unwrap().iter().map(|row| row["explained_variance"].as_f64().unwrap()).collect();
     assert!(explained[1] > explained[0], "fine-tuning on the chat model did not help: {explained:?}");
     let all_three = [base.as_path(), chat.as_path(), tuned.as_path()];
-    evaluate("chat", &out.join("caches/pile-chat"), &all_three, "", &out.join("results/pile-chat-finetuned"));
+    let pile = out.join("caches/pile-chat");
+    evaluate("chat", &pile, &all_three, "", &out.join("results/pile-chat-outliers"));
+    evaluate("chat", &pile, &[&tuned], OUTLIERS, &out.join("results/pile-chat-finetuned"));
     let options = format!("{OUTLIERS} {SECTIONS}");
     evaluate("chat", &out.join("caches/alpaca-chat"), &[&tuned], &options, &out.join("results/alpaca-chat-finetuned"));
 

@@ -111,8 +111,8 @@ pub(super) fn place_in_words(row: &Row) -> String {
 
 pub(super) fn dataset_in_words(dataset: &str) -> String {
     match dataset {
-        "pile" => "The Pile".to_owned(),
-        "alpaca" => "Alpaca".to_owned(),
+        "pile" => "Pile protocol".to_owned(),
+        "alpaca" => "Alpaca protocol".to_owned(),
         other => other.to_owned(),
     }
 }
