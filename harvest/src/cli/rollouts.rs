@@ -15,7 +15,7 @@ pub struct RolloutArguments {
     /// Folder of the chat model, in Hugging Face layout: config.json, tokenizer.json, *.safetensors
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// The data manifest, with a [chat] table: which instructions, and in which template (data-manifests/README.md)
+    /// The data manifest, whose chat table says which instructions, and in which template (data-manifests/README.md)
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
     /// Where relative paths in the data manifest start [default: the manifest's own folder]
