@@ -2,8 +2,9 @@
 
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-use hayloft_store::{ActivationReader, Cache, SiteName};
+use hayloft_store::{ActivationReader, Cache, Dtype, SiteName};
 use hayloft_terminal::Gauge;
+use tch::Kind;
 
 use crate::EvaluateError;
 use crate::batch::{Batch, Tables};
@@ -74,12 +75,17 @@ impl Source<'_> {
             sequences: shard.sequences().to_vec(),
             tokens: shard.tokens()?,
             predictions: shard.predictions()?,
-            kind: match reader.dtype() {
-                hayloft_store::Dtype::F32 => tch::Kind::Float,
-                hayloft_store::Dtype::Bf16 => tch::Kind::BFloat16,
-                hayloft_store::Dtype::F16 => tch::Kind::Half,
-            },
+            kind: kind(reader.dtype()),
         };
         Ok((tables, reader))
+    }
+}
+
+/// LibTorch's name for the type that a cache stores activations in.
+pub(crate) fn kind(dtype: Dtype) -> Kind {
+    match dtype {
+        Dtype::F32 => Kind::Float,
+        Dtype::Bf16 => Kind::BFloat16,
+        Dtype::F16 => Kind::Half,
     }
 }

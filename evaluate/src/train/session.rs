@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hayloft_store::{Cache, Dtype, SiteRecord};
+use hayloft_store::{Cache, SiteRecord};
 use hayloft_terminal::{Gauge, Progress};
 use serde_json::{Map, Value, json};
 use tch::{Kind, Tensor};
@@ -20,6 +20,7 @@ use super::summary::TrainingSummary;
 use super::trainer::Trainer;
 use crate::outliers::OutlierRule;
 use crate::scale::Scale;
+use crate::source::kind;
 
 const SUMMARY: &str = "training.json";
 
@@ -263,14 +264,6 @@ fn resume(
     Checkpoints::restore(&folder, &mut state, trainer)?;
     tracing::info!(step, "going on from a checkpoint");
     Ok(Some(state.batches))
-}
-
-fn kind(dtype: Dtype) -> Kind {
-    match dtype {
-        Dtype::F32 => Kind::Float,
-        Dtype::Bf16 => Kind::BFloat16,
-        Dtype::F16 => Kind::Half,
-    }
 }
 
 fn device_name(device: tch::Device) -> String {
