@@ -32,26 +32,31 @@ mod device;
 mod error;
 mod fingerprint;
 mod generate;
+pub mod host;
 mod map;
 mod precision;
 mod residual;
+mod shared_tensor;
 mod site;
 mod spec;
+mod steps;
 mod threads;
 mod tokenizer;
 mod weights;
 
 pub use checkpoint::Checkpoint;
-pub use decoder::{Decoder, KeyValueCache, Portion, Predictions};
+pub use decoder::{Decoder, KeyValueCache, Largest, Portion, Predictions};
 pub use device::parse_device;
 pub use error::ModelError;
 pub use fingerprint::{FileHash, Fingerprint};
 pub use generate::{FinishReason, GenerateSettings, Generated, PromptRow, Rollout, Sampling, generate};
 pub use precision::Precision;
 pub use residual::{Positions, Residual};
+pub use shared_tensor::SharedTensor;
 pub use site::{Hook, Site};
 pub use spec::{Activation, AttentionSpec, DecoderSpec, MlpSpec, NormSpec, NormWeight, RopeScaling, RopeSpec};
-pub use threads::limit_threads;
+pub use steps::steps;
+pub use threads::{become_worker, limit_threads, workers};
 pub use tokenizer::{EncodedText, SpecialToken, Tokenizer};
 
 /// Turns gradient recording off for as long as the guard lives. Bind it to a name: a bare `_` drops it at once.

@@ -1,18 +1,38 @@
-//! How many threads work.
+//! How many threads work, and on what.
+//!
+//! On a CPU the work is shared out by sequences and not within matrix products: as many workers as there are threads
+//! each take a step of the batch through the model, with kernels that use one thread. Nothing then waits for
+//! anything, no thread spins beside one that works, and no figure depends on the number of threads. On a GPU there is
+//! one worker.
 
 use std::num::NonZeroUsize;
 
-/// Lets LibTorch's kernels use so many threads, and everything on rayon (tokenising, encoding, decoding, hashing) so
-/// many. To be called once, before any work; without it both take all cores.
+use tch::{Device, NoGradGuard};
+
+/// Lets the forward pass use so many threads, and everything on rayon (tokenising, encoding, decoding, hashing) so many.
+/// To be called once, before any work; without it both take all cores.
 ///
 /// The two overlap, so for short moments there are twice as many; cores of their own would be idle most of the time.
-/// Where cores are shared with other programs, set `OMP_WAIT_POLICY=passive`: LibTorch's threads then sleep, and do not
-/// spin, while they wait for each other.
-///
-/// Plans and encodings are the same with any number of threads. LibTorch may add in another order with another number,
-/// and its results may then differ in the last bits.
+/// Work that is not shared out by sequences (training, generating) runs in LibTorch's own threads. Where cores are shared
+/// with other programs, set `OMP_WAIT_POLICY=passive`: those threads then sleep, and do not spin, while they wait for each
+/// other.
 pub fn limit_threads(threads: NonZeroUsize) {
     tch::set_num_threads(i32::try_from(threads.get()).unwrap_or(i32::MAX));
     // Fails only where the pool exists already, and then it keeps the size it has.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global();
+}
+
+/// How many workers share the forward passes on a device.
+pub fn workers(device: Device) -> usize {
+    match device {
+        Device::Cpu => usize::try_from(tch::get_num_threads()).unwrap_or(1).max(1),
+        _ => 1,
+    }
+}
+
+/// Makes the calling thread a worker: LibTorch's kernels use this thread alone, and record no gradients for as long as
+/// the guard lives.
+pub fn become_worker() -> NoGradGuard {
+    tch::set_num_threads(1);
+    crate::no_grad()
 }

@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use super::Weights;
-use crate::ModelError;
+use crate::{ModelError, SharedTensor};
 use crate::spec::DecoderSpec;
 use crate::weights::BlockPart;
 
@@ -11,9 +11,9 @@ use crate::weights::BlockPart;
 #[derive(Debug)]
 pub(super) struct Linear {
     /// `[out, in]`.
-    weight: Tensor,
+    weight: SharedTensor,
     /// `[out]`.
-    bias: Option<Tensor>,
+    bias: Option<SharedTensor>,
 }
 
 impl Linear {
@@ -29,6 +29,6 @@ impl Linear {
 
     /// `[.., in]` → `[.., out]`.
     pub(super) fn forward(&self, input: &Tensor) -> Result<Tensor, ModelError> {
-        Ok(input.f_linear(&self.weight, self.bias.as_ref())?)
+        Ok(input.f_linear(&self.weight, self.bias.as_deref())?)
     }
 }

@@ -13,7 +13,7 @@ mod rotary;
 use tch::{Device, Kind, Tensor};
 
 pub use self::cache::KeyValueCache;
-pub use self::head::Predictions;
+pub use self::head::{Largest, Predictions};
 
 use self::block::Block;
 use self::head::Head;
@@ -21,7 +21,7 @@ use self::reach::{Extension, Reach};
 use self::rotary::Rotary;
 use crate::spec::{DecoderSpec, HeadWeights};
 use crate::weights::{WeightFiles, names};
-use crate::{Checkpoint, ModelError, Positions, Precision, Residual};
+use crate::{Checkpoint, ModelError, Positions, Precision, Residual, SharedTensor};
 
 /// Which part of a model to load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub enum Portion {
 
 /// A decoder-only model, or a portion of one, on a device.
 ///
-/// `Send` but not `Sync`, as LibTorch's tensors are: keep it on one thread.
+/// Any number of threads may share one: its weights are only ever read.
 #[derive(Debug)]
 pub struct Decoder {
     spec: DecoderSpec,
@@ -44,7 +44,7 @@ pub struct Decoder {
     device: Device,
     rotary: Rotary,
     /// `[vocab, d_model]`.
-    embedding: Option<Tensor>,
+    embedding: Option<SharedTensor>,
     /// The block that `blocks[0]` is.
     first_block: usize,
     blocks: Vec<Block>,
@@ -75,7 +75,7 @@ impl Decoder {
         let embedding = if reads_tokens { Some(weights.load(names::EMBEDDING)?) } else { None };
         let head = match (predicts, spec.head, &embedding) {
             (false, _, _) => None,
-            (true, HeadWeights::Tied, Some(embedding)) => Some(embedding.shallow_clone()),
+            (true, HeadWeights::Tied, Some(embedding)) => Some(embedding.shallow_clone().into()),
             (true, HeadWeights::Tied, None) => Some(weights.load(names::EMBEDDING)?),
             (true, HeadWeights::Own, _) => Some(weights.load(names::HEAD)?),
         };
@@ -176,15 +176,15 @@ impl Decoder {
         self.head()?.logits(&end.stream)
     }
 
-    /// Next-token loss `[n]` in nats (float32) at rows `[n, d_model]` of the residual that enters the final norm, for
-    /// labels `[n]` (i64).
-    pub fn losses(&self, rows: &Tensor, labels: &Tensor) -> Result<Tensor, ModelError> {
+    /// Next-token loss `[n]` in nats at rows `[n, d_model]` of the residual that enters the final norm, for
+    /// labels `[n]`. Where a label is -1 the loss is NaN.
+    pub fn losses(&self, rows: &Tensor, labels: &[i64]) -> Result<Vec<f32>, ModelError> {
         self.head()?.losses(rows, labels)
     }
 
     /// Loss, logsumexp, entropy and the `top_k` largest logits at rows `[n, d_model]` of the residual that enters the
     /// final norm. Where a label is -1 the loss is NaN.
-    pub fn predictions(&self, rows: &Tensor, labels: &Tensor, top_k: usize) -> Result<Predictions, ModelError> {
+    pub fn predictions(&self, rows: &Tensor, labels: &[i64], top_k: usize) -> Result<Predictions, ModelError> {
         self.head()?.predictions(rows, labels, top_k)
     }
 
@@ -231,13 +231,22 @@ struct Weights<'checkpoint> {
 }
 
 impl Weights<'_> {
-    fn load(&self, name: &str) -> Result<Tensor, ModelError> {
-        self.files.load(name, self.precision, self.device)
+    fn load(&self, name: &str) -> Result<SharedTensor, ModelError> {
+        Ok(self.files.load(name, self.precision, self.device)?.into())
     }
 
     /// Norm weights of one-plus norms are used in float32 whatever the activations' type.
     fn load_f32(&self, name: &str) -> Result<Tensor, ModelError> {
         // By way of the model's precision, so that the rounding is that of a model held in it.
         Ok(self.load(name)?.f_to_kind(Kind::Float)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn threads_may_share_a_decoder() {
+        fn is_shareable<T: Send + Sync>() {}
+        is_shareable::<super::Decoder>();
     }
 }

@@ -3,14 +3,14 @@
 use tch::{Kind, Tensor};
 
 use super::Weights;
-use crate::ModelError;
+use crate::{ModelError, SharedTensor};
 use crate::spec::{NormSpec, NormWeight};
 
 /// `x / sqrt(mean(x²) + epsilon)` times a weight.
 #[derive(Debug)]
 pub(super) struct Norm {
     /// `[d_model]`; float32 and one already added for [`NormWeight::OnePlus`].
-    weight: Tensor,
+    weight: SharedTensor,
     spec: NormSpec,
 }
 
@@ -18,7 +18,7 @@ impl Norm {
     pub(super) fn load(spec: &NormSpec, name: &str, weights: &Weights<'_>) -> Result<Self, ModelError> {
         let weight = match spec.weight {
             NormWeight::Plain => weights.load(name)?,
-            NormWeight::OnePlus => weights.load_f32(name)?.f_add_scalar(1.0)?,
+            NormWeight::OnePlus => weights.load_f32(name)?.f_add_scalar(1.0)?.into(),
         };
         Ok(Self { weight, spec: spec.clone() })
     }

@@ -3,13 +3,13 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::spec::{RopeScaling, RopeSpec};
-use crate::{ModelError, Positions, Precision};
+use crate::{ModelError, Positions, Precision, SharedTensor};
 
 /// The inverse frequencies of a model.
 #[derive(Debug)]
 pub(super) struct Rotary {
     /// `[head_dim / 2]`, float32.
-    inverse_frequencies: Tensor,
+    inverse_frequencies: SharedTensor,
 }
 
 /// Cosines and sines for the columns of one batch, and where those columns lie.
@@ -23,7 +23,7 @@ pub(super) struct Angles {
 impl Rotary {
     pub(super) fn new(spec: &RopeSpec, head_dim: usize, device: Device) -> Result<Self, ModelError> {
         let frequencies = inverse_frequencies(spec, head_dim);
-        Ok(Self { inverse_frequencies: Tensor::f_from_slice(&frequencies)?.f_to_device(device)? })
+        Ok(Self { inverse_frequencies: Tensor::f_from_slice(&frequencies)?.f_to_device(device)?.into() })
     }
 
     /// Angles are computed in float32 and rounded once, as transformers does.

@@ -1,0 +1,161 @@
+//! From the end of the residual stream to predictions, in pieces: the whole `[n, vocab]` never exists in float32.
+
+mod exponential;
+mod largest;
+mod row;
+
+use tch::{Device, Kind, Tensor};
+
+pub use self::largest::Largest;
+
+use self::row::{Detail, Row};
+use super::Weights;
+use super::norm::Norm;
+use crate::spec::DecoderSpec;
+use crate::weights::names;
+use crate::{ModelError, SharedTensor, host};
+
+/// Rows and tokens of one piece of logits on a CPU, 2 MiB of float32: products of this size run at full speed, and what
+/// they leave is read while it is still in the core's cache.
+const TILE_ROWS: i64 = 512;
+const TILE_TOKENS: i64 = 1024;
+
+/// Bytes of float32 logits, all tokens of some rows, that one piece may take on a GPU.
+const GPU_BYTES: usize = 128 << 20;
+
+/// What the model says at each of `n` rows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Predictions {
+    /// `[n]`, nats: minus the log-probability of the label; NaN where the label is -1.
+    pub loss: Vec<f32>,
+    /// `[n]`: the logarithm of the sum of the exponentials of the logits.
+    pub logsumexp: Vec<f32>,
+    /// `[n]`, nats: entropy of the predicted distribution.
+    pub entropy: Vec<f32>,
+    /// `[n, k]`: the tokens with the largest logits, largest first.
+    pub top_ids: Vec<u32>,
+    /// `[n, k]`: their logits.
+    pub top_logits: Vec<f32>,
+}
+
+/// The final norm and the unembedding.
+#[derive(Debug)]
+pub(super) struct Head {
+    norm: Norm,
+    /// `[vocab, d_model]`.
+    unembedding: SharedTensor,
+}
+
+impl Head {
+    pub(super) fn load(
+        spec: &DecoderSpec,
+        unembedding: SharedTensor,
+        weights: &Weights<'_>,
+    ) -> Result<Self, ModelError> {
+        Ok(Self { norm: Norm::load(&spec.norm, names::FINAL_NORM, weights)?, unembedding })
+    }
+
+    /// `[.., d_model]` → `[.., vocab]`, in the activations' type.
+    pub(super) fn logits(&self, end: &Tensor) -> Result<Tensor, ModelError> {
+        Ok(self.norm.forward(end)?.f_linear(&self.unembedding, None::<&Tensor>)?)
+    }
+
+    /// `[n, d_model]`, `[n]` → loss `[n]`.
+    pub(super) fn losses(&self, rows: &Tensor, labels: &[i64]) -> Result<Vec<f32>, ModelError> {
+        Ok(self.read(rows, labels, Detail::Loss)?.loss)
+    }
+
+    /// `[n, d_model]`, `[n]` → predictions.
+    pub(super) fn predictions(&self, rows: &Tensor, labels: &[i64], top_k: usize) -> Result<Predictions, ModelError> {
+        self.read(rows, labels, Detail::Full(top_k))
+    }
+
+    fn read(&self, rows: &Tensor, labels: &[i64], detail: Detail) -> Result<Predictions, ModelError> {
+        let count = rows.size()[0];
+        if labels.len() as i64 != count {
+            let problem = format!("labels: expected {count} as there are rows, got {}", labels.len());
+            return Err(ModelError::Input { problem });
+        }
+        let on_cpu = rows.device() == Device::Cpu;
+        let vocab_size = self.unembedding.size()[0];
+        let most = if on_cpu { TILE_ROWS } else { (GPU_BYTES as i64 / (4 * vocab_size)).max(1) };
+        let mut predictions = Predictions::default();
+        for start in (0..count).step_by(most as usize) {
+            let length = most.min(count - start);
+            let normed = self.norm.forward(&rows.f_narrow(0, start, length)?)?;
+            let labels = &labels[start as usize..(start + length) as usize];
+            if on_cpu {
+                self.read_on_cpu(&normed, labels, detail, &mut predictions)?;
+            } else {
+                self.read_on_gpu(&normed, labels, detail, &mut predictions)?;
+            }
+        }
+        Ok(predictions)
+    }
+
+    /// Takes the vocabulary tile by tile, and each tile once.
+    fn read_on_cpu(
+        &self,
+        normed: &Tensor,
+        labels: &[i64],
+        detail: Detail,
+        into: &mut Predictions,
+    ) -> Result<(), ModelError> {
+        let mut rows: Vec<Row> = labels.iter().map(|&label| Row::new(label, detail)).collect();
+        let vocab_size = self.unembedding.size()[0];
+        for first in (0..vocab_size).step_by(TILE_TOKENS as usize) {
+            let tokens = TILE_TOKENS.min(vocab_size - first);
+            let tile = normed.f_linear(&self.unembedding.f_narrow(0, first, tokens)?, None::<&Tensor>)?;
+            let tile = tile.f_to_kind(Kind::Float)?;
+            let logits = host::floats(&tile)?;
+            pulp::Arch::new().dispatch(|| {
+                for (row, logits) in rows.iter_mut().zip(logits.chunks_exact(tokens as usize)) {
+                    row.add(first as usize, logits);
+                }
+            });
+        }
+        for row in rows {
+            into.loss.push(row.loss());
+            into.logsumexp.push(row.logsumexp());
+            into.entropy.push(row.entropy());
+            for (logit, id) in row.largest.finish() {
+                into.top_ids.push(id);
+                into.top_logits.push(logit);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes all of the vocabulary at once, by LibTorch's kernels.
+    fn read_on_gpu(
+        &self,
+        normed: &Tensor,
+        labels: &[i64],
+        detail: Detail,
+        into: &mut Predictions,
+    ) -> Result<(), ModelError> {
+        let logits = normed.f_linear(&self.unembedding, None::<&Tensor>)?.f_to_kind(Kind::Float)?;
+        let labels = Tensor::f_from_slice(labels)?.f_to_device(logits.device())?;
+        let logsumexp = logits.f_logsumexp(-1, false)?;
+        into.loss.extend(Vec::<f32>::try_from(label_loss(&logits, &labels, &logsumexp)?)?);
+        if let Detail::Full(top_k) = detail {
+            // Entropy is logsumexp minus the mean logit under the predicted distribution.
+            let probabilities = logits.f_sub(&logsumexp.f_unsqueeze(-1)?)?.f_exp()?;
+            let mean_logit = probabilities.f_mul(&logits)?.f_sum_dim_intlist(-1, false, Kind::Float)?;
+            into.entropy.extend(Vec::<f32>::try_from(logsumexp.f_sub(&mean_logit)?)?);
+            let (top_logits, top_ids) = logits.f_topk(top_k as i64, -1, true, true)?;
+            into.top_logits.extend(Vec::<f32>::try_from(top_logits.f_flatten(0, 1)?)?);
+            into.top_ids.extend(Vec::<i64>::try_from(top_ids.f_flatten(0, 1)?)?.into_iter().map(|id| id as u32));
+            into.logsumexp.extend(Vec::<f32>::try_from(logsumexp)?);
+        }
+        Ok(())
+    }
+}
+
+/// Logits `[n, vocab]`, labels `[n]`, logsumexp `[n]` → loss `[n]`, NaN where the label is -1.
+fn label_loss(logits: &Tensor, labels: &Tensor, logsumexp: &Tensor) -> Result<Tensor, ModelError> {
+    let columns = labels.f_clamp_min(0)?.f_unsqueeze(-1)?;
+    let label_logits = logits.f_gather(-1, &columns, false)?.f_squeeze_dim(-1)?;
+    let unlabelled = labels.f_lt(0)?;
+    Ok(logsumexp.f_sub(&label_logits)?.f_masked_fill(&unlabelled, f64::NAN)?)
+}

@@ -1,0 +1,69 @@
+//! A tensor's numbers in place, where the tensor lies in main memory.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::ModelError;
+
+/// The numbers of a contiguous float32 tensor on the CPU, without a copy. Nobody may write to the tensor, or to another
+/// view of its storage, while the slice is in use.
+///
+/// # Errors
+/// Where the tensor is of another type, on another device, or not contiguous.
+pub fn floats(tensor: &Tensor) -> Result<&[f32], ModelError> {
+    check(tensor, Some(Kind::Float))?;
+    Ok(view(tensor, tensor.numel()))
+}
+
+/// The bytes of a contiguous tensor on the CPU, without a copy; the words are in the machine's order, which is
+/// little-endian on every machine that LibTorch is built for. Nobody may write to the tensor while the slice is in use.
+///
+/// # Errors
+/// Where the tensor is on another device, or not contiguous.
+pub fn bytes(tensor: &Tensor) -> Result<&[u8], ModelError> {
+    check(tensor, None)?;
+    Ok(view(tensor, tensor.numel() * tensor.f_kind()?.elt_size_in_bytes()))
+}
+
+fn check(tensor: &Tensor, expected: Option<Kind>) -> Result<(), ModelError> {
+    let kind = tensor.f_kind()?;
+    if tensor.device() == Device::Cpu && tensor.is_contiguous() && expected.is_none_or(|expected| expected == kind) {
+        return Ok(());
+    }
+    let expected = expected.map_or_else(String::new, |kind| format!("{kind:?} "));
+    let got = (kind, tensor.device(), tensor.size());
+    Err(ModelError::Input { problem: format!("expected a contiguous {expected}tensor in main memory, got {got:?}") })
+}
+
+/// The first `count` elements of a tensor that [`check`] has passed, as plain numbers of the same or a smaller type.
+#[expect(unsafe_code, reason = "tch has no view of a tensor's memory")]
+fn view<Number: Copy>(tensor: &Tensor, count: usize) -> &[Number] {
+    if count == 0 {
+        return &[];
+    }
+    // SAFETY: the tensor is contiguous and on the CPU, so its first element is followed by all others; the callers ask for
+    // just its bytes or its float32 numbers, types that admit every bit pattern and need no more alignment than the
+    // tensor's own. The slice borrows the tensor, which keeps the storage alive. That nobody writes meanwhile is
+    // the contract of the public functions; LibTorch's operations write only to their outputs.
+    unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<Number>(), count) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_bytes_are_those_of_the_tensor() {
+        let tensor = Tensor::from_slice(&[1.0f32, -2.5, 3.0]);
+        assert_eq!(floats(&tensor).unwrap(), [1.0, -2.5, 3.0]);
+        assert_eq!(bytes(&tensor.narrow(0, 1, 1)).unwrap(), (-2.5f32).to_le_bytes());
+        assert!(floats(&Tensor::zeros([0], (Kind::Float, Device::Cpu))).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_does_not_lie_in_order_or_is_of_another_type_is_refused() {
+        let wide = Tensor::zeros([2, 3], (Kind::Float, Device::Cpu));
+        assert!(floats(&wide.tr()).unwrap_err().to_string().contains("contiguous"));
+        assert!(bytes(&wide.tr()).is_err());
+        assert!(floats(&wide.to_kind(Kind::Double)).unwrap_err().to_string().contains("Float"));
+    }
+}
