@@ -1,12 +1,16 @@
-//! A row group on its way from the cache to the device.
+//! Some sequences of a row group on their way from the cache to the device.
 
+use std::sync::Arc;
+
+use hayloft_model::steps;
 use hayloft_store::{ActivationReader, Predictions, Section, Sequence, Tokens};
+use hayloft_terminal::Phase;
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::EvaluateError;
 use crate::section_choice::SectionChoice;
 
-/// A row group as read: whole sequences, their activations one after another without padding.
+/// A step's worth of a row group as read: whole sequences, their activations one after another without padding.
 #[derive(Debug)]
 pub(crate) struct Batch {
     /// The place of its shard in the manifest's list.
@@ -16,8 +20,10 @@ pub(crate) struct Batch {
     /// Its own number in the shard.
     pub(crate) row_group: usize,
     pub(crate) layout: Layout,
-    /// `[rows, d_model]` little-endian words of type `kind`.
-    bits: Vec<u8>,
+    /// Little-endian words of type `kind`: the whole row group's, shared by its batches.
+    bits: Arc<Vec<u8>>,
+    /// Where in `bits` this batch's `[rows, d_model]` start.
+    start: usize,
     kind: Kind,
     d_model: usize,
     /// `[rows]`: the section of each row.
@@ -39,6 +45,13 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
+    /// The sequences that some rows, in their order, are of, each once.
+    pub(crate) fn sequences_of(&self, rows: &[i64]) -> Vec<i64> {
+        let mut sequences: Vec<i64> = rows.iter().map(|&row| self.slots[row as usize] / self.length as i64).collect();
+        sequences.dedup();
+        sequences
+    }
+
     fn of(lengths: impl Iterator<Item = usize> + Clone) -> Self {
         let length = lengths.clone().max().unwrap_or(0);
         let slots = lengths.clone().enumerate().flat_map(|(sequence, own)| {
@@ -61,34 +74,50 @@ pub(crate) struct Tables {
 }
 
 impl Batch {
-    /// Reads and verifies one row group of the shard that `tables` are of.
-    pub(crate) fn read(tables: &Tables, reader: &ActivationReader, row_group: usize) -> Result<Self, EvaluateError> {
-        let own = tables.sequences.iter().filter(|sequence| sequence.row_group as usize == row_group);
-        let layout = Layout::of(own.clone().map(|sequence| sequence.length as usize));
-        // The store has checked that a row group's sequences follow one another without gaps.
-        let first = own.clone().next().map_or(0, |sequence| sequence.first_row as usize);
-        let rows = first..first + layout.slots.len();
-        let mut labels = Vec::with_capacity(rows.len());
-        for sequence in own {
-            let start = sequence.first_row as usize;
-            let tokens = &tables.tokens.token[start..start + sequence.length as usize];
-            labels.extend(tokens[1..].iter().map(|&token| i64::from(token)));
-            labels.push(-1);
-        }
+    /// Reads and verifies one row group of the shard that `tables` are of, and cuts it into the steps of a device.
+    pub(crate) fn read(
+        tables: &Tables,
+        reader: &ActivationReader,
+        row_group: usize,
+        device: Device,
+    ) -> Result<Vec<Self>, EvaluateError> {
         let mut bits = Vec::new();
-        reader.read(row_group, &mut bits)?;
-        Ok(Self {
-            place: tables.place,
-            shard: tables.shard,
-            row_group,
-            bits,
-            kind: tables.kind,
-            d_model: reader.d_model(),
-            sections: tables.tokens.section[rows.clone()].to_vec(),
-            losses: tables.predictions.as_ref().map(|predictions| predictions.loss[rows].to_vec()),
-            labels,
-            layout,
-        })
+        {
+            let _phase = Phase::Decode.begin(0);
+            reader.read(row_group, &mut bits)?;
+        }
+        let bits = Arc::new(bits);
+        let own: Vec<&Sequence> =
+            tables.sequences.iter().filter(|sequence| sequence.row_group as usize == row_group).collect();
+        let lengths: Vec<usize> = own.iter().map(|sequence| sequence.length as usize).collect();
+        // The store has checked that a row group's sequences follow one another without gaps.
+        let first_row = own.first().map_or(0, |sequence| sequence.first_row as usize);
+        let batch = |sequences: &[&Sequence]| {
+            let layout = Layout::of(sequences.iter().map(|sequence| sequence.length as usize));
+            let first = sequences.first().map_or(first_row, |sequence| sequence.first_row as usize);
+            let rows = first..first + layout.slots.len();
+            let mut labels = Vec::with_capacity(rows.len());
+            for sequence in sequences {
+                let start = sequence.first_row as usize;
+                let tokens = &tables.tokens.token[start..start + sequence.length as usize];
+                labels.extend(tokens[1..].iter().map(|&token| i64::from(token)));
+                labels.push(-1);
+            }
+            Self {
+                place: tables.place,
+                shard: tables.shard,
+                row_group,
+                bits: Arc::clone(&bits),
+                start: (first - first_row) * reader.d_model() * tables.kind.elt_size_in_bytes(),
+                kind: tables.kind,
+                d_model: reader.d_model(),
+                sections: tables.tokens.section[rows.clone()].to_vec(),
+                losses: tables.predictions.as_ref().map(|predictions| predictions.loss[rows].to_vec()),
+                labels,
+                layout,
+            }
+        };
+        Ok(steps(&lengths, device).into_iter().map(|step| batch(&own[step])).collect())
     }
 
     /// The number of rows.
@@ -130,7 +159,9 @@ impl Batch {
     /// The activations on a device, in the type they are stored in.
     pub(crate) fn to_device(&self, device: Device) -> Result<Activations, TchError> {
         let shape = [self.rows() as i64, self.d_model as i64];
-        let rows = Tensor::f_from_data_size(&self.bits, &shape, self.kind)?.f_to_device(device)?;
+        let bytes = self.rows() * self.d_model * self.kind.elt_size_in_bytes();
+        let bits = &self.bits[self.start..self.start + bytes];
+        let rows = Tensor::f_from_data_size(bits, &shape, self.kind)?.f_to_device(device)?;
         Ok(Activations { rows })
     }
 
@@ -153,8 +184,16 @@ impl Activations {
         Vec::try_from(squares.f_sum_dim_intlist([-1i64].as_slice(), false, Kind::Double)?.f_sqrt()?)
     }
 
-    /// Some rows, `[n, d_model]`.
+    /// Elements of a row.
+    pub(crate) fn d_model(&self) -> usize {
+        self.rows.size()[1] as usize
+    }
+
+    /// Some rows, in order, each at most once, `[n, d_model]`; all of them without a copy.
     pub(crate) fn at(&self, rows: &[i64]) -> Result<Tensor, TchError> {
+        if rows.len() as i64 == self.rows.size()[0] {
+            return Ok(self.rows.shallow_clone());
+        }
         self.rows.f_index_select(0, &Tensor::f_from_slice(rows)?.f_to_device(self.rows.device())?)
     }
 }

@@ -9,7 +9,7 @@ use crate::source::Source;
 use crate::subject::Subject;
 use crate::upper_half::UpperHalf;
 
-/// The outcome of the check on the first row group.
+/// The outcome of the check on the first step of the first row group.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CleanCheck {
     /// Tokens compared.
@@ -31,17 +31,17 @@ fn tolerance(precision: Precision) -> f64 {
     }
 }
 
-/// Recomputes the losses of the first row group and refuses a cache whose losses are others. `None` where the cache
+/// Recomputes the losses of the first step of the cache and refuses a cache whose losses are others. `None` where the cache
 /// keeps no losses.
 pub(crate) fn clean_check(
     subject: &Subject,
     source: Source<'_>,
     upper_half: &UpperHalf,
 ) -> Result<Option<CleanCheck>, EvaluateError> {
-    let batch = source.first()?;
+    let Some(batch) = source.first(1)?.into_iter().next() else { return Ok(None) };
     let rows = batch.counted(SectionChoice::All);
     let Some(cached) = batch.losses_at(&rows) else { return Ok(None) };
-    let activations = batch.to_device(upper_half.device())?;
+    let activations = batch.to_device(source.device)?;
     let computed = upper_half.losses(&batch, &upper_half.clean(&activations)?, &rows)?;
     let max_difference = largest_difference(&cached, &computed);
     let tolerance = tolerance(subject.precision).max(tolerance(subject.cache_precision));

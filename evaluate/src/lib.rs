@@ -17,9 +17,11 @@
 
 mod baseline;
 mod batch;
+mod candidate;
 mod clean_check;
 mod columns;
 mod compare;
+mod compute_effect;
 mod error;
 mod map;
 mod measures;
@@ -49,6 +51,7 @@ pub use columns::Columns;
 pub use compare::{
     Cell, CompareError, Comparison, Record, Tolerance, Tolerances, Verdict, compare, read_expected, read_results,
 };
+pub use compute_effect::ComputeEffect;
 pub use error::EvaluateError;
 pub use measures::{
     BinSums, LatentCounts, LatentSummary, NormHistogram, POSITION_BINS, PositionCounts, PositionSums, first_position,
@@ -56,8 +59,8 @@ pub use measures::{
 pub use plot::training_curves;
 pub use report::{Experiment, ModelRole, Report, ReportError, ResultsEntry, Row, SaeRole, Summary, TrainingEntry};
 pub use results::{Provenance, Results, SaeProvenance, SaeResult, ShardResult};
-pub use run::run;
-pub use sae::{Activation, Chunk, Encoded, Normalisation, Reconstruction, Sae, SaeError, SaeFile, SaeFileHash};
+pub use run::{run, run_profiled};
+pub use sae::{Activation, Encoded, Normalisation, Reconstruction, Sae, SaeError, SaeFile, SaeFileHash};
 pub use scale::{Scale, ScaleChoice, ScaleSource};
 pub use section_choice::SectionChoice;
 pub use settings::RunSettings;

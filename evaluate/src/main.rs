@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use clap::{CommandFactory, Parser};
 use hayloft_evaluate::train::{Finetuned, finetune, train};
-use hayloft_evaluate::{Report, Tolerances, Verdict, read_expected, read_results, run as evaluate};
+use hayloft_evaluate::{Report, Tolerances, Verdict, read_expected, read_results, run as evaluate, run_profiled};
 use hayloft_model::limit_threads;
 use hayloft_terminal::{Progress, exit_code, log_to_stderr, print, print_completions};
 
@@ -24,8 +24,15 @@ fn run() -> Result<()> {
             if let Some(threads) = arguments.threads {
                 limit_threads(threads);
             }
-            let (out, json) = (arguments.out.clone(), arguments.json);
-            let results = evaluate(&arguments.settings()?, Progress::on_stderr())?;
+            let (out, json, profile) = (arguments.out.clone(), arguments.json, arguments.profile.clone());
+            let results = match profile {
+                Some(file) => {
+                    let (results, profile) = run_profiled(&arguments.settings()?, Progress::on_stderr())?;
+                    profile.show(file.as_deref())?;
+                    results
+                }
+                None => evaluate(&arguments.settings()?, Progress::on_stderr())?,
+            };
             if let Some(folder) = out {
                 results.write(&folder)?;
                 tracing::info!(folder = %folder.display(), "results written");

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::baseline::CleanSource;
 use crate::clean_check::CleanCheck;
 use crate::columns::Columns;
+use crate::compute_effect::ComputeEffect;
 use crate::measures::{LatentCounts, LatentSummary};
 use crate::sae::SaeFileHash;
 use crate::scale::ScaleSource;
@@ -24,6 +25,8 @@ pub struct Results {
     pub latents: Vec<LatentCounts>,
     /// The check of the cache against the model; `None` where the cache keeps no losses to check against.
     pub clean_check: Option<CleanCheck>,
+    /// Tokens of the cache that were gone through.
+    pub tokens: u64,
 }
 
 /// What was found for one SAE and one section.
@@ -44,10 +47,13 @@ pub struct SaeResult {
     pub scale_source: ScaleSource,
     /// Norms above this, after scaling, are outliers.
     pub outlier_norm: Option<f64>,
-    /// What the upper half of the model ran in.
+    /// What the upper half of the model ran in; without one, what the cache's model ran in.
     pub precision: Precision,
-    /// Where the clean losses came from.
-    pub clean_loss_source: CleanSource,
+    /// Where the clean losses came from; `None` where there was no model, and so no losses.
+    pub clean_loss_source: Option<CleanSource>,
+    /// What computing in a lower precision than float32 does to the figures, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute_effect: Option<ComputeEffect>,
     /// Where the figures are defined.
     pub definitions: String,
     /// How often latents fire.
@@ -78,7 +84,7 @@ pub struct Provenance {
     pub corpus: String,
     /// BLAKE3 of the cache's `manifest.json`.
     pub manifest_blake3: String,
-    /// The model, checked to be the one that the cache was harvested from.
+    /// The model, checked to be the one that the cache was harvested from; without one, the one that the cache names.
     pub model: Fingerprint,
     /// The SAE.
     pub sae: SaeProvenance,

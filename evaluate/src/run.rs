@@ -1,20 +1,22 @@
 //! An evaluation from beginning to end.
 
-use hayloft_terminal::Progress;
+use hayloft_model::{Precision, matrix_product_rate};
+use hayloft_terminal::{Profile, Profiling, Progress};
 
 use crate::baseline::{self, CleanSource, Wanted};
+use crate::candidate::Candidate;
 use crate::clean_check::{CleanCheck, clean_check};
 use crate::columns::Columns;
+use crate::compute_effect::{self, ComputeEffect};
 use crate::names::unique_names;
 use crate::outliers::OutlierRule;
-use crate::pass::{Candidate, SectionOutcome};
+use crate::pass::{SectionOutcome, pass};
 use crate::results::{DEFINITIONS, Provenance, Results, SaeProvenance, SaeResult, ShardResult};
 use crate::scale::Scale;
 use crate::settings::RunSettings;
 use crate::source::Source;
 use crate::subject::{Subject, open_saes};
 use crate::sums::Sums;
-use crate::upper_half::UpperHalf;
 use crate::{EvaluateError, SaeFile};
 
 /// Evaluates SAEs against a cache.
@@ -36,44 +38,76 @@ use crate::{EvaluateError, SaeFile};
 /// # Ok(()) }
 /// ```
 pub fn run(settings: &RunSettings, progress: Progress) -> Result<Results, EvaluateError> {
+    evaluate(settings, progress, &mut Profiling::begin())
+}
+
+/// The same, with where the time went.
+pub fn run_profiled(settings: &RunSettings, progress: Progress) -> Result<(Results, Profile), EvaluateError> {
+    let mut profiling = Profiling::begin();
+    let results = evaluate(settings, progress, &mut profiling)?;
+    let tokens = results.tokens;
+    let precision = results.results.first().map_or(Precision::F32, |result| {
+        // Without a model, only SAEs were computed.
+        if settings.model.is_some() { result.precision } else { settings.compute.unwrap_or(Precision::F32) }
+    });
+    let profile = profiling.finish(tokens, || matrix_product_rate(precision, settings.device))?;
+    Ok((results, profile))
+}
+
+fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profiling) -> Result<Results, EvaluateError> {
     settings.check()?;
     let _no_grad = hayloft_model::no_grad();
     let files = open_saes(settings.saes.iter().map(AsRef::as_ref))?;
     let subject = Subject::open(settings, &files)?;
     let names = unique_names(&settings.saes);
     let scales = resolve_scales(settings, &subject, &files, &names)?;
-    let source = Source { cache: &subject.cache, site: &subject.site.name };
-    let upper_half = UpperHalf::load(&subject, settings.device)?;
-    let clean_check = clean_check(&subject, source, &upper_half)?;
-    let clean_source = clean_source(&subject, clean_check);
+    let source = Source { cache: &subject.cache, site: &subject.site.name, device: settings.device };
+    let upper_half = subject.upper_half(subject.precision, settings.device)?;
+    let upper_half = upper_half.as_ref();
+    profiling.start();
+
+    let clean_check = match upper_half {
+        Some(upper_half) => clean_check(&subject, source, upper_half)?,
+        None => None,
+    };
+    let clean_source = clean_source(settings, &subject, clean_check);
     let sections = settings.sections();
     let rules: Vec<OutlierRule> =
         scales.iter().map(|scale| OutlierRule::new(settings.outlier_norm, scale.value)).collect();
-    let wanted = Wanted { sections: sections.clone(), rules: each_once(&rules), clean_source };
-    let baselines = baseline::prepare(&subject, source, &upper_half, &wanted, progress)?;
+    let wanted = Wanted {
+        sections: sections.clone(),
+        rules: each_once(&rules),
+        clean_source: clean_source.unwrap_or(CleanSource::Cache),
+    };
+    let baselines = baseline::prepare(&subject, source, upper_half, &wanted, progress)?;
 
-    let load = |((file, &scale), &rule)| Candidate::load(file, scale, rule, &sections, &baselines, settings.device);
-    let mut candidates: Vec<Candidate<'_>> =
-        files.iter().zip(&scales).zip(&rules).map(load).collect::<Result<_, _>>()?;
-    let gauge = progress.gauge("evaluating", Some(subject.cache.manifest().held.tokens));
-    source.for_each(&gauge, |batch| {
-        let activations = batch.to_device(settings.device)?;
-        let norms = activations.norms()?;
-        candidates.iter_mut().try_for_each(|candidate| candidate.add(batch, &activations, &norms, &upper_half))
-    })?;
+    let place = (settings.compute.unwrap_or(Precision::F32), settings.device);
+    let load = |((file, &scale), &rule)| Candidate::load(file, scale, rule, &sections, &baselines, place);
+    let candidates: Vec<Candidate<'_>> = files.iter().zip(&scales).zip(&rules).map(load).collect::<Result<_, _>>()?;
+    let tokens = subject.cache.manifest().held.tokens;
+    let gauge = progress.gauge("evaluating", Some(tokens));
+    let outcomes = pass(source, &candidates, &sections, upper_half, &gauge)?;
     drop(gauge);
+    let mut effects = match settings.compute {
+        Some(precision) if precision != Precision::F32 => {
+            compute_effect::measure(settings, &subject, source, &candidates, upper_half, &baselines, precision)?
+        }
+        _ => Vec::new(),
+    }
+    .into_iter();
 
     let report = Report { settings, subject: &subject, clean_source };
     let (mut results, mut latents) = (Vec::new(), Vec::new());
-    for (candidate, name) in candidates.into_iter().zip(names) {
-        let (scale, provenance) = (candidate.scale, report.provenance(candidate.file));
-        for outcome in candidate.into_outcomes(&baselines)? {
-            results.push(report.result(&name, scale, &outcome, &provenance));
+    for ((candidate, outcomes), name) in candidates.iter().zip(outcomes).zip(names) {
+        let provenance = report.provenance(candidate.file);
+        for mut outcome in outcomes {
+            outcome.complete(&baselines, candidate);
+            results.push(report.result(&name, candidate.scale, &outcome, effects.next(), &provenance));
             latents.push(outcome.latents);
         }
     }
     warn_of_non_finite(&results);
-    Ok(Results { results, latents, clean_check })
+    Ok(Results { results, latents, clean_check, tokens })
 }
 
 fn resolve_scales(
@@ -91,8 +125,12 @@ fn resolve_scales(
     Ok(scales)
 }
 
-/// Says how the check went, and decides where clean losses come from.
-fn clean_source(subject: &Subject, clean_check: Option<CleanCheck>) -> CleanSource {
+/// Says how the check went, and decides where clean losses come from; `None` without a model.
+fn clean_source(settings: &RunSettings, subject: &Subject, clean_check: Option<CleanCheck>) -> Option<CleanSource> {
+    if subject.checkpoint.is_none() {
+        tracing::info!("no --model, so no losses: L0, error and explained variance only");
+        return None;
+    }
     if let Some(CleanCheck { tokens, max_difference, tolerance }) = clean_check {
         tracing::info!(
             tokens,
@@ -102,15 +140,15 @@ fn clean_source(subject: &Subject, clean_check: Option<CleanCheck>) -> CleanSour
         );
     }
     let (cache, now) = (subject.cache_precision, subject.precision);
-    if subject.cache.manifest().predictions.is_none() {
+    Some(if subject.cache.manifest().predictions.is_none() {
         tracing::info!("the cache keeps no losses (--logits none), so the clean losses are computed too");
         CleanSource::Recomputed
-    } else if cache != now {
+    } else if cache != now && settings.compute.is_none() {
         tracing::info!(%cache, %now, "the cached losses are of another precision, so the clean losses are computed again");
         CleanSource::Recomputed
     } else {
         CleanSource::Cache
-    }
+    })
 }
 
 fn each_once(rules: &[OutlierRule]) -> Vec<OutlierRule> {
@@ -136,11 +174,18 @@ fn warn_of_non_finite(results: &[SaeResult]) {
 struct Report<'run> {
     settings: &'run RunSettings,
     subject: &'run Subject,
-    clean_source: CleanSource,
+    clean_source: Option<CleanSource>,
 }
 
 impl Report<'_> {
-    fn result(&self, name: &str, scale: Scale, outcome: &SectionOutcome, provenance: &Provenance) -> SaeResult {
+    fn result(
+        &self,
+        name: &str,
+        scale: Scale,
+        outcome: &SectionOutcome,
+        compute_effect: Option<ComputeEffect>,
+        provenance: &Provenance,
+    ) -> SaeResult {
         let SectionOutcome { section, shards, latents } = outcome;
         let sums = Sums::total(shards);
         let numbers = self.subject.cache.manifest().shards.iter().map(|shard| shard.index);
@@ -154,6 +199,7 @@ impl Report<'_> {
             outlier_norm: self.settings.outlier_norm,
             precision: self.subject.precision,
             clean_loss_source: self.clean_source,
+            compute_effect,
             definitions: DEFINITIONS.to_owned(),
             latents: latents.summary(),
             sums,

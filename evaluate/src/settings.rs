@@ -12,8 +12,9 @@ use crate::section_choice::SectionChoice;
 /// What an evaluation is asked for.
 #[derive(Debug, Clone)]
 pub struct RunSettings {
-    /// Folder of the checkpoint that the cache was harvested from.
-    pub model: PathBuf,
+    /// Folder of the checkpoint that the cache was harvested from; without it there are no losses, only the figures on
+    /// activations.
+    pub model: Option<PathBuf>,
     /// Folder of the cache.
     pub cache: PathBuf,
     /// Folders of the SAEs, all of one site.
@@ -30,13 +31,16 @@ pub struct RunSettings {
     pub device: Device,
     /// What the model's upper half runs in; `None` is what the cache's model ran in. SAEs run in float32.
     pub precision: Option<Precision>,
+    /// What all matrix products are computed in, of model and SAEs, for speed; what that does to each figure is measured on
+    /// a sample. Takes the place of `precision`; clean losses stay the cache's.
+    pub compute: Option<Precision>,
 }
 
 impl RunSettings {
     /// Settings with every choice left at its default: all rows, no outliers, on the CPU.
     pub fn new(model: impl Into<PathBuf>, cache: impl Into<PathBuf>, saes: Vec<PathBuf>) -> Self {
         Self {
-            model: model.into(),
+            model: Some(model.into()),
             cache: cache.into(),
             saes,
             site: None,
@@ -45,6 +49,7 @@ impl RunSettings {
             scale: ScaleChoice::default(),
             device: Device::Cpu,
             precision: None,
+            compute: None,
         }
     }
 

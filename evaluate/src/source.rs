@@ -1,72 +1,72 @@
 //! Reading the row groups of a site ahead of the computation, in bounded memory.
 
-use std::sync::mpsc::{SyncSender, sync_channel};
-
+use hayloft_model::{Jobs, in_order};
 use hayloft_store::{ActivationReader, Cache, Dtype, SiteName};
-use hayloft_terminal::Gauge;
-use tch::Kind;
+use hayloft_terminal::{Gauge, Phase};
+use tch::{Device, Kind};
 
 use crate::EvaluateError;
 use crate::batch::{Batch, Tables};
 
-/// Row groups that wait, decoded, for the computation. One more is being decoded and one computed on.
-const READ_AHEAD: usize = 2;
-
-/// One site of a cache.
+/// One site of a cache, read for a device.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Source<'cache> {
     pub(crate) cache: &'cache Cache,
     pub(crate) site: &'cache SiteName,
+    pub(crate) device: Device,
 }
 
 impl Source<'_> {
-    /// Calls `work` with every row group, in the order of the cache, while a thread reads, verifies and decodes the
-    /// next ones.
-    pub(crate) fn for_each(
+    /// Does `work` on every batch, on the device's workers, and hands what comes of it to `collect` in the order of the
+    /// cache, while a thread reads, verifies and decodes what comes next.
+    pub(crate) fn for_each<Done: Send>(
         self,
         gauge: &Gauge,
-        mut work: impl FnMut(&Batch) -> Result<(), EvaluateError>,
+        work: impl Fn(&Batch) -> Result<Done, EvaluateError> + Sync,
+        mut collect: impl FnMut(&Batch, Done) -> Result<(), EvaluateError>,
     ) -> Result<(), EvaluateError> {
-        std::thread::scope(|scope| {
-            let (sender, batches) = sync_channel(READ_AHEAD);
-            let reader = scope.spawn(move || self.send_all(&sender));
-            for batch in batches {
-                let batch = batch?;
-                work(&batch)?;
+        in_order(
+            self.device,
+            move |jobs| self.read_all(jobs),
+            |batch| work(&batch).map(|done| (batch, done)),
+            |(batch, done)| {
+                collect(&batch, done)?;
                 gauge.advance(batch.rows() as u64);
-            }
-            reader.join().map_err(|_| EvaluateError::ReaderLost)
-        })
+                Ok(())
+            },
+        )
     }
 
-    /// The first row group.
-    pub(crate) fn first(self) -> Result<Batch, EvaluateError> {
+    /// The first batches of the cache, with at least this many rows if there are that many in its first row group.
+    pub(crate) fn first(self, rows: usize) -> Result<Vec<Batch>, EvaluateError> {
         let (tables, reader) = self.open(0)?;
-        Batch::read(&tables, &reader, 0)
+        let mut batches = Batch::read(&tables, &reader, 0, self.device)?;
+        let mut held = 0;
+        batches.retain(|batch| {
+            let wanted = held < rows;
+            held += batch.rows();
+            wanted
+        });
+        Ok(batches)
     }
 
-    /// Sends every row group until there are no more, one cannot be read, or nobody listens.
-    fn send_all(self, sender: &SyncSender<Result<Batch, EvaluateError>>) {
+    /// Hands over every batch until there are no more, one cannot be read, or nobody wants them.
+    fn read_all(self, jobs: &mut Jobs<Batch>) -> Result<(), EvaluateError> {
         for place in 0..self.cache.shards() {
-            let (tables, reader) = match self.open(place) {
-                Ok(opened) => opened,
-                Err(error) => {
-                    // That nobody listens any more means that another error was first.
-                    let _ = sender.send(Err(error));
-                    return;
-                }
-            };
+            let (tables, reader) = self.open(place)?;
             for row_group in 0..reader.row_groups() {
-                let batch = Batch::read(&tables, &reader, row_group);
-                let failed = batch.is_err();
-                if sender.send(batch).is_err() || failed {
-                    return;
+                for batch in Batch::read(&tables, &reader, row_group, self.device)? {
+                    if jobs.send(batch).is_err() {
+                        return Ok(()); // whoever stopped says why
+                    }
                 }
             }
         }
+        Ok(())
     }
 
     fn open(self, place: usize) -> Result<(Tables, ActivationReader), EvaluateError> {
+        let _phase = Phase::Read.begin(0);
         let shard = self.cache.shard(place)?;
         let reader = shard.activations(self.site)?;
         let tables = Tables {

@@ -5,15 +5,18 @@ use std::path::Path;
 
 use hayloft_model::{Checkpoint, FileHash, Fingerprint, Precision, Site};
 use hayloft_store::{Cache, Dtype, SiteRecord};
+use tch::Device;
 
 use crate::section_choice::SectionChoice;
+use crate::upper_half::UpperHalf;
 use crate::{EvaluateError, RunSettings, SaeFile};
 
 /// A cache, its model, and the one site of both that is evaluated at.
 #[derive(Debug)]
 pub(crate) struct Subject {
     pub(crate) cache: Cache,
-    pub(crate) checkpoint: Checkpoint,
+    /// The model; without it there are no losses.
+    pub(crate) checkpoint: Option<Checkpoint>,
     pub(crate) fingerprint: Fingerprint,
     /// The site as the cache calls it.
     pub(crate) site: SiteRecord,
@@ -43,11 +46,19 @@ impl Subject {
             }
         }
         let wanted = wanted_site(settings.site, saes, &cache)?;
-        let checkpoint = Checkpoint::open(&settings.model)?;
-        wanted.check(checkpoint.spec().n_blocks)?;
+        let checkpoint = settings.model.as_deref().map(Checkpoint::open).transpose()?;
+        if let Some(checkpoint) = &checkpoint {
+            wanted.check(checkpoint.spec().n_blocks)?;
+        }
         let site = held_site(wanted, &cache)?.clone();
-        let fingerprint = checkpoint.fingerprint()?;
-        check_model(&cache, &checkpoint, &fingerprint)?;
+        let fingerprint = match &checkpoint {
+            Some(checkpoint) => {
+                let fingerprint = checkpoint.fingerprint()?;
+                check_model(&cache, checkpoint, &fingerprint)?;
+                fingerprint
+            }
+            None => recorded_fingerprint(&cache),
+        };
         let cache_precision = precision(cache.manifest().model.precision);
         Ok(Self {
             checkpoint,
@@ -55,9 +66,28 @@ impl Subject {
             site,
             block: wanted.block(),
             cache_precision,
-            precision: settings.precision.unwrap_or(cache_precision),
+            precision: settings.compute.or(settings.precision).unwrap_or(cache_precision),
             cache,
         })
+    }
+
+    /// The model from the site on, if there is one.
+    pub(crate) fn upper_half(&self, precision: Precision, device: Device) -> Result<Option<UpperHalf>, EvaluateError> {
+        let load = |checkpoint| UpperHalf::load(checkpoint, self.block, precision, device);
+        self.checkpoint.as_ref().map(load).transpose()
+    }
+}
+
+/// The model that the cache says it is of.
+fn recorded_fingerprint(cache: &Cache) -> Fingerprint {
+    let record = &cache.manifest().model;
+    let weights = record.weights.iter();
+    Fingerprint {
+        model_type: record.model_type.clone(),
+        config_blake3: record.config_blake3.clone(),
+        weights: weights
+            .map(|file| FileHash { file: file.path.clone(), bytes: file.bytes, blake3: file.blake3.clone() })
+            .collect(),
     }
 }
 

@@ -1,11 +1,11 @@
 //! The model from the site to its end: from residuals, whatever was done to them, to losses.
 
-use hayloft_model::{Decoder, Portion, Positions, Residual};
-use tch::{Device, Tensor};
+use hayloft_model::{Checkpoint, Decoder, Portion, Positions, Precision, Residual};
+use hayloft_terminal::Phase;
+use tch::{Device, Kind, Tensor};
 
 use crate::EvaluateError;
 use crate::batch::{Activations, Batch};
-use crate::subject::Subject;
 
 /// The blocks from the site on, the final norm and the unembedding. The layers below the site are never loaded.
 #[derive(Debug)]
@@ -16,19 +16,22 @@ pub(crate) struct UpperHalf {
 }
 
 impl UpperHalf {
-    pub(crate) fn load(subject: &Subject, device: Device) -> Result<Self, EvaluateError> {
-        let portion = Portion::From(subject.block);
-        let decoder = Decoder::load(&subject.checkpoint, portion, subject.precision, device)?;
-        Ok(Self { decoder, block: subject.block })
+    pub(crate) fn load(
+        checkpoint: &Checkpoint,
+        block: usize,
+        precision: Precision,
+        device: Device,
+    ) -> Result<Self, EvaluateError> {
+        Ok(Self { decoder: Decoder::load(checkpoint, Portion::From(block), precision, device)?, block })
     }
 
-    pub(crate) fn device(&self) -> Device {
-        self.decoder.device()
+    pub(crate) fn precision(&self) -> Precision {
+        self.decoder.precision()
     }
 
     /// A batch's residual `[rows, d_model]` in the model's precision, untouched.
     pub(crate) fn clean(&self, activations: &Activations) -> Result<Tensor, EvaluateError> {
-        Ok(activations.rows.f_to_kind(self.decoder.precision().kind())?)
+        Ok(activations.rows.f_to_kind(self.kind())?)
     }
 
     /// A batch's residual with zeros at some rows.
@@ -43,28 +46,69 @@ impl UpperHalf {
         rows: &[i64],
         values: &Tensor,
     ) -> Result<Tensor, EvaluateError> {
-        let clean = self.clean(activations)?;
-        Ok(clean.f_index_copy(0, &self.index(rows)?, &values.f_to_kind(self.decoder.precision().kind())?)?)
+        let values = values.f_to_kind(self.kind())?;
+        if values.size() == activations.rows.size() {
+            return Ok(values); // every row, in order
+        }
+        Ok(self.clean(activations)?.f_index_copy(0, &self.index(rows)?, &values)?)
     }
 
-    /// Next-token losses, in nats, at some rows of a batch with the residual `[rows, d_model]`. Only those rows meet the
-    /// final norm and the unembedding.
+    /// Next-token losses, in nats, at some rows of a batch with the residual `[rows, d_model]`. Only sequences with such
+    /// rows go through the blocks, and only those rows meet the final norm and the unembedding.
     pub(crate) fn losses(&self, batch: &Batch, residual: &Tensor, at: &[i64]) -> Result<Vec<f32>, EvaluateError> {
         let layout = &batch.layout;
         let d_model = residual.size()[1];
+        let needed = layout.sequences_of(at);
         let (sequences, length) = (layout.sequences as i64, layout.length as i64);
-        let padded = Tensor::f_zeros([sequences * length, d_model], (residual.f_kind()?, self.device()))?
-            .f_index_copy_(0, &self.index(&layout.slots)?, residual)?;
-        let start = Residual { stream: padded.f_view([sequences, length, d_model])?, block: self.block };
+        let mut stream = if layout.slots.len() as i64 == sequences * length {
+            residual.f_view([sequences, length, d_model])?
+        } else {
+            Tensor::f_zeros([sequences * length, d_model], (residual.f_kind()?, self.decoder.device()))?
+                .f_index_copy_(0, &self.index(&layout.slots)?, residual)?
+                .f_view([sequences, length, d_model])?
+        };
+        let mut slots: Vec<i64> = at.iter().map(|&row| layout.slots[row as usize]).collect();
+        if needed.len() < layout.sequences {
+            stream = stream.f_index_select(0, &self.index(&needed)?)?;
+            for slot in &mut slots {
+                // The sequences that are left out are before or after whole sequences.
+                let place = needed.partition_point(|&sequence| sequence < *slot / length) as i64;
+                *slot = place * length + *slot % length;
+            }
+        }
         let n_blocks = self.decoder.spec().n_blocks;
-        let end = self.decoder.advance(&start, n_blocks, &Positions::from_start(layout.length))?;
-        let slots: Vec<i64> = at.iter().map(|&row| layout.slots[row as usize]).collect();
-        let rows = end.stream.f_reshape([-1, d_model])?.f_index_select(0, &self.index(&slots)?)?;
-        let losses = self.decoder.losses(&rows, &self.index(&batch.labels_at(at))?)?;
-        Ok(Vec::try_from(losses)?)
+        let positions = Positions::from_start(layout.length);
+        let end = {
+            let operations = self.decoder.advance_operations(needed.len(), layout.length, n_blocks - self.block);
+            let _phase = Phase::Advance.begin(operations);
+            self.decoder.advance(&Residual { stream, block: self.block }, n_blocks, &positions)?
+        };
+        let _phase = Phase::Loss.begin(self.decoder.head_operations(at.len()));
+        let all = end.stream.f_reshape([-1, d_model])?;
+        let rows = if slots.len() as i64 == all.size()[0] { all } else { all.f_index_select(0, &self.index(&slots)?)? };
+        Ok(self.decoder.losses(&rows, &batch.labels_at(at))?)
+    }
+
+    /// Losses where every position of every sequence is zero: attention over equal values gives that value whatever its
+    /// weights, so that every position says the same, and one position says it for all. `[vocab]` float32, nats: the loss
+    /// of each token as a label.
+    pub(crate) fn all_zero_losses(&self) -> Result<Vec<f32>, EvaluateError> {
+        let spec = self.decoder.spec();
+        let stream = Tensor::f_zeros([1, 1, spec.d_model as i64], (self.kind(), self.decoder.device()))?;
+        let start = Residual { stream, block: self.block };
+        let end = self.decoder.advance(&start, spec.n_blocks, &Positions::from_start(1))?;
+        let logits = self.decoder.logits(&end)?.f_flatten(0, 2)?.f_to_kind(Kind::Double)?;
+        Ok(Vec::<f64>::try_from(logits.f_log_softmax(-1, Kind::Double)?.f_neg()?)?
+            .into_iter()
+            .map(|loss| loss as f32)
+            .collect())
+    }
+
+    fn kind(&self) -> Kind {
+        self.decoder.precision().kind()
     }
 
     fn index(&self, rows: &[i64]) -> Result<Tensor, EvaluateError> {
-        Ok(Tensor::f_from_slice(rows)?.f_to_device(self.device())?)
+        Ok(Tensor::f_from_slice(rows)?.f_to_device(self.decoder.device())?)
     }
 }

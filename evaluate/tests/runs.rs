@@ -170,7 +170,7 @@ fn without_kept_losses_clean_ones_are_computed() {
     let tiny = Tiny::with(None, |_, _| {});
     let results = evaluate(&settings(&tiny));
     assert_eq!(results.clean_check, None);
-    assert_eq!(results.results[0].clean_loss_source, CleanSource::Recomputed);
+    assert_eq!(results.results[0].clean_loss_source, Some(CleanSource::Recomputed));
     assert_columns(&results.results[0], &expected("all", 1.0, None), 2e-5);
 }
 
@@ -178,7 +178,7 @@ fn without_kept_losses_clean_ones_are_computed() {
 fn another_precision_computes_clean_losses_in_it() {
     let tiny = Tiny::new();
     let result = evaluate(&RunSettings { precision: Some(Precision::Bf16), ..settings(&tiny) }).results.remove(0);
-    assert_eq!((result.precision, result.clean_loss_source), (Precision::Bf16, CleanSource::Recomputed));
+    assert_eq!((result.precision, result.clean_loss_source), (Precision::Bf16, Some(CleanSource::Recomputed)));
     let expected = expected("all", 1.0, None);
     for (got, name) in [(result.columns.ce_clean, "ce_clean"), (result.columns.ce_sae, "ce_sae")] {
         assert!((got.unwrap() - expected[name]).abs() < 0.02, "{name}: {got:?}");
@@ -263,7 +263,7 @@ fn results_are_written_in_every_form() {
 
 #[test]
 fn a_folder_that_cannot_be_written_is_named() {
-    let results = Results { results: Vec::new(), latents: Vec::new(), clean_check: None };
+    let results = Results { results: Vec::new(), latents: Vec::new(), clean_check: None, tokens: 0 };
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "in the way").unwrap();

@@ -52,5 +52,5 @@ pub use plan::{
 pub use rollouts::{
     Glimpse, RolloutError, RolloutRow, RolloutSettings, RolloutSummary, RolloutsRecord, read_rollouts, rollouts,
 };
-pub use run::{Logits, RunSettings, ShardRange, run};
+pub use run::{Logits, RunSettings, ShardRange, run, run_profiled};
 pub use summary::{ChatSummary, PlanSummary, RunSummary, SiteSummary};

@@ -6,7 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
-use hayloft_harvest::{FetchSettings, PlanSettings, fetch, plan, rollouts, run as harvest, show_sequences};
+use hayloft_harvest::{
+    FetchSettings, PlanSettings, fetch, plan, rollouts, run as harvest, run_profiled as harvest_profiled,
+    show_sequences,
+};
 use hayloft_model::limit_threads;
 use hayloft_terminal::{Progress, exit_code, log_to_stderr, print, print_completions};
 use serde::Serialize;
@@ -35,8 +38,15 @@ fn run() -> Result<()> {
             if let Some(threads) = arguments.threads {
                 limit_threads(threads);
             }
-            let json = arguments.json;
-            let summary = harvest(&arguments.settings()?, Progress::on_stderr())?;
+            let (json, profile) = (arguments.json, arguments.profile.clone());
+            let summary = match profile {
+                Some(file) => {
+                    let (summary, profile) = harvest_profiled(&arguments.settings()?, Progress::on_stderr())?;
+                    profile.show(file.as_deref())?;
+                    summary
+                }
+                None => harvest(&arguments.settings()?, Progress::on_stderr())?,
+            };
             eprintln!("{summary}");
             if json { print(&to_json(&summary)?) } else { Ok(()) }
         }

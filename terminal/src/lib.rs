@@ -2,8 +2,10 @@
 
 mod log;
 mod output;
+mod profile;
 mod progress;
 
 pub use log::log_to_stderr;
 pub use output::{exit_code, print, print_completions};
+pub use profile::{Phase, PhaseTime, Profile, Profiling, Stretch};
 pub use progress::{Gauge, Progress};

@@ -8,6 +8,7 @@
 //! Each file names the manifest that it belongs to and carries a hash of its own; one that does not fit is computed
 //! again. Moments need no forward pass, so that another threshold costs one reading of the cache.
 
+mod ablation;
 mod losses;
 mod moments;
 mod pass;

@@ -87,6 +87,16 @@ impl Moments {
         Ok(())
     }
 
+    /// Adds those of the rows that follow.
+    pub(super) fn merge(&mut self, next: &Self) {
+        self.rows += next.rows;
+        self.outlier_rows += next.outlier_rows;
+        self.non_finite_rows += next.non_finite_rows;
+        for (sum, value) in self.sum.iter_mut().zip(&next.sum) {
+            *sum += value;
+        }
+    }
+
     /// The mean `[d_model]` over shards, merged in their order; zeros over no rows.
     pub(crate) fn mean(shards: &[Self]) -> Vec<f64> {
         let rows: u64 = shards.iter().map(|shard| shard.rows).sum();

@@ -1,8 +1,8 @@
 //! Baselines for a run: those kept beside the cache, and one pass over it for those that are missing.
 
-use hayloft_terminal::Progress;
-use tch::TchError;
+use hayloft_terminal::{Phase, Progress};
 
+use super::ablation::{Ablation, BatchLosses};
 use super::losses::{CleanSource, Losses, LossesKey};
 use super::moments::{Moments, MomentsKey};
 use super::shelf::Shelf;
@@ -48,15 +48,15 @@ impl Baselines {
 pub(crate) fn prepare(
     subject: &Subject,
     source: Source<'_>,
-    upper_half: &UpperHalf,
+    upper_half: Option<&UpperHalf>,
     wanted: &Wanted,
     progress: Progress,
 ) -> Result<Baselines, EvaluateError> {
     let shelf = Shelf::of(&subject.cache);
-    let losses_key = |section| LossesKey {
+    let losses_key = |section, upper_half: &UpperHalf| LossesKey {
         site: subject.site.name.to_string(),
         section,
-        precision: subject.precision,
+        precision: upper_half.precision(),
         clean_source: wanted.clean_source,
     };
     let moments_key = |section, rule: OutlierRule| MomentsKey {
@@ -66,12 +66,14 @@ pub(crate) fn prepare(
     };
     let d_model = subject.site.d_model;
     let mut baselines = Baselines::default();
-    let mut missing = Missing { wanted, losses: Vec::new(), moments: Vec::new() };
+    let mut missing = Missing { losses: Vec::new(), moments: Vec::new() };
     let shards: Vec<usize> = subject.cache.manifest().shards.iter().map(|shard| shard.index).collect();
     for &section in &wanted.sections {
-        match shelf.get(&losses_key(section)) {
-            Some(kept) => baselines.losses.push((section, kept)),
-            None => missing.losses.push((section, shards.iter().map(|&shard| empty_losses(shard)).collect())),
+        if let Some(upper_half) = upper_half {
+            match shelf.get(&losses_key(section, upper_half)) {
+                Some(kept) => baselines.losses.push((section, kept)),
+                None => missing.losses.push((section, shards.iter().map(|&shard| empty_losses(shard)).collect())),
+            }
         }
         for &rule in &wanted.rules {
             let kept: Option<Vec<Moments>> = shelf.get(&moments_key(section, rule));
@@ -86,10 +88,31 @@ pub(crate) fn prepare(
     if !missing.losses.is_empty() || !missing.moments.is_empty() {
         let doing = if missing.losses.is_empty() { "mean activation" } else { "zero ablation" };
         let gauge = progress.gauge(doing, Some(subject.cache.manifest().held.tokens));
-        source.for_each(&gauge, |batch| missing.add(batch, upper_half))?;
+        let sections: Vec<SectionChoice> = missing.losses.iter().map(|(section, _)| *section).collect();
+        let ablation = match upper_half {
+            Some(upper_half) if !sections.is_empty() => Some(Ablation::new(upper_half, sections, wanted.clean_source)?),
+            _ => None,
+        };
+        let moments: Vec<(SectionChoice, OutlierRule)> =
+            missing.moments.iter().map(|(section, rule, _)| (*section, *rule)).collect();
+        source.for_each(
+            &gauge,
+            |batch| {
+                let activations = batch.to_device(source.device)?;
+                let moments = batch_moments(batch, &activations, &moments)?;
+                let losses = ablation.as_ref().map(|ablation| ablation.measure(batch, &activations)).transpose()?;
+                Ok((moments, losses.unwrap_or_default()))
+            },
+            |batch, (moments, losses)| {
+                missing.add(batch, moments, losses);
+                Ok(())
+            },
+        )?;
     }
     for (section, computed) in missing.losses {
-        shelf.put(&losses_key(section), &computed);
+        if let Some(upper_half) = upper_half {
+            shelf.put(&losses_key(section, upper_half), &computed);
+        }
         baselines.losses.push((section, computed));
     }
     for (section, rule, computed) in missing.moments {
@@ -104,53 +127,38 @@ fn empty_losses(shard: usize) -> Losses {
 }
 
 /// Baselines that are being computed.
-struct Missing<'wanted> {
-    wanted: &'wanted Wanted,
+struct Missing {
     losses: Vec<(SectionChoice, Vec<Losses>)>,
     moments: Vec<(SectionChoice, OutlierRule, Vec<Moments>)>,
 }
 
-impl Missing<'_> {
-    fn add(&mut self, batch: &Batch, upper_half: &UpperHalf) -> Result<(), EvaluateError> {
-        let activations = batch.to_device(upper_half.device())?;
-        self.add_moments(batch, &activations)?;
-        self.add_losses(batch, &activations, upper_half)
+impl Missing {
+    /// Adds what was measured on the next batch, in the order of these lists.
+    fn add(&mut self, batch: &Batch, moments: Vec<Moments>, losses: Vec<BatchLosses>) {
+        for ((_, _, shards), measured) in self.moments.iter_mut().zip(moments) {
+            shards[batch.place].merge(&measured);
+        }
+        for ((section, shards), BatchLosses { clean, zero }) in self.losses.iter_mut().zip(losses) {
+            shards[batch.place].add(&batch.positions_at(&batch.counted(*section)), &clean, &zero);
+        }
     }
+}
 
-    fn add_moments(&mut self, batch: &Batch, activations: &Activations) -> Result<(), TchError> {
-        if self.moments.is_empty() {
-            return Ok(());
-        }
-        let norms = activations.norms()?;
-        for (section, rule, shards) in &mut self.moments {
-            shards[batch.place].add(batch, activations, &norms, *section, *rule)?;
-        }
-        Ok(())
+fn batch_moments(
+    batch: &Batch,
+    activations: &Activations,
+    wanted: &[(SectionChoice, OutlierRule)],
+) -> Result<Vec<Moments>, EvaluateError> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
     }
-
-    fn add_losses(
-        &mut self,
-        batch: &Batch,
-        activations: &Activations,
-        upper_half: &UpperHalf,
-    ) -> Result<(), EvaluateError> {
-        for (section, shards) in &mut self.losses {
-            let counted = batch.counted(*section);
-            if counted.is_empty() {
-                continue;
-            }
-            let cached = match self.wanted.clean_source {
-                CleanSource::Cache => batch.losses_at(&counted),
-                CleanSource::Recomputed => None,
-            };
-            let clean = match cached {
-                Some(losses) => losses,
-                None => upper_half.losses(batch, &upper_half.clean(activations)?, &counted)?,
-            };
-            let ablated = upper_half.ablated(activations, &batch.members(*section))?;
-            let zero = upper_half.losses(batch, &ablated, &counted)?;
-            shards[batch.place].add(&batch.positions_at(&counted), &clean, &zero);
-        }
-        Ok(())
+    let _phase = Phase::Splice.begin(0);
+    let norms = activations.norms()?;
+    let mut all = Vec::with_capacity(wanted.len());
+    for (section, rule) in wanted {
+        let mut moments = Moments::new(batch.shard, activations.d_model());
+        moments.add(batch, activations, &norms, *section, *rule)?;
+        all.push(moments);
     }
+    Ok(all)
 }

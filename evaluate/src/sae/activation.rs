@@ -1,5 +1,6 @@
 //! From pre-activations to latents.
 
+use hayloft_model::SharedTensor;
 use tch::{TchError, Tensor};
 
 /// The function between encoder and decoder. Latents are never negative, so a latent fires where it is above zero.
@@ -10,7 +11,7 @@ pub enum Activation {
     /// `max(pre, 0)` where `pre` is strictly above the threshold, 0 elsewhere.
     JumpRelu {
         /// `[width]` float32.
-        threshold: Tensor,
+        threshold: SharedTensor,
     },
     /// `max(pre, 0)` of the `k` largest of a row, 0 elsewhere.
     TopK {
@@ -22,9 +23,9 @@ pub enum Activation {
     /// `pre` carries the gate's bias; the magnitude's bias is less by that much, scaled.
     Gated {
         /// `[width]` float32: `exp(r_mag)`.
-        scale: Tensor,
+        scale: SharedTensor,
         /// `[width]` float32: `b_mag − b_gate · exp(r_mag)`.
-        bias: Tensor,
+        bias: SharedTensor,
     },
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use hayloft_model::ModelError;
 use tch::TchError;
 
 /// An error of reading an SAE, with the file, what was expected, what was found and what to do.
@@ -135,6 +136,9 @@ pub enum SaeError {
     /// LibTorch refused, most often for want of memory.
     #[error(transparent)]
     Torch(#[from] TchError),
+    /// A tensor is not where the forward pass needs it.
+    #[error(transparent)]
+    Model(#[from] ModelError),
 }
 
 fn transposed(expected: &[usize], got: &[usize]) -> &'static str {

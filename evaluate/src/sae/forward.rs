@@ -1,25 +1,16 @@
-//! The forward pass, in chunks of rows so that latents never take more than a budget.
+//! The forward pass: the whole of it on whole matrices, and the way to a reconstruction that suits the device.
 
-use tch::{Kind, TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use super::normalisation::Undo;
-use super::{Sae, SaeError};
-
-/// The most bytes that one `[rows, width]` float32 matrix takes: 256 MiB. Encoding holds two or three of them at once.
-const LATENT_BYTES: usize = 256 << 20;
-
-/// The decoder gathers rows where fewer than one latent in so many fires; above that a matrix product is faster.
-const SPARSE_RATIO: i64 = 16;
-
-/// `Tensor::embedding_bag`'s number for a sum.
-const SUM: i64 = 0;
+use super::{Sae, SaeError, matrices, tiles};
 
 /// Latents of some rows, with what the decoder needs to know of their input.
 #[derive(Debug)]
 pub struct Encoded {
     /// `[rows, width]` float32, never negative.
     pub latents: Tensor,
-    undo: Undo,
+    pub(super) undo: Undo,
 }
 
 /// What an SAE makes of some rows.
@@ -31,102 +22,67 @@ pub struct Reconstruction {
     pub fired: Tensor,
 }
 
-/// Some rows, encoded: what [`Sae::reconstruct_observed`] shows.
-#[derive(Debug)]
-pub struct Chunk<'latents> {
-    /// The first of them among all rows.
-    pub first_row: usize,
-    /// `[rows, width]` float32, never negative.
-    pub latents: &'latents Tensor,
-}
+/// In how many rows of a group each latent fired, `[width]`.
+pub(crate) type Firings = Vec<u32>;
 
 impl Sae {
     /// Latents of `x` `[rows, d_model]` float32, all rows at once. The scale of `expected_average_only_in`, if there is
     /// one, is already in `x`.
     pub fn encode(&self, x: &Tensor) -> Result<Encoded, SaeError> {
-        let (mut input, undo) = self.normalisation.apply(x)?;
-        if let Some(bias) = &self.input_bias {
-            input = input.f_sub(bias)?;
-        }
-        let pre = self.encoder_bias.f_addmm(&input, &self.encoder)?;
-        Ok(Encoded { latents: self.activation.apply(pre)?, undo })
+        let (input, undo) = self.input(x)?;
+        Ok(Encoded { latents: self.activation.apply(self.pre_activations(&input, 0, self.width() as i64)?)?, undo })
     }
 
     /// Reconstruction `[rows, d_model]` float32 of encoded rows.
     pub fn decode(&self, encoded: &Encoded) -> Result<Tensor, SaeError> {
-        let fired = encoded.latents.f_count_nonzero(None)?.f_int64_value(&[])?;
-        let sparse = fired.saturating_mul(SPARSE_RATIO) < encoded.latents.numel() as i64;
-        self.decode_by(encoded, if sparse { Product::Sparse } else { Product::Dense })
+        Ok(encoded.undo.apply(self.decoder_bias.f_addmm(&encoded.latents, &self.decoder)?)?)
     }
 
-    /// Encodes and decodes `x` `[rows, d_model]` float32, chunk by chunk.
+    /// Encodes and decodes `x` `[rows, d_model]` float32, piece by piece: `[rows, width]` never exists as a whole.
     pub fn reconstruct(&self, x: &Tensor) -> Result<Reconstruction, SaeError> {
-        self.reconstruct_observed(x, |_| Ok(()))
+        Ok(self.reconstruct_counting(x, &[])?.0)
     }
 
-    /// The same, showing the latents of each chunk of rows before they are gone.
-    pub fn reconstruct_observed(
+    /// The same, counting the firings of each latent in groups of rows: `groups` say of each row whether it belongs.
+    pub(crate) fn reconstruct_counting(
         &self,
         x: &Tensor,
-        observe: impl FnMut(Chunk<'_>) -> Result<(), TchError>,
-    ) -> Result<Reconstruction, SaeError> {
-        self.reconstruct_within(x, LATENT_BYTES, observe)
-    }
-
-    fn reconstruct_within(
-        &self,
-        x: &Tensor,
-        latent_bytes: usize,
-        mut observe: impl FnMut(Chunk<'_>) -> Result<(), TchError>,
-    ) -> Result<Reconstruction, SaeError> {
-        let chunk = (latent_bytes / (size_of::<f32>() * self.width())).max(1) as i64;
-        let count = x.size()[0];
-        if count == 0 {
+        groups: &[Vec<bool>],
+    ) -> Result<(Reconstruction, Vec<Firings>), SaeError> {
+        if x.size()[0] == 0 {
             let fired = Tensor::f_zeros([0], (Kind::Int64, x.device()))?;
-            return Ok(Reconstruction { rows: x.shallow_clone(), fired });
+            let firings = vec![vec![0; self.width()]; groups.len()];
+            return Ok((Reconstruction { rows: x.shallow_clone(), fired }, firings));
         }
-        let (mut rows, mut fired) = (Vec::new(), Vec::new());
-        for start in (0..count).step_by(chunk as usize) {
-            let encoded = self.encode(&x.f_narrow(0, start, chunk.min(count - start))?)?;
-            rows.push(self.decode(&encoded)?);
-            observe(Chunk { first_row: start as usize, latents: &encoded.latents })?;
-            fired.push(encoded.latents.f_count_nonzero_dim_intlist([-1i64].as_slice())?);
+        match x.device() {
+            Device::Cpu => tiles::reconstruct(self, x, groups),
+            _ => matrices::reconstruct(self, x, groups),
         }
-        Ok(Reconstruction { rows: Tensor::f_cat(&rows, 0)?, fired: Tensor::f_cat(&fired, 0)? })
     }
 
-    fn decode_by(&self, encoded: &Encoded, product: Product) -> Result<Tensor, SaeError> {
-        let latents = &encoded.latents;
-        let reconstruction = match product {
-            Product::Dense => self.decoder_bias.f_addmm(latents, &self.decoder)?,
-            Product::Sparse => sparse_product(latents, &self.decoder)?.f_add(&self.decoder_bias)?,
-        };
-        Ok(encoded.undo.apply(reconstruction)?)
+    /// What meets the encoder, `[rows, d_model]` float32, and the way back from the decoder.
+    pub(super) fn input(&self, x: &Tensor) -> Result<(Tensor, Undo), TchError> {
+        let (input, undo) = self.normalisation.apply(x)?;
+        match &self.input_bias {
+            Some(bias) => Ok((input.f_sub(bias)?, undo)),
+            None => Ok((input, undo)),
+        }
     }
-}
 
-/// How latents meet the decoder.
-#[derive(Debug, Clone, Copy)]
-enum Product {
-    Dense,
-    Sparse,
-}
-
-/// `latents · decoder` by gathering the decoder rows of those latents that fire.
-fn sparse_product(latents: &Tensor, decoder: &Tensor) -> Result<Tensor, TchError> {
-    let places = latents.f_nonzero()?; // [fired, 2], sorted by row
-    let columns = places.f_select(1, 1)?.f_contiguous()?;
-    let values = latents.f_masked_select(&latents.f_ne(0.0)?)?;
-    let per_row = latents.f_count_nonzero_dim_intlist([-1i64].as_slice())?;
-    let starts = per_row.f_cumsum(0, Kind::Int64)?.f_sub(&per_row)?;
-    let (sums, ..) = Tensor::f_embedding_bag(decoder, &columns, &starts, false, SUM, false, Some(&values), false)?;
-    Ok(sums)
+    /// Pre-activations `[rows, count]` float32 of the latents from `first` on, for rows as [`Self::input`] gives them. The
+    /// product is in the encoder's type, the bias is added in float32.
+    pub(super) fn pre_activations(&self, input: &Tensor, first: i64, count: i64) -> Result<Tensor, TchError> {
+        let bias = self.encoder_bias.f_narrow(0, first, count)?;
+        let encoder = self.encoder.f_narrow(1, first, count)?;
+        match encoder.f_kind()? {
+            Kind::Float => bias.f_addmm(input, &encoder),
+            kind => input.f_to_kind(kind)?.f_mm(&encoder)?.f_to_kind(Kind::Float)?.f_add_(&bias),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use tch::Device;
-
     use super::*;
     use crate::sae::{Activation, Normalisation};
 
@@ -136,14 +92,18 @@ mod tests {
 
     fn sae(activation: Activation) -> Sae {
         Sae {
-            encoder: random(&[8, 40]),
-            encoder_bias: random(&[40]),
-            decoder: random(&[40, 8]),
-            decoder_bias: random(&[8]),
-            input_bias: Some(random(&[8])),
+            encoder: random(&[8, 2600]).into(),
+            encoder_bias: random(&[2600]).into(),
+            decoder: random(&[2600, 8]).into(),
+            decoder_bias: random(&[8]).into(),
+            input_bias: Some(random(&[8]).into()),
             activation,
             normalisation: Normalisation::LayerNorm,
         }
+    }
+
+    fn full(value: f64) -> Tensor {
+        Tensor::full([2600], value, (Kind::Float, Device::Cpu))
     }
 
     fn distance(left: &Tensor, right: &Tensor) -> f64 {
@@ -151,32 +111,36 @@ mod tests {
         (left - right).abs().max().double_value(&[])
     }
 
+    /// From latents that hardly ever fire to latents that fire half the time: both ways of decoding, and more rows
+    /// and latents than a tile has.
     #[test]
-    fn sparse_and_dense_products_agree_even_for_rows_without_latents() {
-        let sae = sae(Activation::JumpRelu { threshold: Tensor::full([40], 12.0, (Kind::Float, Device::Cpu)) });
-        let encoded = sae.encode(&random(&[50, 8])).unwrap();
-        let per_row = encoded.latents.count_nonzero_dim_intlist([-1i64].as_slice());
-        assert_eq!(per_row.min().int64_value(&[]), 0, "the test needs a row in which nothing fires");
-        let sparse = sae.decode_by(&encoded, Product::Sparse).unwrap();
-        let dense = sae.decode_by(&encoded, Product::Dense).unwrap();
-        assert!(distance(&sparse, &dense) < 1e-5);
-    }
-
-    #[test]
-    fn chunks_change_nothing() {
-        let sae = sae(Activation::TopK { k: 3 });
-        let x = random(&[23, 8]);
-        let whole = sae.reconstruct(&x).unwrap();
-        let budget_of_five_rows = 5 * 40 * 4;
-        let mut seen = Vec::new();
-        let observe = |chunk: Chunk<'_>| {
-            seen.push((chunk.first_row, chunk.latents.size()[0]));
-            Ok(())
-        };
-        let chunked = sae.reconstruct_within(&x, budget_of_five_rows, observe).unwrap();
-        assert_eq!(seen, [(0, 5), (5, 5), (10, 5), (15, 5), (20, 3)]);
-        assert!(distance(&whole.rows, &chunked.rows) < 1e-5);
-        assert_eq!(whole.fired, chunked.fired);
+    fn tiles_and_matrices_agree_with_the_whole_at_any_density() {
+        let activations = [
+            Activation::Relu,
+            Activation::JumpRelu { threshold: full(7.5).into() },
+            Activation::JumpRelu { threshold: full(2.0).into() },
+            Activation::JumpRelu { threshold: full(-1.0).into() },
+            Activation::TopK { k: 40 },
+            Activation::TopK { k: 1300 },
+            Activation::Gated { scale: full(0.5).into(), bias: full(-1.0).into() },
+        ];
+        for activation in activations {
+            let sae = sae(activation);
+            let x = random(&[700, 8]);
+            let encoded = sae.encode(&x).unwrap();
+            let whole = sae.decode(&encoded).unwrap();
+            let members: Vec<bool> = (0..700).map(|row| row % 3 == 0).collect();
+            let every_third = encoded.latents.slice(0, 0, 700, 3).gt(0.0);
+            let firings = every_third.sum_dim_intlist([0i64].as_slice(), false, Kind::Int64);
+            let fired = encoded.latents.gt(0.0).sum_dim_intlist([-1i64].as_slice(), false, Kind::Int64);
+            for way in [tiles::reconstruct, matrices::reconstruct] {
+                let (got, counted) = way(&sae, &x, std::slice::from_ref(&members)).unwrap();
+                assert!(distance(&got.rows, &whole) < 2e-3, "{:?}: {}", sae.activation, distance(&got.rows, &whole));
+                assert_eq!(got.fired, fired, "{:?}", sae.activation);
+                let counted: Vec<i64> = counted[0].iter().map(|&count| i64::from(count)).collect();
+                assert_eq!(Tensor::from_slice(&counted), firings, "{:?}", sae.activation);
+            }
+        }
     }
 
     #[test]
@@ -187,8 +151,24 @@ mod tests {
     }
 
     #[test]
+    fn nothing_that_is_not_a_number_gets_lost() {
+        for activation in [
+            Activation::Relu,
+            Activation::JumpRelu { threshold: full(1.0).into() },
+            Activation::TopK { k: 3 },
+            Activation::Gated { scale: full(1.0).into(), bias: full(0.0).into() },
+        ] {
+            let sae = sae(activation);
+            let spoilt = sae.encoder_bias.shallow_clone();
+            let _ = spoilt.get(2000).fill_(f64::NAN);
+            let rows = sae.reconstruct(&random(&[2, 8])).unwrap().rows;
+            assert_eq!(rows.isnan().sum(Kind::Int64).int64_value(&[]), 16, "{:?}", sae.activation);
+        }
+    }
+
+    #[test]
     fn a_jump_is_strict_and_a_negative_threshold_lets_nothing_negative_through() {
-        let threshold = Tensor::from_slice(&[1.0f32, 1.0, -2.0, -2.0]);
+        let threshold = Tensor::from_slice(&[1.0f32, 1.0, -2.0, -2.0]).into();
         let pre = Tensor::from_slice(&[1.0f32, 1.5, -1.0, 0.5]).unsqueeze(0);
         let latents = Activation::JumpRelu { threshold }.apply(pre).unwrap();
         assert_eq!(Vec::<f32>::try_from(latents.squeeze_dim(0)).unwrap(), [0.0, 1.5, 0.0, 0.5]);

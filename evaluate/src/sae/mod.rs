@@ -2,24 +2,29 @@
 
 mod activation;
 mod error;
+mod fired;
 mod forward;
+mod matrices;
 mod normalisation;
 mod saelens;
+mod tiles;
 mod weights;
 
 use std::path::Path;
 
-use tch::{Device, Tensor};
+use hayloft_model::{Precision, SharedTensor};
+use tch::{Device, TchError};
 
 pub use self::activation::Activation;
 pub use self::error::SaeError;
-pub use self::forward::{Chunk, Encoded, Reconstruction};
+pub(crate) use self::forward::Firings;
+pub use self::forward::{Encoded, Reconstruction};
 pub use self::normalisation::Normalisation;
 pub(crate) use self::normalisation::Undo;
 pub(crate) use self::saelens::{InputBias, Own, Parts, Ranking};
 pub use self::saelens::{SaeFile, SaeFileHash};
 
-/// A sparse autoencoder on a device, in float32.
+/// A sparse autoencoder on a device, in float32. Any number of threads may share one.
 ///
 /// ```text
 /// x [rows, d_model] ── normalise ── − input bias ── · encoder + bias ── activation ── latents [rows, width]
@@ -29,16 +34,16 @@ pub use self::saelens::{SaeFile, SaeFileHash};
 /// Loaders fold whatever their format adds (decoder norms, a gate's own bias) into these few tensors.
 #[derive(Debug)]
 pub struct Sae {
-    /// `[d_model, width]`.
-    pub(crate) encoder: Tensor,
+    /// `[d_model, width]`: float32, or the type that products with it are to be computed in.
+    pub(crate) encoder: SharedTensor,
     /// `[width]`.
-    pub(crate) encoder_bias: Tensor,
+    pub(crate) encoder_bias: SharedTensor,
     /// `[width, d_model]`.
-    pub(crate) decoder: Tensor,
+    pub(crate) decoder: SharedTensor,
     /// `[d_model]`.
-    pub(crate) decoder_bias: Tensor,
+    pub(crate) decoder_bias: SharedTensor,
     /// `[d_model]`: subtracted from the normalised input, where there is one.
-    pub(crate) input_bias: Option<Tensor>,
+    pub(crate) input_bias: Option<SharedTensor>,
     pub(crate) activation: Activation,
     pub(crate) normalisation: Normalisation,
 }
@@ -66,6 +71,12 @@ impl Sae {
     /// Number of latents.
     pub fn width(&self) -> usize {
         self.encoder.size()[1] as usize
+    }
+
+    /// The same SAE with the encoder's products computed in another precision. Latents, sums and the decoder stay float32.
+    pub(crate) fn computing_in(mut self, precision: Precision) -> Result<Self, TchError> {
+        self.encoder = self.encoder.f_to_kind(precision.kind())?.into();
+        Ok(self)
     }
 
     /// What is done to the input before the encoder.

@@ -51,6 +51,9 @@ pub struct RunArguments {
     /// Print the final summary as JSON on stdout
     #[arg(long)]
     pub json: bool,
+    /// Say on stderr where the time went; with =FILE, write it as JSON as well
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub profile: Option<Option<PathBuf>>,
 }
 
 impl RunArguments {

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use hayloft_model::{Checkpoint, Decoder, Portion, Precision, Site, Tokenizer, no_grad};
+use hayloft_model::{Checkpoint, Decoder, Portion, Precision, Site, Tokenizer, matrix_product_rate, no_grad};
 use hayloft_store::{
     CacheWriter, Codec, Dtype, Existing, FileRecord, HarvestSettings, Manifest, ModelRecord, NonFinite, PlanReader,
     SiteName, StoreError,
 };
-use hayloft_terminal::Progress;
+use hayloft_terminal::{Profile, Profiling, Progress};
 use tch::Device;
 
 use super::forward::Forward;
@@ -61,6 +61,19 @@ pub struct RunSettings {
 /// Returns with nothing done where no shard is left to fill. After an error, or where the process was killed, the shards
 /// that were whole stay whole, and the same run with [`Existing::Resume`] goes on after them.
 pub fn run(settings: &RunSettings, progress: Progress) -> Result<RunSummary, HarvestError> {
+    harvest(settings, progress, &mut Profiling::begin())
+}
+
+/// The same, with where the time went.
+pub fn run_profiled(settings: &RunSettings, progress: Progress) -> Result<(RunSummary, Profile), HarvestError> {
+    let mut profiling = Profiling::begin();
+    let summary = harvest(settings, progress, &mut profiling)?;
+    let rate = || matrix_product_rate(settings.precision.unwrap_or(Precision::F32), settings.device);
+    let profile = profiling.finish(summary.tokens, rate)?;
+    Ok((summary, profile))
+}
+
+fn harvest(settings: &RunSettings, progress: Progress, profiling: &mut Profiling) -> Result<RunSummary, HarvestError> {
     let checkpoint = Checkpoint::open(&settings.model)?;
     let spec = checkpoint.spec();
     let sites = check_sites(settings, spec.n_blocks)?;
@@ -93,8 +106,10 @@ pub fn run(settings: &RunSettings, progress: Progress) -> Result<RunSummary, Har
         let forward = Forward::new(decoder, sites, kept);
         let tokens = left.iter().map(|shard| cache.plan().shards[*shard].counts.tokens).sum();
         let gauge = progress.gauge("harvested", Some(tokens));
+        let plan = PlanReader::open(&settings.out)?;
         let start = Instant::now();
-        let filled = fill(&mut cache, &left, &forward, &gauge);
+        profiling.start();
+        let filled = fill(&mut cache, &plan, &left, &forward, &gauge);
         drop(gauge);
         (filled?, start.elapsed().as_secs_f64())
     };

@@ -1,13 +1,15 @@
-//! Forward pass and writing side by side, over a bounded channel.
+//! Forward pass and writing side by side, over bounded channels.
 
 use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread;
 
-use hayloft_store::{CacheWriter, Predictions, WrittenShard};
+use hayloft_model::{host, in_order};
+use hayloft_store::{CacheWriter, PlanReader, Predictions, SiteName, WrittenShard};
 use hayloft_terminal::Gauge;
 
-use super::forward::{Batch, Forward};
+use super::forward::{Forward, StepDone};
+use super::steps::{Completes, hand_over};
 use super::writing::{Work, bytes, write_shards};
 use crate::error::HarvestError;
 
@@ -27,6 +29,7 @@ pub(super) struct Filled {
 /// An error on either side stops both. Shards that are whole by then stay; of an unfinished one nothing is left.
 pub(super) fn fill(
     cache: &mut CacheWriter,
+    plan: &PlanReader,
     shards: &[usize],
     forward: &Forward,
     gauge: &Gauge,
@@ -36,9 +39,20 @@ pub(super) fn fill(
     let mut filled = Filled::default();
     thread::scope(|scope| {
         let writing = scope.spawn(move || write_shards(&receiver, &finished_sender, gauge));
-        let forwarding = forward_shards(cache, shards, forward, gauge, &sender, &finished, &mut filled);
+        let mut assembly = Assembly::new(forward, sender);
+        let forwarding = in_order(
+            forward.device(),
+            |jobs| hand_over(plan, shards, forward.device(), jobs),
+            |step| forward.step(step),
+            |done| {
+                gauge.advance(done.step.rows as u64);
+                let whole = done.step.completes == Completes::Shard;
+                assembly.add(cache, done)?;
+                if whole { record_finished(cache, &finished, &mut filled) } else { Ok(()) }
+            },
+        );
         // By this the writing thread knows that no more comes.
-        drop(sender);
+        drop(assembly);
         // Where writing failed, the forward pass stopped because of it: the first cause is the one to tell.
         writing.join().unwrap_or_else(|panic| resume_unwind(panic))?;
         forwarding
@@ -47,47 +61,66 @@ pub(super) fn fill(
     Ok(filled)
 }
 
-/// Runs the model over each shard, and sends what comes of it.
-fn forward_shards(
-    cache: &mut CacheWriter,
-    shards: &[usize],
-    forward: &Forward,
-    gauge: &Gauge,
-    sender: &SyncSender<Work>,
-    finished: &Receiver<WrittenShard>,
-    filled: &mut Filled,
-) -> Result<(), HarvestError> {
-    let send = |work| sender.send(work).map_err(|_| HarvestError::WritingStopped);
-    for shard in shards {
-        let (sequences, tokens) = cache.plan_shard(*shard)?;
-        send(Work::Begin(cache.begin_shard(*shard)?))?;
-        let mut predictions: Option<Predictions> = None;
-        let mut first_row = 0;
-        for group in sequences.chunk_by(|one, next| one.row_group == next.row_group) {
-            let lengths: Vec<usize> = group.iter().map(|sequence| sequence.length as usize).collect();
-            let end_row = first_row + lengths.iter().sum::<usize>();
-            let batch = Batch { tokens: &tokens.token[first_row..end_row], lengths: &lengths };
-            let made = forward.batch(batch, |site, bits| send(Work::Activations(site.clone(), bits)))?;
-            if let Some(made) = made {
-                append(predictions.get_or_insert_default(), made);
-            }
-            gauge.advance((end_row - first_row) as u64);
-            first_row = end_row;
-        }
-        send(Work::End(predictions))?;
-        record_finished(cache, finished, filled)?;
-    }
-    Ok(())
+/// Puts steps, which come in order, together to row groups, and sends these to be written.
+struct Assembly {
+    sender: SyncSender<Work>,
+    /// The shard that is under way.
+    shard: Option<usize>,
+    /// Of each site: the bits of the row group so far.
+    groups: Vec<(SiteName, Vec<u8>)>,
+    /// Of the shard so far.
+    predictions: Option<Predictions>,
+    top_k: Option<usize>,
 }
 
-/// Adds the predictions of the next row group to those of the shard.
-fn append(shard: &mut Predictions, next: Predictions) {
-    shard.top_k = next.top_k;
-    shard.loss.extend(next.loss);
-    shard.logsumexp.extend(next.logsumexp);
-    shard.entropy.extend(next.entropy);
-    shard.top_ids.extend(next.top_ids);
-    shard.top_logits.extend(next.top_logits);
+impl Assembly {
+    fn new(forward: &Forward, sender: SyncSender<Work>) -> Self {
+        Self {
+            sender,
+            shard: None,
+            groups: forward.sites().map(|site| (site.clone(), Vec::new())).collect(),
+            predictions: None,
+            top_k: forward.kept().map(|kept| kept.top_k as usize),
+        }
+    }
+
+    fn add(&mut self, cache: &CacheWriter, done: StepDone) -> Result<(), HarvestError> {
+        let StepDone { step, activations, predictions } = done;
+        if self.shard != Some(step.shard) {
+            self.shard = Some(step.shard);
+            self.send(Work::Begin(cache.begin_shard(step.shard)?))?;
+        }
+        for ((_, group), activations) in self.groups.iter_mut().zip(&activations) {
+            group.extend_from_slice(host::bytes(activations)?);
+        }
+        if let (Some(next), Some(top_k)) = (predictions, self.top_k) {
+            let shard = self.predictions.get_or_insert_with(|| Predictions { top_k, ..Predictions::default() });
+            shard.loss.extend(next.loss);
+            shard.logsumexp.extend(next.logsumexp);
+            shard.entropy.extend(next.entropy);
+            shard.top_ids.extend(next.top_ids);
+            shard.top_logits.extend(next.top_logits);
+        }
+        if step.completes == Completes::Nothing {
+            return Ok(());
+        }
+        for place in 0..self.groups.len() {
+            let (site, group) = &mut self.groups[place];
+            // The next row group is about as large.
+            let next = Vec::with_capacity(group.len());
+            let work = Work::Activations(site.clone(), std::mem::replace(group, next));
+            self.send(work)?;
+        }
+        if step.completes == Completes::Shard {
+            let predictions = self.predictions.take();
+            self.send(Work::End(predictions))?;
+        }
+        Ok(())
+    }
+
+    fn send(&self, work: Work) -> Result<(), HarvestError> {
+        self.sender.send(work).map_err(|_| HarvestError::WritingStopped)
+    }
 }
 
 /// Tells the cache of the shards that have been written meanwhile.

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, Sender};
 
 use hayloft_store::{Predictions, ShardWriter, SiteName, StoreError, WrittenShard};
-use hayloft_terminal::Gauge;
+use hayloft_terminal::{Gauge, Phase};
 
 /// What the forward pass hands over, in this order for each shard: its writer, its row groups, its end.
 pub(super) enum Work {
@@ -29,11 +29,13 @@ pub(super) fn write_shards(
             Work::Begin(writer) => open = Some(writer),
             Work::Activations(site, bits) => {
                 if let Some(writer) = &mut open {
+                    let _phase = Phase::Write.begin(0);
                     writer.write_activations(&site, &bits)?;
                 }
             }
             Work::End(predictions) => {
                 if let Some(writer) = open.take() {
+                    let _phase = Phase::Write.begin(0);
                     let shard = writer.finish(predictions)?;
                     gauge.wrote(bytes(&shard));
                     // Nobody listens any more only where the forward pass has failed; the shard is whole all the same.

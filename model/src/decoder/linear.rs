@@ -3,9 +3,9 @@
 use tch::Tensor;
 
 use super::Weights;
-use crate::{ModelError, SharedTensor};
 use crate::spec::DecoderSpec;
 use crate::weights::BlockPart;
+use crate::{ModelError, SharedTensor};
 
 /// A matrix product with an optional bias.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ use self::block::Block;
 use self::head::Head;
 use self::reach::{Extension, Reach};
 use self::rotary::Rotary;
-use crate::spec::{DecoderSpec, HeadWeights};
+use crate::spec::{AttentionSpec, DecoderSpec, HeadWeights};
 use crate::weights::{WeightFiles, names};
 use crate::{Checkpoint, ModelError, Positions, Precision, Residual, SharedTensor};
 
@@ -186,6 +186,23 @@ impl Decoder {
     /// final norm. Where a label is -1 the loss is NaN.
     pub fn predictions(&self, rows: &Tensor, labels: &[i64], top_k: usize) -> Result<Predictions, ModelError> {
         self.head()?.predictions(rows, labels, top_k)
+    }
+
+    /// Floating-point operations in the matrix products of [`advance`](Self::advance) over so many blocks: `sequences` of
+    /// `length` columns each. Attention counts the keys that a query may see.
+    pub fn advance_operations(&self, sequences: usize, length: usize, blocks: usize) -> u64 {
+        let spec = &self.spec;
+        let AttentionSpec { n_heads, n_kv_heads, head_dim, .. } = spec.attention;
+        let projections = spec.d_model * head_dim * 2 * (n_heads + n_kv_heads);
+        let feed_forward = 3 * spec.d_model * spec.mlp.d_mlp;
+        let attention = n_heads * head_dim * (length + 1); // two products, half of the keys each
+        2 * (sequences * length * blocks * (projections + feed_forward + attention)) as u64
+    }
+
+    /// Floating-point operations in the matrix products of [`losses`](Self::losses) or
+    /// [`predictions`](Self::predictions) at so many rows.
+    pub fn head_operations(&self, rows: usize) -> u64 {
+        2 * (rows * self.spec.d_model * self.spec.vocab_size) as u64
     }
 
     fn head(&self) -> Result<&Head, ModelError> {

@@ -3,8 +3,8 @@
 use tch::{Kind, Tensor};
 
 use super::Weights;
-use crate::{ModelError, SharedTensor};
 use crate::spec::{NormSpec, NormWeight};
+use crate::{ModelError, SharedTensor};
 
 /// `x / sqrt(mean(x²) + epsilon)` times a weight.
 #[derive(Debug)]

@@ -17,17 +17,17 @@ pub(super) fn load(config: &SaeConfig, file: &WeightFile, device: Device) -> Res
         Ranking::PreActivation => (encoder, encoder_bias, decoder),
         Ranking::DecoderNorm => fold_decoder_norms(&encoder, &encoder_bias, &decoder)?,
     };
-    let move_to_device = |tensor: &Tensor| tensor.f_to_device(device);
+    let move_to_device = |tensor: &Tensor| tensor.f_contiguous()?.f_to_device(device);
     let decoder_bias = move_to_device(&decoder_bias)?;
     Ok(Sae {
-        encoder: move_to_device(&encoder)?,
-        encoder_bias: move_to_device(&encoder_bias)?,
-        decoder: move_to_device(&decoder)?,
+        encoder: move_to_device(&encoder)?.into(),
+        encoder_bias: move_to_device(&encoder_bias)?.into(),
+        decoder: move_to_device(&decoder)?.into(),
         input_bias: match input_bias {
-            InputBias::DecoderBias => Some(decoder_bias.shallow_clone()),
+            InputBias::DecoderBias => Some(decoder_bias.shallow_clone().into()),
             InputBias::None => None,
         },
-        decoder_bias,
+        decoder_bias: decoder_bias.into(),
         activation: activation.to_device(device)?,
         normalisation,
     })
@@ -37,10 +37,10 @@ impl Activation {
     fn to_device(&self, device: Device) -> Result<Self, TchError> {
         Ok(match self {
             Self::Relu => Self::Relu,
-            Self::JumpRelu { threshold } => Self::JumpRelu { threshold: threshold.f_to_device(device)? },
+            Self::JumpRelu { threshold } => Self::JumpRelu { threshold: threshold.f_to_device(device)?.into() },
             Self::TopK { k } => Self::TopK { k: *k },
             Self::Gated { scale, bias } => {
-                Self::Gated { scale: scale.f_to_device(device)?, bias: bias.f_to_device(device)? }
+                Self::Gated { scale: scale.f_to_device(device)?.into(), bias: bias.f_to_device(device)?.into() }
             }
         })
     }
@@ -52,16 +52,16 @@ fn activation(own: Own, d_sae: usize) -> Result<(Tensor, Activation, Ranking), T
     Ok(match own {
         Own::Standard { bias } => (bias, Activation::Relu, plain),
         Own::TopK { bias, k, ranking } => (bias, Activation::TopK { k }, ranking),
-        Own::JumpRelu { bias, threshold } => (bias, Activation::JumpRelu { threshold }, plain),
+        Own::JumpRelu { bias, threshold } => (bias, Activation::JumpRelu { threshold: threshold.into() }, plain),
         Own::Gated { gate_bias, magnitude_bias, magnitude_log_scale } => {
             let scale = magnitude_log_scale.f_exp()?;
             let bias = magnitude_bias.f_sub(&gate_bias.f_mul(&scale)?)?;
-            (gate_bias, Activation::Gated { scale, bias }, plain)
+            (gate_bias, Activation::Gated { scale: scale.into(), bias: bias.into() }, plain)
         }
         Own::BatchTopK { bias, threshold, ranking, .. } => {
             // Not a view of one number: the forward pass and the device copy want a plain [width].
             let threshold = threshold.f_repeat([d_sae as i64])?;
-            (bias, Activation::JumpRelu { threshold }, ranking)
+            (bias, Activation::JumpRelu { threshold: threshold.into() }, ranking)
         }
     })
 }

@@ -78,6 +78,10 @@ impl Head {
         }
         let on_cpu = rows.device() == Device::Cpu;
         let vocab_size = self.unembedding.size()[0];
+        if let Some(label) = labels.iter().find(|&&label| label >= vocab_size) {
+            let problem = format!("labels: expected tokens below {vocab_size}, got {label}");
+            return Err(ModelError::Input { problem });
+        }
         let most = if on_cpu { TILE_ROWS } else { (GPU_BYTES as i64 / (4 * vocab_size)).max(1) };
         let mut predictions = Predictions::default();
         for start in (0..count).step_by(most as usize) {

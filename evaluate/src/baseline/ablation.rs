@@ -1,0 +1,68 @@
+//! Losses of the untouched and the zero-ablated run over one batch.
+
+use super::losses::CleanSource;
+use crate::EvaluateError;
+use crate::batch::{Activations, Batch};
+use crate::section_choice::SectionChoice;
+use crate::upper_half::UpperHalf;
+
+/// What zero ablation needs that is the same for all batches.
+#[derive(Debug)]
+pub(super) struct Ablation<'run> {
+    upper_half: &'run UpperHalf,
+    sections: Vec<SectionChoice>,
+    clean_source: CleanSource,
+    /// `[vocab]`: the loss of each label where everything is ablated.
+    all_zero: Vec<f32>,
+}
+
+/// Losses of one section over one batch, at its rows that count.
+#[derive(Debug, Default)]
+pub(super) struct BatchLosses {
+    pub(super) clean: Vec<f32>,
+    pub(super) zero: Vec<f32>,
+}
+
+impl<'run> Ablation<'run> {
+    pub(super) fn new(
+        upper_half: &'run UpperHalf,
+        sections: Vec<SectionChoice>,
+        clean_source: CleanSource,
+    ) -> Result<Self, EvaluateError> {
+        Ok(Self { upper_half, sections, clean_source, all_zero: upper_half.all_zero_losses()? })
+    }
+
+    /// The losses of each section.
+    pub(super) fn measure(&self, batch: &Batch, activations: &Activations) -> Result<Vec<BatchLosses>, EvaluateError> {
+        self.sections.iter().map(|&section| self.measure_section(batch, activations, section)).collect()
+    }
+
+    fn measure_section(
+        &self,
+        batch: &Batch,
+        activations: &Activations,
+        section: SectionChoice,
+    ) -> Result<BatchLosses, EvaluateError> {
+        let counted = batch.counted(section);
+        if counted.is_empty() {
+            return Ok(BatchLosses::default());
+        }
+        let cached = match self.clean_source {
+            CleanSource::Cache => batch.losses_at(&counted),
+            CleanSource::Recomputed => None,
+        };
+        let clean = match cached {
+            Some(losses) => losses,
+            None => self.upper_half.losses(batch, &self.upper_half.clean(activations)?, &counted)?,
+        };
+        let members = batch.members(section);
+        let zero = if members.len() == batch.rows() {
+            let loss = |label: i64| self.all_zero.get(label as usize).copied();
+            // A label outside the vocabulary is an error of the spliced run; it has no loss here.
+            batch.labels_at(&counted).into_iter().map(|label| loss(label).unwrap_or(f32::NAN)).collect()
+        } else {
+            self.upper_half.losses(batch, &self.upper_half.ablated(activations, &members)?, &counted)?
+        };
+        Ok(BatchLosses { clean, zero })
+    }
+}

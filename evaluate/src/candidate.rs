@@ -1,0 +1,178 @@
+//! An SAE in a run: what it makes of one batch. Nothing here is changed by that, so that batches may be measured on several
+//! threads.
+
+use hayloft_terminal::Phase;
+use tch::{Device, Kind, TchError, Tensor};
+
+use crate::baseline::{Baselines, Moments};
+use crate::batch::{Activations, Batch};
+use crate::outliers::{OutlierRule, Verdict};
+use crate::sae::{Firings, Sae};
+use crate::scale::Scale;
+use crate::section_choice::SectionChoice;
+use crate::upper_half::UpperHalf;
+use crate::{EvaluateError, SaeFile};
+use hayloft_model::{Precision, SharedTensor};
+
+/// An SAE in a run.
+#[derive(Debug)]
+pub(crate) struct Candidate<'file> {
+    pub(crate) file: &'file SaeFile,
+    pub(crate) scale: Scale,
+    pub(crate) rule: OutlierRule,
+    sae: Sae,
+    sections: Vec<SectionMean>,
+}
+
+/// A section, with the mean of its activations.
+#[derive(Debug)]
+struct SectionMean {
+    section: SectionChoice,
+    /// `[d_model]` float32: of the scaled activations, outliers apart.
+    mean: SharedTensor,
+}
+
+/// What one SAE makes of one section of one batch. Each list is in the order of the batch's rows.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    /// Of each row that is no outlier: latents above zero.
+    pub(crate) fired: Vec<i64>,
+    /// Of the same rows: ‖x − r‖².
+    pub(crate) errors: Vec<f32>,
+    /// Of the same rows: ‖x − x̄‖².
+    pub(crate) deviations: Vec<f32>,
+    /// In how many of these rows each latent fired.
+    pub(crate) firings: Firings,
+    /// Loss of the spliced run at each row that has a next token; `None` where there is no model.
+    pub(crate) losses: Option<Vec<f32>>,
+}
+
+impl<'file> Candidate<'file> {
+    /// Loads an SAE whose products are to be computed in `precision`.
+    pub(crate) fn load(
+        file: &'file SaeFile,
+        scale: Scale,
+        rule: OutlierRule,
+        sections: &[SectionChoice],
+        baselines: &Baselines,
+        (precision, device): (Precision, Device),
+    ) -> Result<Self, EvaluateError> {
+        let section = |&section: &SectionChoice| -> Result<SectionMean, TchError> {
+            let mean = Moments::mean(baselines.moments(section, rule));
+            let mean: Vec<f32> = mean.iter().map(|mean| (mean * scale.value) as f32).collect();
+            Ok(SectionMean { section, mean: Tensor::f_from_slice(&mean)?.f_to_device(device)?.into() })
+        };
+        let sections = sections.iter().map(section).collect::<Result<_, _>>()?;
+        Ok(Self { file, scale, rule, sae: file.load(device)?.computing_in(precision)?, sections })
+    }
+
+    /// Measures the SAE on a batch, section by section; `norms` are those of the batch's rows, `upper_half` is what the
+    /// reconstruction goes through.
+    pub(crate) fn measure(
+        &self,
+        batch: &Batch,
+        activations: &Activations,
+        norms: &[f64],
+        upper_half: Option<&UpperHalf>,
+    ) -> Result<Vec<Measured>, EvaluateError> {
+        let in_any = |row: i64| self.sections.iter().any(|own| batch.is_member(row, own.section));
+        let is_kept = |row: i64| self.rule.judge(norms[row as usize]) == Verdict::Kept;
+        let kept: Vec<i64> = (0..batch.rows() as i64).filter(|&row| in_any(row) && is_kept(row)).collect();
+        let members_of = |own: &SectionMean| kept.iter().map(|&row| batch.is_member(row, own.section)).collect();
+        let groups: Vec<Vec<bool>> = self.sections.iter().map(members_of).collect();
+        let x = {
+            let _phase = Phase::Splice.begin(0);
+            self.scaled(&activations.at(&kept)?)?
+        };
+        let (reconstruction, firings) = self.sae.reconstruct_counting(&x, &groups)?;
+        let errors = {
+            let _phase = Phase::Splice.begin(0);
+            squared_norms(&x.f_sub(&reconstruction.rows)?)?
+        };
+        if errors.iter().any(|error| !error.is_finite()) {
+            return Err(EvaluateError::NonFiniteReconstruction {
+                sae: self.file.folder().to_path_buf(),
+                shard: batch.shard,
+                row_group: batch.row_group,
+            });
+        }
+        let fired: Vec<i64> = Vec::try_from(&reconstruction.fired)?;
+        let mut measured = Vec::with_capacity(self.sections.len());
+        for ((own, members), firings) in self.sections.iter().zip(&groups).zip(firings) {
+            // Places among the kept rows.
+            let places: Vec<usize> = (0..kept.len()).filter(|&place| members[place]).collect();
+            let deviations = {
+                let _phase = Phase::Splice.begin(0);
+                squared_norms(&select(&x, &places)?.f_sub(&own.mean)?)?
+            };
+            let losses = match upper_half {
+                Some(upper_half) => {
+                    let rows: Vec<i64> = places.iter().map(|&place| kept[place]).collect();
+                    let values = self.unscaled(&select(&reconstruction.rows, &places)?)?;
+                    Some(spliced_losses(batch, activations, &rows, &values, own.section, upper_half)?)
+                }
+                None => None,
+            };
+            measured.push(Measured {
+                fired: places.iter().map(|&place| fired[place]).collect(),
+                errors: places.iter().map(|&place| errors[place]).collect(),
+                deviations,
+                firings,
+                losses,
+            });
+        }
+        Ok(measured)
+    }
+
+    /// Number of latents.
+    pub(crate) fn width(&self) -> usize {
+        self.file.width()
+    }
+
+    fn scaled(&self, rows: &Tensor) -> Result<Tensor, TchError> {
+        let rows = rows.f_to_kind(Kind::Float)?;
+        if self.is_scaled() { rows.f_mul_scalar(self.scale.value) } else { Ok(rows) }
+    }
+
+    fn unscaled(&self, rows: &Tensor) -> Result<Tensor, TchError> {
+        if self.is_scaled() { rows.f_div_scalar(self.scale.value) } else { Ok(rows.shallow_clone()) }
+    }
+
+    fn is_scaled(&self) -> bool {
+        self.scale.value.to_bits() != 1.0f64.to_bits()
+    }
+}
+
+/// Losses at the rows of a section that count, with `values` in place of `rows`.
+fn spliced_losses(
+    batch: &Batch,
+    activations: &Activations,
+    rows: &[i64],
+    values: &Tensor,
+    section: SectionChoice,
+    upper_half: &UpperHalf,
+) -> Result<Vec<f32>, EvaluateError> {
+    let counted = batch.counted(section);
+    if counted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let spliced = {
+        let _phase = Phase::Splice.begin(0);
+        upper_half.spliced(activations, rows, values)?
+    };
+    upper_half.losses(batch, &spliced, &counted)
+}
+
+/// `[n, d_model]` float32 → the squared Euclidean norm of each row.
+fn squared_norms(rows: &Tensor) -> Result<Vec<f32>, TchError> {
+    Vec::try_from(rows.f_square()?.f_sum_dim_intlist([-1i64].as_slice(), false, Kind::Float)?)
+}
+
+/// Some rows of a tensor, in order, each at most once; all of them without a copy.
+fn select(rows: &Tensor, places: &[usize]) -> Result<Tensor, TchError> {
+    if places.len() as i64 == rows.size()[0] {
+        return Ok(rows.shallow_clone());
+    }
+    let places: Vec<i64> = places.iter().map(|&place| place as i64).collect();
+    rows.f_index_select(0, &Tensor::f_from_slice(&places)?.f_to_device(rows.device())?)
+}

@@ -1,0 +1,102 @@
+//! What computing in a lower precision does to the figures, measured on a sample.
+
+use hayloft_model::Precision;
+use serde::{Deserialize, Serialize};
+
+use crate::EvaluateError;
+use crate::baseline::Baselines;
+use crate::candidate::Candidate;
+use crate::columns::Columns;
+use crate::pass::{SectionOutcome, pass_over};
+use crate::section_choice::SectionChoice;
+use crate::settings::RunSettings;
+use crate::source::Source;
+use crate::subject::Subject;
+use crate::sums::Sums;
+use crate::upper_half::UpperHalf;
+
+/// The sample is this part of the cache's tokens, rounded up to whole steps of the first row group.
+const SAMPLE: u64 = 32;
+
+/// A figure computed in lower precision less the same computed in float32, on the same rows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ComputeEffect {
+    /// What the run computed in.
+    pub precision: Precision,
+    /// Rows of the sample that the figures on activations are over.
+    pub activation_rows: u64,
+    /// Of the mean count of latents above zero.
+    pub l0: Option<f64>,
+    /// Of the share of the loss recovered, with the baselines of the whole cache.
+    pub ce_recovered: Option<f64>,
+    /// Of the loss with reconstructions put back, nats.
+    pub ce_sae: Option<f64>,
+    /// Of the explained variance.
+    pub explained_variance: Option<f64>,
+    /// Of the pooled explained variance.
+    pub explained_variance_pooled: Option<f64>,
+    /// Of the squared error, in scaled space.
+    pub mse: Option<f64>,
+}
+
+/// The effect for each SAE and section, in the order of results. Loads the model and the SAEs a second time, in float32,
+/// and lets go of them again.
+pub(crate) fn measure<'file>(
+    settings: &RunSettings,
+    subject: &Subject,
+    source: Source<'_>,
+    candidates: &[Candidate<'file>],
+    upper_half: Option<&UpperHalf>,
+    baselines: &Baselines,
+    precision: Precision,
+) -> Result<Vec<ComputeEffect>, EvaluateError> {
+    let sections = settings.sections();
+    let rows = subject.cache.manifest().held.tokens.div_ceil(SAMPLE) as usize;
+    let batches = source.first(rows)?;
+    let low = pass_over(source, &batches, candidates, &sections, upper_half)?;
+    let exact_half = subject.upper_half(Precision::F32, settings.device)?;
+    let load = |own: &Candidate<'file>| {
+        let place = (Precision::F32, settings.device);
+        Candidate::load(own.file, own.scale, own.rule, &sections, baselines, place)
+    };
+    let exact_candidates: Vec<Candidate<'_>> = candidates.iter().map(load).collect::<Result<_, _>>()?;
+    let exact = pass_over(source, &batches, &exact_candidates, &sections, exact_half.as_ref())?;
+    let mut effects = Vec::new();
+    for ((low, exact), candidate) in low.iter().zip(&exact).zip(candidates) {
+        for (low, exact) in low.iter().zip(exact) {
+            effects.push(effect(low, exact, candidate.scale.value, baselines, precision));
+        }
+    }
+    Ok(effects)
+}
+
+fn effect(
+    low: &SectionOutcome,
+    exact: &SectionOutcome,
+    scale: f64,
+    baselines: &Baselines,
+    precision: Precision,
+) -> ComputeEffect {
+    let columns = |outcome: &SectionOutcome| Columns::of(&Sums::total(&outcome.shards), scale);
+    let gap = loss_gap(baselines, low.section);
+    let (low, exact) = (columns(low), columns(exact));
+    let less = |figure: fn(&Columns) -> Option<f64>| Some(figure(&low)? - figure(&exact)?);
+    let ce_sae = less(|columns| columns.ce_sae);
+    ComputeEffect {
+        precision,
+        activation_rows: exact.activation_rows,
+        l0: less(|columns| columns.l0),
+        ce_recovered: ce_sae.map(|difference| -difference / gap).filter(|difference| difference.is_finite()),
+        ce_sae,
+        explained_variance: less(|columns| columns.explained_variance),
+        explained_variance_pooled: less(|columns| columns.explained_variance_pooled),
+        mse: less(|columns| columns.mse),
+    }
+}
+
+/// Zero less clean, of the mean losses over the whole cache.
+fn loss_gap(baselines: &Baselines, section: SectionChoice) -> f64 {
+    let shards = baselines.losses(section);
+    let tokens: u64 = shards.iter().map(|shard| shard.loss_tokens).sum();
+    shards.iter().map(|shard| shard.zero_loss - shard.clean_loss).sum::<f64>() / tokens as f64
+}

@@ -1,0 +1,154 @@
+//! Reconstruction on a CPU, tile by tile: some rows, some latents.
+//!
+//! A tile of pre-activations is made by one matrix product and read once, while it is in the core's cache: what fires
+//! is listed, and the listed latents' decoder rows are added to the sums, or, where many fire, the tile goes through
+//! a second matrix product. Latents as a `[rows, width]` matrix never exist.
+
+use hayloft_model::{Largest, host};
+use hayloft_terminal::Phase;
+use tch::Tensor;
+
+use super::fired::{Fired, add_decoder_rows};
+use super::forward::{Firings, Reconstruction};
+use super::{Activation, Sae, SaeError};
+
+/// Rows and latents of a tile, 2 MiB of float32: matrix products of this size run at full speed.
+const TILE_ROWS: i64 = 512;
+const TILE_LATENTS: i64 = 1024;
+
+/// A tile goes through a matrix product where at least one latent in so many fires (`cargo bench -p hayloft-evaluate`).
+const DENSE_RATIO: usize = 4;
+
+pub(super) fn reconstruct(
+    sae: &Sae,
+    x: &Tensor,
+    groups: &[Vec<bool>],
+) -> Result<(Reconstruction, Vec<Firings>), SaeError> {
+    let (rows, d_model) = x.size2()?;
+    let (input, undo) = sae.input(x)?;
+    let mut sums: Vec<f32> = host::floats(&sae.decoder_bias)?.repeat(rows as usize);
+    let mut fired_counts = vec![0i64; rows as usize];
+    let mut firings = vec![vec![0; sae.width()]; groups.len()];
+    for first_row in (0..rows).step_by(TILE_ROWS as usize) {
+        let count = TILE_ROWS.min(rows - first_row);
+        let range = first_row as usize..(first_row + count) as usize;
+        let mut piece = Piece {
+            sae,
+            input: input.f_narrow(0, first_row, count)?,
+            sums: &mut sums[range.start * d_model as usize..range.end * d_model as usize],
+            fired_counts: &mut fired_counts[range.clone()],
+            groups: groups.iter().map(|members| &members[range.clone()]).collect(),
+            firings: &mut firings,
+        };
+        match &sae.activation {
+            Activation::TopK { k } => piece.reconstruct_top(*k)?,
+            activation => piece.reconstruct_each(activation)?,
+        }
+    }
+    let rows = Tensor::f_from_slice(&sums)?.f_view([rows, d_model])?;
+    Ok((Reconstruction { rows: undo.apply(rows)?, fired: Tensor::f_from_slice(&fired_counts)? }, firings))
+}
+
+/// The rows of one row of tiles.
+struct Piece<'run> {
+    sae: &'run Sae,
+    /// `[rows, d_model]`.
+    input: Tensor,
+    /// `[rows, d_model]`: the reconstruction so far.
+    sums: &'run mut [f32],
+    /// `[rows]`.
+    fired_counts: &'run mut [i64],
+    /// `[groups][rows]`.
+    groups: Vec<&'run [bool]>,
+    /// `[groups][width]`.
+    firings: &'run mut [Firings],
+}
+
+impl Piece<'_> {
+    /// Latents that fire or not by themselves.
+    fn reconstruct_each(&mut self, activation: &Activation) -> Result<(), SaeError> {
+        let mut fired = Fired::default();
+        for (first, count) in self.tiles() {
+            let tile = self.pre_activations(first, count)?;
+            fired.clear();
+            fired.read(activation, first as usize, host::floats(&tile)?, count as usize)?;
+            self.count(&fired);
+            if fired.len() * DENSE_RATIO < tile.numel() {
+                self.add(&fired)?;
+            } else {
+                self.add_densely(&fired, first, count)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The `k` largest latents of each row.
+    fn reconstruct_top(&mut self, k: usize) -> Result<(), SaeError> {
+        let mut rows = vec![Largest::new(k); self.fired_counts.len()];
+        for (first, count) in self.tiles() {
+            let tile = self.pre_activations(first, count)?;
+            let tile = host::floats(&tile)?;
+            pulp::Arch::new().dispatch(|| {
+                for (row, pre) in rows.iter_mut().zip(tile.chunks_exact(count as usize)) {
+                    row.add(first as u32, pre);
+                }
+            });
+        }
+        let mut fired = Fired::default();
+        for row in rows {
+            fired.add_row(row.finish().into_iter().map(|(pre, latent)| (latent, pre)));
+        }
+        self.count(&fired);
+        self.add(&fired)
+    }
+
+    /// First latent and number of latents of each tile.
+    fn tiles(&self) -> impl Iterator<Item = (i64, i64)> + use<> {
+        let width = self.sae.width() as i64;
+        (0..width).step_by(TILE_LATENTS as usize).map(move |first| (first, TILE_LATENTS.min(width - first)))
+    }
+
+    fn pre_activations(&self, first: i64, count: i64) -> Result<Tensor, SaeError> {
+        let _phase = Phase::Encode.begin(2 * self.input.numel() as u64 * count as u64);
+        Ok(self.sae.pre_activations(&self.input, first, count)?)
+    }
+
+    fn count(&mut self, fired: &Fired) {
+        for (row, latents) in fired.rows().enumerate() {
+            self.fired_counts[row] += latents.len() as i64;
+            for (members, firings) in self.groups.iter().zip(self.firings.iter_mut()) {
+                if members[row] {
+                    for &(latent, _) in latents {
+                        firings[latent as usize] += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, fired: &Fired) -> Result<(), SaeError> {
+        let _phase = Phase::Reconstruct.begin(2 * fired.len() as u64 * self.sae.d_model() as u64);
+        let decoder = host::floats(&self.sae.decoder)?;
+        let d_model = self.sae.d_model();
+        for (row, sums) in fired.rows().zip(self.sums.chunks_exact_mut(d_model)) {
+            add_decoder_rows(row, decoder, sums);
+        }
+        Ok(())
+    }
+
+    fn add_densely(&mut self, fired: &Fired, first: i64, count: i64) -> Result<(), SaeError> {
+        let _phase = Phase::Reconstruct.begin(2 * self.input.numel() as u64 * count as u64);
+        let mut latents = vec![0.0; self.fired_counts.len() * count as usize];
+        for (row, latents) in fired.rows().zip(latents.chunks_exact_mut(count as usize)) {
+            for &(latent, value) in row {
+                latents[latent as usize - first as usize] = value;
+            }
+        }
+        let latents = Tensor::f_from_slice(&latents)?.f_view([-1, count])?;
+        let product = latents.f_mm(&self.sae.decoder.f_narrow(0, first, count)?)?;
+        for (sum, product) in self.sums.iter_mut().zip(host::floats(&product)?) {
+            *sum += product;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,180 @@
+//! Where a run's time went, as a table and as JSON.
+
+mod memory;
+mod phase;
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result as Anyhow};
+use serde::Serialize;
+
+use self::memory::peak_memory_bytes;
+use self::phase::{Count, counts};
+pub use self::phase::{Phase, Stretch};
+
+/// A run that is being profiled.
+#[derive(Debug)]
+pub struct Profiling {
+    created: Instant,
+    started: Instant,
+    before: Vec<Count>,
+}
+
+/// What a profile says of one kind of work.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PhaseTime {
+    /// The work.
+    pub phase: Phase,
+    /// Seconds spent on it, of all threads together.
+    pub seconds: f64,
+    /// The same as a share of all phases.
+    pub share: f64,
+    /// Floating-point operations in its matrix products.
+    pub floating_point_operations: u64,
+}
+
+/// Where a run's time went.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Profile {
+    /// Tokens that were gone through.
+    pub tokens: u64,
+    /// Seconds of going through them; opening, hashing and loading are not in it.
+    pub seconds: f64,
+    /// Seconds of opening, hashing and loading.
+    pub setup_seconds: f64,
+    /// Tokens over seconds.
+    pub tokens_per_second: f64,
+    /// The kinds of work that there were.
+    pub phases: Vec<PhaseTime>,
+    /// Floating-point operations in all matrix products.
+    pub floating_point_operations: u64,
+    /// What this machine does of them in a second, in large products on all threads, measured after the run.
+    pub matrix_product_flops_per_second: f64,
+    /// The time that the operations would take at that rate, over the time that the run took.
+    pub share_of_matrix_product_rate: f64,
+    /// The most memory that the process has held, where the system says so.
+    pub peak_memory_bytes: Option<u64>,
+}
+
+impl Profiling {
+    /// A run begins, with what it has to open and to load.
+    pub fn begin() -> Self {
+        let now = Instant::now();
+        Self { created: now, started: now, before: counts().to_vec() }
+    }
+
+    /// Everything is loaded; tokens come next.
+    pub fn start(&mut self) {
+        self.started = Instant::now();
+    }
+
+    /// The run is over; `rate` measures the matrix products of the machine, in operations a second, if there were any.
+    pub fn finish<Error>(self, tokens: u64, rate: impl FnOnce() -> Result<f64, Error>) -> Result<Profile, Error> {
+        let seconds = self.started.elapsed().as_secs_f64();
+        let peak_memory_bytes = peak_memory_bytes();
+        let spent: Vec<Count> = counts().iter().zip(&self.before).map(|(after, before)| after.since(before)).collect();
+        let all: u64 = spent.iter().map(|count| count.nanoseconds).sum();
+        let operations: u64 = spent.iter().map(|count| count.operations).sum();
+        let rate = if operations > 0 { rate()? } else { 0.0 };
+        let phases = spent.iter().filter(|count| count.nanoseconds > 0).map(|count| PhaseTime {
+            phase: count.phase,
+            seconds: count.nanoseconds as f64 / 1e9,
+            share: count.nanoseconds as f64 / all.max(1) as f64,
+            floating_point_operations: count.operations,
+        });
+        Ok(Profile {
+            tokens,
+            seconds,
+            setup_seconds: (self.started - self.created).as_secs_f64(),
+            tokens_per_second: tokens as f64 / seconds,
+            phases: phases.collect(),
+            floating_point_operations: operations,
+            matrix_product_flops_per_second: rate,
+            share_of_matrix_product_rate: if rate > 0.0 { operations as f64 / rate / seconds } else { 0.0 },
+            peak_memory_bytes,
+        })
+    }
+}
+
+impl Profile {
+    /// Prints the table to stderr, and writes the profile as JSON to a file, if one is named.
+    pub fn show(&self, file: Option<&Path>) -> Anyhow<()> {
+        // With stderr gone there is nobody to tell.
+        let _ = write!(io::stderr().lock(), "{self}");
+        let Some(file) = file else { return Ok(()) };
+        let json = serde_json::to_vec_pretty(self).context("the profile cannot be written as JSON")?;
+        std::fs::write(file, json).with_context(|| format!("{}: cannot write the profile", file.display()))
+    }
+}
+
+impl Count {
+    fn since(&self, before: &Self) -> Self {
+        Self {
+            phase: self.phase,
+            nanoseconds: self.nanoseconds - before.nanoseconds,
+            operations: self.operations - before.operations,
+        }
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(formatter, "{:<12} {:>9} {:>7} {:>9} {:>9}", "phase", "seconds", "share", "GFLOP", "GFLOP/s")?;
+        for PhaseTime { phase, seconds, share, floating_point_operations } in &self.phases {
+            let operations = *floating_point_operations as f64 / 1e9;
+            write!(formatter, "{phase:<12} {seconds:>9.2} {:>6.1}%", 100.0 * share)?;
+            if *floating_point_operations > 0 {
+                write!(formatter, " {operations:>9.0} {:>9.0}", operations / seconds)?;
+            }
+            writeln!(formatter)?;
+        }
+        writeln!(
+            formatter,
+            "{} tokens in {:.2} s after {:.2} s of setting up: {:.0} tokens/s (seconds above are of all threads together)",
+            self.tokens, self.seconds, self.setup_seconds, self.tokens_per_second
+        )?;
+        if self.matrix_product_flops_per_second > 0.0 {
+            writeln!(
+                formatter,
+                "{:.1}% of the machine's matrix products, {:.0} GFLOP/s",
+                100.0 * self.share_of_matrix_product_rate,
+                self.matrix_product_flops_per_second / 1e9
+            )?;
+        }
+        if let Some(bytes) = self.peak_memory_bytes {
+            writeln!(formatter, "{:.2} GB of memory at most", bytes as f64 / 1e9)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    #[test]
+    fn a_profile_is_of_its_own_run() {
+        drop(Phase::Encode.begin(1000));
+        let mut profiling = Profiling::begin();
+        profiling.start();
+        drop(Phase::Loss.begin(300));
+        let profile = profiling.finish(7, || Ok::<_, Infallible>(1e9)).unwrap();
+        let phases: Vec<Phase> = profile.phases.iter().map(|time| time.phase).collect();
+        assert_eq!((phases, profile.floating_point_operations, profile.tokens), (vec![Phase::Loss], 300, 7));
+        assert!((profile.phases[0].share - 1.0).abs() < 1e-12);
+        let expected = 300.0 / 1e9 / profile.seconds;
+        assert!((profile.share_of_matrix_product_rate / expected - 1.0).abs() < 1e-9);
+        assert!(profile.to_string().contains("loss"));
+    }
+
+    #[test]
+    fn without_matrix_products_no_rate_is_measured() {
+        let profile = Profiling::begin().finish(1, || Err("measured")).unwrap();
+        assert!(profile.matrix_product_flops_per_second.abs() < f64::EPSILON);
+    }
+}
