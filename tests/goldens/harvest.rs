@@ -1,7 +1,7 @@
 //! What a cache holds for a real model against transformers: predictions of every token, mean norm, mean vector, bits.
 //! The golden is made by `scripts/goldens/stories.py`.
 
-use hayloft_model::{Checkpoint, Decoder, Portion, Positions, Precision, no_grad};
+use hayloft_model::{Checkpoint, Decoder, Portion, Positions, Precision};
 use hayloft_store::{Cache, Predictions, Sequence, SiteName};
 use serde_json::Value;
 use tch::{Device, Tensor};
@@ -75,7 +75,8 @@ fn the_clean_loss_of_a_bf16_harvest_is_that_of_transformers_in_bf16() {
 fn the_cache_holds_the_decoders_own_bits() {
     let Some(data) = shared_data() else { return };
     let folder = data.join("stories260K");
-    let _guard = no_grad();
+    // Kernels with one thread, as in the harvest: others may add in another order.
+    let _guard = hayloft_model::become_worker();
     let decoder =
         Decoder::load(&Checkpoint::open(&folder).unwrap(), Portion::Below(3), Precision::F32, Device::Cpu).unwrap();
     for codec in ["planes", "raw"] {
@@ -87,20 +88,24 @@ fn the_cache_holds_the_decoders_own_bits() {
         activations.read(0, &mut bits).unwrap();
 
         let group: Vec<&Sequence> = shard.sequences().iter().take_while(|sequence| sequence.row_group == 0).collect();
-        let longest = i64::from(group[0].length);
-        let batch = Tensor::zeros([group.len() as i64, longest], (tch::Kind::Int64, Device::Cpu));
-        for (row, sequence) in group.iter().enumerate() {
-            let ids = &tokens[sequence.first_row as usize..][..sequence.length as usize];
-            let ids: Vec<i64> = ids.iter().map(|&id| i64::from(id)).collect();
-            batch.get(row as i64).narrow(0, 0, ids.len() as i64).copy_(&Tensor::from_slice(&ids));
+        let lengths: Vec<usize> = group.iter().map(|sequence| sequence.length as usize).collect();
+        let mut rows = Vec::new();
+        for step in hayloft_model::steps(&lengths, Device::Cpu) {
+            let group = &group[step];
+            let longest = i64::from(group[0].length);
+            let batch = Tensor::zeros([group.len() as i64, longest], (tch::Kind::Int64, Device::Cpu));
+            for (row, sequence) in group.iter().enumerate() {
+                let ids = &tokens[sequence.first_row as usize..][..sequence.length as usize];
+                let ids: Vec<i64> = ids.iter().map(|&id| i64::from(id)).collect();
+                batch.get(row as i64).narrow(0, 0, ids.len() as i64).copy_(&Tensor::from_slice(&ids));
+            }
+            let start = decoder.embed(&batch).unwrap();
+            let stream = decoder.advance(&start, 3, &Positions::from_start(longest as usize)).unwrap().stream;
+            let of_row = |(row, sequence): (usize, &&Sequence)| {
+                stream.get(row as i64).narrow(0, 0, i64::from(sequence.length))
+            };
+            rows.extend(group.iter().enumerate().map(of_row));
         }
-        let start = decoder.embed(&batch).unwrap();
-        let stream = decoder.advance(&start, 3, &Positions::from_start(longest as usize)).unwrap().stream;
-        let rows: Vec<Tensor> = group
-            .iter()
-            .enumerate()
-            .map(|(row, sequence)| stream.get(row as i64).narrow(0, 0, i64::from(sequence.length)))
-            .collect();
         let expected = Tensor::cat(&rows, 0);
         let got = Tensor::from_data_size(&bits, &expected.size(), tch::Kind::Float);
         assert!(got.equal(&expected), "{codec}");
