@@ -187,6 +187,70 @@ fn another_precision_computes_clean_losses_in_it() {
 }
 
 #[test]
+fn without_a_model_the_figures_on_activations_are_the_same() {
+    let tiny = Tiny::new();
+    let with = evaluate(&settings(&tiny)).results.remove(0);
+    let other = Tiny::new();
+    let without = evaluate(&RunSettings { model: None, ..settings(&other) }).results.remove(0);
+    let figures = |result: &SaeResult| {
+        let Columns { l0, explained_variance, explained_variance_pooled, mse, activation_rows, .. } = result.columns;
+        (l0, explained_variance, explained_variance_pooled, mse, activation_rows)
+    };
+    assert_eq!(figures(&without), figures(&with));
+    let Columns { ce_clean, ce_sae, ce_zero, ce_recovered, loss_tokens, .. } = without.columns;
+    assert_eq!((ce_clean, ce_sae, ce_zero, ce_recovered, loss_tokens), (None, None, None, None, 0));
+    assert_eq!((without.clean_loss_source, &without.provenance.model), (None, &with.provenance.model));
+    // What was kept beside the cache does not stand in the way of a run with the model.
+    assert_eq!(evaluate(&settings(&other)).results[0].columns, with.columns);
+}
+
+#[test]
+fn computing_in_bf16_says_what_it_does_to_each_figure() {
+    let tiny = Tiny::new();
+    let exact = evaluate(&settings(&tiny)).results.remove(0);
+    assert_eq!(exact.compute_effect, None);
+    let results = evaluate(&RunSettings { compute: Some(Precision::Bf16), ..settings(&tiny) });
+    let low = &results.results[0];
+    let effect = low.compute_effect.unwrap();
+    assert_eq!((low.precision, low.clean_loss_source), (Precision::Bf16, Some(CleanSource::Cache)));
+    assert_eq!(low.columns.ce_clean, exact.columns.ce_clean, "clean losses stay the cache's");
+    assert!(effect.activation_rows > 0);
+    for (name, effect, low, exact) in [
+        ("ce_sae", effect.ce_sae, low.columns.ce_sae, exact.columns.ce_sae),
+        ("l0", effect.l0, low.columns.l0, exact.columns.l0),
+        ("mse", effect.mse, low.columns.mse, exact.columns.mse),
+    ] {
+        let difference = (low.unwrap() - exact.unwrap()).abs();
+        assert!(difference < 0.02 * exact.unwrap(), "{name}: {difference}");
+        assert!(effect.unwrap().abs() < 0.04 * exact.unwrap(), "{name}: {effect:?}");
+    }
+    assert!(effect.mse.unwrap().abs() > 0.0, "bf16 is not float32");
+    assert!(results.table().contains("What bf16 did to each figure") && results.markdown().contains("lower precision"));
+}
+
+#[test]
+fn figures_do_not_depend_on_the_number_of_threads() {
+    let tiny = Tiny::new();
+    let on = |threads| {
+        tch::set_num_threads(threads);
+        evaluate(&settings(&tiny)).results.remove(0)
+    };
+    assert_eq!(on(1), on(5));
+}
+
+#[test]
+fn a_profile_accounts_for_the_run() {
+    let tiny = Tiny::new();
+    let (results, profile) = hayloft_evaluate::run_profiled(&settings(&tiny), Progress::Silent).unwrap();
+    assert_eq!((profile.tokens, results.tokens), (70, 70));
+    for phase in ["decode", "encode", "reconstruct", "splice", "advance", "loss"] {
+        let time = profile.phases.iter().find(|time| time.phase.to_string() == phase);
+        assert!(time.is_some_and(|time| time.seconds > 0.0), "{phase}");
+    }
+    assert!(profile.floating_point_operations > 0 && profile.share_of_matrix_product_rate > 0.0);
+}
+
+#[test]
 fn rows_that_are_not_finite_count_as_outliers() {
     let spoil = |number: usize, residual: &tch::Tensor| {
         if number == 3 {

@@ -38,6 +38,9 @@ fn every_architecture_and_option_agrees_with_saelens() {
         let latents = distance(&latents, &golden("latents"));
         let reconstruction = distance(&reconstruction, &golden("reconstruction"));
         assert!(latents < TOLERANCE && reconstruction < TOLERANCE, "{case}: {latents:e}, {reconstruction:e}");
+        let in_tiles = Sae::open(&folder, Device::Cpu).unwrap().reconstruct(&golden("x")).unwrap().rows;
+        let in_tiles = distance(&in_tiles, &golden("reconstruction"));
+        assert!(in_tiles < TOLERANCE, "{case}, in tiles: {in_tiles:e}");
     }
 }
 

@@ -101,9 +101,8 @@ fn the_cache_holds_the_decoders_own_bits() {
             }
             let start = decoder.embed(&batch).unwrap();
             let stream = decoder.advance(&start, 3, &Positions::from_start(longest as usize)).unwrap().stream;
-            let of_row = |(row, sequence): (usize, &&Sequence)| {
-                stream.get(row as i64).narrow(0, 0, i64::from(sequence.length))
-            };
+            let of_row =
+                |(row, sequence): (usize, &&Sequence)| stream.get(row as i64).narrow(0, 0, i64::from(sequence.length));
             rows.extend(group.iter().enumerate().map(of_row));
         }
         let expected = Tensor::cat(&rows, 0);

@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 
-use super::table::{BEHIND, Column, FIGURES};
+use super::table::{BEHIND, Column, EFFECTS, FIGURES};
 use crate::results::Results;
 
 impl Results {
-    /// A Markdown document with one table: the study's columns, then what stands behind them.
+    /// A Markdown document with one table: the study's columns, then what stands behind them. A second one says what a
+    /// lower precision did to them, where there was one.
     pub fn markdown(&self) -> String {
         let columns: Vec<&Column> = FIGURES.iter().chain(&BEHIND).collect();
         let mut text = String::from("# SAE evaluation\n\n");
@@ -37,6 +38,23 @@ impl Results {
                 text.extend([" ", &say(result), " |"]);
             }
             text.push('\n');
+        }
+        if self.results.iter().any(|result| result.compute_effect.is_some()) {
+            text.push_str("\n## What the lower precision did to each figure\n\n| SAE | Section | Tokens |");
+            for (heading, _) in &EFFECTS {
+                text.extend([" ", *heading, " |"]);
+            }
+            text.push_str("\n|---|---|---:|");
+            text.push_str(&"---:|".repeat(EFFECTS.len()));
+            text.push('\n');
+            for result in &self.results {
+                let rows = result.compute_effect.map_or(0, |effect| effect.activation_rows);
+                let _ = write!(text, "| {} | {} | {rows} |", result.sae, result.section);
+                for (_, say) in &EFFECTS {
+                    text.extend([" ", &say(result), " |"]);
+                }
+                text.push('\n');
+            }
         }
         text
     }

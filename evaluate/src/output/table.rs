@@ -2,11 +2,15 @@
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 
+use crate::compute_effect::ComputeEffect;
 use crate::names::shortened;
 use crate::results::{Results, SaeResult};
 
 /// The longest name that is printed whole; with it the tables fit 120 columns.
 const NAME_WIDTH: usize = 24;
+
+/// Decimals of a difference.
+const EFFECT_DECIMALS: usize = 6;
 
 /// Decimals of a figure.
 const DECIMALS: usize = 4;
@@ -42,10 +46,32 @@ pub(super) const BEHIND: [Column; 6] = [
     ("Outliers", |result| result.columns.outlier_rows.to_string()),
 ];
 
+/// What a lower precision did to the figures.
+pub(super) const EFFECTS: [Column; 6] = [
+    ("L0", |result| effect(result, |effect| effect.l0)),
+    ("CE rec. %", |result| effect(result, |effect| Some(100.0 * effect.ce_recovered?))),
+    ("SAE CE", |result| effect(result, |effect| effect.ce_sae)),
+    ("EV %", |result| effect(result, |effect| Some(100.0 * effect.explained_variance?))),
+    ("EV pooled %", |result| effect(result, |effect| Some(100.0 * effect.explained_variance_pooled?))),
+    ("MSE", |result| effect(result, |effect| effect.mse)),
+];
+
+fn effect(result: &SaeResult, figure: fn(&ComputeEffect) -> Option<f64>) -> String {
+    let value = result.compute_effect.as_ref().and_then(figure);
+    value.map_or_else(|| "–".to_owned(), |value| format!("{value:+.EFFECT_DECIMALS$}"))
+}
+
 impl Results {
-    /// Two tables, at most 120 columns wide as long as names and numbers are of usual length.
+    /// Two tables, at most 120 columns wide as long as names and numbers are of usual length. A third one where products
+    /// were computed in a lower precision: what that did to each figure.
     pub fn table(&self) -> String {
-        format!("{}\n{}", self.render(&FIGURES), self.render(&BEHIND))
+        let mut text = format!("{}\n{}", self.render(&FIGURES), self.render(&BEHIND));
+        if let Some(effect) = self.results.iter().find_map(|result| result.compute_effect) {
+            let (precision, rows) = (effect.precision, effect.activation_rows);
+            let heading = format!("What {precision} did to each figure ({precision} less f32, on {rows} tokens)");
+            text = [text, heading, self.render(&EFFECTS)].join("\n");
+        }
+        text
     }
 
     fn render(&self, columns: &[Column]) -> String {

@@ -10,6 +10,9 @@ use crate::ModelError;
 use crate::spec::{AttentionSpec, DecoderSpec};
 use crate::weights::BlockPart;
 
+/// Queries that meet their keys together on a CPU.
+const QUERY_BLOCK: i64 = 128;
+
 /// One block's attention.
 #[derive(Debug)]
 pub(super) struct Attention {
@@ -64,13 +67,34 @@ impl Attention {
 
     /// Queries and keys of one batch, which starts every sequence: query `[batch, n_heads, pos, head_dim]`, key and
     /// value `[batch, n_kv_heads, pos, head_dim]` → `[batch, n_heads, pos, head_dim]`.
+    ///
+    /// On a CPU, a block of queries at a time meets just the keys that one of them may see: the kernel does not leave out
+    /// the others by itself as well as that.
     fn within(&self, query: &Tensor, key: &Tensor, value: &Tensor) -> Result<Tensor, ModelError> {
-        let AttentionSpec { n_heads, n_kv_heads, scale, .. } = self.spec;
         let length = query.size4()?.2;
-        let mask = match self.window {
-            Some(window) if (window as i64) < length => Some(window_mask(length, window, query.device())?),
-            _ => None,
-        };
+        let block = if query.device() == Device::Cpu { QUERY_BLOCK } else { length.max(1) };
+        if length <= block {
+            return self.block_within(query, key, value, 0);
+        }
+        let mut blocks = Vec::new();
+        for first in (0..length).step_by(block as usize) {
+            let count = block.min(length - first);
+            let first_key = self.window.map_or(0, |window| (first + 1 - window as i64).max(0));
+            let keys = first + count - first_key;
+            let query = query.f_narrow(2, first, count)?;
+            let (key, value) = (key.f_narrow(2, first_key, keys)?, value.f_narrow(2, first_key, keys)?);
+            blocks.push(self.block_within(&query, &key, &value, first - first_key)?);
+        }
+        Ok(Tensor::f_cat(&blocks, 2)?)
+    }
+
+    /// Queries `[batch, n_heads, queries, head_dim]`, the first of which is level with key number `offset`.
+    fn block_within(&self, query: &Tensor, key: &Tensor, value: &Tensor, offset: i64) -> Result<Tensor, ModelError> {
+        let AttentionSpec { n_heads, n_kv_heads, scale, .. } = self.spec;
+        let (queries, keys) = (query.size4()?.2, key.size4()?.2);
+        let windowed = self.window.is_some_and(|window| (window as i64) < keys);
+        let mask =
+            if windowed || offset > 0 { Some(seen(queries, keys, offset, self.window, query.device())?) } else { None };
         let is_causal = mask.is_none();
         let grouped = n_heads != n_kv_heads;
         Ok(Tensor::f_scaled_dot_product_attention(query, key, value, mask, 0.0, is_causal, scale, grouped)?)
@@ -89,22 +113,69 @@ impl Attention {
     }
 }
 
-/// `[pos, pos]`, true where a query (row) may see a key (column): the key is not after it, and fewer than `window`
-/// places before it.
-fn window_mask(length: i64, window: usize, device: Device) -> Result<Tensor, ModelError> {
-    let all = Tensor::f_ones([length, length], (Kind::Bool, device))?;
-    Ok(all.f_tril(0)?.f_triu(1 - window as i64)?)
+/// `[queries, keys]`, true where a query (row) may see a key (column): the first query is level with key `offset`; a key is
+/// not after the query, and fewer than `window` places before it.
+fn seen(queries: i64, keys: i64, offset: i64, window: Option<usize>, device: Device) -> Result<Tensor, ModelError> {
+    let causal = Tensor::f_ones([queries, keys], (Kind::Bool, device))?.f_tril(offset)?;
+    Ok(match window {
+        Some(window) => causal.f_triu(offset + 1 - window as i64)?,
+        None => causal,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn rows(seen: &Tensor) -> Vec<Vec<i64>> {
+        Vec::try_from(seen.to_kind(Kind::Int64)).unwrap()
+    }
+
     #[test]
     fn a_window_of_two_sees_itself_and_one_before() {
-        let mask = window_mask(4, 2, Device::Cpu).unwrap();
-        let seen: Vec<Vec<bool>> = Vec::try_from(mask).unwrap();
-        let expected = [[1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]];
-        assert_eq!(seen, expected.map(|row| row.map(|cell| cell == 1).to_vec()));
+        let seen = seen(4, 4, 0, Some(2), Device::Cpu).unwrap();
+        assert_eq!(rows(&seen), [[1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]]);
+    }
+
+    #[test]
+    fn a_block_of_queries_sees_what_it_would_see_among_all() {
+        assert_eq!(rows(&seen(2, 4, 2, None, Device::Cpu).unwrap()), [[1, 1, 1, 0], [1, 1, 1, 1]]);
+        assert_eq!(rows(&seen(2, 3, 1, Some(2), Device::Cpu).unwrap()), [[1, 1, 0], [0, 1, 1]]);
+    }
+
+    /// Longer than a block of queries, against the textbook's formula in float64.
+    #[test]
+    fn long_sequences_attend_as_short_ones_do() {
+        let spec = crate::Checkpoint::read_spec(std::path::Path::new(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../tests/fixtures/decoder/llama2"
+        )))
+        .unwrap();
+        let AttentionSpec { n_heads, n_kv_heads, head_dim, scale, .. } = spec.attention;
+        let length = 2 * QUERY_BLOCK + 5;
+        let random =
+            |heads: usize| Tensor::randn([2, heads as i64, length, head_dim as i64], (Kind::Float, Device::Cpu));
+        let (query, key, value) = (random(n_heads), random(n_kv_heads), random(n_kv_heads));
+        for window in [None, Some(3), Some(200), Some(5000)] {
+            let linear = || Linear::new(Tensor::zeros([1, 1], (Kind::Float, Device::Cpu)));
+            let attention = Attention {
+                query: linear(),
+                key: linear(),
+                value: linear(),
+                output: linear(),
+                spec: spec.attention.clone(),
+                window,
+            };
+            let got = attention.within(&query, &key, &value).unwrap();
+            let spread = |heads: &Tensor| {
+                heads.to_kind(Kind::Double).repeat_interleave_self_int((n_heads / n_kv_heads) as i64, 1, None)
+            };
+            let scores = query.to_kind(Kind::Double).matmul(&spread(&key).transpose(-1, -2)) * scale;
+            let hidden = seen(length, length, 0, window, Device::Cpu).unwrap().logical_not();
+            let expected =
+                scores.masked_fill(&hidden, f64::NEG_INFINITY).softmax(-1, Kind::Double).matmul(&spread(&value));
+            let distance = (got.to_kind(Kind::Double) - expected).abs().max().double_value(&[]);
+            assert!(distance < 2e-6, "{window:?}: {distance:e}");
+        }
     }
 }

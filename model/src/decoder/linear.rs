@@ -17,6 +17,11 @@ pub(super) struct Linear {
 }
 
 impl Linear {
+    #[cfg(test)]
+    pub(super) fn new(weight: Tensor) -> Self {
+        Self { weight: weight.into(), bias: None }
+    }
+
     pub(super) fn load(
         part: BlockPart,
         spec: &DecoderSpec,
