@@ -1,7 +1,6 @@
 """Runs Hayloft's programs and says what they took."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -35,12 +34,15 @@ class Programs:
         with output.open("wb") as stdout, log.open("wb") as stderr:
             started = time.perf_counter()
             process = subprocess.Popen([self.folder / program, *words], stdout=stdout, stderr=stderr)
-            _, status, usage = os.wait4(process.pid, 0)
+            # Not the resource usage that the kernel reports at the end: it counts what this process held at the fork.
+            peak = 0
+            while process.poll() is None:
+                peak = max(peak, peak_memory(process.pid))
+                time.sleep(0.02)
             seconds = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode != 0:
             sys.exit(f"error: {line}\n{log.read_text(errors='replace')}")
-        return output.read_text(), seconds, usage.ru_maxrss * 1024
+        return output.read_text(), seconds, peak
 
     def harvest(self, model: Path, data: Path, cache: Path, site: str, dtype: str, logits: str) -> Measurement:
         """Make `cache` anew. The seconds are those that `harvest` reports: loading is not in them, writing is."""
@@ -88,6 +90,15 @@ class Programs:
             "results": results,
             "profile": profiled,
         }
+
+
+def peak_memory(process: int) -> int:
+    """The most resident memory that a process has had so far, in bytes; 0 where it has ended."""
+    try:
+        with open(f"/proc/{process}/status") as lines:
+            return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
 
 
 def folder_bytes(folder: Path) -> int:

@@ -35,7 +35,7 @@ from workload import BATCH, CONTEXT, D_MODEL, MIDDLE, SITE  # noqa: E402
 
 logging.disable(logging.WARNING)
 
-# Every name that a model has, of its class and of the hook at which the residual enters the middle block.
+# SAELens's kinds of model, and their names of the place where the residual enters the middle block.
 HOOKS = {"HookedTransformer": SITE, "AutoModelForCausalLM": f"model.layers.{MIDDLE - 1}"}
 STORED = {"f32": "float32", "bf16": "bfloat16"}
 TYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
@@ -69,7 +69,8 @@ class Peers:
             config = loading.get_pretrained_model_config(str(self.folder), device="cpu", dtype=TYPES[dtype])
             weights = loading.get_pretrained_state_dict(str(self.folder), config, self.transformers(dtype), dtype=TYPES[dtype])
             model = HookedTransformer(config, AutoTokenizer.from_pretrained(self.folder))
-            model.load_and_process_state_dict(weights, fold_ln=False, center_writing_weights=False, center_unembed=False, fold_value_biases=False)
+            unchanged = dict.fromkeys(["fold_ln", "center_writing_weights", "center_unembed", "fold_value_biases"], False)
+            model.load_and_process_state_dict(weights, **unchanged)
             return model.eval()
         bare = AutoModelForCausalLM.from_pretrained(self.folder, dtype=TYPES[dtype]).eval()
         return HookedProxyLM(bare, AutoTokenizer.from_pretrained(self.folder), hook_names=[HOOKS[kind]])
