@@ -71,7 +71,7 @@ def single_rows(given: argparse.Namespace, programs: Programs, made: workload.Wo
     if "i" in only:
         raw["codecs"] = [codec_speed(programs.lines) for _ in range(1 if quick else 3)]
         for name in ("planes_decode_gb_per_s", "planes_encode_gb_per_s", "raw_gb_per_s", "checksum_share"):
-            unit = "share of decoding" if name == "checksum_share" else "GB/s per core"
+            unit = "share" if name == "checksum_share" else "GB/s per core"
             rows.append(Row(name, unit, [run[name] for run in raw["codecs"]]))
     if "j" in only:
         say("  memory")
@@ -83,6 +83,9 @@ def single_rows(given: argparse.Namespace, programs: Programs, made: workload.Wo
 def main() -> None:
     given = arguments()
     started = time.monotonic()
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        say(f"warning: something else uses this machine (load {load:.1f}); rates will be too low, and ratios may be off")
     FOLDER.mkdir(parents=True, exist_ok=True)
     wanted = {side for letter in given.only for side in NEEDS[letter]}
     say("A model, its SAEs, and the cache that they are evaluated on")
@@ -120,6 +123,7 @@ def main() -> None:
         print(f"break-even: {raw['break_even_saes']} SAEs")
 
     about = {"date": machine.now(), "machine": machine.describe()}
+    about["machine"]["load_before"] = load
     about |= {"tokens": given.tokens, "repeats": given.repeats, "quick": given.quick}
     whole = not given.quick and set(given.only) == set(NEEDS)
     folder = KEPT if whole else FOLDER

@@ -161,12 +161,13 @@ class Peers:
     def fastest(self, what: str, side: Callable[[str, torch.Tensor], Measurement], contexts: int) -> Measurement:
         """Measure `side` with the kind of model that is faster on a few contexts; they are tried where they were not yet."""
         if what not in self.choices:
-            rates: dict[str, float | str] = {}
+            rates = dict.fromkeys(HOOKS, 0.0)
             for kind in HOOKS:
-                side(kind, self.tokens[:1])
+                side(kind, self.tokens[:1])  # to warm up
+            for kind in [*HOOKS, *HOOKS]:
                 measured = side(kind, self.tokens[:contexts])
-                rates[kind] = measured["tokens"] / measured["seconds"]
-            self.choices[what] = {**rates, "chosen": max(HOOKS, key=lambda kind: rates[kind])}
+                rates[kind] = max(rates[kind], measured["tokens"] / measured["seconds"])
+            self.choices[what] = {**rates, "chosen": max(rates, key=rates.__getitem__)}
         return side(str(self.choices[what]["chosen"]), self.tokens)
 
     def forward(self, dtype: str, whole: bool) -> Measurement:
