@@ -1,7 +1,7 @@
 //! An evaluation from beginning to end.
 
 use hayloft_model::{Precision, matrix_product_rate};
-use hayloft_terminal::{Profile, Profiling, Progress};
+use hayloft_terminal::{MatrixRates, Profile, Profiling, Progress};
 
 use crate::baseline::{self, CleanSource, Wanted};
 use crate::candidate::Candidate;
@@ -50,7 +50,11 @@ pub fn run_profiled(settings: &RunSettings, progress: Progress) -> Result<(Resul
         // Without a model, only SAEs were computed.
         if settings.model.is_some() { result.precision } else { settings.compute.unwrap_or(Precision::F32) }
     });
-    let profile = profiling.finish(tokens, || matrix_product_rate(precision, settings.device))?;
+    let measure = || -> Result<MatrixRates, EvaluateError> {
+        let products = matrix_product_rate(precision, settings.device)?;
+        Ok(MatrixRates { products, screening: matrix_product_rate(Precision::Bf16, settings.device)? })
+    };
+    let profile = profiling.finish(tokens, measure)?;
     Ok((results, profile))
 }
 

@@ -7,5 +7,5 @@ mod progress;
 
 pub use log::log_to_stderr;
 pub use output::{exit_code, print, print_completions};
-pub use profile::{Phase, PhaseTime, Profile, Profiling, Stretch};
+pub use profile::{MatrixRates, Phase, PhaseTime, Profile, Profiling, Stretch};
 pub use progress::{Gauge, Progress};

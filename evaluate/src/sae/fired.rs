@@ -35,9 +35,37 @@ impl Fired {
     }
 
     /// Adds a row of chosen latents; those that are not above zero do not fire.
+    #[inline(always)]
     pub(super) fn add_row(&mut self, latents: impl Iterator<Item = (u32, f32)>) {
         self.entries.extend(latents.filter(|(_, value)| fires(*value)));
         self.ends.push(self.entries.len());
+    }
+
+    /// Adds a row of latents with their pre-activations, by an activation that treats each latent by itself.
+    #[inline(always)]
+    pub(super) fn add_computed_row(
+        &mut self,
+        activation: &Activation,
+        latents: impl Iterator<Item = (u32, f32)>,
+    ) -> Result<(), ModelError> {
+        match activation {
+            Activation::Relu | Activation::TopK { .. } => self.add_row(latents),
+            Activation::JumpRelu { threshold } => {
+                let threshold = host::floats(threshold)?;
+                let jump =
+                    |(latent, pre): (u32, f32)| (latent, if pre <= threshold[latent as usize] { 0.0 } else { pre });
+                self.add_row(latents.map(jump));
+            }
+            Activation::Gated { scale, bias } => {
+                let (scale, bias) = (host::floats(scale)?, host::floats(bias)?);
+                let gate = |(latent, pre): (u32, f32)| {
+                    let place = latent as usize;
+                    (latent, if pre <= 0.0 { 0.0 } else { pre * scale[place] + bias[place] })
+                };
+                self.add_row(latents.map(gate));
+            }
+        }
+        Ok(())
     }
 
     /// Adds rows of pre-activations `[rows, count]` of the latents from `first` on, by an activation that treats each

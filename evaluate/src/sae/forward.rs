@@ -73,10 +73,10 @@ impl Sae {
     /// product is in the encoder's type, the bias is added in float32.
     pub(super) fn pre_activations(&self, input: &Tensor, first: i64, count: i64) -> Result<Tensor, TchError> {
         let bias = self.encoder_bias.f_narrow(0, first, count)?;
-        let encoder = self.encoder.f_narrow(1, first, count)?;
+        let encoder = self.encoder.f_narrow(0, first, count)?;
         match encoder.f_kind()? {
-            Kind::Float => bias.f_addmm(input, &encoder),
-            kind => input.f_to_kind(kind)?.f_mm(&encoder)?.f_to_kind(Kind::Float)?.f_add_(&bias),
+            Kind::Float => input.f_linear(&encoder, Some(&bias)),
+            kind => input.f_to_kind(kind)?.f_linear(&encoder, None::<&Tensor>)?.f_to_kind(Kind::Float)?.f_add_(&bias),
         }
     }
 }
@@ -92,13 +92,14 @@ mod tests {
 
     fn sae(activation: Activation) -> Sae {
         Sae {
-            encoder: random(&[8, 2600]).into(),
+            encoder: random(&[2600, 8]).into(),
             encoder_bias: random(&[2600]).into(),
             decoder: random(&[2600, 8]).into(),
             decoder_bias: random(&[8]).into(),
             input_bias: Some(random(&[8]).into()),
             activation,
             normalisation: Normalisation::LayerNorm,
+            screen: None,
         }
     }
 
@@ -109,6 +110,27 @@ mod tests {
     fn distance(left: &Tensor, right: &Tensor) -> f64 {
         assert_eq!(left.size(), right.size());
         (left - right).abs().max().double_value(&[])
+    }
+
+    #[test]
+    fn a_screen_changes_no_latent() {
+        for activation in [
+            Activation::Relu,
+            Activation::JumpRelu { threshold: full(7.5).into() },
+            Activation::Gated { scale: full(0.5).into(), bias: full(-1.0).into() },
+        ] {
+            let mut plain = sae(activation);
+            let rarely = &*plain.encoder_bias - 6.0;
+            plain.encoder_bias = rarely.into();
+            let x = random(&[700, 8]);
+            let expected = plain.reconstruct(&x).unwrap();
+            let screened = plain.computing_in(hayloft_model::Precision::F32).unwrap();
+            let got = screened.reconstruct(&x).unwrap();
+            // A latent that is as good as at its threshold may fall to either side of it.
+            let apart = (&got.fired - &expected.fired).abs().sum(Kind::Int64).int64_value(&[]);
+            assert!(apart <= 2, "{:?}: {apart} latents", screened.activation);
+            assert!(distance(&got.rows, &expected.rows) < 2e-3, "{:?}", screened.activation);
+        }
     }
 
     /// From latents that hardly ever fire to latents that fire half the time: both ways of decoding, and more rows

@@ -7,13 +7,14 @@ mod forward;
 mod matrices;
 mod normalisation;
 mod saelens;
+mod screen;
 mod tiles;
 mod weights;
 
 use std::path::Path;
 
 use hayloft_model::{Precision, SharedTensor};
-use tch::{Device, TchError};
+use tch::Device;
 
 pub use self::activation::Activation;
 pub use self::error::SaeError;
@@ -23,6 +24,7 @@ pub use self::normalisation::Normalisation;
 pub(crate) use self::normalisation::Undo;
 pub(crate) use self::saelens::{InputBias, Own, Parts, Ranking};
 pub use self::saelens::{SaeFile, SaeFileHash};
+pub(crate) use self::screen::Screen;
 
 /// A sparse autoencoder on a device, in float32. Any number of threads may share one.
 ///
@@ -34,7 +36,7 @@ pub use self::saelens::{SaeFile, SaeFileHash};
 /// Loaders fold whatever their format adds (decoder norms, a gate's own bias) into these few tensors.
 #[derive(Debug)]
 pub struct Sae {
-    /// `[d_model, width]`: float32, or the type that products with it are to be computed in.
+    /// `[width, d_model]`: float32, or the type that products with it are to be computed in.
     pub(crate) encoder: SharedTensor,
     /// `[width]`.
     pub(crate) encoder_bias: SharedTensor,
@@ -46,6 +48,8 @@ pub struct Sae {
     pub(crate) input_bias: Option<SharedTensor>,
     pub(crate) activation: Activation,
     pub(crate) normalisation: Normalisation,
+    /// Finds out which latents may fire; where there is none, all are computed.
+    pub(crate) screen: Option<Screen>,
 }
 
 impl Sae {
@@ -65,17 +69,21 @@ impl Sae {
 
     /// Width of the activations that it takes.
     pub fn d_model(&self) -> usize {
-        self.encoder.size()[0] as usize
+        self.encoder.size()[1] as usize
     }
 
     /// Number of latents.
     pub fn width(&self) -> usize {
-        self.encoder.size()[1] as usize
+        self.encoder.size()[0] as usize
     }
 
-    /// The same SAE with the encoder's products computed in another precision. Latents, sums and the decoder stay float32.
-    pub(crate) fn computing_in(mut self, precision: Precision) -> Result<Self, TchError> {
-        self.encoder = self.encoder.f_to_kind(precision.kind())?.into();
+    /// The same SAE with the encoder's products computed in a precision. Latents, sums and the decoder stay float32. In
+    /// float32, latents that cannot fire may be ruled out in bf16 first.
+    pub(crate) fn computing_in(mut self, precision: Precision) -> Result<Self, SaeError> {
+        match precision {
+            Precision::F32 => self.screen = Screen::new(&self)?,
+            _ => self.encoder = self.encoder.f_to_kind(precision.kind())?.into(),
+        }
         Ok(self)
     }
 

@@ -10,6 +10,7 @@ use tch::Tensor;
 
 use super::fired::{Fired, add_decoder_rows};
 use super::forward::{Firings, Reconstruction};
+use super::screen::{Candidates, Screen, ScreenInput, dot};
 use super::{Activation, Sae, SaeError};
 
 /// Rows and latents of a tile, 2 MiB of float32: matrix products of this size run at full speed.
@@ -34,7 +35,7 @@ pub(super) fn reconstruct(
         let range = first_row as usize..(first_row + count) as usize;
         let mut piece = Piece {
             sae,
-            input: input.f_narrow(0, first_row, count)?,
+            input: input.f_narrow(0, first_row, count)?.f_contiguous()?,
             sums: &mut sums[range.start * d_model as usize..range.end * d_model as usize],
             fired_counts: &mut fired_counts[range.clone()],
             groups: groups.iter().map(|members| &members[range.clone()]).collect(),
@@ -68,12 +69,25 @@ impl Piece<'_> {
     /// Latents that fire or not by themselves.
     fn reconstruct_each(&mut self, activation: &Activation) -> Result<(), SaeError> {
         let mut fired = Fired::default();
+        let mut screen = match &self.sae.screen {
+            Some(screen) => Some((screen, Screen::input(&self.input)?)),
+            None => None,
+        };
         for (first, count) in self.tiles() {
-            let tile = self.pre_activations(first, count)?;
             fired.clear();
-            fired.read(activation, first as usize, host::floats(&tile)?, count as usize)?;
+            let candidates = match &screen {
+                Some((screen, input)) => self.screen(screen, input, first, count)?,
+                None => None,
+            };
+            if let Some(candidates) = candidates {
+                self.compute_exactly(activation, &candidates, &mut fired)?;
+            } else {
+                screen = None; // where this tile is dense, the next ones will be
+                let tile = self.pre_activations(first, count)?;
+                fired.read(activation, first as usize, host::floats(&tile)?, count as usize)?;
+            }
             self.count(&fired);
-            if fired.len() * DENSE_RATIO < tile.numel() {
+            if fired.len() * DENSE_RATIO < self.fired_counts.len() * count as usize {
                 self.add(&fired)?;
             } else {
                 self.add_densely(&fired, first, count)?;
@@ -111,6 +125,46 @@ impl Piece<'_> {
     fn pre_activations(&self, first: i64, count: i64) -> Result<Tensor, SaeError> {
         let _phase = Phase::Encode.begin(2 * self.input.numel() as u64 * count as u64);
         Ok(self.sae.pre_activations(&self.input, first, count)?)
+    }
+
+    fn screen(
+        &self,
+        screen: &Screen,
+        input: &ScreenInput,
+        first: i64,
+        count: i64,
+    ) -> Result<Option<Candidates>, SaeError> {
+        let _phase = Phase::Screen.begin(2 * self.input.numel() as u64 * count as u64);
+        screen.candidates(input, first as usize, count as usize)
+    }
+
+    /// Pre-activations of those that may fire, one by one.
+    fn compute_exactly(
+        &self,
+        activation: &Activation,
+        candidates: &Candidates,
+        fired: &mut Fired,
+    ) -> Result<(), SaeError> {
+        let d_model = self.sae.d_model();
+        let _phase = Phase::Encode.begin(2 * candidates.len() as u64 * d_model as u64);
+        let (input, encoder) = (host::floats(&self.input)?, host::floats(&self.sae.encoder)?);
+        let bias = host::floats(&self.sae.encoder_bias)?;
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for (x, latents) in input.chunks_exact(d_model).zip(candidates.rows()) {
+                    let pre = latents.iter().map(
+                        #[inline(always)]
+                        |&latent| {
+                            let place = latent as usize;
+                            (latent, dot(x, &encoder[place * d_model..][..d_model]) + bias[place])
+                        },
+                    );
+                    fired.add_computed_row(activation, pre)?;
+                }
+                Ok(())
+            },
+        )
     }
 
     fn count(&mut self, fired: &Fired) {

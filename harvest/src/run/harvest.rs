@@ -9,7 +9,7 @@ use hayloft_store::{
     CacheWriter, Codec, Dtype, Existing, FileRecord, HarvestSettings, Manifest, ModelRecord, NonFinite, PlanReader,
     SiteName, StoreError,
 };
-use hayloft_terminal::{Profile, Profiling, Progress};
+use hayloft_terminal::{MatrixRates, Profile, Profiling, Progress};
 use tch::Device;
 
 use super::forward::Forward;
@@ -68,8 +68,15 @@ pub fn run(settings: &RunSettings, progress: Progress) -> Result<RunSummary, Har
 pub fn run_profiled(settings: &RunSettings, progress: Progress) -> Result<(RunSummary, Profile), HarvestError> {
     let mut profiling = Profiling::begin();
     let summary = harvest(settings, progress, &mut profiling)?;
-    let rate = || matrix_product_rate(settings.precision.unwrap_or(Precision::F32), settings.device);
-    let profile = profiling.finish(summary.tokens, rate)?;
+    let measure = || -> Result<MatrixRates, HarvestError> {
+        let precision = match settings.precision {
+            Some(precision) => precision,
+            None => Checkpoint::open(&settings.model)?.precision(),
+        };
+        let products = matrix_product_rate(precision, settings.device)?;
+        Ok(MatrixRates { products, screening: 0.0 }) // a harvest has no SAE
+    };
+    let profile = profiling.finish(summary.tokens, measure)?;
     Ok((summary, profile))
 }
 

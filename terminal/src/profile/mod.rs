@@ -23,6 +23,23 @@ pub struct Profiling {
     before: Vec<Count>,
 }
 
+/// What this machine does in large matrix products on all threads, in floating-point operations a second.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct MatrixRates {
+    /// In the precision of the run.
+    pub products: f64,
+    /// In bf16, in which [`Phase::Screen`] runs whatever the run does.
+    pub screening: f64,
+}
+
+impl MatrixRates {
+    /// The time that a phase's products would take at their rate.
+    fn seconds(&self, count: &Count) -> f64 {
+        let rate = if count.phase == Phase::Screen { self.screening } else { self.products };
+        if count.operations > 0 { count.operations as f64 / rate } else { 0.0 }
+    }
+}
+
 /// What a profile says of one kind of work.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PhaseTime {
@@ -51,9 +68,10 @@ pub struct Profile {
     pub phases: Vec<PhaseTime>,
     /// Floating-point operations in all matrix products.
     pub floating_point_operations: u64,
-    /// What this machine does of them in a second, in large products on all threads, measured after the run.
+    /// What this machine does of them in a second, in large products of the run's precision on all threads, measured after
+    /// the run.
     pub matrix_product_flops_per_second: f64,
-    /// The time that the operations would take at that rate, over the time that the run took.
+    /// The time that the operations would take at that rate (those in bf16 at that of bf16), over the time that the run took.
     pub share_of_matrix_product_rate: f64,
     /// The most memory that the process has held, where the system says so.
     pub peak_memory_bytes: Option<u64>,
@@ -71,14 +89,19 @@ impl Profiling {
         self.started = Instant::now();
     }
 
-    /// The run is over; `rate` measures the matrix products of the machine, in operations a second, if there were any.
-    pub fn finish<Error>(self, tokens: u64, rate: impl FnOnce() -> Result<f64, Error>) -> Result<Profile, Error> {
+    /// The run is over; `measure` measures the matrix products of the machine, if there were any.
+    pub fn finish<Error>(
+        self,
+        tokens: u64,
+        measure: impl FnOnce() -> Result<MatrixRates, Error>,
+    ) -> Result<Profile, Error> {
         let seconds = self.started.elapsed().as_secs_f64();
         let peak_memory_bytes = peak_memory_bytes();
         let spent: Vec<Count> = counts().iter().zip(&self.before).map(|(after, before)| after.since(before)).collect();
         let all: u64 = spent.iter().map(|count| count.nanoseconds).sum();
         let operations: u64 = spent.iter().map(|count| count.operations).sum();
-        let rate = if operations > 0 { rate()? } else { 0.0 };
+        let rates = if operations > 0 { measure()? } else { MatrixRates::default() };
+        let product_seconds: f64 = spent.iter().map(|count| rates.seconds(count)).sum();
         let phases = spent.iter().filter(|count| count.nanoseconds > 0).map(|count| PhaseTime {
             phase: count.phase,
             seconds: count.nanoseconds as f64 / 1e9,
@@ -92,8 +115,8 @@ impl Profiling {
             tokens_per_second: tokens as f64 / seconds,
             phases: phases.collect(),
             floating_point_operations: operations,
-            matrix_product_flops_per_second: rate,
-            share_of_matrix_product_rate: if rate > 0.0 { operations as f64 / rate / seconds } else { 0.0 },
+            matrix_product_flops_per_second: rates.products,
+            share_of_matrix_product_rate: product_seconds / seconds,
             peak_memory_bytes,
         })
     }
@@ -163,7 +186,8 @@ mod tests {
         let mut profiling = Profiling::begin();
         profiling.start();
         drop(Phase::Loss.begin(300));
-        let profile = profiling.finish(7, || Ok::<_, Infallible>(1e9)).unwrap();
+        let profile =
+            profiling.finish(7, || Ok::<_, Infallible>(MatrixRates { products: 1e9, screening: 2e9 })).unwrap();
         let phases: Vec<Phase> = profile.phases.iter().map(|time| time.phase).collect();
         assert_eq!((phases, profile.floating_point_operations, profile.tokens), (vec![Phase::Loss], 300, 7));
         assert!((profile.phases[0].share - 1.0).abs() < 1e-12);

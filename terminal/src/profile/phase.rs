@@ -17,6 +17,8 @@ pub enum Phase {
     Read,
     /// Activations from the disk: decompressed, merged, checked.
     Decode,
+    /// The encoder of an SAE in bf16, to find out which latents may fire.
+    Screen,
     /// The encoder of an SAE.
     Encode,
     /// The decoder of an SAE.
@@ -34,9 +36,10 @@ pub enum Phase {
 }
 
 impl Phase {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Read,
         Self::Decode,
+        Self::Screen,
         Self::Encode,
         Self::Reconstruct,
         Self::Splice,

@@ -20,7 +20,7 @@ pub(super) fn load(config: &SaeConfig, file: &WeightFile, device: Device) -> Res
     let move_to_device = |tensor: &Tensor| tensor.f_contiguous()?.f_to_device(device);
     let decoder_bias = move_to_device(&decoder_bias)?;
     Ok(Sae {
-        encoder: move_to_device(&encoder)?.into(),
+        encoder: move_to_device(&encoder.f_tr()?)?.into(),
         encoder_bias: move_to_device(&encoder_bias)?.into(),
         decoder: move_to_device(&decoder)?.into(),
         input_bias: match input_bias {
@@ -30,6 +30,7 @@ pub(super) fn load(config: &SaeConfig, file: &WeightFile, device: Device) -> Res
         decoder_bias: decoder_bias.into(),
         activation: activation.to_device(device)?,
         normalisation,
+        screen: None,
     })
 }
 
