@@ -21,7 +21,7 @@ fn main() -> anyhow::Result<()> {
     }
     let mut stdout = io::stdout().lock();
     let gigabytes = f64::from(ROWS * ROW_GROUPS) * (D_MODEL * 2) as f64 / 1e9;
-    let bits = residual_stream();
+    let bits = bytes::Bytes::from(residual_stream());
     writeln!(stdout, "{} thread(s), {gigabytes:.2} GB of bf16, d_model {D_MODEL}", rayon::current_num_threads())?;
     for codec in [Codec::Planes, Codec::Raw] {
         let folder = tempfile::tempdir()?;
@@ -32,7 +32,7 @@ fn main() -> anyhow::Result<()> {
         let mut shard = writer.begin_shard(0)?;
         let start = Instant::now();
         for _ in 0..ROW_GROUPS {
-            shard.write_activations(&site, &bits)?;
+            shard.write_activations(&site, bits.clone())?;
         }
         let written = start.elapsed().as_secs_f64();
         let start = Instant::now();

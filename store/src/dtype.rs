@@ -34,6 +34,8 @@ impl Dtype {
     }
 
     /// Widens little-endian words to `f32`, exactly. `bits` holds `into.len()` words of this type.
+    #[expect(clippy::inline_always, reason = "only what is inlined is compiled for the caller's instructions")]
+    #[inline(always)]
     pub fn widen(self, bits: &[u8], into: &mut [f32]) {
         match self {
             Self::F32 => {

@@ -21,6 +21,7 @@ mod section;
 mod settings;
 mod shard_contents;
 mod shard_writer;
+mod simd;
 mod site_name;
 mod statistics;
 mod tables;

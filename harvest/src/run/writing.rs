@@ -29,7 +29,7 @@ pub(super) fn write_shards(
             Work::Begin(writer) => open = Some(writer),
             Work::Activations(site, bits) => {
                 if let Some(writer) = &mut open {
-                    writer.write_activations(&site, &bits)?;
+                    writer.write_activations(&site, bits)?;
                 }
             }
             Work::End(predictions) => {
