@@ -12,6 +12,8 @@ mod hash;
 mod inspect;
 mod json;
 mod json_layout;
+#[doc(hidden)]
+pub mod kernels;
 mod lock;
 mod manifest;
 mod map;
