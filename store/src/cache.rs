@@ -215,12 +215,12 @@ pub(crate) fn open_activations(
     // The files of the sites follow the two tables, in the same order.
     let record = &contents.files[2 + place];
     let file = folder.locate(path, &record.path)?;
-    let bytes = map_sized(&file, record)?;
+    let mapped = map_sized(&file, record)?;
     let layout = Layout {
         site: site.name.clone(),
         dtype: settings.dtype,
         codec: settings.codec,
         d_model: settings.model.d_model,
     };
-    ActivationReader::open(file, bytes, layout, &site.footer_blake3, row_group_rows)
+    ActivationReader::open(file, mapped, layout, &site.footer_blake3, row_group_rows)
 }

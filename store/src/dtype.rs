@@ -34,6 +34,7 @@ impl Dtype {
     }
 
     /// Widens little-endian words to `f32`, exactly. `bits` holds `into.len()` words of this type.
+    #[inline(always)]
     pub fn widen(self, bits: &[u8], into: &mut [f32]) {
         match self {
             Self::F32 => {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Result, StoreError};
-use crate::map::map_file;
+use crate::map::{MappedFile, map_file};
 use crate::records::FileRecord;
 
 /// BLAKE3 of `bytes`, in lower-case hexadecimal.
@@ -18,7 +18,7 @@ pub(crate) fn blake3_hex(bytes: &[u8]) -> String {
 }
 
 /// Below this, splitting the work over threads costs more than it saves.
-const PARALLEL_BYTES: usize = 1 << 20;
+const PARALLEL_BYTES: usize = 256 << 10;
 
 fn update(hasher: &mut blake3::Hasher, bytes: &[u8]) {
     if bytes.len() < PARALLEL_BYTES {
@@ -28,52 +28,82 @@ fn update(hasher: &mut blake3::Hasher, bytes: &[u8]) {
     }
 }
 
+/// What is written and hashed at a time, from a multiple of it on. BLAKE3 is a tree, and only what begins where a large
+/// branch does can be hashed in wide vectors and on many threads; pages begin anywhere.
+const BLOCK_BYTES: usize = 1 << 20;
+
 /// A new file that knows the hash of what it was given, so that nobody need read it back.
 pub(crate) struct HashingFile {
     file: Box<dyn DiskFile>,
     hasher: blake3::Hasher,
     bytes: u64,
+    /// The beginning of the next block.
+    pending: Vec<u8>,
 }
 
 impl HashingFile {
     pub(crate) fn create(disk: &dyn Disk, path: &Path) -> Result<Self> {
         let file = disk.create(path).map_err(|source| StoreError::io(path, "create", source))?;
-        Ok(Self { file, hasher: blake3::Hasher::new(), bytes: 0 })
+        Ok(Self { file, hasher: blake3::Hasher::new(), bytes: 0, pending: Vec::new() })
     }
 
     /// Waits until the file is on the disk. The record's path is `name`.
     pub(crate) fn finish(mut self, path: &Path, name: impl Into<String>) -> Result<FileRecord> {
+        self.flush().map_err(|source| StoreError::io(path, "write", source))?;
         self.file.sync().map_err(|source| StoreError::io(path, "write to the disk", source))?;
         let blake3 = self.hasher.finalize().to_hex().to_string();
         Ok(FileRecord { path: name.into(), bytes: self.bytes, blake3 })
+    }
+
+    /// Writes and hashes at the same time, where there is a second thread, and else while a block is in the cache.
+    fn put(file: &mut dyn DiskFile, hasher: &mut blake3::Hasher, bytes: &[u8]) -> io::Result<()> {
+        for block in bytes.chunks(BLOCK_BYTES) {
+            rayon::join(|| file.write_all(block), || update(hasher, block)).0?;
+        }
+        Ok(())
     }
 }
 
 impl Write for HashingFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        update(&mut self.hasher, &bytes[..written]);
-        self.bytes += written as u64;
-        Ok(written)
+        let mut rest = bytes;
+        if !self.pending.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(BLOCK_BYTES - self.pending.len()));
+            self.pending.extend_from_slice(now);
+            rest = later;
+            if self.pending.len() == BLOCK_BYTES {
+                Self::put(self.file.as_mut(), &mut self.hasher, &self.pending)?;
+                self.pending.clear();
+            }
+        }
+        // If anything is left, nothing is pending.
+        let (whole, beginning) = rest.split_at(rest.len() / BLOCK_BYTES * BLOCK_BYTES);
+        Self::put(self.file.as_mut(), &mut self.hasher, whole)?;
+        self.pending.extend_from_slice(beginning);
+        self.bytes += bytes.len() as u64;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        Self::put(self.file.as_mut(), &mut self.hasher, &self.pending)?;
+        self.pending.clear();
         self.file.flush()
     }
 }
 
 /// Maps a file and checks its size, but not yet its hash.
-pub(crate) fn map_sized(path: &Path, record: &FileRecord) -> Result<Bytes> {
-    let bytes = map_file(path)?;
-    if bytes.len() as u64 != record.bytes {
-        return Err(StoreError::damaged(path, format!("{} bytes", record.bytes), format!("{} bytes", bytes.len())));
+pub(crate) fn map_sized(path: &Path, record: &FileRecord) -> Result<MappedFile> {
+    let file = map_file(path)?;
+    let got = file.bytes.len();
+    if got as u64 != record.bytes {
+        return Err(StoreError::damaged(path, format!("{} bytes", record.bytes), format!("{got} bytes")));
     }
-    Ok(bytes)
+    Ok(file)
 }
 
 /// Maps a file and checks its size and hash.
 pub(crate) fn map_verified(path: &Path, record: &FileRecord) -> Result<Bytes> {
-    let bytes = map_sized(path, record)?;
+    let bytes = map_sized(path, record)?.bytes;
     check_hash(path, record, &bytes)?;
     Ok(bytes)
 }
@@ -113,5 +143,26 @@ mod tests {
     fn threads_do_not_change_the_hash() {
         let bytes: Vec<u8> = (0..3 * PARALLEL_BYTES).map(|index| ((index * 31) >> 3) as u8).collect();
         assert_eq!(blake3_hex(&bytes), blake3::hash(&bytes).to_hex().as_str());
+    }
+
+    #[test]
+    fn pieces_of_any_length_are_written_and_hashed_as_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes: Vec<u8> = (0..4 * BLOCK_BYTES + 77).map(|index| ((index * 31) >> 3) as u8).collect();
+        for (number, piece) in
+            [7777, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, bytes.len()].into_iter().enumerate()
+        {
+            let path = folder.path().join(number.to_string());
+            let mut file = HashingFile::create(&FileSystem, &path).unwrap();
+            for (index, piece) in bytes.chunks(piece).enumerate() {
+                file.write_all(piece).unwrap();
+                if index == 1 {
+                    file.flush().unwrap();
+                }
+            }
+            let record = file.finish(&path, "a").unwrap();
+            assert_eq!(record.blake3, blake3::hash(&bytes).to_hex().as_str());
+            assert!(std::fs::read(&path).unwrap() == bytes);
+        }
     }
 }

@@ -12,6 +12,8 @@ mod hash;
 mod inspect;
 mod json;
 mod json_layout;
+#[doc(hidden)]
+pub mod kernels;
 mod lock;
 mod manifest;
 mod map;
@@ -21,6 +23,7 @@ mod section;
 mod settings;
 mod shard_contents;
 mod shard_writer;
+mod simd;
 mod site_name;
 mod statistics;
 mod tables;

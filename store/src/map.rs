@@ -1,22 +1,60 @@
-//! Memory mapping: the crate's only unsafe code.
+//! Memory mapping, which is unsafe.
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use memmap2::Mmap;
 
 use crate::error::{Result, StoreError};
 
+/// The bytes of a file, and the map that they are in.
+pub(crate) struct MappedFile {
+    pub(crate) bytes: Bytes,
+    pub(crate) map: Option<Map>,
+}
+
+/// Bytes that no file is behind.
+impl From<Bytes> for MappedFile {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, map: None }
+    }
+}
+
+/// A map, to give the system advice about. Its bytes are handed out as [`Bytes`], which keep it.
+#[derive(Clone, Debug)]
+pub(crate) struct Map(Arc<Mmap>);
+
+impl AsRef<[u8]> for Map {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Map {
+    /// Says that `range` is soon to be read, so that it be brought from the disk by then.
+    #[cfg(unix)]
+    pub(crate) fn will_need(&self, range: Range<usize>) {
+        // Advice that is not taken changes no byte.
+        let _ = self.0.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
+    }
+
+    /// Says that `range` is soon to be read; here, nobody listens.
+    #[cfg(not(unix))]
+    pub(crate) fn will_need(&self, _range: Range<usize>) {}
+}
+
 /// The bytes of a file, mapped. An empty file, which cannot be mapped, is empty bytes.
-pub(crate) fn map_file(path: &Path) -> Result<Bytes> {
+pub(crate) fn map_file(path: &Path) -> Result<MappedFile> {
     let file = File::open(path).map_err(|source| StoreError::io(path, "open", source))?;
     let metadata = file.metadata().map_err(|source| StoreError::io(path, "read the size of", source))?;
     if !metadata.is_file() {
         return Err(StoreError::damaged(path, "a file", "something else"));
     }
     if metadata.len() == 0 {
-        return Ok(Bytes::new());
+        return Ok(Bytes::new().into());
     }
     // SAFETY: the map is sound as long as nobody changes or truncates the file while it is mapped. This crate never
     // does: a shard's files are written under a temporary name and never opened for writing again after the rename,
@@ -26,7 +64,8 @@ pub(crate) fn map_file(path: &Path) -> Result<Bytes> {
     #[expect(unsafe_code, reason = "a map of a file that others could change cannot be made safely")]
     let map = unsafe { Mmap::map(&file) };
     let map = map.map_err(|source| StoreError::io(path, "map", source))?;
-    Ok(Bytes::from_owner(map))
+    let map = Map(Arc::new(map));
+    Ok(MappedFile { bytes: Bytes::from_owner(map.clone()), map: Some(map) })
 }
 
 #[cfg(test)]
@@ -38,10 +77,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         std::fs::write(&path, "hay").unwrap();
-        assert_eq!(map_file(&path).unwrap(), "hay");
+        let mapped = map_file(&path).unwrap();
+        assert_eq!(mapped.bytes, "hay");
+        mapped.map.unwrap().will_need(1..3);
         std::fs::write(&path, "").unwrap();
-        assert!(map_file(&path).unwrap().is_empty());
+        assert!(map_file(&path).unwrap().bytes.is_empty());
         assert!(map_file(folder.path()).is_err());
-        assert!(matches!(map_file(&folder.path().join("b")).unwrap_err(), StoreError::Io { .. }));
+        assert!(matches!(map_file(&folder.path().join("b")).err().unwrap(), StoreError::Io { .. }));
     }
 }

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use arrow_array::Float32Array;
 use arrow_schema::DataType;
+use bytes::Bytes;
 
 use crate::FORMAT_VERSION;
 use crate::activations::layout::Layout;
 use crate::activations::writer::ActivationWriter;
 use crate::cache_writer::Shared;
+use crate::codec::encode::Buffers;
 use crate::error::{Result, StoreError};
 use crate::folder::{StagedFolder, write_file};
 use crate::hash::{HashingFile, map_verified};
@@ -36,6 +38,8 @@ pub struct ShardWriter {
     sequences: Vec<Sequence>,
     row_group_rows: Vec<u64>,
     sites: BTreeMap<SiteName, SiteWriter>,
+    /// Of all sites, which are written one after the other.
+    buffers: Buffers,
 }
 
 /// One site's file, and what is summed up while it is written.
@@ -69,7 +73,7 @@ impl ShardWriter {
             sites.insert(site.clone(), SiteWriter { path, writer, sums, norms: Vec::new() });
         }
         let row_group_rows = row_group_rows(&sequences);
-        Ok(Self { shared, staged, index, sequences, row_group_rows, sites })
+        Ok(Self { shared, staged, index, sequences, row_group_rows, sites, buffers: Buffers::default() })
     }
 
     /// The shard's number in the plan.
@@ -83,12 +87,13 @@ impl ShardWriter {
     }
 
     /// Writes a site's next row group. `bits` are little-endian words of the cache's type, `[rows, d_model]`, of the rows
-    /// of that row group and no padding.
+    /// of that row group and no padding. A `Vec<u8>` or [`Bytes`] is handed over and not copied.
     ///
     /// # Errors
     /// [`StoreError::NonFinite`] where an element is NaN or infinite and that was not allowed; [`StoreError::Invalid`]
     /// where `bits` are of another size or the site is none of the cache's or has all its row groups.
-    pub fn write_activations(&mut self, site: &SiteName, bits: &[u8]) -> Result<()> {
+    pub fn write_activations(&mut self, site: &SiteName, bits: impl Into<Bytes>) -> Result<()> {
+        let bits = bits.into();
         let settings = &self.shared.settings;
         let Some(writer) = self.sites.get_mut(site) else {
             return Err(StoreError::invalid("site", settings.sites_in_words(), site));
@@ -105,13 +110,13 @@ impl ShardWriter {
             let expected = format!("{rows} rows of {d_model} {} in {expected} bytes", settings.dtype);
             return Err(StoreError::invalid(what, expected, format!("{} bytes", bits.len())));
         }
-        let measured = measure(settings.dtype, d_model, bits);
+        let measured = measure(settings.dtype, d_model, &bits);
         if let (Some(row), NonFinite::Refuse) = (measured.first_non_finite, self.shared.non_finite) {
             return Err(non_finite(site, &self.sequences, writer.norms.len() + row));
         }
         writer.sums.add(&measured.sums);
         writer.norms.extend_from_slice(&measured.norms);
-        writer.writer.write(bits)
+        writer.writer.write(&bits, &mut self.buffers)
     }
 
     /// Writes the tables and `shard.json`, waits until all is on the disk, and gives the folder its name.

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::dtype::Dtype;
+use crate::simd::{self, Kernel};
 
 /// Rows summed up on one thread before their sums join the others.
 const BLOCK_ROWS: usize = 256;
@@ -73,8 +74,10 @@ pub(crate) struct Measured {
 /// Sums up `bits`, `[rows, d_model]` little-endian words.
 pub(crate) fn measure(dtype: Dtype, d_model: usize, bits: &[u8]) -> Measured {
     let row_bytes = d_model * dtype.bytes();
-    let blocks: Vec<(ActivationSums, Vec<f32>)> =
-        bits.par_chunks(BLOCK_ROWS * row_bytes).map(|block| measure_block(dtype, d_model, block)).collect();
+    let blocks: Vec<(ActivationSums, Vec<f32>)> = bits
+        .par_chunks(BLOCK_ROWS * row_bytes)
+        .map(|block| simd::run(MeasureBlock { dtype, d_model, block }))
+        .collect();
     let mut sums = ActivationSums::new(d_model);
     let mut norms = Vec::with_capacity(bits.len() / row_bytes);
     for (block, block_norms) in &blocks {
@@ -85,29 +88,44 @@ pub(crate) fn measure(dtype: Dtype, d_model: usize, bits: &[u8]) -> Measured {
     Measured { sums, norms, first_non_finite }
 }
 
-fn measure_block(dtype: Dtype, d_model: usize, block: &[u8]) -> (ActivationSums, Vec<f32>) {
-    let mut sums = ActivationSums::new(d_model);
-    let mut norms = Vec::with_capacity(BLOCK_ROWS);
-    let mut row = vec![0_f32; d_model];
-    for bits in block.chunks_exact(d_model * dtype.bytes()) {
-        dtype.widen(bits, &mut row);
-        // No f32 is so large that its square overflows an f64, nor so many of them their sum: this is finite if and
-        // only if every element is.
-        let squares = sum_of_squares(&row);
-        sums.rows += 1;
-        norms.push(squares.sqrt() as f32);
-        if squares.is_finite() {
-            sums.norm += squares.sqrt();
-            for (sum, element) in sums.elements.iter_mut().zip(&row) {
-                *sum += f64::from(*element);
-            }
-        } else {
-            sums.non_finite_rows += 1;
-        }
-    }
-    (sums, norms)
+/// Sums up a block of whole rows: a function of it alone, by whatever instructions.
+struct MeasureBlock<'a> {
+    dtype: Dtype,
+    d_model: usize,
+    block: &'a [u8],
 }
 
+impl Kernel for MeasureBlock<'_> {
+    type Output = (ActivationSums, Vec<f32>);
+
+    #[inline(always)]
+    fn run(self) -> Self::Output {
+        let Self { dtype, d_model, block } = self;
+        let mut sums = ActivationSums::new(d_model);
+        let mut norms = Vec::with_capacity(BLOCK_ROWS);
+        let mut row = vec![0_f32; d_model];
+        for bits in block.chunks_exact(d_model * dtype.bytes()) {
+            dtype.widen(bits, &mut row);
+            // No f32 is so large that its square overflows an f64, nor so many of them their sum: this is finite if
+            // and only if every element is.
+            let squares = sum_of_squares(&row);
+            sums.rows += 1;
+            // One NaN for all: which of several comes out of a sum is up to the instructions.
+            norms.push(if squares.is_nan() { f32::NAN } else { squares.sqrt() as f32 });
+            if squares.is_finite() {
+                sums.norm += squares.sqrt();
+                for (sum, element) in sums.elements.iter_mut().zip(&row) {
+                    *sum += f64::from(*element);
+                }
+            } else {
+                sums.non_finite_rows += 1;
+            }
+        }
+        (sums, norms)
+    }
+}
+
+#[inline(always)]
 fn sum_of_squares(row: &[f32]) -> f64 {
     let mut lanes = [0_f64; LANES];
     let (chunks, rest) = row.as_chunks::<LANES>();
@@ -192,5 +210,35 @@ mod tests {
             pool.install(|| measure(Dtype::F32, 16, &bits(&values))).sums
         };
         assert_eq!(on(1), on(5));
+    }
+
+    #[test]
+    fn instructions_do_not_change_a_bit_of_the_sums() {
+        for (dtype, d_model) in [(Dtype::F32, 37), (Dtype::Bf16, 64), (Dtype::F16, 129), (Dtype::F32, 7)] {
+            let block: Vec<u8> =
+                (0..50 * d_model * dtype.bytes()).map(|index| (index * index * 31 >> 7) as u8).collect();
+            let results: Vec<_> = simd::Instructions::all()
+                .map(|instructions| {
+                    let (sums, norms) = simd::run_with(instructions, MeasureBlock { dtype, d_model, block: &block });
+                    let elements: Vec<u64> = sums.elements.iter().map(|sum| sum.to_bits()).collect();
+                    let norms: Vec<u32> = norms.into_iter().map(f32::to_bits).collect();
+                    (elements, norms, sums.norm.to_bits(), sums.non_finite_rows)
+                })
+                .collect();
+            assert!(results.iter().all(|result| *result == results[0]), "{dtype}, {d_model}");
+        }
+    }
+
+    /// The order of additions that the format's sums are in, word for word.
+    #[test]
+    fn squares_are_added_up_in_eight_lanes() {
+        let row: Vec<f32> = (0..37).map(|index| ((index * 7919 % 1013) as f32 - 500.0) / 77.0).collect();
+        let mut lanes = [0_f64; 8];
+        for (index, element) in row[..32].iter().enumerate() {
+            lanes[index % 8] += f64::from(*element) * f64::from(*element);
+        }
+        let rest = row[32..].iter().fold(0.0, |sum, element| sum + f64::from(*element) * f64::from(*element));
+        let expected = (lanes.iter().fold(0.0, |sum, lane| sum + lane) + rest).sqrt();
+        assert_eq!(measure(Dtype::F32, 37, &bits(&row)).sums.norm.to_bits(), expected.to_bits());
     }
 }

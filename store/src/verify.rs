@@ -218,8 +218,8 @@ impl Walk<'_> {
         for (place, file) in site_files.iter().enumerate() {
             self.begin(&named(file));
             let whole = folder.locate(&path, &file.path).and_then(|path| {
-                let bytes = map_sized(&path, file)?;
-                check_hash(&path, file, &bytes)
+                let mapped = map_sized(&path, file)?;
+                check_hash(&path, file, &mapped.bytes)
             });
             let opened = rows.as_deref().map(|rows| open_activations(&folder, &path, contents, place, rows));
             let damages = match &opened {

@@ -289,7 +289,7 @@ fn a_dropped_shard_writer_leaves_nothing() {
     let writer = open(folder.path(), &settings, Existing::Refuse).unwrap();
     let before = files_below(folder.path());
     let mut shard = writer.begin_shard(0).unwrap();
-    shard.write_activations(&settings.sites[0], &bits(&settings, 0, &settings.sites[0], 0, 17)).unwrap();
+    shard.write_activations(&settings.sites[0], bits(&settings, 0, &settings.sites[0], 0, 17)).unwrap();
     drop(shard);
     assert_eq!(files_below(folder.path()), before);
     assert_eq!(fs::read_dir(folder.path().join("shards")).unwrap().count(), 0);
@@ -303,11 +303,11 @@ fn activations_that_are_not_finite_are_refused_by_place() {
     let writer = open(folder.path(), &settings, Existing::Refuse).unwrap();
     let mut shard = writer.begin_shard(0).unwrap();
     let site = &settings.sites[0];
-    shard.write_activations(site, &bits(&settings, 0, site, 0, 17)).unwrap();
+    shard.write_activations(site, bits(&settings, 0, site, 0, 17)).unwrap();
     let mut second = bits(&settings, 0, site, 1, 12);
     // Rows 0 to 7 of this row group are the third sequence, rows 8 to 10 the fourth.
     second[9 * 5 * 4..][..4].copy_from_slice(&f32::INFINITY.to_le_bytes());
-    let error = shard.write_activations(site, &second).unwrap_err();
+    let error = shard.write_activations(site, second).unwrap_err();
     assert!(matches!(error, StoreError::NonFinite { sequence: 3, position: 1, .. }), "{error}");
     let text = error.to_string();
     assert!(text.contains("blocks.3.hook_resid_pre") && text.contains("--allow-non-finite"), "{text}");
@@ -327,18 +327,22 @@ fn wrong_calls_of_a_shard_writer_are_errors() {
 
     let mut shard = begin();
     assert!(
-        shard.write_activations(&settings.sites[0], &whole[1..]).unwrap_err().to_string().contains("16 rows of 5 f32")
+        shard
+            .write_activations(&settings.sites[0], whole[1..].to_vec())
+            .unwrap_err()
+            .to_string()
+            .contains("16 rows of 5 f32")
     );
-    assert!(shard.write_activations(&site("blocks.9.hook_resid_pre"), &whole).is_err());
-    shard.write_activations(&settings.sites[0], &whole).unwrap();
-    assert!(shard.write_activations(&settings.sites[0], &whole).unwrap_err().to_string().contains("one more"));
+    assert!(shard.write_activations(&site("blocks.9.hook_resid_pre"), whole.clone()).is_err());
+    shard.write_activations(&settings.sites[0], whole.clone()).unwrap();
+    assert!(shard.write_activations(&settings.sites[0], whole.clone()).unwrap_err().to_string().contains("one more"));
     let error = shard.finish(predictions(&settings, &sequences)).unwrap_err();
     assert!(error.to_string().contains("blocks.3.hook_resid_post"), "{error}");
 
     let fill = || {
         let mut shard = begin();
         for site in &settings.sites {
-            shard.write_activations(site, &whole).unwrap();
+            shard.write_activations(site, whole.clone()).unwrap();
         }
         shard
     };

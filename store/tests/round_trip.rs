@@ -143,7 +143,7 @@ fn a_resumed_harvest_gives_the_same_bytes_as_an_undisturbed_one() {
     let shard = fill_shard(&writer, 2).unwrap();
     writer.record(shard).unwrap();
     let mut killed = writer.begin_shard(0).unwrap();
-    killed.write_activations(&settings.sites[0], &bits(&settings, 0, &settings.sites[0], 0, 17)).unwrap();
+    killed.write_activations(&settings.sites[0], bits(&settings, 0, &settings.sites[0], 0, 17)).unwrap();
     std::mem::forget(killed);
     assert!(resumed.path().join("shards/.00000.partial").is_dir());
     // The lock of a process that was killed goes with it; here the forgotten writer still holds it.
@@ -214,7 +214,7 @@ fn special_values_come_back_and_are_counted_where_they_are_allowed() {
     let bits = to_bits(Dtype::F32, &values);
     let mut writer = CacheWriter::open(folder.path(), settings.clone(), NonFinite::Allow, Existing::Refuse).unwrap();
     let mut shard = writer.begin_shard(0).unwrap();
-    shard.write_activations(&settings.sites[0], &bits).unwrap();
+    shard.write_activations(&settings.sites[0], bits.clone()).unwrap();
     let shard = shard.finish(None).unwrap();
     assert_eq!(shard.contents().sites[0].sums.non_finite_rows, 2);
     writer.record(shard).unwrap();

@@ -86,7 +86,7 @@ impl Tiny {
                     bits.extend(values.iter().flat_map(|value| value.to_le_bytes()));
                     number += 1;
                 }
-                shard.write_activations(&SITE.parse().unwrap(), &bits).unwrap();
+                shard.write_activations(&SITE.parse().unwrap(), bits).unwrap();
             }
             let zeros = vec![0.0; loss.len()];
             let kept = settings.predictions.map(|_| Predictions {

@@ -30,7 +30,7 @@ pub(super) fn write_shards(
             Work::Activations(site, bits) => {
                 if let Some(writer) = &mut open {
                     let _phase = Phase::Write.begin(0);
-                    writer.write_activations(&site, &bits)?;
+                    writer.write_activations(&site, bits)?;
                 }
             }
             Work::End(predictions) => {

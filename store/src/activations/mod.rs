@@ -1,6 +1,7 @@
 //! Activation files: one site's activations over one shard.
 
 pub(crate) mod layout;
+mod merging;
 pub(crate) mod pages;
 pub mod reader;
 pub(crate) mod writer;

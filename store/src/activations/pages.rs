@@ -1,5 +1,7 @@
 //! The pages of one column of one row group, as they lie in the mapped file.
 
+use std::cell::RefCell;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,7 +11,6 @@ use parquet::column::page::{Page, PageReader};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::serialized_reader::SerializedPageReader;
-use xxhash_rust::xxh3::Xxh3;
 use zstd::bulk::Decompressor;
 
 use crate::codec::Column;
@@ -61,29 +62,33 @@ impl Chunk {
             .map_err(|error| damaged("a column chunk".to_owned(), error.to_string()))?;
         Ok(Self { column, metadata, xxh3 })
     }
+
+    /// Where its pages are in the file, by a footer that was checked.
+    pub(crate) fn range(&self) -> Range<usize> {
+        let start = self.metadata.data_page_offset() as usize;
+        start..start + self.metadata.compressed_size() as usize
+    }
 }
 
-/// Goes through a chunk's decoded bytes, hashing them as it goes.
+/// A page of a column as it lies in the file.
+#[derive(Debug)]
+pub(crate) struct StoredPage {
+    pub(crate) rows: usize,
+    /// A view of the map: the rows, or a frame that should hold them.
+    bytes: Bytes,
+}
+
+/// The pages of a chunk, whose headers have been read: as many rows as the row group has, whatever they claim, and
+/// nothing after them. Their bytes are unchecked until [`Self::check`].
 pub(crate) struct Pages<'a> {
     path: &'a Path,
     row_group: usize,
     chunk: &'a Chunk,
-    reader: SerializedPageReader<Bytes>,
-    decompressor: Option<Decompressor<'static>>,
-    hasher: Xxh3,
-    rows_left: usize,
-    /// The decoded bytes of a compressed page, reused from page to page.
-    decoded: Vec<u8>,
-}
-
-/// A page's decoded bytes: a view of the map, or what was decompressed.
-pub(crate) enum Decoded<'a> {
-    View(Bytes),
-    Buffer(&'a [u8]),
+    pages: Vec<StoredPage>,
 }
 
 impl<'a> Pages<'a> {
-    pub(crate) fn new(
+    pub(crate) fn find(
         path: &'a Path,
         file: &Arc<Bytes>,
         row_group: usize,
@@ -92,100 +97,87 @@ impl<'a> Pages<'a> {
     ) -> Result<Self> {
         let damaged =
             |error: ParquetError| StoreError::damaged_column(path, row_group, chunk.column.name, "pages", error);
-        let reader = SerializedPageReader::new(Arc::clone(file), &chunk.metadata, rows, None).map_err(damaged)?;
-        let decompressor = if chunk.column.compressed {
-            let new = Decompressor::new();
-            Some(new.map_err(|source| StoreError::io(path, "start to decompress", source))?)
-        } else {
-            None
-        };
-        let hasher = Xxh3::new();
-        Ok(Self { path, row_group, chunk, reader, decompressor, hasher, rows_left: rows, decoded: Vec::new() })
+        let mut reader = SerializedPageReader::new(Arc::clone(file), &chunk.metadata, rows, None).map_err(damaged)?;
+        let mut found = Self { path, row_group, chunk, pages: Vec::new() };
+        let mut rows_left = rows;
+        while rows_left > 0 {
+            let page = found.next(&mut reader, rows_left)?;
+            rows_left -= page.rows;
+            found.pages.push(page);
+        }
+        match reader.get_next_page() {
+            Ok(None) => Ok(found),
+            Ok(Some(_)) => Err(found.damaged("no page after the last row", "one")),
+            Err(error) => Err(found.damaged("no page after the last row", error)),
+        }
     }
 
-    /// The next page's decoded bytes, a whole number of rows of the column's width. Never more than the row group has
-    /// rows left for, whatever the page claims.
-    pub(crate) fn next(&mut self) -> Result<Decoded<'_>> {
-        let Chunk { column, .. } = self.chunk;
-        let (path, row_group) = (self.path, self.row_group);
-        let damaged =
-            |expected: String, got: String| StoreError::damaged_column(path, row_group, column.name, expected, got);
-        let due = format!("a page of at most {} rows", self.rows_left);
-        let page = match self.reader.get_next_page() {
+    fn next(&self, reader: &mut SerializedPageReader<Bytes>, rows_left: usize) -> Result<StoredPage> {
+        let due = || format!("a page of at most {rows_left} rows");
+        let page = match reader.get_next_page() {
             Ok(Some(page)) => page,
-            Ok(None) => return Err(damaged(due, "no page".to_owned())),
-            Err(error) => return Err(damaged(due, error.to_string())),
+            Ok(None) => return Err(self.damaged(due(), "no page")),
+            Err(error) => return Err(self.damaged(due(), error)),
         };
-        let Page::DataPage { buf, num_values, encoding: Encoding::PLAIN, .. } = page else {
-            return Err(damaged("a PLAIN data page".to_owned(), format!("{:?}", page.page_type())));
+        let Page::DataPage { buf: bytes, num_values, encoding: Encoding::PLAIN, .. } = page else {
+            return Err(self.damaged("a PLAIN data page", format!("{:?}", page.page_type())));
         };
         let rows = num_values as usize;
-        if rows == 0 || rows > self.rows_left {
-            return Err(damaged(due, format!("one of {rows}")));
+        if rows == 0 || rows > rows_left {
+            return Err(self.damaged(due(), format!("one of {rows}")));
         }
-        self.rows_left -= rows;
-        let bytes = rows * column.width;
-        let Some(decompressor) = &mut self.decompressor else {
-            if buf.len() != bytes {
-                return Err(damaged(format!("{bytes} bytes for {rows} rows"), buf.len().to_string()));
-            }
-            self.hasher.update(&buf);
-            return Ok(Decoded::View(buf));
-        };
+        let Column { width, compressed, .. } = self.chunk.column;
+        if !compressed && bytes.len() != rows * width {
+            return Err(self.damaged(format!("{} bytes for {rows} rows", rows * width), bytes.len()));
+        }
+        Ok(StoredPage { rows, bytes })
+    }
+
+    fn damaged(&self, expected: impl ToString, got: impl ToString) -> StoreError {
+        StoreError::damaged_column(self.path, self.row_group, self.chunk.column.name, expected, got)
+    }
+
+    /// The pages, in order.
+    pub(crate) fn list(&self) -> &[StoredPage] {
+        &self.pages
+    }
+
+    /// Decompresses a page of this column into `decoded`, which has room for just its rows.
+    pub(crate) fn decompress(&self, page: &StoredPage, decoded: &mut [u8]) -> Result<()> {
+        thread_local! {
+            static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+        }
+        let expected = decoded.len();
         // A frame that would come out longer than this does not fit and is an error.
-        self.decoded.resize(bytes, 0);
-        match decompressor.decompress_to_buffer(&buf, self.decoded.as_mut_slice()) {
-            Ok(got) if got == bytes => {}
-            Ok(got) => return Err(damaged(format!("{bytes} bytes for {rows} rows"), got.to_string())),
-            Err(error) => return Err(damaged(format!("{bytes} bytes for {rows} rows"), error.to_string())),
+        let got = DECOMPRESSOR.with_borrow_mut(|decompressor| {
+            let decompressor = match decompressor {
+                Some(decompressor) => decompressor,
+                None => decompressor.insert(Decompressor::new()?),
+            };
+            decompressor.decompress_to_buffer(&page.bytes, decoded)
+        });
+        let due = || format!("{expected} bytes for {} rows", page.rows);
+        match got {
+            Ok(got) if got == expected => Ok(()),
+            Ok(got) => Err(self.damaged(due(), got)),
+            Err(error) => Err(self.damaged(due(), error)),
         }
-        self.hasher.update(&self.decoded);
-        Ok(Decoded::Buffer(&self.decoded))
     }
 
-    /// The whole column: a view of the map where it is one page, as this crate writes it.
-    pub(crate) fn contiguous(mut self) -> Result<Bytes> {
-        let first = match self.next()? {
-            Decoded::View(bytes) => bytes,
-            Decoded::Buffer(bytes) => Bytes::copy_from_slice(bytes),
-        };
-        if self.rows_left == 0 {
-            self.finish()?;
-            return Ok(first);
+    /// The whole of an uncompressed column: a view of the map where it is one page, as this crate writes it.
+    pub(crate) fn contiguous(&self) -> Bytes {
+        match self.pages.as_slice() {
+            [page] => page.bytes.clone(),
+            pages => pages.iter().flat_map(|page| page.bytes.iter().copied()).collect(),
         }
-        let mut whole = first.to_vec();
-        while self.rows_left > 0 {
-            whole.extend_from_slice(self.next()?.as_ref());
-        }
-        self.finish()?;
-        Ok(whole.into())
     }
 
-    /// Checks, once all rows have been read, that no page is left over and that the bytes are those written.
-    pub(crate) fn finish(self) -> Result<()> {
-        let (column, expected) = (self.chunk.column.name, self.chunk.xxh3);
-        let damaged = |expected: String, got: String| {
-            StoreError::damaged_column(self.path, self.row_group, column, expected, got)
-        };
-        let mut reader = self.reader;
-        match reader.get_next_page() {
-            Ok(None) => {}
-            Ok(Some(_)) => return Err(damaged("no page after the last row".to_owned(), "one".to_owned())),
-            Err(error) => return Err(damaged("no page after the last row".to_owned(), error.to_string())),
-        }
-        let got = self.hasher.digest();
+    /// Checks that the column's decoded bytes, whose XXH3-64 is `got`, are those written.
+    pub(crate) fn check(&self, got: u64) -> Result<()> {
+        let expected = self.chunk.xxh3;
         if got != expected {
-            return Err(damaged(format!("XXH3 {expected:016x}"), format!("{got:016x}")));
+            return Err(self.damaged(format!("XXH3 {expected:016x}"), format!("{got:016x}")));
         }
         Ok(())
-    }
-}
-
-impl AsRef<[u8]> for Decoded<'_> {
-    fn as_ref(&self) -> &[u8] {
-        match self {
-            Self::View(bytes) => bytes,
-            Self::Buffer(bytes) => bytes,
-        }
     }
 }

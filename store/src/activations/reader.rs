@@ -1,17 +1,21 @@
 //! Reading an activation file through a memory map, row group by row group, each checked before it is handed out.
 
+use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
+use twox_hash::XxHash3_64;
 
 use crate::activations::layout::Layout;
+use crate::activations::merging::merge;
 use crate::activations::pages::{Chunk, Pages};
-use crate::codec::{Codec, planes};
+use crate::codec::Codec;
 use crate::dtype::Dtype;
 use crate::error::{Result, StoreError};
 use crate::hash::blake3_hex;
+use crate::map::{Map, MappedFile};
 
 /// The metadata's length and the closing magic.
 const TAIL_BYTES: usize = 8;
@@ -19,11 +23,15 @@ const TAIL_BYTES: usize = 8;
 /// More than the footer of any shard needs: a row group takes about 250 bytes.
 const MAX_FOOTER_BYTES: usize = 64 << 20;
 
+/// Bytes that are copied, then hashed, at a time: they stay in a core's cache in between.
+const COPIED_BYTES: usize = 256 << 10;
+
 /// One site's activations over one shard. Shared between threads, it reads several row groups at a time.
 #[derive(Debug)]
 pub struct ActivationReader {
     path: PathBuf,
     file: Arc<Bytes>,
+    map: Option<Map>,
     layout: Layout,
     row_groups: Vec<RowGroup>,
 }
@@ -39,11 +47,12 @@ impl ActivationReader {
     /// Reads the footer of the file at `path`, whose bytes are `file`, and checks it against what it should hold.
     pub(crate) fn open(
         path: PathBuf,
-        file: Bytes,
+        file: MappedFile,
         layout: Layout,
         footer_blake3: &str,
         row_group_rows: &[u64],
     ) -> Result<Self> {
+        let MappedFile { bytes: file, map } = file;
         let (metadata, data_end) = read_footer(&path, &file, footer_blake3)?;
         check_schema(&path, &metadata, &layout)?;
         let rows: Vec<u64> =
@@ -61,7 +70,7 @@ impl ActivationReader {
             .enumerate()
             .map(|(index, (group, checksums))| RowGroup::check(&path, index, group, checksums, &layout, data_end))
             .collect::<Result<_>>()?;
-        Ok(Self { path, file: Arc::new(file), layout, row_groups })
+        Ok(Self { path, file: Arc::new(file), map, layout, row_groups })
     }
 
     /// The number of row groups.
@@ -95,15 +104,51 @@ impl ActivationReader {
     /// # Errors
     /// [`StoreError::Damaged`] where a checksum does not fit; `into` is then empty.
     pub fn read(&self, row_group: usize, into: &mut Vec<u8>) -> Result<()> {
-        let Some(group) = self.row_groups.get(row_group) else {
-            let what = format!("{}: row group", self.path.display());
-            return Err(StoreError::invalid(what, format!("less than {}", self.row_groups()), row_group));
-        };
+        let group = self.group(row_group)?;
         let read = self.read_group(row_group, group, into);
         if read.is_err() {
             into.clear();
         }
         read
+    }
+
+    /// A row group's words where they are in the file, without a copy: what [`Self::read`] would give. None for a codec
+    /// whose words must be decoded first, which is any but `raw`.
+    ///
+    /// The bytes were checked when this returned. They stay readable as long as the view or a clone of it is kept, also
+    /// after the reader is gone. They begin at any address, so words are to be taken from them as bytes. They are the
+    /// file's own: a program that changes the file changes them unnoticed, and one that cuts it short ends this process,
+    /// where `read` would have made a copy that nobody can change.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where the checksum does not fit.
+    pub fn view(&self, row_group: usize) -> Result<Option<Bytes>> {
+        let group = self.group(row_group)?;
+        if self.layout.codec != Codec::Raw {
+            return Ok(None);
+        }
+        let bits = self.bits(row_group, group, &group.chunks)?;
+        let view = bits.contiguous();
+        bits.check(XxHash3_64::oneshot(&view))?;
+        Ok(Some(view))
+    }
+
+    /// Asks the system to bring a row group from the disk while the caller does something else, and returns at once. A
+    /// wish that it may not grant; it is no error to name a row group that is not there, as after the last one.
+    pub fn prefetch(&self, row_group: usize) {
+        let Some(group) = self.row_groups.get(row_group) else { return };
+        let start = group.chunks.iter().map(|chunk| chunk.range().start).min();
+        let end = group.chunks.iter().map(|chunk| chunk.range().end).max();
+        if let (Some(map), Some(start), Some(end)) = (&self.map, start, end) {
+            map.will_need(start..end);
+        }
+    }
+
+    fn group(&self, row_group: usize) -> Result<&RowGroup> {
+        self.row_groups.get(row_group).ok_or_else(|| {
+            let what = format!("{}: row group", self.path.display());
+            StoreError::invalid(what, format!("less than {}", self.row_groups()), row_group)
+        })
     }
 
     fn read_group(&self, index: usize, group: &RowGroup, into: &mut Vec<u8>) -> Result<()> {
@@ -113,38 +158,39 @@ impl ActivationReader {
         let bytes = bytes.filter(|bytes| *bytes / 2 <= self.file.len()).ok_or_else(|| {
             StoreError::damaged(&self.path, "rows that fit the file", format!("{} in row group {index}", group.rows))
         })?;
-        into.resize(bytes, 0);
+        if into.capacity() < bytes {
+            // Memory that comes zeroed need not be filled once more.
+            *into = vec![0; bytes];
+        } else {
+            into.resize(bytes, 0);
+        }
         match (self.layout.codec, group.chunks.as_slice()) {
             (Codec::Planes, [exponent, mantissa]) => {
-                let exponent = Pages::new(&self.path, &self.file, index, exponent, group.rows)?;
-                let mantissa = Pages::new(&self.path, &self.file, index, mantissa, group.rows)?;
-                self.merge_planes(exponent, mantissa, into)
+                let exponent = Pages::find(&self.path, &self.file, index, exponent, group.rows)?;
+                let mantissa = Pages::find(&self.path, &self.file, index, mantissa, group.rows)?;
+                let [exponent_xxh3, mantissa_xxh3] = merge(&self.layout, &exponent, &mantissa.contiguous(), into)?;
+                mantissa.check(mantissa_xxh3)?;
+                exponent.check(exponent_xxh3)
             }
             (_, chunks) => {
-                let [bits] = chunks else {
-                    return Err(StoreError::damaged(&self.path, "one column", chunks.len()));
-                };
-                let bits = Pages::new(&self.path, &self.file, index, bits, group.rows)?.contiguous()?;
-                into.copy_from_slice(&bits);
-                Ok(())
+                let bits = self.bits(index, group, chunks)?;
+                let mut hasher = XxHash3_64::new();
+                // What is hashed is the copy, while it is still in the cache.
+                for (from, into) in bits.contiguous().chunks(COPIED_BYTES).zip(into.chunks_mut(COPIED_BYTES)) {
+                    into.copy_from_slice(from);
+                    hasher.write(into);
+                }
+                bits.check(hasher.finish())
             }
         }
     }
 
-    /// Merges page by page, so that exponents that were just decompressed are still in the cache.
-    fn merge_planes(&self, mut exponent: Pages<'_>, mantissa: Pages<'_>, into: &mut [u8]) -> Result<()> {
-        let (d_model, row_bytes) = (self.layout.d_model, self.layout.row_bytes());
-        let mantissa = mantissa.contiguous()?;
-        let (mut words, mut mantissa) = (into, mantissa.as_ref());
-        while !words.is_empty() {
-            let page = exponent.next()?;
-            let rows = page.as_ref().len() / d_model;
-            let (page_words, next_words) = words.split_at_mut(rows * row_bytes);
-            let (page_mantissa, next_mantissa) = mantissa.split_at(rows * (row_bytes - d_model));
-            planes::merge(self.layout.dtype, page.as_ref(), page_mantissa, page_words);
-            (words, mantissa) = (next_words, next_mantissa);
-        }
-        exponent.finish()
+    /// The one column of a codec that stores words as they are.
+    fn bits<'a>(&'a self, index: usize, group: &RowGroup, chunks: &'a [Chunk]) -> Result<Pages<'a>> {
+        let [bits] = chunks else {
+            return Err(StoreError::damaged(&self.path, "one column", chunks.len()));
+        };
+        Pages::find(&self.path, &self.file, index, bits, group.rows)
     }
 }
 
@@ -223,6 +269,7 @@ mod tests {
 
     use super::*;
     use crate::activations::writer::ActivationWriter;
+    use crate::codec::encode::Buffers;
 
     const ROWS: [u64; 2] = [3, 2];
 
@@ -237,7 +284,7 @@ mod tests {
     fn file(codec: Codec) -> Vec<u8> {
         let mut writer = ActivationWriter::new(Path::new("a"), Vec::new(), layout(codec)).unwrap();
         for row_group in 0..ROWS.len() {
-            writer.write(&bits(row_group)).unwrap();
+            writer.write(&bits(row_group).into(), &mut Buffers::default()).unwrap();
         }
         writer.finish().unwrap().0
     }
@@ -248,7 +295,7 @@ mod tests {
             .last_chunk::<TAIL_BYTES>()
             .map_or(0, |tail| u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]) as usize + TAIL_BYTES);
         let footer_blake3 = blake3_hex(&file[file.len().saturating_sub(length)..]);
-        ActivationReader::open("a".into(), file.into(), layout(codec), &footer_blake3, &ROWS)
+        ActivationReader::open("a".into(), Bytes::from(file).into(), layout(codec), &footer_blake3, &ROWS)
     }
 
     /// The file with the chunk of one column of the second row group described in another way.
@@ -277,8 +324,9 @@ mod tests {
     fn uncompressed_columns_are_one_view_of_the_file() {
         let reader = open(file(Codec::Raw), Codec::Raw).unwrap();
         let chunk = &reader.row_groups[1].chunks[0];
-        let pages = Pages::new(&reader.path, &reader.file, 1, chunk, reader.rows(1)).unwrap();
-        let view = pages.contiguous().unwrap();
+        let pages = Pages::find(&reader.path, &reader.file, 1, chunk, reader.rows(1)).unwrap();
+        assert_eq!(pages.contiguous(), bits(1));
+        let view = reader.view(1).unwrap().unwrap();
         assert_eq!(view, bits(1));
         assert!(reader.file.as_ptr_range().contains(&view.as_ptr()), "a copy was made");
     }
@@ -319,9 +367,14 @@ mod tests {
         let planes = file(Codec::Planes);
         assert!(open(planes.clone(), Codec::Raw).unwrap_err().to_string().contains("required columns"));
         let footer_blake3 = "00".repeat(32);
-        let error =
-            ActivationReader::open("a".into(), planes.clone().into(), layout(Codec::Planes), &footer_blake3, &ROWS)
-                .unwrap_err();
+        let error = ActivationReader::open(
+            "a".into(),
+            Bytes::from(planes.clone()).into(),
+            layout(Codec::Planes),
+            &footer_blake3,
+            &ROWS,
+        )
+        .unwrap_err();
         assert!(error.to_string().contains("footer of BLAKE3 000"), "{error}");
         let whole = open(planes.clone(), Codec::Planes).unwrap();
         assert_eq!(whole.row_groups(), 2);
@@ -329,7 +382,8 @@ mod tests {
         let footer =
             planes.len() - 8 - u32::from_le_bytes(planes[planes.len() - 8..][..4].try_into().unwrap()) as usize;
         let footer_blake3 = blake3_hex(&planes[footer..]);
-        let error = ActivationReader::open("a".into(), planes.into(), other, &footer_blake3, &ROWS).unwrap_err();
+        let error =
+            ActivationReader::open("a".into(), Bytes::from(planes).into(), other, &footer_blake3, &ROWS).unwrap_err();
         assert!(error.to_string().contains("hayloft.site"), "{error}");
     }
 

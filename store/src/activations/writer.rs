@@ -6,6 +6,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use parquet::basic::Encoding;
 use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::errors::ParquetError;
@@ -17,7 +18,7 @@ use parquet::schema::types::SchemaDescPtr;
 
 use crate::activations::layout::Layout;
 use crate::codec::Column;
-use crate::codec::encode::{EncodedColumn, encode};
+use crate::codec::encode::{Buffers, EncodedColumn, encode};
 use crate::error::{Result, StoreError};
 use crate::hash::blake3_hex;
 use crate::tables::columns::CREATED_BY;
@@ -52,10 +53,10 @@ impl<W: Write + Send> ActivationWriter<W> {
     }
 
     /// Encodes and writes a row group of whole rows, `bits`.
-    pub(crate) fn write(&mut self, bits: &[u8]) -> Result<()> {
+    pub(crate) fn write(&mut self, bits: &Bytes, buffers: &mut Buffers) -> Result<()> {
         let Layout { codec, dtype, d_model, .. } = self.layout;
-        let encoded =
-            encode(codec, dtype, d_model, bits).map_err(|source| StoreError::io(&self.path, "compress", source))?;
+        let encoded = encode(codec, dtype, d_model, bits, buffers)
+            .map_err(|source| StoreError::io(&self.path, "compress", source))?;
         self.checksums.push(encoded.iter().map(|column| column.xxh3).collect());
         let rows = bits.len() / self.layout.row_bytes();
         self.write_encoded(rows, encoded).map_err(|error| StoreError::writing(&self.path, error))

@@ -1,23 +1,27 @@
 //! The encoding of one row group: pure, on all threads, and the same bytes on any number of them.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use rayon::prelude::*;
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 use zstd::bulk::Compressor;
+use zstd::zstd_safe::{CParameter, ParamSwitch};
 
 use crate::codec::{Codec, planes};
 use crate::dtype::Dtype;
 
-/// Decoded bytes of a compressed page: small enough to stay in a core's cache from frame to words, and to be shared out
-/// among threads; large enough that compression loses nothing.
-const COMPRESSED_PAGE_BYTES: usize = 1 << 20;
+/// Decoded bytes of a compressed page: small enough that it, its words and its mantissas stay in a core's cache from
+/// frame to words, and that a row group of a narrow model still has pages for all threads. Larger ones gain nothing.
+const COMPRESSED_PAGE_BYTES: usize = 256 << 10;
 
 /// Bytes of an uncompressed page. Parquet counts them in 31 bits; below that, a row group's column is one page and so
 /// one stretch of the file.
 const STORED_PAGE_BYTES: usize = 1 << 30;
 
-/// The level that compresses exponents at the speed of a disk. Higher ones gain less than a hundredth on them.
-const ZSTD_LEVEL: i32 = 1;
+/// Rows at the start of a page that are compared with each other, and bytes of each.
+const COMPARED_ROWS: usize = 256;
+const COMPARED_BYTES: usize = 64;
 
 /// A page ready to be written.
 pub(crate) struct EncodedPage {
@@ -33,47 +37,111 @@ pub(crate) struct EncodedColumn {
     pub(crate) xxh3: u64,
 }
 
+/// Memory that is used again from row group to row group.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    exponent: Vec<u8>,
+    /// Shared with the page that is written from it, and ours alone again once that is done.
+    mantissa: Bytes,
+}
+
 /// The rows of a page of at most `limit` bytes, and at least one row.
 fn page_rows(width: usize, limit: usize) -> usize {
     (limit / width).max(1)
 }
 
 /// Encodes `bits`, `[rows, d_model]` little-endian words, into the codec's columns, in their order.
-pub(crate) fn encode(codec: Codec, dtype: Dtype, d_model: usize, bits: &[u8]) -> std::io::Result<Vec<EncodedColumn>> {
+pub(crate) fn encode(
+    codec: Codec,
+    dtype: Dtype,
+    d_model: usize,
+    bits: &Bytes,
+    buffers: &mut Buffers,
+) -> std::io::Result<Vec<EncodedColumn>> {
     match codec {
-        Codec::Planes => encode_planes(dtype, d_model, bits),
-        Codec::Raw => Ok(vec![stored(d_model * dtype.bytes(), &Bytes::copy_from_slice(bits))]),
+        Codec::Planes => encode_planes(dtype, d_model, bits, buffers),
+        Codec::Raw => Ok(vec![stored(d_model * dtype.bytes(), bits)]),
     }
 }
 
-fn encode_planes(dtype: Dtype, d_model: usize, bits: &[u8]) -> std::io::Result<Vec<EncodedColumn>> {
+fn encode_planes(
+    dtype: Dtype,
+    d_model: usize,
+    bits: &[u8],
+    buffers: &mut Buffers,
+) -> std::io::Result<Vec<EncodedColumn>> {
     let row_bytes = d_model * dtype.bytes();
     let mantissa_width = row_bytes - d_model;
     let rows = bits.len() / row_bytes;
-    let mut exponent = vec![0; rows * d_model];
-    let mut mantissa = vec![0; rows * mantissa_width];
+    let exponent = &mut buffers.exponent;
+    exponent.resize(rows * d_model, 0);
+    let mut mantissa = std::mem::take(&mut buffers.mantissa).try_into_mut().unwrap_or_default();
+    mantissa.resize(rows * mantissa_width, 0);
     let page_rows = page_rows(d_model, COMPRESSED_PAGE_BYTES);
     let pages: Vec<EncodedPage> = bits
         .par_chunks(page_rows * row_bytes)
         .zip(exponent.par_chunks_mut(page_rows * d_model))
         .zip(mantissa.par_chunks_mut(page_rows * mantissa_width))
-        .map_init(
-            || Compressor::new(ZSTD_LEVEL),
-            |compressor, ((words, exponent), mantissa)| {
-                planes::split(dtype, words, exponent, mantissa);
-                let compressor = compressor.as_mut().map_err(|error| std::io::Error::other(error.to_string()))?;
-                let bytes = compressor.compress(exponent)?.into();
-                Ok(EncodedPage { rows: exponent.len() / d_model, bytes, decoded_bytes: exponent.len() })
-            },
-        )
+        .map(|((words, exponent), mantissa)| {
+            planes::split(dtype, words, exponent, mantissa);
+            let bytes = compress(d_model, exponent)?.into();
+            Ok(EncodedPage { rows: exponent.len() / d_model, bytes, decoded_bytes: exponent.len() })
+        })
         .collect::<std::io::Result<_>>()?;
-    let (xxh3, mantissa) = rayon::join(|| xxh3_64(&exponent), || stored(mantissa_width, &mantissa.into()));
+    buffers.mantissa = mantissa.freeze();
+    let (xxh3, mantissa) = rayon::join(|| XxHash3_64::oneshot(exponent), || stored(mantissa_width, &buffers.mantissa));
     Ok(vec![EncodedColumn { pages, xxh3 }, mantissa])
+}
+
+/// A thread's two ways to compress, kept from page to page.
+struct Compressors {
+    plain: Compressor<'static>,
+    repeating: Compressor<'static>,
+}
+
+impl Compressors {
+    fn new() -> std::io::Result<Self> {
+        let mut plain = Compressor::new(1)?;
+        // Nearly all that there is to gain on exponents is that some are more frequent than others. So matches are
+        // looked for in few places (every eighth, in a small table, seven bytes long), and literals are always coded by
+        // their frequencies, which these levels would leave out. It takes a third of level 1's time to compress and half
+        // of it to decompress, for frames that are smaller on trained models and at most a hundredth of the whole larger
+        // on any that were tried.
+        plain.set_parameter(CParameter::MinMatch(7))?;
+        plain.set_parameter(CParameter::HashLog(8))?;
+        plain.set_parameter(CParameter::TargetLength(8))?;
+        plain.set_parameter(CParameter::LiteralCompressionMode(ParamSwitch::Enable))?;
+        Ok(Self { plain, repeating: Compressor::new(1)? })
+    }
+}
+
+fn compress(d_model: usize, exponent: &[u8]) -> std::io::Result<Vec<u8>> {
+    thread_local! {
+        static COMPRESSORS: RefCell<Option<Compressors>> = const { RefCell::new(None) };
+    }
+    COMPRESSORS.with_borrow_mut(|compressors| {
+        let compressors = match compressors {
+            Some(compressors) => compressors,
+            None => compressors.insert(Compressors::new()?),
+        };
+        if repeats_rows(d_model, exponent) { &mut compressors.repeating } else { &mut compressors.plain }
+            .compress(exponent)
+    })
+}
+
+/// Whether rows come again within the page, as the embeddings of frequent tokens do. There, matches are worth a search.
+fn repeats_rows(d_model: usize, exponent: &[u8]) -> bool {
+    let rows = exponent.chunks_exact(d_model).take(COMPARED_ROWS);
+    let mut hashes: Vec<u64> = rows.map(|row| XxHash3_64::oneshot(&row[..row.len().min(COMPARED_BYTES)])).collect();
+    let rows = hashes.len();
+    hashes.sort_unstable();
+    hashes.dedup();
+    (rows - hashes.len()) * 16 > rows
 }
 
 /// A column of `width` bytes a row that is stored as it is.
 fn stored(width: usize, bytes: &Bytes) -> EncodedColumn {
-    let xxh3 = xxh3_64(bytes);
+    let xxh3 = XxHash3_64::oneshot(bytes);
     let page_bytes = page_rows(width, STORED_PAGE_BYTES) * width;
     let pages = (0..bytes.len())
         .step_by(page_bytes)
@@ -91,10 +159,11 @@ mod tests {
 
     #[test]
     fn threads_do_not_change_the_bytes() {
-        let bits: Vec<u8> = (0..3 * COMPRESSED_PAGE_BYTES).map(|index| ((index * index) >> 5) as u8).collect();
+        let bits: Bytes = (0..3 * COMPRESSED_PAGE_BYTES).map(|index| ((index * index) >> 5) as u8).collect();
         let on = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let columns = pool.install(|| encode(Codec::Planes, Dtype::Bf16, 64, &bits)).unwrap();
+            let columns =
+                pool.install(|| encode(Codec::Planes, Dtype::Bf16, 64, &bits, &mut Buffers::default())).unwrap();
             columns.into_iter().flat_map(|column| column.pages).map(|page| page.bytes).collect::<Vec<_>>()
         };
         let alone = on(1);
@@ -104,8 +173,36 @@ mod tests {
 
     #[test]
     fn pages_hold_whole_rows_and_at_least_one() {
-        assert_eq!(page_rows(4096, COMPRESSED_PAGE_BYTES), 256);
+        assert_eq!(page_rows(4096, COMPRESSED_PAGE_BYTES), 64);
         assert_eq!(page_rows(1 << 21, COMPRESSED_PAGE_BYTES), 1);
-        assert_eq!(page_rows(3000, COMPRESSED_PAGE_BYTES), 349);
+        assert_eq!(page_rows(3000, COMPRESSED_PAGE_BYTES), 87);
+    }
+
+    #[test]
+    fn buffers_used_again_change_nothing_and_are_not_made_anew() {
+        let bits = |seed: usize, rows: usize| -> Bytes { (0..rows * 8).map(|index| (index * seed) as u8).collect() };
+        let mut buffers = Buffers::default();
+        let mut addresses = Vec::new();
+        for (seed, rows) in [(3, 50), (5, 50), (7, 20), (11, 50)] {
+            let bits = bits(seed, rows);
+            let again = encode(Codec::Planes, Dtype::Bf16, 4, &bits, &mut buffers).unwrap();
+            let afresh = encode(Codec::Planes, Dtype::Bf16, 4, &bits, &mut Buffers::default()).unwrap();
+            for (again, afresh) in again.iter().zip(&afresh) {
+                assert_eq!(again.xxh3, afresh.xxh3);
+                assert_eq!(again.pages[0].bytes, afresh.pages[0].bytes);
+            }
+            addresses.push(buffers.mantissa.as_ptr());
+        }
+        assert!(addresses.iter().all(|address| *address == addresses[0]));
+    }
+
+    #[test]
+    fn rows_that_come_again_are_seen() {
+        let row = |seed: u64| (0..100_u64).map(move |place| (seed * 7919 + place * place * (seed + 1)) as u8);
+        let distinct: Vec<u8> = (0..64).flat_map(row).collect();
+        let repeating: Vec<u8> = (0..64).flat_map(|index| row(index % 32)).collect();
+        assert!(!repeats_rows(100, &distinct));
+        assert!(repeats_rows(100, &repeating));
+        assert!(compress(100, &repeating).unwrap().len() * 5 < compress(100, &distinct).unwrap().len() * 3);
     }
 }

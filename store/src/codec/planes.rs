@@ -13,24 +13,58 @@
 //! The loops below are written so that the compiler turns them into vector code: no bounds checks, no branches.
 
 use crate::dtype::Dtype;
+use crate::simd::{self, Kernel};
 
 /// Splits `words`, little-endian, into one byte an element in `exponent` and the rest in `mantissa`, which must have
 /// room for just that.
 pub(crate) fn split(dtype: Dtype, words: &[u8], exponent: &mut [u8], mantissa: &mut [u8]) {
-    match dtype {
-        Dtype::Bf16 | Dtype::F16 => split_16(words, exponent, mantissa),
-        Dtype::F32 => split_32(words, exponent, mantissa),
-    }
+    simd::run(Split { dtype, words, exponent, mantissa });
 }
 
 /// Puts together what [`split`] took apart. `words` must have room for just the result.
 pub(crate) fn merge(dtype: Dtype, exponent: &[u8], mantissa: &[u8], words: &mut [u8]) {
-    match dtype {
-        Dtype::Bf16 | Dtype::F16 => merge_16(exponent, mantissa, words),
-        Dtype::F32 => merge_32(exponent, mantissa, words),
+    simd::run(Merge { dtype, exponent, mantissa, words });
+}
+
+struct Split<'a> {
+    dtype: Dtype,
+    words: &'a [u8],
+    exponent: &'a mut [u8],
+    mantissa: &'a mut [u8],
+}
+
+impl Kernel for Split<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        match self.dtype {
+            Dtype::Bf16 | Dtype::F16 => split_16(self.words, self.exponent, self.mantissa),
+            Dtype::F32 => split_32(self.words, self.exponent, self.mantissa),
+        }
     }
 }
 
+struct Merge<'a> {
+    dtype: Dtype,
+    exponent: &'a [u8],
+    mantissa: &'a [u8],
+    words: &'a mut [u8],
+}
+
+impl Kernel for Merge<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        match self.dtype {
+            Dtype::Bf16 | Dtype::F16 => merge_16(self.exponent, self.mantissa, self.words),
+            Dtype::F32 => merge_32(self.exponent, self.mantissa, self.words),
+        }
+    }
+}
+
+#[inline(always)]
 fn split_16(words: &[u8], exponent: &mut [u8], mantissa: &mut [u8]) {
     for ((word, exponent), mantissa) in words.as_chunks::<2>().0.iter().zip(exponent).zip(mantissa) {
         let rotated = u16::from_le_bytes(*word).rotate_left(1);
@@ -39,6 +73,7 @@ fn split_16(words: &[u8], exponent: &mut [u8], mantissa: &mut [u8]) {
     }
 }
 
+#[inline(always)]
 fn merge_16(exponent: &[u8], mantissa: &[u8], words: &mut [u8]) {
     for ((word, exponent), mantissa) in words.as_chunks_mut::<2>().0.iter_mut().zip(exponent).zip(mantissa) {
         let rotated = u16::from(*exponent) << 8 | u16::from(*mantissa);
@@ -47,6 +82,7 @@ fn merge_16(exponent: &[u8], mantissa: &[u8], words: &mut [u8]) {
 }
 
 /// Four elements at a time, whose mantissas fill three whole words.
+#[inline(always)]
 fn split_32(words: &[u8], exponent: &mut [u8], mantissa: &mut [u8]) {
     let (words, last_words) = words.as_chunks::<16>();
     let (exponent, last_exponent) = exponent.as_chunks_mut::<4>();
@@ -67,6 +103,7 @@ fn split_32(words: &[u8], exponent: &mut [u8], mantissa: &mut [u8]) {
     }
 }
 
+#[inline(always)]
 fn merge_32(exponent: &[u8], mantissa: &[u8], words: &mut [u8]) {
     let (words, last_words) = words.as_chunks_mut::<16>();
     let (exponent, last_exponent) = exponent.as_chunks::<4>();
@@ -87,6 +124,7 @@ fn merge_32(exponent: &[u8], mantissa: &[u8], words: &mut [u8]) {
     }
 }
 
+#[inline(always)]
 fn four_words(bytes: &[u8; 16]) -> [u32; 4] {
     let mut words = [0; 4];
     for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<4>().0) {
@@ -95,6 +133,7 @@ fn four_words(bytes: &[u8; 16]) -> [u32; 4] {
     words
 }
 
+#[inline(always)]
 fn three_words(bytes: &[u8; 12]) -> [u32; 3] {
     let mut words = [0; 3];
     for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<4>().0) {
@@ -117,7 +156,20 @@ mod tests {
         let mut merged = vec![0xaa; words.len()];
         merge(dtype, &exponent, &mantissa, &mut merged);
         assert_eq!(merged, words);
+        by_each_set_of_instructions(dtype, words, &exponent, &mantissa);
         (exponent, mantissa)
+    }
+
+    fn by_each_set_of_instructions(dtype: Dtype, words: &[u8], exponent: &[u8], mantissa: &[u8]) {
+        for instructions in simd::Instructions::all() {
+            let (mut got_exponent, mut got_mantissa) = (vec![0; exponent.len()], vec![0; mantissa.len()]);
+            let split = Split { dtype, words, exponent: &mut got_exponent, mantissa: &mut got_mantissa };
+            simd::run_with(instructions, split);
+            assert_eq!((got_exponent.as_slice(), got_mantissa.as_slice()), (exponent, mantissa), "{instructions:?}");
+            let mut merged = vec![0xaa; words.len()];
+            simd::run_with(instructions, Merge { dtype, exponent, mantissa, words: &mut merged });
+            assert_eq!(merged, words, "{instructions:?}");
+        }
     }
 
     /// The split as FORMAT.md words it, element by element.
@@ -165,13 +217,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn words_of_32_bits_come_back(words in prop::collection::vec(any::<u32>(), 0..70)) {
+        fn words_of_32_bits_come_back(words in prop::collection::vec(any::<u32>(), 0..300)) {
             let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
             prop_assert_eq!(there_and_back(Dtype::F32, &bytes), by_definition_32(&words));
         }
 
         #[test]
-        fn words_of_16_bits_come_back_at_any_length(bytes in prop::collection::vec(any::<[u8; 2]>(), 0..70)) {
+        fn words_of_16_bits_come_back_at_any_length(bytes in prop::collection::vec(any::<[u8; 2]>(), 0..300)) {
             there_and_back(Dtype::Bf16, bytes.as_flattened());
             there_and_back(Dtype::F16, bytes.as_flattened());
         }

@@ -167,7 +167,7 @@ pub fn fill_shard(writer: &CacheWriter, index: usize) -> Result<WrittenShard> {
     let mut shard = writer.begin_shard(index)?;
     for (row_group, rows) in shard.row_group_rows().to_vec().into_iter().enumerate() {
         for site in &settings.sites {
-            shard.write_activations(site, &bits(settings, index, site, row_group, rows))?;
+            shard.write_activations(site, bits(settings, index, site, row_group, rows))?;
         }
     }
     shard.finish(predictions(settings, &sequences))
