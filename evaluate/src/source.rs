@@ -55,6 +55,7 @@ impl Source<'_> {
         for place in 0..self.cache.shards() {
             let (tables, reader) = self.open(place)?;
             for row_group in 0..reader.row_groups() {
+                reader.prefetch(row_group + 1);
                 for batch in Batch::read(&tables, &reader, row_group, self.device)? {
                     if jobs.send(batch).is_err() {
                         return Ok(()); // whoever stopped says why

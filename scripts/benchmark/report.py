@@ -42,8 +42,8 @@ NOTES = {
     "harvest_bf16": "The model in bf16, against SAELens in f32. The rows have SAELens in bf16 too.",
     "harvest_full_overhead": "Seconds of a harvest with labels, logsumexp and the top 64 logits of the whole model, f32, over "
     "those of the bare forward pass of transformers with logits, less 1.",
-    "bytes_ratio_bf16": "Activations of --logits none in bf16 planes against SAELens's folder in float16, for it cannot write "
-    "bfloat16.",
+    "bytes_ratio_bf16": "Activations of --logits none in bf16 planes against SAELens's folder in float32, for it cannot write "
+    "bfloat16; against float16, whose range is smaller, in the row bytes_bf16_against_float16.",
     "planes_decode_gb_per_s": "Codecs: gigabytes of plain words a second on one thread, by the store's example codec_speed.",
     "memory_excess_gb": "Peak resident memory beyond the bytes of the model's upper half and the SAE, the largest over 1, 4 and "
     "16 times the tokens.",

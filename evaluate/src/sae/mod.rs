@@ -82,7 +82,10 @@ impl Sae {
     pub(crate) fn computing_in(mut self, precision: Precision) -> Result<Self, SaeError> {
         match precision {
             Precision::F32 => self.screen = Screen::new(&self)?,
-            _ => self.encoder = self.encoder.f_to_kind(precision.kind())?.into(),
+            _ => {
+                self.screen = None;
+                self.encoder = self.encoder.f_to_kind(precision.kind())?.into();
+            }
         }
         Ok(self)
     }

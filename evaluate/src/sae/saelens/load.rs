@@ -1,5 +1,6 @@
 //! From SAELens's tensors to the one form in memory.
 
+use hayloft_model::Precision;
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::config::{InputBias, Ranking, SaeConfig};
@@ -19,7 +20,7 @@ pub(super) fn load(config: &SaeConfig, file: &WeightFile, device: Device) -> Res
     };
     let move_to_device = |tensor: &Tensor| tensor.f_contiguous()?.f_to_device(device);
     let decoder_bias = move_to_device(&decoder_bias)?;
-    Ok(Sae {
+    let sae = Sae {
         encoder: move_to_device(&encoder.f_tr()?)?.into(),
         encoder_bias: move_to_device(&encoder_bias)?.into(),
         decoder: move_to_device(&decoder)?.into(),
@@ -31,7 +32,8 @@ pub(super) fn load(config: &SaeConfig, file: &WeightFile, device: Device) -> Res
         activation: activation.to_device(device)?,
         normalisation,
         screen: None,
-    })
+    };
+    sae.computing_in(Precision::F32)
 }
 
 impl Activation {
