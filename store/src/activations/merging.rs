@@ -91,3 +91,54 @@ fn pieces<'a>(
     }
     pieces
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use bytes::Bytes;
+
+    use crate::activations::layout::Layout;
+    use crate::activations::reader::ActivationReader;
+    use crate::activations::writer::ActivationWriter;
+    use crate::codec::Codec;
+    use crate::codec::encode::Buffers;
+    use crate::dtype::Dtype;
+    use crate::hash::blake3_hex;
+
+    /// More pages than four threads decode in one wave.
+    const ROWS: usize = 40 * 256 + 17;
+
+    fn file(bits: &Bytes) -> (ActivationReader, Vec<u8>, Layout, String) {
+        let site = "blocks.0.hook_resid_pre".parse().unwrap();
+        let layout = Layout { site, dtype: Dtype::Bf16, codec: Codec::Planes, d_model: 1024 };
+        let mut writer = ActivationWriter::new(Path::new("a"), Vec::new(), layout.clone()).unwrap();
+        writer.write(bits, &mut Buffers::default()).unwrap();
+        let (file, footer) = writer.finish().unwrap();
+        (open(file.clone(), &layout, &footer), file, layout, footer)
+    }
+
+    fn open(file: Vec<u8>, layout: &Layout, footer: &str) -> ActivationReader {
+        let file = Bytes::from(file).into();
+        ActivationReader::open("a".into(), file, layout.clone(), footer, &[ROWS as u64]).unwrap()
+    }
+
+    #[test]
+    fn any_number_of_threads_reads_the_same_and_sees_damage() {
+        let bits: Bytes = (0..ROWS * 2048).map(|index| (index * index >> 9) as u8).collect();
+        let (reader, file, layout, footer) = file(&bits);
+        let mut damaged = file.clone();
+        let last_mantissa = file.len() - 2000;
+        assert_ne!(blake3_hex(&file[last_mantissa..]), footer, "the footer is shorter");
+        damaged[last_mantissa] ^= 1;
+        let damaged = open(damaged, &layout, &footer);
+        for threads in [1, 2, 4] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let mut read = vec![1; 10];
+            pool.install(|| reader.read(0, &mut read)).unwrap();
+            assert!(read == bits, "{threads} threads");
+            let error = pool.install(|| damaged.read(0, &mut read)).unwrap_err();
+            assert!(error.to_string().contains("mantissa") && read.is_empty(), "{error}");
+        }
+    }
+}

@@ -84,7 +84,7 @@ pub(crate) struct Pages<'a> {
     path: &'a Path,
     row_group: usize,
     chunk: &'a Chunk,
-    pages: Vec<StoredPage>,
+    found: Vec<StoredPage>,
 }
 
 impl<'a> Pages<'a> {
@@ -98,17 +98,17 @@ impl<'a> Pages<'a> {
         let damaged =
             |error: ParquetError| StoreError::damaged_column(path, row_group, chunk.column.name, "pages", error);
         let mut reader = SerializedPageReader::new(Arc::clone(file), &chunk.metadata, rows, None).map_err(damaged)?;
-        let mut found = Self { path, row_group, chunk, pages: Vec::new() };
+        let mut pages = Self { path, row_group, chunk, found: Vec::new() };
         let mut rows_left = rows;
         while rows_left > 0 {
-            let page = found.next(&mut reader, rows_left)?;
+            let page = pages.next(&mut reader, rows_left)?;
             rows_left -= page.rows;
-            found.pages.push(page);
+            pages.found.push(page);
         }
         match reader.get_next_page() {
-            Ok(None) => Ok(found),
-            Ok(Some(_)) => Err(found.damaged("no page after the last row", "one")),
-            Err(error) => Err(found.damaged("no page after the last row", error)),
+            Ok(None) => Ok(pages),
+            Ok(Some(_)) => Err(pages.damaged("no page after the last row", "one")),
+            Err(error) => Err(pages.damaged("no page after the last row", error)),
         }
     }
 
@@ -139,7 +139,7 @@ impl<'a> Pages<'a> {
 
     /// The pages, in order.
     pub(crate) fn list(&self) -> &[StoredPage] {
-        &self.pages
+        &self.found
     }
 
     /// Decompresses a page of this column into `decoded`, which has room for just its rows.
@@ -166,7 +166,7 @@ impl<'a> Pages<'a> {
 
     /// The whole of an uncompressed column: a view of the map where it is one page, as this crate writes it.
     pub(crate) fn contiguous(&self) -> Bytes {
-        match self.pages.as_slice() {
+        match self.found.as_slice() {
             [page] => page.bytes.clone(),
             pages => pages.iter().flat_map(|page| page.bytes.iter().copied()).collect(),
         }
