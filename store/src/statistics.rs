@@ -216,7 +216,7 @@ mod tests {
     fn instructions_do_not_change_a_bit_of_the_sums() {
         for (dtype, d_model) in [(Dtype::F32, 37), (Dtype::Bf16, 64), (Dtype::F16, 129), (Dtype::F32, 7)] {
             let block: Vec<u8> =
-                (0..50 * d_model * dtype.bytes()).map(|index| (index * index * 31 >> 7) as u8).collect();
+                (0..50 * d_model * dtype.bytes()).map(|index| ((index * index * 31) >> 7) as u8).collect();
             let results: Vec<_> = simd::Instructions::all()
                 .map(|instructions| {
                     let (sums, norms) = simd::run_with(instructions, MeasureBlock { dtype, d_model, block: &block });

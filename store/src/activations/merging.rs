@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn any_number_of_threads_reads_the_same_and_sees_damage() {
-        let bits: Bytes = (0..ROWS * 2048).map(|index| (index * index >> 9) as u8).collect();
+        let bits: Bytes = (0..ROWS * 2048).map(|index| ((index * index) >> 9) as u8).collect();
         let (reader, file, layout, footer) = file(&bits);
         let mut damaged = file.clone();
         let last_mantissa = file.len() - 2000;
