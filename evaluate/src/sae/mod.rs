@@ -80,12 +80,11 @@ impl Sae {
     /// The same SAE with the encoder's products computed in a precision. Latents, sums and the decoder stay float32. In
     /// float32, latents that cannot fire may be ruled out in bf16 first.
     pub(crate) fn computing_in(mut self, precision: Precision) -> Result<Self, SaeError> {
-        match precision {
-            Precision::F32 => self.screen = Screen::new(&self)?,
-            _ => {
-                self.screen = None;
-                self.encoder = self.encoder.f_to_kind(precision.kind())?.into();
-            }
+        if precision == Precision::F32 {
+            self.screen = Screen::new(&self)?;
+        } else {
+            self.screen = None;
+            self.encoder = self.encoder.f_to_kind(precision.kind())?.into();
         }
         Ok(self)
     }
