@@ -28,7 +28,7 @@ fn run() -> Result<()> {
             let results = match profile {
                 Some(file) => {
                     let (results, profile) = run_profiled(&arguments.settings()?, Progress::on_stderr())?;
-                    profile.show(file.as_deref())?;
+                    profile.show(&file)?;
                     results
                 }
                 None => evaluate(&arguments.settings()?, Progress::on_stderr())?,

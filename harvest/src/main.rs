@@ -42,7 +42,7 @@ fn run() -> Result<()> {
             let summary = match profile {
                 Some(file) => {
                     let (summary, profile) = harvest_profiled(&arguments.settings()?, Progress::on_stderr())?;
-                    profile.show(file.as_deref())?;
+                    profile.show(&file)?;
                     summary
                 }
                 None => harvest(&arguments.settings()?, Progress::on_stderr())?,

@@ -52,8 +52,8 @@ pub struct RunArguments {
     #[arg(long)]
     pub json: bool,
     /// Say on stderr where the time went; with =FILE, write it as JSON as well
-    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
-    pub profile: Option<Option<PathBuf>>,
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
+    pub profile: Option<PathBuf>,
 }
 
 impl RunArguments {

@@ -123,11 +123,13 @@ impl Profiling {
 }
 
 impl Profile {
-    /// Prints the table to stderr, and writes the profile as JSON to a file, if one is named.
-    pub fn show(&self, file: Option<&Path>) -> Anyhow<()> {
+    /// Prints the table to stderr, and writes the profile as JSON to a file; the name `-` stands for none.
+    pub fn show(&self, file: &Path) -> Anyhow<()> {
         // With stderr gone there is nobody to tell.
         let _ = write!(io::stderr().lock(), "{self}");
-        let Some(file) = file else { return Ok(()) };
+        if file == Path::new("-") {
+            return Ok(());
+        }
         let json = serde_json::to_vec_pretty(self).context("the profile cannot be written as JSON")?;
         std::fs::write(file, json).with_context(|| format!("{}: cannot write the profile", file.display()))
     }
