@@ -1,8 +1,8 @@
 //! Some sequences of a row group on their way from the cache to the device.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use hayloft_model::steps;
 use hayloft_store::{ActivationReader, Predictions, Section, Sequence, Tokens};
 use hayloft_terminal::Phase;
 use tch::{Device, Kind, TchError, Tensor};
@@ -74,12 +74,13 @@ pub(crate) struct Tables {
 }
 
 impl Batch {
-    /// Reads and verifies one row group of the shard that `tables` are of, and cuts it into the steps of a device.
+    /// Reads and verifies one row group of the shard that `tables` are of, and cuts it into batches: `cut` gives the ranges
+    /// of sequences for their lengths.
     pub(crate) fn read(
         tables: &Tables,
         reader: &ActivationReader,
         row_group: usize,
-        device: Device,
+        cut: impl FnOnce(&[usize]) -> Vec<Range<usize>>,
     ) -> Result<Vec<Self>, EvaluateError> {
         let mut bits = Vec::new();
         {
@@ -117,7 +118,7 @@ impl Batch {
                 layout,
             }
         };
-        Ok(steps(&lengths, device).into_iter().map(|step| batch(&own[step])).collect())
+        Ok(cut(&lengths).into_iter().map(|range| batch(&own[range])).collect())
     }
 
     /// The number of rows.

@@ -9,7 +9,10 @@ use crate::source::Source;
 use crate::subject::Subject;
 use crate::upper_half::UpperHalf;
 
-/// The outcome of the check on the first step of the first row group.
+/// Rows of the first sequences that are checked: a wrong model, site or precision is off at every one of them.
+const CHECKED_ROWS: usize = 256;
+
+/// The outcome of the check on the first sequences of the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CleanCheck {
     /// Tokens compared.
@@ -31,14 +34,14 @@ fn tolerance(precision: Precision) -> f64 {
     }
 }
 
-/// Recomputes the losses of the first step of the cache and refuses a cache whose losses are others. `None` where the cache
+/// Recomputes the losses of the first sequences of the cache and refuses a cache whose losses are others. `None` where the cache
 /// keeps no losses.
 pub(crate) fn clean_check(
     subject: &Subject,
     source: Source<'_>,
     upper_half: &UpperHalf,
 ) -> Result<Option<CleanCheck>, EvaluateError> {
-    let Some(batch) = source.first(1)?.into_iter().next() else { return Ok(None) };
+    let Some(batch) = source.few(CHECKED_ROWS)? else { return Ok(None) };
     let rows = batch.counted(SectionChoice::All);
     let Some(cached) = batch.losses_at(&rows) else { return Ok(None) };
     let activations = batch.to_device(source.device)?;

@@ -7,13 +7,12 @@ use crate::EvaluateError;
 use crate::baseline::Baselines;
 use crate::candidate::Candidate;
 use crate::columns::Columns;
-use crate::pass::{SectionOutcome, pass_over};
+use crate::pass::{Outcomes, SectionOutcome, pass_over};
 use crate::section_choice::SectionChoice;
 use crate::settings::RunSettings;
 use crate::source::Source;
 use crate::subject::Subject;
 use crate::sums::Sums;
-use crate::upper_half::UpperHalf;
 
 /// The sample is this part of the cache's tokens, rounded up to whole steps of the first row group.
 const SAMPLE: u64 = 32;
@@ -39,21 +38,24 @@ pub struct ComputeEffect {
     pub mse: Option<f64>,
 }
 
-/// The effect for each SAE and section, in the order of results. Loads the model and the SAEs a second time, in float32,
-/// and lets go of them again.
+/// How many rows the sample has at least, if the first row group has as many.
+pub(crate) fn sample_rows(subject: &Subject) -> usize {
+    subject.cache.manifest().held.tokens.div_ceil(SAMPLE) as usize
+}
+
+/// The effect for each SAE and section, in the order of results, from what the run made of the sample. Loads the model and the
+/// SAEs a second time, in float32, and lets go of them again.
 pub(crate) fn measure<'file>(
     settings: &RunSettings,
     subject: &Subject,
     source: Source<'_>,
     candidates: &[Candidate<'file>],
-    upper_half: Option<&UpperHalf>,
+    low: &Outcomes,
     baselines: &Baselines,
     precision: Precision,
 ) -> Result<Vec<ComputeEffect>, EvaluateError> {
     let sections = settings.sections();
-    let rows = subject.cache.manifest().held.tokens.div_ceil(SAMPLE) as usize;
-    let batches = source.first(rows)?;
-    let low = pass_over(source, &batches, candidates, &sections, upper_half)?;
+    let batches = source.first(sample_rows(subject))?;
     let exact_half = subject.upper_half(Precision::F32, settings.device)?;
     let load = |own: &Candidate<'file>| {
         let place = (Precision::F32, settings.device);

@@ -21,24 +21,35 @@ pub(crate) struct SectionOutcome {
     pub(crate) latents: LatentCounts,
 }
 
-/// Evaluates all SAEs on the whole cache. One list of sections for each SAE.
+/// Outcomes, one list of sections for each SAE.
+pub(crate) type Outcomes = Vec<Vec<SectionOutcome>>;
+
+/// Evaluates all SAEs on the whole cache; returns the outcomes of that, and those of the batches that
+/// [`Source::first`] gives for `sample_rows`.
 pub(crate) fn pass(
     source: Source<'_>,
     candidates: &[Candidate<'_>],
     sections: &[SectionChoice],
     upper_half: Option<&UpperHalf>,
+    sample_rows: usize,
     gauge: &Gauge,
-) -> Result<Vec<Vec<SectionOutcome>>, EvaluateError> {
+) -> Result<(Outcomes, Outcomes), EvaluateError> {
     let mut outcomes = empty(source.cache.shards(), candidates, sections);
+    let mut sample = empty(source.cache.shards(), candidates, sections);
+    let mut sampled = 0;
     source.for_each(
         gauge,
         |batch| measure(source, batch, candidates, upper_half),
         |batch, measured| {
-            add(&mut outcomes, batch, measured);
+            if sampled < sample_rows && (batch.place, batch.row_group) == (0, 0) {
+                sampled += batch.rows();
+                add(&mut sample, batch, &measured);
+            }
+            add(&mut outcomes, batch, &measured);
             Ok(())
         },
     )?;
-    Ok(outcomes)
+    Ok((outcomes, sample))
 }
 
 /// Evaluates all SAEs on some batches, one after the other.
@@ -48,15 +59,15 @@ pub(crate) fn pass_over(
     candidates: &[Candidate<'_>],
     sections: &[SectionChoice],
     upper_half: Option<&UpperHalf>,
-) -> Result<Vec<Vec<SectionOutcome>>, EvaluateError> {
+) -> Result<Outcomes, EvaluateError> {
     let mut outcomes = empty(source.cache.shards(), candidates, sections);
     for batch in batches {
-        add(&mut outcomes, batch, measure(source, batch, candidates, upper_half)?);
+        add(&mut outcomes, batch, &measure(source, batch, candidates, upper_half)?);
     }
     Ok(outcomes)
 }
 
-fn empty(shards: usize, candidates: &[Candidate<'_>], sections: &[SectionChoice]) -> Vec<Vec<SectionOutcome>> {
+fn empty(shards: usize, candidates: &[Candidate<'_>], sections: &[SectionChoice]) -> Outcomes {
     let outcome = |candidate: &Candidate<'_>, section| SectionOutcome {
         section,
         shards: vec![Sums::default(); shards],
@@ -87,11 +98,11 @@ fn measure(
 }
 
 /// Adds what was measured on the next batch, in row order.
-fn add(outcomes: &mut [Vec<SectionOutcome>], batch: &Batch, (norms, measured): BatchMeasured) {
+fn add(outcomes: &mut [Vec<SectionOutcome>], batch: &Batch, (norms, measured): &BatchMeasured) {
     let _phase = Phase::Splice.begin(0);
     for (outcomes, measured) in outcomes.iter_mut().zip(measured) {
         for (outcome, measured) in outcomes.iter_mut().zip(measured) {
-            outcome.add(batch, &norms, &measured);
+            outcome.add(batch, norms, measured);
         }
     }
 }

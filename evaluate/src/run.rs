@@ -90,13 +90,15 @@ fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profilin
     let candidates: Vec<Candidate<'_>> = files.iter().zip(&scales).zip(&rules).map(load).collect::<Result<_, _>>()?;
     let tokens = subject.cache.manifest().held.tokens;
     let gauge = progress.gauge("evaluating", Some(tokens));
-    let outcomes = pass(source, &candidates, &sections, upper_half, &gauge)?;
+    let low = settings.compute.filter(|&precision| precision != Precision::F32);
+    let sample_rows = if low.is_some() { compute_effect::sample_rows(&subject) } else { 0 };
+    let (outcomes, sample) = pass(source, &candidates, &sections, upper_half, sample_rows, &gauge)?;
     drop(gauge);
-    let mut effects = match settings.compute {
-        Some(precision) if precision != Precision::F32 => {
-            compute_effect::measure(settings, &subject, source, &candidates, upper_half, &baselines, precision)?
+    let mut effects = match low {
+        Some(precision) => {
+            compute_effect::measure(settings, &subject, source, &candidates, &sample, &baselines, precision)?
         }
-        _ => Vec::new(),
+        None => Vec::new(),
     }
     .into_iter();
 

@@ -1,6 +1,6 @@
 //! Reading the row groups of a site ahead of the computation, in bounded memory.
 
-use hayloft_model::{Jobs, in_order};
+use hayloft_model::{Jobs, in_order, steps};
 use hayloft_store::{ActivationReader, Cache, Dtype, SiteName};
 use hayloft_terminal::{Gauge, Phase};
 use tch::{Device, Kind};
@@ -40,7 +40,7 @@ impl Source<'_> {
     /// The first batches of the cache, with at least this many rows if there are that many in its first row group.
     pub(crate) fn first(self, rows: usize) -> Result<Vec<Batch>, EvaluateError> {
         let (tables, reader) = self.open(0)?;
-        let mut batches = Batch::read(&tables, &reader, 0, self.device)?;
+        let mut batches = Batch::read(&tables, &reader, 0, |lengths| steps(lengths, self.device))?;
         let mut held = 0;
         batches.retain(|batch| {
             let wanted = held < rows;
@@ -50,13 +50,28 @@ impl Source<'_> {
         Ok(batches)
     }
 
+    /// The first sequences of the cache, as many as it takes to have this many rows, if its first row group has them.
+    pub(crate) fn few(self, rows: usize) -> Result<Option<Batch>, EvaluateError> {
+        let (tables, reader) = self.open(0)?;
+        let enough = |lengths: &[usize]| {
+            let mut held = 0;
+            let before = |length: &&usize| {
+                held += **length;
+                held - **length < rows
+            };
+            let range = 0..lengths.iter().take_while(before).count();
+            std::iter::once(range).collect()
+        };
+        Ok(Batch::read(&tables, &reader, 0, enough)?.pop())
+    }
+
     /// Hands over every batch until there are no more, one cannot be read, or nobody wants them.
     fn read_all(self, jobs: &mut Jobs<Batch>) -> Result<(), EvaluateError> {
         for place in 0..self.cache.shards() {
             let (tables, reader) = self.open(place)?;
             for row_group in 0..reader.row_groups() {
                 reader.prefetch(row_group + 1);
-                for batch in Batch::read(&tables, &reader, row_group, self.device)? {
+                for batch in Batch::read(&tables, &reader, row_group, |lengths| steps(lengths, self.device))? {
                     if jobs.send(batch).is_err() {
                         return Ok(()); // whoever stopped says why
                     }

@@ -17,11 +17,14 @@ TOLERANCE = 1e-3
 
 # The sides that each comparison needs. `first` is a run that makes the baselines beside the cache, `later` one that finds them.
 NEEDS = {
-    "a": ["ours_ce_f32_first", "peer_ce_f32", "ours_ce_f32_later"],
-    "b": ["ours_ce_f32_first", "peer_ce_f32", "ours_ce_bf16_first", "peer_ce_bf16"],
-    "c": ["ours_ce_f32_eight", "peer_ce_f32"],
-    "d": ["ours_sums", "peer_sums"],
-    "e": ["ours_harvest_f32", "peer_harvest_f32", "half_f32", "ours_harvest_bf16", "peer_harvest_bf16", "half_bf16"],
+    "a": ["ours_ce_f32_first", "peer_ce_f32", "auto_ce_f32", "ours_ce_f32_later"],
+    "b": ["ours_ce_f32_first", "peer_ce_f32", "auto_ce_f32", "ours_ce_bf16_first", "peer_ce_bf16", "auto_ce_bf16"],
+    "c": ["ours_ce_f32_eight", "peer_ce_f32", "auto_ce_f32"],
+    "d": ["ours_sums", "peer_sums", "auto_sums"],
+    "e": [
+        *("ours_harvest_f32", "peer_harvest_f32", "auto_harvest_f32", "half_f32"),
+        *("ours_harvest_bf16", "peer_harvest_bf16", "auto_harvest_bf16", "half_bf16"),
+    ],
     "f": ["ours_full_f32", "whole_f32", "ours_last_f32", "ours_full_bf16", "whole_bf16"],
     "g": ["ours_harvest_bf16", "peer_harvest_bf16", "peer_harvest_f32"],
     "h": ["ours_ce_f32_first", "ours_ce_f32_later"],
@@ -33,32 +36,41 @@ NEEDS = {
 Side = Callable[[], Measurement]
 
 
-def sides(programs: Programs, workload: Workload, peers: Peers, cache: Path, data: Path, trial: int) -> dict[str, Side]:
-    """Every side, in the order of a round. `trial` contexts are enough to see which of SAELens's models is faster."""
+# SAELens with the model class that it takes by default, and with the other one.
+DEFAULT, OTHER = "HookedTransformer", "AutoModelForCausalLM"
+
+
+def sides(programs: Programs, workload: Workload, peers: Peers, cache: Path, data: Path) -> dict[str, Side]:
+    """Every side, in the order of a round."""
     model, one, eight = workload.model, workload.saes[:1], workload.saes
 
     def harvest(site: str, dtype: str, logits: str) -> Side:
         return lambda: programs.harvest(model, data, workload.folder / "harvest", site, dtype, logits)
 
-    def saelens(what: str, dtype: str, config: dict[str, bool]) -> Side:
-        return lambda: peers.fastest(what, lambda kind, tokens: peers.evaluate(kind, dtype, config, tokens), trial)
+    def saelens(kind: str, dtype: str, config: dict[str, bool]) -> Side:
+        return lambda: peers.evaluate(kind, dtype, config)
 
-    def saelens_harvest(what: str, dtype: str) -> Side:
-        return lambda: peers.fastest(what, lambda kind, tokens: peers.harvest(kind, dtype, tokens), trial)
+    def saelens_harvest(kind: str, dtype: str) -> Side:
+        return lambda: peers.harvest(kind, dtype)
 
     return {
         "ours_ce_f32_first": lambda: programs.evaluate(cache, one, model),
-        "peer_ce_f32": saelens("losses, f32", "f32", LOSSES),
+        "peer_ce_f32": saelens(DEFAULT, "f32", LOSSES),
         "ours_ce_f32_later": lambda: programs.evaluate(cache, one, model, keep_baselines=True),
-        "peer_ce_bf16": saelens("losses, bf16", "bf16", LOSSES),
+        "auto_ce_f32": saelens(OTHER, "f32", LOSSES),
+        "peer_ce_bf16": saelens(DEFAULT, "bf16", LOSSES),
         "ours_ce_bf16_first": lambda: programs.evaluate(cache, one, model, compute="bf16"),
-        "peer_sums": saelens("sums, f32", "f32", SUMS),
+        "auto_ce_bf16": saelens(OTHER, "bf16", LOSSES),
+        "peer_sums": saelens(DEFAULT, "f32", SUMS),
         "ours_sums": lambda: programs.evaluate(cache, one),
-        "peer_harvest_f32": saelens_harvest("harvest, f32", "f32"),
+        "auto_sums": saelens(OTHER, "f32", SUMS),
+        "peer_harvest_f32": saelens_harvest(DEFAULT, "f32"),
         "ours_harvest_f32": harvest(SITE, "f32", "none"),
+        "auto_harvest_f32": saelens_harvest(OTHER, "f32"),
         "half_f32": lambda: peers.forward("f32", whole=False),
         "ours_harvest_bf16": harvest(SITE, "bf16", "none"),
-        "peer_harvest_bf16": saelens_harvest("harvest, bf16", "bf16"),
+        "peer_harvest_bf16": saelens_harvest(DEFAULT, "bf16"),
+        "auto_harvest_bf16": saelens_harvest(OTHER, "bf16"),
         "half_bf16": lambda: peers.forward("bf16", whole=False),
         "ours_full_f32": harvest(SITE, "f32", "top=64"),
         "whole_f32": lambda: peers.forward("f32", whole=True),
@@ -88,14 +100,22 @@ class Row:
 # Name, ours, peer, who the peer is. All in tokens a second, and for several SAEs in tokens a second and SAE.
 RATES = [
     ("ce_f32_one_sae", "ours_ce_f32_first", "peer_ce_f32", "SAELens, f32"),
+    ("ce_f32_one_sae_other_model", "ours_ce_f32_first", "auto_ce_f32", "SAELens on AutoModelForCausalLM, f32"),
     ("ce_f32_one_sae_later_run", "ours_ce_f32_later", "peer_ce_f32", "SAELens, f32"),
     ("ce_bf16_one_sae", "ours_ce_bf16_first", "peer_ce_f32", "SAELens, f32"),
+    ("ce_bf16_one_sae_other_model", "ours_ce_bf16_first", "auto_ce_f32", "SAELens on AutoModelForCausalLM, f32"),
     ("ce_bf16_one_sae_against_bf16", "ours_ce_bf16_first", "peer_ce_bf16", "SAELens, bf16"),
+    ("ce_bf16_one_sae_other_model_bf16", "ours_ce_bf16_first", "auto_ce_bf16", "SAELens on AutoModelForCausalLM, bf16"),
     ("ce_f32_eight_saes_per_sae", "ours_ce_f32_eight", "peer_ce_f32", "SAELens, f32, one SAE"),
+    ("ce_f32_eight_saes_other_model", "ours_ce_f32_eight", "auto_ce_f32", "SAELens on AutoModelForCausalLM, f32, one SAE"),
     ("sums_only", "ours_sums", "peer_sums", "SAELens, f32"),
+    ("sums_only_other_model", "ours_sums", "auto_sums", "SAELens on AutoModelForCausalLM, f32"),
     ("harvest_f32", "ours_harvest_f32", "peer_harvest_f32", "SAELens, f32"),
+    ("harvest_f32_other_model", "ours_harvest_f32", "auto_harvest_f32", "SAELens on AutoModelForCausalLM, f32"),
     ("harvest_bf16", "ours_harvest_bf16", "peer_harvest_f32", "SAELens, f32"),
+    ("harvest_bf16_other_model", "ours_harvest_bf16", "auto_harvest_f32", "SAELens on AutoModelForCausalLM, f32"),
     ("harvest_bf16_against_bf16", "ours_harvest_bf16", "peer_harvest_bf16", "SAELens, bf16, float16 on disk"),
+    ("harvest_bf16_other_model_bf16", "ours_harvest_bf16", "auto_harvest_bf16", "SAELens on AutoModelForCausalLM, bf16"),
     ("harvest_f32_against_forward", "ours_harvest_f32", "half_f32", "transformers to the middle, f32"),
     ("harvest_bf16_against_forward", "ours_harvest_bf16", "half_bf16", "transformers to the middle, bf16"),
     ("harvest_full_f32", "ours_full_f32", "whole_f32", "transformers with logits, f32"),

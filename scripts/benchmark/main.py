@@ -17,7 +17,7 @@ import report  # noqa: E402
 import workload  # noqa: E402
 from comparisons import NEEDS, Measured, Row  # noqa: E402
 from ours import Programs, codec_speed  # noqa: E402
-from peers import HOOKS, Peers  # noqa: E402
+from peers import Peers  # noqa: E402
 
 FOLDER = Path("target/bench")
 KEPT = Path("docs/bench")
@@ -37,7 +37,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, help="how many tokens")
     given = parser.parse_args()
     given.only = given.only.replace(",", "")
-    given.repeats = given.repeats or (1 if given.quick else 5)
+    given.repeats = given.repeats or (1 if given.quick else 3)
     given.tokens = given.tokens or (QUICK_TOKENS if given.quick else TOKENS)
     if unknown := set(given.only) - set(NEEDS):
         parser.error(f"--only knows {', '.join(NEEDS)}, found {', '.join(sorted(unknown))}")
@@ -97,10 +97,10 @@ def main() -> None:
     if wanted:
         programs.harvest(made.model, data, cache, workload.SITE, "f32", "top=64")
         peers = Peers(made.model, made.saes[0], workload.read_tokens(cache), FOLDER)
-        all_sides = comparisons.sides(programs, made, peers, cache, data, trial=1 if given.quick else 4)
+        all_sides = comparisons.sides(programs, made, peers, cache, data)
         say(f"{len(wanted)} sides, {given.repeats} times, over {given.tokens} tokens")
         measured, raw["agreement"] = rounds(all_sides, wanted, given.repeats)
-        raw |= {"measured": measured, "models_of_saelens": peers.choices}
+        raw["measured"] = measured
     if "k" in given.only:
         raw["break_even_saes"] = comparisons.break_even(measured)
     rows = comparisons.rows(measured) + single_rows(given, programs, made, raw)
@@ -111,8 +111,6 @@ def main() -> None:
     if "break_even_saes" in raw:
         figures["break_even_saes"] = raw["break_even_saes"]
     print(report.table(rows))
-    for what, tried in raw.get("models_of_saelens", {}).items():
-        print(f"SAELens, {what}: " + ", ".join(f"{kind} {report.number(tried[kind])} tokens/s" for kind in HOOKS) + " when tried")
     for name, distance in raw.get("agreement", {}).items():
         print(f"{name}: {distance:+.2e}")
     if "memory" in raw:

@@ -1,14 +1,13 @@
 """SAELens and transformers on the same model, SAEs and tokens. Importing and loading are never in the seconds.
 
-SAELens runs a model as TransformerLens's HookedTransformer or as transformers' own (`AutoModelForCausalLM`). Which is faster
-depends on what is asked, so both are tried on a few contexts first and the faster one is measured.
+SAELens runs a model as TransformerLens's HookedTransformer, which is its default and what its own evaluation command takes, or as
+transformers' own (`AutoModelForCausalLM`). Both are measured.
 """
 
 import logging
 import shutil
 import time
 import warnings
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,6 @@ class Peers:
     def __init__(self, model: Path, sae: Path, tokens: torch.Tensor, scratch: Path) -> None:
         torch.set_num_threads(THREADS)
         self.folder, self.sae_folder, self.tokens, self.scratch = model, sae, tokens, scratch
-        self.choices: dict[str, dict[str, float | str]] = {}
 
     @cache  # noqa: B019
     def transformers(self, dtype: str) -> Any:
@@ -102,8 +100,9 @@ class Peers:
             dtype=STORED[dtype],
         )
 
-    def evaluate(self, kind: str, dtype: str, config: dict[str, bool], tokens: torch.Tensor) -> Measurement:
+    def evaluate(self, kind: str, dtype: str, config: dict[str, bool]) -> Measurement:
         """SAELens's `run_evals` with what `config` switches on."""
+        tokens = self.tokens
         batch = min(BATCH, len(tokens))
         batches = len(tokens) // batch
         settings = EvalConfig(
@@ -119,8 +118,9 @@ class Peers:
         flat = {name: value for group in metrics.values() for name, value in group.items()}
         return {"seconds": seconds, "tokens": tokens.numel(), "model_class": kind, "metrics": flat}
 
-    def harvest(self, kind: str, dtype: str, tokens: torch.Tensor) -> Measurement:
+    def harvest(self, kind: str, dtype: str) -> Measurement:
         """SAELens's `CacheActivationsRunner`, writing included."""
+        tokens = self.tokens
         folder = self.scratch / f"saelens-{dtype}"
         shutil.rmtree(folder, ignore_errors=True)
         batch = min(BATCH, len(tokens))
@@ -157,18 +157,6 @@ class Peers:
             "stored": stored,
             "folder_bytes": folder_bytes(folder),
         }
-
-    def fastest(self, what: str, side: Callable[[str, torch.Tensor], Measurement], contexts: int) -> Measurement:
-        """Measure `side` with the kind of model that is faster on a few contexts; they are tried where they were not yet."""
-        if what not in self.choices:
-            rates = dict.fromkeys(HOOKS, 0.0)
-            for kind in HOOKS:
-                side(kind, self.tokens[:1])  # to warm up
-            for kind in [*HOOKS, *HOOKS]:
-                measured = side(kind, self.tokens[:contexts])
-                rates[kind] = max(rates[kind], measured["tokens"] / measured["seconds"])
-            self.choices[what] = {**rates, "chosen": max(rates, key=rates.__getitem__)}
-        return side(str(self.choices[what]["chosen"]), self.tokens)
 
     def forward(self, dtype: str, whole: bool) -> Measurement:
         """transformers' forward pass alone: to the logits, or to the middle block."""

@@ -30,8 +30,8 @@ NOTES = {
     "more is better. bytes_ratio_bf16 is a ratio of sizes: less is better.",
     "threads": "Two on every side. All sides run one after another, then again from the start.",
     "tokens": "SAELens and transformers read the token ids of the cache's plan, in batches of 8 contexts of 512.",
-    "saelens": "As HookedTransformer or with transformers' own model, whichever was faster when both were tried; see "
-    "models_of_saelens. Import and loading are never counted.",
+    "saelens": "With the model class that it takes by default, HookedTransformer. Rows ending in other_model have it on "
+    "transformers' own model, which is faster here. Import and loading are never counted.",
     "ce_f32_one_sae": "The first run on a cache, which makes the baselines. The harvest is not in it; see break_even_saes.",
     "ce_bf16_one_sae": "Ours with --compute bf16, also a first run, against SAELens in f32. The rows have SAELens in bf16 too.",
     "ce_f32_eight_saes_per_sae": "Eight SAEs in one first run, per SAE, against SAELens with one SAE.",

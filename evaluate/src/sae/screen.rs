@@ -218,12 +218,12 @@ mod tests {
         let screen = Screen::on_any_machine(&sae, Some(threshold.shallow_clone())).unwrap();
         let x = random(&[600, d_model]) * random(&[600, 1]);
         let exact = x.to_kind(Kind::Double).matmul(&sae.encoder.to_kind(Kind::Double).tr()) + &*sae.encoder_bias;
-        let fires: Vec<Vec<i64>> = Vec::try_from(exact.gt_tensor(&threshold).to_kind(Kind::Int64)).unwrap();
+        let truly: Vec<Vec<i64>> = Vec::try_from(exact.gt_tensor(&threshold).to_kind(Kind::Int64)).unwrap();
         let found = screen.candidates(&Screen::input(&x).unwrap(), 0, width as usize).unwrap().unwrap();
         let (mut fired, mut listed) = (0, 0);
-        for (row, candidates) in fires.iter().zip(found.rows()) {
+        for (row, candidates) in truly.iter().zip(found.rows()) {
             listed += candidates.len();
-            for (latent, _) in row.iter().enumerate().filter(|(_, fires)| **fires == 1) {
+            for (latent, _) in row.iter().enumerate().filter(|(_, truly)| **truly == 1) {
                 fired += 1;
                 assert!(candidates.contains(&(latent as u32)), "latent {latent} fires and is missed");
             }
