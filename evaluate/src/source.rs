@@ -71,7 +71,9 @@ impl Source<'_> {
             let (tables, reader) = self.open(place)?;
             for row_group in 0..reader.row_groups() {
                 reader.prefetch(row_group + 1);
-                for batch in Batch::read(&tables, &reader, row_group, |lengths| steps(lengths, self.device))? {
+                let batches = Batch::read(&tables, &reader, row_group, |lengths| steps(lengths, self.device))?;
+                reader.release(row_group);
+                for batch in batches {
                     if jobs.send(batch).is_err() {
                         return Ok(()); // whoever stopped says why
                     }

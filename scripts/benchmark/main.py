@@ -21,7 +21,7 @@ from peers import Peers  # noqa: E402
 
 FOLDER = Path("target/bench")
 KEPT = Path("docs/bench")
-QUICK_TOKENS, TOKENS, MEMORY_TOKENS = 2048, 16384, 8192
+QUICK_TOKENS, TOKENS, MEMORY_TOKENS = 2048, 16384, 16384
 
 
 def say(message: str) -> None:

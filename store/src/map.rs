@@ -41,6 +41,20 @@ impl Map {
         let _ = self.0.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
     }
 
+    /// Says that `range` is not to be read again soon: its pages no longer count as this process's memory.
+    #[cfg(unix)]
+    #[expect(unsafe_code, reason = "for maps that are written to, this advice throws bytes away")]
+    pub(crate) fn done_with(&self, range: Range<usize>) {
+        // SAFETY: the map is of a file and is never written to, so that a page that is given up is read from the file
+        // again when somebody looks at it, with the same bytes as long as nobody changes the file.
+        // Advice that is not taken changes no byte.
+        let _ = unsafe { self.0.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len()) };
+    }
+
+    /// Says that `range` is not to be read again soon; here, nobody listens.
+    #[cfg(not(unix))]
+    pub(crate) fn done_with(&self, _range: Range<usize>) {}
+
     /// Says that `range` is soon to be read; here, nobody listens.
     #[cfg(not(unix))]
     pub(crate) fn will_need(&self, _range: Range<usize>) {}
@@ -79,7 +93,10 @@ mod tests {
         std::fs::write(&path, "hay").unwrap();
         let mapped = map_file(&path).unwrap();
         assert_eq!(mapped.bytes, "hay");
-        mapped.map.unwrap().will_need(1..3);
+        let map = mapped.map.unwrap();
+        map.will_need(1..3);
+        map.done_with(0..3);
+        assert_eq!(mapped.bytes, "hay", "what was given up is read again");
         std::fs::write(&path, "").unwrap();
         assert!(map_file(&path).unwrap().bytes.is_empty());
         assert!(map_file(folder.path()).is_err());

@@ -1,6 +1,7 @@
 //! Reading an activation file through a memory map, row group by row group, each checked before it is handed out.
 
 use std::hash::Hasher;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -136,12 +137,25 @@ impl ActivationReader {
     /// Asks the system to bring a row group from the disk while the caller does something else, and returns at once. A
     /// wish that it may not grant; it is no error to name a row group that is not there, as after the last one.
     pub fn prefetch(&self, row_group: usize) {
-        let Some(group) = self.row_groups.get(row_group) else { return };
-        let start = group.chunks.iter().map(|chunk| chunk.range().start).min();
-        let end = group.chunks.iter().map(|chunk| chunk.range().end).max();
-        if let (Some(map), Some(start), Some(end)) = (&self.map, start, end) {
-            map.will_need(start..end);
+        if let Some((map, range)) = self.mapped(row_group) {
+            map.will_need(range);
         }
+    }
+
+    /// Gives up the memory of a row group that has been read, so that a whole cache can be gone through in little of it.
+    /// The row group can be read again, from the system's cache or the disk.
+    pub fn release(&self, row_group: usize) {
+        if let Some((map, range)) = self.mapped(row_group) {
+            map.done_with(range);
+        }
+    }
+
+    /// Where in which map a row group is.
+    fn mapped(&self, row_group: usize) -> Option<(&Map, Range<usize>)> {
+        let group = self.row_groups.get(row_group)?;
+        let start = group.chunks.iter().map(|chunk| chunk.range().start).min()?;
+        let end = group.chunks.iter().map(|chunk| chunk.range().end).max()?;
+        Some((self.map.as_ref()?, start..end))
     }
 
     fn group(&self, row_group: usize) -> Result<&RowGroup> {
