@@ -224,6 +224,22 @@ mod tests {
     }
 
     #[test]
+    fn the_model_may_be_left_out_and_a_profile_may_have_a_file() {
+        let run = |words: &[&str]| match Arguments::parse_from([&["evaluate", "run"], words].concat()).command {
+            Command::Run(arguments) => arguments,
+            _ => panic!("expected a run"),
+        };
+        let arguments = run(&["--cache", "c", "--sae", "s", "--profile", "--compute", "bf16"]);
+        assert_eq!(arguments.profile.as_deref(), Some(std::path::Path::new("-")));
+        let settings = arguments.settings().unwrap();
+        assert_eq!((settings.model, settings.compute), (None, Some(Precision::Bf16)));
+        let arguments = run(&["--cache", "c", "--sae", "s", "--profile=p.json"]);
+        assert_eq!(arguments.profile.as_deref(), Some(std::path::Path::new("p.json")));
+        let both = ["evaluate", "run", "--cache", "c", "--sae", "s", "--compute", "bf16", "--dtype", "f32"];
+        assert!(Arguments::try_parse_from(both).unwrap_err().to_string().contains("cannot be used with"));
+    }
+
+    #[test]
     fn saes_and_sections_may_be_repeated() {
         let more = ["--sae", "t", "--section", "rollout", "--section", "all", "--scale", "auto"];
         let Command::Run(arguments) = Arguments::parse_from(REQUIRED.into_iter().chain(more)).command else {

@@ -41,8 +41,16 @@ fn every_type_and_codec_reads_back_bit_for_bit() {
                 for (row_group, sequences) in lengths()[place].iter().enumerate() {
                     let rows: u32 = sequences.iter().sum();
                     assert_eq!(reader.rows(row_group), rows as usize);
+                    reader.prefetch(row_group + 1); // there may be no next one
+                    let expected = bits(&settings, place, site, row_group, rows.into());
                     reader.read(row_group, &mut read).unwrap();
-                    assert_eq!(read, bits(&settings, place, site, row_group, rows.into()), "{dtype} {codec}");
+                    assert_eq!(read, expected, "{dtype} {codec}");
+                    let view = reader.view(row_group).unwrap();
+                    assert_eq!(view.is_some(), codec == Codec::Raw);
+                    assert!(view.is_none_or(|view| view == expected), "{dtype}");
+                    reader.release(row_group);
+                    reader.read(row_group, &mut read).unwrap();
+                    assert_eq!(read, expected, "{dtype} {codec}: what was given up is read again");
                 }
                 assert!(reader.read(reader.row_groups(), &mut read).is_err());
             }
