@@ -6,23 +6,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
+use parquet::file::metadata::RowGroupMetaData;
 use twox_hash::XxHash3_64;
 
+use crate::activations::footer::{check_schema, read_footer};
 use crate::activations::layout::Layout;
 use crate::activations::merging::merge;
 use crate::activations::pages::{Chunk, Pages};
 use crate::codec::Codec;
 use crate::dtype::Dtype;
 use crate::error::{Result, StoreError};
-use crate::hash::blake3_hex;
 use crate::map::{Map, MappedFile};
-
-/// The metadata's length and the closing magic.
-const TAIL_BYTES: usize = 8;
-
-/// More than the footer of any shard needs: a row group takes about 250 bytes.
-const MAX_FOOTER_BYTES: usize = 64 << 20;
 
 /// Bytes that are copied, then hashed, at a time: they stay in a core's cache in between.
 const COPIED_BYTES: usize = 256 << 10;
@@ -237,53 +231,19 @@ fn total(rows: &[u64]) -> u64 {
     rows.iter().fold(0, |sum, rows| sum.saturating_add(*rows))
 }
 
-/// The metadata of a file and where its data ends.
-fn read_footer(path: &Path, file: &Bytes, footer_blake3: &str) -> Result<(ParquetMetaData, usize)> {
-    let not_parquet = || StoreError::damaged(path, "a Parquet file", format!("{} bytes that are none", file.len()));
-    let tail_start = file.len().checked_sub(TAIL_BYTES).ok_or_else(not_parquet)?;
-    let Some((length, b"PAR1")) = file[tail_start..].split_first_chunk::<4>() else {
-        return Err(not_parquet());
-    };
-    let length = u32::from_le_bytes(*length) as usize;
-    let data_end = tail_start.checked_sub(length).filter(|_| length <= MAX_FOOTER_BYTES).ok_or_else(|| {
-        StoreError::damaged(path, "a footer within the file", format!("{length} bytes of it in {}", file.len()))
-    })?;
-    let got = blake3_hex(&file[data_end..]);
-    if got != footer_blake3 {
-        return Err(StoreError::damaged(path, format!("footer of BLAKE3 {footer_blake3}"), got));
-    }
-    let metadata = ParquetMetaDataReader::decode_metadata(&file[data_end..tail_start])
-        .map_err(|error| StoreError::damaged(path, "Parquet metadata", error))?;
-    Ok((metadata, data_end))
-}
-
-fn check_schema(path: &Path, metadata: &ParquetMetaData, layout: &Layout) -> Result<()> {
-    let schema = metadata.file_metadata().schema_descr();
-    let got: Vec<(&str, i32, i16)> = schema
-        .columns()
-        .iter()
-        .map(|column| (column.name(), column.type_length(), column.max_def_level() + column.max_rep_level()))
-        .collect();
-    let columns = layout.columns();
-    let expected: Vec<(&str, i32, i16)> =
-        columns.iter().map(|column| (column.name, i32::try_from(column.width).unwrap_or(i32::MAX), 0)).collect();
-    if got != expected {
-        let expected = format!("required columns (name, bytes a row, levels) {expected:?}");
-        return Err(StoreError::damaged(path, expected, format!("{got:?}")));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use parquet::basic::Compression;
     use parquet::file::metadata::{
-        ColumnChunkMetaData, ColumnChunkMetaDataBuilder, ParquetMetaDataBuilder, ParquetMetaDataWriter,
+        ColumnChunkMetaData, ColumnChunkMetaDataBuilder, ParquetMetaDataBuilder, ParquetMetaDataReader,
+        ParquetMetaDataWriter,
     };
 
     use super::*;
+    use crate::activations::footer::TAIL_BYTES;
     use crate::activations::writer::ActivationWriter;
     use crate::codec::encode::Buffers;
+    use crate::hash::blake3_hex;
 
     const ROWS: [u64; 2] = [3, 2];
 
