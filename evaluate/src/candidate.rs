@@ -63,11 +63,7 @@ impl<'file> Candidate<'file> {
             Ok(SectionMean { section, mean: Tensor::f_from_slice(&mean)?.f_to_device(device)?.into() })
         };
         let sections = sections.iter().map(section).collect::<Result<_, _>>()?;
-        let sae = match precision {
-            Precision::F32 => file.load(device)?,
-            _ => file.load(device)?.computing_in(precision)?,
-        };
-        Ok(Self { file, scale, rule, sae, sections })
+        Ok(Self { file, scale, rule, sae: file.load_computing_in(device, precision)?, sections })
     }
 
     /// Measures the SAE on a batch, section by section; `norms` are those of the batch's rows, `upper_half` is what the

@@ -3,42 +3,20 @@
 use hayloft_model::{ModelError, host};
 
 use super::Activation;
+use super::ragged::Ragged;
 
 /// Pre-activations looked at together: where none of them fires, they cost a few vector instructions.
 const LANES: usize = 16;
 
 /// Latents above zero and their values, row by row; NaN counts as above.
-#[derive(Debug, Default)]
-pub(super) struct Fired {
-    /// Latent and value.
-    entries: Vec<(u32, f32)>,
-    /// Where each row's entries end.
-    ends: Vec<usize>,
-}
+pub(super) type Fired = Ragged<(u32, f32)>;
 
 impl Fired {
-    /// Forgets all rows and keeps the memory.
-    pub(super) fn clear(&mut self) {
-        self.entries.clear();
-        self.ends.clear();
-    }
-
-    /// How many there are in all rows.
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// The entries of each row.
-    pub(super) fn rows(&self) -> impl Iterator<Item = &[(u32, f32)]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, &end)| &self.entries[start..end])
-    }
-
     /// Adds a row of chosen latents; those that are not above zero do not fire.
     #[inline(always)]
     pub(super) fn add_row(&mut self, latents: impl Iterator<Item = (u32, f32)>) {
         self.entries.extend(latents.filter(|(_, value)| fires(*value)));
-        self.ends.push(self.entries.len());
+        self.end_row();
     }
 
     /// Adds a row of latents with their pre-activations, by an activation that treats each latent by itself.
@@ -52,17 +30,16 @@ impl Fired {
             Activation::Relu | Activation::TopK { .. } => self.add_row(latents),
             Activation::JumpRelu { threshold } => {
                 let threshold = host::floats(threshold)?;
-                let jump =
-                    |(latent, pre): (u32, f32)| (latent, if pre <= threshold[latent as usize] { 0.0 } else { pre });
-                self.add_row(latents.map(jump));
+                let jumped = |(latent, pre): (u32, f32)| (latent, jump(pre, threshold[latent as usize]));
+                self.add_row(latents.map(jumped));
             }
             Activation::Gated { scale, bias } => {
                 let (scale, bias) = (host::floats(scale)?, host::floats(bias)?);
-                let gate = |(latent, pre): (u32, f32)| {
+                let gated = |(latent, pre): (u32, f32)| {
                     let place = latent as usize;
-                    (latent, if pre <= 0.0 { 0.0 } else { pre * scale[place] + bias[place] })
+                    (latent, gate(pre, scale[place], bias[place]))
                 };
-                self.add_row(latents.map(gate));
+                self.add_row(latents.map(gated));
             }
         }
         Ok(())
@@ -82,13 +59,11 @@ impl Fired {
             Activation::Relu | Activation::TopK { .. } => self.scan(first, pre, count, |pre, _| pre),
             Activation::JumpRelu { threshold } => {
                 let threshold = &host::floats(threshold)?[own];
-                self.scan(first, pre, count, |pre, latent| if pre <= threshold[latent] { 0.0 } else { pre });
+                self.scan(first, pre, count, |pre, latent| jump(pre, threshold[latent]));
             }
             Activation::Gated { scale, bias } => {
                 let (scale, bias) = (&host::floats(scale)?[own.clone()], &host::floats(bias)?[own]);
-                let latent =
-                    |pre: f32, latent: usize| if pre <= 0.0 { 0.0 } else { pre * scale[latent] + bias[latent] };
-                self.scan(first, pre, count, latent);
+                self.scan(first, pre, count, |pre, latent| gate(pre, scale[latent], bias[latent]));
             }
         }
         Ok(())
@@ -115,7 +90,7 @@ impl Fired {
                     for (offset, &pre) in (chunks.len() * LANES..).zip(rest) {
                         self.list(first + offset, &[latent(pre, offset)]);
                     }
-                    self.ends.push(self.entries.len());
+                    self.end_row();
                 }
             },
         );
@@ -155,6 +130,18 @@ fn add_four([a, b, c, d]: [&[f32]; 4], values: [f32; 4], sums: &mut [f32]) {
     for ((((sum, a), b), c), d) in sums.iter_mut().zip(a).zip(b).zip(c).zip(d) {
         *sum += (values[0] * a + values[1] * b) + (values[2] * c + values[3] * d);
     }
+}
+
+/// A pre-activation, where it is strictly above its threshold.
+#[inline(always)]
+fn jump(pre: f32, threshold: f32) -> f32 {
+    if pre <= threshold { 0.0 } else { pre }
+}
+
+/// A scaled and shifted pre-activation, where it is strictly above zero.
+#[inline(always)]
+fn gate(pre: f32, scale: f32, bias: f32) -> f32 {
+    if pre <= 0.0 { 0.0 } else { pre * scale + bias }
 }
 
 #[expect(clippy::neg_cmp_op_on_partial_ord, reason = "what is not a number must not get lost")]

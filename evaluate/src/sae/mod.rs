@@ -6,6 +6,7 @@ mod fired;
 mod forward;
 mod matrices;
 mod normalisation;
+mod ragged;
 mod saelens;
 mod screen;
 mod tiles;
@@ -83,7 +84,6 @@ impl Sae {
         if precision == Precision::F32 {
             self.screen = Screen::new(&self)?;
         } else {
-            self.screen = None;
             self.encoder = self.encoder.f_to_kind(precision.kind())?.into();
         }
         Ok(self)

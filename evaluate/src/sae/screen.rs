@@ -8,6 +8,7 @@
 use hayloft_model::{SharedTensor, host};
 use tch::{Device, Kind, Tensor};
 
+use super::ragged::Ragged;
 use super::{Activation, Sae, SaeError};
 
 /// Half a unit in the last place of bf16, relative.
@@ -78,7 +79,7 @@ impl Screen {
     }
 
     /// Lists, row by row, those of `count` latents from `first` on that may fire; `None` where they are too many to be worth
-    /// it. `ends` are where each row's latents end.
+    /// it.
     pub(super) fn candidates(
         &self,
         input: &ScreenInput,
@@ -92,44 +93,27 @@ impl Screen {
         let (offset, slack) = (&self.offset[own.clone()], &self.slack[own]);
         let mut candidates = Candidates::default();
         let most = products.len() / DENSE_RATIO;
-        pulp::Arch::new().dispatch(
+        Ok(pulp::Arch::new().dispatch(
             #[inline(always)]
             || {
                 for (row, &norm) in products.chunks_exact(count).zip(&input.norms) {
-                    candidates.add_row(row, norm, offset, slack, first as u32);
-                    if candidates.latents.len() > most {
+                    candidates.add_products(row, norm, offset, slack, first as u32);
+                    if candidates.len() > most {
                         return None;
                     }
                 }
-                Some(())
+                Some(candidates)
             },
-        );
-        let whole = candidates.ends.len() == input.norms.len() && candidates.latents.len() <= most;
-        Ok(whole.then_some(candidates))
+        ))
     }
 }
 
 /// Latents that may fire, row by row.
-#[derive(Debug, Default)]
-pub(super) struct Candidates {
-    latents: Vec<u32>,
-    ends: Vec<usize>,
-}
+pub(super) type Candidates = Ragged<u32>;
 
 impl Candidates {
-    /// The latents of each row.
-    pub(super) fn rows(&self) -> impl Iterator<Item = &[u32]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, &end)| &self.latents[start..end])
-    }
-
-    /// How many there are in all rows.
-    pub(super) fn len(&self) -> usize {
-        self.latents.len()
-    }
-
     #[inline(always)]
-    fn add_row(&mut self, products: &[f32], norm: f32, offset: &[f32], slack: &[f32], first: u32) {
+    fn add_products(&mut self, products: &[f32], norm: f32, offset: &[f32], slack: &[f32], first: u32) {
         let (chunks, rest) = products.as_chunks::<LANES>();
         let (offsets, last_offsets) = offset.as_chunks::<LANES>();
         let (slacks, last_slacks) = slack.as_chunks::<LANES>();
@@ -141,16 +125,16 @@ impl Candidates {
             // Counted and not searched for, so that it is vector code.
             if may.iter().fold(0u32, |count, &may| count + u32::from(may)) > 0 {
                 let start = first + (index * LANES) as u32;
-                self.latents.extend((start..).zip(may).filter_map(|(latent, may)| may.then_some(latent)));
+                self.entries.extend((start..).zip(may).filter_map(|(latent, may)| may.then_some(latent)));
             }
         }
         let start = first + (chunks.len() * LANES) as u32;
         for (latent, ((&product, &offset), &slack)) in (start..).zip(rest.iter().zip(last_offsets).zip(last_slacks)) {
             if may_fire(product, norm, offset, slack) {
-                self.latents.push(latent);
+                self.entries.push(latent);
             }
         }
-        self.ends.push(self.latents.len());
+        self.end_row();
     }
 }
 

@@ -11,7 +11,12 @@ use crate::sae::{Activation, Sae, SaeError};
 /// SAELens divides by no decoder norm smaller than this.
 const SMALLEST_NORM: f64 = 1e-8;
 
-pub(super) fn load(config: &SaeConfig, file: &WeightFile, device: Device) -> Result<Sae, SaeError> {
+pub(super) fn load(
+    config: &SaeConfig,
+    file: &WeightFile,
+    device: Device,
+    precision: Precision,
+) -> Result<Sae, SaeError> {
     let Parts { encoder, decoder, decoder_bias, input_bias, normalisation, own } = parts::take(config, file)?;
     let (encoder_bias, activation, ranking) = activation(own, config.d_sae)?;
     let (encoder, encoder_bias, decoder) = match ranking {
@@ -33,7 +38,7 @@ pub(super) fn load(config: &SaeConfig, file: &WeightFile, device: Device) -> Res
         normalisation,
         screen: None,
     };
-    sae.computing_in(Precision::F32)
+    sae.computing_in(precision)
 }
 
 impl Activation {

@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use hayloft_model::Precision;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tch::Device;
@@ -67,7 +68,12 @@ impl SaeFile {
 
     /// Copies the weights to a device, in float32, in the one form that the forward pass knows.
     pub fn load(&self, device: Device) -> Result<Sae, SaeError> {
-        load::load(&self.config, &self.weights, device)
+        self.load_computing_in(device, Precision::F32)
+    }
+
+    /// The same, with the encoder's products computed in a precision.
+    pub(crate) fn load_computing_in(&self, device: Device, precision: Precision) -> Result<Sae, SaeError> {
+        load::load(&self.config, &self.weights, device, precision)
     }
 
     /// The weights as the file has them, in float32, for training on.

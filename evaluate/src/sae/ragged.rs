@@ -1,0 +1,58 @@
+//! Rows of different lengths, one after another in one list.
+
+/// Rows of entries, kept in two allocations however many there are.
+#[derive(Debug)]
+pub(super) struct Ragged<Entry> {
+    /// The entries of all rows, that of a row under way among them.
+    pub(super) entries: Vec<Entry>,
+    /// Where each row's entries end.
+    ends: Vec<usize>,
+}
+
+impl<Entry> Default for Ragged<Entry> {
+    fn default() -> Self {
+        Self { entries: Vec::new(), ends: Vec::new() }
+    }
+}
+
+impl<Entry> Ragged<Entry> {
+    /// Forgets all rows and keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+        self.ends.clear();
+    }
+
+    /// How many entries there are in all rows.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The row under way is whole.
+    #[inline(always)]
+    pub(super) fn end_row(&mut self) {
+        self.ends.push(self.entries.len());
+    }
+
+    /// The entries of each row that is whole.
+    pub(super) fn rows(&self) -> impl Iterator<Item = &[Entry]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| &self.entries[start..end])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_back_as_they_were_put_in_empty_ones_too() {
+        let mut ragged = Ragged::default();
+        for row in [&[1, 2][..], &[], &[3]] {
+            ragged.entries.extend_from_slice(row);
+            ragged.end_row();
+        }
+        assert_eq!((ragged.len(), ragged.rows().collect::<Vec<_>>()), (3, vec![&[1, 2][..], &[], &[3]]));
+        ragged.clear();
+        assert_eq!((ragged.len(), ragged.rows().count()), (0, 0));
+    }
+}
