@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::disk::{Disk, FileSystem};
 use crate::error::{Result, StoreError};
-use crate::folder::{create_folders, remove_leftovers, replace_file};
-use crate::json;
-use crate::lock::Lock;
+use crate::files::disk::{Disk, FileSystem};
+use crate::files::json;
+use crate::files::lock::Lock;
+use crate::files::staged::{create_folders, remove_leftovers, replace_file};
 use crate::manifest::{MANIFEST_FILE, Manifest};
 use crate::plan::{Plan, PlanReader, shard_name};
 use crate::settings::{Existing, HarvestSettings, NonFinite};
@@ -157,7 +157,7 @@ fn refuse_existing(folder: &Path, shards_folder: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::failing::FailingDisk;
+    use crate::files::disk::failing::FailingDisk;
     use crate::support::{files_below, fill, fill_shard, lengths, read_everything, settings, write_plan};
     use crate::{Codec, Dtype, verify};
 

@@ -9,7 +9,7 @@ use crate::cache::Cache;
 use crate::codec::Codec;
 use crate::dtype::Dtype;
 use crate::error::Result;
-use crate::lock::Lock;
+use crate::files::lock::Lock;
 use crate::manifest::Manifest;
 use crate::plan::{SEQUENCES_FILE, TOKENS_FILE};
 use crate::records::{Corpus, Counts, KeptPredictions, ModelRecord};

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::FORMAT_VERSION;
-use crate::disk::{Disk, FileSystem};
 use crate::error::{Result, StoreError};
-use crate::folder::{Folder, StagedFolder, create_folders, remove_entry, remove_leftovers, replace_file};
-use crate::hash::{HashingFile, blake3_hex, map_verified};
-use crate::json;
-use crate::lock::Lock;
+use crate::files::disk::{Disk, FileSystem};
+use crate::files::folder::Folder;
+use crate::files::hash::{HashingFile, blake3_hex, map_verified};
+use crate::files::json;
+use crate::files::lock::Lock;
+use crate::files::staged::{StagedFolder, create_folders, remove_entry, remove_leftovers, replace_file};
 use crate::records::{Corpus, Counts, FileRecord};
 use crate::tables::columns::TableWriter;
 use crate::tables::sequences::{self, Sequence};
@@ -215,7 +216,7 @@ impl Drop for PlanWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::failing::FailingDisk;
+    use crate::files::disk::failing::FailingDisk;
     use crate::support::{corpus, files_below, lengths, shard_data, write_plan};
 
     fn plan(disk: FailingDisk, folder: &Path) -> Result<Plan> {

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::FORMAT_VERSION;
 use crate::error::{Result, StoreError};
-use crate::folder::Folder;
-use crate::hash::blake3_hex;
-use crate::json;
+use crate::files::folder::Folder;
+use crate::files::hash::blake3_hex;
+use crate::files::json;
 use crate::manifest::ShardRecord;
 use crate::plan::{PlanReader, SEQUENCES_FILE, TOKENS_FILE, shard_name};
 use crate::records::{Counts, FileRecord};

@@ -7,7 +7,7 @@ use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
 use crate::activations::layout::Layout;
 use crate::error::{Result, StoreError};
-use crate::hash::blake3_hex;
+use crate::files::hash::blake3_hex;
 
 /// The metadata's length and the closing magic.
 pub(crate) const TAIL_BYTES: usize = 8;

@@ -104,7 +104,7 @@ mod tests {
     use crate::codec::Codec;
     use crate::codec::encode::Buffers;
     use crate::dtype::Dtype;
-    use crate::hash::blake3_hex;
+    use crate::files::hash::blake3_hex;
 
     /// More pages than four threads decode in one wave.
     const ROWS: usize = 40 * 256 + 17;

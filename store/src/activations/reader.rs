@@ -16,7 +16,7 @@ use crate::activations::pages::{Chunk, Pages};
 use crate::codec::Codec;
 use crate::dtype::Dtype;
 use crate::error::{Result, StoreError};
-use crate::map::{Map, MappedFile};
+use crate::files::map::{Map, MappedFile};
 
 /// Bytes that are copied, then hashed, at a time: they stay in a core's cache in between.
 const COPIED_BYTES: usize = 256 << 10;
@@ -243,7 +243,7 @@ mod tests {
     use crate::activations::footer::TAIL_BYTES;
     use crate::activations::writer::ActivationWriter;
     use crate::codec::encode::Buffers;
-    use crate::hash::blake3_hex;
+    use crate::files::hash::blake3_hex;
 
     const ROWS: [u64; 2] = [3, 2];
 

@@ -20,7 +20,7 @@ use crate::activations::layout::Layout;
 use crate::codec::Column;
 use crate::codec::encode::{Buffers, EncodedColumn, encode};
 use crate::error::{Result, StoreError};
-use crate::hash::blake3_hex;
+use crate::files::hash::blake3_hex;
 use crate::tables::columns::CREATED_BY;
 
 const MAGIC: &[u8] = b"PAR1";

@@ -1,8 +1,9 @@
 //! `store inspect`.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::PathBuf;
 
+use clap::Args;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use hayloft_store::{KeptPredictions, Summary, inspect};
@@ -15,16 +16,34 @@ const MAX_SUBSETS: usize = 24;
 /// Hexadecimal digits of a hash that are enough to tell one from another on a screen.
 const SHORT_HASH: usize = 12;
 
-pub(super) fn run(cache: &Path, json: bool, stdout: &mut dyn Write) -> anyhow::Result<()> {
-    let summary = inspect(cache)?;
-    if json {
-        serde_json::to_writer_pretty(&mut *stdout, &summary)?;
-        writeln!(stdout)?;
-    } else {
-        write!(stdout, "{}", in_words(&summary))?;
+/// Show what is in a cache: model, data, sites, sizes.
+///
+/// Reads the manifest alone, so it is quick on a cache of any size, and works while shards are being added.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  store inspect caches/stories
+  store inspect caches/stories --json | jq '.sites[] | {name, scale}'")]
+pub(super) struct Inspect {
+    /// The cache's folder.
+    cache: PathBuf,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Inspect {
+    pub(super) fn run(&self, stdout: &mut dyn Write) -> anyhow::Result<()> {
+        let summary = inspect(&self.cache)?;
+        if self.json {
+            serde_json::to_writer_pretty(&mut *stdout, &summary)?;
+            writeln!(stdout)?;
+        } else {
+            write!(stdout, "{}", in_words(&summary))?;
+        }
+        stdout.flush()?;
+        Ok(())
     }
-    stdout.flush()?;
-    Ok(())
 }
 
 fn in_words(summary: &Summary) -> String {

@@ -1,14 +1,13 @@
 //! The command line.
 
+mod completions;
 mod inspect;
 mod numbers;
 mod verify;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 
-use clap::{CommandFactory, Parser, Subcommand};
-use clap_complete::Shell;
+use clap::{Parser, Subcommand};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,59 +28,17 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show what is in a cache: model, data, sites, sizes.
-    ///
-    /// Reads the manifest alone, so it is quick on a cache of any size, and works while shards are being added.
-    #[command(after_help = "\
-Examples:
-  store inspect caches/stories
-  store inspect caches/stories --json | jq '.sites[] | {name, scale}'")]
-    Inspect {
-        /// The cache's folder.
-        cache: PathBuf,
-        /// Print JSON instead of a table.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Check every hash and checksum in a cache.
-    ///
-    /// Reads every byte of every file that the manifest answers for, decodes every row group, and names each damage by
-    /// file and row group. Exits with 1 if there is any.
-    #[command(after_help = "\
-Examples:
-  store verify caches/stories
-  store verify caches/stories --json | jq -r '.damages[].file'
-  store verify caches/stories && rsync -a caches/stories bucket:")]
-    Verify {
-        /// The cache's folder.
-        cache: PathBuf,
-        /// Print the report as JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Print a completion script for a shell.
-    #[command(after_help = "\
-Examples:
-  store completions bash > ~/.local/share/bash-completion/completions/store
-  store completions zsh > ~/.zfunc/_store
-  store completions fish > ~/.config/fish/completions/store.fish")]
-    Completions {
-        /// The shell.
-        shell: Shell,
-    },
+    Inspect(inspect::Inspect),
+    Verify(verify::Verify),
+    Completions(completions::Completions),
 }
 
 /// Does what the arguments say. Data goes to `stdout`, everything else to stderr.
 pub(crate) fn run(arguments: Arguments, stdout: &mut dyn Write) -> anyhow::Result<()> {
     match arguments.command {
-        Command::Inspect { cache, json } => inspect::run(&cache, json, stdout),
-        Command::Verify { cache, json } => verify::run(&cache, json, stdout),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "store", &mut script);
-            stdout.write_all(&script)?;
-            Ok(())
-        }
+        Command::Inspect(command) => command.run(stdout),
+        Command::Verify(command) => command.run(stdout),
+        Command::Completions(command) => command.run(stdout),
     }
 }
 
@@ -96,6 +53,8 @@ pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]

@@ -1,32 +1,53 @@
 //! `store verify`.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::bail;
+use clap::Args;
 use hayloft_store::{Report, verify};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::numbers::{bytes, counted};
 
-pub(super) fn run(cache: &Path, json: bool, stdout: &mut dyn Write) -> anyhow::Result<()> {
-    // Hidden by indicatif itself where stderr is no terminal.
-    let bar = ProgressBar::no_length().with_style(ProgressStyle::with_template(
-        "{bar:30} {bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta} left  {wide_msg}",
-    )?);
-    let report = verify(cache, &mut |progress| {
-        bar.set_length(progress.total_bytes);
-        bar.set_position(progress.bytes);
-        bar.set_message(progress.file.to_owned());
-    });
-    bar.finish_and_clear();
-    let report = report?;
-    let printed = if json { print_json(&report, stdout) } else { print(&report, stdout) };
-    // Said even where nobody reads the list to its end.
-    if !report.damages.is_empty() {
-        bail!("{}: not whole: {}", cache.display(), counted(report.damages.len() as u64, "damage"));
+/// Check every hash and checksum in a cache.
+///
+/// Reads every byte of every file that the manifest answers for, decodes every row group, and names each damage by
+/// file and row group. Exits with 1 if there is any.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  store verify caches/stories
+  store verify caches/stories --json | jq -r '.damages[].file'
+  store verify caches/stories && rsync -a caches/stories bucket:")]
+pub(super) struct Verify {
+    /// The cache's folder.
+    cache: PathBuf,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Verify {
+    pub(super) fn run(&self, stdout: &mut dyn Write) -> anyhow::Result<()> {
+        // Hidden by indicatif itself where stderr is no terminal.
+        let bar = ProgressBar::no_length().with_style(ProgressStyle::with_template(
+            "{bar:30} {bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta} left  {wide_msg}",
+        )?);
+        let report = verify(&self.cache, &mut |progress| {
+            bar.set_length(progress.total_bytes);
+            bar.set_position(progress.bytes);
+            bar.set_message(progress.file.to_owned());
+        });
+        bar.finish_and_clear();
+        let report = report?;
+        let printed = if self.json { print_json(&report, stdout) } else { print(&report, stdout) };
+        // Said even where nobody reads the list to its end.
+        if !report.damages.is_empty() {
+            bail!("{}: not whole: {}", self.cache.display(), counted(report.damages.len() as u64, "damage"));
+        }
+        Ok(printed?)
     }
-    Ok(printed?)
 }
 
 fn print_json(report: &Report, stdout: &mut dyn Write) -> std::io::Result<()> {

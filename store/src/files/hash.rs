@@ -5,9 +5,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use crate::disk::{Disk, DiskFile};
 use crate::error::{Result, StoreError};
-use crate::map::{MappedFile, map_file};
+use crate::files::disk::{Disk, DiskFile};
+use crate::files::map::{MappedFile, map_file};
 use crate::records::FileRecord;
 
 /// BLAKE3 of `bytes`, in lower-case hexadecimal.
@@ -120,7 +120,7 @@ pub(crate) fn check_hash(path: &Path, record: &FileRecord, bytes: &[u8]) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::FileSystem;
+    use crate::files::disk::FileSystem;
 
     #[test]
     fn a_file_is_recorded_as_written_and_known_again() {

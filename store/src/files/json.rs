@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::FORMAT_VERSION;
 use crate::error::{Result, StoreError};
-use crate::json_layout::to_pretty_json;
+use crate::files::json_layout::to_pretty_json;
 
 const BEFORE_CHECKSUM: &str = ",\n  \"checksum\": \"";
 const AFTER_CHECKSUM: &str = "\"\n}\n";
