@@ -6,6 +6,7 @@ mod cache_writer;
 mod codec;
 mod dtype;
 mod error;
+pub mod exchange;
 mod files;
 mod inspect;
 #[doc(hidden)]
@@ -36,6 +37,7 @@ pub use cache_writer::CacheWriter;
 pub use codec::Codec;
 pub use dtype::Dtype;
 pub use error::{Result, StoreError};
+pub use exchange::{ExchangeProgress, ExportSettings, ExportSummary, ImportSettings, ImportSummary};
 pub use inspect::{SiteSummary, Summary, inspect};
 pub use manifest::{Manifest, ShardRecord, SiteRecord};
 pub use plan::{Plan, PlanReader, PlanShard, PlanWriter};

@@ -177,6 +177,14 @@ pub struct ModelRecord {
     pub context_length: usize,
 }
 
+impl ModelRecord {
+    /// Whether it is known which model this is. It is not where activations were imported without their checkpoint; then
+    /// there are no hashes, and all sizes but `d_model` are 0.
+    pub fn is_known(&self) -> bool {
+        !self.config_blake3.is_empty()
+    }
+}
+
 /// The predictions that a cache keeps for each token: label loss, logsumexp, entropy and the top of the logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptPredictions {

@@ -48,7 +48,7 @@ pub enum Existing {
 pub(crate) type Difference = (&'static str, String, String);
 
 /// More than any model is wide; the bytes of a row stay well inside the 31 bits that Parquet counts them in.
-const MAX_D_MODEL: usize = 1 << 24;
+pub(crate) const MAX_D_MODEL: usize = 1 << 24;
 
 /// More than anyone keeps; a row of them stays inside 31 bits of bytes.
 const MAX_TOP_K: u32 = 1 << 24;
