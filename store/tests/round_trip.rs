@@ -64,6 +64,26 @@ fn every_type_and_codec_reads_back_bit_for_bit() {
 }
 
 #[test]
+fn one_sequence_is_found_and_read_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(Dtype::F16, Codec::Planes);
+    harvest(folder.path(), &settings);
+    let cache = Cache::open(folder.path()).unwrap();
+    let (mut read, mut group) = (Vec::new(), Vec::new());
+    for id in 0..10 {
+        let (shard, index) = cache.find_sequence(id).unwrap().unwrap();
+        let sequence = &shard.sequences()[index];
+        let reader = shard.activations(&settings.sites[0]).unwrap();
+        reader.read_sequence(sequence, &mut read).unwrap();
+        reader.read(sequence.row_group as usize, &mut group).unwrap();
+        let before: u64 = (0..sequence.row_group as usize).map(|row_group| reader.rows(row_group) as u64).sum();
+        let first = (sequence.first_row - before) as usize * 10;
+        assert_eq!(read, group[first..first + sequence.length as usize * 10]);
+    }
+    assert!(cache.find_sequence(10).unwrap().is_none());
+}
+
+#[test]
 fn all_logits_read_back_and_are_checked() {
     for codec in [Codec::Planes, Codec::Raw, Codec::Int8] {
         let folder = tempfile::tempdir().unwrap();
