@@ -246,7 +246,7 @@ fn a_resumed_harvest_gives_the_same_bytes_as_an_undisturbed_one() {
     std::mem::forget(killed);
     assert!(resumed.path().join("shards/.00000.partial").is_dir());
     // The lock of a process that was killed goes with it; here the forgotten writer still holds it.
-    std::fs::remove_file(resumed.path().join(".lock")).unwrap();
+    fs::remove_file(resumed.path().join(".lock")).unwrap();
     drop(writer);
 
     let writer = open(resumed.path(), &settings, Existing::Resume).unwrap();
@@ -263,9 +263,9 @@ fn a_shard_that_lost_a_file_is_written_again() {
     harvest(folder.path(), &settings);
     let before = files_below(folder.path());
     let shards = folder.path().join("shards");
-    std::fs::remove_file(shards.join("00000/tokens.parquet")).unwrap();
-    std::fs::write(shards.join("00001/blocks.3.hook_resid_pre.parquet"), "short").unwrap();
-    std::fs::write(shards.join("00002/shard.json"), "{").unwrap();
+    fs::remove_file(shards.join("00000/tokens.parquet")).unwrap();
+    fs::write(shards.join("00001/blocks.3.hook_resid_pre.parquet"), "short").unwrap();
+    fs::write(shards.join("00002/shard.json"), "{").unwrap();
     let writer = open(folder.path(), &settings, Existing::Resume).unwrap();
     assert_eq!([0, 1, 2].map(|index| writer.is_complete(index)), [false; 3]);
     fill(writer).unwrap();
