@@ -7,17 +7,15 @@ FOLDER has a cache DTYPE-CODEC for each dtype and codec; WEIGHTS is the checkpoi
 
 import json
 import sys
-import tempfile
 from pathlib import Path
 
 import duckdb
 import numpy as np
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 sys.path.append(str(Path(__file__).resolve().parent))
-from read_cache import read_activations, read_site  # noqa: E402
+from read_cache import read_site  # noqa: E402
 
 SITES = ["blocks.0.hook_resid_pre", "blocks.1.hook_resid_pre"]
 failures = []
@@ -108,30 +106,26 @@ def check_means(cache):
         check(np.array_equal(norms.astype(np.float32), stored), f"{cache}: norms of {site['name']}")
 
 
-def check_int8():
-    """A file of int8 written by hand: value = scale * q."""
-    generator = np.random.default_rng(0)
-    scale = generator.random(7, np.float32)
-    quantised = generator.integers(-127, 128, (7, 5), np.int8)
-    fixed = lambda array, width: pa.array([row.tobytes() for row in array], pa.binary(width))
-    schema = pa.schema(
-        [pa.field("scale", pa.binary(4), False), pa.field("quantised", pa.binary(5), False)],
-        {"hayloft.dtype": "f32", "hayloft.codec": "int8", "hayloft.d_model": "5"},
-    )
-    table = pa.table([fixed(scale, 4), fixed(quantised, 5)], schema=schema)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "site.parquet")
-        pq.write_table(table, path)
-        got = read_activations(path)
-    expected = scale[:, None] * quantised.astype(np.float32)
-    check(got.dtype == np.float32 and np.array_equal(bits(got), bits(expected)), "int8: another value than scale * q")
-    return got.size
+def check_rounding(cache, lossless, site):
+    """Rows of int8 lie within half a scale of those that were rounded; the sums are of what was given."""
+    rounded, given = read_site(cache, site), widened(read_site(lossless, site))
+    half = np.abs(given).max(axis=1, keepdims=True) / 127 / 2
+    check(rounded.dtype == np.float32 and rounded.shape == given.shape, f"{cache}: {rounded.dtype} {rounded.shape}")
+    check((np.abs(rounded - given) <= half * (1 + 1e-5)).all(), f"{cache}: {site} is further off than half a scale")
+    means = lambda folder: [
+        (record["mean_norm"], record["mean"])
+        for record in json.loads((folder / "manifest.json").read_text())["sites"]
+        if record["name"] == site
+    ]
+    check(means(cache) == means(lossless), f"{cache}: the means of {site} are not those of what was given")
+    return float(np.abs(rounded - given).max())
 
 
 def main():
     folder, weights = Path(sys.argv[1]), Path(sys.argv[2]).read_bytes()
     for dtype in ("f32", "bf16", "f16"):
-        caches = sorted(folder.glob(f"{dtype}-*"))
+        rounded = folder / f"{dtype}-int8"
+        caches = sorted(cache for cache in folder.glob(f"{dtype}-*") if cache != rounded)
         shards = sorted((caches[0] / "shards").glob("[0-9]*"))
         tokens = np.concatenate([pq.read_table(shard / "tokens.parquet")["token"].to_numpy() for shard in shards])
         first = None
@@ -152,7 +146,9 @@ def main():
                 f"{cache.name}: {files} files, {values} values alike in pyarrow, DuckDB and Polars; "
                 f"{equal} of {total} words equal, over {len(shards)} shards"
             )
-    print(f"int8: {check_int8()} values are scale * q")
+        files, values = check_files(rounded)
+        furthest = max(check_rounding(rounded, caches[0], site) for site in SITES)
+        print(f"{rounded.name}: {files} files, {values} values alike; at most {furthest:.3g} from what was rounded")
     if failures:
         sys.exit(f"{len(failures)} failures")
     print("every file opens in all three readers, with the same values")

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use hayloft_store::exchange::{saelens, safetensors};
-use hayloft_store::{Dtype, ExportSettings, ExportSummary, SiteName};
+use hayloft_store::{Codec, Dtype, ExportSettings, ExportSummary, SiteName};
 
 use super::numbers::{bytes, counted};
 use super::tokens_bar::TokensBar;
@@ -89,8 +89,9 @@ fn in_words(summary: &ExportSummary) -> String {
         0 => String::new(),
         count => format!("; left out as too short: {}", counted(count, "sequence")),
     };
+    let rounded = if summary.codec == Codec::Int8 { "; of activations that the cache rounded to int8" } else { "" };
     format!(
-        "{}: {} of {} in {}, {}, {} in {}{left_out}",
+        "{}: {} of {} in {}, {}, {} in {}{left_out}{rounded}",
         summary.folder.display(),
         counted(summary.tokens, "token"),
         counted(summary.sequences, "sequence"),

@@ -61,6 +61,8 @@ pub struct ExportSummary {
     pub sites: Vec<SiteName>,
     /// The type of the exported elements.
     pub dtype: Dtype,
+    /// How the cache stored activations: they are rounded where that is `int8`.
+    pub codec: Codec,
 }
 
 /// What an import is asked for.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec::Codec;
 use crate::dtype::Dtype;
 use crate::error::{Result, StoreError};
 use crate::files::folder::Folder;
@@ -24,6 +25,8 @@ pub(super) struct Provenance {
     pub(super) exported_as: String,
     /// BLAKE3 of the manifest of the cache that was exported.
     pub(super) manifest_blake3: String,
+    /// How that cache stored activations: they are rounded where that is `int8`.
+    pub(super) codec: Codec,
     pub(super) model: ModelRecord,
     pub(super) corpus: Corpus,
     pub(super) sites: Vec<SiteName>,

@@ -44,7 +44,7 @@ pub fn export(settings: &ExportSettings, progress: &mut dyn FnMut(ExchangeProgre
         sites: choose_sites(&settings.cache, &held, &settings.sites)?,
         context: manifest.corpus.context_length as usize,
         d_model: manifest.model.d_model,
-        dtype: exported_type(settings.dtype, manifest.dtype)?,
+        dtype: exported_type(settings.dtype, manifest.codec.read_dtype(manifest.dtype))?,
     };
     let shards = full_shards(settings, &cache, features.context)?;
     let schema = Arc::new(features.schema());
@@ -69,6 +69,7 @@ pub fn export(settings: &ExportSettings, progress: &mut dyn FnMut(ExchangeProgre
         format: FORMAT_VERSION,
         exported_as: "saelens".to_owned(),
         manifest_blake3: cache.manifest_blake3().to_owned(),
+        codec: manifest.codec,
         model: manifest.model.clone(),
         corpus: manifest.corpus.clone(),
         sites: features.sites.clone(),
@@ -86,6 +87,7 @@ pub fn export(settings: &ExportSettings, progress: &mut dyn FnMut(ExchangeProgre
         left_out_sequences: shards.iter().map(|shard| shard.short).sum(),
         sites: features.sites,
         dtype: features.dtype,
+        codec: manifest.codec,
     })
 }
 

@@ -36,7 +36,7 @@ pub fn export(settings: &ExportSettings, progress: &mut dyn FnMut(ExchangeProgre
     if let Some(site) = sites.iter().find(|site| site.as_str().starts_with("table.")) {
         return Err(StoreError::invalid("site", "one that does not begin with `table.`, as our tables do", site));
     }
-    let dtype = settings.dtype.unwrap_or(manifest.dtype);
+    let dtype = settings.dtype.unwrap_or(manifest.codec.read_dtype(manifest.dtype));
     let destination = Destination::create(&settings.out)?;
     let total_tokens = manifest.held.tokens;
     let mut tokens = 0;
@@ -55,6 +55,7 @@ pub fn export(settings: &ExportSettings, progress: &mut dyn FnMut(ExchangeProgre
         format: FORMAT_VERSION,
         exported_as: "safetensors".to_owned(),
         manifest_blake3: cache.manifest_blake3().to_owned(),
+        codec: manifest.codec,
         model: manifest.model.clone(),
         corpus: manifest.corpus.clone(),
         sites: sites.clone(),
@@ -72,6 +73,7 @@ pub fn export(settings: &ExportSettings, progress: &mut dyn FnMut(ExchangeProgre
         left_out_sequences: 0,
         sites,
         dtype,
+        codec: manifest.codec,
     })
 }
 
