@@ -12,11 +12,11 @@ import sys
 import warnings
 from pathlib import Path
 
-import numpy as np
-import torch
-
 warnings.filterwarnings("ignore")
 os.environ["TQDM_DISABLE"] = "1"
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
 
 import datasets  # noqa: E402
 import sae_lens.cache_activations_runner as runner_module  # noqa: E402
@@ -149,6 +149,13 @@ def from_cache_and_back(dtype, packed):
     check(records[0]["corpus"]["tokenizer"] == records[1]["corpus"]["tokenizer"], f"{dtype}: the tokenizer's record")
     check(records[0]["held"]["sections"] == records[1]["held"]["sections"], f"{dtype}: tokens in each section")
     check(same(to_torch(read_site(back, SITE)).to(seen.dtype), seen), f"{dtype}: the imported cache has them again")
+    if dtype == "f32":
+        # The clean loss of a cache without predictions is computed again.
+        sae = model_folder / "sae"
+        figures = [json.loads(run("evaluate", "run", "--cache", it, "--sae", sae, "--model", model_folder, "--json"))[0] for it in (cache, back)]
+        for name in ("ce_recovered", "ce_clean", "ce_sae", "l0", "mse", "explained_variance"):
+            harvested, imported = (figure[name] for figure in figures)
+            check(np.isclose(harvested, imported, rtol=1e-6), f"{name} spliced: harvested {harvested:.6f}, imported {imported:.6f}")
     safetensors = FOLDER / f"{dtype}-safetensors"
     run("store", "export", cache, "--to", "safetensors", "--out", safetensors)
     loaded = [load_file(path)[SITE] for path in sorted(safetensors.glob("*.safetensors"))]

@@ -110,7 +110,7 @@ fn weight_files(folder: &Path) -> Result<Vec<String>> {
     let names: BTreeSet<String> = index.weight_map.into_values().collect();
     // A hostile index must not lead out of the checkpoint.
     match names.iter().find(|name| name.contains('/') || plain_path(name).is_none()) {
-        Some(named) => Err(StoreError::LeavesFolder { path, named: named.clone() }),
+        Some(outside) => Err(StoreError::LeavesFolder { path, named: outside.clone() }),
         None => Ok(names.into_iter().collect()),
     }
 }

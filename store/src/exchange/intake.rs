@@ -40,7 +40,7 @@ pub(super) fn identity(
         identity.tokenizer.bos_id = bos;
         if !known {
             // A token by its number alone.
-            identity.tokenizer.bos_text = UNKNOWN.to_owned();
+            UNKNOWN.clone_into(&mut identity.tokenizer.bos_text);
         }
     }
     Ok(identity)
@@ -91,13 +91,13 @@ pub(super) enum Planning {
     /// It is to be written.
     New(PlanWriter),
     /// It is there, and so many of its shards were found to be the same.
-    There(PlanReader, usize),
+    There(Box<PlanReader>, usize),
 }
 
 impl Planning {
     pub(super) fn begin(settings: &ImportSettings) -> Result<Self> {
         if settings.existing == Existing::Resume && settings.out.join(PLAN_FILE).exists() {
-            return Ok(Self::There(PlanReader::open(&settings.out)?, 0));
+            return Ok(Self::There(Box::new(PlanReader::open(&settings.out)?), 0));
         }
         Ok(Self::New(PlanWriter::create(&settings.out)?))
     }

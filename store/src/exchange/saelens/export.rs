@@ -216,15 +216,12 @@ impl ShardExport<'_> {
         let converted = converted.map_err(|too_large| {
             StoreError::invalid(column.name(), "values that f16 can hold; export as f32", too_large.value)
         })?;
-        let elements: ArrayRef = match dtype {
-            Dtype::F16 => {
-                let values = converted.as_chunks::<2>().0.iter().map(|word| f16::from_le_bytes(*word));
-                Arc::new(Float16Array::new(ScalarBuffer::from(values.collect::<Vec<_>>()), None))
-            }
-            _ => {
-                let values = converted.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word));
-                Arc::new(Float32Array::new(ScalarBuffer::from(values.collect::<Vec<_>>()), None))
-            }
+        let elements: ArrayRef = if *dtype == Dtype::F16 {
+            let values = converted.as_chunks::<2>().0.iter().map(|word| f16::from_le_bytes(*word));
+            Arc::new(Float16Array::new(ScalarBuffer::from(values.collect::<Vec<_>>()), None))
+        } else {
+            let values = converted.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word));
+            Arc::new(Float32Array::new(ScalarBuffer::from(values.collect::<Vec<_>>()), None))
         };
         let rows = elements.len() / d_model;
         let invalid = |error| StoreError::io(self.path, "write", to_io(error));

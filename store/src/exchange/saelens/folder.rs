@@ -1,5 +1,6 @@
 //! A folder of cached activations, opened and gone through batch by batch.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use arrow_array::cast::AsArray;
@@ -15,8 +16,7 @@ use super::stream::{Stream, malformed};
 use crate::error::{Result, StoreError};
 use crate::exchange::checkpoint::{parse, read_bounded};
 use crate::files::folder::Folder;
-use crate::files::hash::blake3_hex;
-use crate::files::map::map_file;
+use crate::files::map::{self, MappedFile, map_file};
 use crate::records::FileRecord;
 use crate::site_name::SiteName;
 
@@ -24,6 +24,9 @@ pub(super) const INFO_FILE: &str = "dataset_info.json";
 pub(super) const STATE_FILE: &str = "state.json";
 /// What SAELens's runner was asked for; it puts this beside what it uploads.
 const RUNNER_FILE: &str = "cache_activations_runner_cfg.json";
+
+/// What is hashed before its memory is given up.
+const HASHED_BYTES: usize = 16 << 20;
 
 #[derive(Deserialize)]
 struct Info {
@@ -69,6 +72,17 @@ pub(super) struct Rows {
     pub(super) tokens: Vec<u32>,
     /// Of each wanted site the little-endian words, `[count, context, d_model]`.
     pub(super) values: Vec<Buffer>,
+    /// Where in which map those are, unless they had to be copied.
+    places: Vec<Option<(map::Map, usize)>>,
+}
+
+impl Rows {
+    /// Gives up the memory of some bytes of every site that were read: a file's batch may be as large as the file.
+    pub(super) fn release(&self, bytes: &Range<usize>) {
+        for (map, start) in self.places.iter().flatten() {
+            map.done_with(start + bytes.start..start + bytes.end);
+        }
+    }
 }
 
 impl SaelensFolder {
@@ -119,8 +133,17 @@ impl SaelensFolder {
     /// Hashes the data files.
     pub(super) fn records(&self) -> Result<Vec<FileRecord>> {
         let record = |(name, path): &(String, PathBuf)| {
-            let bytes = map_file(path)?.bytes;
-            Ok(FileRecord { path: name.clone(), bytes: bytes.len() as u64, blake3: blake3_hex(&bytes) })
+            let MappedFile { bytes, map } = map_file(path)?;
+            let mut hasher = blake3::Hasher::new();
+            for start in (0..bytes.len()).step_by(HASHED_BYTES) {
+                let part = start..bytes.len().min(start + HASHED_BYTES);
+                hasher.update_rayon(&bytes[part.clone()]);
+                if let Some(map) = &map {
+                    map.done_with(part);
+                }
+            }
+            let blake3 = hasher.finalize().to_hex().to_string();
+            Ok(FileRecord { path: name.clone(), bytes: bytes.len() as u64, blake3 })
         };
         self.files.iter().map(record).collect()
     }
@@ -144,12 +167,15 @@ impl RowReader<'_> {
             };
             let stream = match &mut self.stream {
                 Some(stream) => stream,
-                none => none.insert(Stream::open(path, map_file(path)?.bytes, &self.folder.features)?),
+                none => none.insert(Stream::open(path, map_file(path)?, &self.folder.features)?),
             };
             match stream.next_batch()? {
                 Some(batch) if batch.num_rows() > 0 => {
-                    let rows = rows_of(&batch, &self.folder.features, self.sites);
-                    return rows.map(Some).map_err(|got| malformed(path, "rows of the shape that is described", got));
+                    let rows = rows_of(&batch, &self.folder.features, self.sites).map(|mut rows| {
+                        rows.places = rows.values.iter().map(|values| stream.place(values)).collect();
+                        Some(rows)
+                    });
+                    return rows.map_err(|got| malformed(path, "rows of the shape that is described", got));
                 }
                 Some(_) => {}
                 None => {
@@ -181,7 +207,7 @@ fn rows_of(batch: &RecordBatch, features: &Features, sites: &[SiteName]) -> Resu
         Ok::<_, String>(buffer.slice_with_length(data.offset() * width, data.len() * width))
     });
     let values = values.collect::<Result<Vec<_>, _>>()?;
-    Ok(Rows { count, tokens, values })
+    Ok(Rows { count, tokens, values, places: Vec::new() })
 }
 
 /// The elements of lists that must all be of one length, one behind the other.
@@ -213,7 +239,7 @@ mod tests {
     /// Goes through a file of these bytes, and says how many elements it gave.
     fn read(folder: &SaelensFolder, bytes: Vec<u8>) -> Result<usize> {
         let features = &folder.features;
-        let mut stream = Stream::open(Path::new(FILE), Bytes::from(bytes), features)?;
+        let mut stream = Stream::open(Path::new(FILE), Bytes::from(bytes).into(), features)?;
         let mut elements = 0;
         while let Some(batch) = stream.next_batch()? {
             let rows =

@@ -196,6 +196,7 @@ impl Filler<'_> {
                 for (bits, values) in bits.iter_mut().zip(&batch.values) {
                     bits.extend_from_slice(&values.as_slice()[bytes.clone()]);
                 }
+                batch.release(&bytes);
                 wanted -= count as u64;
             }
             for (site, bits) in sites.iter().zip(bits) {

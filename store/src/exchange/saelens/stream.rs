@@ -15,6 +15,7 @@ use bytes::Bytes;
 
 use super::features::Features;
 use crate::error::{Result, StoreError};
+use crate::files::map::{Map, MappedFile};
 
 /// Comes before the length of a message, but in files of old.
 const CONTINUATION: [u8; 4] = [0xff; 4];
@@ -24,13 +25,15 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 pub(super) struct Stream {
     path: PathBuf,
     bytes: Bytes,
+    map: Option<Map>,
     at: usize,
     schema: SchemaRef,
 }
 
 impl Stream {
-    /// Reads the schema of the file at `path`, whose bytes these are, and checks it against the data set's features.
-    pub(super) fn open(path: &Path, bytes: Bytes, features: &Features) -> Result<Self> {
+    /// Reads the schema of the mapped file at `path` and checks it against the data set's features.
+    pub(super) fn open(path: &Path, file: MappedFile, features: &Features) -> Result<Self> {
+        let MappedFile { bytes, map } = file;
         let mut at = 0;
         let (metadata, _) = next_message(&bytes, &mut at)
             .and_then(|message| message.ok_or_else(|| "an empty file".to_owned()))
@@ -41,7 +44,7 @@ impl Stream {
             let got = columns.collect::<Vec<_>>().join(", ");
             return Err(malformed(path, "the columns that dataset_info.json describes", got));
         }
-        Ok(Self { path: path.to_owned(), bytes, at, schema })
+        Ok(Self { path: path.to_owned(), bytes, map, at, schema })
     }
 
     /// The next batch of rows; none after the last.
@@ -52,6 +55,15 @@ impl Stream {
         };
         let batch = decode(&metadata, &Buffer::from(body), Arc::clone(&self.schema));
         batch.map(Some).map_err(|got| malformed(&self.path, "a batch of rows without nulls", got))
+    }
+}
+
+impl Stream {
+    /// Where in the file a buffer of a batch lies, and its map; none for one that the decoder had to copy.
+    pub(super) fn place(&self, buffer: &Buffer) -> Option<(Map, usize)> {
+        let offset = (buffer.as_ptr() as usize).checked_sub(self.bytes.as_ptr() as usize)?;
+        let inside = offset.checked_add(buffer.len()).is_some_and(|end| end <= self.bytes.len());
+        self.map.clone().filter(|_| inside).map(|map| (map, offset))
     }
 }
 
