@@ -8,6 +8,7 @@ use hayloft_terminal::Phase;
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::EvaluateError;
+use crate::kl::{KlWay, Largest};
 use crate::section_choice::SectionChoice;
 
 /// A step's worth of a row group as read: whole sequences, their activations one after another without padding.
@@ -32,6 +33,8 @@ pub(crate) struct Batch {
     labels: Vec<i64>,
     /// `[rows]`: the cached loss of each row in nats, NaN in the last row of a sequence; `None` if not kept.
     losses: Option<Vec<f32>>,
+    /// `[rows]`: the largest cached logits of each row; empty where nothing is computed from them.
+    largest: Largest,
 }
 
 /// Where the rows of a batch lie in a batch padded on the right, `[sequences, length]`.
@@ -70,7 +73,18 @@ pub(crate) struct Tables {
     pub(crate) sequences: Vec<Sequence>,
     pub(crate) tokens: Tokens,
     pub(crate) predictions: Option<Predictions>,
+    /// What divergences are computed from, if any are.
+    pub(crate) kl: Option<KlWay>,
     pub(crate) kind: Kind,
+}
+
+impl Tables {
+    fn largest(&self, rows: Range<usize>) -> Largest {
+        match (&self.predictions, self.kl) {
+            (Some(predictions), Some(KlWay::Bound { .. })) => Largest::of(predictions, rows),
+            _ => Largest::default(),
+        }
+    }
 }
 
 impl Batch {
@@ -113,7 +127,8 @@ impl Batch {
                 kind: tables.kind,
                 d_model: reader.d_model(),
                 sections: tables.tokens.section[rows.clone()].to_vec(),
-                losses: tables.predictions.as_ref().map(|predictions| predictions.loss[rows].to_vec()),
+                losses: tables.predictions.as_ref().map(|predictions| predictions.loss[rows.clone()].to_vec()),
+                largest: tables.largest(rows),
                 labels,
                 layout,
             }
@@ -155,6 +170,11 @@ impl Batch {
     pub(crate) fn losses_at(&self, rows: &[i64]) -> Option<Vec<f32>> {
         let losses = self.losses.as_ref()?;
         Some(rows.iter().map(|&row| losses[row as usize]).collect())
+    }
+
+    /// The largest cached logits, if the source was asked for divergences from them.
+    pub(crate) fn largest(&self) -> &Largest {
+        &self.largest
     }
 
     /// The activations on a device, in the type they are stored in.

@@ -7,6 +7,7 @@ use tch::{Device, Kind};
 
 use crate::EvaluateError;
 use crate::batch::{Batch, Tables};
+use crate::kl::KlWay;
 
 /// One site of a cache, read for a device.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +15,8 @@ pub(crate) struct Source<'cache> {
     pub(crate) cache: &'cache Cache,
     pub(crate) site: &'cache SiteName,
     pub(crate) device: Device,
+    /// What divergences are computed from, if any are.
+    pub(crate) kl: Option<KlWay>,
 }
 
 impl Source<'_> {
@@ -93,6 +96,7 @@ impl Source<'_> {
             sequences: shard.sequences().to_vec(),
             tokens: shard.tokens()?,
             predictions: shard.predictions()?,
+            kl: self.kl,
             kind: kind(reader.dtype()),
         };
         Ok((tables, reader))

@@ -1,11 +1,15 @@
 //! From the end of the residual stream to predictions, in pieces: the whole `[n, vocab]` never exists in float32.
 
+mod bound;
+mod divergence;
+mod divergences;
 mod exponential;
 mod largest;
 mod row;
 
 use tch::{Device, Kind, Tensor};
 
+pub use self::divergences::{Divergences, Untouched};
 pub use self::largest::Largest;
 
 use self::row::{Detail, Row};
@@ -72,16 +76,10 @@ impl Head {
 
     fn read(&self, rows: &Tensor, labels: &[i64], detail: Detail) -> Result<Predictions, ModelError> {
         let count = rows.size()[0];
-        if labels.len() as i64 != count {
-            let problem = format!("labels: expected {count} as there are rows, got {}", labels.len());
-            return Err(ModelError::Input { problem });
-        }
+        check_count("labels", labels.len(), count)?;
         let on_cpu = rows.device() == Device::Cpu;
-        let vocab_size = self.unembedding.size()[0];
-        if let Some(label) = labels.iter().find(|&&label| label >= vocab_size) {
-            let problem = format!("labels: expected tokens below {vocab_size}, got {label}");
-            return Err(ModelError::Input { problem });
-        }
+        let vocab_size = self.vocab_size();
+        self.check_labels(labels)?;
         let most = if on_cpu { TILE_ROWS } else { (GPU_BYTES as i64 / (4 * vocab_size)).max(1) };
         let mut predictions = Predictions::default();
         for start in (0..count).step_by(most as usize) {
@@ -106,11 +104,8 @@ impl Head {
         into: &mut Predictions,
     ) -> Result<(), ModelError> {
         let mut rows: Vec<Row> = labels.iter().map(|&label| Row::new(label, detail)).collect();
-        let vocab_size = self.unembedding.size()[0];
-        for first in (0..vocab_size).step_by(TILE_TOKENS as usize) {
-            let tokens = TILE_TOKENS.min(vocab_size - first);
-            let tile = normed.f_linear(&self.unembedding.f_narrow(0, first, tokens)?, None::<&Tensor>)?;
-            let tile = tile.f_to_kind(Kind::Float)?;
+        for (first, tokens) in self.tiles() {
+            let tile = self.tile(normed, first, tokens)?;
             let logits = host::floats(&tile)?;
             pulp::Arch::new().dispatch(|| {
                 for (row, logits) in rows.iter_mut().zip(logits.chunks_exact(tokens as usize)) {
@@ -128,6 +123,29 @@ impl Head {
             }
         }
         Ok(())
+    }
+
+    fn vocab_size(&self) -> i64 {
+        self.unembedding.size()[0]
+    }
+
+    fn check_labels(&self, labels: &[i64]) -> Result<(), ModelError> {
+        let vocab_size = self.vocab_size();
+        let Some(label) = labels.iter().find(|&&label| label >= vocab_size) else { return Ok(()) };
+        let problem = format!("labels: expected tokens below {vocab_size}, got {label}");
+        Err(ModelError::Input { problem })
+    }
+
+    /// The tiles that the vocabulary is cut into on a CPU: the first token of each and how many it has.
+    fn tiles(&self) -> impl Iterator<Item = (i64, i64)> + use<> {
+        let vocab_size = self.vocab_size();
+        (0..vocab_size).step_by(TILE_TOKENS as usize).map(move |first| (first, TILE_TOKENS.min(vocab_size - first)))
+    }
+
+    /// Logits `[n, tokens]` of some tokens, rounded to the activations' type and given as float32.
+    fn tile(&self, normed: &Tensor, first: i64, tokens: i64) -> Result<Tensor, ModelError> {
+        let tile = normed.f_linear(&self.unembedding.f_narrow(0, first, tokens)?, None::<&Tensor>)?;
+        Ok(tile.f_to_kind(Kind::Float)?)
     }
 
     /// Takes all of the vocabulary at once, by LibTorch's kernels.
@@ -154,6 +172,14 @@ impl Head {
         }
         Ok(())
     }
+}
+
+/// Refuses a list of another length than there are rows.
+fn check_count(what: &str, got: usize, count: i64) -> Result<(), ModelError> {
+    if got as i64 == count {
+        return Ok(());
+    }
+    Err(ModelError::Input { problem: format!("{what}: expected {count} as there are rows, got {got}") })
 }
 
 /// Logits `[n, vocab]`, labels `[n]`, logsumexp `[n]` → loss `[n]`, NaN where the label is -1.
