@@ -275,7 +275,7 @@ fn a_cache_whose_losses_do_not_follow_from_its_activations_is_refused() {
             let _ = residual.get(3).fill_(2.0);
         }
     };
-    let tiny = Tiny::with(Some(KeptPredictions { top_k: 0 }), spoil);
+    let tiny = Tiny::with(Some(KeptPredictions::top(0)), spoil);
     let error = run(&settings(&tiny), Progress::Silent).unwrap_err();
     assert!(matches!(error, EvaluateError::CleanCheck { .. }), "{error}");
     assert!(error.to_string().contains("expected at most 1e-3"), "{error}");

@@ -59,7 +59,7 @@ impl Tiny {
 
     /// With losses kept and every activation finite.
     pub fn new() -> Self {
-        Self::with(Some(KeptPredictions { top_k: 0 }), |_, _| {})
+        Self::with(Some(KeptPredictions::top(0)), |_, _| {})
     }
 
     /// `spoil` may change a sequence's residual `[pos, 32]` before it is written.
