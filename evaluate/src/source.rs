@@ -1,5 +1,7 @@
 //! Reading the row groups of a site ahead of the computation, in bounded memory.
 
+use std::sync::Arc;
+
 use hayloft_model::{Jobs, in_order, steps};
 use hayloft_store::{ActivationReader, Cache, Dtype, SiteName};
 use hayloft_terminal::{Gauge, Phase};
@@ -90,12 +92,14 @@ impl Source<'_> {
         let _phase = Phase::Read.begin(0);
         let shard = self.cache.shard(place)?;
         let reader = shard.activations(self.site)?;
+        let reads_logits = self.kl.is_some_and(KlWay::reads_logits);
         let tables = Tables {
             place,
             shard: shard.record().index,
             sequences: shard.sequences().to_vec(),
             tokens: shard.tokens()?,
             predictions: shard.predictions()?,
+            logits: if reads_logits { shard.logits()?.map(Arc::new) } else { None },
             kl: self.kl,
             kind: kind(reader.dtype()),
         };

@@ -113,19 +113,19 @@ impl UpperHalf {
     /// attention over equal values gives that value whatever its weights, so that every position says the same, and one
     /// position says it for all.
     pub(crate) fn all_zero_end(&self) -> Result<Tensor, EvaluateError> {
-        Ok(self.from_zero()?.stream.f_flatten(0, 1)?)
+        Ok(self.zero_end()?.stream.f_flatten(0, 1)?)
     }
 
     /// Losses where every position of every sequence is zero. `[vocab]` float32, nats: the loss of each token as a label.
     pub(crate) fn all_zero_losses(&self) -> Result<Vec<f32>, EvaluateError> {
-        let logits = self.decoder.logits(&self.from_zero()?)?.f_flatten(0, 2)?.f_to_kind(Kind::Double)?;
+        let logits = self.decoder.logits(&self.zero_end()?)?.f_flatten(0, 2)?.f_to_kind(Kind::Double)?;
         Ok(Vec::<f64>::try_from(logits.f_log_softmax(-1, Kind::Double)?.f_neg()?)?
             .into_iter()
             .map(|loss| loss as f32)
             .collect())
     }
 
-    fn from_zero(&self) -> Result<Residual, EvaluateError> {
+    fn zero_end(&self) -> Result<Residual, EvaluateError> {
         let spec = self.decoder.spec();
         let stream = Tensor::f_zeros([1, 1, spec.d_model as i64], (self.kind(), self.decoder.device()))?;
         let start = Residual { stream, block: self.block };

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use hayloft_store::Cache;
+use hayloft_store::{Cache, Codec, KeptPredictions};
 
 use super::way::KlWay;
 use crate::EvaluateError;
@@ -20,7 +20,7 @@ use crate::EvaluateError;
 pub enum KlChoice {
     /// Exactly: from stored logits where the cache has them all, else from recomputed ones.
     Exact,
-    /// Exactly, from the logits that the cache keeps.
+    /// Exactly, from the logits that the cache keeps; not so where its codec rounds, and labelled so.
     Stored,
     /// Exactly, from logits that the clean residual gives in the upper half, once for all SAEs.
     Recomputed,
@@ -32,10 +32,13 @@ impl KlChoice {
     const ALL: [(&'static str, Self); 4] =
         [("exact", Self::Exact), ("stored", Self::Stored), ("recomputed", Self::Recomputed), ("bound", Self::Bound)];
 
-    /// The way that is taken for a cache. Unless told otherwise, a run takes stored logits only where it takes the cached losses.
+    /// The way that is taken for a cache. Unless told otherwise, a run takes stored logits only where it takes the cached losses,
+    /// and never rounded ones.
     pub(crate) fn resolve(self, cache: &Cache, takes_cached_losses: bool) -> Result<KlWay, EvaluateError> {
         let kept = cache.manifest().predictions;
         let largest = kept.map_or(0, |kept| kept.top_k);
+        let stored = kept.is_some_and(|kept| kept.full_logits);
+        let rounded = cache.manifest().codec == Codec::Int8;
         let missing = |expected, harvest| EvaluateError::KlNotKept {
             cache: cache.folder().to_path_buf(),
             choice: self,
@@ -44,8 +47,11 @@ impl KlChoice {
             harvest,
         };
         match self {
+            Self::Exact if stored && !rounded && takes_cached_losses => Ok(KlWay::Stored),
             Self::Exact | Self::Recomputed => Ok(KlWay::Recomputed),
-            Self::Stored => Err(missing("all logits of each token", "full")),
+            Self::Stored if !stored => Err(missing("all logits of each token", "full")),
+            Self::Stored if rounded => Ok(KlWay::StoredRounded),
+            Self::Stored => Ok(KlWay::Stored),
             Self::Bound if largest == 0 => Err(missing("the largest logits of each token", "top=64")),
             Self::Bound => Ok(KlWay::Bound { top_k: largest }),
         }
@@ -56,7 +62,10 @@ impl KlChoice {
 fn in_words(cache: &Cache) -> String {
     match cache.manifest().predictions {
         None => "no predictions".to_owned(),
-        Some(kept) if kept.top_k == 0 => "losses only".to_owned(),
+        Some(KeptPredictions { top_k: 0, full_logits: false }) => "losses only".to_owned(),
+        Some(KeptPredictions { top_k: 0, full_logits: true }) => {
+            "losses and all logits, but not the largest by themselves".to_owned()
+        }
         Some(kept) => format!("losses and the top {} logits", kept.top_k),
     }
 }

@@ -1,6 +1,6 @@
 //! What is known of the clean run's predictions over a batch.
 
-use hayloft_model::{Divergences, Untouched};
+use hayloft_model::{Divergences, ModelError, Untouched};
 use hayloft_store::Predictions;
 use tch::Tensor;
 
@@ -61,6 +61,8 @@ enum Known<'batch> {
         rows: Vec<i64>,
         end: Tensor,
     },
+    /// `[rows, vocab]`: the cache's logits at all rows of the batch.
+    Logits(Tensor),
     Largest(&'batch Largest),
     /// No row counts.
     Nothing,
@@ -78,7 +80,12 @@ impl<'batch> BatchUntouched<'batch> {
         let rows: Vec<i64> = batch.counted(SectionChoice::All).into_iter().filter(counts).collect();
         let known = match way {
             _ if rows.is_empty() => Known::Nothing,
-            KlWay::Stored | KlWay::Recomputed => {
+            KlWay::Stored | KlWay::StoredRounded => {
+                let missing =
+                    || ModelError::Input { problem: "the cache's logits: expected them all, got none".to_owned() };
+                Known::Logits(batch.logits()?.ok_or_else(missing)?)
+            }
+            KlWay::Recomputed => {
                 let end = upper_half.end(batch, &upper_half.clean(activations)?, &rows)?;
                 Known::End { rows, end }
             }
@@ -98,6 +105,7 @@ impl<'batch> BatchUntouched<'batch> {
                 let end = end.f_index_select(0, &Tensor::f_from_slice(&places)?.f_to_device(end.device())?)?;
                 self.read(Untouched::Residual(&end), ends, at)
             }
+            Known::Logits(logits) => self.read(Untouched::Logits { logits, rows: at }, ends, at),
             Known::Largest(largest) => {
                 let Largest { ids, logits, logsumexp } = largest.at(at);
                 let known = Untouched::Largest { ids: &ids, logits: &logits, logsumexp: &logsumexp };

@@ -188,6 +188,18 @@ impl Decoder {
         self.head()?.predictions(rows, labels, top_k)
     }
 
+    /// The same with the logits themselves: `[n, vocab]` little-endian words in the decoder's precision, put after what `logits`
+    /// holds.
+    pub fn predictions_and_logits(
+        &self,
+        rows: &Tensor,
+        labels: &[i64],
+        top_k: usize,
+        logits: &mut Vec<u8>,
+    ) -> Result<Predictions, ModelError> {
+        self.head()?.predictions_and_logits(rows, labels, top_k, logits)
+    }
+
     /// Losses of changed runs, and how far what they predict is from what the untouched run predicts, at the same rows:
     /// `[n, d_model]` of the residual that enters the final norm of each changed run, for labels `[n]`.
     ///

@@ -49,7 +49,7 @@ struct Piece<'call> {
 }
 
 impl Piece<'_> {
-    fn of<'rows, Number>(self, numbers: &'rows [Number], each: usize) -> &'rows [Number] {
+    fn of<Number>(self, numbers: &[Number], each: usize) -> &[Number] {
         &numbers[self.start as usize * each..(self.start + self.length) as usize * each]
     }
 }
@@ -235,5 +235,125 @@ impl Head {
             into.kl.extend(bounds.iter().map(Bound::kl));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{Checkpoint, Decoder, Portion, Precision, no_grad};
+
+    const ROWS: i64 = 700; // more than one piece has
+
+    fn decoder() -> Decoder {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/tiny-llama");
+        let checkpoint = Checkpoint::open(&folder).unwrap();
+        Decoder::load(&checkpoint, Portion::From(3), Precision::F32, Device::Cpu).unwrap()
+    }
+
+    /// The untouched rows, and two changed runs'.
+    fn rows() -> (Tensor, [Tensor; 2]) {
+        let wave = |step: i64| (Tensor::arange(ROWS * 32, (Kind::Float, Device::Cpu)) * step).sin().view([ROWS, 32]);
+        let untouched = wave(7);
+        let changed = [&untouched + 0.05 * wave(11), &untouched - 0.5 * wave(13)];
+        (untouched, changed)
+    }
+
+    fn labels() -> Vec<i64> {
+        (0..ROWS).map(|row| if row % 10 == 9 { -1 } else { row % 320 }).collect()
+    }
+
+    fn by_definition(head: &Head, untouched: &Tensor, changed: &Tensor) -> Vec<f64> {
+        let log = |rows: &Tensor| head.logits(rows).unwrap().to_kind(Kind::Double).log_softmax(-1, Kind::Double);
+        let (p, q) = (log(untouched), log(changed));
+        (p.exp() * (&p - &q)).sum_dim_intlist([-1i64].as_slice(), false, Kind::Double).try_into().unwrap()
+    }
+
+    fn assert_near(got: &[f64], expected: &[f64]) {
+        assert_eq!(got.len(), expected.len());
+        for (got, expected) in got.iter().zip(expected) {
+            assert!((got - expected).abs() < 1e-6 + 1e-5 * expected, "{got}, expected {expected}");
+        }
+    }
+
+    #[test]
+    fn both_kinds_of_device_and_both_sources_agree_with_the_definition() {
+        let _guard = no_grad();
+        let decoder = decoder();
+        let head = decoder.head().unwrap();
+        let (untouched, changed) = rows();
+        let labels = labels();
+        let from_residual = head.divergences(Untouched::Residual(&untouched), &changed, &labels).unwrap();
+        let logits = head.logits(&untouched).unwrap();
+        // The kept logits of twice as many rows, in another order.
+        let kept = Tensor::cat(&[&logits, &logits.flip([0i64])], 0);
+        let rows: Vec<i64> = (0..ROWS).map(|row| if row % 2 == 0 { row } else { 2 * ROWS - 1 - row }).collect();
+        let from_logits =
+            head.divergences(Untouched::Logits { logits: &kept, rows: &rows }, &changed, &labels).unwrap();
+        // The kernels of a GPU, on this machine's processor.
+        let piece = Piece { start: 0, length: ROWS, labels: &labels };
+        let norm = |rows: &Tensor| head.norm.forward(rows).unwrap();
+        let mut by_kernels = vec![Divergences::default(); 2];
+        head.exact_on_gpu(&Source::Normed(norm(&untouched)), &changed.each_ref().map(norm), piece, &mut by_kernels)
+            .unwrap();
+        for (place, changed) in changed.iter().enumerate() {
+            let expected = by_definition(head, &untouched, changed);
+            let losses = head.losses(changed, &labels).unwrap();
+            for got in [&from_residual[place], &from_logits[place]] {
+                assert_near(&got.kl, &expected);
+                assert!(got.loss.iter().zip(&losses).all(|(got, loss)| got.to_bits() == loss.to_bits()));
+            }
+            assert_near(&by_kernels[place].kl, &expected);
+            let near = |(got, loss): (&f32, &f32)| got.is_nan() && loss.is_nan() || (got - loss).abs() < 1e-5;
+            assert!(by_kernels[place].loss.iter().zip(&losses).all(near));
+        }
+    }
+
+    #[test]
+    fn bounds_come_from_what_is_kept_of_the_untouched_run() {
+        let _guard = no_grad();
+        let decoder = decoder();
+        let head = decoder.head().unwrap();
+        let (untouched, changed) = rows();
+        let labels = labels();
+        let exact = head.divergences(Untouched::Residual(&untouched), &changed, &labels).unwrap();
+        let bounds = [10, 320].map(|k| {
+            let kept = head.predictions(&untouched, &labels, k).unwrap();
+            let (ids, logits, logsumexp) = (&kept.top_ids, &kept.top_logits, &kept.logsumexp);
+            head.divergences(Untouched::Largest { ids, logits, logsumexp }, &changed, &labels).unwrap()
+        });
+        for (place, exact) in exact.iter().enumerate() {
+            let [few, all] = [&bounds[0][place], &bounds[1][place]];
+            assert!(few.kl.iter().zip(&exact.kl).all(|(bound, exact)| *bound < exact + 1e-5 && *bound > -1e-5));
+            assert!(all.kl.iter().zip(&exact.kl).all(|(bound, exact)| (bound - exact).abs() < 1e-5));
+            assert!(few.loss.iter().zip(&exact.loss).all(|(few, exact)| few.to_bits() == exact.to_bits()));
+        }
+    }
+
+    #[test]
+    fn lists_that_do_not_fit_are_refused() {
+        let decoder = decoder();
+        let head = decoder.head().unwrap();
+        let (untouched, changed) = rows();
+        let labels = labels();
+        let few = untouched.narrow(0, 0, 3);
+        let narrow = Tensor::zeros([ROWS, 5], (Kind::Float, Device::Cpu));
+        let (ids, logits, logsumexp) = (vec![320; ROWS as usize], vec![0.0; ROWS as usize], vec![0.0; ROWS as usize]);
+        let rows: Vec<i64> = (0..ROWS).collect();
+        for (untouched, words) in [
+            (Untouched::Residual(&few), "expected 700 as there are rows, got 3"),
+            (Untouched::Logits { logits: &narrow, rows: &rows }, "expected [rows, 320]"),
+            (Untouched::Logits { logits: &head.logits(&untouched).unwrap(), rows: &rows[1..] }, "got 699"),
+            (Untouched::Largest { ids: &ids, logits: &logits, logsumexp: &logsumexp }, "below 320"),
+            (Untouched::Largest { ids: &ids, logits: &logits, logsumexp: &logsumexp[1..] }, "logsumexp: expected 700"),
+        ] {
+            let message = head.divergences(untouched, &changed, &labels).unwrap_err().to_string();
+            assert!(message.contains(words), "{message}");
+        }
+        let message = head.divergences(Untouched::Residual(&untouched), &[few], &labels).unwrap_err().to_string();
+        assert!(message.contains("changed run"), "{message}");
+        assert!(head.divergences(Untouched::Residual(&untouched), &[], &labels).unwrap().is_empty());
     }
 }

@@ -6,6 +6,7 @@ mod divergences;
 mod exponential;
 mod largest;
 mod row;
+mod wall;
 
 use tch::{Device, Kind, Tensor};
 
@@ -13,6 +14,7 @@ pub use self::divergences::{Divergences, Untouched};
 pub use self::largest::Largest;
 
 use self::row::{Detail, Row};
+use self::wall::Wall;
 use super::Weights;
 use super::norm::Norm;
 use crate::spec::DecoderSpec;
@@ -66,15 +68,32 @@ impl Head {
 
     /// `[n, d_model]`, `[n]` → loss `[n]`.
     pub(super) fn losses(&self, rows: &Tensor, labels: &[i64]) -> Result<Vec<f32>, ModelError> {
-        Ok(self.read(rows, labels, Detail::Loss)?.loss)
+        Ok(self.read(rows, labels, Detail::Loss, None)?.loss)
     }
 
     /// `[n, d_model]`, `[n]` → predictions.
     pub(super) fn predictions(&self, rows: &Tensor, labels: &[i64], top_k: usize) -> Result<Predictions, ModelError> {
-        self.read(rows, labels, Detail::Full(top_k))
+        self.read(rows, labels, Detail::Full(top_k), None)
     }
 
-    fn read(&self, rows: &Tensor, labels: &[i64], detail: Detail) -> Result<Predictions, ModelError> {
+    /// The same; the logits themselves, `[n, vocab]` words of the activations' type, are put after what `logits` holds.
+    pub(super) fn predictions_and_logits(
+        &self,
+        rows: &Tensor,
+        labels: &[i64],
+        top_k: usize,
+        logits: &mut Vec<u8>,
+    ) -> Result<Predictions, ModelError> {
+        self.read(rows, labels, Detail::Full(top_k), Some(logits))
+    }
+
+    fn read(
+        &self,
+        rows: &Tensor,
+        labels: &[i64],
+        detail: Detail,
+        mut kept: Option<&mut Vec<u8>>,
+    ) -> Result<Predictions, ModelError> {
         let count = rows.size()[0];
         check_count("labels", labels.len(), count)?;
         let on_cpu = rows.device() == Device::Cpu;
@@ -87,9 +106,9 @@ impl Head {
             let normed = self.norm.forward(&rows.f_narrow(0, start, length)?)?;
             let labels = &labels[start as usize..(start + length) as usize];
             if on_cpu {
-                self.read_on_cpu(&normed, labels, detail, &mut predictions)?;
+                self.read_on_cpu(&normed, labels, detail, &mut predictions, kept.as_deref_mut())?;
             } else {
-                self.read_on_gpu(&normed, labels, detail, &mut predictions)?;
+                self.read_on_gpu(&normed, labels, detail, &mut predictions, kept.as_deref_mut())?;
             }
         }
         Ok(predictions)
@@ -102,10 +121,16 @@ impl Head {
         labels: &[i64],
         detail: Detail,
         into: &mut Predictions,
+        kept: Option<&mut Vec<u8>>,
     ) -> Result<(), ModelError> {
+        let mut wall = kept.map(|kept| Wall::behind(kept, labels.len(), self.vocab_size() as usize));
         let mut rows: Vec<Row> = labels.iter().map(|&label| Row::new(label, detail)).collect();
         for (first, tokens) in self.tiles() {
-            let tile = self.tile(normed, first, tokens)?;
+            let tile = self.product(normed, first, tokens)?;
+            if let Some(wall) = &mut wall {
+                wall.put(first as usize, tokens as usize, host::bytes(&tile)?);
+            }
+            let tile = tile.f_to_kind(Kind::Float)?;
             let logits = host::floats(&tile)?;
             pulp::Arch::new().dispatch(|| {
                 for (row, logits) in rows.iter_mut().zip(logits.chunks_exact(tokens as usize)) {
@@ -144,8 +169,12 @@ impl Head {
 
     /// Logits `[n, tokens]` of some tokens, rounded to the activations' type and given as float32.
     fn tile(&self, normed: &Tensor, first: i64, tokens: i64) -> Result<Tensor, ModelError> {
-        let tile = normed.f_linear(&self.unembedding.f_narrow(0, first, tokens)?, None::<&Tensor>)?;
-        Ok(tile.f_to_kind(Kind::Float)?)
+        Ok(self.product(normed, first, tokens)?.f_to_kind(Kind::Float)?)
+    }
+
+    /// The same in the activations' type.
+    fn product(&self, normed: &Tensor, first: i64, tokens: i64) -> Result<Tensor, ModelError> {
+        Ok(normed.f_linear(&self.unembedding.f_narrow(0, first, tokens)?, None::<&Tensor>)?)
     }
 
     /// Takes all of the vocabulary at once, by LibTorch's kernels.
@@ -155,8 +184,13 @@ impl Head {
         labels: &[i64],
         detail: Detail,
         into: &mut Predictions,
+        kept: Option<&mut Vec<u8>>,
     ) -> Result<(), ModelError> {
-        let logits = normed.f_linear(&self.unembedding, None::<&Tensor>)?.f_to_kind(Kind::Float)?;
+        let logits = self.product(normed, 0, self.vocab_size())?;
+        if let Some(kept) = kept {
+            kept.extend_from_slice(host::bytes(&logits.f_to_device(Device::Cpu)?.f_contiguous()?)?);
+        }
+        let logits = logits.f_to_kind(Kind::Float)?;
         let labels = Tensor::f_from_slice(labels)?.f_to_device(logits.device())?;
         let logsumexp = logits.f_logsumexp(-1, false)?;
         into.loss.extend(Vec::<f32>::try_from(label_loss(&logits, &labels, &logsumexp)?)?);
