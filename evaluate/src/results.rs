@@ -12,6 +12,7 @@ use crate::measures::{LatentCounts, LatentSummary};
 use crate::sae::SaeFileHash;
 use crate::scale::ScaleSource;
 use crate::section_choice::SectionChoice;
+use crate::stored_rounding::StoredRounding;
 use crate::sums::Sums;
 
 /// Where the columns' definitions are written down, and their version.
@@ -58,6 +59,9 @@ pub struct SaeResult {
     /// How far the spliced run's predictions are from the clean run's, where that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kl: Option<Kl>,
+    /// What the rounding of the stored activations does to the figures, where the cache's codec rounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored_rounding: Option<StoredRounding>,
     /// Where the figures are defined.
     pub definitions: String,
     /// How often latents fire.

@@ -17,6 +17,7 @@ use crate::results::{DEFINITIONS, Provenance, Results, SaeProvenance, SaeResult,
 use crate::scale::Scale;
 use crate::settings::RunSettings;
 use crate::source::Source;
+use crate::stored_rounding::{self, StoredRounding};
 use crate::subject::{Subject, open_saes};
 use crate::sums::Sums;
 use crate::{EvaluateError, SaeFile};
@@ -78,6 +79,7 @@ fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profilin
         Some(upper_half) => clean_check(&subject, source, upper_half)?,
         None => None,
     };
+    let stored_rounding = stored_rounding::measure(&subject, source, upper_half)?;
     let clean_source = clean_source(settings, &subject, clean_check);
     let sections = settings.sections();
     let rules: Vec<OutlierRule> =
@@ -106,7 +108,7 @@ fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profilin
     }
     .into_iter();
 
-    let report = Report { settings, subject: &subject, clean_source, kl };
+    let report = Report { settings, subject: &subject, clean_source, kl, stored_rounding };
     let (mut results, mut latents) = (Vec::new(), Vec::new());
     for ((candidate, outcomes), name) in candidates.iter().zip(outcomes).zip(names) {
         let provenance = report.provenance(candidate.file);
@@ -200,6 +202,7 @@ struct Report<'run> {
     subject: &'run Subject,
     clean_source: Option<CleanSource>,
     kl: Option<KlWay>,
+    stored_rounding: Option<StoredRounding>,
 }
 
 impl Report<'_> {
@@ -226,6 +229,7 @@ impl Report<'_> {
             clean_loss_source: self.clean_source,
             compute_effect,
             kl: self.kl.map(|way| self.divergence(way, &sums)),
+            stored_rounding: self.stored_rounding,
             definitions: DEFINITIONS.to_owned(),
             latents: latents.summary(),
             sums,
