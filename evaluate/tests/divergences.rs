@@ -7,7 +7,7 @@ use hayloft_evaluate::{
     EvaluateError, Kl, KlChoice, KlWay, Results, RunSettings, SaeResult, ScaleChoice, SectionChoice, Sums, run,
 };
 use hayloft_model::Precision;
-use hayloft_store::KeptPredictions;
+use hayloft_store::{Codec, KeptPredictions};
 use hayloft_terminal::Progress;
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
@@ -107,6 +107,17 @@ fn exact_takes_stored_logits_where_they_are_and_of_the_same_precision() {
     );
     let bound = RunSettings { kl: Some(KlChoice::Bound), ..bf16() };
     assert_eq!(way(&without, bound).1, "lower bound, from the top 4 (clean logits f32, spliced bf16)");
+}
+
+#[test]
+fn rounded_logits_are_taken_only_when_asked_for_and_are_not_called_exact() {
+    let tiny = Tiny::coded(Codec::Int8, KeptPredictions { top_k: 0, full_logits: true });
+    let found = |choice| kl(&evaluate(&settings(&tiny, choice)).results[0]);
+    let (exact, stored) = (found(KlChoice::Exact), found(KlChoice::Stored));
+    assert_eq!((exact.way, stored.way), (KlWay::Recomputed, KlWay::StoredRounded));
+    assert!(stored.label().starts_with("not exact"), "{}", stored.label());
+    let difference = (stored.kl.unwrap() - exact.kl.unwrap()).abs();
+    assert!(difference > 1e-6 && difference < 0.01 * exact.kl.unwrap(), "{stored:?}, {exact:?}");
 }
 
 /// An SAE whose reconstruction is its input to the bit: relu(x) − relu(−x).

@@ -64,10 +64,18 @@ impl Tiny {
 
     /// `spoil` may change a sequence's residual `[pos, 32]` before it is written.
     pub fn with(predictions: Option<KeptPredictions>, spoil: impl Fn(usize, &Tensor)) -> Self {
+        Self::written(settings(predictions), spoil)
+    }
+
+    /// Stored by a codec.
+    pub fn coded(codec: Codec, predictions: KeptPredictions) -> Self {
+        Self::written(HarvestSettings { codec, ..settings(Some(predictions)) }, |_, _| {})
+    }
+
+    fn written(settings: HarvestSettings, spoil: impl Fn(usize, &Tensor)) -> Self {
         let tiny = Self { folder: tempfile::tempdir().unwrap() };
         tiny.write_plan();
         let decoder = decoder();
-        let settings = settings(predictions);
         let mut writer =
             CacheWriter::open(&tiny.cache(), settings.clone(), NonFinite::Allow, Existing::Refuse).unwrap();
         let mut number = 0;
