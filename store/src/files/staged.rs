@@ -60,6 +60,28 @@ impl StagedFolder {
         Ok(Self { disk, temporary, destination, committed: false })
     }
 
+    /// Removes what a killed attempt to fill `destination` left.
+    pub(crate) fn remove_leftover(destination: &Path) -> Result<()> {
+        remove_entry(&partial(destination))
+    }
+
+    /// Takes a finished folder away, if it is there: in one step it is among the unfinished, and then it is removed.
+    pub(crate) fn discard(disk: &dyn Disk, folder: &Path) -> Result<()> {
+        Self::remove_leftover(folder)?;
+        if folder.exists() {
+            let temporary = partial(folder);
+            disk.rename(folder, &temporary).map_err(|source| StoreError::io(folder, "take away", source))?;
+            sync_parent(disk, folder)?;
+            remove_entry(&temporary)?;
+        }
+        Ok(())
+    }
+
+    /// The folder while it is being filled.
+    pub(crate) fn path(&self) -> &Path {
+        &self.temporary
+    }
+
     /// The path of a file in the folder while it is being filled.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.temporary.join(name)
