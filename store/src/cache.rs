@@ -94,6 +94,27 @@ impl Cache {
         Ok(Shard { folder, path, record: record.clone(), contents, sequences })
     }
 
+    /// The shard that holds the sequence with a number, and where it is among that shard's sequences; none if no shard does.
+    ///
+    /// Plans number their sequences shard by shard, so the first shard looked into is nearly always the right one.
+    pub fn find_sequence(&self, id: u64) -> Result<Option<(Shard, usize)>> {
+        let mut first = 0_u64;
+        let mut likely = Vec::new();
+        let mut others = Vec::new();
+        for (place, record) in self.manifest.shards.iter().enumerate() {
+            let next = first.saturating_add(record.counts.sequences);
+            if (first..next).contains(&id) { &mut likely } else { &mut others }.push(place);
+            first = next;
+        }
+        for place in likely.into_iter().chain(others) {
+            let shard = self.shard(place)?;
+            if let Some(index) = shard.sequences().iter().position(|sequence| sequence.id == id) {
+                return Ok(Some((shard, index)));
+            }
+        }
+        Ok(None)
+    }
+
     /// Reads a shard's `shard.json` and checks it against the manifest.
     pub(crate) fn contents(&self, record: &ShardRecord) -> Result<ShardContents> {
         let malformed = |path: &Path, expected: &str, got: String| StoreError::Malformed {

@@ -37,7 +37,8 @@ pub struct ShardWriter {
     sequences: Vec<Sequence>,
     row_group_rows: Vec<u64>,
     sites: BTreeMap<SiteName, SiteWriter>,
-    logits: Option<LogitsWriter>,
+    /// Boxed, for most caches have none.
+    logits: Option<Box<LogitsWriter>>,
     /// Of all sites, which are written one after the other.
     buffers: Buffers,
 }
@@ -91,7 +92,7 @@ impl ShardWriter {
         let mut logits = None;
         if settings.predictions.is_some_and(|kept| kept.full_logits) {
             let (path, writer) = begin(&SiteName::logits(), settings.model.vocab_size)?;
-            logits = Some(LogitsWriter { path, writer });
+            logits = Some(Box::new(LogitsWriter { path, writer }));
         }
         let row_group_rows = row_group_rows(&sequences);
         Ok(Self { shared, staged, index, sequences, row_group_rows, sites, logits, buffers: Buffers::default() })
@@ -162,7 +163,8 @@ impl ShardWriter {
             sites.push(ShardSite { name, footer_blake3, sums, rounding });
         }
         let mut logits = None;
-        if let Some(LogitsWriter { path, writer }) = self.logits.take() {
+        if let Some(logits_writer) = self.logits.take() {
+            let LogitsWriter { path, writer } = *logits_writer;
             let (sink, WrittenFile { footer_blake3, rounding }) = writer.finish()?;
             files.push(sink.finish(&path, SiteName::logits().file_name())?);
             logits = Some(ShardLogits { footer_blake3, rounding });

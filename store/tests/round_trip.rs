@@ -64,6 +64,26 @@ fn every_type_and_codec_reads_back_bit_for_bit() {
 }
 
 #[test]
+fn one_sequence_is_found_and_read_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(Dtype::F16, Codec::Planes);
+    harvest(folder.path(), &settings);
+    let cache = Cache::open(folder.path()).unwrap();
+    let (mut read, mut group) = (Vec::new(), Vec::new());
+    for id in 0..10 {
+        let (shard, index) = cache.find_sequence(id).unwrap().unwrap();
+        let sequence = &shard.sequences()[index];
+        let reader = shard.activations(&settings.sites[0]).unwrap();
+        reader.read_sequence(sequence, &mut read).unwrap();
+        reader.read(sequence.row_group as usize, &mut group).unwrap();
+        let before: u64 = (0..sequence.row_group as usize).map(|row_group| reader.rows(row_group) as u64).sum();
+        let first = (sequence.first_row - before) as usize * 10;
+        assert_eq!(read, group[first..first + sequence.length as usize * 10]);
+    }
+    assert!(cache.find_sequence(10).unwrap().is_none());
+}
+
+#[test]
 fn all_logits_read_back_and_are_checked() {
     for codec in [Codec::Planes, Codec::Raw, Codec::Int8] {
         let folder = tempfile::tempdir().unwrap();
@@ -226,7 +246,7 @@ fn a_resumed_harvest_gives_the_same_bytes_as_an_undisturbed_one() {
     std::mem::forget(killed);
     assert!(resumed.path().join("shards/.00000.partial").is_dir());
     // The lock of a process that was killed goes with it; here the forgotten writer still holds it.
-    std::fs::remove_file(resumed.path().join(".lock")).unwrap();
+    fs::remove_file(resumed.path().join(".lock")).unwrap();
     drop(writer);
 
     let writer = open(resumed.path(), &settings, Existing::Resume).unwrap();
@@ -243,9 +263,9 @@ fn a_shard_that_lost_a_file_is_written_again() {
     harvest(folder.path(), &settings);
     let before = files_below(folder.path());
     let shards = folder.path().join("shards");
-    std::fs::remove_file(shards.join("00000/tokens.parquet")).unwrap();
-    std::fs::write(shards.join("00001/blocks.3.hook_resid_pre.parquet"), "short").unwrap();
-    std::fs::write(shards.join("00002/shard.json"), "{").unwrap();
+    fs::remove_file(shards.join("00000/tokens.parquet")).unwrap();
+    fs::write(shards.join("00001/blocks.3.hook_resid_pre.parquet"), "short").unwrap();
+    fs::write(shards.join("00002/shard.json"), "{").unwrap();
     let writer = open(folder.path(), &settings, Existing::Resume).unwrap();
     assert_eq!([0, 1, 2].map(|index| writer.is_complete(index)), [false; 3]);
     fill(writer).unwrap();

@@ -64,10 +64,15 @@ impl Tiny {
 
     /// `spoil` may change a sequence's residual `[pos, 32]` before it is written.
     pub fn with(predictions: Option<KeptPredictions>, spoil: impl Fn(usize, &Tensor)) -> Self {
+        Self::stored_as(Codec::Planes, predictions, spoil)
+    }
+
+    /// The same, stored in some way.
+    pub fn stored_as(codec: Codec, predictions: Option<KeptPredictions>, spoil: impl Fn(usize, &Tensor)) -> Self {
         let tiny = Self { folder: tempfile::tempdir().unwrap() };
         tiny.write_plan();
         let decoder = decoder();
-        let settings = settings(predictions);
+        let settings = HarvestSettings { codec, ..settings(predictions) };
         let mut writer =
             CacheWriter::open(&tiny.cache(), settings.clone(), NonFinite::Allow, Existing::Refuse).unwrap();
         let mut number = 0;

@@ -35,7 +35,7 @@ impl Logits {
             Self::Loss => Some(KeptPredictions::top(0)),
             Self::Top(most) => {
                 let vocab_size = u32::try_from(vocab_size).unwrap_or(u32::MAX);
-                Some(KeptPredictions { top_k: most.get().min(vocab_size) })
+                Some(KeptPredictions::top(most.get().min(vocab_size)))
             }
         }
     }

@@ -15,6 +15,7 @@ use crate::codec::Codec;
 use crate::dtype::Dtype;
 use crate::error::{Result, StoreError};
 use crate::files::map::{Map, MappedFile};
+use crate::tables::sequences::Sequence;
 
 /// One site's activations over one shard. Shared between threads, it reads several row groups at a time.
 #[derive(Debug)]
@@ -114,6 +115,17 @@ impl ActivationReader {
             into.clear();
         }
         read
+    }
+
+    /// Reads the rows of one sequence of the shard: [`Self::read_rows`] of where they are in their row group.
+    pub fn read_sequence(&self, sequence: &Sequence, into: &mut Vec<u8>) -> Result<()> {
+        let row_group = sequence.row_group as usize;
+        let before: usize = self.row_groups.iter().take(row_group).map(|group| group.rows).sum();
+        let Some(first) = usize::try_from(sequence.first_row).ok().and_then(|row| row.checked_sub(before)) else {
+            let what = format!("{}: first row of sequence {}", self.path.display(), sequence.id);
+            return Err(StoreError::invalid(what, format!("at least {before}"), sequence.first_row));
+        };
+        self.read_rows(row_group, first..first.saturating_add(sequence.length as usize), into)
     }
 
     /// A row group's words where they are in the file, without a copy: what [`Self::read`] would give. None for a codec
