@@ -39,7 +39,8 @@ pub(crate) fn write_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(
 }
 
 fn sync_parent(disk: &dyn Disk, path: &Path) -> Result<()> {
-    let parent = path.parent().unwrap_or(Path::new("."));
+    // That of a bare name is empty.
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     disk.sync_folder(parent).map_err(|source| StoreError::io(parent, "write to the disk", source))
 }
 

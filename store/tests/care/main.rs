@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod commands;
 mod differing;
 mod extending;
 mod merging;
@@ -97,6 +98,11 @@ fn field_of<T: std::fmt::Debug>(result: Result<T>) -> String {
 #[track_caller]
 fn assert_whole(folder: &Path) {
     assert_eq!(verify(folder, &mut |_| ()).unwrap().damages, []);
+}
+
+/// Whether a file is Parquet, and no record.
+fn is_table(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == "parquet")
 }
 
 /// Changes a byte in the middle of a file.

@@ -90,9 +90,9 @@ fn tables_of_plan_and_shards_are_restored_from_one_another() {
             let whole = files_below(folder.path());
             let path = folder.path().join(table);
             if remove {
-                fs::remove_file(&path).unwrap()
+                fs::remove_file(&path).unwrap();
             } else {
-                flip(&path)
+                flip(&path);
             }
             let done = repaired(folder.path());
             assert_eq!(
