@@ -50,6 +50,12 @@ impl Cache {
         Ok(Self { folder: Folder::new(folder), path, manifest, manifest_blake3: blake3_hex(&bytes) })
     }
 
+    /// The cache in `folder` as a manifest has it that is not there, or not yet.
+    pub(crate) fn with_manifest(folder: &Path, manifest: Manifest) -> Self {
+        let path = folder.join(MANIFEST_FILE);
+        Self { folder: Folder::new(folder), path, manifest, manifest_blake3: String::new() }
+    }
+
     /// The manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
@@ -76,6 +82,11 @@ impl Cache {
             let what = format!("{}: shard", self.path.display());
             return Err(StoreError::invalid(what, format!("less than {}", self.shards()), place));
         };
+        self.shard_of(record)
+    }
+
+    /// Opens the shard of a record, which may be one that the manifest does not list yet.
+    pub(crate) fn shard_of(&self, record: &ShardRecord) -> Result<Shard> {
         let contents = self.contents(record)?;
         let folder = Folder::new(self.folder.locate(&self.path, &record.path)?);
         let path = folder.path().join(SHARD_FILE);

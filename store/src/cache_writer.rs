@@ -109,6 +109,11 @@ impl CacheWriter {
         self.shards.contains_key(&index)
     }
 
+    /// A shard that is whole.
+    pub(crate) fn whole(&self, index: usize) -> Option<&WrittenShard> {
+        self.shards.get(&index)
+    }
+
     /// Starts writing a planned shard. Several may be written at the same time, on any thread.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The plan: which tokens, in which shards, before any model has run.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use crate::tables::sequences::{self, Sequence};
 use crate::tables::tokens::{self, Tokens};
 
 pub(crate) const PLAN_FILE: &str = "plan.json";
-const PLAN_FOLDER: &str = "plan";
+pub(crate) const PLAN_FOLDER: &str = "plan";
 pub(crate) const SEQUENCES_FILE: &str = "sequences.parquet";
 pub(crate) const TOKENS_FILE: &str = "tokens.parquet";
 
@@ -80,6 +81,11 @@ impl PlanReader {
         Ok(Self { folder: Folder::new(folder), path, plan, blake3: blake3_hex(&bytes) })
     }
 
+    /// The same tables under another `plan.json`, whose bytes these are.
+    pub(crate) fn replaced_by(&self, plan: Plan, bytes: &[u8]) -> Self {
+        Self { plan, blake3: blake3_hex(bytes), ..self.clone() }
+    }
+
     /// The plan.
     pub fn plan(&self) -> &Plan {
         &self.plan
@@ -119,6 +125,15 @@ impl PlanReader {
         let tokens = tokens::read(&path, bytes, self.shard(index)?.counts.tokens, &sequences)?;
         Ok((sequences, tokens))
     }
+}
+
+/// Writes a planned shard's table of tokens.
+pub(crate) fn write_tokens<W: Write + Send>(path: &Path, sink: &mut W, tokens: &Tokens) -> Result<()> {
+    let mut table = TableWriter::new(path, sink, tokens::fields(), &tokens::REPETITIVE)?;
+    for rows in tokens::batches(tokens.len()) {
+        table.write(path, tokens.columns(rows))?;
+    }
+    table.finish(path)
 }
 
 /// Writes a plan shard by shard. `plan.json` comes last: without it there is no plan. Dropped before that, it leaves no
@@ -175,11 +190,7 @@ impl PlanWriter {
 
         let path = staged.file(TOKENS_FILE);
         let mut sink = HashingFile::create(self.disk.as_ref(), &path)?;
-        let mut table = TableWriter::new(&path, &mut sink, tokens::fields(), &tokens::REPETITIVE)?;
-        for rows in tokens::batches(tokens.len()) {
-            table.write(&path, tokens.columns(rows))?;
-        }
-        table.finish(&path)?;
+        write_tokens(&path, &mut sink, tokens)?;
         let tokens_record = sink.finish(&path, recorded(TOKENS_FILE))?;
 
         staged.commit()?;

@@ -84,6 +84,15 @@ pub fn verify(folder: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<R
     Ok(walk.report)
 }
 
+/// The same for the shards of a cache alone, and the sums over them.
+pub(crate) fn verify_shards(cache: &Cache, progress: &mut dyn FnMut(Progress<'_>)) -> Report {
+    let in_shards = cache.manifest().shards.iter().flat_map(|shard| &shard.files);
+    let total_bytes = in_shards.fold(0, |sum: u64, file| sum.saturating_add(file.bytes));
+    let mut walk = Walk { cache, report: Report::default(), total_bytes, progress };
+    walk.check_shards();
+    walk.report
+}
+
 struct Walk<'a> {
     cache: &'a Cache,
     report: Report,

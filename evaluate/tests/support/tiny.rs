@@ -157,6 +157,7 @@ fn corpus() -> Corpus {
             selection: None,
         },
         chat: None,
+        selected_from: Vec::new(),
         packing: Packing::PerDocument,
         context_length: 64,
         row_group_rows: 64,

@@ -17,6 +17,8 @@ pub(crate) trait Disk: Debug + Send + Sync {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// Renames a file over another, or a folder to a name that is free.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a file a second name, which must be free.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Returns once the folder's entries are on the disk.
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
 }
@@ -38,6 +40,10 @@ impl Disk for FileSystem {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
     }
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
@@ -113,6 +119,11 @@ pub(crate) mod failing {
         fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
             self.spend(0)?;
             FileSystem.rename(from, to)
+        }
+
+        fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+            self.spend(0)?;
+            FileSystem.link(from, to)
         }
 
         fn sync_folder(&self, path: &Path) -> io::Result<()> {

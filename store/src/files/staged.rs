@@ -39,7 +39,8 @@ pub(crate) fn write_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(
 }
 
 fn sync_parent(disk: &dyn Disk, path: &Path) -> Result<()> {
-    let parent = path.parent().unwrap_or(Path::new("."));
+    // That of a bare name is empty.
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     disk.sync_folder(parent).map_err(|source| StoreError::io(parent, "write to the disk", source))
 }
 
@@ -58,6 +59,28 @@ impl StagedFolder {
         let temporary = partial(&destination);
         fs::create_dir(&temporary).map_err(|source| StoreError::io(&temporary, "create", source))?;
         Ok(Self { disk, temporary, destination, committed: false })
+    }
+
+    /// Removes what a killed attempt to fill `destination` left.
+    pub(crate) fn remove_leftover(destination: &Path) -> Result<()> {
+        remove_entry(&partial(destination))
+    }
+
+    /// Takes a finished folder away, if it is there: in one step it is among the unfinished, and then it is removed.
+    pub(crate) fn discard(disk: &dyn Disk, folder: &Path) -> Result<()> {
+        Self::remove_leftover(folder)?;
+        if folder.exists() {
+            let temporary = partial(folder);
+            disk.rename(folder, &temporary).map_err(|source| StoreError::io(folder, "take away", source))?;
+            sync_parent(disk, folder)?;
+            remove_entry(&temporary)?;
+        }
+        Ok(())
+    }
+
+    /// The folder while it is being filled.
+    pub(crate) fn path(&self) -> &Path {
+        &self.temporary
     }
 
     /// The path of a file in the folder while it is being filled.
