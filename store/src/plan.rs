@@ -9,7 +9,7 @@ use crate::FORMAT_VERSION;
 use crate::error::{Result, StoreError};
 use crate::files::disk::{self, Disk};
 use crate::files::folder::Folder;
-use crate::files::hash::{HashingFile, blake3_hex, map_verified};
+use crate::files::hash::{HashingFile, blake3_hex, read_verified};
 use crate::files::json;
 use crate::files::lock::Lock;
 use crate::files::staged::{StagedFolder, create_folder, create_folders, discard, remove_leftovers, replace_file};
@@ -108,14 +108,14 @@ impl PlanReader {
     pub fn sequences(&self, index: usize) -> Result<Vec<Sequence>> {
         let counts = &self.shard(index)?.counts;
         let (path, record) = self.file(index, 0)?;
-        sequences::read(&path, map_verified(&path, record)?, counts.sequences, counts.tokens)
+        sequences::read(&path, read_verified(&path, record)?, counts.sequences, counts.tokens)
     }
 
     /// The sequences of a shard and their tokens.
     pub fn sequences_and_tokens(&self, index: usize) -> Result<(Vec<Sequence>, Tokens)> {
         let sequences = self.sequences(index)?;
         let (path, record) = self.file(index, 1)?;
-        let bytes = map_verified(&path, record)?;
+        let bytes = read_verified(&path, record)?;
         let tokens = tokens::read(&path, bytes, self.shard(index)?.counts.tokens, &sequences)?;
         Ok((sequences, tokens))
     }

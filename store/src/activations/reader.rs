@@ -152,7 +152,11 @@ impl ActivationReader {
         Some((self.map.as_ref()?, start..end))
     }
 
+    /// A row group that is about to be read.
     fn group(&self, row_group: usize) -> Result<&RowGroup> {
+        if let Some(map) = &self.map {
+            map.check_length(&self.path)?;
+        }
         self.row_groups.get(row_group).ok_or_else(|| {
             let what = format!("{}: row group", self.path.display());
             StoreError::invalid(what, format!("less than {}", self.row_groups()), row_group)

@@ -31,7 +31,7 @@ pub(crate) trait Disk: Debug + Send + Sync {
 
 /// The disk of this machine. With the feature `failpoints` it fails where `HAYLOFT_FAILPOINT` says.
 pub(crate) fn machine() -> Arc<dyn Disk> {
-    #[cfg(feature = "failpoints")]
+    #[cfg(any(test, feature = "failpoints"))]
     if let Some(disk) = crate::files::failpoints::from_environment() {
         return disk;
     }

@@ -51,6 +51,7 @@ impl<W> WatchedDisk<W> {
         Self { watcher: Arc::new(watcher) }
     }
 
+    #[cfg(test)]
     pub(crate) fn watcher(&self) -> &W {
         &self.watcher
     }
