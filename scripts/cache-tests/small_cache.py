@@ -22,17 +22,15 @@ def say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
 
-def target() -> Path:
-    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
-
-
-def build(*options: str) -> None:
-    """Build something of this workspace, with failpoints in the store."""
-    command = ["cargo", "build", "--quiet", "--locked", *options]
-    if subprocess.run([ROOT / "scripts" / "setup"], stdout=sys.stderr).returncode != 0:
-        sys.exit("error: set-up failed")
-    if subprocess.run(command, cwd=ROOT, stdout=sys.stderr).returncode != 0:
-        sys.exit(f"error: {' '.join(command)} failed")
+def build() -> list[Path]:
+    """Build the programs and the reader of flipped bits, with failpoints in the store."""
+    # With an example, dependencies have the features that they have for `cargo test --workspace`, and are not built again.
+    command = "cargo build --quiet --locked --workspace --bins --example flip --features hayloft-harvest/failpoints"
+    for words in ([str(ROOT / "scripts" / "setup")], command.split()):
+        if subprocess.run(words, cwd=ROOT, stdout=sys.stderr).returncode != 0:
+            sys.exit(f"error: {' '.join(words)} failed")
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
+    return [target / name for name in ("harvest", "store", "evaluate", "examples/flip")]
 
 
 @dataclass
@@ -42,13 +40,11 @@ class Programs:
     folder: Path
 
     @staticmethod
-    def build(scratch: Path, names: list[str]) -> "Programs":
-        packages = [option for name in names for option in ("--package", f"hayloft-{name}")]
-        build(*packages, "--bins", "--features", "hayloft-harvest/failpoints")
+    def build(scratch: Path) -> "Programs":
         folder = scratch / "programs"
         folder.mkdir()
-        for name in names:
-            shutil.copy2(target() / name, folder / name)
+        for program in build():
+            shutil.copy2(program, folder)
         return Programs(folder)
 
     def start(self, program: str, *arguments: object, failpoint: str | None = None) -> subprocess.Popen:

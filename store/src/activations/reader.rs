@@ -99,8 +99,7 @@ impl ActivationReader {
     /// # Errors
     /// [`StoreError::Damaged`] where a checksum does not fit; `into` is then empty.
     pub fn read(&self, row_group: usize, into: &mut Vec<u8>) -> Result<()> {
-        let group = self.group(row_group)?;
-        let read = self.read_group(row_group, group, into);
+        let read = self.group(row_group).and_then(|group| self.read_group(row_group, group, into));
         if read.is_err() {
             into.clear();
         }
@@ -112,8 +111,8 @@ impl ActivationReader {
     ///
     /// The bytes were checked when this returned. They stay readable as long as the view or a clone of it is kept, also
     /// after the reader is gone. They begin at any address, so words are to be taken from them as bytes. They are the
-    /// file's own: a program that changes the file changes them unnoticed, and one that cuts it short ends this process,
-    /// where `read` would have made a copy that nobody can change.
+    /// file's own: a program that changes the file after that changes them unnoticed, and one that cuts it short ends
+    /// this process, where `read` would have made a copy that nobody can change.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] where the checksum does not fit.

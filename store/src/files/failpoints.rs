@@ -19,6 +19,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use rustix::io::Errno;
+use rustix::process::{Signal, getpid, kill_process};
+
 use crate::files::disk::Disk;
 use crate::files::watched::{Operation, WatchedDisk, Watcher};
 
@@ -102,10 +105,9 @@ impl Watcher for Failpoint {
                 half_done(operation)?;
                 kill(operation)
             }
-            Fault::Full if from_now_on && operation.takes_space() => Err(io::ErrorKind::StorageFull.into()),
-            Fault::ReadOnly if from_now_on && !operation.syncs() => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
-            // EIO, for which there is no `ErrorKind`.
-            Fault::BrokenSync if now => Err(rustix::io::Errno::IO.into()),
+            Fault::Full if from_now_on && operation.takes_space() => Err(Errno::NOSPC.into()),
+            Fault::ReadOnly if from_now_on && !operation.syncs() => Err(Errno::ROFS.into()),
+            Fault::BrokenSync if now => Err(Errno::IO.into()),
             _ => Ok(()),
         }
     }
@@ -145,7 +147,7 @@ fn half_done(operation: Operation<'_>) -> io::Result<()> {
 fn kill(operation: Operation<'_>) -> ! {
     eprintln!("killed before\t{}", in_words(operation));
     // It cannot be refused, and the loop is for the moment until it arrives.
-    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    let _ = kill_process(getpid(), Signal::KILL);
     loop {
         std::thread::park();
     }
@@ -189,7 +191,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = replace_file(&disk("read-only:1"), &folder.path().join("a"), b"hay").unwrap_err();
         assert!(matches!(&error, StoreError::Io { cause, .. } if cause.kind() == io::ErrorKind::ReadOnlyFilesystem));
-        assert!(error.to_string().contains("read-only"), "{error}");
+        assert!(error.to_string().contains("Read-only file system"), "{error}");
     }
 
     #[test]
