@@ -17,7 +17,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::io::Errno;
 use rustix::process::{Signal, getpid, kill_process};
@@ -97,7 +97,7 @@ impl Watcher for Failpoint {
         let (now, from_now_on) = (number == self.at, number >= self.at);
         match &self.fault {
             Fault::List(file) => {
-                let mut file = file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
                 writeln!(file, "{}", in_words(operation))
             }
             Fault::Kill if now => kill(operation),
@@ -134,10 +134,8 @@ fn half_done(operation: Operation<'_>) -> io::Result<()> {
         Operation::RemoveFolder(path) => {
             let entries = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path()));
             let entries = entries.collect::<io::Result<Vec<PathBuf>>>()?;
-            entries[..entries.len() / 2].iter().try_for_each(|entry| match entry.is_dir() {
-                true => fs::remove_dir_all(entry),
-                false => fs::remove_file(entry),
-            })
+            let half = entries[..entries.len() / 2].iter();
+            half.map(|entry| if entry.is_dir() { fs::remove_dir_all(entry) } else { fs::remove_file(entry) }).collect()
         }
         _ => Ok(()),
     }

@@ -111,12 +111,10 @@ impl State {
 
     fn add(&mut self, root: &Path, path: &Path, node: Node) {
         let place = self.nodes.len();
+        self.nodes.push(node);
         let (entries, name) = self.slot(root, path);
         // What is there already stays, and the file system says so.
-        if !entries.contains_key(&name) {
-            entries.insert(name, place);
-            self.nodes.push(node);
-        }
+        entries.entry(name).or_insert(place);
     }
 
     fn apply(&mut self, root: &Path, operation: Operation<'_>) {
