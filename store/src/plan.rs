@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::FORMAT_VERSION;
 use crate::error::{Result, StoreError};
-use crate::files::disk::{Disk, FileSystem};
+use crate::files::disk::{self, Disk};
 use crate::files::folder::Folder;
-use crate::files::hash::{HashingFile, blake3_hex, map_verified};
+use crate::files::hash::{HashingFile, blake3_hex, read_verified};
 use crate::files::json;
 use crate::files::lock::Lock;
-use crate::files::staged::{StagedFolder, create_folders, remove_entry, remove_leftovers, replace_file};
+use crate::files::staged::{StagedFolder, create_folder, create_folders, discard, remove_leftovers, replace_file};
 use crate::records::{Corpus, Counts, FileRecord};
 use crate::tables::columns::TableWriter;
 use crate::tables::sequences::{self, Sequence};
@@ -114,14 +114,14 @@ impl PlanReader {
     pub fn sequences(&self, index: usize) -> Result<Vec<Sequence>> {
         let counts = &self.shard(index)?.counts;
         let (path, record) = self.file(index, 0)?;
-        sequences::read(&path, map_verified(&path, record)?, counts.sequences, counts.tokens)
+        sequences::read(&path, read_verified(&path, record)?, counts.sequences, counts.tokens)
     }
 
     /// The sequences of a shard and their tokens.
     pub fn sequences_and_tokens(&self, index: usize) -> Result<(Vec<Sequence>, Tokens)> {
         let sequences = self.sequences(index)?;
         let (path, record) = self.file(index, 1)?;
-        let bytes = map_verified(&path, record)?;
+        let bytes = read_verified(&path, record)?;
         let tokens = tokens::read(&path, bytes, self.shard(index)?.counts.tokens, &sequences)?;
         Ok((sequences, tokens))
     }
@@ -152,20 +152,20 @@ impl PlanWriter {
     /// # Errors
     /// [`StoreError::Exists`] where there is a plan already, [`StoreError::Locked`] where another process writes.
     pub fn create(folder: &Path) -> Result<Self> {
-        Self::create_on(Arc::new(FileSystem), folder)
+        Self::create_on(disk::machine(), folder)
     }
 
     pub(crate) fn create_on(disk: Arc<dyn Disk>, folder: &Path) -> Result<Self> {
-        create_folders(folder)?;
+        create_folders(disk.as_ref(), folder)?;
         let lock = Lock::take(folder)?;
         let path = folder.join(PLAN_FILE);
         if path.exists() {
             return Err(StoreError::Exists { path });
         }
-        remove_leftovers(folder)?;
+        remove_leftovers(disk.as_ref(), folder)?;
         // A planning that was killed: without plan.json, nothing refers to its shards.
-        remove_entry(&folder.join(PLAN_FOLDER))?;
-        create_folders(&folder.join(PLAN_FOLDER))?;
+        discard(disk.as_ref(), &folder.join(PLAN_FOLDER))?;
+        create_folder(disk.as_ref(), &folder.join(PLAN_FOLDER))?;
         Ok(Self { folder: folder.to_owned(), disk, shards: Vec::new(), _lock: lock })
     }
 
@@ -219,7 +219,7 @@ impl Drop for PlanWriter {
     fn drop(&mut self) {
         if !self.folder.join(PLAN_FILE).exists() {
             // Nobody is left to tell; the next planning removes what stays.
-            let _ = remove_entry(&self.folder.join(PLAN_FOLDER));
+            let _ = discard(self.disk.as_ref(), &self.folder.join(PLAN_FOLDER));
         }
     }
 }
@@ -227,7 +227,7 @@ impl Drop for PlanWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::disk::failing::FailingDisk;
+    use crate::files::failing::FailingDisk;
     use crate::support::{corpus, files_below, lengths, shard_data, write_plan};
 
     fn plan(disk: FailingDisk, folder: &Path) -> Result<Plan> {
@@ -253,8 +253,14 @@ mod tests {
                 assert_eq!(there, expected);
                 break;
             }
-            // Only the last step, bringing the folder with the new plan.json to the disk, leaves it behind: whole.
-            assert!(there.is_empty() || there == expected, "operation {operation}: {:?}", there.keys());
+            // Nothing half-written, and plan.json only over a whole plan. A disk that lets nothing be renamed keeps shards
+            // that nothing refers to.
+            assert!(there.iter().all(|(name, bytes)| expected.get(name) == Some(bytes)), "operation {operation}");
+            assert!(there == expected || !there.contains_key(PLAN_FILE), "operation {operation}: {:?}", there.keys());
+            if there != expected {
+                plan(FailingDisk::breaks_at(i64::MAX), folder.path()).unwrap();
+                assert_eq!(files_below(folder.path()), expected);
+            }
         }
     }
 }

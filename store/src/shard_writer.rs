@@ -13,7 +13,7 @@ use crate::cache_writer::Shared;
 use crate::codec::encode::Buffers;
 use crate::dtype::Dtype;
 use crate::error::{Result, StoreError};
-use crate::files::hash::{HashingFile, map_verified};
+use crate::files::hash::{HashingFile, read_verified};
 use crate::files::json;
 use crate::files::staged::{StagedFolder, write_file};
 use crate::group_sums::GroupSums;
@@ -218,7 +218,7 @@ impl ShardWriter {
     /// The plan's table of the sequences is the shard's too, byte for byte.
     fn write_sequences(&self) -> Result<FileRecord> {
         let (source, record) = self.shared.plan.file(self.index, 0)?;
-        let bytes = map_verified(&source, record)?;
+        let bytes = read_verified(&source, record)?;
         write_file(self.shared.disk.as_ref(), &self.staged.file(SEQUENCES_FILE), &bytes)?;
         Ok(FileRecord { path: SEQUENCES_FILE.to_owned(), ..record.clone() })
     }

@@ -15,49 +15,31 @@ use crate::care::repair::repair_on;
 use crate::care::select::{Selection, select_on};
 use crate::care::upgrade::upgrade_on;
 use crate::error::{Result, StoreError};
-use crate::files::disk::failing::FailingDisk;
-use crate::files::disk::{Disk, DiskFile, FileSystem};
+use crate::files::disk::{Disk, FileSystem};
+use crate::files::failing::FailingDisk;
+use crate::files::watched::{Operation, WatchedDisk, Watcher};
 use crate::settings::{Existing, HarvestSettings};
 use crate::support::{
     Everything, Lengths, files_below, fill_shard, lengths, open, read_everything, settings, site, write_plan,
 };
 use crate::{Codec, Dtype, verify};
 
-/// A disk that copies a folder before each operation that changes what is there: what a process killed at that moment
-/// leaves behind.
-#[derive(Clone, Debug)]
-struct WatchedDisk {
+/// Copies a folder before each operation that changes what is there: what a process killed at that moment leaves behind.
+#[derive(Debug)]
+struct Copies {
     watched: PathBuf,
     copies: PathBuf,
-    taken: Arc<AtomicUsize>,
+    taken: AtomicUsize,
 }
 
-impl WatchedDisk {
-    fn copy(&self) {
-        let number = self.taken.fetch_add(1, Ordering::Relaxed);
-        copy(&self.watched, &self.copies.join(number.to_string()));
-    }
-}
-
-impl Disk for WatchedDisk {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        self.copy();
-        FileSystem.create(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.copy();
-        FileSystem.rename(from, to)
-    }
-
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.copy();
-        FileSystem.link(from, to)
-    }
-
-    fn sync_folder(&self, path: &Path) -> io::Result<()> {
-        self.copy();
-        FileSystem.sync_folder(path)
+impl Watcher for Copies {
+    fn before(&self, operation: Operation<'_>) -> io::Result<()> {
+        // What is written is not looked at before it is synced and renamed, and there is a lot of it.
+        if !matches!(operation, Operation::Write(..)) {
+            let number = self.taken.fetch_add(1, Ordering::Relaxed);
+            copy(&self.watched, &self.copies.join(number.to_string()));
+        }
+        Ok(())
     }
 }
 
@@ -111,10 +93,10 @@ fn survives(start: &Path, expected: &Path, readable: bool, command: impl Fn(&Arc
     let work = tempfile::tempdir().unwrap();
     let (watched, copies) = (work.path().join("cache"), work.path().join("copies"));
     copy(start, &watched);
-    let disk = WatchedDisk { watched: watched.clone(), copies: copies.clone(), taken: Arc::default() };
-    let taken = Arc::clone(&disk.taken);
-    command(&(Arc::new(disk) as Arc<dyn Disk>), &watched).unwrap();
-    let kills = taken.load(Ordering::Relaxed);
+    let disk =
+        WatchedDisk::new(Copies { watched: watched.clone(), copies: copies.clone(), taken: AtomicUsize::new(0) });
+    command(&(Arc::new(disk.clone()) as Arc<dyn Disk>), &watched).unwrap();
+    let kills = disk.watcher().taken.load(Ordering::Relaxed);
     assert!(kills > 5, "{kills} operations are too few to be all");
     for kill in 0..kills {
         go_on(&copies.join(kill.to_string()), &format!("killed before operation {kill}"));

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::care::holding::Holding;
 use crate::care::placing::{Placing, restage};
@@ -51,7 +52,9 @@ fn resolve(path: &Path) -> Result<PathBuf> {
 /// [`StoreError::Exists`] where there is a plan or a cache and `existing` does not allow for any;
 /// [`StoreError::Mismatch`] where it is another plan.
 pub(super) fn place_plan(placing: &mut Placing<'_>, from: &Holding, out: &Path, existing: Existing) -> Result<()> {
-    create_folders(out)?;
+    let disk = Arc::clone(&placing.disk);
+    let disk = disk.as_ref();
+    create_folders(disk, out)?;
     let _lock = Lock::take(out)?;
     let path = out.join(PLAN_FILE);
     if path.exists() {
@@ -73,9 +76,9 @@ pub(super) fn place_plan(placing: &mut Placing<'_>, from: &Holding, out: &Path, 
     if out.join(MANIFEST_FILE).exists() {
         return Err(StoreError::Exists { path: out.join(MANIFEST_FILE) });
     }
-    remove_leftovers(out)?;
-    remove_entry(&out.join(PLAN_FOLDER))?;
-    create_folders(&out.join(PLAN_FOLDER))?;
+    remove_leftovers(disk, out)?;
+    remove_entry(disk, &out.join(PLAN_FOLDER))?;
+    create_folders(disk, &out.join(PLAN_FOLDER))?;
     let source = from.folder().join(PLAN_FILE);
     for (index, shard) in from.plan.plan().shards.iter().enumerate() {
         let name = shard_name(index);

@@ -187,9 +187,10 @@ impl<'a> Extension<'a> {
     /// Shards that are not in the manifest can be put in their places at once.
     fn add_shards(&self, placing: &mut Placing<'_>) -> Result<Manifest> {
         let folder = self.ours.folder();
-        create_folders(&folder.join(SHARDS_FOLDER))?;
-        remove_leftovers(folder)?;
-        remove_leftovers(&folder.join(SHARDS_FOLDER))?;
+        let disk = placing.disk.as_ref();
+        create_folders(disk, &folder.join(SHARDS_FOLDER))?;
+        remove_leftovers(disk, folder)?;
+        remove_leftovers(disk, &folder.join(SHARDS_FOLDER))?;
         let mut shards = self.ours.shards.clone();
         for index in &self.added_shards {
             let shard = &self.theirs.shards[index];

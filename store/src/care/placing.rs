@@ -173,6 +173,6 @@ pub(super) fn bytes_of<'a>(shards: impl IntoIterator<Item = &'a WrittenShard>) -
 
 /// Starts filling a folder, after removing what a killed attempt left of it.
 pub(super) fn restage(disk: &Arc<dyn Disk>, destination: PathBuf) -> Result<StagedFolder> {
-    StagedFolder::remove_leftover(&destination)?;
+    StagedFolder::remove_leftover(disk.as_ref(), &destination)?;
     StagedFolder::create(Arc::clone(disk), destination)
 }

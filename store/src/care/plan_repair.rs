@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Result;
 use crate::files::folder::Folder;
-use crate::files::hash::{blake3_hex, map_verified};
+use crate::files::hash::{blake3_hex, read_verified};
 use crate::files::json;
 use crate::files::map::map_file;
 use crate::plan::{PLAN_FILE, PlanReader, SEQUENCES_FILE, TOKENS_FILE, write_tokens};
@@ -78,7 +78,7 @@ pub(super) fn damaged_tables(cache: &Path, plan: &PlanReader, index: usize, shar
 
 /// The bytes of the file of a record, or what is wrong with it in words.
 fn intact(folder: &Folder, named_in: &Path, record: &FileRecord) -> Result<Vec<u8>, String> {
-    let read = folder.locate(named_in, &record.path).and_then(|path| map_verified(&path, record));
+    let read = folder.locate(named_in, &record.path).and_then(|path| read_verified(&path, record));
     read.map(|bytes| bytes.to_vec()).map_err(|error| error.to_string())
 }
 

@@ -14,7 +14,7 @@ use crate::error::{Result, StoreError};
 use crate::files::disk::{Disk, FileSystem};
 use crate::files::json;
 use crate::files::lock::Lock;
-use crate::files::staged::{StagedFolder, create_folders, remove_leftovers, replace_file};
+use crate::files::staged::{create_folders, discard, remove_leftovers, replace_file};
 use crate::manifest::{MANIFEST_FILE, Manifest};
 use crate::plan::{PLAN_FILE, PlanReader};
 use crate::settings::HarvestSettings;
@@ -81,8 +81,8 @@ pub(super) fn repair_on(
         Some(_) if !dry_run => {
             // What was being replaced when a process was killed takes its places first.
             settle(disk, folder)?;
-            remove_leftovers(folder)?;
-            remove_leftovers(&folder.join(SHARDS_FOLDER))?;
+            remove_leftovers(disk.as_ref(), folder)?;
+            remove_leftovers(disk.as_ref(), &folder.join(SHARDS_FOLDER))?;
             Some(Cache::open(folder)?)
         }
         cache => cache,
@@ -148,7 +148,7 @@ impl Job<'_> {
                 };
                 if !self.dry_run {
                     let path = self.folder.join(&table.file);
-                    create_folders(path.parent().unwrap_or(self.folder))?;
+                    create_folders(self.disk.as_ref(), path.parent().unwrap_or(self.folder))?;
                     replace_file(self.disk.as_ref(), &path, &bytes)?;
                 }
                 self.note(table.file, "restored", format!("from {}: {}", table.source, table.problem));
@@ -245,7 +245,7 @@ impl Job<'_> {
                     self.note(record.path.clone(), "dropped", problems.join("; "));
                     self.repaired.dropped.push(record.index);
                     if !self.dry_run {
-                        StagedFolder::discard(self.disk.as_ref(), &self.folder.join(&record.path))?;
+                        discard(self.disk.as_ref(), &self.folder.join(&record.path))?;
                     }
                     continue;
                 }

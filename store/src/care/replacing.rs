@@ -45,8 +45,8 @@ impl Replacement {
     pub(super) fn begin(disk: &Arc<dyn Disk>, cache: &Path) -> Result<Self> {
         let replacement = Self { disk: Arc::clone(disk), cache: cache.to_owned() };
         let staging = cache.join(STAGING);
-        create_folders(&staging)?;
-        remove_leftovers(&staging)?;
+        create_folders(disk.as_ref(), &staging)?;
+        remove_leftovers(disk.as_ref(), &staging)?;
         Ok(replacement)
     }
 
@@ -90,7 +90,7 @@ pub(super) fn settle(disk: &Arc<dyn Disk>, folder: &Path) -> Result<()> {
         // unfinished work, which the same command takes up and any other writer removes.
         let (replaced, staging) = (folder.join(REPLACED), folder.join(STAGING));
         if replaced.exists() {
-            remove_entry(&staging)?;
+            remove_entry(disk.as_ref(), &staging)?;
             rename(disk.as_ref(), &replaced, &staging)?;
         }
         return Ok(());
@@ -100,8 +100,8 @@ pub(super) fn settle(disk: &Arc<dyn Disk>, folder: &Path) -> Result<()> {
     let settings = cache.manifest().settings();
     let mut manifest = cache.manifest().clone();
     let shards_folder = folder.join(SHARDS_FOLDER);
-    create_folders(&shards_folder)?;
-    remove_leftovers(&shards_folder)?;
+    create_folders(disk.as_ref(), &shards_folder)?;
+    remove_leftovers(disk.as_ref(), &shards_folder)?;
     let mut silent = |_: crate::Progress<'_>| ();
     let mut placing = Placing::new(disk, Files::LinkOrCopy, 0, &mut silent);
     for record in &mut manifest.shards {
@@ -124,7 +124,7 @@ pub(super) fn settle(disk: &Arc<dyn Disk>, folder: &Path) -> Result<()> {
     write_manifest(disk.as_ref(), folder, &manifest)?;
     // Under the name of what is unfinished, so that what is left of it is no replacement to go on with.
     rename(disk.as_ref(), &folder.join(REPLACED), &folder.join(STAGING))?;
-    remove_entry(&folder.join(STAGING))
+    remove_entry(disk.as_ref(), &folder.join(STAGING))
 }
 
 /// Brings the plan that came with replaced shards to its place, if one did.

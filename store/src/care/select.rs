@@ -107,7 +107,7 @@ pub(super) fn select_on(
     if shards.is_empty() {
         return Err(selection.nothing(&from, "none of its shards"));
     }
-    create_folders(out.parent().unwrap_or(Path::new(".")))?;
+    create_folders(disk.as_ref(), out.parent().unwrap_or(Path::new(".")))?;
     let staged = restage(disk, out.to_owned())?;
     let job = Job { disk, from: &from, settings, shards, selection };
     let (manifest, placed) = if selection.picks_sequences() {

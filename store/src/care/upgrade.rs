@@ -72,7 +72,7 @@ pub(super) fn upgrade_on(
     let from = old.cache.manifest().format;
     if from == FORMAT_VERSION {
         if !dry_run {
-            remove_leftovers(folder)?;
+            remove_leftovers(disk.as_ref(), folder)?;
         }
         return Ok(Upgraded { from, to: FORMAT_VERSION, shards: 0 });
     }
