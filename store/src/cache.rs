@@ -1,17 +1,20 @@
 //! Reading a cache.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 use crate::activations::layout::Layout;
 use crate::activations::reader::ActivationReader;
 use crate::error::{Result, StoreError};
 use crate::files::folder::{Folder, plain_path};
-use crate::files::hash::{blake3_hex, map_sized, map_verified};
+use crate::files::hash::blake3_hex;
 use crate::files::json;
 use crate::files::lock::Lock;
 use crate::manifest::{MANIFEST_FILE, Manifest, ShardRecord};
 use crate::plan::PLAN_FILE;
-use crate::records::FileRecord;
+use crate::remote::{Location, Mirror, RemoteOptions, Traffic};
 use crate::shard_contents::{SHARD_FILE, ShardContents, check_listing};
 use crate::site_name::SiteName;
 use crate::tables::prediction_columns;
@@ -26,6 +29,8 @@ pub struct Cache {
     path: PathBuf,
     manifest: Manifest,
     manifest_blake3: String,
+    /// Where the files come from, unless the folder has them.
+    mirror: Option<Arc<Mirror>>,
 }
 
 impl Cache {
@@ -39,15 +44,53 @@ impl Cache {
         if !path.exists() {
             return Err(missing_manifest(folder));
         }
-        let bytes = json::read(&path)?;
-        let manifest: Manifest = json::unseal(&path, &bytes)?;
+        Self::of(Folder::new(folder), path.clone(), &json::read(&path)?, None)
+    }
+
+    /// Opens a cache in a folder or at a [`Location`]. Of a remote one the manifest is read; other files are brought
+    /// one by one when they are asked for, each checked by its BLAKE3, and kept in a local folder of bounded size, in
+    /// which those used least recently make room.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and [`StoreError::Remote`] where there is no answer or no manifest.
+    pub fn open_at(place: &Path, options: &RemoteOptions) -> Result<Self> {
+        match place.to_str().filter(|text| Location::is_meant(text)) {
+            Some(text) => Self::open_location(&text.parse()?, options),
+            None => Self::open(place),
+        }
+    }
+
+    /// Opens the cache at a location; see [`Self::open_at`].
+    pub fn open_location(location: &Location, options: &RemoteOptions) -> Result<Self> {
+        let mirror = Arc::new(Mirror::open(location, options)?);
+        let path = PathBuf::from(location.join(MANIFEST_FILE));
+        let bytes = mirror.manifest()?;
+        let folder = Folder::elsewhere(mirror.folder(), Arc::clone(&mirror) as _);
+        Self::of(folder, path, &bytes, Some(mirror))
+    }
+
+    fn of(folder: Folder, path: PathBuf, bytes: &[u8], mirror: Option<Arc<Mirror>>) -> Result<Self> {
+        let manifest: Manifest = json::unseal(&path, bytes)?;
         for shard in &manifest.shards {
             let named = std::iter::once(&shard.path).chain(shard.files.iter().map(|file| &file.path));
             if let Some(named) = named.into_iter().find(|named| plain_path(named).is_none()) {
                 return Err(StoreError::LeavesFolder { path, named: named.clone() });
             }
         }
-        Ok(Self { folder: Folder::new(folder), path, manifest, manifest_blake3: blake3_hex(&bytes) })
+        Ok(Self { folder, path, manifest, manifest_blake3: blake3_hex(bytes), mirror })
+    }
+
+    /// What was moved to read a remote cache; none for one in a folder.
+    pub fn traffic(&self) -> Option<Traffic> {
+        self.mirror.as_ref().map(|mirror| mirror.traffic())
+    }
+
+    /// Begins to bring what reading a site of the shard at `place` takes, and returns at once. For a cache in a folder,
+    /// and for a place after the last, it does nothing; what goes wrong is told by whoever then reads the shard.
+    pub fn read_ahead(&self, place: usize, site: &SiteName) {
+        if let (Some(mirror), Some(shard)) = (&self.mirror, self.manifest.shards.get(place)) {
+            mirror.read_ahead(shard, site);
+        }
     }
 
     /// The manifest.
@@ -60,7 +103,7 @@ impl Cache {
         &self.manifest_blake3
     }
 
-    /// The folder.
+    /// The folder; of a remote cache, the local one that its files are brought to.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -77,7 +120,7 @@ impl Cache {
             return Err(StoreError::invalid(what, format!("less than {}", self.shards()), place));
         };
         let contents = self.contents(record)?;
-        let folder = Folder::new(self.folder.locate(&self.path, &record.path)?);
+        let folder = self.folder.inner(&self.path, &record.path)?;
         let path = folder.path().join(SHARD_FILE);
         let sequences = read_sequences(&folder, &path, &contents)?;
         Ok(Shard { folder, path, record: record.clone(), contents, sequences })
@@ -85,30 +128,44 @@ impl Cache {
 
     /// Reads a shard's `shard.json` and checks it against the manifest.
     pub(crate) fn contents(&self, record: &ShardRecord) -> Result<ShardContents> {
-        let malformed = |path: &Path, expected: &str, got: String| StoreError::Malformed {
-            path: path.to_owned(),
-            expected: expected.to_owned(),
-            got,
-        };
-        let own = record.files.first().filter(|file| file.path == SHARD_FILE).ok_or_else(|| {
-            malformed(&self.path, "shard.json first among a shard's files", format!("another in {}", record.path))
+        let own = record.files.first().filter(|file| file.path == SHARD_FILE).ok_or_else(|| StoreError::Malformed {
+            path: self.path.clone(),
+            expected: "shard.json first among a shard's files".to_owned(),
+            got: format!("another in {}", record.path),
         })?;
-        let path = self.folder.locate(&self.path, &format!("{}/{SHARD_FILE}", record.path))?;
-        let bytes = map_verified(&path, own)?;
-        let contents: ShardContents = json::unseal(&path, &bytes)?;
-        check_listing(&path, &contents, &record.counts)?;
-        if let Some((field, expected, got)) = self.manifest.settings().difference(&contents.settings) {
-            return Err(malformed(&path, &format!("{field} to be the manifest's {expected}"), got));
-        }
-        if contents.plan_blake3 != self.manifest.plan_blake3 || contents.index != record.index {
-            let got = format!("shard {} of plan {}", contents.index, contents.plan_blake3);
-            return Err(malformed(&path, &format!("shard {} of the manifest's plan", record.index), got));
-        }
-        if contents.files != record.files[1..] {
-            return Err(malformed(&path, "the files that the manifest lists", "others".to_owned()));
-        }
-        Ok(contents)
+        let folder = self.folder.inner(&self.path, &record.path)?;
+        let path = folder.path().join(SHARD_FILE);
+        let bytes = folder.file(&self.path, own)?.map_verified(own)?;
+        check_contents(&path, &self.manifest, record, &bytes)
     }
+}
+
+/// What the `shard.json` at `path` says, whose bytes have the hash that `record` in `manifest` says, if it says the same
+/// as these.
+pub(crate) fn check_contents(
+    path: &Path,
+    manifest: &Manifest,
+    record: &ShardRecord,
+    bytes: &[u8],
+) -> Result<ShardContents> {
+    let malformed = |expected: &str, got: String| StoreError::Malformed {
+        path: path.to_owned(),
+        expected: expected.to_owned(),
+        got,
+    };
+    let contents: ShardContents = json::unseal(path, bytes)?;
+    check_listing(path, &contents, &record.counts)?;
+    if let Some((field, expected, got)) = manifest.settings().difference(&contents.settings) {
+        return Err(malformed(&format!("{field} to be the manifest's {expected}"), got));
+    }
+    if contents.plan_blake3 != manifest.plan_blake3 || contents.index != record.index {
+        let got = format!("shard {} of plan {}", contents.index, contents.plan_blake3);
+        return Err(malformed(&format!("shard {} of the manifest's plan", record.index), got));
+    }
+    if !record.files.get(1..).is_some_and(|files| files == contents.files) {
+        return Err(malformed("the files that the manifest lists", "others".to_owned()));
+    }
+    Ok(contents)
 }
 
 /// What to do about a folder without a manifest.
@@ -129,9 +186,9 @@ fn missing_manifest(folder: &Path) -> StoreError {
 pub(crate) fn read_sequences(folder: &Folder, path: &Path, contents: &ShardContents) -> Result<Vec<Sequence>> {
     // `check_listing` has seen that these are the sequences.
     let record = &contents.files[0];
-    let file = folder.locate(path, &record.path)?;
+    let file = folder.file(path, record)?;
     let counts = &contents.counts;
-    sequences::read(&file, map_verified(&file, record)?, counts.sequences, counts.tokens)
+    sequences::read(&file.path.clone(), file.map_verified(record)?, counts.sequences, counts.tokens)
 }
 
 /// A shard of a cache.
@@ -162,8 +219,8 @@ impl Shard {
 
     /// Its tokens, in the order their rows are stored.
     pub fn tokens(&self) -> Result<Tokens> {
-        let (path, record) = self.tokens_file()?;
-        tokens::read(&path, map_verified(&path, record)?, self.contents.counts.tokens, &self.sequences)
+        let (path, bytes) = self.tokens_file()?;
+        tokens::read(&path, bytes, self.contents.counts.tokens, &self.sequences)
     }
 
     /// The predictions over its rows, if they were kept.
@@ -171,15 +228,15 @@ impl Shard {
         let Some(kept) = self.contents.settings.predictions else {
             return Ok(None);
         };
-        let (path, record) = self.tokens_file()?;
-        prediction_columns::read(&path, map_verified(&path, record)?, self.contents.counts.tokens, kept).map(Some)
+        let (path, bytes) = self.tokens_file()?;
+        prediction_columns::read(&path, bytes, self.contents.counts.tokens, kept).map(Some)
     }
 
     /// The Euclidean norm of each row of a site, `[rows]` f32.
     pub fn norms(&self, site: &SiteName) -> Result<Vec<f32>> {
         self.place(site)?;
-        let (path, record) = self.tokens_file()?;
-        prediction_columns::read_norms(&path, map_verified(&path, record)?, self.contents.counts.tokens, site)
+        let (path, bytes) = self.tokens_file()?;
+        prediction_columns::read_norms(&path, bytes, self.contents.counts.tokens, site)
     }
 
     /// Opens a site's activations.
@@ -188,9 +245,11 @@ impl Shard {
         open_activations(&self.folder, &self.path, &self.contents, place, &row_group_rows(&self.sequences))
     }
 
-    fn tokens_file(&self) -> Result<(PathBuf, &FileRecord)> {
+    /// The path of the table of tokens, and its bytes.
+    fn tokens_file(&self) -> Result<(PathBuf, Bytes)> {
         let record = &self.contents.files[1];
-        Ok((self.folder.locate(&self.path, &record.path)?, record))
+        let file = self.folder.file(&self.path, record)?;
+        Ok((file.path.clone(), file.map_verified(record)?))
     }
 
     fn place(&self, site: &SiteName) -> Result<usize> {
@@ -214,8 +273,8 @@ pub(crate) fn open_activations(
     let (site, settings) = (&contents.sites[place], &contents.settings);
     // The files of the sites follow the two tables, in the same order.
     let record = &contents.files[2 + place];
-    let file = folder.locate(path, &record.path)?;
-    let mapped = map_sized(&file, record)?;
+    let file = folder.file(path, record)?;
+    let (file, mapped) = (file.path.clone(), file.map_sized(record)?);
     let layout = Layout {
         site: site.name.clone(),
         dtype: settings.dtype,

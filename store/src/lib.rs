@@ -11,8 +11,10 @@ mod inspect;
 #[doc(hidden)]
 pub mod kernels;
 mod manifest;
+mod narrowing;
 mod plan;
 mod records;
+mod remote;
 mod section;
 mod settings;
 mod shard_contents;
@@ -36,12 +38,16 @@ pub use cache_writer::CacheWriter;
 pub use codec::Codec;
 pub use dtype::Dtype;
 pub use error::{Result, StoreError};
-pub use inspect::{SiteSummary, Summary, inspect};
+pub use inspect::{SiteSummary, Summary, inspect, inspect_at};
 pub use manifest::{Manifest, ShardRecord, SiteRecord};
 pub use plan::{Plan, PlanReader, PlanShard, PlanWriter};
 pub use records::{
     ChatRecord, Corpus, Counts, DataRecord, FileRecord, KeptPredictions, ModelRecord, Packing, SelectionRecord,
     TokenizerRecord,
+};
+pub use remote::{
+    Environment, Location, Moved, PullSelection, Pulled, Pushed, RemoteOptions, ShardRange, Traffic, parse_bytes, pull,
+    push,
 };
 pub use section::Section;
 pub use settings::{Existing, HarvestSettings, NonFinite};

@@ -3,6 +3,9 @@
 mod completions;
 mod inspect;
 mod numbers;
+mod pull;
+mod push;
+mod remote;
 mod verify;
 
 use std::io::{self, Write};
@@ -14,11 +17,13 @@ Examples:
   store inspect caches/stories              what is in a cache, in one screen
   store inspect caches/stories --json       the same for a program
   store verify caches/stories               check every hash and checksum
+  store push caches/stories s3://farm/stories           put it into a bucket
+  store pull s3://farm/stories caches/stories           and get it from there
   store completions bash > ~/.local/share/bash-completion/completions/store
 
 A cache is made by `harvest run` and read by `evaluate run`. Its format is documented in the hayloft-store crate.";
 
-/// Look into a cache of activations, and check that it is whole.
+/// Look into a cache of activations, check that it is whole, and move it.
 #[derive(Debug, Parser)]
 #[command(name = "store", version, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -30,6 +35,8 @@ pub(crate) struct Arguments {
 enum Command {
     Inspect(inspect::Inspect),
     Verify(verify::Verify),
+    Push(push::Push),
+    Pull(pull::Pull),
     Completions(completions::Completions),
 }
 
@@ -38,6 +45,8 @@ pub(crate) fn run(arguments: Arguments, stdout: &mut dyn Write) -> anyhow::Resul
     match arguments.command {
         Command::Inspect(command) => command.run(stdout),
         Command::Verify(command) => command.run(stdout),
+        Command::Push(command) => command.run(stdout),
+        Command::Pull(command) => command.run(stdout),
         Command::Completions(command) => command.run(stdout),
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::Args;
 use hayloft_store::{Report, verify};
-use indicatif::{ProgressBar, ProgressStyle};
+use hayloft_terminal::Progress;
 
 use super::numbers::{bytes, counted};
 
@@ -30,16 +30,15 @@ pub(super) struct Verify {
 
 impl Verify {
     pub(super) fn run(&self, stdout: &mut dyn Write) -> anyhow::Result<()> {
-        // Hidden by indicatif itself where stderr is no terminal.
-        let bar = ProgressBar::no_length().with_style(ProgressStyle::with_template(
-            "{bar:30} {bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta} left  {wide_msg}",
-        )?);
+        let mut gauge = None;
+        let mut told = 0;
         let report = verify(&self.cache, &mut |progress| {
-            bar.set_length(progress.total_bytes);
-            bar.set_position(progress.bytes);
-            bar.set_message(progress.file.to_owned());
+            let gauge =
+                gauge.get_or_insert_with(|| Progress::on_stderr().bytes("verifying", Some(progress.total_bytes)));
+            gauge.advance(progress.bytes.saturating_sub(told));
+            told = progress.bytes;
         });
-        bar.finish_and_clear();
+        drop(gauge);
         let report = report?;
         let printed = if self.json { print_json(&report, stdout) } else { print(&report, stdout) };
         // Said even where nobody reads the list to its end.
