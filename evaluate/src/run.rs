@@ -15,7 +15,7 @@ use crate::results::{DEFINITIONS, Provenance, Results, SaeProvenance, SaeResult,
 use crate::scale::Scale;
 use crate::settings::RunSettings;
 use crate::source::Source;
-use crate::subject::{Subject, open_saes};
+use crate::subject::{Subject, open_saes, say_traffic};
 use crate::sums::Sums;
 use crate::{EvaluateError, SaeFile};
 
@@ -113,6 +113,7 @@ fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profilin
         }
     }
     warn_of_non_finite(&results);
+    say_traffic(&subject.cache);
     Ok(Results { results, latents, clean_check, tokens })
 }
 

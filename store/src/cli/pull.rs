@@ -29,7 +29,7 @@ Examples:
 pub(super) struct Pull {
     /// Where the cache is
     #[arg(value_name = "URL")]
-    location: Location,
+    location: String,
     /// The folder to put it into
     cache: PathBuf,
     /// Only this site; may be given several times
@@ -56,9 +56,11 @@ impl Pull {
             sections: self.sections.clone(),
             subsets: self.subsets.clone(),
         };
+        // Not by clap, which would repeat what it refuses, with a password that may be in it.
+        let location: Location = self.location.parse()?;
         let watch = Watch::new("pulling");
         let options = self.moving.options();
-        let pulled = pull(&self.location, &self.cache, &selection, &options, &|moved| watch.moved(moved))?;
+        let pulled = pull(&location, &self.cache, &selection, &options, &|moved| watch.moved(moved))?;
         drop(watch);
         let words = format!(
             "{}: {} in the folder, {}; {} brought, {} there already",

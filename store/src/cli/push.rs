@@ -32,15 +32,17 @@ pub(super) struct Push {
     cache: PathBuf,
     /// Where to put it
     #[arg(value_name = "URL")]
-    location: Location,
+    location: String,
     #[command(flatten)]
     moving: Moving,
 }
 
 impl Push {
     pub(super) fn run(&self, stdout: &mut dyn Write) -> anyhow::Result<()> {
+        // Not by clap, which would repeat what it refuses, with a password that may be in it.
+        let location: Location = self.location.parse()?;
         let watch = Watch::new("pushing");
-        let pushed = push(&self.cache, &self.location, &self.moving.options(), &|moved| watch.moved(moved))?;
+        let pushed = push(&self.cache, &location, &self.moving.options(), &|moved| watch.moved(moved))?;
         drop(watch);
         let words = format!(
             "{}: {} of this cache, {} there; {} written, {} there already",

@@ -21,6 +21,9 @@ use crate::remote::location::{Location, Service};
 use crate::remote::options::RemoteOptions;
 use crate::remote::traffic::{Counters, Traffic};
 
+/// S3 refuses smaller parts, but for the last.
+const SMALLEST_PART: u64 = 5 << 20;
+
 /// Parts of one file that are sent at a time.
 const PARTS_AT_ONCE: usize = 4;
 
@@ -131,7 +134,7 @@ impl Remote {
 
     /// Writes an object, whatever is there.
     pub(crate) fn put(&self, name: &str, bytes: &Bytes) -> Result<()> {
-        if bytes.len() as u64 > self.options.part_bytes {
+        if bytes.len() as u64 > self.sent_part_bytes() {
             return self.put_parts(name, bytes);
         }
         self.put_if(name, bytes, PutMode::Overwrite).map(|_| ())
@@ -153,10 +156,14 @@ impl Remote {
         }
     }
 
+    fn sent_part_bytes(&self) -> u64 {
+        self.options.part_bytes.max(SMALLEST_PART)
+    }
+
     /// Writes a large object in parts, some at a time. It appears when all are there.
     fn put_parts(&self, name: &str, bytes: &Bytes) -> Result<()> {
         let path = self.path(name)?;
-        let part_bytes = self.options.part_bytes as usize;
+        let part_bytes = self.sent_part_bytes() as usize;
         let written = self.try_often(name, "write", || async {
             let mut upload = self.store.put_multipart(&path).await?;
             let mut parts = JoinSet::new();

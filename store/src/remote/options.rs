@@ -25,7 +25,7 @@ pub struct RemoteOptions {
     pub timeout: Duration,
     /// How long to wait after the first failure; twice as long after each further one.
     pub pause: Duration,
-    /// The bytes of one request: larger files are moved in parts of this size, at least 5 MiB when sent to a service.
+    /// The bytes of one request: larger files are moved in parts of this size, and sent in parts of at least 5 MiB.
     pub part_bytes: u64,
     /// How many files are moved at a time.
     pub jobs: usize,

@@ -10,7 +10,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 #[cfg(unix)]
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 use crate::error::{Result, StoreError};
 use crate::files::folder::Located;
@@ -18,6 +19,9 @@ use crate::files::staged::create_folders;
 
 /// Locked by who makes room; holds the bytes that are taken up, or more.
 const LOCK: &str = ".lock";
+
+/// How often one looks whether a file has been brought.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// One part in so many is freed beyond what is asked for, so that the next file needs no look at all the others.
 const SPARE: u64 = 16;
@@ -65,9 +69,22 @@ impl Shelf {
             };
             let opened = File::options().read(true).write(true).create(true).truncate(false).open(&partial);
             let mut file = opened.map_err(failed("create"))?;
-            file.lock().map_err(failed("lock"))?;
-            // While this waited, another may have brought the file, given it its name, and even removed it.
-            if !is_at(&file, &partial) || path.exists() {
+            match file.try_lock() {
+                Ok(()) => {}
+                // Somebody brings it. To wait for the lock itself could be for ever: once the file has its name, who
+                // reads it holds that lock.
+                Err(TryLockError::WouldBlock) => {
+                    thread::sleep(PAUSE);
+                    continue;
+                }
+                Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
+            }
+            // While this was opened, another may have brought the file, given it its name, and even removed it.
+            if !is_at(&file, &partial) {
+                continue;
+            }
+            if path.exists() {
+                fs::remove_file(&partial).map_err(failed("remove"))?;
                 continue;
             }
             file.set_len(0).map_err(failed("empty"))?;
