@@ -48,6 +48,11 @@ pub(crate) fn narrowed_shard(
     narrowed.settings.sites.retain(kept);
     narrowed.files.retain(|file| !left_out.contains(&file.path));
     narrowed.sites.retain(|site| kept(&site.name));
+    for group in narrowed.statistics.iter_mut().flatten() {
+        // In the order of the sites.
+        let norms = group.norms.iter().zip(&contents.settings.sites);
+        group.norms = norms.filter(|(_, site)| kept(site)).map(|(norms, _)| norms.clone()).collect();
+    }
     let bytes = json::seal(path, &narrowed)?;
     Ok((WrittenShard::new(narrowed, &bytes), bytes))
 }
@@ -71,11 +76,13 @@ mod tests {
         let (shard, bytes) = narrowed_shard(Path::new("shard.json"), &contents, &only).unwrap();
         let narrowed: ShardContents = json::unseal(Path::new("shard.json"), &bytes).unwrap();
         assert_eq!(&narrowed, shard.contents());
-        check_listing(Path::new("shard.json"), &narrowed, &contents.counts).unwrap();
+        check_listing(Path::new("shard.json"), &narrowed, manifest.format, &contents.counts).unwrap();
         assert_eq!(narrowed.settings, only);
         assert_eq!(narrowed.files.len() + 1, contents.files.len());
         assert!(narrowed.files.iter().all(|file| contents.files.contains(file) && file.path != post.file_name()));
         assert_eq!(narrowed.sites[0], contents.sites[1]);
+        let (few, all_groups) = (narrowed.statistics.unwrap(), contents.statistics.as_ref().unwrap());
+        assert!(few.iter().zip(all_groups).all(|(few, all)| few.norms == all.norms[1..]));
 
         let same = narrowed_settings(folder.path(), &all, &[]).unwrap();
         let (_, bytes) = narrowed_shard(Path::new("shard.json"), &contents, &same).unwrap();

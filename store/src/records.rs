@@ -182,6 +182,21 @@ pub struct ModelRecord {
 pub struct KeptPredictions {
     /// How many of the highest logits are kept; 0 for none.
     pub top_k: u32,
+    /// Whether all logits are kept as well, in a file of their own.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub full_logits: bool,
+}
+
+impl KeptPredictions {
+    /// Label loss, logsumexp, entropy and the `top_k` highest logits.
+    pub const fn top(top_k: u32) -> Self {
+        Self { top_k, full_logits: false }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 #[cfg(test)]

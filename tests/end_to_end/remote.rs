@@ -69,7 +69,8 @@ fn a_training_reads_a_bucket_too() {
     succeed(&mut small.harvest("", &cache));
     let url = "s3://farm/cache";
     succeed(&mut at(&server, &kept, program("store", "push", &[("", &cache), ("", Path::new(url))])));
-    let line = "train --site blocks.1.hook_resid_pre --architecture topk --k 8 --width 64 --batch 64 --tokens 640 --threads 1";
+    let line =
+        "train --site blocks.1.hook_resid_pre --architecture topk --k 8 --width 64 --batch 64 --tokens 640 --threads 1";
     let [here, there] = [("here", cache.as_path()), ("there", Path::new(url))].map(|(name, cache)| {
         let out = small.folder(name);
         succeed(&mut at(&server, &kept, program("evaluate", line, &[("--cache", cache), ("--out", &out)])));

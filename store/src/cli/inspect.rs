@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
-use hayloft_store::{KeptPredictions, RemoteOptions, Summary, inspect_at};
+use hayloft_store::{GroupSummary, KeptPredictions, RemoteOptions, Summary, inspect_at};
 
 use super::numbers::{bytes, counted, grouped};
 
@@ -54,21 +54,64 @@ fn in_words(summary: &Summary) -> String {
         facts.add_row([name.to_owned(), value]);
     }
     let mut sites = Table::new();
-    sites.load_style(NOTHING).set_header(["site", "d_model", "mean norm", "scale c", "not finite", "on disk"]);
+    let rounds = summary.sites.iter().any(|site| site.relative_rounding_error.is_some());
+    let mut header = vec!["site", "d_model", "mean norm", "scale c", "not finite", "on disk"];
+    header.extend(rounds.then_some("rounding error"));
+    sites.load_style(NOTHING).set_header(header);
     for site in &summary.sites {
-        sites.add_row([
+        let mut row = vec![
             site.name.to_string(),
             site.d_model.to_string(),
             format!("{:.6}", site.mean_norm),
             site.scale.map_or_else(|| "none".to_owned(), |scale| format!("{scale:.10}")),
             grouped(site.non_finite_rows),
             bytes(site.bytes),
-        ]);
+        ];
+        row.extend(site.relative_rounding_error.map(|error| format!("{error:.6}")));
+        sites.add_row(row);
     }
-    for column in sites.column_iter_mut().skip(1) {
+    align_numbers(&mut sites);
+    let mut tables = vec![facts, sites];
+    if let Some(statistics) = &summary.statistics {
+        let named = |group: &GroupSummary| group.section.map(|section| section.to_string());
+        tables.push(groups("section", summary, &statistics.sections, named));
+        if !summary.held.subsets.is_empty() {
+            let named = |group: &GroupSummary| group.subset.clone();
+            tables.push(groups("subset", summary, &statistics.subsets, named));
+        }
+    }
+    tables.iter().map(|table| trimmed(table) + "\n").collect::<Vec<_>>().join("\n")
+}
+
+/// A row for each group: tokens, means of predictions, mean norm at each site.
+fn groups(
+    title: &str,
+    summary: &Summary,
+    groups: &[GroupSummary],
+    named: impl Fn(&GroupSummary) -> Option<String>,
+) -> Table {
+    let mut table = Table::new();
+    let norms = summary.sites.iter().map(|site| format!("norm, {}", site.name));
+    let header = [title, "tokens", "mean loss", "mean entropy"].map(str::to_owned);
+    table.load_style(NOTHING).set_header(header.into_iter().chain(norms));
+    for group in groups.iter().take(MAX_SUBSETS) {
+        let number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
+        let name = named(group).unwrap_or_else(|| "none".to_owned());
+        let norms = group.mean_norms.iter().map(|norm| number(*norm));
+        let row = [name, grouped(group.tokens), number(group.mean_loss), number(group.mean_entropy)];
+        table.add_row(row.into_iter().chain(norms));
+    }
+    if groups.len() > MAX_SUBSETS {
+        table.add_row([format!("{} more (--json)", groups.len() - MAX_SUBSETS)]);
+    }
+    align_numbers(&mut table);
+    table
+}
+
+fn align_numbers(table: &mut Table) {
+    for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    format!("{}\n\n{}\n", trimmed(&facts), trimmed(&sites))
 }
 
 /// The table without the blanks that it fills its last column with.
@@ -149,8 +192,10 @@ fn facts_of(summary: &Summary) -> Vec<(&'static str, String)> {
 fn predictions(kept: Option<KeptPredictions>) -> String {
     match kept {
         None => "none".to_owned(),
-        Some(KeptPredictions { top_k: 0 }) => "label loss, logsumexp, entropy".to_owned(),
-        Some(KeptPredictions { top_k }) => format!("label loss, logsumexp, entropy, top {top_k} logits"),
+        Some(KeptPredictions { top_k, full_logits }) => {
+            let top = if top_k > 0 { format!(", top {top_k} logits") } else { String::new() };
+            format!("label loss, logsumexp, entropy{top}{}", if full_logits { ", all logits" } else { "" })
+        }
     }
 }
 

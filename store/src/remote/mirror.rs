@@ -71,13 +71,13 @@ impl Mirror {
         let wanted = shard.files.iter().filter(|file| !is_a_site(file) || file.path == site_file);
         let wanted: Vec<(String, FileRecord)> =
             wanted.map(|file| (format!("{}/{}", shard.path, file.path), file.clone())).collect();
-        let shared = Arc::clone(&self.shared);
+        let own = Arc::clone(&self.shared);
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         // One shard ahead is enough; further ones would push out what is read now.
         end(ahead.take());
         *ahead = Some(thread::spawn(move || {
             for (name, record) in wanted {
-                if let Err(error) = shared.fetch(&name, &record) {
+                if let Err(error) = own.fetch(&name, &record) {
                     tracing::debug!(file = name, %error, "cannot be read ahead");
                     break;
                 }
