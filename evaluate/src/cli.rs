@@ -3,6 +3,7 @@
 
 mod course;
 mod finetune;
+mod remote;
 mod train;
 
 use std::num::NonZeroUsize;
@@ -13,6 +14,7 @@ use hayloft_evaluate::{KlChoice, RunSettings, ScaleChoice, SectionChoice, Tolera
 use hayloft_model::{ModelError, Precision, Site, parse_device};
 
 pub use self::finetune::FinetuneArguments;
+use self::remote::RemoteArguments;
 pub use self::train::TrainArguments;
 
 /// Evaluate sparse autoencoders (SAEs) against a cache of activations, and train them on it.
@@ -39,6 +41,9 @@ Examples:
   # How far the predictions move, not only the loss: exactly, or cheaply from the cached top logits
   evaluate run --model mistral-7b --cache cache --sae saes/base --kl
   evaluate run --model mistral-7b --cache cache --sae saes/base --kl=bound
+
+  # Straight from a bucket; only the bytes of the SAEs' site are brought, and kept for the next run
+  evaluate run --model mistral-7b --cache s3://farm/pile --sae saes/base --cache-limit 100GB
 
   # Keep results as JSON, CSV and Markdown; compute on a GPU
   evaluate run --model mistral-7b --cache cache --sae saes/base --device cuda --out results
@@ -75,9 +80,11 @@ pub struct RunArguments {
     /// computed, at a fraction of the time
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// Folder of the cache
-    #[arg(long, value_name = "DIR")]
+    /// Folder of the cache, or its location, such as s3://farm/stories
+    #[arg(long, value_name = "DIR|URL")]
     cache: PathBuf,
+    #[command(flatten)]
+    remote: RemoteArguments,
     /// Folder of an SAE as SAELens saves it (cfg.json, sae_weights.safetensors); may be given several times
     #[arg(long = "sae", value_name = "DIR", required = true)]
     saes: Vec<PathBuf>,
@@ -203,6 +210,7 @@ impl RunArguments {
         Ok(RunSettings {
             model: self.model,
             cache: self.cache,
+            remote: self.remote.options(),
             saes: self.saes,
             site: self.site,
             sections: self.sections,

@@ -18,7 +18,7 @@ use crate::scale::Scale;
 use crate::settings::RunSettings;
 use crate::source::Source;
 use crate::stored_rounding::{self, StoredRounding};
-use crate::subject::{Subject, open_saes};
+use crate::subject::{Subject, open_saes, say_traffic};
 use crate::sums::Sums;
 use crate::{EvaluateError, SaeFile};
 
@@ -119,6 +119,7 @@ fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profilin
         }
     }
     warn_of_non_finite(&results);
+    say_traffic(&subject.cache);
     Ok(Results { results, latents, clean_check, tokens })
 }
 

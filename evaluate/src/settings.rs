@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use hayloft_model::{Precision, Site};
+use hayloft_store::RemoteOptions;
 use tch::Device;
 
 use crate::EvaluateError;
@@ -16,8 +17,10 @@ pub struct RunSettings {
     /// Folder of the checkpoint that the cache was harvested from; without it there are no losses, only the figures on
     /// activations.
     pub model: Option<PathBuf>,
-    /// Folder of the cache.
+    /// Folder of the cache, or its location, such as `s3://farm/stories`.
     pub cache: PathBuf,
+    /// How a cache at a location is reached, and where what is read from it is kept.
+    pub remote: RemoteOptions,
     /// Folders of the SAEs, all of one site.
     pub saes: Vec<PathBuf>,
     /// The site; `None` takes it from the SAEs.
@@ -45,6 +48,7 @@ impl RunSettings {
         Self {
             model: Some(model.into()),
             cache: cache.into(),
+            remote: RemoteOptions::default(),
             saes,
             site: None,
             sections: Vec::new(),

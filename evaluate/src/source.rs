@@ -74,6 +74,7 @@ impl Source<'_> {
     fn read_all(self, jobs: &mut Jobs<Batch>) -> Result<(), EvaluateError> {
         for place in 0..self.cache.shards() {
             let (tables, reader) = self.open(place)?;
+            self.cache.read_ahead(place + 1, self.site);
             for row_group in 0..reader.row_groups() {
                 reader.prefetch(row_group + 1);
                 let batches = Batch::read(&tables, &reader, row_group, |lengths| steps(lengths, self.device))?;

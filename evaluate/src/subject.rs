@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use hayloft_model::{Checkpoint, FileHash, Fingerprint, Precision, Site};
-use hayloft_store::{Cache, Dtype, SiteRecord};
+use hayloft_store::{Cache, Dtype, SiteRecord, Traffic};
 use tch::Device;
 
 use crate::section_choice::SectionChoice;
@@ -31,7 +31,7 @@ pub(crate) struct Subject {
 impl Subject {
     /// Opens cache and model. Hashes the whole checkpoint: a cache of another model is refused before any figure.
     pub(crate) fn open(settings: &RunSettings, saes: &[SaeFile]) -> Result<Self, EvaluateError> {
-        let cache = Cache::open(&settings.cache)?;
+        let cache = Cache::open_at(&settings.cache, &settings.remote)?;
         let manifest = cache.manifest();
         if manifest.shards.is_empty() || manifest.held.tokens == 0 {
             return Err(EvaluateError::EmptyCache { cache: settings.cache.clone() });
@@ -75,6 +75,14 @@ impl Subject {
     pub(crate) fn upper_half(&self, precision: Precision, device: Device) -> Result<Option<UpperHalf>, EvaluateError> {
         let load = |checkpoint| UpperHalf::load(checkpoint, self.block, precision, device);
         self.checkpoint.as_ref().map(load).transpose()
+    }
+}
+
+/// Says what was moved to read a cache that is not on this machine.
+pub(crate) fn say_traffic(cache: &Cache) {
+    if let Some(Traffic { requests, received, repeated, .. }) = cache.traffic() {
+        let kept_in = cache.folder().display();
+        tracing::info!(received, requests, repeated, %kept_in, "bytes of the remote cache were brought");
     }
 }
 

@@ -1,17 +1,20 @@
 //! Reading a cache.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 use crate::activations::layout::Layout;
 use crate::activations::reader::ActivationReader;
 use crate::error::{Result, StoreError};
 use crate::files::folder::{Folder, plain_path};
-use crate::files::hash::{blake3_hex, map_sized, read_verified};
+use crate::files::hash::blake3_hex;
 use crate::files::json;
 use crate::files::lock::Lock;
 use crate::manifest::{MANIFEST_FILE, Manifest, ShardRecord};
 use crate::plan::PLAN_FILE;
-use crate::records::FileRecord;
+use crate::remote::{Location, Mirror, RemoteOptions, Traffic};
 use crate::shard_contents::{SHARD_FILE, ShardContents, check_listing};
 use crate::site_name::SiteName;
 use crate::tables::prediction_columns;
@@ -26,6 +29,8 @@ pub struct Cache {
     path: PathBuf,
     manifest: Manifest,
     manifest_blake3: String,
+    /// Where the files come from, unless the folder has them.
+    mirror: Option<Arc<Mirror>>,
 }
 
 impl Cache {
@@ -39,21 +44,59 @@ impl Cache {
         if !path.exists() {
             return Err(missing_manifest(folder));
         }
-        let bytes = json::read(&path)?;
-        let manifest: Manifest = json::unseal(&path, &bytes)?;
+        Self::of(Folder::new(folder), path.clone(), &json::read(&path)?, None)
+    }
+
+    /// Opens a cache in a folder or at a [`Location`]. Of a remote one the manifest is read; other files are brought
+    /// one by one when they are asked for, each checked by its BLAKE3, and kept in a local folder of bounded size, in
+    /// which those used least recently make room.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and [`StoreError::Remote`] where there is no answer or no manifest.
+    pub fn open_at(place: &Path, options: &RemoteOptions) -> Result<Self> {
+        match place.to_str().filter(|text| Location::is_meant(text)) {
+            Some(text) => Self::open_location(&text.parse()?, options),
+            None => Self::open(place),
+        }
+    }
+
+    /// Opens the cache at a location; see [`Self::open_at`].
+    pub fn open_location(location: &Location, options: &RemoteOptions) -> Result<Self> {
+        let mirror = Arc::new(Mirror::open(location, options)?);
+        let path = PathBuf::from(location.join(MANIFEST_FILE));
+        let bytes = mirror.manifest()?;
+        let folder = Folder::elsewhere(mirror.folder(), Arc::clone(&mirror) as _);
+        Self::of(folder, path, &bytes, Some(mirror))
+    }
+
+    fn of(folder: Folder, path: PathBuf, bytes: &[u8], mirror: Option<Arc<Mirror>>) -> Result<Self> {
+        let manifest: Manifest = json::unseal(&path, bytes)?;
         for shard in &manifest.shards {
             let named = std::iter::once(&shard.path).chain(shard.files.iter().map(|file| &file.path));
             if let Some(named) = named.into_iter().find(|named| plain_path(named).is_none()) {
                 return Err(StoreError::LeavesFolder { path, named: named.clone() });
             }
         }
-        Ok(Self { folder: Folder::new(folder), path, manifest, manifest_blake3: blake3_hex(&bytes) })
+        Ok(Self { folder, path, manifest, manifest_blake3: blake3_hex(bytes), mirror })
+    }
+
+    /// What was moved to read a remote cache; none for one in a folder.
+    pub fn traffic(&self) -> Option<Traffic> {
+        self.mirror.as_ref().map(|mirror| mirror.traffic())
+    }
+
+    /// Begins to bring what reading a site of the shard at `place` takes, and returns at once. For a cache in a folder,
+    /// and for a place after the last, it does nothing; what goes wrong is told by whoever then reads the shard.
+    pub fn read_ahead(&self, place: usize, site: &SiteName) {
+        if let (Some(mirror), Some(shard)) = (&self.mirror, self.manifest.shards.get(place)) {
+            mirror.read_ahead(shard, site);
+        }
     }
 
     /// The cache in `folder` as a manifest has it that is not there, or not yet.
     pub(crate) fn with_manifest(folder: &Path, manifest: Manifest) -> Self {
         let path = folder.join(MANIFEST_FILE);
-        Self { folder: Folder::new(folder), path, manifest, manifest_blake3: String::new() }
+        Self { folder: Folder::new(folder), path, manifest, manifest_blake3: String::new(), mirror: None }
     }
 
     /// The manifest.
@@ -66,7 +109,7 @@ impl Cache {
         &self.manifest_blake3
     }
 
-    /// The folder.
+    /// The folder; of a remote cache, the local one that its files are brought to.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -88,7 +131,7 @@ impl Cache {
     /// Opens the shard of a record, which may be one that the manifest does not list yet.
     pub(crate) fn shard_of(&self, record: &ShardRecord) -> Result<Shard> {
         let contents = self.contents(record)?;
-        let folder = Folder::new(self.folder.locate(&self.path, &record.path)?);
+        let folder = self.folder.inner(&self.path, &record.path)?;
         let path = folder.path().join(SHARD_FILE);
         let sequences = read_sequences(&folder, &path, &contents)?;
         Ok(Shard { folder, path, record: record.clone(), contents, sequences })
@@ -117,30 +160,44 @@ impl Cache {
 
     /// Reads a shard's `shard.json` and checks it against the manifest.
     pub(crate) fn contents(&self, record: &ShardRecord) -> Result<ShardContents> {
-        let malformed = |path: &Path, expected: &str, got: String| StoreError::Malformed {
-            path: path.to_owned(),
-            expected: expected.to_owned(),
-            got,
-        };
-        let own = record.files.first().filter(|file| file.path == SHARD_FILE).ok_or_else(|| {
-            malformed(&self.path, "shard.json first among a shard's files", format!("another in {}", record.path))
+        let own = record.files.first().filter(|file| file.path == SHARD_FILE).ok_or_else(|| StoreError::Malformed {
+            path: self.path.clone(),
+            expected: "shard.json first among a shard's files".to_owned(),
+            got: format!("another in {}", record.path),
         })?;
-        let path = self.folder.locate(&self.path, &format!("{}/{SHARD_FILE}", record.path))?;
-        let bytes = read_verified(&path, own)?;
-        let contents: ShardContents = json::unseal(&path, &bytes)?;
-        check_listing(&path, &contents, self.manifest.format, &record.counts)?;
-        if let Some((field, expected, got)) = self.manifest.settings().difference(&contents.settings) {
-            return Err(malformed(&path, &format!("{field} to be the manifest's {expected}"), got));
-        }
-        if contents.plan_blake3 != self.manifest.plan_blake3 || contents.index != record.index {
-            let got = format!("shard {} of plan {}", contents.index, contents.plan_blake3);
-            return Err(malformed(&path, &format!("shard {} of the manifest's plan", record.index), got));
-        }
-        if contents.files != record.files[1..] {
-            return Err(malformed(&path, "the files that the manifest lists", "others".to_owned()));
-        }
-        Ok(contents)
+        let folder = self.folder.inner(&self.path, &record.path)?;
+        let path = folder.path().join(SHARD_FILE);
+        let bytes = folder.file(&self.path, own)?.read_verified(own)?;
+        check_contents(&path, &self.manifest, record, &bytes)
     }
+}
+
+/// What the `shard.json` at `path` says, whose bytes have the hash that `record` in `manifest` says, if it says the same
+/// as these.
+pub(crate) fn check_contents(
+    path: &Path,
+    manifest: &Manifest,
+    record: &ShardRecord,
+    bytes: &[u8],
+) -> Result<ShardContents> {
+    let malformed = |expected: &str, got: String| StoreError::Malformed {
+        path: path.to_owned(),
+        expected: expected.to_owned(),
+        got,
+    };
+    let contents: ShardContents = json::unseal(path, bytes)?;
+    check_listing(path, &contents, manifest.format, &record.counts)?;
+    if let Some((field, expected, got)) = manifest.settings().difference(&contents.settings) {
+        return Err(malformed(&format!("{field} to be the manifest's {expected}"), got));
+    }
+    if contents.plan_blake3 != manifest.plan_blake3 || contents.index != record.index {
+        let got = format!("shard {} of plan {}", contents.index, contents.plan_blake3);
+        return Err(malformed(&format!("shard {} of the manifest's plan", record.index), got));
+    }
+    if !record.files.get(1..).is_some_and(|files| files == contents.files) {
+        return Err(malformed("the files that the manifest lists", "others".to_owned()));
+    }
+    Ok(contents)
 }
 
 /// What to do about a folder without a manifest.
@@ -161,9 +218,9 @@ fn missing_manifest(folder: &Path) -> StoreError {
 pub(crate) fn read_sequences(folder: &Folder, path: &Path, contents: &ShardContents) -> Result<Vec<Sequence>> {
     // `check_listing` has seen that these are the sequences.
     let record = &contents.files[0];
-    let file = folder.locate(path, &record.path)?;
+    let file = folder.file(path, record)?;
     let counts = &contents.counts;
-    sequences::read(&file, read_verified(&file, record)?, counts.sequences, counts.tokens)
+    sequences::read(&file.path, file.read_verified(record)?, counts.sequences, counts.tokens)
 }
 
 /// A shard of a cache.
@@ -194,8 +251,8 @@ impl Shard {
 
     /// Its tokens, in the order their rows are stored.
     pub fn tokens(&self) -> Result<Tokens> {
-        let (path, record) = self.tokens_file()?;
-        tokens::read(&path, read_verified(&path, record)?, self.contents.counts.tokens, &self.sequences)
+        let (path, bytes) = self.tokens_file()?;
+        tokens::read(&path, bytes, self.contents.counts.tokens, &self.sequences)
     }
 
     /// The predictions over its rows, if they were kept.
@@ -203,15 +260,15 @@ impl Shard {
         let Some(kept) = self.contents.settings.predictions else {
             return Ok(None);
         };
-        let (path, record) = self.tokens_file()?;
-        prediction_columns::read(&path, read_verified(&path, record)?, self.contents.counts.tokens, kept).map(Some)
+        let (path, bytes) = self.tokens_file()?;
+        prediction_columns::read(&path, bytes, self.contents.counts.tokens, kept).map(Some)
     }
 
     /// The Euclidean norm of each row of a site, `[rows]` f32.
     pub fn norms(&self, site: &SiteName) -> Result<Vec<f32>> {
         self.place(site)?;
-        let (path, record) = self.tokens_file()?;
-        prediction_columns::read_norms(&path, read_verified(&path, record)?, self.contents.counts.tokens, site)
+        let (path, bytes) = self.tokens_file()?;
+        prediction_columns::read_norms(&path, bytes, self.contents.counts.tokens, site)
     }
 
     /// Opens a site's activations.
@@ -229,9 +286,12 @@ impl Shard {
         self.contents.logits.as_ref().map(|_| open()).transpose()
     }
 
-    fn tokens_file(&self) -> Result<(PathBuf, &FileRecord)> {
+    /// The path of the table of tokens, and its bytes.
+    fn tokens_file(&self) -> Result<(PathBuf, Bytes)> {
         let record = &self.contents.files[1];
-        Ok((self.folder.locate(&self.path, &record.path)?, record))
+        let file = self.folder.file(&self.path, record)?;
+        let bytes = file.read_verified(record)?;
+        Ok((file.path, bytes))
     }
 
     fn place(&self, site: &SiteName) -> Result<usize> {
@@ -260,8 +320,8 @@ pub(crate) fn open_activations(
     let Some((record, (site, d_model, footer_blake3))) = contents.files.get(2 + place).zip(named) else {
         return Err(StoreError::invalid(path.display(), format!("less than {} sites", contents.sites.len()), place));
     };
-    let file = folder.locate(path, &record.path)?;
-    let mapped = map_sized(&file, record)?;
+    let file = folder.file(path, record)?;
+    let (file, mapped) = (file.path.clone(), file.map_sized(record)?);
     let layout = Layout { site, dtype: settings.dtype, codec: settings.codec, d_model };
     ActivationReader::open(file, mapped, layout, footer_blake3, row_group_rows)
 }

@@ -180,6 +180,20 @@ pub enum StoreError {
         /// What was given.
         got: String,
     },
+    /// Something at another place than this machine cannot be had, or is not what it should be.
+    #[error("{url}: cannot {action}: expected {expected}, got {got}. {advice}")]
+    Remote {
+        /// The object or place, without credentials.
+        url: String,
+        /// What was being done, as a verb: "read", "push to".
+        action: &'static str,
+        /// What should have been there.
+        expected: String,
+        /// What is there, or what the service said.
+        got: String,
+        /// What to do.
+        advice: String,
+    },
     /// The cache has no such site.
     #[error("{folder}: expected one of the sites {available}, got {site}. Harvest that site, or name one of these")]
     UnknownSite {

@@ -14,6 +14,7 @@ use crate::group_sums::{self, GroupSums};
 use crate::manifest::Manifest;
 use crate::plan::{SEQUENCES_FILE, TOKENS_FILE};
 use crate::records::{Corpus, Counts, KeptPredictions, ModelRecord};
+use crate::remote::RemoteOptions;
 use crate::section::Section;
 use crate::shard_contents::SHARD_FILE;
 use crate::site_name::SiteName;
@@ -114,7 +115,15 @@ pub struct GroupSummary {
 
 /// Sums up the cache in `folder` from its manifest; no other file is read.
 pub fn inspect(folder: &Path) -> Result<Summary> {
-    let cache = Cache::open(folder)?;
+    Ok(summary(&Cache::open(folder)?, folder))
+}
+
+/// Sums up the cache in a folder or at a [`Location`](crate::Location) from its manifest; no other file is read.
+pub fn inspect_at(place: &Path, options: &RemoteOptions) -> Result<Summary> {
+    Ok(summary(&Cache::open_at(place, options)?, place))
+}
+
+fn summary(cache: &Cache, folder: &Path) -> Summary {
     let manifest = cache.manifest();
     let bytes_by_file = bytes_by_file(manifest);
     let of_file = |name: &str| bytes_by_file.get(name).copied().unwrap_or(0);
@@ -135,7 +144,7 @@ pub fn inspect(folder: &Path) -> Result<Summary> {
     let bytes = bytes_by_file.values().sum();
     let activation_bytes: u64 = sites.iter().map(|site| site.bytes).sum();
     let words: u64 = sites.iter().map(|site| site.rows * site.d_model as u64).sum();
-    Ok(Summary {
+    Summary {
         folder: folder.to_owned(),
         manifest_blake3: cache.manifest_blake3().to_owned(),
         format: manifest.format,
@@ -156,7 +165,7 @@ pub fn inspect(folder: &Path) -> Result<Summary> {
         table_bytes: [SEQUENCES_FILE, TOKENS_FILE, SHARD_FILE].map(of_file).iter().sum(),
         bytes_per_token: ratio(bytes, manifest.held.tokens),
         ratio_to_raw: ratio(words * manifest.dtype.bytes() as u64, activation_bytes),
-    })
+    }
 }
 
 fn statistics(groups: &[GroupSums]) -> StatisticsSummary {

@@ -17,6 +17,7 @@ mod manifest;
 mod narrowing;
 mod plan;
 mod records;
+mod remote;
 mod section;
 mod settings;
 mod shard_contents;
@@ -43,12 +44,16 @@ pub use dtype::Dtype;
 pub use error::{Result, StoreError};
 pub use exchange::{ExchangeProgress, ExportSettings, ExportSummary, ImportSettings, ImportSummary};
 pub use group_sums::{GroupSums, NormSums, PredictionSums};
-pub use inspect::{GroupSummary, SiteSummary, StatisticsSummary, Summary, inspect};
+pub use inspect::{GroupSummary, SiteSummary, StatisticsSummary, Summary, inspect, inspect_at};
 pub use manifest::{Manifest, ShardRecord, SiteRecord};
 pub use plan::{Plan, PlanReader, PlanShard, PlanWriter};
 pub use records::{
     ChatRecord, Corpus, Counts, DataRecord, FileRecord, KeptPredictions, ModelRecord, Packing, SelectedFrom,
     SelectionRecord, TokenizerRecord,
+};
+pub use remote::{
+    Environment, Location, Moved, PullSelection, Pulled, Pushed, RemoteOptions, ShardRange, Traffic, parse_bytes, pull,
+    push,
 };
 pub use section::Section;
 pub use settings::{Existing, HarvestSettings, NonFinite};

@@ -2,22 +2,19 @@
 
 mod cli;
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
+use hayloft_terminal::{exit_code, log_to_stderr};
 
 use crate::cli::Arguments;
 
 fn main() -> ExitCode {
-    match cli::run(Arguments::parse(), &mut io::stdout().lock()) {
-        Ok(()) => ExitCode::SUCCESS,
+    log_to_stderr();
+    exit_code(match cli::run(Arguments::parse(), &mut io::stdout().lock()) {
         // Whoever reads the output has had enough of it, as in `store inspect cache | head -1`.
-        Err(error) if cli::is_closed_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            // With stderr gone there is nobody to tell.
-            let _ = writeln!(io::stderr(), "error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+        Err(error) if cli::is_closed_pipe(&error) => Ok(()),
+        done => done,
+    })
 }

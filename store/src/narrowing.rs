@@ -79,6 +79,8 @@ mod tests {
         assert_eq!(narrowed.files.len() + 1, contents.files.len());
         assert!(narrowed.files.iter().all(|file| contents.files.contains(file) && file.path != post.file_name()));
         assert_eq!(narrowed.sites[0], contents.sites[1]);
+        let (few, all_groups) = (narrowed.statistics.unwrap(), contents.statistics.as_ref().unwrap());
+        assert!(few.iter().zip(all_groups).all(|(few, all)| few.norms == all.norms[1..]));
 
         let same = narrowed_settings(folder.path(), &all, &[]).unwrap();
         let (_, bytes) = narrowed_shard(Path::new("shard.json"), &contents, &same).unwrap();

@@ -3,5 +3,6 @@
 mod crash;
 mod experiment;
 mod known_answer;
+mod remote;
 pub mod small_model;
 mod training;

@@ -1,6 +1,8 @@
 //! What several tests share: where the fixtures lie, and how to read them.
 
 pub mod program;
+#[path = "../../store/tests/remote/server.rs"]
+pub mod server;
 pub mod stories;
 
 use std::path::{Path, PathBuf};

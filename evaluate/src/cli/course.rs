@@ -9,11 +9,15 @@ use hayloft_evaluate::train::{Course, Existing};
 use hayloft_evaluate::{ScaleChoice, SectionChoice};
 use hayloft_model::{ModelError, parse_device};
 
+use super::remote::RemoteArguments;
+
 #[derive(Debug, Args)]
 pub struct CourseArguments {
-    /// Folder of the cache
-    #[arg(long, value_name = "DIR")]
+    /// Folder of the cache, or its location, such as s3://farm/stories
+    #[arg(long, value_name = "DIR|URL")]
     pub cache: PathBuf,
+    #[command(flatten)]
+    remote: RemoteArguments,
     /// Folder for the SAE (cfg.json, sae_weights.safetensors), training.jsonl, training.svg (its curves), training.json and checkpoints
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -72,6 +76,7 @@ impl CourseArguments {
     /// The course, on a device that is there.
     pub fn course(self, learning_rate: f64, scale: Option<ScaleChoice>) -> Result<Course, ModelError> {
         Ok(Course {
+            remote: self.remote.options(),
             existing: if self.resume { Existing::Resume } else { Existing::Refuse },
             sections: self.sections,
             outlier_norm: self.outlier_norm,

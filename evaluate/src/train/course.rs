@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use hayloft_store::RemoteOptions;
 use tch::Device;
 
 use super::TrainError;
@@ -11,8 +12,10 @@ use crate::section_choice::SectionChoice;
 /// The course of a training: on what, how long, how fast, and where the result goes.
 #[derive(Debug, Clone)]
 pub struct Course {
-    /// Folder of the cache.
+    /// Folder of the cache, or its location, such as `s3://farm/stories`.
     pub cache: PathBuf,
+    /// How a cache at a location is reached, and where what is read from it is kept.
+    pub remote: RemoteOptions,
     /// Folder of the result.
     pub out: PathBuf,
     /// What to do where a training was begun there.
@@ -76,6 +79,7 @@ impl Course {
     pub fn new(cache: impl Into<PathBuf>, out: impl Into<PathBuf>, tokens: u64) -> Self {
         Self {
             cache: cache.into(),
+            remote: RemoteOptions::default(),
             out: out.into(),
             existing: Existing::Refuse,
             sections: Vec::new(),

@@ -70,7 +70,7 @@ pub fn finetune(settings: &FinetuneSettings, progress: Progress) -> Result<Finet
     let course = &settings.course;
     course.check()?;
     let file = SaeFile::open(&settings.sae)?;
-    let cache = Cache::open(&course.cache)?;
+    let cache = Cache::open_at(&course.cache, &course.remote)?;
     let (expected, got) = (cache.manifest().model.d_model, file.d_model());
     if expected != got {
         return Err(EvaluateError::SaeWidth { sae: settings.sae.clone(), expected, got }.into());
@@ -129,6 +129,7 @@ fn evaluation(settings: &FinetuneSettings, site: Site) -> RunSettings {
         scale: course.scale,
         device: course.device,
         precision: evaluation.precision,
+        remote: course.remote.clone(),
         ..RunSettings::new(&evaluation.model, cache, vec![settings.sae.clone()])
     }
 }

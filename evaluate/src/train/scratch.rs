@@ -75,7 +75,7 @@ pub fn train(settings: &TrainSettings, progress: Progress) -> Result<TrainingSum
         return Err(TrainError::Setting { what: "width", expected: "at least 1".to_owned(), got: "0".to_owned() });
     }
     architecture.check(*width)?;
-    let cache = Cache::open(&course.cache)?;
+    let cache = Cache::open_at(&course.cache, &course.remote)?;
     if cache.manifest().held.tokens == 0 {
         return Err(EvaluateError::EmptyCache { cache: course.cache.clone() }.into());
     }

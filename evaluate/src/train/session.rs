@@ -21,6 +21,7 @@ use super::trainer::Trainer;
 use crate::outliers::OutlierRule;
 use crate::scale::Scale;
 use crate::source::kind;
+use crate::subject::say_traffic;
 
 const SUMMARY: &str = "training.json";
 
@@ -71,6 +72,7 @@ pub(super) fn train(job: &Job<'_>, model: Box<dyn Model>, progress: Progress) ->
     let mut session = Session { job, settings, checkpoints, log, gauge, last: None, end: None };
     let keeps_state = |step: u64| is_due(course.checkpoint_every, step) || step + 1 == steps;
     draw_ahead(batches, first..steps, keeps_state, |step, batch| session.step(&mut trainer, step, batch))?;
+    say_traffic(job.cache);
     session.finish(&trainer, &plan)
 }
 

@@ -1,28 +1,33 @@
-//! How far work on a cache's bytes has come.
+//! How far work has come that says its total as it goes.
 
-use hayloft_store::Progress;
-use indicatif::{ProgressBar, ProgressStyle};
+use hayloft_store::{ExchangeProgress, Progress};
+use hayloft_terminal::Gauge;
 
-/// A bar on stderr, hidden by indicatif itself where that is no terminal. It goes when it is dropped.
-pub(super) struct Bar(ProgressBar);
-
-impl Bar {
-    pub(super) fn new() -> anyhow::Result<Self> {
-        Ok(Self(ProgressBar::no_length().with_style(ProgressStyle::with_template(
-            "{bar:30} {bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta} left  {wide_msg}",
-        )?)))
-    }
-
-    /// Moves it.
-    pub(super) fn show(&self, progress: Progress<'_>) {
-        self.0.set_length(progress.total_bytes);
-        self.0.set_position(progress.bytes);
-        self.0.set_message(progress.file.to_owned());
-    }
+/// A gauge on stderr that begins with the first that it is told. It goes when it is dropped.
+pub(super) struct Bar {
+    doing: &'static str,
+    gauge: Option<Gauge>,
+    told: u64,
 }
 
-impl Drop for Bar {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
+impl Bar {
+    pub(super) fn new(doing: &'static str) -> Self {
+        Self { doing, gauge: None, told: 0 }
+    }
+
+    /// Moves it over a cache's bytes.
+    pub(super) fn bytes(&mut self, progress: Progress<'_>) {
+        let begin = || hayloft_terminal::Progress::on_stderr().bytes(self.doing, Some(progress.total_bytes));
+        let gauge = self.gauge.get_or_insert_with(begin);
+        gauge.advance(progress.bytes.saturating_sub(self.told));
+        self.told = progress.bytes;
+    }
+
+    /// Moves it over tokens.
+    pub(super) fn tokens(&mut self, progress: ExchangeProgress) {
+        let begin = || hayloft_terminal::Progress::on_stderr().gauge(self.doing, Some(progress.total_tokens));
+        let gauge = self.gauge.get_or_insert_with(begin);
+        gauge.advance(progress.tokens.saturating_sub(self.told));
+        self.told = progress.tokens;
     }
 }

@@ -41,8 +41,8 @@ pub(super) struct Diff {
 
 impl Diff {
     pub(super) fn run(&self, stdout: &mut dyn Write) -> anyhow::Result<()> {
-        let bar = Bar::new()?;
-        let found = diff(&self.a, &self.b, self.values, &mut |progress| bar.show(progress))?;
+        let mut bar = Bar::new("comparing");
+        let found = diff(&self.a, &self.b, self.values, &mut |progress| bar.bytes(progress))?;
         drop(bar);
         let printed = if self.json { print_json(&found, stdout) } else { self.print(&found, stdout) };
         // Said even where nobody reads the list to its end.

@@ -7,8 +7,8 @@ use clap::{Args, ValueEnum};
 use hayloft_store::exchange::{saelens, safetensors};
 use hayloft_store::{Codec, Dtype, ExportSettings, ExportSummary, SiteName};
 
+use super::bar::Bar;
 use super::numbers::{bytes, counted};
-use super::tokens_bar::TokensBar;
 
 /// Write a cache in a format of others: safetensors, or what SAELens reads.
 ///
@@ -65,13 +65,13 @@ impl Export {
             dtype: self.dtype,
             leave_out_short: self.leave_out_short,
         };
-        let bar = TokensBar::new("exporting")?;
-        let mut progress = |done| bar.show(done);
+        let mut bar = Bar::new("exporting");
+        let mut progress = |done| bar.tokens(done);
         let summary = match self.to {
             Format::Safetensors => safetensors::export(&settings, &mut progress),
             Format::Saelens => saelens::export(&settings, &mut progress),
         };
-        bar.clear();
+        drop(bar);
         let summary = summary?;
         if self.json {
             serde_json::to_writer_pretty(&mut *stdout, &summary)?;

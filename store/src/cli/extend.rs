@@ -40,8 +40,8 @@ pub(super) struct Extend {
 
 impl Extend {
     pub(super) fn run(&self, stdout: &mut dyn Write) -> anyhow::Result<()> {
-        let bar = Bar::new()?;
-        let extended = extend(&self.cache, &self.with, files(self.copy), &mut |progress| bar.show(progress))?;
+        let mut bar = Bar::new("extending");
+        let extended = extend(&self.cache, &self.with, files(self.copy), &mut |progress| bar.bytes(progress))?;
         drop(bar);
         if self.json {
             return print_json(&extended, stdout);

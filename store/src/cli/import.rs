@@ -7,9 +7,9 @@ use clap::Args;
 use hayloft_store::exchange::{saelens, safetensors};
 use hayloft_store::{Codec, Dtype, Existing, ImportSettings, ImportSummary, NonFinite, SiteName};
 
+use super::bar::Bar;
 use super::export::Format;
 use super::numbers::counted;
-use super::tokens_bar::TokensBar;
 
 /// Make a cache of activations that others wrote: SAELens's CacheActivationsRunner, or `store export`.
 ///
@@ -85,13 +85,13 @@ impl Import {
             non_finite: if self.allow_non_finite { NonFinite::Allow } else { NonFinite::Refuse },
             existing: if self.resume { Existing::Resume } else { Existing::Refuse },
         };
-        let bar = TokensBar::new("importing")?;
-        let mut progress = |done| bar.show(done);
+        let mut bar = Bar::new("importing");
+        let mut progress = |done| bar.tokens(done);
         let summary = match self.from {
             Format::Safetensors => safetensors::import(&settings, &mut progress),
             Format::Saelens => saelens::import(&settings, &mut progress),
         };
-        bar.clear();
+        drop(bar);
         let summary = summary?;
         if self.json {
             serde_json::to_writer_pretty(&mut *stdout, &summary)?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
-use hayloft_store::{GroupSummary, KeptPredictions, ModelRecord, Summary, TokenizerRecord, inspect};
+use hayloft_store::{GroupSummary, KeptPredictions, ModelRecord, RemoteOptions, Summary, TokenizerRecord, inspect_at};
 
 use super::numbers::{bytes, counted, grouped};
 
@@ -23,9 +23,10 @@ const SHORT_HASH: usize = 12;
 #[command(after_help = "\
 Examples:
   store inspect caches/stories
+  store inspect s3://farm/stories
   store inspect caches/stories --json | jq '.sites[] | {name, scale}'")]
 pub(super) struct Inspect {
-    /// The cache's folder.
+    /// The cache's folder, or its location, such as s3://farm/stories.
     cache: PathBuf,
     /// Print JSON instead of a table.
     #[arg(long)]
@@ -34,7 +35,7 @@ pub(super) struct Inspect {
 
 impl Inspect {
     pub(super) fn run(&self, stdout: &mut dyn Write) -> anyhow::Result<()> {
-        let summary = inspect(&self.cache)?;
+        let summary = inspect_at(&self.cache, &RemoteOptions::default())?;
         if self.json {
             serde_json::to_writer_pretty(&mut *stdout, &summary)?;
             writeln!(stdout)?;

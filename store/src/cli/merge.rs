@@ -45,9 +45,9 @@ pub(super) struct Merge {
 
 impl Merge {
     pub(super) fn run(&self, stdout: &mut dyn Write) -> anyhow::Result<()> {
-        let bar = Bar::new()?;
+        let mut bar = Bar::new("merging");
         let existing = if self.resume { Existing::Resume } else { Existing::Refuse };
-        let merged = merge(&self.caches, &self.out, files(self.copy), existing, &mut |progress| bar.show(progress))?;
+        let merged = merge(&self.caches, &self.out, files(self.copy), existing, &mut |progress| bar.bytes(progress))?;
         drop(bar);
         if self.json {
             return print_json(&merged, stdout);

@@ -10,9 +10,11 @@ mod inspect;
 mod merge;
 mod numbers;
 mod placed;
+mod pull;
+mod push;
+mod remote;
 mod repair;
 mod select;
-mod tokens_bar;
 mod upgrade;
 mod verify;
 
@@ -35,11 +37,13 @@ Examples:
   store select caches/c --out one --site S  a smaller cache
   store repair caches/c                     restore or drop what is damaged
   store upgrade caches/old                  from an earlier version of the format
+  store push caches/stories s3://farm/stories           put it into a bucket
+  store pull s3://farm/stories caches/stories           and get it from there
   store completions bash > ~/.local/share/bash-completion/completions/store
 
 A cache is made by `harvest run` and read by `evaluate run`. Its format is documented in the hayloft-store crate.";
 
-/// Look into caches of activations, check them, and take care of them.
+/// Look into caches of activations, check them, move them, and take care of them.
 #[derive(Debug, Parser)]
 #[command(name = "store", version, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -59,6 +63,8 @@ enum Command {
     Select(select::Select),
     Repair(repair::Repair),
     Upgrade(upgrade::Upgrade),
+    Push(push::Push),
+    Pull(pull::Pull),
     Completions(completions::Completions),
 }
 
@@ -75,6 +81,8 @@ pub(crate) fn run(arguments: Arguments, stdout: &mut dyn Write) -> anyhow::Resul
         Command::Select(command) => command.run(stdout),
         Command::Repair(command) => command.run(stdout),
         Command::Upgrade(command) => command.run(stdout),
+        Command::Push(command) => command.run(stdout),
+        Command::Pull(command) => command.run(stdout),
         Command::Completions(command) => command.run(stdout),
     }
 }

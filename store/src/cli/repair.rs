@@ -37,8 +37,8 @@ pub(super) struct Repair {
 
 impl Repair {
     pub(super) fn run(&self, stdout: &mut dyn Write) -> anyhow::Result<()> {
-        let bar = Bar::new()?;
-        let repaired = repair(&self.cache, self.dry_run, &mut |progress| bar.show(progress))?;
+        let mut bar = Bar::new("checking");
+        let repaired = repair(&self.cache, self.dry_run, &mut |progress| bar.bytes(progress))?;
         drop(bar);
         let printed = if self.json { print_json(&repaired, stdout) } else { self.print(&repaired, stdout) };
         if !repaired.lost.is_empty() {

@@ -65,9 +65,9 @@ impl Select {
             subsets: self.subset.clone(),
             sequences: self.sequences,
         };
-        let bar = Bar::new()?;
+        let mut bar = Bar::new("selecting");
         let selected =
-            select(&self.cache, &self.out, &selection, files(self.copy), &mut |progress| bar.show(progress))?;
+            select(&self.cache, &self.out, &selection, files(self.copy), &mut |progress| bar.bytes(progress))?;
         drop(bar);
         if self.json {
             return print_json(&selected, stdout);

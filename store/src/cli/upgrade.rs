@@ -33,8 +33,8 @@ pub(super) struct Upgrade {
 
 impl Upgrade {
     pub(super) fn run(&self, stdout: &mut dyn Write) -> anyhow::Result<()> {
-        let bar = Bar::new()?;
-        let upgraded = upgrade(&self.cache, self.dry_run, &mut |progress| bar.show(progress))?;
+        let mut bar = Bar::new("upgrading");
+        let upgraded = upgrade(&self.cache, self.dry_run, &mut |progress| bar.bytes(progress))?;
         drop(bar);
         if self.json {
             return print_json(&upgraded, stdout);

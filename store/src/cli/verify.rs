@@ -30,8 +30,8 @@ pub(super) struct Verify {
 
 impl Verify {
     pub(super) fn run(&self, stdout: &mut dyn Write) -> anyhow::Result<()> {
-        let bar = Bar::new()?;
-        let report = verify(&self.cache, &mut |progress| bar.show(progress))?;
+        let mut bar = Bar::new("verifying");
+        let report = verify(&self.cache, &mut |progress| bar.bytes(progress))?;
         drop(bar);
         let printed = if self.json { print_json(&report, stdout) } else { print(&report, stdout) };
         // Said even where nobody reads the list to its end.

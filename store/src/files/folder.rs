@@ -1,19 +1,97 @@
 //! Paths recorded in files, which must stay inside their folder.
 
+use std::fmt::Debug;
+use std::fs::File;
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 use crate::error::{Result, StoreError};
+use crate::files::hash::{map_sized, read_verified};
+use crate::files::map::MappedFile;
+use crate::records::FileRecord;
+
+/// Brings files from elsewhere when they are asked for.
+pub(crate) trait Fetch: Debug + Send + Sync {
+    /// The file that is recorded under `named`, its parts joined by `/`, relative to the cache.
+    fn fetch(&self, named: &str, record: &FileRecord) -> Result<Located>;
+}
+
+/// A file of a cache, where it is on this machine.
+#[derive(Debug)]
+pub(crate) struct Located {
+    pub(crate) path: PathBuf,
+    /// What keeps the file from being removed, for one that is only kept for a time.
+    pub(crate) keep: Option<File>,
+}
+
+/// Bytes of a file, and what keeps the file.
+struct Kept {
+    bytes: Bytes,
+    _keep: File,
+}
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Located {
+    /// Maps the file and checks its size, but not yet its hash. As long as its bytes are there, the file is kept.
+    pub(crate) fn map_sized(self, record: &FileRecord) -> Result<MappedFile> {
+        let mut mapped = map_sized(&self.path, record)?;
+        if let Some(keep) = self.keep {
+            mapped.bytes = Bytes::from_owner(Kept { bytes: mapped.bytes, _keep: keep });
+        }
+        Ok(mapped)
+    }
+
+    /// Reads the file and checks its size and hash.
+    pub(crate) fn read_verified(&self, record: &FileRecord) -> Result<Bytes> {
+        read_verified(&self.path, record)
+    }
+}
 
 /// A folder whose recorded paths are followed only as long as they stay inside it.
 #[derive(Clone, Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
+    /// Where files come from that are not here, and the folder's name there with a slash behind it.
+    elsewhere: Option<(Arc<dyn Fetch>, String)>,
 }
 
 impl Folder {
     pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self { path: path.into(), elsewhere: None }
+    }
+
+    /// A folder whose files are brought by `fetch` when they are asked for.
+    pub(crate) fn elsewhere(path: impl Into<PathBuf>, fetch: Arc<dyn Fetch>) -> Self {
+        Self { path: path.into(), elsewhere: Some((fetch, String::new())) }
+    }
+
+    /// The folder in this one that `named` stands for. See [`Self::locate`].
+    pub(crate) fn inner(&self, named_in: &Path, named: &str) -> Result<Self> {
+        let Some((fetch, above)) = &self.elsewhere else {
+            return Ok(Self::new(self.locate(named_in, named)?));
+        };
+        let relative = plain_path(named)
+            .ok_or_else(|| StoreError::LeavesFolder { path: named_in.to_owned(), named: named.to_owned() })?;
+        Ok(Self { path: self.path.join(relative), elsewhere: Some((Arc::clone(fetch), format!("{above}{named}/"))) })
+    }
+
+    /// The file that a record in the file `named_in` stands for, brought here if it is elsewhere. See [`Self::locate`].
+    pub(crate) fn file(&self, named_in: &Path, record: &FileRecord) -> Result<Located> {
+        let Some((fetch, above)) = &self.elsewhere else {
+            return Ok(Located { path: self.locate(named_in, &record.path)?, keep: None });
+        };
+        if plain_path(&record.path).is_none() {
+            return Err(StoreError::LeavesFolder { path: named_in.to_owned(), named: record.path.clone() });
+        }
+        fetch.fetch(&format!("{above}{}", record.path), record)
     }
 
     pub(crate) fn path(&self) -> &Path {

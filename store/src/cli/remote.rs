@@ -1,0 +1,93 @@
+//! What `push` and `pull` share.
+
+use std::io::Write;
+use std::num::NonZeroUsize;
+use std::sync::OnceLock;
+
+use clap::Args;
+use hayloft_store::{Moved, RemoteOptions, Traffic};
+use hayloft_terminal::{Gauge, Progress};
+use serde::Serialize;
+
+use super::numbers::{bytes, counted};
+
+/// Where locations and credentials come from; for the end of a help text.
+pub(super) const LOCATIONS: &str = "\
+Locations are s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, https://HOST/PATH (to read from) and
+file:///FOLDER. Credentials come from the environment alone: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+AWS_SESSION_TOKEN, AWS_REGION, and AWS_ENDPOINT_URL with AWS_ALLOW_HTTP=true for a server of one's own;
+GOOGLE_SERVICE_ACCOUNT; AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY.";
+
+/// How files are moved.
+#[derive(Debug, Args)]
+pub(super) struct Moving {
+    /// Files that are moved at a time [default: 8]
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+    /// Print what was done as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Moving {
+    pub(super) fn options(&self) -> RemoteOptions {
+        let mut options = RemoteOptions::default();
+        if let Some(jobs) = self.jobs {
+            options.jobs = jobs.get();
+        }
+        options
+    }
+
+    /// Prints what was done: as JSON, or in the words that end with what was moved.
+    pub(super) fn print(
+        &self,
+        stdout: &mut dyn Write,
+        done: &impl Serialize,
+        words: &str,
+        traffic: Traffic,
+    ) -> anyhow::Result<()> {
+        if self.json {
+            serde_json::to_writer_pretty(&mut *stdout, done)?;
+            writeln!(stdout)?;
+        } else {
+            writeln!(stdout, "{words}; {}", moved(traffic))?;
+        }
+        Ok(stdout.flush()?)
+    }
+}
+
+/// What was moved, in words.
+fn moved(traffic: Traffic) -> String {
+    let again = if traffic.repeated > 0 { format!(", {} of them again", traffic.repeated) } else { String::new() };
+    format!(
+        "{} sent and {} received in {}{again}",
+        bytes(traffic.sent),
+        bytes(traffic.received),
+        counted(traffic.requests, "request")
+    )
+}
+
+/// A gauge that begins when it is known how much is to be moved.
+pub(super) struct Watch {
+    doing: &'static str,
+    gauge: OnceLock<Gauge>,
+}
+
+impl Watch {
+    pub(super) fn new(doing: &'static str) -> Self {
+        Self { doing, gauge: OnceLock::new() }
+    }
+
+    pub(super) fn moved(&self, moved: Moved) {
+        match moved {
+            Moved::Total(total) => {
+                let _ = self.gauge.set(Progress::on_stderr().bytes(self.doing, Some(total)));
+            }
+            Moved::More(bytes) => {
+                if let Some(gauge) = self.gauge.get() {
+                    gauge.advance(bytes);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Where pulled files land: each under a name of its own when it is whole, and a shard's folder when all of them are.
+//! What is unfinished stays between runs, under names that readers pass over and other writers remove.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::error::{Result, StoreError};
+use crate::files::disk::{Disk, FileSystem};
+use crate::files::hash::check_file;
+use crate::files::staged::{create_folders, remove_entry, write_file};
+use crate::records::FileRecord;
+use crate::remote::blocking::Remote;
+use crate::remote::download::{Earlier, download};
+use crate::shard_contents::SHARD_FILE;
+
+/// The unfinished sibling of a file or folder.
+fn partial(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default();
+    path.with_file_name([OsString::from("."), name.to_owned(), ".partial".into()].into_iter().collect::<OsString>())
+}
+
+/// Brings the object `name` to `path`, unless it is there. Of what an earlier pull left unfinished, only the rest is
+/// brought.
+pub(crate) fn land(
+    remote: &Remote,
+    name: &str,
+    record: &FileRecord,
+    path: &Path,
+    more: &(dyn Fn(u64) + Sync),
+) -> Result<()> {
+    // What has the name was checked before it got it, by a pull; here, somebody else may have put it there.
+    if path.exists() {
+        if check_file(path, record).is_ok() {
+            more(record.bytes);
+            return Ok(());
+        }
+        remove_entry(&FileSystem, path)?;
+    }
+    let unfinished = partial(path);
+    let opened = File::options().read(true).write(true).create(true).truncate(false).open(&unfinished);
+    let mut file = opened.map_err(|source| StoreError::io(&unfinished, "create", source))?;
+    download(remote, name, record, &unfinished, &mut file, Earlier::Keep, more)?;
+    fs::rename(&unfinished, path).map_err(|source| StoreError::io(path, "give its name to", source))
+}
+
+/// A shard's folder that is being filled. Unlike one that is written, it stays when the pull ends early.
+#[derive(Debug)]
+pub(crate) struct Landing {
+    unfinished: PathBuf,
+    folder: PathBuf,
+    landed: AtomicUsize,
+}
+
+impl Landing {
+    /// Begins to fill what will be `folder`, or goes on with it.
+    pub(crate) fn begin(folder: PathBuf) -> Result<Self> {
+        let unfinished = partial(&folder);
+        create_folders(&FileSystem, &unfinished)?;
+        Ok(Self { unfinished, folder, landed: AtomicUsize::new(0) })
+    }
+
+    /// Where a file of it is to be until the folder has its name.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.unfinished.join(name)
+    }
+
+    /// Takes note that one more file is there, and returns how many are.
+    pub(crate) fn landed(&self) -> usize {
+        self.landed.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Writes `shard.json`, and gives the folder its name; what has it is no whole shard. To be called once all files
+    /// are there.
+    pub(crate) fn commit(&self, shard_json: &[u8]) -> Result<()> {
+        let own = self.file(SHARD_FILE);
+        remove_entry(&FileSystem, &own)?;
+        write_file(&FileSystem, &own, shard_json)?;
+        let synced = |folder: &Path| {
+            FileSystem.sync_folder(folder).map_err(|source| StoreError::io(folder, "write to the disk", source))
+        };
+        synced(&self.unfinished)?;
+        remove_entry(&FileSystem, &self.folder)?;
+        FileSystem
+            .rename(&self.unfinished, &self.folder)
+            .map_err(|source| StoreError::io(&self.folder, "give the finished folder its name", source))?;
+        self.folder.parent().map_or(Ok(()), synced)
+    }
+}

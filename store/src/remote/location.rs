@@ -1,0 +1,177 @@
+//! Where a cache lies, in words: `s3://bucket/prefix` and its like.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use url::{Host, Url};
+
+use crate::error::{Result, StoreError};
+
+/// Set to `true`, this variable allows `http://` to hosts other than this machine.
+pub(crate) const ALLOW_HTTP: &str = "HAYLOFT_ALLOW_HTTP";
+
+const EXPECTED: &str =
+    "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, https://HOST/PATH or file:///FOLDER";
+
+/// What speaks at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Service {
+    S3,
+    Google,
+    Azure,
+    /// Any web server; it can be read only.
+    Web,
+    /// A folder of this machine, or one that is mounted.
+    Folder,
+}
+
+/// A place that a cache can be pushed to, pulled from or read at. Shown without anything secret: a location has neither
+/// user nor password nor query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    url: Url,
+    service: Service,
+}
+
+impl Location {
+    /// Whether `text` is meant as a location rather than as a path of a folder.
+    pub fn is_meant(text: &str) -> bool {
+        text.split_once("://").is_some_and(|(scheme, _)| {
+            !scheme.is_empty() && scheme.chars().all(|letter| letter.is_ascii_alphanumeric() || "+-.".contains(letter))
+        })
+    }
+
+    pub(crate) fn service(&self) -> Service {
+        self.service
+    }
+
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The bucket or container.
+    pub(crate) fn bucket(&self) -> &str {
+        self.url.host_str().unwrap_or_default()
+    }
+
+    /// The folder that a `file://` location stands for.
+    pub(crate) fn folder(&self) -> Option<PathBuf> {
+        (self.service == Service::Folder).then(|| self.url.to_file_path().ok()).flatten()
+    }
+
+    /// An object below it, for people.
+    pub(crate) fn join(&self, name: &str) -> String {
+        format!("{}/{name}", self.url.as_str().trim_end_matches('/'))
+    }
+}
+
+impl FromStr for Location {
+    type Err = StoreError;
+
+    /// # Errors
+    /// [`StoreError::Invalid`], which never repeats a password.
+    fn from_str(text: &str) -> Result<Self> {
+        // What comes before a question mark or an at sign may be shown, what comes after may be secret.
+        let refused = |expected: &str, got: &str| StoreError::invalid("location", expected, got);
+        let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
+        let url =
+            Url::parse(text).map_err(|error| refused(EXPECTED, &format!("{scheme}://…, which is none: {error}")))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            let got = format!("{scheme}://…@{}, with a user or password in it", url.host_str().unwrap_or_default());
+            return Err(refused("a location without credentials, which come from the environment alone", &got));
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            let got = format!("{scheme}://{} with a query or fragment", url.host_str().unwrap_or_default());
+            return Err(refused(
+                "a location without a query, as what is signed comes from the environment alone",
+                &got,
+            ));
+        }
+        let service = match url.scheme() {
+            "s3" => Service::S3,
+            "gs" => Service::Google,
+            "az" => Service::Azure,
+            "https" => Service::Web,
+            "http" if is_this_machine(&url) || std::env::var(ALLOW_HTTP).is_ok_and(|value| value == "true") => {
+                Service::Web
+            }
+            "http" => {
+                let expected =
+                    format!("https://, or {ALLOW_HTTP}=true for a server that is trusted without encryption");
+                return Err(refused(&expected, text));
+            }
+            "file" => Service::Folder,
+            other => return Err(refused(EXPECTED, &format!("{other}://"))),
+        };
+        let named = match service {
+            Service::Folder => url.to_file_path().is_ok(),
+            _ => url.host_str().is_some_and(|host| !host.is_empty()),
+        };
+        if !named {
+            return Err(refused(EXPECTED, text));
+        }
+        Ok(Self { url, service })
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.url.as_str().trim_end_matches('/'))
+    }
+}
+
+fn is_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations_are_told_from_folders_and_shown_as_given() {
+        for text in ["s3://farm/stories", "gs://farm/a/b", "az://farm/a", "https://hay.example/a", "file:///tmp/a"] {
+            assert!(Location::is_meant(text), "{text}");
+            assert_eq!(text.parse::<Location>().unwrap().to_string(), text);
+        }
+        for text in ["caches/stories", "/a/b", "a:b", "://a"] {
+            assert!(!Location::is_meant(text), "{text}");
+        }
+        let location: Location = "s3://farm/stories/".parse().unwrap();
+        assert_eq!(location.join("shards/00000/shard.json"), "s3://farm/stories/shards/00000/shard.json");
+        assert_eq!(location.bucket(), "farm");
+        assert_eq!("file:///a%20b/c".parse::<Location>().unwrap().folder(), Some("/a b/c".into()));
+    }
+
+    #[test]
+    fn what_could_be_secret_is_refused_and_not_repeated() {
+        for text in [
+            "s3://user:hunter2@farm/stories",
+            "https://hunter2@hay.example/a",
+            "https://hay.example/a?sig=hunter2",
+            "s3://farm/a#hunter2",
+            "https://hunter2:@",
+            "s3://a:hunter2@:bad:port/x",
+        ] {
+            let error = text.parse::<Location>().unwrap_err().to_string();
+            assert!(error.starts_with("location: expected ") && !error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn unencrypted_servers_are_for_this_machine_alone() {
+        for text in ["http://127.0.0.1:9000/a", "http://localhost/a", "http://[::1]:80/a"] {
+            assert_eq!(text.parse::<Location>().unwrap().service(), Service::Web, "{text}");
+        }
+        let error = "http://hay.example/a".parse::<Location>().unwrap_err().to_string();
+        assert!(error.contains(ALLOW_HTTP), "{error}");
+        assert!("ftp://hay.example/a".parse::<Location>().unwrap_err().to_string().contains("s3://"));
+        assert!("s3:///a".parse::<Location>().is_err());
+    }
+}

@@ -1,0 +1,34 @@
+//! Caches at other places than this machine: pushed there, pulled from there, and read from there through a bounded
+//! local folder.
+//!
+//! Objects have the names that files have in a cache's folder, so that any tool that copies folders to buckets works both
+//! ways. No object but `manifest.json` is ever replaced by other bytes: `plan.json` and each shard's `shard.json` are
+//! written first, and only where there is none, as a claim that says by its hashes which bytes the other files have.
+//! `manifest.json` comes last, and only over the version that it was made from, so that of two who push at the same time
+//! neither undoes what the other did.
+
+mod blocking;
+mod connect;
+mod download;
+mod environment;
+mod failure;
+mod landing;
+mod location;
+mod mirror;
+mod options;
+mod pull;
+mod push;
+mod push_manifest;
+mod selection;
+mod shelf;
+mod traffic;
+mod workers;
+
+pub use environment::Environment;
+pub use location::Location;
+pub(crate) use mirror::Mirror;
+pub use options::{RemoteOptions, parse_bytes};
+pub use pull::{Pulled, pull};
+pub use push::{Pushed, push};
+pub use selection::{PullSelection, ShardRange};
+pub use traffic::{Moved, Traffic};

@@ -1,0 +1,102 @@
+//! How remote caches are reached, and where what is read from them is kept.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::{Result, StoreError};
+use crate::remote::environment::Environment;
+
+/// Names the folder for what is read from remote caches, where no option does.
+const FOLDER_VARIABLE: &str = "HAYLOFT_CACHE";
+
+/// How remote caches are reached. Credentials come from variables alone.
+#[derive(Clone, Debug)]
+pub struct RemoteOptions {
+    /// The variables that credentials and endpoints come from.
+    pub environment: Environment,
+    /// The folder for what is read from remote caches; `None` is `HAYLOFT_CACHE`, or else `hayloft` in the user's folder
+    /// for caches.
+    pub folder: Option<PathBuf>,
+    /// The most bytes that shards and plans take in that folder.
+    pub limit: u64,
+    /// How often a request, or a file whose bytes are not those expected, is tried.
+    pub attempts: u32,
+    /// How long one request may take.
+    pub timeout: Duration,
+    /// How long to wait after the first failure; twice as long after each further one.
+    pub pause: Duration,
+    /// The bytes of one request: larger files are moved in parts of this size, and sent in parts of at least 5 MiB.
+    pub part_bytes: u64,
+    /// How many files are moved at a time.
+    pub jobs: usize,
+}
+
+impl Default for RemoteOptions {
+    fn default() -> Self {
+        Self {
+            environment: Environment::Process,
+            folder: None,
+            limit: 50 * 1_000_000_000,
+            attempts: 8,
+            timeout: Duration::from_secs(120),
+            pause: Duration::from_millis(100),
+            part_bytes: 8 << 20,
+            jobs: 8,
+        }
+    }
+}
+
+impl RemoteOptions {
+    /// The folder for what is read.
+    pub(crate) fn kept_in(&self) -> Result<PathBuf> {
+        let named = self.folder.clone().or_else(|| std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from));
+        named.or_else(|| dirs::cache_dir().map(|folder| folder.join("hayloft"))).ok_or_else(|| {
+            let expected = format!("--cache-folder, {FOLDER_VARIABLE} or HOME to name one");
+            StoreError::invalid("folder for what is read from remote caches", expected, "none")
+        })
+    }
+}
+
+/// Reads a number of bytes such as `50GB`, `512MiB` or `1000000`.
+///
+/// # Errors
+/// [`StoreError::Invalid`] with the forms that are known.
+pub fn parse_bytes(text: &str) -> Result<u64> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kb" => 1e3,
+        "m" | "mb" => 1e6,
+        "g" | "gb" => 1e9,
+        "t" | "tb" => 1e12,
+        "kib" => 1024.0,
+        "mib" => 1_048_576.0,
+        "gib" => 1_073_741_824.0,
+        "tib" => 1_099_511_627_776.0,
+        _ => f64::NAN,
+    };
+    let bytes = number.parse::<f64>().unwrap_or(f64::NAN) * unit;
+    if bytes >= 1.0 && bytes < u64::MAX as f64 {
+        Ok(bytes.round() as u64)
+    } else {
+        Err(StoreError::invalid("size", "a number of bytes such as 50GB, 512MiB or 1000000", format!("`{text}`")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_in_powers_of_ten_and_of_two() {
+        for (text, bytes) in
+            [("50GB", 50_000_000_000), ("512MiB", 512 << 20), ("7", 7), ("1.5k", 1500), ("2 TiB", 2 << 40)]
+        {
+            assert_eq!(parse_bytes(text).unwrap(), bytes, "{text}");
+        }
+        for text in ["", "GB", "0", "-1", "1XB", "1.2.3", "inf"] {
+            assert!(parse_bytes(text).is_err(), "{text}");
+        }
+    }
+}

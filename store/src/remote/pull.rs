@@ -1,0 +1,272 @@
+//! Bringing a cache, or a part of one, into a folder.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::cache::{Cache, check_contents};
+use crate::error::{Result, StoreError};
+use crate::files::disk::FileSystem;
+use crate::files::hash::blake3_hex;
+use crate::files::json;
+use crate::files::lock::Lock;
+use crate::files::staged::{create_folders, replace_file};
+use crate::manifest::{MANIFEST_FILE, Manifest, ShardRecord};
+use crate::narrowing::{narrowed_settings, narrowed_shard};
+use crate::plan::{PLAN_FILE, Plan, PlanReader, shard_name};
+use crate::records::FileRecord;
+use crate::remote::blocking::Remote;
+use crate::remote::landing::{Landing, land};
+use crate::remote::location::Location;
+use crate::remote::mirror::no_manifest;
+use crate::remote::options::RemoteOptions;
+use crate::remote::selection::PullSelection;
+use crate::remote::traffic::{Moved, Traffic};
+use crate::remote::workers::in_parallel;
+use crate::settings::HarvestSettings;
+use crate::shard_contents::{SHARD_FILE, SHARDS_FOLDER, WrittenShard};
+
+/// What [`pull`] did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Pulled {
+    /// Where the cache came from.
+    pub location: String,
+    /// Shards brought.
+    pub shards_brought: usize,
+    /// Shards of those asked for that were whole already.
+    pub shards_found: usize,
+    /// Shards in the folder now.
+    pub shards: usize,
+    /// Sites in the folder now.
+    pub sites: usize,
+    /// What was moved.
+    pub traffic: Traffic,
+    /// BLAKE3 of the `manifest.json` that is in the folder now.
+    pub manifest_blake3: String,
+}
+
+/// A pull under way.
+struct Pull<'a> {
+    remote: &'a Remote,
+    folder: &'a Path,
+    manifest: &'a Manifest,
+    /// Those of the sites that are wanted.
+    settings: HarvestSettings,
+    more: &'a (dyn Fn(u64) + Sync),
+}
+
+/// A shard to be brought.
+struct Task<'a> {
+    record: &'a ShardRecord,
+    shard: WrittenShard,
+    shard_json: Vec<u8>,
+    landing: Landing,
+}
+
+/// Brings the part of the cache at `location` that `selection` names into `folder`, and makes a cache of it: one that
+/// opens, verifies, and can be harvested on. The whole plan comes along. Every file is checked by its BLAKE3 before it
+/// takes its name, a shard's folder is whole or not there, and the manifest comes last. What is there already is not
+/// brought again, and of a file that was interrupted only the rest.
+///
+/// # Errors
+/// [`StoreError::Mismatch`] where the folder holds something of another cache, [`StoreError::Locked`] where somebody
+/// writes to it, [`StoreError::UnknownSite`] and [`StoreError::Invalid`] where something is asked for that is not there,
+/// [`StoreError::Remote`] where the bytes cannot be had.
+pub fn pull(
+    location: &Location,
+    folder: &Path,
+    selection: &PullSelection,
+    options: &RemoteOptions,
+    moved: &(dyn Fn(Moved) + Sync),
+) -> Result<Pulled> {
+    let remote = Remote::connect(location, options)?;
+    let url = PathBuf::from(location.join(MANIFEST_FILE));
+    let manifest_bytes = remote.get(MANIFEST_FILE)?.ok_or_else(|| no_manifest(location))?.bytes;
+    let manifest: Manifest = json::unseal(&url, &manifest_bytes)?;
+    let settings = narrowed_settings(&url, &manifest.settings(), &selection.sites)?;
+    let chosen = selection.shards(&manifest)?;
+    check_paths(&url, &manifest)?;
+
+    create_folders(&FileSystem, folder)?;
+    let _lock = Lock::take(folder)?;
+    let more = |bytes| moved(Moved::More(bytes));
+    let pull = Pull { remote: &remote, folder, manifest: &manifest, settings, more: &more };
+    let plan_json = pull.plan_json()?;
+    let plan: Plan = json::unseal(&PathBuf::from(location.join(PLAN_FILE)), &plan_json)?;
+    let plan_files: Vec<&FileRecord> = plan.shards.iter().flat_map(|shard| &shard.files).collect();
+    moved(Moved::Total(pull.total(&plan_files, &chosen)));
+    pull.bring_plan(&plan_json, &plan_files)?;
+    let plan = PlanReader::open(folder)?;
+
+    create_folders(&FileSystem, &folder.join(SHARDS_FOLDER))?;
+    let mut tasks = Vec::new();
+    let mut found = 0;
+    for record in chosen {
+        match pull.task(record, &plan)? {
+            Some(task) => tasks.push(task),
+            None => found += 1,
+        }
+    }
+    pull.bring_shards(&tasks)?;
+    let (shards, manifest_blake3) = pull.write_manifest(&plan, &manifest_bytes)?;
+    Ok(Pulled {
+        location: location.to_string(),
+        shards_brought: tasks.len(),
+        shards_found: found,
+        shards,
+        sites: pull.settings.sites.len(),
+        traffic: remote.traffic(),
+        manifest_blake3,
+    })
+}
+
+/// Refuses a manifest whose shards are not where a cache has them: what is pulled must not land elsewhere.
+fn check_paths(url: &Path, manifest: &Manifest) -> Result<()> {
+    for shard in &manifest.shards {
+        let expected = format!("{SHARDS_FOLDER}/{}", shard_name(shard.index));
+        if shard.path != expected || shard.index >= manifest.planned_shards {
+            let (path, named) = (url.to_owned(), shard.path.clone());
+            return Err(StoreError::LeavesFolder { path, named });
+        }
+    }
+    Ok(())
+}
+
+impl Pull<'_> {
+    /// `plan.json`, from the folder if it is there.
+    fn plan_json(&self) -> Result<Vec<u8>> {
+        let path = self.folder.join(PLAN_FILE);
+        let expected = &self.manifest.plan_blake3;
+        if path.exists() {
+            let bytes = json::read(&path)?;
+            let got = blake3_hex(&bytes);
+            if got != *expected {
+                let field = "plan_blake3".to_owned();
+                return Err(StoreError::Mismatch { path, field, expected: expected.clone(), got });
+            }
+            return Ok(bytes);
+        }
+        let bytes = self.remote.get(PLAN_FILE)?.map(|fetched| fetched.bytes.to_vec()).unwrap_or_default();
+        self.checked(PLAN_FILE, bytes, expected)
+    }
+
+    /// Bytes that have come, if they are those recorded.
+    fn checked(&self, name: &str, bytes: Vec<u8>, blake3: &str) -> Result<Vec<u8>> {
+        let got = blake3_hex(&bytes);
+        if got == blake3 {
+            return Ok(bytes);
+        }
+        Err(StoreError::Remote {
+            url: self.remote.location().join(name),
+            action: "read",
+            expected: format!("BLAKE3 {blake3}"),
+            got: if bytes.is_empty() { "no such object".to_owned() } else { format!("BLAKE3 {got}") },
+            advice: "The object is damaged or missing: delete it there and push the cache once more".to_owned(),
+        })
+    }
+
+    fn total(&self, plan_files: &[&FileRecord], chosen: &[&ShardRecord]) -> u64 {
+        let left_out = |file: &&FileRecord| {
+            let all = self.manifest.sites.iter().map(|site| &site.name);
+            let mut left_out = all.filter(|site| !self.settings.sites.contains(site));
+            left_out.any(|site| site.file_name() == file.path)
+        };
+        let of_shards = chosen.iter().flat_map(|shard| shard.files.iter().skip(1)).filter(|file| !left_out(file));
+        plan_files.iter().copied().chain(of_shards).map(|file| file.bytes).fold(0, u64::saturating_add)
+    }
+
+    /// The plan's files, and then `plan.json`.
+    fn bring_plan(&self, plan_json: &[u8], files: &[&FileRecord]) -> Result<()> {
+        let listed_in = self.folder.join(PLAN_FILE);
+        for file in files {
+            let folder = Path::new(&file.path).parent().filter(|folder| folder.starts_with("plan"));
+            let folder = folder.filter(|_| crate::files::folder::plain_path(&file.path).is_some());
+            let leaves = || StoreError::LeavesFolder { path: listed_in.clone(), named: file.path.clone() };
+            create_folders(&FileSystem, &self.folder.join(folder.ok_or_else(leaves)?))?;
+        }
+        in_parallel(self.remote.options().jobs, files, |file| {
+            land(self.remote, &file.path, file, &self.folder.join(&file.path), self.more)
+        })?;
+        if !listed_in.exists() {
+            replace_file(&FileSystem, &listed_in, plan_json)?;
+        }
+        Ok(())
+    }
+
+    /// What is to be brought of a shard; none if it is whole already.
+    fn task<'a>(&self, record: &'a ShardRecord, plan: &PlanReader) -> Result<Option<Task<'a>>> {
+        let folder = self.folder.join(&record.path);
+        let path = folder.join(SHARD_FILE);
+        let own = record.files.first().filter(|file| file.path == SHARD_FILE).ok_or_else(|| StoreError::Malformed {
+            path: self.remote.location().join(MANIFEST_FILE).into(),
+            expected: "shard.json first among a shard's files".to_owned(),
+            got: format!("another in {}", record.path),
+        })?;
+        let name = format!("{}/{SHARD_FILE}", record.path);
+        let there = WrittenShard::find(self.folder, record.index, plan, &self.settings)?;
+        // Nothing need be asked where the shard that is here has the very record that is there.
+        let same = there.as_ref().is_some_and(|there| there.record.files[0].blake3 == own.blake3);
+        let bytes = if same {
+            json::read(&path)?
+        } else {
+            self.remote.get(&name)?.map(|fetched| fetched.bytes.to_vec()).unwrap_or_default()
+        };
+        let bytes = self.checked(&name, bytes, &own.blake3)?;
+        let contents = check_contents(self.remote.location().join(&name).as_ref(), self.manifest, record, &bytes)?;
+        let (shard, narrowed) = narrowed_shard(&path, &contents, &self.settings)?;
+        let Some(there) = there else {
+            // All sites, sealed by this version, are the bytes that are there; by another they may be others.
+            let whole = self.settings.sites.len() == contents.settings.sites.len();
+            let (shard, shard_json) =
+                if whole { (WrittenShard::new(contents, &bytes), bytes) } else { (shard, narrowed) };
+            return Ok(Some(Task { record, shard, shard_json, landing: Landing::begin(folder)? }));
+        };
+        if there.contents().files != shard.contents().files {
+            let differing =
+                there.contents().files.iter().zip(&shard.contents().files).find(|(here, there)| here != there);
+            let (got, expected) = differing.map_or((own, own), |pair| pair);
+            return Err(StoreError::Mismatch {
+                path: folder.join(&expected.path),
+                field: "BLAKE3".to_owned(),
+                expected: expected.blake3.clone(),
+                got: got.blake3.clone(),
+            });
+        }
+        (self.more)(shard.contents().files.iter().map(|file| file.bytes).sum());
+        Ok(None)
+    }
+
+    /// Brings all files of all shards, and gives each shard its name as soon as it has all of them.
+    fn bring_shards(&self, tasks: &[Task<'_>]) -> Result<()> {
+        let files: Vec<(&Task<'_>, &FileRecord)> =
+            tasks.iter().flat_map(|task| task.shard.contents().files.iter().map(move |file| (task, file))).collect();
+        in_parallel(self.remote.options().jobs, &files, |(task, file)| {
+            let name = format!("{}/{}", task.record.path, file.path);
+            land(self.remote, &name, file, &task.landing.file(&file.path), self.more)?;
+            if task.landing.landed() == task.shard.contents().files.len() {
+                task.landing.commit(&task.shard_json)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes the manifest over all whole shards in the folder; returns how many they are, and its BLAKE3.
+    fn write_manifest(&self, plan: &PlanReader, there: &[u8]) -> Result<(usize, String)> {
+        let mut shards = BTreeMap::new();
+        for index in 0..plan.plan().shards.len() {
+            if let Some(shard) = WrittenShard::find(self.folder, index, plan, &self.settings)? {
+                shards.insert(index, shard);
+            }
+        }
+        let path = self.folder.join(MANIFEST_FILE);
+        let all = self.settings.sites.len() == self.manifest.sites.len()
+            && shards.values().map(|shard| &shard.record).eq(&self.manifest.shards);
+        let bytes =
+            if all { there.to_vec() } else { json::seal(&path, &Manifest::new(plan, &self.settings, &shards))? };
+        replace_file(&FileSystem, &path, &bytes)?;
+        // What was written must be what opens.
+        Cache::open(self.folder)?;
+        Ok((shards.len(), blake3_hex(&bytes)))
+    }
+}

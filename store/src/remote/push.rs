@@ -1,0 +1,206 @@
+//! Putting a cache somewhere else.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::cache::Cache;
+use crate::error::{Result, StoreError};
+use crate::files::disk::FileSystem;
+use crate::files::folder::Folder;
+use crate::files::hash::{blake3_hex, check_file, map_sized};
+use crate::files::json;
+use crate::files::lock::Lock;
+use crate::files::staged::create_folders;
+use crate::manifest::MANIFEST_FILE;
+use crate::plan::{PLAN_FILE, PlanReader};
+use crate::records::FileRecord;
+use crate::remote::blocking::Remote;
+use crate::remote::location::{Location, Service};
+use crate::remote::options::RemoteOptions;
+use crate::remote::push_manifest::{check_same, push_manifest};
+use crate::remote::traffic::{Moved, Traffic};
+use crate::remote::workers::in_parallel;
+use crate::shard_contents::WrittenShard;
+
+/// What [`push`] did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Pushed {
+    /// Where the cache is now.
+    pub location: String,
+    /// Shards of this cache, all of which are there now.
+    pub shards: usize,
+    /// Shards that are there now, those of others included.
+    pub shards_there: usize,
+    /// Files written, `manifest.json` included.
+    pub files_written: u64,
+    /// Files that were there already.
+    pub files_found: u64,
+    /// What was moved.
+    pub traffic: Traffic,
+    /// BLAKE3 of the `manifest.json` that is there now.
+    pub manifest_blake3: String,
+}
+
+/// A file to be pushed: the folder that its record is relative to, and the name that it has there.
+struct Task {
+    folder: Folder,
+    named_in: PathBuf,
+    record: FileRecord,
+    name: String,
+}
+
+/// What every step needs.
+pub(crate) struct Push<'a> {
+    pub(crate) remote: Remote,
+    pub(crate) written: AtomicU64,
+    pub(crate) found: AtomicU64,
+    more: &'a (dyn Fn(Moved) + Sync),
+}
+
+/// Pushes the whole shards of the cache in `folder` to `location`, each file hashed against its record before it is
+/// sent. What is there already is not sent again, so a push that was interrupted goes on when it is run once more.
+///
+/// # Errors
+/// [`StoreError::Mismatch`] where another cache is there, [`StoreError::Damaged`] where a file of this one is not what
+/// its record says, [`StoreError::Remote`] where the service will not have it, [`StoreError::Locked`] where somebody
+/// else writes to a `file://` location.
+pub fn push(
+    folder: &Path,
+    location: &Location,
+    options: &RemoteOptions,
+    moved: &(dyn Fn(Moved) + Sync),
+) -> Result<Pushed> {
+    if location.service() == Service::Web {
+        let expected = "a location that can be written to: s3://, gs://, az:// or file://";
+        return Err(StoreError::invalid("location", expected, format!("{location}, which is read-only")));
+    }
+    let cache = Cache::open(folder)?;
+    let plan = PlanReader::open(folder)?;
+    let _lock = lock(location)?;
+    let remote = Remote::connect(location, options)?;
+    let push = Push { remote, written: AtomicU64::new(0), found: AtomicU64::new(0), more: moved };
+
+    // Another cache is found out before anything is sent.
+    if let Some(there) = push.remote.get(MANIFEST_FILE)? {
+        check_same(location, &json::unseal(location.join(MANIFEST_FILE).as_ref(), &there.bytes)?, &cache)?;
+    }
+    let (tasks, total) = tasks(&cache, &plan);
+    moved(Moved::Total(total));
+    push.claim(&folder.join(PLAN_FILE), PLAN_FILE, cache.manifest().plan_blake3.as_str())?;
+    let shards = read_shards(&cache, options.jobs)?;
+    in_parallel(options.jobs, &shards, |shard| {
+        let own = &shard.record.files[0];
+        let name = format!("{}/{}", shard.record.path, own.path);
+        push.claim(&folder.join(&name), &name, &own.blake3)?;
+        moved(Moved::More(own.bytes));
+        Ok(())
+    })?;
+    in_parallel(options.jobs, &tasks, |task| push.file(task))?;
+    let (there, manifest_blake3) = push_manifest(&push, &cache, &plan, shards)?;
+    Ok(Pushed {
+        location: location.to_string(),
+        shards: cache.shards(),
+        shards_there: there.shards.len(),
+        files_written: push.written.into_inner(),
+        files_found: push.found.into_inner(),
+        traffic: push.remote.traffic(),
+        manifest_blake3,
+    })
+}
+
+/// A folder cannot say "write this if nobody else has": its lock is held instead.
+fn lock(location: &Location) -> Result<Option<Lock>> {
+    let Some(folder) = location.folder() else { return Ok(None) };
+    create_folders(&FileSystem, &folder)?;
+    Lock::take(&folder).map(Some)
+}
+
+/// All files but the records that are claims, and the bytes of those and these.
+fn tasks(cache: &Cache, plan: &PlanReader) -> (Vec<Task>, u64) {
+    let of_plan = plan.plan().shards.iter().flat_map(|shard| &shard.files).map(|record| Task {
+        folder: Folder::new(cache.folder()),
+        named_in: cache.folder().join(PLAN_FILE),
+        record: record.clone(),
+        name: record.path.clone(),
+    });
+    let shards = &cache.manifest().shards;
+    let of_shards = shards.iter().flat_map(|shard| {
+        let folder = Folder::new(cache.folder().join(&shard.path));
+        shard.files.iter().skip(1).map(move |record| Task {
+            folder: folder.clone(),
+            named_in: cache.folder().join(MANIFEST_FILE),
+            record: record.clone(),
+            name: format!("{}/{}", shard.path, record.path),
+        })
+    });
+    let tasks: Vec<Task> = of_plan.chain(of_shards).collect();
+    let claims = shards.iter().filter_map(|shard| shard.files.first()).map(|file| file.bytes);
+    let total = tasks.iter().map(|task| task.record.bytes).chain(claims).fold(0, u64::saturating_add);
+    (tasks, total)
+}
+
+/// Every shard's own record, read and checked.
+fn read_shards(cache: &Cache, jobs: usize) -> Result<Vec<WrittenShard>> {
+    let read = Mutex::new(BTreeMap::new());
+    in_parallel(jobs, &cache.manifest().shards, |record| {
+        let shard = WrittenShard { contents: cache.contents(record)?, record: record.clone() };
+        read.lock().unwrap_or_else(PoisonError::into_inner).insert(record.index, shard);
+        Ok(())
+    })?;
+    let read = read.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(read.into_values().collect())
+}
+
+impl Push<'_> {
+    /// Writes a record where there is none yet; one that is there must have the same bytes.
+    fn claim(&self, path: &Path, name: &str, blake3: &str) -> Result<()> {
+        let bytes = Bytes::from(json::read(path)?);
+        let got = blake3_hex(&bytes);
+        if got != blake3 {
+            return Err(StoreError::damaged(path, format!("BLAKE3 {blake3}"), format!("BLAKE3 {got}")));
+        }
+        // Where it is there already, reading it costs less than offering it in vain.
+        let there = self.remote.get(name)?;
+        if there.is_none() && self.remote.create(name, &bytes)? {
+            self.written.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        let there = match there {
+            Some(there) => Some(there),
+            // Between the two, somebody else wrote it, or this did and the answer was lost.
+            None => self.remote.get(name)?,
+        };
+        let there = there.map_or_else(|| "none".to_owned(), |there| blake3_hex(&there.bytes));
+        if there != blake3 {
+            return Err(StoreError::Mismatch {
+                path: self.remote.location().join(name).into(),
+                field: "BLAKE3".to_owned(),
+                expected: blake3.to_owned(),
+                got: there,
+            });
+        }
+        self.found.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Writes a file, unless it is there in full. Its bytes were settled by the claim that lists it.
+    fn file(&self, task: &Task) -> Result<()> {
+        let Task { folder, named_in, record, name } = task;
+        if self.remote.size(name)? == Some(record.bytes) {
+            self.found.fetch_add(1, Ordering::Relaxed);
+        } else {
+            let path = folder.locate(named_in, &record.path)?;
+            check_file(&path, record)?;
+            let bytes = map_sized(&path, record)?.bytes;
+            self.remote.put(name, &bytes)?;
+            self.written.fetch_add(1, Ordering::Relaxed);
+        }
+        (self.more)(Moved::More(record.bytes));
+        Ok(())
+    }
+}

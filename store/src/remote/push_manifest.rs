@@ -1,0 +1,115 @@
+//! The last step of a push: the manifest over what is there, written only over the version that it was made from.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use crate::cache::{Cache, check_contents};
+use crate::error::{Result, StoreError};
+use crate::files::hash::blake3_hex;
+use crate::files::json;
+use crate::manifest::{MANIFEST_FILE, Manifest, ShardRecord};
+use crate::plan::PlanReader;
+use crate::remote::blocking::Remote;
+use crate::remote::location::Location;
+use crate::remote::push::Push;
+use crate::shard_contents::WrittenShard;
+
+/// More than the pushers that anyone runs at a time, each of whom can come first once.
+const ROUNDS: u32 = 100;
+
+/// Refuses a manifest that is there and of another cache than this.
+///
+/// # Errors
+/// [`StoreError::Mismatch`] with what differs: plan, settings, or a shard's bytes.
+pub(crate) fn check_same(location: &Location, there: &Manifest, cache: &Cache) -> Result<()> {
+    let ours = cache.manifest();
+    let differs = |name: &str, field: &str, expected: &str, got: &str| {
+        let (path, field) = (location.join(name).into(), field.to_owned());
+        Err(StoreError::Mismatch { path, field, expected: expected.to_owned(), got: got.to_owned() })
+    };
+    if there.plan_blake3 != ours.plan_blake3 {
+        return differs(MANIFEST_FILE, "plan_blake3", &ours.plan_blake3, &there.plan_blake3);
+    }
+    if let Some((field, expected, got)) = ours.settings().difference(&there.settings()) {
+        return differs(MANIFEST_FILE, field, &expected, &got);
+    }
+    let by_index: BTreeMap<usize, &ShardRecord> = there.shards.iter().map(|shard| (shard.index, shard)).collect();
+    for shard in &ours.shards {
+        let Some(other) = by_index.get(&shard.index).filter(|other| **other != shard) else { continue };
+        // Backwards, as the first is `shard.json`, which differs where any other does and says less.
+        let differing = shard.files.iter().zip(&other.files).rev().find(|(ours, theirs)| ours != theirs);
+        let (file, got) = differing.map_or((&shard.files[0], &other.path), |(ours, theirs)| (ours, &theirs.blake3));
+        return differs(&format!("{}/{}", shard.path, file.path), "BLAKE3", &file.blake3, got);
+    }
+    Ok(())
+}
+
+/// Brings the manifest that is there up to all shards that are there. Returns it, and its BLAKE3.
+pub(crate) fn push_manifest(
+    push: &Push<'_>,
+    cache: &Cache,
+    plan: &PlanReader,
+    ours: Vec<WrittenShard>,
+) -> Result<(Manifest, String)> {
+    let (remote, settings) = (&push.remote, cache.manifest().settings());
+    let url = remote.location().join(MANIFEST_FILE);
+    let mut shards: BTreeMap<usize, WrittenShard> = ours.into_iter().map(|shard| (shard.index(), shard)).collect();
+    for _ in 0..ROUNDS {
+        let there = remote.get(MANIFEST_FILE)?;
+        if let Some(there) = &there {
+            let listed: Manifest = json::unseal(url.as_ref(), &there.bytes)?;
+            check_same(remote.location(), &listed, cache)?;
+            for record in &listed.shards {
+                if !shards.contains_key(&record.index) {
+                    shards.insert(record.index, theirs(remote, &listed, record)?);
+                }
+            }
+            if listed.shards.len() == shards.len() {
+                push.found.fetch_add(1, Ordering::Relaxed);
+                return Ok((listed, blake3_hex(&there.bytes)));
+            }
+        }
+        let manifest = Manifest::new(plan, &settings, &shards);
+        let bytes = Bytes::from(json::seal(url.as_ref(), &manifest)?);
+        let written = match there {
+            Some(there) => remote.update(MANIFEST_FILE, &bytes, there.version)?,
+            None => remote.create(MANIFEST_FILE, &bytes)?,
+        };
+        if written {
+            push.written.fetch_add(1, Ordering::Relaxed);
+            return Ok((manifest, blake3_hex(&bytes)));
+        }
+        tracing::debug!("somebody else wrote {url} meanwhile: putting both together");
+    }
+    Err(StoreError::Remote {
+        url,
+        action: "write",
+        expected: "to be the only one who writes, once in a while".to_owned(),
+        got: format!("another version before each of {ROUNDS} tries"),
+        advice: "Run the same command again: all other files are there".to_owned(),
+    })
+}
+
+/// A shard that somebody else pushed.
+fn theirs(remote: &Remote, manifest: &Manifest, record: &ShardRecord) -> Result<WrittenShard> {
+    let own = record.files.first().ok_or_else(|| {
+        StoreError::invalid(remote.location().join(MANIFEST_FILE), "shard.json first among a shard's files", "none")
+    })?;
+    let name = format!("{}/{}", record.path, own.path);
+    let url = remote.location().join(&name);
+    let bytes = remote.get(&name)?.map(|fetched| fetched.bytes).unwrap_or_default();
+    let got = blake3_hex(&bytes);
+    if got != own.blake3 {
+        return Err(StoreError::Remote {
+            url,
+            action: "read",
+            expected: format!("BLAKE3 {}", own.blake3),
+            got: if bytes.is_empty() { "no such object".to_owned() } else { format!("BLAKE3 {got}") },
+            advice: "What its manifest lists is not there: push that shard once more from where it was made".to_owned(),
+        });
+    }
+    let contents = check_contents(url.as_ref(), manifest, record, &bytes)?;
+    Ok(WrittenShard { contents, record: record.clone() })
+}

@@ -1,0 +1,54 @@
+//! Caches at a real S3 server on loopback that fails now and then.
+
+mod faults;
+mod pulling;
+mod pushing;
+mod reading;
+mod server;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::path::Path;
+use std::time::Duration;
+
+use hayloft_store::{Codec, Dtype, Environment, Location, Moved, PullSelection, Pulled, Pushed, RemoteOptions, Result};
+
+use server::{BUCKET, Server};
+
+/// Options for a server that answers at once or not at all.
+fn options(server: &Server) -> RemoteOptions {
+    RemoteOptions {
+        environment: Environment::Given(server.environment()),
+        folder: None,
+        limit: 1 << 20,
+        attempts: 8,
+        timeout: Duration::from_millis(700),
+        pause: Duration::from_millis(5),
+        part_bytes: 8 << 20,
+        jobs: 4,
+    }
+}
+
+fn location(prefix: &str) -> Location {
+    format!("s3://{BUCKET}/{prefix}").parse().unwrap()
+}
+
+fn push(folder: &Path, prefix: &str, options: &RemoteOptions) -> Result<Pushed> {
+    hayloft_store::push(folder, &location(prefix), options, &|_: Moved| ())
+}
+
+fn pull(prefix: &str, folder: &Path, selection: &PullSelection, options: &RemoteOptions) -> Result<Pulled> {
+    hayloft_store::pull(&location(prefix), folder, selection, options, &|_: Moved| ())
+}
+
+/// A small cache in a folder of its own.
+fn cache() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    support::harvest(folder.path(), &support::settings(Dtype::Bf16, Codec::Planes));
+    folder
+}
+
+/// The objects below a prefix, as they lie on the server's disk.
+fn objects(server: &Server, prefix: &str) -> std::collections::BTreeMap<String, Vec<u8>> {
+    support::files_below(&server.bucket().join(prefix))
+}
