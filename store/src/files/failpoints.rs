@@ -135,8 +135,9 @@ fn half_done(operation: Operation<'_>) -> io::Result<()> {
         Operation::RemoveFolder(path) => {
             let entries = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path()));
             let entries = entries.collect::<io::Result<Vec<PathBuf>>>()?;
-            let half = entries[..entries.len() / 2].iter();
-            half.map(|entry| if entry.is_dir() { fs::remove_dir_all(entry) } else { fs::remove_file(entry) }).collect()
+            let remove =
+                |entry: &PathBuf| if entry.is_dir() { fs::remove_dir_all(entry) } else { fs::remove_file(entry) };
+            entries[..entries.len() / 2].iter().try_for_each(remove)
         }
         _ => Ok(()),
     }
