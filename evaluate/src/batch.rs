@@ -8,7 +8,9 @@ use hayloft_terminal::Phase;
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::EvaluateError;
+use crate::kl::{KlWay, Largest};
 use crate::section_choice::SectionChoice;
+use crate::source::kind;
 
 /// A step's worth of a row group as read: whole sequences, their activations one after another without padding.
 #[derive(Debug)]
@@ -32,6 +34,18 @@ pub(crate) struct Batch {
     labels: Vec<i64>,
     /// `[rows]`: the cached loss of each row in nats, NaN in the last row of a sequence; `None` if not kept.
     losses: Option<Vec<f32>>,
+    /// Where its logits are; `None` where nothing is computed from them.
+    logits: Option<StoredLogits>,
+    /// `[rows]`: the largest cached logits of each row; empty where nothing is computed from them.
+    largest: Largest,
+}
+
+/// Where the cache keeps all logits of a batch.
+#[derive(Debug)]
+struct StoredLogits {
+    reader: Arc<ActivationReader>,
+    /// In the row group.
+    rows: Range<usize>,
 }
 
 /// Where the rows of a batch lie in a batch padded on the right, `[sequences, length]`.
@@ -70,7 +84,20 @@ pub(crate) struct Tables {
     pub(crate) sequences: Vec<Sequence>,
     pub(crate) tokens: Tokens,
     pub(crate) predictions: Option<Predictions>,
+    /// The file of all logits, if divergences are computed from them.
+    pub(crate) logits: Option<Arc<ActivationReader>>,
+    /// What divergences are computed from, if any are.
+    pub(crate) kl: Option<KlWay>,
     pub(crate) kind: Kind,
+}
+
+impl Tables {
+    fn largest(&self, rows: Range<usize>) -> Largest {
+        match (&self.predictions, self.kl) {
+            (Some(predictions), Some(KlWay::Bound { .. })) => Largest::of(predictions, rows),
+            _ => Largest::default(),
+        }
+    }
 }
 
 impl Batch {
@@ -113,7 +140,12 @@ impl Batch {
                 kind: tables.kind,
                 d_model: reader.d_model(),
                 sections: tables.tokens.section[rows.clone()].to_vec(),
-                losses: tables.predictions.as_ref().map(|predictions| predictions.loss[rows].to_vec()),
+                losses: tables.predictions.as_ref().map(|predictions| predictions.loss[rows.clone()].to_vec()),
+                logits: tables.logits.as_ref().map(|reader| StoredLogits {
+                    reader: Arc::clone(reader),
+                    rows: rows.start - first_row..rows.end - first_row,
+                }),
+                largest: tables.largest(rows),
                 labels,
                 layout,
             }
@@ -155,6 +187,25 @@ impl Batch {
     pub(crate) fn losses_at(&self, rows: &[i64]) -> Option<Vec<f32>> {
         let losses = self.losses.as_ref()?;
         Some(rows.iter().map(|&row| losses[row as usize]).collect())
+    }
+
+    /// The largest cached logits, if the source was asked for divergences from them.
+    pub(crate) fn largest(&self) -> &Largest {
+        &self.largest
+    }
+
+    /// Reads and verifies all cached logits, `[rows, vocab]` in the type they are stored in, in main memory; `None` if the source
+    /// was not asked for divergences from them.
+    pub(crate) fn logits(&self) -> Result<Option<Tensor>, EvaluateError> {
+        let Some(StoredLogits { reader, rows }) = &self.logits else { return Ok(None) };
+        let _phase = Phase::Decode.begin(0);
+        let mut bits = Vec::new();
+        reader.read_rows(self.row_group, rows.clone(), &mut bits)?;
+        if rows.end == reader.rows(self.row_group) {
+            reader.release(self.row_group);
+        }
+        let shape = [rows.len() as i64, reader.d_model() as i64];
+        Ok(Some(Tensor::f_from_data_size(&bits, &shape, kind(reader.dtype()))?))
     }
 
     /// The activations on a device, in the type they are stored in.

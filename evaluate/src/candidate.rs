@@ -7,12 +7,13 @@ use tch::{Device, Kind, TchError, Tensor};
 use crate::baseline::{Baselines, Moments};
 use crate::batch::{Activations, Batch};
 use crate::outliers::{OutlierRule, Verdict};
+use crate::reading::Reading;
 use crate::sae::{Firings, Sae};
 use crate::scale::Scale;
 use crate::section_choice::SectionChoice;
 use crate::upper_half::UpperHalf;
 use crate::{EvaluateError, SaeFile};
-use hayloft_model::{Precision, SharedTensor};
+use hayloft_model::{Divergences, Precision, SharedTensor};
 
 /// An SAE in a run.
 #[derive(Debug)]
@@ -43,8 +44,21 @@ pub(crate) struct Measured {
     pub(crate) deviations: Vec<f32>,
     /// In how many of these rows each latent fired.
     pub(crate) firings: Firings,
-    /// Loss of the spliced run at each row that has a next token; `None` where there is no model.
-    pub(crate) losses: Option<Vec<f32>>,
+    /// Of the spliced run at each row that has a next token.
+    pub(crate) predicted: Predicted,
+}
+
+/// What is known of the spliced run's predictions.
+#[derive(Debug)]
+pub(crate) enum Predicted {
+    /// There is no model.
+    Nothing,
+    /// Its losses.
+    Losses(Vec<f32>),
+    /// `[n, d_model]`: the residual that enters the final norm, from which losses and divergences are yet to be read.
+    End(Tensor),
+    /// Its losses, and how far it is from the clean run.
+    Divergences(Divergences),
 }
 
 impl<'file> Candidate<'file> {
@@ -66,14 +80,15 @@ impl<'file> Candidate<'file> {
         Ok(Self { file, scale, rule, sae: file.load_computing_in(device, precision)?, sections })
     }
 
-    /// Measures the SAE on a batch, section by section; `norms` are those of the batch's rows, `upper_half` is what the
-    /// reconstruction goes through.
+    /// Measures the SAE on a batch, section by section; `norms` are those of the batch's rows, `reading` says what the
+    /// reconstruction goes through. Where divergences are wanted, the spliced run is left at its end, as they are read for several
+    /// SAEs at once.
     pub(crate) fn measure(
         &self,
         batch: &Batch,
         activations: &Activations,
         norms: &[f64],
-        upper_half: Option<&UpperHalf>,
+        reading: Reading<'_>,
     ) -> Result<Vec<Measured>, EvaluateError> {
         let in_any = |row: i64| self.sections.iter().any(|own| batch.is_member(row, own.section));
         let is_kept = |row: i64| self.rule.judge(norms[row as usize]) == Verdict::Kept;
@@ -105,20 +120,21 @@ impl<'file> Candidate<'file> {
                 let _phase = Phase::Splice.begin(0);
                 squared_norms(&select(&x, &places)?.f_sub(&own.mean)?)?
             };
-            let losses = match upper_half {
+            let predicted = match reading.upper_half {
                 Some(upper_half) => {
                     let rows: Vec<i64> = places.iter().map(|&place| kept[place]).collect();
                     let values = self.unscaled(&select(&reconstruction.rows, &places)?)?;
-                    Some(spliced_losses(batch, activations, &rows, &values, own.section, upper_half)?)
+                    let splice = Splice { rows: &rows, values: &values, upper_half };
+                    splice.predict(batch, activations, &batch.counted(own.section), reading.kl.is_some())?
                 }
-                None => None,
+                None => Predicted::Nothing,
             };
             measured.push(Measured {
                 fired: places.iter().map(|&place| fired[place]).collect(),
                 errors: places.iter().map(|&place| errors[place]).collect(),
                 deviations,
                 firings,
-                losses,
+                predicted,
             });
         }
         Ok(measured)
@@ -143,24 +159,35 @@ impl<'file> Candidate<'file> {
     }
 }
 
-/// Losses at the rows of a section that count, with `values` in place of `rows`.
-fn spliced_losses(
-    batch: &Batch,
-    activations: &Activations,
-    rows: &[i64],
-    values: &Tensor,
-    section: SectionChoice,
-    upper_half: &UpperHalf,
-) -> Result<Vec<f32>, EvaluateError> {
-    let counted = batch.counted(section);
-    if counted.is_empty() {
-        return Ok(Vec::new());
+/// `values` `[n, d_model]` in place of `n` rows.
+struct Splice<'run> {
+    rows: &'run [i64],
+    values: &'run Tensor,
+    upper_half: &'run UpperHalf,
+}
+
+impl Splice<'_> {
+    /// What the model predicts at some rows: losses, or the residual from which more can be read.
+    fn predict(
+        &self,
+        batch: &Batch,
+        activations: &Activations,
+        counted: &[i64],
+        to_end: bool,
+    ) -> Result<Predicted, EvaluateError> {
+        if counted.is_empty() {
+            return Ok(Predicted::Losses(Vec::new()));
+        }
+        let spliced = {
+            let _phase = Phase::Splice.begin(0);
+            self.upper_half.spliced(activations, self.rows, self.values)?
+        };
+        Ok(if to_end {
+            Predicted::End(self.upper_half.end(batch, &spliced, counted)?)
+        } else {
+            Predicted::Losses(self.upper_half.losses(batch, &spliced, counted)?)
+        })
     }
-    let spliced = {
-        let _phase = Phase::Splice.begin(0);
-        upper_half.spliced(activations, rows, values)?
-    };
-    upper_half.losses(batch, &spliced, &counted)
 }
 
 /// `[n, d_model]` float32 → the squared Euclidean norm of each row.

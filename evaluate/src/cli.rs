@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use hayloft_evaluate::{RunSettings, ScaleChoice, SectionChoice, Tolerance};
+use hayloft_evaluate::{KlChoice, RunSettings, ScaleChoice, SectionChoice, Tolerance};
 use hayloft_model::{ModelError, Precision, Site, parse_device};
 
 pub use self::finetune::FinetuneArguments;
@@ -35,6 +35,10 @@ Examples:
   # L0, error and explained variance only, without the model; twice as fast, with what bf16 does to each figure
   evaluate run --cache cache --sae saes/base
   evaluate run --model mistral-7b --cache cache --sae saes/base --compute bf16
+
+  # How far the predictions move, not only the loss: exactly, or cheaply from the cached top logits
+  evaluate run --model mistral-7b --cache cache --sae saes/base --kl
+  evaluate run --model mistral-7b --cache cache --sae saes/base --kl=bound
 
   # Keep results as JSON, CSV and Markdown; compute on a GPU
   evaluate run --model mistral-7b --cache cache --sae saes/base --device cuda --out results
@@ -102,6 +106,15 @@ pub struct RunArguments {
     /// is measured against f32 on a 32nd of the tokens and printed beside it
     #[arg(long, value_name = "TYPE", conflicts_with = "dtype")]
     compute: Option<Precision>,
+    /// Measure KL(clean || spliced) too, in nats a token, and that of zero ablation. It takes --model. [default way: exact]
+    ///
+    /// exact: from the cache's logits where it has them all (harvest run --logits full), else recomputed.
+    /// stored: exact, from the cache's logits; costs reading them, vocabulary times bytes a token.
+    /// recomputed: exact; the clean residual goes through the upper half too, which costs as much as one more SAE.
+    /// bound: a lower bound from the top logits that the cache keeps (--logits top=K); costs next to nothing.
+    #[arg(long, value_name = "WAY", num_args = 0..=1, require_equals = true, default_missing_value = "exact",
+        verbatim_doc_comment)]
+    kl: Option<KlChoice>,
     /// Threads of the kernels and of hashing [default: all cores]
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
@@ -198,6 +211,7 @@ impl RunArguments {
             device: parse_device(&self.device)?,
             precision: self.dtype,
             compute: self.compute,
+            kl: self.kl,
         })
     }
 }
@@ -240,6 +254,15 @@ mod tests {
     }
 
     #[test]
+    fn divergences_are_exact_unless_said_otherwise() {
+        let kl = |words: &[&str]| match Arguments::parse_from(REQUIRED.iter().chain(words)).command {
+            Command::Run(arguments) => arguments.settings().unwrap().kl,
+            _ => panic!("expected a run"),
+        };
+        assert_eq!((kl(&[]), kl(&["--kl"]), kl(&["--kl=bound"])), (None, Some(KlChoice::Exact), Some(KlChoice::Bound)));
+    }
+
+    #[test]
     fn saes_and_sections_may_be_repeated() {
         let more = ["--sae", "t", "--section", "rollout", "--section", "all", "--scale", "auto"];
         let Command::Run(arguments) = Arguments::parse_from(REQUIRED.into_iter().chain(more)).command else {
@@ -259,6 +282,7 @@ mod tests {
             ("--scale", "big", "auto, none or a number above zero"),
             ("--scale", "-1", "above zero"),
             ("--dtype", "int8", "f32, bf16 or f16"),
+            ("--kl", "cheap", "exact, stored, recomputed or bound"),
             ("--threads", "0", "zero"),
         ] {
             let words_given = REQUIRED.map(str::to_owned).into_iter().chain([format!("{flag}={value}")]);

@@ -8,6 +8,7 @@ use crate::baseline::Baselines;
 use crate::candidate::Candidate;
 use crate::columns::Columns;
 use crate::pass::{Outcomes, SectionOutcome, pass_over};
+use crate::reading::Reading;
 use crate::section_choice::SectionChoice;
 use crate::settings::RunSettings;
 use crate::source::Source;
@@ -62,7 +63,7 @@ pub(crate) fn measure<'file>(
         Candidate::load(own.file, own.scale, own.rule, &sections, baselines, place)
     };
     let exact_candidates: Vec<Candidate<'_>> = candidates.iter().map(load).collect::<Result<_, _>>()?;
-    let exact = pass_over(source, &batches, &exact_candidates, &sections, exact_half.as_ref())?;
+    let exact = pass_over(source, &batches, &exact_candidates, &sections, Reading::losses(exact_half.as_ref()))?;
     let mut effects = Vec::new();
     for ((low, exact), candidate) in low.iter().zip(&exact).zip(candidates) {
         for (low, exact) in low.iter().zip(exact) {

@@ -7,7 +7,7 @@ use hayloft_model::ModelError;
 use hayloft_store::StoreError;
 use tch::TchError;
 
-use crate::SaeError;
+use crate::{KlChoice, SaeError};
 
 /// An error of an evaluation.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +70,30 @@ pub enum EvaluateError {
         expected: usize,
         /// The SAE's.
         got: usize,
+    },
+    /// Divergences were asked for without a model.
+    #[error(
+        "--kl={choice}: expected --model too, got none: how far predictions are apart is known only where there are predictions. Give the checkpoint that the cache was made with, or leave --kl out"
+    )]
+    KlWithoutModel {
+        /// What was asked for.
+        choice: KlChoice,
+    },
+    /// Divergences were asked for from logits that the cache does not keep.
+    #[error(
+        "{cache}: --kl={choice}: expected a cache with {expected}, got one with {got}. Harvest with --logits {harvest}, or take --kl=recomputed, which needs no stored logits"
+    )]
+    KlNotKept {
+        /// The cache's folder.
+        cache: PathBuf,
+        /// What was asked for.
+        choice: KlChoice,
+        /// What that needs.
+        expected: &'static str,
+        /// What the cache keeps of predictions.
+        got: String,
+        /// The harvest's --logits that keeps it.
+        harvest: &'static str,
     },
     /// An SAE was trained on another site.
     #[error("{sae}: expected an SAE of {expected}, got one of {got}. {advice}")]

@@ -23,6 +23,7 @@ mod columns;
 mod compare;
 mod compute_effect;
 mod error;
+mod kl;
 mod map;
 mod measures;
 mod names;
@@ -30,6 +31,7 @@ mod outliers;
 mod output;
 mod pass;
 mod plot;
+mod reading;
 mod report;
 mod results;
 mod run;
@@ -54,6 +56,7 @@ pub use compare::{
 };
 pub use compute_effect::ComputeEffect;
 pub use error::EvaluateError;
+pub use kl::{Kl, KlChoice, KlSums, KlWay};
 pub use measures::{
     BinSums, LatentCounts, LatentSummary, NormHistogram, POSITION_BINS, PositionCounts, PositionSums, first_position,
 };

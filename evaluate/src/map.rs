@@ -2,19 +2,66 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::{Deref, Range};
 use std::path::Path;
 
 use memmap2::Mmap;
 
+/// A file, mapped read-only.
+#[derive(Debug)]
+pub(crate) struct MappedFile {
+    map: Mmap,
+    file: File,
+}
+
+impl MappedFile {
+    /// Bytes of the file, once it has been seen to be as long as when it was mapped.
+    pub(crate) fn part(&self, range: Range<usize>) -> io::Result<&[u8]> {
+        let (expected, got) = (self.map.len() as u64, self.file.metadata()?.len());
+        if got < expected {
+            let problem = format!("expected the {expected} bytes that it had when it was opened, got {got}");
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, problem));
+        }
+        Ok(&self.map[range])
+    }
+}
+
+impl Deref for MappedFile {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.map
+    }
+}
+
 /// Maps a file read-only. An empty file maps to an empty slice.
 #[expect(unsafe_code, reason = "memory-mapping is unsafe because the file may change underneath")]
-pub(crate) fn map_file(path: &Path) -> io::Result<Mmap> {
+pub(crate) fn map_file(path: &Path) -> io::Result<MappedFile> {
     let file = File::open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "expected a file, got something else"));
     }
     // SAFETY: the user guarantees that an SAE's files are not rewritten while they are read. If they are, loaded
-    // numbers may be wrong, and if one is cut short the process may die of SIGBUS. Nothing relies on the bytes for
-    // memory safety: the header is parsed with bounds checks, and tensors are copied out before they are used.
-    unsafe { Mmap::map(&file) }
+    // numbers may be wrong. If one is cut short, `part` says so before each tensor; only where that happens while the
+    // tensor is being copied, or while the map is hashed or its header parsed, the process dies of SIGBUS, which no
+    // program can rule out without copying. Nothing relies on the bytes for memory safety: the header is parsed with
+    // bounds checks, and tensors are copied out before they are used.
+    let map = unsafe { Mmap::map(&file) }?;
+    Ok(MappedFile { map, file })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_cut_short_under_the_map_is_an_error() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), vec![7; 100_000]).unwrap();
+        let mapped = map_file(file.path()).unwrap();
+        assert_eq!(mapped.part(99_990..100_000).unwrap(), [7; 10]);
+        file.as_file().set_len(10).unwrap();
+        let error = mapped.part(99_990..100_000).unwrap_err().to_string();
+        assert!(error.contains("expected the 100000 bytes") && error.contains("got 10"), "{error}");
+    }
 }

@@ -1,17 +1,18 @@
 //! One pass over batches for all SAEs: each batch is read, decoded and normed once, measured by every SAE, and its measurements
 //! are summed in the order of the cache.
 
+use hayloft_model::Divergences;
 use hayloft_terminal::{Gauge, Phase};
 
 use crate::EvaluateError;
 use crate::baseline::Baselines;
 use crate::batch::Batch;
-use crate::candidate::{Candidate, Measured};
+use crate::candidate::{Candidate, Measured, Predicted};
 use crate::measures::LatentCounts;
+use crate::reading::{Reading, TOGETHER, read_ends};
 use crate::section_choice::SectionChoice;
 use crate::source::Source;
 use crate::sums::Sums;
-use crate::upper_half::UpperHalf;
 
 /// What a pass gives for one section of one SAE: sums, one entry a shard, and how often each latent fired in all of them.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub(crate) fn pass(
     source: Source<'_>,
     candidates: &[Candidate<'_>],
     sections: &[SectionChoice],
-    upper_half: Option<&UpperHalf>,
+    reading: Reading<'_>,
     sample_rows: usize,
     gauge: &Gauge,
 ) -> Result<(Outcomes, Outcomes), EvaluateError> {
@@ -39,7 +40,7 @@ pub(crate) fn pass(
     let mut sampled = 0;
     source.for_each(
         gauge,
-        |batch| measure(source, batch, candidates, upper_half),
+        |batch| measure(source, batch, candidates, sections, reading),
         |batch, measured| {
             if sampled < sample_rows && (batch.place, batch.row_group) == (0, 0) {
                 sampled += batch.rows();
@@ -58,11 +59,11 @@ pub(crate) fn pass_over(
     batches: &[Batch],
     candidates: &[Candidate<'_>],
     sections: &[SectionChoice],
-    upper_half: Option<&UpperHalf>,
+    reading: Reading<'_>,
 ) -> Result<Outcomes, EvaluateError> {
     let mut outcomes = empty(source.cache.shards(), candidates, sections);
     for batch in batches {
-        add(&mut outcomes, batch, &measure(source, batch, candidates, upper_half)?);
+        add(&mut outcomes, batch, &measure(source, batch, candidates, sections, reading)?);
     }
     Ok(outcomes)
 }
@@ -84,7 +85,8 @@ fn measure(
     source: Source<'_>,
     batch: &Batch,
     candidates: &[Candidate<'_>],
-    upper_half: Option<&UpperHalf>,
+    sections: &[SectionChoice],
+    reading: Reading<'_>,
 ) -> Result<BatchMeasured, EvaluateError> {
     let (activations, norms) = {
         let _phase = Phase::Splice.begin(0);
@@ -92,9 +94,17 @@ fn measure(
         let norms = activations.norms()?;
         (activations, norms)
     };
-    let measure = |candidate: &Candidate<'_>| candidate.measure(batch, &activations, &norms, upper_half);
-    let measured = candidates.iter().map(measure).collect::<Result<_, _>>()?;
-    Ok((norms, measured))
+    let untouched = reading.untouched(batch, &activations, sections)?;
+    let measure = |candidate: &Candidate<'_>| candidate.measure(batch, &activations, &norms, reading);
+    let mut all = Vec::with_capacity(candidates.len());
+    for some in candidates.chunks(TOGETHER) {
+        let mut measured = some.iter().map(measure).collect::<Result<Vec<_>, _>>()?;
+        if let Some(untouched) = &untouched {
+            read_ends(untouched, batch, sections, &mut measured)?;
+        }
+        all.extend(measured);
+    }
+    Ok((norms, all))
 }
 
 /// Adds what was measured on the next batch, in row order.
@@ -116,8 +126,14 @@ impl SectionOutcome {
         for ((&fired, &error), &deviation) in measured.fired.iter().zip(&measured.errors).zip(&measured.deviations) {
             sums.add_activation(fired, error, deviation);
         }
-        if let Some(losses) = &measured.losses {
-            sums.add_sae_losses(&batch.positions_at(&batch.counted(self.section)), losses);
+        let positions = || batch.positions_at(&batch.counted(self.section));
+        match &measured.predicted {
+            Predicted::Nothing | Predicted::End(_) => {}
+            Predicted::Losses(losses) => sums.add_sae_losses(&positions(), losses),
+            Predicted::Divergences(Divergences { loss, kl }) => {
+                sums.add_sae_losses(&positions(), loss);
+                sums.kl.get_or_insert_default().add(kl);
+            }
         }
         self.latents.rows += measured.fired.len() as u64;
         for (total, &firings) in self.latents.firings.iter_mut().zip(&measured.firings) {
@@ -132,6 +148,9 @@ impl SectionOutcome {
             sums.zero_loss = losses.zero_loss;
             sums.positions.clean_loss = losses.clean_by_position.clone();
             sums.positions.zero_loss = losses.zero_by_position.clone();
+        }
+        for (sums, ablated) in self.shards.iter_mut().zip(baselines.divergences(self.section)) {
+            sums.kl.get_or_insert_default().kl_ablated = ablated.kl;
         }
         for (sums, moments) in self.shards.iter_mut().zip(baselines.moments(self.section, candidate.rule)) {
             sums.outlier_rows = moments.outlier_rows;

@@ -7,6 +7,7 @@ use crate::baseline::CleanSource;
 use crate::clean_check::CleanCheck;
 use crate::columns::Columns;
 use crate::compute_effect::ComputeEffect;
+use crate::kl::Kl;
 use crate::measures::{LatentCounts, LatentSummary};
 use crate::sae::SaeFileHash;
 use crate::scale::ScaleSource;
@@ -55,6 +56,9 @@ pub struct SaeResult {
     /// What computing in a lower precision than float32 does to the figures, where that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compute_effect: Option<ComputeEffect>,
+    /// How far the spliced run's predictions are from the clean run's, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kl: Option<Kl>,
     /// What the rounding of the stored activations does to the figures, where the cache's codec rounds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored_rounding: Option<StoredRounding>,

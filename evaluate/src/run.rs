@@ -8,9 +8,11 @@ use crate::candidate::Candidate;
 use crate::clean_check::{CleanCheck, clean_check};
 use crate::columns::Columns;
 use crate::compute_effect::{self, ComputeEffect};
+use crate::kl::{Kl, KlWay};
 use crate::names::unique_names;
 use crate::outliers::OutlierRule;
 use crate::pass::{SectionOutcome, pass};
+use crate::reading::Reading;
 use crate::results::{DEFINITIONS, Provenance, Results, SaeProvenance, SaeResult, ShardResult};
 use crate::scale::Scale;
 use crate::settings::RunSettings;
@@ -66,9 +68,11 @@ fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profilin
     let subject = Subject::open(settings, &files)?;
     let names = unique_names(&settings.saes);
     let scales = resolve_scales(settings, &subject, &files, &names)?;
-    let source = Source { cache: &subject.cache, site: &subject.site.name, device: settings.device };
+    let kl = resolve_kl(settings, &subject)?;
+    let source = Source { cache: &subject.cache, site: &subject.site.name, device: settings.device, kl };
     let upper_half = subject.upper_half(subject.precision, settings.device)?;
     let upper_half = upper_half.as_ref();
+    let reading = Reading { upper_half, kl };
     profiling.start();
 
     let clean_check = match upper_half {
@@ -85,7 +89,7 @@ fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profilin
         rules: each_once(&rules),
         clean_source: clean_source.unwrap_or(CleanSource::Cache),
     };
-    let baselines = baseline::prepare(&subject, source, upper_half, &wanted, progress)?;
+    let baselines = baseline::prepare(&subject, source, reading, &wanted, progress)?;
 
     let place = (settings.compute.unwrap_or(Precision::F32), settings.device);
     let load = |((file, &scale), &rule)| Candidate::load(file, scale, rule, &sections, &baselines, place);
@@ -94,7 +98,7 @@ fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profilin
     let gauge = progress.gauge("evaluating", Some(tokens));
     let low = settings.compute.filter(|&precision| precision != Precision::F32);
     let sample_rows = if low.is_some() { compute_effect::sample_rows(&subject) } else { 0 };
-    let (outcomes, sample) = pass(source, &candidates, &sections, upper_half, sample_rows, &gauge)?;
+    let (outcomes, sample) = pass(source, &candidates, &sections, reading, sample_rows, &gauge)?;
     drop(gauge);
     let mut effects = match low {
         Some(precision) => {
@@ -104,7 +108,7 @@ fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profilin
     }
     .into_iter();
 
-    let report = Report { settings, subject: &subject, clean_source, stored_rounding };
+    let report = Report { settings, subject: &subject, clean_source, kl, stored_rounding };
     let (mut results, mut latents) = (Vec::new(), Vec::new());
     for ((candidate, outcomes), name) in candidates.iter().zip(outcomes).zip(names) {
         let provenance = report.provenance(candidate.file);
@@ -133,6 +137,20 @@ fn resolve_scales(
     Ok(scales)
 }
 
+/// How divergences are computed, if they are wanted.
+fn resolve_kl(settings: &RunSettings, subject: &Subject) -> Result<Option<KlWay>, EvaluateError> {
+    let Some(choice) = settings.kl else { return Ok(None) };
+    let way = choice.resolve(&subject.cache, takes_cached_losses(settings, subject))?;
+    tracing::info!(%way, "KL(clean ‖ spliced)");
+    Ok(Some(way))
+}
+
+/// Whether what the cache has of clean predictions is what spliced ones are held against: it was computed in the same
+/// precision, or the run computes in a lower one for speed alone.
+fn takes_cached_losses(settings: &RunSettings, subject: &Subject) -> bool {
+    subject.cache_precision == subject.precision || settings.compute.is_some()
+}
+
 /// Says how the check went, and decides where clean losses come from; `None` without a model.
 fn clean_source(settings: &RunSettings, subject: &Subject, clean_check: Option<CleanCheck>) -> Option<CleanSource> {
     if subject.checkpoint.is_none() {
@@ -151,7 +169,7 @@ fn clean_source(settings: &RunSettings, subject: &Subject, clean_check: Option<C
     Some(if subject.cache.manifest().predictions.is_none() {
         tracing::info!("the cache keeps no losses (--logits none), so the clean losses are computed too");
         CleanSource::Recomputed
-    } else if cache != now && settings.compute.is_none() {
+    } else if !takes_cached_losses(settings, subject) {
         tracing::info!(%cache, %now, "the cached losses are of another precision, so the clean losses are computed again");
         CleanSource::Recomputed
     } else {
@@ -183,6 +201,7 @@ struct Report<'run> {
     settings: &'run RunSettings,
     subject: &'run Subject,
     clean_source: Option<CleanSource>,
+    kl: Option<KlWay>,
     stored_rounding: Option<StoredRounding>,
 }
 
@@ -209,6 +228,7 @@ impl Report<'_> {
             precision: self.subject.precision,
             clean_loss_source: self.clean_source,
             compute_effect,
+            kl: self.kl.map(|way| self.divergence(way, &sums)),
             stored_rounding: self.stored_rounding,
             definitions: DEFINITIONS.to_owned(),
             latents: latents.summary(),
@@ -216,6 +236,12 @@ impl Report<'_> {
             shards: numbers.zip(shards).map(|(shard, sums)| ShardResult { shard, sums: sums.clone() }).collect(),
             provenance: provenance.clone(),
         }
+    }
+
+    fn divergence(&self, way: KlWay, sums: &Sums) -> Kl {
+        let spliced = self.subject.precision;
+        let clean = if way == KlWay::Recomputed { spliced } else { self.subject.cache_precision };
+        Kl::of(sums.kl, sums.loss_tokens, way, (clean, spliced))
     }
 
     fn provenance(&self, file: &SaeFile) -> Provenance {

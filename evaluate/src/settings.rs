@@ -6,6 +6,7 @@ use hayloft_model::{Precision, Site};
 use tch::Device;
 
 use crate::EvaluateError;
+use crate::kl::KlChoice;
 use crate::scale::ScaleChoice;
 use crate::section_choice::SectionChoice;
 
@@ -34,6 +35,8 @@ pub struct RunSettings {
     /// What all matrix products are computed in, of model and SAEs, for speed; what that does to each figure is measured on
     /// a sample. Takes the place of `precision`; clean losses stay the cache's.
     pub compute: Option<Precision>,
+    /// How KL(clean ‖ spliced) is computed; `None` leaves it out. It takes a model.
+    pub kl: Option<KlChoice>,
 }
 
 impl RunSettings {
@@ -50,6 +53,7 @@ impl RunSettings {
             device: Device::Cpu,
             precision: None,
             compute: None,
+            kl: None,
         }
     }
 
@@ -68,6 +72,9 @@ impl RunSettings {
     pub(crate) fn check(&self) -> Result<(), EvaluateError> {
         if self.saes.is_empty() {
             return Err(EvaluateError::NoSaes);
+        }
+        if let (Some(choice), None) = (self.kl, &self.model) {
+            return Err(EvaluateError::KlWithoutModel { choice });
         }
         let positive = |number: f64| number.is_finite() && number > 0.0;
         if let Some(norm) = self.outlier_norm.filter(|&norm| !positive(norm)) {

@@ -1,5 +1,7 @@
 //! Reading the row groups of a site ahead of the computation, in bounded memory.
 
+use std::sync::Arc;
+
 use hayloft_model::{Jobs, in_order, steps};
 use hayloft_store::{ActivationReader, Cache, Dtype, SiteName};
 use hayloft_terminal::{Gauge, Phase};
@@ -7,6 +9,7 @@ use tch::{Device, Kind};
 
 use crate::EvaluateError;
 use crate::batch::{Batch, Tables};
+use crate::kl::KlWay;
 
 /// One site of a cache, read for a device.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +17,8 @@ pub(crate) struct Source<'cache> {
     pub(crate) cache: &'cache Cache,
     pub(crate) site: &'cache SiteName,
     pub(crate) device: Device,
+    /// What divergences are computed from, if any are.
+    pub(crate) kl: Option<KlWay>,
 }
 
 impl Source<'_> {
@@ -87,12 +92,15 @@ impl Source<'_> {
         let _phase = Phase::Read.begin(0);
         let shard = self.cache.shard(place)?;
         let reader = shard.activations(self.site)?;
+        let reads_logits = self.kl.is_some_and(KlWay::reads_logits);
         let tables = Tables {
             place,
             shard: shard.record().index,
             sequences: shard.sequences().to_vec(),
             tokens: shard.tokens()?,
             predictions: shard.predictions()?,
+            logits: if reads_logits { shard.logits()?.map(Arc::new) } else { None },
+            kl: self.kl,
             kind: kind(reader.dtype()),
         };
         Ok((tables, reader))

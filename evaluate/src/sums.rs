@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::kl::KlSums;
 use crate::measures::{NormHistogram, PositionSums};
 use crate::undefined;
 
@@ -38,6 +39,9 @@ pub struct Sums {
     /// 1 − ‖x − r‖² / ‖x − x̄‖² of each token.
     #[serde(with = "undefined")]
     pub explained_variance: f64,
+    /// Divergences from the clean run, where they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kl: Option<KlSums>,
     /// The three losses by position.
     pub positions: PositionSums,
     /// Norms of the section's tokens, outliers among them, in the model's own units.
@@ -59,6 +63,7 @@ impl Sums {
             squared_error,
             squared_deviation,
             explained_variance,
+            kl,
             positions,
             norms,
         } = other;
@@ -73,6 +78,9 @@ impl Sums {
         self.squared_error += squared_error;
         self.squared_deviation += squared_deviation;
         self.explained_variance += explained_variance;
+        if let Some(kl) = kl {
+            self.kl.get_or_insert_default().merge(kl);
+        }
         self.positions.merge(positions);
         self.norms.merge(norms);
     }
@@ -112,6 +120,7 @@ pub(crate) fn total_loss(losses: &[f32]) -> f64 {
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;
+    use proptest::option;
     use proptest::prelude::*;
 
     use super::*;
@@ -136,8 +145,9 @@ mod tests {
         let counts = (0..1u64 << 40, 0..1u64 << 40, 0..1000u64, 0..1000u64, 0..1u64 << 50);
         let losses = (0..1u32 << 20, 0..1u32 << 20, 0..1u32 << 20);
         let squares = (0..1u32 << 20, 0..1u32 << 20, -(1i32 << 20)..1 << 20);
+        let kl = option::of((0..1u64 << 40, 0..1u32 << 20, 0..1u32 << 20));
         let more = vec((0..5000usize, 0..1u32 << 10, 1u32..1 << 20), 0..5);
-        (counts, losses, squares, more).prop_map(|(counts, losses, squares, more)| Sums {
+        (counts, losses, squares, kl, more).prop_map(|(counts, losses, squares, kl, more)| Sums {
             loss_tokens: counts.0,
             clean_loss: f64::from(losses.0),
             sae_loss: f64::from(losses.1),
@@ -149,6 +159,7 @@ mod tests {
             squared_error: f64::from(squares.0),
             squared_deviation: f64::from(squares.1),
             explained_variance: f64::from(squares.2),
+            kl: kl.map(|(tokens, kl, ablated)| KlSums { tokens, kl: kl.into(), kl_ablated: ablated.into() }),
             positions: positions(&more),
             norms: norms(&more),
         })

@@ -1,6 +1,6 @@
 //! The model from the site to its end: from residuals, whatever was done to them, to losses.
 
-use hayloft_model::{Checkpoint, Decoder, Portion, Positions, Precision, Residual};
+use hayloft_model::{Checkpoint, Decoder, Divergences, Portion, Positions, Precision, Residual, Untouched};
 use hayloft_terminal::Phase;
 use tch::{Device, Kind, Tensor};
 
@@ -56,6 +56,27 @@ impl UpperHalf {
     /// Next-token losses, in nats, at some rows of a batch with the residual `[rows, d_model]`. Only sequences with such
     /// rows go through the blocks, and only those rows meet the final norm and the unembedding.
     pub(crate) fn losses(&self, batch: &Batch, residual: &Tensor, at: &[i64]) -> Result<Vec<f32>, EvaluateError> {
+        let end = self.end(batch, residual, at)?;
+        let _phase = Phase::Loss.begin(self.decoder.head_operations(at.len()));
+        Ok(self.decoder.losses(&end, &batch.labels_at(at))?)
+    }
+
+    /// Losses of changed runs and how far they are from the untouched one, at rows with these labels; each of `ends` is the
+    /// residual `[labels.len(), d_model]` that enters the final norm.
+    pub(crate) fn divergences(
+        &self,
+        untouched: Untouched<'_>,
+        ends: &[Tensor],
+        labels: &[i64],
+    ) -> Result<Vec<Divergences>, EvaluateError> {
+        let products = ends.len() + usize::from(matches!(untouched, Untouched::Residual(_)));
+        let _phase = Phase::Loss.begin(self.decoder.head_operations(labels.len() * products));
+        Ok(self.decoder.divergences(untouched, ends, labels)?)
+    }
+
+    /// The residual `[at.len(), d_model]` that enters the final norm at some rows of a batch with the residual
+    /// `[rows, d_model]` at the site. Only sequences with such rows go through the blocks.
+    pub(crate) fn end(&self, batch: &Batch, residual: &Tensor, at: &[i64]) -> Result<Tensor, EvaluateError> {
         let layout = &batch.layout;
         let d_model = residual.size()[1];
         let needed = layout.sequences_of(at);
@@ -83,25 +104,32 @@ impl UpperHalf {
             let _phase = Phase::Advance.begin(operations);
             self.decoder.advance(&Residual { stream, block: self.block }, n_blocks, &positions)?
         };
-        let _phase = Phase::Loss.begin(self.decoder.head_operations(at.len()));
+        let _phase = Phase::Loss.begin(0);
         let all = end.stream.f_reshape([-1, d_model])?;
-        let rows = if slots.len() as i64 == all.size()[0] { all } else { all.f_index_select(0, &self.index(&slots)?)? };
-        Ok(self.decoder.losses(&rows, &batch.labels_at(at))?)
+        Ok(if slots.len() as i64 == all.size()[0] { all } else { all.f_index_select(0, &self.index(&slots)?)? })
     }
 
-    /// Losses where every position of every sequence is zero: attention over equal values gives that value whatever its
-    /// weights, so that every position says the same, and one position says it for all. `[vocab]` float32, nats: the loss
-    /// of each token as a label.
+    /// The residual `[1, d_model]` that enters the final norm where every position of every sequence is zero at the site:
+    /// attention over equal values gives that value whatever its weights, so that every position says the same, and one
+    /// position says it for all.
+    pub(crate) fn all_zero_end(&self) -> Result<Tensor, EvaluateError> {
+        Ok(self.zero_end()?.stream.f_flatten(0, 1)?)
+    }
+
+    /// Losses where every position of every sequence is zero. `[vocab]` float32, nats: the loss of each token as a label.
     pub(crate) fn all_zero_losses(&self) -> Result<Vec<f32>, EvaluateError> {
-        let spec = self.decoder.spec();
-        let stream = Tensor::f_zeros([1, 1, spec.d_model as i64], (self.kind(), self.decoder.device()))?;
-        let start = Residual { stream, block: self.block };
-        let end = self.decoder.advance(&start, spec.n_blocks, &Positions::from_start(1))?;
-        let logits = self.decoder.logits(&end)?.f_flatten(0, 2)?.f_to_kind(Kind::Double)?;
+        let logits = self.decoder.logits(&self.zero_end()?)?.f_flatten(0, 2)?.f_to_kind(Kind::Double)?;
         Ok(Vec::<f64>::try_from(logits.f_log_softmax(-1, Kind::Double)?.f_neg()?)?
             .into_iter()
             .map(|loss| loss as f32)
             .collect())
+    }
+
+    fn zero_end(&self) -> Result<Residual, EvaluateError> {
+        let spec = self.decoder.spec();
+        let stream = Tensor::f_zeros([1, 1, spec.d_model as i64], (self.kind(), self.decoder.device()))?;
+        let start = Residual { stream, block: self.block };
+        Ok(self.decoder.advance(&start, spec.n_blocks, &Positions::from_start(1))?)
     }
 
     fn kind(&self) -> Kind {

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 
 mod bad_saes;
+mod divergences;
 mod report;
 mod runs;
 mod saes;

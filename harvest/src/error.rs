@@ -146,7 +146,7 @@ pub enum HarvestError {
         planned: usize,
     },
     /// What to keep of the logits cannot be understood.
-    #[error("--logits {text:?}: expected none, loss or top=K with K of at least 1, such as top=64")]
+    #[error("--logits {text:?}: expected none, loss, top=K or full, with K of at least 1, such as top=64")]
     LogitsText {
         /// What was given.
         text: String,

@@ -47,7 +47,7 @@ mod tokenizer;
 mod weights;
 
 pub use checkpoint::Checkpoint;
-pub use decoder::{Decoder, KeyValueCache, Largest, Portion, Predictions};
+pub use decoder::{Decoder, Divergences, KeyValueCache, Largest, Portion, Predictions, Untouched};
 pub use device::parse_device;
 pub use error::ModelError;
 pub use fingerprint::{FileHash, Fingerprint};

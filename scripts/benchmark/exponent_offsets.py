@@ -57,7 +57,8 @@ def main():
         manifest = json.loads((cache / "manifest.json").read_text())
         for site in manifest["sites"]:
             shard = cache / manifest["shards"][0]["path"]
-            words = read_activations(shard / f"{site['name']}.parquet")[:ROWS]
+            values = read_activations(shard / f"{site['name']}.parquet")[:ROWS]
+            words = values.view(f"u{values.itemsize}")
             for dtype, exponents, rest in versions(words, manifest["dtype"]):
                 offsets = np.rint(np.median(exponents, axis=0)).astype(np.uint8)
                 shifted = exponents - offsets + np.uint8(128)

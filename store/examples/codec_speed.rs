@@ -254,6 +254,7 @@ fn plan(folder: &TempDir, sample: &Sample) -> anyhow::Result<()> {
             selection: None,
         },
         chat: None,
+        selected_from: Vec::new(),
         packing: Packing::Concat,
         context_length: rows,
         row_group_rows: rows,

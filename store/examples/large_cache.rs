@@ -206,6 +206,7 @@ fn corpus(context_length: u32, row_group_rows: u32) -> Corpus {
         tokenizer,
         data,
         chat: None,
+        selected_from: Vec::new(),
         packing: Packing::Concat,
         context_length,
         row_group_rows,

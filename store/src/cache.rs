@@ -6,7 +6,7 @@ use crate::activations::layout::Layout;
 use crate::activations::reader::ActivationReader;
 use crate::error::{Result, StoreError};
 use crate::files::folder::{Folder, plain_path};
-use crate::files::hash::{blake3_hex, map_sized, map_verified};
+use crate::files::hash::{blake3_hex, map_sized, read_verified};
 use crate::files::json;
 use crate::files::lock::Lock;
 use crate::manifest::{MANIFEST_FILE, Manifest, ShardRecord};
@@ -50,6 +50,12 @@ impl Cache {
         Ok(Self { folder: Folder::new(folder), path, manifest, manifest_blake3: blake3_hex(&bytes) })
     }
 
+    /// The cache in `folder` as a manifest has it that is not there, or not yet.
+    pub(crate) fn with_manifest(folder: &Path, manifest: Manifest) -> Self {
+        let path = folder.join(MANIFEST_FILE);
+        Self { folder: Folder::new(folder), path, manifest, manifest_blake3: String::new() }
+    }
+
     /// The manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
@@ -76,6 +82,11 @@ impl Cache {
             let what = format!("{}: shard", self.path.display());
             return Err(StoreError::invalid(what, format!("less than {}", self.shards()), place));
         };
+        self.shard_of(record)
+    }
+
+    /// Opens the shard of a record, which may be one that the manifest does not list yet.
+    pub(crate) fn shard_of(&self, record: &ShardRecord) -> Result<Shard> {
         let contents = self.contents(record)?;
         let folder = Folder::new(self.folder.locate(&self.path, &record.path)?);
         let path = folder.path().join(SHARD_FILE);
@@ -115,7 +126,7 @@ impl Cache {
             malformed(&self.path, "shard.json first among a shard's files", format!("another in {}", record.path))
         })?;
         let path = self.folder.locate(&self.path, &format!("{}/{SHARD_FILE}", record.path))?;
-        let bytes = map_verified(&path, own)?;
+        let bytes = read_verified(&path, own)?;
         let contents: ShardContents = json::unseal(&path, &bytes)?;
         check_listing(&path, &contents, self.manifest.format, &record.counts)?;
         if let Some((field, expected, got)) = self.manifest.settings().difference(&contents.settings) {
@@ -152,7 +163,7 @@ pub(crate) fn read_sequences(folder: &Folder, path: &Path, contents: &ShardConte
     let record = &contents.files[0];
     let file = folder.locate(path, &record.path)?;
     let counts = &contents.counts;
-    sequences::read(&file, map_verified(&file, record)?, counts.sequences, counts.tokens)
+    sequences::read(&file, read_verified(&file, record)?, counts.sequences, counts.tokens)
 }
 
 /// A shard of a cache.
@@ -184,7 +195,7 @@ impl Shard {
     /// Its tokens, in the order their rows are stored.
     pub fn tokens(&self) -> Result<Tokens> {
         let (path, record) = self.tokens_file()?;
-        tokens::read(&path, map_verified(&path, record)?, self.contents.counts.tokens, &self.sequences)
+        tokens::read(&path, read_verified(&path, record)?, self.contents.counts.tokens, &self.sequences)
     }
 
     /// The predictions over its rows, if they were kept.
@@ -193,14 +204,14 @@ impl Shard {
             return Ok(None);
         };
         let (path, record) = self.tokens_file()?;
-        prediction_columns::read(&path, map_verified(&path, record)?, self.contents.counts.tokens, kept).map(Some)
+        prediction_columns::read(&path, read_verified(&path, record)?, self.contents.counts.tokens, kept).map(Some)
     }
 
     /// The Euclidean norm of each row of a site, `[rows]` f32.
     pub fn norms(&self, site: &SiteName) -> Result<Vec<f32>> {
         self.place(site)?;
         let (path, record) = self.tokens_file()?;
-        prediction_columns::read_norms(&path, map_verified(&path, record)?, self.contents.counts.tokens, site)
+        prediction_columns::read_norms(&path, read_verified(&path, record)?, self.contents.counts.tokens, site)
     }
 
     /// Opens a site's activations.

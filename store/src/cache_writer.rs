@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use crate::FORMAT_VERSION;
 use crate::error::{Result, StoreError};
-use crate::files::disk::{Disk, FileSystem};
+use crate::files::disk::{self, Disk};
 use crate::files::json;
 use crate::files::lock::Lock;
-use crate::files::staged::{create_folders, remove_leftovers, replace_file};
+use crate::files::staged::{create_folder, remove_leftovers, replace_file};
 use crate::manifest::{MANIFEST_FILE, Manifest};
 use crate::plan::{Plan, PlanReader, shard_name};
 use crate::settings::{Existing, HarvestSettings, NonFinite};
@@ -51,7 +51,7 @@ impl CacheWriter {
     /// where a shard was made with other settings; [`StoreError::OldVersion`] where the plan is of an earlier version of the
     /// format, so that no cache is of two.
     pub fn open(folder: &Path, settings: HarvestSettings, non_finite: NonFinite, existing: Existing) -> Result<Self> {
-        Self::open_on(Arc::new(FileSystem), folder, settings, non_finite, existing)
+        Self::open_on(disk::machine(), folder, settings, non_finite, existing)
     }
 
     pub(crate) fn open_on(
@@ -76,9 +76,9 @@ impl CacheWriter {
         if existing == Existing::Refuse {
             refuse_existing(folder, &shards_folder)?;
         }
-        remove_leftovers(folder)?;
-        remove_leftovers(&shards_folder)?;
-        create_folders(&shards_folder)?;
+        remove_leftovers(disk.as_ref(), folder)?;
+        remove_leftovers(disk.as_ref(), &shards_folder)?;
+        create_folder(disk.as_ref(), &shards_folder)?;
         let mut shards = BTreeMap::new();
         for index in 0..plan.plan().shards.len() {
             if let Some(shard) = WrittenShard::find(folder, index, &plan, &settings)? {
@@ -107,6 +107,11 @@ impl CacheWriter {
     /// Whether a shard is whole, and so need not be written.
     pub fn is_complete(&self, index: usize) -> bool {
         self.shards.contains_key(&index)
+    }
+
+    /// A shard that is whole.
+    pub(crate) fn whole(&self, index: usize) -> Option<&WrittenShard> {
+        self.shards.get(&index)
     }
 
     /// Starts writing a planned shard. Several may be written at the same time, on any thread.
@@ -163,13 +168,13 @@ fn refuse_existing(folder: &Path, shards_folder: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::disk::failing::FailingDisk;
+    use crate::files::failing::FailingDisk;
     use crate::support::{files_below, fill, fill_shard, lengths, read_everything, settings, write_plan};
     use crate::{Codec, Dtype, verify};
 
-    fn open(disk: FailingDisk, folder: &Path, existing: Existing) -> CacheWriter {
+    fn open(disk: FailingDisk, folder: &Path, existing: Existing) -> Result<CacheWriter> {
         let settings = settings(Dtype::Bf16, Codec::Planes);
-        CacheWriter::open_on(Arc::new(disk), folder, settings, NonFinite::Refuse, existing).unwrap()
+        CacheWriter::open_on(Arc::new(disk), folder, settings, NonFinite::Refuse, existing)
     }
 
     /// Fills a cache on a disk that fails at ever later points, until it gets through. Whatever fails, what is there is
@@ -180,12 +185,12 @@ mod tests {
         let untouched = files_below(folder.path());
         let whole = tempfile::tempdir().unwrap();
         write_plan(whole.path(), &lengths());
-        fill(open(disk(i64::MAX), whole.path(), Existing::Refuse)).unwrap();
+        fill(open(disk(i64::MAX), whole.path(), Existing::Refuse).unwrap()).unwrap();
         let expected = files_below(whole.path());
 
         let mut failures = 0;
         for budget in (0..).step_by(step as usize) {
-            match fill(open(disk(budget), folder.path(), Existing::Resume)) {
+            match open(disk(budget), folder.path(), Existing::Resume).and_then(fill) {
                 Ok(_) => break,
                 Err(error) => assert!(matches!(error, StoreError::DiskFull { .. }), "{error}"),
             }
@@ -201,7 +206,7 @@ mod tests {
             } else if budget == 0 {
                 assert_eq!(files_below(folder.path()), untouched);
             }
-            fs::remove_dir_all(folder.path().join(SHARDS_FOLDER)).unwrap();
+            let _ = fs::remove_dir_all(folder.path().join(SHARDS_FOLDER));
             let _ = fs::remove_file(folder.path().join(MANIFEST_FILE));
         }
         assert!(failures > 20, "{failures} failures are too few to have met every commit");
@@ -222,7 +227,7 @@ mod tests {
     fn a_full_disk_says_so_with_advice() {
         let folder = tempfile::tempdir().unwrap();
         write_plan(folder.path(), &lengths());
-        let writer = open(FailingDisk::full_after(3000), folder.path(), Existing::Refuse);
+        let writer = open(FailingDisk::full_after(3000), folder.path(), Existing::Refuse).unwrap();
         let error = fill_shard(&writer, 0).unwrap_err();
         assert!(matches!(error, StoreError::DiskFull { .. }), "{error}");
         let text = error.to_string();

@@ -114,6 +114,22 @@ pub enum StoreError {
         /// The value recorded.
         got: String,
     },
+    /// Two caches that are to be put together are not of the same kind.
+    #[error(
+        "{path}: {field} differs: expected {expected} as in {like}, got {got}. Only caches of the same model, tokenizer and plan, stored in the same way, go together"
+    )]
+    Unlike {
+        /// The cache, or the file in it, that is of another kind.
+        path: PathBuf,
+        /// What differs.
+        field: String,
+        /// The value in the first cache.
+        expected: String,
+        /// The value in this one.
+        got: String,
+        /// The first cache.
+        like: PathBuf,
+    },
     /// The cache already holds something, and no leave was given to add to it.
     #[error(
         "{path}: expected a folder without it, got one that has it already. Use --resume to go on with it, or another folder"
@@ -121,6 +137,16 @@ pub enum StoreError {
     Exists {
         /// The file or folder that is there.
         path: PathBuf,
+    },
+    /// The plan is gone, and with it the knowledge of which tokens a shard is to be filled with.
+    #[error(
+        "{path}: {why}. The plan cannot be made again from the shards. Copy plan.json and plan/ from another copy of this cache; or run `harvest plan` on another folder with the same data manifest, tokenizer and settings, which gives the same bytes, and copy them from there"
+    )]
+    PlanLost {
+        /// The plan.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
     },
     /// A path recorded in a file would leave the cache's folder.
     #[error(

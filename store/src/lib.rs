@@ -3,6 +3,7 @@
 mod activations;
 mod cache;
 mod cache_writer;
+pub mod care;
 mod codec;
 mod dtype;
 mod error;
@@ -13,6 +14,7 @@ mod inspect;
 #[doc(hidden)]
 pub mod kernels;
 mod manifest;
+mod narrowing;
 mod plan;
 mod records;
 mod section;
@@ -45,8 +47,8 @@ pub use inspect::{GroupSummary, SiteSummary, StatisticsSummary, Summary, inspect
 pub use manifest::{Manifest, ShardRecord, SiteRecord};
 pub use plan::{Plan, PlanReader, PlanShard, PlanWriter};
 pub use records::{
-    ChatRecord, Corpus, Counts, DataRecord, FileRecord, KeptPredictions, ModelRecord, Packing, SelectionRecord,
-    TokenizerRecord,
+    ChatRecord, Corpus, Counts, DataRecord, FileRecord, KeptPredictions, ModelRecord, Packing, SelectedFrom,
+    SelectionRecord, TokenizerRecord,
 };
 pub use section::Section;
 pub use settings::{Existing, HarvestSettings, NonFinite};

@@ -1,5 +1,6 @@
 //! The plan: which tokens, in which shards, before any model has run.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,19 +8,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::FORMAT_VERSION;
 use crate::error::{Result, StoreError};
-use crate::files::disk::{Disk, FileSystem};
+use crate::files::disk::{self, Disk};
 use crate::files::folder::Folder;
-use crate::files::hash::{HashingFile, blake3_hex, map_verified};
+use crate::files::hash::{HashingFile, blake3_hex, read_verified};
 use crate::files::json;
 use crate::files::lock::Lock;
-use crate::files::staged::{StagedFolder, create_folders, remove_entry, remove_leftovers, replace_file};
+use crate::files::staged::{StagedFolder, create_folder, create_folders, discard, remove_leftovers, replace_file};
 use crate::records::{Corpus, Counts, FileRecord};
 use crate::tables::columns::TableWriter;
 use crate::tables::sequences::{self, Sequence};
 use crate::tables::tokens::{self, Tokens};
 
 pub(crate) const PLAN_FILE: &str = "plan.json";
-const PLAN_FOLDER: &str = "plan";
+pub(crate) const PLAN_FOLDER: &str = "plan";
 pub(crate) const SEQUENCES_FILE: &str = "sequences.parquet";
 pub(crate) const TOKENS_FILE: &str = "tokens.parquet";
 
@@ -80,6 +81,11 @@ impl PlanReader {
         Ok(Self { folder: Folder::new(folder), path, plan, blake3: blake3_hex(&bytes) })
     }
 
+    /// The same tables under another `plan.json`, whose bytes these are.
+    pub(crate) fn replaced_by(&self, plan: Plan, bytes: &[u8]) -> Self {
+        Self { plan, blake3: blake3_hex(bytes), ..self.clone() }
+    }
+
     /// The plan.
     pub fn plan(&self) -> &Plan {
         &self.plan
@@ -108,17 +114,26 @@ impl PlanReader {
     pub fn sequences(&self, index: usize) -> Result<Vec<Sequence>> {
         let counts = &self.shard(index)?.counts;
         let (path, record) = self.file(index, 0)?;
-        sequences::read(&path, map_verified(&path, record)?, counts.sequences, counts.tokens)
+        sequences::read(&path, read_verified(&path, record)?, counts.sequences, counts.tokens)
     }
 
     /// The sequences of a shard and their tokens.
     pub fn sequences_and_tokens(&self, index: usize) -> Result<(Vec<Sequence>, Tokens)> {
         let sequences = self.sequences(index)?;
         let (path, record) = self.file(index, 1)?;
-        let bytes = map_verified(&path, record)?;
+        let bytes = read_verified(&path, record)?;
         let tokens = tokens::read(&path, bytes, self.shard(index)?.counts.tokens, &sequences)?;
         Ok((sequences, tokens))
     }
+}
+
+/// Writes a planned shard's table of tokens.
+pub(crate) fn write_tokens<W: Write + Send>(path: &Path, sink: &mut W, tokens: &Tokens) -> Result<()> {
+    let mut table = TableWriter::new(path, sink, tokens::fields(), &tokens::REPETITIVE)?;
+    for rows in tokens::batches(tokens.len()) {
+        table.write(path, tokens.columns(rows))?;
+    }
+    table.finish(path)
 }
 
 /// Writes a plan shard by shard. `plan.json` comes last: without it there is no plan. Dropped before that, it leaves no
@@ -137,20 +152,20 @@ impl PlanWriter {
     /// # Errors
     /// [`StoreError::Exists`] where there is a plan already, [`StoreError::Locked`] where another process writes.
     pub fn create(folder: &Path) -> Result<Self> {
-        Self::create_on(Arc::new(FileSystem), folder)
+        Self::create_on(disk::machine(), folder)
     }
 
     pub(crate) fn create_on(disk: Arc<dyn Disk>, folder: &Path) -> Result<Self> {
-        create_folders(folder)?;
+        create_folders(disk.as_ref(), folder)?;
         let lock = Lock::take(folder)?;
         let path = folder.join(PLAN_FILE);
         if path.exists() {
             return Err(StoreError::Exists { path });
         }
-        remove_leftovers(folder)?;
+        remove_leftovers(disk.as_ref(), folder)?;
         // A planning that was killed: without plan.json, nothing refers to its shards.
-        remove_entry(&folder.join(PLAN_FOLDER))?;
-        create_folders(&folder.join(PLAN_FOLDER))?;
+        discard(disk.as_ref(), &folder.join(PLAN_FOLDER))?;
+        create_folder(disk.as_ref(), &folder.join(PLAN_FOLDER))?;
         Ok(Self { folder: folder.to_owned(), disk, shards: Vec::new(), _lock: lock })
     }
 
@@ -175,11 +190,7 @@ impl PlanWriter {
 
         let path = staged.file(TOKENS_FILE);
         let mut sink = HashingFile::create(self.disk.as_ref(), &path)?;
-        let mut table = TableWriter::new(&path, &mut sink, tokens::fields(), &tokens::REPETITIVE)?;
-        for rows in tokens::batches(tokens.len()) {
-            table.write(&path, tokens.columns(rows))?;
-        }
-        table.finish(&path)?;
+        write_tokens(&path, &mut sink, tokens)?;
         let tokens_record = sink.finish(&path, recorded(TOKENS_FILE))?;
 
         staged.commit()?;
@@ -208,7 +219,7 @@ impl Drop for PlanWriter {
     fn drop(&mut self) {
         if !self.folder.join(PLAN_FILE).exists() {
             // Nobody is left to tell; the next planning removes what stays.
-            let _ = remove_entry(&self.folder.join(PLAN_FOLDER));
+            let _ = discard(self.disk.as_ref(), &self.folder.join(PLAN_FOLDER));
         }
     }
 }
@@ -216,7 +227,7 @@ impl Drop for PlanWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::disk::failing::FailingDisk;
+    use crate::files::failing::FailingDisk;
     use crate::support::{corpus, files_below, lengths, shard_data, write_plan};
 
     fn plan(disk: FailingDisk, folder: &Path) -> Result<Plan> {
@@ -242,8 +253,14 @@ mod tests {
                 assert_eq!(there, expected);
                 break;
             }
-            // Only the last step, bringing the folder with the new plan.json to the disk, leaves it behind: whole.
-            assert!(there.is_empty() || there == expected, "operation {operation}: {:?}", there.keys());
+            // Nothing half-written, and plan.json only over a whole plan. A disk that lets nothing be renamed keeps shards
+            // that nothing refers to.
+            assert!(there.iter().all(|(name, bytes)| expected.get(name) == Some(bytes)), "operation {operation}");
+            assert!(there == expected || !there.contains_key(PLAN_FILE), "operation {operation}: {:?}", there.keys());
+            if there != expected {
+                plan(FailingDisk::breaks_at(i64::MAX), folder.path()).unwrap();
+                assert_eq!(files_below(folder.path()), expected);
+            }
         }
     }
 }

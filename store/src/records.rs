@@ -107,6 +107,15 @@ pub struct ChatRecord {
     pub unusable_rows: String,
 }
 
+/// A plan that sequences were selected from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SelectedFrom {
+    /// BLAKE3 of its `plan.json`.
+    pub plan_blake3: String,
+    /// What was asked for, as on the command line of `store select`.
+    pub what: String,
+}
+
 /// What the tokens are: everything that decides them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Corpus {
@@ -119,6 +128,9 @@ pub struct Corpus {
     /// How they became conversations; none where they are running text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat: Option<ChatRecord>,
+    /// What it was selected from, if it is a part of another plan's sequences; the whole first, the last selection last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub selected_from: Vec<SelectedFrom>,
     /// How documents become sequences.
     pub packing: Packing,
     /// The longest a sequence may be, in tokens.

@@ -87,25 +87,37 @@ impl HarvestSettings {
 
     /// The first setting in which these differ from others.
     pub(crate) fn difference(&self, other: &Self) -> Option<Difference> {
+        self.differences(other).into_iter().next()
+    }
+
+    /// Every setting in which these differ from others.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<Difference> {
         let (ours, theirs) = (&self.model, &other.model);
         let weights = |model: &ModelRecord| {
             let files = model.weights.iter().map(|file| format!("{} {}", file.path, file.blake3));
             files.collect::<Vec<_>>().join(", ")
         };
-        differ("model.model_type", &ours.model_type, &theirs.model_type)
-            .or_else(|| differ("model.config_blake3", &ours.config_blake3, &theirs.config_blake3))
-            .or_else(|| differ("model.weights", &weights(ours), &weights(theirs)))
-            .or_else(|| differ("model.precision", &ours.precision, &theirs.precision))
-            .or_else(|| differ("dtype", &self.dtype, &other.dtype))
-            .or_else(|| differ("codec", &self.codec, &other.codec))
-            .or_else(|| differ("sites", &self.sites_in_words(), &other.sites_in_words()))
-            .or_else(|| differ("predictions", &predictions_in_words(self), &predictions_in_words(other)))
-            // What is left follows from config.json, and differs only where a file was made up.
-            .or_else(|| (self != other).then(|| ("model", in_words(ours), in_words(theirs))))
+        let known = [
+            differ("model.model_type", &ours.model_type, &theirs.model_type),
+            differ("model.config_blake3", &ours.config_blake3, &theirs.config_blake3),
+            differ("model.weights", &weights(ours), &weights(theirs)),
+            differ("model.precision", &ours.precision, &theirs.precision),
+            differ("dtype", &self.dtype, &other.dtype),
+            differ("codec", &self.codec, &other.codec),
+            differ("sites", &self.sites_in_words(), &other.sites_in_words()),
+            differ("predictions", &predictions_in_words(self), &predictions_in_words(other)),
+        ];
+        let mut differences: Vec<Difference> = known.into_iter().flatten().collect();
+        // What is left follows from config.json, and differs only where a file was made up.
+        if differences.is_empty() && self != other {
+            differences.push(("model", in_words(ours), in_words(theirs)));
+        }
+        differences
     }
 }
 
-fn differ<T: PartialEq + Display>(field: &'static str, ours: &T, theirs: &T) -> Option<Difference> {
+/// The difference between two values of a field, if there is one.
+pub(crate) fn differ<T: PartialEq + Display>(field: &'static str, ours: &T, theirs: &T) -> Option<Difference> {
     (ours != theirs).then(|| (field, ours.to_string(), theirs.to_string()))
 }
 

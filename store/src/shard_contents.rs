@@ -1,7 +1,7 @@
 //! `shard.json`: what a shard's folder holds. With it, a resume trusts a whole shard without the manifest, and shards
 //! filled on several machines can be put together.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -113,7 +113,16 @@ impl WrittenShard {
         plan: &PlanReader,
         settings: &HarvestSettings,
     ) -> Result<Option<Self>> {
-        let folder = cache.join(SHARDS_FOLDER).join(shard_name(index));
+        Self::find_at(cache.join(SHARDS_FOLDER).join(shard_name(index)), index, plan, settings)
+    }
+
+    /// The same for a shard in whatever folder.
+    pub(crate) fn find_at(
+        folder: PathBuf,
+        index: usize,
+        plan: &PlanReader,
+        settings: &HarvestSettings,
+    ) -> Result<Option<Self>> {
         let path = folder.join(SHARD_FILE);
         if !path.exists() {
             return Ok(None);

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow_array::Float32Array;
-use arrow_schema::DataType;
 use bytes::Bytes;
 
 use crate::FORMAT_VERSION;
@@ -15,20 +13,19 @@ use crate::cache_writer::Shared;
 use crate::codec::encode::Buffers;
 use crate::dtype::Dtype;
 use crate::error::{Result, StoreError};
-use crate::files::hash::{HashingFile, map_verified};
+use crate::files::hash::{HashingFile, read_verified};
 use crate::files::json;
 use crate::files::staged::{StagedFolder, write_file};
-use crate::group_sums::{self, GroupSums};
+use crate::group_sums::GroupSums;
 use crate::plan::{SEQUENCES_FILE, TOKENS_FILE, shard_name};
 use crate::records::FileRecord;
 use crate::settings::NonFinite;
 use crate::shard_contents::{SHARD_FILE, SHARDS_FOLDER, ShardContents, ShardLogits, ShardSite, WrittenShard};
 use crate::site_name::SiteName;
 use crate::statistics::{ActivationSums, measure};
-use crate::tables::columns::{TableWriter, field};
 use crate::tables::predictions::Predictions;
 use crate::tables::sequences::{Sequence, row_group_rows};
-use crate::tables::{prediction_columns, tokens};
+use crate::tables::token_table::TokenTable;
 
 /// Writes one shard, row group by row group and site by site. Its memory is bounded by one row group and by what
 /// `tokens.parquet` takes. Dropped before [`Self::finish`], it removes what it wrote.
@@ -221,39 +218,16 @@ impl ShardWriter {
     /// The plan's table of the sequences is the shard's too, byte for byte.
     fn write_sequences(&self) -> Result<FileRecord> {
         let (source, record) = self.shared.plan.file(self.index, 0)?;
-        let bytes = map_verified(&source, record)?;
+        let bytes = read_verified(&source, record)?;
         write_file(self.shared.disk.as_ref(), &self.staged.file(SEQUENCES_FILE), &bytes)?;
         Ok(FileRecord { path: SEQUENCES_FILE.to_owned(), ..record.clone() })
     }
 
     fn write_tokens(&self, predictions: Option<&Predictions>) -> Result<(FileRecord, Vec<GroupSums>)> {
         let (_, planned) = self.shared.plan.sequences_and_tokens(self.index)?;
-        let mut fields = tokens::fields();
-        if let Some(kept) = self.shared.settings.predictions {
-            fields.extend(prediction_columns::fields(kept));
-        }
-        for site in self.sites.keys() {
-            fields.push(field(&prediction_columns::norm_column(site), DataType::Float32, false));
-        }
-        let path = self.staged.file(TOKENS_FILE);
-        let mut sink = HashingFile::create(self.shared.disk.as_ref(), &path)?;
-        let mut table = TableWriter::new(&path, &mut sink, fields, &tokens::REPETITIVE)?;
-        for rows in tokens::batches(planned.len()) {
-            let mut columns = planned.columns(rows.clone());
-            if let Some(predictions) = predictions {
-                columns.extend(prediction_columns::columns(predictions, rows.clone())?);
-            }
-            for site in self.sites.values() {
-                let norms = site.norms[rows.clone()].iter().copied();
-                columns.push(Arc::new(Float32Array::from_iter_values(norms)));
-            }
-            table.write(&path, columns)?;
-        }
-        table.finish(&path)?;
-        let sites: Vec<SiteName> = self.sites.keys().cloned().collect();
-        let norms: Vec<&[f32]> = self.sites.values().map(|site| site.norms.as_slice()).collect();
-        let statistics = group_sums::of_shard(&planned, predictions, &sites, &norms);
-        Ok((sink.finish(&path, TOKENS_FILE)?, statistics))
+        let norms = self.sites.iter().map(|(name, site)| (name, site.norms.as_slice())).collect();
+        let table = TokenTable { planned: &planned, predictions, norms };
+        table.write(self.shared.disk.as_ref(), &self.staged.file(TOKENS_FILE))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::activations::reader::ActivationReader;
 use crate::cache::{Cache, open_activations, read_sequences};
 use crate::error::{Result, StoreError};
 use crate::files::folder::Folder;
-use crate::files::hash::{check_hash, map_sized, map_verified};
+use crate::files::hash::{check_file, read_verified};
 use crate::group_sums;
 use crate::manifest::{MANIFEST_FILE, ShardRecord, site_records};
 use crate::plan::{PLAN_FILE, PlanReader};
@@ -84,6 +84,15 @@ pub fn verify(folder: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<R
     Ok(walk.report)
 }
 
+/// The same for the shards of a cache alone, and the sums over them.
+pub(crate) fn verify_shards(cache: &Cache, progress: &mut dyn FnMut(Progress<'_>)) -> Report {
+    let in_shards = cache.manifest().shards.iter().flat_map(|shard| &shard.files);
+    let total_bytes = in_shards.fold(0, |sum: u64, file| sum.saturating_add(file.bytes));
+    let mut walk = Walk { cache, report: Report::default(), total_bytes, progress };
+    walk.check_shards();
+    walk.report
+}
+
 struct Walk<'a> {
     cache: &'a Cache,
     report: Report,
@@ -138,7 +147,7 @@ impl Walk<'_> {
             let tokens = if sequences.is_ok() {
                 plan.sequences_and_tokens(index).map(|_| ())
             } else {
-                plan.file(index, 1).and_then(|(path, record)| map_verified(&path, record)).map(|_| ())
+                plan.file(index, 1).and_then(|(path, record)| read_verified(&path, record)).map(|_| ())
             };
             for (record, checked) in shard.files.iter().zip([sequences, tokens]) {
                 self.end(&record.path, record.bytes, &checked);
@@ -208,7 +217,7 @@ impl Walk<'_> {
 
         self.begin(&named(tokens_file));
         let checked = folder.locate(&path, &tokens_file.path).and_then(|file| {
-            let bytes = map_verified(&file, tokens_file)?;
+            let bytes = read_verified(&file, tokens_file)?;
             let rows = contents.counts.tokens;
             let kept = contents.settings.predictions;
             let predictions =
@@ -226,10 +235,7 @@ impl Walk<'_> {
 
         for (place, file) in site_files.iter().enumerate() {
             self.begin(&named(file));
-            let whole = folder.locate(&path, &file.path).and_then(|path| {
-                let mapped = map_sized(&path, file)?;
-                check_hash(&path, file, &mapped.bytes)
-            });
+            let whole = folder.locate(&path, &file.path).and_then(|path| check_file(&path, file));
             let opened = rows.as_deref().map(|rows| open_activations(&folder, &path, contents, place, rows));
             let damages = match &opened {
                 Some(Ok(reader)) => self.check_row_groups(reader),

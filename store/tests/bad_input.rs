@@ -384,3 +384,34 @@ fn tokens_that_do_not_fit_their_sequences_are_refused() {
     }
     assert!(files_below(folder.path()).is_empty());
 }
+
+#[test]
+fn a_file_that_is_cut_short_while_it_is_read_is_damage_and_no_signal() {
+    for codec in [Codec::Planes, Codec::Raw] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = settings(Dtype::F32, codec);
+        // More than a page of memory, so that its end is not there to be touched.
+        settings.model.d_model = 4001;
+        harvest(folder.path(), &settings);
+        let shard = Cache::open(folder.path()).unwrap().shard(0).unwrap();
+        let reader = shard.activations(&settings.sites[0]).unwrap();
+        let bytes = fs::metadata(reader.path()).unwrap().len();
+        let mut read = Vec::new();
+        reader.read(1, &mut read).unwrap();
+        fs::OpenOptions::new().write(true).open(reader.path()).unwrap().set_len(100).unwrap();
+        let failures = [reader.read(1, &mut read), reader.read(0, &mut read), reader.view(1).map(|_| ())];
+        for error in failures.map(Result::unwrap_err) {
+            assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+            let text = error.to_string();
+            assert!(text.starts_with(reader.path().to_str().unwrap()), "{text}");
+            assert!(text.contains(&format!("expected the {bytes} bytes that it had")), "{text}");
+            assert!(text.contains("got 100 bytes"), "{text}");
+        }
+        assert!(read.is_empty());
+        // Tables are in memory by the time that they are looked at, and refused when they are opened again.
+        let tokens = folder.path().join("shards/00000/tokens.parquet");
+        fs::OpenOptions::new().write(true).open(&tokens).unwrap().set_len(100).unwrap();
+        let error = shard.tokens().unwrap_err();
+        assert!(matches!(&error, StoreError::Damaged { path, .. } if *path == tokens), "{error}");
+    }
+}

@@ -1,14 +1,17 @@
 //! What depends on the cache and the model but on no SAE: computed once, and kept beside the cache.
 //!
-//! Two kinds, each with sums for every shard, in `baselines/` of the cache's folder:
+//! Three kinds, each with sums for every shard, in `baselines/` of the cache's folder:
 //!
 //! - [`Losses`]: of the untouched and of the zero-ablated run, for a site, a section and a precision;
+//! - [`AblatedDivergences`]: of the zero-ablated run from the untouched one, where a run asks for them; also for the way in
+//!   which they are computed;
 //! - [`Moments`]: count and sum of the activations, for a site, a section and a threshold on their norms.
 //!
 //! Each file names the manifest that it belongs to and carries a hash of its own; one that does not fit is computed
 //! again. Moments need no forward pass, so that another threshold costs one reading of the cache.
 
 mod ablation;
+mod divergences;
 mod losses;
 mod moments;
 mod pass;

@@ -3,16 +3,17 @@
 use hayloft_terminal::{Phase, Progress};
 
 use super::ablation::{Ablation, BatchLosses};
+use super::divergences::{AblatedDivergences, AblatedRun, DivergencesKey};
 use super::losses::{CleanSource, Losses, LossesKey};
 use super::moments::{Moments, MomentsKey};
 use super::shelf::Shelf;
 use crate::EvaluateError;
 use crate::batch::{Activations, Batch};
 use crate::outliers::OutlierRule;
+use crate::reading::Reading;
 use crate::section_choice::SectionChoice;
 use crate::source::Source;
 use crate::subject::Subject;
-use crate::upper_half::UpperHalf;
 
 /// What baselines a run needs.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ pub(crate) struct Wanted {
 #[derive(Debug, Default)]
 pub(crate) struct Baselines {
     losses: Vec<(SectionChoice, Vec<Losses>)>,
+    divergences: Vec<(SectionChoice, Vec<AblatedDivergences>)>,
     moments: Vec<(SectionChoice, OutlierRule, Vec<Moments>)>,
 }
 
@@ -34,6 +36,12 @@ impl Baselines {
     /// Losses of a section.
     pub(crate) fn losses(&self, section: SectionChoice) -> &[Losses] {
         let found = self.losses.iter().find(|(of, _)| *of == section);
+        found.map_or(&[], |(_, shards)| shards)
+    }
+
+    /// Divergences of the zero-ablated run over a section; empty where they are not wanted.
+    pub(crate) fn divergences(&self, section: SectionChoice) -> &[AblatedDivergences] {
+        let found = self.divergences.iter().find(|(of, _)| *of == section);
         found.map_or(&[], |(_, shards)| shards)
     }
 
@@ -48,49 +56,23 @@ impl Baselines {
 pub(crate) fn prepare(
     subject: &Subject,
     source: Source<'_>,
-    upper_half: Option<&UpperHalf>,
+    reading: Reading<'_>,
     wanted: &Wanted,
     progress: Progress,
 ) -> Result<Baselines, EvaluateError> {
     let shelf = Shelf::of(&subject.cache);
-    let losses_key = |section, upper_half: &UpperHalf| LossesKey {
-        site: subject.site.name.to_string(),
-        section,
-        precision: upper_half.precision(),
-        clean_source: wanted.clean_source,
-    };
-    let moments_key = |section, rule: OutlierRule| MomentsKey {
-        site: subject.site.name.to_string(),
-        section,
-        largest_norm: rule.threshold(),
-    };
-    let d_model = subject.site.d_model;
-    let mut baselines = Baselines::default();
-    let mut missing = Missing { losses: Vec::new(), moments: Vec::new() };
-    let shards: Vec<usize> = subject.cache.manifest().shards.iter().map(|shard| shard.index).collect();
-    for &section in &wanted.sections {
-        if let Some(upper_half) = upper_half {
-            match shelf.get(&losses_key(section, upper_half)) {
-                Some(kept) => baselines.losses.push((section, kept)),
-                None => missing.losses.push((section, shards.iter().map(|&shard| empty_losses(shard)).collect())),
-            }
-        }
-        for &rule in &wanted.rules {
-            let kept: Option<Vec<Moments>> = shelf.get(&moments_key(section, rule));
-            if let Some(kept) = kept.filter(|kept| kept.iter().all(|shard| shard.sum.len() == d_model)) {
-                baselines.moments.push((section, rule, kept));
-            } else {
-                let empty = shards.iter().map(|&shard| Moments::new(shard, d_model)).collect();
-                missing.moments.push((section, rule, empty));
-            }
-        }
-    }
-    if !missing.losses.is_empty() || !missing.moments.is_empty() {
-        let doing = if missing.losses.is_empty() { "mean activation" } else { "zero ablation" };
-        let gauge = progress.gauge(doing, Some(subject.cache.manifest().held.tokens));
+    let keys = Keys { subject, reading, clean_source: wanted.clean_source };
+    let (mut baselines, mut missing) = look(&shelf, &keys, wanted);
+    if !missing.is_empty() {
+        let gauge = progress.gauge(missing.doing(), Some(subject.cache.manifest().held.tokens));
         let sections: Vec<SectionChoice> = missing.losses.iter().map(|(section, _)| *section).collect();
-        let ablation = match upper_half {
+        let ablation = match reading.upper_half {
             Some(upper_half) if !sections.is_empty() => Some(Ablation::new(upper_half, sections, wanted.clean_source)?),
+            _ => None,
+        };
+        let sections: Vec<SectionChoice> = missing.divergences.iter().map(|(section, _)| *section).collect();
+        let ablated = match reading.upper_half {
+            Some(upper_half) if !sections.is_empty() => Some(AblatedRun::new(reading, upper_half, sections)),
             _ => None,
         };
         let moments: Vec<(SectionChoice, OutlierRule)> =
@@ -101,25 +83,90 @@ pub(crate) fn prepare(
                 let activations = batch.to_device(source.device)?;
                 let moments = batch_moments(batch, &activations, &moments)?;
                 let losses = ablation.as_ref().map(|ablation| ablation.measure(batch, &activations)).transpose()?;
-                Ok((moments, losses.unwrap_or_default()))
+                let divergences = ablated.as_ref().map(|ablated| ablated.measure(batch, &activations)).transpose()?;
+                Ok((moments, losses.unwrap_or_default(), divergences.unwrap_or_default()))
             },
-            |batch, (moments, losses)| {
-                missing.add(batch, moments, losses);
+            |batch, (moments, losses, divergences)| {
+                missing.add(batch, moments, losses, &divergences);
                 Ok(())
             },
         )?;
     }
     for (section, computed) in missing.losses {
-        if let Some(upper_half) = upper_half {
-            shelf.put(&losses_key(section, upper_half), &computed);
-        }
+        keys.losses(section).inspect(|key| shelf.put(key, &computed));
         baselines.losses.push((section, computed));
     }
+    for (section, computed) in missing.divergences {
+        keys.divergences(section).inspect(|key| shelf.put(key, &computed));
+        baselines.divergences.push((section, computed));
+    }
     for (section, rule, computed) in missing.moments {
-        shelf.put(&moments_key(section, rule), &computed);
+        shelf.put(&keys.moments(section, rule), &computed);
         baselines.moments.push((section, rule, computed));
     }
     Ok(baselines)
+}
+
+/// What baselines of a run are called on the shelf.
+struct Keys<'run> {
+    subject: &'run Subject,
+    reading: Reading<'run>,
+    clean_source: CleanSource,
+}
+
+impl Keys<'_> {
+    fn site(&self) -> String {
+        self.subject.site.name.to_string()
+    }
+
+    /// `None` without a model.
+    fn losses(&self, section: SectionChoice) -> Option<LossesKey> {
+        let precision = self.reading.upper_half?.precision();
+        Some(LossesKey { site: self.site(), section, precision, clean_source: self.clean_source })
+    }
+
+    /// `None` where they are not wanted.
+    fn divergences(&self, section: SectionChoice) -> Option<DivergencesKey> {
+        let (precision, way) = (self.reading.upper_half?.precision(), self.reading.kl?);
+        Some(DivergencesKey { site: self.site(), section, precision, way })
+    }
+
+    fn moments(&self, section: SectionChoice, rule: OutlierRule) -> MomentsKey {
+        MomentsKey { site: self.site(), section, largest_norm: rule.threshold() }
+    }
+}
+
+/// What is on the shelf of what is wanted, and empty sums of what is not.
+fn look(shelf: &Shelf, keys: &Keys<'_>, wanted: &Wanted) -> (Baselines, Missing) {
+    let subject = keys.subject;
+    let d_model = subject.site.d_model;
+    let shards = || subject.cache.manifest().shards.iter().map(|shard| shard.index);
+    let (mut baselines, mut missing) = (Baselines::default(), Missing::default());
+    for &section in &wanted.sections {
+        if let Some(key) = keys.losses(section) {
+            match shelf.get(&key) {
+                Some(kept) => baselines.losses.push((section, kept)),
+                None => missing.losses.push((section, shards().map(empty_losses).collect())),
+            }
+        }
+        if let Some(key) = keys.divergences(section) {
+            let empty = |shard| AblatedDivergences { shard, kl: 0.0 };
+            match shelf.get(&key) {
+                Some(kept) => baselines.divergences.push((section, kept)),
+                None => missing.divergences.push((section, shards().map(empty).collect())),
+            }
+        }
+        for &rule in &wanted.rules {
+            let kept: Option<Vec<Moments>> = shelf.get(&keys.moments(section, rule));
+            if let Some(kept) = kept.filter(|kept| kept.iter().all(|shard| shard.sum.len() == d_model)) {
+                baselines.moments.push((section, rule, kept));
+            } else {
+                let empty = shards().map(|shard| Moments::new(shard, d_model)).collect();
+                missing.moments.push((section, rule, empty));
+            }
+        }
+    }
+    (baselines, missing)
 }
 
 fn empty_losses(shard: usize) -> Losses {
@@ -127,19 +174,33 @@ fn empty_losses(shard: usize) -> Losses {
 }
 
 /// Baselines that are being computed.
+#[derive(Default)]
 struct Missing {
     losses: Vec<(SectionChoice, Vec<Losses>)>,
+    divergences: Vec<(SectionChoice, Vec<AblatedDivergences>)>,
     moments: Vec<(SectionChoice, OutlierRule, Vec<Moments>)>,
 }
 
 impl Missing {
+    fn is_empty(&self) -> bool {
+        self.losses.is_empty() && self.divergences.is_empty() && self.moments.is_empty()
+    }
+
+    /// What the user is told meanwhile.
+    fn doing(&self) -> &'static str {
+        if self.losses.is_empty() && self.divergences.is_empty() { "mean activation" } else { "zero ablation" }
+    }
+
     /// Adds what was measured on the next batch, in the order of these lists.
-    fn add(&mut self, batch: &Batch, moments: Vec<Moments>, losses: Vec<BatchLosses>) {
+    fn add(&mut self, batch: &Batch, moments: Vec<Moments>, losses: Vec<BatchLosses>, divergences: &[Vec<f64>]) {
         for ((_, _, shards), measured) in self.moments.iter_mut().zip(moments) {
             shards[batch.place].merge(&measured);
         }
         for ((section, shards), BatchLosses { clean, zero }) in self.losses.iter_mut().zip(losses) {
             shards[batch.place].add(&batch.positions_at(&batch.counted(*section)), &clean, &zero);
+        }
+        for ((_, shards), kl) in self.divergences.iter_mut().zip(divergences) {
+            shards[batch.place].kl += kl.iter().sum::<f64>();
         }
     }
 }

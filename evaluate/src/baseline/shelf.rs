@@ -46,7 +46,7 @@ struct Record<K, S> {
     shards: Vec<S>,
 }
 
-/// A file: its hash is that of `baseline` as compact JSON.
+/// A file: its hash is that of `baseline` as compact JSON, and it is laid out in one way only.
 #[derive(Serialize, Deserialize)]
 struct Sealed<R> {
     blake3: String,
@@ -67,7 +67,11 @@ impl Shelf {
         let path = self.path(key);
         let size = std::fs::metadata(&path).ok()?.len();
         let read = if size <= MAX_BYTES { std::fs::read(&path).ok() } else { None };
-        let found = read.and_then(|bytes| self.fitting(key, &bytes));
+        let Some(baseline) = read.and_then(|bytes| unseal::<K, S>(&bytes)) else {
+            tracing::warn!(file = %path.display(), "a kept baseline is damaged or of another version, so it is computed again");
+            return None;
+        };
+        let found = self.fitting(key, baseline);
         if found.is_none() {
             tracing::info!(file = %path.display(), "a kept baseline does not fit this cache, so it is computed again");
         }
@@ -83,7 +87,7 @@ impl Shelf {
             key: key.clone(),
             shards: shards.to_vec(),
         };
-        let kept = seal(baseline).map_err(std::io::Error::other).and_then(|bytes| write_whole(&path, &bytes));
+        let kept = seal(&baseline).map_err(std::io::Error::other).and_then(|bytes| write_whole(&path, &bytes));
         if let Err(error) = kept {
             tracing::warn!(file = %path.display(), %error, "a baseline is not kept: the next run computes it again");
         }
@@ -93,17 +97,21 @@ impl Shelf {
         self.folder.join(format!("{}.json", key.file_stem()))
     }
 
-    fn fitting<K: Key, S: ShardSums>(&self, key: &K, bytes: &[u8]) -> Option<Vec<S>> {
-        let Sealed { blake3, baseline }: Sealed<Record<K, S>> = serde_json::from_slice(bytes).ok()?;
-        let same_bytes = blake3 == hash(&baseline).ok()?;
+    fn fitting<K: Key, S: ShardSums>(&self, key: &K, baseline: Record<K, S>) -> Option<Vec<S>> {
         let same_cache = baseline.format == FORMAT && baseline.manifest_blake3 == self.manifest_blake3;
         let same_shards = baseline.shards.iter().map(S::shard).eq(self.shards.iter().copied());
-        (same_bytes && same_cache && same_shards && baseline.key == *key).then_some(baseline.shards)
+        (same_cache && same_shards && baseline.key == *key).then_some(baseline.shards)
     }
 }
 
-fn seal<K: Key, S: ShardSums>(baseline: Record<K, S>) -> serde_json::Result<Vec<u8>> {
-    let mut bytes = serde_json::to_vec_pretty(&Sealed { blake3: hash(&baseline)?, baseline })?;
+/// The record in a file's bytes; `None` where they are not, to the last one, those that [`seal`] makes of it.
+fn unseal<K: Key, S: ShardSums>(bytes: &[u8]) -> Option<Record<K, S>> {
+    let Sealed { baseline, .. }: Sealed<Record<K, S>> = serde_json::from_slice(bytes).ok()?;
+    (seal(&baseline).ok()? == bytes).then_some(baseline)
+}
+
+fn seal<K: Key, S: ShardSums>(baseline: &Record<K, S>) -> serde_json::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec_pretty(&Sealed { blake3: hash(baseline)?, baseline })?;
     bytes.push(b'\n');
     Ok(bytes)
 }
@@ -193,6 +201,22 @@ mod tests {
             assert_ne!(changed, text);
             std::fs::write(&path, changed).unwrap();
             assert_eq!(shelf.get::<_, Sum>(&key), None);
+        }
+    }
+
+    #[test]
+    fn no_flipped_bit_goes_unseen() {
+        let folder = tempfile::tempdir().unwrap();
+        let (shelf, key) = (shelf(folder.path()), Name("a".to_owned()));
+        shelf.put(&key, &sums());
+        let whole = std::fs::read(folder.path().join(FOLDER).join("a.json")).unwrap();
+        assert!(unseal::<Name, Sum>(&whole).is_some());
+        for position in 0..whole.len() {
+            for bit in 0..8 {
+                let mut flipped = whole.clone();
+                flipped[position] ^= 1 << bit;
+                assert!(unseal::<Name, Sum>(&flipped).is_none(), "bit {bit} at {position}");
+            }
         }
     }
 

@@ -28,6 +28,10 @@ struct Line<'result> {
     outlier_norm: Option<f64>,
     precision: String,
     manifest_blake3: &'result str,
+    kl: Option<f64>,
+    kl_ablated: Option<f64>,
+    kl_recovered: Option<f64>,
+    kl_way: Option<String>,
 }
 
 impl<'result> From<&'result SaeResult> for Line<'result> {
@@ -68,6 +72,10 @@ impl<'result> From<&'result SaeResult> for Line<'result> {
             outlier_norm: result.outlier_norm,
             precision: result.precision.to_string(),
             manifest_blake3: &result.provenance.manifest_blake3,
+            kl: result.kl.and_then(|own| own.kl),
+            kl_ablated: result.kl.and_then(|own| own.kl_ablated),
+            kl_recovered: result.kl.and_then(|own| own.kl_recovered),
+            kl_way: result.kl.map(|own| own.label()),
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::fmt::Write;
 
-use super::table::{BEHIND, Column, EFFECTS, FIGURES};
+use super::table::{BEHIND, Column, DIVERGENCES, EFFECTS, FIGURES};
 use crate::results::Results;
 
 impl Results {
-    /// A Markdown document with one table: the study's columns, then what stands behind them. A second one says what a
-    /// lower precision did to them, where there was one.
+    /// A Markdown document with one table: the study's columns, then what stands behind them. More tables say how far
+    /// predictions are from the clean run's, where that was asked for, and what a lower precision did to the figures, where there
+    /// was one.
     pub fn markdown(&self) -> String {
         let mut text = String::from("# SAE evaluation\n\n");
         if let Some(first) = self.results.first() {
@@ -25,6 +26,10 @@ impl Results {
             );
         }
         text.push_str(&self.rows(&FIGURES.iter().chain(&BEHIND).collect::<Vec<_>>()));
+        if let Some(heading) = self.divergence_heading() {
+            let _ = write!(text, "\n## {heading}\n\n");
+            text.push_str(&self.rows(&DIVERGENCES.iter().collect::<Vec<_>>()));
+        }
         if self.results.iter().any(|result| result.compute_effect.is_some()) {
             text.push_str("\n## What the lower precision did to each figure\n\n");
             let tokens: Column =

@@ -3,6 +3,7 @@
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 
 use crate::compute_effect::ComputeEffect;
+use crate::kl::Kl;
 use crate::names::shortened;
 use crate::results::{Results, SaeResult};
 
@@ -46,6 +47,18 @@ pub(super) const BEHIND: [Column; 6] = [
     ("Outliers", |result| result.columns.outlier_rows.to_string()),
 ];
 
+/// How far predictions are from the clean run's, nats a token.
+pub(super) const DIVERGENCES: [Column; 4] = [
+    ("KL", |result| fine(divergence(result, |kl| kl.kl))),
+    ("KL ablated", |result| fine(divergence(result, |kl| kl.kl_ablated))),
+    ("KL rec. %", |result| percent(divergence(result, |kl| kl.kl_recovered))),
+    ("Losses", |result| result.columns.loss_tokens.to_string()),
+];
+
+fn divergence(result: &SaeResult, figure: fn(&Kl) -> Option<f64>) -> Option<f64> {
+    result.kl.as_ref().and_then(figure)
+}
+
 /// What a lower precision did to the figures.
 pub(super) const EFFECTS: [Column; 6] = [
     ("L0", |result| effect(result, |effect| effect.l0)),
@@ -62,10 +75,14 @@ fn effect(result: &SaeResult, figure: fn(&ComputeEffect) -> Option<f64>) -> Stri
 }
 
 impl Results {
-    /// Two tables, at most 120 columns wide as long as names and numbers are of usual length. A third one where products
-    /// were computed in a lower precision: what that did to each figure. A line where the cache's codec rounds.
+    /// Two tables, at most 120 columns wide as long as names and numbers are of usual length. A third one where divergences were
+    /// asked for, and one where products were computed in a lower precision: what that did to each figure. A line where the
+    /// cache's codec rounds.
     pub fn table(&self) -> String {
         let mut text = format!("{}\n{}", self.render(&FIGURES), self.render(&BEHIND));
+        if let Some(heading) = self.divergence_heading() {
+            text = [text, heading, self.render(&DIVERGENCES)].join("\n");
+        }
         if let Some(effect) = self.results.iter().find_map(|result| result.compute_effect) {
             let (precision, rows) = (effect.precision, effect.activation_rows);
             let heading = format!("What {precision} did to each figure ({precision} less f32, on {rows} tokens)");
@@ -75,6 +92,12 @@ impl Results {
             text = format!("{text}\n{}", rounding.in_words());
         }
         text
+    }
+
+    /// What the divergences are and how they were computed, if there are any.
+    pub(super) fn divergence_heading(&self) -> Option<String> {
+        let kl = self.results.iter().find_map(|result| result.kl)?;
+        Some(format!("KL(clean || spliced), nats a token: {}", kl.label()))
     }
 
     fn render(&self, columns: &[Column]) -> String {
@@ -98,6 +121,11 @@ impl Results {
 /// A figure with four decimals; a dash where it is undefined.
 pub(super) fn figure(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{value:.DECIMALS$}"))
+}
+
+/// A figure that may be small, with six decimals.
+fn fine(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.EFFECT_DECIMALS$}"))
 }
 
 fn percent(value: Option<f64>) -> String {

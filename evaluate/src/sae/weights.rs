@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
 use safetensors::tensor::{Dtype, SafeTensors};
 use tch::{Kind, Tensor};
 
 use super::SaeError;
-use crate::map::map_file;
+use crate::map::{MappedFile, map_file};
 
 /// The weights of an SAE, mapped but not read.
 #[derive(Debug)]
 pub(super) struct WeightFile {
     path: PathBuf,
-    map: Mmap,
+    map: MappedFile,
     /// Tensor name → where it lies.
     places: BTreeMap<String, Place>,
 }
@@ -102,7 +101,8 @@ impl Taker<'_> {
             return Err(SaeError::Shape { path, name, expected: shape.to_vec(), got });
         }
         let sizes: Vec<i64> = shape.iter().map(|&size| size as i64).collect();
-        let stored = Tensor::f_from_data_size(&self.file.map[start..end], &sizes, kind)?.f_to_kind(Kind::Float)?;
+        let bytes = self.file.map.part(start..end).map_err(|cause| SaeError::Io { path: path.clone(), cause })?;
+        let stored = Tensor::f_from_data_size(bytes, &sizes, kind)?.f_to_kind(Kind::Float)?;
         let finite = stored.f_isfinite()?.f_sum(Kind::Int64)?.f_int64_value(&[])?;
         let count = stored.numel() as i64 - finite;
         if count > 0 { Err(SaeError::NonFinite { path, name, count }) } else { Ok(Some(stored)) }

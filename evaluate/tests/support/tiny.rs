@@ -64,44 +64,46 @@ impl Tiny {
 
     /// `spoil` may change a sequence's residual `[pos, 32]` before it is written.
     pub fn with(predictions: Option<KeptPredictions>, spoil: impl Fn(usize, &Tensor)) -> Self {
-        Self::stored_as(Codec::Planes, predictions, spoil)
+        Self::written(settings(predictions), spoil)
     }
 
-    /// The same, stored in some way.
-    pub fn stored_as(codec: Codec, predictions: Option<KeptPredictions>, spoil: impl Fn(usize, &Tensor)) -> Self {
+    /// Stored by a codec.
+    pub fn coded(codec: Codec, predictions: KeptPredictions) -> Self {
+        Self::written(HarvestSettings { codec, ..settings(Some(predictions)) }, |_, _| {})
+    }
+
+    fn written(settings: HarvestSettings, spoil: impl Fn(usize, &Tensor)) -> Self {
         let tiny = Self { folder: tempfile::tempdir().unwrap() };
         tiny.write_plan();
         let decoder = decoder();
-        let settings = HarvestSettings { codec, ..settings(predictions) };
         let mut writer =
             CacheWriter::open(&tiny.cache(), settings.clone(), NonFinite::Allow, Existing::Refuse).unwrap();
         let mut number = 0;
         for (index, groups) in SHARDS.iter().enumerate() {
             let mut shard = writer.begin_shard(index).unwrap();
-            let mut loss = Vec::new();
+            let kept = settings.predictions;
+            let mut predictions =
+                Predictions { top_k: kept.map_or(0, |kept| kept.top_k as usize), ..Predictions::default() };
             for group in *groups {
-                let mut bits = Vec::new();
+                let (mut bits, mut logits_bits) = (Vec::new(), Vec::new());
                 for &length in *group {
                     let tokens = tokens_of(number, length);
                     let residual = residual_of(&decoder, &tokens);
-                    loss.extend(losses(&decoder, &residual, &tokens));
-                    loss.push(f32::NAN);
+                    let logits = logits(&decoder, &residual);
+                    predictions.loss.extend(losses(&logits, &tokens));
+                    predictions.loss.push(f32::NAN);
+                    add_predictions(&mut predictions, &logits);
+                    logits_bits.extend(words(&logits));
                     spoil(number, &residual.get(0));
-                    let values: Vec<f32> = Vec::try_from(residual.reshape([-1])).unwrap();
-                    bits.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+                    bits.extend(words(&residual));
                     number += 1;
                 }
                 shard.write_activations(&SITE.parse().unwrap(), bits).unwrap();
+                if kept.is_some_and(|kept| kept.full_logits) {
+                    shard.write_logits(logits_bits).unwrap();
+                }
             }
-            let zeros = vec![0.0; loss.len()];
-            let kept = settings.predictions.map(|_| Predictions {
-                loss,
-                logsumexp: zeros.clone(),
-                entropy: zeros,
-                top_k: 0,
-                ..Predictions::default()
-            });
-            let written = shard.finish(kept).unwrap();
+            let written = shard.finish(kept.map(|_| predictions)).unwrap();
             writer.record(written).unwrap();
         }
         writer.finish().unwrap();
@@ -155,6 +157,7 @@ fn corpus() -> Corpus {
             selection: None,
         },
         chat: None,
+        selected_from: Vec::new(),
         packing: Packing::PerDocument,
         context_length: 64,
         row_group_rows: 64,
@@ -199,12 +202,34 @@ fn residual_of(decoder: &Decoder, tokens: &[i64]) -> Tensor {
     decoder.advance(&start, BLOCK, &positions).unwrap().stream
 }
 
-/// The loss of every position but the last, going on from a residual `[1, pos, d_model]`.
-fn losses(decoder: &Decoder, residual: &Tensor, tokens: &[i64]) -> Vec<f32> {
+/// The words of a float32 tensor.
+fn words(tensor: &Tensor) -> Vec<u8> {
+    let values: Vec<f32> = Vec::try_from(tensor.reshape([-1])).unwrap();
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// Adds what is kept of logits `[pos, vocab]`, the loss apart; the entropy, which nothing here reads, as zero.
+fn add_predictions(predictions: &mut Predictions, logits: &Tensor) {
+    let rows = logits.size()[0] as usize;
+    predictions.logsumexp.extend(Vec::<f32>::try_from(logits.logsumexp(-1, false)).unwrap());
+    predictions.entropy.extend(vec![0.0; rows]);
+    let (largest, ids) = logits.topk(predictions.top_k as i64, -1, true, true);
+    predictions.top_logits.extend(Vec::<f32>::try_from(largest.reshape([-1])).unwrap());
+    let ids: Vec<i64> = Vec::try_from(ids.reshape([-1])).unwrap();
+    predictions.top_ids.extend(ids.into_iter().map(|id| id as u32));
+}
+
+/// Logits `[pos, vocab]`, going on from a residual `[1, pos, d_model]`.
+fn logits(decoder: &Decoder, residual: &Tensor) -> Tensor {
     let start = Residual { stream: residual.shallow_clone(), block: BLOCK };
-    let positions = Positions::from_start(tokens.len());
+    let positions = Positions::from_start(residual.size()[1] as usize);
     let end = decoder.advance(&start, decoder.spec().n_blocks, &positions).unwrap();
-    let log_probabilities = decoder.logits(&end).unwrap().get(0).to_kind(Kind::Double).log_softmax(-1, Kind::Double);
+    decoder.logits(&end).unwrap().get(0)
+}
+
+/// The loss of every position but the last, of logits `[pos, vocab]`.
+fn losses(logits: &Tensor, tokens: &[i64]) -> Vec<f32> {
+    let log_probabilities = logits.to_kind(Kind::Double).log_softmax(-1, Kind::Double);
     let next = &tokens[1..];
     next.iter().enumerate().map(|(row, &token)| -log_probabilities.double_value(&[row as i64, token]) as f32).collect()
 }
@@ -239,9 +264,9 @@ pub fn expected(section_name: &str, scale: f64, outlier_norm: Option<f64>) -> BT
             kept.push((x, reconstruction, latents.gt(0.0).sum(Kind::Double).double_value(&[])));
         }
         let (of_clean, of_sae, of_zeros) = (
-            losses(&decoder, &residual, &tokens),
-            losses(&decoder, &with_sae, &tokens),
-            losses(&decoder, &with_zeros, &tokens),
+            losses(&logits(&decoder, &residual), &tokens),
+            losses(&logits(&decoder, &with_sae), &tokens),
+            losses(&logits(&decoder, &with_zeros), &tokens),
         );
         for position in (0..length - 1).filter(|&position| belongs(position)) {
             tokens_with_loss += 1.0;

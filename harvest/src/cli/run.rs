@@ -34,7 +34,10 @@ pub struct RunArguments {
     /// Where the model runs: cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// What to keep of the predictions: none, loss (label loss, logsumexp, entropy), or top=K (and the K highest logits)
+    /// What to keep of the predictions: none, loss (label loss, logsumexp, entropy), top=K (and the K highest logits), or full
+    /// (and the 64 highest, and all logits in logits.parquet). top=64 takes half a kilobyte a token; full takes vocabulary x
+    /// bytes of --dtype a token besides, a little less after --codec: 64 kB for 32,000 tokens in bf16. A row group of them is
+    /// held in memory a few times, so that a smaller --row-group-rows helps where memory is short
     #[arg(long, default_value_t)]
     logits: Logits,
     /// Which of the planned shards to fill: A..B (without B), A.. or ..B [default: all]
@@ -102,7 +105,7 @@ mod tests {
     fn bad_values_are_refused_with_what_is_expected() {
         for (flag, value, words) in [
             ("--site", "blocks.x.hook_resid_pre", "blocks.L.hook_resid_pre"),
-            ("--logits", "all", "none, loss or top=K"),
+            ("--logits", "all", "none, loss, top=K or full"),
             ("--shards", "3", "A..B"),
             ("--dtype", "int8", "f32, bf16 or f16"),
             ("--codec", "zip", "planes"),

@@ -77,6 +77,7 @@ pub(super) fn record(
             selection: selection_record(&manifest.selection),
         },
         chat,
+        selected_from: Vec::new(),
         packing: manifest.packing,
         context_length: manifest.context_length,
         row_group_rows: settings.row_group_rows,

@@ -26,6 +26,8 @@ pub(super) struct StepDone {
     pub(super) activations: Vec<Tensor>,
     /// At the same rows, if any are kept.
     pub(super) predictions: Option<Predictions>,
+    /// All logits at the same rows, `[rows, vocab]` words in the decoder's precision; empty if they are not kept.
+    pub(super) logits: Vec<u8>,
 }
 
 impl Forward {
@@ -44,7 +46,7 @@ impl Forward {
         self.decoder.device()
     }
 
-    /// The most logits kept of a row.
+    /// What is kept of the predictions.
     pub(super) fn kept(&self) -> Option<KeptPredictions> {
         self.kept
     }
@@ -69,16 +71,22 @@ impl Forward {
             residual = self.advance(residual, site.block(), sequences, positions)?;
             activations.push(gather(&residual, rows.as_ref())?.f_to_device(Device::Cpu)?.f_contiguous()?);
         }
+        let mut logits = Vec::new();
         let predictions = match self.kept {
             None => None,
             Some(kept) => {
                 let end = self.advance(residual, self.decoder.spec().n_blocks, sequences, positions)?;
                 let _phase = Phase::Loss.begin(self.decoder.head_operations(step.rows));
                 let rows = gather(&end, rows.as_ref())?;
-                Some(self.decoder.predictions(&rows, &labels(&step), kept.top_k as usize)?)
+                let (labels, top_k) = (labels(&step), kept.top_k as usize);
+                Some(if kept.full_logits {
+                    self.decoder.predictions_and_logits(&rows, &labels, top_k, &mut logits)?
+                } else {
+                    self.decoder.predictions(&rows, &labels, top_k)?
+                })
             }
         };
-        Ok(StepDone { step, activations, predictions })
+        Ok(StepDone { step, activations, predictions, logits })
     }
 
     fn advance(

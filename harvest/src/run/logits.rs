@@ -8,6 +8,9 @@ use hayloft_store::KeptPredictions;
 
 use crate::error::HarvestError;
 
+/// How many of the highest logits are kept unless told otherwise.
+const MOST: NonZeroU32 = NonZeroU32::new(64).expect("not zero");
+
 /// How much of the logits the cache keeps for each token.
 ///
 /// ```
@@ -25,25 +28,25 @@ pub enum Logits {
     Loss,
     /// The same, and the so many highest logits with their tokens.
     Top(NonZeroU32),
+    /// The same with the 64 highest logits, and all logits in a file of their own.
+    Full,
 }
 
 impl Logits {
     /// What a cache of a model with `vocab_size` tokens keeps.
     pub fn kept(self, vocab_size: usize) -> Option<KeptPredictions> {
+        let capped = |most: NonZeroU32| most.get().min(u32::try_from(vocab_size).unwrap_or(u32::MAX));
         match self {
             Self::None => None,
             Self::Loss => Some(KeptPredictions::top(0)),
-            Self::Top(most) => {
-                let vocab_size = u32::try_from(vocab_size).unwrap_or(u32::MAX);
-                Some(KeptPredictions::top(most.get().min(vocab_size)))
-            }
+            Self::Top(most) => Some(KeptPredictions::top(capped(most))),
+            Self::Full => Some(KeptPredictions { top_k: capped(MOST), full_logits: true }),
         }
     }
 }
 
 impl Default for Logits {
     fn default() -> Self {
-        const MOST: NonZeroU32 = NonZeroU32::new(64).expect("not zero");
         Self::Top(MOST)
     }
 }
@@ -54,6 +57,7 @@ impl fmt::Display for Logits {
             Self::None => formatter.write_str("none"),
             Self::Loss => formatter.write_str("loss"),
             Self::Top(most) => write!(formatter, "top={most}"),
+            Self::Full => formatter.write_str("full"),
         }
     }
 }
@@ -66,6 +70,7 @@ impl FromStr for Logits {
         match text {
             "none" => Ok(Self::None),
             "loss" => Ok(Self::Loss),
+            "full" => Ok(Self::Full),
             _ => {
                 let most = text.strip_prefix("top=").ok_or_else(wrong)?;
                 most.parse().map(Self::Top).map_err(|_| wrong())
@@ -80,11 +85,11 @@ mod tests {
 
     #[test]
     fn names_go_there_and_back() {
-        for name in ["none", "loss", "top=1", "top=64"] {
+        for name in ["none", "loss", "top=1", "top=64", "full"] {
             assert_eq!(name.parse::<Logits>().unwrap().to_string(), name);
         }
         for name in ["", "all", "top", "top=", "top=0", "top=-1", "top=x", "loss=3"] {
-            assert!(name.parse::<Logits>().unwrap_err().to_string().contains("none, loss or top=K"), "{name}");
+            assert!(name.parse::<Logits>().unwrap_err().to_string().contains("none, loss, top=K or full"), "{name}");
         }
     }
 
@@ -94,5 +99,6 @@ mod tests {
         assert_eq!(Logits::Loss.kept(512), Some(KeptPredictions::top(0)));
         assert_eq!(Logits::default().kept(512), Some(KeptPredictions::top(64)));
         assert_eq!(Logits::default().kept(10), Some(KeptPredictions::top(10)));
+        assert_eq!(Logits::Full.kept(10), Some(KeptPredictions { top_k: 10, full_logits: true }));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread;
 
 use hayloft_model::{host, in_order};
-use hayloft_store::{CacheWriter, PlanReader, Predictions, SiteName, WrittenShard};
+use hayloft_store::{CacheWriter, KeptPredictions, PlanReader, Predictions, SiteName, WrittenShard};
 use hayloft_terminal::Gauge;
 
 use super::forward::{Forward, StepDone};
@@ -68,9 +68,11 @@ struct Assembly {
     shard: Option<usize>,
     /// Of each site: the bits of the row group so far.
     groups: Vec<(SiteName, Vec<u8>)>,
+    /// All logits of the row group so far, if they are kept.
+    logits: Vec<u8>,
     /// Of the shard so far.
     predictions: Option<Predictions>,
-    top_k: Option<usize>,
+    kept: Option<KeptPredictions>,
 }
 
 impl Assembly {
@@ -79,13 +81,14 @@ impl Assembly {
             sender,
             shard: None,
             groups: forward.sites().map(|site| (site.clone(), Vec::new())).collect(),
+            logits: Vec::new(),
             predictions: None,
-            top_k: forward.kept().map(|kept| kept.top_k as usize),
+            kept: forward.kept(),
         }
     }
 
     fn add(&mut self, cache: &CacheWriter, done: StepDone) -> Result<(), HarvestError> {
-        let StepDone { step, activations, predictions } = done;
+        let StepDone { step, activations, predictions, logits } = done;
         if self.shard != Some(step.shard) {
             self.shard = Some(step.shard);
             self.send(Work::Begin(cache.begin_shard(step.shard)?))?;
@@ -93,7 +96,9 @@ impl Assembly {
         for ((_, group), activations) in self.groups.iter_mut().zip(&activations) {
             group.extend_from_slice(host::bytes(activations)?);
         }
-        if let (Some(next), Some(top_k)) = (predictions, self.top_k) {
+        self.logits.extend(logits);
+        if let (Some(next), Some(kept)) = (predictions, self.kept) {
+            let top_k = kept.top_k as usize;
             let shard = self.predictions.get_or_insert_with(|| Predictions { top_k, ..Predictions::default() });
             shard.loss.extend(next.loss);
             shard.logsumexp.extend(next.logsumexp);
@@ -109,6 +114,11 @@ impl Assembly {
             // The next row group is about as large.
             let next = Vec::with_capacity(group.len());
             let work = Work::Activations(site.clone(), std::mem::replace(group, next));
+            self.send(work)?;
+        }
+        if self.kept.is_some_and(|kept| kept.full_logits) {
+            let next = Vec::with_capacity(self.logits.len());
+            let work = Work::Logits(std::mem::replace(&mut self.logits, next));
             self.send(work)?;
         }
         if step.completes == Completes::Shard {

@@ -11,6 +11,8 @@ pub(super) enum Work {
     Begin(ShardWriter),
     /// One site's activations of the next row group, `[rows, d_model]` little-endian words.
     Activations(SiteName, Vec<u8>),
+    /// All logits of the next row group, `[rows, vocab]` little-endian words.
+    Logits(Vec<u8>),
     /// The shard is whole.
     End(Option<Predictions>),
 }
@@ -31,6 +33,12 @@ pub(super) fn write_shards(
                 if let Some(writer) = &mut open {
                     let _phase = Phase::Write.begin(0);
                     writer.write_activations(&site, bits)?;
+                }
+            }
+            Work::Logits(bits) => {
+                if let Some(writer) = &mut open {
+                    let _phase = Phase::Write.begin(0);
+                    writer.write_logits(bits)?;
                 }
             }
             Work::End(predictions) => {

@@ -168,22 +168,75 @@ fn the_type_asked_for_is_the_one_stored() {
 #[test]
 fn logits_are_kept_as_asked() {
     let farm = Farm::new();
-    for (logits, kept) in
-        [("none", None), ("loss", Some(KeptPredictions::top(0))), ("top=3", Some(KeptPredictions::top(3)))]
-    {
+    for (logits, kept) in [
+        ("none", None),
+        ("loss", Some(KeptPredictions::top(0))),
+        ("top=3", Some(KeptPredictions::top(3))),
+        ("full", Some(KeptPredictions { top_k: 12, full_logits: true })),
+    ] {
         let out = farm.path(logits);
         harvest(&RunSettings { logits: logits.parse().unwrap(), out: out.clone(), ..farm.run_settings() });
         let cache = Cache::open(&out).unwrap();
         assert_eq!(cache.manifest().predictions, kept);
         let predictions = cache.shard(0).unwrap().predictions().unwrap();
         assert_eq!(predictions.map(|predictions| predictions.top_k as u32), kept.map(|kept| kept.top_k));
+        let full = kept.is_some_and(|kept| kept.full_logits);
+        assert_eq!(cache.shard(0).unwrap().logits().unwrap().is_some(), full);
+    }
+}
+
+/// All logits of a cache in its own type, as float32, shard by shard, `[rows, vocab]` each.
+fn all_logits(cache: &Cache, kind: Kind) -> Vec<Tensor> {
+    let of_shard = |index| {
+        let reader = cache.shard(index).unwrap().logits().unwrap().unwrap();
+        let (mut all, mut bits) = (Vec::new(), Vec::new());
+        for row_group in 0..reader.row_groups() {
+            reader.read(row_group, &mut bits).unwrap();
+            all.extend_from_slice(&bits);
+        }
+        let words = (all.len() / kind.elt_size_in_bytes()) as i64;
+        let shape = [words / reader.d_model() as i64, reader.d_model() as i64];
+        Tensor::from_data_size(&all, &shape, kind).to_kind(Kind::Float)
+    };
+    (0..cache.shards()).map(of_shard).collect()
+}
+
+#[test]
+fn all_logits_are_those_that_the_predictions_are_of() {
+    let farm = Farm::new();
+    for (precision, kind) in [(Precision::F32, Kind::Float), (Precision::Bf16, Kind::BFloat16)] {
+        let out = farm.path(&format!("full-{precision}"));
+        let precision = Some(precision);
+        harvest(&RunSettings { logits: Logits::Full, precision, out: out.clone(), ..farm.run_settings() });
+        let cache = Cache::open(&out).unwrap();
+        for (index, logits) in all_logits(&cache, kind).into_iter().enumerate() {
+            let shard = cache.shard(index).unwrap();
+            let kept = shard.predictions().unwrap().unwrap();
+            let (tokens, rows) = (shard.tokens().unwrap().token, kept.loss.len());
+            assert_eq!(logits.size()[0], rows as i64);
+            let logsumexp: Vec<f64> = logits.to_kind(Kind::Double).logsumexp(-1, false).try_into().unwrap();
+            let (largest, ids) = logits.topk(1, -1, true, true);
+            for row in 0..rows {
+                assert!((f64::from(kept.logsumexp[row]) - logsumexp[row]).abs() < 1e-5);
+                let top = largest.double_value(&[row as i64, 0]) as f32;
+                assert_eq!(kept.top_logits[row * kept.top_k].to_bits(), top.to_bits());
+                assert!(
+                    kept.top_ids[row * kept.top_k] == ids.int64_value(&[row as i64, 0]) as u32
+                        || precision != Some(Precision::F32)
+                );
+                if !kept.loss[row].is_nan() {
+                    let own = logits.double_value(&[row as i64, i64::from(tokens[row + 1])]);
+                    assert!((f64::from(kept.loss[row]) - (logsumexp[row] - own)).abs() < 1e-5);
+                }
+            }
+        }
     }
 }
 
 #[test]
 fn logits_do_not_change_the_activations() {
     let farm = Farm::new();
-    let caches = [Logits::None, Logits::Loss].map(|logits| {
+    let caches = [Logits::None, Logits::Loss, Logits::Full].map(|logits| {
         let settings = RunSettings { logits, out: farm.path(&logits.to_string()), ..farm.run_settings() };
         harvest(&settings);
         let files = shards(&settings.out).into_iter();
@@ -191,6 +244,7 @@ fn logits_do_not_change_the_activations() {
     });
     assert!(!caches[0].is_empty());
     assert_eq!(caches[0], caches[1]);
+    assert_eq!(caches[0], caches[2]);
 }
 
 #[test]

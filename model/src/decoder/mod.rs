@@ -13,7 +13,7 @@ mod rotary;
 use tch::{Device, Kind, Tensor};
 
 pub use self::cache::KeyValueCache;
-pub use self::head::{Largest, Predictions};
+pub use self::head::{Divergences, Largest, Predictions, Untouched};
 
 use self::block::Block;
 use self::head::Head;
@@ -186,6 +186,32 @@ impl Decoder {
     /// final norm. Where a label is -1 the loss is NaN.
     pub fn predictions(&self, rows: &Tensor, labels: &[i64], top_k: usize) -> Result<Predictions, ModelError> {
         self.head()?.predictions(rows, labels, top_k)
+    }
+
+    /// The same with the logits themselves: `[n, vocab]` little-endian words in the decoder's precision, put after what `logits`
+    /// holds.
+    pub fn predictions_and_logits(
+        &self,
+        rows: &Tensor,
+        labels: &[i64],
+        top_k: usize,
+        logits: &mut Vec<u8>,
+    ) -> Result<Predictions, ModelError> {
+        self.head()?.predictions_and_logits(rows, labels, top_k, logits)
+    }
+
+    /// Losses of changed runs, and how far what they predict is from what the untouched run predicts, at the same rows:
+    /// `[n, d_model]` of the residual that enters the final norm of each changed run, for labels `[n]`.
+    ///
+    /// On a CPU it takes one pass over tiles of the vocabulary, in each of which the untouched run's logits are there once for
+    /// all changed runs. Losses have the bits that [`losses`](Self::losses) gives.
+    pub fn divergences(
+        &self,
+        untouched: Untouched<'_>,
+        changed: &[Tensor],
+        labels: &[i64],
+    ) -> Result<Vec<Divergences>, ModelError> {
+        self.head()?.divergences(untouched, changed, labels)
     }
 
     /// Floating-point operations in the matrix products of [`advance`](Self::advance) over so many blocks: `sequences` of

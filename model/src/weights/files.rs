@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
 use safetensors::tensor::{Dtype, SafeTensors};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
 use super::layout::{carries_nothing, expected_tensors};
 use crate::error::read_json;
-use crate::map::map_file;
+use crate::map::{MappedFile, map_file};
 use crate::spec::DecoderSpec;
 use crate::{ModelError, Precision};
 
@@ -29,7 +28,7 @@ pub(crate) struct WeightFiles {
 #[derive(Debug)]
 struct WeightFile {
     name: String,
-    map: Mmap,
+    map: MappedFile,
 }
 
 /// A tensor's place: bytes `start..end` of file `file`.
@@ -80,7 +79,8 @@ impl WeightFiles {
             return Err(self.missing(name, &[]));
         };
         let shape: Vec<i64> = shape.iter().map(|&size| size as i64).collect();
-        let bytes = &self.files[*file].map[*start..*end];
+        let bytes = self.files[*file].map.part(*start..*end);
+        let bytes = bytes.map_err(|source| ModelError::io(&self.path(*file), source))?;
         let stored = Tensor::f_from_data_size(bytes, &shape, *kind)?;
         Ok(stored.f_to_device(device)?.f_to_kind(precision.kind())?)
     }

@@ -96,21 +96,22 @@ impl ActivationReader {
     /// # Errors
     /// [`StoreError::Damaged`] where a checksum does not fit; `into` is then empty.
     pub fn read(&self, row_group: usize, into: &mut Vec<u8>) -> Result<()> {
-        self.read_rows(row_group, 0..self.group(row_group)?.rows, into)
+        self.read_rows(row_group, 0..self.rows(row_group), into)
     }
 
     /// Reads some rows of a row group, as of one sequence, and checks them; as little else as the blocks of the file allow.
     ///
     /// # Errors
-    /// [`StoreError::Invalid`] for rows that are not there. [`StoreError::Damaged`] where a checksum does not fit; `into`
-    /// is then empty.
+    /// [`StoreError::Invalid`] for rows that are not there. [`StoreError::Damaged`] where a checksum does not fit. `into` is
+    /// empty after either.
     pub fn read_rows(&self, row_group: usize, rows: Range<usize>, into: &mut Vec<u8>) -> Result<()> {
-        let group = self.group(row_group)?;
-        if rows.start > rows.end || rows.end > group.rows {
-            let what = format!("{}: rows of row group {row_group}", self.path.display());
-            return Err(StoreError::invalid(what, format!("within 0 to {}", group.rows), format!("{rows:?}")));
-        }
-        let read = self.read_group(row_group, group, &rows, into);
+        let read = self.group(row_group).and_then(|group| {
+            if rows.start > rows.end || rows.end > group.rows {
+                let what = format!("{}: rows of row group {row_group}", self.path.display());
+                return Err(StoreError::invalid(what, format!("within 0 to {}", group.rows), format!("{rows:?}")));
+            }
+            self.read_group(row_group, group, &rows, into)
+        });
         if read.is_err() {
             into.clear();
         }
@@ -133,8 +134,8 @@ impl ActivationReader {
     ///
     /// The bytes were checked when this returned. They stay readable as long as the view or a clone of it is kept, also
     /// after the reader is gone. They begin at any address, so words are to be taken from them as bytes. They are the
-    /// file's own: a program that changes the file changes them unnoticed, and one that cuts it short ends this process,
-    /// where `read` would have made a copy that nobody can change.
+    /// file's own: a program that changes the file after that changes them unnoticed, and one that cuts it short ends
+    /// this process, where `read` would have made a copy that nobody can change.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] where the checksum does not fit.
@@ -175,7 +176,11 @@ impl ActivationReader {
         Some((self.map.as_ref()?, start..end))
     }
 
+    /// A row group that is about to be read.
     fn group(&self, row_group: usize) -> Result<&RowGroup> {
+        if let Some(map) = &self.map {
+            map.check_length(&self.path)?;
+        }
         self.row_groups.get(row_group).ok_or_else(|| {
             let what = format!("{}: row group", self.path.display());
             StoreError::invalid(what, format!("less than {}", self.row_groups()), row_group)

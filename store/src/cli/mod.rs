@@ -1,11 +1,19 @@
 //! The command line.
 
+mod bar;
 mod completions;
+mod diff;
 mod export;
+mod extend;
 mod import;
 mod inspect;
+mod merge;
 mod numbers;
+mod placed;
+mod repair;
+mod select;
 mod tokens_bar;
+mod upgrade;
 mod verify;
 
 use std::io::{self, Write};
@@ -21,11 +29,17 @@ Examples:
                                             what SAELens reads as cached_activations_path
   store import activations --from saelens --out caches/activations
                                             a cache of what SAELens wrote
+  store diff caches/a caches/b              in what two caches differ
+  store merge part-1 part-2 --out caches/c  several harvests of one plan as one cache
+  store extend caches/c --with caches/d     more tokens, or another site
+  store select caches/c --out one --site S  a smaller cache
+  store repair caches/c                     restore or drop what is damaged
+  store upgrade caches/old                  from an earlier version of the format
   store completions bash > ~/.local/share/bash-completion/completions/store
 
 A cache is made by `harvest run` and read by `evaluate run`. Its format is documented in the hayloft-store crate.";
 
-/// Look into a cache of activations, and check that it is whole.
+/// Look into caches of activations, check them, and take care of them.
 #[derive(Debug, Parser)]
 #[command(name = "store", version, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -39,6 +53,12 @@ enum Command {
     Verify(verify::Verify),
     Export(Box<export::Export>),
     Import(Box<import::Import>),
+    Diff(diff::Diff),
+    Merge(merge::Merge),
+    Extend(extend::Extend),
+    Select(select::Select),
+    Repair(repair::Repair),
+    Upgrade(upgrade::Upgrade),
     Completions(completions::Completions),
 }
 
@@ -49,6 +69,12 @@ pub(crate) fn run(arguments: Arguments, stdout: &mut dyn Write) -> anyhow::Resul
         Command::Verify(command) => command.run(stdout),
         Command::Export(command) => command.run(stdout),
         Command::Import(command) => command.run(stdout),
+        Command::Diff(command) => command.run(stdout),
+        Command::Merge(command) => command.run(stdout),
+        Command::Extend(command) => command.run(stdout),
+        Command::Select(command) => command.run(stdout),
+        Command::Repair(command) => command.run(stdout),
+        Command::Upgrade(command) => command.run(stdout),
         Command::Completions(command) => command.run(stdout),
     }
 }

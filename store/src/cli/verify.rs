@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::Args;
 use hayloft_store::{Report, verify};
-use indicatif::{ProgressBar, ProgressStyle};
 
+use super::bar::Bar;
 use super::numbers::{bytes, counted};
 
 /// Check every hash and checksum in a cache.
@@ -30,17 +30,9 @@ pub(super) struct Verify {
 
 impl Verify {
     pub(super) fn run(&self, stdout: &mut dyn Write) -> anyhow::Result<()> {
-        // Hidden by indicatif itself where stderr is no terminal.
-        let bar = ProgressBar::no_length().with_style(ProgressStyle::with_template(
-            "{bar:30} {bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta} left  {wide_msg}",
-        )?);
-        let report = verify(&self.cache, &mut |progress| {
-            bar.set_length(progress.total_bytes);
-            bar.set_position(progress.bytes);
-            bar.set_message(progress.file.to_owned());
-        });
-        bar.finish_and_clear();
-        let report = report?;
+        let bar = Bar::new()?;
+        let report = verify(&self.cache, &mut |progress| bar.show(progress))?;
+        drop(bar);
         let printed = if self.json { print_json(&report, stdout) } else { print(&report, stdout) };
         // Said even where nobody reads the list to its end.
         if !report.damages.is_empty() {

@@ -35,12 +35,12 @@ impl Destination {
         if fs::symlink_metadata(&path).is_ok() {
             return Err(StoreError::Exists { path: folder.to_owned() });
         }
-        create_folders(path.parent().unwrap_or(Path::new("/")))?;
+        create_folders(disk.as_ref(), path.parent().unwrap_or(Path::new("/")))?;
         let temporary = partial(&path);
         if temporary.is_dir() {
             // Left by an export that was killed, unless somebody still holds it.
             drop(Lock::take(&temporary)?);
-            remove_entry(&temporary)?;
+            remove_entry(disk.as_ref(), &temporary)?;
         }
         let staged = StagedFolder::create(Arc::clone(&disk), path)?;
         let lock = Lock::take(&temporary)?;
@@ -66,10 +66,10 @@ impl Destination {
 
     /// Gives the folder its name.
     pub(super) fn commit(self) -> Result<()> {
-        let Self { staged, lock, .. } = self;
+        let Self { disk, staged, lock } = self;
         let path = staged.file(".lock");
         drop(lock);
-        remove_entry(&path)?;
+        remove_entry(disk.as_ref(), &path)?;
         staged.commit()
     }
 }
@@ -84,7 +84,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::files::disk::failing::FailingDisk;
+    use crate::files::failing::FailingDisk;
 
     fn fill(disk: Arc<dyn Disk>, folder: &Path) -> Result<()> {
         let destination = Destination::create_on(disk, folder)?;

@@ -69,6 +69,7 @@ pub(super) fn corpus(
             selection: None,
         },
         chat: None,
+        selected_from: Vec::new(),
         packing: Packing::Concat,
         context_length: u32::try_from(context).unwrap_or(u32::MAX),
         row_group_rows: settings.row_group_rows,

@@ -9,7 +9,7 @@ use crate::codec::Codec;
 use crate::dtype::Dtype;
 use crate::error::{Result, StoreError};
 use crate::files::folder::Folder;
-use crate::files::hash::map_verified;
+use crate::files::hash::read_verified;
 use crate::files::json;
 use crate::records::{Corpus, FileRecord, ModelRecord};
 use crate::site_name::SiteName;
@@ -50,7 +50,7 @@ impl Provenance {
         }
         let files = Folder::new(folder);
         for record in &provenance.files {
-            map_verified(&files.locate(&path, &record.path)?, record)?;
+            read_verified(&files.locate(&path, &record.path)?, record)?;
         }
         Ok(Some(provenance))
     }

@@ -1,6 +1,7 @@
 //! Hashes: BLAKE3 of whole files, taken as they are written and checked as they are read.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -94,24 +95,65 @@ impl Write for HashingFile {
 /// Maps a file and checks its size, but not yet its hash.
 pub(crate) fn map_sized(path: &Path, record: &FileRecord) -> Result<MappedFile> {
     let file = map_file(path)?;
-    let got = file.bytes.len();
-    if got as u64 != record.bytes {
-        return Err(StoreError::damaged(path, format!("{} bytes", record.bytes), format!("{got} bytes")));
-    }
+    check_size(path, record, file.bytes.len() as u64)?;
     Ok(file)
 }
 
-/// Maps a file and checks its size and hash.
-pub(crate) fn map_verified(path: &Path, record: &FileRecord) -> Result<Bytes> {
-    let bytes = map_sized(path, record)?.bytes;
+/// More than the tables and the record of any shard take: about fifteen million tokens with 64 predictions each.
+const MAX_READ_BYTES: u64 = 8 << 30;
+
+/// Reads a file into memory, where nobody can change it any more, and checks its size and hash.
+pub(crate) fn read_verified(path: &Path, record: &FileRecord) -> Result<Bytes> {
+    let (file, _) = open_sized(path, record)?;
+    if record.bytes > MAX_READ_BYTES {
+        return Err(StoreError::damaged(path, format!("at most {MAX_READ_BYTES} bytes"), record.bytes));
+    }
+    let mut bytes = Vec::with_capacity(record.bytes as usize);
+    file.take(record.bytes).read_to_end(&mut bytes).map_err(|source| StoreError::io(path, "read", source))?;
     check_hash(path, record, &bytes)?;
-    Ok(bytes)
+    Ok(bytes.into())
 }
 
-/// Checks the hash of a file's bytes.
-pub(crate) fn check_hash(path: &Path, record: &FileRecord, bytes: &[u8]) -> Result<()> {
-    let got = blake3_hex(bytes);
-    if got != record.blake3 {
+/// Checks a file's size and hash, in little memory.
+pub(crate) fn check_file(path: &Path, record: &FileRecord) -> Result<()> {
+    let (mut file, mut left) = open_sized(path, record)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut block = vec![0; BLOCK_BYTES.min(left as usize)];
+    while left > 0 {
+        let part = &mut block[..BLOCK_BYTES.min(left as usize)];
+        file.read_exact(part).map_err(|source| StoreError::io(path, "read", source))?;
+        update(&mut hasher, part);
+        left -= part.len() as u64;
+    }
+    compare(path, record, &hasher)
+}
+
+fn open_sized(path: &Path, record: &FileRecord) -> Result<(File, u64)> {
+    let file = File::open(path).map_err(|source| StoreError::io(path, "open", source))?;
+    let metadata = file.metadata().map_err(|source| StoreError::io(path, "read the size of", source))?;
+    if !metadata.is_file() {
+        return Err(StoreError::damaged(path, "a file", "something else"));
+    }
+    check_size(path, record, metadata.len())?;
+    Ok((file, metadata.len()))
+}
+
+fn check_size(path: &Path, record: &FileRecord, got: u64) -> Result<()> {
+    if got != record.bytes {
+        return Err(StoreError::damaged(path, format!("{} bytes", record.bytes), format!("{got} bytes")));
+    }
+    Ok(())
+}
+
+fn check_hash(path: &Path, record: &FileRecord, bytes: &[u8]) -> Result<()> {
+    let mut hasher = blake3::Hasher::new();
+    update(&mut hasher, bytes);
+    compare(path, record, &hasher)
+}
+
+fn compare(path: &Path, record: &FileRecord, hasher: &blake3::Hasher) -> Result<()> {
+    let got = hasher.finalize().to_hex();
+    if got.as_str() != record.blake3 {
         return Err(StoreError::damaged(path, format!("BLAKE3 {}", record.blake3), format!("BLAKE3 {got}")));
     }
     Ok(())
@@ -131,12 +173,18 @@ mod tests {
         file.write_all(b"loft").unwrap();
         let record = file.finish(&path, "a").unwrap();
         assert_eq!(record.blake3, blake3::hash(b"hayloft").to_hex().as_str());
-        assert_eq!(map_verified(&path, &record).unwrap(), "hayloft");
+        assert_eq!(read_verified(&path, &record).unwrap(), "hayloft");
+        check_file(&path, &record).unwrap();
 
+        let problems =
+            || [read_verified(&path, &record).map(|_| ()), check_file(&path, &record)].map(Result::unwrap_err);
         std::fs::write(&path, "hayloff").unwrap();
-        assert!(map_verified(&path, &record).unwrap_err().to_string().contains("expected BLAKE3"));
+        assert!(problems().iter().all(|error| error.to_string().contains("expected BLAKE3")));
         std::fs::write(&path, "").unwrap();
-        assert!(map_verified(&path, &record).unwrap_err().to_string().contains("expected 7 bytes, got 0 bytes"));
+        assert!(problems().iter().all(|error| error.to_string().contains("expected 7 bytes, got 0 bytes")));
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(problems().iter().all(|error| error.to_string().contains("expected a file")));
     }
 
     #[test]
@@ -163,6 +211,7 @@ mod tests {
             let record = file.finish(&path, "a").unwrap();
             assert_eq!(record.blake3, blake3::hash(&bytes).to_hex().as_str());
             assert!(std::fs::read(&path).unwrap() == bytes);
+            check_file(&path, &record).unwrap();
         }
     }
 }

@@ -1,10 +1,18 @@
 //! Files and folders, below anything that knows what is in them: written whole or not at all, hashed, mapped, locked.
 
 pub(crate) mod disk;
+#[cfg(test)]
+pub(crate) mod failing;
+#[cfg(any(test, feature = "failpoints"))]
+mod failpoints;
 pub(crate) mod folder;
 pub(crate) mod hash;
 pub(crate) mod json;
 mod json_layout;
 pub(crate) mod lock;
 pub(crate) mod map;
+#[cfg(test)]
+pub(crate) mod power_loss;
 pub(crate) mod staged;
+#[cfg(any(test, feature = "failpoints"))]
+pub(crate) mod watched;

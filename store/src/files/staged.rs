@@ -20,12 +20,12 @@ pub(crate) fn partial(path: &Path) -> PathBuf {
 /// Puts `bytes` in the place of the file at `path`, in one step: whoever opens it finds the old bytes or the new ones.
 pub(crate) fn replace_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
     let temporary = partial(path);
-    remove_entry(&temporary)?;
+    remove_entry(disk, &temporary)?;
     let written = write_file(disk, &temporary, bytes)
         .and_then(|()| disk.rename(&temporary, path).map_err(|source| StoreError::io(path, "replace", source)));
     if let Err(error) = written {
         // The first error is the one to tell; the leftover, if any, goes with the next writer.
-        let _ = fs::remove_file(&temporary);
+        let _ = disk.remove_file(&temporary);
         return Err(error);
     }
     sync_parent(disk, path)
@@ -39,7 +39,8 @@ pub(crate) fn write_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(
 }
 
 fn sync_parent(disk: &dyn Disk, path: &Path) -> Result<()> {
-    let parent = path.parent().unwrap_or(Path::new("."));
+    // That of a bare name is empty.
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     disk.sync_folder(parent).map_err(|source| StoreError::io(parent, "write to the disk", source))
 }
 
@@ -56,8 +57,18 @@ impl StagedFolder {
     /// Starts filling what will be `destination`. Its parent must be there, and nobody else be filling it.
     pub(crate) fn create(disk: Arc<dyn Disk>, destination: PathBuf) -> Result<Self> {
         let temporary = partial(&destination);
-        fs::create_dir(&temporary).map_err(|source| StoreError::io(&temporary, "create", source))?;
+        disk.create_folder(&temporary).map_err(|source| StoreError::io(&temporary, "create", source))?;
         Ok(Self { disk, temporary, destination, committed: false })
+    }
+
+    /// Removes what a killed attempt to fill `destination` left.
+    pub(crate) fn remove_leftover(disk: &dyn Disk, destination: &Path) -> Result<()> {
+        remove_entry(disk, &partial(destination))
+    }
+
+    /// The folder while it is being filled.
+    pub(crate) fn path(&self) -> &Path {
+        &self.temporary
     }
 
     /// The path of a file in the folder while it is being filled.
@@ -70,7 +81,7 @@ impl StagedFolder {
     pub(crate) fn commit(mut self) -> Result<()> {
         let synced = self.disk.sync_folder(&self.temporary);
         synced.map_err(|source| StoreError::io(&self.temporary, "write to the disk", source))?;
-        remove_entry(&self.destination)?;
+        discard(self.disk.as_ref(), &self.destination)?;
         self.disk
             .rename(&self.temporary, &self.destination)
             .map_err(|source| StoreError::io(&self.destination, "give the finished folder its name", source))?;
@@ -83,13 +94,13 @@ impl Drop for StagedFolder {
     fn drop(&mut self) {
         if !self.committed {
             // Nobody is left to tell; the next writer removes it by its name.
-            let _ = fs::remove_dir_all(&self.temporary);
+            let _ = self.disk.remove_folder(&self.temporary);
         }
     }
 }
 
 /// Removes what killed writers left unfinished in `folder`. No such folder is as good as an empty one.
-pub(crate) fn remove_leftovers(folder: &Path) -> Result<()> {
+pub(crate) fn remove_leftovers(disk: &dyn Disk, folder: &Path) -> Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other.map_err(|source| StoreError::io(folder, "list", source))?,
@@ -99,22 +110,54 @@ pub(crate) fn remove_leftovers(folder: &Path) -> Result<()> {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         if name.starts_with('.') && name.ends_with(".partial") {
-            remove_entry(&entry.path())?;
+            remove_entry(disk, &entry.path())?;
         }
     }
     Ok(())
 }
 
-/// Creates a folder and those above it, unless they are there.
-pub(crate) fn create_folders(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(|source| StoreError::io(path, "create", source))
+/// Creates a folder and those above it, unless they are there. The names of those that it creates are on the disk when it
+/// returns: what is put into a folder that is lost is lost with it.
+pub(crate) fn create_folders(disk: &dyn Disk, path: &Path) -> Result<()> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        create_folders(disk, parent)?;
+    }
+    create_folder(disk, path)
+}
+
+/// Creates a folder in one that is there, unless it is there too. Its name is on the disk when this returns, even if
+/// somebody else created it and was killed.
+pub(crate) fn create_folder(disk: &dyn Disk, path: &Path) -> Result<()> {
+    match disk.create_folder(path) {
+        Err(source) if source.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        other => other.map_err(|source| StoreError::io(path, "create", source)),
+    }?;
+    sync_parent(disk, path)
+}
+
+/// Removes a file, a link or a whole folder, if it is there, after it has lost its name in one step: a folder from which
+/// one file after the other goes never stands under that name.
+pub(crate) fn discard(disk: &dyn Disk, path: &Path) -> Result<()> {
+    if fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Ok(());
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = partial(&path.with_file_name(format!("{name}.old")));
+    remove_entry(disk, &aside)?;
+    disk.rename(path, &aside).map_err(|source| StoreError::io(path, "remove", source))?;
+    // After a power cut too, either the whole folder or none has the name.
+    sync_parent(disk, path)?;
+    remove_entry(disk, &aside)
 }
 
 /// Removes a file, a link or a whole folder, if it is there. A link's target is left alone.
-pub(crate) fn remove_entry(path: &Path) -> Result<()> {
+pub(crate) fn remove_entry(disk: &dyn Disk, path: &Path) -> Result<()> {
     let removed = match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
+        Ok(metadata) if metadata.is_dir() => disk.remove_folder(path),
+        Ok(_) => disk.remove_file(path),
         Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(source) => Err(source),
     };
@@ -125,7 +168,7 @@ pub(crate) fn remove_entry(path: &Path) -> Result<()> {
 mod tests {
     use super::*;
     use crate::files::disk::FileSystem;
-    use crate::files::disk::failing::FailingDisk;
+    use crate::files::failing::FailingDisk;
 
     #[test]
     fn a_replacement_that_fails_at_any_point_leaves_the_old_file_and_nothing_else() {
@@ -167,10 +210,41 @@ mod tests {
         }
         fs::write(folder.path().join(".manifest.json.partial"), "").unwrap();
         fs::write(folder.path().join(".lock"), "").unwrap();
-        remove_leftovers(folder.path()).unwrap();
+        remove_leftovers(&FileSystem, folder.path()).unwrap();
         let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, [".lock", "00000"]);
-        remove_leftovers(&folder.path().join("absent")).unwrap();
+        remove_leftovers(&FileSystem, &folder.path().join("absent")).unwrap();
+    }
+
+    #[test]
+    fn what_is_discarded_has_no_name_while_it_goes() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("00000");
+        // It is renamed, and the name is brought to the disk, before anything is removed.
+        for breaks_at in 0..=2 {
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("a"), "a").unwrap();
+            let discarded = discard(&FailingDisk::breaks_at(breaks_at), &folder);
+            assert_eq!(discarded.is_ok(), breaks_at == 2);
+            assert_eq!(folder.join("a").exists(), breaks_at == 0);
+            assert_eq!(parent.path().join(".00000.old.partial/a").exists(), breaks_at == 1);
+        }
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+        discard(&FileSystem, &folder).unwrap();
+    }
+
+    #[test]
+    fn folders_are_created_with_those_above_them_and_may_be_there() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("a/b");
+        create_folders(&FileSystem, &folder).unwrap();
+        assert!(folder.is_dir());
+        // Nothing is left to be done, not even on a disk that does nothing.
+        create_folders(&FailingDisk::breaks_at(0), &folder).unwrap();
+        create_folder(&FileSystem, &folder).unwrap();
+        fs::write(folder.join("file"), "").unwrap();
+        assert!(create_folder(&FileSystem, &folder.join("file")).is_err());
+        assert!(create_folders(&FileSystem, &folder.join("file/c")).is_err());
     }
 }

@@ -4,4 +4,5 @@ pub(crate) mod columns;
 pub(crate) mod prediction_columns;
 pub mod predictions;
 pub mod sequences;
+pub(crate) mod token_table;
 pub mod tokens;

@@ -1,7 +1,7 @@
 //! The exponential function in a form that compilers turn into vector code.
 
 /// Below this the result is taken at it, 1.6e-38: next to a largest term of one, nothing.
-const LOWEST: f32 = -87.0;
+pub(super) const LOWEST: f32 = -87.0;
 
 /// 1.5 · 2²³: added to a float32 of moderate size, it leaves the nearest whole number in the lowest bits.
 const ROUNDING: f32 = 12_582_912.0;

@@ -1,14 +1,20 @@
 //! From the end of the residual stream to predictions, in pieces: the whole `[n, vocab]` never exists in float32.
 
+mod bound;
+mod divergence;
+mod divergences;
 mod exponential;
 mod largest;
 mod row;
+mod wall;
 
 use tch::{Device, Kind, Tensor};
 
+pub use self::divergences::{Divergences, Untouched};
 pub use self::largest::Largest;
 
 use self::row::{Detail, Row};
+use self::wall::Wall;
 use super::Weights;
 use super::norm::Norm;
 use crate::spec::DecoderSpec;
@@ -62,26 +68,37 @@ impl Head {
 
     /// `[n, d_model]`, `[n]` → loss `[n]`.
     pub(super) fn losses(&self, rows: &Tensor, labels: &[i64]) -> Result<Vec<f32>, ModelError> {
-        Ok(self.read(rows, labels, Detail::Loss)?.loss)
+        Ok(self.read(rows, labels, Detail::Loss, None)?.loss)
     }
 
     /// `[n, d_model]`, `[n]` → predictions.
     pub(super) fn predictions(&self, rows: &Tensor, labels: &[i64], top_k: usize) -> Result<Predictions, ModelError> {
-        self.read(rows, labels, Detail::Full(top_k))
+        self.read(rows, labels, Detail::Full(top_k), None)
     }
 
-    fn read(&self, rows: &Tensor, labels: &[i64], detail: Detail) -> Result<Predictions, ModelError> {
+    /// The same; the logits themselves, `[n, vocab]` words of the activations' type, are put after what `logits` holds.
+    pub(super) fn predictions_and_logits(
+        &self,
+        rows: &Tensor,
+        labels: &[i64],
+        top_k: usize,
+        logits: &mut Vec<u8>,
+    ) -> Result<Predictions, ModelError> {
+        self.read(rows, labels, Detail::Full(top_k), Some(logits))
+    }
+
+    fn read(
+        &self,
+        rows: &Tensor,
+        labels: &[i64],
+        detail: Detail,
+        mut kept: Option<&mut Vec<u8>>,
+    ) -> Result<Predictions, ModelError> {
         let count = rows.size()[0];
-        if labels.len() as i64 != count {
-            let problem = format!("labels: expected {count} as there are rows, got {}", labels.len());
-            return Err(ModelError::Input { problem });
-        }
+        check_count("labels", labels.len(), count)?;
         let on_cpu = rows.device() == Device::Cpu;
-        let vocab_size = self.unembedding.size()[0];
-        if let Some(label) = labels.iter().find(|&&label| label >= vocab_size) {
-            let problem = format!("labels: expected tokens below {vocab_size}, got {label}");
-            return Err(ModelError::Input { problem });
-        }
+        let vocab_size = self.vocab_size();
+        self.check_labels(labels)?;
         let most = if on_cpu { TILE_ROWS } else { (GPU_BYTES as i64 / (4 * vocab_size)).max(1) };
         let mut predictions = Predictions::default();
         for start in (0..count).step_by(most as usize) {
@@ -89,9 +106,9 @@ impl Head {
             let normed = self.norm.forward(&rows.f_narrow(0, start, length)?)?;
             let labels = &labels[start as usize..(start + length) as usize];
             if on_cpu {
-                self.read_on_cpu(&normed, labels, detail, &mut predictions)?;
+                self.read_on_cpu(&normed, labels, detail, &mut predictions, kept.as_deref_mut())?;
             } else {
-                self.read_on_gpu(&normed, labels, detail, &mut predictions)?;
+                self.read_on_gpu(&normed, labels, detail, &mut predictions, kept.as_deref_mut())?;
             }
         }
         Ok(predictions)
@@ -104,12 +121,15 @@ impl Head {
         labels: &[i64],
         detail: Detail,
         into: &mut Predictions,
+        kept: Option<&mut Vec<u8>>,
     ) -> Result<(), ModelError> {
+        let mut wall = kept.map(|kept| Wall::behind(kept, labels.len(), self.vocab_size() as usize));
         let mut rows: Vec<Row> = labels.iter().map(|&label| Row::new(label, detail)).collect();
-        let vocab_size = self.unembedding.size()[0];
-        for first in (0..vocab_size).step_by(TILE_TOKENS as usize) {
-            let tokens = TILE_TOKENS.min(vocab_size - first);
-            let tile = normed.f_linear(&self.unembedding.f_narrow(0, first, tokens)?, None::<&Tensor>)?;
+        for (first, tokens) in self.tiles() {
+            let tile = self.product(normed, first, tokens)?;
+            if let Some(wall) = &mut wall {
+                wall.put(first as usize, tokens as usize, host::bytes(&tile)?);
+            }
             let tile = tile.f_to_kind(Kind::Float)?;
             let logits = host::floats(&tile)?;
             pulp::Arch::new().dispatch(|| {
@@ -130,6 +150,33 @@ impl Head {
         Ok(())
     }
 
+    fn vocab_size(&self) -> i64 {
+        self.unembedding.size()[0]
+    }
+
+    fn check_labels(&self, labels: &[i64]) -> Result<(), ModelError> {
+        let vocab_size = self.vocab_size();
+        let Some(label) = labels.iter().find(|&&label| label >= vocab_size) else { return Ok(()) };
+        let problem = format!("labels: expected tokens below {vocab_size}, got {label}");
+        Err(ModelError::Input { problem })
+    }
+
+    /// The tiles that the vocabulary is cut into on a CPU: the first token of each and how many it has.
+    fn tiles(&self) -> impl Iterator<Item = (i64, i64)> + use<> {
+        let vocab_size = self.vocab_size();
+        (0..vocab_size).step_by(TILE_TOKENS as usize).map(move |first| (first, TILE_TOKENS.min(vocab_size - first)))
+    }
+
+    /// Logits `[n, tokens]` of some tokens, rounded to the activations' type and given as float32.
+    fn tile(&self, normed: &Tensor, first: i64, tokens: i64) -> Result<Tensor, ModelError> {
+        Ok(self.product(normed, first, tokens)?.f_to_kind(Kind::Float)?)
+    }
+
+    /// The same in the activations' type.
+    fn product(&self, normed: &Tensor, first: i64, tokens: i64) -> Result<Tensor, ModelError> {
+        Ok(normed.f_linear(&self.unembedding.f_narrow(0, first, tokens)?, None::<&Tensor>)?)
+    }
+
     /// Takes all of the vocabulary at once, by LibTorch's kernels.
     fn read_on_gpu(
         &self,
@@ -137,8 +184,13 @@ impl Head {
         labels: &[i64],
         detail: Detail,
         into: &mut Predictions,
+        kept: Option<&mut Vec<u8>>,
     ) -> Result<(), ModelError> {
-        let logits = normed.f_linear(&self.unembedding, None::<&Tensor>)?.f_to_kind(Kind::Float)?;
+        let logits = self.product(normed, 0, self.vocab_size())?;
+        if let Some(kept) = kept {
+            kept.extend_from_slice(host::bytes(&logits.f_to_device(Device::Cpu)?.f_contiguous()?)?);
+        }
+        let logits = logits.f_to_kind(Kind::Float)?;
         let labels = Tensor::f_from_slice(labels)?.f_to_device(logits.device())?;
         let logsumexp = logits.f_logsumexp(-1, false)?;
         into.loss.extend(Vec::<f32>::try_from(label_loss(&logits, &labels, &logsumexp)?)?);
@@ -154,6 +206,14 @@ impl Head {
         }
         Ok(())
     }
+}
+
+/// Refuses a list of another length than there are rows.
+fn check_count(what: &str, got: usize, count: i64) -> Result<(), ModelError> {
+    if got as i64 == count {
+        return Ok(());
+    }
+    Err(ModelError::Input { problem: format!("{what}: expected {count} as there are rows, got {got}") })
 }
 
 /// Logits `[n, vocab]`, labels `[n]`, logsumexp `[n]` → loss `[n]`, NaN where the label is -1.

@@ -4,7 +4,7 @@ use super::exponential::exponential;
 use super::largest::Largest;
 
 /// Partial sums kept side by side, so that they are added up in vectors.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// How much of the predicted distribution is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,21 +47,7 @@ impl Row {
     /// float64.
     #[inline(always)]
     pub(super) fn add(&mut self, first: usize, logits: &[f32]) {
-        if let Some(label) = self.label.and_then(|label| label.checked_sub(first))
-            && let Some(&logit) = logits.get(label)
-        {
-            self.label_logit = logit;
-        }
-        let largest = largest_of(logits).max(self.largest_logit);
-        if largest == f32::NEG_INFINITY && !logits.iter().any(|logit| logit.is_nan()) {
-            return; // a probability of zero each, and no largest logit yet to relate it to
-        }
-        if largest > self.largest_logit && self.sum > 0.0 {
-            let moved = f64::from(self.largest_logit) - f64::from(largest);
-            self.moment = (self.moment + moved * self.sum) * moved.exp();
-            self.sum *= moved.exp();
-        }
-        self.largest_logit = largest;
+        let Some(largest) = self.meet(first, logits) else { return };
         match self.detail {
             Detail::Loss => self.sum += sums::<false>(logits, largest).0,
             Detail::Full(_) => {
@@ -73,9 +59,48 @@ impl Row {
         }
     }
 
+    /// The same for a caller that sums up itself: notes the label's logit, relates what was summed so far to the largest
+    /// logit by now, and returns that; `None` where there is nothing to sum.
+    #[inline(always)]
+    pub(super) fn meet(&mut self, first: usize, logits: &[f32]) -> Option<f32> {
+        if let Some(label) = self.label.and_then(|label| label.checked_sub(first))
+            && let Some(&logit) = logits.get(label)
+        {
+            self.label_logit = logit;
+        }
+        let largest = largest_of(logits).max(self.largest_logit);
+        if largest == f32::NEG_INFINITY && !logits.iter().any(|logit| logit.is_nan()) {
+            return None; // a probability of zero each, and no largest logit yet to relate it to
+        }
+        if largest > self.largest_logit && self.sum > 0.0 {
+            let moved = f64::from(self.largest_logit) - f64::from(largest);
+            self.moment = (self.moment + moved * self.sum) * moved.exp();
+            self.sum *= moved.exp();
+        }
+        self.largest_logit = largest;
+        Some(largest)
+    }
+
+    /// Adds to Σ e^(x − m) of the largest logit that [`meet`](Self::meet) gave.
+    #[inline(always)]
+    pub(super) fn add_sum(&mut self, sum: f64) {
+        self.sum += sum;
+    }
+
+    /// The largest logit so far; −∞ before the first.
+    #[inline(always)]
+    pub(super) fn largest_logit(&self) -> f32 {
+        self.largest_logit
+    }
+
+    /// ln Σ e^x, unrounded.
+    pub(super) fn exact_logsumexp(&self) -> f64 {
+        f64::from(self.largest_logit) + self.sum.ln()
+    }
+
     /// ln Σ e^x.
     pub(super) fn logsumexp(&self) -> f32 {
-        (f64::from(self.largest_logit) + self.sum.ln()) as f32
+        self.exact_logsumexp() as f32
     }
 
     /// Minus the label's log-probability, nats; NaN without a label.
@@ -90,7 +115,7 @@ impl Row {
 }
 
 #[inline(always)]
-fn largest_of(logits: &[f32]) -> f32 {
+pub(super) fn largest_of(logits: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let (chunks, rest) = logits.as_chunks::<LANES>();
     for chunk in chunks {

@@ -1,0 +1,95 @@
+//! How far the zero-ablated run's predictions are from the clean run's.
+
+use hayloft_model::Precision;
+use serde::{Deserialize, Serialize};
+use tch::{TchError, Tensor};
+
+use super::shelf::{Key, ShardSums};
+use crate::EvaluateError;
+use crate::batch::{Activations, Batch};
+use crate::kl::{BatchUntouched, KlWay};
+use crate::reading::Reading;
+use crate::section_choice::SectionChoice;
+use crate::undefined;
+use crate::upper_half::UpperHalf;
+
+/// What divergences are told apart by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DivergencesKey {
+    pub(super) site: String,
+    pub(super) section: SectionChoice,
+    pub(super) precision: Precision,
+    pub(super) way: KlWay,
+}
+
+impl Key for DivergencesKey {
+    fn file_stem(&self) -> String {
+        format!("divergences.{}.{}.{}.{}", self.site, self.section, self.precision, self.way.name())
+    }
+}
+
+/// Divergences of the zero-ablated run over one shard, summed in float64 in row order; nats.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AblatedDivergences {
+    /// The shard's number in the plan.
+    pub(crate) shard: usize,
+    /// KL(clean ‖ ablated) at the section's tokens that have a next token.
+    #[serde(with = "undefined")]
+    pub(crate) kl: f64,
+}
+
+impl ShardSums for AblatedDivergences {
+    fn shard(&self) -> usize {
+        self.shard
+    }
+}
+
+/// What the divergences of the zero-ablated run need that is the same for all batches.
+#[derive(Debug)]
+pub(super) struct AblatedRun<'run> {
+    reading: Reading<'run>,
+    upper_half: &'run UpperHalf,
+    sections: Vec<SectionChoice>,
+}
+
+impl<'run> AblatedRun<'run> {
+    pub(super) fn new(reading: Reading<'run>, upper_half: &'run UpperHalf, sections: Vec<SectionChoice>) -> Self {
+        Self { reading, upper_half, sections }
+    }
+
+    /// For each section the divergences over one batch, at its rows that count.
+    pub(super) fn measure(&self, batch: &Batch, activations: &Activations) -> Result<Vec<Vec<f64>>, EvaluateError> {
+        let Some(untouched) = self.reading.untouched(batch, activations, &self.sections)? else {
+            return Ok(Vec::new());
+        };
+        let measure = |&section: &SectionChoice| self.measure_section(&untouched, batch, activations, section);
+        self.sections.iter().map(measure).collect()
+    }
+
+    fn measure_section(
+        &self,
+        untouched: &BatchUntouched<'_>,
+        batch: &Batch,
+        activations: &Activations,
+        section: SectionChoice,
+    ) -> Result<Vec<f64>, EvaluateError> {
+        let (counted, members) = (batch.counted(section), batch.members(section));
+        if counted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let end = if members.len() == batch.rows() {
+            repeated(&self.upper_half.all_zero_end()?, counted.len())?
+        } else {
+            self.upper_half.end(batch, &self.upper_half.ablated(activations, &members)?, &counted)?
+        };
+        let read = untouched.divergences(&[end], &counted)?;
+        Ok(read.into_iter().flat_map(|divergences| divergences.kl).collect())
+    }
+}
+
+/// `[1, d]` → `[count, d]`.
+fn repeated(row: &Tensor, count: usize) -> Result<Tensor, TchError> {
+    row.f_expand([count as i64, -1], false)?.f_contiguous()
+}

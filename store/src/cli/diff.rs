@@ -1,0 +1,96 @@
+//! `store diff`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::Args;
+use hayloft_store::FileRecord;
+use hayloft_store::care::{CacheDiff, ValueDiff, diff};
+
+use super::bar::Bar;
+use super::numbers::{bytes, grouped};
+use super::placed::{print_json, shards_in_words};
+
+/// Hexadecimal digits of a hash that are enough to tell one from another on a screen.
+const SHORT_HASH: usize = 12;
+
+/// Show in what two caches differ: settings, plan, shards, files, and, if asked, numbers.
+///
+/// Compares what the caches record, so it is quick. With --values, the files that differ are read, and their words and losses
+/// compared. Exits with 0 if the caches are the same and with 1 if they differ; with 1 and nothing on stdout if they could not
+/// be compared.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  store diff caches/stories caches/stories-again
+  store diff caches/on-gpu caches/on-cpu --values      by how much the numbers differ
+  store diff a b --json | jq '.values[] | {what, largest_relative}'")]
+pub(super) struct Diff {
+    /// The one cache.
+    a: PathBuf,
+    /// The other.
+    b: PathBuf,
+    /// Compare the numbers in files that differ.
+    #[arg(long)]
+    values: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Diff {
+    pub(super) fn run(&self, stdout: &mut dyn Write) -> anyhow::Result<()> {
+        let bar = Bar::new()?;
+        let found = diff(&self.a, &self.b, self.values, &mut |progress| bar.show(progress))?;
+        drop(bar);
+        let printed = if self.json { print_json(&found, stdout) } else { self.print(&found, stdout) };
+        // Said even where nobody reads the list to its end.
+        if !found.is_empty() {
+            bail!("{} and {} differ", self.a.display(), self.b.display());
+        }
+        printed
+    }
+
+    fn print(&self, found: &CacheDiff, stdout: &mut dyn Write) -> anyhow::Result<()> {
+        for (what, fields) in [("plan", &found.plan), ("setting", &found.settings)] {
+            for field in fields {
+                writeln!(stdout, "{what} {}: {} | {}", field.field, field.a, field.b)?;
+            }
+        }
+        for (folder, shards) in [(&self.a, &found.only_a), (&self.b, &found.only_b)] {
+            if !shards.is_empty() {
+                writeln!(stdout, "only in {}: shards {}", folder.display(), shards_in_words(shards))?;
+            }
+        }
+        for file in &found.files {
+            let (a, b) = (record(file.a.as_ref()), record(file.b.as_ref()));
+            writeln!(stdout, "shard {}, {}: {a} | {b}", file.shard, file.file)?;
+        }
+        for values in &found.values {
+            writeln!(stdout, "{}", in_words(values))?;
+        }
+        if found.is_empty() {
+            writeln!(stdout, "the same")?;
+        }
+        Ok(stdout.flush()?)
+    }
+}
+
+fn record(file: Option<&FileRecord>) -> String {
+    file.map_or_else(
+        || "none".to_owned(),
+        |file| format!("{} {}", bytes(file.bytes), file.blake3.chars().take(SHORT_HASH).collect::<String>()),
+    )
+}
+
+fn in_words(values: &ValueDiff) -> String {
+    let ValueDiff { shard, what, compared, differing, largest_absolute, largest_relative, first } = values;
+    let head = format!("shard {shard}, {what}: {} of {} numbers differ", grouped(*differing), grouped(*compared));
+    let Some(first) = first else { return head };
+    let dimension = first.dimension.map(|dimension| format!(", dimension {dimension}")).unwrap_or_default();
+    format!(
+        "{head}, by at most {largest_absolute:.3e}, relative {largest_relative:.3e}; first at sequence {}, position {}{dimension}",
+        first.sequence, first.position
+    )
+}

@@ -1,0 +1,71 @@
+//! `store merge`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use hayloft_store::Existing;
+use hayloft_store::care::merge;
+
+use super::bar::Bar;
+use super::numbers::{counted, grouped};
+use super::placed::{files, in_words, print_json, shards_in_words};
+
+/// Put the shards of several caches of one plan into a new cache.
+///
+/// For machines that shared the shards of a plan: the result is byte for byte what one machine would have written. All must
+/// have been made from the same plan, with the same model, sites, type, codec and predictions; a shard that two of them have
+/// must be the same. The hash of every file is checked on the way. Files are linked where the file system can, so that
+/// merging takes no space, and copied elsewhere.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  store merge machine-1/stories machine-2/stories --out caches/stories
+  store merge caches/part-* --out caches/stories --copy    independent of the parts, which can go
+  store merge caches/part-* --out caches/stories --resume  go on after an interruption
+
+Shards that none of them has are filled by `harvest run --resume` on the new cache.")]
+pub(super) struct Merge {
+    /// The caches to put together.
+    #[arg(required = true, num_args = 2.., value_name = "CACHE")]
+    caches: Vec<PathBuf>,
+    /// The new cache's folder.
+    #[arg(long)]
+    out: PathBuf,
+    /// Copy files, also where they could be linked.
+    #[arg(long)]
+    copy: bool,
+    /// Go on with a merge that was interrupted: shards that are there are kept.
+    #[arg(long)]
+    resume: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Merge {
+    pub(super) fn run(&self, stdout: &mut dyn Write) -> anyhow::Result<()> {
+        let bar = Bar::new()?;
+        let existing = if self.resume { Existing::Resume } else { Existing::Refuse };
+        let merged = merge(&self.caches, &self.out, files(self.copy), existing, &mut |progress| bar.show(progress))?;
+        drop(bar);
+        if self.json {
+            return print_json(&merged, stdout);
+        }
+        for taken in &merged.taken {
+            let shards =
+                if taken.shards.is_empty() { "nothing new".to_owned() } else { shards_in_words(&taken.shards) };
+            writeln!(stdout, "{}: {shards}", taken.cache.display())?;
+        }
+        writeln!(
+            stdout,
+            "{}: {} of {} planned, {} tokens; {}",
+            self.out.display(),
+            counted(merged.shards as u64, "shard"),
+            grouped(merged.planned_shards as u64),
+            grouped(merged.tokens),
+            in_words(&merged.placed),
+        )?;
+        Ok(stdout.flush()?)
+    }
+}

@@ -1,0 +1,68 @@
+//! What the commands that make caches say in the same words.
+
+use std::io::Write;
+
+use hayloft_store::care::{Files, Placed};
+use serde::Serialize;
+
+use super::numbers::{bytes, counted};
+
+/// How files are to get into a cache.
+pub(super) fn files(copy: bool) -> Files {
+    if copy { Files::Copy } else { Files::LinkOrCopy }
+}
+
+/// How they got there.
+pub(super) fn in_words(placed: &Placed) -> String {
+    let of = |files: u64, size: u64| format!("{} ({})", counted(files, "file"), bytes(size));
+    match (placed.linked_files, placed.copied_files) {
+        (_, 0) => format!("{} linked", of(placed.linked_files, placed.linked_bytes)),
+        (0, _) => format!("{} copied", of(placed.copied_files, placed.copied_bytes)),
+        _ => format!(
+            "{} linked, {} copied",
+            of(placed.linked_files, placed.linked_bytes),
+            of(placed.copied_files, placed.copied_bytes)
+        ),
+    }
+}
+
+/// Numbers of shards, those that follow one another as ranges: `0-3, 7`.
+pub(super) fn shards_in_words(shards: &[usize]) -> String {
+    let mut ranges: Vec<(usize, usize)> = Vec::new();
+    for shard in shards {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == *shard => *last = *shard,
+            _ => ranges.push((*shard, *shard)),
+        }
+    }
+    let in_words = |(first, last): &(usize, usize)| {
+        if first == last { first.to_string() } else { format!("{first}-{last}") }
+    };
+    ranges.iter().map(in_words).collect::<Vec<_>>().join(", ")
+}
+
+/// A result for a program.
+pub(super) fn print_json(value: &impl Serialize, stdout: &mut dyn Write) -> anyhow::Result<()> {
+    serde_json::to_writer_pretty(&mut *stdout, value)?;
+    writeln!(stdout)?;
+    stdout.flush()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_told_as_ranges() {
+        assert_eq!(shards_in_words(&[0, 1, 2, 5, 7, 8]), "0-2, 5, 7-8");
+        assert_eq!(shards_in_words(&[]), "");
+    }
+
+    #[test]
+    fn links_and_copies_are_told_apart() {
+        let both = Placed { linked_files: 1, linked_bytes: 2048, copied_files: 2, copied_bytes: 10 };
+        assert_eq!(in_words(&both), "1 file (2.00 KiB) linked, 2 files (10 B) copied");
+        assert_eq!(in_words(&Placed { copied_files: 0, ..both }), "1 file (2.00 KiB) linked");
+    }
+}
