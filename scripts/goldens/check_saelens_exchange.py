@@ -38,7 +38,7 @@ failures = []
 
 
 def check(holds, message):
-    print(f"{'equal' if holds else 'FAILED'}: {message}")
+    print(f"{'ok' if holds else 'FAILED'}: {message}")
     if not holds:
         failures.append(message)
 

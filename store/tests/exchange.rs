@@ -1,4 +1,4 @@
-//! Exports and imports, held against what SAELens itself wrote (scripts/goldens/saelens_cache.py).
+//! Exports and imports, held against what SAELens itself wrote (`scripts/goldens/saelens_cache.py`).
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -12,7 +12,7 @@ use super::numbers::{bytes, counted};
 
 /// Write a cache in a format of others: safetensors, or what SAELens reads.
 ///
-/// saelens writes what SAELens takes as cached_activations_path: a data set of one row a sequence and one column a site,
+/// saelens writes what SAELens reads as its cached activations: a data set of one row a sequence and one column a site,
 /// in float32 (which holds bf16 exactly) or float16. Only sequences of the full context length fit into it. safetensors
 /// writes one file a shard, with a tensor a site in the type that the cache has, and the tables of tokens.
 ///
@@ -52,7 +52,7 @@ pub(super) struct Export {
 pub(super) enum Format {
     /// One file of tensors a shard.
     Safetensors,
-    /// What SAELens reads with `cached_activations_path`.
+    /// What SAELens reads as its cached activations.
     Saelens,
 }
 

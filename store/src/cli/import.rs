@@ -11,7 +11,7 @@ use super::bar::Bar;
 use super::export::Format;
 use super::numbers::counted;
 
-/// Make a cache of activations that others wrote: SAELens's CacheActivationsRunner, or `store export`.
+/// Make a cache of activations that others wrote: SAELens in caching them, or `store export`.
 ///
 /// Every row of a SAELens data set becomes a sequence. Its beginning-of-sequence tokens are in section bos, if it is known
 /// which token that is (from --checkpoint or --bos), and all others in text. There are no predictions: evaluate run
