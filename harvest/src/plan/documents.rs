@@ -34,7 +34,6 @@ pub(super) fn plan_documents(
         empty_documents: packed.read.empty_documents + packed.without_tokens,
         dropped_tokens: packed.dropped_tokens,
         chat: None,
-        selected_from: Vec::new(),
         sink,
     })
 }
