@@ -60,7 +60,7 @@ impl Shelf {
             create_folders(parent)?;
         }
         loop {
-            if let Some(found) = self.find(path, bytes)? {
+            if let Some(found) = Self::find(path, bytes)? {
                 return Ok(found);
             }
             let failed = |action| {
@@ -99,7 +99,7 @@ impl Shelf {
     }
 
     /// A file that is there, locked so that it stays, and marked as used now.
-    fn find(&self, path: &Path, bytes: u64) -> Result<Option<Located>> {
+    fn find(path: &Path, bytes: u64) -> Result<Option<Located>> {
         let file = match File::open(path) {
             Ok(file) => file,
             Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -246,7 +246,7 @@ mod tests {
     }
 
     fn set_used(located: &Located, second: u64) {
-        let used = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(second);
+        let used = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
         File::options().write(true).open(&located.path).unwrap().set_modified(used).unwrap();
     }
 
@@ -300,7 +300,7 @@ mod tests {
         let shelf = shelf(folder.path(), 1000);
         let brought = std::sync::atomic::AtomicUsize::new(0);
         let path = shelf.folder().join("cache/shards/00000/a");
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
                     let got = shelf.get(&path, 5, |_, file| {
