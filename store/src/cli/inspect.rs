@@ -26,7 +26,7 @@ Examples:
   store inspect s3://farm/stories
   store inspect caches/stories --json | jq '.sites[] | {name, scale}'")]
 pub(super) struct Inspect {
-    /// The cache's folder, or its location, such as s3://farm/stories.
+    /// The cache's folder, or its location in a bucket.
     cache: PathBuf,
     /// Print JSON instead of a table.
     #[arg(long)]

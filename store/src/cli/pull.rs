@@ -1,5 +1,4 @@
 //! `store pull`.
-#![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
 
 use std::io::Write;
 use std::path::PathBuf;

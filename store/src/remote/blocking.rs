@@ -120,7 +120,7 @@ impl Remote {
     /// Writes an object that must not be there yet, in one step. `false` if one is there, which may be this one: an
     /// answer can be lost.
     pub(crate) fn create(&self, name: &str, bytes: &Bytes) -> Result<bool> {
-        self.put_if(name, bytes, PutMode::Create)
+        self.put_if(name, bytes, &PutMode::Create)
     }
 
     /// Writes an object, in one step, if it is still at `version`: otherwise `false`, which may also be because it was
@@ -129,7 +129,7 @@ impl Remote {
     /// A folder cannot compare: its caller must hold its lock.
     pub(crate) fn update(&self, name: &str, bytes: &Bytes, version: UpdateVersion) -> Result<bool> {
         let compares = self.location.service() != Service::Folder;
-        self.put_if(name, bytes, if compares { PutMode::Update(version) } else { PutMode::Overwrite })
+        self.put_if(name, bytes, &if compares { PutMode::Update(version) } else { PutMode::Overwrite })
     }
 
     /// Writes an object, whatever is there.
@@ -137,10 +137,10 @@ impl Remote {
         if bytes.len() as u64 > self.sent_part_bytes() {
             return self.put_parts(name, bytes);
         }
-        self.put_if(name, bytes, PutMode::Overwrite).map(|_| ())
+        self.put_if(name, bytes, &PutMode::Overwrite).map(|_| ())
     }
 
-    fn put_if(&self, name: &str, bytes: &Bytes, mode: PutMode) -> Result<bool> {
+    fn put_if(&self, name: &str, bytes: &Bytes, mode: &PutMode) -> Result<bool> {
         let path = self.path(name)?;
         let written = self.try_often(name, "write", || async {
             let payload = PutPayload::from(bytes.clone());
@@ -151,7 +151,7 @@ impl Remote {
                 self.counters.send(bytes.len());
                 Ok(true)
             }
-            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) if mode != PutMode::Overwrite => Ok(false),
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) if *mode != PutMode::Overwrite => Ok(false),
             Err(error) => Err(self.error(name, "write", &error)),
         }
     }
@@ -233,7 +233,7 @@ impl Remote {
         if plain_path(name).is_none() {
             return Err(StoreError::LeavesFolder { path: self.location.to_string().into(), named: name.to_owned() });
         }
-        Ok(name.split('/').fold(self.prefix.clone(), |path, part| path.join(part)))
+        Ok(name.split('/').fold(self.prefix.clone(), Path::join))
     }
 }
 

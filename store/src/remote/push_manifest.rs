@@ -1,6 +1,7 @@
 //! The last step of a push: the manifest over what is there, written only over the version that it was made from.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -62,8 +63,8 @@ pub(crate) fn push_manifest(
             let listed: Manifest = json::unseal(url.as_ref(), &there.bytes)?;
             check_same(remote.location(), &listed, cache)?;
             for record in &listed.shards {
-                if !shards.contains_key(&record.index) {
-                    shards.insert(record.index, theirs(remote, &listed, record)?);
+                if let Entry::Vacant(place) = shards.entry(record.index) {
+                    place.insert(theirs(remote, &listed, record)?);
                 }
             }
             if listed.shards.len() == shards.len() {

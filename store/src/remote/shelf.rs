@@ -61,7 +61,7 @@ impl Shelf {
             create_folders(&FileSystem, parent)?;
         }
         loop {
-            if let Some(found) = self.find(path, bytes)? {
+            if let Some(found) = Self::find(path, bytes)? {
                 return Ok(found);
             }
             let failed = |action| {
@@ -100,7 +100,7 @@ impl Shelf {
     }
 
     /// A file that is there, locked so that it stays, and marked as used now.
-    fn find(&self, path: &Path, bytes: u64) -> Result<Option<Located>> {
+    fn find(path: &Path, bytes: u64) -> Result<Option<Located>> {
         let file = match File::open(path) {
             Ok(file) => file,
             Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),

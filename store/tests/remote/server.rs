@@ -187,7 +187,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         let name = object.trim_start_matches('/').trim_start_matches(BUCKET).trim_start_matches('/').to_owned();
         *shared.behaviour.read.lock().unwrap().entry(name).or_default() += bytes.len() as u64;
     }
-    let body = if truncated { Answer::half(bytes) } else { Answer::whole(bytes) };
+    let body = if truncated { Answer::half(&bytes) } else { Answer::whole(bytes) };
     Ok(Response::from_parts(parts, body))
 }
 
@@ -203,7 +203,7 @@ impl Answer {
         Self { whole: Full::new(bytes), half: None }
     }
 
-    fn half(bytes: Bytes) -> Self {
+    fn half(bytes: &Bytes) -> Self {
         let half = bytes.slice(..bytes.len() / 2);
         Self { whole: Full::default(), half: Some((Some(half), bytes.len() as u64)) }
     }
