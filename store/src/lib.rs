@@ -7,6 +7,8 @@ mod codec;
 mod dtype;
 mod error;
 mod files;
+#[doc(hidden)]
+pub mod fuzzing;
 mod inspect;
 #[doc(hidden)]
 pub mod kernels;

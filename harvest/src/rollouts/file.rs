@@ -96,6 +96,13 @@ impl<'path> RolloutsWriter<'path> {
     }
 }
 
+/// Writes a rollouts file.
+pub(crate) fn write_rollouts(path: &Path, record: &RolloutsRecord, rows: &[RolloutRow]) -> Result<(), RolloutError> {
+    let mut writer = RolloutsWriter::create(path, record)?;
+    writer.write(rows)?;
+    writer.finish()
+}
+
 /// Reads a rollouts file, with how it was made.
 pub fn read_rollouts(path: &Path) -> Result<(RolloutsRecord, Vec<RolloutRow>), RolloutError> {
     let damaged = |problem: String| RolloutError::Damaged { path: path.to_owned(), problem };

@@ -1,6 +1,6 @@
 //! Activation files: one site's activations over one shard.
 
-mod footer;
+pub(crate) mod footer;
 pub(crate) mod layout;
 mod merging;
 pub(crate) mod pages;

@@ -39,11 +39,24 @@ pub(crate) fn seal<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>> {
         .map_err(|error| StoreError::invalid(path.display(), "values that JSON can hold", error))?;
     let body = bytes.trim_ascii_end().len() - "\n}".len();
     bytes.truncate(body);
-    let checksum = blake3::hash(&bytes).to_hex();
+    add_checksum(&mut bytes);
+    Ok(bytes)
+}
+
+/// Ends a file whose last value has been written.
+fn add_checksum(bytes: &mut Vec<u8>) {
+    let checksum = blake3::hash(bytes).to_hex();
     bytes.extend_from_slice(BEFORE_CHECKSUM.as_bytes());
     bytes.extend_from_slice(checksum.as_bytes());
     bytes.extend_from_slice(AFTER_CHECKSUM.as_bytes());
-    Ok(bytes)
+}
+
+/// The bytes of a file that somebody changed, with a checksum that fits them.
+pub(crate) fn sealed_again(bytes: &[u8]) -> Vec<u8> {
+    let end = bytes.len().saturating_sub(BEFORE_CHECKSUM.len() + CHECKSUM_DIGITS + AFTER_CHECKSUM.len());
+    let mut sealed = bytes[..end].to_vec();
+    add_checksum(&mut sealed);
+    sealed
 }
 
 /// Reads the bytes of a file that [`seal`] made.
