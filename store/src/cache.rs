@@ -41,6 +41,7 @@ impl Cache {
         }
         let bytes = json::read(&path)?;
         let manifest: Manifest = json::unseal(&path, &bytes)?;
+        manifest.check_sizes(&path)?;
         for shard in &manifest.shards {
             let named = std::iter::once(&shard.path).chain(shard.files.iter().map(|file| &file.path));
             if let Some(named) = named.into_iter().find(|named| plain_path(named).is_none()) {

@@ -23,6 +23,8 @@ mod simd;
 mod site_name;
 mod statistics;
 mod tables;
+#[doc(hidden)]
+pub mod untrusted_parquet;
 mod verify;
 
 // So that the tests inside the crate can share what those outside of it use.

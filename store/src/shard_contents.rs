@@ -154,6 +154,7 @@ pub(crate) fn check_listing(path: &Path, contents: &ShardContents, planned: &Cou
     if files != expected {
         return Err(malformed(format!("the files {}", expected.join(", ")), files.join(", ")));
     }
+    contents.settings.check_sizes().map_err(|error| malformed("sizes of a model".to_owned(), error.to_string()))?;
     let d_model = contents.settings.model.d_model;
     let sites_fit = contents.sites.len() == contents.settings.sites.len()
         && contents.sites.iter().zip(&contents.settings.sites).all(|(site, name)| {
