@@ -39,6 +39,7 @@ impl Cache {
         if !path.exists() {
             return Err(missing_manifest(folder));
         }
+        let path = Folder::new(folder).locate(folder, MANIFEST_FILE)?;
         let bytes = json::read(&path)?;
         let manifest: Manifest = json::unseal(&path, &bytes)?;
         manifest.check_sizes(&path)?;

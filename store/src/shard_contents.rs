@@ -97,7 +97,8 @@ impl WrittenShard {
         if !path.exists() {
             return Ok(None);
         }
-        let bytes = json::read(&path)?;
+        let named = format!("{SHARDS_FOLDER}/{}/{SHARD_FILE}", shard_name(index));
+        let bytes = json::read(&Folder::new(cache).locate(cache, &named)?)?;
         let contents: ShardContents = match json::unseal(&path, &bytes) {
             Ok(contents) => contents,
             Err(StoreError::Damaged { .. }) => return Ok(None),

@@ -50,7 +50,8 @@ fn in_words(summary: &Summary) -> String {
     let mut facts = Table::new();
     facts.load_style(NOTHING);
     for (name, value) in facts_of(summary) {
-        facts.add_row([name.to_owned(), value]);
+        // A name with an escape sequence in it would do as it likes with the terminal.
+        facts.add_row([name.to_owned(), value.replace(char::is_control, "\u{fffd}")]);
     }
     let mut sites = Table::new();
     sites.load_style(NOTHING).set_header(["site", "d_model", "mean norm", "scale c", "not finite", "on disk"]);
@@ -77,7 +78,7 @@ fn trimmed(table: &Table) -> String {
 
 fn facts_of(summary: &Summary) -> Vec<(&'static str, String)> {
     let Summary { model, corpus, held, planned, .. } = summary;
-    let weights: u64 = model.weights.iter().map(|file| file.bytes).sum();
+    let weights = model.weights.iter().fold(0_u64, |sum, file| sum.saturating_add(file.bytes));
     let mut facts = vec![
         ("cache", format!("{}, format {}, by {}", summary.folder.display(), summary.format, summary.generator)),
         (

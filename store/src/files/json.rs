@@ -9,7 +9,6 @@
 //! }
 //! ```
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -19,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::FORMAT_VERSION;
 use crate::error::{Result, StoreError};
 use crate::files::json_layout::to_pretty_json;
+use crate::files::open::open_file;
 
 const BEFORE_CHECKSUM: &str = ",\n  \"checksum\": \"";
 const AFTER_CHECKSUM: &str = "\"\n}\n";
@@ -62,7 +62,7 @@ pub(crate) fn sealed_again(bytes: &[u8]) -> Vec<u8> {
 /// Reads the bytes of a file that [`seal`] made.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     let failed = |source| StoreError::io(path, "read", source);
-    let file = File::open(path).map_err(failed)?;
+    let file = open_file(path)?;
     let mut bytes = Vec::new();
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MAX_BYTES {

@@ -7,4 +7,5 @@ pub(crate) mod json;
 mod json_layout;
 pub(crate) mod lock;
 pub(crate) mod map;
+pub(crate) mod open;
 pub(crate) mod staged;

@@ -102,3 +102,75 @@ impl Iterator for Batches {
 fn wrong(problem: impl Into<String>) -> ParquetError {
     ParquetError::General(problem.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{ArrayRef, StringArray, UInt64Array};
+    use bytes::Bytes;
+    use parquet::arrow::ArrowWriter;
+    use parquet::basic::{Compression, ZstdLevel};
+    use parquet::file::properties::WriterProperties;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { page_bytes: 1 << 20, dictionary_text_bytes: 100, plain_numbers: true };
+
+    fn file(column: ArrayRef, dictionary: bool) -> Bytes {
+        let batch = RecordBatch::try_from_iter([("column", column)]).unwrap();
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_dictionary_enabled(dictionary);
+        let mut bytes = Vec::new();
+        let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties.build())).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        bytes.into()
+    }
+
+    fn rows(bytes: Bytes, limits: Limits) -> Result<usize> {
+        let batches = ParquetFile::open(bytes, limits)?.batches(ProjectionMask::all(), 1000)?;
+        batches.map(|batch| Ok(batch?.num_rows())).sum()
+    }
+
+    fn numbers(count: u64) -> ArrayRef {
+        Arc::new(UInt64Array::from_iter_values((0..count).map(|_| 7)))
+    }
+
+    #[test]
+    fn what_a_writer_writes_is_read() {
+        assert_eq!(rows(file(numbers(5000), false), LIMITS).unwrap(), 5000);
+        let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..5000).map(|_| "hay")));
+        assert_eq!(rows(file(texts, true), LIMITS).unwrap(), 5000);
+    }
+
+    #[test]
+    fn more_rows_than_a_file_can_hold_are_refused() {
+        let bytes = file(numbers(5_000_000), false);
+        let error = rows(bytes, LIMITS).unwrap_err().to_string();
+        assert!(error.contains("expected columns of at most"), "{error}");
+    }
+
+    #[test]
+    fn a_long_text_in_a_dictionary_is_refused() {
+        let text = "a".repeat(101);
+        let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..5000).map(|_| &text)));
+        let error = rows(file(texts, true), LIMITS).unwrap_err().to_string();
+        assert!(error.contains("texts of at most 100 bytes in a dictionary, got 101"), "{error}");
+    }
+
+    #[test]
+    fn a_page_that_comes_out_too_long_is_refused() {
+        let text = "a".repeat(2 << 20);
+        let texts: ArrayRef = Arc::new(StringArray::from_iter_values([text]));
+        let error = rows(file(texts, false), LIMITS).unwrap_err().to_string();
+        assert!(error.contains("page of at most 1048576 bytes, got more"), "{error}");
+    }
+
+    #[test]
+    fn numbers_by_a_dictionary_are_refused_where_they_must_be_plain() {
+        let bytes = file(numbers(5000), true);
+        assert_eq!(rows(bytes.clone(), Limits { plain_numbers: false, ..LIMITS }).unwrap(), 5000);
+        let error = rows(bytes, LIMITS).unwrap_err().to_string();
+        assert!(error.contains("expected a column in plain encoding"), "{error}");
+    }
+}

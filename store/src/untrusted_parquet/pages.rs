@@ -71,6 +71,8 @@ struct BoundedPages<R: ChunkReader> {
     inner: SerializedPageReader<R>,
     compression: Compression,
     kind: PhysicalType,
+    /// The least bytes that a value takes.
+    width: u64,
     limits: Limits,
     /// Bytes that a page may decompress to.
     page_bytes: usize,
@@ -97,6 +99,7 @@ impl<R: ChunkReader> BoundedPages<R> {
             inner: SerializedPageReader::new(Arc::clone(file), &raw, rows, None)?,
             compression: chunk.compression(),
             kind: chunk.column_type(),
+            width: width(chunk),
             limits,
             page_bytes,
             has_dictionary: false,
@@ -108,23 +111,19 @@ impl<R: ChunkReader> BoundedPages<R> {
         decompress(self.compression, bytes, self.page_bytes)
     }
 
-    fn dictionary(&mut self, bytes: &Bytes) -> Result<()> {
+    /// Checks that a dictionary is the only one, and has as many values as it says.
+    fn dictionary(&mut self, bytes: &Bytes, values: u32) -> Result<()> {
         if self.has_dictionary {
             return Err(wrong("expected one dictionary for a column of a row group, got another"));
         }
         self.has_dictionary = true;
-        if self.kind == PhysicalType::BYTE_ARRAY {
-            let mut rest = bytes.as_ref();
-            while let Some((length, after)) = rest.split_first_chunk::<4>() {
-                let length = u32::from_le_bytes(*length) as usize;
-                let limit = self.limits.dictionary_text_bytes;
-                if length > limit {
-                    return Err(wrong(format!(
-                        "expected texts of at most {limit} bytes in a dictionary, got {length}"
-                    )));
-                }
-                rest = after.get(length..).unwrap_or_default();
-            }
+        let held = if self.kind == PhysicalType::BYTE_ARRAY {
+            texts(bytes, self.limits.dictionary_text_bytes)?
+        } else {
+            bytes.len() as u64 / self.width
+        };
+        if u64::from(values) > held {
+            return Err(wrong(format!("expected a dictionary of {values} values, got {held}")));
         }
         Ok(())
     }
@@ -148,7 +147,7 @@ impl<R: ChunkReader> BoundedPages<R> {
         Ok(match page {
             Page::DictionaryPage { buf, num_values, encoding, is_sorted } => {
                 let buf = self.decompress(&buf)?;
-                self.dictionary(&buf)?;
+                self.dictionary(&buf, num_values)?;
                 Page::DictionaryPage { buf, num_values, encoding, is_sorted }
             }
             Page::DataPage { buf, num_values, encoding, def_level_encoding, rep_level_encoding, statistics } => {
@@ -191,6 +190,21 @@ impl<R: ChunkReader> BoundedPages<R> {
     }
 }
 
+/// How many texts there are in a page in plain encoding, each a length and its bytes, of which none may be longer than
+/// `limit`.
+fn texts(page: &[u8], limit: usize) -> Result<u64> {
+    let (mut count, mut rest) = (0, page);
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let length = u32::from_le_bytes(*length) as usize;
+        if length > limit {
+            return Err(wrong(format!("expected texts of at most {limit} bytes in a dictionary, got {length}")));
+        }
+        let Some(after) = after.get(length..) else { break };
+        (count, rest) = (count + 1, after);
+    }
+    Ok(count)
+}
+
 impl<R: ChunkReader> PageReader for BoundedPages<R> {
     fn get_next_page(&mut self) -> Result<Option<Page>> {
         let page = self.inner.get_next_page()?;
@@ -215,5 +229,18 @@ impl<R: ChunkReader> Iterator for BoundedPages<R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.get_next_page().transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_counted_and_bounded() {
+        let page = b"\x03\0\0\0hay\0\0\0\0\x04\0\0\0loft";
+        assert_eq!(texts(page, 4).unwrap(), 3);
+        assert_eq!(texts(&page[..page.len() - 1], 4).unwrap(), 2);
+        assert!(texts(page, 3).unwrap_err().to_string().contains("at most 3 bytes"));
     }
 }
