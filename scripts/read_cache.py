@@ -1,10 +1,22 @@
-"""Reads a site's activations out of a cache with pyarrow and numpy alone.
+"""Reads activations out of a cache, with pyarrow and numpy alone.
 
     python scripts/read_cache.py CACHE SITE OUT.npy
 
-Writes the bits of every row in the cache's order, [rows, d_model]: uint32 for an f32 cache, whose floats are
-`bits.view(numpy.float32)`; uint16 for f16 (`bits.view(numpy.float16)`) and for bf16, a type that numpy lacks
-(`(bits.astype(numpy.uint32) << 16).view(numpy.float32)`).
+As a module:
+
+    from read_cache import read_activations, read_site, to_torch
+
+    x = read_site("caches/stories", "blocks.3.hook_resid_pre")    # all shards: numpy, [tokens, d_model]
+    t = to_torch(x)                                               # the same memory, bfloat16 where the cache has it
+    for path in sorted(Path("caches/stories/shards").glob("*/blocks.3.hook_resid_pre.parquet")):
+        x = read_activations(path)                                # a shard at a time
+
+Rows are those of `tokens.parquet` beside each file, in order. The type of the array is the cache's: float32 or float16. numpy
+has no bfloat16, so a bf16 cache comes as its bits in uint16: `to_torch` makes bfloat16 of them, and without torch
+`(x.astype(numpy.uint32) << 16).view(numpy.float32)` is exact. Every codec is read: planes and raw bit for bit as the model
+made them, int8 as the float32 numbers that it stands for.
+
+No checksum is looked at: `store verify CACHE` does that, and other programs that read caches through the store's library do.
 """
 
 import sys
@@ -12,24 +24,42 @@ from pathlib import Path
 
 # The README shows these lines, and a test holds it to them.
 import numpy as np, pyarrow.parquet as pq
-def read_activations(path):  # bits of one shard, [rows, d_model]: uint32 for f32, uint16 for bf16 and f16
+def read_activations(path):  # of one shard, [rows, d_model]: float32 or float16; bfloat16 as its bits, uint16
     table = pq.read_table(path, partitioning=None)
-    about, rows = table.schema.metadata, len(table)
-    width, raw = 4 if about[b"hayloft.dtype"] == b"f32" else 2, about[b"hayloft.codec"] == b"raw"
-    load = lambda name: np.frombuffer(b"".join(table[name].to_pylist()), "u1").reshape(rows, int(about[b"hayloft.d_model"]), -1)
-    parts = [load("bits")] if raw else [load("mantissa"), load("exponent")]
-    words = np.concatenate(parts, axis=-1).view(f"<u{width}")[..., 0]
-    return words if raw else words >> 1 | words << (8 * width - 1)  # planes are rotated left by one bit
+    value = {b"f32": "<f4", b"f16": "<f2", b"bf16": "<u2"}[table.schema.metadata[b"hayloft.dtype"]]
+    column = {name: np.frombuffer(b"".join(table[name].to_pylist()), "u1").reshape(len(table), -1) for name in table.column_names}
+    if "exponent" not in column:  # raw has words, int8 has a scale and bytes
+        return column["bits"].view(value) if "bits" in column else column["scale"].view("<f4") * column["quantised"].view("i1")
+    exponent = column["exponent"][..., None]
+    words = np.concatenate([column["mantissa"].reshape(*exponent.shape[:2], -1), exponent], -1).view(value.replace("f", "u"))[..., 0]
+    return (words >> 1 | words << (8 * words.itemsize - 1)).view(value)  # planes are rotated left by one bit
+
+
+def read_site(cache, site):
+    """The activations of a site over all whole shards of a cache, in order: `[tokens, d_model]`."""
+    paths = sorted(Path(cache, "shards").glob(f"[0-9]*/{site}.parquet"), key=lambda path: int(path.parent.name))
+    if not paths:
+        raise FileNotFoundError(f"{cache} has no activations of {site}: no shards/NNNNN/{site}.parquet in it")
+    return np.concatenate([read_activations(path) for path in paths])
+
+
+def to_torch(values):
+    """An array of `read_activations` as a tensor over the same memory; uint16, which is bfloat16's bits, as bfloat16."""
+    import torch
+
+    if values.dtype != np.uint16:
+        return torch.from_numpy(values)
+    return torch.from_numpy(values.view(np.int16)).view(torch.bfloat16)
 
 
 def main():
     if len(sys.argv) != 4:
         sys.exit("usage: python scripts/read_cache.py CACHE SITE OUT.npy")
     cache, site, out = sys.argv[1:]
-    paths = sorted(Path(cache, "shards").glob(f"[0-9]*/{site}.parquet"), key=lambda path: int(path.parent.name))
-    if not paths:
-        sys.exit(f"error: {cache} has no activations of {site}: no shards/NNNNN/{site}.parquet in it")
-    np.save(out, np.concatenate([read_activations(path) for path in paths]))
+    try:
+        np.save(out, read_site(cache, site))
+    except FileNotFoundError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

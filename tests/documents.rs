@@ -3,11 +3,11 @@
 const README: &str = include_str!("../README.md");
 
 #[test]
-fn the_readme_shows_the_cache_reader_that_is_tested_and_it_has_under_ten_lines() {
+fn the_readme_shows_the_cache_reader_that_is_tested_and_it_has_ten_lines_at_most() {
     let script = include_str!("../scripts/read_cache.py");
     let shown = README.split("```python\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     assert!(script.contains(shown), "README.md shows another reader than scripts/read_cache.py");
-    assert!(shown.lines().count() < 10, "{shown}");
+    assert!(shown.lines().count() <= 10, "{shown}");
 }
 
 #[test]

@@ -34,6 +34,9 @@ fn tolerance(precision: Precision) -> f64 {
     }
 }
 
+/// The same where the codec of the cache rounds: what it does to one token in hundreds.
+const ROUNDED_TOLERANCE: f64 = 2.0;
+
 /// Recomputes the losses of the first sequences of the cache and refuses a cache whose losses are others. `None` where the cache
 /// keeps no losses.
 pub(crate) fn clean_check(
@@ -47,7 +50,8 @@ pub(crate) fn clean_check(
     let activations = batch.to_device(source.device)?;
     let computed = upper_half.losses(&batch, &upper_half.clean(&activations)?, &rows)?;
     let max_difference = largest_difference(&cached, &computed);
-    let tolerance = tolerance(subject.precision).max(tolerance(subject.cache_precision));
+    let rounded = if subject.site.rounding.is_some() { ROUNDED_TOLERANCE } else { 0.0 };
+    let tolerance = tolerance(subject.precision).max(tolerance(subject.cache_precision)).max(rounded);
     let tokens = rows.len();
     if max_difference <= tolerance {
         return Ok(Some(CleanCheck { tokens, max_difference, tolerance }));

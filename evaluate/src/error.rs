@@ -24,6 +24,16 @@ pub enum EvaluateError {
     /// LibTorch refused, most often for want of memory.
     #[error(transparent)]
     Torch(#[from] TchError),
+    /// The cache was imported, and nobody said which model it is of.
+    #[error(
+        "{cache}: expected a cache that says which model its activations come from, got one of an unknown model: it was imported without its checkpoint. Import it again with `store import --checkpoint {model}` if that is the one, or leave --model out"
+    )]
+    UnknownModel {
+        /// The cache's folder.
+        cache: PathBuf,
+        /// The checkpoint's folder.
+        model: PathBuf,
+    },
     /// The cache was harvested from another model.
     #[error(
         "{cache}: it was harvested from another model than {model}: {what}: expected {expected} as the cache's manifest says, got {got}. Give the checkpoint that the cache was made with, or harvest this one"

@@ -38,6 +38,7 @@ mod scale;
 mod section_choice;
 mod settings;
 mod source;
+mod stored_rounding;
 mod subject;
 mod sums;
 pub mod train;
@@ -64,5 +65,6 @@ pub use sae::{Activation, Encoded, Normalisation, Reconstruction, Sae, SaeError,
 pub use scale::{Scale, ScaleChoice, ScaleSource};
 pub use section_choice::SectionChoice;
 pub use settings::RunSettings;
+pub use stored_rounding::StoredRounding;
 pub use sums::Sums;
 pub use train::TrainingRecord;

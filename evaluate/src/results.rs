@@ -11,6 +11,7 @@ use crate::measures::{LatentCounts, LatentSummary};
 use crate::sae::SaeFileHash;
 use crate::scale::ScaleSource;
 use crate::section_choice::SectionChoice;
+use crate::stored_rounding::StoredRounding;
 use crate::sums::Sums;
 
 /// Where the columns' definitions are written down, and their version.
@@ -54,6 +55,9 @@ pub struct SaeResult {
     /// What computing in a lower precision than float32 does to the figures, where that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compute_effect: Option<ComputeEffect>,
+    /// What the rounding of the stored activations does to the figures, where the cache's codec rounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored_rounding: Option<StoredRounding>,
     /// Where the figures are defined.
     pub definitions: String,
     /// How often latents fire.

@@ -15,6 +15,7 @@ use crate::results::{DEFINITIONS, Provenance, Results, SaeProvenance, SaeResult,
 use crate::scale::Scale;
 use crate::settings::RunSettings;
 use crate::source::Source;
+use crate::stored_rounding::{self, StoredRounding};
 use crate::subject::{Subject, open_saes};
 use crate::sums::Sums;
 use crate::{EvaluateError, SaeFile};
@@ -74,6 +75,7 @@ fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profilin
         Some(upper_half) => clean_check(&subject, source, upper_half)?,
         None => None,
     };
+    let stored_rounding = stored_rounding::measure(&subject, source, upper_half)?;
     let clean_source = clean_source(settings, &subject, clean_check);
     let sections = settings.sections();
     let rules: Vec<OutlierRule> =
@@ -102,7 +104,7 @@ fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profilin
     }
     .into_iter();
 
-    let report = Report { settings, subject: &subject, clean_source };
+    let report = Report { settings, subject: &subject, clean_source, stored_rounding };
     let (mut results, mut latents) = (Vec::new(), Vec::new());
     for ((candidate, outcomes), name) in candidates.iter().zip(outcomes).zip(names) {
         let provenance = report.provenance(candidate.file);
@@ -181,6 +183,7 @@ struct Report<'run> {
     settings: &'run RunSettings,
     subject: &'run Subject,
     clean_source: Option<CleanSource>,
+    stored_rounding: Option<StoredRounding>,
 }
 
 impl Report<'_> {
@@ -206,6 +209,7 @@ impl Report<'_> {
             precision: self.subject.precision,
             clean_loss_source: self.clean_source,
             compute_effect,
+            stored_rounding: self.stored_rounding,
             definitions: DEFINITIONS.to_owned(),
             latents: latents.summary(),
             sums,

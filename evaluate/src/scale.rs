@@ -95,7 +95,7 @@ mod tests {
 
     fn site(mean_norm: f64) -> SiteRecord {
         let name = "blocks.0.hook_resid_pre".parse().unwrap();
-        SiteRecord { name, d_model: 16, rows: 1, non_finite_rows: 0, mean_norm, mean: vec![0.0; 16] }
+        SiteRecord { name, d_model: 16, rows: 1, non_finite_rows: 0, mean_norm, mean: vec![0.0; 16], rounding: None }
     }
 
     #[test]

@@ -165,6 +165,10 @@ pub(crate) fn check_section(cache: &Cache, section: SectionChoice) -> Result<(),
 
 fn check_model(cache: &Cache, checkpoint: &Checkpoint, fingerprint: &Fingerprint) -> Result<(), EvaluateError> {
     let record = &cache.manifest().model;
+    if !record.is_known() {
+        let (cache, model) = (cache.folder().to_path_buf(), checkpoint.folder().to_path_buf());
+        return Err(EvaluateError::UnknownModel { cache, model });
+    }
     let differs = |what: String, expected: &str, got: &str| EvaluateError::OtherModel {
         cache: cache.folder().to_path_buf(),
         model: checkpoint.folder().to_path_buf(),

@@ -7,7 +7,7 @@ use hayloft_evaluate::{
     CleanSource, Columns, EvaluateError, Results, RunSettings, SaeResult, ScaleChoice, SectionChoice, Sums, run,
 };
 use hayloft_model::Precision;
-use hayloft_store::{Cache, KeptPredictions, Section};
+use hayloft_store::{Cache, Codec, KeptPredictions, Section};
 use hayloft_terminal::Progress;
 use serde_json::Value;
 
@@ -275,11 +275,30 @@ fn a_cache_whose_losses_do_not_follow_from_its_activations_is_refused() {
             let _ = residual.get(3).fill_(2.0);
         }
     };
-    let tiny = Tiny::with(Some(KeptPredictions { top_k: 0 }), spoil);
+    let tiny = Tiny::with(Some(KeptPredictions::top(0)), spoil);
     let error = run(&settings(&tiny), Progress::Silent).unwrap_err();
     assert!(matches!(error, EvaluateError::CleanCheck { .. }), "{error}");
     assert!(error.to_string().contains("expected at most 1e-3"), "{error}");
     assert!(!tiny.cache().join("baselines").exists(), "nothing may be kept of it");
+}
+
+#[test]
+fn figures_of_rounded_activations_say_how_far_they_are_off() {
+    let (exact, rounded) = (Tiny::new(), Tiny::stored_as(Codec::Int8, Some(KeptPredictions::top(0)), |_, _| {}));
+    let (exact, rounded) = (evaluate(&settings(&exact)), evaluate(&settings(&rounded)));
+    assert_eq!(exact.results[0].stored_rounding, None);
+    let rounding = rounded.results[0].stored_rounding.unwrap();
+    assert!(rounding.relative_error > 1e-4 && rounding.relative_error < 0.02, "{rounding:?}");
+    let effect = rounding.ce_effect.unwrap();
+    assert!(effect.abs() > 0.0 && effect.abs() < 0.05, "{rounding:?}");
+    for text in [rounded.table(), rounded.markdown()] {
+        assert!(text.contains("stored as int8, with a relative error of 0.0"), "{text}");
+    }
+    assert!(!exact.table().contains("int8"));
+    let (exact, rounded) = (&exact.results[0].columns, &rounded.results[0].columns);
+    assert!((exact.ce_clean.unwrap() - rounded.ce_clean.unwrap()).abs() < f64::EPSILON, "the cache's own losses");
+    let (exact, rounded) = (exact.ce_sae.unwrap(), rounded.ce_sae.unwrap());
+    assert!((exact - rounded).abs() < 0.05 && (exact - rounded).abs() > 0.0, "{exact} {rounded}");
 }
 
 #[test]

@@ -85,6 +85,27 @@ impl Cache {
         Ok(Shard { folder, path, record: record.clone(), contents, sequences })
     }
 
+    /// The shard that holds the sequence with a number, and where it is among that shard's sequences; none if no shard does.
+    ///
+    /// Plans number their sequences shard by shard, so the first shard looked into is nearly always the right one.
+    pub fn find_sequence(&self, id: u64) -> Result<Option<(Shard, usize)>> {
+        let mut first = 0_u64;
+        let mut likely = Vec::new();
+        let mut others = Vec::new();
+        for (place, record) in self.manifest.shards.iter().enumerate() {
+            let next = first.saturating_add(record.counts.sequences);
+            if (first..next).contains(&id) { &mut likely } else { &mut others }.push(place);
+            first = next;
+        }
+        for place in likely.into_iter().chain(others) {
+            let shard = self.shard(place)?;
+            if let Some(index) = shard.sequences().iter().position(|sequence| sequence.id == id) {
+                return Ok(Some((shard, index)));
+            }
+        }
+        Ok(None)
+    }
+
     /// Reads a shard's `shard.json` and checks it against the manifest.
     pub(crate) fn contents(&self, record: &ShardRecord) -> Result<ShardContents> {
         let malformed = |path: &Path, expected: &str, got: String| StoreError::Malformed {
@@ -98,7 +119,7 @@ impl Cache {
         let path = self.folder.locate(&self.path, &format!("{}/{SHARD_FILE}", record.path))?;
         let bytes = map_verified(&path, own)?;
         let contents: ShardContents = json::unseal(&path, &bytes)?;
-        check_listing(&path, &contents, &record.counts)?;
+        check_listing(&path, &contents, self.manifest.format, &record.counts)?;
         if let Some((field, expected, got)) = self.manifest.settings().difference(&contents.settings) {
             return Err(malformed(&path, &format!("{field} to be the manifest's {expected}"), got));
         }
@@ -190,6 +211,15 @@ impl Shard {
         open_activations(&self.folder, &self.path, &self.contents, place, &row_group_rows(&self.sequences))
     }
 
+    /// Opens all logits, `[rows, vocab_size]`, if they were kept.
+    pub fn logits(&self) -> Result<Option<ActivationReader>> {
+        // They follow the sites.
+        let place = self.contents.sites.len();
+        let rows = row_group_rows(&self.sequences);
+        let open = || open_activations(&self.folder, &self.path, &self.contents, place, &rows);
+        self.contents.logits.as_ref().map(|_| open()).transpose()
+    }
+
     fn tokens_file(&self) -> Result<(PathBuf, &FileRecord)> {
         let record = &self.contents.files[1];
         Ok((self.folder.locate(&self.path, &record.path)?, record))
@@ -205,7 +235,7 @@ impl Shard {
     }
 }
 
-/// Opens the activations of the site at `place` in a shard's list.
+/// Opens the activations of the site at `place` in a shard's list; after the last, all logits, if they are kept.
 pub(crate) fn open_activations(
     folder: &Folder,
     path: &Path,
@@ -213,16 +243,16 @@ pub(crate) fn open_activations(
     place: usize,
     row_group_rows: &[u64],
 ) -> Result<ActivationReader> {
-    let (site, settings) = (&contents.sites[place], &contents.settings);
-    // The files of the sites follow the two tables, in the same order.
-    let record = &contents.files[2 + place];
+    let settings = &contents.settings;
+    let named = contents.sites.get(place).map(|site| (site.name.clone(), settings.model.d_model, &site.footer_blake3));
+    let logits = contents.logits.as_ref();
+    let named = named.or(logits.map(|logits| (SiteName::logits(), settings.model.vocab_size, &logits.footer_blake3)));
+    // The files of the sites follow the two tables, in the same order, and that of the logits follows them.
+    let Some((record, (site, d_model, footer_blake3))) = contents.files.get(2 + place).zip(named) else {
+        return Err(StoreError::invalid(path.display(), format!("less than {} sites", contents.sites.len()), place));
+    };
     let file = folder.locate(path, &record.path)?;
     let mapped = map_sized(&file, record)?;
-    let layout = Layout {
-        site: site.name.clone(),
-        dtype: settings.dtype,
-        codec: settings.codec,
-        d_model: settings.model.d_model,
-    };
-    ActivationReader::open(file, mapped, layout, &site.footer_blake3, row_group_rows)
+    let layout = Layout { site, dtype: settings.dtype, codec: settings.codec, d_model };
+    ActivationReader::open(file, mapped, layout, footer_blake3, row_group_rows)
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::FORMAT_VERSION;
 use crate::error::{Result, StoreError};
 use crate::files::disk::{Disk, FileSystem};
 use crate::files::json;
@@ -47,7 +48,8 @@ impl CacheWriter {
     /// # Errors
     /// [`StoreError::MissingPlan`] without a plan; [`StoreError::Locked`] where another process writes;
     /// [`StoreError::Exists`] where there are shards and `existing` does not allow for any; [`StoreError::Mismatch`]
-    /// where a shard was made with other settings.
+    /// where a shard was made with other settings; [`StoreError::OldVersion`] where the plan is of an earlier version of the
+    /// format, so that no cache is of two.
     pub fn open(folder: &Path, settings: HarvestSettings, non_finite: NonFinite, existing: Existing) -> Result<Self> {
         Self::open_on(Arc::new(FileSystem), folder, settings, non_finite, existing)
     }
@@ -66,6 +68,10 @@ impl CacheWriter {
         }
         let lock = Lock::take(folder)?;
         let plan = PlanReader::open(folder)?;
+        if plan.plan().format != FORMAT_VERSION {
+            let (expected, got) = (FORMAT_VERSION, plan.plan().format);
+            return Err(StoreError::OldVersion { folder: folder.to_owned(), expected, got });
+        }
         let shards_folder = folder.join(SHARDS_FOLDER);
         if existing == Existing::Refuse {
             refuse_existing(folder, &shards_folder)?;

@@ -42,14 +42,28 @@ pub enum StoreError {
     },
     /// The file was written in a format that this version does not know.
     #[error(
-        "{path}: expected format version {expected}, got {got}. It was written by another version of hayloft; read it with that one, or harvest again"
+        "{path}: expected format version 1 to {expected}, got {got}, written by {generator}. This is hayloft {}: read it with a newer one", env!("CARGO_PKG_VERSION")
     )]
     Version {
         /// The file.
         path: PathBuf,
-        /// The version that this crate reads and writes.
+        /// The newest version that this crate reads.
         expected: u32,
         /// The version in the file.
+        got: u32,
+        /// The program that the file says it was written by.
+        generator: String,
+    },
+    /// The cache is in an earlier format, which is read but no longer written.
+    #[error(
+        "{folder}: expected format version {expected} to add to it, got {got}. Run `store upgrade {folder}` first; reading it needs no upgrade"
+    )]
+    OldVersion {
+        /// The cache folder.
+        folder: PathBuf,
+        /// The version that this crate writes.
+        expected: u32,
+        /// The version of the cache.
         got: u32,
     },
     /// A JSON file could not be understood.

@@ -10,9 +10,11 @@ use crate::codec::Codec;
 use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::files::lock::Lock;
+use crate::group_sums::{self, GroupSums};
 use crate::manifest::Manifest;
 use crate::plan::{SEQUENCES_FILE, TOKENS_FILE};
 use crate::records::{Corpus, Counts, KeptPredictions, ModelRecord};
+use crate::section::Section;
 use crate::shard_contents::SHARD_FILE;
 use crate::site_name::SiteName;
 
@@ -49,6 +51,8 @@ pub struct Summary {
     pub held: Counts,
     /// The sites.
     pub sites: Vec<SiteSummary>,
+    /// By section and subset; null in a cache of format version 1, which `store upgrade` adds them to.
+    pub statistics: Option<StatisticsSummary>,
     /// Bytes of the files of all whole shards.
     pub bytes: u64,
     /// Bytes of their tables: tokens, predictions, sequences and records.
@@ -74,8 +78,38 @@ pub struct SiteSummary {
     pub mean_norm: f64,
     /// The scale c that brings it to sqrt(`d_model`); null if no row is finite and non-zero.
     pub scale: Option<f64>,
+    /// The norm of all that the codec has rounded away over the norm of all activations; null for one that is lossless.
+    pub relative_rounding_error: Option<f64>,
     /// Bytes of its files.
     pub bytes: u64,
+}
+
+/// What is known of the tokens of each section and subset.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StatisticsSummary {
+    /// Each section, over all subsets.
+    pub sections: Vec<GroupSummary>,
+    /// Each subset, over all sections, and the tokens without a subset.
+    pub subsets: Vec<GroupSummary>,
+    /// Each section of each subset.
+    pub sections_of_subsets: Vec<GroupSummary>,
+}
+
+/// A section, a subset, or a section of a subset in a [`StatisticsSummary`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GroupSummary {
+    /// The section; null for all of them.
+    pub section: Option<Section>,
+    /// The subset; null for tokens without one, and for all of them.
+    pub subset: Option<String>,
+    /// Tokens.
+    pub tokens: u64,
+    /// Mean loss of the tokens that have one, in nats; null without predictions.
+    pub mean_loss: Option<f64>,
+    /// Mean entropy of the predicted distribution, in nats; null without predictions.
+    pub mean_entropy: Option<f64>,
+    /// Mean Euclidean norm at each site, in order of the sites; null where no row is finite.
+    pub mean_norms: Vec<Option<f64>>,
 }
 
 /// Sums up the cache in `folder` from its manifest; no other file is read.
@@ -94,6 +128,7 @@ pub fn inspect(folder: &Path) -> Result<Summary> {
             non_finite_rows: site.non_finite_rows,
             mean_norm: site.mean_norm,
             scale: Some(site.scale()).filter(|scale| scale.is_finite()),
+            relative_rounding_error: site.rounding.map(|rounding| rounding.relative()),
             bytes: of_file(&site.name.file_name()),
         })
         .collect();
@@ -116,11 +151,34 @@ pub fn inspect(folder: &Path) -> Result<Summary> {
         planned: manifest.planned.clone(),
         held: manifest.held.clone(),
         sites,
+        statistics: manifest.statistics.as_deref().map(statistics),
         bytes,
         table_bytes: total([SEQUENCES_FILE, TOKENS_FILE, SHARD_FILE].map(of_file)),
         bytes_per_token: ratio(bytes, manifest.held.tokens),
         ratio_to_raw: ratio(words.saturating_mul(manifest.dtype.bytes() as u64), activation_bytes),
     })
+}
+
+fn statistics(groups: &[GroupSums]) -> StatisticsSummary {
+    let sections = group_sums::summed_by(groups, |group| group.section);
+    let subsets = group_sums::summed_by(groups, |group| group.subset.clone());
+    StatisticsSummary {
+        sections: sections.iter().map(|sums| GroupSummary { subset: None, ..summary_of(sums) }).collect(),
+        subsets: subsets.iter().map(|sums| GroupSummary { section: None, ..summary_of(sums) }).collect(),
+        sections_of_subsets: groups.iter().map(summary_of).collect(),
+    }
+}
+
+fn summary_of(group: &GroupSums) -> GroupSummary {
+    let mean = |sum: f64, count: u64| (count > 0).then(|| sum / count as f64);
+    GroupSummary {
+        section: Some(group.section),
+        subset: group.subset.clone(),
+        tokens: group.tokens,
+        mean_loss: group.predictions.and_then(|sums| mean(sums.loss, sums.losses)),
+        mean_entropy: group.predictions.and_then(|sums| mean(sums.entropy, sums.entropies)),
+        mean_norms: group.norms.iter().map(|sums| mean(sums.norm, sums.rows)).collect(),
+    }
 }
 
 /// The bytes of the files of each name, over all shards.

@@ -35,7 +35,7 @@ pub struct Encoder(Buffers);
 impl Encoder {
     /// Encodes one, and says how many bytes it takes.
     pub fn encode(&mut self, codec: Codec, dtype: Dtype, d_model: usize, words: &Bytes) -> std::io::Result<usize> {
-        let columns = encode::encode(codec, dtype, d_model, words, &mut self.0)?;
-        Ok(columns.iter().flat_map(|column| &column.pages).map(|page| page.bytes.len()).sum())
+        let encoded = encode::encode(codec, dtype, d_model, words, &mut self.0)?;
+        Ok(encoded.columns.iter().flat_map(|column| &column.pages).map(|page| page.bytes.len()).sum())
     }
 }

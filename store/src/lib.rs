@@ -6,9 +6,11 @@ mod cache_writer;
 mod codec;
 mod dtype;
 mod error;
+pub mod exchange;
 mod files;
 #[doc(hidden)]
 pub mod fuzzing;
+mod group_sums;
 mod inspect;
 #[doc(hidden)]
 pub mod kernels;
@@ -37,10 +39,13 @@ mod support;
 pub use activations::reader::ActivationReader;
 pub use cache::{Cache, Shard};
 pub use cache_writer::CacheWriter;
-pub use codec::Codec;
+pub use codec::int8::RoundingError;
+pub use codec::{Codec, CompressionLevel};
 pub use dtype::Dtype;
 pub use error::{Result, StoreError};
-pub use inspect::{SiteSummary, Summary, inspect};
+pub use exchange::{ExchangeProgress, ExportSettings, ExportSummary, ImportSettings, ImportSummary};
+pub use group_sums::{GroupSums, NormSums, PredictionSums};
+pub use inspect::{GroupSummary, SiteSummary, StatisticsSummary, Summary, inspect};
 pub use manifest::{Manifest, ShardRecord, SiteRecord};
 pub use plan::{Plan, PlanReader, PlanShard, PlanWriter};
 pub use records::{
@@ -49,7 +54,7 @@ pub use records::{
 };
 pub use section::Section;
 pub use settings::{Existing, HarvestSettings, NonFinite};
-pub use shard_contents::{ShardContents, ShardSite, WrittenShard};
+pub use shard_contents::{ShardContents, ShardLogits, ShardSite, WrittenShard};
 pub use shard_writer::ShardWriter;
 pub use site_name::SiteName;
 pub use statistics::ActivationSums;
@@ -59,4 +64,4 @@ pub use tables::tokens::Tokens;
 pub use verify::{Damage, Progress, Report, verify};
 
 /// The version of the format that this crate reads and writes.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;

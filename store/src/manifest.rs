@@ -5,10 +5,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::FORMAT_VERSION;
 use crate::codec::Codec;
+use crate::codec::int8::RoundingError;
 use crate::dtype::Dtype;
 use crate::error::{Result, StoreError};
+use crate::group_sums::{self, GroupSums};
 use crate::plan::PlanReader;
 use crate::records::{Corpus, Counts, FileRecord, KeptPredictions, ModelRecord};
 use crate::settings::HarvestSettings;
@@ -42,6 +43,12 @@ pub struct Manifest {
     pub dtype: Dtype,
     /// The sites, in order of their names.
     pub sites: Vec<SiteRecord>,
+    /// How far stored logits are from those of the model, where the codec rounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logits_rounding: Option<RoundingError>,
+    /// Sums over the tokens of each section of each subset; none in a cache of format version 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statistics: Option<Vec<GroupSums>>,
     /// How many shards are planned.
     pub planned_shards: usize,
     /// How much is planned, over all shards.
@@ -67,6 +74,9 @@ pub struct SiteRecord {
     pub mean_norm: f64,
     /// Mean of the other rows, `[d_model]`; zeros if there are none.
     pub mean: Vec<f64>,
+    /// How far what is read is from what was given, where the codec rounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounding: Option<RoundingError>,
 }
 
 impl SiteRecord {
@@ -98,7 +108,7 @@ impl Manifest {
             held.add(&shard.contents.counts);
         }
         Self {
-            format: FORMAT_VERSION,
+            format: plan.plan().format,
             generator: GENERATOR.to_owned(),
             plan_blake3: plan.blake3().to_owned(),
             model: settings.model.clone(),
@@ -107,6 +117,8 @@ impl Manifest {
             codec: settings.codec,
             dtype: settings.dtype,
             sites: site_records(settings, shards.values()),
+            logits_rounding: summed(shards.values().map(|shard| shard.contents.logits.as_ref()?.rounding)),
+            statistics: group_sums::over_shards(shards.values().map(|shard| shard.contents.statistics.as_ref())),
             planned_shards: plan.plan().shards.len(),
             planned: plan.plan().counts.clone(),
             held,
@@ -129,6 +141,11 @@ impl Manifest {
         }
     }
 
+    /// The type of the words that are read: [`Self::dtype`], or f32 where the codec rounds.
+    pub fn read_dtype(&self) -> Dtype {
+        self.codec.read_dtype(self.dtype)
+    }
+
     /// What the cache was made with.
     pub fn settings(&self) -> HarvestSettings {
         HarvestSettings {
@@ -147,21 +164,31 @@ pub(crate) fn site_records<'a>(
     shards: impl Iterator<Item = &'a WrittenShard>,
 ) -> Vec<SiteRecord> {
     let d_model = settings.model.d_model;
-    let mut sums = vec![ActivationSums::new(d_model); settings.sites.len()];
+    let mut sums = vec![(ActivationSums::new(d_model), None); settings.sites.len()];
     for shard in shards {
-        for (sum, site) in sums.iter_mut().zip(&shard.contents.sites) {
+        for ((sum, rounding), site) in sums.iter_mut().zip(&shard.contents.sites) {
             sum.add(&site.sums);
+            *rounding = summed([*rounding, site.rounding].into_iter());
         }
     }
-    let of_site = |(name, sums): (&SiteName, ActivationSums)| SiteRecord {
+    let of_site = |(name, (sums, rounding)): (&SiteName, (ActivationSums, Option<RoundingError>))| SiteRecord {
         name: name.clone(),
         d_model,
         rows: sums.rows,
         non_finite_rows: sums.non_finite_rows,
         mean_norm: sums.mean_norm(),
         mean: sums.mean(),
+        rounding,
     };
     settings.sites.iter().zip(sums).map(of_site).collect()
+}
+
+/// The errors of several shards together; none if no shard has one.
+pub(crate) fn summed(errors: impl Iterator<Item = Option<RoundingError>>) -> Option<RoundingError> {
+    errors.flatten().reduce(|mut sum, next| {
+        sum.add(next);
+        sum
+    })
 }
 
 #[cfg(test)]
@@ -177,6 +204,7 @@ mod tests {
             non_finite_rows: 0,
             mean_norm: 8.0,
             mean: vec![2.0; 16],
+            rounding: None,
         };
         assert!((site.scale() - 0.5).abs() < 1e-15);
     }

@@ -178,11 +178,34 @@ pub struct ModelRecord {
     pub context_length: usize,
 }
 
+impl ModelRecord {
+    /// Whether it is known which model this is. It is not where activations were imported without their checkpoint; then
+    /// there are no hashes, and all sizes but `d_model` are 0.
+    pub fn is_known(&self) -> bool {
+        !self.config_blake3.is_empty()
+    }
+}
+
 /// The predictions that a cache keeps for each token: label loss, logsumexp, entropy and the top of the logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptPredictions {
     /// How many of the highest logits are kept; 0 for none.
     pub top_k: u32,
+    /// Whether all logits are kept as well, in a file of their own.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub full_logits: bool,
+}
+
+impl KeptPredictions {
+    /// Label loss, logsumexp, entropy and the `top_k` highest logits.
+    pub const fn top(top_k: u32) -> Self {
+        Self { top_k, full_logits: false }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ pub enum Existing {
 pub(crate) type Difference = (&'static str, String, String);
 
 /// More than any model is wide; the bytes of a row stay well inside the 31 bits that Parquet counts them in.
-const MAX_D_MODEL: usize = 1 << 24;
+pub(crate) const MAX_D_MODEL: usize = 1 << 24;
 
 /// More than anyone keeps; a row of them stays inside 31 bits of bytes.
 const MAX_TOP_K: u32 = 1 << 24;
@@ -72,6 +72,11 @@ impl HarvestSettings {
     pub(crate) fn check_sizes(&self) -> Result<()> {
         if !(1..=MAX_D_MODEL).contains(&self.model.d_model) {
             return Err(StoreError::invalid("d_model", format!("1 to {MAX_D_MODEL}"), self.model.d_model));
+        }
+        if self.predictions.is_some_and(|kept| kept.full_logits) && !(1..=MAX_D_MODEL).contains(&self.model.vocab_size)
+        {
+            let expected = format!("1 to {MAX_D_MODEL} to keep all logits");
+            return Err(StoreError::invalid("vocab_size", expected, self.model.vocab_size));
         }
         let top_k = self.predictions.map_or(0, |kept| kept.top_k);
         if top_k > MAX_TOP_K {
@@ -111,7 +116,10 @@ fn differ<T: PartialEq + Display>(field: &'static str, ours: &T, theirs: &T) -> 
 }
 
 fn predictions_in_words(settings: &HarvestSettings) -> String {
-    settings.predictions.map_or_else(|| "none".to_owned(), |kept| format!("top={}", kept.top_k))
+    settings.predictions.map_or_else(
+        || "none".to_owned(),
+        |kept| format!("top={}{}", kept.top_k, if kept.full_logits { " and full" } else { "" }),
+    )
 }
 
 fn in_words(value: &impl Debug) -> String {

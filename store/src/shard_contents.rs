@@ -5,11 +5,12 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::FORMAT_VERSION;
+use crate::codec::int8::RoundingError;
 use crate::error::{Result, StoreError};
 use crate::files::folder::Folder;
 use crate::files::hash::blake3_hex;
 use crate::files::json;
+use crate::group_sums::{self, GroupSums};
 use crate::manifest::ShardRecord;
 use crate::plan::{PlanReader, SEQUENCES_FILE, TOKENS_FILE, shard_name};
 use crate::records::{Counts, FileRecord};
@@ -33,10 +34,17 @@ pub struct ShardContents {
     pub settings: HarvestSettings,
     /// How much is in it.
     pub counts: Counts,
-    /// Its files: `sequences.parquet`, `tokens.parquet`, then each site's; paths are relative to the shard's folder.
+    /// Its files: `sequences.parquet`, `tokens.parquet`, each site's, then `logits.parquet` where all logits are kept; paths
+    /// are relative to the shard's folder.
     pub files: Vec<FileRecord>,
     /// Its sites, in the order of `settings.sites`.
     pub sites: Vec<ShardSite>,
+    /// All logits, where they are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logits: Option<ShardLogits>,
+    /// Sums over the tokens of each section of each subset; none in a shard of format version 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statistics: Option<Vec<GroupSums>>,
 }
 
 /// One site's activations over a shard.
@@ -46,8 +54,21 @@ pub struct ShardSite {
     pub name: SiteName,
     /// BLAKE3 of its file's footer: the Parquet metadata, its length and the closing magic.
     pub footer_blake3: String,
-    /// Sums over the shard's rows.
+    /// Sums over the shard's rows, of the activations as they were given.
     pub sums: ActivationSums,
+    /// How far what is read is from what was given, where the codec rounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounding: Option<RoundingError>,
+}
+
+/// All logits over a shard, `[rows, vocab_size]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShardLogits {
+    /// BLAKE3 of their file's footer.
+    pub footer_blake3: String,
+    /// How far what is read is from what was given, where the codec rounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounding: Option<RoundingError>,
 }
 
 /// A shard that is whole and in its place.
@@ -119,7 +140,7 @@ impl WrittenShard {
         if contents.index != index {
             return Err(mismatch("index", index.to_string(), contents.index.to_string()));
         }
-        check_listing(&path, &contents, &plan.shard(index)?.counts)?;
+        check_listing(&path, &contents, plan.plan().format, &plan.shard(index)?.counts)?;
         let folder = Folder::new(folder);
         for file in &contents.files {
             let size = match folder.locate(&path, &file.path) {
@@ -136,11 +157,10 @@ impl WrittenShard {
 }
 
 /// Checks that a shard's record lists what its settings and plan say that it holds.
-pub(crate) fn check_listing(path: &Path, contents: &ShardContents, planned: &Counts) -> Result<()> {
+pub(crate) fn check_listing(path: &Path, contents: &ShardContents, format: u32, planned: &Counts) -> Result<()> {
     let malformed = |expected: String, got: String| StoreError::Malformed { path: path.to_owned(), expected, got };
-    if contents.format != FORMAT_VERSION {
-        let expected = FORMAT_VERSION;
-        return Err(StoreError::Version { path: path.to_owned(), expected, got: contents.format });
+    if contents.format != format {
+        return Err(malformed(format!("format {format}, as the rest of the cache"), contents.format.to_string()));
     }
     if &contents.counts != planned {
         return Err(malformed(
@@ -149,7 +169,9 @@ pub(crate) fn check_listing(path: &Path, contents: &ShardContents, planned: &Cou
         ));
     }
     let files: Vec<&str> = contents.files.iter().map(|file| file.path.as_str()).collect();
-    let site_files: Vec<String> = contents.settings.sites.iter().map(SiteName::file_name).collect();
+    let kept = contents.settings.predictions;
+    let logits = kept.is_some_and(|kept| kept.full_logits).then(SiteName::logits);
+    let site_files: Vec<String> = contents.settings.sites.iter().chain(&logits).map(SiteName::file_name).collect();
     let expected: Vec<&str> =
         [SEQUENCES_FILE, TOKENS_FILE].into_iter().chain(site_files.iter().map(String::as_str)).collect();
     if files != expected {
@@ -165,10 +187,16 @@ pub(crate) fn check_listing(path: &Path, contents: &ShardContents, planned: &Cou
                 && sums.non_finite_rows <= sums.rows
                 && sums.elements.len() == d_model
         });
-    if sites_fit {
+    let statistics_fit = contents.statistics.as_ref().is_none_or(|statistics| {
+        group_sums::fit(statistics, &contents.counts, &contents.settings.sites, kept.is_some())
+    });
+    if sites_fit && statistics_fit && logits.is_some() == contents.logits.is_some() {
         Ok(())
     } else {
         let rows = contents.counts.tokens;
-        Err(malformed(format!("sums over {rows} rows of {d_model} for each site"), "others".to_owned()))
+        Err(malformed(
+            format!("sums over {rows} rows of {d_model} for each site, section and subset"),
+            "others".to_owned(),
+        ))
     }
 }

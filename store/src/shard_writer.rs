@@ -10,17 +10,19 @@ use bytes::Bytes;
 
 use crate::FORMAT_VERSION;
 use crate::activations::layout::Layout;
-use crate::activations::writer::ActivationWriter;
+use crate::activations::writer::{ActivationWriter, WrittenFile};
 use crate::cache_writer::Shared;
 use crate::codec::encode::Buffers;
+use crate::dtype::Dtype;
 use crate::error::{Result, StoreError};
 use crate::files::hash::{HashingFile, map_verified};
 use crate::files::json;
 use crate::files::staged::{StagedFolder, write_file};
+use crate::group_sums::{self, GroupSums};
 use crate::plan::{SEQUENCES_FILE, TOKENS_FILE, shard_name};
 use crate::records::FileRecord;
 use crate::settings::NonFinite;
-use crate::shard_contents::{SHARD_FILE, SHARDS_FOLDER, ShardContents, ShardSite, WrittenShard};
+use crate::shard_contents::{SHARD_FILE, SHARDS_FOLDER, ShardContents, ShardLogits, ShardSite, WrittenShard};
 use crate::site_name::SiteName;
 use crate::statistics::{ActivationSums, measure};
 use crate::tables::columns::{TableWriter, field};
@@ -38,6 +40,8 @@ pub struct ShardWriter {
     sequences: Vec<Sequence>,
     row_group_rows: Vec<u64>,
     sites: BTreeMap<SiteName, SiteWriter>,
+    /// Boxed, for most caches have none.
+    logits: Option<Box<LogitsWriter>>,
     /// Of all sites, which are written one after the other.
     buffers: Buffers,
 }
@@ -48,6 +52,18 @@ struct SiteWriter {
     writer: ActivationWriter<HashingFile>,
     sums: ActivationSums,
     norms: Vec<f32>,
+}
+
+/// The file of all logits.
+struct LogitsWriter {
+    path: PathBuf,
+    writer: ActivationWriter<HashingFile>,
+}
+
+impl std::fmt::Debug for LogitsWriter {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("LogitsWriter").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 impl std::fmt::Debug for SiteWriter {
@@ -62,18 +78,27 @@ impl ShardWriter {
         let destination = shared.folder.join(SHARDS_FOLDER).join(shard_name(index));
         let staged = StagedFolder::create(Arc::clone(&shared.disk), destination)?;
         let settings = &shared.settings;
-        let mut sites = BTreeMap::new();
-        for site in &settings.sites {
-            let path = staged.file(&site.file_name());
+        let begin = |name: &SiteName, d_model: usize| -> Result<_> {
+            let path = staged.file(&name.file_name());
             let sink = HashingFile::create(shared.disk.as_ref(), &path)?;
-            let d_model = settings.model.d_model;
-            let layout = Layout { site: site.clone(), dtype: settings.dtype, codec: settings.codec, d_model };
+            let layout = Layout { site: name.clone(), dtype: settings.dtype, codec: settings.codec, d_model };
             let writer = ActivationWriter::new(&path, sink, layout)?;
+            Ok((path, writer))
+        };
+        let mut sites = BTreeMap::new();
+        let d_model = settings.model.d_model;
+        for site in &settings.sites {
+            let (path, writer) = begin(site, d_model)?;
             let sums = ActivationSums::new(d_model);
             sites.insert(site.clone(), SiteWriter { path, writer, sums, norms: Vec::new() });
         }
+        let mut logits = None;
+        if settings.predictions.is_some_and(|kept| kept.full_logits) {
+            let (path, writer) = begin(&SiteName::logits(), settings.model.vocab_size)?;
+            logits = Some(Box::new(LogitsWriter { path, writer }));
+        }
         let row_group_rows = row_group_rows(&sequences);
-        Ok(Self { shared, staged, index, sequences, row_group_rows, sites, buffers: Buffers::default() })
+        Ok(Self { shared, staged, index, sequences, row_group_rows, sites, logits, buffers: Buffers::default() })
     }
 
     /// The shard's number in the plan.
@@ -98,18 +123,9 @@ impl ShardWriter {
         let Some(writer) = self.sites.get_mut(site) else {
             return Err(StoreError::invalid("site", settings.sites_in_words(), site));
         };
-        let row_group = writer.writer.row_groups();
-        let Some(rows) = self.row_group_rows.get(row_group) else {
-            let expected = format!("{} row groups", self.row_group_rows.len());
-            return Err(StoreError::invalid(format!("{site} of shard {}", self.index), expected, "one more"));
-        };
         let d_model = settings.model.d_model;
-        let expected = *rows as usize * d_model * settings.dtype.bytes();
-        if bits.len() != expected {
-            let what = format!("{site}, row group {row_group} of shard {}", self.index);
-            let expected = format!("{rows} rows of {d_model} {} in {expected} bytes", settings.dtype);
-            return Err(StoreError::invalid(what, expected, format!("{} bytes", bits.len())));
-        }
+        let place = Place { name: site, shard: self.index, row_group: writer.writer.row_groups() };
+        place.check_size(&self.row_group_rows, d_model, settings.dtype, bits.len())?;
         let measured = measure(settings.dtype, d_model, &bits);
         if let (Some(row), NonFinite::Refuse) = (measured.first_non_finite, self.shared.non_finite) {
             return Err(non_finite(site, &self.sequences, writer.norms.len() + row));
@@ -119,6 +135,21 @@ impl ShardWriter {
         writer.writer.write(&bits, &mut self.buffers)
     }
 
+    /// Writes the next row group of all logits. `bits` are little-endian words of the cache's type, `[rows, vocab_size]`.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] where `bits` are of another size, or all logits are not kept, or have all their row groups.
+    pub fn write_logits(&mut self, bits: impl Into<Bytes>) -> Result<()> {
+        let bits = bits.into();
+        let settings = &self.shared.settings;
+        let Some(logits) = &mut self.logits else {
+            return Err(StoreError::invalid("logits", "a cache that keeps them all", "one that does not"));
+        };
+        let place = Place { name: &SiteName::logits(), shard: self.index, row_group: logits.writer.row_groups() };
+        place.check_size(&self.row_group_rows, settings.model.vocab_size, settings.dtype, bits.len())?;
+        logits.writer.write(&bits, &mut self.buffers)
+    }
+
     /// Writes the tables and `shard.json`, waits until all is on the disk, and gives the folder its name.
     ///
     /// # Errors
@@ -126,12 +157,20 @@ impl ShardWriter {
     #[expect(clippy::needless_pass_by_value, reason = "they are large, and go with the writer that they were made for")]
     pub fn finish(mut self, predictions: Option<Predictions>) -> Result<WrittenShard> {
         self.check_complete(predictions.as_ref())?;
-        let mut files = vec![self.write_sequences()?, self.write_tokens(predictions.as_ref())?];
+        let (tokens_file, statistics) = self.write_tokens(predictions.as_ref())?;
+        let mut files = vec![self.write_sequences()?, tokens_file];
         let mut sites = Vec::new();
         for (name, SiteWriter { path, writer, sums, .. }) in std::mem::take(&mut self.sites) {
-            let (sink, footer_blake3) = writer.finish()?;
+            let (sink, WrittenFile { footer_blake3, rounding }) = writer.finish()?;
             files.push(sink.finish(&path, name.file_name())?);
-            sites.push(ShardSite { name, footer_blake3, sums });
+            sites.push(ShardSite { name, footer_blake3, sums, rounding });
+        }
+        let mut logits = None;
+        if let Some(logits_writer) = self.logits.take() {
+            let LogitsWriter { path, writer } = *logits_writer;
+            let (sink, WrittenFile { footer_blake3, rounding }) = writer.finish()?;
+            files.push(sink.finish(&path, SiteName::logits().file_name())?);
+            logits = Some(ShardLogits { footer_blake3, rounding });
         }
         let contents = ShardContents {
             format: FORMAT_VERSION,
@@ -141,6 +180,8 @@ impl ShardWriter {
             counts: self.shared.plan.shard(self.index)?.counts.clone(),
             files,
             sites,
+            logits,
+            statistics: Some(statistics),
         };
         let path = self.staged.file(SHARD_FILE);
         let bytes = json::seal(&path, &contents)?;
@@ -150,10 +191,12 @@ impl ShardWriter {
     }
 
     fn check_complete(&self, predictions: Option<&Predictions>) -> Result<()> {
-        for (site, writer) in &self.sites {
-            let (expected, got) = (self.row_group_rows.len(), writer.writer.row_groups());
+        let sites = self.sites.iter().map(|(site, writer)| (site.to_string(), writer.writer.row_groups()));
+        let logits = self.logits.iter().map(|logits| ("logits".to_owned(), logits.writer.row_groups()));
+        for (name, got) in sites.chain(logits) {
+            let expected = self.row_group_rows.len();
             if got != expected {
-                let what = format!("{site} of shard {}", self.index);
+                let what = format!("{name} of shard {}", self.index);
                 return Err(StoreError::invalid(what, format!("{expected} row groups"), got));
             }
         }
@@ -183,7 +226,7 @@ impl ShardWriter {
         Ok(FileRecord { path: SEQUENCES_FILE.to_owned(), ..record.clone() })
     }
 
-    fn write_tokens(&self, predictions: Option<&Predictions>) -> Result<FileRecord> {
+    fn write_tokens(&self, predictions: Option<&Predictions>) -> Result<(FileRecord, Vec<GroupSums>)> {
         let (_, planned) = self.shared.plan.sequences_and_tokens(self.index)?;
         let mut fields = tokens::fields();
         if let Some(kept) = self.shared.settings.predictions {
@@ -207,7 +250,35 @@ impl ShardWriter {
             table.write(&path, columns)?;
         }
         table.finish(&path)?;
-        sink.finish(&path, TOKENS_FILE)
+        let sites: Vec<SiteName> = self.sites.keys().cloned().collect();
+        let norms: Vec<&[f32]> = self.sites.values().map(|site| site.norms.as_slice()).collect();
+        let statistics = group_sums::of_shard(&planned, predictions, &sites, &norms);
+        Ok((sink.finish(&path, TOKENS_FILE)?, statistics))
+    }
+}
+
+/// Where in a shard a row group is to be written.
+struct Place<'a> {
+    name: &'a SiteName,
+    shard: usize,
+    row_group: usize,
+}
+
+impl Place<'_> {
+    /// Refuses bytes that are not those of the rows of this row group.
+    fn check_size(&self, row_group_rows: &[u64], width: usize, dtype: Dtype, bytes: usize) -> Result<()> {
+        let Self { name, shard, row_group } = self;
+        let Some(rows) = row_group_rows.get(*row_group) else {
+            let expected = format!("{} row groups", row_group_rows.len());
+            return Err(StoreError::invalid(format!("{name} of shard {shard}"), expected, "one more"));
+        };
+        let expected = *rows as usize * width * dtype.bytes();
+        if bytes != expected {
+            let what = format!("{name}, row group {row_group} of shard {shard}");
+            let expected = format!("{rows} rows of {width} {dtype} in {expected} bytes");
+            return Err(StoreError::invalid(what, expected, format!("{bytes} bytes")));
+        }
+        Ok(())
     }
 }
 

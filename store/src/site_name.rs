@@ -15,6 +15,12 @@ pub struct SiteName(String);
 
 impl SiteName {
     const MAX_LENGTH: usize = 128;
+    const LOGITS: &str = "logits";
+
+    /// The name that the file of all logits has in place of a site's.
+    pub(crate) fn logits() -> Self {
+        Self(Self::LOGITS.to_owned())
+    }
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
@@ -38,7 +44,7 @@ impl TryFrom<String> for SiteName {
             && !name.starts_with('.')
             && !name.contains("..");
         // These stems belong to the shard's own tables.
-        let taken = matches!(name.as_str(), "sequences" | "tokens");
+        let taken = matches!(name.as_str(), "sequences" | "tokens" | Self::LOGITS);
         if well_formed && !taken {
             Ok(Self(name))
         } else {
@@ -77,7 +83,9 @@ mod tests {
 
     #[test]
     fn names_that_could_leave_the_folder_are_refused() {
-        for name in ["", ".", "..", "a..b", ".hidden", "a/b", "a\\b", "a b", "tokens", "sequences", &"a".repeat(129)] {
+        for name in
+            ["", ".", "..", "a..b", ".hidden", "a/b", "a\\b", "a b", "tokens", "sequences", "logits", &"a".repeat(129)]
+        {
             assert!(name.parse::<SiteName>().is_err(), "{name}");
             assert!(serde_json::from_value::<SiteName>(name.into()).is_err(), "{name}");
         }

@@ -10,12 +10,15 @@ use crate::cache::{Cache, open_activations, read_sequences};
 use crate::error::{Result, StoreError};
 use crate::files::folder::Folder;
 use crate::files::hash::{check_hash, map_sized, map_verified};
+use crate::group_sums;
 use crate::manifest::{MANIFEST_FILE, ShardRecord, site_records};
 use crate::plan::{PLAN_FILE, PlanReader};
 use crate::records::FileRecord;
 use crate::shard_contents::{SHARD_FILE, ShardContents, WrittenShard};
+use crate::tables::prediction_columns;
+use crate::tables::predictions::Predictions;
 use crate::tables::sequences::row_group_rows;
-use crate::tables::{prediction_columns, tokens};
+use crate::tables::tokens::{self, Tokens};
 
 /// What [`verify`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -172,6 +175,11 @@ impl Walk<'_> {
         let manifest = self.cache.manifest();
         let sites = site_records(&manifest.settings(), shards.iter());
         let differing = sites.iter().zip(&manifest.sites).find(|(expected, got)| expected != got);
+        let statistics = group_sums::over_shards(shards.iter().map(|shard| shard.contents.statistics.as_ref()));
+        if statistics != manifest.statistics {
+            let path = self.cache.folder().join(MANIFEST_FILE);
+            self.report.note(MANIFEST_FILE, &StoreError::damaged(&path, "the statistics of the shards", "others"));
+        }
         if let Some((expected, got)) = differing {
             let path = self.cache.folder().join(MANIFEST_FILE);
             let in_words = |mean_norm: f64, rows: u64| format!("mean norm {mean_norm} of {rows} rows");
@@ -202,14 +210,15 @@ impl Walk<'_> {
         let checked = folder.locate(&path, &tokens_file.path).and_then(|file| {
             let bytes = map_verified(&file, tokens_file)?;
             let rows = contents.counts.tokens;
+            let kept = contents.settings.predictions;
+            let predictions =
+                kept.map(|kept| prediction_columns::read(&file, bytes.clone(), rows, kept)).transpose()?;
+            let sites = &contents.settings.sites;
+            let norms = sites.iter().map(|site| prediction_columns::read_norms(&file, bytes.clone(), rows, site));
+            let norms = norms.collect::<Result<Vec<_>>>()?;
             if let Ok(sequences) = &sequences {
-                tokens::read(&file, bytes.clone(), rows, sequences)?;
-            }
-            if let Some(kept) = contents.settings.predictions {
-                prediction_columns::read(&file, bytes.clone(), rows, kept)?;
-            }
-            for site in &contents.settings.sites {
-                prediction_columns::read_norms(&file, bytes.clone(), rows, site)?;
+                let tokens = tokens::read(&file, bytes, rows, sequences)?;
+                check_statistics(&path, contents, &tokens, predictions.as_ref(), &norms)?;
             }
             Ok(())
         });
@@ -244,6 +253,24 @@ impl Walk<'_> {
             .map_init(Vec::new, |bits, row_group| reader.read(row_group, bits).err())
             .flatten()
             .collect()
+    }
+}
+
+/// A shard's sums over sections and subsets must be those of its tokens.
+fn check_statistics(
+    path: &Path,
+    contents: &ShardContents,
+    tokens: &Tokens,
+    predictions: Option<&Predictions>,
+    norms: &[Vec<f32>],
+) -> Result<()> {
+    let norms: Vec<&[f32]> = norms.iter().map(Vec::as_slice).collect();
+    let expected = group_sums::of_shard(tokens, predictions, &contents.settings.sites, &norms);
+    match &contents.statistics {
+        Some(got) if *got != expected => {
+            Err(StoreError::damaged(path, "the statistics of the shard's tokens", "others"))
+        }
+        _ => Ok(()),
     }
 }
 

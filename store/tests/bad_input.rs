@@ -204,13 +204,13 @@ fn a_shard_writer_keeps_the_lock() {
 fn a_newer_format_version_is_said_to_be_one() {
     for name in ["manifest.json", "plan.json", "shards/00000/shard.json"] {
         let (folder, settings) = cache(Codec::Planes);
-        reseal(&folder.path().join(name), |text| text.replacen("\"format\": 1", "\"format\": 2", 1));
+        reseal(&folder.path().join(name), |text| text.replacen("\"format\": 2", "\"format\": 3", 1));
         let error = if name == "manifest.json" {
             Cache::open(folder.path()).unwrap_err()
         } else {
             open(folder.path(), &settings, Existing::Resume).unwrap_err()
         };
-        assert!(matches!(error, StoreError::Version { expected: 1, got: 2, .. }), "{error}");
+        assert!(matches!(error, StoreError::Version { expected: 2, got: 3, .. }), "{error}");
         assert!(error.to_string().contains(name), "{error}");
     }
 }
@@ -222,7 +222,7 @@ fn other_settings_on_resume_are_refused_by_name() {
     others.push(("dtype", HarvestSettings { dtype: Dtype::F16, ..settings.clone() }));
     others.push(("codec", HarvestSettings { codec: Codec::Raw, ..settings.clone() }));
     others.push(("predictions", HarvestSettings { predictions: None, ..settings.clone() }));
-    let kept = Some(KeptPredictions { top_k: 3 });
+    let kept = Some(KeptPredictions::top(3));
     others.push(("predictions", HarvestSettings { predictions: kept, ..settings.clone() }));
     others.push(("sites", HarvestSettings { sites: vec![site("blocks.3.hook_resid_pre")], ..settings.clone() }));
     let mut other = settings.clone();

@@ -25,7 +25,7 @@ fn inspect_shows_a_cache_in_one_screen() {
     let output = store(&["inspect"], folder.path());
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     let screen = text(&output.stdout);
-    assert!(screen.lines().count() <= 24, "{screen}");
+    assert!(screen.lines().count() <= 28, "{screen}");
     for fact in [
         "llama, 5 blocks, d_model 5, vocabulary 512, run in bf16",
         "BOS 1 (<s>)",
@@ -125,4 +125,32 @@ fn help_teaches_with_examples() {
         let output = Command::new(env!("CARGO_BIN_EXE_store")).args(&arguments).output().unwrap();
         assert!(text(&output.stdout).contains("Examples:"), "{arguments:?}");
     }
+}
+
+#[test]
+fn an_import_an_inspection_and_exports_from_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/saelens/float32");
+    let cache = folder.path().join("cache");
+    let golden = golden.to_str().unwrap();
+    let output = store(&["import", golden, "--from", "saelens", "--bos", "1", "--out"], &cache);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let said = text(&output.stdout);
+    assert!(said.contains("24 tokens of 6 sequences in f32, 1 site, 1 shard; of an unknown model"), "{said}");
+    let screen = text(&store(&["inspect"], &cache).stdout);
+    assert!(screen.contains("unknown, d_model 3; imported without its checkpoint"), "{screen}");
+    assert!(screen.contains("unknown, BOS 1 (unknown)"), "{screen}");
+
+    let out = folder.path().join("out");
+    let output = store(&["export", cache.to_str().unwrap(), "--to", "saelens", "--json", "--out"], &out);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&summary["tokens"], &summary["dtype"], &summary["files"]), (&24.into(), &"f32".into(), &1.into()));
+    let again = store(&["export", cache.to_str().unwrap(), "--to", "saelens", "--out"], &out);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).contains("another folder"), "{again:?}");
+
+    // A list of features alone is no folder of activations.
+    let output = store(&["import", folder.path().to_str().unwrap(), "--from", "saelens", "--out"], &out);
+    assert!(!output.status.success() && text(&output.stderr).contains("dataset_info.json"), "{output:?}");
 }

@@ -4,13 +4,15 @@
 
 mod support;
 
+use std::fs;
+
 use hayloft_store::{
-    Cache, CacheWriter, Codec, Dtype, Existing, HarvestSettings, NonFinite, PlanReader, PlanWriter, Section, Tokens,
-    verify,
+    Cache, CacheWriter, Codec, Dtype, Existing, HarvestSettings, KeptPredictions, NonFinite, PlanReader, PlanWriter,
+    Section, Tokens, verify,
 };
 use support::{
-    bits, corpus, files_below, fill, fill_shard, harvest, lengths, open, predictions, read_everything, settings,
-    shard_data, site, to_bits, values, write_plan,
+    bits, corpus, files_below, fill, fill_shard, harvest, lengths, logits, open, predictions, read_everything,
+    settings, shard_data, site, to_bits, values, write_plan,
 };
 
 const DTYPES: [Dtype; 3] = [Dtype::F32, Dtype::Bf16, Dtype::F16];
@@ -58,6 +60,95 @@ fn every_type_and_codec_reads_back_bit_for_bit() {
         let report = verify(folder.path(), &mut |_| ()).unwrap();
         assert_eq!(report.damages, []);
         assert_eq!((report.files, report.row_groups), (2 + 3 * 2 + 3 * 5, 2 * 5));
+    }
+}
+
+#[test]
+fn one_sequence_is_found_and_read_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(Dtype::F16, Codec::Planes);
+    harvest(folder.path(), &settings);
+    let cache = Cache::open(folder.path()).unwrap();
+    let (mut read, mut group) = (Vec::new(), Vec::new());
+    for id in 0..10 {
+        let (shard, index) = cache.find_sequence(id).unwrap().unwrap();
+        let sequence = &shard.sequences()[index];
+        let reader = shard.activations(&settings.sites[0]).unwrap();
+        reader.read_sequence(sequence, &mut read).unwrap();
+        reader.read(sequence.row_group as usize, &mut group).unwrap();
+        let before: u64 = (0..sequence.row_group as usize).map(|row_group| reader.rows(row_group) as u64).sum();
+        let first = (sequence.first_row - before) as usize * 10;
+        assert_eq!(read, group[first..first + sequence.length as usize * 10]);
+    }
+    assert!(cache.find_sequence(10).unwrap().is_none());
+}
+
+#[test]
+fn all_logits_read_back_and_are_checked() {
+    for codec in [Codec::Planes, Codec::Raw, Codec::Int8] {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = KeptPredictions { top_k: 2, full_logits: true };
+        let settings = HarvestSettings { predictions: Some(kept), ..settings(Dtype::F32, codec) };
+        let manifest = harvest(folder.path(), &settings);
+        assert_eq!(manifest.logits_rounding.is_some(), codec == Codec::Int8);
+        let shard = Cache::open(folder.path()).unwrap().shard(1).unwrap();
+        let reader = shard.logits().unwrap().unwrap();
+        assert_eq!((reader.d_model(), reader.row_groups()), (512, 2));
+        let mut read = Vec::new();
+        reader.read(1, &mut read).unwrap();
+        let given = logits(&settings, 1, 1, 4);
+        if codec == Codec::Int8 {
+            let error = manifest.logits_rounding.unwrap().relative();
+            assert!(error > 1e-4 && error < 2e-2, "{error}");
+            assert_eq!(read.len(), given.len());
+        } else {
+            assert_eq!(read, given);
+        }
+        let report = verify(folder.path(), &mut |_| ()).unwrap();
+        assert_eq!(report.damages, []);
+        assert_eq!((report.files, report.row_groups), (2 + 3 * 2 + 3 * 6, 3 * 5));
+
+        let path = folder.path().join("shards/00001/logits.parquet");
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[100] ^= 4;
+        fs::write(&path, bytes).unwrap();
+        let report = verify(folder.path(), &mut |_| ()).unwrap();
+        assert_eq!(report.damages.len(), 1);
+        assert_eq!(report.damages[0].file, "shards/00001/logits.parquet");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    harvest(folder.path(), &settings(Dtype::F32, Codec::Raw));
+    assert!(Cache::open(folder.path()).unwrap().shard(0).unwrap().logits().unwrap().is_none());
+}
+
+#[test]
+fn eight_bits_say_how_far_they_are_from_what_was_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(Dtype::Bf16, Codec::Int8);
+    let manifest = harvest(folder.path(), &settings);
+    let cache = Cache::open(folder.path()).unwrap();
+    for (site, record) in settings.sites.iter().map(|site| {
+        let record = manifest.sites.iter().find(|record| record.name == *site).unwrap();
+        (site, record)
+    }) {
+        let (mut squared_error, mut squares, mut read) = (0.0, 0.0, Vec::new());
+        for place in 0..cache.shards() {
+            let reader = cache.shard(place).unwrap().activations(site).unwrap();
+            assert_eq!(reader.dtype(), Dtype::F32);
+            for row_group in 0..reader.row_groups() {
+                reader.read(row_group, &mut read).unwrap();
+                let rows = reader.rows(row_group) as u64;
+                let mut given = vec![0.0; rows as usize * 5];
+                settings.dtype.widen(&bits(&settings, place, site, row_group, rows), &mut given);
+                for (given, word) in given.iter().zip(read.as_chunks::<4>().0) {
+                    squared_error += (f64::from(f32::from_le_bytes(*word)) - f64::from(*given)).powi(2);
+                    squares += f64::from(*given).powi(2);
+                }
+            }
+        }
+        let expected = f64::sqrt(squared_error / squares);
+        let got = record.rounding.unwrap().relative();
+        assert!(expected > 1e-4 && (got - expected).abs() < 1e-12, "{got} {expected}");
     }
 }
 
@@ -155,7 +246,7 @@ fn a_resumed_harvest_gives_the_same_bytes_as_an_undisturbed_one() {
     std::mem::forget(killed);
     assert!(resumed.path().join("shards/.00000.partial").is_dir());
     // The lock of a process that was killed goes with it; here the forgotten writer still holds it.
-    std::fs::remove_file(resumed.path().join(".lock")).unwrap();
+    fs::remove_file(resumed.path().join(".lock")).unwrap();
     drop(writer);
 
     let writer = open(resumed.path(), &settings, Existing::Resume).unwrap();
@@ -172,9 +263,9 @@ fn a_shard_that_lost_a_file_is_written_again() {
     harvest(folder.path(), &settings);
     let before = files_below(folder.path());
     let shards = folder.path().join("shards");
-    std::fs::remove_file(shards.join("00000/tokens.parquet")).unwrap();
-    std::fs::write(shards.join("00001/blocks.3.hook_resid_pre.parquet"), "short").unwrap();
-    std::fs::write(shards.join("00002/shard.json"), "{").unwrap();
+    fs::remove_file(shards.join("00000/tokens.parquet")).unwrap();
+    fs::write(shards.join("00001/blocks.3.hook_resid_pre.parquet"), "short").unwrap();
+    fs::write(shards.join("00002/shard.json"), "{").unwrap();
     let writer = open(folder.path(), &settings, Existing::Resume).unwrap();
     assert_eq!([0, 1, 2].map(|index| writer.is_complete(index)), [false; 3]);
     fill(writer).unwrap();

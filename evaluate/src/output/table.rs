@@ -63,13 +63,16 @@ fn effect(result: &SaeResult, figure: fn(&ComputeEffect) -> Option<f64>) -> Stri
 
 impl Results {
     /// Two tables, at most 120 columns wide as long as names and numbers are of usual length. A third one where products
-    /// were computed in a lower precision: what that did to each figure.
+    /// were computed in a lower precision: what that did to each figure. A line where the cache's codec rounds.
     pub fn table(&self) -> String {
         let mut text = format!("{}\n{}", self.render(&FIGURES), self.render(&BEHIND));
         if let Some(effect) = self.results.iter().find_map(|result| result.compute_effect) {
             let (precision, rows) = (effect.precision, effect.activation_rows);
             let heading = format!("What {precision} did to each figure ({precision} less f32, on {rows} tokens)");
             text = [text, heading, self.render(&EFFECTS)].join("\n");
+        }
+        if let Some(rounding) = self.results.iter().find_map(|result| result.stored_rounding) {
+            text = format!("{text}\n{}", rounding.in_words());
         }
         text
     }

@@ -118,7 +118,7 @@ impl Session<'_> {
     /// `[batch, d_model]` float32 on the device, scaled.
     fn rows(&self, bytes: &[u8]) -> Result<Tensor, TrainError> {
         let sizes = [self.job.course.batch as i64, self.job.site.d_model as i64];
-        let stored = Tensor::f_from_data_size(bytes, &sizes, kind(self.job.cache.manifest().dtype))?;
+        let stored = Tensor::f_from_data_size(bytes, &sizes, kind(self.job.cache.manifest().read_dtype()))?;
         let rows = stored.f_to_device(self.job.course.device)?.f_to_kind(Kind::Float)?;
         Ok(rows.f_mul_scalar(self.job.scale.value)?)
     }
@@ -241,7 +241,7 @@ fn batch_plan(job: &Job<'_>) -> Result<BatchPlan, TrainError> {
             held: job.cache.manifest().held.tokens,
         });
     }
-    let row_bytes = job.site.d_model * kind(job.cache.manifest().dtype).elt_size_in_bytes();
+    let row_bytes = job.site.d_model * kind(job.cache.manifest().read_dtype()).elt_size_in_bytes();
     let (seed, batch, mix_rows) = (course.seed, course.batch, course.mix_rows);
     Ok(BatchPlan { filter, census, seed, batch, mix_rows, row_bytes })
 }

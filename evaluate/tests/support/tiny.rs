@@ -59,15 +59,20 @@ impl Tiny {
 
     /// With losses kept and every activation finite.
     pub fn new() -> Self {
-        Self::with(Some(KeptPredictions { top_k: 0 }), |_, _| {})
+        Self::with(Some(KeptPredictions::top(0)), |_, _| {})
     }
 
     /// `spoil` may change a sequence's residual `[pos, 32]` before it is written.
     pub fn with(predictions: Option<KeptPredictions>, spoil: impl Fn(usize, &Tensor)) -> Self {
+        Self::stored_as(Codec::Planes, predictions, spoil)
+    }
+
+    /// The same, stored in some way.
+    pub fn stored_as(codec: Codec, predictions: Option<KeptPredictions>, spoil: impl Fn(usize, &Tensor)) -> Self {
         let tiny = Self { folder: tempfile::tempdir().unwrap() };
         tiny.write_plan();
         let decoder = decoder();
-        let settings = settings(predictions);
+        let settings = HarvestSettings { codec, ..settings(predictions) };
         let mut writer =
             CacheWriter::open(&tiny.cache(), settings.clone(), NonFinite::Allow, Existing::Refuse).unwrap();
         let mut number = 0;

@@ -24,7 +24,8 @@ pub struct RunArguments {
     /// A site to keep, such as blocks.16.hook_resid_pre; may be given several times
     #[arg(long = "site", value_name = "SITE", required = true)]
     sites: Vec<Site>,
-    /// How activations are stored: planes (lossless, a third smaller) or raw
+    /// How activations are stored: planes (lossless, bf16 by a third smaller), planes:LEVEL (the same, compressed harder, 1 to
+    /// 22), raw, or int8 (8 bits an element; it rounds, and how much is recorded and shown beside every figure)
     #[arg(long, default_value = "planes")]
     codec: Codec,
     /// What the model runs in and activations are stored in: f32, bf16 or f16 [default: the checkpoint's]

@@ -32,10 +32,10 @@ impl Logits {
     pub fn kept(self, vocab_size: usize) -> Option<KeptPredictions> {
         match self {
             Self::None => None,
-            Self::Loss => Some(KeptPredictions { top_k: 0 }),
+            Self::Loss => Some(KeptPredictions::top(0)),
             Self::Top(most) => {
                 let vocab_size = u32::try_from(vocab_size).unwrap_or(u32::MAX);
-                Some(KeptPredictions { top_k: most.get().min(vocab_size) })
+                Some(KeptPredictions::top(most.get().min(vocab_size)))
             }
         }
     }
@@ -91,8 +91,8 @@ mod tests {
     #[test]
     fn kept_logits_are_capped_at_the_vocabulary() {
         assert_eq!(Logits::None.kept(512), None);
-        assert_eq!(Logits::Loss.kept(512), Some(KeptPredictions { top_k: 0 }));
-        assert_eq!(Logits::default().kept(512), Some(KeptPredictions { top_k: 64 }));
-        assert_eq!(Logits::default().kept(10), Some(KeptPredictions { top_k: 10 }));
+        assert_eq!(Logits::Loss.kept(512), Some(KeptPredictions::top(0)));
+        assert_eq!(Logits::default().kept(512), Some(KeptPredictions::top(64)));
+        assert_eq!(Logits::default().kept(10), Some(KeptPredictions::top(10)));
     }
 }

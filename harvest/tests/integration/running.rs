@@ -55,7 +55,7 @@ fn what_is_stored_is_what_the_model_computes_for_each_sequence_alone() {
     assert_eq!((summary.filled_shards, summary.complete_shards), (summary.planned_shards, summary.planned_shards));
     assert_eq!(cache.shards(), summary.planned_shards);
     assert_eq!(summary.tokens, cache.manifest().held.tokens);
-    assert_eq!(cache.manifest().predictions, Some(KeptPredictions { top_k: 12 }));
+    assert_eq!(cache.manifest().predictions, Some(KeptPredictions::top(12)));
 
     let _guard = no_grad();
     let checkpoint = Checkpoint::open(&farm.model()).unwrap();
@@ -169,7 +169,7 @@ fn the_type_asked_for_is_the_one_stored() {
 fn logits_are_kept_as_asked() {
     let farm = Farm::new();
     for (logits, kept) in
-        [("none", None), ("loss", Some(KeptPredictions { top_k: 0 })), ("top=3", Some(KeptPredictions { top_k: 3 }))]
+        [("none", None), ("loss", Some(KeptPredictions::top(0))), ("top=3", Some(KeptPredictions::top(3)))]
     {
         let out = farm.path(logits);
         harvest(&RunSettings { logits: logits.parse().unwrap(), out: out.clone(), ..farm.run_settings() });

@@ -1,8 +1,8 @@
 //! Activation files: one site's activations over one shard.
 
+mod decoding;
 pub(crate) mod footer;
 pub(crate) mod layout;
-mod merging;
 pub(crate) mod pages;
 pub mod reader;
 pub(crate) mod writer;

@@ -23,7 +23,8 @@ pub(crate) struct Chunk {
     /// Where its pages are. It says that they are uncompressed, whatever they are, so that Parquet hands them out as
     /// views of the map and the decompression, with its sizes, is ours to bound.
     metadata: ColumnChunkMetaData,
-    pub(crate) xxh3: u64,
+    /// Of the decoded bytes of each block.
+    xxh3: Vec<u64>,
 }
 
 impl Chunk {
@@ -35,7 +36,7 @@ impl Chunk {
         metadata: &ColumnChunkMetaData,
         rows: usize,
         data_end: usize,
-        xxh3: u64,
+        xxh3: Vec<u64>,
     ) -> Result<Self> {
         let damaged =
             |expected: String, got: String| StoreError::damaged_column(path, row_group, column.name, expected, got);
@@ -73,6 +74,7 @@ impl Chunk {
 /// A page of a column as it lies in the file.
 #[derive(Debug)]
 pub(crate) struct StoredPage {
+    pub(crate) first_row: usize,
     pub(crate) rows: usize,
     /// A view of the map: the rows, or a frame that should hold them.
     bytes: Bytes,
@@ -101,7 +103,7 @@ impl<'a> Pages<'a> {
         let mut pages = Self { path, row_group, chunk, found: Vec::new() };
         let mut rows_left = rows;
         while rows_left > 0 {
-            let page = pages.next(&mut reader, rows_left)?;
+            let page = pages.next(&mut reader, rows - rows_left, rows_left)?;
             rows_left -= page.rows;
             pages.found.push(page);
         }
@@ -112,7 +114,7 @@ impl<'a> Pages<'a> {
         }
     }
 
-    fn next(&self, reader: &mut SerializedPageReader<Bytes>, rows_left: usize) -> Result<StoredPage> {
+    fn next(&self, reader: &mut SerializedPageReader<Bytes>, first_row: usize, rows_left: usize) -> Result<StoredPage> {
         let due = || format!("a page of at most {rows_left} rows");
         let page = match reader.get_next_page() {
             Ok(Some(page)) => page,
@@ -130,16 +132,28 @@ impl<'a> Pages<'a> {
         if !compressed && bytes.len() != rows * width {
             return Err(self.damaged(format!("{} bytes for {rows} rows", rows * width), bytes.len()));
         }
-        Ok(StoredPage { rows, bytes })
+        Ok(StoredPage { first_row, rows, bytes })
     }
 
     fn damaged(&self, expected: impl ToString, got: impl ToString) -> StoreError {
         StoreError::damaged_column(self.path, self.row_group, self.chunk.column.name, expected, got)
     }
 
-    /// The pages, in order.
-    pub(crate) fn list(&self) -> &[StoredPage] {
-        &self.found
+    /// The pages that hold `rows`, in order.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where a page holds some of them and others besides.
+    pub(crate) fn over(&self, rows: Range<usize>) -> Result<&[StoredPage]> {
+        let from = self.found.partition_point(|page| page.first_row < rows.start);
+        let to = self.found.partition_point(|page| page.first_row < rows.end);
+        let pages = &self.found[from..to];
+        let begins = pages.first().map(|page| page.first_row);
+        let ends = pages.last().map(|page| page.first_row + page.rows);
+        if (begins, ends) == (Some(rows.start), Some(rows.end)) {
+            return Ok(pages);
+        }
+        let got = format!("{begins:?} to {ends:?}");
+        Err(self.damaged(format!("pages from row {} up to row {}", rows.start, rows.end), got))
     }
 
     /// Decompresses a page of this column into `decoded`, which has room for just its rows.
@@ -164,20 +178,27 @@ impl<'a> Pages<'a> {
         }
     }
 
-    /// The whole of an uncompressed column: a view of the map where it is one page, as this crate writes it.
-    pub(crate) fn contiguous(&self) -> Bytes {
-        match self.found.as_slice() {
-            [page] => page.bytes.clone(),
-            pages => pages.iter().flat_map(|page| page.bytes.iter().copied()).collect(),
+    /// Some rows of an uncompressed column: a view of the map where they are in one page, as this crate writes them.
+    pub(crate) fn stored(&self, rows: Range<usize>) -> Bytes {
+        let width = self.chunk.column.width;
+        let pages = self.found.iter().filter_map(|page| {
+            let from = rows.start.saturating_sub(page.first_row).min(page.rows);
+            let to = rows.end.saturating_sub(page.first_row).min(page.rows);
+            (from < to).then(|| page.bytes.slice(from * width..to * width))
+        });
+        let parts: Vec<Bytes> = pages.collect();
+        match parts.as_slice() {
+            [part] => part.clone(),
+            parts => parts.concat().into(),
         }
     }
 
-    /// Checks that the column's decoded bytes, whose XXH3-64 is `got`, are those written.
-    pub(crate) fn check(&self, got: u64) -> Result<()> {
-        let expected = self.chunk.xxh3;
-        if got != expected {
-            return Err(self.damaged(format!("XXH3 {expected:016x}"), format!("{got:016x}")));
+    /// Checks that the column's decoded bytes in a block, whose XXH3-64 is `got`, are those written.
+    pub(crate) fn check(&self, block: usize, got: u64) -> Result<()> {
+        match self.chunk.xxh3.get(block) {
+            Some(expected) if *expected == got => Ok(()),
+            Some(expected) => Err(self.damaged(format!("XXH3 {expected:016x}"), format!("{got:016x}"))),
+            None => Err(self.damaged(format!("{} blocks", self.chunk.xxh3.len()), "one more")),
         }
-        Ok(())
     }
 }

@@ -1,25 +1,21 @@
 //! Reading an activation file through a memory map, row group by row group, each checked before it is handed out.
 
-use std::hash::Hasher;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parquet::file::metadata::RowGroupMetaData;
-use twox_hash::XxHash3_64;
 
+use crate::activations::decoding::Blocks;
 use crate::activations::footer::{check_schema, read_footer};
-use crate::activations::layout::Layout;
-use crate::activations::merging::merge;
+use crate::activations::layout::{Checksums, Layout};
 use crate::activations::pages::{Chunk, Pages};
 use crate::codec::Codec;
 use crate::dtype::Dtype;
 use crate::error::{Result, StoreError};
 use crate::files::map::{Map, MappedFile};
-
-/// Bytes that are copied, then hashed, at a time: they stay in a core's cache in between.
-const COPIED_BYTES: usize = 256 << 10;
+use crate::tables::sequences::Sequence;
 
 /// One site's activations over one shard. Shared between threads, it reads several row groups at a time.
 #[derive(Debug)]
@@ -28,6 +24,7 @@ pub struct ActivationReader {
     file: Arc<Bytes>,
     map: Option<Map>,
     layout: Layout,
+    block_rows: usize,
     row_groups: Vec<RowGroup>,
 }
 
@@ -57,15 +54,15 @@ impl ActivationReader {
             return Err(StoreError::damaged(&path, say(row_group_rows), say(&rows)));
         }
         let key_values = metadata.file_metadata().key_value_metadata();
-        let checksums = layout.read_key_values(&path, key_values, rows.len())?;
+        let Checksums { block_rows, row_groups: checksums } = layout.read_key_values(&path, key_values, &rows)?;
         let row_groups = metadata
             .row_groups()
             .iter()
-            .zip(&checksums)
+            .zip(checksums)
             .enumerate()
             .map(|(index, (group, checksums))| RowGroup::check(&path, index, group, checksums, &layout, data_end))
             .collect::<Result<_>>()?;
-        Ok(Self { path, file: Arc::new(file), map, layout, row_groups })
+        Ok(Self { path, file: Arc::new(file), map, layout, block_rows, row_groups })
     }
 
     /// The number of row groups.
@@ -83,9 +80,9 @@ impl ActivationReader {
         self.layout.d_model
     }
 
-    /// The type of the elements.
+    /// The type of the words that are read: the cache's, or f32 where the codec rounds.
     pub fn dtype(&self) -> Dtype {
-        self.layout.dtype
+        self.layout.read_dtype()
     }
 
     /// The file.
@@ -94,17 +91,41 @@ impl ActivationReader {
     }
 
     /// Reads a row group into `into`, whose old contents are dropped and whose memory is used again: little-endian words
-    /// of [`Self::dtype`], `[rows, d_model]`, bit for bit as written.
+    /// of [`Self::dtype`], `[rows, d_model]`, bit for bit as written unless the codec rounds.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] where a checksum does not fit; `into` is then empty.
     pub fn read(&self, row_group: usize, into: &mut Vec<u8>) -> Result<()> {
+        self.read_rows(row_group, 0..self.group(row_group)?.rows, into)
+    }
+
+    /// Reads some rows of a row group, as of one sequence, and checks them; as little else as the blocks of the file allow.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] for rows that are not there. [`StoreError::Damaged`] where a checksum does not fit; `into`
+    /// is then empty.
+    pub fn read_rows(&self, row_group: usize, rows: Range<usize>, into: &mut Vec<u8>) -> Result<()> {
         let group = self.group(row_group)?;
-        let read = self.read_group(row_group, group, into);
+        if rows.start > rows.end || rows.end > group.rows {
+            let what = format!("{}: rows of row group {row_group}", self.path.display());
+            return Err(StoreError::invalid(what, format!("within 0 to {}", group.rows), format!("{rows:?}")));
+        }
+        let read = self.read_group(row_group, group, &rows, into);
         if read.is_err() {
             into.clear();
         }
         read
+    }
+
+    /// Reads the rows of one sequence of the shard: [`Self::read_rows`] of where they are in their row group.
+    pub fn read_sequence(&self, sequence: &Sequence, into: &mut Vec<u8>) -> Result<()> {
+        let row_group = sequence.row_group as usize;
+        let before: usize = self.row_groups.iter().take(row_group).map(|group| group.rows).sum();
+        let Some(first) = usize::try_from(sequence.first_row).ok().and_then(|row| row.checked_sub(before)) else {
+            let what = format!("{}: first row of sequence {}", self.path.display(), sequence.id);
+            return Err(StoreError::invalid(what, format!("at least {before}"), sequence.first_row));
+        };
+        self.read_rows(row_group, first..first.saturating_add(sequence.length as usize), into)
     }
 
     /// A row group's words where they are in the file, without a copy: what [`Self::read`] would give. None for a codec
@@ -122,10 +143,12 @@ impl ActivationReader {
         if self.layout.codec != Codec::Raw {
             return Ok(None);
         }
-        let bits = self.bits(row_group, group, &group.chunks)?;
-        let view = bits.contiguous();
-        bits.check(XxHash3_64::oneshot(&view))?;
-        Ok(Some(view))
+        let blocks = self.blocks(row_group, group)?;
+        let [bits] = blocks.columns.as_slice() else {
+            return Err(StoreError::damaged(&self.path, "one column", blocks.columns.len()));
+        };
+        blocks.check_stored(bits)?;
+        Ok(Some(bits.stored(0..group.rows)))
     }
 
     /// Asks the system to bring a row group from the disk while the caller does something else, and returns at once. A
@@ -159,46 +182,35 @@ impl ActivationReader {
         })
     }
 
-    fn read_group(&self, index: usize, group: &RowGroup, into: &mut Vec<u8>) -> Result<()> {
-        // Each compressed byte and each stored byte is in the file; an exponent byte has at least one stored byte beside
-        // it, so this is at most twice the file's size.
-        let bytes = group.rows.checked_mul(self.layout.row_bytes());
-        let bytes = bytes.filter(|bytes| *bytes / 2 <= self.file.len()).ok_or_else(|| {
-            StoreError::damaged(&self.path, "rows that fit the file", format!("{} in row group {index}", group.rows))
-        })?;
+    fn read_group(&self, index: usize, group: &RowGroup, rows: &Range<usize>, into: &mut Vec<u8>) -> Result<()> {
+        let row_bytes = self.layout.read_row_bytes();
+        // Each element has at least one byte in the file that is not compressed, and at most four in memory, so this is at
+        // most four times the file's size.
+        let elements = group.rows.checked_mul(self.layout.d_model).filter(|elements| *elements <= self.file.len());
+        if elements.is_none() {
+            let got = format!("{} in row group {index}", group.rows);
+            return Err(StoreError::damaged(&self.path, "rows that fit the file", got));
+        }
+        let blocks = self.blocks(index, group)?;
+        let covering = blocks.covering(rows);
+        let bytes = covering.len() * row_bytes;
         if into.capacity() < bytes {
             // Memory that comes zeroed need not be filled once more.
             *into = vec![0; bytes];
         } else {
             into.resize(bytes, 0);
         }
-        match (self.layout.codec, group.chunks.as_slice()) {
-            (Codec::Planes, [exponent, mantissa]) => {
-                let exponent = Pages::find(&self.path, &self.file, index, exponent, group.rows)?;
-                let mantissa = Pages::find(&self.path, &self.file, index, mantissa, group.rows)?;
-                let [exponent_xxh3, mantissa_xxh3] = merge(&self.layout, &exponent, &mantissa.contiguous(), into)?;
-                mantissa.check(mantissa_xxh3)?;
-                exponent.check(exponent_xxh3)
-            }
-            (_, chunks) => {
-                let bits = self.bits(index, group, chunks)?;
-                let mut hasher = XxHash3_64::new();
-                // What is hashed is the copy, while it is still in the cache.
-                for (from, into) in bits.contiguous().chunks(COPIED_BYTES).zip(into.chunks_mut(COPIED_BYTES)) {
-                    into.copy_from_slice(from);
-                    hasher.write(into);
-                }
-                bits.check(hasher.finish())
-            }
-        }
+        blocks.decode(covering.clone(), into)?;
+        into.truncate((rows.end - covering.start) * row_bytes);
+        into.drain(..(rows.start - covering.start) * row_bytes);
+        Ok(())
     }
 
-    /// The one column of a codec that stores words as they are.
-    fn bits<'a>(&'a self, index: usize, group: &RowGroup, chunks: &'a [Chunk]) -> Result<Pages<'a>> {
-        let [bits] = chunks else {
-            return Err(StoreError::damaged(&self.path, "one column", chunks.len()));
-        };
-        Pages::find(&self.path, &self.file, index, bits, group.rows)
+    fn blocks<'a>(&'a self, index: usize, group: &'a RowGroup) -> Result<Blocks<'a>> {
+        let pages = |chunk| Pages::find(&self.path, &self.file, index, chunk, group.rows);
+        let columns = group.chunks.iter().map(pages).collect::<Result<_>>()?;
+        let block_rows = self.block_rows.min(group.rows.max(1));
+        Ok(Blocks { layout: &self.layout, columns, rows: group.rows, block_rows })
     }
 }
 
@@ -207,7 +219,7 @@ impl RowGroup {
         path: &Path,
         index: usize,
         metadata: &RowGroupMetaData,
-        checksums: &[u64],
+        checksums: Vec<Vec<u64>>,
         layout: &Layout,
         data_end: usize,
     ) -> Result<Self> {
@@ -221,7 +233,7 @@ impl RowGroup {
             .into_iter()
             .zip(metadata.columns())
             .zip(checksums)
-            .map(|((column, chunk), xxh3)| Chunk::check(path, index, column, chunk, rows, data_end, *xxh3))
+            .map(|((column, chunk), xxh3)| Chunk::check(path, index, column, chunk, rows, data_end, xxh3))
             .collect::<Result<_>>()?;
         Ok(Self { rows, chunks })
     }
@@ -299,10 +311,36 @@ mod tests {
         let reader = open(file(Codec::Raw), Codec::Raw).unwrap();
         let chunk = &reader.row_groups[1].chunks[0];
         let pages = Pages::find(&reader.path, &reader.file, 1, chunk, reader.rows(1)).unwrap();
-        assert_eq!(pages.contiguous(), bits(1));
+        assert_eq!(pages.stored(0..2), bits(1));
         let view = reader.view(1).unwrap().unwrap();
         assert_eq!(view, bits(1));
         assert!(reader.file.as_ptr_range().contains(&view.as_ptr()), "a copy was made");
+    }
+
+    #[test]
+    fn some_rows_are_what_they_are_among_all() {
+        let (rows, d_model) = (3 * 256 + 5, 1024);
+        let bits: Bytes = (0..rows * d_model * 2).map(|index| ((index * index) >> 9) as u8 & 0xbf).collect();
+        for codec in [Codec::Planes, Codec::PlanesAt("9".parse().unwrap()), Codec::Raw, Codec::Int8] {
+            let layout = Layout { d_model, ..layout(codec) };
+            let mut writer = ActivationWriter::new(Path::new("a"), Vec::new(), layout.clone()).unwrap();
+            writer.write(&bits, &mut Buffers::default()).unwrap();
+            let (file, written) = writer.finish().unwrap();
+            let file = Bytes::from(file).into();
+            let reader =
+                ActivationReader::open("a".into(), file, layout.clone(), &written.footer_blake3, &[rows as u64])
+                    .unwrap();
+            assert_eq!(reader.block_rows, 256, "so that there are several blocks");
+            let (mut all, mut some) = (Vec::new(), Vec::new());
+            reader.read(0, &mut all).unwrap();
+            let row_bytes = layout.read_row_bytes();
+            for range in [0..1, 255..257, 300..700, 512..768, 770..773, 5..5, 0..rows] {
+                reader.read_rows(0, range.clone(), &mut some).unwrap();
+                assert!(some == all[range.start * row_bytes..range.end * row_bytes], "{codec}: {range:?}");
+            }
+            let beyond = reader.read_rows(0, 770..774, &mut some).unwrap_err();
+            assert!(beyond.to_string().contains("within 0 to 773"), "{beyond}");
+        }
     }
 
     #[test]
@@ -322,7 +360,7 @@ mod tests {
             |chunk| chunk.set_dictionary_page_offset(Some(4)),
             |chunk| chunk.set_compression(Compression::SNAPPY),
         ];
-        for codec in [Codec::Planes, Codec::Raw] {
+        for codec in [Codec::Planes, Codec::Raw, Codec::Int8] {
             for (number, change) in changes.into_iter().enumerate() {
                 let read = open(with_chunk(codec, 0, change), codec).and_then(|reader| {
                     let mut read = Vec::new();
@@ -363,17 +401,22 @@ mod tests {
 
     #[test]
     fn no_flipped_bit_panics_or_changes_a_number_even_if_the_footer_is_trusted() {
-        for codec in [Codec::Planes, Codec::Raw] {
+        for codec in [Codec::Planes, Codec::Raw, Codec::Int8] {
             let whole = file(codec);
             let mut read = Vec::new();
+            let reader = open(whole.clone(), codec).unwrap();
+            let expected = [0, 1].map(|row_group| {
+                reader.read(row_group, &mut read).unwrap();
+                std::mem::take(&mut read)
+            });
             for position in 0..whole.len() {
                 for bit in 0..8 {
                     let mut flipped = whole.clone();
                     flipped[position] ^= 1 << bit;
                     let Ok(reader) = open(flipped, codec) else { continue };
-                    for row_group in 0..ROWS.len() {
+                    for (row_group, expected) in expected.iter().enumerate() {
                         if reader.read(row_group, &mut read).is_ok() {
-                            assert_eq!(read, bits(row_group), "bit {bit} at {position}");
+                            assert_eq!(&read, expected, "{codec}: bit {bit} at {position}");
                         }
                     }
                 }

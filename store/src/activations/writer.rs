@@ -19,6 +19,7 @@ use parquet::schema::types::SchemaDescPtr;
 use crate::activations::layout::Layout;
 use crate::codec::Column;
 use crate::codec::encode::{Buffers, EncodedColumn, encode};
+use crate::codec::int8::RoundingError;
 use crate::error::{Result, StoreError};
 use crate::files::hash::blake3_hex;
 use crate::tables::columns::CREATED_BY;
@@ -35,7 +36,17 @@ pub(crate) struct ActivationWriter<W: Write + Send> {
     layout: Layout,
     schema: SchemaDescPtr,
     row_groups: Vec<RowGroupMetaData>,
-    checksums: Vec<Vec<u64>>,
+    /// For each row group, of each column, of each block.
+    checksums: Vec<Vec<Vec<u64>>>,
+    rounding: Option<RoundingError>,
+}
+
+/// What is known of a file once it has been written.
+#[derive(Debug)]
+pub(crate) struct WrittenFile {
+    pub(crate) footer_blake3: String,
+    /// What a codec that rounds has rounded away.
+    pub(crate) rounding: Option<RoundingError>,
 }
 
 impl<W: Write + Send> ActivationWriter<W> {
@@ -44,7 +55,15 @@ impl<W: Write + Send> ActivationWriter<W> {
         let mut sink = TrackedWrite::new(sink);
         let schema = layout.schema().map_err(|error| StoreError::writing(path, error))?;
         sink.write_all(MAGIC).map_err(|source| StoreError::io(path, "write", source))?;
-        Ok(Self { path: path.to_owned(), sink, layout, schema, row_groups: Vec::new(), checksums: Vec::new() })
+        Ok(Self {
+            path: path.to_owned(),
+            sink,
+            layout,
+            schema,
+            row_groups: Vec::new(),
+            checksums: Vec::new(),
+            rounding: None,
+        })
     }
 
     /// The row groups written so far.
@@ -57,9 +76,12 @@ impl<W: Write + Send> ActivationWriter<W> {
         let Layout { codec, dtype, d_model, .. } = self.layout;
         let encoded = encode(codec, dtype, d_model, bits, buffers)
             .map_err(|source| StoreError::io(&self.path, "compress", source))?;
-        self.checksums.push(encoded.iter().map(|column| column.xxh3).collect());
+        self.checksums.push(encoded.columns.iter().map(|column| column.xxh3.clone()).collect());
+        if let Some(rounding) = encoded.rounding {
+            self.rounding.get_or_insert_default().add(rounding);
+        }
         let rows = bits.len() / self.layout.row_bytes();
-        self.write_encoded(rows, encoded).map_err(|error| StoreError::writing(&self.path, error))
+        self.write_encoded(rows, encoded.columns).map_err(|error| StoreError::writing(&self.path, error))
     }
 
     fn write_encoded(&mut self, rows: usize, encoded: Vec<EncodedColumn>) -> Result<(), ParquetError> {
@@ -112,15 +134,15 @@ impl<W: Write + Send> ActivationWriter<W> {
             .build()
     }
 
-    /// Writes the footer. Gives the sink back, and the footer's hash.
-    pub(crate) fn finish(mut self) -> Result<(W, String)> {
+    /// Writes the footer. Gives the sink back, and what is to be recorded of the file.
+    pub(crate) fn finish(mut self) -> Result<(W, WrittenFile)> {
         let path = self.path.clone();
         let footer = self.footer().map_err(|error| StoreError::writing(&path, error))?;
         self.sink.write_all(&footer).map_err(|source| StoreError::io(&path, "write", source))?;
         // `into_inner` would flush too, but turns an I/O error into text.
         self.sink.flush().map_err(|source| StoreError::io(&path, "write", source))?;
         let sink = self.sink.into_inner().map_err(|error| StoreError::writing(&path, error))?;
-        Ok((sink, blake3_hex(&footer)))
+        Ok((sink, WrittenFile { footer_blake3: blake3_hex(&footer), rounding: self.rounding }))
     }
 
     /// The metadata, its length and the closing magic.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
-use hayloft_store::{KeptPredictions, Summary, inspect};
+use hayloft_store::{GroupSummary, KeptPredictions, ModelRecord, Summary, TokenizerRecord, inspect};
 
 use super::numbers::{bytes, counted, grouped};
 
@@ -54,21 +54,64 @@ fn in_words(summary: &Summary) -> String {
         facts.add_row([name.to_owned(), value.replace(char::is_control, "\u{fffd}")]);
     }
     let mut sites = Table::new();
-    sites.load_style(NOTHING).set_header(["site", "d_model", "mean norm", "scale c", "not finite", "on disk"]);
+    let rounds = summary.sites.iter().any(|site| site.relative_rounding_error.is_some());
+    let mut header = vec!["site", "d_model", "mean norm", "scale c", "not finite", "on disk"];
+    header.extend(rounds.then_some("rounding error"));
+    sites.load_style(NOTHING).set_header(header);
     for site in &summary.sites {
-        sites.add_row([
+        let mut row = vec![
             site.name.to_string(),
             site.d_model.to_string(),
             format!("{:.6}", site.mean_norm),
             site.scale.map_or_else(|| "none".to_owned(), |scale| format!("{scale:.10}")),
             grouped(site.non_finite_rows),
             bytes(site.bytes),
-        ]);
+        ];
+        row.extend(site.relative_rounding_error.map(|error| format!("{error:.6}")));
+        sites.add_row(row);
     }
-    for column in sites.column_iter_mut().skip(1) {
+    align_numbers(&mut sites);
+    let mut tables = vec![facts, sites];
+    if let Some(statistics) = &summary.statistics {
+        let named = |group: &GroupSummary| group.section.map(|section| section.to_string());
+        tables.push(groups("section", summary, &statistics.sections, named));
+        if !summary.held.subsets.is_empty() {
+            let named = |group: &GroupSummary| group.subset.clone();
+            tables.push(groups("subset", summary, &statistics.subsets, named));
+        }
+    }
+    tables.iter().map(|table| trimmed(table) + "\n").collect::<Vec<_>>().join("\n")
+}
+
+/// A row for each group: tokens, means of predictions, mean norm at each site.
+fn groups(
+    title: &str,
+    summary: &Summary,
+    groups: &[GroupSummary],
+    named: impl Fn(&GroupSummary) -> Option<String>,
+) -> Table {
+    let mut table = Table::new();
+    let norms = summary.sites.iter().map(|site| format!("norm, {}", site.name));
+    let header = [title, "tokens", "mean loss", "mean entropy"].map(str::to_owned);
+    table.load_style(NOTHING).set_header(header.into_iter().chain(norms));
+    for group in groups.iter().take(MAX_SUBSETS) {
+        let number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
+        let name = named(group).unwrap_or_else(|| "none".to_owned());
+        let norms = group.mean_norms.iter().map(|norm| number(*norm));
+        let row = [name, grouped(group.tokens), number(group.mean_loss), number(group.mean_entropy)];
+        table.add_row(row.into_iter().chain(norms));
+    }
+    if groups.len() > MAX_SUBSETS {
+        table.add_row([format!("{} more (--json)", groups.len() - MAX_SUBSETS)]);
+    }
+    align_numbers(&mut table);
+    table
+}
+
+fn align_numbers(table: &mut Table) {
+    for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    format!("{}\n\n{}\n", trimmed(&facts), trimmed(&sites))
 }
 
 /// The table without the blanks that it fills its last column with.
@@ -78,32 +121,10 @@ fn trimmed(table: &Table) -> String {
 
 fn facts_of(summary: &Summary) -> Vec<(&'static str, String)> {
     let Summary { model, corpus, held, planned, .. } = summary;
-    let weights = model.weights.iter().fold(0_u64, |sum, file| sum.saturating_add(file.bytes));
     let mut facts = vec![
         ("cache", format!("{}, format {}, by {}", summary.folder.display(), summary.format, summary.generator)),
-        (
-            "model",
-            format!(
-                "{}, {} blocks, d_model {}, vocabulary {}, run in {}; weights {}, config {}",
-                model.model_type,
-                model.n_blocks,
-                model.d_model,
-                grouped(model.vocab_size as u64),
-                model.precision,
-                bytes(weights),
-                short(&model.config_blake3),
-            ),
-        ),
-        (
-            "tokenizer",
-            format!(
-                "{} tokens, BOS {} ({}), {}",
-                grouped(corpus.tokenizer.vocab_size as u64),
-                corpus.tokenizer.bos_id,
-                corpus.tokenizer.bos_text,
-                short(&corpus.tokenizer.blake3),
-            ),
-        ),
+        ("model", model_in_words(model)),
+        ("tokenizer", tokenizer_in_words(&corpus.tokenizer)),
         (
             "data",
             format!(
@@ -146,11 +167,43 @@ fn facts_of(summary: &Summary) -> Vec<(&'static str, String)> {
     facts
 }
 
+fn model_in_words(model: &ModelRecord) -> String {
+    if !model.is_known() {
+        return format!("{}, d_model {}; imported without its checkpoint", model.model_type, model.d_model);
+    }
+    let weights = model.weights.iter().fold(0_u64, |sum, file| sum.saturating_add(file.bytes));
+    format!(
+        "{}, {} blocks, d_model {}, vocabulary {}, run in {}; weights {}, config {}",
+        model.model_type,
+        model.n_blocks,
+        model.d_model,
+        grouped(model.vocab_size as u64),
+        model.precision,
+        bytes(weights),
+        short(&model.config_blake3),
+    )
+}
+
+fn tokenizer_in_words(tokenizer: &TokenizerRecord) -> String {
+    // An imported cache may say so of either.
+    let bos = match tokenizer.bos_id {
+        u32::MAX => "unknown".to_owned(),
+        id => format!("{id} ({})", tokenizer.bos_text),
+    };
+    if tokenizer.blake3.is_empty() {
+        return format!("unknown, BOS {bos}");
+    }
+    let tokens = grouped(tokenizer.vocab_size as u64);
+    format!("{tokens} tokens, BOS {bos}, {}", short(&tokenizer.blake3))
+}
+
 fn predictions(kept: Option<KeptPredictions>) -> String {
     match kept {
         None => "none".to_owned(),
-        Some(KeptPredictions { top_k: 0 }) => "label loss, logsumexp, entropy".to_owned(),
-        Some(KeptPredictions { top_k }) => format!("label loss, logsumexp, entropy, top {top_k} logits"),
+        Some(KeptPredictions { top_k, full_logits }) => {
+            let top = if top_k > 0 { format!(", top {top_k} logits") } else { String::new() };
+            format!("label loss, logsumexp, entropy{top}{}", if full_logits { ", all logits" } else { "" })
+        }
     }
 }
 

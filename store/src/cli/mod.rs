@@ -1,8 +1,11 @@
 //! The command line.
 
 mod completions;
+mod export;
+mod import;
 mod inspect;
 mod numbers;
+mod tokens_bar;
 mod verify;
 
 use std::io::{self, Write};
@@ -14,6 +17,10 @@ Examples:
   store inspect caches/stories              what is in a cache, in one screen
   store inspect caches/stories --json       the same for a program
   store verify caches/stories               check every hash and checksum
+  store export caches/stories --to saelens --out stories-saelens
+                                            what SAELens reads as cached_activations_path
+  store import activations --from saelens --out caches/activations
+                                            a cache of what SAELens wrote
   store completions bash > ~/.local/share/bash-completion/completions/store
 
 A cache is made by `harvest run` and read by `evaluate run`. Its format is documented in the hayloft-store crate.";
@@ -30,6 +37,8 @@ pub(crate) struct Arguments {
 enum Command {
     Inspect(inspect::Inspect),
     Verify(verify::Verify),
+    Export(Box<export::Export>),
+    Import(Box<import::Import>),
     Completions(completions::Completions),
 }
 
@@ -38,6 +47,8 @@ pub(crate) fn run(arguments: Arguments, stdout: &mut dyn Write) -> anyhow::Resul
     match arguments.command {
         Command::Inspect(command) => command.run(stdout),
         Command::Verify(command) => command.run(stdout),
+        Command::Export(command) => command.run(stdout),
+        Command::Import(command) => command.run(stdout),
         Command::Completions(command) => command.run(stdout),
     }
 }

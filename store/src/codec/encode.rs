@@ -8,12 +8,14 @@ use twox_hash::XxHash3_64;
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::{CParameter, ParamSwitch};
 
-use crate::codec::{Codec, planes};
+use crate::codec::int8::{RoundingError, SCALE_BYTES};
+use crate::codec::{Codec, CompressionLevel, int8, planes};
 use crate::dtype::Dtype;
 
-/// Decoded bytes of a compressed page: small enough that it, its words and its mantissas stay in a core's cache from
-/// frame to words, and that a row group of a narrow model still has pages for all threads. Larger ones gain nothing.
-const COMPRESSED_PAGE_BYTES: usize = 256 << 10;
+/// Elements of a block, the rows that have a checksum and, where they are compressed, a page of their own: few enough
+/// that a block's parts stay in a core's cache from file to words, that a row group of a narrow model still has blocks
+/// for all threads, and that some rows are read without the rest. Larger ones gain nothing.
+const BLOCK_ELEMENTS: usize = 256 << 10;
 
 /// Bytes of an uncompressed page. Parquet counts them in 31 bits; below that, a row group's column is one page and so
 /// one stretch of the file.
@@ -33,8 +35,16 @@ pub(crate) struct EncodedPage {
 /// A column of one row group ready to be written.
 pub(crate) struct EncodedColumn {
     pub(crate) pages: Vec<EncodedPage>,
-    /// XXH3-64 of the column's decoded bytes.
-    pub(crate) xxh3: u64,
+    /// XXH3-64 of the column's decoded bytes in each block.
+    pub(crate) xxh3: Vec<u64>,
+}
+
+/// A row group ready to be written.
+pub(crate) struct EncodedRowGroup {
+    /// In the order of the codec's columns.
+    pub(crate) columns: Vec<EncodedColumn>,
+    /// What a codec that rounds has rounded away.
+    pub(crate) rounding: Option<RoundingError>,
 }
 
 /// Memory that is used again from row group to row group.
@@ -45,28 +55,32 @@ pub(crate) struct Buffers {
     mantissa: Bytes,
 }
 
-/// The rows of a page of at most `limit` bytes, and at least one row.
-fn page_rows(width: usize, limit: usize) -> usize {
-    (limit / width).max(1)
+/// The rows of a block.
+pub(crate) fn block_rows(d_model: usize) -> usize {
+    (BLOCK_ELEMENTS / d_model).max(1)
 }
 
-/// Encodes `bits`, `[rows, d_model]` little-endian words, into the codec's columns, in their order.
+/// Encodes `bits`, `[rows, d_model]` little-endian words, into the codec's columns.
 pub(crate) fn encode(
     codec: Codec,
     dtype: Dtype,
     d_model: usize,
     bits: &Bytes,
     buffers: &mut Buffers,
-) -> std::io::Result<Vec<EncodedColumn>> {
+) -> std::io::Result<EncodedRowGroup> {
+    let lossless = |columns| EncodedRowGroup { columns, rounding: None };
     match codec {
-        Codec::Planes => encode_planes(dtype, d_model, bits, buffers),
-        Codec::Raw => Ok(vec![stored(d_model * dtype.bytes(), bits)]),
+        Codec::Planes => encode_planes(dtype, d_model, None, bits, buffers).map(lossless),
+        Codec::PlanesAt(level) => encode_planes(dtype, d_model, Some(level), bits, buffers).map(lossless),
+        Codec::Raw => Ok(lossless(vec![stored(d_model * dtype.bytes(), block_rows(d_model), bits)])),
+        Codec::Int8 => Ok(encode_int8(dtype, d_model, bits)),
     }
 }
 
 fn encode_planes(
     dtype: Dtype,
     d_model: usize,
+    level: Option<CompressionLevel>,
     bits: &[u8],
     buffers: &mut Buffers,
 ) -> std::io::Result<Vec<EncodedColumn>> {
@@ -77,26 +91,48 @@ fn encode_planes(
     exponent.resize(rows * d_model, 0);
     let mut mantissa = std::mem::take(&mut buffers.mantissa).try_into_mut().unwrap_or_default();
     mantissa.resize(rows * mantissa_width, 0);
-    let page_rows = page_rows(d_model, COMPRESSED_PAGE_BYTES);
-    let pages: Vec<EncodedPage> = bits
-        .par_chunks(page_rows * row_bytes)
-        .zip(exponent.par_chunks_mut(page_rows * d_model))
-        .zip(mantissa.par_chunks_mut(page_rows * mantissa_width))
+    let block_rows = block_rows(d_model);
+    let blocks: Vec<(EncodedPage, u64)> = bits
+        .par_chunks(block_rows * row_bytes)
+        .zip(exponent.par_chunks_mut(block_rows * d_model))
+        .zip(mantissa.par_chunks_mut(block_rows * mantissa_width))
         .map(|((words, exponent), mantissa)| {
             planes::split(dtype, words, exponent, mantissa);
-            let bytes = compress(d_model, exponent)?.into();
-            Ok(EncodedPage { rows: exponent.len() / d_model, bytes, decoded_bytes: exponent.len() })
+            let xxh3 = XxHash3_64::oneshot(exponent);
+            let bytes = compress(d_model, level, exponent)?.into();
+            Ok((EncodedPage { rows: exponent.len() / d_model, bytes, decoded_bytes: exponent.len() }, xxh3))
         })
         .collect::<std::io::Result<_>>()?;
     buffers.mantissa = mantissa.freeze();
-    let (xxh3, mantissa) = rayon::join(|| XxHash3_64::oneshot(exponent), || stored(mantissa_width, &buffers.mantissa));
-    Ok(vec![EncodedColumn { pages, xxh3 }, mantissa])
+    let (pages, xxh3) = blocks.into_iter().unzip();
+    Ok(vec![EncodedColumn { pages, xxh3 }, stored(mantissa_width, block_rows, &buffers.mantissa)])
 }
 
-/// A thread's two ways to compress, kept from page to page.
+fn encode_int8(dtype: Dtype, d_model: usize, bits: &[u8]) -> EncodedRowGroup {
+    let row_bytes = d_model * dtype.bytes();
+    let rows = bits.len() / row_bytes;
+    let (mut scales, mut quantised) = (vec![0; rows * SCALE_BYTES], vec![0; rows * d_model]);
+    let block_rows = block_rows(d_model);
+    let errors: Vec<RoundingError> = bits
+        .par_chunks(block_rows * row_bytes)
+        .zip(scales.par_chunks_mut(block_rows * SCALE_BYTES))
+        .zip(quantised.par_chunks_mut(block_rows * d_model))
+        .map(|((words, scales), quantised)| int8::quantise(dtype, d_model, words, scales, quantised))
+        .collect();
+    let mut rounding = RoundingError::default();
+    for error in errors {
+        rounding.add(error);
+    }
+    let columns = vec![stored(SCALE_BYTES, block_rows, &scales.into()), stored(d_model, block_rows, &quantised.into())];
+    EncodedRowGroup { columns, rounding: Some(rounding) }
+}
+
+/// A thread's ways to compress, kept from page to page.
 struct Compressors {
     plain: Compressor<'static>,
     repeating: Compressor<'static>,
+    /// The last level that was asked for, if one was.
+    at_level: Option<(CompressionLevel, Compressor<'static>)>,
 }
 
 impl Compressors {
@@ -111,11 +147,20 @@ impl Compressors {
         plain.set_parameter(CParameter::HashLog(8))?;
         plain.set_parameter(CParameter::TargetLength(8))?;
         plain.set_parameter(CParameter::LiteralCompressionMode(ParamSwitch::Enable))?;
-        Ok(Self { plain, repeating: Compressor::new(1)? })
+        Ok(Self { plain, repeating: Compressor::new(1)?, at_level: None })
+    }
+
+    fn at(&mut self, level: CompressionLevel) -> std::io::Result<&mut Compressor<'static>> {
+        let kept = self.at_level.take().filter(|(kept, _)| *kept == level);
+        let compressor = match kept {
+            Some((_, compressor)) => compressor,
+            None => Compressor::new(level.get())?,
+        };
+        Ok(&mut self.at_level.insert((level, compressor)).1)
     }
 }
 
-fn compress(d_model: usize, exponent: &[u8]) -> std::io::Result<Vec<u8>> {
+fn compress(d_model: usize, level: Option<CompressionLevel>, exponent: &[u8]) -> std::io::Result<Vec<u8>> {
     thread_local! {
         static COMPRESSORS: RefCell<Option<Compressors>> = const { RefCell::new(None) };
     }
@@ -124,8 +169,12 @@ fn compress(d_model: usize, exponent: &[u8]) -> std::io::Result<Vec<u8>> {
             Some(compressors) => compressors,
             None => compressors.insert(Compressors::new()?),
         };
-        if repeats_rows(d_model, exponent) { &mut compressors.repeating } else { &mut compressors.plain }
-            .compress(exponent)
+        match level {
+            Some(level) => compressors.at(level)?,
+            None if repeats_rows(d_model, exponent) => &mut compressors.repeating,
+            None => &mut compressors.plain,
+        }
+        .compress(exponent)
     })
 }
 
@@ -140,9 +189,9 @@ fn repeats_rows(d_model: usize, exponent: &[u8]) -> bool {
 }
 
 /// A column of `width` bytes a row that is stored as it is.
-fn stored(width: usize, bytes: &Bytes) -> EncodedColumn {
-    let xxh3 = XxHash3_64::oneshot(bytes);
-    let page_bytes = page_rows(width, STORED_PAGE_BYTES) * width;
+fn stored(width: usize, block_rows: usize, bytes: &Bytes) -> EncodedColumn {
+    let xxh3 = bytes.par_chunks(block_rows * width).map(XxHash3_64::oneshot).collect();
+    let page_bytes = (STORED_PAGE_BYTES / width).max(1) * width;
     let pages = (0..bytes.len())
         .step_by(page_bytes)
         .map(|start| {
@@ -159,12 +208,12 @@ mod tests {
 
     #[test]
     fn threads_do_not_change_the_bytes() {
-        let bits: Bytes = (0..3 * COMPRESSED_PAGE_BYTES).map(|index| ((index * index) >> 5) as u8).collect();
+        let bits: Bytes = (0..3 * BLOCK_ELEMENTS).map(|index| ((index * index) >> 5) as u8).collect();
         let on = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let columns =
                 pool.install(|| encode(Codec::Planes, Dtype::Bf16, 64, &bits, &mut Buffers::default())).unwrap();
-            columns.into_iter().flat_map(|column| column.pages).map(|page| page.bytes).collect::<Vec<_>>()
+            columns.columns.into_iter().flat_map(|column| column.pages).map(|page| page.bytes).collect::<Vec<_>>()
         };
         let alone = on(1);
         assert_eq!(alone.len(), 3, "two pages of exponents, one of mantissas");
@@ -172,10 +221,8 @@ mod tests {
     }
 
     #[test]
-    fn pages_hold_whole_rows_and_at_least_one() {
-        assert_eq!(page_rows(4096, COMPRESSED_PAGE_BYTES), 64);
-        assert_eq!(page_rows(1 << 21, COMPRESSED_PAGE_BYTES), 1);
-        assert_eq!(page_rows(3000, COMPRESSED_PAGE_BYTES), 87);
+    fn blocks_hold_whole_rows_and_at_least_one() {
+        assert_eq!([4096, 1 << 21, 3000].map(block_rows), [64, 1, 87]);
     }
 
     #[test]
@@ -187,7 +234,7 @@ mod tests {
             let bits = bits(seed, rows);
             let again = encode(Codec::Planes, Dtype::Bf16, 4, &bits, &mut buffers).unwrap();
             let afresh = encode(Codec::Planes, Dtype::Bf16, 4, &bits, &mut Buffers::default()).unwrap();
-            for (again, afresh) in again.iter().zip(&afresh) {
+            for (again, afresh) in again.columns.iter().zip(&afresh.columns) {
                 assert_eq!(again.xxh3, afresh.xxh3);
                 assert_eq!(again.pages[0].bytes, afresh.pages[0].bytes);
             }
@@ -203,6 +250,16 @@ mod tests {
         let repeating: Vec<u8> = (0..64).flat_map(|index| row(index % 32)).collect();
         assert!(!repeats_rows(100, &distinct));
         assert!(repeats_rows(100, &repeating));
-        assert!(compress(100, &repeating).unwrap().len() * 5 < compress(100, &distinct).unwrap().len() * 3);
+        let length = |rows| compress(100, None, rows).unwrap().len();
+        assert!(length(&repeating) * 5 < length(&distinct) * 3);
+    }
+
+    #[test]
+    fn a_level_is_what_was_asked_for() {
+        let bytes: Vec<u8> = (0..BLOCK_ELEMENTS).map(|index| ((index * index) >> 9) as u8 & 15).collect();
+        for level in ["1", "9", "1"] {
+            let expected = zstd::bulk::compress(&bytes, level.parse().unwrap()).unwrap();
+            assert!(compress(512, Some(level.parse().unwrap()), &bytes).unwrap() == expected, "level {level}");
+        }
     }
 }

@@ -1,6 +1,7 @@
-//! Codecs: how the bits of a row group's activations become the columns of a Parquet file. All are lossless.
+//! Codecs: how the bits of a row group's activations become the columns of a Parquet file. All but `int8` are lossless.
 
 pub(crate) mod encode;
+pub(crate) mod int8;
 pub(crate) mod planes;
 
 use std::fmt;
@@ -11,23 +12,51 @@ use serde::{Deserialize, Serialize};
 use crate::dtype::Dtype;
 use crate::error::StoreError;
 
-/// A lossless way to store activations.
+/// A way to store activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String", into = "String")]
 pub enum Codec {
     /// Words split into a compressed column of exponents and an uncompressed one of mantissas: about two thirds of the
-    /// size of `Raw` for bf16.
+    /// size of `Raw` for bf16. Lossless.
     Planes,
-    /// The words as they are, read without any work.
+    /// The same, compressed at a level of ZSTD instead of as fast as it goes. Lossless.
+    PlanesAt(CompressionLevel),
+    /// The words as they are, read without any work. Lossless.
     Raw,
+    /// Eight bits an element and a scale a token, whatever the type of the words. It rounds; how much is recorded.
+    Int8,
+}
+
+/// A level of ZSTD, from 1 to 22.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CompressionLevel(i32);
+
+impl CompressionLevel {
+    const LARGEST: i32 = 22;
+
+    /// The level as a number.
+    pub fn get(self) -> i32 {
+        self.0
+    }
+}
+
+impl FromStr for CompressionLevel {
+    type Err = StoreError;
+
+    fn from_str(text: &str) -> Result<Self, StoreError> {
+        let level = text.parse().ok().filter(|level| (1..=Self::LARGEST).contains(level));
+        level.map(Self).ok_or_else(|| StoreError::invalid("compression level", format!("1 to {}", Self::LARGEST), text))
+    }
 }
 
 impl fmt::Display for Codec {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Planes => "planes",
-            Self::Raw => "raw",
-        })
+        match self {
+            Self::Planes => formatter.write_str("planes"),
+            Self::PlanesAt(level) => write!(formatter, "planes:{}", level.get()),
+            Self::Raw => formatter.write_str("raw"),
+            Self::Int8 => formatter.write_str("int8"),
+        }
     }
 }
 
@@ -38,8 +67,26 @@ impl FromStr for Codec {
         match text {
             "planes" => Ok(Self::Planes),
             "raw" => Ok(Self::Raw),
-            other => Err(StoreError::invalid("codec", "planes or raw", other)),
+            "int8" => Ok(Self::Int8),
+            other => match other.strip_prefix("planes:") {
+                Some(level) => level.parse().map(Self::PlanesAt),
+                None => Err(StoreError::invalid("codec", "planes, planes:LEVEL, raw or int8", other)),
+            },
         }
+    }
+}
+
+impl TryFrom<String> for Codec {
+    type Error = StoreError;
+
+    fn try_from(text: String) -> Result<Self, StoreError> {
+        text.parse()
+    }
+}
+
+impl From<Codec> for String {
+    fn from(codec: Codec) -> Self {
+        codec.to_string()
     }
 }
 
@@ -57,12 +104,22 @@ pub(crate) struct Column {
 impl Codec {
     /// The columns that this codec stores rows of `d_model` elements in.
     pub(crate) fn columns(self, dtype: Dtype, d_model: usize) -> Vec<Column> {
+        let stored = |name, width| Column { name, width, compressed: false };
         match self {
-            Self::Planes => vec![
+            Self::Planes | Self::PlanesAt(_) => vec![
                 Column { name: "exponent", width: d_model, compressed: true },
-                Column { name: "mantissa", width: d_model * (dtype.bytes() - 1), compressed: false },
+                stored("mantissa", d_model * (dtype.bytes() - 1)),
             ],
-            Self::Raw => vec![Column { name: "bits", width: d_model * dtype.bytes(), compressed: false }],
+            Self::Raw => vec![stored("bits", d_model * dtype.bytes())],
+            Self::Int8 => vec![stored("scale", int8::SCALE_BYTES), stored("quantised", d_model)],
+        }
+    }
+
+    /// The type of the words that are read from what was written as `dtype`.
+    pub(crate) fn read_dtype(self, dtype: Dtype) -> Dtype {
+        match self {
+            Self::Planes | Self::PlanesAt(_) | Self::Raw => dtype,
+            Self::Int8 => Dtype::F32,
         }
     }
 }
@@ -73,10 +130,14 @@ mod tests {
 
     #[test]
     fn names_go_there_and_back() {
-        for codec in [Codec::Planes, Codec::Raw] {
+        for codec in [Codec::Planes, Codec::PlanesAt(CompressionLevel(9)), Codec::Raw, Codec::Int8] {
             assert_eq!(codec.to_string().parse::<Codec>().unwrap(), codec);
             assert_eq!(serde_json::to_string(&codec).unwrap(), format!("\"{codec}\""));
+            assert_eq!(serde_json::from_str::<Codec>(&format!("\"{codec}\"")).unwrap(), codec);
         }
-        assert!("zstd".parse::<Codec>().is_err());
+        for wrong in ["zstd", "planes:", "planes:0", "planes:23", "planes:-1", "planes:x", "raw:1"] {
+            let error = wrong.parse::<Codec>().unwrap_err();
+            assert!(error.to_string().contains("expected"), "{error}");
+        }
     }
 }

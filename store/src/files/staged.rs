@@ -12,7 +12,7 @@ use crate::error::{Result, StoreError};
 use crate::files::disk::Disk;
 
 /// The unfinished sibling of `path`.
-fn partial(path: &Path) -> PathBuf {
+pub(crate) fn partial(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.partial"))
 }

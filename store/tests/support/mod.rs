@@ -70,7 +70,7 @@ pub fn settings(dtype: Dtype, codec: Codec) -> HarvestSettings {
         sites: two_sites(),
         dtype,
         codec,
-        predictions: Some(KeptPredictions { top_k: 2 }),
+        predictions: Some(KeptPredictions::top(2)),
     }
 }
 
@@ -140,6 +140,12 @@ pub fn bits(settings: &HarvestSettings, shard: usize, site: &SiteName, row_group
     to_bits(settings.dtype, &values(rows as usize * settings.model.d_model, seed))
 }
 
+/// A row group's logits.
+pub fn logits(settings: &HarvestSettings, shard: usize, row_group: usize, rows: u64) -> Vec<u8> {
+    let seed = 77_000 + shard as u64 * 100 + row_group as u64;
+    to_bits(settings.dtype, &values(rows as usize * settings.model.vocab_size, seed))
+}
+
 pub fn predictions(settings: &HarvestSettings, sequences: &[Sequence]) -> Option<Predictions> {
     let top_k = settings.predictions?.top_k as usize;
     let rows: usize = sequences.iter().map(|sequence| sequence.length as usize).sum();
@@ -168,6 +174,9 @@ pub fn fill_shard(writer: &CacheWriter, index: usize) -> Result<WrittenShard> {
     for (row_group, rows) in shard.row_group_rows().to_vec().into_iter().enumerate() {
         for site in &settings.sites {
             shard.write_activations(site, bits(settings, index, site, row_group, rows))?;
+        }
+        if settings.predictions.is_some_and(|kept| kept.full_logits) {
+            shard.write_logits(logits(settings, index, row_group, rows))?;
         }
     }
     shard.finish(predictions(settings, &sequences))

@@ -1,0 +1,203 @@
+//! Sums over the tokens of each section of each subset: what `store inspect` shows of a cache of any size without reading
+//! its tables.
+//!
+//! They are f64 sums of the f32 values in `tokens.parquet`, token by token in the order of the rows, shard by shard, so
+//! that they can be made again from it to the bit.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use serde::{Deserialize, Serialize};
+
+use crate::records::Counts;
+use crate::section::Section;
+use crate::site_name::SiteName;
+use crate::tables::predictions::Predictions;
+use crate::tables::tokens::Tokens;
+
+/// Sums over the tokens of one section of one subset.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GroupSums {
+    /// The section.
+    pub section: Section,
+    /// The subset; null for tokens without one.
+    pub subset: Option<String>,
+    /// Tokens.
+    pub tokens: u64,
+    /// What the model predicted at them; none where predictions are not kept.
+    pub predictions: Option<PredictionSums>,
+    /// Their norms at each site, in order of the sites.
+    pub norms: Vec<NormSums>,
+}
+
+/// Sums over predictions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PredictionSums {
+    /// Tokens with a finite loss.
+    pub losses: u64,
+    /// Sum of their losses, in nats.
+    pub loss: f64,
+    /// Tokens with a finite entropy.
+    pub entropies: u64,
+    /// Sum of their entropies, in nats.
+    pub entropy: f64,
+}
+
+/// Sums over the norms of the activations of a site.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NormSums {
+    /// The site.
+    pub site: SiteName,
+    /// Rows with a finite norm.
+    pub rows: u64,
+    /// Sum of their norms.
+    pub norm: f64,
+}
+
+impl GroupSums {
+    fn new(section: Section, subset: Option<&str>, predictions: bool, sites: &[SiteName]) -> Self {
+        Self {
+            section,
+            subset: subset.map(str::to_owned),
+            tokens: 0,
+            predictions: predictions.then(PredictionSums::default),
+            norms: sites.iter().map(|site| NormSums { site: site.clone(), rows: 0, norm: 0.0 }).collect(),
+        }
+    }
+
+    fn add(&mut self, next: &Self) {
+        // A record may say anything.
+        let count = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
+        count(&mut self.tokens, next.tokens);
+        if let (Some(sums), Some(next)) = (&mut self.predictions, &next.predictions) {
+            count(&mut sums.losses, next.losses);
+            sums.loss += next.loss;
+            count(&mut sums.entropies, next.entropies);
+            sums.entropy += next.entropy;
+        }
+        for (sums, next) in self.norms.iter_mut().zip(&next.norms) {
+            count(&mut sums.rows, next.rows);
+            sums.norm += next.norm;
+        }
+    }
+}
+
+/// The sums over a shard's tokens, by section, then by subset. `norms` has each site's, `[rows]`.
+pub(crate) fn of_shard(
+    tokens: &Tokens,
+    predictions: Option<&Predictions>,
+    sites: &[SiteName],
+    norms: &[&[f32]],
+) -> Vec<GroupSums> {
+    let mut groups: BTreeMap<(Section, Option<&str>), GroupSums> = BTreeMap::new();
+    for row in 0..tokens.len() {
+        let (section, subset) = (tokens.section[row], tokens.subset[row].as_deref());
+        let group = groups
+            .entry((section, subset))
+            .or_insert_with(|| GroupSums::new(section, subset, predictions.is_some(), sites));
+        group.tokens += 1;
+        if let (Some(sums), Some(predictions)) = (&mut group.predictions, predictions) {
+            add_finite(predictions.loss[row], &mut sums.losses, &mut sums.loss);
+            add_finite(predictions.entropy[row], &mut sums.entropies, &mut sums.entropy);
+        }
+        for (sums, norms) in group.norms.iter_mut().zip(norms) {
+            add_finite(norms[row], &mut sums.rows, &mut sums.norm);
+        }
+    }
+    groups.into_values().collect()
+}
+
+fn add_finite(value: f32, count: &mut u64, sum: &mut f64) {
+    if value.is_finite() {
+        *count += 1;
+        *sum += f64::from(value);
+    }
+}
+
+/// The sums over several shards, which come in order of their numbers. None if a shard has none, as those of version 1.
+pub(crate) fn over_shards<'a>(shards: impl Iterator<Item = Option<&'a Vec<GroupSums>>>) -> Option<Vec<GroupSums>> {
+    let shards: Vec<&Vec<GroupSums>> = shards.collect::<Option<_>>()?;
+    Some(summed_by(shards.into_iter().flatten(), |group| (group.section, group.subset.clone())))
+}
+
+/// The sums of groups that have the same key, in order of the keys. Each keeps the section and the subset of its first.
+pub(crate) fn summed_by<'a, K: Ord>(
+    groups: impl IntoIterator<Item = &'a GroupSums>,
+    key: impl Fn(&GroupSums) -> K,
+) -> Vec<GroupSums> {
+    let mut sums: BTreeMap<K, GroupSums> = BTreeMap::new();
+    for group in groups {
+        match sums.entry(key(group)) {
+            Entry::Occupied(mut sum) => sum.get_mut().add(group),
+            Entry::Vacant(place) => drop(place.insert(group.clone())),
+        }
+    }
+    sums.into_values().collect()
+}
+
+/// Whether a shard's sums are over the tokens that it counts, and over its sites.
+pub(crate) fn fit(groups: &[GroupSums], counts: &Counts, sites: &[SiteName], predictions: bool) -> bool {
+    let mut sections: BTreeMap<Section, u64> = BTreeMap::new();
+    for group in groups {
+        let tokens = sections.entry(group.section).or_default();
+        *tokens = tokens.saturating_add(group.tokens);
+    }
+    let of_sites = |group: &GroupSums| group.norms.iter().map(|norms| &norms.site).eq(sites);
+    sections == counts.sections
+        && groups.iter().all(|group| of_sites(group) && group.predictions.is_some() == predictions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_of_hostile_records_are_added_up_without_overflow() {
+        let group = GroupSums {
+            tokens: u64::MAX,
+            predictions: Some(PredictionSums { losses: u64::MAX, entropies: u64::MAX, ..PredictionSums::default() }),
+            ..GroupSums::new(Section::Text, None, true, &[])
+        };
+        let sums = summed_by([&group, &group], |group| group.section);
+        assert_eq!(sums, [group]);
+    }
+    use crate::support::{lengths, shard_data, two_sites};
+
+    fn predictions(rows: usize) -> Predictions {
+        let mut loss: Vec<f32> = (0..rows).map(|row| row as f32).collect();
+        loss[rows - 1] = f32::NAN;
+        Predictions { loss, entropy: vec![0.5; rows], ..Predictions::default() }
+    }
+
+    #[test]
+    fn every_token_is_in_its_group_and_nan_in_no_sum() {
+        let (_, tokens) = shard_data(&lengths(), 0);
+        let rows = tokens.len();
+        let mut norms = vec![2.0; rows];
+        norms[0] = f32::INFINITY;
+        let sites = two_sites();
+        let groups = of_shard(&tokens, Some(&predictions(rows)), &sites, &[&norms, &norms]);
+        assert_eq!(groups.iter().map(|group| group.tokens).sum::<u64>(), rows as u64);
+        let losses: f64 = groups.iter().filter_map(|group| group.predictions).map(|sums| sums.loss).sum();
+        assert!((losses - (0..rows - 1).sum::<usize>() as f64).abs() < 1e-9);
+        assert_eq!(groups.iter().map(|group| group.norms[1].rows).sum::<u64>(), rows as u64 - 1);
+        let order: Vec<_> = groups.iter().map(|group| (group.section, group.subset.clone())).collect();
+        assert!(order.is_sorted() && order.len() > 3, "{order:?}");
+        assert!(fit(&groups, &tokens.counts(5), &sites, true));
+        assert!(!fit(&groups, &tokens.counts(5), &sites[..1], true));
+        assert!(!fit(&groups[1..], &tokens.counts(5), &sites, true));
+    }
+
+    #[test]
+    fn shards_add_up_and_one_without_sums_gives_none() {
+        let of = |shard| {
+            let (_, tokens) = shard_data(&lengths(), shard);
+            of_shard(&tokens, None, &two_sites(), &[&vec![1.0; tokens.len()], &vec![3.0; tokens.len()]])
+        };
+        let (first, second) = (of(0), of(1));
+        let both = over_shards([Some(&first), Some(&second)].into_iter()).unwrap();
+        let norm = |groups: &[GroupSums]| groups.iter().map(|group| group.norms[1].norm).sum::<f64>();
+        assert!((norm(&both) - norm(&first) - norm(&second)).abs() < 1e-9);
+        assert!(over_shards([Some(&first), None].into_iter()).is_none());
+    }
+}

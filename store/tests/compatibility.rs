@@ -1,0 +1,81 @@
+//! Caches that earlier releases wrote, which every later one must read: the promise of FORMAT.md.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use hayloft_store::{Codec, Dtype, FORMAT_VERSION, HarvestSettings, verify};
+
+use crate::support::{bits, harvest, lengths, read_everything, settings, shard_data, two_sites};
+
+fn fixture(version: u32, name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/format-{version}/{name}"))
+}
+
+/// Each cache of a version: its folder, the type and the codec.
+fn caches(version: u32) -> Vec<(&'static str, Dtype, Codec)> {
+    let mut caches = vec![
+        ("bf16-planes", Dtype::Bf16, Codec::Planes),
+        ("f32-planes", Dtype::F32, Codec::Planes),
+        ("f16-raw", Dtype::F16, Codec::Raw),
+    ];
+    if version >= 2 {
+        caches.push(("bf16-planes-9", Dtype::Bf16, Codec::PlanesAt("9".parse().unwrap())));
+        caches.push(("bf16-int8", Dtype::Bf16, Codec::Int8));
+    }
+    caches
+}
+
+#[test]
+#[ignore = "makes the fixture of the present version, once"]
+fn write_the_fixture() {
+    for (name, dtype, codec) in caches(FORMAT_VERSION) {
+        let folder = fixture(FORMAT_VERSION, name);
+        std::fs::create_dir_all(&folder).unwrap();
+        harvest(&folder, &settings(dtype, codec));
+        std::fs::remove_file(folder.join(".lock")).unwrap();
+    }
+}
+
+#[test]
+fn a_cache_of_every_version_is_read() {
+    let versions = (1..=FORMAT_VERSION).flat_map(|version| caches(version).into_iter().map(move |it| (version, it)));
+    for (version, (name, dtype, codec)) in versions {
+        let folder = fixture(version, name);
+        assert_eq!(verify(&folder, &mut |_| ()).unwrap().damages, []);
+        let everything = read_everything(&folder).unwrap();
+        assert_eq!(everything.manifest.format, version);
+        let settings = settings(dtype, codec);
+        for (index, shard) in everything.shards.iter().enumerate() {
+            let (sequences, tokens) = shard_data(&lengths(), index);
+            assert_eq!((&shard.sequences, &shard.tokens), (&sequences, &tokens));
+            let mut sites = two_sites();
+            sites.sort();
+            for (site, groups) in sites.iter().zip(&shard.activations) {
+                for (row_group, words) in groups.iter().enumerate() {
+                    let rows = lengths()[index][row_group].iter().map(|length| u64::from(*length)).sum();
+                    let given = bits(&settings, index, site, row_group, rows);
+                    if codec == Codec::Int8 {
+                        check_rounded(&settings, words, &given);
+                    } else {
+                        assert_eq!(*words, given, "{name}, {site}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Eight bits are the nearest of the row's 255 steps.
+fn check_rounded(settings: &HarvestSettings, words: &[u8], given: &[u8]) {
+    let mut row = vec![0.0; settings.model.d_model];
+    let row_bytes = settings.model.d_model * settings.dtype.bytes();
+    for (words, given) in words.chunks_exact(settings.model.d_model * 4).zip(given.chunks_exact(row_bytes)) {
+        settings.dtype.widen(given, &mut row);
+        let step = row.iter().fold(0.0, |largest: f32, element| largest.max(element.abs())) / 127.0;
+        for (word, element) in words.as_chunks::<4>().0.iter().zip(&row) {
+            assert!((f32::from_le_bytes(*word) - element).abs() <= 0.5001 * step);
+        }
+    }
+}
