@@ -43,7 +43,12 @@ pub(crate) fn sequences_of_seed() -> Vec<Sequence> {
 /// Each file of a cache as a seed of its target.
 pub(super) fn seeds() -> Vec<Seed> {
     let mut seeds = Vec::new();
-    for (dtype, codec) in [(Dtype::Bf16, Codec::Planes), (Dtype::F32, Codec::Planes), (Dtype::F16, Codec::Raw)] {
+    for (dtype, codec) in [
+        (Dtype::Bf16, Codec::Planes),
+        (Dtype::F32, Codec::Planes),
+        (Dtype::F16, Codec::Raw),
+        (Dtype::Bf16, Codec::Int8),
+    ] {
         let folder = tempfile::tempdir().expect("a temporary folder");
         write_as(folder.path(), dtype, codec);
         let mut add = |target, file: &str| {
@@ -173,6 +178,6 @@ fn settings(dtype: Dtype, codec: Codec) -> HarvestSettings {
         sites: vec![site()],
         dtype,
         codec,
-        predictions: Some(KeptPredictions { top_k: TOP_K }),
+        predictions: Some(KeptPredictions { top_k: TOP_K, full_logits: false }),
     }
 }

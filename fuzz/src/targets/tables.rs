@@ -24,6 +24,6 @@ pub(super) fn tokens(input: &[u8]) -> Outcome {
 pub(super) fn predictions(input: &[u8]) -> Outcome {
     let bytes = Bytes::copy_from_slice(input);
     let norms = fuzzing::norms(bytes.clone(), &site()).map_err(words);
-    fuzzing::predictions(bytes, KeptPredictions { top_k: TOP_K }).map_err(words)?;
+    fuzzing::predictions(bytes, KeptPredictions { top_k: TOP_K, full_logits: false }).map_err(words)?;
     norms.map(drop)
 }
