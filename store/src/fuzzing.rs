@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use parquet::file::metadata::{KeyValue, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{KeyValue, ParquetMetaData};
 
 use crate::activations::footer::TAIL_BYTES;
 use crate::activations::layout::Layout;
@@ -21,6 +21,7 @@ use crate::tables::prediction_columns;
 use crate::tables::predictions::Predictions;
 use crate::tables::sequences::{self, Sequence};
 use crate::tables::tokens::{self, Tokens};
+use crate::untrusted_parquet::decode_footer;
 
 /// What stands for the file's path in messages.
 const PATH: &str = "input";
@@ -98,7 +99,8 @@ fn footer_start(bytes: &[u8]) -> usize {
 }
 
 fn metadata(bytes: &Bytes) -> Option<ParquetMetaData> {
-    ParquetMetaDataReader::new().parse_and_finish(bytes).ok()
+    let tail = bytes.len().checked_sub(TAIL_BYTES)?;
+    decode_footer(&bytes[footer_start(bytes)..tail]).ok()
 }
 
 fn rows_said(bytes: &Bytes) -> u64 {
