@@ -26,6 +26,8 @@ mod chat;
 mod data;
 mod error;
 mod fetch;
+#[doc(hidden)]
+pub mod fuzzing;
 mod plan;
 mod rollouts;
 mod run;

@@ -44,7 +44,9 @@ impl Cache {
         if !path.exists() {
             return Err(missing_manifest(folder));
         }
-        Self::of(Folder::new(folder), path.clone(), &json::read(&path)?, None)
+        let path = Folder::new(folder).locate(folder, MANIFEST_FILE)?;
+        let bytes = json::read(&path)?;
+        Self::of(Folder::new(folder), path, &bytes, None)
     }
 
     /// Opens a cache in a folder or at a [`Location`]. Of a remote one the manifest is read; other files are brought
@@ -71,6 +73,7 @@ impl Cache {
 
     fn of(folder: Folder, path: PathBuf, bytes: &[u8], mirror: Option<Arc<Mirror>>) -> Result<Self> {
         let manifest: Manifest = json::unseal(&path, bytes)?;
+        manifest.check_sizes(&path)?;
         for shard in &manifest.shards {
             let named = std::iter::once(&shard.path).chain(shard.files.iter().map(|file| &file.path));
             if let Some(named) = named.into_iter().find(|named| plain_path(named).is_none()) {

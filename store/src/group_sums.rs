@@ -66,15 +66,17 @@ impl GroupSums {
     }
 
     fn add(&mut self, next: &Self) {
-        self.tokens += next.tokens;
+        // A record may say anything.
+        let count = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
+        count(&mut self.tokens, next.tokens);
         if let (Some(sums), Some(next)) = (&mut self.predictions, &next.predictions) {
-            sums.losses += next.losses;
+            count(&mut sums.losses, next.losses);
             sums.loss += next.loss;
-            sums.entropies += next.entropies;
+            count(&mut sums.entropies, next.entropies);
             sums.entropy += next.entropy;
         }
         for (sums, next) in self.norms.iter_mut().zip(&next.norms) {
-            sums.rows += next.rows;
+            count(&mut sums.rows, next.rows);
             sums.norm += next.norm;
         }
     }
@@ -148,6 +150,17 @@ pub(crate) fn fit(groups: &[GroupSums], counts: &Counts, sites: &[SiteName], pre
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_of_hostile_records_are_added_up_without_overflow() {
+        let group = GroupSums {
+            tokens: u64::MAX,
+            predictions: Some(PredictionSums { losses: u64::MAX, entropies: u64::MAX, ..PredictionSums::default() }),
+            ..GroupSums::new(Section::Text, None, true, &[])
+        };
+        let sums = summed_by([&group, &group], |group| group.section);
+        assert_eq!(sums, [group]);
+    }
     use crate::support::{lengths, shard_data, two_sites};
 
     fn predictions(rows: usize) -> Predictions {

@@ -141,9 +141,9 @@ fn summary(cache: &Cache, folder: &Path) -> Summary {
             bytes: of_file(&site.name.file_name()),
         })
         .collect();
-    let bytes = bytes_by_file.values().sum();
-    let activation_bytes: u64 = sites.iter().map(|site| site.bytes).sum();
-    let words: u64 = sites.iter().map(|site| site.rows * site.d_model as u64).sum();
+    let bytes = total(bytes_by_file.values().copied());
+    let activation_bytes = total(sites.iter().map(|site| site.bytes));
+    let words = total(sites.iter().map(|site| site.rows.saturating_mul(site.d_model as u64)));
     Summary {
         folder: folder.to_owned(),
         manifest_blake3: cache.manifest_blake3().to_owned(),
@@ -162,9 +162,9 @@ fn summary(cache: &Cache, folder: &Path) -> Summary {
         sites,
         statistics: manifest.statistics.as_deref().map(statistics),
         bytes,
-        table_bytes: [SEQUENCES_FILE, TOKENS_FILE, SHARD_FILE].map(of_file).iter().sum(),
+        table_bytes: total([SEQUENCES_FILE, TOKENS_FILE, SHARD_FILE].map(of_file)),
         bytes_per_token: ratio(bytes, manifest.held.tokens),
-        ratio_to_raw: ratio(words * manifest.dtype.bytes() as u64, activation_bytes),
+        ratio_to_raw: ratio(words.saturating_mul(manifest.dtype.bytes() as u64), activation_bytes),
     }
 }
 
@@ -192,11 +192,17 @@ fn summary_of(group: &GroupSums) -> GroupSummary {
 
 /// The bytes of the files of each name, over all shards.
 fn bytes_by_file(manifest: &Manifest) -> BTreeMap<&str, u64> {
-    let mut bytes = BTreeMap::new();
+    let mut bytes: BTreeMap<&str, u64> = BTreeMap::new();
     for file in manifest.shards.iter().flat_map(|shard| &shard.files) {
-        *bytes.entry(file.path.as_str()).or_default() += file.bytes;
+        let sum = bytes.entry(file.path.as_str()).or_default();
+        *sum = sum.saturating_add(file.bytes);
     }
     bytes
+}
+
+/// A sum, as far as it can be counted: a manifest may say anything.
+fn total(numbers: impl IntoIterator<Item = u64>) -> u64 {
+    numbers.into_iter().fold(0, u64::saturating_add)
 }
 
 fn ratio(numerator: u64, denominator: u64) -> f64 {

@@ -9,6 +9,8 @@ mod dtype;
 mod error;
 pub mod exchange;
 mod files;
+#[doc(hidden)]
+pub mod fuzzing;
 mod group_sums;
 mod inspect;
 #[doc(hidden)]
@@ -26,6 +28,8 @@ mod simd;
 mod site_name;
 mod statistics;
 mod tables;
+#[doc(hidden)]
+pub mod untrusted_parquet;
 mod verify;
 
 // So that the tests inside the crate can share what those outside of it use.

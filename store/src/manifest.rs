@@ -1,12 +1,14 @@
 //! `manifest.json`: what a cache holds.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Codec;
 use crate::codec::int8::RoundingError;
 use crate::dtype::Dtype;
+use crate::error::{Result, StoreError};
 use crate::group_sums::{self, GroupSums};
 use crate::plan::PlanReader;
 use crate::records::{Corpus, Counts, FileRecord, KeptPredictions, ModelRecord};
@@ -121,6 +123,21 @@ impl Manifest {
             planned: plan.plan().counts.clone(),
             held,
             shards: shards.values().map(|shard| shard.record.clone()).collect(),
+        }
+    }
+
+    /// Checks that the sizes in it are ones that it has the numbers for: nothing is then sized by more than the file
+    /// holds.
+    pub(crate) fn check_sizes(&self, path: &Path) -> Result<()> {
+        let malformed = |expected: String, got: String| StoreError::Malformed { path: path.to_owned(), expected, got };
+        self.settings().check_sizes().map_err(|error| malformed("sizes of a model".to_owned(), error.to_string()))?;
+        let d_model = self.model.d_model;
+        match self.sites.iter().find(|site| site.d_model != d_model || site.mean.len() != d_model) {
+            None => Ok(()),
+            Some(site) => Err(malformed(
+                format!("the model's d_model of {d_model} for each site, and a mean of as many elements"),
+                format!("{} and {} for {}", site.d_model, site.mean.len(), site.name),
+            )),
         }
     }
 

@@ -67,6 +67,7 @@ impl PlanReader {
         if !path.exists() {
             return Err(StoreError::MissingPlan { folder: folder.to_owned() });
         }
+        let path = Folder::new(folder).locate(folder, PLAN_FILE)?;
         let bytes = json::read(&path)?;
         let plan: Plan = json::unseal(&path, &bytes)?;
         for shard in &plan.shards {

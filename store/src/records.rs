@@ -155,15 +155,16 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Adds another's counts to these.
+    /// Adds another's counts to these, as far as they can be counted: a record may say anything.
     pub fn add(&mut self, other: &Self) {
-        self.sequences += other.sequences;
-        self.tokens += other.tokens;
+        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
+        add(&mut self.sequences, other.sequences);
+        add(&mut self.tokens, other.tokens);
         for (section, tokens) in &other.sections {
-            *self.sections.entry(*section).or_default() += tokens;
+            add(self.sections.entry(*section).or_default(), *tokens);
         }
         for (subset, tokens) in &other.subsets {
-            *self.subsets.entry(subset.clone()).or_default() += tokens;
+            add(self.subsets.entry(subset.clone()).or_default(), *tokens);
         }
     }
 }
@@ -230,6 +231,15 @@ mod tests {
         let text = serde_json::to_string(&corpus()).unwrap();
         assert!(!text.contains("chat") && !text.contains("selection"), "{text}");
         assert_eq!(serde_json::from_str::<Corpus>(&text).unwrap(), corpus());
+    }
+
+    #[test]
+    fn counts_of_hostile_records_are_added_up_without_overflow() {
+        let sections = [(Section::Text, u64::MAX)].into();
+        let mut counts = Counts { sequences: 1, tokens: u64::MAX, sections, subsets: [("a".to_owned(), 3)].into() };
+        counts.add(&counts.clone());
+        assert_eq!((counts.sequences, counts.tokens, counts.sections[&Section::Text]), (2, u64::MAX, u64::MAX));
+        assert_eq!(counts.subsets["a"], 6);
     }
 
     #[test]

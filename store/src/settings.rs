@@ -64,6 +64,12 @@ impl HarvestSettings {
         if distinct.len() != self.sites.len() {
             return Err(StoreError::invalid("sites", "each once", self.sites_in_words()));
         }
+        self.check_sizes()?;
+        Ok(self)
+    }
+
+    /// Refuses widths that no row has.
+    pub(crate) fn check_sizes(&self) -> Result<()> {
         if !(1..=MAX_D_MODEL).contains(&self.model.d_model) {
             return Err(StoreError::invalid("d_model", format!("1 to {MAX_D_MODEL}"), self.model.d_model));
         }
@@ -76,7 +82,7 @@ impl HarvestSettings {
         if top_k > MAX_TOP_K {
             return Err(StoreError::invalid("top_k", format!("at most {MAX_TOP_K}"), top_k));
         }
-        Ok(self)
+        Ok(())
     }
 
     /// The names of the sites, joined by commas.

@@ -113,7 +113,12 @@ impl WrittenShard {
         plan: &PlanReader,
         settings: &HarvestSettings,
     ) -> Result<Option<Self>> {
-        Self::find_at(cache.join(SHARDS_FOLDER).join(shard_name(index)), index, plan, settings)
+        let named = format!("{SHARDS_FOLDER}/{}", shard_name(index));
+        if !cache.join(&named).exists() {
+            return Ok(None);
+        }
+        // It may be a link to anywhere.
+        Self::find_at(Folder::new(cache).locate(cache, &named)?, index, plan, settings)
     }
 
     /// The same for a shard in whatever folder.
@@ -127,7 +132,7 @@ impl WrittenShard {
         if !path.exists() {
             return Ok(None);
         }
-        let bytes = json::read(&path)?;
+        let bytes = json::read(&Folder::new(&folder).locate(&path, SHARD_FILE)?)?;
         let contents: ShardContents = match json::unseal(&path, &bytes) {
             Ok(contents) => contents,
             Err(StoreError::Damaged { .. }) => return Ok(None),
@@ -185,6 +190,7 @@ pub(crate) fn check_listing(path: &Path, contents: &ShardContents, format: u32, 
     if files != expected {
         return Err(malformed(format!("the files {}", expected.join(", ")), files.join(", ")));
     }
+    contents.settings.check_sizes().map_err(|error| malformed("sizes of a model".to_owned(), error.to_string()))?;
     let d_model = contents.settings.model.d_model;
     let sites_fit = contents.sites.len() == contents.settings.sites.len()
         && contents.sites.iter().zip(&contents.settings.sites).all(|(site, name)| {

@@ -37,8 +37,9 @@ impl ActivationSums {
 
     /// Adds the sums of the rows that follow these.
     pub(crate) fn add(&mut self, next: &Self) {
-        self.rows += next.rows;
-        self.non_finite_rows += next.non_finite_rows;
+        // A record may say anything.
+        self.rows = self.rows.saturating_add(next.rows);
+        self.non_finite_rows = self.non_finite_rows.saturating_add(next.non_finite_rows);
         self.norm += next.norm;
         for (sum, element) in self.elements.iter_mut().zip(&next.elements) {
             *sum += element;
@@ -47,7 +48,7 @@ impl ActivationSums {
 
     /// The rows that the sums are over.
     pub fn finite_rows(&self) -> u64 {
-        self.rows - self.non_finite_rows
+        self.rows.saturating_sub(self.non_finite_rows)
     }
 
     /// Mean Euclidean norm of the finite rows; 0 if there are none.
@@ -186,6 +187,15 @@ mod tests {
         assert_eq!(measured.sums, ActivationSums { rows: 4, non_finite_rows: 2, norm: 6.0, elements: vec![3.0, 5.0] });
         assert_eq!(measured.sums.mean(), [1.5, 2.5]);
         assert!(measured.norms[1].is_nan() && measured.norms[2].is_infinite());
+    }
+
+    #[test]
+    fn sums_of_hostile_records_are_added_up_without_overflow() {
+        let hostile = ActivationSums { rows: u64::MAX, non_finite_rows: u64::MAX, ..ActivationSums::new(1) };
+        let mut sums = hostile.clone();
+        sums.add(&hostile);
+        assert_eq!((sums.rows, sums.finite_rows()), (u64::MAX, 0));
+        assert_eq!(ActivationSums { non_finite_rows: 2, ..ActivationSums::new(1) }.mean(), [0.0]);
     }
 
     #[test]

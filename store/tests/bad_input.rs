@@ -8,7 +8,8 @@ use std::fs;
 use std::path::Path;
 
 use hayloft_store::{
-    Cache, Codec, Dtype, Existing, HarvestSettings, KeptPredictions, PlanWriter, StoreError, Tokens, verify,
+    Cache, Codec, Dtype, Existing, HarvestSettings, KeptPredictions, PlanReader, PlanWriter, StoreError, Tokens,
+    inspect, verify,
 };
 use support::{
     bits, file, files_below, fill, harvest, lengths, open, predictions, read_everything, settings, shard_data, site,
@@ -413,5 +414,66 @@ fn a_file_that_is_cut_short_while_it_is_read_is_damage_and_no_signal() {
         fs::OpenOptions::new().write(true).open(&tokens).unwrap().set_len(100).unwrap();
         let error = shard.tokens().unwrap_err();
         assert!(matches!(&error, StoreError::Damaged { path, .. } if *path == tokens), "{error}");
+    }
+}
+
+/// A manifest whose numbers are replaced by the largest.
+fn with_number(path: &Path, key: &str, number: u64) {
+    reseal(path, |text| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let mut found = false;
+        for line in &mut lines {
+            if let Some((before, after)) = line.split_once(&format!("\"{key}\": ")) {
+                let comma = if after.ends_with(',') { "," } else { "" };
+                *line = format!("{before}\"{key}\": {number}{comma}");
+                found = true;
+            }
+        }
+        assert!(found, "no {key} in {}", path.display());
+        lines.join("\n") + "\n"
+    });
+}
+
+#[test]
+fn a_manifest_whose_sizes_overflow_is_summed_up() {
+    for key in ["bytes", "rows", "tokens", "sequences"] {
+        let (folder, _) = cache(Codec::Planes);
+        with_number(&folder.path().join("manifest.json"), key, u64::MAX);
+        let summary = inspect(folder.path()).unwrap();
+        assert!(summary.bytes > 0, "{key}");
+        assert!(!verify(folder.path(), &mut |_| ()).unwrap().damages.is_empty(), "{key}");
+    }
+}
+
+#[test]
+fn a_width_that_the_manifest_has_no_means_for_is_refused() {
+    for (width, words) in [(0, "1 to 16777216"), (6, "a mean of as many elements"), (u64::MAX >> 1, "1 to 16777216")] {
+        let (folder, _) = cache(Codec::Planes);
+        with_number(&folder.path().join("manifest.json"), "d_model", width);
+        let error = Cache::open(folder.path()).unwrap_err();
+        assert!(matches!(error, StoreError::Malformed { .. }) && error.to_string().contains(words), "{error}");
+    }
+}
+
+#[test]
+fn a_top_k_beyond_all_bounds_is_refused() {
+    let (folder, _) = cache(Codec::Planes);
+    with_number(&folder.path().join("manifest.json"), "top_k", u64::from(u32::MAX));
+    let error = Cache::open(folder.path()).unwrap_err();
+    assert!(matches!(error, StoreError::Malformed { .. }) && error.to_string().contains("top_k"), "{error}");
+}
+
+#[test]
+fn a_manifest_or_plan_that_is_a_link_to_elsewhere_is_refused() {
+    for name in ["manifest.json", "plan.json"] {
+        let (folder, _) = cache(Codec::Planes);
+        let outside = tempfile::tempdir().unwrap();
+        fs::rename(folder.path().join(name), outside.path().join(name)).unwrap();
+        std::os::unix::fs::symlink(outside.path().join(name), folder.path().join(name)).unwrap();
+        let opened = match name {
+            "manifest.json" => Cache::open(folder.path()).map(drop),
+            _ => PlanReader::open(folder.path()).map(drop),
+        };
+        assert!(matches!(opened, Err(StoreError::LeavesFolder { .. })), "{name}: {opened:?}");
     }
 }

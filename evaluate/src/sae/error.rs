@@ -17,6 +17,16 @@ pub enum SaeError {
         /// What the operating system said.
         cause: io::Error,
     },
+    /// A file is a link to somewhere else.
+    #[error(
+        "{path}: expected a file in its folder, or in the blobs of the Hub's cache that the folder lies in, got a link to {target}. Copy the file into the folder"
+    )]
+    LeavesFolder {
+        /// The link.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
     /// The configuration is not JSON of the expected layout.
     #[error(
         "{path}: expected a configuration as SAELens writes it, got {problem}. Save the SAE again, or correct the file"

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -85,8 +85,13 @@ fn read(path: &Path, limit: u64) -> Result<Option<String>, ChatError> {
         return Ok(None);
     }
     let failed = |cause| ChatError::Io { path: path.to_owned(), cause };
+    let metadata = path.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        // Opening a pipe that nobody writes to would wait for ever.
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "expected a file, got something else")));
+    }
     let file = File::open(path).map_err(failed)?;
-    let bytes = file.metadata().map_err(failed)?.len();
+    let bytes = metadata.len();
     if bytes > limit {
         return Err(ChatError::TooLarge { path: path.to_owned(), limit, bytes });
     }

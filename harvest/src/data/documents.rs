@@ -104,6 +104,9 @@ pub(super) struct SubsetNames {
     names: HashSet<Arc<str>>,
 }
 
+/// The most bytes of a subset's name, which the store takes.
+const SUBSET_BYTES: usize = 4096;
+
 /// The Pile has 22 subsets. A field with thousands of values is an identifier.
 const MOST_SUBSETS: usize = 1024;
 
@@ -114,6 +117,9 @@ impl SubsetNames {
         let Some(name) = row.text(field, "subset_field")? else { return Ok(None) };
         if let Some(known) = self.names.get(name) {
             return Ok(Some(Arc::clone(known)));
+        }
+        if name.len() > SUBSET_BYTES {
+            return Err(row.wrong(LineProblem::LongSubset { field: field.to_string(), limit: SUBSET_BYTES }));
         }
         if self.names.len() == MOST_SUBSETS {
             return Err(row.wrong(LineProblem::TooManySubsets { field: field.to_string(), limit: MOST_SUBSETS }));

@@ -145,6 +145,16 @@ pub enum LineProblem {
         /// The most bytes.
         limit: usize,
     },
+    /// A subset's name that is no name.
+    #[error(
+        "expected the name of a subset in {field}, of at most {limit} bytes, got a longer text. Is it another field?"
+    )]
+    LongSubset {
+        /// The field.
+        field: String,
+        /// The most bytes.
+        limit: usize,
+    },
     /// Not UTF-8.
     #[error("expected UTF-8, got other bytes from byte {offset} on. Convert the file, for example with iconv")]
     NotUtf8 {

@@ -47,6 +47,10 @@ impl DataReader {
     /// Opens a file at its beginning.
     pub(super) fn open(file: &DataFile) -> Result<Self, DataError> {
         let error = |source| DataError::file(&file.path, "open", source);
+        // Opening a pipe that nobody writes to would wait for ever.
+        if !file.path.metadata().map_err(error)?.is_file() {
+            return Err(error(io::Error::new(io::ErrorKind::InvalidInput, "expected a file, got something else")));
+        }
         let hashed = HashedFile {
             file: File::open(&file.path).map_err(error)?,
             bytes: 0,

@@ -24,5 +24,6 @@ pub use error::{DataError, LineProblem};
 pub use field_path::FieldPath;
 pub use file_kind::FileKind;
 pub use manifest::{DataFile, DataManifest, Shuffle};
+pub(crate) use parquet_rows::LIMITS as PARQUET_LIMITS;
 pub use selection::{RowOrder, Selection};
 pub use sha256::Sha256;

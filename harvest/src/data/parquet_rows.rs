@@ -8,8 +8,8 @@ use arrow_array::types::{Float32Type, Float64Type, Int32Type, Int64Type, UInt32T
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
 use hayloft_store::FileRecord;
+use hayloft_store::untrusted_parquet::{Batches, Limits, ParquetFile};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
 use serde_json::{Map, Value};
 
@@ -18,13 +18,18 @@ use super::lines::DOCUMENT_BYTES;
 use super::{DataError, DataFile, FieldPath, LineProblem};
 
 /// Rows that are decoded at a time: documents may be long.
-const BATCH_ROWS: usize = 64;
+const BATCH_ROWS: usize = 8;
+
+/// What a file may ask for. A page holds whole documents; writers end dictionaries at a mebibyte and the text that is
+/// beyond it.
+pub(crate) const LIMITS: Limits =
+    Limits { page_bytes: DOCUMENT_BYTES + (4 << 20), dictionary_text_bytes: 16 << 20, plain_numbers: false };
 
 /// A Parquet file being read. It was hashed before: its rows are read out of order, the footer first.
 pub(super) struct ParquetRows {
     path: PathBuf,
     record: FileRecord,
-    batches: ParquetRecordBatchReader,
+    batches: Batches,
     batch: Option<RecordBatch>,
     next_in_batch: usize,
     reading: Reading,
@@ -41,16 +46,14 @@ enum Reading {
 
 /// The value of a key in the file's own metadata, without reading its rows; `None` where it has no such key.
 pub(super) fn metadata(path: &Path, key: &str) -> Result<Option<String>, DataError> {
-    let builder = open(path)?;
-    let pairs = builder.metadata().file_metadata().key_value_metadata();
+    let file = open(path)?;
+    let pairs = file.metadata().file_metadata().key_value_metadata();
     Ok(pairs.into_iter().flatten().find(|pair| pair.key == key).and_then(|pair| pair.value.clone()))
 }
 
-fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, DataError> {
+fn open(path: &Path) -> Result<ParquetFile<File>, DataError> {
     let file = File::open(path).map_err(|source| DataError::file(path, "open", source))?;
-    // Types as Parquet has them: fewer than what Arrow may have made of them.
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).map_err(|error| damaged(path, &error))
+    ParquetFile::open(file, LIMITS).map_err(|error| damaged(path, &error))
 }
 
 fn damaged(path: &Path, error: &ParquetError) -> DataError {
@@ -62,18 +65,14 @@ impl ParquetRows {
     /// where one is not there, all are, so that a message can name them.
     pub(super) fn open(file: &DataFile, fields: &[FieldPath]) -> Result<Self, DataError> {
         let record = DataReader::open(file)?.finish(file)?;
-        let builder = open(&file.path)?;
-        let columns = builder.schema().fields();
+        let parquet = open(&file.path)?;
+        let schema = parquet.metadata().file_metadata().schema_descr();
+        let columns = schema.root_schema().get_fields();
         let wanted: Option<Vec<usize>> =
             fields.iter().map(|field| columns.iter().position(|column| column.name() == field.root())).collect();
         let reading = if wanted.is_some() { Reading::Wanted } else { Reading::All };
-        let projection =
-            wanted.map_or_else(ProjectionMask::all, |wanted| ProjectionMask::roots(builder.parquet_schema(), wanted));
-        let batches = builder
-            .with_projection(projection)
-            .with_batch_size(BATCH_ROWS)
-            .build()
-            .map_err(|error| damaged(&file.path, &error))?;
+        let projection = wanted.map_or_else(ProjectionMask::all, |wanted| ProjectionMask::roots(schema, wanted));
+        let batches = parquet.batches(projection, BATCH_ROWS).map_err(|error| damaged(&file.path, &error))?;
         Ok(Self { path: file.path.clone(), record, batches, batch: None, next_in_batch: 0, reading })
     }
 
@@ -93,9 +92,7 @@ impl ParquetRows {
             self.batch = match self.batches.next() {
                 None => return Ok(None),
                 Some(Ok(batch)) => Some(batch),
-                Some(Err(error)) => {
-                    return Err(DataError::Parquet { path: self.path.clone(), problem: error.to_string() });
-                }
+                Some(Err(error)) => return Err(damaged(&self.path, &error)),
             };
             self.next_in_batch = 0;
         }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use arrow_array::builder::{ListBuilder, UInt32Builder};
 use arrow_array::{Array, ArrayRef, ListArray, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use hayloft_store::untrusted_parquet::ParquetFile;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
@@ -18,10 +19,18 @@ use tempfile::NamedTempFile;
 use super::error::RolloutError;
 use super::record::RolloutsRecord;
 use super::row::RolloutRow;
-use crate::data::ROLLOUTS_KEY;
+use crate::data::{PARQUET_LIMITS, ROLLOUTS_KEY};
 
 /// Rows of a row group: what the writer holds in memory.
 const ROW_GROUP_ROWS: usize = 8192;
+
+/// Rows that are decoded at a time: texts may be long.
+const READ_ROWS: usize = 8;
+
+/// Bytes that all rows together may take in memory, and how many more for each byte of the file: a text in a dictionary
+/// may be in every row.
+const MOST_BYTES: u64 = 64 << 20;
+const MOST_RATIO: u64 = 64;
 
 /// What is recorded as the writer: without a version, so that a new release writes the same bytes.
 const CREATED_BY: &str = "hayloft";
@@ -96,22 +105,33 @@ impl<'path> RolloutsWriter<'path> {
     }
 }
 
+/// Writes a rollouts file.
+pub(crate) fn write_rollouts(path: &Path, record: &RolloutsRecord, rows: &[RolloutRow]) -> Result<(), RolloutError> {
+    let mut writer = RolloutsWriter::create(path, record)?;
+    writer.write(rows)?;
+    writer.finish()
+}
+
 /// Reads a rollouts file, with how it was made.
 pub fn read_rollouts(path: &Path) -> Result<(RolloutsRecord, Vec<RolloutRow>), RolloutError> {
     let damaged = |problem: String| RolloutError::Damaged { path: path.to_owned(), problem };
     let file = File::open(path).map_err(RolloutError::io(path, "be read"))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| damaged(error.to_string()))?;
-    let pairs = builder.metadata().file_metadata().key_value_metadata();
+    let bytes = file.metadata().map_err(RolloutError::io(path, "be read"))?.len();
+    let file = ParquetFile::open(file, PARQUET_LIMITS).map_err(|error| damaged(error.to_string()))?;
+    let pairs = file.metadata().file_metadata().key_value_metadata();
     let text = pairs.and_then(|pairs| pairs.iter().find(|pair| pair.key == ROLLOUTS_KEY)?.value.as_deref());
     let record: RolloutsRecord = serde_json::from_str(text.unwrap_or_default())
         .map_err(|error| damaged(format!("expected a record of how it was made as {ROLLOUTS_KEY}: {error}")))?;
     if record.format != RolloutsRecord::FORMAT {
         return Err(damaged(format!("expected format {}, got {}", RolloutsRecord::FORMAT, record.format)));
     }
-    let reader = builder.build().map_err(|error| damaged(error.to_string()))?;
+    let reader = file.batches(ProjectionMask::all(), READ_ROWS).map_err(|error| damaged(error.to_string()))?;
     let mut rows = Vec::new();
+    let mut left = MOST_BYTES.saturating_add(bytes.saturating_mul(MOST_RATIO));
     for batch in reader {
         let batch = batch.map_err(|error| damaged(error.to_string()))?;
+        let too_much = || damaged(format!("expected texts that {bytes} bytes can hold, got more"));
+        left = left.checked_sub(batch.get_array_memory_size() as u64).ok_or_else(too_much)?;
         take_rows(&batch, &mut rows).map_err(damaged)?;
     }
     Ok((record, rows))

@@ -22,6 +22,7 @@ mod summary;
 
 pub use error::RolloutError;
 pub use file::read_rollouts;
+pub(crate) use file::write_rollouts;
 pub use record::RolloutsRecord;
 pub use row::RolloutRow;
 pub use run::rollouts;

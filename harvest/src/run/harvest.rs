@@ -111,7 +111,8 @@ fn harvest(settings: &RunSettings, progress: Progress, profiling: &mut Profiling
         let _guard = no_grad();
         let decoder = Decoder::load(&checkpoint, portion, precision, settings.device)?;
         let forward = Forward::new(decoder, sites, kept);
-        let tokens = left.iter().map(|shard| cache.plan().shards[*shard].counts.tokens).sum();
+        // A plan may say anything.
+        let tokens = left.iter().map(|shard| cache.plan().shards[*shard].counts.tokens).fold(0, u64::saturating_add);
         let gauge = progress.gauge("harvested", Some(tokens));
         let plan = PlanReader::open(&settings.out)?;
         let start = Instant::now();

@@ -216,6 +216,24 @@ fn subset_field_that_is_an_identifier() {
 }
 
 #[test]
+fn a_subset_whose_name_is_a_text() {
+    let line = |length: usize| format!("{{\"text\": \"hay\", \"meta\": \"{}\"}}\n", "a".repeat(length));
+    let data = Data::new().set("subset_field = \"meta\"").file("a.jsonl", line(4096) + &line(4097));
+    let message = assert_line(&data.error(), &data.path("a.jsonl"), 2);
+    assert!(message.contains("at most 4096 bytes"), "{message}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_that_nobody_writes_to() {
+    let data = Data::new().file("a.jsonl", "");
+    fs::remove_file(data.path("a.jsonl")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(data.path("a.jsonl")).status().unwrap().success());
+    let message = data.error().to_string();
+    assert!(message.contains("expected a file, got something else"), "{message}");
+}
+
+#[test]
 fn line_longer_than_the_limit() {
     let data = Data::new().file("a.jsonl.zst", zstd(&vec![b' '; (64 << 20) + 3]));
     let error = data.error();

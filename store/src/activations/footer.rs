@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::ParquetMetaData;
 
 use crate::activations::layout::Layout;
 use crate::error::{Result, StoreError};
 use crate::files::hash::blake3_hex;
+use crate::untrusted_parquet::decode_footer;
 
 /// The metadata's length and the closing magic.
 pub(crate) const TAIL_BYTES: usize = 8;
@@ -30,7 +31,7 @@ pub(crate) fn read_footer(path: &Path, file: &Bytes, footer_blake3: &str) -> Res
     if got != footer_blake3 {
         return Err(StoreError::damaged(path, format!("footer of BLAKE3 {footer_blake3}"), got));
     }
-    let metadata = ParquetMetaDataReader::decode_metadata(&file[data_end..tail_start])
+    let metadata = decode_footer(&file[data_end..tail_start])
         .map_err(|error| StoreError::damaged(path, "Parquet metadata", error))?;
     Ok((metadata, data_end))
 }

@@ -51,7 +51,8 @@ fn in_words(summary: &Summary) -> String {
     let mut facts = Table::new();
     facts.load_style(NOTHING);
     for (name, value) in facts_of(summary) {
-        facts.add_row([name.to_owned(), value]);
+        // A name with an escape sequence in it would do as it likes with the terminal.
+        facts.add_row([name.to_owned(), value.replace(char::is_control, "\u{fffd}")]);
     }
     let mut sites = Table::new();
     let rounds = summary.sites.iter().any(|site| site.relative_rounding_error.is_some());
@@ -171,7 +172,7 @@ fn model_in_words(model: &ModelRecord) -> String {
     if !model.is_known() {
         return format!("{}, d_model {}; imported without its checkpoint", model.model_type, model.d_model);
     }
-    let weights: u64 = model.weights.iter().map(|file| file.bytes).sum();
+    let weights = model.weights.iter().fold(0_u64, |sum, file| sum.saturating_add(file.bytes));
     format!(
         "{}, {} blocks, d_model {}, vocabulary {}, run in {}; weights {}, config {}",
         model.model_type,

@@ -124,7 +124,8 @@ impl Folder {
 pub(crate) fn plain_path(named: &str) -> Option<&Path> {
     let path = Path::new(named);
     let plain = !named.is_empty()
-        && !named.contains(['\\', '\0'])
+        // A name with an escape sequence in it would do as it likes with a terminal that shows it.
+        && !named.contains(|letter: char| letter == '\\' || letter.is_control())
         // `components` passes over `.` parts and doubled or trailing slashes; a recorded path has none.
         && named.split('/').all(|part| !part.is_empty() && part != ".")
         && path.components().all(|component| matches!(component, Component::Normal(_)));
@@ -141,7 +142,9 @@ mod tests {
     fn paths_that_leave_the_folder_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let folder = Folder::new(folder.path());
-        for named in ["", "/etc/passwd", "../a", "a/../../b", "a/..", "./a", "a//b", "a/", "a\\..\\b", "a\0b"] {
+        for named in
+            ["", "/etc/passwd", "../a", "a/../../b", "a/..", "./a", "a//b", "a/", "a\\..\\b", "a\0b", "a\u{1b}[2J"]
+        {
             let error = folder.locate(Path::new("manifest.json"), named).unwrap_err();
             assert!(matches!(error, StoreError::LeavesFolder { .. }), "{named}: {error}");
         }

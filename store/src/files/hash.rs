@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::error::{Result, StoreError};
 use crate::files::disk::{Disk, DiskFile};
 use crate::files::map::{MappedFile, map_file};
+use crate::files::open::open_file;
 use crate::records::FileRecord;
 
 /// BLAKE3 of `bytes`, in lower-case hexadecimal.
@@ -129,13 +130,10 @@ pub(crate) fn check_file(path: &Path, record: &FileRecord) -> Result<()> {
 }
 
 fn open_sized(path: &Path, record: &FileRecord) -> Result<(File, u64)> {
-    let file = File::open(path).map_err(|source| StoreError::io(path, "open", source))?;
-    let metadata = file.metadata().map_err(|source| StoreError::io(path, "read the size of", source))?;
-    if !metadata.is_file() {
-        return Err(StoreError::damaged(path, "a file", "something else"));
-    }
-    check_size(path, record, metadata.len())?;
-    Ok((file, metadata.len()))
+    let file = open_file(path)?;
+    let bytes = file.metadata().map_err(|source| StoreError::io(path, "read the size of", source))?.len();
+    check_size(path, record, bytes)?;
+    Ok((file, bytes))
 }
 
 fn check_size(path: &Path, record: &FileRecord, got: u64) -> Result<()> {

@@ -9,7 +9,6 @@
 //! }
 //! ```
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -19,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::FORMAT_VERSION;
 use crate::error::{Result, StoreError};
 use crate::files::json_layout::to_pretty_json;
+use crate::files::open::open_file;
 
 const BEFORE_CHECKSUM: &str = ",\n  \"checksum\": \"";
 const AFTER_CHECKSUM: &str = "\"\n}\n";
@@ -43,17 +43,30 @@ pub(crate) fn seal<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>> {
         .map_err(|error| StoreError::invalid(path.display(), "values that JSON can hold", error))?;
     let body = bytes.trim_ascii_end().len() - "\n}".len();
     bytes.truncate(body);
-    let checksum = blake3::hash(&bytes).to_hex();
+    add_checksum(&mut bytes);
+    Ok(bytes)
+}
+
+/// Ends a file whose last value has been written.
+fn add_checksum(bytes: &mut Vec<u8>) {
+    let checksum = blake3::hash(bytes).to_hex();
     bytes.extend_from_slice(BEFORE_CHECKSUM.as_bytes());
     bytes.extend_from_slice(checksum.as_bytes());
     bytes.extend_from_slice(AFTER_CHECKSUM.as_bytes());
-    Ok(bytes)
+}
+
+/// The bytes of a file that somebody changed, with a checksum that fits them.
+pub(crate) fn sealed_again(bytes: &[u8]) -> Vec<u8> {
+    let end = bytes.len().saturating_sub(BEFORE_CHECKSUM.len() + CHECKSUM_DIGITS + AFTER_CHECKSUM.len());
+    let mut sealed = bytes[..end].to_vec();
+    add_checksum(&mut sealed);
+    sealed
 }
 
 /// Reads the bytes of a file that [`seal`] made.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     let failed = |source| StoreError::io(path, "read", source);
-    let file = File::open(path).map_err(failed)?;
+    let file = open_file(path)?;
     let mut bytes = Vec::new();
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MAX_BYTES {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use memmap2::Mmap;
 
 use crate::error::{Result, StoreError};
+use crate::files::open::open_file;
 
 /// The bytes of a file, and the map that they are in.
 pub(crate) struct MappedFile {
@@ -84,11 +85,8 @@ impl Map {
 
 /// The bytes of a file, mapped. An empty file, which cannot be mapped, is empty bytes.
 pub(crate) fn map_file(path: &Path) -> Result<MappedFile> {
-    let file = File::open(path).map_err(|source| StoreError::io(path, "open", source))?;
+    let file = open_file(path)?;
     let metadata = file.metadata().map_err(|source| StoreError::io(path, "read the size of", source))?;
-    if !metadata.is_file() {
-        return Err(StoreError::damaged(path, "a file", "something else"));
-    }
     if metadata.len() == 0 {
         return Ok(Bytes::new().into());
     }

@@ -11,6 +11,7 @@ pub(crate) mod json;
 mod json_layout;
 pub(crate) mod lock;
 pub(crate) mod map;
+pub(crate) mod open;
 #[cfg(test)]
 pub(crate) mod power_loss;
 pub(crate) mod staged;

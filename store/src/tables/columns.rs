@@ -8,16 +8,25 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use crate::error::{Result, StoreError};
+use crate::untrusted_parquet::{Limits, ParquetFile};
 
 /// Rows of a table's row group: what its writer holds in memory at a time.
 pub(crate) const BATCH_ROWS: usize = 1 << 16;
+
+/// Rows that are read at a time: few enough that [`LIMITS`] bounds the texts in them.
+const READ_ROWS: usize = 1 << 13;
+
+/// What a table may ask for. Its writer ends a page of texts at a mebibyte, and the thousand rows that come together there.
+const LIMITS: Limits = Limits { page_bytes: 8 << 20, dictionary_text_bytes: MOST_TEXT_BYTES, plain_numbers: true };
+
+/// The longest name of a subset, in bytes.
+pub(crate) const MOST_TEXT_BYTES: usize = 1 << 12;
 
 /// What is recorded as the writer of every Parquet file. It has no version in it, so that a new release of the same
 /// format writes the same bytes.
@@ -80,24 +89,18 @@ pub(crate) fn read_columns(
     mut take: impl FnMut(&RecordBatch) -> Result<()>,
 ) -> Result<()> {
     let malformed = |got: String| malformed(path, &format!("a table of {rows} rows with {}", names.join(", ")), got);
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options)
-        .map_err(|error| malformed(error.to_string()))?;
-    let got_rows = builder.metadata().file_metadata().num_rows();
+    let file = ParquetFile::open(bytes, LIMITS).map_err(|error| malformed(error.to_string()))?;
+    let got_rows = file.metadata().file_metadata().num_rows();
     if u64::try_from(got_rows).ok() != Some(rows) {
         return Err(malformed(format!("{got_rows} rows")));
     }
     // Not `ProjectionMask::columns`, which takes a name's dots for nesting.
-    let columns = builder.parquet_schema().columns().iter().enumerate();
+    let schema = file.metadata().file_metadata().schema_descr();
+    let columns = schema.columns().iter().enumerate();
     let wanted = columns.filter(|(_, column)| names.contains(&column.name())).map(|(index, _)| index);
-    let mask = ProjectionMask::leaves(builder.parquet_schema(), wanted);
-    let reader = builder
-        .with_projection(mask)
-        .with_batch_size(BATCH_ROWS)
-        .build()
-        .map_err(|error| malformed(error.to_string()))?;
+    let mask = ProjectionMask::leaves(schema, wanted);
     let mut seen = 0;
-    for batch in reader {
+    for batch in file.batches(mask, READ_ROWS).map_err(|error| malformed(error.to_string()))? {
         let batch = batch.map_err(|error| malformed(error.to_string()))?;
         seen += batch.num_rows() as u64;
         take(&batch)?;

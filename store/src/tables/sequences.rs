@@ -9,7 +9,9 @@ use arrow_schema::DataType;
 use bytes::Bytes;
 
 use crate::error::{Result, StoreError};
-use crate::tables::columns::{BATCH_ROWS, TableWriter, column, field, full_column, malformed, read_columns};
+use crate::tables::columns::{
+    BATCH_ROWS, MOST_TEXT_BYTES, TableWriter, column, field, full_column, malformed, read_columns,
+};
 
 /// A sequence: what the model reads in one go, from position 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,12 +63,21 @@ pub(crate) fn check_layout(sequences: &[Sequence]) -> Result<u64, String> {
     Ok(next_row)
 }
 
+/// Bytes that the names of all sequences' subsets may take together, and how many more for each byte of the file.
+const MOST_TEXT: usize = 16 << 20;
+const MOST_TEXT_RATIO: usize = 1 << 10;
+
 const LAYOUT: &str = "sequences of at least one token, one after another, in row groups numbered from 0 without gaps";
 const COLUMNS: [&str; 6] = ["sequence", "document", "subset", "first_row", "length", "row_group"];
 
 /// Writes the table.
 pub(crate) fn write<W: Write + Send>(path: &Path, sink: &mut W, sequences: &[Sequence]) -> Result<()> {
     check_layout(sequences).map_err(|got| StoreError::invalid("sequences", LAYOUT, got))?;
+    let longest = sequences.iter().filter_map(|sequence| sequence.subset.as_deref()).map(str::len).max();
+    if longest.is_some_and(|longest| longest > MOST_TEXT_BYTES) {
+        let got = format!("one of {}", longest.unwrap_or_default());
+        return Err(StoreError::invalid("a subset's name", format!("at most {MOST_TEXT_BYTES} bytes"), got));
+    }
     let fields = vec![
         field("sequence", DataType::UInt64, false),
         field("document", DataType::UInt64, false),
@@ -95,6 +106,8 @@ pub(crate) fn write<W: Write + Send>(path: &Path, sink: &mut W, sequences: &[Seq
 /// Reads the table, of `count` sequences over `rows` rows, from the bytes of the file at `path`.
 pub(crate) fn read(path: &Path, bytes: Bytes, count: u64, rows: u64) -> Result<Vec<Sequence>> {
     let mut sequences = Vec::new();
+    // A name in a dictionary can be referred to by any number of sequences, each of which gets a copy.
+    let mut text_left = MOST_TEXT.saturating_add(bytes.len().saturating_mul(MOST_TEXT_RATIO));
     read_columns(path, bytes, count, &COLUMNS, |batch| {
         let id: &UInt64Array = full_column(path, batch, "sequence")?;
         let document: &UInt64Array = full_column(path, batch, "document")?;
@@ -102,6 +115,10 @@ pub(crate) fn read(path: &Path, bytes: Bytes, count: u64, rows: u64) -> Result<V
         let first_row: &UInt64Array = full_column(path, batch, "first_row")?;
         let length: &UInt32Array = full_column(path, batch, "length")?;
         let row_group: &UInt32Array = full_column(path, batch, "row_group")?;
+        let text = (0..batch.num_rows()).filter(|row| subset.is_valid(*row)).map(|row| subset.value(row).len()).sum();
+        text_left = text_left
+            .checked_sub(text)
+            .ok_or_else(|| malformed(path, "names of subsets that fit the file", "longer ones in every row"))?;
         sequences.extend((0..batch.num_rows()).map(|row| Sequence {
             id: id.value(row),
             document: document.value(row),
@@ -137,6 +154,13 @@ mod tests {
         assert_eq!(row_group_rows(&sequences), [13, 1]);
         assert!(read(Path::new("a"), bytes.clone().into(), 4, 14).is_err());
         assert!(read(Path::new("a"), bytes.into(), 3, 15).is_err());
+    }
+
+    #[test]
+    fn names_that_are_no_names_are_refused_by_the_writer() {
+        let long = Sequence { subset: Some("a".repeat(MOST_TEXT_BYTES + 1)), ..sequence(0, 0, 7, 0) };
+        let error = write(Path::new("a"), &mut Vec::new(), &[long]).unwrap_err();
+        assert!(error.to_string().contains("expected at most 4096 bytes, got one of 4097"), "{error}");
     }
 
     #[test]

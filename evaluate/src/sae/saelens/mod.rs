@@ -8,6 +8,7 @@ mod flat;
 mod load;
 mod nested;
 mod parts;
+mod place;
 
 use std::fs::File;
 use std::io::Read;
@@ -54,7 +55,7 @@ pub struct SaeFile {
 impl SaeFile {
     /// Opens a folder, and reads its configuration whole.
     pub fn open(folder: &Path) -> Result<Self, SaeError> {
-        let path = folder.join(CONFIG);
+        let path = place::locate(folder, CONFIG)?;
         let bytes = read_bounded(&path)?;
         let (config, raw_config) = config::parse(&path, &bytes)?;
         let config_hash = SaeFileHash {
@@ -62,7 +63,7 @@ impl SaeFile {
             bytes: bytes.len() as u64,
             blake3: blake3::hash(&bytes).to_hex().to_string(),
         };
-        let weights = WeightFile::open(&folder.join(WEIGHTS))?;
+        let weights = WeightFile::open(&place::locate(folder, WEIGHTS)?)?;
         Ok(Self { folder: folder.to_path_buf(), config, raw_config, config_hash, weights })
     }
 

@@ -1,0 +1,33 @@
+//! The seeds of the corpus, made by the writers that real files come from.
+//!
+//! Names of seeds begin with the format that they are of, so that those of older formats stay beside newer ones.
+#![expect(clippy::expect_used, reason = "a seed that cannot be made is a bug here, and nobody's data")]
+
+pub mod cache;
+pub mod chat;
+pub mod data;
+pub mod saes;
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use crate::{corpus_folder, target};
+
+/// An input that reads whole: its target, its name, its bytes.
+pub(crate) type Seed = (&'static str, String, Vec<u8>);
+
+/// Writes every seed into the corpus, over those of the same names. Gives how many.
+///
+/// # Errors
+/// Where a file cannot be written.
+pub fn write() -> Result<usize> {
+    let seeds = [cache::seeds(), saes::seeds(), chat::seeds(), data::seeds()].concat();
+    for (name, file, bytes) in &seeds {
+        let target = target(name).context("a seed of no target")?;
+        let folder = corpus_folder().join(target.name);
+        fs::create_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
+        fs::write(folder.join(file), bytes).with_context(|| format!("{}", folder.join(file).display()))?;
+    }
+    Ok(seeds.len())
+}

@@ -1,0 +1,94 @@
+//! SAEs of four latents, of each architecture, in SAELens's two layouts.
+
+use std::fs;
+use std::path::Path;
+
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use serde_json::{Value, json};
+
+use super::Seed;
+
+/// One of each set of tensors.
+pub(crate) const ARCHITECTURES: [&str; 4] = ["standard", "jumprelu", "gated", "batchtopk"];
+
+const D_IN: usize = 2;
+const D_SAE: usize = 4;
+
+/// Writes a folder for each architecture.
+pub(crate) fn write(folder: &Path) {
+    for architecture in ARCHITECTURES {
+        let folder = folder.join(architecture);
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::write(folder.join("cfg.json"), config(architecture).to_string()).expect("a configuration");
+        fs::write(folder.join("sae_weights.safetensors"), weights(architecture, Dtype::F32)).expect("weights");
+    }
+}
+
+pub(super) fn seeds() -> Vec<Seed> {
+    let mut seeds: Vec<Seed> = Vec::new();
+    let mut add_config = |name: &str, config: &Value| {
+        let text = serde_json::to_vec_pretty(config).expect("JSON");
+        seeds.push(("sae_config", name.to_owned(), text));
+    };
+    for architecture in ARCHITECTURES {
+        add_config(&format!("nested-{architecture}"), &config(architecture));
+    }
+    let mut topk = config("topk");
+    topk["k"] = json!(2);
+    topk["rescale_acts_by_decoder_norm"] = json!(true);
+    topk["normalize_activations"] = json!("layer_norm");
+    add_config("nested-topk", &topk);
+    add_config(
+        "flat-topk",
+        &json!({
+            "activation_fn_kwargs": {"k": 3}, "activation_fn_str": "topk", "apply_b_dec_to_input": false,
+            "architecture": "standard", "d_in": D_IN, "d_sae": D_SAE, "device": "cpu", "dtype": "torch.float32",
+            "finetuning_scaling_factor": false, "hook_layer": 3, "hook_name": "blocks.3.hook_resid_pre",
+            "normalize_activations": "constant_norm_rescale", "sae_lens_training_version": "3.22.0",
+        }),
+    );
+    for architecture in ARCHITECTURES {
+        seeds.push(("sae_weights", architecture.to_owned(), weights(architecture, Dtype::F32)));
+    }
+    seeds.push(("sae_weights", "standard-bf16".to_owned(), weights("standard", Dtype::BF16)));
+    seeds
+}
+
+fn config(architecture: &str) -> Value {
+    let mut config = json!({
+        "apply_b_dec_to_input": true, "architecture": architecture, "d_in": D_IN, "d_sae": D_SAE, "device": "cpu",
+        "dtype": "float32", "normalize_activations": "none", "reshape_activations": "none",
+        "metadata": {
+            "context_size": 32, "hook_name": "blocks.3.hook_resid_pre", "model_name": "tiny", "prepend_bos": true,
+            "sae_lens_version": "6.54.12",
+        },
+    });
+    if architecture == "batchtopk" {
+        config["k"] = json!(1.5);
+        config["rescale_acts_by_decoder_norm"] = json!(true);
+        config["topk_threshold_lr"] = json!(0.01);
+    }
+    config
+}
+
+/// The tensors of an architecture, as SAELens names them.
+fn weights(architecture: &str, dtype: Dtype) -> Vec<u8> {
+    let of_latents: &[&str] = match architecture {
+        "jumprelu" => &["b_enc", "threshold"],
+        "gated" => &["b_gate", "b_mag", "r_mag"],
+        _ => &["b_enc"],
+    };
+    let mut shapes = vec![("W_enc", vec![D_IN, D_SAE]), ("W_dec", vec![D_SAE, D_IN]), ("b_dec", vec![D_IN])];
+    shapes.extend(of_latents.iter().map(|name| (*name, vec![D_SAE])));
+    if architecture == "batchtopk" {
+        shapes.push(("topk_threshold", vec![]));
+    }
+    let number: &[u8] = if dtype == Dtype::BF16 { &[0x80, 0x3e] } else { &[0, 0, 0x80, 0x3e] };
+    let tensors: Vec<(&str, Vec<usize>, Vec<u8>)> =
+        shapes.into_iter().map(|(name, shape)| (name, shape.clone(), number.repeat(shape.iter().product()))).collect();
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        (*name, TensorView::new(dtype, shape.clone(), bytes).expect("bytes that fit the shape"))
+    });
+    safetensors::serialize(views, None).expect("safetensors")
+}

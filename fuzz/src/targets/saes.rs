@@ -1,0 +1,45 @@
+//! SAEs in SAELens's layout, loaded and put to use.
+
+use std::path::Path;
+
+use hayloft_evaluate::SaeFile;
+use tch::{Device, Kind, Tensor};
+
+use crate::Outcome;
+use crate::outcome::words;
+use crate::{scratch, seeds};
+
+/// `cfg.json`, beside the weights of each architecture.
+pub(super) fn config(input: &[u8]) -> Outcome {
+    each_architecture("sae configs", "cfg.json", input)
+}
+
+/// `sae_weights.safetensors`, beside the configuration of each architecture.
+pub(super) fn weights(input: &[u8]) -> Outcome {
+    each_architecture("sae weights", "sae_weights.safetensors", input)
+}
+
+/// The input must do for one of them.
+fn each_architecture(purpose: &'static str, file: &str, input: &[u8]) -> Outcome {
+    let folder = scratch::folder(purpose, seeds::saes::write);
+    let mut outcome = Err("no architecture".to_owned());
+    for name in seeds::saes::ARCHITECTURES {
+        let folder = folder.join(name);
+        scratch::write(&folder.join(file), input);
+        match (whole(&folder), &outcome) {
+            (Ok(()), _) => return Ok(()),
+            // Of several refusals, the one that came furthest, which is mostly the longest.
+            (Err(words), Err(said)) if words.len() > said.len() => outcome = Err(words),
+            _ => {}
+        }
+    }
+    outcome
+}
+
+fn whole(folder: &Path) -> Outcome {
+    let file = SaeFile::open(folder).map_err(words)?;
+    drop(file.hashes());
+    let sae = file.load(Device::Cpu).map_err(words)?;
+    let rows = Tensor::f_ones([2, sae.d_model() as i64], (Kind::Float, Device::Cpu)).map_err(words)?;
+    sae.reconstruct(&rows).map_err(words).map(drop)
+}

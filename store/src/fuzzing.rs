@@ -1,0 +1,108 @@
+//! The readers of single files, for the fuzzer alone. No part of the crate's interface.
+//!
+//! What proves that a file is its writer's, its hash, is put right first: whoever makes up a file makes up its hash too.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use parquet::file::metadata::{KeyValue, ParquetMetaData};
+
+use crate::activations::footer::TAIL_BYTES;
+use crate::activations::layout::Layout;
+use crate::activations::reader::ActivationReader;
+use crate::codec::Codec;
+use crate::dtype::Dtype;
+use crate::error::Result;
+use crate::files::hash::blake3_hex;
+use crate::files::json;
+use crate::records::KeptPredictions;
+use crate::site_name::SiteName;
+use crate::tables::prediction_columns;
+use crate::tables::predictions::Predictions;
+use crate::tables::sequences::{self, Sequence};
+use crate::tables::tokens::{self, Tokens};
+use crate::untrusted_parquet::decode_footer;
+
+/// What stands for the file's path in messages.
+const PATH: &str = "input";
+
+/// The bytes of a JSON file with a checksum that fits them, whatever they are.
+pub fn sealed(bytes: &[u8]) -> Vec<u8> {
+    json::sealed_again(bytes)
+}
+
+/// BLAKE3 in lower-case hexadecimal.
+pub fn blake3(bytes: &[u8]) -> String {
+    blake3_hex(bytes)
+}
+
+/// Reads `sequences.parquet`, as many sequences as its footer says, over `rows` rows.
+pub fn sequences(bytes: Bytes, rows: u64) -> Result<Vec<Sequence>> {
+    let count = rows_said(&bytes);
+    sequences::read(Path::new(PATH), bytes, count, rows)
+}
+
+/// Reads `tokens.parquet`, as many rows as its footer says, of `sequences`.
+pub fn tokens(bytes: Bytes, sequences: &[Sequence]) -> Result<Tokens> {
+    let rows = rows_said(&bytes);
+    tokens::read(Path::new(PATH), bytes, rows, sequences)
+}
+
+/// Reads the predictions in `tokens.parquet`.
+pub fn predictions(bytes: Bytes, kept: KeptPredictions) -> Result<Predictions> {
+    let rows = rows_said(&bytes);
+    prediction_columns::read(Path::new(PATH), bytes, rows, kept)
+}
+
+/// Reads a site's norms in `tokens.parquet`.
+pub fn norms(bytes: Bytes, site: &SiteName) -> Result<Vec<f32>> {
+    let rows = rows_said(&bytes);
+    prediction_columns::read_norms(Path::new(PATH), bytes, rows, site)
+}
+
+/// Opens an activation file as what its footer says that it is.
+pub fn activations(bytes: Bytes) -> Result<ActivationReader> {
+    let footer = footer_start(&bytes);
+    let footer_blake3 = blake3_hex(&bytes[footer..]);
+    let metadata = metadata(&bytes);
+    let pairs = metadata.as_ref().and_then(|metadata| metadata.file_metadata().key_value_metadata());
+    let layout = layout(pairs.map_or(&[], Vec::as_slice));
+    let groups = metadata.iter().flat_map(ParquetMetaData::row_groups);
+    let rows: Vec<u64> = groups.map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).collect();
+    ActivationReader::open(PathBuf::from(PATH), bytes.into(), layout, &footer_blake3, &rows)
+}
+
+/// What a footer's key-value pairs say; of what they do not say, something.
+fn layout(pairs: &[KeyValue]) -> Layout {
+    let said = |key: &str| pairs.iter().find(|pair| pair.key == key)?.value.as_deref();
+    Layout {
+        site: said("hayloft.site").unwrap_or_default().parse().unwrap_or_else(|_| some_site()),
+        dtype: said("hayloft.dtype").unwrap_or_default().parse().unwrap_or(Dtype::Bf16),
+        codec: said("hayloft.codec").unwrap_or_default().parse().unwrap_or(Codec::Raw),
+        // The record of a shard has a sum for each element, so that no file has fewer bytes than this.
+        d_model: said("hayloft.d_model")
+            .and_then(|text| text.parse().ok())
+            .filter(|d_model| *d_model < 1 << 16)
+            .unwrap_or(1),
+    }
+}
+
+fn some_site() -> SiteName {
+    "blocks.0.hook_resid_pre".parse().expect("a site's name")
+}
+
+/// Where the footer begins by what the file's end says.
+fn footer_start(bytes: &[u8]) -> usize {
+    let tail = bytes.last_chunk::<TAIL_BYTES>().and_then(|tail| tail.first_chunk::<4>());
+    let length = tail.map_or(0, |length| u32::from_le_bytes(*length) as usize);
+    bytes.len().saturating_sub(length + TAIL_BYTES)
+}
+
+fn metadata(bytes: &Bytes) -> Option<ParquetMetaData> {
+    let tail = bytes.len().checked_sub(TAIL_BYTES)?;
+    decode_footer(&bytes[footer_start(bytes)..tail]).ok()
+}
+
+fn rows_said(bytes: &Bytes) -> u64 {
+    metadata(bytes).and_then(|metadata| u64::try_from(metadata.file_metadata().num_rows()).ok()).unwrap_or(0)
+}

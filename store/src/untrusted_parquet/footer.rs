@@ -1,0 +1,198 @@
+//! The footer of a Parquet file: decoded without a deep stack, and checked against the file before it sizes anything.
+
+use std::thread;
+
+use parquet::basic::Type as PhysicalType;
+use parquet::errors::Result;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::reader::ChunkReader;
+use parquet::schema::types::Type;
+
+use super::contained::contained;
+use super::wrong;
+
+/// The metadata's length and the closing magic.
+const TAIL_BYTES: u64 = 8;
+
+/// More than any footer needs: a column of a row group takes about a hundred bytes.
+const MOST_FOOTER_BYTES: u64 = 64 << 20;
+
+/// Fields of a schema, those within others included.
+const MOST_FIELDS: u64 = 1 << 14;
+
+/// Schemas of so few fields are decoded on the stack there is, however deep they are.
+const FEW_FIELDS: u64 = 64;
+
+/// Enough for [`MOST_FIELDS`], each within the one before: the decoder calls itself for each.
+const STACK_BYTES: usize = 256 << 20;
+
+/// How deep columns may lie in others.
+const MOST_DEPTH: usize = 32;
+
+/// What any file may decode to.
+const FREE_BYTES: u64 = 8 << 20;
+
+/// What a byte of a file may decode to. A table of text needs less than ten. Columns that repeat themselves take more,
+/// but never all columns of a table.
+const MOST_RATIO: u64 = 4096;
+
+/// Reads the footer of a file.
+pub(super) fn read<R: ChunkReader>(file: &R) -> Result<ParquetMetaData> {
+    let not_parquet = || wrong(format!("expected a Parquet file, got {} bytes that are none", file.len()));
+    let tail_start = file.len().checked_sub(TAIL_BYTES).ok_or_else(not_parquet)?;
+    let tail = file.get_bytes(tail_start, TAIL_BYTES as usize)?;
+    let Some((length, b"PAR1")) = tail.split_first_chunk::<4>() else { return Err(not_parquet()) };
+    let length = u64::from(u32::from_le_bytes(*length));
+    let start = tail_start.checked_sub(length).filter(|_| length <= MOST_FOOTER_BYTES).ok_or_else(|| {
+        wrong(format!("expected a footer within the file, got one of {length} bytes in {}", file.len()))
+    })?;
+    let metadata = decode_footer(&file.get_bytes(start, length as usize)?)?;
+    check(&metadata, start)?;
+    Ok(metadata)
+}
+
+/// Decodes a footer's metadata, whose schema is then no deeper than [`MOST_DEPTH`].
+pub(crate) fn decode_footer(footer: &[u8]) -> Result<ParquetMetaData> {
+    let fields =
+        schema_fields(footer).ok_or_else(|| wrong("expected a footer that begins with a version and a schema"))?;
+    if fields > MOST_FIELDS {
+        return Err(wrong(format!("expected a schema of at most {MOST_FIELDS} fields, got {fields}")));
+    }
+    let decode = || {
+        let metadata = contained(|| ParquetMetaDataReader::decode_metadata(footer))?;
+        let depth = depth(metadata.file_metadata().schema());
+        if depth > MOST_DEPTH {
+            return Err(wrong(format!("expected columns at most {MOST_DEPTH} deep, got {depth}")));
+        }
+        Ok(metadata)
+    };
+    if fields <= FEW_FIELDS {
+        return decode();
+    }
+    thread::scope(|scope| {
+        let decoding = thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, decode)?;
+        decoding.join().unwrap_or_else(|_| Err(wrong("expected a footer, got bytes that are none")))
+    })
+}
+
+/// How many fields a footer's schema has: the length of the list that follows the version. Every writer writes the
+/// fields of a Thrift structure in their order.
+fn schema_fields(footer: &[u8]) -> Option<u64> {
+    /// A field with the next number, and its type: a 32-bit number, a list.
+    const NUMBER: u8 = 0x15;
+    const LIST: u8 = 0x19;
+    /// In a list's header: structures, fewer than 15 of them or a number that follows.
+    const STRUCTURES: u8 = 0x0c;
+    const NUMBER_FOLLOWS: u8 = 15;
+    let (version, rest) = varint(footer.strip_prefix(&[NUMBER])?)?;
+    u32::try_from(version).ok()?;
+    let (header, rest) = rest.strip_prefix(&[LIST])?.split_first()?;
+    if header & 0x0f != STRUCTURES {
+        return None;
+    }
+    match header >> 4 {
+        NUMBER_FOLLOWS => varint(rest).map(|(length, _)| length),
+        length => Some(u64::from(length)),
+    }
+}
+
+/// A number of seven bits a byte, and what follows it.
+fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    /// As many as 32 bits take.
+    const MOST_BYTES: usize = 5;
+    let last = bytes.iter().take(MOST_BYTES).position(|byte| byte & 0x80 == 0)?;
+    let (number, rest) = bytes.split_at(last + 1);
+    Some((number.iter().rev().fold(0, |sum, byte| (sum << 7) | u64::from(byte & 0x7f)), rest))
+}
+
+fn depth(field: &Type) -> usize {
+    if field.is_group() { 1 + field.get_fields().iter().map(|field| depth(field)).max().unwrap_or(0) } else { 0 }
+}
+
+/// Checks that every chunk lies before the footer, which begins at `data_end`, and that they do not say that they decode
+/// to more than the file can hold.
+fn check(metadata: &ParquetMetaData, data_end: u64) -> Result<()> {
+    let mut rows: i64 = 0;
+    let mut decoded: u64 = 0;
+    for (index, group) in metadata.row_groups().iter().enumerate() {
+        let sum = Some(group.num_rows()).filter(|rows| *rows >= 0).and_then(|more| rows.checked_add(more));
+        rows = sum.ok_or_else(|| {
+            wrong(format!("expected a number of rows in row group {index}, got {}", group.num_rows()))
+        })?;
+        for chunk in group.columns() {
+            check_place(chunk, data_end)
+                .ok_or_else(|| wrong(format!("expected a column within the file, got another in row group {index}")))?;
+            decoded = decoded.saturating_add((chunk.num_values() as u64).saturating_mul(width(chunk)));
+        }
+    }
+    let said = metadata.file_metadata().num_rows();
+    if said != rows {
+        return Err(wrong(format!("expected {said} rows in the row groups, got {rows}")));
+    }
+    let most = data_end.saturating_mul(MOST_RATIO).saturating_add(FREE_BYTES);
+    if decoded > most {
+        return Err(wrong(format!("expected columns of at most {most} bytes in {data_end}, got {decoded}")));
+    }
+    Ok(())
+}
+
+fn check_place(chunk: &ColumnChunkMetaData, data_end: u64) -> Option<()> {
+    let start = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
+    let end = u64::try_from(start).ok()?.checked_add(u64::try_from(chunk.compressed_size()).ok()?)?;
+    (end <= data_end && chunk.data_page_offset() >= 0 && chunk.num_values() >= 0).then_some(())
+}
+
+/// The least bytes that a value takes, decoded.
+pub(super) fn width(chunk: &ColumnChunkMetaData) -> u64 {
+    match chunk.column_type() {
+        PhysicalType::BOOLEAN => 1,
+        PhysicalType::INT32 | PhysicalType::FLOAT | PhysicalType::BYTE_ARRAY => 4,
+        PhysicalType::INT64 | PhysicalType::DOUBLE => 8,
+        PhysicalType::INT96 => 12,
+        // A negative length is no length, and refused where the column is read.
+        PhysicalType::FIXED_LEN_BYTE_ARRAY => u64::try_from(chunk.column_descr().type_length()).unwrap_or(0).max(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A footer of no rows whose schema is `depth` groups, each within the one before, around a number.
+    fn nested(depth: usize) -> Vec<u8> {
+        let mut footer = vec![0x15, 2, 0x19, 0xfc];
+        let mut count = depth + 2;
+        while count >= 0x80 {
+            footer.push(count as u8 | 0x80);
+            count >>= 7;
+        }
+        footer.push(count as u8);
+        // The root: a name, and one child.
+        footer.extend([0x48, 1, b'r', 0x15, 2, 0]);
+        for _ in 0..depth {
+            // Required, a name, and one child.
+            footer.extend([0x35, 0, 0x18, 1, b'g', 0x15, 2, 0]);
+        }
+        // A required number.
+        footer.extend([0x15, 2, 0x25, 0, 0x18, 1, b'n', 0]);
+        // No rows, and no row groups.
+        footer.extend([0x16, 0, 0x19, 0x0c, 0]);
+        footer
+    }
+
+    #[test]
+    fn schemas_are_decoded_up_to_a_depth_and_refused_beyond_it() {
+        decode_footer(&nested(2)).unwrap();
+        for (depth, words) in [(60, "32 deep, got 61"), (16_000, "32 deep, got 16001"), (1_000_000, "16384 fields")] {
+            let error = decode_footer(&nested(depth)).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_begins_in_another_way_is_refused() {
+        for footer in [&b""[..], &[0x15], &[0x15, 2, 0x19], &[0x29, 0xfc, 1], &[0x15, 2, 0x19, 0xf8, 1], &[0; 9]] {
+            assert!(decode_footer(footer).is_err());
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Parquet files that a stranger may have made, read in memory that the file's own size bounds.
+//!
+//! ```text
+//! footer ─► its schema is small and flat, its chunks lie in the file, what they say they decode to fits the file
+//!              │
+//!              └─► pages, taken as they lie ─► decompressed here, up to a limit ─► decoded by the Parquet crate
+//! ```
+//!
+//! The Parquet crate would make room for whatever a page says that it decompresses to (2 GiB), and panics at some bytes
+//! that no writer writes. What is known of both is refused beforehand; see [`contained`] for the rest.
+
+mod contained;
+mod decompress;
+mod footer;
+mod pages;
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
+use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
+use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::reader::ChunkReader;
+
+use self::contained::contained;
+pub(crate) use self::footer::decode_footer;
+use self::pages::Groups;
+
+/// What a file may ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of a page, decompressed; of one in plain encoding, where that is called for, its values take no more anyway.
+    pub page_bytes: usize,
+    /// Bytes of a text in a dictionary: any number of rows can refer to it.
+    pub dictionary_text_bytes: usize,
+    /// Whether what is no text must be in plain encoding, so that a row takes as many bytes of its page as it decodes to.
+    pub plain_numbers: bool,
+}
+
+/// A file whose footer has been read.
+#[derive(Debug)]
+pub struct ParquetFile<R> {
+    file: Arc<R>,
+    metadata: Arc<ParquetMetaData>,
+    limits: Limits,
+}
+
+impl<R: ChunkReader + 'static> ParquetFile<R> {
+    /// Reads and checks the footer.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn open(file: R, limits: Limits) -> Result<Self> {
+        let metadata = Arc::new(footer::read(&file)?);
+        Ok(Self { file: Arc::new(file), metadata, limits })
+    }
+
+    /// What the footer says.
+    pub fn metadata(&self) -> &ParquetMetaData {
+        &self.metadata
+    }
+
+    /// Reads the columns of `mask`, so many rows at a time. Types are those of the Parquet schema; an Arrow schema that
+    /// the file may carry is not looked at.
+    ///
+    /// # Errors
+    /// What is wrong with the schema, in words.
+    pub fn batches(&self, mask: ProjectionMask, rows: usize) -> Result<Batches> {
+        let schema = self.metadata.file_metadata().schema_descr();
+        contained(|| {
+            let levels = parquet_to_arrow_field_levels(schema, mask, None)?;
+            let groups =
+                Groups { file: Arc::clone(&self.file), metadata: Arc::clone(&self.metadata), limits: self.limits };
+            let reader = ParquetRecordBatchReader::try_new_with_row_groups(&levels, &groups, rows, None)?;
+            Ok(Batches { reader: Some(reader) })
+        })
+    }
+}
+
+/// The rows of a file. Ends at the first error.
+#[derive(Debug)]
+pub struct Batches {
+    reader: Option<ParquetRecordBatchReader>,
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // A reader that has failed is not asked again: it may have panicked halfway through.
+        let mut reader = self.reader.take()?;
+        let batch = contained(|| reader.next().transpose().map_err(ParquetError::from)).transpose()?;
+        if batch.is_ok() {
+            self.reader = Some(reader);
+        }
+        Some(batch)
+    }
+}
+
+/// An error in words.
+fn wrong(problem: impl Into<String>) -> ParquetError {
+    ParquetError::General(problem.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{ArrayRef, StringArray, UInt64Array};
+    use bytes::Bytes;
+    use parquet::arrow::ArrowWriter;
+    use parquet::basic::{Compression, ZstdLevel};
+    use parquet::file::properties::WriterProperties;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { page_bytes: 1 << 20, dictionary_text_bytes: 100, plain_numbers: true };
+
+    fn file(column: ArrayRef, dictionary: bool) -> Bytes {
+        let batch = RecordBatch::try_from_iter([("column", column)]).unwrap();
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_dictionary_enabled(dictionary);
+        let mut bytes = Vec::new();
+        let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties.build())).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        bytes.into()
+    }
+
+    fn rows(bytes: Bytes, limits: Limits) -> Result<usize> {
+        let batches = ParquetFile::open(bytes, limits)?.batches(ProjectionMask::all(), 1000)?;
+        batches.map(|batch| Ok(batch?.num_rows())).sum()
+    }
+
+    fn numbers(count: u64) -> ArrayRef {
+        Arc::new(UInt64Array::from_iter_values((0..count).map(|_| 7)))
+    }
+
+    #[test]
+    fn what_a_writer_writes_is_read() {
+        assert_eq!(rows(file(numbers(5000), false), LIMITS).unwrap(), 5000);
+        let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..5000).map(|_| "hay")));
+        assert_eq!(rows(file(texts, true), LIMITS).unwrap(), 5000);
+    }
+
+    #[test]
+    fn more_rows_than_a_file_can_hold_are_refused() {
+        let bytes = file(numbers(5_000_000), false);
+        let error = rows(bytes, LIMITS).unwrap_err().to_string();
+        assert!(error.contains("expected columns of at most"), "{error}");
+    }
+
+    #[test]
+    fn a_long_text_in_a_dictionary_is_refused() {
+        let text = "a".repeat(101);
+        let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..5000).map(|_| &text)));
+        let error = rows(file(texts, true), LIMITS).unwrap_err().to_string();
+        assert!(error.contains("texts of at most 100 bytes in a dictionary, got 101"), "{error}");
+    }
+
+    #[test]
+    fn a_page_that_comes_out_too_long_is_refused() {
+        let text = "a".repeat(2 << 20);
+        let texts: ArrayRef = Arc::new(StringArray::from_iter_values([text]));
+        let error = rows(file(texts, false), LIMITS).unwrap_err().to_string();
+        assert!(error.contains("page of at most 1048576 bytes, got more"), "{error}");
+    }
+
+    #[test]
+    fn numbers_by_a_dictionary_are_refused_where_they_must_be_plain() {
+        let bytes = file(numbers(5000), true);
+        assert_eq!(rows(bytes.clone(), Limits { plain_numbers: false, ..LIMITS }).unwrap(), 5000);
+        let error = rows(bytes, LIMITS).unwrap_err().to_string();
+        assert!(error.contains("expected a column in plain encoding"), "{error}");
+    }
+}
