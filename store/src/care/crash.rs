@@ -28,7 +28,7 @@ use crate::{Codec, Dtype, verify};
 #[derive(Debug)]
 struct Copies {
     watched: PathBuf,
-    copies: PathBuf,
+    into: PathBuf,
     taken: AtomicUsize,
 }
 
@@ -37,7 +37,7 @@ impl Watcher for Copies {
         // What is written is not looked at before it is synced and renamed, and there is a lot of it.
         if !matches!(operation, Operation::Write(..)) {
             let number = self.taken.fetch_add(1, Ordering::Relaxed);
-            copy(&self.watched, &self.copies.join(number.to_string()));
+            copy(&self.watched, &self.into.join(number.to_string()));
         }
         Ok(())
     }
@@ -93,8 +93,7 @@ fn survives(start: &Path, expected: &Path, readable: bool, command: impl Fn(&Arc
     let work = tempfile::tempdir().unwrap();
     let (watched, copies) = (work.path().join("cache"), work.path().join("copies"));
     copy(start, &watched);
-    let disk =
-        WatchedDisk::new(Copies { watched: watched.clone(), copies: copies.clone(), taken: AtomicUsize::new(0) });
+    let disk = WatchedDisk::new(Copies { watched: watched.clone(), into: copies.clone(), taken: AtomicUsize::new(0) });
     command(&(Arc::new(disk.clone()) as Arc<dyn Disk>), &watched).unwrap();
     let kills = disk.watcher().taken.load(Ordering::Relaxed);
     assert!(kills > 5, "{kills} operations are too few to be all");
