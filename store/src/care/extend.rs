@@ -11,7 +11,7 @@ use crate::care::holding::{Holding, at_home, home};
 use crate::care::placing::{Files, Placed, Placing, bytes_of, restage};
 use crate::care::replacing::{Replacement, settle, write_manifest};
 use crate::error::{Result, StoreError};
-use crate::files::disk::{Disk, FileSystem};
+use crate::files::disk::{self, Disk};
 use crate::files::json;
 use crate::files::lock::Lock;
 use crate::files::staged::{create_folders, remove_leftovers, write_file};
@@ -58,7 +58,7 @@ pub struct Extended {
 /// [`StoreError::Unlike`] where the caches do not go together, with the shards that `other` lacks: nothing has been written
 /// then. [`StoreError::Damaged`] for a damaged file of `other`; [`StoreError::Locked`] where another process writes.
 pub fn extend(folder: &Path, other: &Path, files: Files, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Extended> {
-    extend_on(&(Arc::new(FileSystem) as Arc<dyn Disk>), folder, other, files, progress)
+    extend_on(&disk::machine(), folder, other, files, progress)
 }
 
 pub(super) fn extend_on(

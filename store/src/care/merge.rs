@@ -11,7 +11,7 @@ use crate::care::destination::{check_apart, place_plan};
 use crate::care::holding::{Holding, at_home, home};
 use crate::care::placing::{Files, Placed, Placing, bytes_of, restage};
 use crate::error::{Result, StoreError};
-use crate::files::disk::{Disk, FileSystem};
+use crate::files::disk::{self, Disk};
 use crate::settings::{Existing, NonFinite};
 use crate::verify::Progress;
 
@@ -57,7 +57,7 @@ pub fn merge(
     existing: Existing,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Merged> {
-    merge_on(&(Arc::new(FileSystem) as Arc<dyn Disk>), inputs, out, files, existing, progress)
+    merge_on(&disk::machine(), inputs, out, files, existing, progress)
 }
 
 pub(super) fn merge_on(

@@ -11,7 +11,7 @@ use crate::care::holding::home;
 use crate::care::plan_repair::damaged_tables;
 use crate::care::replacing::{settle, write_manifest};
 use crate::error::{Result, StoreError};
-use crate::files::disk::{Disk, FileSystem};
+use crate::files::disk::{self, Disk};
 use crate::files::json;
 use crate::files::lock::Lock;
 use crate::files::staged::{create_folders, discard, remove_leftovers, replace_file};
@@ -59,7 +59,7 @@ pub struct Repair {
 /// [`StoreError::Mismatch`] where the manifest is lost and the shards disagree about the settings.
 /// [`StoreError::Locked`] where another process writes.
 pub fn repair(folder: &Path, dry_run: bool, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Repaired> {
-    repair_on(&(Arc::new(FileSystem) as Arc<dyn Disk>), folder, dry_run, progress)
+    repair_on(&disk::machine(), folder, dry_run, progress)
 }
 
 pub(super) fn repair_on(

@@ -14,7 +14,7 @@ use crate::care::picking::{ShardPieces, Wanted, write_plan};
 use crate::care::placing::{Files, Placed, Placing, bytes_of, restage};
 use crate::codec::Codec;
 use crate::error::{Result, StoreError};
-use crate::files::disk::{Disk, FileSystem};
+use crate::files::disk::{self, Disk};
 use crate::files::staged::{StagedFolder, create_folders, write_file};
 use crate::manifest::Manifest;
 use crate::narrowing::{narrowed_settings, narrowed_shard};
@@ -80,7 +80,7 @@ pub fn select(
     files: Files,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Selected> {
-    select_on(&(Arc::new(FileSystem) as Arc<dyn Disk>), folder, out, selection, files, progress)
+    select_on(&disk::machine(), folder, out, selection, files, progress)
 }
 
 pub(super) fn select_on(

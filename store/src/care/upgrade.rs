@@ -12,7 +12,7 @@ use crate::care::holding::Holding;
 use crate::care::placing::{Files, Placing, bytes_of};
 use crate::care::replacing::{Replacement, settle};
 use crate::error::{Result, StoreError};
-use crate::files::disk::{Disk, FileSystem};
+use crate::files::disk::{self, Disk};
 use crate::files::json;
 use crate::files::lock::Lock;
 use crate::files::staged::{remove_leftovers, replace_file, write_file};
@@ -46,7 +46,7 @@ pub struct Upgraded {
 /// # Errors
 /// [`StoreError::Damaged`] for a damaged table or record; [`StoreError::Locked`] where another process writes.
 pub fn upgrade(folder: &Path, dry_run: bool, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Upgraded> {
-    upgrade_on(&(Arc::new(FileSystem) as Arc<dyn Disk>), folder, dry_run, progress)
+    upgrade_on(&disk::machine(), folder, dry_run, progress)
 }
 
 pub(super) fn upgrade_on(

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Result, StoreError};
-use crate::files::disk::{Disk, FileSystem};
+use crate::files::disk::{self, Disk};
 use crate::files::hash::HashingFile;
 use crate::files::lock::Lock;
 use crate::files::staged::{StagedFolder, create_folders, partial, remove_entry, write_file};
@@ -26,7 +26,7 @@ impl Destination {
     /// [`StoreError::Exists`] where there is something by that name, [`StoreError::Locked`] where another process is
     /// filling it.
     pub(super) fn create(folder: &Path) -> Result<Self> {
-        Self::create_on(Arc::new(FileSystem), folder)
+        Self::create_on(disk::machine(), folder)
     }
 
     fn create_on(disk: Arc<dyn Disk>, folder: &Path) -> Result<Self> {

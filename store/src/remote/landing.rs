@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Result, StoreError};
-use crate::files::disk::{Disk, FileSystem};
+use crate::files::disk;
 use crate::files::hash::check_file;
 use crate::files::staged::{create_folders, remove_entry, write_file};
 use crate::records::FileRecord;
@@ -36,7 +36,7 @@ pub(crate) fn land(
             more(record.bytes);
             return Ok(());
         }
-        remove_entry(&FileSystem, path)?;
+        remove_entry(disk::machine().as_ref(), path)?;
     }
     let unfinished = partial(path);
     let opened = File::options().read(true).write(true).create(true).truncate(false).open(&unfinished);
@@ -57,7 +57,7 @@ impl Landing {
     /// Begins to fill what will be `folder`, or goes on with it.
     pub(crate) fn begin(folder: PathBuf) -> Result<Self> {
         let unfinished = partial(&folder);
-        create_folders(&FileSystem, &unfinished)?;
+        create_folders(disk::machine().as_ref(), &unfinished)?;
         Ok(Self { unfinished, folder, landed: AtomicUsize::new(0) })
     }
 
@@ -75,14 +75,14 @@ impl Landing {
     /// are there.
     pub(crate) fn commit(&self, shard_json: &[u8]) -> Result<()> {
         let own = self.file(SHARD_FILE);
-        remove_entry(&FileSystem, &own)?;
-        write_file(&FileSystem, &own, shard_json)?;
+        remove_entry(disk::machine().as_ref(), &own)?;
+        write_file(disk::machine().as_ref(), &own, shard_json)?;
         let synced = |folder: &Path| {
-            FileSystem.sync_folder(folder).map_err(|source| StoreError::io(folder, "write to the disk", source))
+            disk::machine().sync_folder(folder).map_err(|source| StoreError::io(folder, "write to the disk", source))
         };
         synced(&self.unfinished)?;
-        remove_entry(&FileSystem, &self.folder)?;
-        FileSystem
+        remove_entry(disk::machine().as_ref(), &self.folder)?;
+        disk::machine()
             .rename(&self.unfinished, &self.folder)
             .map_err(|source| StoreError::io(&self.folder, "give the finished folder its name", source))?;
         self.folder.parent().map_or(Ok(()), synced)

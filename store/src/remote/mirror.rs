@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crate::error::{Result, StoreError};
-use crate::files::disk::FileSystem;
+use crate::files::disk;
 use crate::files::folder::{Fetch, Located};
 use crate::files::staged::create_folders;
 use crate::manifest::{MANIFEST_FILE, ShardRecord};
@@ -44,7 +44,7 @@ impl Mirror {
         let shelf = Shelf::open(options.kept_in()?, options.limit)?;
         let key = blake3::hash(location.to_string().as_bytes()).to_hex();
         let folder = shelf.folder().join(&key[..DIGITS]);
-        create_folders(&FileSystem, &folder)?;
+        create_folders(disk::machine().as_ref(), &folder)?;
         // For people who look at the shelf. Nothing reads it.
         let _ = std::fs::write(folder.join("location.txt"), format!("{location}\n"));
         Ok(Self { shared: Arc::new(Shared { remote, shelf, folder }), ahead: Mutex::new(None) })

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::cache::{Cache, check_contents};
 use crate::error::{Result, StoreError};
-use crate::files::disk::FileSystem;
+use crate::files::disk;
 use crate::files::hash::blake3_hex;
 use crate::files::json;
 use crate::files::lock::Lock;
@@ -88,7 +88,7 @@ pub fn pull(
     let chosen = selection.shards(&manifest)?;
     check_paths(&url, &manifest)?;
 
-    create_folders(&FileSystem, folder)?;
+    create_folders(disk::machine().as_ref(), folder)?;
     let _lock = Lock::take(folder)?;
     let more = |bytes| moved(Moved::More(bytes));
     let pull = Pull { remote: &remote, folder, manifest: &manifest, settings, more: &more };
@@ -99,7 +99,7 @@ pub fn pull(
     pull.bring_plan(&plan_json, &plan_files)?;
     let plan = PlanReader::open(folder)?;
 
-    create_folders(&FileSystem, &folder.join(SHARDS_FOLDER))?;
+    create_folders(disk::machine().as_ref(), &folder.join(SHARDS_FOLDER))?;
     let mut tasks = Vec::new();
     let mut found = 0;
     for record in chosen {
@@ -183,13 +183,13 @@ impl Pull<'_> {
             let folder = Path::new(&file.path).parent().filter(|folder| folder.starts_with("plan"));
             let folder = folder.filter(|_| crate::files::folder::plain_path(&file.path).is_some());
             let leaves = || StoreError::LeavesFolder { path: listed_in.clone(), named: file.path.clone() };
-            create_folders(&FileSystem, &self.folder.join(folder.ok_or_else(leaves)?))?;
+            create_folders(disk::machine().as_ref(), &self.folder.join(folder.ok_or_else(leaves)?))?;
         }
         in_parallel(self.remote.options().jobs, files, |file| {
             land(self.remote, &file.path, file, &self.folder.join(&file.path), self.more)
         })?;
         if !listed_in.exists() {
-            replace_file(&FileSystem, &listed_in, plan_json)?;
+            replace_file(disk::machine().as_ref(), &listed_in, plan_json)?;
         }
         Ok(())
     }
@@ -264,7 +264,7 @@ impl Pull<'_> {
             && shards.values().map(|shard| &shard.record).eq(&self.manifest.shards);
         let bytes =
             if all { there.to_vec() } else { json::seal(&path, &Manifest::new(plan, &self.settings, &shards))? };
-        replace_file(&FileSystem, &path, &bytes)?;
+        replace_file(disk::machine().as_ref(), &path, &bytes)?;
         // What was written must be what opens.
         Cache::open(self.folder)?;
         Ok((shards.len(), blake3_hex(&bytes)))

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::cache::Cache;
 use crate::error::{Result, StoreError};
-use crate::files::disk::FileSystem;
+use crate::files::disk;
 use crate::files::folder::Folder;
 use crate::files::hash::{blake3_hex, check_file, map_sized};
 use crate::files::json;
@@ -116,7 +116,7 @@ pub fn push(
 /// A folder cannot say "write this if nobody else has": its lock is held instead.
 fn lock(location: &Location) -> Result<Option<Lock>> {
     let Some(folder) = location.folder() else { return Ok(None) };
-    create_folders(&FileSystem, &folder)?;
+    create_folders(disk::machine().as_ref(), &folder)?;
     Lock::take(&folder).map(Some)
 }
 
