@@ -64,15 +64,15 @@ impl Tiny {
 
     /// `spoil` may change a sequence's residual `[pos, 32]` before it is written.
     pub fn with(predictions: Option<KeptPredictions>, spoil: impl Fn(usize, &Tensor)) -> Self {
-        Self::written(settings(predictions), spoil)
+        Self::written(&settings(predictions), spoil)
     }
 
     /// Stored by a codec.
     pub fn coded(codec: Codec, predictions: KeptPredictions) -> Self {
-        Self::written(HarvestSettings { codec, ..settings(Some(predictions)) }, |_, _| {})
+        Self::written(&HarvestSettings { codec, ..settings(Some(predictions)) }, |_, _| {})
     }
 
-    fn written(settings: HarvestSettings, spoil: impl Fn(usize, &Tensor)) -> Self {
+    fn written(settings: &HarvestSettings, spoil: impl Fn(usize, &Tensor)) -> Self {
         let tiny = Self { folder: tempfile::tempdir().unwrap() };
         tiny.write_plan();
         let decoder = decoder();
