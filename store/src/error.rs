@@ -121,12 +121,12 @@ pub enum StoreError {
     Unlike {
         /// The cache, or the file in it, that is of another kind.
         path: PathBuf,
-        /// What differs.
-        field: String,
+        /// What differs. Boxed, so that errors stay small.
+        field: Box<str>,
         /// The value in the first cache.
-        expected: String,
+        expected: Box<str>,
         /// The value in this one.
-        got: String,
+        got: Box<str>,
         /// The first cache.
         like: PathBuf,
     },
@@ -187,12 +187,12 @@ pub enum StoreError {
         url: String,
         /// What was being done, as a verb: "read", "push to".
         action: &'static str,
-        /// What should have been there.
-        expected: String,
+        /// What should have been there. Boxed, like what follows, so that errors stay small.
+        expected: Box<str>,
         /// What is there, or what the service said.
-        got: String,
+        got: Box<str>,
         /// What to do.
-        advice: String,
+        advice: Box<str>,
     },
     /// The cache has no such site.
     #[error("{folder}: expected one of the sites {available}, got {site}. Harvest that site, or name one of these")]

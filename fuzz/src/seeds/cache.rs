@@ -156,6 +156,7 @@ fn corpus() -> Corpus {
             selection: None,
         },
         chat: None,
+        selected_from: Vec::new(),
         packing: Packing::PerDocument,
         context_length: 16,
         row_group_rows: 17,

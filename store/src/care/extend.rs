@@ -159,7 +159,7 @@ impl<'a> Extension<'a> {
                 if ours != theirs {
                     let path = self.theirs.folder().join(&their_shard.record.path).join(&theirs.path);
                     let field = format!("{site} of shard {index}");
-                    return Err(self.ours.unlike_in(&path, field, &ours.blake3, &theirs.blake3));
+                    return Err(self.ours.unlike_in(&path, field, ours.blake3.as_str(), theirs.blake3.as_str()));
                 }
             }
             let (ours, theirs) = (predictions(self.ours, *index)?, predictions(self.theirs, *index)?);

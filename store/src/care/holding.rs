@@ -84,9 +84,9 @@ impl Holding {
     pub(super) fn unlike_in(
         &self,
         path: &Path,
-        field: impl Into<String>,
-        expected: impl Into<String>,
-        got: impl Into<String>,
+        field: impl Into<Box<str>>,
+        expected: impl Into<Box<str>>,
+        got: impl Into<Box<str>>,
     ) -> StoreError {
         StoreError::Unlike {
             path: path.to_owned(),

@@ -74,9 +74,9 @@ pub(crate) fn download(
     Err(StoreError::Remote {
         url: remote.location().join(name),
         action: "read",
-        expected: format!("BLAKE3 {}", record.blake3),
-        got: format!("BLAKE3 {got}"),
-        advice: "The object is damaged: delete it there and push the cache once more".to_owned(),
+        expected: format!("BLAKE3 {}", record.blake3).into(),
+        got: format!("BLAKE3 {got}").into(),
+        advice: "The object is damaged: delete it there and push the cache once more".into(),
     })
 }
 

@@ -26,7 +26,13 @@ pub(crate) fn failed(
     if tries > 1 {
         got = format!("{got}, after {tries} tries");
     }
-    StoreError::Remote { url, action, expected: "an answer".to_owned(), got, advice: advice(location, error) }
+    StoreError::Remote {
+        url,
+        action,
+        expected: "an answer".into(),
+        got: got.into(),
+        advice: advice(location, error).into(),
+    }
 }
 
 /// An error with what it was caused by, each said once.

@@ -130,11 +130,12 @@ pub(crate) fn no_manifest(location: &Location) -> StoreError {
     StoreError::Remote {
         url: location.join(MANIFEST_FILE),
         action: "read",
-        expected: "a cache".to_owned(),
-        got: "no such object".to_owned(),
+        expected: "a cache".into(),
+        got: "no such object".into(),
         advice: format!(
             "`store push CACHE {location}` puts one there, its manifest last. {}",
             crate::remote::failure::variables(location.service())
-        ),
+        )
+        .into(),
     }
 }

@@ -160,9 +160,9 @@ impl Pull<'_> {
         Err(StoreError::Remote {
             url: self.remote.location().join(name),
             action: "read",
-            expected: format!("BLAKE3 {blake3}"),
-            got: if bytes.is_empty() { "no such object".to_owned() } else { format!("BLAKE3 {got}") },
-            advice: "The object is damaged or missing: delete it there and push the cache once more".to_owned(),
+            expected: format!("BLAKE3 {blake3}").into(),
+            got: if bytes.is_empty() { "no such object".into() } else { format!("BLAKE3 {got}").into() },
+            advice: "The object is damaged or missing: delete it there and push the cache once more".into(),
         })
     }
 

@@ -87,9 +87,9 @@ pub(crate) fn push_manifest(
     Err(StoreError::Remote {
         url,
         action: "write",
-        expected: "to be the only one who writes, once in a while".to_owned(),
-        got: format!("another version before each of {ROUNDS} tries"),
-        advice: "Run the same command again: all other files are there".to_owned(),
+        expected: "to be the only one who writes, once in a while".into(),
+        got: format!("another version before each of {ROUNDS} tries").into(),
+        advice: "Run the same command again: all other files are there".into(),
     })
 }
 
@@ -106,9 +106,9 @@ fn theirs(remote: &Remote, manifest: &Manifest, record: &ShardRecord) -> Result<
         return Err(StoreError::Remote {
             url,
             action: "read",
-            expected: format!("BLAKE3 {}", own.blake3),
-            got: if bytes.is_empty() { "no such object".to_owned() } else { format!("BLAKE3 {got}") },
-            advice: "What its manifest lists is not there: push that shard once more from where it was made".to_owned(),
+            expected: format!("BLAKE3 {}", own.blake3).into(),
+            got: if bytes.is_empty() { "no such object".into() } else { format!("BLAKE3 {got}").into() },
+            advice: "What its manifest lists is not there: push that shard once more from where it was made".into(),
         });
     }
     let contents = check_contents(url.as_ref(), manifest, record, &bytes)?;

@@ -90,7 +90,7 @@ fn unlike() -> Vec<(&'static str, HarvestSettings)> {
 #[track_caller]
 fn field_of<T: std::fmt::Debug>(result: Result<T>) -> String {
     match result.unwrap_err() {
-        StoreError::Unlike { field, .. } => field,
+        StoreError::Unlike { field, .. } => field.into(),
         other => panic!("{other}"),
     }
 }
