@@ -28,7 +28,7 @@ const MIB: usize = 1 << 20;
 /// The panic. An allocation beyond the target's memory ends the process.
 pub fn guarded(target: &Target, input: &[u8]) -> Result<Outcome, Failure> {
     static HOOK: Once = Once::new();
-    HOOK.call_once(|| panic::set_hook(Box::new(|panic| note(panic))));
+    HOOK.call_once(|| panic::set_hook(Box::new(note)));
     // What a target makes once for itself is not the input's.
     allocator::limit(target.allowed_mib * MIB, input.len());
     let ran = panic::catch_unwind(AssertUnwindSafe(|| (target.read)(input)));
@@ -41,7 +41,10 @@ pub fn guarded(target: &Target, input: &[u8]) -> Result<Outcome, Failure> {
 
 fn note(panic: &panic::PanicHookInfo<'_>) {
     let place = panic.location().map_or_else(|| "unknown".to_owned(), |at| format!("{}:{}", at.file(), at.line()));
-    let message = panic.payload_as_str().unwrap_or("no message").to_owned();
+    let payload = panic.payload();
+    let words =
+        payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let message = words.unwrap_or("no message").to_owned();
     LAST_PANIC.set(Some(Failure { place, message }));
 }
 

@@ -6,7 +6,6 @@ use std::fmt::Display;
 pub type Outcome = Result<(), String>;
 
 /// The words of an error.
-#[expect(clippy::needless_pass_by_value, reason = "so that it can be named where an error is mapped")]
 pub(crate) fn words(error: impl Display) -> String {
     error.to_string()
 }

@@ -1,5 +1,7 @@
 //! Each bug that fuzzing or reading found, by name, with what is said now in its place.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 
 use hayloft_fuzz::{corpus_folder, guarded, target};

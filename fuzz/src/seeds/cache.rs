@@ -98,7 +98,7 @@ fn shard(index: usize) -> (Vec<Sequence>, Tokens) {
         for length in *lengths {
             let id = (index * 100 + sequences.len()) as u64;
             let subset: Option<Arc<str>> =
-                (id % 3 != 0).then(|| Arc::from(if id % 2 == 0 { "ArXiv" } else { "Books" }));
+                (!id.is_multiple_of(3)).then(|| Arc::from(if id.is_multiple_of(2) { "ArXiv" } else { "Books" }));
             sequences.push(Sequence {
                 id,
                 document: 1000 + id,

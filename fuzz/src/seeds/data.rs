@@ -117,7 +117,8 @@ fn parquet(plain: bool) -> Vec<u8> {
         ("number", numbers),
     ])
     .expect("columns of one length");
-    let compression = if plain { Compression::UNCOMPRESSED } else { Compression::ZSTD(Default::default()) };
+    let compression =
+        if plain { Compression::UNCOMPRESSED } else { Compression::ZSTD(parquet::basic::ZstdLevel::default()) };
     let properties = WriterProperties::builder().set_compression(compression).set_dictionary_enabled(plain).build();
     let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).expect("a writer");

@@ -114,15 +114,15 @@ mod tests {
         let section = |section| PullSelection { sections: vec![section], ..PullSelection::default() };
         assert_eq!(chosen(&section(Section::Text)).unwrap(), [0, 1, 2]);
         assert!(chosen(&section(Section::Rollout)).unwrap_err().to_string().contains("one of text, bos"));
-        let books = PullSelection { subsets: vec!["Books".to_owned()], ..PullSelection::default() };
+        let papers = PullSelection { subsets: vec!["ArXiv".to_owned()], ..PullSelection::default() };
         let expected: Vec<usize> = manifest
             .shards
             .iter()
-            .filter(|shard| shard.counts.subsets.contains_key("Books"))
+            .filter(|shard| shard.counts.subsets.contains_key("ArXiv"))
             .map(|shard| shard.index)
             .collect();
         assert!(!expected.is_empty() && expected.len() < 3, "{expected:?} would show nothing");
-        assert_eq!(chosen(&books).unwrap(), expected);
+        assert_eq!(chosen(&papers).unwrap(), expected);
         for text in ["", "a", "3..3", "5..2", "1..", "-1"] {
             assert!(text.parse::<ShardRange>().is_err(), "{text}");
         }
