@@ -34,7 +34,7 @@ impl<R: ChunkReader + 'static> RowGroups for Groups<R> {
             let chunk = group.columns().get(column).ok_or_else(|| wrong("expected every column in every row group"))?;
             chunks.push_back((usize::try_from(group.num_rows()).unwrap_or(0), chunk.clone()));
         }
-        Ok(Box::new(Chunks { file: Arc::clone(&self.file), chunks, limits: self.limits }))
+        Ok(Box::new(Chunks { file: Arc::clone(&self.file), left: chunks, limits: self.limits }))
     }
 
     fn row_groups(&self) -> Box<dyn Iterator<Item = &RowGroupMetaData> + '_> {
@@ -49,7 +49,7 @@ impl<R: ChunkReader + 'static> RowGroups for Groups<R> {
 /// The chunks of one column that are still to be read, each with the rows of its row group.
 struct Chunks<R> {
     file: Arc<R>,
-    chunks: VecDeque<(usize, ColumnChunkMetaData)>,
+    left: VecDeque<(usize, ColumnChunkMetaData)>,
     limits: Limits,
 }
 
@@ -57,7 +57,7 @@ impl<R: ChunkReader + 'static> Iterator for Chunks<R> {
     type Item = Result<Box<dyn PageReader>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (rows, chunk) = self.chunks.pop_front()?;
+        let (rows, chunk) = self.left.pop_front()?;
         let pages = BoundedPages::new(&self.file, &chunk, rows, self.limits);
         Some(pages.map(|pages| Box::new(pages) as Box<dyn PageReader>))
     }
