@@ -291,7 +291,9 @@ fn folder_in_place_of_a_file() {
     let mut data = Data::new();
     fs::create_dir(data.path("a.jsonl")).unwrap();
     data.names.push("[[files]]\npath = \"a.jsonl\"\n".to_owned());
-    assert!(matches!(data.error(), DataError::Io { action: "read", .. }));
+    let error = data.error();
+    assert!(matches!(error, DataError::Io { action: "open", .. }), "{error}");
+    assert!(error.to_string().contains("expected a file, got something else"), "{error}");
 }
 
 #[test]
