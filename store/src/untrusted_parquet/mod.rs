@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The Parquet crate would make room for whatever a page says that it decompresses to (2 GiB), and panics at some bytes
-//! that no writer writes. What is known of both is refused beforehand; see [`contained`] for the rest.
+//! that no writer writes. What is known of both is refused beforehand; see `contained` for the rest.
 
 mod contained;
 mod decompress;
