@@ -61,3 +61,8 @@ fn a_width_that_no_memory_holds_is_refused() {
     refused("manifest/crash-width-beyond-memory", "expected 1 to 16777216, got 1152921504606846976");
     refused("shard/crash-width-beyond-memory", "expected 1 to 16777216, got 1152921504606846976");
 }
+
+#[test]
+fn a_template_longer_than_its_columns_are_counted_is_refused() {
+    refused("chat_template/crash-column-beyond-16-bits", "60000");
+}

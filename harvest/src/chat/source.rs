@@ -13,8 +13,9 @@ const TEMPLATE_FILE: &str = "chat_template.jinja";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const SPECIAL_TOKENS: &str = "special_tokens_map.json";
 
-/// Templates are a few kilobytes, the longest known some thirty.
-const TEMPLATE_BYTES: u64 = 1 << 20;
+/// Templates are a few kilobytes, the longest known some thirty. Places in one, by line and column, are counted in 16 bits by
+/// minijinja, so it must be shorter than they go.
+const TEMPLATE_BYTES: u64 = 60_000;
 /// A `tokenizer_config.json` lists every added token, of which some models have thousands.
 const CONFIG_BYTES: u64 = 64 << 20;
 
