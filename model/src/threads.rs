@@ -33,6 +33,9 @@ pub fn workers(device: Device) -> usize {
 /// Makes the calling thread a worker: LibTorch's kernels use this thread alone, and record no gradients for as long as
 /// the guard lives.
 pub fn become_worker() -> NoGradGuard {
+    // LibTorch gives a thread the process's last number when it first looks at it. That must be over by now, or a number that
+    // another thread sets in between would come in place of this one.
+    let _ = tch::get_num_threads();
     tch::set_num_threads(1);
     crate::no_grad()
 }
