@@ -24,7 +24,6 @@ mod compare;
 mod compute_effect;
 mod error;
 mod kl;
-mod map;
 mod measures;
 mod names;
 mod outliers;

@@ -53,6 +53,7 @@ pub use error::ModelError;
 pub use fingerprint::{FileHash, Fingerprint};
 pub use generate::{FinishReason, GenerateSettings, Generated, PromptRow, Rollout, Sampling, generate};
 pub use in_order::{Jobs, Stopped, in_order};
+pub use map::{MappedFile, map_file};
 pub use matrix_rate::matrix_product_rate;
 pub use precision::Precision;
 pub use residual::{Positions, Residual};

@@ -7,18 +7,19 @@ use std::path::Path;
 
 use memmap2::Mmap;
 
-use crate::ModelError;
-
 /// A file, mapped read-only.
 #[derive(Debug)]
-pub(crate) struct MappedFile {
+pub struct MappedFile {
     map: Mmap,
     file: File,
 }
 
 impl MappedFile {
     /// Bytes of the file, once it has been seen to be as long as when it was mapped.
-    pub(crate) fn part(&self, range: Range<usize>) -> io::Result<&[u8]> {
+    ///
+    /// # Errors
+    /// One of the kind `UnexpectedEof` with both lengths, where it has become shorter.
+    pub fn part(&self, range: Range<usize>) -> io::Result<&[u8]> {
         let (expected, got) = (self.map.len() as u64, self.file.metadata()?.len());
         if got < expected {
             let problem = format!("expected the {expected} bytes that it had when it was opened, got {got}");
@@ -36,16 +37,23 @@ impl Deref for MappedFile {
     }
 }
 
-/// Maps a file read-only. A file of length zero maps to an empty slice.
+/// Maps a file of weights read-only. A file of length zero maps to an empty slice.
+///
+/// # Errors
+/// That of the system, or one of the kind `InvalidInput` where it is no file.
 #[expect(unsafe_code, reason = "memory-mapping is unsafe because the file may change underneath")]
-pub(crate) fn map_file(path: &Path) -> Result<MappedFile, ModelError> {
-    let file = File::open(path).map_err(|source| ModelError::io(path, source))?;
-    // SAFETY: the user guarantees that a checkpoint is not rewritten while it is read. If it is, loaded numbers may be
-    // wrong. If it is cut short, `part` says so before each tensor; only where that happens while the tensor is being
-    // copied, or while the map is hashed or its header parsed, the process dies of SIGBUS, which no program can rule out
-    // without copying. Nothing here relies on the bytes for memory safety, as every offset is checked against the map's
-    // length and every number type admits every bit pattern.
-    let map = unsafe { Mmap::map(&file) }.map_err(|source| ModelError::io(path, source))?;
+pub fn map_file(path: &Path) -> io::Result<MappedFile> {
+    let file = File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "expected a file, got something else"));
+    }
+    // SAFETY: the user guarantees that the files of a checkpoint or an SAE are not rewritten while they are read. If one
+    // is, loaded numbers may be wrong. If it is cut short, `part` says so before each tensor; only where that happens while
+    // the tensor is being copied, or while the map is hashed or its header parsed, the process dies of SIGBUS, which no
+    // program can rule out without copying. Nothing relies on the bytes for memory safety, as every offset is checked
+    // against the map's length, tensors are copied out before they are used, and every number type admits every bit
+    // pattern.
+    let map = unsafe { Mmap::map(&file) }?;
     Ok(MappedFile { map, file })
 }
 

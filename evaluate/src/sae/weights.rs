@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use hayloft_model::{MappedFile, map_file};
 use safetensors::tensor::{Dtype, SafeTensors};
 use tch::{Kind, Tensor};
 
 use super::SaeError;
-use crate::map::{MappedFile, map_file};
 
 /// The weights of an SAE, mapped but not read.
 #[derive(Debug)]

@@ -96,7 +96,7 @@ impl WeightFiles {
     /// Maps one file and takes the places of its tensors.
     fn add(&mut self, name: String) -> Result<(), ModelError> {
         let path = self.folder.join(&name);
-        let map = map_file(&path)?;
+        let map = map_file(&path).map_err(|source| ModelError::io(&path, source))?;
         let damaged = |problem: String| ModelError::Weights { path: path.clone(), problem };
         // This checks that the header is sound and that the tensors tile the rest of the file exactly.
         let parsed = SafeTensors::deserialize(&map).map_err(|error| {

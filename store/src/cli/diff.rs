@@ -9,8 +9,9 @@ use hayloft_store::FileRecord;
 use hayloft_store::care::{CacheDiff, ValueDiff, diff};
 
 use super::bar::Bar;
+use super::json::print_json;
 use super::numbers::{bytes, grouped};
-use super::placed::{print_json, shards_in_words};
+use super::placed::shards_in_words;
 
 /// Hexadecimal digits of a hash that are enough to tell one from another on a screen.
 const SHORT_HASH: usize = 12;
@@ -49,10 +50,10 @@ impl Diff {
         if !found.is_empty() {
             bail!("{} and {} differ", self.a.display(), self.b.display());
         }
-        printed
+        Ok(printed?)
     }
 
-    fn print(&self, found: &CacheDiff, stdout: &mut dyn Write) -> anyhow::Result<()> {
+    fn print(&self, found: &CacheDiff, stdout: &mut dyn Write) -> std::io::Result<()> {
         for (what, fields) in [("plan", &found.plan), ("setting", &found.settings)] {
             for field in fields {
                 writeln!(stdout, "{what} {}: {} | {}", field.field, field.a, field.b)?;
@@ -73,7 +74,7 @@ impl Diff {
         if found.is_empty() {
             writeln!(stdout, "the same")?;
         }
-        Ok(stdout.flush()?)
+        stdout.flush()
     }
 }
 

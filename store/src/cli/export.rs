@@ -8,6 +8,7 @@ use hayloft_store::exchange::{saelens, safetensors};
 use hayloft_store::{Codec, Dtype, ExportSettings, ExportSummary, SiteName};
 
 use super::bar::Bar;
+use super::json::print_json;
 use super::numbers::{bytes, counted};
 
 /// Write a cache in a format of others: safetensors, or what SAELens reads.
@@ -74,13 +75,10 @@ impl Export {
         drop(bar);
         let summary = summary?;
         if self.json {
-            serde_json::to_writer_pretty(&mut *stdout, &summary)?;
-            writeln!(stdout)?;
-        } else {
-            writeln!(stdout, "{}", in_words(&summary))?;
+            return Ok(print_json(&summary, stdout)?);
         }
-        stdout.flush()?;
-        Ok(())
+        writeln!(stdout, "{}", in_words(&summary))?;
+        Ok(stdout.flush()?)
     }
 }
 

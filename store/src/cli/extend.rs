@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hayloft_store::SiteName;
-use hayloft_store::care::extend;
+use hayloft_store::care::{Extended, extend};
 
 use super::bar::Bar;
-use super::numbers::{counted, grouped};
-use super::placed::{files, in_words, print_json, shards_in_words};
+use super::json::print_json;
+use super::numbers::counted;
+use super::placed::{cache_in_words, files, shards_in_words};
 
 /// Add to a cache the shards or the sites that another cache of its plan has beyond it.
 ///
@@ -44,7 +45,7 @@ impl Extend {
         let extended = extend(&self.cache, &self.with, files(self.copy), &mut |progress| bar.bytes(progress))?;
         drop(bar);
         if self.json {
-            return print_json(&extended, stdout);
+            return Ok(print_json(&extended, stdout)?);
         }
         if !extended.added_sites.is_empty() {
             let sites: Vec<&str> = extended.added_sites.iter().map(SiteName::as_str).collect();
@@ -61,15 +62,8 @@ impl Extend {
         if extended.added_sites.is_empty() && extended.added_shards.is_empty() {
             writeln!(stdout, "nothing to add")?;
         }
-        writeln!(
-            stdout,
-            "{}: {} of {} planned, {} tokens; {}",
-            self.cache.display(),
-            counted(extended.shards as u64, "shard"),
-            grouped(extended.planned_shards as u64),
-            grouped(extended.tokens),
-            in_words(&extended.placed),
-        )?;
+        let Extended { shards, planned_shards, tokens, ref placed, .. } = extended;
+        writeln!(stdout, "{}", cache_in_words(&self.cache, shards, planned_shards, tokens, placed))?;
         Ok(stdout.flush()?)
     }
 }

@@ -9,6 +9,7 @@ use hayloft_store::{Codec, Dtype, Existing, ImportSettings, ImportSummary, NonFi
 
 use super::bar::Bar;
 use super::export::Format;
+use super::json::print_json;
 use super::numbers::counted;
 
 /// Make a cache of activations that others wrote: SAELens in caching them, or `store export`.
@@ -94,13 +95,10 @@ impl Import {
         drop(bar);
         let summary = summary?;
         if self.json {
-            serde_json::to_writer_pretty(&mut *stdout, &summary)?;
-            writeln!(stdout)?;
-        } else {
-            writeln!(stdout, "{}", in_words(&summary))?;
+            return Ok(print_json(&summary, stdout)?);
         }
-        stdout.flush()?;
-        Ok(())
+        writeln!(stdout, "{}", in_words(&summary))?;
+        Ok(stdout.flush()?)
     }
 }
 

@@ -8,6 +8,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use hayloft_store::{GroupSummary, KeptPredictions, ModelRecord, RemoteOptions, Summary, TokenizerRecord, inspect_at};
 
+use super::json::print_json;
 use super::numbers::{bytes, counted, grouped};
 
 /// Subsets shown by name; the Pile has 22.
@@ -37,13 +38,10 @@ impl Inspect {
     pub(super) fn run(&self, stdout: &mut dyn Write) -> anyhow::Result<()> {
         let summary = inspect_at(&self.cache, &RemoteOptions::default())?;
         if self.json {
-            serde_json::to_writer_pretty(&mut *stdout, &summary)?;
-            writeln!(stdout)?;
-        } else {
-            write!(stdout, "{}", in_words(&summary))?;
+            return Ok(print_json(&summary, stdout)?);
         }
-        stdout.flush()?;
-        Ok(())
+        write!(stdout, "{}", in_words(&summary))?;
+        Ok(stdout.flush()?)
     }
 }
 

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hayloft_store::Existing;
-use hayloft_store::care::merge;
+use hayloft_store::care::{Merged, merge};
 
 use super::bar::Bar;
-use super::numbers::{counted, grouped};
-use super::placed::{files, in_words, print_json, shards_in_words};
+use super::json::print_json;
+use super::placed::{cache_in_words, files, shards_in_words};
 
 /// Put the shards of several caches of one plan into a new cache.
 ///
@@ -50,22 +50,15 @@ impl Merge {
         let merged = merge(&self.caches, &self.out, files(self.copy), existing, &mut |progress| bar.bytes(progress))?;
         drop(bar);
         if self.json {
-            return print_json(&merged, stdout);
+            return Ok(print_json(&merged, stdout)?);
         }
         for taken in &merged.taken {
             let shards =
                 if taken.shards.is_empty() { "nothing new".to_owned() } else { shards_in_words(&taken.shards) };
             writeln!(stdout, "{}: {shards}", taken.cache.display())?;
         }
-        writeln!(
-            stdout,
-            "{}: {} of {} planned, {} tokens; {}",
-            self.out.display(),
-            counted(merged.shards as u64, "shard"),
-            grouped(merged.planned_shards as u64),
-            grouped(merged.tokens),
-            in_words(&merged.placed),
-        )?;
+        let Merged { shards, planned_shards, tokens, ref placed, .. } = merged;
+        writeln!(stdout, "{}", cache_in_words(&self.out, shards, planned_shards, tokens, placed))?;
         Ok(stdout.flush()?)
     }
 }

@@ -7,6 +7,7 @@ mod export;
 mod extend;
 mod import;
 mod inspect;
+mod json;
 mod merge;
 mod numbers;
 mod placed;

@@ -1,11 +1,10 @@
 //! What the commands that make caches say in the same words.
 
-use std::io::Write;
+use std::path::Path;
 
 use hayloft_store::care::{Files, Placed};
-use serde::Serialize;
 
-use super::numbers::{bytes, counted};
+use super::numbers::{bytes, counted, grouped};
 
 /// How files are to get into a cache.
 pub(super) fn files(copy: bool) -> Files {
@@ -26,6 +25,18 @@ pub(super) fn in_words(placed: &Placed) -> String {
     }
 }
 
+/// A cache that has been added to, and how its files got there.
+pub(super) fn cache_in_words(cache: &Path, shards: usize, planned: usize, tokens: u64, placed: &Placed) -> String {
+    format!(
+        "{}: {} of {} planned, {} tokens; {}",
+        cache.display(),
+        counted(shards as u64, "shard"),
+        grouped(planned as u64),
+        grouped(tokens),
+        in_words(placed),
+    )
+}
+
 /// Numbers of shards, those that follow one another as ranges: `0-3, 7`.
 pub(super) fn shards_in_words(shards: &[usize]) -> String {
     let mut ranges: Vec<(usize, usize)> = Vec::new();
@@ -39,14 +50,6 @@ pub(super) fn shards_in_words(shards: &[usize]) -> String {
         if first == last { first.to_string() } else { format!("{first}-{last}") }
     };
     ranges.iter().map(in_words).collect::<Vec<_>>().join(", ")
-}
-
-/// A result for a program.
-pub(super) fn print_json(value: &impl Serialize, stdout: &mut dyn Write) -> anyhow::Result<()> {
-    serde_json::to_writer_pretty(&mut *stdout, value)?;
-    writeln!(stdout)?;
-    stdout.flush()?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use hayloft_store::{Moved, RemoteOptions, Traffic};
 use hayloft_terminal::{Gauge, Progress};
 use serde::Serialize;
 
+use super::json::print_json;
 use super::numbers::{bytes, counted};
 
 /// Where locations and credentials come from; for the end of a help text.
@@ -47,11 +48,9 @@ impl Moving {
         traffic: Traffic,
     ) -> anyhow::Result<()> {
         if self.json {
-            serde_json::to_writer_pretty(&mut *stdout, done)?;
-            writeln!(stdout)?;
-        } else {
-            writeln!(stdout, "{words}; {}", moved(traffic))?;
+            return Ok(print_json(done, stdout)?);
         }
+        writeln!(stdout, "{words}; {}", moved(traffic))?;
         Ok(stdout.flush()?)
     }
 }

@@ -8,8 +8,9 @@ use clap::Args;
 use hayloft_store::care::{Repaired, repair};
 
 use super::bar::Bar;
+use super::json::print_json;
 use super::numbers::counted;
-use super::placed::{print_json, shards_in_words};
+use super::placed::shards_in_words;
 
 /// Make a damaged cache whole: restore what can be restored, and drop what is to be harvested again.
 ///
@@ -48,10 +49,10 @@ impl Repair {
                 repaired.lost.join(", ")
             );
         }
-        printed
+        Ok(printed?)
     }
 
-    fn print(&self, repaired: &Repaired, stdout: &mut dyn Write) -> anyhow::Result<()> {
+    fn print(&self, repaired: &Repaired, stdout: &mut dyn Write) -> std::io::Result<()> {
         let would = if self.dry_run { "would be " } else { "" };
         for repair in &repaired.repairs {
             writeln!(stdout, "{}: {would}{}: {}", repair.path, repair.action, repair.why)?;
@@ -69,6 +70,6 @@ impl Repair {
             let missing = counted(repaired.missing as u64, "planned shard");
             writeln!(stdout, "{missing} to be filled by `harvest run --resume`")?;
         }
-        Ok(stdout.flush()?)
+        stdout.flush()
     }
 }

@@ -8,8 +8,9 @@ use hayloft_store::care::{NumberRange, Selection, select};
 use hayloft_store::{Section, SiteName};
 
 use super::bar::Bar;
+use super::json::print_json;
 use super::numbers::{counted, grouped};
-use super::placed::{files, in_words, print_json};
+use super::placed::{files, in_words};
 
 /// Make a smaller cache of some sites, shards, sections, subsets or sequences of a cache.
 ///
@@ -70,7 +71,7 @@ impl Select {
             select(&self.cache, &self.out, &selection, files(self.copy), &mut |progress| bar.bytes(progress))?;
         drop(bar);
         if self.json {
-            return print_json(&selected, stdout);
+            return Ok(print_json(&selected, stdout)?);
         }
         let how = if selected.new_plan { "under a plan of their own".to_owned() } else { in_words(&selected.placed) };
         let sites: Vec<&str> = selected.sites.iter().map(SiteName::as_str).collect();

@@ -7,8 +7,8 @@ use clap::Args;
 use hayloft_store::care::upgrade;
 
 use super::bar::Bar;
+use super::json::print_json;
 use super::numbers::counted;
-use super::placed::print_json;
 
 /// Make a cache of an earlier version of the format one of the present version.
 ///
@@ -37,7 +37,7 @@ impl Upgrade {
         let upgraded = upgrade(&self.cache, self.dry_run, &mut |progress| bar.bytes(progress))?;
         drop(bar);
         if self.json {
-            return print_json(&upgraded, stdout);
+            return Ok(print_json(&upgraded, stdout)?);
         }
         let (folder, from, to) = (self.cache.display(), upgraded.from, upgraded.to);
         if from == to {

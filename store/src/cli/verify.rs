@@ -8,6 +8,7 @@ use clap::Args;
 use hayloft_store::{Report, verify};
 
 use super::bar::Bar;
+use super::json::print_json;
 use super::numbers::{bytes, counted};
 
 /// Check every hash and checksum in a cache.
@@ -40,12 +41,6 @@ impl Verify {
         }
         Ok(printed?)
     }
-}
-
-fn print_json(report: &Report, stdout: &mut dyn Write) -> std::io::Result<()> {
-    serde_json::to_writer_pretty(&mut *stdout, report)?;
-    writeln!(stdout)?;
-    stdout.flush()
 }
 
 fn print(report: &Report, stdout: &mut dyn Write) -> std::io::Result<()> {

@@ -79,15 +79,22 @@ impl StagedFolder {
     /// Gives the folder its own name. Its files must already be on the disk. What stood under that name is removed: it
     /// has been found not to be whole.
     pub(crate) fn commit(mut self) -> Result<()> {
-        let synced = self.disk.sync_folder(&self.temporary);
-        synced.map_err(|source| StoreError::io(&self.temporary, "write to the disk", source))?;
-        discard(self.disk.as_ref(), &self.destination)?;
-        self.disk
-            .rename(&self.temporary, &self.destination)
-            .map_err(|source| StoreError::io(&self.destination, "give the finished folder its name", source))?;
-        self.committed = true;
-        sync_parent(self.disk.as_ref(), &self.destination)
+        let disk = Arc::clone(&self.disk);
+        // Once it has its name, it stays, even where that name cannot be brought to the disk.
+        put_in_place(disk.as_ref(), &self.temporary, &self.destination, || self.committed = true)
     }
+}
+
+/// Brings a filled folder to the disk and gives it its name. What stood under that name is removed. `named` is called as
+/// soon as the folder has it.
+pub(crate) fn put_in_place(disk: &dyn Disk, temporary: &Path, destination: &Path, named: impl FnOnce()) -> Result<()> {
+    let synced = disk.sync_folder(temporary);
+    synced.map_err(|source| StoreError::io(temporary, "write to the disk", source))?;
+    discard(disk, destination)?;
+    disk.rename(temporary, destination)
+        .map_err(|source| StoreError::io(destination, "give the finished folder its name", source))?;
+    named();
+    sync_parent(disk, destination)
 }
 
 impl Drop for StagedFolder {

@@ -1,7 +1,6 @@
 //! Where pulled files land: each under a name of its own when it is whole, and a shard's folder when all of them are.
 //! What is unfinished stays between runs, under names that readers pass over and other writers remove.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,17 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::error::{Result, StoreError};
 use crate::files::disk;
 use crate::files::hash::check_file;
-use crate::files::staged::{create_folders, remove_entry, write_file};
+use crate::files::staged::{create_folders, partial, put_in_place, remove_entry, write_file};
 use crate::records::FileRecord;
 use crate::remote::blocking::Remote;
 use crate::remote::download::{Earlier, download};
 use crate::shard_contents::SHARD_FILE;
-
-/// The unfinished sibling of a file or folder.
-fn partial(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default();
-    path.with_file_name([OsString::from("."), name.to_owned(), ".partial".into()].into_iter().collect::<OsString>())
-}
 
 /// Brings the object `name` to `path`, unless it is there. Of what an earlier pull left unfinished, only the rest is
 /// brought.
@@ -74,17 +67,10 @@ impl Landing {
     /// Writes `shard.json`, and gives the folder its name; what has it is no whole shard. To be called once all files
     /// are there.
     pub(crate) fn commit(&self, shard_json: &[u8]) -> Result<()> {
+        let disk = disk::machine();
         let own = self.file(SHARD_FILE);
-        remove_entry(disk::machine().as_ref(), &own)?;
-        write_file(disk::machine().as_ref(), &own, shard_json)?;
-        let synced = |folder: &Path| {
-            disk::machine().sync_folder(folder).map_err(|source| StoreError::io(folder, "write to the disk", source))
-        };
-        synced(&self.unfinished)?;
-        remove_entry(disk::machine().as_ref(), &self.folder)?;
-        disk::machine()
-            .rename(&self.unfinished, &self.folder)
-            .map_err(|source| StoreError::io(&self.folder, "give the finished folder its name", source))?;
-        self.folder.parent().map_or(Ok(()), synced)
+        remove_entry(disk.as_ref(), &own)?;
+        write_file(disk.as_ref(), &own, shard_json)?;
+        put_in_place(disk.as_ref(), &self.unfinished, &self.folder, || ())
     }
 }
