@@ -10,7 +10,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use hayloft_evaluate::{KlChoice, RunSettings, ScaleChoice, SectionChoice, Tolerance};
+use hayloft_evaluate::{
+    ExcludeChoice, KlChoice, OutlierNorm, RunSettings, ScaleChoice, SectionChoice, Tolerance, WeightsChoice,
+};
 use hayloft_model::{ModelError, Precision, Site, parse_device};
 
 pub use self::finetune::FinetuneArguments;
@@ -96,9 +98,17 @@ pub struct RunArguments {
     #[arg(long = "section", value_name = "SECTION")]
     sections: Vec<SectionChoice>,
     /// Leave out activations of a larger norm than this, after scaling: they keep their own activation, and only their
-    /// losses count [default: none left out]
+    /// losses count. 10xmedian is ten times the median norm of the cache's activations [default: none left out]
     #[arg(long, value_name = "NORM")]
-    outlier_norm: Option<f64>,
+    outlier_norm: Option<OutlierNorm>,
+    /// Leave out tokens for what they are, in the same way: special (BOS, EOS, padding, separator: those that --model's
+    /// tokenizer names, SAELens's exclude_special_tokens), bos or none
+    #[arg(long, default_value_t, value_name = "TOKENS")]
+    exclude: ExcludeChoice,
+    /// The weights that the SAEs were trained on: as-stored, or centred, TransformerLens's center_writing_weights, for models
+    /// with LayerNorm [default: what the SAEs' configurations say]
+    #[arg(long, value_name = "WEIGHTS")]
+    weights: Option<WeightsChoice>,
     /// What activations are multiplied by before the SAE: a number, none, or auto, the cache's sqrt(d_model) / mean norm
     /// [default: auto for SAEs that want expected_average_only_in, none for others]
     #[arg(long, value_name = "SCALE")]
@@ -215,6 +225,8 @@ impl RunArguments {
             site: self.site,
             sections: self.sections,
             outlier_norm: self.outlier_norm,
+            exclude: self.exclude,
+            weights: self.weights.unwrap_or_default(),
             scale: self.scale.unwrap_or_default(),
             device: parse_device(&self.device)?,
             precision: self.dtype,

@@ -23,8 +23,10 @@ mod columns;
 mod compare;
 mod compute_effect;
 mod error;
+mod exclusion;
 mod kl;
 mod measures;
+mod model_weights;
 mod names;
 mod outliers;
 mod output;
@@ -39,6 +41,7 @@ mod scale;
 mod section_choice;
 mod settings;
 mod source;
+mod splice_point;
 mod stored_rounding;
 mod subject;
 mod sums;
@@ -55,15 +58,18 @@ pub use compare::{
 };
 pub use compute_effect::ComputeEffect;
 pub use error::EvaluateError;
+pub use exclusion::ExcludeChoice;
 pub use kl::{Kl, KlChoice, KlSums, KlWay};
 pub use measures::{
     BinSums, LatentCounts, LatentSummary, NormHistogram, POSITION_BINS, PositionCounts, PositionSums, first_position,
 };
+pub use model_weights::{ModelWeights, WeightsChoice};
+pub use outliers::{MedianRule, OutlierNorm};
 pub use plot::training_curves;
 pub use report::{Experiment, ModelRole, Report, ReportError, ResultsEntry, Row, SaeRole, Summary, TrainingEntry};
 pub use results::{Provenance, Results, SaeProvenance, SaeResult, ShardResult};
 pub use run::{run, run_profiled};
-pub use sae::{Activation, Encoded, Normalisation, Reconstruction, Sae, SaeError, SaeFile, SaeFileHash};
+pub use sae::{Activation, Conventions, Encoded, Normalisation, Reconstruction, Sae, SaeError, SaeFile, SaeFileHash};
 pub use scale::{Scale, ScaleChoice, ScaleSource};
 pub use section_choice::SectionChoice;
 pub use settings::RunSettings;

@@ -10,13 +10,12 @@ use crate::columns::Columns;
 use crate::compute_effect::{self, ComputeEffect};
 use crate::kl::{Kl, KlWay};
 use crate::names::unique_names;
-use crate::outliers::OutlierRule;
+use crate::outliers::{MedianRule, OutlierNorm, OutlierRule};
 use crate::pass::{SectionOutcome, pass};
 use crate::reading::Reading;
 use crate::results::{DEFINITIONS, Provenance, Results, SaeProvenance, SaeResult, ShardResult};
 use crate::scale::Scale;
 use crate::settings::RunSettings;
-use crate::source::Source;
 use crate::stored_rounding::{self, StoredRounding};
 use crate::subject::{Subject, open_saes, say_traffic};
 use crate::sums::Sums;
@@ -32,7 +31,7 @@ use crate::{EvaluateError, SaeFile};
 /// use hayloft_terminal::Progress;
 /// # fn main() -> Result<(), hayloft_evaluate::EvaluateError> {
 /// let settings = RunSettings {
-///     outlier_norm: Some(200.0),
+///     outlier_norm: Some(200.0.into()),
 ///     ..RunSettings::new("mistral-7b", "cache", vec!["saes/base".into(), "saes/chat".into()])
 /// };
 /// for result in run(&settings, Progress::Silent)?.results {
@@ -69,7 +68,7 @@ fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profilin
     let names = unique_names(&settings.saes);
     let scales = resolve_scales(settings, &subject, &files, &names)?;
     let kl = resolve_kl(settings, &subject)?;
-    let source = Source { cache: &subject.cache, site: &subject.site.name, device: settings.device, kl };
+    let source = subject.source(settings.device, kl);
     let upper_half = subject.upper_half(subject.precision, settings.device)?;
     let upper_half = upper_half.as_ref();
     let reading = Reading { upper_half, kl };
@@ -82,8 +81,14 @@ fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profilin
     let stored_rounding = stored_rounding::measure(&subject, source, upper_half)?;
     let clean_source = clean_source(settings, &subject, clean_check);
     let sections = settings.sections();
+    let median = match settings.outlier_norm {
+        Some(OutlierNorm::MedianMultiple(multiple)) => Some(MedianRule::measure(multiple, source, progress)?),
+        _ => None,
+    };
+    // Of each SAE, on what it is given.
+    let norms: Vec<Option<f64>> = scales.iter().map(|scale| largest_norm(settings, median, *scale)).collect();
     let rules: Vec<OutlierRule> =
-        scales.iter().map(|scale| OutlierRule::new(settings.outlier_norm, scale.value)).collect();
+        norms.iter().zip(&scales).map(|(norm, scale)| OutlierRule::new(*norm, scale.value)).collect();
     let wanted = Wanted {
         sections: sections.clone(),
         rules: each_once(&rules),
@@ -123,6 +128,14 @@ fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profilin
     Ok(Results { results, latents, clean_check, tokens })
 }
 
+/// The largest norm, after scaling, that is no outlier.
+fn largest_norm(settings: &RunSettings, median: Option<MedianRule>, scale: Scale) -> Option<f64> {
+    match (settings.outlier_norm?, median) {
+        (OutlierNorm::Absolute(norm), _) => Some(norm),
+        (OutlierNorm::MedianMultiple(_), median) => Some(median?.threshold() * scale.value),
+    }
+}
+
 fn resolve_scales(
     settings: &RunSettings,
     subject: &Subject,
@@ -131,7 +144,7 @@ fn resolve_scales(
 ) -> Result<Vec<Scale>, EvaluateError> {
     let mut scales = Vec::with_capacity(files.len());
     for (file, name) in files.iter().zip(names) {
-        let scale = settings.scale.resolve(file.normalisation(), &subject.site)?;
+        let scale = settings.scale.resolve(file.normalisation(), &subject.point.input)?;
         tracing::info!(sae = %name, architecture = file.architecture(), width = file.width(), %scale, "SAE");
         scales.push(scale);
     }
@@ -221,7 +234,7 @@ impl Report<'_> {
         SaeResult {
             sae: name.to_owned(),
             section: *section,
-            site: self.subject.site.name.to_string(),
+            site: self.subject.point.label(),
             columns: Columns::of(&sums, scale.value),
             scale: scale.value,
             scale_source: scale.source,

@@ -7,7 +7,10 @@ use hayloft_store::RemoteOptions;
 use tch::Device;
 
 use crate::EvaluateError;
+use crate::exclusion::ExcludeChoice;
 use crate::kl::KlChoice;
+use crate::model_weights::WeightsChoice;
+use crate::outliers::OutlierNorm;
 use crate::scale::ScaleChoice;
 use crate::section_choice::SectionChoice;
 
@@ -27,8 +30,12 @@ pub struct RunSettings {
     pub site: Option<Site>,
     /// Which rows; one set of results for each. Empty means all rows.
     pub sections: Vec<SectionChoice>,
-    /// Activations of a larger norm than this, after scaling, are outliers.
-    pub outlier_norm: Option<f64>,
+    /// Activations of a larger norm than this are outliers.
+    pub outlier_norm: Option<OutlierNorm>,
+    /// Tokens that are left out of figures for what they are.
+    pub exclude: ExcludeChoice,
+    /// The weights that the SAEs were trained on.
+    pub weights: WeightsChoice,
     /// What activations are multiplied by.
     pub scale: ScaleChoice,
     /// Where to compute.
@@ -53,6 +60,8 @@ impl RunSettings {
             site: None,
             sections: Vec::new(),
             outlier_norm: None,
+            exclude: ExcludeChoice::default(),
+            weights: WeightsChoice::default(),
             scale: ScaleChoice::default(),
             device: Device::Cpu,
             precision: None,
@@ -81,7 +90,7 @@ impl RunSettings {
             return Err(EvaluateError::KlWithoutModel { choice });
         }
         let positive = |number: f64| number.is_finite() && number > 0.0;
-        if let Some(norm) = self.outlier_norm.filter(|&norm| !positive(norm)) {
+        if let Some(norm) = self.outlier_norm.filter(|norm| !positive(norm.number())) {
             let expected = "a norm above zero";
             return Err(EvaluateError::Setting { what: "outlier norm", expected, got: norm.to_string() });
         }

@@ -24,7 +24,7 @@ pub use self::forward::{Encoded, Reconstruction};
 pub use self::normalisation::Normalisation;
 pub(crate) use self::normalisation::Undo;
 pub(crate) use self::saelens::{InputBias, Own, Parts, Ranking};
-pub use self::saelens::{SaeFile, SaeFileHash};
+pub use self::saelens::{Conventions, SaeFile, SaeFileHash};
 pub(crate) use self::screen::Screen;
 
 /// A sparse autoencoder on a device, in float32. Any number of threads may share one.

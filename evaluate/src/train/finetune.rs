@@ -16,7 +16,9 @@ use super::session::{self, Job};
 use super::summary::TrainingSummary;
 use crate::results::Results;
 use crate::sae::{Own, Parts};
-use crate::subject::{Subject, check_section, held_site, wanted_site};
+use crate::outliers::OutlierNorm;
+use crate::splice_point::{held_site, wanted_site};
+use crate::subject::{Subject, check_section};
 use crate::{EvaluateError, RunSettings, SaeFile};
 
 /// What a fine-tuning is asked for.
@@ -71,15 +73,16 @@ pub fn finetune(settings: &FinetuneSettings, progress: Progress) -> Result<Finet
     course.check()?;
     let file = SaeFile::open(&settings.sae)?;
     let cache = Cache::open_at(&course.cache, &course.remote)?;
-    let (expected, got) = (cache.manifest().model.d_model, file.d_model());
-    if expected != got {
-        return Err(EvaluateError::SaeWidth { sae: settings.sae.clone(), expected, got }.into());
-    }
     for &section in &course.sections {
         check_section(&cache, section)?;
     }
     let wanted = wanted_site(settings.site, std::slice::from_ref(&file), &cache)?;
     let site = held_site(wanted, &cache)?;
+    let (expected, got) = (site.d_model, file.d_model());
+    if expected != got {
+        let sae = settings.sae.clone();
+        return Err(EvaluateError::SaeWidth { sae, what: "activations", expected, got }.into());
+    }
     let scale = course.scale.resolve(file.normalisation(), site)?;
     let parts = file.parts()?;
     let architecture = architecture(&parts, &file, settings.coefficients)?;
@@ -125,7 +128,7 @@ fn evaluation(settings: &FinetuneSettings, site: Site) -> RunSettings {
     RunSettings {
         site: Some(site),
         sections: course.sections.clone(),
-        outlier_norm: course.outlier_norm,
+        outlier_norm: course.outlier_norm.map(OutlierNorm::Absolute),
         scale: course.scale,
         device: course.device,
         precision: evaluation.precision,

@@ -42,6 +42,13 @@ pub struct SaeFileHash {
     pub blake3: String,
 }
 
+/// What an SAE's configuration says of how its activations were made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Conventions {
+    /// The model's writing weights were centred.
+    pub center_writing_weights: bool,
+}
+
 /// An SAE's folder: its configuration understood, its weights mapped but not read.
 #[derive(Debug)]
 pub struct SaeFile {
@@ -115,6 +122,26 @@ impl SaeFile {
     /// The site that it says it was trained on, as text: it may be one that no cache has.
     pub fn site(&self) -> Option<&str> {
         self.config.site.as_deref()
+    }
+
+    /// The site that it reconstructs, where that is another: of a transcoder.
+    pub fn output_site(&self) -> Option<&str> {
+        None
+    }
+
+    /// Whether it reconstructs another site than it takes.
+    pub fn is_transcoder(&self) -> bool {
+        false
+    }
+
+    /// Width of its reconstructions.
+    pub fn d_out(&self) -> usize {
+        self.config.d_in
+    }
+
+    /// What its configuration says of how activations were made.
+    pub fn conventions(&self) -> Conventions {
+        Conventions::default()
     }
 
     /// The model that it says it was trained on.
