@@ -11,6 +11,7 @@ use crate::reading::Reading;
 use crate::sae::{Firings, Sae};
 use crate::scale::Scale;
 use crate::section_choice::SectionChoice;
+use crate::terms::{Closeness, RowTerms, squared_norms};
 use crate::upper_half::UpperHalf;
 use crate::{EvaluateError, SaeFile};
 use hayloft_model::{Divergences, Precision, SharedTensor};
@@ -29,19 +30,17 @@ pub(crate) struct Candidate<'file> {
 #[derive(Debug)]
 struct SectionMean {
     section: SectionChoice,
-    /// `[d_model]` float32: of the scaled activations, outliers apart.
+    /// `[d_model]` float32: of the scaled targets, outliers apart.
     mean: SharedTensor,
 }
 
 /// What one SAE makes of one section of one batch. Each list is in the order of the batch's rows.
 #[derive(Debug)]
 pub(crate) struct Measured {
-    /// Of each row that is no outlier: latents above zero.
-    pub(crate) fired: Vec<i64>,
-    /// Of the same rows: ‖x − r‖².
-    pub(crate) errors: Vec<f32>,
-    /// Of the same rows: ‖x − x̄‖².
-    pub(crate) deviations: Vec<f32>,
+    /// The section's rows that are no outliers.
+    pub(crate) kept: Vec<i64>,
+    /// Of each of them, what it adds to the sums.
+    pub(crate) terms: Vec<RowTerms>,
     /// In how many of these rows each latent fired.
     pub(crate) firings: Firings,
     /// Of the spliced run at each row that has a next token.
@@ -95,47 +94,53 @@ impl<'file> Candidate<'file> {
         let kept: Vec<i64> = (0..batch.rows() as i64).filter(|&row| in_any(row) && is_kept(row)).collect();
         let members_of = |own: &SectionMean| kept.iter().map(|&row| batch.is_member(row, own.section)).collect();
         let groups: Vec<Vec<bool>> = self.sections.iter().map(members_of).collect();
-        let x = {
+        let inputs = {
             let _phase = Phase::Splice.begin(0);
             self.scaled(&activations.at(&kept)?)?
         };
-        let (reconstruction, firings) = self.sae.reconstruct_counting(&x, &groups)?;
-        let errors = {
+        // What is to be given back: an autoencoder's own input.
+        let targets = &inputs;
+        let (reconstruction, firings) = self.sae.reconstruct_counting(&inputs, &groups)?;
+        let close = {
             let _phase = Phase::Splice.begin(0);
-            squared_norms(&x.f_sub(&reconstruction.rows)?)?
+            Closeness::of(targets, &reconstruction.rows)?
         };
-        if errors.iter().any(|error| !error.is_finite()) {
+        if close.errors.iter().any(|error| !error.is_finite()) {
             return Err(EvaluateError::NonFiniteReconstruction {
                 sae: self.file.folder().to_path_buf(),
                 shard: batch.shard,
                 row_group: batch.row_group,
             });
         }
-        let fired: Vec<i64> = Vec::try_from(&reconstruction.fired)?;
+        let (fired, l1): (Vec<i64>, Vec<f32>) =
+            (Vec::try_from(&reconstruction.fired)?, Vec::try_from(&reconstruction.l1)?);
         let mut measured = Vec::with_capacity(self.sections.len());
         for ((own, members), firings) in self.sections.iter().zip(&groups).zip(firings) {
             // Places among the kept rows.
             let places: Vec<usize> = (0..kept.len()).filter(|&place| members[place]).collect();
             let deviations = {
                 let _phase = Phase::Splice.begin(0);
-                squared_norms(&select(&x, &places)?.f_sub(&own.mean)?)?
+                squared_norms(&select(targets, &places)?.f_sub(&own.mean)?)?
             };
+            let rows: Vec<i64> = places.iter().map(|&place| kept[place]).collect();
             let predicted = match reading.upper_half {
                 Some(upper_half) => {
-                    let rows: Vec<i64> = places.iter().map(|&place| kept[place]).collect();
                     let values = self.unscaled(&select(&reconstruction.rows, &places)?)?;
                     let splice = Splice { rows: &rows, values: &values, upper_half };
                     splice.predict(batch, activations, &batch.counted(own.section), reading.kl.is_some())?
                 }
                 None => Predicted::Nothing,
             };
-            measured.push(Measured {
-                fired: places.iter().map(|&place| fired[place]).collect(),
-                errors: places.iter().map(|&place| errors[place]).collect(),
-                deviations,
-                firings,
-                predicted,
+            let terms = places.iter().zip(deviations).map(|(&place, squared_deviation)| RowTerms {
+                latents: fired[place],
+                l1: l1[place],
+                squared_error: close.errors[place],
+                squared_deviation,
+                target_square: close.target_squares[place],
+                reconstruction_square: close.reconstruction_squares[place],
+                product: close.products[place],
             });
+            measured.push(Measured { terms: terms.collect(), kept: rows, firings, predicted });
         }
         Ok(measured)
     }
@@ -188,11 +193,6 @@ impl Splice<'_> {
             Predicted::Losses(self.upper_half.losses(batch, &spliced, counted)?)
         })
     }
-}
-
-/// `[n, d_model]` float32 → the squared Euclidean norm of each row.
-fn squared_norms(rows: &Tensor) -> Result<Vec<f32>, TchError> {
-    Vec::try_from(rows.f_square()?.f_sum_dim_intlist([-1i64].as_slice(), false, Kind::Float)?)
 }
 
 /// Some rows of a tensor, in order, each at most once; all of them without a copy.

@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use hayloft_evaluate::{KlChoice, RunSettings, ScaleChoice, SectionChoice, Tolerance};
+use hayloft_evaluate::{KlChoice, MetricsChoice, RunSettings, ScaleChoice, SectionChoice, Tolerance};
 use hayloft_model::{ModelError, Precision, Site, parse_device};
 
 pub use self::finetune::FinetuneArguments;
@@ -122,6 +122,10 @@ pub struct RunArguments {
     #[arg(long, value_name = "WAY", num_args = 0..=1, require_equals = true, default_missing_value = "exact",
         verbatim_doc_comment)]
     kl: Option<KlChoice>,
+    /// Which figures to print: study, or all, which adds a table of cosine similarity, norms, L1 and latents' densities. Files
+    /// and --json have all of them anyway
+    #[arg(long, value_name = "WHICH", default_value = "study")]
+    pub metrics: MetricsChoice,
     /// Threads of the kernels and of hashing [default: all cores]
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
@@ -290,6 +294,7 @@ mod tests {
             ("--scale", "big", "auto, none or a number above zero"),
             ("--scale", "-1", "above zero"),
             ("--dtype", "int8", "f32, bf16 or f16"),
+            ("--metrics", "few", "study or all"),
             ("--kl", "cheap", "exact, stored, recomputed or bound"),
             ("--threads", "0", "zero"),
         ] {

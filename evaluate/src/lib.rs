@@ -42,6 +42,7 @@ mod source;
 mod stored_rounding;
 mod subject;
 mod sums;
+mod terms;
 pub mod train;
 mod undefined;
 mod upper_half;
@@ -59,6 +60,7 @@ pub use kl::{Kl, KlChoice, KlSums, KlWay};
 pub use measures::{
     BinSums, LatentCounts, LatentSummary, NormHistogram, POSITION_BINS, PositionCounts, PositionSums, first_position,
 };
+pub use output::MetricsChoice;
 pub use plot::training_curves;
 pub use report::{Experiment, ModelRole, Report, ReportError, ResultsEntry, Row, SaeRole, Summary, TrainingEntry};
 pub use results::{Provenance, Results, SaeProvenance, SaeResult, ShardResult};

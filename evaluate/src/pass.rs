@@ -123,8 +123,9 @@ impl SectionOutcome {
         for row in batch.members(self.section) {
             sums.norms.add(norms[row as usize]);
         }
-        for ((&fired, &error), &deviation) in measured.fired.iter().zip(&measured.errors).zip(&measured.deviations) {
-            sums.add_activation(fired, error, deviation);
+        for (position, terms) in batch.positions_at(&measured.kept).into_iter().zip(&measured.terms) {
+            sums.add_activation(terms);
+            sums.positions.add_activation(position, terms);
         }
         let positions = || batch.positions_at(&batch.counted(self.section));
         match &measured.predicted {
@@ -135,7 +136,7 @@ impl SectionOutcome {
                 sums.kl.get_or_insert_default().add(kl);
             }
         }
-        self.latents.rows += measured.fired.len() as u64;
+        self.latents.rows += measured.terms.len() as u64;
         for (total, &firings) in self.latents.firings.iter_mut().zip(&measured.firings) {
             *total += u64::from(firings);
         }

@@ -100,7 +100,7 @@ impl Results {
         Some(format!("KL(clean || spliced), nats a token: {}", kl.label()))
     }
 
-    fn render(&self, columns: &[Column]) -> String {
+    pub(super) fn render(&self, columns: &[Column]) -> String {
         let names: Vec<&str> = self.results.iter().map(|result| result.sae.as_str()).collect();
         let names = shortened(&names, NAME_WIDTH);
         let mut table = Table::new();
