@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use hayloft_evaluate::{
-    ExcludeChoice, KlChoice, OutlierNorm, RunSettings, ScaleChoice, SectionChoice, Tolerance, WeightsChoice,
+    ExcludeChoice, KlChoice, MetricsChoice, OutlierNorm, RunSettings, ScaleChoice, SectionChoice, Tolerance, WeightsChoice,
 };
 use hayloft_model::{ModelError, Precision, Site, parse_device};
 
@@ -132,6 +132,10 @@ pub struct RunArguments {
     #[arg(long, value_name = "WAY", num_args = 0..=1, require_equals = true, default_missing_value = "exact",
         verbatim_doc_comment)]
     kl: Option<KlChoice>,
+    /// Which figures to print: study, or all, which adds a table of cosine similarity, norms, L1 and latents' densities. Files
+    /// and --json have all of them anyway
+    #[arg(long, value_name = "WHICH", default_value = "study")]
+    pub metrics: MetricsChoice,
     /// Threads of the kernels and of hashing [default: all cores]
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
@@ -302,6 +306,7 @@ mod tests {
             ("--scale", "big", "auto, none or a number above zero"),
             ("--scale", "-1", "above zero"),
             ("--dtype", "int8", "f32, bf16 or f16"),
+            ("--metrics", "few", "study or all"),
             ("--kl", "cheap", "exact, stored, recomputed or bound"),
             ("--threads", "0", "zero"),
         ] {

@@ -10,8 +10,8 @@ const SMALLEST_GAP: f64 = 1e-4;
 /// The figures of a result. Fractions are fractions, not per cent; `None` is a figure that is undefined, such as a mean
 /// over no tokens.
 ///
-/// x is the scaled residual of a token, r its reconstruction, x̄ the mean of x over the section's tokens; outliers are
-/// in none of the figures on activations.
+/// x is what the SAE is to give back at a token, r what it gives, x̄ the mean of x over the section's tokens, all scaled;
+/// outliers are in none of the figures on activations.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Columns {
     /// Mean count of latents above zero.
@@ -40,11 +40,19 @@ pub struct Columns {
     pub activation_rows: u64,
     /// Tokens dropped from the other figures.
     pub outlier_rows: u64,
+    /// Mean over tokens of the cosine of the angle between x and r.
+    pub cosine_similarity: Option<f64>,
+    /// Mean over tokens of ‖r‖ / ‖x‖.
+    pub l2_ratio: Option<f64>,
+    /// Mean over tokens of the sum of the latents.
+    pub l1: Option<f64>,
+    /// Σ‖r‖² / Σ x · r: 1 where r is x but for an error at right angles to r, less where it is too short.
+    pub relative_reconstruction_bias: Option<f64>,
 }
 
 impl Columns {
     /// The names of all columns, in order.
-    pub const NAMES: [&'static str; 13] = [
+    pub const NAMES: [&'static str; 17] = [
         "l0",
         "ce_recovered",
         "ce_clean",
@@ -58,6 +66,10 @@ impl Columns {
         "loss_tokens",
         "activation_rows",
         "outlier_rows",
+        "cosine_similarity",
+        "l2_ratio",
+        "l1",
+        "relative_reconstruction_bias",
     ];
 
     /// The figures that these sums give for a scale c.
@@ -80,6 +92,10 @@ impl Columns {
             loss_tokens: sums.loss_tokens,
             activation_rows: sums.activation_rows,
             outlier_rows: sums.outlier_rows,
+            cosine_similarity: defined(per_row(sums.cosine_similarity)),
+            l2_ratio: defined(per_row(sums.l2_ratio)),
+            l1: defined(per_row(sums.l1)),
+            relative_reconstruction_bias: defined(sums.reconstruction_square / sums.product),
         }
     }
 }
@@ -96,13 +112,27 @@ fn defined(value: f64) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terms::RowTerms;
 
     #[test]
     fn columns_agree_with_values_by_hand() {
-        // Three tokens: errors 1, 2, 6; deviations 4, 8, 8; latents 2, 3, 5. Two losses.
+        // Three tokens: errors 1, 2, 6; deviations 4, 8, 8; latents 2, 3, 5, which add up to 1, 2, 6; norms of x 2, 2, 3, of r
+        // 1, 2, 3; products 1, 3, 6. Two losses.
         let mut sums = Sums { clean_loss: 2.0, zero_loss: 12.0, outlier_rows: 1, ..Sums::default() };
-        for (latents, error, deviation) in [(2, 1.0, 4.0), (3, 2.0, 8.0), (5, 6.0, 8.0)] {
-            sums.add_activation(latents, error, deviation);
+        for (latents, squared_error, squared_deviation, [target_square, reconstruction_square, product]) in
+            [(2, 1.0, 4.0, [4.0, 1.0, 1.0]), (3, 2.0, 8.0, [4.0, 4.0, 3.0]), (5, 6.0, 8.0, [9.0, 9.0, 6.0])]
+        {
+            let l1 = squared_error;
+            let terms = RowTerms {
+                latents,
+                l1,
+                squared_error,
+                squared_deviation,
+                target_square,
+                reconstruction_square,
+                product,
+            };
+            sums.add_activation(&terms);
         }
         sums.add_sae_losses(&[0, 1], &[1.5, 2.5]);
         let expected = Columns {
@@ -119,6 +149,10 @@ mod tests {
             loss_tokens: 2,
             activation_rows: 3,
             outlier_rows: 1,
+            cosine_similarity: Some((0.5 + 0.75 + 6.0 / 9.0) / 3.0),
+            l2_ratio: Some((0.5 + 1.0 + 1.0) / 3.0),
+            l1: Some(3.0),
+            relative_reconstruction_bias: Some(1.4),
         };
         assert_eq!(Columns::of(&sums, 2.0), expected);
         let fields = serde_json::to_value(expected).unwrap();
@@ -137,12 +171,24 @@ mod tests {
         let columns = Columns::of(&Sums::default(), 1.0);
         assert_eq!((columns.l0, columns.ce_clean, columns.ce_recovered, columns.mse), (None, None, None, None));
         assert_eq!((columns.explained_variance, columns.explained_variance_pooled), (None, None));
+        assert_eq!((columns.cosine_similarity, columns.l2_ratio, columns.l1), (None, None, None));
+        assert_eq!(columns.relative_reconstruction_bias, None);
+    }
+
+    #[test]
+    fn a_reconstruction_that_is_zero_has_no_relative_bias() {
+        let mut sums = Sums::default();
+        sums.add_activation(&RowTerms { target_square: 4.0, squared_error: 4.0, ..RowTerms::default() });
+        let columns = Columns::of(&sums, 1.0);
+        assert_eq!((columns.cosine_similarity, columns.l2_ratio), (Some(0.0), Some(0.0)));
+        assert_eq!(columns.relative_reconstruction_bias, None);
     }
 
     #[test]
     fn explained_variance_may_be_hugely_negative() {
         let mut sums = Sums::default();
-        sums.add_activation(1, 2663.0, 1.0);
+        let terms = RowTerms { squared_error: 2663.0, squared_deviation: 1.0, ..RowTerms::default() };
+        sums.add_activation(&terms);
         assert_eq!(Columns::of(&sums, 1.0).explained_variance, Some(-2662.0));
     }
 }

@@ -22,6 +22,7 @@ mod clean_check;
 mod columns;
 mod compare;
 mod compute_effect;
+mod conventions;
 mod error;
 mod exclusion;
 mod kl;
@@ -45,6 +46,7 @@ mod splice_point;
 mod stored_rounding;
 mod subject;
 mod sums;
+mod terms;
 pub mod train;
 mod undefined;
 mod upper_half;
@@ -57,6 +59,7 @@ pub use compare::{
     Cell, CompareError, Comparison, Record, Tolerance, Tolerances, Verdict, compare, read_expected, read_results,
 };
 pub use compute_effect::ComputeEffect;
+pub use conventions::ResultConventions;
 pub use error::EvaluateError;
 pub use exclusion::ExcludeChoice;
 pub use kl::{Kl, KlChoice, KlSums, KlWay};
@@ -65,6 +68,7 @@ pub use measures::{
 };
 pub use model_weights::{ModelWeights, WeightsChoice};
 pub use outliers::{MedianRule, OutlierNorm};
+pub use output::MetricsChoice;
 pub use plot::training_curves;
 pub use report::{Experiment, ModelRole, Report, ReportError, ResultsEntry, Row, SaeRole, Summary, TrainingEntry};
 pub use results::{Provenance, Results, SaeProvenance, SaeResult, ShardResult};

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use clap::{CommandFactory, Parser};
 use hayloft_evaluate::train::{Finetuned, finetune, train};
-use hayloft_evaluate::{Report, Tolerances, Verdict, read_expected, read_results, run as evaluate, run_profiled};
+use hayloft_evaluate::{
+    MetricsChoice, Report, Tolerances, Verdict, read_expected, read_results, run as evaluate, run_profiled,
+};
 use hayloft_model::limit_threads;
 use hayloft_terminal::{Progress, exit_code, log_to_stderr, print, print_completions};
 
@@ -25,6 +27,7 @@ fn run() -> Result<()> {
                 limit_threads(threads);
             }
             let (out, json, profile) = (arguments.out.clone(), arguments.json, arguments.profile.clone());
+            let metrics = arguments.metrics;
             let results = match profile {
                 Some(file) => {
                     let (results, profile) = run_profiled(&arguments.settings()?, Progress::on_stderr())?;
@@ -37,7 +40,15 @@ fn run() -> Result<()> {
                 results.write(&folder)?;
                 tracing::info!(folder = %folder.display(), "results written");
             }
-            print(&if json { results.json().context("results cannot be written as JSON")? } else { results.table() })
+            print(&if json {
+                results.json().context("results cannot be written as JSON")?
+            } else {
+                let mut tables = vec![results.table()];
+                if metrics == MetricsChoice::All {
+                    tables.push(results.details());
+                }
+                tables.join("\n")
+            })
         }
         Command::Train(arguments) => {
             if let Some(threads) = arguments.course.threads {

@@ -90,7 +90,7 @@ fn measure(
 ) -> Result<BatchMeasured, EvaluateError> {
     let (activations, norms) = {
         let _phase = Phase::Splice.begin(0);
-        let activations = batch.to_device(source.device)?;
+        let activations = batch.to_device(source)?;
         let norms = activations.norms()?;
         (activations, norms)
     };
@@ -123,8 +123,9 @@ impl SectionOutcome {
         for row in batch.members(self.section) {
             sums.norms.add(norms[row as usize]);
         }
-        for ((&fired, &error), &deviation) in measured.fired.iter().zip(&measured.errors).zip(&measured.deviations) {
-            sums.add_activation(fired, error, deviation);
+        for (position, terms) in batch.positions_at(&measured.kept).into_iter().zip(&measured.terms) {
+            sums.add_activation(terms);
+            sums.positions.add_activation(position, terms);
         }
         let positions = || batch.positions_at(&batch.counted(self.section));
         match &measured.predicted {
@@ -135,7 +136,7 @@ impl SectionOutcome {
                 sums.kl.get_or_insert_default().add(kl);
             }
         }
-        self.latents.rows += measured.fired.len() as u64;
+        self.latents.rows += measured.terms.len() as u64;
         for (total, &firings) in self.latents.firings.iter_mut().zip(&measured.firings) {
             *total += u64::from(firings);
         }
@@ -155,6 +156,7 @@ impl SectionOutcome {
         for (sums, moments) in self.shards.iter_mut().zip(baselines.moments(self.section, candidate.rule)) {
             sums.outlier_rows = moments.outlier_rows;
             sums.non_finite_rows = moments.non_finite_rows;
+            sums.excluded_rows = moments.excluded_rows;
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::baseline::CleanSource;
 use crate::clean_check::CleanCheck;
 use crate::columns::Columns;
 use crate::compute_effect::ComputeEffect;
+use crate::conventions::ResultConventions;
 use crate::kl::Kl;
 use crate::measures::{LatentCounts, LatentSummary};
 use crate::sae::SaeFileHash;
@@ -49,6 +50,9 @@ pub struct SaeResult {
     pub scale_source: ScaleSource,
     /// Norms above this, after scaling, are outliers.
     pub outlier_norm: Option<f64>,
+    /// The conventions that figures were computed by.
+    #[serde(default)]
+    pub conventions: ResultConventions,
     /// What the upper half of the model ran in; without one, what the cache's model ran in.
     pub precision: Precision,
     /// Where the clean losses came from; `None` where there was no model, and so no losses.

@@ -8,6 +8,7 @@ use crate::candidate::Candidate;
 use crate::clean_check::{CleanCheck, clean_check};
 use crate::columns::Columns;
 use crate::compute_effect::{self, ComputeEffect};
+use crate::conventions::ResultConventions;
 use crate::kl::{Kl, KlWay};
 use crate::names::unique_names;
 use crate::outliers::{MedianRule, OutlierNorm, OutlierRule};
@@ -113,13 +114,13 @@ fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profilin
     }
     .into_iter();
 
-    let report = Report { settings, subject: &subject, clean_source, kl, stored_rounding };
+    let report = Report { settings, subject: &subject, clean_source, kl, median, stored_rounding };
     let (mut results, mut latents) = (Vec::new(), Vec::new());
     for ((candidate, outcomes), name) in candidates.iter().zip(outcomes).zip(names) {
         let provenance = report.provenance(candidate.file);
         for mut outcome in outcomes {
             outcome.complete(&baselines, candidate);
-            results.push(report.result(&name, candidate.scale, &outcome, effects.next(), &provenance));
+            results.push(report.result(&name, (candidate.scale, candidate.target_scale()), &outcome, effects.next(), &provenance));
             latents.push(outcome.latents);
         }
     }
@@ -216,6 +217,7 @@ struct Report<'run> {
     subject: &'run Subject,
     clean_source: Option<CleanSource>,
     kl: Option<KlWay>,
+    median: Option<MedianRule>,
     stored_rounding: Option<StoredRounding>,
 }
 
@@ -223,7 +225,7 @@ impl Report<'_> {
     fn result(
         &self,
         name: &str,
-        scale: Scale,
+        (scale, target_scale): (Scale, f64),
         outcome: &SectionOutcome,
         compute_effect: Option<ComputeEffect>,
         provenance: &Provenance,
@@ -235,10 +237,11 @@ impl Report<'_> {
             sae: name.to_owned(),
             section: *section,
             site: self.subject.point.label(),
-            columns: Columns::of(&sums, scale.value),
+            columns: Columns::of(&sums, target_scale),
             scale: scale.value,
             scale_source: scale.source,
-            outlier_norm: self.settings.outlier_norm,
+            outlier_norm: largest_norm(self.settings, self.median, scale),
+            conventions: self.conventions(),
             precision: self.subject.precision,
             clean_loss_source: self.clean_source,
             compute_effect,
@@ -249,6 +252,17 @@ impl Report<'_> {
             sums,
             shards: numbers.zip(shards).map(|(shard, sums)| ShardResult { shard, sums: sums.clone() }).collect(),
             provenance: provenance.clone(),
+        }
+    }
+
+    fn conventions(&self) -> ResultConventions {
+        let Subject { weights, excluded, .. } = self.subject;
+        ResultConventions {
+            weights: *weights,
+            exclude: excluded.choice,
+            excluded_tokens: excluded.tokens(),
+            outlier_median: self.median,
+            spliced_with: Vec::new(),
         }
     }
 

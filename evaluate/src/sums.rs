@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::kl::KlSums;
 use crate::measures::{NormHistogram, PositionSums};
+use crate::terms::RowTerms;
 use crate::undefined;
 
 /// Sums over some tokens for one SAE and one section. Terms are float32 on the device, sums float64 in row order.
 ///
-/// x is the scaled residual of a token, r its reconstruction, x̄ the mean of x over the section's tokens, outliers
-/// apart.
+/// x is what the SAE is to give back at a token, r what it gives, x̄ the mean of x over the section's tokens, outliers
+/// apart; all are scaled.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sums {
@@ -30,8 +31,14 @@ pub struct Sums {
     pub outlier_rows: u64,
     /// Those of them that are NaN or infinite.
     pub non_finite_rows: u64,
+    /// Tokens of the section that were left out for what they are; none of them is an outlier.
+    #[serde(default)]
+    pub excluded_rows: u64,
     /// Latents above zero.
     pub latents: u64,
+    /// Latents, added up; undefined in results of versions that did not measure it, as are the others so marked.
+    #[serde(default = "undefined::not_measured", with = "undefined")]
+    pub l1: f64,
     /// ‖x − r‖².
     pub squared_error: f64,
     /// ‖x − x̄‖².
@@ -39,6 +46,18 @@ pub struct Sums {
     /// 1 − ‖x − r‖² / ‖x − x̄‖² of each token.
     #[serde(with = "undefined")]
     pub explained_variance: f64,
+    /// The cosine of the angle between x and r, 0 where one of them is zero; marked.
+    #[serde(default = "undefined::not_measured", with = "undefined")]
+    pub cosine_similarity: f64,
+    /// ‖r‖ / ‖x‖; the denominator is 1 where it is under 1e-4; marked.
+    #[serde(default = "undefined::not_measured", with = "undefined")]
+    pub l2_ratio: f64,
+    /// ‖r‖²; marked.
+    #[serde(default = "undefined::not_measured", with = "undefined")]
+    pub reconstruction_square: f64,
+    /// x · r; marked.
+    #[serde(default = "undefined::not_measured", with = "undefined")]
+    pub product: f64,
     /// Divergences from the clean run, where they were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kl: Option<KlSums>,
@@ -59,10 +78,16 @@ impl Sums {
             activation_rows,
             outlier_rows,
             non_finite_rows,
+            excluded_rows,
             latents,
+            l1,
             squared_error,
             squared_deviation,
             explained_variance,
+            cosine_similarity,
+            l2_ratio,
+            reconstruction_square,
+            product,
             kl,
             positions,
             norms,
@@ -74,10 +99,16 @@ impl Sums {
         self.activation_rows += activation_rows;
         self.outlier_rows += outlier_rows;
         self.non_finite_rows += non_finite_rows;
+        self.excluded_rows += excluded_rows;
         self.latents += latents;
+        self.l1 += l1;
         self.squared_error += squared_error;
         self.squared_deviation += squared_deviation;
         self.explained_variance += explained_variance;
+        self.cosine_similarity += cosine_similarity;
+        self.l2_ratio += l2_ratio;
+        self.reconstruction_square += reconstruction_square;
+        self.product += product;
         if let Some(kl) = kl {
             self.kl.get_or_insert_default().merge(kl);
         }
@@ -94,14 +125,19 @@ impl Sums {
         total
     }
 
-    /// Adds a kept token: its latents above zero, ‖x − r‖² and ‖x − x̄‖².
-    pub(crate) fn add_activation(&mut self, latents: i64, squared_error: f32, squared_deviation: f32) {
-        let (error, deviation) = (f64::from(squared_error), f64::from(squared_deviation));
+    /// Adds a kept token.
+    pub(crate) fn add_activation(&mut self, terms: &RowTerms) {
+        let (error, deviation) = (f64::from(terms.squared_error), f64::from(terms.squared_deviation));
         self.activation_rows += 1;
-        self.latents += latents as u64;
+        self.latents += terms.latents as u64;
+        self.l1 += f64::from(terms.l1);
         self.squared_error += error;
         self.squared_deviation += deviation;
         self.explained_variance += 1.0 - error / deviation;
+        self.cosine_similarity += terms.cosine();
+        self.l2_ratio += terms.norm_ratio();
+        self.reconstruction_square += f64::from(terms.reconstruction_square);
+        self.product += f64::from(terms.product);
     }
 
     /// Adds the losses of the spliced run at some tokens, which lie at these positions of their sequences.
@@ -127,8 +163,11 @@ mod tests {
 
     fn positions(tokens: &[(usize, u32, u32)]) -> PositionSums {
         let mut sums = PositionSums::default();
-        for &(position, loss, _) in tokens {
+        for &(position, loss, norm) in tokens {
             sums.add_sae_losses(&[position], &[loss as f32]);
+            let (squared_error, squared_deviation) = (loss as f32, norm as f32);
+            let terms = RowTerms { latents: i64::from(norm), squared_error, squared_deviation, ..RowTerms::default() };
+            sums.add_activation(position, &terms);
         }
         sums
     }
@@ -145,9 +184,10 @@ mod tests {
         let counts = (0..1u64 << 40, 0..1u64 << 40, 0..1000u64, 0..1000u64, 0..1u64 << 50);
         let losses = (0..1u32 << 20, 0..1u32 << 20, 0..1u32 << 20);
         let squares = (0..1u32 << 20, 0..1u32 << 20, -(1i32 << 20)..1 << 20);
+        let shapes = (0..1u32 << 20, -(1i32 << 20)..1 << 20, 0..1u32 << 20, 0..1u32 << 20, -(1i32 << 20)..1 << 20);
         let kl = option::of((0..1u64 << 40, 0..1u32 << 20, 0..1u32 << 20));
         let more = vec((0..5000usize, 0..1u32 << 10, 1u32..1 << 20), 0..5);
-        (counts, losses, squares, kl, more).prop_map(|(counts, losses, squares, kl, more)| Sums {
+        (counts, losses, squares, shapes, kl, more).prop_map(|(counts, losses, squares, shapes, kl, more)| Sums {
             loss_tokens: counts.0,
             clean_loss: f64::from(losses.0),
             sae_loss: f64::from(losses.1),
@@ -155,10 +195,16 @@ mod tests {
             activation_rows: counts.1,
             outlier_rows: counts.2,
             non_finite_rows: counts.3,
+            excluded_rows: counts.2,
             latents: counts.4,
+            l1: f64::from(shapes.0),
             squared_error: f64::from(squares.0),
             squared_deviation: f64::from(squares.1),
             explained_variance: f64::from(squares.2),
+            cosine_similarity: f64::from(shapes.1),
+            l2_ratio: f64::from(shapes.2),
+            reconstruction_square: f64::from(shapes.3),
+            product: f64::from(shapes.4),
             kl: kl.map(|(tokens, kl, ablated)| KlSums { tokens, kl: kl.into(), kl_ablated: ablated.into() }),
             positions: positions(&more),
             norms: norms(&more),
@@ -184,19 +230,45 @@ mod tests {
         }
 
         #[test]
-        fn tokens_add_up_as_in_float64(rows in vec((0..50i64, 0f32..100.0, 1f32..100.0), 0..50)) {
+        fn tokens_add_up_as_in_float64(rows in vec((0..50i64, 0f32..9.0, 0f32..100.0, 1f32..100.0, [1f32..9.0, 0.0..9.0, -9.0..9.0]), 0..50)) {
+            let rows: Vec<RowTerms> = rows.into_iter().map(|(latents, l1, error, deviation, products)| RowTerms {
+                latents,
+                l1,
+                squared_error: error,
+                squared_deviation: deviation,
+                target_square: products[0],
+                reconstruction_square: products[1],
+                product: products[2],
+            }).collect();
             let mut sums = Sums::default();
-            for &(latents, error, deviation) in &rows {
-                sums.add_activation(latents, error, deviation);
+            for terms in &rows {
+                sums.add_activation(terms);
             }
-            let of = |term: fn(&(i64, f32, f32)) -> f64| rows.iter().map(term).sum::<f64>();
+            let of = |term: fn(&RowTerms) -> f64| rows.iter().map(term).sum::<f64>();
             prop_assert_eq!(sums.activation_rows, rows.len() as u64);
             // The same additions in the same order: the same bits.
             let same = |got: f64, expected: f64| got.to_bits() == (expected + 0.0).to_bits();
-            prop_assert!(same(sums.latents as f64, of(|row| row.0 as f64)));
-            prop_assert!(same(sums.squared_error, of(|row| f64::from(row.1))));
-            prop_assert!(same(sums.squared_deviation, of(|row| f64::from(row.2))));
-            prop_assert!(same(sums.explained_variance, of(|row| 1.0 - f64::from(row.1) / f64::from(row.2))));
+            prop_assert!(same(sums.latents as f64, of(|row| row.latents as f64)));
+            prop_assert!(same(sums.l1, of(|row| f64::from(row.l1))));
+            prop_assert!(same(sums.squared_error, of(|row| f64::from(row.squared_error))));
+            prop_assert!(same(sums.squared_deviation, of(|row| f64::from(row.squared_deviation))));
+            let explained = |row: &RowTerms| 1.0 - f64::from(row.squared_error) / f64::from(row.squared_deviation);
+            prop_assert!(same(sums.explained_variance, of(explained)));
+            prop_assert!(same(sums.cosine_similarity, of(RowTerms::cosine)));
+            prop_assert!(same(sums.l2_ratio, of(RowTerms::norm_ratio)));
+            prop_assert!(same(sums.reconstruction_square, of(|row| f64::from(row.reconstruction_square))));
+            prop_assert!(same(sums.product, of(|row| f64::from(row.product))));
+        }
+
+        /// Sums of versions that measured less.
+        #[test]
+        fn what_was_not_measured_is_undefined(part in part()) {
+            let mut value = serde_json::to_value(&part).unwrap();
+            let marked = ["l1", "cosine_similarity", "l2_ratio", "reconstruction_square", "product"];
+            value.as_object_mut().unwrap().retain(|name, _| !marked.contains(&name.as_str()));
+            let sums: Sums = serde_json::from_value(value).unwrap();
+            prop_assert!([sums.l1, sums.cosine_similarity, sums.l2_ratio, sums.product].iter().all(|sum| sum.is_nan()));
+            prop_assert_eq!(sums.latents, part.latents);
         }
     }
 }

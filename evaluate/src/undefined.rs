@@ -10,3 +10,8 @@ pub(crate) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
+
+/// What a number is that results of an earlier version do not have.
+pub(crate) fn not_measured() -> f64 {
+    f64::NAN
+}

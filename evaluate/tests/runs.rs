@@ -116,6 +116,10 @@ fn what_is_counted_in_bins_adds_up_to_the_sums() {
         assert!(near(positions.clean_loss.values(), sums.clean_loss));
         assert!(near(positions.sae_loss.values(), sums.sae_loss));
         assert!(near(positions.zero_loss.values(), sums.zero_loss));
+        assert_eq!(positions.activation_rows.values().iter().sum::<u64>(), sums.activation_rows);
+        assert_eq!(positions.latents.values().iter().sum::<u64>(), sums.latents);
+        assert!(near(positions.squared_error.values(), sums.squared_error));
+        assert!(near(positions.squared_deviation.values(), sums.squared_deviation));
         assert_eq!(sums.norms.counts.iter().sum::<u64>(), sums.activation_rows + sums.outlier_rows);
     }
     // Six sequences of 14, 9, 7, 20, 12 and 8 tokens, of which the last has no loss.
@@ -342,6 +346,8 @@ fn results_are_written_in_every_form() {
     let read: Vec<SaeResult> = serde_json::from_slice(&std::fs::read(out.join("results.json")).unwrap()).unwrap();
     assert_eq!(read, results.results, "JSON gives back every bit");
     assert!(results.table().lines().all(|line| line.chars().count() <= 120), "{}", results.table());
+    let details = results.details();
+    assert!(details.lines().all(|line| line.chars().count() <= 120) && details.contains("Rel. bias"), "{details}");
     let csv = String::from_utf8(results.csv().unwrap()).unwrap();
     assert!(csv.starts_with("sae,section,site,l0,ce_recovered,") && csv.lines().count() == 2, "{csv}");
 }

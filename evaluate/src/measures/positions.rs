@@ -1,4 +1,4 @@
-//! Losses by position in the sequence.
+//! Losses, latents and errors by position in the sequence.
 //!
 //! The first eight positions have a bin each; from there on every doubling of the position is cut into four bins. So the
 //! beginning of a sequence, where losses fall fast, is told apart, and 64 bins reach to position 131,071 whatever the
@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::bins::BinSums;
+use crate::terms::RowTerms;
 
 /// The most bins. Positions beyond the last bin's first fall into it.
 pub const POSITION_BINS: usize = 64;
@@ -62,7 +63,8 @@ impl PositionCounts {
         }
     }
 
-    fn add_many(&mut self, bin: usize, count: u64) {
+    /// Counts several more in a bin.
+    pub(crate) fn add_many(&mut self, bin: usize, count: u64) {
         if self.0.len() <= bin {
             self.0.resize(bin + 1, 0);
         }
@@ -70,7 +72,7 @@ impl PositionCounts {
     }
 }
 
-/// Losses by the position of the token that they are at, nats, summed in float64 in row order.
+/// Sums by the position of the token that they are at, in float64 in row order; losses are in nats.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PositionSums {
@@ -82,16 +84,50 @@ pub struct PositionSums {
     pub sae_loss: BinSums,
     /// With zeros in place of the residual.
     pub zero_loss: BinSums,
+    /// Tokens behind the sums below: those that are no outliers.
+    #[serde(default)]
+    pub activation_rows: PositionCounts,
+    /// Latents above zero.
+    #[serde(default)]
+    pub latents: PositionCounts,
+    /// ‖x − r‖².
+    #[serde(default)]
+    pub squared_error: BinSums,
+    /// ‖x − x̄‖².
+    #[serde(default)]
+    pub squared_deviation: BinSums,
 }
 
 impl PositionSums {
     /// Adds another's sums to these.
     pub(crate) fn merge(&mut self, other: &Self) {
-        let Self { loss_tokens, clean_loss, sae_loss, zero_loss } = other;
+        let Self {
+            loss_tokens,
+            clean_loss,
+            sae_loss,
+            zero_loss,
+            activation_rows,
+            latents,
+            squared_error,
+            squared_deviation,
+        } = other;
         self.loss_tokens.merge(loss_tokens);
         self.clean_loss.merge(clean_loss);
         self.sae_loss.merge(sae_loss);
         self.zero_loss.merge(zero_loss);
+        self.activation_rows.merge(activation_rows);
+        self.latents.merge(latents);
+        self.squared_error.merge(squared_error);
+        self.squared_deviation.merge(squared_deviation);
+    }
+
+    /// Adds a kept token at a position.
+    pub(crate) fn add_activation(&mut self, position: usize, terms: &RowTerms) {
+        let bin = position_bin(position);
+        self.activation_rows.add(bin);
+        self.latents.add_many(bin, terms.latents as u64);
+        self.squared_error.add(bin, f64::from(terms.squared_error));
+        self.squared_deviation.add(bin, f64::from(terms.squared_deviation));
     }
 
     /// Adds the losses of the spliced run at some positions.

@@ -32,6 +32,10 @@ struct Line<'result> {
     kl_ablated: Option<f64>,
     kl_recovered: Option<f64>,
     kl_way: Option<String>,
+    cosine_similarity: Option<f64>,
+    l2_ratio: Option<f64>,
+    l1: Option<f64>,
+    relative_reconstruction_bias: Option<f64>,
 }
 
 impl<'result> From<&'result SaeResult> for Line<'result> {
@@ -50,6 +54,10 @@ impl<'result> From<&'result SaeResult> for Line<'result> {
             loss_tokens,
             activation_rows,
             outlier_rows,
+            cosine_similarity,
+            l2_ratio,
+            l1,
+            relative_reconstruction_bias,
         } = result.columns;
         Self {
             sae: &result.sae,
@@ -76,6 +84,10 @@ impl<'result> From<&'result SaeResult> for Line<'result> {
             kl_ablated: result.kl.and_then(|own| own.kl_ablated),
             kl_recovered: result.kl.and_then(|own| own.kl_recovered),
             kl_way: result.kl.map(|own| own.label()),
+            cosine_similarity,
+            l2_ratio,
+            l1,
+            relative_reconstruction_bias,
         }
     }
 }

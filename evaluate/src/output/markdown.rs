@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
+use super::details::DETAILS;
 use super::table::{BEHIND, Column, DIVERGENCES, EFFECTS, FIGURES};
 use crate::results::Results;
 
 impl Results {
-    /// A Markdown document with one table: the study's columns, then what stands behind them. More tables say how far
+    /// A Markdown document with two tables: the study's columns, then what stands behind them; what else is known of latents and
+    /// reconstructions. More tables say how far
     /// predictions are from the clean run's, where that was asked for, and what a lower precision did to the figures, where there
     /// was one.
     pub fn markdown(&self) -> String {
@@ -26,6 +28,8 @@ impl Results {
             );
         }
         text.push_str(&self.rows(&FIGURES.iter().chain(&BEHIND).collect::<Vec<_>>()));
+        text.push_str("\n## Latents and reconstructions\n\n");
+        text.push_str(&self.rows(&DETAILS.iter().collect::<Vec<_>>()));
         if let Some(heading) = self.divergence_heading() {
             let _ = write!(text, "\n## {heading}\n\n");
             text.push_str(&self.rows(&DIVERGENCES.iter().collect::<Vec<_>>()));
@@ -35,6 +39,9 @@ impl Results {
             let tokens: Column =
                 ("Tokens", |result| result.compute_effect.map_or(0, |effect| effect.activation_rows).to_string());
             text.push_str(&self.rows(&std::iter::once(&tokens).chain(&EFFECTS).collect::<Vec<_>>()));
+        }
+        for line in self.conventions_in_words() {
+            text = format!("{text}\n{line}.\n");
         }
         if let Some(rounding) = self.results.iter().find_map(|result| result.stored_rounding) {
             text = format!("{text}\n{}.\n", rounding.in_words());

@@ -20,6 +20,8 @@ pub struct Reconstruction {
     pub rows: Tensor,
     /// `[rows]` i64: latents above zero.
     pub fired: Tensor,
+    /// `[rows]` float32: the sum of the latents.
+    pub l1: Tensor,
 }
 
 /// In how many rows of a group each latent fired, `[width]`.
@@ -52,7 +54,8 @@ impl Sae {
         if x.size()[0] == 0 {
             let fired = Tensor::f_zeros([0], (Kind::Int64, x.device()))?;
             let firings = vec![vec![0; self.width()]; groups.len()];
-            return Ok((Reconstruction { rows: x.shallow_clone(), fired }, firings));
+            let l1 = Tensor::f_zeros([0], (Kind::Float, x.device()))?;
+            return Ok((Reconstruction { rows: x.shallow_clone(), fired, l1 }, firings));
         }
         match x.device() {
             Device::Cpu => tiles::reconstruct(self, x, groups),
@@ -155,10 +158,13 @@ mod tests {
             let every_third = encoded.latents.slice(0, 0, 700, 3).gt(0.0);
             let firings = every_third.sum_dim_intlist([0i64].as_slice(), false, Kind::Int64);
             let fired = encoded.latents.gt(0.0).sum_dim_intlist([-1i64].as_slice(), false, Kind::Int64);
+            let l1 = encoded.latents.sum_dim_intlist([-1i64].as_slice(), false, Kind::Float);
             for way in [tiles::reconstruct, matrices::reconstruct] {
                 let (got, counted) = way(&sae, &x, std::slice::from_ref(&members)).unwrap();
                 assert!(distance(&got.rows, &whole) < 2e-3, "{:?}: {}", sae.activation, distance(&got.rows, &whole));
                 assert_eq!(got.fired, fired, "{:?}", sae.activation);
+                let apart = distance(&got.l1, &l1) / l1.max().double_value(&[]);
+                assert!(apart < 1e-5, "{:?}: {apart}", sae.activation);
                 let counted: Vec<i64> = counted[0].iter().map(|&count| i64::from(count)).collect();
                 assert_eq!(Tensor::from_slice(&counted), firings, "{:?}", sae.activation);
             }
@@ -169,7 +175,7 @@ mod tests {
     fn no_rows_give_empty_tensors() {
         let reconstruction = sae(Activation::Relu).reconstruct(&random(&[0, 8])).unwrap();
         assert_eq!(reconstruction.rows.size(), [0, 8]);
-        assert_eq!(reconstruction.fired.size(), [0]);
+        assert_eq!((reconstruction.fired.size(), reconstruction.l1.size()), (vec![0], vec![0]));
     }
 
     #[test]

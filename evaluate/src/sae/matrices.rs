@@ -21,7 +21,7 @@ pub(super) fn reconstruct(
 ) -> Result<(Reconstruction, Vec<Firings>), SaeError> {
     let chunk = (LATENT_BYTES / (size_of::<f32>() * sae.width())).max(1) as i64;
     let count = x.size()[0];
-    let (mut rows, mut fired) = (Vec::new(), Vec::new());
+    let (mut rows, mut fired, mut l1) = (Vec::new(), Vec::new(), Vec::new());
     let mut firings = Vec::with_capacity(groups.len());
     for _ in groups {
         firings.push(Tensor::f_zeros([sae.width() as i64], (Kind::Int64, x.device()))?);
@@ -38,6 +38,7 @@ pub(super) fn reconstruct(
         };
         rows.push(encoded.undo.apply(sum)?);
         fired.push(latents.f_count_nonzero_dim_intlist([-1i64].as_slice())?);
+        l1.push(latents.f_sum_dim_intlist([-1i64].as_slice(), false, Kind::Float)?);
         for (total, members) in firings.iter().zip(groups) {
             let members = &members[start as usize..(start + length) as usize];
             let places: Vec<i64> = (0i64..).zip(members).filter_map(|(row, &member)| member.then_some(row)).collect();
@@ -48,7 +49,8 @@ pub(super) fn reconstruct(
     let firings = firings
         .into_iter()
         .map(|total| Ok(Vec::<i64>::try_from(total)?.into_iter().map(|count| count as u32).collect()));
-    let reconstruction = Reconstruction { rows: Tensor::f_cat(&rows, 0)?, fired: Tensor::f_cat(&fired, 0)? };
+    let (rows, fired, l1) = (Tensor::f_cat(&rows, 0)?, Tensor::f_cat(&fired, 0)?, Tensor::f_cat(&l1, 0)?);
+    let reconstruction = Reconstruction { rows, fired, l1 };
     Ok((reconstruction, firings.collect::<Result<_, TchError>>()?))
 }
 

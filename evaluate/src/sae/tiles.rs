@@ -29,6 +29,7 @@ pub(super) fn reconstruct(
     let (input, undo) = sae.input(x)?;
     let mut sums: Vec<f32> = host::floats(&sae.decoder_bias)?.repeat(rows as usize);
     let mut fired_counts = vec![0i64; rows as usize];
+    let mut l1 = vec![0f32; rows as usize];
     let mut firings = vec![vec![0; sae.width()]; groups.len()];
     for first_row in (0..rows).step_by(TILE_ROWS as usize) {
         let count = TILE_ROWS.min(rows - first_row);
@@ -38,6 +39,7 @@ pub(super) fn reconstruct(
             input: input.f_narrow(0, first_row, count)?.f_contiguous()?,
             sums: &mut sums[range.start * d_model as usize..range.end * d_model as usize],
             fired_counts: &mut fired_counts[range.clone()],
+            l1: &mut l1[range.clone()],
             groups: groups.iter().map(|members| &members[range.clone()]).collect(),
             firings: &mut firings,
         };
@@ -47,7 +49,8 @@ pub(super) fn reconstruct(
         }
     }
     let rows = Tensor::f_from_slice(&sums)?.f_view([rows, d_model])?;
-    Ok((Reconstruction { rows: undo.apply(rows)?, fired: Tensor::f_from_slice(&fired_counts)? }, firings))
+    let (fired, l1) = (Tensor::f_from_slice(&fired_counts)?, Tensor::f_from_slice(&l1)?);
+    Ok((Reconstruction { rows: undo.apply(rows)?, fired, l1 }, firings))
 }
 
 /// The rows of one row of tiles.
@@ -59,6 +62,8 @@ struct Piece<'run> {
     sums: &'run mut [f32],
     /// `[rows]`.
     fired_counts: &'run mut [i64],
+    /// `[rows]`: the sum of the latents so far.
+    l1: &'run mut [f32],
     /// `[groups][rows]`.
     groups: Vec<&'run [bool]>,
     /// `[groups][width]`.
@@ -170,6 +175,7 @@ impl Piece<'_> {
     fn count(&mut self, fired: &Fired) {
         for (row, latents) in fired.rows().enumerate() {
             self.fired_counts[row] += latents.len() as i64;
+            self.l1[row] += latents.iter().map(|(_, value)| value).sum::<f32>();
             for (members, firings) in self.groups.iter().zip(self.firings.iter_mut()) {
                 if members[row] {
                     for &(latent, _) in latents {

@@ -244,6 +244,7 @@ pub fn expected(section_name: &str, scale: f64, outlier_norm: Option<f64>) -> BT
         (weight("W_enc"), weight("b_enc"), weight("W_dec"), weight("b_dec"));
     let lengths = SHARDS.iter().flat_map(|groups| groups.iter().flat_map(|group| group.iter().copied()));
     let mut kept = Vec::new(); // (x, reconstruction, latents that fire)
+    let mut l1 = 0.0;
     let (mut outliers, mut tokens_with_loss) = (0.0, 0.0);
     let (mut clean, mut spliced, mut ablated) = (0.0, 0.0, 0.0);
     for (number, length) in lengths.enumerate() {
@@ -262,6 +263,7 @@ pub fn expected(section_name: &str, scale: f64, outlier_norm: Option<f64>) -> BT
             let latents = ((&x - &bias).unsqueeze(0).matmul(&encoder) + &encoder_bias).relu();
             let reconstruction = latents.matmul(&decoder_rows).squeeze_dim(0) + &bias;
             place(&with_sae).copy_(&(&reconstruction / scale));
+            l1 += latents.sum(Kind::Double).double_value(&[]);
             kept.push((x, reconstruction, latents.gt(0.0).sum(Kind::Double).double_value(&[])));
         }
         let (of_clean, of_sae, of_zeros) = (
@@ -285,6 +287,9 @@ pub fn expected(section_name: &str, scale: f64, outlier_norm: Option<f64>) -> BT
     let square = |difference: Tensor| difference.square().sum(Kind::Double).double_value(&[]);
     let errors: Vec<f64> = kept.iter().map(|(x, reconstruction, _)| square(x - reconstruction)).collect();
     let deviations: Vec<f64> = kept.iter().map(|(x, ..)| square(x - &mean)).collect();
+    let dot = |left: &Tensor, right: &Tensor| (left * right).sum(Kind::Double).double_value(&[]);
+    let sum = |term: &dyn Fn(&Tensor, &Tensor) -> f64| kept.iter().map(|(x, r, _)| term(x, r)).sum::<f64>();
+    let norm = |vector: &Tensor| vector.norm().double_value(&[]);
     let (error, deviation) = (errors.iter().sum::<f64>(), deviations.iter().sum::<f64>());
     let explained: f64 = errors.iter().zip(&deviations).map(|(error, deviation)| 1.0 - error / deviation).sum();
     let (clean, spliced, ablated) = (clean / tokens_with_loss, spliced / tokens_with_loss, ablated / tokens_with_loss);
@@ -302,5 +307,9 @@ pub fn expected(section_name: &str, scale: f64, outlier_norm: Option<f64>) -> BT
         ("loss_tokens", tokens_with_loss),
         ("activation_rows", rows),
         ("outlier_rows", outliers),
+        ("cosine_similarity", sum(&|x, r| dot(x, r) / (norm(x) * norm(r))) / rows),
+        ("l2_ratio", sum(&|x, r| norm(r) / norm(x)) / rows),
+        ("l1", l1 / rows),
+        ("relative_reconstruction_bias", sum(&|_, r| dot(r, r)) / sum(&dot)),
     ])
 }

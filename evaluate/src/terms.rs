@@ -1,0 +1,125 @@
+//! What figures on activations are made of, row by row.
+
+use tch::{Kind, TchError, Tensor};
+
+/// A norm smaller than this is no denominator, as in SAELens.
+const SMALLEST_NORM: f64 = 1e-4;
+
+/// What one row adds to the sums. x is what the SAE is to give back: its own scaled input, or what a transcoder aims at.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct RowTerms {
+    /// Latents above zero.
+    pub(crate) latents: i64,
+    /// The sum of the latents.
+    pub(crate) l1: f32,
+    /// ‖x − r‖².
+    pub(crate) squared_error: f32,
+    /// ‖x − x̄‖².
+    pub(crate) squared_deviation: f32,
+    /// ‖x‖².
+    pub(crate) target_square: f32,
+    /// ‖r‖².
+    pub(crate) reconstruction_square: f32,
+    /// x · r.
+    pub(crate) product: f32,
+}
+
+impl RowTerms {
+    /// The cosine of the angle between x and r; 0 where one of them is zero and so has no direction.
+    pub(crate) fn cosine(&self) -> f64 {
+        let norms = self.target_norm() * self.reconstruction_norm();
+        if norms > 0.0 { f64::from(self.product) / norms } else { 0.0 * norms }
+    }
+
+    /// ‖r‖ / ‖x‖, and ‖r‖ where ‖x‖ is too small to divide by.
+    pub(crate) fn norm_ratio(&self) -> f64 {
+        let norm = self.target_norm();
+        self.reconstruction_norm() / if norm < SMALLEST_NORM { 1.0 } else { norm }
+    }
+
+    fn target_norm(&self) -> f64 {
+        f64::from(self.target_square).sqrt()
+    }
+
+    fn reconstruction_norm(&self) -> f64 {
+        f64::from(self.reconstruction_square).sqrt()
+    }
+}
+
+/// What follows from targets and reconstructions alone, for each row.
+#[derive(Debug)]
+pub(crate) struct Closeness {
+    /// ‖x − r‖².
+    pub(crate) errors: Vec<f32>,
+    /// ‖x‖².
+    pub(crate) target_squares: Vec<f32>,
+    /// ‖r‖².
+    pub(crate) reconstruction_squares: Vec<f32>,
+    /// x · r.
+    pub(crate) products: Vec<f32>,
+}
+
+impl Closeness {
+    /// Of `targets` and `reconstructions`, both `[n, d]` float32.
+    pub(crate) fn of(targets: &Tensor, reconstructions: &Tensor) -> Result<Self, TchError> {
+        Ok(Self {
+            errors: squared_norms(&targets.f_sub(reconstructions)?)?,
+            target_squares: squared_norms(targets)?,
+            reconstruction_squares: squared_norms(reconstructions)?,
+            products: row_sums(&targets.f_mul(reconstructions)?)?,
+        })
+    }
+}
+
+/// `[n, d]` float32 → the squared Euclidean norm of each row.
+pub(crate) fn squared_norms(rows: &Tensor) -> Result<Vec<f32>, TchError> {
+    row_sums(&rows.f_square()?)
+}
+
+fn row_sums(rows: &Tensor) -> Result<Vec<f32>, TchError> {
+    Vec::try_from(rows.f_sum_dim_intlist([-1i64].as_slice(), false, Kind::Float)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn terms(target: &[f32], reconstruction: &[f32]) -> RowTerms {
+        let row = |values| Tensor::from_slice(values).unsqueeze(0);
+        let close = Closeness::of(&row(target), &row(reconstruction)).unwrap();
+        RowTerms {
+            squared_error: close.errors[0],
+            target_square: close.target_squares[0],
+            reconstruction_square: close.reconstruction_squares[0],
+            product: close.products[0],
+            ..RowTerms::default()
+        }
+    }
+
+    #[test]
+    fn terms_agree_with_values_by_hand() {
+        let row = terms(&[3.0, 4.0], &[4.0, 3.0]);
+        assert_eq!(
+            (row.squared_error, row.target_square, row.reconstruction_square, row.product),
+            (2.0, 25.0, 25.0, 24.0)
+        );
+        assert!((row.cosine() - 0.96).abs() < 1e-12 && (row.norm_ratio() - 1.0).abs() < 1e-12);
+        let row = terms(&[3.0, 4.0], &[-6.0, -8.0]);
+        assert!((row.cosine() + 1.0).abs() < 1e-12 && (row.norm_ratio() - 2.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn what_has_no_direction_has_no_cosine_and_what_is_too_short_is_no_denominator() {
+        assert_eq!(terms(&[3.0, 4.0], &[0.0, 0.0]).cosine().to_bits(), 0f64.to_bits());
+        let row = terms(&[0.0, 0.0], &[3.0, 4.0]);
+        assert_eq!((row.cosine().to_bits(), row.norm_ratio().to_bits()), (0f64.to_bits(), 5f64.to_bits()));
+        assert!((terms(&[0.000_05, 0.0], &[3.0, 4.0]).norm_ratio() - 5.0).abs() < 1e-12);
+        assert!((terms(&[0.000_5, 0.0], &[3.0, 4.0]).norm_ratio() - 10_000.0).abs() < 1.0);
+    }
+
+    #[test]
+    fn what_is_not_a_number_does_not_get_lost() {
+        let row = terms(&[f32::NAN, 4.0], &[4.0, 3.0]);
+        assert!(row.cosine().is_nan() && row.norm_ratio().is_nan());
+    }
+}
