@@ -27,6 +27,9 @@ impl SplicePoint {
         cache: &Cache,
         spec: Option<&DecoderSpec>,
     ) -> Result<Self, EvaluateError> {
+        for sae in saes {
+            check_width(sae, cache)?;
+        }
         let input = wanted_site(named, saes, cache)?;
         let site = wanted_target(input, saes)?;
         for site in [input, site] {
@@ -73,6 +76,17 @@ impl SplicePoint {
     }
 }
 
+/// Refuses an SAE for activations of a width that no site of the cache has.
+pub(crate) fn check_width(sae: &SaeFile, cache: &Cache) -> Result<(), EvaluateError> {
+    let (widths, got) = (cache.manifest().sites.iter().map(|site| site.d_model), sae.d_model());
+    match widths.clone().next() {
+        Some(expected) if widths.clone().all(|width| width != got) => {
+            Err(EvaluateError::SaeWidth { sae: sae.folder().to_path_buf(), what: "activations", expected, got })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whether two names mean one tensor: what leaves a block enters the next.
 fn is_same(left: Site, right: Site) -> bool {
     left == right || (left.block().is_some() && left.block() == right.block())
@@ -89,7 +103,11 @@ pub(crate) fn wanted_site(named: Option<Site>, saes: &[SaeFile], cache: &Cache) 
             let available = sites_in_words(cache);
             return Err(EvaluateError::SaeWithoutSite { sae: sae.folder().to_path_buf(), available });
         };
-        let site = parsed(sae, name)?;
+        let site = match (parsed(sae, name), named) {
+            // The user knows better what a name means that is not known here.
+            (Err(_), Some(_)) => continue,
+            (site, _) => site?,
+        };
         match wanted {
             Some(wanted) if !is_same(wanted, site) => {
                 let advice = if named.is_some() {
@@ -131,7 +149,7 @@ fn wanted_target(input: Site, saes: &[SaeFile]) -> Result<Site, EvaluateError> {
 fn parsed(sae: &SaeFile, name: &str) -> Result<Site, EvaluateError> {
     name.parse().map_err(|_| EvaluateError::SaeSite {
         sae: sae.folder().to_path_buf(),
-        expected: format!("a site that is computed here, such as blocks.L.hook_resid_pre, hook_mlp_out or attn.hook_z"),
+        expected: "a site that is computed here, such as blocks.L.hook_resid_pre, hook_mlp_out or attn.hook_z".to_owned(),
         got: name.to_owned(),
         advice: "If it is one of these under another name, say so with --site",
     })

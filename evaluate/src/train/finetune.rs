@@ -17,7 +17,7 @@ use super::summary::TrainingSummary;
 use crate::results::Results;
 use crate::sae::{Own, Parts};
 use crate::outliers::OutlierNorm;
-use crate::splice_point::{held_site, wanted_site};
+use crate::splice_point::{check_width, held_site, wanted_site};
 use crate::subject::{Subject, check_section};
 use crate::{EvaluateError, RunSettings, SaeFile};
 
@@ -76,6 +76,7 @@ pub fn finetune(settings: &FinetuneSettings, progress: Progress) -> Result<Finet
     for &section in &course.sections {
         check_section(&cache, section)?;
     }
+    check_width(&file, &cache)?;
     let wanted = wanted_site(settings.site, std::slice::from_ref(&file), &cache)?;
     let site = held_site(wanted, &cache)?;
     let (expected, got) = (site.d_model, file.d_model());
