@@ -5,6 +5,7 @@ mod bad_saes;
 mod divergences;
 mod report;
 mod runs;
+mod saelens_metrics;
 mod saes;
 mod support;
 mod training;

@@ -47,6 +47,16 @@ fn tokens_of(sequence: usize, length: usize) -> Vec<i64> {
         .collect()
 }
 
+/// Tokens of each sequence of each row group of each shard.
+type Shards = Vec<Vec<Vec<Vec<i64>>>>;
+
+fn chats() -> Shards {
+    let mut number = 0..;
+    let mut chat = |length: usize| tokens_of(number.next().unwrap_or(0), length);
+    let mut group = |lengths: &[usize]| lengths.iter().map(|&length| chat(length)).collect();
+    SHARDS.iter().map(|groups| groups.iter().map(|lengths| group(lengths)).collect()).collect()
+}
+
 /// A cache in a temporary folder.
 pub struct Tiny {
     folder: TempDir,
@@ -64,33 +74,37 @@ impl Tiny {
 
     /// `spoil` may change a sequence's residual `[pos, 32]` before it is written.
     pub fn with(predictions: Option<KeptPredictions>, spoil: impl Fn(usize, &Tensor)) -> Self {
-        Self::written(&settings(predictions), spoil)
+        Self::written(&settings(predictions), &chats(), spoil)
     }
 
     /// Stored by a codec.
     pub fn coded(codec: Codec, predictions: KeptPredictions) -> Self {
-        Self::written(&HarvestSettings { codec, ..settings(Some(predictions)) }, |_, _| {})
+        Self::written(&HarvestSettings { codec, ..settings(Some(predictions)) }, &chats(), |_, _| {})
     }
 
-    fn written(settings: &HarvestSettings, spoil: impl Fn(usize, &Tensor)) -> Self {
+    /// Of tokens of the test's own, in one row group.
+    pub fn of(sequences: Vec<Vec<i64>>) -> Self {
+        Self::written(&settings(Some(KeptPredictions::top(0))), &vec![vec![sequences]], |_, _| {})
+    }
+
+    fn written(settings: &HarvestSettings, shards: &Shards, spoil: impl Fn(usize, &Tensor)) -> Self {
         let tiny = Self { folder: tempfile::tempdir().unwrap() };
-        tiny.write_plan();
+        tiny.write_plan(shards);
         let decoder = decoder();
         let mut writer =
             CacheWriter::open(&tiny.cache(), settings.clone(), NonFinite::Allow, Existing::Refuse).unwrap();
         let mut number = 0;
-        for (index, groups) in SHARDS.iter().enumerate() {
+        for (index, groups) in shards.iter().enumerate() {
             let mut shard = writer.begin_shard(index).unwrap();
             let kept = settings.predictions;
             let mut predictions =
                 Predictions { top_k: kept.map_or(0, |kept| kept.top_k as usize), ..Predictions::default() };
-            for group in *groups {
+            for group in groups {
                 let (mut bits, mut logits_bits) = (Vec::new(), Vec::new());
-                for &length in *group {
-                    let tokens = tokens_of(number, length);
-                    let residual = residual_of(&decoder, &tokens);
+                for tokens in group {
+                    let residual = residual_of(&decoder, tokens);
                     let logits = logits(&decoder, &residual);
-                    predictions.loss.extend(losses(&logits, &tokens));
+                    predictions.loss.extend(losses(&logits, tokens));
                     predictions.loss.push(f32::NAN);
                     add_predictions(&mut predictions, &logits);
                     logits_bits.extend(words(&logits));
@@ -110,13 +124,14 @@ impl Tiny {
         tiny
     }
 
-    fn write_plan(&self) {
+    fn write_plan(&self, shards: &Shards) {
         let mut plan = PlanWriter::create(&self.cache()).unwrap();
         let mut number = 0;
-        for groups in SHARDS {
+        for groups in shards {
             let (mut sequences, mut tokens) = (Vec::new(), Tokens::default());
-            for (group, lengths) in groups.iter().enumerate() {
-                for &length in *lengths {
+            for (group, texts) in groups.iter().enumerate() {
+                for text in texts {
+                    let length = text.len();
                     sequences.push(Sequence {
                         id: number as u64,
                         document: number as u64,
@@ -125,7 +140,7 @@ impl Tiny {
                         length: length as u32,
                         row_group: group as u32,
                     });
-                    for (position, token) in tokens_of(number, length).into_iter().enumerate() {
+                    for (position, &token) in text.iter().enumerate() {
                         tokens.sequence.push(number as u64);
                         tokens.position.push(position as u32);
                         tokens.token.push(token as u32);

@@ -1,0 +1,127 @@
+"""The comparison of scripts/check-saelens-metrics, which prepares what it needs and calls it.
+
+    python scripts/goldens/check_saelens_metrics.py PROGRAMS FOLDER
+
+PROGRAMS holds `store` and `evaluate`; FOLDER takes what is written. saelens_metrics.py says how SAELens is asked.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from unittest.mock import patch
+
+os.environ["TQDM_DISABLE"] = "1"
+
+import torch  # noqa: E402
+
+import datasets  # noqa: E402
+from sae_lens import SAE, CacheActivationsRunner, CacheActivationsRunnerConfig  # noqa: E402
+
+from saelens_metrics import D_MODEL, LAST, MODEL, NAMES, SITE, figures, load_model, make_sae, make_tokens, save  # noqa: E402
+
+datasets.disable_progress_bars()
+PROGRAMS, FOLDER = Path(sys.argv[1]), Path(sys.argv[2])
+SEQUENCES, POSITIONS, BATCH = 96, 48, 8
+TOLERANCE = 1e-3
+
+# Every architecture that SAELens evaluates, and both ways of scaling the input.
+MADE = {
+    "topk": ("topk", {"k": 9}),
+    "jumprelu": ("jumprelu", {}),
+    "gated": ("gated", {}),
+    "standard-layer-norm": ("standard", {"normalize_activations": "layer_norm"}),
+    "jumprelu-scaled": ("jumprelu", {"normalize_activations": "expected_average_only_in"}),
+}
+
+
+def run(program, *arguments):
+    finished = subprocess.run([PROGRAMS / program, *map(str, arguments)], capture_output=True, text=True)
+    if finished.returncode != 0:
+        sys.exit(f"{program} {' '.join(map(str, arguments))}:\n{finished.stderr}")
+    return finished.stdout
+
+
+def make_cache(model, tokens):
+    """SAELens's own activations of these tokens, imported."""
+    written, cache = FOLDER / "activations", FOLDER / "cache"
+    config = CacheActivationsRunnerConfig(
+        dataset_path="tokens",
+        model_name="tiny-llama",
+        model_batch_size=BATCH,
+        hook_name=SITE,
+        d_in=D_MODEL,
+        training_tokens=tokens.numel(),
+        context_size=POSITIONS,
+        new_cached_activations_path=str(written),
+        shuffle=False,
+        dtype="float32",
+        device="cpu",
+        # One buffer of exactly these tokens; a byte more, for it is rounded down.
+        buffer_size_gb=(tokens.numel() * D_MODEL * 4 + 1) / 1e9,
+        prepend_bos=False,
+        streaming=False,
+    )
+    # The model is in memory, where SAELens would ask for its name.
+    with patch("sae_lens.cache_activations_runner.load_model", return_value=model):
+        CacheActivationsRunner(config, override_dataset=datasets.Dataset.from_dict({"tokens": tokens.tolist()})).run()
+    run("store", "import", written, "--from", "saelens", "--out", cache, "--checkpoint", MODEL, "--precision", "f32")
+    return cache
+
+
+def make_saes(model):
+    """Folders by name."""
+    folders = {"standard": MODEL / "sae"}
+    for seed, (name, (architecture, options)) in enumerate(MADE.items()):
+        folders[name] = FOLDER / name
+        save(make_sae(architecture, 10 * seed, model, **options), folders[name])
+    return folders
+
+
+def ours(result, name):
+    """A figure of ours: `kl.kl` is `kl` in `kl`."""
+    for part in name.split("."):
+        result = result[part]
+    return result
+
+
+def compare(title, result, theirs):
+    """Prints a table; returns the names of what is further apart than it may be."""
+    print(f"\n{title}: L0 {result['l0']:.2f}, scale {result['scale']:.4f}")
+    print(f"  {'ours':28} {'SAELens':28} {'ours':>13} {'SAELens':>13} {'relative':>10}")
+    apart = []
+    for name, their_name in NAMES.items():
+        mine, other = ours(result, name), theirs[their_name]
+        relative = abs(mine - other) / max(abs(other), 1e-12)
+        print(f"  {name:28} {their_name:28} {mine:13.6f} {other:13.6f} {relative:10.1e}")
+        if not relative <= TOLERANCE:
+            apart.append(f"{title}: {name}")
+    return apart
+
+
+def main():
+    torch.set_grad_enabled(False)
+    model = load_model()
+    tokens = make_tokens(SEQUENCES, POSITIONS, 1)
+    cache = make_cache(model, tokens)
+    folders = make_saes(model)
+    arguments = [argument for folder in folders.values() for argument in ("--sae", folder)]
+    results = json.loads(run("evaluate", "run", "--model", MODEL, "--cache", cache, "--kl", "--json", *arguments))
+    print(f"{SEQUENCES} sequences of {POSITIONS} tokens, {results[0]['loss_tokens']} losses, {results[0]['activation_rows']} activations")
+    apart = []
+    for (name, folder), result in zip(folders.items(), results, strict=True):
+        sae = SAE.load_from_disk(folder)
+        apart += compare(name, result, figures(model, sae, tokens, [LAST]))
+    print(f"\nWhat SAELens gives otherwise for {name}, and why it is not compared:")
+    usual, batched = figures(model, sae, tokens, None), figures(model, sae, tokens, [LAST], BATCH)
+    print(f"  KL over all positions, the last of each sequence too: {usual['kl_div_with_sae']:.6f}")
+    print(f"  mean of {SEQUENCES // BATCH} batches' own relative bias: {batched['relative_reconstruction_bias']:.6f}")
+    print(f"  explained_variance_legacy against each batch's own mean: {batched['explained_variance_legacy']:.6f}")
+    if apart:
+        sys.exit(f"further apart than {TOLERANCE}: {', '.join(apart)}")
+    print(f"\n{len(folders)} SAEs: each of {len(NAMES)} figures agrees with SAELens's to {TOLERANCE}")
+
+
+if __name__ == "__main__":
+    main()
