@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use hayloft_evaluate::{
-    ExcludeChoice, KlChoice, MetricsChoice, OutlierNorm, RunSettings, ScaleChoice, SectionChoice, Tolerance, WeightsChoice,
+    ExcludeChoice, KlChoice, MetricsChoice, OutlierNorm, RunSettings, SaeFormat, ScaleChoice, SectionChoice, Tolerance, WeightsChoice,
 };
 use hayloft_model::{ModelError, Precision, Site, parse_device};
 
@@ -87,9 +87,14 @@ pub struct RunArguments {
     cache: PathBuf,
     #[command(flatten)]
     remote: RemoteArguments,
-    /// Folder of an SAE as SAELens saves it (cfg.json, sae_weights.safetensors); may be given several times
-    #[arg(long = "sae", value_name = "DIR", required = true)]
+    /// An SAE: the folder that SAELens, Gemma Scope, Llama Scope, dictionary_learning, sparsify, OpenAI or llamascopium published,
+    /// or its one file (params.npz, autoencoder.pt); may be given several times. `evaluate inspect` shows how one is read
+    #[arg(long = "sae", value_name = "PATH", required = true)]
     saes: Vec<PathBuf>,
+    /// The format of the SAEs: saelens, gemma-scope, gemma-scope-2, llama-scope, dictionary-learning, sparsify, openai or
+    /// llamascopium [default: told from the files]
+    #[arg(long, value_name = "FORMAT")]
+    sae_format: Option<SaeFormat>,
     /// The site, such as blocks.16.hook_resid_pre [default: the one that the SAEs name]
     #[arg(long, value_name = "SITE")]
     site: Option<Site>,
@@ -226,6 +231,7 @@ impl RunArguments {
             cache: self.cache,
             remote: self.remote.options(),
             saes: self.saes,
+            sae_format: self.sae_format,
             site: self.site,
             sections: self.sections,
             outlier_norm: self.outlier_norm,

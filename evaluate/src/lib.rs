@@ -73,7 +73,9 @@ pub use plot::training_curves;
 pub use report::{Experiment, ModelRole, Report, ReportError, ResultsEntry, Row, SaeRole, Summary, TrainingEntry};
 pub use results::{Provenance, Results, SaeProvenance, SaeResult, ShardResult};
 pub use run::{run, run_profiled};
-pub use sae::{Activation, Conventions, Encoded, Normalisation, Reconstruction, Sae, SaeError, SaeFile, SaeFileHash};
+pub use sae::{
+    Activation, Conventions, Encoded, Normalisation, Reconstruction, Sae, SaeError, SaeFile, SaeFileHash, SaeFormat,
+};
 pub use scale::{Scale, ScaleChoice, ScaleSource};
 pub use section_choice::SectionChoice;
 pub use settings::RunSettings;

@@ -10,7 +10,7 @@ use crate::compute_effect::ComputeEffect;
 use crate::conventions::ResultConventions;
 use crate::kl::Kl;
 use crate::measures::{LatentCounts, LatentSummary};
-use crate::sae::SaeFileHash;
+use crate::sae::{SaeFileHash, SaeFormat};
 use crate::scale::ScaleSource;
 use crate::section_choice::SectionChoice;
 use crate::stored_rounding::StoredRounding;
@@ -107,6 +107,9 @@ pub struct Provenance {
 pub struct SaeProvenance {
     /// Its folder as it was given.
     pub folder: String,
+    /// The format of its files; `None` in results of versions that knew SAELens's alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<SaeFormat>,
     /// Its architecture, by SAELens's name.
     pub architecture: String,
     /// Number of latents.

@@ -64,7 +64,7 @@ pub fn run_profiled(settings: &RunSettings, progress: Progress) -> Result<(Resul
 fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profiling) -> Result<Results, EvaluateError> {
     settings.check()?;
     let _no_grad = hayloft_model::no_grad();
-    let files = open_saes(settings.saes.iter().map(AsRef::as_ref))?;
+    let files = open_saes(settings.saes.iter().map(AsRef::as_ref), settings.sae_format)?;
     let subject = Subject::open(settings, &files)?;
     let names = unique_names(&settings.saes);
     let scales = resolve_scales(settings, &subject, &files, &names)?;
@@ -281,6 +281,7 @@ impl Report<'_> {
             model: self.subject.fingerprint.clone(),
             sae: SaeProvenance {
                 folder: file.folder().display().to_string(),
+                format: Some(file.format()),
                 architecture: file.architecture().to_owned(),
                 width: file.width(),
                 normalize_activations: file.normalisation().as_str().to_owned(),

@@ -6,7 +6,7 @@ use hayloft_model::{Precision, Site};
 use hayloft_store::RemoteOptions;
 use tch::Device;
 
-use crate::EvaluateError;
+use crate::{EvaluateError, SaeFormat};
 use crate::exclusion::ExcludeChoice;
 use crate::kl::KlChoice;
 use crate::model_weights::WeightsChoice;
@@ -26,6 +26,8 @@ pub struct RunSettings {
     pub remote: RemoteOptions,
     /// Folders of the SAEs, all of one site.
     pub saes: Vec<PathBuf>,
+    /// The format of the SAEs; `None` tells it from their files.
+    pub sae_format: Option<SaeFormat>,
     /// The site; `None` takes it from the SAEs.
     pub site: Option<Site>,
     /// Which rows; one set of results for each. Empty means all rows.
@@ -57,6 +59,7 @@ impl RunSettings {
             cache: cache.into(),
             remote: RemoteOptions::default(),
             saes,
+            sae_format: None,
             site: None,
             sections: Vec::new(),
             outlier_norm: None,

@@ -14,7 +14,7 @@ use crate::section_choice::SectionChoice;
 use crate::source::Source;
 use crate::splice_point::SplicePoint;
 use crate::upper_half::UpperHalf;
-use crate::{EvaluateError, RunSettings, SaeFile};
+use crate::{EvaluateError, RunSettings, SaeFile, SaeFormat};
 
 /// A cache, its model, and the place in both that is evaluated at.
 #[derive(Debug)]
@@ -166,7 +166,10 @@ fn precision(dtype: Dtype) -> Precision {
     }
 }
 
-/// Opens the SAEs' folders, in the order given.
-pub(crate) fn open_saes<'path>(folders: impl IntoIterator<Item = &'path Path>) -> Result<Vec<SaeFile>, EvaluateError> {
-    folders.into_iter().map(|folder| Ok(SaeFile::open(folder)?)).collect()
+/// Opens SAEs, in the order given.
+pub(crate) fn open_saes<'path>(
+    paths: impl IntoIterator<Item = &'path Path>,
+    format: Option<SaeFormat>,
+) -> Result<Vec<SaeFile>, EvaluateError> {
+    paths.into_iter().map(|path| Ok(SaeFile::open_as(path, format)?)).collect()
 }

@@ -193,6 +193,7 @@ mod tests {
             encoder_bias: random(&[width]).into(),
             decoder: random(&[width, d_model]).into(),
             decoder_bias: random(&[d_model]).into(),
+            skip: None,
             input_bias: None,
             activation: Activation::Relu,
             normalisation: Normalisation::None,

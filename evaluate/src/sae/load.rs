@@ -1,24 +1,19 @@
-//! From SAELens's tensors to the one form in memory.
+//! From a file's tensors to the one form in memory.
 
 use hayloft_model::Precision;
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::config::{InputBias, Ranking, SaeConfig};
-use super::parts::{self, Own, Parts};
-use crate::sae::weights::WeightFile;
-use crate::sae::{Activation, Sae, SaeError};
+use super::config::{InputBias, Ranking};
+use super::parts::{Own, Parts};
+use super::{Activation, Sae, SaeError};
 
-/// SAELens divides by no decoder norm smaller than this.
+/// No decoder norm smaller than this is divided by, as in SAELens.
 const SMALLEST_NORM: f64 = 1e-8;
 
-pub(super) fn load(
-    config: &SaeConfig,
-    file: &WeightFile,
-    device: Device,
-    precision: Precision,
-) -> Result<Sae, SaeError> {
-    let Parts { encoder, decoder, decoder_bias, input_bias, normalisation, own } = parts::take(config, file)?;
-    let (encoder_bias, activation, ranking) = activation(own, config.d_sae)?;
+pub(super) fn load(parts: Parts, device: Device, precision: Precision) -> Result<Sae, SaeError> {
+    let Parts { encoder, decoder, decoder_bias, skip, input_bias, normalisation, own } = parts;
+    let d_sae = decoder.size()[0] as usize;
+    let (encoder_bias, activation, ranking) = activation(own, d_sae)?;
     let (encoder, encoder_bias, decoder) = match ranking {
         Ranking::PreActivation => (encoder, encoder_bias, decoder),
         Ranking::DecoderNorm => fold_decoder_norms(&encoder, &encoder_bias, &decoder)?,
@@ -34,6 +29,7 @@ pub(super) fn load(
             InputBias::None => None,
         },
         decoder_bias: decoder_bias.into(),
+        skip: skip.map(|skip| move_to_device(&skip)).transpose()?.map(Into::into),
         activation: activation.to_device(device)?,
         normalisation,
         screen: None,
@@ -60,7 +56,9 @@ fn activation(own: Own, d_sae: usize) -> Result<(Tensor, Activation, Ranking), T
     Ok(match own {
         Own::Standard { bias } => (bias, Activation::Relu, plain),
         Own::TopK { bias, k, ranking } => (bias, Activation::TopK { k }, ranking),
-        Own::JumpRelu { bias, threshold } => (bias, Activation::JumpRelu { threshold: threshold.into() }, plain),
+        Own::JumpRelu { bias, threshold, ranking } => {
+            (bias, Activation::JumpRelu { threshold: threshold.into() }, ranking)
+        }
         Own::Gated { gate_bias, magnitude_bias, magnitude_log_scale } => {
             let scale = magnitude_log_scale.f_exp()?;
             let bias = magnitude_bias.f_sub(&gate_bias.f_mul(&scale)?)?;

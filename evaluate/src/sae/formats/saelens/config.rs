@@ -4,79 +4,26 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::fields::Source;
 use super::{flat, nested};
-use crate::sae::{Normalisation, SaeError};
-
-/// Facts of a configuration; nothing in it remains to be checked but the weights.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct SaeConfig {
-    pub(super) architecture: Architecture,
-    pub(super) d_in: usize,
-    pub(super) d_sae: usize,
-    pub(super) input_bias: InputBias,
-    pub(super) normalisation: Normalisation,
-    pub(super) site: Option<String>,
-    pub(super) model_name: Option<String>,
-}
-
-/// SAELens's classes, training checkpoints included.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Architecture {
-    Standard,
-    TopK {
-        k: usize,
-        ranking: Ranking,
-    },
-    JumpRelu,
-    Gated,
-    /// A training checkpoint of `BatchTopK` or its Matryoshka form, with one threshold for all latents. What SAELens
-    /// exports of it is a `JumpReLU`.
-    BatchTopK {
-        name: &'static str,
-        /// Latents a row on average, where the file says so; only training needs it.
-        k: Option<f64>,
-        ranking: Ranking,
-    },
-}
-
-/// What latents are compared by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ranking {
-    /// Their pre-activations.
-    PreActivation,
-    /// Their pre-activations times the norms of their decoder rows (`rescale_acts_by_decoder_norm`).
-    DecoderNorm,
-}
-
-/// Whether the decoder's bias is taken from the input (`apply_b_dec_to_input`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum InputBias {
-    DecoderBias,
-    None,
-}
-
-impl Architecture {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Standard => "standard",
-            Self::TopK { .. } => "topk",
-            Self::JumpRelu => "jumprelu",
-            Self::Gated => "gated",
-            Self::BatchTopK { name, .. } => name,
-        }
-    }
-}
+use crate::sae::SaeError;
+use crate::sae::formats::source::Source;
+use crate::sae::config::{Conventions, SaeConfig};
 
 /// Reads a configuration in the nested layout of version 6 and later, or in the flat one of versions before it. Gives
 /// back the whole of it too.
-pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), SaeError> {
+pub(in crate::sae::formats) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), SaeError> {
     let source = Source { path };
     let value: Value = source.json(bytes)?;
     let fields = value.clone();
     let config =
         if is_nested(&source, &value)? { nested::parse(&source, fields)? } else { flat::parse(&source, fields)? };
     Ok((config, value))
+}
+
+/// What the configuration says of the activations: of the model's weights in `model_from_pretrained_kwargs`.
+pub(super) fn conventions(kwargs: Option<&Value>, prepend_bos: Option<bool>) -> Conventions {
+    let centred = kwargs.and_then(|kwargs| kwargs.get("center_writing_weights")).and_then(Value::as_bool);
+    Conventions { center_writing_weights: centred.unwrap_or(false), prepend_bos }
 }
 
 /// Version 6 moved what does not change the computation to `metadata`, where it also keeps its version.

@@ -1,17 +1,12 @@
 //! Fields that both layouts of `cfg.json` have, from text to types.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
-use std::path::Path;
 
-use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 
-use super::config::{Architecture, InputBias, Ranking};
+use crate::sae::config::{Architecture, InputBias, Ranking, Role, Skip};
+use crate::sae::formats::source::Source;
 use crate::sae::{Normalisation, SaeError};
-
-/// Wider than any residual stream or SAE; keeps products of the two within 64 bits.
-const MAX_SIZE: u64 = 1 << 30;
 
 /// Training and bookkeeping fields that checkpoints of either layout may carry. None changes what an SAE computes.
 const INERT: &[&str] = &[
@@ -39,25 +34,7 @@ const INERT: &[&str] = &[
     "use_sparse_activations",
 ];
 
-/// The configuration file, for messages that name it.
-pub(super) struct Source<'path> {
-    pub(super) path: &'path Path,
-}
-
 impl Source<'_> {
-    pub(super) fn json(&self, bytes: &[u8]) -> Result<Value, SaeError> {
-        serde_json::from_slice(bytes).map_err(|error| self.problem(&error))
-    }
-
-    pub(super) fn fields<T: DeserializeOwned>(&self, value: Value) -> Result<T, SaeError> {
-        serde_json::from_value(value).map_err(|error| self.problem(&error))
-    }
-
-    pub(super) fn field(&self, field: &str, expected: impl Display, got: impl Display) -> SaeError {
-        let (field, expected) = (field.to_owned(), expected.to_string());
-        SaeError::Field { path: self.path.to_path_buf(), field, expected, got: got.to_string() }
-    }
-
     /// Refuses fields that are neither in `also` nor known to change nothing.
     pub(super) fn refuse_unknown(&self, rest: &BTreeMap<String, Value>, also: &[&str]) -> Result<(), SaeError> {
         let unknown = || rest.keys().filter(|name| !INERT.contains(&name.as_str()) && !also.contains(&name.as_str()));
@@ -68,13 +45,6 @@ impl Source<'_> {
                 field: field.clone(),
                 count: unknown().count(),
             }),
-        }
-    }
-
-    pub(super) fn size(&self, field: &str, size: u64) -> Result<usize, SaeError> {
-        match usize::try_from(size) {
-            Ok(small) if (1..=MAX_SIZE).contains(&size) => Ok(small),
-            _ => Err(self.field(field, format!("a size from 1 to {MAX_SIZE}"), size)),
         }
     }
 
@@ -90,19 +60,16 @@ impl Source<'_> {
 
     pub(super) fn check_reshape(&self, reshape: &str) -> Result<(), SaeError> {
         match reshape {
-            "none" => Ok(()),
-            other => Err(self.field(
-                "reshape_activations",
-                "none",
-                format!("{other}: SAEs of reshaped activations are not read"),
-            )),
+            // Heads side by side: that is how caches keep them.
+            "none" | "hook_z" => Ok(()),
+            other => Err(self.field("reshape_activations", "none or hook_z", other)),
         }
     }
 
     pub(super) fn check_head(&self, head: Option<&Value>) -> Result<(), SaeError> {
         match head.filter(|head| !head.is_null()) {
             None => Ok(()),
-            Some(head) => Err(self.field("hook_head_index", "null: a whole residual stream", head)),
+            Some(head) => Err(self.field("hook_head_index", "null: all heads, or a whole residual stream", head)),
         }
     }
 
@@ -119,12 +86,58 @@ impl Source<'_> {
             .ok_or_else(|| self.field("normalize_activations", known.map(Normalisation::as_str).join(", "), name))
     }
 
-    /// The architecture, with those fields that belong to some architectures only.
-    pub(super) fn architecture(&self, name: &str, options: &Options<'_>) -> Result<Architecture, SaeError> {
+    /// The architecture and the role, with those fields that belong to some architectures only.
+    pub(super) fn architecture(&self, name: &str, options: &Options<'_>) -> Result<(Architecture, Role), SaeError> {
+        let transcoders = [
+            ("transcoder", Skip::None, "standard"),
+            ("skip_transcoder", Skip::Matrix, "standard"),
+            ("jumprelu_transcoder", Skip::None, "jumprelu"),
+            ("jumprelu_skip_transcoder", Skip::Matrix, "jumprelu"),
+        ];
+        match transcoders.into_iter().find(|(transcoder, ..)| *transcoder == name) {
+            Some((_, skip, of)) => Ok((self.autoencoder(of, options)?, Role::Transcoder(skip))),
+            None => Ok((self.autoencoder(name, options)?, Role::Autoencoder)),
+        }
+    }
+
+    /// Width of what an SAE gives.
+    pub(super) fn d_out(&self, role: Role, d_in: usize, d_out: Option<u64>) -> Result<usize, SaeError> {
+        match (role, d_out) {
+            (Role::Autoencoder, None) => Ok(d_in),
+            (Role::Autoencoder, Some(d_out)) if d_out == d_in as u64 => Ok(d_in),
+            (Role::Autoencoder, Some(d_out)) => {
+                Err(self.field("d_out", format!("d_in, {d_in}, of an autoencoder"), d_out))
+            }
+            (Role::Transcoder(_), Some(d_out)) => self.size("d_out", d_out),
+            (Role::Transcoder(_), None) => Err(self.field("d_out", "the width of what the transcoder gives", "none")),
+        }
+    }
+
+    /// Whether the decoder's bias is taken from the input: `apply_b_dec_to_input`, true where it is absent.
+    pub(super) fn input_bias(&self, apply: Option<bool>, role: Role) -> Result<InputBias, SaeError> {
+        match (role, apply) {
+            (Role::Autoencoder, apply) => Ok(if apply.unwrap_or(true) { InputBias::DecoderBias } else { InputBias::None }),
+            (Role::Transcoder(_), None | Some(false)) => Ok(InputBias::None),
+            (Role::Transcoder(_), Some(true)) => {
+                Err(self.field("apply_b_dec_to_input", "false in a transcoder, whose bias is of another site", true))
+            }
+        }
+    }
+
+    /// What is done to a transcoder's input is not undone on its output.
+    pub(super) fn check_transcoder(&self, role: Role, normalisation: Normalisation) -> Result<(), SaeError> {
+        let plain = matches!(normalisation, Normalisation::None | Normalisation::ExpectedAverageOnlyIn);
+        if role == Role::Autoencoder || plain {
+            return Ok(());
+        }
+        Err(self.field("normalize_activations", "none or expected_average_only_in in a transcoder", normalisation.as_str()))
+    }
+
+    fn autoencoder(&self, name: &str, options: &Options<'_>) -> Result<Architecture, SaeError> {
         let ranking = if options.rescale_by_decoder_norm { Ranking::DecoderNorm } else { Ranking::PreActivation };
         let architecture = match name {
             "standard" => Architecture::Standard,
-            "topk" => Architecture::TopK { k: self.k(options)?, ranking },
+            "topk" => Architecture::TopK { k: self.whole_k(options.k, options.d_sae)?, ranking },
             "jumprelu" => Architecture::JumpRelu,
             "gated" => Architecture::Gated,
             "batchtopk" => Architecture::BatchTopK { name: "batchtopk", k: options.average_k(), ranking },
@@ -132,7 +145,8 @@ impl Source<'_> {
                 Architecture::BatchTopK { name: "matryoshka_batchtopk", k: options.average_k(), ranking }
             }
             other => {
-                let known = "standard, topk, jumprelu, gated, batchtopk or matryoshka_batchtopk";
+                let known = "standard, topk, jumprelu, gated, batchtopk, matryoshka_batchtopk, transcoder, \
+                             skip_transcoder, jumprelu_transcoder or jumprelu_skip_transcoder";
                 return Err(self.field("architecture", known, format!("{other:?}")));
             }
         };
@@ -147,20 +161,6 @@ impl Source<'_> {
         Ok(architecture)
     }
 
-    fn k(&self, options: &Options<'_>) -> Result<usize, SaeError> {
-        let expected = format!("a whole number from 1 to d_sae = {}", options.d_sae);
-        let Some(k) = options.k else { return Err(self.field("k", expected, "none")) };
-        // SAELens writes 32.0 as readily as 32.
-        let whole = k.as_u64().or_else(|| k.as_f64().filter(|k| k.fract() == 0.0 && *k >= 0.0).map(|k| k as u64));
-        match whole.and_then(|k| usize::try_from(k).ok()) {
-            Some(k) if (1..=options.d_sae).contains(&k) => Ok(k),
-            _ => Err(self.field("k", expected, k)),
-        }
-    }
-
-    fn problem(&self, error: &serde_json::Error) -> SaeError {
-        SaeError::Config { path: self.path.to_path_buf(), problem: error.to_string() }
-    }
 }
 
 /// Fields that belong to some architectures only.
@@ -173,12 +173,5 @@ pub(super) struct Options<'config> {
 impl Options<'_> {
     fn average_k(&self) -> Option<f64> {
         self.k.and_then(Number::as_f64).filter(|&k| k > 0.0 && k <= self.d_sae as f64)
-    }
-}
-
-impl InputBias {
-    /// From `apply_b_dec_to_input`, which is true where it is absent.
-    pub(super) fn from_field(apply: Option<bool>) -> Self {
-        if apply.unwrap_or(true) { Self::DecoderBias } else { Self::None }
     }
 }

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
-use super::config::{InputBias, SaeConfig};
-use super::fields::{Options, Source};
+use crate::sae::config::{Role, SaeConfig};
+use super::config::conventions;
+use super::fields::Options;
 use crate::sae::SaeError;
+use crate::sae::formats::source::Source;
 
 /// Further fields of training runs, from several years of versions. None changes what an SAE computes;
 /// `finetuning_scaling_factor` announces a tensor, and the tensor is looked at.
@@ -58,7 +60,6 @@ const INERT: &[&str] = &[
     "lr_scheduler_name",
     "lr_warm_up_steps",
     "model_class_name",
-    "model_from_pretrained_kwargs",
     "model_kwargs",
     "mse_loss_normalization",
     "n_batches_in_buffer",
@@ -67,7 +68,6 @@ const INERT: &[&str] = &[
     "n_restart_cycles",
     "neuronpedia_id",
     "normalize_sae_decoder",
-    "prepend_bos",
     "resample_batches",
     "resume",
     "run_name",
@@ -111,7 +111,11 @@ struct FlatFields {
     hook_point: Option<String>,
     hook_head_index: Option<Value>,
     hook_point_head_index: Option<Value>,
+    hook_name_out: Option<String>,
+    d_out: Option<u64>,
     model_name: Option<String>,
+    model_from_pretrained_kwargs: Option<Value>,
+    prepend_bos: Option<bool>,
     #[serde(flatten)]
     rest: BTreeMap<String, Value>,
 }
@@ -140,7 +144,11 @@ pub(super) fn parse(source: &Source<'_>, value: Value) -> Result<SaeConfig, SaeE
         hook_point,
         hook_head_index,
         hook_point_head_index,
+        hook_name_out,
+        d_out,
         model_name,
+        model_from_pretrained_kwargs,
+        prepend_bos,
         rest,
     } = source.fields(value)?;
     source.refuse_unknown(&rest, INERT)?;
@@ -162,14 +170,21 @@ pub(super) fn parse(source: &Source<'_>, value: Value) -> Result<SaeConfig, SaeE
         Some(Value::String(name)) => source.normalisation(name)?,
         Some(other) => return Err(source.field("normalize_activations", "a name, true or false", other)),
     };
+    let (architecture, role) = source.architecture(architecture, &options)?;
+    source.check_transcoder(role, normalisation)?;
+    let d_in = source.size("d_in", d_in)?;
     Ok(SaeConfig {
-        architecture: source.architecture(architecture, &options)?,
-        d_in: source.size("d_in", d_in)?,
+        architecture,
+        role,
+        d_in,
+        d_out: source.d_out(role, d_in, d_out)?,
         d_sae,
-        input_bias: InputBias::from_field(apply_b_dec_to_input),
+        input_bias: source.input_bias(apply_b_dec_to_input, role)?,
         normalisation,
         site,
+        output_site: hook_name_out.filter(|_| role != Role::Autoencoder),
         model_name,
+        conventions: conventions(model_from_pretrained_kwargs.as_ref(), prepend_bos),
     })
 }
 

@@ -5,15 +5,18 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
-use super::config::{InputBias, SaeConfig};
-use super::fields::{Options, Source};
+use crate::sae::config::{Role, SaeConfig};
+use super::config::conventions;
+use super::fields::Options;
 use crate::sae::SaeError;
+use crate::sae::formats::source::Source;
 
 #[derive(Deserialize)]
 struct NestedFields {
     architecture: String,
     d_in: u64,
     d_sae: u64,
+    d_out: Option<u64>,
     dtype: Option<String>,
     apply_b_dec_to_input: Option<bool>,
     normalize_activations: Option<Value>,
@@ -31,8 +34,11 @@ struct NestedFields {
 #[derive(Default, Deserialize)]
 struct Metadata {
     hook_name: Option<String>,
+    hook_name_out: Option<String>,
     hook_head_index: Option<Value>,
     model_name: Option<String>,
+    model_from_pretrained_kwargs: Option<Value>,
+    prepend_bos: Option<bool>,
 }
 
 pub(super) fn parse(source: &Source<'_>, value: Value) -> Result<SaeConfig, SaeError> {
@@ -40,19 +46,20 @@ pub(super) fn parse(source: &Source<'_>, value: Value) -> Result<SaeConfig, SaeE
         architecture,
         d_in,
         d_sae,
+        d_out,
         dtype,
         apply_b_dec_to_input,
         normalize_activations,
         reshape_activations,
         k,
         rescale_acts_by_decoder_norm,
-        metadata: Metadata { hook_name, hook_head_index, model_name },
+        metadata,
         rest,
     } = source.fields(value)?;
     source.refuse_unknown(&rest, &[])?;
     source.check_dtype(dtype.as_deref())?;
     source.check_reshape(reshape_activations.as_deref().unwrap_or("none"))?;
-    source.check_head(hook_head_index.as_ref())?;
+    source.check_head(metadata.hook_head_index.as_ref())?;
     let d_sae = source.size("d_sae", d_sae)?;
     let options = Options { d_sae, k: k.as_ref(), rescale_by_decoder_norm: rescale_acts_by_decoder_norm };
     let normalisation = match &normalize_activations {
@@ -60,13 +67,22 @@ pub(super) fn parse(source: &Source<'_>, value: Value) -> Result<SaeConfig, SaeE
         Some(Value::String(name)) => source.normalisation(name)?,
         Some(other) => return Err(source.field("normalize_activations", "a name", other)),
     };
+    let Metadata { hook_name, hook_name_out, hook_head_index: _, model_name, model_from_pretrained_kwargs, prepend_bos } =
+        metadata;
+    let (architecture, role) = source.architecture(&architecture, &options)?;
+    source.check_transcoder(role, normalisation)?;
+    let d_in = source.size("d_in", d_in)?;
     Ok(SaeConfig {
-        architecture: source.architecture(&architecture, &options)?,
-        d_in: source.size("d_in", d_in)?,
+        architecture,
+        role,
+        d_in,
+        d_out: source.d_out(role, d_in, d_out)?,
         d_sae,
-        input_bias: InputBias::from_field(apply_b_dec_to_input),
+        input_bias: source.input_bias(apply_b_dec_to_input, role)?,
         normalisation,
         site: hook_name,
+        output_site: hook_name_out.filter(|_| role != Role::Autoencoder),
         model_name,
+        conventions: conventions(model_from_pretrained_kwargs.as_ref(), prepend_bos),
     })
 }
