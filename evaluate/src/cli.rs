@@ -3,6 +3,7 @@
 
 mod course;
 mod finetune;
+mod inspect;
 mod remote;
 mod train;
 
@@ -11,11 +12,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use hayloft_evaluate::{
-    ExcludeChoice, KlChoice, MetricsChoice, OutlierNorm, RunSettings, SaeFormat, ScaleChoice, SectionChoice, Tolerance, WeightsChoice,
+    ExcludeChoice, KlChoice, MetricsChoice, OutlierNorm, RunSettings, SaeFormat, ScaleChoice, SectionChoice, Tolerance,
+    WeightsChoice,
 };
 use hayloft_model::{ModelError, Precision, Site, parse_device};
 
 pub use self::finetune::FinetuneArguments;
+pub use self::inspect::{ConvertArguments, InspectArguments};
 use self::remote::RemoteArguments;
 pub use self::train::TrainArguments;
 
@@ -60,6 +63,10 @@ defined in evaluate/RESULTS.md.";
 pub enum Command {
     /// Put SAEs' reconstructions back into the model, and print what that does to its loss
     Run(Box<RunArguments>),
+    /// Show what is understood of an SAE's files, whatever their format
+    Inspect(InspectArguments),
+    /// Write an SAE of any format as SAELens saves one
+    Convert(ConvertArguments),
     /// Train an SAE on cached activations; no model is needed
     Train(Box<TrainArguments>),
     /// Train an SAE further on cached activations, and evaluate it before and after

@@ -75,6 +75,7 @@ pub use results::{Provenance, Results, SaeProvenance, SaeResult, ShardResult};
 pub use run::{run, run_profiled};
 pub use sae::{
     Activation, Conventions, Encoded, Normalisation, Reconstruction, Sae, SaeError, SaeFile, SaeFileHash, SaeFormat,
+    SaeInspection, Spread, convert,
 };
 pub use scale::{Scale, ScaleChoice, ScaleSource};
 pub use section_choice::SectionChoice;

@@ -50,7 +50,9 @@ impl ModelWeights {
             return Ok(weights);
         }
         let refuse = |got: String| Err(EvaluateError::CannotCentre { got });
-        let Some(spec) = spec else { return refuse("no --model, which says whether its norms take the mean away".to_owned()) };
+        let Some(spec) = spec else {
+            return refuse("no --model, which says whether its norms take the mean away".to_owned());
+        };
         if spec.norm.kind != NormKind::Layer {
             return refuse(format!("a model of type {}, whose norms leave the mean in", spec.model_type));
         }

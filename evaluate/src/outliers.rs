@@ -63,7 +63,11 @@ impl MedianRule {
         let middle = norms.len() / 2;
         if norms.is_empty() {
             let got = "no finite activation".to_owned();
-            return Err(EvaluateError::Setting { what: "outlier norm", expected: "activations to take a median of", got });
+            return Err(EvaluateError::Setting {
+                what: "outlier norm",
+                expected: "activations to take a median of",
+                got,
+            });
         }
         // The lower of the two middle ones, as torch.median gives.
         let middle = if norms.len() % 2 == 0 { middle - 1 } else { middle };
@@ -92,7 +96,9 @@ impl FromStr for OutlierNorm {
             Some(multiple) => number(multiple).map(Self::MedianMultiple),
             None => number(text).map(Self::Absolute),
         };
-        parsed.ok_or_else(|| format!("expected a norm above zero, or a multiple of the median such as 10xmedian, got {text}"))
+        parsed.ok_or_else(|| {
+            format!("expected a norm above zero, or a multiple of the median such as 10xmedian, got {text}")
+        })
     }
 }
 

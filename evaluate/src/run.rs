@@ -120,7 +120,13 @@ fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profilin
         let provenance = report.provenance(candidate.file);
         for mut outcome in outcomes {
             outcome.complete(&baselines, candidate);
-            results.push(report.result(&name, (candidate.scale, candidate.target_scale()), &outcome, effects.next(), &provenance));
+            results.push(report.result(
+                &name,
+                (candidate.scale, candidate.target_scale()),
+                &outcome,
+                effects.next(),
+                &provenance,
+            ));
             latents.push(outcome.latents);
         }
     }

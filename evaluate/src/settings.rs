@@ -6,13 +6,13 @@ use hayloft_model::{Precision, Site};
 use hayloft_store::RemoteOptions;
 use tch::Device;
 
-use crate::{EvaluateError, SaeFormat};
 use crate::exclusion::ExcludeChoice;
 use crate::kl::KlChoice;
 use crate::model_weights::WeightsChoice;
 use crate::outliers::OutlierNorm;
 use crate::scale::ScaleChoice;
 use crate::section_choice::SectionChoice;
+use crate::{EvaluateError, SaeFormat};
 
 /// What an evaluation is asked for.
 #[derive(Debug, Clone)]

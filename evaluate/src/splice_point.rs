@@ -149,7 +149,8 @@ fn wanted_target(input: Site, saes: &[SaeFile]) -> Result<Site, EvaluateError> {
 fn parsed(sae: &SaeFile, name: &str) -> Result<Site, EvaluateError> {
     name.parse().map_err(|_| EvaluateError::SaeSite {
         sae: sae.folder().to_path_buf(),
-        expected: "a site that is computed here, such as blocks.L.hook_resid_pre, hook_mlp_out or attn.hook_z".to_owned(),
+        expected: "a site that is computed here, such as blocks.L.hook_resid_pre, hook_mlp_out or attn.hook_z"
+            .to_owned(),
         got: name.to_owned(),
         advice: "If it is one of these under another name, say so with --site",
     })

@@ -1,8 +1,6 @@
 //! The model from where reconstructions go to its end: from activations, whatever was done to them, to losses.
 
-use hayloft_model::{
-    Checkpoint, Decoder, Divergences, Portion, Positions, Precision, Residual, Site, Stop, Untouched,
-};
+use hayloft_model::{Checkpoint, Decoder, Divergences, Portion, Positions, Precision, Residual, Site, Stop, Untouched};
 use hayloft_terminal::Phase;
 use tch::{Device, Kind, Tensor};
 

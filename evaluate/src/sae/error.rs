@@ -70,7 +70,9 @@ pub enum SaeError {
         folder: PathBuf,
     },
     /// A folder has the files of two formats.
-    #[error("{folder}: expected the files of one format, got those of {first} and of {second}. Say which with --sae-format")]
+    #[error(
+        "{folder}: expected the files of one format, got those of {first} and of {second}. Say which with --sae-format"
+    )]
     TwoFormats {
         /// The folder.
         folder: PathBuf,
@@ -180,6 +182,14 @@ pub enum SaeError {
         path: PathBuf,
         /// The largest distance from one.
         largest: f64,
+    },
+    /// An SAE could not be written.
+    #[error("{path}: cannot write: {cause}. Nothing was left there")]
+    Write {
+        /// The folder.
+        path: PathBuf,
+        /// What the operating system said.
+        cause: io::Error,
     },
     /// LibTorch refused, most often for want of memory.
     #[error(transparent)]

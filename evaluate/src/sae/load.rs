@@ -74,7 +74,11 @@ fn activation(own: Own, d_sae: usize) -> Result<(Tensor, Activation, Ranking), T
 
 /// Scales each latent by its decoder row's norm, so that latents compare by their size in the output: encoder and bias
 /// are multiplied, decoder rows become unit vectors. Reconstructions stay what they were.
-fn fold_decoder_norms(encoder: &Tensor, bias: &Tensor, decoder: &Tensor) -> Result<(Tensor, Tensor, Tensor), TchError> {
+pub(super) fn fold_decoder_norms(
+    encoder: &Tensor,
+    bias: &Tensor,
+    decoder: &Tensor,
+) -> Result<(Tensor, Tensor, Tensor), TchError> {
     let norms = decoder.f_linalg_norm(2.0, [-1i64].as_slice(), false, Kind::Float)?.f_clamp_min(SMALLEST_NORM)?;
     Ok((encoder.f_mul(&norms)?, bias.f_mul(&norms)?, decoder.f_div(&norms.f_unsqueeze(-1)?)?))
 }

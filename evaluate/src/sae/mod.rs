@@ -2,11 +2,13 @@
 
 mod activation;
 mod config;
+mod convert;
 mod error;
 mod file;
 mod fired;
 mod formats;
 mod forward;
+mod inspection;
 mod load;
 mod matrices;
 mod normalisation;
@@ -24,11 +26,14 @@ use tch::Device;
 pub use self::activation::Activation;
 pub use self::config::Conventions;
 pub(crate) use self::config::{InputBias, Ranking};
+pub(crate) use self::convert::LAYOUT_VERSION;
+pub use self::convert::convert;
 pub use self::error::SaeError;
 pub use self::file::{SaeFile, SaeFileHash};
 pub use self::formats::SaeFormat;
 pub(crate) use self::forward::Firings;
 pub use self::forward::{Encoded, Reconstruction};
+pub use self::inspection::{SaeInspection, Spread};
 pub use self::normalisation::Normalisation;
 pub(crate) use self::normalisation::Undo;
 pub(crate) use self::parts::{Own, Parts};

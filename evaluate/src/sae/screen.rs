@@ -223,6 +223,7 @@ mod tests {
             encoder_bias: random(&[64]).into(),
             decoder: random(&[64, 8]).into(),
             decoder_bias: random(&[8]).into(),
+            skip: None,
             input_bias: None,
             activation: Activation::Relu,
             normalisation: Normalisation::None,

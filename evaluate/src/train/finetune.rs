@@ -14,12 +14,12 @@ use super::model::{Fold, reopen};
 use super::provenance::metadata;
 use super::session::{self, Job};
 use super::summary::TrainingSummary;
+use crate::outliers::OutlierNorm;
 use crate::results::Results;
 use crate::sae::{Own, Parts};
-use crate::outliers::OutlierNorm;
 use crate::splice_point::{check_width, held_site, wanted_site};
 use crate::subject::{Subject, check_section};
-use crate::{EvaluateError, RunSettings, SaeFile};
+use crate::{EvaluateError, RunSettings, SaeFile, SaeFormat};
 
 /// What a fine-tuning is asked for.
 #[derive(Debug, Clone)]
@@ -72,6 +72,11 @@ pub fn finetune(settings: &FinetuneSettings, progress: Progress) -> Result<Finet
     let course = &settings.course;
     course.check()?;
     let file = SaeFile::open(&settings.sae)?;
+    if file.format() != SaeFormat::Saelens || file.is_transcoder() {
+        let got = format!("{}: {} in the format {}", settings.sae.display(), file.architecture(), file.format());
+        let expected = "an autoencoder in SAELens's format, which `evaluate convert` makes of others";
+        return Err(EvaluateError::Setting { what: "SAE to fine-tune", expected, got }.into());
+    }
     let cache = Cache::open_at(&course.cache, &course.remote)?;
     for &section in &course.sections {
         check_section(&cache, section)?;

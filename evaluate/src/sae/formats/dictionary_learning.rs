@@ -71,10 +71,9 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), Sae
     let architecture = match class {
         Class::AutoEncoder | Class::AutoEncoderNew => Architecture::Standard,
         Class::Gated => Architecture::Gated,
-        Class::TopK => Architecture::TopK {
-            k: source.whole_k(trainer.k.as_ref(), d_sae)?,
-            ranking: Ranking::PreActivation,
-        },
+        Class::TopK => {
+            Architecture::TopK { k: source.whole_k(trainer.k.as_ref(), d_sae)?, ranking: Ranking::PreActivation }
+        }
         Class::BatchTopK => batch("batchtopk"),
         Class::MatryoshkaBatchTopK => batch("matryoshka_batchtopk"),
         Class::JumpRelu => Architecture::JumpRelu,
@@ -134,11 +133,9 @@ pub(super) fn take(config: &SaeConfig, raw: &Value, taker: &mut Taker<'_>) -> Re
             magnitude_bias: vector("mag_bias")?,
             magnitude_log_scale: vector("r_mag")?,
         },
-        Class::JumpRelu => Own::JumpRelu {
-            bias: vector("b_enc")?,
-            threshold: vector("threshold")?,
-            ranking: Ranking::PreActivation,
-        },
+        Class::JumpRelu => {
+            Own::JumpRelu { bias: vector("b_enc")?, threshold: vector("threshold")?, ranking: Ranking::PreActivation }
+        }
         Class::TopK => {
             let Architecture::TopK { k, ranking } = config.architecture else { return Err(taker.contradiction("k")) };
             let bias = taker.tensor("encoder.bias", &[d_sae])?;

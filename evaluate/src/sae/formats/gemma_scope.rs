@@ -115,9 +115,11 @@ pub(super) fn take(config: &SaeConfig, file: &TensorFile, taker: &mut Taker<'_>)
         decoder: tensor("W_dec", &[d_sae, d_out])?,
         decoder_bias: tensor("b_dec", &[d_out])?,
         skip: match config.role {
-            Role::Transcoder(Skip::Matrix) => {
-                Some(tensor("affine_skip_connection", &[d_in, d_out])?.f_tr().and_then(|skip: Tensor| skip.f_contiguous())?)
-            }
+            Role::Transcoder(Skip::Matrix) => Some(
+                tensor("affine_skip_connection", &[d_in, d_out])?
+                    .f_tr()
+                    .and_then(|skip: Tensor| skip.f_contiguous())?,
+            ),
             _ => None,
         },
         input_bias: config.input_bias,

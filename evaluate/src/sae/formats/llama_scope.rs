@@ -100,7 +100,8 @@ pub(super) fn take(config: &SaeConfig, raw: &Value, taker: &mut Taker<'_>) -> Re
     let (d_in, d_out, d_sae) = (config.d_in, config.d_out, config.d_sae);
     let norm = |side: &str| raw["dataset_average_activation_norm"][side].as_f64();
     let scale_in = (d_in as f64).sqrt() / norm("in").unwrap_or(f64::NAN);
-    let scale_out = norm("out").filter(|_| config.output_site.is_some()).map_or(scale_in, |out| (d_out as f64).sqrt() / out);
+    let scale_out =
+        norm("out").filter(|_| config.output_site.is_some()).map_or(scale_in, |out| (d_out as f64).sqrt() / out);
     let threshold = raw["jump_relu_threshold"].as_f64().unwrap_or(f64::NAN) * scale_in;
     let encoder = taker.turned("encoder.weight", [d_sae, d_in])?.f_mul_scalar(scale_in)?;
     let decoder = taker.turned("decoder.weight", [d_out, d_sae])?.f_div_scalar(scale_out)?;

@@ -64,9 +64,9 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), Sae
     };
     let d_in = source.size("d_model", fields.d_model)?;
     let named = fields.d_sae.or(fields.expansion_factor.map(|factor| (d_in as f64 * factor) as u64));
-    let d_sae = source.size("d_sae", named.ok_or_else(|| source.field("d_sae", "it, or expansion_factor", "neither"))?)?;
-    let ranking =
-        if fields.sparsity_include_decoder_norm { Ranking::DecoderNorm } else { Ranking::PreActivation };
+    let d_sae =
+        source.size("d_sae", named.ok_or_else(|| source.field("d_sae", "it, or expansion_factor", "neither"))?)?;
+    let ranking = if fields.sparsity_include_decoder_norm { Ranking::DecoderNorm } else { Ranking::PreActivation };
     let architecture = match fields.act_fn.to_lowercase().as_str() {
         "relu" => Architecture::Standard,
         "jumprelu" => Architecture::JumpRelu,

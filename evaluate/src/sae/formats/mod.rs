@@ -116,9 +116,11 @@ impl SaeFormat {
             // A folder with only part of an SAELens SAE is one that something is missing from.
             [] if has("cfg.json") || has("sae_weights.safetensors") => Ok(Self::Saelens),
             [] => Err(SaeError::NoFormat { folder: folder.to_path_buf() }),
-            [first, second, ..] => {
-                Err(SaeError::TwoFormats { folder: folder.to_path_buf(), first: first.as_str(), second: second.as_str() })
-            }
+            [first, second, ..] => Err(SaeError::TwoFormats {
+                folder: folder.to_path_buf(),
+                first: first.as_str(),
+                second: second.as_str(),
+            }),
         }
     }
 

@@ -73,7 +73,9 @@ impl<'bytes> Archive<'bytes> {
     pub(super) fn read(&mut self, member: Member, most: u64) -> Result<Vec<u8>, String> {
         let index = match member {
             Member::Stored { start, end } if (end - start) as u64 <= most => return Ok(self.bytes[start..end].to_vec()),
-            Member::Stored { start, end } => return Err(format!("a member of {} bytes, more than {most}", end - start)),
+            Member::Stored { start, end } => {
+                return Err(format!("a member of {} bytes, more than {most}", end - start));
+            }
             Member::Packed { index } => index,
         };
         let member = self.inner.by_index(index).map_err(|error| error.to_string())?;

@@ -28,7 +28,12 @@ pub(super) struct TensorFile {
 /// What a name in a file stands for.
 #[derive(Debug, Clone)]
 enum Entry {
-    Tensor { kind: Type, shape: Vec<usize>, order: Order, place: Place },
+    Tensor {
+        kind: Type,
+        shape: Vec<usize>,
+        order: Order,
+        place: Place,
+    },
     /// A number or a text, beside the tensors of a dictionary of `PyTorch`'s.
     Scalar(Scalar),
 }
@@ -80,11 +85,8 @@ impl TensorFile {
         } else {
             safetensors::entries(&map)
         };
-        let entries = entries.map_err(|problem| SaeError::Weights {
-            path: path.to_path_buf(),
-            bytes: map.len(),
-            problem,
-        })?;
+        let entries =
+            entries.map_err(|problem| SaeError::Weights { path: path.to_path_buf(), bytes: map.len(), problem })?;
         Ok(Self { path: path.to_path_buf(), map, entries })
     }
 
@@ -184,7 +186,9 @@ impl Taker<'_> {
         let Some(entry) = self.left.remove(name) else { return Ok(None) };
         let (path, name) = (self.file.path.clone(), name.to_owned());
         let (kind, got, order, place) = match entry {
-            Entry::Tensor { kind: Type::Known(kind), shape, order, place } if kind != Kind::Int64 && kind != Kind::Int => {
+            Entry::Tensor { kind: Type::Known(kind), shape, order, place }
+                if kind != Kind::Int64 && kind != Kind::Int =>
+            {
                 (kind, shape, order, place)
             }
             Entry::Tensor { kind: Type::Known(kind), .. } => {
@@ -235,7 +239,12 @@ impl Taker<'_> {
     /// What a configuration that no parser makes would be.
     pub(super) fn contradiction(&self, name: &str) -> SaeError {
         let (path, name) = (self.file.path.clone(), name.to_owned());
-        SaeError::Contradiction { path, name, expected: "what the architecture has".to_owned(), got: "nothing".to_owned() }
+        SaeError::Contradiction {
+            path,
+            name,
+            expected: "what the architecture has".to_owned(),
+            got: "nothing".to_owned(),
+        }
     }
 
     /// A text beside the tensors, if it is there.

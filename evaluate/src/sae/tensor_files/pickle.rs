@@ -40,7 +40,12 @@ pub(super) enum Value {
     Scalar(Scalar),
     Tuple(Rc<Vec<Value>>, usize),
     Dictionary(Vec<(Value, Value)>),
-    Tensor { storage: Storage, offset: usize, shape: Vec<usize>, strides: Vec<usize> },
+    Tensor {
+        storage: Storage,
+        offset: usize,
+        shape: Vec<usize>,
+        strides: Vec<usize>,
+    },
     Storage(Storage),
     /// A name that is taken for data.
     Name(Name),
@@ -75,39 +80,39 @@ impl Reader<'_> {
         for _ in 0..MOST_STEPS {
             let opcode = self.take(1)?[0];
             match opcode {
-                0x80 => drop(self.take(1)?),                        // PROTO
-                0x95 => drop(self.take(8)?),                        // FRAME
-                b'.' => return self.pop(),                          // STOP
-                b'(' => self.stack.push(Value::Mark),               // MARK
-                b'N' => self.scalar(Scalar::None),                  // NONE
-                0x88 => self.scalar(Scalar::Flag(true)),            // NEWTRUE
-                0x89 => self.scalar(Scalar::Flag(false)),           // NEWFALSE
-                b'K' => self.integer(1)?,                           // BININT1
-                b'M' => self.integer(2)?,                           // BININT2
+                0x80 => drop(self.take(1)?),              // PROTO
+                0x95 => drop(self.take(8)?),              // FRAME
+                b'.' => return self.pop(),                // STOP
+                b'(' => self.stack.push(Value::Mark),     // MARK
+                b'N' => self.scalar(Scalar::None),        // NONE
+                0x88 => self.scalar(Scalar::Flag(true)),  // NEWTRUE
+                0x89 => self.scalar(Scalar::Flag(false)), // NEWFALSE
+                b'K' => self.integer(1)?,                 // BININT1
+                b'M' => self.integer(2)?,                 // BININT2
                 b'J' => {
                     let word = i32::from_le_bytes(self.array()?); // BININT
                     self.scalar(Scalar::Integer(word.into()));
                 }
-                0x8a => self.long()?,                               // LONG1
+                0x8a => self.long()?, // LONG1
                 b'G' => {
                     let number = f64::from_be_bytes(self.array()?); // BINFLOAT
                     self.scalar(Scalar::Number(number));
                 }
-                0x8c => self.text(1)?,                              // SHORT_BINUNICODE
-                b'X' => self.text(4)?,                              // BINUNICODE
-                0x8d => self.text(8)?,                              // BINUNICODE8
-                b')' => self.tuple(0)?,                             // EMPTY_TUPLE
-                0x85 => self.tuple(1)?,                             // TUPLE1
-                0x86 => self.tuple(2)?,                             // TUPLE2
-                0x87 => self.tuple(3)?,                             // TUPLE3
+                0x8c => self.text(1)?,  // SHORT_BINUNICODE
+                b'X' => self.text(4)?,  // BINUNICODE
+                0x8d => self.text(8)?,  // BINUNICODE8
+                b')' => self.tuple(0)?, // EMPTY_TUPLE
+                0x85 => self.tuple(1)?, // TUPLE1
+                0x86 => self.tuple(2)?, // TUPLE2
+                0x87 => self.tuple(3)?, // TUPLE3
                 b't' => {
                     let items = self.marked()?; // TUPLE
                     self.push_tuple(items)?;
                 }
                 b'}' => self.stack.push(Value::Dictionary(Vec::new())), // EMPTY_DICT
-                b']' => self.stack.push(Value::Other),              // EMPTY_LIST
-                b'a' => drop(self.pop()?),                          // APPEND
-                b'e' => drop(self.marked()?),                       // APPENDS
+                b']' => self.stack.push(Value::Other),                  // EMPTY_LIST
+                b'a' => drop(self.pop()?),                              // APPEND
+                b'e' => drop(self.marked()?),                           // APPENDS
                 b's' => {
                     let value = self.pop()?; // SETITEM
                     let key = self.pop()?;
@@ -125,7 +130,7 @@ impl Reader<'_> {
                     let place = u32::from_le_bytes(self.array()?); // LONG_BINPUT
                     self.remember(place)?;
                 }
-                0x94 => self.remember(self.memo.len() as u32)?,     // MEMOIZE
+                0x94 => self.remember(self.memo.len() as u32)?, // MEMOIZE
                 b'h' => {
                     let place = self.take(1)?[0].into(); // BINGET
                     self.recall(place)?;
@@ -142,9 +147,9 @@ impl Reader<'_> {
                     let (name, module) = (self.pop_text()?, self.pop_text()?); // STACK_GLOBAL
                     self.name(&module, &name)?;
                 }
-                b'Q' => self.persistent()?,                         // BINPERSID
-                b'R' => self.call()?,                               // REDUCE
-                b'b' => self.build()?,                              // BUILD
+                b'Q' => self.persistent()?, // BINPERSID
+                b'R' => self.call()?,       // REDUCE
+                b'b' => self.build()?,      // BUILD
                 other => {
                     return Err(format!(
                         "opcode {other:#04x} at byte {}, which no dictionary of tensors needs and which is not carried out",
@@ -291,7 +296,9 @@ impl Reader<'_> {
             ("torch", "BFloat16Storage") => Name::StorageType(Kind::BFloat16),
             ("torch", "LongStorage") => Name::StorageType(Kind::Int64),
             ("torch", "IntStorage") => Name::StorageType(Kind::Int),
-            _ => return Err(format!("{module}.{name}, which is no part of a dictionary of tensors: it could run code")),
+            _ => {
+                return Err(format!("{module}.{name}, which is no part of a dictionary of tensors: it could run code"));
+            }
         };
         self.stack.push(Value::Name(known));
         Ok(())
@@ -301,9 +308,12 @@ impl Reader<'_> {
     fn persistent(&mut self) -> Result<(), String> {
         let Value::Tuple(items, _) = self.pop()? else { return Err("a reference to no storage".to_owned()) };
         match &items[..] {
-            [Value::Scalar(Scalar::Text(word)), Value::Name(Name::StorageType(kind)), Value::Scalar(Scalar::Text(key)), ..]
-                if &**word == "storage" =>
-            {
+            [
+                Value::Scalar(Scalar::Text(word)),
+                Value::Name(Name::StorageType(kind)),
+                Value::Scalar(Scalar::Text(key)),
+                ..,
+            ] if &**word == "storage" => {
                 self.stack.push(Value::Storage(Storage { kind: *kind, key: key.clone() }));
                 Ok(())
             }
@@ -390,7 +400,15 @@ mod tests {
 
     #[test]
     fn what_is_cut_short_or_nested_without_end_is_refused() {
-        for bytes in [&b""[..], b"\x80", b"X\xff\xff\xff\xff", b"\x8d\xff\xff\xff\xff\xff\xff\xff\xffa", b"h\x07.", b"u.", b"}(K\x01u."] {
+        for bytes in [
+            &b""[..],
+            b"\x80",
+            b"X\xff\xff\xff\xff",
+            b"\x8d\xff\xff\xff\xff\xff\xff\xff\xffa",
+            b"h\x07.",
+            b"u.",
+            b"}(K\x01u.",
+        ] {
             refused(bytes);
         }
         let mut deep = b")".to_vec();

@@ -44,7 +44,9 @@ fn collect(
     value: Value,
     into: &mut BTreeMap<String, Entry>,
 ) -> Result<(), String> {
-    let Value::Dictionary(pairs) = value else { return Err("expected a dictionary of tensors (state_dict)".to_owned()) };
+    let Value::Dictionary(pairs) = value else {
+        return Err("expected a dictionary of tensors (state_dict)".to_owned());
+    };
     for (key, value) in pairs {
         let Value::Scalar(Scalar::Text(key)) = key else { return Err("a key that is no text".to_owned()) };
         let name = format!("{prefix}{key}");

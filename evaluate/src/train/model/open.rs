@@ -47,13 +47,11 @@ pub(in crate::train) fn fresh(
             k: Some(k),
             ranking: Ranking::DecoderNorm,
         },
-        Architecture::JumpRelu { initial_threshold, .. } => {
-            Own::JumpRelu {
-                bias: zeros()?,
-                threshold: vector(width, initial_threshold)?,
-                ranking: Ranking::PreActivation,
-            }
-        }
+        Architecture::JumpRelu { initial_threshold, .. } => Own::JumpRelu {
+            bias: zeros()?,
+            threshold: vector(width, initial_threshold)?,
+            ranking: Ranking::PreActivation,
+        },
         Architecture::Gated { .. } => {
             Own::Gated { gate_bias: zeros()?, magnitude_bias: zeros()?, magnitude_log_scale: zeros()? }
         }

@@ -38,6 +38,7 @@ impl Golden {
             encoder: self.parameter("W_enc"),
             decoder: self.parameter("W_dec"),
             decoder_bias: self.parameter("b_dec"),
+            skip: None,
             input_bias: InputBias::DecoderBias,
             normalisation: Normalisation::None,
             own,
@@ -82,7 +83,11 @@ impl Golden {
 }
 
 fn jumprelu(golden: &Golden) -> Own {
-    Own::JumpRelu { bias: golden.parameter("b_enc"), threshold: golden.parameter("threshold") }
+    Own::JumpRelu {
+        bias: golden.parameter("b_enc"),
+        threshold: golden.parameter("threshold"),
+        ranking: Ranking::PreActivation,
+    }
 }
 
 fn gated(golden: &Golden) -> Own {

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::{flat, nested};
 use crate::sae::SaeError;
-use crate::sae::formats::source::Source;
 use crate::sae::config::{Conventions, SaeConfig};
+use crate::sae::formats::source::Source;
 
 /// Reads a configuration in the nested layout of version 6 and later, or in the flat one of versions before it. Gives
 /// back the whole of it too.
@@ -43,6 +43,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::sae::Normalisation;
+    use crate::sae::config::{Architecture, InputBias, Ranking};
 
     fn read(value: &Value) -> Result<SaeConfig, SaeError> {
         parse(Path::new("cfg.json"), value.to_string().as_bytes()).map(|(config, _)| config)

@@ -116,7 +116,9 @@ impl Source<'_> {
     /// Whether the decoder's bias is taken from the input: `apply_b_dec_to_input`, true where it is absent.
     pub(super) fn input_bias(&self, apply: Option<bool>, role: Role) -> Result<InputBias, SaeError> {
         match (role, apply) {
-            (Role::Autoencoder, apply) => Ok(if apply.unwrap_or(true) { InputBias::DecoderBias } else { InputBias::None }),
+            (Role::Autoencoder, apply) => {
+                Ok(if apply.unwrap_or(true) { InputBias::DecoderBias } else { InputBias::None })
+            }
             (Role::Transcoder(_), None | Some(false)) => Ok(InputBias::None),
             (Role::Transcoder(_), Some(true)) => {
                 Err(self.field("apply_b_dec_to_input", "false in a transcoder, whose bias is of another site", true))
@@ -130,7 +132,11 @@ impl Source<'_> {
         if role == Role::Autoencoder || plain {
             return Ok(());
         }
-        Err(self.field("normalize_activations", "none or expected_average_only_in in a transcoder", normalisation.as_str()))
+        Err(self.field(
+            "normalize_activations",
+            "none or expected_average_only_in in a transcoder",
+            normalisation.as_str(),
+        ))
     }
 
     fn autoencoder(&self, name: &str, options: &Options<'_>) -> Result<Architecture, SaeError> {
@@ -160,7 +166,6 @@ impl Source<'_> {
         }
         Ok(architecture)
     }
-
 }
 
 /// Fields that belong to some architectures only.

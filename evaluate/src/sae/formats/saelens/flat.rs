@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
-use crate::sae::config::{Role, SaeConfig};
 use super::config::conventions;
 use super::fields::Options;
 use crate::sae::SaeError;
+use crate::sae::config::{Role, SaeConfig};
 use crate::sae::formats::source::Source;
 
 /// Further fields of training runs, from several years of versions. None changes what an SAE computes;

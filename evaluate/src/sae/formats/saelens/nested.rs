@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
-use crate::sae::config::{Role, SaeConfig};
 use super::config::conventions;
 use super::fields::Options;
 use crate::sae::SaeError;
+use crate::sae::config::{Role, SaeConfig};
 use crate::sae::formats::source::Source;
 
 #[derive(Deserialize)]
@@ -67,8 +67,14 @@ pub(super) fn parse(source: &Source<'_>, value: Value) -> Result<SaeConfig, SaeE
         Some(Value::String(name)) => source.normalisation(name)?,
         Some(other) => return Err(source.field("normalize_activations", "a name", other)),
     };
-    let Metadata { hook_name, hook_name_out, hook_head_index: _, model_name, model_from_pretrained_kwargs, prepend_bos } =
-        metadata;
+    let Metadata {
+        hook_name,
+        hook_name_out,
+        hook_head_index: _,
+        model_name,
+        model_from_pretrained_kwargs,
+        prepend_bos,
+    } = metadata;
     let (architecture, role) = source.architecture(&architecture, &options)?;
     source.check_transcoder(role, normalisation)?;
     let d_in = source.size("d_in", d_in)?;

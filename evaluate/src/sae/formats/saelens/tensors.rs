@@ -9,7 +9,11 @@ use crate::sae::tensor_files::{Taker, TensorFile};
 const ONES_TOLERANCE: f64 = 1e-5;
 
 /// Takes every tensor out of the file.
-pub(in crate::sae::formats) fn take(config: &SaeConfig, file: &TensorFile, taker: &mut Taker<'_>) -> Result<Parts, SaeError> {
+pub(in crate::sae::formats) fn take(
+    config: &SaeConfig,
+    file: &TensorFile,
+    taker: &mut Taker<'_>,
+) -> Result<Parts, SaeError> {
     let (d_in, d_out, d_sae) = (config.d_in, config.d_out, config.d_sae);
     let parts = Parts {
         encoder: taker.tensor("W_enc", &[d_in, d_sae])?,
