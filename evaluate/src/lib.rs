@@ -17,11 +17,13 @@
 
 mod baseline;
 mod batch;
+mod bootstrap;
 mod candidate;
 mod clean_check;
 mod columns;
 mod compare;
 mod compute_effect;
+mod details;
 mod error;
 mod kl;
 mod measures;
@@ -41,7 +43,9 @@ mod settings;
 mod source;
 mod stored_rounding;
 mod subject;
+mod subsets;
 mod sums;
+mod tally;
 mod terms;
 pub mod train;
 mod undefined;
@@ -49,6 +53,7 @@ mod upper_half;
 mod write;
 
 pub use baseline::CleanSource;
+pub use bootstrap::{Bootstrap, Difference, DifferenceFigure, Interval, Intervals};
 pub use clean_check::CleanCheck;
 pub use columns::Columns;
 pub use compare::{
@@ -60,7 +65,7 @@ pub use kl::{Kl, KlChoice, KlSums, KlWay};
 pub use measures::{
     BinSums, LatentCounts, LatentSummary, NormHistogram, POSITION_BINS, PositionCounts, PositionSums, first_position,
 };
-pub use output::MetricsChoice;
+pub use output::{Breakdown, MetricsChoice};
 pub use plot::training_curves;
 pub use report::{Experiment, ModelRole, Report, ReportError, ResultsEntry, Row, SaeRole, Summary, TrainingEntry};
 pub use results::{Provenance, Results, SaeProvenance, SaeResult, ShardResult};
@@ -70,5 +75,6 @@ pub use scale::{Scale, ScaleChoice, ScaleSource};
 pub use section_choice::SectionChoice;
 pub use settings::RunSettings;
 pub use stored_rounding::StoredRounding;
+pub use subsets::{SubsetColumns, SubsetFigures};
 pub use sums::Sums;
 pub use train::TrainingRecord;
