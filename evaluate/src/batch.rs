@@ -195,6 +195,20 @@ impl Batch {
         rows.iter().map(|&row| self.labels[row as usize]).collect()
     }
 
+    /// The places in the batch of the sequences that some rows are of, one for each row.
+    pub(crate) fn sequences_at(&self, rows: &[i64]) -> Vec<usize> {
+        rows.iter().map(|&row| self.layout.slots[row as usize] as usize / self.layout.length).collect()
+    }
+
+    /// What the values at some rows add up to in each sequence of the batch.
+    pub(crate) fn sums_by_sequence(&self, rows: &[i64], values: impl IntoIterator<Item = f64>) -> Vec<f64> {
+        let mut sums = vec![0.0; self.layout.sequences];
+        for (sequence, value) in self.sequences_at(rows).into_iter().zip(values) {
+            sums[sequence] += value;
+        }
+        sums
+    }
+
     /// The positions of some rows in their sequences, counted from zero.
     pub(crate) fn positions_at(&self, rows: &[i64]) -> Vec<usize> {
         rows.iter().map(|&row| self.layout.slots[row as usize] as usize % self.layout.length).collect()

@@ -12,8 +12,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use hayloft_evaluate::{
-    ExcludeChoice, KlChoice, MetricsChoice, OutlierNorm, RunSettings, SaeFormat, ScaleChoice, SectionChoice, Tolerance,
-    WeightsChoice,
+    Bootstrap, Breakdown, ExcludeChoice, KlChoice, MetricsChoice, OutlierNorm, RunSettings, SaeFormat, ScaleChoice,
+    SectionChoice, Tolerance, WeightsChoice,
 };
 use hayloft_model::{ModelError, Precision, Site, parse_device};
 
@@ -46,6 +46,10 @@ Examples:
   # How far the predictions move, not only the loss: exactly, or cheaply from the cached top logits
   evaluate run --model mistral-7b --cache cache --sae saes/base --kl
   evaluate run --model mistral-7b --cache cache --sae saes/base --kl=bound
+
+  # How certain each figure is, and whether two SAEs differ; figures by subset of the corpus and by position
+  evaluate run --model mistral-7b --cache cache --sae saes/base --sae saes/chat --bootstrap
+  evaluate run --model mistral-7b --cache cache --sae saes/base --by subset --by position --metrics all
 
   # Straight from a bucket; only the bytes of the SAEs' site are brought, and kept for the next run
   evaluate run --model mistral-7b --cache s3://farm/pile --sae saes/base --cache-limit 100GB
@@ -148,6 +152,13 @@ pub struct RunArguments {
     /// and --json have all of them anyway
     #[arg(long, value_name = "WHICH", default_value = "study")]
     pub metrics: MetricsChoice,
+    /// Say how certain each figure is: 95% intervals from so many resamples of the cache's sequences, and of the differences between the
+    /// first SAE and each other, which are taken on the same resamples [default number: 2000]
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "2000")]
+    bootstrap: Option<Bootstrap>,
+    /// Print figures by subset of the corpus or by position in the sequence too; may be given for both
+    #[arg(long = "by", value_name = "WHAT")]
+    pub breakdowns: Vec<Breakdown>,
     /// Threads of the kernels and of hashing [default: all cores]
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
@@ -249,6 +260,8 @@ impl RunArguments {
             precision: self.dtype,
             compute: self.compute,
             kl: self.kl,
+            bootstrap: self.bootstrap,
+            by_subset: self.breakdowns.contains(&Breakdown::Subset),
         })
     }
 }
@@ -320,6 +333,8 @@ mod tests {
             ("--scale", "-1", "above zero"),
             ("--dtype", "int8", "f32, bf16 or f16"),
             ("--metrics", "few", "study or all"),
+            ("--bootstrap", "9", "from 100 to 100000"),
+            ("--by", "token", "subset or position"),
             ("--kl", "cheap", "exact, stored, recomputed or bound"),
             ("--threads", "0", "zero"),
         ] {

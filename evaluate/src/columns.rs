@@ -100,7 +100,8 @@ impl Columns {
     }
 }
 
-fn recovered(clean: f64, sae: f64, zero: f64) -> f64 {
+/// (zero − SAE) / (zero − clean) of mean losses.
+pub(crate) fn recovered(clean: f64, sae: f64, zero: f64) -> f64 {
     let gap = zero - clean;
     (zero - sae) / if gap.abs() < SMALLEST_GAP { 1.0 } else { gap }
 }

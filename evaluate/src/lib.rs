@@ -17,12 +17,14 @@
 
 mod baseline;
 mod batch;
+mod bootstrap;
 mod candidate;
 mod clean_check;
 mod columns;
 mod compare;
 mod compute_effect;
 mod conventions;
+mod details;
 mod error;
 mod exclusion;
 mod kl;
@@ -45,7 +47,9 @@ mod source;
 mod splice_point;
 mod stored_rounding;
 mod subject;
+mod subsets;
 mod sums;
+mod tally;
 mod terms;
 pub mod train;
 mod undefined;
@@ -53,6 +57,7 @@ mod upper_half;
 mod write;
 
 pub use baseline::CleanSource;
+pub use bootstrap::{Bootstrap, Difference, DifferenceFigure, Interval, Intervals};
 pub use clean_check::CleanCheck;
 pub use columns::Columns;
 pub use compare::{
@@ -68,7 +73,7 @@ pub use measures::{
 };
 pub use model_weights::{ModelWeights, WeightsChoice};
 pub use outliers::{MedianRule, OutlierNorm};
-pub use output::MetricsChoice;
+pub use output::{Breakdown, MetricsChoice};
 pub use plot::training_curves;
 pub use report::{Experiment, ModelRole, Report, ReportError, ResultsEntry, Row, SaeRole, Summary, TrainingEntry};
 pub use results::{Provenance, Results, SaeProvenance, SaeResult, ShardResult};
@@ -81,5 +86,6 @@ pub use scale::{Scale, ScaleChoice, ScaleSource};
 pub use section_choice::SectionChoice;
 pub use settings::RunSettings;
 pub use stored_rounding::StoredRounding;
+pub use subsets::{SubsetColumns, SubsetFigures};
 pub use sums::Sums;
 pub use train::TrainingRecord;

@@ -28,7 +28,7 @@ fn run() -> Result<()> {
                 limit_threads(threads);
             }
             let (out, json, profile) = (arguments.out.clone(), arguments.json, arguments.profile.clone());
-            let metrics = arguments.metrics;
+            let (metrics, breakdowns) = (arguments.metrics, arguments.breakdowns.clone());
             let results = match profile {
                 Some(file) => {
                     let (results, profile) = run_profiled(&arguments.settings()?, Progress::on_stderr())?;
@@ -48,6 +48,7 @@ fn run() -> Result<()> {
                 if metrics == MetricsChoice::All {
                     tables.push(results.details());
                 }
+                tables.extend(breakdowns.into_iter().map(|by| results.breakdown(by)));
                 tables.join("\n")
             })
         }

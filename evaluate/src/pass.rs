@@ -13,6 +13,7 @@ use crate::reading::{Reading, TOGETHER, read_ends};
 use crate::section_choice::SectionChoice;
 use crate::source::Source;
 use crate::sums::Sums;
+use crate::tally::{BatchTallies, SequenceTally};
 
 /// What a pass gives for one section of one SAE: sums, one entry a shard, and how often each latent fired in all of them.
 #[derive(Debug)]
@@ -20,23 +21,26 @@ pub(crate) struct SectionOutcome {
     pub(crate) section: SectionChoice,
     pub(crate) shards: Vec<Sums>,
     pub(crate) latents: LatentCounts,
+    /// One for each sequence in the order of the cache, if they are kept.
+    pub(crate) sequences: Option<Vec<SequenceTally>>,
 }
 
 /// Outcomes, one list of sections for each SAE.
 pub(crate) type Outcomes = Vec<Vec<SectionOutcome>>;
 
 /// Evaluates all SAEs on the whole cache; returns the outcomes of that, and those of the batches that
-/// [`Source::first`] gives for `sample_rows`.
+/// [`Source::first`] gives for `sample_rows`. Sums over each sequence are kept for the former only, and only if told to.
 pub(crate) fn pass(
     source: Source<'_>,
     candidates: &[Candidate<'_>],
     sections: &[SectionChoice],
     reading: Reading<'_>,
     sample_rows: usize,
+    keep_sequences: bool,
     gauge: &Gauge,
 ) -> Result<(Outcomes, Outcomes), EvaluateError> {
-    let mut outcomes = empty(source.cache.shards(), candidates, sections);
-    let mut sample = empty(source.cache.shards(), candidates, sections);
+    let mut outcomes = empty(source.cache.shards(), candidates, sections, keep_sequences);
+    let mut sample = empty(source.cache.shards(), candidates, sections, false);
     let mut sampled = 0;
     source.for_each(
         gauge,
@@ -61,18 +65,19 @@ pub(crate) fn pass_over(
     sections: &[SectionChoice],
     reading: Reading<'_>,
 ) -> Result<Outcomes, EvaluateError> {
-    let mut outcomes = empty(source.cache.shards(), candidates, sections);
+    let mut outcomes = empty(source.cache.shards(), candidates, sections, false);
     for batch in batches {
         add(&mut outcomes, batch, &measure(source, batch, candidates, sections, reading)?);
     }
     Ok(outcomes)
 }
 
-fn empty(shards: usize, candidates: &[Candidate<'_>], sections: &[SectionChoice]) -> Outcomes {
+fn empty(shards: usize, candidates: &[Candidate<'_>], sections: &[SectionChoice], keep_sequences: bool) -> Outcomes {
     let outcome = |candidate: &Candidate<'_>, section| SectionOutcome {
         section,
         shards: vec![Sums::default(); shards],
         latents: LatentCounts { rows: 0, firings: vec![0; candidate.width()] },
+        sequences: keep_sequences.then(Vec::new),
     };
     let outcomes = |candidate| sections.iter().map(|&section| outcome(candidate, section)).collect();
     candidates.iter().map(outcomes).collect()
@@ -136,6 +141,9 @@ impl SectionOutcome {
                 sums.kl.get_or_insert_default().add(kl);
             }
         }
+        if let Some(sequences) = &mut self.sequences {
+            sequences.extend(tallies(batch, measured, &batch.counted(self.section)));
+        }
         self.latents.rows += measured.terms.len() as u64;
         for (total, &firings) in self.latents.firings.iter_mut().zip(&measured.firings) {
             *total += u64::from(firings);
@@ -158,5 +166,32 @@ impl SectionOutcome {
             sums.non_finite_rows = moments.non_finite_rows;
             sums.excluded_rows = moments.excluded_rows;
         }
+        if let Some(sequences) = &mut self.sequences {
+            let losses = baselines
+                .losses(self.section)
+                .iter()
+                .flat_map(|shard| shard.clean_by_sequence.values().iter().zip(shard.zero_by_sequence.values()));
+            let divergences = baselines.divergences(self.section).iter().flat_map(|shard| shard.by_sequence.values());
+            // Without divergences there is nothing to add of them.
+            let divergences = divergences.chain(std::iter::repeat(&0.0));
+            for ((tally, (&clean, &zero)), &ablated) in sequences.iter_mut().zip(losses).zip(divergences) {
+                tally.complete(clean, zero, ablated);
+            }
+        }
     }
+}
+
+/// What was measured in each sequence of a batch, of which the losses are at the rows `counted`.
+fn tallies(batch: &Batch, measured: &Measured, counted: &[i64]) -> impl Iterator<Item = SequenceTally> {
+    let mut tallies = BatchTallies::new(batch);
+    tallies.add_activations(&measured.kept, &measured.terms);
+    match &measured.predicted {
+        Predicted::Nothing | Predicted::End(_) => {}
+        Predicted::Losses(losses) => tallies.add_losses(counted, losses),
+        Predicted::Divergences(Divergences { loss, kl }) => {
+            tallies.add_losses(counted, loss);
+            tallies.add_divergences(counted, kl);
+        }
+    }
+    tallies.finish()
 }

@@ -4,6 +4,7 @@ use hayloft_model::{Fingerprint, Precision};
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::CleanSource;
+use crate::bootstrap::Intervals;
 use crate::clean_check::CleanCheck;
 use crate::columns::Columns;
 use crate::compute_effect::ComputeEffect;
@@ -14,6 +15,7 @@ use crate::sae::{SaeFileHash, SaeFormat};
 use crate::scale::ScaleSource;
 use crate::section_choice::SectionChoice;
 use crate::stored_rounding::StoredRounding;
+use crate::subsets::SubsetFigures;
 use crate::sums::Sums;
 
 /// Where the columns' definitions are written down, and their version.
@@ -63,6 +65,12 @@ pub struct SaeResult {
     /// How far the spliced run's predictions are from the clean run's, where that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kl: Option<Kl>,
+    /// Where the figures lie, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intervals: Option<Intervals>,
+    /// The figures of each subset of the corpus, where they were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subsets: Vec<SubsetFigures>,
     /// What the rounding of the stored activations does to the figures, where the cache's codec rounds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored_rounding: Option<StoredRounding>,

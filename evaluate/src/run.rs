@@ -9,6 +9,7 @@ use crate::clean_check::{CleanCheck, clean_check};
 use crate::columns::Columns;
 use crate::compute_effect::{self, ComputeEffect};
 use crate::conventions::ResultConventions;
+use crate::details;
 use crate::kl::{Kl, KlWay};
 use crate::names::unique_names;
 use crate::outliers::{MedianRule, OutlierNorm, OutlierRule};
@@ -104,7 +105,8 @@ fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profilin
     let gauge = progress.gauge("evaluating", Some(tokens));
     let low = settings.compute.filter(|&precision| precision != Precision::F32);
     let sample_rows = if low.is_some() { compute_effect::sample_rows(&subject) } else { 0 };
-    let (outcomes, sample) = pass(source, &candidates, &sections, reading, sample_rows, &gauge)?;
+    let keep = settings.bootstrap.is_some() || settings.by_subset;
+    let (outcomes, sample) = pass(source, &candidates, &sections, reading, sample_rows, keep, &gauge)?;
     drop(gauge);
     let mut effects = match low {
         Some(precision) => {
@@ -115,7 +117,7 @@ fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profilin
     .into_iter();
 
     let report = Report { settings, subject: &subject, clean_source, kl, median, stored_rounding };
-    let (mut results, mut latents) = (Vec::new(), Vec::new());
+    let (mut results, mut latents, mut sequences) = (Vec::new(), Vec::new(), Vec::new());
     for ((candidate, outcomes), name) in candidates.iter().zip(outcomes).zip(names) {
         let provenance = report.provenance(candidate.file);
         for mut outcome in outcomes {
@@ -128,8 +130,10 @@ fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profilin
                 &provenance,
             ));
             latents.push(outcome.latents);
+            sequences.extend(outcome.sequences);
         }
     }
+    details::add(&mut results, &sequences, settings, &subject)?;
     warn_of_non_finite(&results);
     say_traffic(&subject.cache);
     Ok(Results { results, latents, clean_check, tokens })
@@ -236,7 +240,7 @@ impl Report<'_> {
         compute_effect: Option<ComputeEffect>,
         provenance: &Provenance,
     ) -> SaeResult {
-        let SectionOutcome { section, shards, latents } = outcome;
+        let SectionOutcome { section, shards, latents, .. } = outcome;
         let sums = Sums::total(shards);
         let numbers = self.subject.cache.manifest().shards.iter().map(|shard| shard.index);
         SaeResult {
@@ -252,6 +256,8 @@ impl Report<'_> {
             clean_loss_source: self.clean_source,
             compute_effect,
             kl: self.kl.map(|way| self.divergence(way, &sums)),
+            intervals: None,
+            subsets: Vec::new(),
             stored_rounding: self.stored_rounding,
             definitions: DEFINITIONS.to_owned(),
             latents: latents.summary(),

@@ -6,6 +6,7 @@ use hayloft_model::{Precision, Site};
 use hayloft_store::RemoteOptions;
 use tch::Device;
 
+use crate::bootstrap::Bootstrap;
 use crate::exclusion::ExcludeChoice;
 use crate::kl::KlChoice;
 use crate::model_weights::WeightsChoice;
@@ -49,6 +50,10 @@ pub struct RunSettings {
     pub compute: Option<Precision>,
     /// How KL(clean ‖ spliced) is computed; `None` leaves it out. It takes a model.
     pub kl: Option<KlChoice>,
+    /// How figures get their intervals; `None` leaves them out.
+    pub bootstrap: Option<Bootstrap>,
+    /// Whether figures of each subset of the corpus are wanted.
+    pub by_subset: bool,
 }
 
 impl RunSettings {
@@ -70,6 +75,8 @@ impl RunSettings {
             precision: None,
             compute: None,
             kl: None,
+            bootstrap: None,
+            by_subset: false,
         }
     }
 
@@ -91,6 +98,11 @@ impl RunSettings {
         }
         if let (Some(choice), None) = (self.kl, &self.model) {
             return Err(EvaluateError::KlWithoutModel { choice });
+        }
+        let resamples = self.bootstrap.unwrap_or_default().resamples;
+        if !(Bootstrap::FEWEST..=Bootstrap::MOST).contains(&resamples) {
+            let expected = "a number from 100 to 100000";
+            return Err(EvaluateError::Setting { what: "number of resamples", expected, got: resamples.to_string() });
         }
         let positive = |number: f64| number.is_finite() && number > 0.0;
         if let Some(norm) = self.outlier_norm.filter(|norm| !positive(norm.number())) {

@@ -9,3 +9,4 @@ mod saelens_metrics;
 mod saes;
 mod support;
 mod training;
+mod uncertainty;

@@ -8,6 +8,7 @@ use super::shelf::{Key, ShardSums};
 use crate::EvaluateError;
 use crate::batch::{Activations, Batch};
 use crate::kl::{BatchUntouched, KlWay};
+use crate::measures::BinSums;
 use crate::reading::Reading;
 use crate::section_choice::SectionChoice;
 use crate::undefined;
@@ -38,6 +39,16 @@ pub(crate) struct AblatedDivergences {
     /// KL(clean ‖ ablated) at the section's tokens that have a next token.
     #[serde(with = "undefined")]
     pub(crate) kl: f64,
+    /// The same for each sequence.
+    pub(crate) by_sequence: BinSums,
+}
+
+impl AblatedDivergences {
+    /// Adds the divergences at the next batch's rows that count.
+    pub(super) fn add(&mut self, batch: &Batch, rows: &[i64], kl: &[f64]) {
+        self.kl += kl.iter().sum::<f64>();
+        self.by_sequence.extend(batch.sums_by_sequence(rows, kl.iter().copied()));
+    }
 }
 
 impl ShardSums for AblatedDivergences {

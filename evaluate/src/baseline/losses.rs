@@ -6,6 +6,7 @@ use hayloft_model::Precision;
 use serde::{Deserialize, Serialize};
 
 use super::shelf::{Key, ShardSums};
+use crate::batch::Batch;
 use crate::measures::{BinSums, position_bin};
 use crate::section_choice::SectionChoice;
 use crate::sums::total_loss;
@@ -65,11 +66,19 @@ pub(crate) struct Losses {
     pub(crate) clean_by_position: BinSums,
     /// Losses under zero ablation by position.
     pub(crate) zero_by_position: BinSums,
+    /// Clean losses of each sequence.
+    pub(crate) clean_by_sequence: BinSums,
+    /// Losses under zero ablation of each sequence.
+    pub(crate) zero_by_sequence: BinSums,
 }
 
 impl Losses {
-    /// Adds the losses at some positions of their sequences, in row order.
-    pub(super) fn add(&mut self, positions: &[usize], clean: &[f32], zero: &[f32]) {
+    /// Adds the losses at the next batch's rows that count.
+    pub(super) fn add(&mut self, batch: &Batch, rows: &[i64], clean: &[f32], zero: &[f32]) {
+        let positions = batch.positions_at(rows);
+        let by_sequence = |losses: &[f32]| batch.sums_by_sequence(rows, losses.iter().map(|&loss| f64::from(loss)));
+        self.clean_by_sequence.extend(by_sequence(clean));
+        self.zero_by_sequence.extend(by_sequence(zero));
         self.loss_tokens += positions.len() as u64;
         self.clean_loss += total_loss(clean);
         self.zero_loss += total_loss(zero);

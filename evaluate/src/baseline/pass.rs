@@ -156,7 +156,7 @@ fn look(shelf: &Shelf, keys: &Keys<'_>, wanted: &Wanted) -> (Baselines, Missing)
             }
         }
         if let Some(key) = keys.divergences(section) {
-            let empty = |shard| AblatedDivergences { shard, kl: 0.0 };
+            let empty = |shard| AblatedDivergences { shard, ..AblatedDivergences::default() };
             match shelf.get(&key) {
                 Some(kept) => baselines.divergences.push((section, kept)),
                 None => missing.divergences.push((section, shards().map(empty).collect())),
@@ -203,10 +203,10 @@ impl Missing {
             shards[batch.place].merge(&measured);
         }
         for ((section, shards), BatchLosses { clean, zero }) in self.losses.iter_mut().zip(losses) {
-            shards[batch.place].add(&batch.positions_at(&batch.counted(*section)), &clean, &zero);
+            shards[batch.place].add(batch, &batch.counted(*section), &clean, &zero);
         }
-        for ((_, shards), kl) in self.divergences.iter_mut().zip(divergences) {
-            shards[batch.place].kl += kl.iter().sum::<f64>();
+        for ((section, shards), kl) in self.divergences.iter_mut().zip(divergences) {
+            shards[batch.place].add(batch, &batch.counted(*section), kl);
         }
     }
 }

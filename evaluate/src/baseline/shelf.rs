@@ -11,7 +11,7 @@ use crate::write::write_whole;
 const FOLDER: &str = "baselines";
 
 /// The version of the files' layout and of what their numbers mean.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// More than a baseline of a thousand shards of a model 16,384 wide takes.
 const MAX_BYTES: u64 = 1 << 30;

@@ -21,6 +21,11 @@ impl BinSums {
         self.0[bin] += value;
     }
 
+    /// Adds bins at the end.
+    pub(crate) fn extend(&mut self, values: Vec<f64>) {
+        self.0.extend(values);
+    }
+
     /// Adds another's sums, bin by bin.
     pub(crate) fn merge(&mut self, other: &Self) {
         for (bin, &value) in other.0.iter().enumerate() {

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::details::DETAILS;
+use super::intervals::DIFFERENCES;
 use super::table::{BEHIND, Column, DIVERGENCES, EFFECTS, FIGURES};
 use crate::results::Results;
 
@@ -34,6 +35,14 @@ impl Results {
             let _ = write!(text, "\n## {heading}\n\n");
             text.push_str(&self.rows(&DIVERGENCES.iter().collect::<Vec<_>>()));
         }
+        if let Some((heading, differences)) = self.interval_headings() {
+            let _ = write!(text, "\n## {heading}\n\n");
+            text.push_str(&self.rows(&self.half_widths().iter().collect::<Vec<_>>()));
+            if let Some(heading) = differences {
+                let _ = write!(text, "\n## {heading}\n\n");
+                text.push_str(&self.rows(&DIFFERENCES.iter().collect::<Vec<_>>()));
+            }
+        }
         if self.results.iter().any(|result| result.compute_effect.is_some()) {
             text.push_str("\n## What the lower precision did to each figure\n\n");
             let tokens: Column =
@@ -62,7 +71,7 @@ impl Results {
             // Writing to a string cannot fail.
             let _ = write!(text, "| {} | {} |", result.sae, result.section);
             for (_, say) in columns {
-                text.extend([" ", &say(result), " |"]);
+                text.extend([" ", &say(result).replace('\n', " "), " |"]);
             }
             text.push('\n');
         }

@@ -2,13 +2,14 @@
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 
+use super::intervals::DIFFERENCES;
 use crate::compute_effect::ComputeEffect;
 use crate::kl::Kl;
 use crate::names::shortened;
 use crate::results::{Results, SaeResult};
 
 /// The longest name that is printed whole; with it the tables fit 120 columns.
-const NAME_WIDTH: usize = 24;
+pub(super) const NAME_WIDTH: usize = 24;
 
 /// Decimals of a difference.
 const EFFECT_DECIMALS: usize = 6;
@@ -76,12 +77,19 @@ fn effect(result: &SaeResult, figure: fn(&ComputeEffect) -> Option<f64>) -> Stri
 
 impl Results {
     /// Two tables, at most 120 columns wide as long as names and numbers are of usual length. A third one where divergences were
-    /// asked for, and one where products were computed in a lower precision: what that did to each figure. A line where the
+    /// asked for, two where intervals were: theirs, and the differences of
+    /// SAEs; one where products were computed in a lower precision: what that did to each figure. A line where the
     /// cache's codec rounds.
     pub fn table(&self) -> String {
         let mut text = format!("{}\n{}", self.render(&FIGURES), self.render(&BEHIND));
         if let Some(heading) = self.divergence_heading() {
             text = [text, heading, self.render(&DIVERGENCES)].join("\n");
+        }
+        if let Some((heading, differences)) = self.interval_headings() {
+            text = [text, heading, self.render(self.half_widths())].join("\n");
+            if let Some(heading) = differences {
+                text = [text, heading, self.render_where(&DIFFERENCES, Self::is_apart)].join("\n");
+            }
         }
         if let Some(effect) = self.results.iter().find_map(|result| result.compute_effect) {
             let (precision, rows) = (effect.precision, effect.activation_rows);
@@ -110,21 +118,36 @@ impl Results {
     }
 
     pub(super) fn render(&self, columns: &[Column]) -> String {
+        self.render_where(columns, |_| true)
+    }
+
+    /// A table of some of the results.
+    fn render_where(&self, columns: &[Column], is_shown: fn(&SaeResult) -> bool) -> String {
         let names: Vec<&str> = self.results.iter().map(|result| result.sae.as_str()).collect();
         let names = shortened(&names, NAME_WIDTH);
-        let mut table = Table::new();
-        table.load_style(RULED);
-        let headings = ["SAE", "Section"].into_iter().chain(columns.iter().map(|(heading, _)| *heading));
-        table.set_header(headings);
-        for (result, name) in self.results.iter().zip(names) {
+        let headings: Vec<&str> =
+            ["SAE", "Section"].into_iter().chain(columns.iter().map(|(heading, _)| *heading)).collect();
+        let shown = self.results.iter().zip(names).filter(|(result, _)| is_shown(result));
+        let rows = shown.map(|(result, name)| {
             let cells = columns.iter().map(|(_, say)| say(result));
-            table.add_row([name, result.section.to_string()].into_iter().chain(cells));
-        }
-        for column in table.column_iter_mut().skip(2) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        table.to_string()
+            [name, result.section.to_string()].into_iter().chain(cells).collect()
+        });
+        ruled(&headings, rows, 2)
     }
+}
+
+/// A table of which the first `left` columns are words and the others numbers.
+pub(super) fn ruled(headings: &[&str], rows: impl Iterator<Item = Vec<String>>, left: usize) -> String {
+    let mut table = Table::new();
+    table.load_style(RULED);
+    table.set_header(headings);
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut().skip(left) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.to_string()
 }
 
 /// A figure with four decimals; a dash where it is undefined.
@@ -137,7 +160,7 @@ fn fine(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{value:.EFFECT_DECIMALS$}"))
 }
 
-fn percent(value: Option<f64>) -> String {
+pub(super) fn percent(value: Option<f64>) -> String {
     figure(value.map(|fraction| 100.0 * fraction))
 }
 

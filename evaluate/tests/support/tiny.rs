@@ -57,6 +57,11 @@ fn chats() -> Shards {
     SHARDS.iter().map(|groups| groups.iter().map(|lengths| group(lengths)).collect()).collect()
 }
 
+/// The subset of every other sequence's document.
+fn subset(sequence: usize) -> Option<String> {
+    sequence.is_multiple_of(2).then(|| "even chats".to_owned())
+}
+
 /// A cache in a temporary folder.
 pub struct Tiny {
     folder: TempDir,
@@ -135,7 +140,7 @@ impl Tiny {
                     sequences.push(Sequence {
                         id: number as u64,
                         document: number as u64,
-                        subset: None,
+                        subset: subset(number),
                         first_row: tokens.len() as u64,
                         length: length as u32,
                         row_group: group as u32,
@@ -146,7 +151,7 @@ impl Tiny {
                         tokens.token.push(token as u32);
                         tokens.section.push(section(position, length));
                         tokens.document.push(number as u64);
-                        tokens.subset.push(None);
+                        tokens.subset.push(subset(number).map(Into::into));
                     }
                     number += 1;
                 }

@@ -1,0 +1,202 @@
+//! Sums over one sequence, small enough to keep one for each of a cache.
+
+use crate::batch::Batch;
+use crate::columns::Columns;
+use crate::kl::{Kl, KlSums, KlWay};
+use crate::sums::Sums;
+use crate::terms::RowTerms;
+use hayloft_model::Precision;
+
+/// How many sums there are.
+const TERMS: usize = 16;
+
+/// The sums that every figure is computed from, over some tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Tally([f64; TERMS]);
+
+/// A tally of one sequence in 64 bytes: float32 loses a ten-millionth, which no interval shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct SequenceTally([f32; TERMS]);
+
+/// Which sum.
+#[derive(Debug, Clone, Copy)]
+#[repr(usize)]
+enum Term {
+    LossTokens,
+    CleanLoss,
+    SaeLoss,
+    ZeroLoss,
+    Kl,
+    KlAblated,
+    ActivationRows,
+    Latents,
+    L1,
+    SquaredError,
+    SquaredDeviation,
+    ExplainedVariance,
+    CosineSimilarity,
+    L2Ratio,
+    ReconstructionSquare,
+    Product,
+}
+
+impl Tally {
+    /// Adds a sequence's tally so many times.
+    pub(crate) fn add(&mut self, tally: &SequenceTally, times: f64) {
+        for (sum, &own) in self.0.iter_mut().zip(&tally.0) {
+            *sum += times * f64::from(own);
+        }
+    }
+
+    /// The columns that these sums give for a scale c.
+    pub(crate) fn columns(&self, scale: f64) -> Columns {
+        Columns::of(&self.sums(), scale)
+    }
+
+    /// Mean KL of the spliced run and of the ablated one, and the share recovered.
+    pub(crate) fn divergences(&self) -> [Option<f64>; 3] {
+        let tokens = self.get(Term::LossTokens) as u64;
+        let sums = KlSums { tokens, kl: self.get(Term::Kl), kl_ablated: self.get(Term::KlAblated) };
+        // Only the figures are used, not what they are called.
+        let kl = Kl::of(Some(sums), tokens, KlWay::Recomputed, (Precision::F32, Precision::F32));
+        [kl.kl, kl.kl_ablated, kl.kl_recovered]
+    }
+
+    fn sums(&self) -> Sums {
+        Sums {
+            loss_tokens: self.get(Term::LossTokens) as u64,
+            clean_loss: self.get(Term::CleanLoss),
+            sae_loss: self.get(Term::SaeLoss),
+            zero_loss: self.get(Term::ZeroLoss),
+            activation_rows: self.get(Term::ActivationRows) as u64,
+            latents: self.get(Term::Latents) as u64,
+            l1: self.get(Term::L1),
+            squared_error: self.get(Term::SquaredError),
+            squared_deviation: self.get(Term::SquaredDeviation),
+            explained_variance: self.get(Term::ExplainedVariance),
+            cosine_similarity: self.get(Term::CosineSimilarity),
+            l2_ratio: self.get(Term::L2Ratio),
+            reconstruction_square: self.get(Term::ReconstructionSquare),
+            product: self.get(Term::Product),
+            ..Sums::default()
+        }
+    }
+
+    fn get(&self, term: Term) -> f64 {
+        self.0[term as usize]
+    }
+
+    fn put(&mut self, term: Term, value: f64) {
+        self.0[term as usize] += value;
+    }
+}
+
+impl SequenceTally {
+    /// Whether any of its tokens counts for anything.
+    pub(crate) fn is_used(&self) -> bool {
+        self.0[Term::LossTokens as usize] > 0.0 || self.activation_rows() > 0.0
+    }
+
+    /// Rows behind the figures on activations.
+    pub(crate) fn activation_rows(&self) -> f32 {
+        self.0[Term::ActivationRows as usize]
+    }
+
+    /// Adds what the baselines know of the same tokens.
+    pub(crate) fn complete(&mut self, clean_loss: f64, zero_loss: f64, kl_ablated: f64) {
+        self.0[Term::CleanLoss as usize] = clean_loss as f32;
+        self.0[Term::ZeroLoss as usize] = zero_loss as f32;
+        self.0[Term::KlAblated as usize] = kl_ablated as f32;
+    }
+}
+
+/// What an SAE does in each sequence of a batch, while it is added up.
+#[derive(Debug)]
+pub(crate) struct BatchTallies<'batch> {
+    batch: &'batch Batch,
+    tallies: Vec<Tally>,
+}
+
+impl<'batch> BatchTallies<'batch> {
+    pub(crate) fn new(batch: &'batch Batch) -> Self {
+        Self { batch, tallies: vec![Tally::default(); batch.layout.sequences] }
+    }
+
+    /// Adds kept rows.
+    pub(crate) fn add_activations(&mut self, rows: &[i64], terms: &[RowTerms]) {
+        for (sequence, row) in self.batch.sequences_at(rows).into_iter().zip(terms) {
+            let (error, deviation) = (f64::from(row.squared_error), f64::from(row.squared_deviation));
+            let tally = &mut self.tallies[sequence];
+            tally.put(Term::ActivationRows, 1.0);
+            tally.put(Term::Latents, row.latents as f64);
+            tally.put(Term::L1, f64::from(row.l1));
+            tally.put(Term::SquaredError, error);
+            tally.put(Term::SquaredDeviation, deviation);
+            tally.put(Term::ExplainedVariance, 1.0 - error / deviation);
+            tally.put(Term::CosineSimilarity, row.cosine());
+            tally.put(Term::L2Ratio, row.norm_ratio());
+            tally.put(Term::ReconstructionSquare, f64::from(row.reconstruction_square));
+            tally.put(Term::Product, f64::from(row.product));
+        }
+    }
+
+    /// Adds the losses of the spliced run at some rows.
+    pub(crate) fn add_losses(&mut self, rows: &[i64], losses: &[f32]) {
+        for (sequence, &loss) in self.batch.sequences_at(rows).into_iter().zip(losses) {
+            self.tallies[sequence].put(Term::LossTokens, 1.0);
+            self.tallies[sequence].put(Term::SaeLoss, f64::from(loss));
+        }
+    }
+
+    /// Adds how far the spliced run is from the clean one at some rows.
+    pub(crate) fn add_divergences(&mut self, rows: &[i64], kl: &[f64]) {
+        for (sequence, &kl) in self.batch.sequences_at(rows).into_iter().zip(kl) {
+            self.tallies[sequence].put(Term::Kl, kl);
+        }
+    }
+
+    /// One for each sequence, in order.
+    pub(crate) fn finish(self) -> impl Iterator<Item = SequenceTally> {
+        self.tallies.into_iter().map(|tally| SequenceTally(tally.0.map(|sum| sum as f32)))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A sequence with so many tokens, each of which adds the same.
+    pub(crate) fn sequence(tokens: f32, sae_loss: f32, squared_error: f32) -> SequenceTally {
+        let mut tally = SequenceTally::default();
+        for (term, value) in [
+            (Term::LossTokens, tokens),
+            (Term::CleanLoss, 2.0 * tokens),
+            (Term::SaeLoss, sae_loss),
+            (Term::ZeroLoss, 10.0 * tokens),
+            (Term::ActivationRows, tokens),
+            (Term::Latents, 3.0 * tokens),
+            (Term::SquaredError, squared_error),
+            (Term::SquaredDeviation, 8.0 * tokens),
+        ] {
+            tally.0[term as usize] = value;
+        }
+        tally
+    }
+
+    #[test]
+    fn a_tally_gives_the_figures_of_its_sums() {
+        let mut tally = Tally::default();
+        tally.add(&sequence(4.0, 12.0, 8.0), 2.0);
+        tally.add(&sequence(2.0, 12.0, 4.0), 1.0);
+        tally.add(&sequence(2.0, 100.0, 100.0), 0.0);
+        let columns = tally.columns(2.0);
+        assert_eq!((columns.loss_tokens, columns.activation_rows), (10, 10));
+        assert_eq!(
+            (columns.l0, columns.ce_clean, columns.ce_sae, columns.ce_zero),
+            (Some(3.0), Some(2.0), Some(3.6), Some(10.0))
+        );
+        assert_eq!((columns.ce_recovered, columns.mse, columns.mse_raw), (Some(0.8), Some(2.0), Some(0.5)));
+        assert_eq!(columns.explained_variance_pooled, Some(0.75));
+        assert_eq!(size_of::<SequenceTally>(), 64);
+    }
+}
