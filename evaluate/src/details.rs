@@ -18,7 +18,7 @@ pub(crate) fn add(
     if settings.by_subset {
         let subsets = subsets_of(&subject.cache)?;
         for (result, sequences) in results.iter_mut().zip(sequences) {
-            result.subsets = by_subset(&subsets, sequences, result.scale);
+            result.subsets = by_subset(&subsets, sequences, result.target_scale());
         }
     }
     let Some(bootstrap) = settings.bootstrap else { return Ok(()) };
@@ -27,7 +27,7 @@ pub(crate) fn add(
         let uncertain = |&place: &usize| Uncertain {
             name: &results[place].sae,
             sequences: &sequences[place],
-            scale: results[place].scale,
+            scale: results[place].target_scale(),
             has_kl: results[place].kl.is_some(),
         };
         let intervals = uncertainty(bootstrap, &own.iter().map(uncertain).collect::<Vec<_>>());
