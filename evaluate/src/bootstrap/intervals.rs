@@ -82,8 +82,8 @@ impl Uncertain<'_> {
     }
 }
 
-/// Intervals for SAEs on the same section of the same cache, in their order; the differences are from the first. The same SAEs give the
-/// same bits on any number of threads.
+/// Intervals for SAEs on the same section of the same cache, in their order; the differences are from the first. The same
+/// SAEs give the same bits on any number of threads.
 pub(crate) fn uncertainty(bootstrap: Bootstrap, saes: &[Uncertain<'_>]) -> Vec<Intervals> {
     let Some(first) = saes.first() else { return Vec::new() };
     let in_any = |&sequence: &usize| saes.iter().any(|sae| sae.sequences[sequence].is_used());
