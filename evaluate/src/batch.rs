@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use hayloft_store::{ActivationReader, Predictions, Section, Sequence, Tokens};
 use hayloft_terminal::Phase;
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use crate::EvaluateError;
+use crate::exclusion::Excluded;
 use crate::kl::{KlWay, Largest};
+use crate::model_weights::ModelWeights;
+use crate::outliers::{OutlierRule, Verdict};
 use crate::section_choice::SectionChoice;
-use crate::source::kind;
+use crate::source::{Source, kind};
 
 /// A step's worth of a row group as read: whole sequences, their activations one after another without padding.
 #[derive(Debug)]
@@ -22,14 +25,13 @@ pub(crate) struct Batch {
     /// Its own number in the shard.
     pub(crate) row_group: usize,
     pub(crate) layout: Layout,
-    /// Little-endian words of type `kind`: the whole row group's, shared by its batches.
-    bits: Arc<Vec<u8>>,
-    /// Where in `bits` this batch's `[rows, d_model]` start.
-    start: usize,
+    /// Of each site that is read, in the order of [`SplicePoint::sites`](crate::splice_point::SplicePoint::sites).
+    sites: Vec<SiteBits>,
     kind: Kind,
-    d_model: usize,
     /// `[rows]`: the section of each row.
     sections: Vec<Section>,
+    /// `[rows]`: whether a row's token is one to leave out.
+    excluded: Vec<bool>,
     /// `[rows]`: the next token of each row's sequence, -1 in the last row.
     labels: Vec<i64>,
     /// `[rows]`: the cached loss of each row in nats, NaN in the last row of a sequence; `None` if not kept.
@@ -38,6 +40,16 @@ pub(crate) struct Batch {
     logits: Option<StoredLogits>,
     /// `[rows]`: the largest cached logits of each row; empty where nothing is computed from them.
     largest: Largest,
+}
+
+/// A site's activations.
+#[derive(Debug)]
+struct SiteBits {
+    /// Little-endian words: the whole row group's, shared by its batches.
+    bits: Arc<Vec<u8>>,
+    /// Where in `bits` the batch's `[rows, width]` start.
+    start: usize,
+    width: usize,
 }
 
 /// Where the cache keeps all logits of a batch.
@@ -101,25 +113,31 @@ impl Tables {
 }
 
 impl Batch {
-    /// Reads and verifies one row group of the shard that `tables` are of, and cuts it into batches: `cut` gives the ranges
-    /// of sequences for their lengths.
+    /// Reads and verifies one row group of the shard that `tables` are of, at the sites of `readers`, and cuts it into
+    /// batches: `cut` gives the ranges of sequences for their lengths.
     pub(crate) fn read(
         tables: &Tables,
-        reader: &ActivationReader,
+        readers: &[ActivationReader],
         row_group: usize,
+        excluded: &Excluded,
         cut: impl FnOnce(&[usize]) -> Vec<Range<usize>>,
     ) -> Result<Vec<Self>, EvaluateError> {
-        let mut bits = Vec::new();
-        {
+        let mut sites = Vec::with_capacity(readers.len());
+        for reader in readers {
             let _phase = Phase::Decode.begin(0);
+            let mut bits = Vec::new();
             reader.read(row_group, &mut bits)?;
+            sites.push((Arc::new(bits), reader.d_model()));
         }
-        let bits = Arc::new(bits);
         let own: Vec<&Sequence> =
             tables.sequences.iter().filter(|sequence| sequence.row_group as usize == row_group).collect();
         let lengths: Vec<usize> = own.iter().map(|sequence| sequence.length as usize).collect();
         // The store has checked that a row group's sequences follow one another without gaps.
         let first_row = own.first().map_or(0, |sequence| sequence.first_row as usize);
+        let of_site = |bits: &Arc<Vec<u8>>, width: usize, first: usize| {
+            let start = (first - first_row) * width * tables.kind.elt_size_in_bytes();
+            SiteBits { bits: Arc::clone(bits), start, width }
+        };
         let batch = |sequences: &[&Sequence]| {
             let layout = Layout::of(sequences.iter().map(|sequence| sequence.length as usize));
             let first = sequences.first().map_or(first_row, |sequence| sequence.first_row as usize);
@@ -135,11 +153,10 @@ impl Batch {
                 place: tables.place,
                 shard: tables.shard,
                 row_group,
-                bits: Arc::clone(&bits),
-                start: (first - first_row) * reader.d_model() * tables.kind.elt_size_in_bytes(),
+                sites: sites.iter().map(|(bits, width)| of_site(bits, *width, first)).collect(),
                 kind: tables.kind,
-                d_model: reader.d_model(),
                 sections: tables.tokens.section[rows.clone()].to_vec(),
+                excluded: tables.tokens.token[rows.clone()].iter().map(|&token| excluded.contains(token)).collect(),
                 losses: tables.predictions.as_ref().map(|predictions| predictions.loss[rows.clone()].to_vec()),
                 logits: tables.logits.as_ref().map(|reader| StoredLogits {
                     reader: Arc::clone(reader),
@@ -222,13 +239,32 @@ impl Batch {
         Ok(Some(Tensor::f_from_data_size(&bits, &shape, kind(reader.dtype()))?))
     }
 
+    /// What a rule says of a row, whose norm is that of what SAEs are given.
+    pub(crate) fn judge(&self, row: i64, norms: &[f64], rule: OutlierRule) -> Verdict {
+        match rule.judge(norms[row as usize]) {
+            Verdict::NonFinite => Verdict::NonFinite,
+            _ if self.excluded[row as usize] => Verdict::Excluded,
+            verdict => verdict,
+        }
+    }
+
     /// The activations on a device, in the type they are stored in.
-    pub(crate) fn to_device(&self, device: Device) -> Result<Activations, TchError> {
-        let shape = [self.rows() as i64, self.d_model as i64];
-        let bytes = self.rows() * self.d_model * self.kind.elt_size_in_bytes();
-        let bits = &self.bits[self.start..self.start + bytes];
-        let rows = Tensor::f_from_data_size(bits, &shape, self.kind)?.f_to_device(device)?;
-        Ok(Activations { rows })
+    pub(crate) fn to_device(&self, source: Source<'_>) -> Result<Activations, TchError> {
+        let load = |site: &SiteBits| {
+            let bytes = self.rows() * site.width * self.kind.elt_size_in_bytes();
+            let bits = &site.bits[site.start..site.start + bytes];
+            let shape = [self.rows() as i64, site.width as i64];
+            Tensor::f_from_data_size(bits, &shape, self.kind)?.f_to_device(source.device)
+        };
+        let mut tensors = self.sites.iter().map(load).collect::<Result<Vec<_>, _>>()?.into_iter();
+        let input = tensors.next().unwrap_or_default();
+        let in_model =
+            if source.point.is_transcoder() { tensors.next().unwrap_or_default() } else { input.shallow_clone() };
+        let (input, target) = match source.weights {
+            ModelWeights::AsStored => (input, in_model.shallow_clone()),
+            ModelWeights::CentredWriting => (centred(&input)?, centred(&in_model)?),
+        };
+        Ok(Activations { input, target, in_model, beside: tensors.collect() })
     }
 
     fn rows_where(&self, keep: impl Fn(usize) -> bool) -> Vec<i64> {
@@ -236,32 +272,39 @@ impl Batch {
     }
 }
 
-/// The activations of a batch on a device.
+/// The activations of a batch on a device, in the type they are stored in, unscaled.
 #[derive(Debug)]
 pub(crate) struct Activations {
-    /// `[rows, d_model]`, in the type they are stored in, unscaled.
-    pub(crate) rows: Tensor,
+    /// What SAEs are given, `[rows, width]`.
+    pub(crate) input: Tensor,
+    /// What their reconstructions are held against, `[rows, width]`: the input itself, but for transcoders.
+    pub(crate) target: Tensor,
+    /// What they take the place of: the target as the model has it.
+    pub(crate) in_model: Tensor,
+    /// What going on from the target takes besides it, `[rows, width]` each.
+    pub(crate) beside: Vec<Tensor>,
 }
 
 impl Activations {
-    /// The Euclidean norm of each row, in float64 so that no finite row has an infinite one.
+    /// The Euclidean norm of each row of the input, in float64 so that no finite row has an infinite one.
     pub(crate) fn norms(&self) -> Result<Vec<f64>, TchError> {
-        let squares = self.rows.f_to_kind(Kind::Double)?.f_square()?;
+        let squares = self.input.f_to_kind(Kind::Double)?.f_square()?;
         Vec::try_from(squares.f_sum_dim_intlist([-1i64].as_slice(), false, Kind::Double)?.f_sqrt()?)
     }
+}
 
-    /// Elements of a row.
-    pub(crate) fn d_model(&self) -> usize {
-        self.rows.size()[1] as usize
+/// Some rows of a tensor, in order, each at most once, `[n, width]`; all of them without a copy.
+pub(crate) fn rows_at(tensor: &Tensor, rows: &[i64]) -> Result<Tensor, TchError> {
+    if rows.len() as i64 == tensor.size()[0] {
+        return Ok(tensor.shallow_clone());
     }
+    tensor.f_index_select(0, &Tensor::f_from_slice(rows)?.f_to_device(tensor.device())?)
+}
 
-    /// Some rows, in order, each at most once, `[n, d_model]`; all of them without a copy.
-    pub(crate) fn at(&self, rows: &[i64]) -> Result<Tensor, TchError> {
-        if rows.len() as i64 == self.rows.size()[0] {
-            return Ok(self.rows.shallow_clone());
-        }
-        self.rows.f_index_select(0, &Tensor::f_from_slice(rows)?.f_to_device(self.rows.device())?)
-    }
+/// Rows less their own mean, in their own type: what a model writes whose writing weights have been centred.
+fn centred(rows: &Tensor) -> Result<Tensor, TchError> {
+    let wide = rows.f_to_kind(Kind::Float)?;
+    wide.f_sub(&wide.f_mean_dim([-1i64].as_slice(), true, Kind::Float)?)?.f_to_kind(rows.f_kind()?)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use hayloft_terminal::Phase;
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::baseline::{Baselines, Moments};
-use crate::batch::{Activations, Batch};
+use crate::batch::{Activations, Batch, rows_at};
 use crate::outliers::{OutlierRule, Verdict};
 use crate::reading::Reading;
 use crate::sae::{Firings, Sae};
@@ -47,6 +47,19 @@ pub(crate) struct Measured {
     pub(crate) predicted: Predicted,
 }
 
+/// What one SAE makes of one section of one batch, before anything is put back. Lists are in the order of the batch's rows.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// The section's rows that are no outliers.
+    pub(crate) kept: Vec<i64>,
+    /// Their reconstructions `[kept.len(), width]`, float32, in the model's own space.
+    pub(crate) values: Tensor,
+    /// Of each of them, what it adds to the sums.
+    terms: Vec<RowTerms>,
+    /// In how many of these rows each latent fired.
+    firings: Firings,
+}
+
 /// What is known of the spliced run's predictions.
 #[derive(Debug)]
 pub(crate) enum Predicted {
@@ -72,7 +85,8 @@ impl<'file> Candidate<'file> {
     ) -> Result<Self, EvaluateError> {
         let section = |&section: &SectionChoice| -> Result<SectionMean, TchError> {
             let mean = Moments::mean(baselines.moments(section, rule));
-            let mean: Vec<f32> = mean.iter().map(|mean| (mean * scale.value) as f32).collect();
+            let target_scale = if file.is_transcoder() { 1.0 } else { scale.value };
+            let mean: Vec<f32> = mean.iter().map(|mean| (mean * target_scale) as f32).collect();
             Ok(SectionMean { section, mean: Tensor::f_from_slice(&mean)?.f_to_device(device)?.into() })
         };
         let sections = sections.iter().map(section).collect::<Result<_, _>>()?;
@@ -89,21 +103,49 @@ impl<'file> Candidate<'file> {
         norms: &[f64],
         reading: Reading<'_>,
     ) -> Result<Vec<Measured>, EvaluateError> {
+        let seen = self.look(batch, (&activations.input, &activations.target), norms)?;
+        let mut measured = Vec::with_capacity(self.sections.len());
+        for (own, seen) in self.sections.iter().zip(seen) {
+            let predicted = match reading.upper_half {
+                Some(upper_half) => {
+                    let splice = Splice { rows: &seen.kept, values: &seen.values, upper_half };
+                    splice.predict(batch, activations, &batch.counted(own.section), reading.kl.is_some())?
+                }
+                None => Predicted::Nothing,
+            };
+            measured.push(seen.with(predicted));
+        }
+        Ok(measured)
+    }
+
+    /// What the SAE makes of the rows of a batch, section by section: of what it is given and of what it is to give back,
+    /// `[rows, width]` each.
+    pub(crate) fn look(
+        &self,
+        batch: &Batch,
+        (input, target): (&Tensor, &Tensor),
+        norms: &[f64],
+    ) -> Result<Vec<Seen>, EvaluateError> {
         let in_any = |row: i64| self.sections.iter().any(|own| batch.is_member(row, own.section));
-        let is_kept = |row: i64| self.rule.judge(norms[row as usize]) == Verdict::Kept;
+        let is_kept = |row: i64| batch.judge(row, norms, self.rule) == Verdict::Kept;
         let kept: Vec<i64> = (0..batch.rows() as i64).filter(|&row| in_any(row) && is_kept(row)).collect();
         let members_of = |own: &SectionMean| kept.iter().map(|&row| batch.is_member(row, own.section)).collect();
         let groups: Vec<Vec<bool>> = self.sections.iter().map(members_of).collect();
-        let inputs = {
+        let (inputs, targets) = {
             let _phase = Phase::Splice.begin(0);
-            self.scaled(&activations.at(&kept)?)?
+            let inputs = multiplied(&rows_at(input, &kept)?, self.scale.value)?;
+            // What is to be given back: an autoencoder's own input.
+            let targets = if self.file.is_transcoder() {
+                rows_at(target, &kept)?.f_to_kind(Kind::Float)?
+            } else {
+                inputs.shallow_clone()
+            };
+            (inputs, targets)
         };
-        // What is to be given back: an autoencoder's own input.
-        let targets = &inputs;
         let (reconstruction, firings) = self.sae.reconstruct_counting(&inputs, &groups)?;
         let close = {
             let _phase = Phase::Splice.begin(0);
-            Closeness::of(targets, &reconstruction.rows)?
+            Closeness::of(&targets, &reconstruction.rows)?
         };
         if close.errors.iter().any(|error| !error.is_finite()) {
             return Err(EvaluateError::NonFiniteReconstruction {
@@ -114,23 +156,12 @@ impl<'file> Candidate<'file> {
         }
         let (fired, l1): (Vec<i64>, Vec<f32>) =
             (Vec::try_from(&reconstruction.fired)?, Vec::try_from(&reconstruction.l1)?);
-        let mut measured = Vec::with_capacity(self.sections.len());
+        let mut seen = Vec::with_capacity(self.sections.len());
         for ((own, members), firings) in self.sections.iter().zip(&groups).zip(firings) {
             // Places among the kept rows.
             let places: Vec<usize> = (0..kept.len()).filter(|&place| members[place]).collect();
-            let deviations = {
-                let _phase = Phase::Splice.begin(0);
-                squared_norms(&select(targets, &places)?.f_sub(&own.mean)?)?
-            };
-            let rows: Vec<i64> = places.iter().map(|&place| kept[place]).collect();
-            let predicted = match reading.upper_half {
-                Some(upper_half) => {
-                    let values = self.unscaled(&select(&reconstruction.rows, &places)?)?;
-                    let splice = Splice { rows: &rows, values: &values, upper_half };
-                    splice.predict(batch, activations, &batch.counted(own.section), reading.kl.is_some())?
-                }
-                None => Predicted::Nothing,
-            };
+            let _phase = Phase::Splice.begin(0);
+            let deviations = squared_norms(&select(&targets, &places)?.f_sub(&own.mean)?)?;
             let terms = places.iter().zip(deviations).map(|(&place, squared_deviation)| RowTerms {
                 latents: fired[place],
                 l1: l1[place],
@@ -140,31 +171,48 @@ impl<'file> Candidate<'file> {
                 reconstruction_square: close.reconstruction_squares[place],
                 product: close.products[place],
             });
-            measured.push(Measured { terms: terms.collect(), kept: rows, firings, predicted });
+            seen.push(Seen {
+                kept: places.iter().map(|&place| kept[place]).collect(),
+                values: divided(&select(&reconstruction.rows, &places)?, self.target_scale())?,
+                terms: terms.collect(),
+                firings,
+            });
         }
-        Ok(measured)
+        Ok(seen)
+    }
+
+    /// What targets and reconstructions are multiplied by: the scale, but for transcoders, which give back another site than
+    /// the one that they are given.
+    pub(crate) fn target_scale(&self) -> f64 {
+        if self.file.is_transcoder() { 1.0 } else { self.scale.value }
     }
 
     /// Number of latents.
     pub(crate) fn width(&self) -> usize {
         self.file.width()
     }
+}
 
-    fn scaled(&self, rows: &Tensor) -> Result<Tensor, TchError> {
-        let rows = rows.f_to_kind(Kind::Float)?;
-        if self.is_scaled() { rows.f_mul_scalar(self.scale.value) } else { Ok(rows) }
-    }
-
-    fn unscaled(&self, rows: &Tensor) -> Result<Tensor, TchError> {
-        if self.is_scaled() { rows.f_div_scalar(self.scale.value) } else { Ok(rows.shallow_clone()) }
-    }
-
-    fn is_scaled(&self) -> bool {
-        self.scale.value.to_bits() != 1.0f64.to_bits()
+impl Seen {
+    /// With what the spliced run predicts.
+    pub(crate) fn with(self, predicted: Predicted) -> Measured {
+        let Self { kept, terms, firings, .. } = self;
+        Measured { kept, terms, firings, predicted }
     }
 }
 
-/// `values` `[n, d_model]` in place of `n` rows.
+/// Rows in float32 times a number; one changes nothing.
+fn multiplied(rows: &Tensor, factor: f64) -> Result<Tensor, TchError> {
+    let rows = rows.f_to_kind(Kind::Float)?;
+    if factor.to_bits() == 1.0f64.to_bits() { Ok(rows) } else { rows.f_mul_scalar(factor) }
+}
+
+/// Rows divided by a number; one changes nothing.
+fn divided(rows: &Tensor, divisor: f64) -> Result<Tensor, TchError> {
+    if divisor.to_bits() == 1.0f64.to_bits() { Ok(rows.shallow_clone()) } else { rows.f_div_scalar(divisor) }
+}
+
+/// `values` `[n, width]` in place of `n` rows.
 struct Splice<'run> {
     rows: &'run [i64],
     values: &'run Tensor,

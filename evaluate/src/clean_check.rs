@@ -47,10 +47,10 @@ pub(crate) fn clean_check(
     let Some(batch) = source.few(CHECKED_ROWS)? else { return Ok(None) };
     let rows = batch.counted(SectionChoice::All);
     let Some(cached) = batch.losses_at(&rows) else { return Ok(None) };
-    let activations = batch.to_device(source.device)?;
+    let activations = batch.to_device(source)?;
     let computed = upper_half.losses(&batch, &upper_half.clean(&activations)?, &rows)?;
     let max_difference = largest_difference(&cached, &computed);
-    let rounded = if subject.site.rounding.is_some() { ROUNDED_TOLERANCE } else { 0.0 };
+    let rounded = if subject.point.input.rounding.is_some() { ROUNDED_TOLERANCE } else { 0.0 };
     let tolerance = tolerance(subject.precision).max(tolerance(subject.cache_precision)).max(rounded);
     let tokens = rows.len();
     if max_difference <= tolerance {

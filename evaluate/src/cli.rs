@@ -3,6 +3,7 @@
 
 mod course;
 mod finetune;
+mod inspect;
 mod remote;
 mod train;
 
@@ -11,11 +12,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use hayloft_evaluate::{
-    Bootstrap, Breakdown, KlChoice, MetricsChoice, RunSettings, ScaleChoice, SectionChoice, Tolerance,
+    Bootstrap, Breakdown, ExcludeChoice, KlChoice, MetricsChoice, OutlierNorm, RunSettings, SaeFormat, ScaleChoice,
+    SectionChoice, Tolerance, WeightsChoice,
 };
 use hayloft_model::{ModelError, Precision, Site, parse_device};
 
 pub use self::finetune::FinetuneArguments;
+pub use self::inspect::{ConvertArguments, InspectArguments};
 use self::remote::RemoteArguments;
 pub use self::train::TrainArguments;
 
@@ -64,6 +67,10 @@ defined in evaluate/RESULTS.md.";
 pub enum Command {
     /// Put SAEs' reconstructions back into the model, and print what that does to its loss
     Run(Box<RunArguments>),
+    /// Show what is understood of an SAE's files, whatever their format
+    Inspect(InspectArguments),
+    /// Write an SAE of any format as SAELens saves one
+    Convert(ConvertArguments),
     /// Train an SAE on cached activations; no model is needed
     Train(Box<TrainArguments>),
     /// Train an SAE further on cached activations, and evaluate it before and after
@@ -91,9 +98,14 @@ pub struct RunArguments {
     cache: PathBuf,
     #[command(flatten)]
     remote: RemoteArguments,
-    /// Folder of an SAE as SAELens saves it (cfg.json, sae_weights.safetensors); may be given several times
-    #[arg(long = "sae", value_name = "DIR", required = true)]
+    /// An SAE: the folder that SAELens, Gemma Scope, Llama Scope, dictionary_learning, sparsify, OpenAI or llamascopium published,
+    /// or its one file (params.npz, autoencoder.pt); may be given several times. `evaluate inspect` shows how one is read
+    #[arg(long = "sae", value_name = "PATH", required = true)]
     saes: Vec<PathBuf>,
+    /// The format of the SAEs: saelens, gemma-scope, gemma-scope-2, llama-scope, dictionary-learning, sparsify, openai or
+    /// llamascopium [default: told from the files]
+    #[arg(long, value_name = "FORMAT")]
+    sae_format: Option<SaeFormat>,
     /// The site, such as blocks.16.hook_resid_pre [default: the one that the SAEs name]
     #[arg(long, value_name = "SITE")]
     site: Option<Site>,
@@ -102,9 +114,17 @@ pub struct RunArguments {
     #[arg(long = "section", value_name = "SECTION")]
     sections: Vec<SectionChoice>,
     /// Leave out activations of a larger norm than this, after scaling: they keep their own activation, and only their
-    /// losses count [default: none left out]
+    /// losses count. 10xmedian is ten times the median norm of the cache's activations [default: none left out]
     #[arg(long, value_name = "NORM")]
-    outlier_norm: Option<f64>,
+    outlier_norm: Option<OutlierNorm>,
+    /// Leave out tokens for what they are, in the same way: special (BOS, EOS, padding, separator: those that --model's
+    /// tokenizer names, SAELens's exclude_special_tokens), bos or none
+    #[arg(long, default_value_t, value_name = "TOKENS")]
+    exclude: ExcludeChoice,
+    /// The weights that the SAEs were trained on: as-stored, or centred, TransformerLens's center_writing_weights, for models
+    /// with LayerNorm [default: what the SAEs' configurations say]
+    #[arg(long, value_name = "WEIGHTS")]
+    weights: Option<WeightsChoice>,
     /// What activations are multiplied by before the SAE: a number, none, or auto, the cache's sqrt(d_model) / mean norm
     /// [default: auto for SAEs that want expected_average_only_in, none for others]
     #[arg(long, value_name = "SCALE")]
@@ -229,9 +249,12 @@ impl RunArguments {
             cache: self.cache,
             remote: self.remote.options(),
             saes: self.saes,
+            sae_format: self.sae_format,
             site: self.site,
             sections: self.sections,
             outlier_norm: self.outlier_norm,
+            exclude: self.exclude,
+            weights: self.weights.unwrap_or_default(),
             scale: self.scale.unwrap_or_default(),
             device: parse_device(&self.device)?,
             precision: self.dtype,

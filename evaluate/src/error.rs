@@ -7,7 +7,7 @@ use hayloft_model::ModelError;
 use hayloft_store::StoreError;
 use tch::TchError;
 
-use crate::{KlChoice, SaeError};
+use crate::{KlChoice, ModelWeights, SaeError};
 
 /// An error of an evaluation.
 #[derive(Debug, thiserror::Error)]
@@ -61,11 +61,13 @@ pub enum EvaluateError {
     NoSaes,
     /// An SAE takes activations of another width.
     #[error(
-        "{sae}: expected an SAE for activations {expected} wide, as the cache holds, got one for {got}. Was it trained on another model?"
+        "{sae}: expected an SAE for {what} {expected} wide, as the cache holds, got one for {got}. Was it trained on another model?"
     )]
     SaeWidth {
         /// The SAE's folder.
         sae: PathBuf,
+        /// What is of another width.
+        what: &'static str,
         /// The cache's width.
         expected: usize,
         /// The SAE's.
@@ -129,6 +131,49 @@ pub enum EvaluateError {
         /// The cache's sites.
         available: String,
     },
+    /// A transcoder does not say what it reconstructs.
+    #[error(
+        "{sae}: expected the configuration of a transcoder to name the site that it reconstructs (hook_name_out), got none. Add it"
+    )]
+    TranscoderWithoutTarget {
+        /// The transcoder's folder.
+        sae: PathBuf,
+    },
+    /// The cache does not hold what going on from a site takes.
+    #[error(
+        "{cache}: expected activations of {beside} too, which going on from {site} takes, got none. Harvest {site} again, which keeps them beside it, or add them with `store extend`"
+    )]
+    BesideNotHeld {
+        /// The cache's folder.
+        cache: PathBuf,
+        /// The site whose values are replaced.
+        site: String,
+        /// The site that is missing.
+        beside: String,
+    },
+    /// SAEs of one run were trained on different weights of the model.
+    #[error(
+        "{sae}: expected an SAE of a model with {expected} weights, as the first, got one of the other kind (center_writing_weights). Evaluate them apart, or say --weights as-stored or --weights centred for all"
+    )]
+    MixedWeights {
+        /// The SAE's folder.
+        sae: PathBuf,
+        /// The weights that the first SAE asks for.
+        expected: ModelWeights,
+    },
+    /// Centred writing weights would change what the model computes, or are not known not to.
+    #[error(
+        "centred writing weights: expected a model whose every norm takes the mean away (LayerNorm) and a site that is written to its residual stream, got {got}. Say --weights as-stored to evaluate on the weights as they are"
+    )]
+    CannotCentre {
+        /// What there is.
+        got: String,
+    },
+    /// Special tokens are known only to a model's tokenizer.
+    #[error(
+        "--exclude special: expected --model too, whose tokenizer says which tokens are special, got none. --exclude bos needs no model"
+    )]
+    ExcludeWithoutModel,
     /// No token of the cache is in the section.
     #[error("{cache}: expected tokens in section {section}, got none: the cache holds {available}")]
     EmptySection {

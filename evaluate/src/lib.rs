@@ -23,10 +23,13 @@ mod clean_check;
 mod columns;
 mod compare;
 mod compute_effect;
+mod conventions;
 mod details;
 mod error;
+mod exclusion;
 mod kl;
 mod measures;
+mod model_weights;
 mod names;
 mod outliers;
 mod output;
@@ -41,6 +44,7 @@ mod scale;
 mod section_choice;
 mod settings;
 mod source;
+mod splice_point;
 mod stored_rounding;
 mod subject;
 mod subsets;
@@ -60,17 +64,24 @@ pub use compare::{
     Cell, CompareError, Comparison, Record, Tolerance, Tolerances, Verdict, compare, read_expected, read_results,
 };
 pub use compute_effect::ComputeEffect;
+pub use conventions::ResultConventions;
 pub use error::EvaluateError;
+pub use exclusion::ExcludeChoice;
 pub use kl::{Kl, KlChoice, KlSums, KlWay};
 pub use measures::{
     BinSums, LatentCounts, LatentSummary, NormHistogram, POSITION_BINS, PositionCounts, PositionSums, first_position,
 };
+pub use model_weights::{ModelWeights, WeightsChoice};
+pub use outliers::{MedianRule, OutlierNorm};
 pub use output::{Breakdown, MetricsChoice};
 pub use plot::training_curves;
 pub use report::{Experiment, ModelRole, Report, ReportError, ResultsEntry, Row, SaeRole, Summary, TrainingEntry};
 pub use results::{Provenance, Results, SaeProvenance, SaeResult, ShardResult};
 pub use run::{run, run_profiled};
-pub use sae::{Activation, Encoded, Normalisation, Reconstruction, Sae, SaeError, SaeFile, SaeFileHash};
+pub use sae::{
+    Activation, Conventions, Encoded, Normalisation, Reconstruction, Sae, SaeError, SaeFile, SaeFileHash, SaeFormat,
+    SaeInspection, Spread, convert,
+};
 pub use scale::{Scale, ScaleChoice, ScaleSource};
 pub use section_choice::SectionChoice;
 pub use settings::RunSettings;

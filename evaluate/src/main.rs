@@ -8,12 +8,13 @@ use anyhow::{Context, Result, ensure};
 use clap::{CommandFactory, Parser};
 use hayloft_evaluate::train::{Finetuned, finetune, train};
 use hayloft_evaluate::{
-    MetricsChoice, Report, Tolerances, Verdict, read_expected, read_results, run as evaluate, run_profiled,
+    MetricsChoice, Report, SaeInspection, Tolerances, Verdict, convert, read_expected, read_results, run as evaluate,
+    run_profiled,
 };
 use hayloft_model::limit_threads;
 use hayloft_terminal::{Progress, exit_code, log_to_stderr, print, print_completions};
 
-use cli::{Arguments, Command, CompareArguments, ReportArguments};
+use cli::{Arguments, Command, CompareArguments, ConvertArguments, InspectArguments, ReportArguments};
 
 fn main() -> ExitCode {
     exit_code(run())
@@ -50,6 +51,16 @@ fn run() -> Result<()> {
                 tables.extend(breakdowns.into_iter().map(|by| results.breakdown(by)));
                 tables.join("\n")
             })
+        }
+        Command::Inspect(InspectArguments { sae, sae_format, json }) => {
+            let inspection = SaeInspection::of(&sae, sae_format)?;
+            let as_json = || serde_json::to_string_pretty(&inspection).context("it cannot be written as JSON");
+            print(&if json { as_json()? } else { inspection.to_string() })
+        }
+        Command::Convert(ConvertArguments { sae, sae_format, out }) => {
+            convert(&sae, sae_format, &out)?;
+            tracing::info!(folder = %out.display(), "converted");
+            Ok(())
         }
         Command::Train(arguments) => {
             if let Some(threads) = arguments.course.threads {

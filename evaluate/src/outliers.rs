@@ -1,5 +1,116 @@
 //! Which activations count as outliers.
 
+use std::fmt;
+use std::str::FromStr;
+
+use hayloft_terminal::Progress;
+use serde::{Deserialize, Serialize};
+
+use crate::EvaluateError;
+use crate::section_choice::SectionChoice;
+use crate::source::Source;
+
+/// What a user calls an outlier: an activation of a norm above this.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum OutlierNorm {
+    /// The norm, after scaling.
+    Absolute(f64),
+    /// So many times the median norm of the cache's activations, as in `dictionary_learning`.
+    MedianMultiple(f64),
+}
+
+/// The median that a threshold was taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MedianRule {
+    /// How many times the median an activation may be.
+    pub multiple: f64,
+    /// The median Euclidean norm of the site's finite activations, tokens that are left out not counted, in the model's own
+    /// units.
+    pub median: f64,
+}
+
+impl OutlierNorm {
+    /// Behind the number of a multiple.
+    const OF_MEDIAN: &'static str = "xmedian";
+
+    /// The number in it, which must be above zero.
+    pub(crate) fn number(self) -> f64 {
+        match self {
+            Self::Absolute(number) | Self::MedianMultiple(number) => number,
+        }
+    }
+}
+
+impl MedianRule {
+    /// Reads the activations once.
+    pub(crate) fn measure(multiple: f64, source: Source<'_>, progress: Progress) -> Result<Self, EvaluateError> {
+        let mut norms = Vec::new();
+        let gauge = progress.gauge("median norm", Some(source.cache.manifest().held.tokens));
+        let rule = OutlierRule::new(None, 1.0);
+        source.for_each(
+            &gauge,
+            |batch| {
+                let norms = batch.to_device(source)?.norms()?;
+                let rows = batch.members(SectionChoice::All).into_iter();
+                let kept = rows.filter(|&row| batch.judge(row, &norms, rule) == Verdict::Kept);
+                Ok(kept.map(|row| norms[row as usize]).collect::<Vec<f64>>())
+            },
+            |_, of_batch| {
+                norms.extend(of_batch);
+                Ok(())
+            },
+        )?;
+        let middle = norms.len() / 2;
+        if norms.is_empty() {
+            let got = "no finite activation".to_owned();
+            return Err(EvaluateError::Setting {
+                what: "outlier norm",
+                expected: "activations to take a median of",
+                got,
+            });
+        }
+        // The lower of the two middle ones, as torch.median gives.
+        let middle = if norms.len() % 2 == 0 { middle - 1 } else { middle };
+        let (_, median, _) = norms.select_nth_unstable_by(middle, f64::total_cmp);
+        Ok(Self { multiple, median: *median })
+    }
+
+    /// The threshold in the model's own units.
+    pub(crate) fn threshold(self) -> f64 {
+        self.multiple * self.median
+    }
+}
+
+impl From<f64> for OutlierNorm {
+    fn from(norm: f64) -> Self {
+        Self::Absolute(norm)
+    }
+}
+
+impl FromStr for OutlierNorm {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite() && *number > 0.0);
+        let parsed = match text.strip_suffix(Self::OF_MEDIAN) {
+            Some(multiple) => number(multiple).map(Self::MedianMultiple),
+            None => number(text).map(Self::Absolute),
+        };
+        parsed.ok_or_else(|| {
+            format!("expected a norm above zero, or a multiple of the median such as 10xmedian, got {text}")
+        })
+    }
+}
+
+impl fmt::Display for OutlierNorm {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absolute(norm) => write!(formatter, "{norm}"),
+            Self::MedianMultiple(multiple) => write!(formatter, "{multiple}{}", Self::OF_MEDIAN),
+        }
+    }
+}
+
 /// Rows with a norm above a threshold, and rows with NaN or infinity in them, are outliers: no figure is computed from
 /// them, and in the spliced run they keep their own activation.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -14,6 +125,8 @@ pub(crate) enum Verdict {
     Kept,
     Outlier,
     NonFinite,
+    /// Its token is one to leave out.
+    Excluded,
 }
 
 impl OutlierRule {
@@ -40,6 +153,17 @@ impl OutlierRule {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn norms_and_multiples_of_the_median_are_told_apart() {
+        for (text, norm) in [("200", OutlierNorm::Absolute(200.0)), ("10xmedian", OutlierNorm::MedianMultiple(10.0))] {
+            assert_eq!(text.parse::<OutlierNorm>().unwrap(), norm);
+            assert_eq!(norm.to_string(), text);
+        }
+        for text in ["", "xmedian", "0", "-1xmedian", "infxmedian", "10 x median", "nan"] {
+            assert!(text.parse::<OutlierNorm>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn the_threshold_is_strict_and_on_the_scaled_activation() {

@@ -95,7 +95,7 @@ fn measure(
 ) -> Result<BatchMeasured, EvaluateError> {
     let (activations, norms) = {
         let _phase = Phase::Splice.begin(0);
-        let activations = batch.to_device(source.device)?;
+        let activations = batch.to_device(source)?;
         let norms = activations.norms()?;
         (activations, norms)
     };
@@ -164,6 +164,7 @@ impl SectionOutcome {
         for (sums, moments) in self.shards.iter_mut().zip(baselines.moments(self.section, candidate.rule)) {
             sums.outlier_rows = moments.outlier_rows;
             sums.non_finite_rows = moments.non_finite_rows;
+            sums.excluded_rows = moments.excluded_rows;
         }
         if let Some(sequences) = &mut self.sequences {
             let losses = baselines

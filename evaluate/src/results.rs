@@ -8,9 +8,10 @@ use crate::bootstrap::Intervals;
 use crate::clean_check::CleanCheck;
 use crate::columns::Columns;
 use crate::compute_effect::ComputeEffect;
+use crate::conventions::ResultConventions;
 use crate::kl::Kl;
 use crate::measures::{LatentCounts, LatentSummary};
-use crate::sae::SaeFileHash;
+use crate::sae::{SaeFileHash, SaeFormat};
 use crate::scale::ScaleSource;
 use crate::section_choice::SectionChoice;
 use crate::stored_rounding::StoredRounding;
@@ -51,6 +52,9 @@ pub struct SaeResult {
     pub scale_source: ScaleSource,
     /// Norms above this, after scaling, are outliers.
     pub outlier_norm: Option<f64>,
+    /// The conventions that figures were computed by.
+    #[serde(default)]
+    pub conventions: ResultConventions,
     /// What the upper half of the model ran in; without one, what the cache's model ran in.
     pub precision: Precision,
     /// Where the clean losses came from; `None` where there was no model, and so no losses.
@@ -111,6 +115,9 @@ pub struct Provenance {
 pub struct SaeProvenance {
     /// Its folder as it was given.
     pub folder: String,
+    /// The format of its files; `None` in results of versions that knew SAELens's alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<SaeFormat>,
     /// Its architecture, by SAELens's name.
     pub architecture: String,
     /// Number of latents.

@@ -8,16 +8,16 @@ use crate::candidate::Candidate;
 use crate::clean_check::{CleanCheck, clean_check};
 use crate::columns::Columns;
 use crate::compute_effect::{self, ComputeEffect};
+use crate::conventions::ResultConventions;
 use crate::details;
 use crate::kl::{Kl, KlWay};
 use crate::names::unique_names;
-use crate::outliers::OutlierRule;
+use crate::outliers::{MedianRule, OutlierNorm, OutlierRule};
 use crate::pass::{SectionOutcome, pass};
 use crate::reading::Reading;
 use crate::results::{DEFINITIONS, Provenance, Results, SaeProvenance, SaeResult, ShardResult};
 use crate::scale::Scale;
 use crate::settings::RunSettings;
-use crate::source::Source;
 use crate::stored_rounding::{self, StoredRounding};
 use crate::subject::{Subject, open_saes, say_traffic};
 use crate::sums::Sums;
@@ -33,7 +33,7 @@ use crate::{EvaluateError, SaeFile};
 /// use hayloft_terminal::Progress;
 /// # fn main() -> Result<(), hayloft_evaluate::EvaluateError> {
 /// let settings = RunSettings {
-///     outlier_norm: Some(200.0),
+///     outlier_norm: Some(200.0.into()),
 ///     ..RunSettings::new("mistral-7b", "cache", vec!["saes/base".into(), "saes/chat".into()])
 /// };
 /// for result in run(&settings, Progress::Silent)?.results {
@@ -65,12 +65,12 @@ pub fn run_profiled(settings: &RunSettings, progress: Progress) -> Result<(Resul
 fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profiling) -> Result<Results, EvaluateError> {
     settings.check()?;
     let _no_grad = hayloft_model::no_grad();
-    let files = open_saes(settings.saes.iter().map(AsRef::as_ref))?;
+    let files = open_saes(settings.saes.iter().map(AsRef::as_ref), settings.sae_format)?;
     let subject = Subject::open(settings, &files)?;
     let names = unique_names(&settings.saes);
     let scales = resolve_scales(settings, &subject, &files, &names)?;
     let kl = resolve_kl(settings, &subject)?;
-    let source = Source { cache: &subject.cache, site: &subject.site.name, device: settings.device, kl };
+    let source = subject.source(settings.device, kl);
     let upper_half = subject.upper_half(subject.precision, settings.device)?;
     let upper_half = upper_half.as_ref();
     let reading = Reading { upper_half, kl };
@@ -83,8 +83,14 @@ fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profilin
     let stored_rounding = stored_rounding::measure(&subject, source, upper_half)?;
     let clean_source = clean_source(settings, &subject, clean_check);
     let sections = settings.sections();
+    let median = match settings.outlier_norm {
+        Some(OutlierNorm::MedianMultiple(multiple)) => Some(MedianRule::measure(multiple, source, progress)?),
+        _ => None,
+    };
+    // Of each SAE, on what it is given.
+    let norms: Vec<Option<f64>> = scales.iter().map(|scale| largest_norm(settings, median, *scale)).collect();
     let rules: Vec<OutlierRule> =
-        scales.iter().map(|scale| OutlierRule::new(settings.outlier_norm, scale.value)).collect();
+        norms.iter().zip(&scales).map(|(norm, scale)| OutlierRule::new(*norm, scale.value)).collect();
     let wanted = Wanted {
         sections: sections.clone(),
         rules: each_once(&rules),
@@ -110,13 +116,19 @@ fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profilin
     }
     .into_iter();
 
-    let report = Report { settings, subject: &subject, clean_source, kl, stored_rounding };
+    let report = Report { settings, subject: &subject, clean_source, kl, median, stored_rounding };
     let (mut results, mut latents, mut sequences) = (Vec::new(), Vec::new(), Vec::new());
     for ((candidate, outcomes), name) in candidates.iter().zip(outcomes).zip(names) {
         let provenance = report.provenance(candidate.file);
         for mut outcome in outcomes {
             outcome.complete(&baselines, candidate);
-            results.push(report.result(&name, candidate.scale, &outcome, effects.next(), &provenance));
+            results.push(report.result(
+                &name,
+                (candidate.scale, candidate.target_scale()),
+                &outcome,
+                effects.next(),
+                &provenance,
+            ));
             latents.push(outcome.latents);
             sequences.extend(outcome.sequences);
         }
@@ -127,6 +139,14 @@ fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profilin
     Ok(Results { results, latents, clean_check, tokens })
 }
 
+/// The largest norm, after scaling, that is no outlier.
+fn largest_norm(settings: &RunSettings, median: Option<MedianRule>, scale: Scale) -> Option<f64> {
+    match (settings.outlier_norm?, median) {
+        (OutlierNorm::Absolute(norm), _) => Some(norm),
+        (OutlierNorm::MedianMultiple(_), median) => Some(median?.threshold() * scale.value),
+    }
+}
+
 fn resolve_scales(
     settings: &RunSettings,
     subject: &Subject,
@@ -135,7 +155,7 @@ fn resolve_scales(
 ) -> Result<Vec<Scale>, EvaluateError> {
     let mut scales = Vec::with_capacity(files.len());
     for (file, name) in files.iter().zip(names) {
-        let scale = settings.scale.resolve(file.normalisation(), &subject.site)?;
+        let scale = settings.scale.resolve(file.normalisation(), &subject.point.input)?;
         tracing::info!(sae = %name, architecture = file.architecture(), width = file.width(), %scale, "SAE");
         scales.push(scale);
     }
@@ -207,6 +227,7 @@ struct Report<'run> {
     subject: &'run Subject,
     clean_source: Option<CleanSource>,
     kl: Option<KlWay>,
+    median: Option<MedianRule>,
     stored_rounding: Option<StoredRounding>,
 }
 
@@ -214,7 +235,7 @@ impl Report<'_> {
     fn result(
         &self,
         name: &str,
-        scale: Scale,
+        (scale, target_scale): (Scale, f64),
         outcome: &SectionOutcome,
         compute_effect: Option<ComputeEffect>,
         provenance: &Provenance,
@@ -225,11 +246,12 @@ impl Report<'_> {
         SaeResult {
             sae: name.to_owned(),
             section: *section,
-            site: self.subject.site.name.to_string(),
-            columns: Columns::of(&sums, scale.value),
+            site: self.subject.point.label(),
+            columns: Columns::of(&sums, target_scale),
             scale: scale.value,
             scale_source: scale.source,
-            outlier_norm: self.settings.outlier_norm,
+            outlier_norm: largest_norm(self.settings, self.median, scale),
+            conventions: self.conventions(),
             precision: self.subject.precision,
             clean_loss_source: self.clean_source,
             compute_effect,
@@ -242,6 +264,17 @@ impl Report<'_> {
             sums,
             shards: numbers.zip(shards).map(|(shard, sums)| ShardResult { shard, sums: sums.clone() }).collect(),
             provenance: provenance.clone(),
+        }
+    }
+
+    fn conventions(&self) -> ResultConventions {
+        let Subject { weights, excluded, .. } = self.subject;
+        ResultConventions {
+            weights: *weights,
+            exclude: excluded.choice,
+            excluded_tokens: excluded.tokens(),
+            outlier_median: self.median,
+            spliced_with: Vec::new(),
         }
     }
 
@@ -260,6 +293,7 @@ impl Report<'_> {
             model: self.subject.fingerprint.clone(),
             sae: SaeProvenance {
                 folder: file.folder().display().to_string(),
+                format: Some(file.format()),
                 architecture: file.architecture().to_owned(),
                 width: file.width(),
                 normalize_activations: file.normalisation().as_str().to_owned(),

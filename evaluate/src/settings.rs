@@ -6,11 +6,14 @@ use hayloft_model::{Precision, Site};
 use hayloft_store::RemoteOptions;
 use tch::Device;
 
-use crate::EvaluateError;
 use crate::bootstrap::Bootstrap;
+use crate::exclusion::ExcludeChoice;
 use crate::kl::KlChoice;
+use crate::model_weights::WeightsChoice;
+use crate::outliers::OutlierNorm;
 use crate::scale::ScaleChoice;
 use crate::section_choice::SectionChoice;
+use crate::{EvaluateError, SaeFormat};
 
 /// What an evaluation is asked for.
 #[derive(Debug, Clone)]
@@ -24,12 +27,18 @@ pub struct RunSettings {
     pub remote: RemoteOptions,
     /// Folders of the SAEs, all of one site.
     pub saes: Vec<PathBuf>,
+    /// The format of the SAEs; `None` tells it from their files.
+    pub sae_format: Option<SaeFormat>,
     /// The site; `None` takes it from the SAEs.
     pub site: Option<Site>,
     /// Which rows; one set of results for each. Empty means all rows.
     pub sections: Vec<SectionChoice>,
-    /// Activations of a larger norm than this, after scaling, are outliers.
-    pub outlier_norm: Option<f64>,
+    /// Activations of a larger norm than this are outliers.
+    pub outlier_norm: Option<OutlierNorm>,
+    /// Tokens that are left out of figures for what they are.
+    pub exclude: ExcludeChoice,
+    /// The weights that the SAEs were trained on.
+    pub weights: WeightsChoice,
     /// What activations are multiplied by.
     pub scale: ScaleChoice,
     /// Where to compute.
@@ -55,9 +64,12 @@ impl RunSettings {
             cache: cache.into(),
             remote: RemoteOptions::default(),
             saes,
+            sae_format: None,
             site: None,
             sections: Vec::new(),
             outlier_norm: None,
+            exclude: ExcludeChoice::default(),
+            weights: WeightsChoice::default(),
             scale: ScaleChoice::default(),
             device: Device::Cpu,
             precision: None,
@@ -93,7 +105,7 @@ impl RunSettings {
             return Err(EvaluateError::Setting { what: "number of resamples", expected, got: resamples.to_string() });
         }
         let positive = |number: f64| number.is_finite() && number > 0.0;
-        if let Some(norm) = self.outlier_norm.filter(|&norm| !positive(norm)) {
+        if let Some(norm) = self.outlier_norm.filter(|norm| !positive(norm.number())) {
             let expected = "a norm above zero";
             return Err(EvaluateError::Setting { what: "outlier norm", expected, got: norm.to_string() });
         }

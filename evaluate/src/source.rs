@@ -3,20 +3,27 @@
 use std::sync::Arc;
 
 use hayloft_model::{Jobs, in_order, steps};
-use hayloft_store::{ActivationReader, Cache, Dtype, SiteName};
+use hayloft_store::{ActivationReader, Cache, Dtype};
 use hayloft_terminal::{Gauge, Phase};
 use tch::{Device, Kind};
 
 use crate::EvaluateError;
 use crate::batch::{Batch, Tables};
+use crate::exclusion::Excluded;
 use crate::kl::KlWay;
+use crate::model_weights::ModelWeights;
+use crate::splice_point::SplicePoint;
 
-/// One site of a cache, read for a device.
+/// The sites of a cache that an evaluation reads, for a device.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Source<'cache> {
     pub(crate) cache: &'cache Cache,
-    pub(crate) site: &'cache SiteName,
+    pub(crate) point: &'cache SplicePoint,
     pub(crate) device: Device,
+    /// The tokens to leave out of figures.
+    pub(crate) excluded: &'cache Excluded,
+    /// What weights the activations are to be those of.
+    pub(crate) weights: ModelWeights,
     /// What divergences are computed from, if any are.
     pub(crate) kl: Option<KlWay>,
 }
@@ -44,8 +51,8 @@ impl Source<'_> {
 
     /// The first batches of the cache, with at least this many rows if there are that many in its first row group.
     pub(crate) fn first(self, rows: usize) -> Result<Vec<Batch>, EvaluateError> {
-        let (tables, reader) = self.open(0)?;
-        let mut batches = Batch::read(&tables, &reader, 0, |lengths| steps(lengths, self.device))?;
+        let (tables, readers) = self.open(0)?;
+        let mut batches = Batch::read(&tables, &readers, 0, self.excluded, |lengths| steps(lengths, self.device))?;
         let mut held = 0;
         batches.retain(|batch| {
             let wanted = held < rows;
@@ -57,7 +64,7 @@ impl Source<'_> {
 
     /// The first sequences of the cache, as many as it takes to have this many rows, if its first row group has them.
     pub(crate) fn few(self, rows: usize) -> Result<Option<Batch>, EvaluateError> {
-        let (tables, reader) = self.open(0)?;
+        let (tables, readers) = self.open(0)?;
         let enough = |lengths: &[usize]| {
             let mut held = 0;
             let before = |length: &&usize| {
@@ -67,18 +74,25 @@ impl Source<'_> {
             let range = 0..lengths.iter().take_while(before).count();
             std::iter::once(range).collect()
         };
-        Ok(Batch::read(&tables, &reader, 0, enough)?.pop())
+        Ok(Batch::read(&tables, &readers, 0, self.excluded, enough)?.pop())
     }
 
     /// Hands over every batch until there are no more, one cannot be read, or nobody wants them.
     fn read_all(self, jobs: &mut Jobs<Batch>) -> Result<(), EvaluateError> {
         for place in 0..self.cache.shards() {
-            let (tables, reader) = self.open(place)?;
-            self.cache.read_ahead(place + 1, self.site);
-            for row_group in 0..reader.row_groups() {
-                reader.prefetch(row_group + 1);
-                let batches = Batch::read(&tables, &reader, row_group, |lengths| steps(lengths, self.device))?;
-                reader.release(row_group);
+            let (tables, readers) = self.open(place)?;
+            for site in self.point.sites() {
+                self.cache.read_ahead(place + 1, site);
+            }
+            for row_group in 0..readers.first().map_or(0, ActivationReader::row_groups) {
+                for reader in &readers {
+                    reader.prefetch(row_group + 1);
+                }
+                let cut = |lengths: &[usize]| steps(lengths, self.device);
+                let batches = Batch::read(&tables, &readers, row_group, self.excluded, cut)?;
+                for reader in &readers {
+                    reader.release(row_group);
+                }
                 for batch in batches {
                     if jobs.send(batch).is_err() {
                         return Ok(()); // whoever stopped says why
@@ -89,10 +103,11 @@ impl Source<'_> {
         Ok(())
     }
 
-    fn open(self, place: usize) -> Result<(Tables, ActivationReader), EvaluateError> {
+    fn open(self, place: usize) -> Result<(Tables, Vec<ActivationReader>), EvaluateError> {
         let _phase = Phase::Read.begin(0);
         let shard = self.cache.shard(place)?;
-        let reader = shard.activations(self.site)?;
+        let readers: Vec<ActivationReader> =
+            self.point.sites().into_iter().map(|site| shard.activations(site)).collect::<Result<_, _>>()?;
         let reads_logits = self.kl.is_some_and(KlWay::reads_logits);
         let tables = Tables {
             place,
@@ -102,9 +117,9 @@ impl Source<'_> {
             predictions: shard.predictions()?,
             logits: if reads_logits { shard.logits()?.map(Arc::new) } else { None },
             kl: self.kl,
-            kind: kind(reader.dtype()),
+            kind: kind(self.cache.manifest().read_dtype()),
         };
-        Ok((tables, reader))
+        Ok((tables, readers))
     }
 }
 

@@ -31,13 +31,13 @@ pub(crate) fn measure(
     source: Source<'_>,
     upper_half: Option<&UpperHalf>,
 ) -> Result<Option<StoredRounding>, EvaluateError> {
-    let Some(rounding) = subject.site.rounding else { return Ok(None) };
+    let Some(rounding) = subject.point.input.rounding else { return Ok(None) };
     let (mut difference, mut tokens) = (0.0, 0);
     if let Some(upper_half) = upper_half {
         for batch in source.first(sample_rows(subject))? {
             let rows = batch.counted(SectionChoice::All);
             let Some(cached) = batch.losses_at(&rows) else { break };
-            let activations = batch.to_device(source.device)?;
+            let activations = batch.to_device(source)?;
             let computed = upper_half.losses(&batch, &upper_half.clean(&activations)?, &rows)?;
             difference +=
                 computed.iter().zip(&cached).map(|(now, then)| f64::from(*now) - f64::from(*then)).sum::<f64>();

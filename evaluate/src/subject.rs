@@ -3,25 +3,32 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use hayloft_model::{Checkpoint, FileHash, Fingerprint, Precision, Site};
-use hayloft_store::{Cache, Dtype, SiteRecord, Traffic};
+use hayloft_model::{Checkpoint, FileHash, Fingerprint, Precision};
+use hayloft_store::{Cache, Dtype, Traffic};
 use tch::Device;
 
+use crate::exclusion::Excluded;
+use crate::kl::KlWay;
+use crate::model_weights::ModelWeights;
 use crate::section_choice::SectionChoice;
+use crate::source::Source;
+use crate::splice_point::SplicePoint;
 use crate::upper_half::UpperHalf;
-use crate::{EvaluateError, RunSettings, SaeFile};
+use crate::{EvaluateError, RunSettings, SaeFile, SaeFormat};
 
-/// A cache, its model, and the one site of both that is evaluated at.
+/// A cache, its model, and the place in both that is evaluated at.
 #[derive(Debug)]
 pub(crate) struct Subject {
     pub(crate) cache: Cache,
     /// The model; without it there are no losses.
     pub(crate) checkpoint: Option<Checkpoint>,
     pub(crate) fingerprint: Fingerprint,
-    /// The site as the cache calls it.
-    pub(crate) site: SiteRecord,
-    /// The block that the site's residual enters.
-    pub(crate) block: usize,
+    /// Where SAEs read and write.
+    pub(crate) point: SplicePoint,
+    /// The weights that the SAEs were trained on.
+    pub(crate) weights: ModelWeights,
+    /// The tokens to leave out of figures.
+    pub(crate) excluded: Excluded,
     /// What the cache's model ran in.
     pub(crate) cache_precision: Precision,
     /// What the model runs in now.
@@ -39,18 +46,11 @@ impl Subject {
         for section in settings.sections() {
             check_section(&cache, section)?;
         }
-        for sae in saes {
-            let (expected, got) = (manifest.model.d_model, sae.d_model());
-            if expected != got {
-                return Err(EvaluateError::SaeWidth { sae: sae.folder().to_path_buf(), expected, got });
-            }
-        }
-        let wanted = wanted_site(settings.site, saes, &cache)?;
         let checkpoint = settings.model.as_deref().map(Checkpoint::open).transpose()?;
-        if let Some(checkpoint) = &checkpoint {
-            wanted.check(checkpoint.spec().n_blocks)?;
-        }
-        let site = held_site(wanted, &cache)?.clone();
+        let spec = checkpoint.as_ref().map(Checkpoint::spec);
+        let point = SplicePoint::find(settings.site, saes, &cache, spec)?;
+        let weights = ModelWeights::of(settings.weights, saes, spec, &point)?;
+        let excluded = Excluded::of(settings.exclude, &cache, settings.model.as_deref())?;
         let fingerprint = match &checkpoint {
             Some(checkpoint) => {
                 let fingerprint = checkpoint.fingerprint()?;
@@ -63,17 +63,24 @@ impl Subject {
         Ok(Self {
             checkpoint,
             fingerprint,
-            site,
-            block: wanted.block(),
+            point,
+            weights,
+            excluded,
             cache_precision,
             precision: settings.compute.or(settings.precision).unwrap_or(cache_precision),
             cache,
         })
     }
 
-    /// The model from the site on, if there is one.
+    /// What is read of the cache, on a device, with what divergences are computed from.
+    pub(crate) fn source(&self, device: Device, kl: Option<KlWay>) -> Source<'_> {
+        let Self { cache, point, weights, excluded, .. } = self;
+        Source { cache, point, device, excluded, weights: *weights, kl }
+    }
+
+    /// The model from where reconstructions go on, if there is one.
     pub(crate) fn upper_half(&self, precision: Precision, device: Device) -> Result<Option<UpperHalf>, EvaluateError> {
-        let load = |checkpoint| UpperHalf::load(checkpoint, self.block, precision, device);
+        let load = |checkpoint| UpperHalf::load(checkpoint, self.point.site, precision, device);
         self.checkpoint.as_ref().map(load).transpose()
     }
 }
@@ -97,63 +104,6 @@ fn recorded_fingerprint(cache: &Cache) -> Fingerprint {
             .map(|file| FileHash { file: file.path.clone(), bytes: file.bytes, blake3: file.blake3.clone() })
             .collect(),
     }
-}
-
-/// The site of all SAEs, or the one that the user names and no SAE contradicts.
-pub(crate) fn wanted_site(named: Option<Site>, saes: &[SaeFile], cache: &Cache) -> Result<Site, EvaluateError> {
-    let mut wanted = named;
-    for sae in saes {
-        let path = || sae.folder().to_path_buf();
-        let Some(name) = sae.site() else {
-            if named.is_some() {
-                continue;
-            }
-            return Err(EvaluateError::SaeWithoutSite { sae: path(), available: sites_in_words(cache) });
-        };
-        let site: Site = name.parse().map_err(|_| EvaluateError::SaeSite {
-            sae: path(),
-            expected: "a residual stream (blocks.L.hook_resid_pre or blocks.L.hook_resid_post)".to_owned(),
-            got: name.to_owned(),
-            advice: "SAEs of other sites cannot be evaluated yet",
-        })?;
-        match wanted {
-            Some(wanted) if wanted.block() != site.block() => {
-                let advice = if named.is_some() {
-                    "Leave --site out, or give an SAE of that site"
-                } else {
-                    "Evaluate SAEs of different sites one site at a time"
-                };
-                return Err(EvaluateError::SaeSite {
-                    sae: path(),
-                    expected: wanted.to_string(),
-                    got: site.to_string(),
-                    advice,
-                });
-            }
-            Some(_) => {}
-            None => wanted = Some(site),
-        }
-    }
-    wanted.ok_or(EvaluateError::NoSaes)
-}
-
-/// The cache's record of the residual that enters the same block, whatever its name.
-pub(crate) fn held_site(wanted: Site, cache: &Cache) -> Result<&SiteRecord, EvaluateError> {
-    let same =
-        |record: &&SiteRecord| record.name.as_str().parse::<Site>().is_ok_and(|site| site.block() == wanted.block());
-    let found = cache.manifest().sites.iter().find(same).ok_or_else(|| EvaluateError::SiteNotHeld {
-        cache: cache.folder().to_path_buf(),
-        wanted: wanted.to_string(),
-        available: sites_in_words(cache),
-    })?;
-    if found.name.as_str() != wanted.to_string() {
-        tracing::info!(asked = %wanted, held = %found.name, "the cache holds the same residual under another name");
-    }
-    Ok(found)
-}
-
-fn sites_in_words(cache: &Cache) -> String {
-    cache.manifest().sites.iter().map(|site| site.name.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// Refuses a section that no token is in.
@@ -216,7 +166,10 @@ fn precision(dtype: Dtype) -> Precision {
     }
 }
 
-/// Opens the SAEs' folders, in the order given.
-pub(crate) fn open_saes<'path>(folders: impl IntoIterator<Item = &'path Path>) -> Result<Vec<SaeFile>, EvaluateError> {
-    folders.into_iter().map(|folder| Ok(SaeFile::open(folder)?)).collect()
+/// Opens SAEs, in the order given.
+pub(crate) fn open_saes<'path>(
+    paths: impl IntoIterator<Item = &'path Path>,
+    format: Option<SaeFormat>,
+) -> Result<Vec<SaeFile>, EvaluateError> {
+    paths.into_iter().map(|path| Ok(SaeFile::open_as(path, format)?)).collect()
 }

@@ -31,6 +31,9 @@ pub struct Sums {
     pub outlier_rows: u64,
     /// Those of them that are NaN or infinite.
     pub non_finite_rows: u64,
+    /// Tokens of the section that were left out for what they are; none of them is an outlier.
+    #[serde(default)]
+    pub excluded_rows: u64,
     /// Latents above zero.
     pub latents: u64,
     /// Latents, added up; undefined in results of versions that did not measure it, as are the others so marked.
@@ -75,6 +78,7 @@ impl Sums {
             activation_rows,
             outlier_rows,
             non_finite_rows,
+            excluded_rows,
             latents,
             l1,
             squared_error,
@@ -95,6 +99,7 @@ impl Sums {
         self.activation_rows += activation_rows;
         self.outlier_rows += outlier_rows;
         self.non_finite_rows += non_finite_rows;
+        self.excluded_rows += excluded_rows;
         self.latents += latents;
         self.l1 += l1;
         self.squared_error += squared_error;
@@ -190,6 +195,7 @@ mod tests {
             activation_rows: counts.1,
             outlier_rows: counts.2,
             non_finite_rows: counts.3,
+            excluded_rows: counts.2,
             latents: counts.4,
             l1: f64::from(shapes.0),
             squared_error: f64::from(squares.0),

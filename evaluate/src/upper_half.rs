@@ -1,62 +1,78 @@
-//! The model from the site to its end: from residuals, whatever was done to them, to losses.
+//! The model from where reconstructions go to its end: from activations, whatever was done to them, to losses.
 
-use hayloft_model::{Checkpoint, Decoder, Divergences, Portion, Positions, Precision, Residual, Untouched};
+use hayloft_model::{Checkpoint, Decoder, Divergences, Portion, Positions, Precision, Residual, Site, Stop, Untouched};
 use hayloft_terminal::Phase;
 use tch::{Device, Kind, Tensor};
 
 use crate::EvaluateError;
 use crate::batch::{Activations, Batch};
 
-/// The blocks from the site on, the final norm and the unembedding. The layers below the site are never loaded.
+/// The blocks from the target on, the final norm and the unembedding. The layers below are never loaded.
 #[derive(Debug)]
 pub(crate) struct UpperHalf {
     decoder: Decoder,
-    /// The block that the site's residual enters.
-    block: usize,
+    /// Where reconstructions go.
+    target: Site,
+}
+
+/// Values at the target, with which the model goes on.
+#[derive(Debug)]
+pub(crate) struct Changed<'batch> {
+    /// `[rows, width]`, in the model's precision.
+    value: Tensor,
+    /// What going on takes besides, as it is stored.
+    beside: &'batch [Tensor],
 }
 
 impl UpperHalf {
     pub(crate) fn load(
         checkpoint: &Checkpoint,
-        block: usize,
+        target: Site,
         precision: Precision,
         device: Device,
     ) -> Result<Self, EvaluateError> {
-        Ok(Self { decoder: Decoder::load(checkpoint, Portion::From(block), precision, device)?, block })
+        let first = target.block().unwrap_or(target.layer());
+        Ok(Self { decoder: Decoder::load(checkpoint, Portion::From(first), precision, device)?, target })
     }
 
     pub(crate) fn precision(&self) -> Precision {
         self.decoder.precision()
     }
 
-    /// A batch's residual `[rows, d_model]` in the model's precision, untouched.
-    pub(crate) fn clean(&self, activations: &Activations) -> Result<Tensor, EvaluateError> {
-        Ok(activations.rows.f_to_kind(self.kind())?)
+    /// A batch's target `[rows, width]` in the model's precision, untouched.
+    pub(crate) fn clean<'batch>(&self, activations: &'batch Activations) -> Result<Changed<'batch>, EvaluateError> {
+        Ok(Changed { value: activations.in_model.f_to_kind(self.kind())?, beside: &activations.beside })
     }
 
-    /// A batch's residual with zeros at some rows.
-    pub(crate) fn ablated(&self, activations: &Activations, rows: &[i64]) -> Result<Tensor, EvaluateError> {
-        Ok(self.clean(activations)?.f_index_fill(0, &self.index(rows)?, 0.0)?)
-    }
-
-    /// A batch's residual with `values` `[n, d_model]`, in the model's own space, in place of `n` rows.
-    pub(crate) fn spliced(
+    /// A batch's target with zeros at some rows.
+    pub(crate) fn ablated<'batch>(
         &self,
-        activations: &Activations,
+        activations: &'batch Activations,
+        rows: &[i64],
+    ) -> Result<Changed<'batch>, EvaluateError> {
+        let Changed { value, beside } = self.clean(activations)?;
+        Ok(Changed { value: value.f_index_fill(0, &self.index(rows)?, 0.0)?, beside })
+    }
+
+    /// A batch's target with `values` `[n, width]`, in the model's own space, in place of `n` rows.
+    pub(crate) fn spliced<'batch>(
+        &self,
+        activations: &'batch Activations,
         rows: &[i64],
         values: &Tensor,
-    ) -> Result<Tensor, EvaluateError> {
+    ) -> Result<Changed<'batch>, EvaluateError> {
         let values = values.f_to_kind(self.kind())?;
-        if values.size() == activations.rows.size() {
-            return Ok(values); // every row, in order
+        if values.size() == activations.in_model.size() {
+            return Ok(Changed { value: values, beside: &activations.beside }); // every row, in order
         }
-        Ok(self.clean(activations)?.f_index_copy(0, &self.index(rows)?, &values)?)
+        let Changed { value, beside } = self.clean(activations)?;
+        Ok(Changed { value: value.f_index_copy(0, &self.index(rows)?, &values)?, beside })
     }
 
-    /// Next-token losses, in nats, at some rows of a batch with the residual `[rows, d_model]`. Only sequences with such
-    /// rows go through the blocks, and only those rows meet the final norm and the unembedding.
-    pub(crate) fn losses(&self, batch: &Batch, residual: &Tensor, at: &[i64]) -> Result<Vec<f32>, EvaluateError> {
-        let end = self.end(batch, residual, at)?;
+    /// Next-token losses, in nats, at some rows of a batch that goes on from these values. Only sequences with such rows go
+    /// through the blocks, and only those rows meet the final norm and the unembedding.
+    pub(crate) fn losses(&self, batch: &Batch, from: &Changed<'_>, at: &[i64]) -> Result<Vec<f32>, EvaluateError> {
+        let end = self.end(batch, from, at)?;
         let _phase = Phase::Loss.begin(self.decoder.head_operations(at.len()));
         Ok(self.decoder.losses(&end, &batch.labels_at(at))?)
     }
@@ -74,44 +90,67 @@ impl UpperHalf {
         Ok(self.decoder.divergences(untouched, ends, labels)?)
     }
 
-    /// The residual `[at.len(), d_model]` that enters the final norm at some rows of a batch with the residual
-    /// `[rows, d_model]` at the site. Only sequences with such rows go through the blocks.
-    pub(crate) fn end(&self, batch: &Batch, residual: &Tensor, at: &[i64]) -> Result<Tensor, EvaluateError> {
+    /// The residual `[at.len(), d_model]` that enters the final norm at some rows of a batch that goes on from these values.
+    /// Only sequences with such rows go through the blocks.
+    pub(crate) fn end(&self, batch: &Batch, from: &Changed<'_>, at: &[i64]) -> Result<Tensor, EvaluateError> {
         let layout = &batch.layout;
-        let d_model = residual.size()[1];
         let needed = layout.sequences_of(at);
-        let (sequences, length) = (layout.sequences as i64, layout.length as i64);
-        let mut stream = if layout.slots.len() as i64 == sequences * length {
-            residual.f_view([sequences, length, d_model])?
-        } else {
-            Tensor::f_zeros([sequences * length, d_model], (residual.f_kind()?, self.decoder.device()))?
-                .f_index_copy_(0, &self.index(&layout.slots)?, residual)?
-                .f_view([sequences, length, d_model])?
-        };
+        let length = layout.length as i64;
         let mut slots: Vec<i64> = at.iter().map(|&row| layout.slots[row as usize]).collect();
         if needed.len() < layout.sequences {
-            stream = stream.f_index_select(0, &self.index(&needed)?)?;
             for slot in &mut slots {
                 // The sequences that are left out are before or after whole sequences.
                 let place = needed.partition_point(|&sequence| sequence < *slot / length) as i64;
                 *slot = place * length + *slot % length;
             }
         }
-        let n_blocks = self.decoder.spec().n_blocks;
-        let positions = Positions::from_start(layout.length);
-        let end = {
-            let operations = self.decoder.advance_operations(needed.len(), layout.length, n_blocks - self.block);
-            let _phase = Phase::Advance.begin(operations);
-            self.decoder.advance(&Residual { stream, block: self.block }, n_blocks, &positions)?
+        let stop = Stop {
+            site: self.target,
+            value: self.padded(batch, &needed, &from.value)?,
+            beside: from
+                .beside
+                .iter()
+                .map(|rows| self.padded(batch, &needed, &rows.f_to_kind(self.kind())?))
+                .collect::<Result<_, _>>()?,
         };
+        let end = self.finish(&stop, needed.len(), layout.length)?;
         let _phase = Phase::Loss.begin(0);
-        let all = end.stream.f_reshape([-1, d_model])?;
+        let all = end.stream.f_flatten(0, 1)?;
         Ok(if slots.len() as i64 == all.size()[0] { all } else { all.f_index_select(0, &self.index(&slots)?)? })
     }
 
-    /// The residual `[1, d_model]` that enters the final norm where every position of every sequence is zero at the site:
-    /// attention over equal values gives that value whatever its weights, so that every position says the same, and one
-    /// position says it for all.
+    /// Rows `[rows, width]` of a batch as the model takes them, those of the needed sequences alone: `[needed, pos, width]`.
+    fn padded(&self, batch: &Batch, needed: &[i64], rows: &Tensor) -> Result<Tensor, EvaluateError> {
+        let layout = &batch.layout;
+        let (sequences, length, width) = (layout.sequences as i64, layout.length as i64, rows.size()[1]);
+        let padded = if layout.slots.len() as i64 == sequences * length {
+            rows.f_view([sequences, length, width])?
+        } else {
+            Tensor::f_zeros([sequences * length, width], (rows.f_kind()?, self.decoder.device()))?
+                .f_index_copy_(0, &self.index(&layout.slots)?, rows)?
+                .f_view([sequences, length, width])?
+        };
+        Ok(if needed.len() < layout.sequences { padded.f_index_select(0, &self.index(needed)?)? } else { padded })
+    }
+
+    /// From the target to the end.
+    fn finish(&self, stop: &Stop, sequences: usize, length: usize) -> Result<Residual, EvaluateError> {
+        let n_blocks = self.decoder.spec().n_blocks;
+        let positions = Positions::from_start(length);
+        let blocks = n_blocks - self.target.block().unwrap_or(self.target.layer());
+        let _phase = Phase::Advance.begin(self.decoder.advance_operations(sequences, length, blocks));
+        let left = self.decoder.leave(stop, &positions)?;
+        Ok(self.decoder.advance(&left, n_blocks, &positions)?)
+    }
+
+    /// Whether zeros at every position of the target make every position of the model say the same: attention over equal
+    /// values gives that value whatever its weights. Not where the model goes on with more than the target.
+    pub(crate) fn is_same_everywhere_when_zero(&self) -> bool {
+        self.target.beside(self.decoder.spec()).is_empty()
+    }
+
+    /// The residual `[1, d_model]` that enters the final norm where every position of every sequence is zero at the target:
+    /// as every position [says the same](Self::is_same_everywhere_when_zero), one says it for all.
     pub(crate) fn all_zero_end(&self) -> Result<Tensor, EvaluateError> {
         Ok(self.zero_end()?.stream.f_flatten(0, 1)?)
     }
@@ -126,10 +165,9 @@ impl UpperHalf {
     }
 
     fn zero_end(&self) -> Result<Residual, EvaluateError> {
-        let spec = self.decoder.spec();
-        let stream = Tensor::f_zeros([1, 1, spec.d_model as i64], (self.kind(), self.decoder.device()))?;
-        let start = Residual { stream, block: self.block };
-        Ok(self.decoder.advance(&start, spec.n_blocks, &Positions::from_start(1))?)
+        let width = self.target.width(self.decoder.spec()) as i64;
+        let value = Tensor::f_zeros([1, 1, width], (self.kind(), self.decoder.device()))?;
+        self.finish(&Stop { site: self.target, value, beside: Vec::new() }, 1, 1)
     }
 
     fn kind(&self) -> Kind {

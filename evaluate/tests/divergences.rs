@@ -45,7 +45,7 @@ fn beside_golden(tiny: &Tiny, choice: KlChoice) -> Vec<(Value, Kl)> {
         let settings = RunSettings {
             sections: vec![row["section"].as_str().unwrap().parse().unwrap()],
             scale: ScaleChoice::Given(row["scale"].as_f64().unwrap()),
-            outlier_norm: row["outlier_norm"].as_f64(),
+            outlier_norm: row["outlier_norm"].as_f64().map(Into::into),
             ..settings(tiny, choice)
         };
         let found = kl(&evaluate(&settings).results[0]);

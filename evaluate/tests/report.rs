@@ -27,8 +27,11 @@ impl Fixture {
     fn new() -> Self {
         let tiny = Tiny::new();
         let sections = vec![SectionChoice::All, SectionChoice::Only(Section::Rollout)];
-        let settings =
-            RunSettings { sections, outlier_norm: Some(5.0), ..RunSettings::new(model(), tiny.cache(), vec![sae()]) };
+        let settings = RunSettings {
+            sections,
+            outlier_norm: Some(5.0.into()),
+            ..RunSettings::new(model(), tiny.cache(), vec![sae()])
+        };
         let results = run(&settings, Progress::Silent).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let fixture = Self { folder };

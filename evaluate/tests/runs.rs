@@ -62,7 +62,9 @@ fn scale_and_outliers_agree_with_the_definitions() {
     let sections = vec![SectionChoice::All, SectionChoice::Only(Section::Rollout)];
     let scale = 1.7;
     let outlier_norm = Some(scale * mean_norm(&tiny));
-    let settings = RunSettings { sections, scale: ScaleChoice::Given(scale), outlier_norm, ..settings(&tiny) };
+    let outliers = outlier_norm.map(Into::into);
+    let settings =
+        RunSettings { sections, scale: ScaleChoice::Given(scale), outlier_norm: outliers, ..settings(&tiny) };
     for result in evaluate(&settings).results {
         let expected = expected(&result.section.to_string(), scale, outlier_norm);
         assert!(
@@ -102,7 +104,7 @@ fn shards_merge_to_the_whole() {
 fn what_is_counted_in_bins_adds_up_to_the_sums() {
     let tiny = Tiny::new();
     let sections = vec![SectionChoice::All, SectionChoice::Only(Section::Rollout)];
-    let outlier_norm = Some(mean_norm(&tiny));
+    let outlier_norm = Some(mean_norm(&tiny).into());
     let settings = RunSettings { sections, outlier_norm, ..settings(&tiny) };
     let Results { results, latents, .. } = evaluate(&settings);
     for (SaeResult { sums, latents: summary, .. }, counts) in results.iter().zip(&latents) {
@@ -140,7 +142,7 @@ fn baselines_are_kept_and_used_again() {
     assert_eq!(kept.len(), 2, "{kept:?}");
     assert_eq!(evaluate(&settings(&tiny)).results, first);
     // Another threshold costs other moments and no other losses.
-    evaluate(&RunSettings { outlier_norm: Some(mean_norm(&tiny)), ..settings(&tiny) });
+    evaluate(&RunSettings { outlier_norm: Some(mean_norm(&tiny).into()), ..settings(&tiny) });
     let more: Vec<String> = baselines(&tiny).difference(&kept).cloned().collect();
     assert!(more.len() == 1 && more[0].starts_with("moments."), "{more:?}");
 }
@@ -319,7 +321,7 @@ fn settings_that_make_no_sense_are_refused() {
     let refuse = |settings: RunSettings| run(&settings, Progress::Silent).unwrap_err().to_string();
     assert!(refuse(RunSettings { saes: Vec::new(), ..settings(&tiny) }).contains("at least one SAE"));
     for norm in [0.0, -1.0, f64::NAN] {
-        assert!(refuse(RunSettings { outlier_norm: Some(norm), ..settings(&tiny) }).contains("outlier norm"));
+        assert!(refuse(RunSettings { outlier_norm: Some(norm.into()), ..settings(&tiny) }).contains("outlier norm"));
     }
     let scale = ScaleChoice::Given(f64::INFINITY);
     assert!(refuse(RunSettings { scale, ..settings(&tiny) }).contains("scale"));

@@ -95,7 +95,11 @@ fn what_is_of_other_rows_or_scales_is_not_compared() {
     // After scaling, the threshold leaves out other rows.
     let mean = Cache::open(&tiny.cache()).unwrap().manifest().sites[0].mean_norm;
     let outlier_norm = Some(mean);
-    let outliers = figures(&RunSettings { scale: ScaleChoice::FollowSae, outlier_norm, ..settings(&tiny) });
+    let outliers = figures(&RunSettings {
+        scale: ScaleChoice::FollowSae,
+        outlier_norm: outlier_norm.map(Into::into),
+        ..settings(&tiny)
+    });
     assert_eq!(outliers, ["ce_clean", "ce_delta", "ce_recovered", "ce_sae", "ce_zero"]);
 }
 

@@ -54,5 +54,5 @@ pub use plan::{
 pub use rollouts::{
     Glimpse, RolloutError, RolloutRow, RolloutSettings, RolloutSummary, RolloutsRecord, read_rollouts, rollouts,
 };
-pub use run::{Logits, RunSettings, ShardRange, run, run_profiled};
+pub use run::{Logits, RunSettings, ShardRange, SitePattern, run, run_profiled};
 pub use summary::{ChatSummary, PlanSummary, RunSummary, SiteSummary};

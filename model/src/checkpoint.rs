@@ -37,7 +37,8 @@ impl Checkpoint {
             });
         }
         let weights = WeightFiles::open(folder, &spec)?;
-        let precision = precision.or_else(|| weights.precision(names::EMBEDDING)).unwrap_or(Precision::F32);
+        let precision =
+            precision.or_else(|| weights.precision(names::of(spec.layout).embedding)).unwrap_or(Precision::F32);
         Ok(Self { folder: folder.to_path_buf(), spec, precision, weights })
     }
 

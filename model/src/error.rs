@@ -133,7 +133,7 @@ pub enum ModelError {
     },
     /// The name of a site could not be understood.
     #[error(
-        "site {name:?}: expected blocks.L.hook_resid_pre or blocks.L.hook_resid_post, for example blocks.16.hook_resid_pre"
+        "site {name:?}: expected blocks.L.hook_resid_pre, hook_resid_mid, hook_resid_post, hook_attn_out, hook_mlp_out, attn.hook_z, mlp.hook_in or ln2.hook_normalized, for example blocks.16.hook_resid_pre"
     )]
     SiteName {
         /// What was given.
@@ -148,6 +148,16 @@ pub enum ModelError {
         block: usize,
         /// The number of blocks of the model.
         n_blocks: usize,
+    },
+    /// A site that models of the family do not have.
+    #[error("site {site}: a model of type {model_type} does not have it: {reason}. Give another site of the block")]
+    SiteAbsent {
+        /// The site.
+        site: String,
+        /// The model's family.
+        model_type: String,
+        /// Why there is none.
+        reason: &'static str,
     },
     /// A device name could not be understood or is not there.
     #[error("device {name:?}: {problem}")]

@@ -58,8 +58,11 @@ pub use matrix_rate::matrix_product_rate;
 pub use precision::Precision;
 pub use residual::{Positions, Residual};
 pub use shared_tensor::SharedTensor;
-pub use site::{Hook, Site};
-pub use spec::{Activation, AttentionSpec, DecoderSpec, MlpSpec, NormSpec, NormWeight, RopeScaling, RopeSpec};
+pub use site::{Hook, Site, Stop};
+pub use spec::{
+    Activation, AttentionBias, AttentionSpec, BlockSpec, DecoderSpec, HeadWeights, MlpBias, MlpGate, MlpSpec, NormKind,
+    NormPlacement, NormSpec, NormWeight, PositionSpec, QueryKeyNorm, Residuals, RopeScaling, RopeSpec, WeightLayout,
+};
 pub use steps::steps;
 pub use threads::{become_worker, limit_threads, workers};
 pub use tokenizer::{EncodedText, SpecialToken, Tokenizer};

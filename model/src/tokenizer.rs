@@ -119,10 +119,8 @@ impl Tokenizer {
 
     /// The token that begins a sequence: named by the tokenizer's files, else, as for Qwen, by the model's.
     pub fn bos(&self) -> Result<SpecialToken, ModelError> {
-        for file in ["tokenizer_config.json", "special_tokens_map.json"] {
-            if let Some(text) = self.key(file, "bos_token")?.as_ref().and_then(token_text) {
-                return self.token(text, &format!("{file}: bos_token"));
-            }
+        if let Some((text, source)) = self.named("bos_token")? {
+            return self.token(&text, &source);
         }
         for file in ["generation_config.json", "config.json"] {
             if let Some(id) = self.key(file, "bos_token_id")?.as_ref().and_then(Value::as_u64) {
@@ -147,11 +145,8 @@ impl Tokenizer {
     /// several, of `generation_config.json`, else of `config.json`. Empty where no file names one.
     pub fn eos(&self) -> Result<Vec<SpecialToken>, ModelError> {
         let mut tokens: Vec<SpecialToken> = Vec::new();
-        for file in ["tokenizer_config.json", "special_tokens_map.json"] {
-            if let Some(text) = self.key(file, "eos_token")?.as_ref().and_then(token_text) {
-                tokens.push(self.token(text, &format!("{file}: eos_token"))?);
-                break;
-            }
+        if let Some((text, source)) = self.named("eos_token")? {
+            tokens.push(self.token(&text, &source)?);
         }
         let (file, named) = match self.key("generation_config.json", "eos_token_id")? {
             Some(named) => ("generation_config.json", Some(named)),
@@ -170,6 +165,32 @@ impl Tokenizer {
         let mut seen = BTreeSet::new();
         tokens.retain(|token| seen.insert(token.id));
         Ok(tokens)
+    }
+
+    /// The tokens that structure a text rather than belong to it, each once: those that the tokenizer's files name for the
+    /// beginning, the end, padding and separation. The tokens of a chat template are none of them, as in SAELens.
+    pub fn structural_tokens(&self) -> Result<Vec<SpecialToken>, ModelError> {
+        let mut tokens: Vec<SpecialToken> = Vec::new();
+        for key in ["bos_token", "eos_token", "pad_token", "sep_token"] {
+            let Some((text, source)) = self.named(key)? else { continue };
+            // A name for what the vocabulary does not have is in no text.
+            if let Some(id) = self.inner.token_to_id(&text)
+                && tokens.iter().all(|token| token.id != id)
+            {
+                tokens.push(SpecialToken { id, text, source });
+            }
+        }
+        Ok(tokens)
+    }
+
+    /// The text that the tokenizer's files have for a token's role, and where they have it.
+    fn named(&self, key: &str) -> Result<Option<(String, String)>, ModelError> {
+        for file in ["tokenizer_config.json", "special_tokens_map.json"] {
+            if let Some(text) = self.key(file, key)?.as_ref().and_then(token_text) {
+                return Ok(Some((text.to_owned(), format!("{file}: {key}"))));
+            }
+        }
+        Ok(None)
     }
 
     /// A key of one of the folder's JSON files; `None` where the file or the key is absent or null.

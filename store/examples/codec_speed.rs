@@ -19,6 +19,7 @@
 //!   cache, as they are when they were just decompressed, and mantissas from memory.
 //! - `bytes_ratio`: plain bytes of a file of `planes` to its size.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::hash::Hasher;
 use std::hint::black_box;
@@ -276,6 +277,7 @@ fn settings(sample: &Sample, codec: Codec) -> anyhow::Result<HarvestSettings> {
             context_length: sample.rows as usize,
         },
         sites: vec!["blocks.0.hook_resid_pre".parse()?],
+        site_widths: BTreeMap::new(),
         dtype: sample.dtype,
         codec,
         predictions: None,

@@ -11,6 +11,7 @@
 //!   and the file in the system's memory: the median and the slowest of 200.
 //! - `cold_sequence_ms`: the same with its shard looked up and opened each time, median.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -227,6 +228,7 @@ fn settings(d_model: usize) -> anyhow::Result<HarvestSettings> {
             context_length: 4096,
         },
         sites: vec!["blocks.3.hook_resid_pre".parse()?],
+        site_widths: BTreeMap::new(),
         dtype: Dtype::Bf16,
         codec: Codec::Planes,
         predictions: None,

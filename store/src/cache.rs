@@ -316,7 +316,8 @@ pub(crate) fn open_activations(
     row_group_rows: &[u64],
 ) -> Result<ActivationReader> {
     let settings = &contents.settings;
-    let named = contents.sites.get(place).map(|site| (site.name.clone(), settings.model.d_model, &site.footer_blake3));
+    let named = contents.sites.get(place);
+    let named = named.map(|site| (site.name.clone(), settings.width(&site.name), &site.footer_blake3));
     let logits = contents.logits.as_ref();
     let named = named.or(logits.map(|logits| (SiteName::logits(), settings.model.vocab_size, &logits.footer_blake3)));
     // The files of the sites follow the two tables, in the same order, and that of the logits follows them.

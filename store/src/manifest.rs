@@ -131,12 +131,11 @@ impl Manifest {
     pub(crate) fn check_sizes(&self, path: &Path) -> Result<()> {
         let malformed = |expected: String, got: String| StoreError::Malformed { path: path.to_owned(), expected, got };
         self.settings().check_sizes().map_err(|error| malformed("sizes of a model".to_owned(), error.to_string()))?;
-        let d_model = self.model.d_model;
-        match self.sites.iter().find(|site| site.d_model != d_model || site.mean.len() != d_model) {
+        match self.sites.iter().find(|site| site.mean.len() != site.d_model) {
             None => Ok(()),
             Some(site) => Err(malformed(
-                format!("the model's d_model of {d_model} for each site, and a mean of as many elements"),
-                format!("{} and {} for {}", site.d_model, site.mean.len(), site.name),
+                format!("a mean of {} elements for {}", site.d_model, site.name),
+                site.mean.len().to_string(),
             )),
         }
     }
@@ -148,9 +147,11 @@ impl Manifest {
 
     /// What the cache was made with.
     pub fn settings(&self) -> HarvestSettings {
+        let others = self.sites.iter().filter(|site| site.d_model != self.model.d_model);
         HarvestSettings {
             model: self.model.clone(),
             sites: self.sites.iter().map(|site| site.name.clone()).collect(),
+            site_widths: others.map(|site| (site.name.clone(), site.d_model)).collect(),
             dtype: self.dtype,
             codec: self.codec,
             predictions: self.predictions,
@@ -163,8 +164,8 @@ pub(crate) fn site_records<'a>(
     settings: &HarvestSettings,
     shards: impl Iterator<Item = &'a WrittenShard>,
 ) -> Vec<SiteRecord> {
-    let d_model = settings.model.d_model;
-    let mut sums = vec![(ActivationSums::new(d_model), None); settings.sites.len()];
+    let mut sums: Vec<_> =
+        settings.sites.iter().map(|site| (ActivationSums::new(settings.width(site)), None)).collect();
     for shard in shards {
         for ((sum, rounding), site) in sums.iter_mut().zip(&shard.contents.sites) {
             sum.add(&site.sums);
@@ -173,7 +174,7 @@ pub(crate) fn site_records<'a>(
     }
     let of_site = |(name, (sums, rounding)): (&SiteName, (ActivationSums, Option<RoundingError>))| SiteRecord {
         name: name.clone(),
-        d_model,
+        d_model: settings.width(name),
         rows: sums.rows,
         non_finite_rows: sums.non_finite_rows,
         mean_norm: sums.mean_norm(),

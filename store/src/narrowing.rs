@@ -30,7 +30,7 @@ pub(crate) fn narrowed_settings(
     }
     let wanted: BTreeSet<&SiteName> = sites.iter().collect();
     let mut narrowed = settings.clone();
-    narrowed.sites.retain(|site| wanted.is_empty() || wanted.contains(site));
+    narrowed.retain_sites(|site| wanted.is_empty() || wanted.contains(site));
     Ok(narrowed)
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn narrowed_shard(
     let left_out: BTreeSet<String> =
         contents.settings.sites.iter().filter(|site| !kept(site)).map(SiteName::file_name).collect();
     let mut narrowed = contents.clone();
-    narrowed.settings.sites.retain(kept);
+    narrowed.settings.retain_sites(kept);
     narrowed.files.retain(|file| !left_out.contains(&file.path));
     narrowed.sites.retain(|site| kept(&site.name));
     for group in narrowed.statistics.iter_mut().flatten() {

@@ -1,6 +1,6 @@
 //! What a harvest is asked for, and how two askings are told apart.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Display};
 
 use serde::{Deserialize, Serialize};
@@ -16,8 +16,11 @@ use crate::site_name::SiteName;
 pub struct HarvestSettings {
     /// The model.
     pub model: ModelRecord,
-    /// The sites whose activations are stored, all `model.d_model` wide. Their order does not matter.
+    /// The sites whose activations are stored. Their order does not matter.
     pub sites: Vec<SiteName>,
+    /// Elements of a row, for sites whose rows are not `model.d_model` wide: attention's heads, side by side, need not be.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub site_widths: BTreeMap<SiteName, usize>,
     /// The type that activations are stored in.
     pub dtype: Dtype,
     /// How they are stored.
@@ -64,14 +67,33 @@ impl HarvestSettings {
         if distinct.len() != self.sites.len() {
             return Err(StoreError::invalid("sites", "each once", self.sites_in_words()));
         }
+        let d_model = self.model.d_model;
+        self.site_widths.retain(|_, width| *width != d_model);
         self.check_sizes()?;
         Ok(self)
+    }
+
+    /// Elements of a row of a site.
+    pub fn width(&self, site: &SiteName) -> usize {
+        self.site_widths.get(site).copied().unwrap_or(self.model.d_model)
+    }
+
+    /// The same settings with the sites that are wanted alone.
+    pub(crate) fn retain_sites(&mut self, wanted: impl Fn(&SiteName) -> bool) {
+        self.sites.retain(&wanted);
+        self.site_widths.retain(|site, _| wanted(site));
     }
 
     /// Refuses widths that no row has.
     pub(crate) fn check_sizes(&self) -> Result<()> {
         if !(1..=MAX_D_MODEL).contains(&self.model.d_model) {
             return Err(StoreError::invalid("d_model", format!("1 to {MAX_D_MODEL}"), self.model.d_model));
+        }
+        for (site, width) in &self.site_widths {
+            if !self.sites.contains(site) || !(1..=MAX_D_MODEL).contains(width) {
+                let expected = format!("1 to {MAX_D_MODEL} for one of the sites {}", self.sites_in_words());
+                return Err(StoreError::invalid("site_widths", expected, format!("{width} for {site}")));
+            }
         }
         if self.predictions.is_some_and(|kept| kept.full_logits) && !(1..=MAX_D_MODEL).contains(&self.model.vocab_size)
         {
@@ -111,6 +133,7 @@ impl HarvestSettings {
             differ("dtype", &self.dtype, &other.dtype),
             differ("codec", &self.codec, &other.codec),
             differ("sites", &self.sites_in_words(), &other.sites_in_words()),
+            differ("site_widths", &in_words(&self.site_widths), &in_words(&other.site_widths)),
             differ("predictions", &predictions_in_words(self), &predictions_in_words(other)),
         ];
         let mut differences: Vec<Difference> = known.into_iter().flatten().collect();

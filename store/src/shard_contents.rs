@@ -191,14 +191,13 @@ pub(crate) fn check_listing(path: &Path, contents: &ShardContents, format: u32, 
         return Err(malformed(format!("the files {}", expected.join(", ")), files.join(", ")));
     }
     contents.settings.check_sizes().map_err(|error| malformed("sizes of a model".to_owned(), error.to_string()))?;
-    let d_model = contents.settings.model.d_model;
     let sites_fit = contents.sites.len() == contents.settings.sites.len()
         && contents.sites.iter().zip(&contents.settings.sites).all(|(site, name)| {
             let sums = &site.sums;
             site.name == *name
                 && sums.rows == contents.counts.tokens
                 && sums.non_finite_rows <= sums.rows
-                && sums.elements.len() == d_model
+                && sums.elements.len() == contents.settings.width(name)
         });
     let statistics_fit = contents.statistics.as_ref().is_none_or(|statistics| {
         group_sums::fit(statistics, &contents.counts, &contents.settings.sites, kept.is_some())
@@ -208,7 +207,7 @@ pub(crate) fn check_listing(path: &Path, contents: &ShardContents, format: u32, 
     } else {
         let rows = contents.counts.tokens;
         Err(malformed(
-            format!("sums over {rows} rows of {d_model} for each site, section and subset"),
+            format!("sums over {rows} rows, as wide as they are, for each site, section and subset"),
             "others".to_owned(),
         ))
     }

@@ -75,18 +75,18 @@ impl ShardWriter {
         let destination = shared.folder.join(SHARDS_FOLDER).join(shard_name(index));
         let staged = StagedFolder::create(Arc::clone(&shared.disk), destination)?;
         let settings = &shared.settings;
-        let begin = |name: &SiteName, d_model: usize| -> Result<_> {
+        let begin = |name: &SiteName, width: usize| -> Result<_> {
             let path = staged.file(&name.file_name());
             let sink = HashingFile::create(shared.disk.as_ref(), &path)?;
-            let layout = Layout { site: name.clone(), dtype: settings.dtype, codec: settings.codec, d_model };
+            let layout = Layout { site: name.clone(), dtype: settings.dtype, codec: settings.codec, d_model: width };
             let writer = ActivationWriter::new(&path, sink, layout)?;
             Ok((path, writer))
         };
         let mut sites = BTreeMap::new();
-        let d_model = settings.model.d_model;
         for site in &settings.sites {
-            let (path, writer) = begin(site, d_model)?;
-            let sums = ActivationSums::new(d_model);
+            let width = settings.width(site);
+            let (path, writer) = begin(site, width)?;
+            let sums = ActivationSums::new(width);
             sites.insert(site.clone(), SiteWriter { path, writer, sums, norms: Vec::new() });
         }
         let mut logits = None;
@@ -108,7 +108,7 @@ impl ShardWriter {
         &self.row_group_rows
     }
 
-    /// Writes a site's next row group. `bits` are little-endian words of the cache's type, `[rows, d_model]`, of the rows
+    /// Writes a site's next row group. `bits` are little-endian words of the cache's type, `[rows, width]`, of the rows
     /// of that row group and no padding. A `Vec<u8>` or [`Bytes`] is handed over and not copied.
     ///
     /// # Errors
@@ -120,10 +120,10 @@ impl ShardWriter {
         let Some(writer) = self.sites.get_mut(site) else {
             return Err(StoreError::invalid("site", settings.sites_in_words(), site));
         };
-        let d_model = settings.model.d_model;
+        let width = settings.width(site);
         let place = Place { name: site, shard: self.index, row_group: writer.writer.row_groups() };
-        place.check_size(&self.row_group_rows, d_model, settings.dtype, bits.len())?;
-        let measured = measure(settings.dtype, d_model, &bits);
+        place.check_size(&self.row_group_rows, width, settings.dtype, bits.len())?;
+        let measured = measure(settings.dtype, width, &bits);
         if let (Some(row), NonFinite::Refuse) = (measured.first_non_finite, self.shared.non_finite) {
             return Err(non_finite(site, &self.sequences, writer.norms.len() + row));
         }

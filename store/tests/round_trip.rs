@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use hayloft_store::{
@@ -61,6 +62,36 @@ fn every_type_and_codec_reads_back_bit_for_bit() {
         assert_eq!(report.damages, []);
         assert_eq!((report.files, report.row_groups), (2 + 3 * 2 + 3 * 5, 2 * 5));
     }
+}
+
+#[test]
+fn a_site_may_be_wider_or_narrower_than_the_residual_stream() {
+    let folder = tempfile::tempdir().unwrap();
+    let [wide, plain] = [site("blocks.3.attn.hook_z"), site("blocks.3.hook_resid_pre")];
+    let mut settings = settings(Dtype::Bf16, Codec::Planes);
+    settings.sites = vec![wide.clone(), plain.clone()];
+    settings.site_widths = BTreeMap::from([(wide.clone(), 12), (plain.clone(), 5)]);
+    let manifest = harvest(folder.path(), &settings);
+    assert_eq!(manifest.settings().site_widths, BTreeMap::from([(wide.clone(), 12)]), "5 is the stream's own width");
+    let cache = Cache::open(folder.path()).unwrap();
+    let shard = cache.shard(1).unwrap();
+    for (site, width) in [(&wide, 12), (&plain, 5)] {
+        let reader = shard.activations(site).unwrap();
+        assert_eq!(reader.d_model(), width);
+        let mut read = Vec::new();
+        reader.read(0, &mut read).unwrap();
+        assert_eq!(read, bits(&settings, 1, site, 0, reader.rows(0) as u64));
+    }
+    let record = manifest.sites.iter().find(|record| record.name == wide).unwrap();
+    assert_eq!((record.d_model, record.mean.len()), (12, 12));
+    assert_eq!(verify(folder.path(), &mut |_| ()).unwrap().damages, []);
+
+    settings.site_widths = BTreeMap::from([(site("blocks.3.hook_mlp_out"), 7)]);
+    let message = open(folder.path(), &settings, Existing::Resume).unwrap_err().to_string();
+    assert!(message.contains("site_widths"), "{message}");
+    settings.site_widths = BTreeMap::from([(wide, 13)]);
+    let message = open(folder.path(), &settings, Existing::Resume).unwrap_err().to_string();
+    assert!(message.contains("site_widths") && message.contains("13"), "{message}");
 }
 
 #[test]

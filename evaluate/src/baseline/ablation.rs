@@ -12,8 +12,8 @@ pub(super) struct Ablation<'run> {
     upper_half: &'run UpperHalf,
     sections: Vec<SectionChoice>,
     clean_source: CleanSource,
-    /// `[vocab]`: the loss of each label where everything is ablated.
-    all_zero: Vec<f32>,
+    /// `[vocab]`: the loss of each label where everything is ablated, where that is the same at every position.
+    all_zero: Option<Vec<f32>>,
 }
 
 /// Losses of one section over one batch, at its rows that count.
@@ -29,7 +29,9 @@ impl<'run> Ablation<'run> {
         sections: Vec<SectionChoice>,
         clean_source: CleanSource,
     ) -> Result<Self, EvaluateError> {
-        Ok(Self { upper_half, sections, clean_source, all_zero: upper_half.all_zero_losses()? })
+        let same = upper_half.is_same_everywhere_when_zero();
+        let all_zero = if same { Some(upper_half.all_zero_losses()?) } else { None };
+        Ok(Self { upper_half, sections, clean_source, all_zero })
     }
 
     /// The losses of each section.
@@ -56,12 +58,13 @@ impl<'run> Ablation<'run> {
             None => self.upper_half.losses(batch, &self.upper_half.clean(activations)?, &counted)?,
         };
         let members = batch.members(section);
-        let zero = if members.len() == batch.rows() {
-            let loss = |label: i64| self.all_zero.get(label as usize).copied();
-            // A label outside the vocabulary is an error of the spliced run; it has no loss here.
-            batch.labels_at(&counted).into_iter().map(|label| loss(label).unwrap_or(f32::NAN)).collect()
-        } else {
-            self.upper_half.losses(batch, &self.upper_half.ablated(activations, &members)?, &counted)?
+        let zero = match &self.all_zero {
+            Some(all_zero) if members.len() == batch.rows() => {
+                let loss = |label: i64| all_zero.get(label as usize).copied();
+                // A label outside the vocabulary is an error of the spliced run; it has no loss here.
+                batch.labels_at(&counted).into_iter().map(|label| loss(label).unwrap_or(f32::NAN)).collect()
+            }
+            _ => self.upper_half.losses(batch, &self.upper_half.ablated(activations, &members)?, &counted)?,
         };
         Ok(BatchLosses { clean, zero })
     }

@@ -90,7 +90,7 @@ impl<'run> AblatedRun<'run> {
         if counted.is_empty() {
             return Ok(Vec::new());
         }
-        let end = if members.len() == batch.rows() {
+        let end = if members.len() == batch.rows() && self.upper_half.is_same_everywhere_when_zero() {
             repeated(&self.upper_half.all_zero_end()?, counted.len())?
         } else {
             self.upper_half.end(batch, &self.upper_half.ablated(activations, &members)?, &counted)?

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, TchError};
 
 use super::shelf::{Key, ShardSums};
-use crate::batch::{Activations, Batch};
+use crate::batch::{Activations, Batch, rows_at};
 use crate::outliers::{OutlierRule, Verdict};
 use crate::section_choice::SectionChoice;
 
@@ -16,12 +16,19 @@ pub(super) struct MomentsKey {
     pub(super) section: SectionChoice,
     /// Norms above this, in the model's own units, are left out.
     pub(super) largest_norm: Option<f64>,
+    /// Tokens that are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) excluded: Vec<u32>,
 }
 
 impl Key for MomentsKey {
     fn file_stem(&self) -> String {
         let norm = self.largest_norm.map_or_else(|| "any".to_owned(), |norm| format!("{norm:e}"));
-        format!("moments.{}.{}.norm-{norm}", self.site, self.section)
+        let mut stem = format!("moments.{}.{}.norm-{norm}", self.site, self.section);
+        for token in &self.excluded {
+            stem.push_str(&format!(".without-{token}"));
+        }
+        stem
     }
 }
 
@@ -37,8 +44,16 @@ pub(crate) struct Moments {
     pub(crate) outlier_rows: u64,
     /// Those of them that are NaN or infinite.
     pub(crate) non_finite_rows: u64,
-    /// `[d_model]`: the sum of the others, float64.
+    /// Rows left out for their tokens.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) excluded_rows: u64,
+    /// `[width]`: the sum of the others, float64.
     pub(crate) sum: Vec<f64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl ShardSums for Moments {
@@ -63,8 +78,9 @@ impl Moments {
     ) -> Result<(), TchError> {
         let mut kept = Vec::new();
         for row in batch.members(section) {
-            match rule.judge(norms[row as usize]) {
+            match batch.judge(row, norms, rule) {
                 Verdict::Kept => kept.push(row),
+                Verdict::Excluded => self.excluded_rows += 1,
                 Verdict::Outlier => self.outlier_rows += 1,
                 Verdict::NonFinite => {
                     self.outlier_rows += 1;
@@ -75,7 +91,7 @@ impl Moments {
         if kept.is_empty() {
             return Ok(());
         }
-        let sum = activations.at(&kept)?.f_to_kind(Kind::Double)?.f_sum_dim_intlist(
+        let sum = rows_at(&activations.target, &kept)?.f_to_kind(Kind::Double)?.f_sum_dim_intlist(
             [0i64].as_slice(),
             false,
             Kind::Double,
@@ -92,6 +108,7 @@ impl Moments {
         self.rows += next.rows;
         self.outlier_rows += next.outlier_rows;
         self.non_finite_rows += next.non_finite_rows;
+        self.excluded_rows += next.excluded_rows;
         for (sum, value) in self.sum.iter_mut().zip(&next.sum) {
             *sum += value;
         }
@@ -129,7 +146,7 @@ mod tests {
     fn every_threshold_has_a_file_of_its_own() {
         let stem = |largest_norm| {
             let site = "blocks.3.hook_resid_pre".to_owned();
-            MomentsKey { site, section: SectionChoice::All, largest_norm }.file_stem()
+            MomentsKey { site, section: SectionChoice::All, largest_norm, excluded: Vec::new() }.file_stem()
         };
         assert_eq!(stem(None), "moments.blocks.3.hook_resid_pre.all.norm-any");
         assert_eq!(stem(Some(10.0)), "moments.blocks.3.hook_resid_pre.all.norm-1e1");

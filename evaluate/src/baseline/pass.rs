@@ -9,6 +9,7 @@ use super::moments::{Moments, MomentsKey};
 use super::shelf::Shelf;
 use crate::EvaluateError;
 use crate::batch::{Activations, Batch};
+use crate::model_weights::ModelWeights;
 use crate::outliers::OutlierRule;
 use crate::reading::Reading;
 use crate::section_choice::SectionChoice;
@@ -80,7 +81,7 @@ pub(crate) fn prepare(
         source.for_each(
             &gauge,
             |batch| {
-                let activations = batch.to_device(source.device)?;
+                let activations = batch.to_device(source)?;
                 let moments = batch_moments(batch, &activations, &moments)?;
                 let losses = ablation.as_ref().map(|ablation| ablation.measure(batch, &activations)).transpose()?;
                 let divergences = ablated.as_ref().map(|ablated| ablated.measure(batch, &activations)).transpose()?;
@@ -116,7 +117,11 @@ struct Keys<'run> {
 
 impl Keys<'_> {
     fn site(&self) -> String {
-        self.subject.site.name.to_string()
+        let label = self.subject.point.label();
+        match self.subject.weights {
+            ModelWeights::AsStored => label,
+            centred @ ModelWeights::CentredWriting => format!("{label}.{centred}"),
+        }
     }
 
     /// `None` without a model.
@@ -132,14 +137,15 @@ impl Keys<'_> {
     }
 
     fn moments(&self, section: SectionChoice, rule: OutlierRule) -> MomentsKey {
-        MomentsKey { site: self.site(), section, largest_norm: rule.threshold() }
+        let excluded = self.subject.excluded.tokens();
+        MomentsKey { site: self.site(), section, largest_norm: rule.threshold(), excluded }
     }
 }
 
 /// What is on the shelf of what is wanted, and empty sums of what is not.
 fn look(shelf: &Shelf, keys: &Keys<'_>, wanted: &Wanted) -> (Baselines, Missing) {
     let subject = keys.subject;
-    let d_model = subject.site.d_model;
+    let width = subject.point.target.d_model;
     let shards = || subject.cache.manifest().shards.iter().map(|shard| shard.index);
     let (mut baselines, mut missing) = (Baselines::default(), Missing::default());
     for &section in &wanted.sections {
@@ -158,10 +164,10 @@ fn look(shelf: &Shelf, keys: &Keys<'_>, wanted: &Wanted) -> (Baselines, Missing)
         }
         for &rule in &wanted.rules {
             let kept: Option<Vec<Moments>> = shelf.get(&keys.moments(section, rule));
-            if let Some(kept) = kept.filter(|kept| kept.iter().all(|shard| shard.sum.len() == d_model)) {
+            if let Some(kept) = kept.filter(|kept| kept.iter().all(|shard| shard.sum.len() == width)) {
                 baselines.moments.push((section, rule, kept));
             } else {
-                let empty = shards().map(|shard| Moments::new(shard, d_model)).collect();
+                let empty = shards().map(|shard| Moments::new(shard, width)).collect();
                 missing.moments.push((section, rule, empty));
             }
         }
@@ -217,7 +223,7 @@ fn batch_moments(
     let norms = activations.norms()?;
     let mut all = Vec::with_capacity(wanted.len());
     for (section, rule) in wanted {
-        let mut moments = Moments::new(batch.shard, activations.d_model());
+        let mut moments = Moments::new(batch.shard, activations.target.size()[1] as usize);
         moments.add(batch, activations, &norms, *section, *rule)?;
         all.push(moments);
     }

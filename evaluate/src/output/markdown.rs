@@ -49,6 +49,9 @@ impl Results {
                 ("Tokens", |result| result.compute_effect.map_or(0, |effect| effect.activation_rows).to_string());
             text.push_str(&self.rows(&std::iter::once(&tokens).chain(&EFFECTS).collect::<Vec<_>>()));
         }
+        for line in self.conventions_in_words() {
+            text = format!("{text}\n{line}.\n");
+        }
         if let Some(rounding) = self.results.iter().find_map(|result| result.stored_rounding) {
             text = format!("{text}\n{}.\n", rounding.in_words());
         }

@@ -96,10 +96,19 @@ impl Results {
             let heading = format!("What {precision} did to each figure ({precision} less f32, on {rows} tokens)");
             text = [text, heading, self.render(&EFFECTS)].join("\n");
         }
+        for line in self.conventions_in_words() {
+            text = format!("{text}\n{line}");
+        }
         if let Some(rounding) = self.results.iter().find_map(|result| result.stored_rounding) {
             text = format!("{text}\n{}", rounding.in_words());
         }
         text
+    }
+
+    /// The conventions of the figures, where they are not the usual ones.
+    pub(super) fn conventions_in_words(&self) -> Vec<String> {
+        let first = self.results.first();
+        first.map_or_else(Vec::new, |result| result.conventions.in_words(result.sums.excluded_rows))
     }
 
     /// What the divergences are and how they were computed, if there are any.

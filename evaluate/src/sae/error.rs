@@ -10,7 +10,7 @@ use tch::TchError;
 #[derive(Debug, thiserror::Error)]
 pub enum SaeError {
     /// The operating system refused to read.
-    #[error("{path}: cannot read: {cause}. An SAE folder of SAELens holds cfg.json and sae_weights.safetensors")]
+    #[error("{path}: cannot read: {cause}. `evaluate inspect` says which files an SAE of each format has")]
     Io {
         /// The file.
         path: PathBuf,
@@ -29,7 +29,7 @@ pub enum SaeError {
     },
     /// The configuration is not JSON of the expected layout.
     #[error(
-        "{path}: expected a configuration as SAELens writes it, got {problem}. Save the SAE again, or correct the file"
+        "{path}: expected a configuration as its format has it, got {problem}. Save the SAE again, or correct the file"
     )]
     Config {
         /// The configuration file.
@@ -61,9 +61,49 @@ pub enum SaeError {
         /// How many there are.
         count: usize,
     },
-    /// The weights are not a sound safetensors file.
+    /// Nothing in a folder says what SAE it is.
     #[error(
-        "{path}: expected a header whose tensors fill the file, got {bytes} bytes that do not fit ({problem}). Copy the file again from its source"
+        "{folder}: expected the files of an SAE, got none that are known: cfg.json and sae_weights.safetensors (SAELens), params.npz (Gemma Scope), config.json and params.safetensors (Gemma Scope 2), hyperparams.json and checkpoints/final.safetensors (Llama Scope), config.json and ae.pt (dictionary_learning), cfg.json and sae.safetensors (sparsify), config.json and sae_weights.safetensors (llamascopium), autoencoder.pt (OpenAI). Name the folder that holds them, or the file itself with --sae-format"
+    )]
+    NoFormat {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A folder has the files of two formats.
+    #[error(
+        "{folder}: expected the files of one format, got those of {first} and of {second}. Say which with --sae-format"
+    )]
+    TwoFormats {
+        /// The folder.
+        folder: PathBuf,
+        /// One format.
+        first: &'static str,
+        /// Another.
+        second: &'static str,
+    },
+    /// The configuration and the weights say different things.
+    #[error("{path}: {name}: expected {expected} as the configuration says, got {got}. Which of the two is right?")]
+    Contradiction {
+        /// The weight file.
+        path: PathBuf,
+        /// What they differ in.
+        name: String,
+        /// What the configuration says.
+        expected: String,
+        /// What the file says.
+        got: String,
+    },
+    /// An SAE cannot be written in SAELens's layout.
+    #[error("{path}: SAELens's layout has no {what}, so it cannot be converted. It can be evaluated as it is")]
+    NotInSaelens {
+        /// The SAE.
+        path: PathBuf,
+        /// What it is.
+        what: String,
+    },
+    /// The weights are not a sound file of their kind.
+    #[error(
+        "{path}: expected a sound file of weights (safetensors, .npz or .pt), got {bytes} bytes that are none: {problem}. Copy the file again from its source"
     )]
     Weights {
         /// The weight file.
@@ -112,7 +152,7 @@ pub enum SaeError {
         got: Vec<usize>,
     },
     /// A tensor of a type that weights do not have.
-    #[error("{path}: tensor {name}: expected F32, F64, F16 or BF16, got {got}")]
+    #[error("{path}: tensor {name}: expected a tensor of F32, F64, F16 or BF16, got {got}")]
     TensorType {
         /// The weight file.
         path: PathBuf,
@@ -142,6 +182,14 @@ pub enum SaeError {
         path: PathBuf,
         /// The largest distance from one.
         largest: f64,
+    },
+    /// An SAE could not be written.
+    #[error("{path}: cannot write: {cause}. Nothing was left there")]
+    Write {
+        /// The folder.
+        path: PathBuf,
+        /// What the operating system said.
+        cause: io::Error,
     },
     /// LibTorch refused, most often for want of memory.
     #[error(transparent)]

@@ -10,13 +10,31 @@ use super::{Sae, SaeError, matrices, tiles};
 pub struct Encoded {
     /// `[rows, width]` float32, never negative.
     pub latents: Tensor,
-    pub(super) undo: Undo,
+    pub(super) back: WayBack,
+}
+
+/// The way from the decoder to the space of what is reconstructed.
+#[derive(Debug)]
+pub(super) struct WayBack {
+    undo: Undo,
+    /// `[rows, d_out]`: what the input adds past the latents.
+    skipped: Option<Tensor>,
+}
+
+impl WayBack {
+    pub(super) fn apply(&self, decoded: Tensor) -> Result<Tensor, TchError> {
+        let undone = self.undo.apply(decoded)?;
+        match &self.skipped {
+            Some(skipped) => undone.f_add(skipped),
+            None => Ok(undone),
+        }
+    }
 }
 
 /// What an SAE makes of some rows.
 #[derive(Debug)]
 pub struct Reconstruction {
-    /// `[rows, d_model]` float32, in the space of the input.
+    /// `[rows, d_out]` float32, in the space of the input, or of what a transcoder gives back.
     pub rows: Tensor,
     /// `[rows]` i64: latents above zero.
     pub fired: Tensor,
@@ -31,13 +49,13 @@ impl Sae {
     /// Latents of `x` `[rows, d_model]` float32, all rows at once. The scale of `expected_average_only_in`, if there is
     /// one, is already in `x`.
     pub fn encode(&self, x: &Tensor) -> Result<Encoded, SaeError> {
-        let (input, undo) = self.input(x)?;
-        Ok(Encoded { latents: self.activation.apply(self.pre_activations(&input, 0, self.width() as i64)?)?, undo })
+        let (input, back) = self.input(x)?;
+        Ok(Encoded { latents: self.activation.apply(self.pre_activations(&input, 0, self.width() as i64)?)?, back })
     }
 
     /// Reconstruction `[rows, d_model]` float32 of encoded rows.
     pub fn decode(&self, encoded: &Encoded) -> Result<Tensor, SaeError> {
-        Ok(encoded.undo.apply(self.decoder_bias.f_addmm(&encoded.latents, &self.decoder)?)?)
+        Ok(encoded.back.apply(self.decoder_bias.f_addmm(&encoded.latents, &self.decoder)?)?)
     }
 
     /// Encodes and decodes `x` `[rows, d_model]` float32, piece by piece: `[rows, width]` never exists as a whole.
@@ -55,7 +73,8 @@ impl Sae {
             let fired = Tensor::f_zeros([0], (Kind::Int64, x.device()))?;
             let firings = vec![vec![0; self.width()]; groups.len()];
             let l1 = Tensor::f_zeros([0], (Kind::Float, x.device()))?;
-            return Ok((Reconstruction { rows: x.shallow_clone(), fired, l1 }, firings));
+            let rows = Tensor::f_zeros([0, self.d_out() as i64], (Kind::Float, x.device()))?;
+            return Ok((Reconstruction { rows, fired, l1 }, firings));
         }
         match x.device() {
             Device::Cpu => tiles::reconstruct(self, x, groups),
@@ -63,12 +82,14 @@ impl Sae {
         }
     }
 
-    /// What meets the encoder, `[rows, d_model]` float32, and the way back from the decoder.
-    pub(super) fn input(&self, x: &Tensor) -> Result<(Tensor, Undo), TchError> {
+    /// What meets the encoder, `[rows, d_in]` float32, and the way back from the decoder.
+    pub(super) fn input(&self, x: &Tensor) -> Result<(Tensor, WayBack), TchError> {
         let (input, undo) = self.normalisation.apply(x)?;
+        let skipped = self.skip.as_ref().map(|skip| x.f_linear(skip, None::<&Tensor>)).transpose()?;
+        let back = WayBack { undo, skipped };
         match &self.input_bias {
-            Some(bias) => Ok((input.f_sub(bias)?, undo)),
-            None => Ok((input, undo)),
+            Some(bias) => Ok((input.f_sub(bias)?, back)),
+            None => Ok((input, back)),
         }
     }
 
@@ -99,6 +120,7 @@ mod tests {
             encoder_bias: random(&[2600]).into(),
             decoder: random(&[2600, 8]).into(),
             decoder_bias: random(&[8]).into(),
+            skip: None,
             input_bias: Some(random(&[8]).into()),
             activation,
             normalisation: Normalisation::LayerNorm,

@@ -36,7 +36,7 @@ pub(super) fn reconstruct(
         } else {
             sae.decoder_bias.f_addmm(latents, &sae.decoder)?
         };
-        rows.push(encoded.undo.apply(sum)?);
+        rows.push(encoded.back.apply(sum)?);
         fired.push(latents.f_count_nonzero_dim_intlist([-1i64].as_slice())?);
         l1.push(latents.f_sum_dim_intlist([-1i64].as_slice(), false, Kind::Float)?);
         for (total, members) in firings.iter().zip(groups) {

@@ -1,16 +1,22 @@
 //! Sparse autoencoders: one form in memory, whatever file they came from, and one forward pass.
 
 mod activation;
+mod config;
+mod convert;
 mod error;
+mod file;
 mod fired;
+mod formats;
 mod forward;
+mod inspection;
+mod load;
 mod matrices;
 mod normalisation;
+mod parts;
 mod ragged;
-mod saelens;
 mod screen;
+mod tensor_files;
 mod tiles;
-mod weights;
 
 use std::path::Path;
 
@@ -18,34 +24,42 @@ use hayloft_model::{Precision, SharedTensor};
 use tch::Device;
 
 pub use self::activation::Activation;
+pub use self::config::Conventions;
+pub(crate) use self::config::{InputBias, Ranking};
+pub(crate) use self::convert::LAYOUT_VERSION;
+pub use self::convert::convert;
 pub use self::error::SaeError;
+pub use self::file::{SaeFile, SaeFileHash};
+pub use self::formats::SaeFormat;
 pub(crate) use self::forward::Firings;
 pub use self::forward::{Encoded, Reconstruction};
+pub use self::inspection::{SaeInspection, Spread};
 pub use self::normalisation::Normalisation;
 pub(crate) use self::normalisation::Undo;
-pub(crate) use self::saelens::{InputBias, Own, Parts, Ranking};
-pub use self::saelens::{SaeFile, SaeFileHash};
+pub(crate) use self::parts::{Own, Parts};
 pub(crate) use self::screen::Screen;
 
 /// A sparse autoencoder on a device, in float32. Any number of threads may share one.
 ///
 /// ```text
-/// x [rows, d_model] ── normalise ── − input bias ── · encoder + bias ── activation ── latents [rows, width]
-/// latents ── · decoder + bias ── undo the normalisation ── reconstruction [rows, d_model]
+/// x [rows, d_in] ── normalise ── − input bias ── · encoder + bias ── activation ── latents [rows, width]
+/// latents ── · decoder + bias ── undo the normalisation ── + x · skip ── reconstruction [rows, d_out]
 /// ```
 ///
 /// Loaders fold whatever their format adds (decoder norms, a gate's own bias) into these few tensors.
 #[derive(Debug)]
 pub struct Sae {
-    /// `[width, d_model]`: float32, or the type that products with it are to be computed in.
+    /// `[width, d_in]`: float32, or the type that products with it are to be computed in.
     pub(crate) encoder: SharedTensor,
     /// `[width]`.
     pub(crate) encoder_bias: SharedTensor,
-    /// `[width, d_model]`.
+    /// `[width, d_out]`.
     pub(crate) decoder: SharedTensor,
-    /// `[d_model]`.
+    /// `[d_out]`.
     pub(crate) decoder_bias: SharedTensor,
-    /// `[d_model]`: subtracted from the normalised input, where there is one.
+    /// `[d_out, d_in]`: what a transcoder's input adds to its output past the latents, where it does.
+    pub(crate) skip: Option<SharedTensor>,
+    /// `[d_in]`: subtracted from the normalised input, where there is one.
     pub(crate) input_bias: Option<SharedTensor>,
     pub(crate) activation: Activation,
     pub(crate) normalisation: Normalisation,
@@ -54,7 +68,7 @@ pub struct Sae {
 }
 
 impl Sae {
-    /// Reads an SAE in SAELens's native layout: `cfg.json` and `sae_weights.safetensors`.
+    /// Reads an SAE of any format that [`SaeFormat`] knows, told from its files.
     ///
     /// ```no_run
     /// use hayloft_evaluate::Sae;
@@ -71,6 +85,11 @@ impl Sae {
     /// Width of the activations that it takes.
     pub fn d_model(&self) -> usize {
         self.encoder.size()[1] as usize
+    }
+
+    /// Width of its reconstructions: that of what it takes, but for transcoders.
+    pub fn d_out(&self) -> usize {
+        self.decoder.size()[1] as usize
     }
 
     /// Number of latents.

@@ -25,8 +25,8 @@ pub(super) fn reconstruct(
     x: &Tensor,
     groups: &[Vec<bool>],
 ) -> Result<(Reconstruction, Vec<Firings>), SaeError> {
-    let (rows, d_model) = x.size2()?;
-    let (input, undo) = sae.input(x)?;
+    let (rows, d_out) = (x.size()[0], sae.d_out());
+    let (input, back) = sae.input(x)?;
     let mut sums: Vec<f32> = host::floats(&sae.decoder_bias)?.repeat(rows as usize);
     let mut fired_counts = vec![0i64; rows as usize];
     let mut l1 = vec![0f32; rows as usize];
@@ -37,7 +37,7 @@ pub(super) fn reconstruct(
         let mut piece = Piece {
             sae,
             input: input.f_narrow(0, first_row, count)?.f_contiguous()?,
-            sums: &mut sums[range.start * d_model as usize..range.end * d_model as usize],
+            sums: &mut sums[range.start * d_out..range.end * d_out],
             fired_counts: &mut fired_counts[range.clone()],
             l1: &mut l1[range.clone()],
             groups: groups.iter().map(|members| &members[range.clone()]).collect(),
@@ -48,17 +48,17 @@ pub(super) fn reconstruct(
             activation => piece.reconstruct_each(activation)?,
         }
     }
-    let rows = Tensor::f_from_slice(&sums)?.f_view([rows, d_model])?;
+    let rows = Tensor::f_from_slice(&sums)?.f_view([rows, d_out as i64])?;
     let (fired, l1) = (Tensor::f_from_slice(&fired_counts)?, Tensor::f_from_slice(&l1)?);
-    Ok((Reconstruction { rows: undo.apply(rows)?, fired, l1 }, firings))
+    Ok((Reconstruction { rows: back.apply(rows)?, fired, l1 }, firings))
 }
 
 /// The rows of one row of tiles.
 struct Piece<'run> {
     sae: &'run Sae,
-    /// `[rows, d_model]`.
+    /// `[rows, d_in]`.
     input: Tensor,
-    /// `[rows, d_model]`: the reconstruction so far.
+    /// `[rows, d_out]`: the reconstruction so far.
     sums: &'run mut [f32],
     /// `[rows]`.
     fired_counts: &'run mut [i64],
@@ -187,17 +187,16 @@ impl Piece<'_> {
     }
 
     fn add(&mut self, fired: &Fired) -> Result<(), SaeError> {
-        let _phase = Phase::Reconstruct.begin(2 * fired.len() as u64 * self.sae.d_model() as u64);
+        let _phase = Phase::Reconstruct.begin(2 * fired.len() as u64 * self.sae.d_out() as u64);
         let decoder = host::floats(&self.sae.decoder)?;
-        let d_model = self.sae.d_model();
-        for (row, sums) in fired.rows().zip(self.sums.chunks_exact_mut(d_model)) {
+        for (row, sums) in fired.rows().zip(self.sums.chunks_exact_mut(self.sae.d_out())) {
             add_decoder_rows(row, decoder, sums);
         }
         Ok(())
     }
 
     fn add_densely(&mut self, fired: &Fired, first: i64, count: i64) -> Result<(), SaeError> {
-        let _phase = Phase::Reconstruct.begin(2 * self.input.numel() as u64 * count as u64);
+        let _phase = Phase::Reconstruct.begin(2 * self.sums.len() as u64 * count as u64);
         let mut latents = vec![0.0; self.fired_counts.len() * count as usize];
         for (row, latents) in fired.rows().zip(latents.chunks_exact_mut(count as usize)) {
             for &(latent, value) in row {

@@ -14,10 +14,12 @@ use super::model::{Fold, reopen};
 use super::provenance::metadata;
 use super::session::{self, Job};
 use super::summary::TrainingSummary;
+use crate::outliers::OutlierNorm;
 use crate::results::Results;
 use crate::sae::{Own, Parts};
-use crate::subject::{Subject, check_section, held_site, wanted_site};
-use crate::{EvaluateError, RunSettings, SaeFile};
+use crate::splice_point::{check_width, held_site, wanted_site};
+use crate::subject::{Subject, check_section};
+use crate::{EvaluateError, RunSettings, SaeFile, SaeFormat};
 
 /// What a fine-tuning is asked for.
 #[derive(Debug, Clone)]
@@ -70,16 +72,23 @@ pub fn finetune(settings: &FinetuneSettings, progress: Progress) -> Result<Finet
     let course = &settings.course;
     course.check()?;
     let file = SaeFile::open(&settings.sae)?;
-    let cache = Cache::open_at(&course.cache, &course.remote)?;
-    let (expected, got) = (cache.manifest().model.d_model, file.d_model());
-    if expected != got {
-        return Err(EvaluateError::SaeWidth { sae: settings.sae.clone(), expected, got }.into());
+    if file.format() != SaeFormat::Saelens || file.is_transcoder() {
+        let got = format!("{}: {} in the format {}", settings.sae.display(), file.architecture(), file.format());
+        let expected = "an autoencoder in SAELens's format, which `evaluate convert` makes of others";
+        return Err(EvaluateError::Setting { what: "SAE to fine-tune", expected, got }.into());
     }
+    let cache = Cache::open_at(&course.cache, &course.remote)?;
     for &section in &course.sections {
         check_section(&cache, section)?;
     }
+    check_width(&file, &cache)?;
     let wanted = wanted_site(settings.site, std::slice::from_ref(&file), &cache)?;
     let site = held_site(wanted, &cache)?;
+    let (expected, got) = (site.d_model, file.d_model());
+    if expected != got {
+        let sae = settings.sae.clone();
+        return Err(EvaluateError::SaeWidth { sae, what: "activations", expected, got }.into());
+    }
     let scale = course.scale.resolve(file.normalisation(), site)?;
     let parts = file.parts()?;
     let architecture = architecture(&parts, &file, settings.coefficients)?;
@@ -125,7 +134,7 @@ fn evaluation(settings: &FinetuneSettings, site: Site) -> RunSettings {
     RunSettings {
         site: Some(site),
         sections: course.sections.clone(),
-        outlier_norm: course.outlier_norm,
+        outlier_norm: course.outlier_norm.map(OutlierNorm::Absolute),
         scale: course.scale,
         device: course.device,
         precision: evaluation.precision,

@@ -3,7 +3,7 @@
 use hayloft_store::{Cache, SiteRecord};
 use serde_json::{Map, Value, json};
 
-use super::save::LAYOUT_VERSION;
+use crate::sae::LAYOUT_VERSION;
 use crate::scale::Scale;
 
 /// What tells SAELens which layout `cfg.json` has.

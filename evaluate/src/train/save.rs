@@ -9,9 +9,6 @@ use super::model::Exported;
 use super::{TrainError, tensor_file};
 use crate::write::write_whole;
 
-/// The version of SAELens whose layout is written: from its major version readers know it.
-pub(super) const LAYOUT_VERSION: &str = "6.54.12";
-
 /// An SAE with what its `cfg.json` says of its origin.
 #[derive(Debug)]
 pub(super) struct SavedSae {

@@ -15,7 +15,8 @@ use super::summary::TrainingSummary;
 use crate::EvaluateError;
 use crate::sae::{InputBias, Normalisation};
 use crate::scale::ScaleSource;
-use crate::subject::{check_section, held_site};
+use crate::splice_point::held_site;
+use crate::subject::check_section;
 
 /// What a training from the beginning is asked for.
 #[derive(Debug, Clone)]

@@ -204,6 +204,7 @@ fn settings(predictions: Option<KeptPredictions>) -> HarvestSettings {
             context_length: spec.context_length,
         },
         sites: vec![SITE.parse::<SiteName>().unwrap()],
+        site_widths: BTreeMap::new(),
         dtype: Dtype::F32,
         codec: Codec::Planes,
         predictions,

@@ -1,5 +1,6 @@
 //! A small cache, written through the store's public interface.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -177,6 +178,7 @@ fn settings(dtype: Dtype, codec: Codec) -> HarvestSettings {
             context_length: 512,
         },
         sites: vec![site()],
+        site_widths: BTreeMap::new(),
         dtype,
         codec,
         predictions: Some(KeptPredictions { top_k: TOP_K, full_logits: false }),

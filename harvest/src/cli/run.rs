@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
-use hayloft_harvest::{Logits, RunSettings, ShardRange};
-use hayloft_model::{ModelError, Precision, Site, parse_device};
+use hayloft_harvest::{Logits, RunSettings, ShardRange, SitePattern};
+use hayloft_model::{ModelError, Precision, parse_device};
 use hayloft_store::{Codec, Existing, NonFinite};
 
 use super::{Cutting, EXAMPLES, Places};
@@ -21,9 +21,15 @@ pub struct RunArguments {
     data: Option<PathBuf>,
     #[command(flatten)]
     cutting: Cutting,
-    /// A site to keep, such as blocks.16.hook_resid_pre; may be given several times
-    #[arg(long = "site", value_name = "SITE", required = true)]
-    sites: Vec<Site>,
+    /// A site to keep, such as blocks.16.hook_resid_pre, or one at many blocks, 'blocks.{4,8..12}.hook_resid_pre' (braces as in
+    /// a shell, quoted from it) or 'blocks.*.hook_mlp_out'; may be given several times.
+    ///
+    /// hook_resid_pre, hook_resid_mid, hook_resid_post: the residual stream before a block, between attention and feed-forward,
+    /// and after it. hook_attn_out, hook_mlp_out: what the two add to it. attn.hook_z: attention's heads, before they are joined.
+    /// mlp.hook_in: what enters the feed-forward part; ln2.hook_normalized: the same before the norm's weight. Names are
+    /// TransformerLens's. For a site inside a block, what evaluate needs to go on from there is kept beside it.
+    #[arg(long = "site", value_name = "SITE", required = true, verbatim_doc_comment)]
+    sites: Vec<SitePattern>,
     /// How activations are stored: planes (lossless, bf16 by a third smaller), planes:LEVEL (the same, compressed harder, 1 to
     /// 22), raw, or int8 (8 bits an element; it rounds, and how much is recorded and shown beside every figure)
     #[arg(long, default_value = "planes")]

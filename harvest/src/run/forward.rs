@@ -1,6 +1,6 @@
 //! The forward pass over one step: tokens in, activations and numbers out.
 
-use hayloft_model::{Decoder, Positions, Predictions, Residual, Site};
+use hayloft_model::{Decoder, Positions, Predictions, Residual, Site, Stop};
 use hayloft_store::{KeptPredictions, SiteName};
 use hayloft_terminal::Phase;
 use tch::{Device, Tensor};
@@ -12,7 +12,7 @@ use crate::error::HarvestError;
 #[derive(Debug)]
 pub(super) struct Forward {
     decoder: Decoder,
-    /// In the order in which a residual comes by them.
+    /// In the order in which a forward pass comes by them.
     sites: Vec<(Site, SiteName)>,
     kept: Option<KeptPredictions>,
 }
@@ -21,7 +21,7 @@ pub(super) struct Forward {
 #[derive(Debug)]
 pub(super) struct StepDone {
     pub(super) step: Step,
-    /// Of each site, in the order of [`Forward::sites`]: `[rows, d_model]` in the decoder's precision, without padding, in main
+    /// Of each site, in the order of [`Forward::sites`]: `[rows, width]` in the decoder's precision, without padding, in main
     /// memory.
     pub(super) activations: Vec<Tensor>,
     /// At the same rows, if any are kept.
@@ -32,11 +32,11 @@ pub(super) struct StepDone {
 
 impl Forward {
     pub(super) fn new(decoder: Decoder, mut sites: Vec<(Site, SiteName)>, kept: Option<KeptPredictions>) -> Self {
-        sites.sort_by_key(|(site, _)| (site.block(), *site));
+        sites.sort_by_key(|(site, _)| *site);
         Self { decoder, sites, kept }
     }
 
-    /// The sites, in the order in which a residual comes by them.
+    /// The sites, in the order in which a forward pass comes by them.
     pub(super) fn sites(&self) -> impl Iterator<Item = &SiteName> {
         self.sites.iter().map(|(_, name)| name)
     }
@@ -61,23 +61,25 @@ impl Forward {
         };
         let positions = Positions::from_start(padded.width);
         let sequences = step.lengths.len();
-        let mut residual = {
+        let embedded = {
             let _phase = Phase::Embed.begin(0);
             let tokens = Tensor::f_from_slice(&padded.tokens)?.f_view([sequences as i64, padded.width as i64])?;
             self.decoder.embed(&tokens.f_to_device(device)?)?
         };
         let mut activations = Vec::with_capacity(self.sites.len());
+        let mut at = Standing::Between(embedded);
         for (site, _) in &self.sites {
-            residual = self.advance(residual, site.block(), sequences, positions)?;
-            activations.push(gather(&residual, rows.as_ref())?.f_to_device(Device::Cpu)?.f_contiguous()?);
+            let stop = self.reach(at, *site, sequences, positions)?;
+            activations.push(gather(&stop.value, rows.as_ref())?.f_to_device(Device::Cpu)?.f_contiguous()?);
+            at = Standing::At(stop);
         }
         let mut logits = Vec::new();
         let predictions = match self.kept {
             None => None,
             Some(kept) => {
-                let end = self.advance(residual, self.decoder.spec().n_blocks, sequences, positions)?;
+                let end = self.finish(at, sequences, positions)?;
                 let _phase = Phase::Loss.begin(self.decoder.head_operations(step.rows));
-                let rows = gather(&end, rows.as_ref())?;
+                let rows = gather(&end.stream, rows.as_ref())?;
                 let (labels, top_k) = (labels(&step), kept.top_k as usize);
                 Some(if kept.full_logits {
                     self.decoder.predictions_and_logits(&rows, &labels, top_k, &mut logits)?
@@ -89,19 +91,55 @@ impl Forward {
         Ok(StepDone { step, activations, predictions, logits })
     }
 
-    fn advance(
+    /// Takes the forward pass on to a site.
+    fn reach(
         &self,
-        from: Residual,
-        to: usize,
+        from: Standing,
+        site: Site,
+        sequences: usize,
+        positions: Positions<'_>,
+    ) -> Result<Stop, HarvestError> {
+        let blocks = site.layer() + 1 - from.block().min(site.layer() + 1);
+        let _phase = Phase::Advance.begin(self.decoder.advance_operations(sequences, positions.length(), blocks));
+        Ok(match from {
+            Standing::Between(residual) => self.decoder.reach(&residual, site, &positions)?,
+            Standing::At(stop) => self.decoder.go_on(&stop, site, &positions)?,
+        })
+    }
+
+    /// Takes it to the final norm.
+    fn finish(
+        &self,
+        from: Standing,
         sequences: usize,
         positions: Positions<'_>,
     ) -> Result<Residual, HarvestError> {
-        if from.block == to {
-            return Ok(from);
-        }
-        let blocks = to - from.block;
+        let end = self.decoder.spec().n_blocks;
+        let blocks = end - from.block().min(end);
         let _phase = Phase::Advance.begin(self.decoder.advance_operations(sequences, positions.length(), blocks));
-        Ok(self.decoder.advance(&from, to, &positions)?)
+        let residual = match from {
+            Standing::Between(residual) => residual,
+            Standing::At(stop) => self.decoder.leave(&stop, &positions)?,
+        };
+        Ok(self.decoder.advance(&residual, end, &positions)?)
+    }
+}
+
+/// How far the forward pass has come.
+enum Standing {
+    /// Between two blocks.
+    Between(Residual),
+    /// At a site.
+    At(Stop),
+}
+
+impl Standing {
+    /// The first block that is not behind it, for the count of operations: one that is half done counts as done.
+    fn block(&self) -> usize {
+        match self {
+            Self::Between(residual) => residual.block,
+            Self::At(stop) => stop.site.block().unwrap_or(stop.site.layer() + 1),
+        }
     }
 }
 
@@ -147,9 +185,9 @@ fn labels(step: &Step) -> Vec<i64> {
     labels
 }
 
-/// The residual `[batch, pos, d_model]` without its padding, `[rows, d_model]`.
-fn gather(residual: &Residual, rows: Option<&Tensor>) -> Result<Tensor, HarvestError> {
-    let all = residual.stream.f_flatten(0, 1)?;
+/// Activations `[batch, pos, width]` without their padding, `[rows, width]`.
+fn gather(activations: &Tensor, rows: Option<&Tensor>) -> Result<Tensor, HarvestError> {
+    let all = activations.f_flatten(0, 1)?;
     Ok(match rows {
         Some(rows) => all.f_index_select(0, rows)?,
         None => all,

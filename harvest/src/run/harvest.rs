@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use hayloft_model::{Checkpoint, Decoder, Portion, Precision, Site, Tokenizer, matrix_product_rate, no_grad};
+use hayloft_model::{
+    Checkpoint, Decoder, DecoderSpec, Portion, Precision, Site, Tokenizer, matrix_product_rate, no_grad,
+};
 use hayloft_store::{
     CacheWriter, Codec, Dtype, Existing, FileRecord, HarvestSettings, Manifest, ModelRecord, NonFinite, PlanReader,
     SiteName, StoreError,
@@ -16,6 +18,7 @@ use super::forward::Forward;
 use super::logits::Logits;
 use super::pipeline::{Filled, fill};
 use super::shard_range::ShardRange;
+use super::site_pattern::SitePattern;
 use crate::data::DataManifest;
 use crate::error::HarvestError;
 use crate::plan::{Asked, PlanSettings, check_agreement, check_context, plan_with};
@@ -38,8 +41,8 @@ pub struct RunSettings {
     /// The rows that a row group is filled up to; by default those of the plan that is there, else
     /// [`PlanSettings::ROW_GROUP_ROWS`].
     pub row_group_rows: Option<u32>,
-    /// The sites to keep; at least one.
-    pub sites: Vec<Site>,
+    /// The sites to keep; at least one. Sites that going on from these takes are kept beside them.
+    pub sites: Vec<SitePattern>,
     /// How activations are stored.
     pub codec: Codec,
     /// What the model runs in and activations are stored in; by default what the checkpoint is stored in.
@@ -83,7 +86,7 @@ pub fn run_profiled(settings: &RunSettings, progress: Progress) -> Result<(RunSu
 fn harvest(settings: &RunSettings, progress: Progress, profiling: &mut Profiling) -> Result<RunSummary, HarvestError> {
     let checkpoint = Checkpoint::open(&settings.model)?;
     let spec = checkpoint.spec();
-    let sites = check_sites(settings, spec.n_blocks)?;
+    let sites = wanted_sites(settings, spec)?;
     let tokenizer = Tokenizer::open(&settings.model)?;
     tokenizer.check_vocabulary(spec.vocab_size)?;
     prepare_plan(settings, &checkpoint, &tokenizer, progress)?;
@@ -94,6 +97,7 @@ fn harvest(settings: &RunSettings, progress: Progress, profiling: &mut Profiling
     let cache_settings = HarvestSettings {
         model: model_record(&checkpoint, precision)?,
         sites: sites.iter().map(|(_, name)| name.clone()).collect(),
+        site_widths: sites.iter().map(|(site, name)| (name.clone(), site.width(spec))).collect(),
         dtype: dtype(precision),
         codec: settings.codec,
         predictions: kept,
@@ -105,7 +109,7 @@ fn harvest(settings: &RunSettings, progress: Progress, profiling: &mut Profiling
     let (filled, seconds) = if left.is_empty() {
         (Filled::default(), 0.0)
     } else {
-        let deepest = sites.iter().map(|(site, _)| site.block()).max().unwrap_or(0);
+        let deepest = sites.iter().map(|(site, _)| site.block().unwrap_or(site.layer() + 1)).max().unwrap_or(0);
         let portion = if kept.is_some() { Portion::Whole } else { Portion::Below(deepest) };
         tracing::info!(%precision, device = ?settings.device, ?portion, "loading the model");
         let _guard = no_grad();
@@ -126,19 +130,27 @@ fn harvest(settings: &RunSettings, progress: Progress, profiling: &mut Profiling
     Ok(summary(settings, planned_shards, &manifest, &filled, seconds))
 }
 
-/// The sites, each once, with the names that the cache has for them.
-fn check_sites(settings: &RunSettings, n_blocks: usize) -> Result<Vec<(Site, SiteName)>, HarvestError> {
+/// The sites, each once, with the names that the cache has for them: those that are asked for, and what an evaluation needs
+/// beside them to put something in their place.
+fn wanted_sites(settings: &RunSettings, spec: &DecoderSpec) -> Result<Vec<(Site, SiteName)>, HarvestError> {
     if settings.sites.is_empty() {
-        return Err(HarvestError::NoSites { example: n_blocks / 2 });
+        return Err(HarvestError::NoSites { example: spec.n_blocks / 2 });
     }
-    let sites: BTreeSet<Site> = settings.sites.iter().copied().collect();
-    sites
-        .into_iter()
-        .map(|site| {
-            site.check(n_blocks)?;
-            Ok((site, site.to_string().parse()?))
-        })
-        .collect()
+    let mut asked = BTreeSet::new();
+    for pattern in &settings.sites {
+        asked.extend(pattern.sites(spec.n_blocks)?);
+    }
+    let mut sites = BTreeSet::new();
+    for site in asked.iter().copied() {
+        site.check(spec)?;
+        sites.insert(site);
+        for beside in site.beside(spec) {
+            if !asked.contains(&beside) && sites.insert(beside) {
+                tracing::info!(site = %beside, "kept too: going on from {site} takes it");
+            }
+        }
+    }
+    sites.into_iter().map(|site| Ok((site, site.to_string().parse()?))).collect()
 }
 
 /// Sees to it that there is a plan, and that it is the one that is asked for.

@@ -2,11 +2,12 @@
 
 use serde::Deserialize;
 
-use super::rope::{self, RopeFields};
-use super::{Source, attention_scale, same_window};
+use super::rope::{self, RopeFields, Turned};
+use super::{Source, attention_scale, same_rope, same_window};
 use crate::ModelError;
 use crate::spec::{
-    Activation, AttentionBias, AttentionSpec, DecoderSpec, HeadWeights, MlpBias, MlpSpec, NormSpec, NormWeight,
+    Activation, AttentionBias, AttentionSpec, BlockSpec, DecoderSpec, HeadWeights, MlpBias, MlpGate, MlpSpec, NormKind,
+    NormSpec, NormWeight, QueryKeyNorm, WeightLayout,
 };
 
 /// `config.json` with `"model_type": "gemma"`. Defaults are those of transformers.
@@ -63,13 +64,7 @@ impl GemmaConfig {
             let advice = "Only causal models are computed here";
             return Err(source.unsupported("use_bidirectional_attention", "true", "false or null", advice));
         }
-        // The released files say "gelu" and mean its tanh approximation, which is what Gemma was trained with.
-        for (key, name) in [("hidden_act", &hidden_act), ("hidden_activation", &hidden_activation)] {
-            if let Some(name) = name.as_deref().filter(|name| !matches!(*name, "gelu" | "gelu_pytorch_tanh")) {
-                let advice = "Is this a model of another family?";
-                return Err(source.unsupported(key, name, "gelu or gelu_pytorch_tanh", advice));
-            }
-        }
+        check_activation(source, hidden_act.as_deref(), hidden_activation.as_deref())?;
         Ok(DecoderSpec {
             model_type: "gemma".to_owned(),
             vocab_size,
@@ -77,18 +72,46 @@ impl GemmaConfig {
             n_blocks: num_hidden_layers,
             context_length: max_position_embeddings,
             embedding_scale: Some((hidden_size as f64).sqrt()),
+            block: BlockSpec::PRE_NORM,
             attention: AttentionSpec {
                 n_heads: num_attention_heads,
                 n_kv_heads: num_key_value_heads,
                 head_dim,
                 scale: attention_scale(head_dim),
                 bias: if attention_bias { AttentionBias::All } else { AttentionBias::None },
+                query_key_norm: QueryKeyNorm::None,
+                soft_cap: None,
             },
             windows: same_window(num_hidden_layers, None),
-            rope: rope::resolve(source, rope_theta, rope_scaling, rope_parameters)?,
-            mlp: MlpSpec { d_mlp: intermediate_size, activation: Activation::GeluTanh, bias: MlpBias::None },
-            norm: NormSpec { epsilon: rms_norm_eps, weight: NormWeight::OnePlus },
+            positions: same_rope(
+                num_hidden_layers,
+                rope::resolve(source, head_dim, Turned::WholeHead, rope_theta, rope_scaling, rope_parameters)?,
+            ),
+            mlp: MlpSpec {
+                d_mlp: intermediate_size,
+                activation: Activation::GeluTanh,
+                gate: MlpGate::Gated,
+                bias: MlpBias::None,
+            },
+            norm: NormSpec { kind: NormKind::RootMeanSquare, epsilon: rms_norm_eps, weight: NormWeight::OnePlus },
             head: if tie_word_embeddings { HeadWeights::Tied } else { HeadWeights::Own },
+            logit_soft_cap: None,
+            layout: WeightLayout::Llama,
         })
     }
+}
+
+/// The released files say "gelu" and mean its tanh approximation, which is what Gemma was trained with.
+pub(super) fn check_activation(
+    source: &Source,
+    hidden_act: Option<&str>,
+    hidden_activation: Option<&str>,
+) -> Result<(), ModelError> {
+    for (key, name) in [("hidden_act", hidden_act), ("hidden_activation", hidden_activation)] {
+        if let Some(name) = name.filter(|name| !matches!(*name, "gelu" | "gelu_pytorch_tanh")) {
+            let advice = "Is this a model of another family?";
+            return Err(source.unsupported(key, name, "gelu or gelu_pytorch_tanh", advice));
+        }
+    }
+    Ok(())
 }

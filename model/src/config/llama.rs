@@ -2,10 +2,13 @@
 
 use serde::Deserialize;
 
-use super::rope::{self, RopeFields};
-use super::{Source, attention_scale, head_dim, same_window};
+use super::rope::{self, RopeFields, Turned};
+use super::{Source, attention_scale, head_dim, same_rope, same_window};
 use crate::ModelError;
-use crate::spec::{AttentionBias, AttentionSpec, DecoderSpec, HeadWeights, MlpBias, MlpSpec, NormSpec, NormWeight};
+use crate::spec::{
+    AttentionBias, AttentionSpec, BlockSpec, DecoderSpec, HeadWeights, MlpBias, MlpGate, MlpSpec, NormKind, NormSpec,
+    NormWeight, QueryKeyNorm, WeightLayout,
+};
 
 /// `config.json` with `"model_type": "llama"`. Defaults are those of transformers.
 #[derive(Debug, Deserialize)]
@@ -61,22 +64,31 @@ impl LlamaConfig {
             n_blocks: num_hidden_layers,
             context_length: max_position_embeddings,
             embedding_scale: None,
+            block: BlockSpec::PRE_NORM,
             attention: AttentionSpec {
                 n_heads: num_attention_heads,
                 n_kv_heads: num_key_value_heads.unwrap_or(num_attention_heads),
                 head_dim,
                 scale: attention_scale(head_dim),
                 bias: if attention_bias { AttentionBias::All } else { AttentionBias::None },
+                query_key_norm: QueryKeyNorm::None,
+                soft_cap: None,
             },
             windows: same_window(num_hidden_layers, None),
-            rope: rope::resolve(source, rope_theta, rope_scaling, rope_parameters)?,
+            positions: same_rope(
+                num_hidden_layers,
+                rope::resolve(source, head_dim, Turned::WholeHead, rope_theta, rope_scaling, rope_parameters)?,
+            ),
             mlp: MlpSpec {
                 d_mlp: intermediate_size,
                 activation: source.activation("hidden_act", &hidden_act)?,
+                gate: MlpGate::Gated,
                 bias: if mlp_bias { MlpBias::All } else { MlpBias::None },
             },
-            norm: NormSpec { epsilon: rms_norm_eps, weight: NormWeight::Plain },
+            norm: NormSpec { kind: NormKind::RootMeanSquare, epsilon: rms_norm_eps, weight: NormWeight::Plain },
             head: if tie_word_embeddings { HeadWeights::Tied } else { HeadWeights::Own },
+            logit_soft_cap: None,
+            layout: WeightLayout::Llama,
         })
     }
 }

@@ -5,9 +5,17 @@
 //! function that the model computes.
 
 mod gemma;
+mod gemma2;
+mod gemma3;
+mod gpt2;
+mod gpt_neox;
+mod layer_types;
 mod llama;
 mod mistral;
+mod olmo2;
+mod phi3;
 mod qwen2;
+mod qwen3;
 mod rope;
 
 use std::path::{Path, PathBuf};
@@ -16,7 +24,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::error::read_json;
-use crate::spec::{Activation, AttentionSpec, DecoderSpec};
+use crate::spec::{Activation, AttentionSpec, DecoderSpec, PositionSpec, RopeSpec};
 use crate::{ModelError, Precision};
 
 /// Keys that describe how a checkpoint was made, generates text or is trained, never what its forward pass computes.
@@ -76,7 +84,15 @@ pub(crate) fn read(path: &Path) -> Result<ModelConfig, ModelError> {
         "llama" => source.parse::<llama::LlamaConfig>(keys)?.resolve(&source)?,
         "mistral" => source.parse::<mistral::MistralConfig>(keys)?.resolve(&source)?,
         "qwen2" => source.parse::<qwen2::Qwen2Config>(keys)?.resolve(&source)?,
+        "qwen3" => source.parse::<qwen3::Qwen3Config>(keys)?.resolve(&source)?,
         "gemma" => source.parse::<gemma::GemmaConfig>(keys)?.resolve(&source)?,
+        "gemma2" => source.parse::<gemma2::Gemma2Config>(keys)?.resolve(&source)?,
+        "gemma3_text" => source.parse::<gemma3::Gemma3Config>(keys)?.resolve(&source)?,
+        "gemma3" => return Err(gemma3::refuse_images(&source, &keys)),
+        "gpt2" => source.parse::<gpt2::Gpt2Config>(keys)?.resolve(&source)?,
+        "gpt_neox" => source.parse::<gpt_neox::GptNeoXConfig>(keys)?.resolve(&source)?,
+        "phi3" => source.parse::<phi3::Phi3Config>(keys)?.resolve(&source)?,
+        "olmo2" => source.parse::<olmo2::Olmo2Config>(keys)?.resolve(&source)?,
         other => {
             let advice = "This architecture is not computed here; a family that merely shares its layers needs its own model_type";
             return Err(source.unsupported("model_type", other, FAMILIES, advice));
@@ -87,7 +103,7 @@ pub(crate) fn read(path: &Path) -> Result<ModelConfig, ModelError> {
 }
 
 /// The values of `model_type` that are understood.
-const FAMILIES: &str = "llama, mistral, qwen2 or gemma";
+const FAMILIES: &str = "llama, mistral, qwen2, qwen3, gemma, gemma2, gemma3_text, gpt2, gpt_neox, phi3 or olmo2";
 
 /// The file that a configuration came from, for messages.
 struct Source {
@@ -132,13 +148,22 @@ impl Source {
         match name {
             "silu" | "swish" => Ok(Activation::Silu),
             "gelu" => Ok(Activation::Gelu),
-            "gelu_pytorch_tanh" => Ok(Activation::GeluTanh),
+            "gelu_pytorch_tanh" | "gelu_new" | "gelu_fast" => Ok(Activation::GeluTanh),
+            "relu" => Ok(Activation::Relu),
             _ => Err(self.unsupported(
                 key,
                 name,
-                "silu, gelu or gelu_pytorch_tanh",
+                "silu, gelu, gelu_pytorch_tanh, gelu_new or relu",
                 "Is this a model of another family?",
             )),
+        }
+    }
+
+    /// Refuses a number that is there and is no divisor.
+    fn check_positive(&self, key: &str, value: Option<f64>) -> Result<(), ModelError> {
+        match value.filter(|value| !value.is_finite() || *value <= 0.0) {
+            None => Ok(()),
+            Some(value) => Err(self.unsupported(key, &value.to_string(), "a number above zero", "Mend the file")),
         }
     }
 
@@ -148,7 +173,7 @@ impl Source {
         let too_many = |key: &str, value: usize, most: usize| {
             self.unsupported(key, &value.to_string(), &format!("1 to {most}"), "Mend the file")
         };
-        let AttentionSpec { n_heads, n_kv_heads, head_dim, scale: _, bias: _ } = spec.attention;
+        let AttentionSpec { n_heads, n_kv_heads, head_dim, .. } = spec.attention;
         for (key, value) in [
             ("vocab_size", spec.vocab_size),
             ("hidden_size", spec.d_model),
@@ -170,9 +195,9 @@ impl Source {
             let expected = format!("a divisor of num_attention_heads, {n_heads}");
             return Err(self.unsupported("num_key_value_heads", &got, &expected, "Mend the file"));
         }
-        if head_dim % 2 != 0 {
+        if let Some(rope) = spec.ropes().iter().find(|rope| rope.dimensions % 2 != 0) {
             let advice = "Rotary embedding turns pairs of numbers";
-            return Err(self.unsupported("head_dim", &head_dim.to_string(), "an even number", advice));
+            return Err(self.unsupported("head_dim", &rope.dimensions.to_string(), "an even number", advice));
         }
         if spec.windows.contains(&Some(0)) {
             return Err(self.unsupported("sliding_window", "0", "null or at least 1", "Mend the file"));
@@ -184,6 +209,11 @@ impl Source {
 /// One entry of `windows` for each block, where the file's number of blocks may still be absurd.
 fn same_window(n_blocks: usize, window: Option<usize>) -> Vec<Option<usize>> {
     vec![window; n_blocks.min(MOST_BLOCKS)]
+}
+
+/// One rotary embedding for every block.
+fn same_rope(n_blocks: usize, rope: RopeSpec) -> PositionSpec {
+    PositionSpec::Rotary { ropes: vec![rope], of_block: vec![0; n_blocks.min(MOST_BLOCKS)] }
 }
 
 /// More blocks than any model has; keeps a hostile file from sizing a list.

@@ -2,10 +2,14 @@
 
 use serde::Deserialize;
 
-use super::rope::{self, RopeFields};
-use super::{MOST_BLOCKS, Source, attention_scale, head_dim};
+use super::layer_types::{self, LayerType};
+use super::rope::{self, RopeFields, Turned};
+use super::{Source, attention_scale, head_dim, same_rope};
 use crate::ModelError;
-use crate::spec::{AttentionBias, AttentionSpec, DecoderSpec, HeadWeights, MlpBias, MlpSpec, NormSpec, NormWeight};
+use crate::spec::{
+    AttentionBias, AttentionSpec, BlockSpec, DecoderSpec, HeadWeights, MlpBias, MlpGate, MlpSpec, NormKind, NormSpec,
+    NormWeight, QueryKeyNorm, WeightLayout,
+};
 
 /// `config.json` with `"model_type": "qwen2"`. Defaults are those of transformers.
 #[derive(Debug, Deserialize)]
@@ -38,15 +42,7 @@ pub(super) struct Qwen2Config {
     tie_word_embeddings: bool,
 }
 
-/// How the attention of a layer is masked.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum LayerType {
-    FullAttention,
-    SlidingAttention,
-}
-
-fn default_window_layers() -> usize {
+pub(super) fn default_window_layers() -> usize {
     28
 }
 
@@ -77,21 +73,9 @@ impl Qwen2Config {
             let advice = "Multimodal rotary embedding is not computed here";
             return Err(source.unsupported("use_mrope", "true", "false", advice));
         }
-        let layer_types = layer_types.unwrap_or_else(|| {
-            let slides = |layer| use_sliding_window && layer >= max_window_layers;
-            let kind = |layer| if slides(layer) { LayerType::SlidingAttention } else { LayerType::FullAttention };
-            (0..num_hidden_layers.min(MOST_BLOCKS)).map(kind).collect()
-        });
-        if layer_types.len() != num_hidden_layers {
-            let got = format!("a list of {}", layer_types.len());
-            let expected = format!("one entry for each of {num_hidden_layers} layers");
-            return Err(source.unsupported("layer_types", &got, &expected, "Mend the file"));
-        }
         let window = sliding_window.filter(|_| use_sliding_window);
-        let windows = layer_types.iter().map(|kind| match kind {
-            LayerType::FullAttention => None,
-            LayerType::SlidingAttention => window,
-        });
+        let slides = |layer| window.is_some() && layer >= max_window_layers;
+        let layer_types = layer_types::resolve(source, layer_types, num_hidden_layers, slides)?;
         let head_dim = head_dim(named_head_dim, hidden_size, num_attention_heads);
         Ok(DecoderSpec {
             model_type: "qwen2".to_owned(),
@@ -100,22 +84,31 @@ impl Qwen2Config {
             n_blocks: num_hidden_layers,
             context_length: max_position_embeddings,
             embedding_scale: None,
+            block: BlockSpec::PRE_NORM,
             attention: AttentionSpec {
                 n_heads: num_attention_heads,
                 n_kv_heads: num_key_value_heads.unwrap_or(num_attention_heads),
                 head_dim,
                 scale: attention_scale(head_dim),
                 bias: AttentionBias::Inputs,
+                query_key_norm: QueryKeyNorm::None,
+                soft_cap: None,
             },
-            windows: windows.collect(),
-            rope: rope::resolve(source, rope_theta, rope_scaling, rope_parameters)?,
+            windows: layer_types::windows(&layer_types, window),
+            positions: same_rope(
+                num_hidden_layers,
+                rope::resolve(source, head_dim, Turned::WholeHead, rope_theta, rope_scaling, rope_parameters)?,
+            ),
             mlp: MlpSpec {
                 d_mlp: intermediate_size,
                 activation: source.activation("hidden_act", &hidden_act)?,
+                gate: MlpGate::Gated,
                 bias: MlpBias::None,
             },
-            norm: NormSpec { epsilon: rms_norm_eps, weight: NormWeight::Plain },
+            norm: NormSpec { kind: NormKind::RootMeanSquare, epsilon: rms_norm_eps, weight: NormWeight::Plain },
             head: if tie_word_embeddings { HeadWeights::Tied } else { HeadWeights::Own },
+            logit_soft_cap: None,
+            layout: WeightLayout::Llama,
         })
     }
 }

@@ -23,9 +23,20 @@ pub(super) struct RopeFields {
     partial_rotary_factor: Option<f64>,
 }
 
-/// Resolves the three keys that a file may hold.
+/// Which part of a head is turned.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Turned {
+    /// All of it; the file may not say otherwise.
+    WholeHead,
+    /// This part, unless the file's rotary settings name another.
+    Part(f64),
+}
+
+/// Resolves the three keys that a file may hold, for heads of this width.
 pub(super) fn resolve(
     source: &Source,
+    head_dim: usize,
+    turned: Turned,
     theta: Option<f64>,
     scaling: Option<RopeFields>,
     parameters: Option<RopeFields>,
@@ -37,7 +48,8 @@ pub(super) fn resolve(
         return Err(source.unsupported("rope_scaling", "given beside rope_parameters", "one of the two", advice));
     }
     let Some(fields) = scaling.or(parameters) else {
-        return Ok(RopeSpec { theta: theta.unwrap_or(DEFAULT_THETA), scaling: RopeScaling::None });
+        let dimensions = dimensions(source, head_dim, turned, None)?;
+        return Ok(RopeSpec { theta: theta.unwrap_or(DEFAULT_THETA), dimensions, scaling: RopeScaling::None });
     };
     let RopeFields {
         rope_type,
@@ -48,10 +60,7 @@ pub(super) fn resolve(
         original_max_position_embeddings,
         partial_rotary_factor,
     } = fields;
-    if let Some(part) = partial_rotary_factor.filter(|part| (part - 1.0).abs() > f64::EPSILON) {
-        let advice = "These families turn the whole head";
-        return Err(source.unsupported("partial_rotary_factor", &part.to_string(), "1 or absent", advice));
-    }
+    let dimensions = dimensions(source, head_dim, turned, partial_rotary_factor)?;
     let needed = |key: &str, value: Option<f64>| {
         value.filter(|value| value.is_finite() && *value > 0.0).ok_or_else(|| {
             let got = value.map_or_else(|| "absent".to_owned(), |value| value.to_string());
@@ -75,5 +84,25 @@ pub(super) fn resolve(
             return Err(source.unsupported("rope_type", other, "default, linear or llama3", advice));
         }
     };
-    Ok(RopeSpec { theta: needed("rope_theta", Some(rope_theta.or(theta).unwrap_or(DEFAULT_THETA)))?, scaling })
+    let theta = needed("rope_theta", Some(rope_theta.or(theta).unwrap_or(DEFAULT_THETA)))?;
+    Ok(RopeSpec { theta, dimensions, scaling })
+}
+
+/// How many elements of a head are turned.
+fn dimensions(source: &Source, head_dim: usize, turned: Turned, named: Option<f64>) -> Result<usize, ModelError> {
+    let part = match (turned, named) {
+        (Turned::WholeHead, Some(part)) if (part - 1.0).abs() > f64::EPSILON => {
+            let advice = "This family turns the whole head";
+            return Err(source.unsupported("partial_rotary_factor", &part.to_string(), "1 or absent", advice));
+        }
+        (Turned::WholeHead, _) => return Ok(head_dim),
+        (Turned::Part(part), named) => named.unwrap_or(part),
+    };
+    // Rounded down, as in transformers.
+    let dimensions = (head_dim as f64 * part) as usize;
+    if part > 0.0 && part <= 1.0 && dimensions > 0 {
+        return Ok(dimensions);
+    }
+    let expected = format!("a part of a head of {head_dim}, above 0 and at most 1");
+    Err(source.unsupported("partial_rotary_factor (rotary_pct)", &part.to_string(), &expected, "Mend the file"))
 }

@@ -1,13 +1,14 @@
-//! Causal self-attention, with grouped heads and an optional window.
+//! Causal self-attention, with grouped heads, an optional window and an optional cap on its scores.
 
 use tch::{Device, Kind, Tensor};
 
 use super::Weights;
 use super::linear::Linear;
+use super::norm::Norm;
 use super::reach::{Earlier, Reach};
 use super::rotary::Angles;
 use crate::ModelError;
-use crate::spec::{AttentionSpec, DecoderSpec};
+use crate::spec::{AttentionSpec, DecoderSpec, QueryKeyNorm};
 use crate::weights::BlockPart;
 
 /// Queries that meet their keys together on a CPU.
@@ -20,6 +21,8 @@ pub(super) struct Attention {
     key: Linear,
     value: Linear,
     output: Linear,
+    query_norm: Option<Norm>,
+    key_norm: Option<Norm>,
     spec: AttentionSpec,
     /// How many keys a query sees, itself included.
     window: Option<usize>,
@@ -32,21 +35,27 @@ impl Attention {
             key: Linear::load(BlockPart::Key, spec, block, weights)?,
             value: Linear::load(BlockPart::Value, spec, block, weights)?,
             output: Linear::load(BlockPart::Output, spec, block, weights)?,
+            query_norm: Norm::of_block(BlockPart::QueryNorm, spec, block, weights)?,
+            key_norm: Norm::of_block(BlockPart::KeyNorm, spec, block, weights)?,
             spec: spec.attention.clone(),
             window: spec.windows[block],
         })
     }
 
-    /// `[batch, pos, d_model]` in and out.
-    pub(super) fn forward(&self, stream: &Tensor, angles: &Angles, reach: Reach<'_>) -> Result<Tensor, ModelError> {
+    /// The heads side by side, `[batch, pos, n_heads * head_dim]`, of a stream `[batch, pos, d_model]`. `angles` turn queries and
+    /// keys where the model does that.
+    pub(super) fn heads(
+        &self,
+        stream: &Tensor,
+        angles: Option<&Angles>,
+        reach: Reach<'_>,
+    ) -> Result<Tensor, ModelError> {
         let AttentionSpec { n_heads, n_kv_heads, head_dim, .. } = self.spec;
         let (batch, length, _) = stream.size3()?;
-        let heads = |projected: Tensor, heads: usize| {
-            projected.f_view([batch, length, heads as i64, head_dim as i64])?.f_transpose(1, 2)
-        };
-        let query = angles.turn(&heads(self.query.forward(stream)?, n_heads)?)?;
-        let key = angles.turn(&heads(self.key.forward(stream)?, n_kv_heads)?)?;
-        let value = heads(self.value.forward(stream)?, n_kv_heads)?;
+        let query = self.turned(self.query.forward(stream)?, n_heads, self.query_norm.as_ref(), angles)?;
+        let key = self.turned(self.key.forward(stream)?, n_kv_heads, self.key_norm.as_ref(), angles)?;
+        let value = self.value.forward(stream)?.f_view([batch, length, n_kv_heads as i64, head_dim as i64])?;
+        let value = value.f_transpose(1, 2)?;
 
         let mixed = match reach {
             Reach::Batch => self.within(&query, &key, &value)?,
@@ -61,8 +70,31 @@ impl Attention {
                 }
             }
         };
-        let joined = mixed.f_transpose(1, 2)?.f_reshape([batch, length, (n_heads * head_dim) as i64])?;
-        self.output.forward(&joined)
+        Ok(mixed.f_transpose(1, 2)?.f_reshape([batch, length, (n_heads * head_dim) as i64])?)
+    }
+
+    /// What attention gives, `[batch, pos, d_model]`, of [`heads`](Self::heads).
+    pub(super) fn output(&self, heads: &Tensor) -> Result<Tensor, ModelError> {
+        self.output.forward(heads)
+    }
+
+    /// Queries or keys `[batch, pos, heads * head_dim]`, normed and turned: `[batch, heads, pos, head_dim]`.
+    fn turned(
+        &self,
+        projected: Tensor,
+        heads: usize,
+        norm: Option<&Norm>,
+        angles: Option<&Angles>,
+    ) -> Result<Tensor, ModelError> {
+        let (batch, length, _) = projected.size3()?;
+        let split = |projected: &Tensor| projected.f_view([batch, length, heads as i64, self.spec.head_dim as i64]);
+        let heads = match (norm, self.spec.query_key_norm) {
+            (Some(norm), QueryKeyNorm::EachHead) => norm.forward(&split(&projected)?)?,
+            (Some(norm), _) => split(&norm.forward(&projected)?)?,
+            (None, _) => split(&projected)?,
+        };
+        let heads = heads.f_transpose(1, 2)?;
+        angles.map_or(Ok(heads.shallow_clone()), |angles| angles.turn(&heads))
     }
 
     /// Queries and keys of one batch, which starts every sequence: query `[batch, n_heads, pos, head_dim]`, key and
@@ -92,6 +124,13 @@ impl Attention {
     fn block_within(&self, query: &Tensor, key: &Tensor, value: &Tensor, offset: i64) -> Result<Tensor, ModelError> {
         let AttentionSpec { n_heads, n_kv_heads, scale, .. } = self.spec;
         let (queries, keys) = (query.size4()?.2, key.size4()?.2);
+        if let Some(cap) = self.spec.soft_cap {
+            let hidden = seen(queries, keys, offset, self.window, query.device())?.f_logical_not()?;
+            let mask = Tensor::f_zeros([queries, keys], (query.f_kind()?, query.device()))?;
+            let mask = mask.f_masked_fill(&hidden, f64::NEG_INFINITY)?;
+            let spread = |kept: &Tensor| kept.f_repeat_interleave_self_int((n_heads / n_kv_heads) as i64, 1, None);
+            return capped(query, &spread(key)?, &spread(value)?, &mask, scale, cap);
+        }
         let windowed = self.window.is_some_and(|window| (window as i64) < keys);
         let mask =
             if windowed || offset > 0 { Some(seen(queries, keys, offset, self.window, query.device())?) } else { None };
@@ -108,9 +147,29 @@ impl Attention {
         let n_kv_heads = n_kv_heads as i64;
         let grouped = query.f_reshape([batch, n_kv_heads, n_heads / n_kv_heads * length, head_dim])?;
         let mask = earlier.mask(self.window);
+        if let (Some(cap), Some(mask)) = (self.spec.soft_cap, mask) {
+            let mixed = capped(&grouped, keys, values, mask, scale, cap)?;
+            return Ok(mixed.f_reshape([batch, n_heads, length, head_dim])?);
+        }
         let mixed = Tensor::f_scaled_dot_product_attention(&grouped, keys, values, mask, 0.0, false, scale, false)?;
         Ok(mixed.f_reshape([batch, n_heads, length, head_dim])?)
     }
+}
+
+/// Attention whose scores s, scaled, are c · tanh(s / c), as the reference computes it: no fused kernel does. The query is
+/// `[batch, heads, queries, head_dim]`, key and value have as many heads; the mask is added to the scores.
+fn capped(
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    mask: &Tensor,
+    scale: f64,
+    cap: f64,
+) -> Result<Tensor, ModelError> {
+    let scores = query.f_matmul(&key.f_transpose(-1, -2)?)?.f_mul_scalar(scale)?;
+    let scores = scores.f_div_scalar(cap)?.f_tanh()?.f_mul_scalar(cap)?.f_add(mask)?;
+    let weights = scores.f_softmax(-1, Kind::Float)?.f_to_kind(query.f_kind()?)?;
+    Ok(weights.f_matmul(value)?)
 }
 
 /// `[queries, keys]`, true where a query (row) may see a key (column): the first query is level with key `offset`; a key is
@@ -163,6 +222,8 @@ mod tests {
                 key: linear(),
                 value: linear(),
                 output: linear(),
+                query_norm: None,
+                key_norm: None,
                 spec: spec.attention.clone(),
                 window,
             };

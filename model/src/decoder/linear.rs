@@ -28,8 +28,8 @@ impl Linear {
         block: usize,
         weights: &Weights<'_>,
     ) -> Result<Self, ModelError> {
-        let bias = part.bias(block, spec).map(|name| weights.load(&name)).transpose()?;
-        Ok(Self { weight: weights.load(&part.weight(block))?, bias })
+        let bias = part.bias(block, spec).map(|stored| weights.load_piece(&stored)).transpose()?;
+        Ok(Self { weight: weights.load_piece(&part.weight(block, spec))?, bias })
     }
 
     /// `[.., in]` → `[.., out]`.

@@ -1,4 +1,4 @@
-//! The forward pass: embed, advance, read off.
+//! The forward pass: embed, advance, halt at a site and go on, read off.
 
 mod attention;
 mod block;
@@ -9,6 +9,7 @@ mod mlp;
 mod norm;
 mod reach;
 mod rotary;
+mod walk;
 
 use tch::{Device, Kind, Tensor};
 
@@ -18,9 +19,9 @@ pub use self::head::{Divergences, Largest, Predictions, Untouched};
 use self::block::Block;
 use self::head::Head;
 use self::reach::{Extension, Reach};
-use self::rotary::Rotary;
-use crate::spec::{AttentionSpec, DecoderSpec, HeadWeights};
-use crate::weights::{WeightFiles, names};
+use self::rotary::{Angles, Rotary};
+use crate::spec::{AttentionSpec, DecoderSpec, HeadWeights, MlpGate, PositionSpec};
+use crate::weights::{Stored, WeightFiles, names};
 use crate::{Checkpoint, ModelError, Positions, Precision, Residual, SharedTensor};
 
 /// Which part of a model to load.
@@ -42,9 +43,12 @@ pub struct Decoder {
     spec: DecoderSpec,
     precision: Precision,
     device: Device,
-    rotary: Rotary,
+    /// The rotary embeddings that its blocks may have.
+    rotaries: Vec<Rotary>,
     /// `[vocab, d_model]`.
     embedding: Option<SharedTensor>,
+    /// `[context_length, d_model]`, of models that learned their positions.
+    positions: Option<SharedTensor>,
     /// The block that `blocks[0]` is.
     first_block: usize,
     blocks: Vec<Block>,
@@ -72,17 +76,20 @@ impl Decoder {
         }
         let reads_tokens = !matches!(portion, Portion::From(_));
         let predicts = !matches!(portion, Portion::Below(_));
-        let embedding = if reads_tokens { Some(weights.load(names::EMBEDDING)?) } else { None };
+        let outside = names::of(spec.layout);
+        let embedding = if reads_tokens { Some(weights.load(outside.embedding)?) } else { None };
+        let learned = reads_tokens && spec.positions == PositionSpec::Learned;
+        let positions = if learned { Some(weights.load(names::POSITIONS)?) } else { None };
         let head = match (predicts, spec.head, &embedding) {
             (false, _, _) => None,
             (true, HeadWeights::Tied, Some(embedding)) => Some(embedding.shallow_clone().into()),
-            (true, HeadWeights::Tied, None) => Some(weights.load(names::EMBEDDING)?),
-            (true, HeadWeights::Own, _) => Some(weights.load(names::HEAD)?),
+            (true, HeadWeights::Tied, None) => Some(weights.load(outside.embedding)?),
+            (true, HeadWeights::Own, _) => Some(weights.load(outside.head)?),
         };
         let head = head.map(|unembedding| Head::load(&spec, unembedding, &weights)).transpose()?;
         let blocks = (first..last).map(|block| Block::load(&spec, block, &weights)).collect::<Result<_, _>>()?;
-        let rotary = Rotary::new(&spec.rope, spec.attention.head_dim, device)?;
-        Ok(Self { spec, precision, device, rotary, embedding, first_block: first, blocks, head })
+        let rotaries = spec.ropes().iter().map(|rope| Rotary::new(rope, device)).collect::<Result<_, _>>()?;
+        Ok(Self { spec, precision, device, rotaries, embedding, positions, first_block: first, blocks, head })
     }
 
     /// What the model computes.
@@ -102,6 +109,11 @@ impl Decoder {
 
     /// Embeds tokens `[batch, pos]` (i64, on the device) into the residual that enters block 0.
     pub fn embed(&self, tokens: &Tensor) -> Result<Residual, ModelError> {
+        self.embed_at(tokens, Positions::from_start(*tokens.size().last().unwrap_or(&0) as usize))
+    }
+
+    /// The same where the tokens do not lie at the beginnings of their sequences.
+    fn embed_at(&self, tokens: &Tensor, positions: Positions<'_>) -> Result<Residual, ModelError> {
         let embedding = self.embedding.as_ref().ok_or_else(|| self.not_loaded("the embedding"))?;
         self.check_length(*tokens.size().last().unwrap_or(&0))?;
         let mut stream = Tensor::f_embedding(embedding, tokens, -1, false, false)?;
@@ -109,6 +121,12 @@ impl Decoder {
             // Rounded to the activations' type before it multiplies: in bf16 the root of 2048 is 45.25.
             let scale = Tensor::f_from_slice(&[scale])?.f_to_device(self.device)?.f_to_kind(self.precision.kind())?;
             stream = stream.f_mul(&scale)?;
+        }
+        if let Some(learned) = &self.positions {
+            let places = positions.numbers(Kind::Int64, self.device)?;
+            // Padding may lie beyond the last position; nobody looks at it.
+            let places = places.f_clamp_max(self.spec.context_length as i64 - 1)?;
+            stream = stream.f_add(&Tensor::f_embedding(learned, &places, -1, false, false)?)?;
         }
         Ok(Residual { stream, block: 0 })
     }
@@ -128,10 +146,10 @@ impl Decoder {
             return Err(ModelError::Input { problem });
         }
         self.check_length(shape[1])?;
-        let angles = self.rotary.angles(*positions, self.precision)?;
+        let angles = self.angles(*positions)?;
         let mut stream = from.stream.shallow_clone();
         for block in &self.blocks[from.block - self.first_block..to - self.first_block] {
-            stream = block.forward(&stream, &angles, Reach::Batch)?;
+            stream = block.forward(&stream, angles_of(&angles, block), Reach::Batch)?;
         }
         Ok(Residual { stream, block: to })
     }
@@ -159,10 +177,10 @@ impl Decoder {
             None => Positions::from_start(length),
             Some(_) => Positions::from_each(cache.lengths(), length),
         };
-        let angles = self.rotary.angles(positions, self.precision)?;
-        let mut stream = self.embed(tokens)?.stream;
+        let angles = self.angles(positions)?;
+        let mut stream = self.embed_at(tokens, positions)?.stream;
         for (block, kept) in self.blocks.iter().zip(&mut cache.blocks) {
-            stream = block.forward(&stream, &angles, Reach::Kept(kept, &extension))?;
+            stream = block.forward(&stream, angles_of(&angles, block), Reach::Kept(kept, &extension))?;
         }
         cache.lengthen(lengths);
         let last = lengths.iter().enumerate().map(|(row, taken)| (row * length + taken) as i64 - 1);
@@ -220,7 +238,8 @@ impl Decoder {
         let spec = &self.spec;
         let AttentionSpec { n_heads, n_kv_heads, head_dim, .. } = spec.attention;
         let projections = spec.d_model * head_dim * 2 * (n_heads + n_kv_heads);
-        let feed_forward = 3 * spec.d_model * spec.mlp.d_mlp;
+        let matrices = if spec.mlp.gate == MlpGate::Gated { 3 } else { 2 };
+        let feed_forward = matrices * spec.d_model * spec.mlp.d_mlp;
         let attention = n_heads * head_dim * (length + 1); // two products, half of the keys each
         2 * (sequences * length * blocks * (projections + feed_forward + attention)) as u64
     }
@@ -229,6 +248,11 @@ impl Decoder {
     /// [`predictions`](Self::predictions) at so many rows.
     pub fn head_operations(&self, rows: usize) -> u64 {
         2 * (rows * self.spec.d_model * self.spec.vocab_size) as u64
+    }
+
+    /// Of each rotary embedding.
+    fn angles(&self, positions: Positions<'_>) -> Result<Vec<Angles>, ModelError> {
+        self.rotaries.iter().map(|rotary| rotary.angles(positions, self.precision)).collect()
     }
 
     fn head(&self) -> Result<&Head, ModelError> {
@@ -266,6 +290,11 @@ impl Decoder {
     }
 }
 
+/// Those of a block, where it turns its queries and keys.
+fn angles_of<'angles>(angles: &'angles [Angles], block: &Block) -> Option<&'angles Angles> {
+    angles.get(block.rope?)
+}
+
 /// Loads tensors in one precision to one device.
 struct Weights<'checkpoint> {
     files: &'checkpoint WeightFiles,
@@ -278,7 +307,12 @@ impl Weights<'_> {
         Ok(self.files.load(name, self.precision, self.device)?.into())
     }
 
-    /// Norm weights of one-plus norms are used in float32 whatever the activations' type.
+    /// A piece of a tensor.
+    fn load_piece(&self, stored: &Stored) -> Result<SharedTensor, ModelError> {
+        Ok(stored.cut.of(self.files.load(&stored.name, self.precision, self.device)?)?.into())
+    }
+
+    /// Weights of some norms are used in float32 whatever the activations' type.
     fn load_f32(&self, name: &str) -> Result<Tensor, ModelError> {
         // By way of the model's precision, so that the rounding is that of a model held in it.
         Ok(self.load(name)?.f_to_kind(Kind::Float)?)

@@ -1,28 +1,29 @@
-//! Rotary position embedding, "half" layout: element i of a head turns with element `i + head_dim/2`.
+//! Rotary position embedding, "half" layout: element i of a head turns with element `i + dimensions/2`.
 
 use tch::{Device, Kind, Tensor};
 
 use crate::spec::{RopeScaling, RopeSpec};
 use crate::{ModelError, Positions, Precision, SharedTensor};
 
-/// The inverse frequencies of a model.
+/// The inverse frequencies of one rotary embedding.
 #[derive(Debug)]
 pub(super) struct Rotary {
-    /// `[head_dim / 2]`, float32.
+    /// `[dimensions / 2]`, float32.
     inverse_frequencies: SharedTensor,
 }
 
 /// Cosines and sines for the columns of one batch, and where those columns lie.
+#[derive(Debug)]
 pub(super) struct Angles {
-    /// `[pos, head_dim]`, or `[batch, 1, pos, head_dim]` where rows differ, in the activations' type.
+    /// `[pos, dimensions]`, or `[batch, 1, pos, dimensions]` where rows differ, in the activations' type.
     cos: Tensor,
     /// As `cos`.
     sin: Tensor,
 }
 
 impl Rotary {
-    pub(super) fn new(spec: &RopeSpec, head_dim: usize, device: Device) -> Result<Self, ModelError> {
-        let frequencies = inverse_frequencies(spec, head_dim);
+    pub(super) fn new(spec: &RopeSpec, device: Device) -> Result<Self, ModelError> {
+        let frequencies = inverse_frequencies(spec);
         Ok(Self { inverse_frequencies: Tensor::f_from_slice(&frequencies)?.f_to_device(device)?.into() })
     }
 
@@ -40,19 +41,29 @@ impl Rotary {
 }
 
 impl Angles {
-    /// Turns queries or keys `[batch, heads, pos, head_dim]`.
+    /// Turns queries or keys `[batch, heads, pos, head_dim]`: the first `dimensions` elements of each, the others stay.
     pub(super) fn turn(&self, heads: &Tensor) -> Result<Tensor, ModelError> {
+        let (dimensions, head_dim) = (*self.cos.size().last().unwrap_or(&0), heads.size4()?.3);
+        if dimensions == head_dim {
+            return self.turn_whole(heads);
+        }
+        let turned = self.turn_whole(&heads.f_narrow(-1, 0, dimensions)?)?;
+        Ok(Tensor::f_cat(&[&turned, &heads.f_narrow(-1, dimensions, head_dim - dimensions)?], -1)?)
+    }
+
+    fn turn_whole(&self, heads: &Tensor) -> Result<Tensor, ModelError> {
         let halves = heads.f_chunk(2, -1)?;
         let swapped = Tensor::f_cat(&[&halves[1].f_neg()?, &halves[0]], -1)?;
         Ok(heads.f_mul(&self.cos)?.f_add(&swapped.f_mul(&self.sin)?)?)
     }
 }
 
-/// theta^(-2i/head_dim), stretched. In float32 throughout: the reference implementation computes it so, and at position
+/// theta^(-2i/dimensions), stretched. In float32 throughout: the reference implementation computes it so, and at position
 /// 8000 a float64 result differs visibly.
-fn inverse_frequencies(spec: &RopeSpec, head_dim: usize) -> Vec<f32> {
+fn inverse_frequencies(spec: &RopeSpec) -> Vec<f32> {
     let theta = spec.theta as f32;
-    let plain = (0..head_dim / 2).map(|pair| 1.0 / theta.powf((2 * pair) as f32 / head_dim as f32));
+    let dimensions = spec.dimensions;
+    let plain = (0..dimensions / 2).map(|pair| 1.0 / theta.powf((2 * pair) as f32 / dimensions as f32));
     match spec.scaling {
         RopeScaling::None => plain.collect(),
         RopeScaling::Linear { factor } => plain.map(|frequency| frequency / factor as f32).collect(),

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
 use super::layout::{carries_nothing, expected_tensors};
+use super::names::canonical;
 use crate::error::read_json;
 use crate::map::{MappedFile, map_file};
 use crate::spec::DecoderSpec;
@@ -53,7 +54,7 @@ impl WeightFiles {
     pub(crate) fn open(folder: &Path, spec: &DecoderSpec) -> Result<Self, ModelError> {
         let mut weights = Self { folder: folder.to_path_buf(), files: Vec::new(), tensors: BTreeMap::new() };
         for name in file_names(folder)? {
-            weights.add(name)?;
+            weights.add(name, spec)?;
         }
         weights.check(spec)?;
         Ok(weights)
@@ -94,7 +95,7 @@ impl WeightFiles {
     }
 
     /// Maps one file and takes the places of its tensors.
-    fn add(&mut self, name: String) -> Result<(), ModelError> {
+    fn add(&mut self, name: String, spec: &DecoderSpec) -> Result<(), ModelError> {
         let path = self.folder.join(&name);
         let map = map_file(&path).map_err(|source| ModelError::io(&path, source))?;
         let damaged = |problem: String| ModelError::Weights { path: path.clone(), problem };
@@ -115,7 +116,7 @@ impl WeightFiles {
             };
             let start = view.data().as_ptr().addr() - map.as_ptr().addr();
             let entry = Entry { file, kind, shape: view.shape().to_vec(), start, end: start + view.data().len() };
-            if self.tensors.insert(tensor.to_owned(), entry).is_some() {
+            if self.tensors.insert(canonical(tensor, spec.layout), entry).is_some() {
                 return Err(damaged(format!("tensor {tensor} lies in another file of the checkpoint too")));
             }
         }

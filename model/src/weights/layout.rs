@@ -1,17 +1,55 @@
-//! The tensors that a [`DecoderSpec`] calls for: their names in the files, and their shapes.
+//! The tensors that a [`DecoderSpec`] calls for: their names in the files, their shapes, and how what the decoder takes
+//! lies in them.
 
 use std::collections::BTreeMap;
 
-use crate::spec::{AttentionBias, DecoderSpec, HeadWeights, MlpBias};
+use tch::{TchError, Tensor};
 
-/// Names outside the blocks.
-pub(crate) mod names {
-    /// The embedding matrix, `[vocab, d_model]`.
-    pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
-    /// The weight of the norm before the unembedding, `[d_model]`.
-    pub(crate) const FINAL_NORM: &str = "model.norm.weight";
-    /// The unembedding, `[vocab, d_model]`.
-    pub(crate) const HEAD: &str = "lm_head.weight";
+use super::names;
+use crate::spec::{
+    AttentionBias, DecoderSpec, HeadWeights, MlpBias, MlpGate, NormKind, NormPlacement, PositionSpec, QueryKeyNorm,
+};
+
+/// A tensor of a file, and the piece of it that is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stored {
+    /// Its name in the file.
+    pub(crate) name: String,
+    /// Its whole shape.
+    pub(crate) shape: Vec<usize>,
+    pub(crate) cut: Cut,
+}
+
+/// Which piece of a tensor is meant. Matrices are `[out, in]` once they have been cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// All of it.
+    Whole,
+    /// Some outputs of a matrix `[out, in]`, or of a bias.
+    Outputs { first: usize, count: usize },
+    /// Some outputs of a matrix that is stored `[in, out]`.
+    Transposed { first: usize, count: usize },
+    /// Of outputs that lie as `[heads, 3, head_dim]`, one of the three.
+    OfEachHead { heads: usize, place: usize },
+}
+
+impl Cut {
+    /// The piece, contiguous; a piece of a tensor does not keep the rest alive.
+    pub(crate) fn of(self, tensor: Tensor) -> Result<Tensor, TchError> {
+        match self {
+            Self::Whole => Ok(tensor),
+            Self::Outputs { first, count } => tensor.f_narrow_copy(0, first as i64, count as i64),
+            Self::Transposed { first, count } => {
+                tensor.f_narrow(1, first as i64, count as i64)?.f_transpose(0, 1)?.f_contiguous()
+            }
+            Self::OfEachHead { heads, place } => {
+                let mut shape = tensor.size();
+                let head_dim = shape[0] / (3 * heads as i64);
+                shape.splice(0..1, [heads as i64, 3, head_dim]);
+                tensor.f_view(shape.as_slice())?.f_select(1, place as i64)?.f_flatten(0, 1)?.f_contiguous()
+            }
+        }
+    }
 }
 
 /// A part of a block that has weights.
@@ -21,62 +59,76 @@ pub(crate) enum BlockPart {
     Query,
     Key,
     Value,
+    QueryNorm,
+    KeyNorm,
     Output,
+    AttentionPostNorm,
     MlpNorm,
     Gate,
     Up,
     Down,
+    MlpPostNorm,
 }
 
 impl BlockPart {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 13] = [
         Self::AttentionNorm,
         Self::Query,
         Self::Key,
         Self::Value,
+        Self::QueryNorm,
+        Self::KeyNorm,
         Self::Output,
+        Self::AttentionPostNorm,
         Self::MlpNorm,
         Self::Gate,
         Self::Up,
         Self::Down,
+        Self::MlpPostNorm,
     ];
 
-    fn name(self) -> &'static str {
+    /// Whether blocks of this spec have it.
+    pub(crate) fn is_in(self, spec: &DecoderSpec) -> bool {
         match self {
-            Self::AttentionNorm => "input_layernorm",
-            Self::Query => "self_attn.q_proj",
-            Self::Key => "self_attn.k_proj",
-            Self::Value => "self_attn.v_proj",
-            Self::Output => "self_attn.o_proj",
-            Self::MlpNorm => "post_attention_layernorm",
-            Self::Gate => "mlp.gate_proj",
-            Self::Up => "mlp.up_proj",
-            Self::Down => "mlp.down_proj",
+            Self::Query | Self::Key | Self::Value | Self::Output | Self::Up | Self::Down => true,
+            Self::AttentionNorm | Self::MlpNorm => spec.block.norms != NormPlacement::Behind,
+            Self::AttentionPostNorm | Self::MlpPostNorm => spec.block.norms != NormPlacement::Before,
+            Self::QueryNorm | Self::KeyNorm => spec.attention.query_key_norm != QueryKeyNorm::None,
+            Self::Gate => spec.mlp.gate == MlpGate::Gated,
         }
     }
 
-    /// Name of its weight in block `block`.
-    pub(crate) fn weight(self, block: usize) -> String {
-        format!("model.layers.{block}.{}.weight", self.name())
+    /// Its weight in block `block`: a matrix, or a norm's vector.
+    pub(crate) fn weight(self, block: usize, spec: &DecoderSpec) -> Stored {
+        names::block_tensor(self, block, spec, self.shape(spec), "weight")
     }
 
-    /// Name of its bias in block `block`, where it has one.
-    pub(crate) fn bias(self, block: usize, spec: &DecoderSpec) -> Option<String> {
+    /// Its bias in block `block`, where it has one.
+    pub(crate) fn bias(self, block: usize, spec: &DecoderSpec) -> Option<Stored> {
         let has_bias = match self {
-            Self::AttentionNorm | Self::MlpNorm => false,
+            Self::AttentionNorm | Self::MlpNorm | Self::AttentionPostNorm | Self::MlpPostNorm => {
+                spec.norm.kind == NormKind::Layer
+            }
+            Self::QueryNorm | Self::KeyNorm => false,
             Self::Query | Self::Key | Self::Value => spec.attention.bias != AttentionBias::None,
             Self::Output => spec.attention.bias == AttentionBias::All,
             Self::Gate | Self::Up | Self::Down => spec.mlp.bias == MlpBias::All,
         };
-        has_bias.then(|| format!("model.layers.{block}.{}.bias", self.name()))
+        has_bias.then(|| names::block_tensor(self, block, spec, vec![self.shape(spec)[0]], "bias"))
     }
 
-    /// Shape of its weight: `[out, in]`, or `[d_model]` for a norm.
+    /// Shape of its weight: `[out, in]`, or `[width]` for a norm.
     fn shape(self, spec: &DecoderSpec) -> Vec<usize> {
-        let queries = spec.attention.n_heads * spec.attention.head_dim;
-        let keys = spec.attention.n_kv_heads * spec.attention.head_dim;
+        let head_dim = spec.attention.head_dim;
+        let queries = spec.attention.n_heads * head_dim;
+        let keys = spec.attention.n_kv_heads * head_dim;
         match self {
-            Self::AttentionNorm | Self::MlpNorm => vec![spec.d_model],
+            Self::AttentionNorm | Self::MlpNorm | Self::AttentionPostNorm | Self::MlpPostNorm => vec![spec.d_model],
+            Self::QueryNorm | Self::KeyNorm if spec.attention.query_key_norm == QueryKeyNorm::EachHead => {
+                vec![head_dim]
+            }
+            Self::QueryNorm => vec![queries],
+            Self::KeyNorm => vec![keys],
             Self::Query => vec![queries, spec.d_model],
             Self::Key | Self::Value => vec![keys, spec.d_model],
             Self::Output => vec![spec.d_model, queries],
@@ -88,20 +140,24 @@ impl BlockPart {
 
 /// Every tensor that a whole checkpoint of this spec holds, with its shape.
 pub(crate) fn expected_tensors(spec: &DecoderSpec) -> BTreeMap<String, Vec<usize>> {
+    let outside = names::of(spec.layout);
     let mut expected = BTreeMap::from([
-        (names::EMBEDDING.to_owned(), vec![spec.vocab_size, spec.d_model]),
-        (names::FINAL_NORM.to_owned(), vec![spec.d_model]),
+        (outside.embedding.to_owned(), vec![spec.vocab_size, spec.d_model]),
+        (format!("{}.weight", outside.final_norm), vec![spec.d_model]),
     ]);
+    if spec.norm.kind == NormKind::Layer {
+        expected.insert(format!("{}.bias", outside.final_norm), vec![spec.d_model]);
+    }
     if spec.head == HeadWeights::Own {
-        expected.insert(names::HEAD.to_owned(), vec![spec.vocab_size, spec.d_model]);
+        expected.insert(outside.head.to_owned(), vec![spec.vocab_size, spec.d_model]);
+    }
+    if spec.positions == PositionSpec::Learned {
+        expected.insert(names::POSITIONS.to_owned(), vec![spec.context_length, spec.d_model]);
     }
     for block in 0..spec.n_blocks {
-        for part in BlockPart::ALL {
-            let shape = part.shape(spec);
-            if let Some(bias) = part.bias(block, spec) {
-                expected.insert(bias, vec![shape[0]]);
-            }
-            expected.insert(part.weight(block), shape);
+        for part in BlockPart::ALL.into_iter().filter(|part| part.is_in(spec)) {
+            let stored = std::iter::once(part.weight(block, spec)).chain(part.bias(block, spec));
+            expected.extend(stored.map(|stored| (stored.name, stored.shape)));
         }
     }
     expected
@@ -110,5 +166,9 @@ pub(crate) fn expected_tensors(spec: &DecoderSpec) -> BTreeMap<String, Vec<usize
 /// Whether a tensor that no spec calls for is known to carry nothing: buffers that older tools saved, and the copy of
 /// the embedding that some tools write for a tied head.
 pub(crate) fn carries_nothing(name: &str, spec: &DecoderSpec) -> bool {
-    name.ends_with(".rotary_emb.inv_freq") || (name == names::HEAD && spec.head == HeadWeights::Tied)
+    let is_buffer =
+        [".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias"]
+            .iter()
+            .any(|buffer| name.ends_with(buffer));
+    is_buffer || (name == names::of(spec.layout).head && spec.head == HeadWeights::Tied)
 }

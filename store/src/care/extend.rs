@@ -113,6 +113,7 @@ impl<'a> Extension<'a> {
         let theirs_has_predictions = theirs.settings.predictions.is_some();
         let asked = HarvestSettings {
             sites: theirs.settings.sites.clone(),
+            site_widths: theirs.settings.site_widths.clone(),
             predictions: if theirs_has_predictions { settings.predictions } else { None },
             ..settings.clone()
         };
@@ -122,6 +123,7 @@ impl<'a> Extension<'a> {
         };
         let added_sites = lacking(&ours.settings.sites, &theirs.settings.sites);
         settings.sites.extend(added_sites.iter().cloned());
+        settings.site_widths.extend(theirs.settings.site_widths.clone());
         settings.sites.sort();
         let new: Vec<usize> = theirs.shards.keys().filter(|index| !ours.shards.contains_key(index)).copied().collect();
         let complete = theirs.settings == settings;

@@ -247,7 +247,8 @@ impl Job<'_> {
         let settings = &self.settings;
         let logits =
             if settings.predictions.is_some_and(|kept| kept.full_logits) { settings.model.vocab_size } else { 0 };
-        ((settings.sites.len() * settings.model.d_model + logits) * settings.dtype.bytes()) as u64
+        let widths: usize = settings.sites.iter().map(|site| settings.width(site)).sum();
+        ((widths + logits) * settings.dtype.bytes()) as u64
     }
 
     fn copy_shard(&self, writer: &mut CacheWriter, index: usize, pieces: &ShardPieces) -> Result<()> {

@@ -49,7 +49,8 @@ pub(super) fn compare(
     files: &[FileDiff],
 ) -> Result<Vec<ValueDiff>> {
     let (a, b) = (ours.cache.shard_of(&a.record)?, theirs.cache.shard_of(&b.record)?);
-    let same_width = a.contents().settings.model.d_model == b.contents().settings.model.d_model;
+    let width = |shard: &Shard, site| shard.contents().settings.width(site);
+    let same_width = a.contents().settings.sites.iter().all(|site| width(&a, site) == width(&b, site));
     if a.sequences() != b.sequences() || !same_width {
         return Ok(Vec::new());
     }

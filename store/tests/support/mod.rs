@@ -69,6 +69,7 @@ pub fn settings(dtype: Dtype, codec: Codec) -> HarvestSettings {
             context_length: 512,
         },
         sites: two_sites(),
+        site_widths: BTreeMap::new(),
         dtype,
         codec,
         predictions: Some(KeptPredictions::top(2)),
@@ -138,7 +139,7 @@ pub fn to_bits(dtype: Dtype, values: &[f32]) -> Vec<u8> {
 pub fn bits(settings: &HarvestSettings, shard: usize, site: &SiteName, row_group: usize, rows: u64) -> Vec<u8> {
     let name: u64 = site.as_str().bytes().map(u64::from).sum();
     let seed = name * 1000 + shard as u64 * 100 + row_group as u64;
-    to_bits(settings.dtype, &values(rows as usize * settings.model.d_model, seed))
+    to_bits(settings.dtype, &values(rows as usize * settings.width(site), seed))
 }
 
 /// A row group's logits.

@@ -47,9 +47,11 @@ pub(in crate::train) fn fresh(
             k: Some(k),
             ranking: Ranking::DecoderNorm,
         },
-        Architecture::JumpRelu { initial_threshold, .. } => {
-            Own::JumpRelu { bias: zeros()?, threshold: vector(width, initial_threshold)? }
-        }
+        Architecture::JumpRelu { initial_threshold, .. } => Own::JumpRelu {
+            bias: zeros()?,
+            threshold: vector(width, initial_threshold)?,
+            ranking: Ranking::PreActivation,
+        },
         Architecture::Gated { .. } => {
             Own::Gated { gate_bias: zeros()?, magnitude_bias: zeros()?, magnitude_log_scale: zeros()? }
         }
@@ -58,6 +60,7 @@ pub(in crate::train) fn fresh(
         encoder: decoder.f_transpose(0, 1)?.f_contiguous()?,
         decoder,
         decoder_bias: vector(d_model, 0.0)?,
+        skip: None,
         input_bias,
         normalisation: Normalisation::None,
         own,
@@ -91,7 +94,7 @@ pub(in crate::train) fn reopen(
             k: k.unwrap_or_else(|| architecture.average()),
             threshold: threshold.f_to_device(device)?.f_to_kind(Kind::Double)?,
         }),
-        Own::JumpRelu { bias, threshold } => {
+        Own::JumpRelu { bias, threshold, .. } => {
             let Estimates { bandwidth, penalty } = architecture.estimates();
             Box::new(JumpRelu { body, bias: leaf(bias)?, threshold: leaf(threshold)?, bandwidth, penalty })
         }

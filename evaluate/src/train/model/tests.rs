@@ -38,6 +38,7 @@ impl Golden {
             encoder: self.parameter("W_enc"),
             decoder: self.parameter("W_dec"),
             decoder_bias: self.parameter("b_dec"),
+            skip: None,
             input_bias: InputBias::DecoderBias,
             normalisation: Normalisation::None,
             own,
@@ -82,7 +83,11 @@ impl Golden {
 }
 
 fn jumprelu(golden: &Golden) -> Own {
-    Own::JumpRelu { bias: golden.parameter("b_enc"), threshold: golden.parameter("threshold") }
+    Own::JumpRelu {
+        bias: golden.parameter("b_enc"),
+        threshold: golden.parameter("threshold"),
+        ranking: Ranking::PreActivation,
+    }
 }
 
 fn gated(golden: &Golden) -> Own {
@@ -200,6 +205,7 @@ fn the_standard_loss_is_what_a_pencil_says() {
         encoder: Tensor::from_slice2(&[[1.0f32, 0.0], [0.0, -1.0]]),
         decoder: Tensor::from_slice2(&[[3.0f32, 4.0], [1.0, 0.0]]),
         decoder_bias: Tensor::from_slice(&[1.0f32, 0.0]),
+        skip: None,
         input_bias: InputBias::DecoderBias,
         normalisation: Normalisation::None,
         own: Own::Standard { bias: Tensor::from_slice(&[0.5f32, 0.0]) },

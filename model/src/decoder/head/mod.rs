@@ -8,7 +8,7 @@ mod largest;
 mod row;
 mod wall;
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 pub use self::divergences::{Divergences, Untouched};
 pub use self::largest::Largest;
@@ -17,7 +17,7 @@ use self::row::{Detail, Row};
 use self::wall::Wall;
 use super::Weights;
 use super::norm::Norm;
-use crate::spec::DecoderSpec;
+use crate::spec::{DecoderSpec, NormKind};
 use crate::weights::names;
 use crate::{ModelError, SharedTensor, host};
 
@@ -50,6 +50,8 @@ pub(super) struct Head {
     norm: Norm,
     /// `[vocab, d_model]`.
     unembedding: SharedTensor,
+    /// c of logits c · tanh(l / c).
+    soft_cap: Option<f64>,
 }
 
 impl Head {
@@ -58,12 +60,23 @@ impl Head {
         unembedding: SharedTensor,
         weights: &Weights<'_>,
     ) -> Result<Self, ModelError> {
-        Ok(Self { norm: Norm::load(&spec.norm, names::FINAL_NORM, weights)?, unembedding })
+        let norm = names::of(spec.layout).final_norm;
+        let bias = (spec.norm.kind == NormKind::Layer).then(|| format!("{norm}.bias"));
+        let norm = Norm::load(&spec.norm, &format!("{norm}.weight"), bias.as_deref(), weights)?;
+        Ok(Self { norm, unembedding, soft_cap: spec.logit_soft_cap })
     }
 
     /// `[.., d_model]` → `[.., vocab]`, in the activations' type.
     pub(super) fn logits(&self, end: &Tensor) -> Result<Tensor, ModelError> {
-        Ok(self.norm.forward(end)?.f_linear(&self.unembedding, None::<&Tensor>)?)
+        Ok(self.capped(self.norm.forward(end)?.f_linear(&self.unembedding, None::<&Tensor>)?)?)
+    }
+
+    /// Logits as the model gives them, from those that the unembedding gives; in their own type.
+    fn capped(&self, logits: Tensor) -> Result<Tensor, TchError> {
+        match self.soft_cap {
+            Some(cap) => logits.f_div_scalar(cap)?.f_tanh_()?.f_mul_scalar(cap),
+            None => Ok(logits),
+        }
     }
 
     /// `[n, d_model]`, `[n]` → loss `[n]`.
@@ -174,7 +187,7 @@ impl Head {
 
     /// The same in the activations' type.
     fn product(&self, normed: &Tensor, first: i64, tokens: i64) -> Result<Tensor, ModelError> {
-        Ok(normed.f_linear(&self.unembedding.f_narrow(0, first, tokens)?, None::<&Tensor>)?)
+        Ok(self.capped(normed.f_linear(&self.unembedding.f_narrow(0, first, tokens)?, None::<&Tensor>)?)?)
     }
 
     /// Takes all of the vocabulary at once, by LibTorch's kernels.

@@ -1,5 +1,6 @@
 //! From a cache to what SAELens reads with `cached_activations_path`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,6 +25,8 @@ use crate::exchange::{ExchangeProgress, ExportSettings, ExportSummary};
 use crate::files::hash::HashingFile;
 use crate::files::json;
 use crate::records::FileRecord;
+use crate::settings::HarvestSettings;
+use crate::site_name::SiteName;
 use crate::tables::sequences::Sequence;
 
 /// The values of a site that go into one batch of rows, about.
@@ -40,10 +43,11 @@ pub fn export(settings: &ExportSettings, progress: &mut dyn FnMut(ExchangeProgre
     let cache = Cache::open(&settings.cache)?;
     let manifest = cache.manifest();
     let held: Vec<_> = manifest.sites.iter().map(|site| site.name.clone()).collect();
+    let sites = choose_sites(&settings.cache, &held, &settings.sites)?;
     let features = Features {
-        sites: choose_sites(&settings.cache, &held, &settings.sites)?,
+        d_model: common_width(&manifest.settings(), &sites)?,
+        sites,
         context: manifest.corpus.context_length as usize,
-        d_model: manifest.model.d_model,
         dtype: exported_type(settings.dtype, manifest.codec.read_dtype(manifest.dtype))?,
     };
     let shards = full_shards(settings, &cache, features.context)?;
@@ -89,6 +93,15 @@ pub fn export(settings: &ExportSettings, progress: &mut dyn FnMut(ExchangeProgre
         dtype: features.dtype,
         codec: manifest.codec,
     })
+}
+
+/// The width of these sites: a data set of SAELens's has one.
+fn common_width(settings: &HarvestSettings, sites: &[SiteName]) -> Result<usize> {
+    let widths: BTreeSet<usize> = sites.iter().map(|site| settings.width(site)).collect();
+    match Vec::from_iter(widths)[..] {
+        [width] => Ok(width),
+        ref widths => Err(StoreError::invalid("sites", "sites of one width; export the others apart", format!("{widths:?}"))),
+    }
 }
 
 /// float16 where the cache has it, else float32, which holds bf16 exactly.

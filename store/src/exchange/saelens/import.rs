@@ -1,5 +1,6 @@
 //! From SAELens's cached activations to a cache.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::folder::{RowReader, Rows, SaelensFolder};
@@ -48,7 +49,14 @@ pub fn import(settings: &ImportSettings, progress: &mut dyn FnMut(ExchangeProgre
         // Its name in SAELens is no model_type, but better than nothing.
         model.model_type = format!("{} ({name} for SAELens)", model.model_type);
     }
-    let harvest = HarvestSettings { model, sites, dtype: features.dtype, codec: settings.codec, predictions: None };
+    let harvest = HarvestSettings {
+        model,
+        sites,
+        site_widths: BTreeMap::new(),
+        dtype: features.dtype,
+        codec: settings.codec,
+        predictions: None,
+    };
     let mut writer = CacheWriter::open(&settings.out, harvest, settings.non_finite, settings.existing)?;
     let sites = writer.settings().sites.clone();
     let mut filler = Filler { rows: folder.rows(&sites), left: None, bytes_per_row: packing.bytes_per_row(&folder) };

@@ -95,9 +95,8 @@ impl ShardExport<'_> {
         let shape = Shape {
             rows: tokens.len(),
             sequences: shard.sequences().len(),
-            d_model: shard.contents().settings.model.d_model,
             dtype: self.dtype,
-            sites: self.sites,
+            sites: self.sites.iter().map(|site| (site, shard.contents().settings.width(site))).collect(),
             subsets: &names,
         };
         let header = shape.header();

@@ -1,9 +1,11 @@
 //! From the safetensors that an export wrote to a cache.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype as Kind, SafeTensors};
 
 use super::layout::{
@@ -21,6 +23,7 @@ use crate::files::map::map_file;
 use crate::records::Corpus;
 use crate::section::Section;
 use crate::settings::HarvestSettings;
+use crate::site_name::SiteName;
 use crate::tables::sequences::Sequence;
 use crate::tables::tokens::Tokens;
 
@@ -54,9 +57,14 @@ pub fn import(settings: &ImportSettings, progress: &mut dyn FnMut(ExchangeProgre
     let corpus = Corpus { name, tokenizer: identity.tokenizer, ..provenance.corpus };
     planning.finish(settings, corpus)?;
 
+    let site_widths = match files.first() {
+        Some(file) => file.widths(&sites)?,
+        None => BTreeMap::new(),
+    };
     let harvest = HarvestSettings {
         model: identity.model,
         sites,
+        site_widths,
         dtype: provenance.dtype,
         codec: settings.codec,
         predictions: None,
@@ -106,6 +114,17 @@ impl ShardFile {
             Ok(view) => Err(self.malformed(&format!("{name} of {wanted:?}"), format!("{:?}", view.dtype()))),
             Err(error) => Err(self.malformed(&format!("the tensor {name}"), error.to_string())),
         }
+    }
+
+    /// The widths of the sites' rows.
+    fn widths(&self, sites: &[SiteName]) -> Result<BTreeMap<SiteName, usize>> {
+        let tensors = self.tensors()?;
+        let width = |site: &SiteName| match tensors.tensor(site.as_str()).as_ref().map(TensorView::shape) {
+            Ok([_, width]) => Ok((site.clone(), *width)),
+            Ok(shape) => Err(self.malformed(&format!("{site} of two dimensions"), format!("{shape:?}"))),
+            Err(error) => Err(self.malformed(&format!("the tensor {site}"), error.to_string())),
+        };
+        sites.iter().map(width).collect()
     }
 
     fn integers(&self, name: &str) -> Result<Vec<u64>> {
@@ -173,8 +192,8 @@ impl ShardFile {
     fn fill(&self, writer: &CacheWriter, index: usize) -> Result<crate::shard_contents::WrittenShard> {
         let mut shard = writer.begin_shard(index)?;
         let settings = writer.settings();
-        let row_bytes = settings.model.d_model * settings.dtype.bytes();
         for site in &settings.sites {
+            let row_bytes = settings.width(site) * settings.dtype.bytes();
             let mut words = self.tensor(site.as_str(), kind(settings.dtype))?;
             for rows in shard.row_group_rows().to_vec() {
                 let bytes = rows as usize * row_bytes;

@@ -28,9 +28,9 @@ pub(super) const SUBSETS_KEY: &str = "hayloft.subsets";
 pub(super) struct Shape<'a> {
     pub(super) rows: usize,
     pub(super) sequences: usize,
-    pub(super) d_model: usize,
     pub(super) dtype: Dtype,
-    pub(super) sites: &'a [SiteName],
+    /// With their widths.
+    pub(super) sites: Vec<(&'a SiteName, usize)>,
     pub(super) subsets: &'a [Arc<str>],
 }
 
@@ -49,7 +49,8 @@ impl Shape<'_> {
         let rows = [TOKEN, POSITION, SEQUENCE, DOCUMENT].map(|name| (name, Kind::I64, vec![self.rows]));
         let sequences = [SEQUENCE_LENGTH, SEQUENCE_ROW_GROUP, SEQUENCE_DOCUMENT];
         let sequences = sequences.map(|name| (name, Kind::I64, vec![self.sequences]));
-        let sites = self.sites.iter().map(|site| (site.as_str(), kind(self.dtype), vec![self.rows, self.d_model]));
+        let sites = self.sites.iter();
+        let sites = sites.map(|(site, width)| (site.as_str(), kind(self.dtype), vec![self.rows, *width]));
         let tensors = rows
             .into_iter()
             .chain(sequences)

@@ -1,0 +1,50 @@
+//! `evaluate inspect` and `evaluate convert`.
+#![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
+
+use std::path::PathBuf;
+
+use clap::Args;
+use hayloft_evaluate::SaeFormat;
+
+const INSPECT_EXAMPLES: &str = "\
+Examples:
+  evaluate inspect gemma-scope-2b-pt-res/layer_20/width_16k/average_l0_71
+  evaluate inspect saes/pythia/ae.pt --sae-format openai
+  evaluate inspect saes/base --json | jq .threshold";
+
+/// What is looked at
+#[derive(Debug, Args)]
+#[command(after_help = INSPECT_EXAMPLES)]
+pub struct InspectArguments {
+    /// The SAE's folder, or its one file
+    #[arg(value_name = "SAE")]
+    pub sae: PathBuf,
+    /// Its format: saelens, gemma-scope, gemma-scope-2, llama-scope, dictionary-learning, sparsify, openai or llamascopium
+    /// [default: told from the files]
+    #[arg(long, value_name = "FORMAT")]
+    pub sae_format: Option<SaeFormat>,
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+const CONVERT_EXAMPLES: &str = "\
+Example:
+  evaluate convert gemma-scope-2b-pt-res/layer_20/width_16k/average_l0_71 --out saes/gemma-scope-20
+
+What is written reconstructs the same, in float32, and says in its metadata what it was converted from.";
+
+/// What is converted
+#[derive(Debug, Args)]
+#[command(after_help = CONVERT_EXAMPLES)]
+pub struct ConvertArguments {
+    /// The SAE's folder, or its one file
+    #[arg(value_name = "SAE")]
+    pub sae: PathBuf,
+    /// Its format [default: told from the files]
+    #[arg(long, value_name = "FORMAT")]
+    pub sae_format: Option<SaeFormat>,
+    /// The folder to write cfg.json and sae_weights.safetensors into; there must be none yet
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}

@@ -1,0 +1,125 @@
+//! llamascopium (lm-saes): SAEs and transcoders whose latents may be compared by their size in the output.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Number, Value};
+use tch::{Device, Kind, Tensor};
+
+use super::source::Source;
+use crate::sae::config::{Architecture, Conventions, InputBias, Ranking, Role, SaeConfig, Skip};
+use crate::sae::parts::{Own, Parts};
+use crate::sae::tensor_files::Taker;
+use crate::sae::{Normalisation, SaeError};
+
+/// What of `config.json` bears on the forward pass. Other fields are of training and initialisation.
+#[derive(Deserialize)]
+struct Fields {
+    sae_type: Option<String>,
+    d_model: u64,
+    d_sae: Option<u64>,
+    expansion_factor: Option<f64>,
+    act_fn: String,
+    norm_activation: Option<String>,
+    #[serde(default)]
+    sparsity_include_decoder_norm: bool,
+    #[serde(default = "default_true")]
+    use_decoder_bias: bool,
+    #[serde(default)]
+    apply_decoder_bias_to_pre_encoder: bool,
+    #[serde(default)]
+    use_glu_encoder: bool,
+    top_k: Option<Number>,
+    hook_point_in: Option<String>,
+    hook_point_out: Option<String>,
+    model_name: Option<String>,
+}
+
+fn default_true() -> bool {
+    true
+}
+
+pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), SaeError> {
+    let source = Source { path };
+    let raw: Value = source.json(bytes)?;
+    let fields: Fields = source.fields(raw.clone())?;
+    let kind = fields.sae_type.as_deref().unwrap_or("sae");
+    if kind != "sae" {
+        return Err(source.field("sae_type", "sae", format!("{kind}: it reads or writes more than one site")));
+    }
+    for (field, value, expected) in [
+        ("use_glu_encoder", fields.use_glu_encoder, false),
+        ("apply_decoder_bias_to_pre_encoder", fields.apply_decoder_bias_to_pre_encoder, false),
+    ] {
+        if value != expected {
+            return Err(source.field(field, expected, value));
+        }
+    }
+    let normalisation = match fields.norm_activation.as_deref() {
+        // What was folded into the weights, or never there.
+        Some("inference") | None => Normalisation::None,
+        Some("dataset-wise") => Normalisation::ExpectedAverageOnlyIn,
+        Some("token-wise") => Normalisation::ConstantNormRescale,
+        Some(other) => return Err(source.field("norm_activation", "inference, dataset-wise or token-wise", other)),
+    };
+    let d_in = source.size("d_model", fields.d_model)?;
+    let named = fields.d_sae.or(fields.expansion_factor.map(|factor| (d_in as f64 * factor) as u64));
+    let d_sae =
+        source.size("d_sae", named.ok_or_else(|| source.field("d_sae", "it, or expansion_factor", "neither"))?)?;
+    let ranking = if fields.sparsity_include_decoder_norm { Ranking::DecoderNorm } else { Ranking::PreActivation };
+    let architecture = match fields.act_fn.to_lowercase().as_str() {
+        "relu" => Architecture::Standard,
+        "jumprelu" => Architecture::JumpRelu,
+        "topk" => Architecture::TopK { k: source.whole_k(fields.top_k.as_ref(), d_sae)?, ranking },
+        other => return Err(source.field("act_fn", "relu, jumprelu or topk", other)),
+    };
+    let output_site = fields.hook_point_out.filter(|out| Some(out) != fields.hook_point_in.as_ref());
+    let role = if output_site.is_some() { Role::Transcoder(Skip::None) } else { Role::Autoencoder };
+    if role != Role::Autoencoder && normalisation == Normalisation::ConstantNormRescale {
+        let expected = "inference or dataset-wise in a transcoder, whose output has a norm of its own";
+        return Err(source.field("norm_activation", expected, "token-wise"));
+    }
+    let config = SaeConfig {
+        architecture,
+        role,
+        d_in,
+        d_out: d_in,
+        d_sae,
+        input_bias: InputBias::None,
+        normalisation,
+        site: fields.hook_point_in,
+        output_site,
+        model_name: fields.model_name,
+        conventions: Conventions::default(),
+    };
+    let _ = fields.use_decoder_bias;
+    Ok((config, raw))
+}
+
+pub(super) fn take(config: &SaeConfig, raw: &Value, taker: &mut Taker<'_>) -> Result<Parts, SaeError> {
+    let (d_in, d_out, d_sae) = (config.d_in, config.d_out, config.d_sae);
+    let ranks = raw["sparsity_include_decoder_norm"].as_bool() == Some(true);
+    let has_bias = raw["use_decoder_bias"].as_bool() != Some(false);
+    let bias = taker.tensor("b_E", &[d_sae])?;
+    Ok(Parts {
+        encoder: taker.tensor("W_E", &[d_in, d_sae])?,
+        decoder: taker.tensor("W_D", &[d_sae, d_out])?,
+        decoder_bias: if has_bias {
+            taker.tensor("b_D", &[d_out])?
+        } else {
+            Tensor::f_zeros([d_out as i64], (Kind::Float, Device::Cpu))?
+        },
+        skip: None,
+        input_bias: config.input_bias,
+        normalisation: config.normalisation,
+        own: match config.architecture {
+            Architecture::TopK { k, ranking } => Own::TopK { bias, k, ranking },
+            Architecture::JumpRelu => Own::JumpRelu {
+                bias,
+                threshold: taker.tensor("activation_function.log_jumprelu_threshold", &[d_sae])?.f_exp()?,
+                ranking: if ranks { Ranking::DecoderNorm } else { Ranking::PreActivation },
+            },
+            _ => Own::Standard { bias },
+        },
+    })
+}

@@ -1,0 +1,94 @@
+//! `cfg.json` of SAELens 6 and later.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Number, Value};
+
+use super::config::conventions;
+use super::fields::Options;
+use crate::sae::SaeError;
+use crate::sae::config::{Role, SaeConfig};
+use crate::sae::formats::source::Source;
+
+#[derive(Deserialize)]
+struct NestedFields {
+    architecture: String,
+    d_in: u64,
+    d_sae: u64,
+    d_out: Option<u64>,
+    dtype: Option<String>,
+    apply_b_dec_to_input: Option<bool>,
+    normalize_activations: Option<Value>,
+    reshape_activations: Option<String>,
+    k: Option<Number>,
+    #[serde(default)]
+    rescale_acts_by_decoder_norm: bool,
+    #[serde(default)]
+    metadata: Metadata,
+    #[serde(flatten)]
+    rest: BTreeMap<String, Value>,
+}
+
+/// SAELens lets users put anything here and computes with none of it, so other fields are not looked at.
+#[derive(Default, Deserialize)]
+struct Metadata {
+    hook_name: Option<String>,
+    hook_name_out: Option<String>,
+    hook_head_index: Option<Value>,
+    model_name: Option<String>,
+    model_from_pretrained_kwargs: Option<Value>,
+    prepend_bos: Option<bool>,
+}
+
+pub(super) fn parse(source: &Source<'_>, value: Value) -> Result<SaeConfig, SaeError> {
+    let NestedFields {
+        architecture,
+        d_in,
+        d_sae,
+        d_out,
+        dtype,
+        apply_b_dec_to_input,
+        normalize_activations,
+        reshape_activations,
+        k,
+        rescale_acts_by_decoder_norm,
+        metadata,
+        rest,
+    } = source.fields(value)?;
+    source.refuse_unknown(&rest, &[])?;
+    source.check_dtype(dtype.as_deref())?;
+    source.check_reshape(reshape_activations.as_deref().unwrap_or("none"))?;
+    source.check_head(metadata.hook_head_index.as_ref())?;
+    let d_sae = source.size("d_sae", d_sae)?;
+    let options = Options { d_sae, k: k.as_ref(), rescale_by_decoder_norm: rescale_acts_by_decoder_norm };
+    let normalisation = match &normalize_activations {
+        None => source.normalisation("none")?,
+        Some(Value::String(name)) => source.normalisation(name)?,
+        Some(other) => return Err(source.field("normalize_activations", "a name", other)),
+    };
+    let Metadata {
+        hook_name,
+        hook_name_out,
+        hook_head_index: _,
+        model_name,
+        model_from_pretrained_kwargs,
+        prepend_bos,
+    } = metadata;
+    let (architecture, role) = source.architecture(&architecture, &options)?;
+    source.check_transcoder(role, normalisation)?;
+    let d_in = source.size("d_in", d_in)?;
+    Ok(SaeConfig {
+        architecture,
+        role,
+        d_in,
+        d_out: source.d_out(role, d_in, d_out)?,
+        d_sae,
+        input_bias: source.input_bias(apply_b_dec_to_input, role)?,
+        normalisation,
+        site: hook_name,
+        output_site: hook_name_out.filter(|_| role != Role::Autoencoder),
+        model_name,
+        conventions: conventions(model_from_pretrained_kwargs.as_ref(), prepend_bos),
+    })
+}

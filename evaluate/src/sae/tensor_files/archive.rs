@@ -1,0 +1,94 @@
+//! Zip archives, as numpy and `PyTorch` write them: where the members lie in the file, and what a compressed one holds.
+//!
+//! Nothing is extracted. A member that is stored is read where it lies; a compressed one is unpacked into memory, and no
+//! further than its size in the archive makes plausible.
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
+
+use zip::{CompressionMethod, ZipArchive};
+
+/// What a compressed member may hold whatever its size in the archive: zeros compress without limit.
+const ALWAYS_PLAUSIBLE: u64 = 64 << 20;
+
+/// Beyond that, so many times its size in the archive: numbers hardly compress.
+const MOST_RATIO: u64 = 64;
+
+/// A zip archive in a map.
+pub(super) struct Archive<'bytes> {
+    bytes: &'bytes [u8],
+    inner: ZipArchive<Cursor<&'bytes [u8]>>,
+    /// The number of each member, by its name.
+    numbers: BTreeMap<String, usize>,
+}
+
+/// A member of an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Member {
+    /// Stored: bytes `start..end` of the file.
+    Stored { start: usize, end: usize },
+    /// Compressed: its number.
+    Packed { index: usize },
+}
+
+impl<'bytes> Archive<'bytes> {
+    /// Whether a file begins as an archive does.
+    pub(super) fn is_one(bytes: &[u8]) -> bool {
+        bytes.starts_with(b"PK\x03\x04")
+    }
+
+    pub(super) fn open(bytes: &'bytes [u8]) -> Result<Self, String> {
+        let mut inner = ZipArchive::new(Cursor::new(bytes)).map_err(|error| error.to_string())?;
+        let mut numbers = BTreeMap::new();
+        for index in 0..inner.len() {
+            let name = inner.by_index_raw(index).map_err(|error| error.to_string())?.name().to_owned();
+            if numbers.insert(name.clone(), index).is_some() {
+                return Err(format!("two members called {name}"));
+            }
+        }
+        Ok(Self { bytes, inner, numbers })
+    }
+
+    /// The names of the members.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.numbers.keys().cloned().collect()
+    }
+
+    /// Where a member lies.
+    pub(super) fn member(&mut self, name: &str) -> Result<Member, String> {
+        let whole = self.bytes.len() as u64;
+        let index = *self.numbers.get(name).ok_or_else(|| format!("no member {name}"))?;
+        let member = self.inner.by_index_raw(index).map_err(|error| format!("member {name}: {error}"))?;
+        if member.compression() != CompressionMethod::Stored {
+            return Ok(Member::Packed { index });
+        }
+        let (start, size) = (member.data_start(), member.compressed_size());
+        match start.checked_add(size).filter(|end| *end <= whole && member.size() == size) {
+            Some(end) => Ok(Member::Stored { start: start as usize, end: end as usize }),
+            None => Err(format!("member {name} of {size} bytes at {start} lies beyond the file's {whole}")),
+        }
+    }
+
+    /// All bytes of a member, unpacked, if they are at most `most`.
+    pub(super) fn read(&mut self, member: Member, most: u64) -> Result<Vec<u8>, String> {
+        let index = match member {
+            Member::Stored { start, end } if (end - start) as u64 <= most => return Ok(self.bytes[start..end].to_vec()),
+            Member::Stored { start, end } => {
+                return Err(format!("a member of {} bytes, more than {most}", end - start));
+            }
+            Member::Packed { index } => index,
+        };
+        let member = self.inner.by_index(index).map_err(|error| error.to_string())?;
+        let name = member.name().to_owned();
+        let plausible = ALWAYS_PLAUSIBLE.max(member.compressed_size().saturating_mul(MOST_RATIO)).min(most);
+        let packed = member.compressed_size();
+        let mut bytes = Vec::new();
+        member.take(plausible + 1).read_to_end(&mut bytes).map_err(|error| format!("member {name}: {error}"))?;
+        if bytes.len() as u64 > plausible {
+            return Err(format!(
+                "member {name} unpacks to more than {plausible} bytes from {packed}, which no weights do: a zip bomb"
+            ));
+        }
+        Ok(bytes)
+    }
+}

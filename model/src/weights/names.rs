@@ -1,0 +1,153 @@
+//! What the families call their tensors.
+
+use super::layout::{BlockPart, Cut, Stored};
+use crate::spec::{DecoderSpec, NormPlacement, WeightLayout};
+
+/// Names outside the blocks.
+pub(crate) struct OutsideNames {
+    /// The embedding matrix, `[vocab, d_model]`.
+    pub(crate) embedding: &'static str,
+    /// The norm before the unembedding, without `.weight` or `.bias`.
+    pub(crate) final_norm: &'static str,
+    /// The unembedding, `[vocab, d_model]`.
+    pub(crate) head: &'static str,
+}
+
+/// Learned positions, `[context_length, d_model]`.
+pub(crate) const POSITIONS: &str = "transformer.wpe.weight";
+
+const GPT2_PREFIX: &str = "transformer.";
+
+/// The names outside the blocks.
+pub(crate) fn of(layout: WeightLayout) -> OutsideNames {
+    let [embedding, final_norm, head] = match layout {
+        WeightLayout::Llama | WeightLayout::Phi3 => ["model.embed_tokens.weight", "model.norm", "lm_head.weight"],
+        WeightLayout::Gpt2 => ["transformer.wte.weight", "transformer.ln_f", "lm_head.weight"],
+        WeightLayout::GptNeoX => ["gpt_neox.embed_in.weight", "gpt_neox.final_layer_norm", "embed_out.weight"],
+    };
+    OutsideNames { embedding, final_norm, head }
+}
+
+/// The name that a tensor of a file has here: the released GPT-2 files leave out their prefix.
+pub(crate) fn canonical(name: &str, layout: WeightLayout) -> String {
+    let bare = ["wte.", "wpe.", "h.", "ln_f."].iter().any(|start| name.starts_with(start));
+    if layout == WeightLayout::Gpt2 && bare { format!("{GPT2_PREFIX}{name}") } else { name.to_owned() }
+}
+
+/// Where the weight or the bias, `kind`, of a part of a block lies; `shape` is that of the piece, `[out, in]` or `[out]`.
+pub(super) fn block_tensor(part: BlockPart, block: usize, spec: &DecoderSpec, shape: Vec<usize>, kind: &str) -> Stored {
+    match spec.layout {
+        WeightLayout::Llama => {
+            let name = format!("model.layers.{block}.{}.{kind}", llama(part, spec));
+            Stored { name, shape, cut: Cut::Whole }
+        }
+        WeightLayout::Phi3 => {
+            let (name, first, total) = phi3(part, spec);
+            let name = format!("model.layers.{block}.{name}.{kind}");
+            match total {
+                None => Stored { name, shape, cut: Cut::Whole },
+                Some(total) => fused(name, shape, first, total),
+            }
+        }
+        WeightLayout::Gpt2 => {
+            let (name, place) = gpt2(part);
+            let name = format!("{GPT2_PREFIX}h.{block}.{name}.{kind}");
+            match (place, &shape[..]) {
+                (Some((place, of)), &[out, width]) => {
+                    let cut = Cut::Transposed { first: place * out, count: out };
+                    Stored { name, shape: vec![width, of * out], cut }
+                }
+                (Some((place, of)), &[out]) if of > 1 => fused(name, vec![out], place * out, of * out),
+                _ => Stored { name, shape, cut: Cut::Whole },
+            }
+        }
+        WeightLayout::GptNeoX => {
+            let (name, place) = gpt_neox(part);
+            let name = format!("gpt_neox.layers.{block}.{name}.{kind}");
+            let Some(place) = place else { return Stored { name, shape, cut: Cut::Whole } };
+            let whole = std::iter::once(3 * shape[0]).chain(shape[1..].iter().copied()).collect();
+            Stored { name, shape: whole, cut: Cut::OfEachHead { heads: spec.attention.n_heads, place } }
+        }
+    }
+}
+
+/// A piece of `shape` of a tensor with `total` outputs.
+fn fused(name: String, shape: Vec<usize>, first: usize, total: usize) -> Stored {
+    let cut = Cut::Outputs { first, count: shape[0] };
+    Stored { name, shape: std::iter::once(total).chain(shape[1..].iter().copied()).collect(), cut }
+}
+
+fn llama(part: BlockPart, spec: &DecoderSpec) -> &'static str {
+    match part {
+        BlockPart::AttentionNorm => "input_layernorm",
+        BlockPart::Query => "self_attn.q_proj",
+        BlockPart::Key => "self_attn.k_proj",
+        BlockPart::Value => "self_attn.v_proj",
+        BlockPart::QueryNorm => "self_attn.q_norm",
+        BlockPart::KeyNorm => "self_attn.k_norm",
+        BlockPart::Output => "self_attn.o_proj",
+        BlockPart::AttentionPostNorm => "post_attention_layernorm",
+        // It comes after attention; where attention has a norm of its own behind it, that one has the name.
+        BlockPart::MlpNorm if spec.block.norms == NormPlacement::Before => "post_attention_layernorm",
+        BlockPart::MlpNorm => "pre_feedforward_layernorm",
+        BlockPart::Gate => "mlp.gate_proj",
+        BlockPart::Up => "mlp.up_proj",
+        BlockPart::Down => "mlp.down_proj",
+        BlockPart::MlpPostNorm => "post_feedforward_layernorm",
+    }
+}
+
+/// The tensor, the first of its outputs that belongs to the part, and how many it has in all where it is shared.
+fn phi3(part: BlockPart, spec: &DecoderSpec) -> (&'static str, usize, Option<usize>) {
+    let queries = spec.attention.n_heads * spec.attention.head_dim;
+    let keys = spec.attention.n_kv_heads * spec.attention.head_dim;
+    let (joined, d_mlp) = (Some(queries + 2 * keys), spec.mlp.d_mlp);
+    match part {
+        BlockPart::Query => ("self_attn.qkv_proj", 0, joined),
+        BlockPart::Key => ("self_attn.qkv_proj", queries, joined),
+        BlockPart::Value => ("self_attn.qkv_proj", queries + keys, joined),
+        BlockPart::Gate => ("mlp.gate_up_proj", 0, Some(2 * d_mlp)),
+        BlockPart::Up => ("mlp.gate_up_proj", d_mlp, Some(2 * d_mlp)),
+        other => (llama(other, spec), 0, None),
+    }
+}
+
+/// The tensor, and for matrices, which are stored `[in, out]`, the part's place among so many of one width.
+fn gpt2(part: BlockPart) -> (&'static str, Option<(usize, usize)>) {
+    match part {
+        BlockPart::AttentionNorm => ("ln_1", None),
+        BlockPart::Query => ("attn.c_attn", Some((0, 3))),
+        BlockPart::Key => ("attn.c_attn", Some((1, 3))),
+        BlockPart::Value => ("attn.c_attn", Some((2, 3))),
+        BlockPart::Output => ("attn.c_proj", Some((0, 1))),
+        BlockPart::Up => ("mlp.c_fc", Some((0, 1))),
+        BlockPart::Down => ("mlp.c_proj", Some((0, 1))),
+        // A GPT-2 with other norms or a gate has no name for them; a file with such tensors is refused.
+        BlockPart::MlpNorm => ("ln_2", None),
+        BlockPart::QueryNorm => ("attn.q_norm", None),
+        BlockPart::KeyNorm => ("attn.k_norm", None),
+        BlockPart::AttentionPostNorm => ("ln_1_post", None),
+        BlockPart::MlpPostNorm => ("ln_2_post", None),
+        BlockPart::Gate => ("mlp.c_gate", Some((0, 1))),
+    }
+}
+
+/// The tensor, and which of the three of each head it is.
+fn gpt_neox(part: BlockPart) -> (&'static str, Option<usize>) {
+    match part {
+        BlockPart::AttentionNorm => ("input_layernorm", None),
+        BlockPart::Query => ("attention.query_key_value", Some(0)),
+        BlockPart::Key => ("attention.query_key_value", Some(1)),
+        BlockPart::Value => ("attention.query_key_value", Some(2)),
+        BlockPart::Output => ("attention.dense", None),
+        BlockPart::MlpNorm => ("post_attention_layernorm", None),
+        BlockPart::Up => ("mlp.dense_h_to_4h", None),
+        BlockPart::Down => ("mlp.dense_4h_to_h", None),
+        // None of these is in a GPT-NeoX.
+        BlockPart::QueryNorm => ("attention.query_layernorm", None),
+        BlockPart::KeyNorm => ("attention.key_layernorm", None),
+        BlockPart::AttentionPostNorm => ("attention_post_layernorm", None),
+        BlockPart::MlpPostNorm => ("mlp_post_layernorm", None),
+        BlockPart::Gate => ("mlp.dense_gate", None),
+    }
+}
