@@ -156,8 +156,8 @@ pub struct RunArguments {
     /// and --json have all of them anyway
     #[arg(long, value_name = "WHICH", default_value = "study")]
     pub metrics: MetricsChoice,
-    /// Say how certain each figure is: 95% intervals from so many resamples of the cache's sequences, and of the differences between the
-    /// first SAE and each other, which are taken on the same resamples [default number: 2000]
+    /// Say how certain each figure is: 95% intervals from so many resamples of the cache's sequences, and those of the
+    /// differences between each SAE and the first, taken on the same resamples [default number: 2000]
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "2000")]
     bootstrap: Option<Bootstrap>,
     /// Print figures by subset of the corpus or by position in the sequence too; may be given for both

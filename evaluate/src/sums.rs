@@ -230,7 +230,9 @@ mod tests {
         }
 
         #[test]
-        fn tokens_add_up_as_in_float64(rows in vec((0..50i64, 0f32..9.0, 0f32..100.0, 1f32..100.0, [1f32..9.0, 0.0..9.0, -9.0..9.0]), 0..50)) {
+        fn tokens_add_up_as_in_float64(
+            rows in vec((0..50i64, 0f32..9.0, 0f32..100.0, 1f32..100.0, [1f32..9.0, 0.0..9.0, -9.0..9.0]), 0..50),
+        ) {
             let rows: Vec<RowTerms> = rows.into_iter().map(|(latents, l1, error, deviation, products)| RowTerms {
                 latents,
                 l1,

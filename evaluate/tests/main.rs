@@ -3,6 +3,7 @@
 
 mod bad_saes;
 mod divergences;
+mod formats;
 mod report;
 mod runs;
 mod saelens_metrics;

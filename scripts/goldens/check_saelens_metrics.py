@@ -19,7 +19,7 @@ import torch  # noqa: E402
 import datasets  # noqa: E402
 from sae_lens import SAE, CacheActivationsRunner, CacheActivationsRunnerConfig  # noqa: E402
 
-from saelens_metrics import D_MODEL, LAST, MODEL, NAMES, SITE, figures, load_model, make_sae, make_tokens, save  # noqa: E402
+from saelens_metrics import BOS, D_MODEL, LAST, MODEL, NAMES, SITE, figures, load_model, make_sae, make_tokens, save  # noqa: E402
 
 datasets.disable_progress_bars()
 PROGRAMS, FOLDER = Path(sys.argv[1]), Path(sys.argv[2])
@@ -86,12 +86,25 @@ def ours(result, name):
     return result
 
 
+def without_first_position(result):
+    """Our result with losses at the first position taken out of the means, as SAELens does with tokens that it ignores. KL is not
+    kept by position, so that it cannot be."""
+    sums, positions = result["sums"], result["sums"]["positions"]
+    tokens = sums["loss_tokens"] - positions["loss_tokens"][0]
+    mean = lambda name: (sums[name] - positions[name][0]) / tokens  # noqa: E731
+    clean, spliced, zero = mean("clean_loss"), mean("sae_loss"), mean("zero_loss")
+    losses = {"ce_clean": clean, "ce_sae": spliced, "ce_zero": zero, "ce_recovered": (zero - spliced) / (zero - clean)}
+    return {**result, **losses, "kl": None}
+
+
 def compare(title, result, theirs):
     """Prints a table; returns the names of what is further apart than it may be."""
     print(f"\n{title}: L0 {result['l0']:.2f}, scale {result['scale']:.4f}")
     print(f"  {'ours':28} {'SAELens':28} {'ours':>13} {'SAELens':>13} {'relative':>10}")
     apart = []
     for name, their_name in NAMES.items():
+        if result["kl"] is None and name.startswith("kl."):
+            continue
         mine, other = ours(result, name), theirs[their_name]
         relative = abs(mine - other) / max(abs(other), 1e-12)
         print(f"  {name:28} {their_name:28} {mine:13.6f} {other:13.6f} {relative:10.1e}")
@@ -113,6 +126,10 @@ def main():
     for (name, folder), result in zip(folders.items(), results, strict=True):
         sae = SAE.load_from_disk(folder)
         apart += compare(name, result, figures(model, sae, tokens, [LAST]))
+    more = json.loads(run("evaluate", "run", "--model", MODEL, "--cache", cache, "--exclude", "bos", "--json", *arguments))
+    for (name, folder), result in zip(folders.items(), more, strict=True):
+        theirs = figures(model, SAE.load_from_disk(folder), tokens, [BOS, LAST], left_out=[BOS])
+        apart += compare(f"{name}, BOS left out by --exclude bos", without_first_position(result), theirs)
     print(f"\nWhat SAELens gives otherwise for {name}, and why it is not compared:")
     usual, batched = figures(model, sae, tokens, None), figures(model, sae, tokens, [LAST], BATCH)
     print(f"  KL over all positions, the last of each sequence too: {usual['kl_div_with_sae']:.6f}")
@@ -120,7 +137,7 @@ def main():
     print(f"  explained_variance_legacy against each batch's own mean: {batched['explained_variance_legacy']:.6f}")
     if apart:
         sys.exit(f"further apart than {TOLERANCE}: {', '.join(apart)}")
-    print(f"\n{len(folders)} SAEs: each of {len(NAMES)} figures agrees with SAELens's to {TOLERANCE}")
+    print(f"\n{len(folders)} SAEs, BOS counted and left out: every figure agrees with SAELens's to {TOLERANCE}")
 
 
 if __name__ == "__main__":

@@ -147,9 +147,9 @@ def scale_of(sae, x):
     return (D_MODEL**0.5 / x.norm(dim=-1).mean()).item() if wants else None
 
 
-def figures(model, sae, tokens, ignored, batch=None):
+def figures(model, sae, tokens, ignored, batch=None, left_out=None):
     """SAELens's figures over tokens [sequences, positions], `batch` sequences at a time: all at once where none is given. KL and
-    losses leave out positions with an ignored token; what is on activations leaves out none."""
+    losses leave out positions with an ignored token; what is on activations leaves out those with one of `left_out`."""
     sae.cfg.metadata.hook_name = SITE
     scaler = ActivationScaler(scaling_factor=scale_of(sae, residuals(model, tokens)))
     batch = batch or len(tokens)
@@ -166,6 +166,7 @@ def figures(model, sae, tokens, ignored, batch=None):
         compute_sparsity_metrics=True,
         compute_variance_metrics=True,
         compute_featurewise_density_statistics=False,
+        ignore_tokens=left_out,
         **common,
     )
     return {**predictions, **activations}

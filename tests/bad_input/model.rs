@@ -210,7 +210,8 @@ fn tokenizer_and_model_vocabularies_that_disagree() {
 fn a_site_out_of_range_or_of_another_name() {
     use hayloft_model::Site;
     assert_says(&"blocks.1.hook_mlp_in".parse::<Site>().unwrap_err().to_string(), &["hook_mlp_in", "hook_resid_pre"]);
-    let message = "blocks.9.hook_resid_pre".parse::<Site>().unwrap().check(3).unwrap_err().to_string();
+    let spec = Checkpoint::read_spec(&fixture("decoder/llama2")).unwrap();
+    let message = "blocks.9.hook_resid_pre".parse::<Site>().unwrap().check(&spec).unwrap_err().to_string();
     assert_says(&message, &["block 9", "3 blocks"]);
 }
 

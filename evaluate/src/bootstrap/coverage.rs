@@ -57,7 +57,7 @@ fn coverage(spread: &Spread, datasets: u64) -> [f64; 4] {
     let mut covered = [0.0; 4];
     for number in 0..datasets {
         let [first, second] = dataset(&mut Pcg64Mcg::seed_from_u64(number), spread);
-        let sae = |name, sequences| Uncertain { name, sequences, scale: 1.0, has_kl: false };
+        let sae = |name, sequences| Uncertain { name, sequences, scale: 1.0, target_scale: 1.0, has_kl: false };
         let found = uncertainty(Bootstrap { resamples: RESAMPLES }, &[sae("first", &first), sae("second", &second)]);
         let difference = &found[1].difference.as_ref().unwrap().figures["ce_sae"].interval;
         let own = &found[0].figures;

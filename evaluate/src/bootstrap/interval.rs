@@ -23,8 +23,8 @@ impl Interval {
         (self.high - self.low) / 2.0
     }
 
-    /// Of a figure, its resamples, which are sorted, and its skewness in terms of [`Jackknife::acceleration`]. `None` where any of them
-    /// is undefined.
+    /// Of a figure, its resamples, which are sorted, and what [`Jackknife::acceleration`] says of it. `None` where any of
+    /// them is undefined.
     pub(super) fn of(estimate: f64, resamples: &mut [f64], acceleration: f64) -> Option<Self> {
         if !estimate.is_finite() || resamples.is_empty() || resamples.iter().any(|value| !value.is_finite()) {
             return None;

@@ -50,12 +50,13 @@ pub(crate) struct Uncertain<'run> {
     /// One for each sequence of the cache.
     pub(crate) sequences: &'run [SequenceTally],
     pub(crate) scale: f64,
+    pub(crate) target_scale: f64,
     pub(crate) has_kl: bool,
 }
 
 impl Uncertain<'_> {
     fn figures(&self, tally: &Tally) -> [f64; COUNT] {
-        figures(tally, self.scale, self.has_kl)
+        figures(tally, self.target_scale, self.has_kl)
     }
 
     /// Sums over these sequences, each so many times.
@@ -77,13 +78,16 @@ impl Uncertain<'_> {
         match about {
             About::Predictions => true,
             About::Activations => same_rows(),
-            About::ScaledActivations => self.scale.to_bits() == other.scale.to_bits() && same_rows(),
+            About::ScaledActivations => {
+                let scales = |sae: &Self| (sae.scale.to_bits(), sae.target_scale.to_bits());
+                scales(self) == scales(other) && same_rows()
+            }
         }
     }
 }
 
-/// Intervals for SAEs on the same section of the same cache, in their order; the differences are from the first. The same SAEs give the
-/// same bits on any number of threads.
+/// Intervals for SAEs on the same section of the same cache, in their order; the differences are from the first. The same
+/// SAEs give the same bits on any number of threads.
 pub(crate) fn uncertainty(bootstrap: Bootstrap, saes: &[Uncertain<'_>]) -> Vec<Intervals> {
     let Some(first) = saes.first() else { return Vec::new() };
     let in_any = |&sequence: &usize| saes.iter().any(|sae| sae.sequences[sequence].is_used());

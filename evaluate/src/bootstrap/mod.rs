@@ -1,12 +1,12 @@
 //! How certain figures are: intervals from resampling the sequences of the cache.
 //!
-//! Tokens of a sequence are alike, sequences are drawn independently: so whole sequences are resampled, with the sums that they add,
-//! and every figure is computed again from the sums, by the same code. Differences between SAEs are taken within each resample, so that
-//! what makes a text hard for both cancels out.
+//! Tokens of a sequence are alike, sequences are drawn independently: so whole sequences are resampled, with the sums that
+//! they add, and every figure is computed again from the sums, by the same code. Differences between SAEs are taken within
+//! each resample, so that what makes a text hard for both cancels out.
 //!
-//! The crates that bootstrap take a list of numbers and a statistic of it. Here one resample serves all figures of all SAEs, and a
-//! statistic is a ratio of weighted sums over sequences, so that drawing counts and adding up is ours; the normal distribution is
-//! `statrs`'s.
+//! The crates that bootstrap take a list of numbers and a statistic of it. Here one resample serves all figures of all SAEs,
+//! and a statistic is a ratio of weighted sums over sequences, so that drawing counts and adding up is ours; the normal
+//! distribution is `statrs`'s.
 
 #[cfg(test)]
 mod coverage;

@@ -11,6 +11,8 @@ mod forward;
 mod inspection;
 mod load;
 mod matrices;
+#[cfg(test)]
+mod misreadings;
 mod normalisation;
 mod parts;
 mod ragged;
