@@ -4,5 +4,6 @@ mod crash;
 mod experiment;
 mod known_answer;
 mod remote;
+mod sites;
 pub mod small_model;
 mod training;
