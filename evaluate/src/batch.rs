@@ -260,10 +260,7 @@ impl Batch {
         let input = tensors.next().unwrap_or_default();
         let in_model =
             if source.point.is_transcoder() { tensors.next().unwrap_or_default() } else { input.shallow_clone() };
-        let (input, target) = match source.weights {
-            ModelWeights::AsStored => (input, in_model.shallow_clone()),
-            ModelWeights::CentredWriting => (centred(&input)?, centred(&in_model)?),
-        };
+        let (input, target) = (as_given(source.weights, &input)?, as_given(source.weights, &in_model)?);
         Ok(Activations { input, target, in_model, beside: tensors.collect() })
     }
 
@@ -288,8 +285,21 @@ pub(crate) struct Activations {
 impl Activations {
     /// The Euclidean norm of each row of the input, in float64 so that no finite row has an infinite one.
     pub(crate) fn norms(&self) -> Result<Vec<f64>, TchError> {
-        let squares = self.input.f_to_kind(Kind::Double)?.f_square()?;
-        Vec::try_from(squares.f_sum_dim_intlist([-1i64].as_slice(), false, Kind::Double)?.f_sqrt()?)
+        row_norms(&self.input)
+    }
+}
+
+/// The Euclidean norm of each row `[rows, width]`, in float64.
+pub(crate) fn row_norms(rows: &Tensor) -> Result<Vec<f64>, TchError> {
+    let squares = rows.f_to_kind(Kind::Double)?.f_square()?;
+    Vec::try_from(squares.f_sum_dim_intlist([-1i64].as_slice(), false, Kind::Double)?.f_sqrt()?)
+}
+
+/// What SAEs are given of rows as the model has them.
+pub(crate) fn as_given(weights: ModelWeights, rows: &Tensor) -> Result<Tensor, TchError> {
+    match weights {
+        ModelWeights::AsStored => Ok(rows.shallow_clone()),
+        ModelWeights::CentredWriting => centred(rows),
     }
 }
 

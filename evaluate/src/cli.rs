@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use hayloft_evaluate::{
     Bootstrap, Breakdown, ExcludeChoice, KlChoice, MetricsChoice, OutlierNorm, RunSettings, SaeFormat, ScaleChoice,
-    SectionChoice, Tolerance, WeightsChoice,
+    SectionChoice, Splice, Tolerance, WeightsChoice,
 };
 use hayloft_model::{ModelError, Precision, Site, parse_device};
 
@@ -102,6 +102,10 @@ pub struct RunArguments {
     /// or its one file (params.npz, autoencoder.pt); may be given several times. `evaluate inspect` shows how one is read
     #[arg(long = "sae", value_name = "PATH", required = true)]
     saes: Vec<PathBuf>,
+    /// Put all SAEs in place at once, each at the site that it names: each is given what the others have left, and the losses are
+    /// those of all together
+    #[arg(long)]
+    splice_together: bool,
     /// The format of the SAEs: saelens, gemma-scope, gemma-scope-2, llama-scope, dictionary-learning, sparsify, openai or
     /// llamascopium [default: told from the files]
     #[arg(long, value_name = "FORMAT")]
@@ -249,6 +253,7 @@ impl RunArguments {
             cache: self.cache,
             remote: self.remote.options(),
             saes: self.saes,
+            splice: if self.splice_together { Splice::Together } else { Splice::EachAlone },
             sae_format: self.sae_format,
             site: self.site,
             sections: self.sections,

@@ -169,6 +169,23 @@ pub enum EvaluateError {
         /// What there is.
         got: String,
     },
+    /// SAEs cannot be in place at once without a model.
+    #[error(
+        "--splice-together: expected --model too, got none: SAEs that are in place at once change one another's activations"
+    )]
+    TogetherWithoutModel,
+    /// Two SAEs of one splice are at one site.
+    #[error(
+        "{second}: expected SAEs of different sites, one behind the other, got {site}, where {first} is already. Put one of them in, or evaluate them one by one without --splice-together"
+    )]
+    TwoAtOneSite {
+        /// One SAE.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+        /// The site.
+        site: String,
+    },
     /// Special tokens are known only to a model's tokenizer.
     #[error(
         "--exclude special: expected --model too, whose tokenizer says which tokens are special, got none. --exclude bos needs no model"

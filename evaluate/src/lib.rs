@@ -51,6 +51,7 @@ mod subsets;
 mod sums;
 mod tally;
 mod terms;
+mod together;
 pub mod train;
 mod undefined;
 mod upper_half;
@@ -84,7 +85,7 @@ pub use sae::{
 };
 pub use scale::{Scale, ScaleChoice, ScaleSource};
 pub use section_choice::SectionChoice;
-pub use settings::RunSettings;
+pub use settings::{RunSettings, Splice};
 pub use stored_rounding::StoredRounding;
 pub use subsets::{SubsetColumns, SubsetFigures};
 pub use sums::Sums;

@@ -123,7 +123,8 @@ fn add(outcomes: &mut [Vec<SectionOutcome>], batch: &Batch, (norms, measured): &
 }
 
 impl SectionOutcome {
-    fn add(&mut self, batch: &Batch, norms: &[f64], measured: &Measured) {
+    /// Adds what was measured on the next batch; `norms` are those of what the SAE was given.
+    pub(crate) fn add(&mut self, batch: &Batch, norms: &[f64], measured: &Measured) {
         let sums = &mut self.shards[batch.place];
         for row in batch.members(self.section) {
             sums.norms.add(norms[row as usize]);

@@ -9,7 +9,7 @@ use crate::clean_check::{CleanCheck, clean_check};
 use crate::columns::Columns;
 use crate::compute_effect::{self, ComputeEffect};
 use crate::conventions::ResultConventions;
-use crate::details::{self, Kept};
+use crate::details;
 use crate::kl::{Kl, KlWay};
 use crate::names::unique_names;
 use crate::outliers::{MedianRule, OutlierNorm, OutlierRule};
@@ -17,10 +17,11 @@ use crate::pass::{SectionOutcome, pass};
 use crate::reading::Reading;
 use crate::results::{DEFINITIONS, Provenance, Results, SaeProvenance, SaeResult, ShardResult};
 use crate::scale::Scale;
-use crate::settings::RunSettings;
+use crate::settings::{RunSettings, Splice};
 use crate::stored_rounding::{self, StoredRounding};
 use crate::subject::{Subject, open_saes, say_traffic};
 use crate::sums::Sums;
+use crate::together;
 use crate::{EvaluateError, SaeFile};
 
 /// Evaluates SAEs against a cache.
@@ -65,6 +66,9 @@ pub fn run_profiled(settings: &RunSettings, progress: Progress) -> Result<(Resul
 fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profiling) -> Result<Results, EvaluateError> {
     settings.check()?;
     let _no_grad = hayloft_model::no_grad();
+    if settings.splice == Splice::Together {
+        return together::evaluate(settings, progress, profiling);
+    }
     let files = open_saes(settings.saes.iter().map(AsRef::as_ref), settings.sae_format)?;
     let subject = Subject::open(settings, &files)?;
     let names = unique_names(&settings.saes);
@@ -117,7 +121,7 @@ fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profilin
     .into_iter();
 
     let report = Report { settings, subject: &subject, clean_source, kl, median, stored_rounding };
-    let (mut results, mut latents, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut results, mut latents, mut sequences) = (Vec::new(), Vec::new(), Vec::new());
     for ((candidate, outcomes), name) in candidates.iter().zip(outcomes).zip(names) {
         let provenance = report.provenance(candidate.file);
         for mut outcome in outcomes {
@@ -130,18 +134,17 @@ fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profilin
                 &provenance,
             ));
             latents.push(outcome.latents);
-            let target_scale = candidate.target_scale();
-            kept.extend(outcome.sequences.map(|sequences| Kept { target_scale, sequences }));
+            sequences.extend(outcome.sequences);
         }
     }
-    details::add(&mut results, &kept, settings, &subject)?;
+    details::add(&mut results, &sequences, settings, &subject)?;
     warn_of_non_finite(&results);
     say_traffic(&subject.cache);
     Ok(Results { results, latents, clean_check, tokens })
 }
 
 /// The largest norm, after scaling, that is no outlier.
-fn largest_norm(settings: &RunSettings, median: Option<MedianRule>, scale: Scale) -> Option<f64> {
+pub(crate) fn largest_norm(settings: &RunSettings, median: Option<MedianRule>, scale: Scale) -> Option<f64> {
     match (settings.outlier_norm?, median) {
         (OutlierNorm::Absolute(norm), _) => Some(norm),
         (OutlierNorm::MedianMultiple(_), median) => Some(median?.threshold() * scale.value),
@@ -178,7 +181,11 @@ fn takes_cached_losses(settings: &RunSettings, subject: &Subject) -> bool {
 }
 
 /// Says how the check went, and decides where clean losses come from; `None` without a model.
-fn clean_source(settings: &RunSettings, subject: &Subject, clean_check: Option<CleanCheck>) -> Option<CleanSource> {
+pub(crate) fn clean_source(
+    settings: &RunSettings,
+    subject: &Subject,
+    clean_check: Option<CleanCheck>,
+) -> Option<CleanSource> {
     if subject.checkpoint.is_none() {
         tracing::info!("no --model, so no losses: L0, error and explained variance only");
         return None;
@@ -223,17 +230,17 @@ fn warn_of_non_finite(results: &[SaeResult]) {
 }
 
 /// What results have in common.
-struct Report<'run> {
-    settings: &'run RunSettings,
-    subject: &'run Subject,
-    clean_source: Option<CleanSource>,
-    kl: Option<KlWay>,
-    median: Option<MedianRule>,
-    stored_rounding: Option<StoredRounding>,
+pub(crate) struct Report<'run> {
+    pub(crate) settings: &'run RunSettings,
+    pub(crate) subject: &'run Subject,
+    pub(crate) clean_source: Option<CleanSource>,
+    pub(crate) kl: Option<KlWay>,
+    pub(crate) median: Option<MedianRule>,
+    pub(crate) stored_rounding: Option<StoredRounding>,
 }
 
 impl Report<'_> {
-    fn result(
+    pub(crate) fn result(
         &self,
         name: &str,
         (scale, target_scale): (Scale, f64),
@@ -285,7 +292,7 @@ impl Report<'_> {
         Kl::of(sums.kl, sums.loss_tokens, way, (clean, spliced))
     }
 
-    fn provenance(&self, file: &SaeFile) -> Provenance {
+    pub(crate) fn provenance(&self, file: &SaeFile) -> Provenance {
         let cache = &self.subject.cache;
         Provenance {
             hayloft_version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -15,6 +15,16 @@ use crate::scale::ScaleChoice;
 use crate::section_choice::SectionChoice;
 use crate::{EvaluateError, SaeFormat};
 
+/// How several SAEs are put into the model.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Splice {
+    /// Each by itself, all at one site.
+    #[default]
+    EachAlone,
+    /// All at once, each at a site of its own.
+    Together,
+}
+
 /// What an evaluation is asked for.
 #[derive(Debug, Clone)]
 pub struct RunSettings {
@@ -27,6 +37,8 @@ pub struct RunSettings {
     pub remote: RemoteOptions,
     /// Folders of the SAEs, all of one site.
     pub saes: Vec<PathBuf>,
+    /// How several SAEs are put into the model.
+    pub splice: Splice,
     /// The format of the SAEs; `None` tells it from their files.
     pub sae_format: Option<SaeFormat>,
     /// The site; `None` takes it from the SAEs.
@@ -64,6 +76,7 @@ impl RunSettings {
             cache: cache.into(),
             remote: RemoteOptions::default(),
             saes,
+            splice: Splice::default(),
             sae_format: None,
             site: None,
             sections: Vec::new(),
@@ -91,6 +104,28 @@ impl RunSettings {
         if sections.is_empty() { vec![SectionChoice::All] } else { sections }
     }
 
+    /// Refuses what is not computed where SAEs are in place at once.
+    fn check_together(&self) -> Result<(), EvaluateError> {
+        if self.model.is_none() {
+            return Err(EvaluateError::TogetherWithoutModel);
+        }
+        let median = matches!(self.outlier_norm, Some(OutlierNorm::MedianMultiple(_)));
+        for (what, given) in [
+            ("--site", self.site.is_some()),
+            ("--kl", self.kl.is_some()),
+            ("--compute", self.compute.is_some()),
+            ("--bootstrap", self.bootstrap.is_some()),
+            ("--by subset", self.by_subset),
+            ("--outlier-norm of a median", median),
+        ] {
+            if given {
+                let (expected, got) = ("none of it with --splice-together", "given".to_owned());
+                return Err(EvaluateError::Setting { what, expected, got });
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses what makes no sense.
     pub(crate) fn check(&self) -> Result<(), EvaluateError> {
         if self.saes.is_empty() {
@@ -103,6 +138,9 @@ impl RunSettings {
         if !(Bootstrap::FEWEST..=Bootstrap::MOST).contains(&resamples) {
             let expected = "a number from 100 to 100000";
             return Err(EvaluateError::Setting { what: "number of resamples", expected, got: resamples.to_string() });
+        }
+        if self.splice == Splice::Together {
+            self.check_together()?;
         }
         let positive = |number: f64| number.is_finite() && number > 0.0;
         if let Some(norm) = self.outlier_norm.filter(|norm| !positive(norm.number())) {

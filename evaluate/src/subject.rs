@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use hayloft_model::{Checkpoint, FileHash, Fingerprint, Precision};
+use hayloft_model::{Checkpoint, DecoderSpec, FileHash, Fingerprint, Precision};
 use hayloft_store::{Cache, Dtype, Traffic};
 use tch::Device;
 
@@ -70,6 +70,11 @@ impl Subject {
             precision: settings.compute.or(settings.precision).unwrap_or(cache_precision),
             cache,
         })
+    }
+
+    /// What the model computes, if there is one.
+    pub(crate) fn spec(&self) -> Option<&DecoderSpec> {
+        self.checkpoint.as_ref().map(Checkpoint::spec)
     }
 
     /// What is read of the cache, on a device, with what divergences are computed from.

@@ -143,6 +143,55 @@ impl UpperHalf {
         Ok(self.decoder.advance(&left, n_blocks, &positions)?)
     }
 
+    /// A batch that stands at the target with these values, all its sequences.
+    pub(crate) fn start(&self, batch: &Batch, from: &Changed<'_>) -> Result<Stop, EvaluateError> {
+        let all: Vec<i64> = (0..batch.layout.sequences as i64).collect();
+        let beside = from.beside.iter().map(|rows| self.padded(batch, &all, &rows.f_to_kind(self.kind())?));
+        let beside = beside.collect::<Result<_, _>>()?;
+        Ok(Stop { site: self.target, value: self.padded(batch, &all, &from.value)?, beside })
+    }
+
+    /// Takes a batch on to a site.
+    pub(crate) fn go_on(&self, batch: &Batch, from: &Stop, to: Site) -> Result<Stop, EvaluateError> {
+        let blocks = to.rest().saturating_sub(from.site.rest());
+        let layout = &batch.layout;
+        let operations = self.decoder.advance_operations(layout.sequences, layout.length, blocks);
+        let _phase = Phase::Advance.begin(operations);
+        Ok(self.decoder.go_on(from, to, &Positions::from_start(layout.length))?)
+    }
+
+    /// The rows of a batch, `[rows, width]`, of what is at a site, `[sequences, pos, width]`.
+    pub(crate) fn rows(&self, batch: &Batch, value: &Tensor) -> Result<Tensor, EvaluateError> {
+        Ok(value.f_flatten(0, 1)?.f_index_select(0, &self.index(&batch.layout.slots)?)?)
+    }
+
+    /// Puts `values` `[n, width]` in place of `n` rows of what is at a site.
+    pub(crate) fn put(&self, batch: &Batch, at: Stop, rows: &[i64], values: &Tensor) -> Result<Stop, EvaluateError> {
+        let slots: Vec<i64> = rows.iter().map(|&row| batch.layout.slots[row as usize]).collect();
+        let shape = at.value.size();
+        let flat = at.value.f_flatten(0, 1)?.f_index_copy(0, &self.index(&slots)?, &values.f_to_kind(self.kind())?)?;
+        Ok(Stop { value: flat.f_view(shape.as_slice())?, ..at })
+    }
+
+    /// Next-token losses, in nats, at some rows of a batch that goes on from a site.
+    pub(crate) fn losses_after(&self, batch: &Batch, from: &Stop, at: &[i64]) -> Result<Vec<f32>, EvaluateError> {
+        if at.is_empty() {
+            return Ok(Vec::new());
+        }
+        let positions = Positions::from_start(batch.layout.length);
+        let end = {
+            let n_blocks = self.decoder.spec().n_blocks;
+            let (sequences, length) = (batch.layout.sequences, batch.layout.length);
+            let operations = self.decoder.advance_operations(sequences, length, n_blocks - from.site.rest());
+            let _phase = Phase::Advance.begin(operations);
+            self.decoder.advance(&self.decoder.leave(from, &positions)?, n_blocks, &positions)?
+        };
+        let _phase = Phase::Loss.begin(self.decoder.head_operations(at.len()));
+        let slots: Vec<i64> = at.iter().map(|&row| batch.layout.slots[row as usize]).collect();
+        let rows = end.stream.f_flatten(0, 1)?.f_index_select(0, &self.index(&slots)?)?;
+        Ok(self.decoder.losses(&rows, &batch.labels_at(at))?)
+    }
+
     /// Whether zeros at every position of the target make every position of the model say the same: attention over equal
     /// values gives that value whatever its weights. Not where the model goes on with more than the target.
     pub(crate) fn is_same_everywhere_when_zero(&self) -> bool {

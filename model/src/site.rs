@@ -68,6 +68,15 @@ pub struct Stop {
     pub beside: Vec<Tensor>,
 }
 
+impl Stop {
+    /// The same place, with the same tensors.
+    #[must_use]
+    pub fn shallow_clone(&self) -> Self {
+        let beside = self.beside.iter().map(Tensor::shallow_clone).collect();
+        Self { site: self.site, value: self.value.shallow_clone(), beside }
+    }
+}
+
 impl Site {
     /// A tensor of a block.
     pub fn new(layer: usize, hook: Hook) -> Self {

@@ -108,12 +108,7 @@ impl Forward {
     }
 
     /// Takes it to the final norm.
-    fn finish(
-        &self,
-        from: Standing,
-        sequences: usize,
-        positions: Positions<'_>,
-    ) -> Result<Residual, HarvestError> {
+    fn finish(&self, from: Standing, sequences: usize, positions: Positions<'_>) -> Result<Residual, HarvestError> {
         let end = self.decoder.spec().n_blocks;
         let blocks = end - from.block().min(end);
         let _phase = Phase::Advance.begin(self.decoder.advance_operations(sequences, positions.length(), blocks));

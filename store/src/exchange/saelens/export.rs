@@ -100,7 +100,9 @@ fn common_width(settings: &HarvestSettings, sites: &[SiteName]) -> Result<usize>
     let widths: BTreeSet<usize> = sites.iter().map(|site| settings.width(site)).collect();
     match Vec::from_iter(widths)[..] {
         [width] => Ok(width),
-        ref widths => Err(StoreError::invalid("sites", "sites of one width; export the others apart", format!("{widths:?}"))),
+        ref widths => {
+            Err(StoreError::invalid("sites", "sites of one width; export the others apart", format!("{widths:?}")))
+        }
     }
 }
 

@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn unknown_architectures_activations_and_normalisations_are_refused() {
-        for name in ["transcoder", "temporal", "matching_pursuit", "Standard", ""] {
+        for name in ["crosscoder", "temporal", "matching_pursuit", "Standard", ""] {
             let message = refused(&nested(&json!({"architecture": name})));
             assert!(message.contains("architecture: expected standard, topk, jumprelu, gated"), "{message}");
         }
@@ -159,13 +159,33 @@ mod tests {
     }
 
     #[test]
-    fn reshaped_activations_and_single_heads_are_refused() {
-        assert!(
-            refused(&nested(&json!({"reshape_activations": "hook_z"}))).contains("reshape_activations: expected none")
-        );
+    fn heads_side_by_side_are_read_and_other_shapes_and_single_heads_refused() {
+        read(&nested(&json!({"reshape_activations": "hook_z"}))).unwrap();
         let z = json!({"hook_point": "blocks.3.attn.hook_z"});
-        assert!(refused(&flat(&z)).contains("reshape_activations: expected none, got hook_z"));
+        assert_eq!(read(&flat(&z)).unwrap().site.as_deref(), Some("blocks.3.attn.hook_z"));
+        assert!(refused(&nested(&json!({"reshape_activations": "flat"}))).contains("reshape_activations"));
         assert!(refused(&flat(&json!({"hook_point_head_index": 2}))).contains("hook_head_index"));
+    }
+
+    #[test]
+    fn a_transcoder_says_what_it_gives() {
+        let transcoder = |changes: Value| {
+            let mut value = nested(&json!({"architecture": "skip_transcoder", "d_out": 6}));
+            value["metadata"]["hook_name_out"] = json!("blocks.3.hook_mlp_out");
+            value["metadata"]["model_from_pretrained_kwargs"] = json!({"center_writing_weights": true});
+            for (name, change) in changes.as_object().unwrap() {
+                value[name] = change.clone();
+            }
+            value
+        };
+        let config = read(&transcoder(json!({}))).unwrap();
+        assert_eq!((config.kind(), config.d_out, config.d_in), ("skip_transcoder", 6, 4));
+        assert_eq!(config.output_site.as_deref(), Some("blocks.3.hook_mlp_out"));
+        assert!(config.conventions.center_writing_weights);
+        assert!(refused(&transcoder(json!({"d_out": null}))).contains("d_out"));
+        assert!(refused(&transcoder(json!({"apply_b_dec_to_input": true}))).contains("apply_b_dec_to_input"));
+        assert!(refused(&transcoder(json!({"normalize_activations": "layer_norm"}))).contains("normalize_activations"));
+        assert!(refused(&nested(&json!({"d_out": 6}))).contains("d_out: expected d_in, 4"));
     }
 
     #[test]

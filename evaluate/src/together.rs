@@ -1,0 +1,255 @@
+//! Several SAEs in place at once, at different sites.
+//!
+//! The model goes on from the cached activations of the lowest site. At each SAE's site its reconstruction takes the place of what
+//! is there by then, which the SAEs before it have changed; so each SAE is given, and held against, the changed run's
+//! activations. Losses are those of all together, and zero ablation zeroes all their sites at once.
+
+use std::path::Path;
+
+use hayloft_model::{Precision, Site, Stop};
+use hayloft_terminal::{Gauge, Phase, Profiling, Progress};
+use tch::{Kind, Tensor};
+
+use crate::baseline::{self, CleanSource, Wanted};
+use crate::batch::{Batch, as_given, row_norms};
+use crate::candidate::{Candidate, Measured, Predicted};
+use crate::clean_check::clean_check;
+use crate::measures::{LatentCounts, position_bin};
+use crate::model_weights::ModelWeights;
+use crate::names::unique_names;
+use crate::outliers::{OutlierRule, Verdict};
+use crate::pass::SectionOutcome;
+use crate::reading::Reading;
+use crate::results::Results;
+use crate::run::{Report, clean_source, largest_norm};
+use crate::section_choice::SectionChoice;
+use crate::settings::RunSettings;
+use crate::source::Source;
+use crate::splice_point::SplicePoint;
+use crate::stored_rounding;
+use crate::subject::{Subject, open_saes, say_traffic};
+use crate::sums::{Sums, total_loss};
+use crate::upper_half::UpperHalf;
+use crate::{EvaluateError, SaeFile};
+
+/// An SAE of the run, with where it reads and writes.
+struct Placed {
+    file: SaeFile,
+    name: String,
+    point: SplicePoint,
+    input: Site,
+}
+
+/// Evaluates all SAEs at once.
+pub(crate) fn evaluate(
+    settings: &RunSettings,
+    progress: Progress,
+    profiling: &mut Profiling,
+) -> Result<Results, EvaluateError> {
+    let files = open_saes(settings.saes.iter().map(AsRef::as_ref), settings.sae_format)?;
+    let names = unique_names(&settings.saes);
+    let Some(first) = files.first() else { return Err(EvaluateError::NoSaes) };
+    let mut subject = Subject::open(settings, std::slice::from_ref(first))?;
+    let placed = place(&subject, files, names)?;
+    for own in &placed {
+        let weights = ModelWeights::of(settings.weights, std::slice::from_ref(&own.file), subject.spec(), &own.point)?;
+        if weights != subject.weights {
+            return Err(EvaluateError::MixedWeights {
+                sae: own.file.folder().to_path_buf(),
+                expected: subject.weights,
+            });
+        }
+    }
+    let start = SplicePoint::find(Some(placed[0].input), &[], &subject.cache, subject.spec())?;
+    subject.point = start.clone();
+    let upper_half = subject.upper_half(subject.precision, settings.device)?;
+    let Some(upper_half) = upper_half.as_ref() else { return Err(EvaluateError::TogetherWithoutModel) };
+    profiling.start();
+    let source = subject.source(settings.device, None);
+    let checked = clean_check(&subject, source, upper_half)?;
+    let stored_rounding = stored_rounding::measure(&subject, source, Some(upper_half))?;
+    let clean_source = clean_source(settings, &subject, checked);
+
+    let (mut results, mut latents) = (Vec::new(), Vec::new());
+    let tokens = subject.cache.manifest().held.tokens;
+    for section in settings.sections() {
+        let mut candidates = Vec::new();
+        for own in &placed {
+            let scale = settings.scale.resolve(own.file.normalisation(), &own.point.input)?;
+            let rule = OutlierRule::new(largest_norm(settings, None, scale), scale.value);
+            // x̄ is the untouched run's.
+            subject.point = own.point.clone();
+            let wanted = Wanted { sections: vec![section], rules: vec![rule], clean_source: CleanSource::Cache };
+            let source = subject.source(settings.device, None);
+            let baselines = baseline::prepare(&subject, source, Reading::losses(None), &wanted, progress)?;
+            let place = (Precision::F32, settings.device);
+            candidates.push(Candidate::load(&own.file, scale, rule, &[section], &baselines, place)?);
+        }
+        subject.point = start.clone();
+        let source = subject.source(settings.device, None);
+        let gauge = progress.gauge("evaluating", Some(tokens));
+        let run = Run { placed: &placed, candidates: &candidates, section, upper_half, clean_source };
+        let outcomes = run.pass(source, &gauge)?;
+        drop(gauge);
+        for ((own, candidate), outcome) in placed.iter().zip(&candidates).zip(outcomes) {
+            subject.point = own.point.clone();
+            let report = Report { settings, subject: &subject, clean_source, kl: None, median: None, stored_rounding };
+            let provenance = report.provenance(&own.file);
+            let scales = (candidate.scale, candidate.target_scale());
+            let mut result = report.result(&own.name, scales, &outcome, None, &provenance);
+            let others = placed.iter().filter(|other| other.name != own.name);
+            result.conventions.spliced_with = others.map(|other| other.name.clone()).collect();
+            results.push(result);
+            latents.push(outcome.latents);
+        }
+    }
+    say_traffic(&subject.cache);
+    Ok(Results { results, latents, clean_check: checked, tokens })
+}
+
+/// Where each SAE reads and writes, in the order in which a forward pass comes by.
+fn place(subject: &Subject, files: Vec<SaeFile>, names: Vec<String>) -> Result<Vec<Placed>, EvaluateError> {
+    let mut placed = Vec::with_capacity(files.len());
+    for (file, name) in files.into_iter().zip(names) {
+        let point = SplicePoint::find(None, std::slice::from_ref(&file), &subject.cache, subject.spec())?;
+        let input: Site = point.input.name.as_str().parse()?;
+        placed.push(Placed { file, name, point, input });
+    }
+    placed.sort_by_key(|own| (own.input, own.point.site));
+    for pair in placed.windows(2) {
+        let [before, after] = pair else { continue };
+        let path = |own: &Placed| Path::to_path_buf(own.file.folder());
+        // What leaves a block is what enters the next.
+        let same = before.point.target.name == after.point.target.name;
+        if same || after.input <= before.point.site {
+            let (first, second, site) = (path(before), path(after), after.point.site.to_string());
+            return Err(EvaluateError::TwoAtOneSite { first, second, site });
+        }
+    }
+    Ok(placed)
+}
+
+/// One section of the run.
+struct Run<'run> {
+    placed: &'run [Placed],
+    candidates: &'run [Candidate<'run>],
+    section: SectionChoice,
+    upper_half: &'run UpperHalf,
+    clean_source: Option<CleanSource>,
+}
+
+/// What is found in one batch.
+struct Found {
+    /// Of each SAE: the norms of what it was given, and what it made of it.
+    measured: Vec<(Vec<f64>, Measured)>,
+    clean: Vec<f32>,
+    zero: Vec<f32>,
+}
+
+impl Run<'_> {
+    fn pass(&self, source: Source<'_>, gauge: &Gauge) -> Result<Vec<SectionOutcome>, EvaluateError> {
+        let empty = |candidate: &Candidate<'_>| SectionOutcome {
+            section: self.section,
+            shards: vec![Sums::default(); source.cache.shards()],
+            latents: LatentCounts { rows: 0, firings: vec![0; candidate.width()] },
+            sequences: None,
+        };
+        let mut outcomes: Vec<SectionOutcome> = self.candidates.iter().map(empty).collect();
+        source.for_each(
+            gauge,
+            |batch| self.measure(source, batch),
+            |batch, found| {
+                let Found { measured, clean, zero } = found;
+                for ((outcome, candidate), (norms, measured)) in outcomes.iter_mut().zip(self.candidates).zip(measured)
+                {
+                    outcome.add(batch, &norms, &measured);
+                    let sums = &mut outcome.shards[batch.place];
+                    self.count_left_out(batch, candidate.rule, &norms, sums);
+                    sums.clean_loss += total_loss(&clean);
+                    sums.zero_loss += total_loss(&zero);
+                    let positions = batch.positions_at(&batch.counted(self.section));
+                    for ((&position, &clean), &zero) in positions.iter().zip(&clean).zip(&zero) {
+                        sums.positions.clean_loss.add(position_bin(position), f64::from(clean));
+                        sums.positions.zero_loss.add(position_bin(position), f64::from(zero));
+                    }
+                }
+                Ok(())
+            },
+        )?;
+        Ok(outcomes)
+    }
+
+    fn count_left_out(&self, batch: &Batch, rule: OutlierRule, norms: &[f64], sums: &mut Sums) {
+        for row in batch.members(self.section) {
+            match batch.judge(row, norms, rule) {
+                Verdict::Kept => {}
+                Verdict::Excluded => sums.excluded_rows += 1,
+                Verdict::Outlier => sums.outlier_rows += 1,
+                Verdict::NonFinite => {
+                    sums.outlier_rows += 1;
+                    sums.non_finite_rows += 1;
+                }
+            }
+        }
+    }
+
+    fn measure(&self, source: Source<'_>, batch: &Batch) -> Result<Found, EvaluateError> {
+        let activations = batch.to_device(source)?;
+        let counted = batch.counted(self.section);
+        let untouched = self.upper_half.clean(&activations)?;
+        let start = self.upper_half.start(batch, &untouched)?;
+        let cached = match self.clean_source {
+            Some(CleanSource::Recomputed) => None,
+            _ => batch.losses_at(&counted),
+        };
+        let clean = match cached {
+            Some(losses) => losses,
+            None => self.upper_half.losses(batch, &untouched, &counted)?,
+        };
+
+        let mut measured = Vec::with_capacity(self.candidates.len());
+        let spliced = self.walk(batch, &start, |place, [input, target]| {
+            let candidate = &self.candidates[place];
+            let (input, target) = (as_given(source.weights, &input)?, as_given(source.weights, &target)?);
+            let norms = row_norms(&input)?;
+            let mut seen = candidate.look(batch, (&input, &target), &norms)?;
+            let Some(seen) = seen.pop() else { return Ok((Vec::new(), target)) };
+            let put = (seen.kept.clone(), seen.values.shallow_clone());
+            measured.push((norms, seen.with(Predicted::Nothing)));
+            Ok(put)
+        })?;
+        let losses = self.upper_half.losses_after(batch, &spliced, &counted)?;
+        for (_, measured) in &mut measured {
+            measured.predicted = Predicted::Losses(losses.clone());
+        }
+
+        let members = batch.members(self.section);
+        let ablated = self.walk(batch, &start, |_, [_, target]| {
+            let zeros = Tensor::f_zeros([members.len() as i64, target.size()[1]], (Kind::Float, target.device()))?;
+            Ok((members.clone(), zeros))
+        })?;
+        let zero = self.upper_half.losses_after(batch, &ablated, &counted)?;
+        Ok(Found { measured, clean, zero })
+    }
+
+    /// Takes a batch past all sites; `put` is given what is at an SAE's input and at its target, `[rows, width]` each, and says
+    /// which rows of the target become what.
+    fn walk(
+        &self,
+        batch: &Batch,
+        start: &Stop,
+        mut put: impl FnMut(usize, [Tensor; 2]) -> Result<(Vec<i64>, Tensor), EvaluateError>,
+    ) -> Result<Stop, EvaluateError> {
+        let mut at = start.shallow_clone();
+        for (place, own) in self.placed.iter().enumerate() {
+            let _phase = Phase::Splice.begin(0);
+            at = self.upper_half.go_on(batch, &at, own.input)?;
+            let input = self.upper_half.rows(batch, &at.value)?;
+            at = self.upper_half.go_on(batch, &at, own.point.site)?;
+            let target = self.upper_half.rows(batch, &at.value)?;
+            let (rows, values) = put(place, [input, target])?;
+            at = self.upper_half.put(batch, at, &rows, &values)?;
+        }
+        Ok(at)
+    }
+}
