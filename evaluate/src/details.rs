@@ -8,26 +8,17 @@ use crate::subject::Subject;
 use crate::subsets::{by_subset, subsets_of};
 use crate::tally::SequenceTally;
 
-/// What is kept of a result until all are there.
-#[derive(Debug)]
-pub(crate) struct Kept {
-    /// What its targets and reconstructions are multiplied by.
-    pub(crate) target_scale: f64,
-    /// One for each sequence of the cache.
-    pub(crate) sequences: Vec<SequenceTally>,
-}
-
-/// Adds the intervals and the subsets that are wanted; `kept` has one for each result, or none where nothing is wanted.
+/// Adds the intervals and the subsets that are wanted; `sequences` are those of each result, or none where nothing is wanted.
 pub(crate) fn add(
     results: &mut [SaeResult],
-    kept: &[Kept],
+    sequences: &[Vec<SequenceTally>],
     settings: &RunSettings,
     subject: &Subject,
 ) -> Result<(), EvaluateError> {
     if settings.by_subset {
         let subsets = subsets_of(&subject.cache)?;
-        for (result, kept) in results.iter_mut().zip(kept) {
-            result.subsets = by_subset(&subsets, &kept.sequences, kept.target_scale);
+        for (result, sequences) in results.iter_mut().zip(sequences) {
+            result.subsets = by_subset(&subsets, sequences, result.target_scale());
         }
     }
     let Some(bootstrap) = settings.bootstrap else { return Ok(()) };
@@ -35,9 +26,9 @@ pub(crate) fn add(
         let own: Vec<usize> = (0..results.len()).filter(|&place| results[place].section == section).collect();
         let uncertain = |&place: &usize| Uncertain {
             name: &results[place].sae,
-            sequences: &kept[place].sequences,
+            sequences: &sequences[place],
             scale: results[place].scale,
-            target_scale: kept[place].target_scale,
+            target_scale: results[place].target_scale(),
             has_kl: results[place].kl.is_some(),
         };
         let intervals = uncertainty(bootstrap, &own.iter().map(uncertain).collect::<Vec<_>>());

@@ -86,6 +86,14 @@ pub struct SaeResult {
     pub provenance: Provenance,
 }
 
+impl SaeResult {
+    /// What targets and reconstructions were multiplied by: c, but for transcoders, which give back another site than the one
+    /// that they are given.
+    pub(crate) fn target_scale(&self) -> f64 {
+        if self.provenance.sae.architecture.ends_with("transcoder") { 1.0 } else { self.scale }
+    }
+}
+
 /// Sums over one shard.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ShardResult {

@@ -9,7 +9,7 @@ use crate::clean_check::{CleanCheck, clean_check};
 use crate::columns::Columns;
 use crate::compute_effect::{self, ComputeEffect};
 use crate::conventions::ResultConventions;
-use crate::details::{self, Kept};
+use crate::details;
 use crate::kl::{Kl, KlWay};
 use crate::names::unique_names;
 use crate::outliers::{MedianRule, OutlierNorm, OutlierRule};
@@ -121,7 +121,7 @@ fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profilin
     .into_iter();
 
     let report = Report { settings, subject: &subject, clean_source, kl, median, stored_rounding };
-    let (mut results, mut latents, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut results, mut latents, mut sequences) = (Vec::new(), Vec::new(), Vec::new());
     for ((candidate, outcomes), name) in candidates.iter().zip(outcomes).zip(names) {
         let provenance = report.provenance(candidate.file);
         for mut outcome in outcomes {
@@ -134,11 +134,10 @@ fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profilin
                 &provenance,
             ));
             latents.push(outcome.latents);
-            let target_scale = candidate.target_scale();
-            kept.extend(outcome.sequences.map(|sequences| Kept { target_scale, sequences }));
+            sequences.extend(outcome.sequences);
         }
     }
-    details::add(&mut results, &kept, settings, &subject)?;
+    details::add(&mut results, &sequences, settings, &subject)?;
     warn_of_non_finite(&results);
     say_traffic(&subject.cache);
     Ok(Results { results, latents, clean_check, tokens })

@@ -19,7 +19,7 @@ const HALF_WIDTHS: [Column; 9] = [
 ];
 
 /// The difference of each figure that depends on the SAE, and half the width of its interval.
-pub(super) const DIFFERENCES: [Column; 7] = [
+const DIFFERENCES: [Column; 7] = [
     ("L0", |result| difference(result, "l0", 1.0)),
     ("CE rec. %", |result| difference(result, "ce_recovered", 100.0)),
     ("SAE CE", |result| difference(result, "ce_sae", 1.0)),
@@ -46,8 +46,18 @@ impl Results {
 
     /// The columns of half widths: without KL's, where that was not asked for.
     pub(super) fn half_widths(&self) -> &'static [Column] {
+        self.with_kl_or_without(&HALF_WIDTHS)
+    }
+
+    /// The columns of differences, likewise.
+    pub(super) fn differences(&self) -> &'static [Column] {
+        self.with_kl_or_without(&DIFFERENCES)
+    }
+
+    /// Columns of which the last is KL's.
+    fn with_kl_or_without(&self, columns: &'static [Column]) -> &'static [Column] {
         let has_kl = self.results.iter().any(|result| result.kl.is_some());
-        if has_kl { &HALF_WIDTHS } else { &HALF_WIDTHS[..HALF_WIDTHS.len() - 1] }
+        if has_kl { columns } else { &columns[..columns.len() - 1] }
     }
 
     /// Whether a result has a difference to show.

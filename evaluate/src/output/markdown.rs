@@ -3,7 +3,6 @@
 use std::fmt::Write;
 
 use super::details::DETAILS;
-use super::intervals::DIFFERENCES;
 use super::table::{BEHIND, Column, DIVERGENCES, EFFECTS, FIGURES};
 use crate::results::Results;
 
@@ -40,7 +39,7 @@ impl Results {
             text.push_str(&self.rows(&self.half_widths().iter().collect::<Vec<_>>()));
             if let Some(heading) = differences {
                 let _ = write!(text, "\n## {heading}\n\n");
-                text.push_str(&self.rows(&DIFFERENCES.iter().collect::<Vec<_>>()));
+                text.push_str(&self.rows(&self.differences().iter().collect::<Vec<_>>()));
             }
         }
         if self.results.iter().any(|result| result.compute_effect.is_some()) {

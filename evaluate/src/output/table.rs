@@ -2,7 +2,6 @@
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 
-use super::intervals::DIFFERENCES;
 use crate::compute_effect::ComputeEffect;
 use crate::kl::Kl;
 use crate::names::shortened;
@@ -88,7 +87,7 @@ impl Results {
         if let Some((heading, differences)) = self.interval_headings() {
             text = [text, heading, self.render(self.half_widths())].join("\n");
             if let Some(heading) = differences {
-                text = [text, heading, self.render_where(&DIFFERENCES, Self::is_apart)].join("\n");
+                text = [text, heading, self.render_where(self.differences(), Self::is_apart)].join("\n");
             }
         }
         if let Some(effect) = self.results.iter().find_map(|result| result.compute_effect) {
