@@ -29,7 +29,7 @@ fn replace(name: &str, change: impl FnOnce(&Tensor) -> Tensor) -> impl FnOnce(&m
 fn a_folder_without_files() {
     let folder = tempfile::tempdir().unwrap();
     let error = Sae::open(folder.path(), Device::Cpu).unwrap_err();
-    assert_says(&error, &["cfg.json", "cannot read", "sae_weights.safetensors"]);
+    assert_says(&error, &["expected the files of an SAE", "cfg.json and sae_weights.safetensors", "params.npz"]);
 }
 
 #[test]

@@ -221,7 +221,9 @@ fn truncated_files_are_refused() {
             let copy = Copy::of(case);
             let path = copy.folder.join(file);
             let whole = fs::read(&path).unwrap();
-            for length in [0, 3, 30, whole.len() / 2, whole.len() - 1] {
+            // JSON ends in a line break, which nobody would miss.
+            let almost = whole.trim_ascii_end().len() - 1;
+            for length in [0, 3, 30, whole.len() / 2, if file == weights { whole.len() - 1 } else { almost }] {
                 fs::write(&path, &whole[..length]).unwrap();
                 let message = copy.refused();
                 let named = Path::new(file).file_name().unwrap().to_str().unwrap();

@@ -39,7 +39,11 @@ impl Bench {
         let pattern = "run --site blocks.{1}.hook_resid_pre --site blocks.1.attn.hook_z --site blocks.{1,2}.hook_attn_out \
                        --site blocks.*.hook_mlp_out --site blocks.1.mlp.hook_in --site blocks.1.ln2.hook_normalized \
                        --dtype f32 --shard-tokens 400 --row-group-rows 200 --logits loss";
-        succeed(&mut program("harvest", pattern, &[("--model", &small.model), ("--data", &small.data), ("--out", &cache)]));
+        succeed(&mut program(
+            "harvest",
+            pattern,
+            &[("--model", &small.model), ("--data", &small.data), ("--out", &cache)],
+        ));
         let checkpoint = Checkpoint::open(&small.model).unwrap();
         let decoder = Decoder::load(&checkpoint, Portion::Whole, Precision::F32, CPU).unwrap();
         Self { small, cache, decoder }
@@ -145,7 +149,8 @@ impl Bench {
             let left = self.decoder.leave(&at.unwrap(), &positions).unwrap();
             let logits = self.decoder.logits(&self.decoder.advance(&left, end, &positions).unwrap()).unwrap();
             let length = tokens.len() as i64;
-            let predicted = logits.squeeze_dim(0).narrow(0, 0, length - 1).to_kind(Kind::Double).log_softmax(-1, Kind::Double);
+            let predicted =
+                logits.squeeze_dim(0).narrow(0, 0, length - 1).to_kind(Kind::Double).log_softmax(-1, Kind::Double);
             let labels = Tensor::from_slice(&tokens[1..]).unsqueeze(-1);
             total -= predicted.gather(1, &labels, false).sum(Kind::Double).double_value(&[]);
             count += length - 1;
@@ -211,7 +216,11 @@ fn a_transcoder_is_given_one_site_and_held_against_another() {
         let deviation = (&targets - targets.mean_dim([0i64].as_slice(), true, Kind::Double)).square().sum(Kind::Double);
         assert_near(result.columns.ce_sae, spliced, input);
         assert_near(result.columns.explained_variance_pooled, 1.0 - error / deviation.double_value(&[]), input);
-        assert_near(result.columns.ce_zero, bench.loss(&[(input, output)], |_, _, _, target| target.zeros_like()), input);
+        assert_near(
+            result.columns.ce_zero,
+            bench.loss(&[(input, output)], |_, _, _, target| target.zeros_like()),
+            input,
+        );
         assert_eq!(result.site, format!("{input}-to-{output}"));
     }
     // Without a model there are the figures on activations.
@@ -225,7 +234,8 @@ fn saes_that_give_back_what_they_are_given_change_nothing_alone_or_together() {
     let _guard = no_grad();
     let bench = Bench::new();
     let places = ["blocks.0.hook_mlp_out", "blocks.1.attn.hook_z", "blocks.1.hook_mlp_out", "blocks.2.hook_attn_out"];
-    let saes: Vec<PathBuf> = places.iter().enumerate().map(|(place, site)| bench.identity(&format!("i{place}"), site)).collect();
+    let saes: Vec<PathBuf> =
+        places.iter().enumerate().map(|(place, site)| bench.identity(&format!("i{place}"), site)).collect();
     let paths: Vec<&Path> = saes.iter().map(PathBuf::as_path).collect();
     for path in &paths {
         let result = &run(&bench.settings(&[path]))[0];
@@ -289,11 +299,8 @@ fn two_saes_of_one_site_cannot_be_in_place_at_once() {
         &[("--model", &bench.small.model), ("--cache", &bench.cache), ("--sae", &first), ("--sae", &second)],
     ));
     assert!(message.contains(site) && message.contains("expected SAEs of different sites"), "{message}");
-    let message = refuse(&mut program(
-        "evaluate",
-        "run --splice-together",
-        &[("--cache", &bench.cache), ("--sae", &first)],
-    ));
+    let message =
+        refuse(&mut program("evaluate", "run --splice-together", &[("--cache", &bench.cache), ("--sae", &first)]));
     assert!(message.contains("--model"), "{message}");
 }
 
@@ -348,11 +355,13 @@ fn tokens_and_norms_are_left_out_each_by_its_own_rule() {
     });
     norms.sort_by(f64::total_cmp);
     let median = norms[(norms.len() - 1) / 2];
-    let result = &run(&RunSettings { outlier_norm: Some(OutlierNorm::MedianMultiple(1.1)), ..bench.settings(&[&sae]) })[0];
+    let result =
+        &run(&RunSettings { outlier_norm: Some(OutlierNorm::MedianMultiple(1.1)), ..bench.settings(&[&sae]) })[0];
     let outliers = norms.iter().filter(|norm| **norm > 1.1 * median).count();
     assert_near(result.conventions.outlier_median.map(|rule| rule.median), median, "median");
     assert!(outliers > 0 && result.columns.outlier_rows.abs_diff(outliers as u64) <= 1, "{outliers}");
-    let message = refuse(&mut program("evaluate", "run --exclude special", &[("--cache", &bench.cache), ("--sae", &sae)]));
+    let message =
+        refuse(&mut program("evaluate", "run --exclude special", &[("--cache", &bench.cache), ("--sae", &sae)]));
     assert!(message.contains("--model"), "{message}");
 }
 
@@ -375,11 +384,16 @@ fn patterns_of_sites_and_what_lies_beside_them_are_in_the_cache() {
     let bench = Bench::new();
     let manifest = Cache::open(&bench.cache).unwrap();
     let names: Vec<&str> = manifest.manifest().sites.iter().map(|site| site.name.as_str()).collect();
-    for beside in ["blocks.0.hook_resid_mid", "blocks.2.hook_resid_mid", "blocks.2.hook_resid_pre", "blocks.1.hook_resid_pre"] {
+    for beside in
+        ["blocks.0.hook_resid_mid", "blocks.2.hook_resid_mid", "blocks.2.hook_resid_pre", "blocks.1.hook_resid_pre"]
+    {
         assert!(names.contains(&beside), "{beside} is not in {names:?}");
     }
     let width = |name: &str| manifest.manifest().sites.iter().find(|site| site.name.as_str() == name).unwrap().d_model;
-    assert_eq!(width("blocks.1.attn.hook_z"), bench.decoder.spec().attention.n_heads * bench.decoder.spec().attention.head_dim);
+    assert_eq!(
+        width("blocks.1.attn.hook_z"),
+        bench.decoder.spec().attention.n_heads * bench.decoder.spec().attention.head_dim
+    );
     succeed(&mut program("store", "verify", &[("", &bench.cache)]));
     assert!(fixture("tiny-llama").is_dir());
 }

@@ -64,7 +64,8 @@ impl Family {
         let Stop { value, beside, .. } =
             decoder.reach(&decoder.embed(&self.tokens).unwrap(), site, &self.positions).unwrap();
         let width = value.size()[2];
-        let noise = self.golden.tensor("noise").narrow(2, 0, width).narrow(1, SPLICED.start, SPLICED.end - SPLICED.start);
+        let noise =
+            self.golden.tensor("noise").narrow(2, 0, width).narrow(1, SPLICED.start, SPLICED.end - SPLICED.start);
         let changed = value.copy();
         let mut places = changed.narrow(1, SPLICED.start, SPLICED.end - SPLICED.start);
         let _ = places.f_add_(&noise.to_kind(value.kind())).unwrap();
@@ -244,7 +245,8 @@ fn losses_and_top_logits_have_the_cap_and_the_bias_of_the_whole_logits() {
         let labels: Vec<i64> = Vec::try_from(family.tokens.flatten(0, 1)).unwrap();
         let got = decoder.predictions(&rows, &labels, 3).unwrap();
         let logits = family.golden.tensor("logits").flatten(0, 1).to_kind(Kind::Double);
-        let expected = -logits.log_softmax(-1, Kind::Double).gather(1, &Tensor::from_slice(&labels).unsqueeze(-1), false);
+        let expected =
+            -logits.log_softmax(-1, Kind::Double).gather(1, &Tensor::from_slice(&labels).unsqueeze(-1), false);
         assert!(max_difference(&Tensor::from_slice(&got.loss), &expected.squeeze_dim(-1)) < 2e-4, "{}", family.name);
         let (top, _) = logits.topk(3, -1, true, true);
         assert!(max_difference(&Tensor::from_slice(&got.top_logits), &top.flatten(0, 1)) < 2e-4, "{}", family.name);

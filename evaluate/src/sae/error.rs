@@ -152,7 +152,7 @@ pub enum SaeError {
         got: Vec<usize>,
     },
     /// A tensor of a type that weights do not have.
-    #[error("{path}: tensor {name}: expected a tensor of F32, F64, F16 or BF16, got {got}")]
+    #[error("{path}: tensor {name}: expected F32, F64, F16 or BF16, got {got}")]
     TensorType {
         /// The weight file.
         path: PathBuf,

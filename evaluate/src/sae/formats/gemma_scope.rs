@@ -27,10 +27,10 @@ struct Fields {
     affine_connection: bool,
 }
 
-/// A name in either case.
+/// A name in the case that the file has its names in.
 fn named(file: &TensorFile, name: &str) -> String {
-    let lower = name.to_lowercase();
-    if !file.has(name) && file.has(&lower) { lower } else { name.to_owned() }
+    let lower = file.names().all(|name| name.to_lowercase() == name);
+    if lower { name.to_lowercase() } else { name.to_owned() }
 }
 
 /// What the arrays and the path say.
@@ -90,7 +90,17 @@ fn config(
     model_name: Option<String>,
 ) -> Result<SaeConfig, SaeError> {
     let [d_in, d_sae] = file.matrix(&named(file, "W_enc"))?;
-    let [_, d_out] = file.matrix(&named(file, "W_dec"))?;
+    // The width of an autoencoder is said by its encoder; a transcoder's other one by its decoder, whichever way round it is.
+    let d_out = match (&output_site, file.matrix(&named(file, "W_dec"))?) {
+        (None, _) => d_in,
+        (Some(_), [rows, columns]) => {
+            if rows == d_sae {
+                columns
+            } else {
+                rows
+            }
+        }
+    };
     Ok(SaeConfig {
         architecture: Architecture::JumpRelu,
         role: if output_site.is_some() { Role::Transcoder(skip) } else { Role::Autoencoder },

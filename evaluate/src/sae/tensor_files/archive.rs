@@ -38,6 +38,9 @@ impl<'bytes> Archive<'bytes> {
     }
 
     pub(super) fn open(bytes: &'bytes [u8]) -> Result<Self, String> {
+        if !is_whole(bytes) {
+            return Err("an archive whose directory does not end where the file does".to_owned());
+        }
         let mut inner = ZipArchive::new(Cursor::new(bytes)).map_err(|error| error.to_string())?;
         let mut numbers = BTreeMap::new();
         for index in 0..inner.len() {
@@ -91,4 +94,16 @@ impl<'bytes> Archive<'bytes> {
         }
         Ok(bytes)
     }
+}
+
+/// Whether the record at the end of the directory, with its comment, is the end of the file: readers are lenient there.
+fn is_whole(bytes: &[u8]) -> bool {
+    const RECORD: usize = 22;
+    let last = bytes.windows(4).rposition(|window| window == b"PK\x05\x06");
+    last.and_then(|start| bytes.get(start..start + RECORD).map(|record| (start, record))).is_some_and(
+        |(start, record)| {
+            let comment = usize::from(u16::from_le_bytes([record[20], record[21]]));
+            start + RECORD + comment == bytes.len()
+        },
+    )
 }

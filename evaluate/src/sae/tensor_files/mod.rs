@@ -192,7 +192,8 @@ impl Taker<'_> {
                 (kind, shape, order, place)
             }
             Entry::Tensor { kind: Type::Known(kind), .. } => {
-                return Err(SaeError::TensorType { path, name, got: format!("{kind:?}") });
+                let got = if kind == Kind::Int64 { "I64" } else { "I32" }.to_owned();
+                return Err(SaeError::TensorType { path, name, got });
             }
             Entry::Tensor { kind: Type::Other(got), .. } => return Err(SaeError::TensorType { path, name, got }),
             Entry::Scalar(scalar) => return Err(SaeError::TensorType { path, name, got: format!("{scalar:?}") }),

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use npyz::{DType, Endianness, NpyHeader, TypeChar};
 use tch::Kind;
 
 use super::archive::{Archive, Member};
@@ -40,29 +39,45 @@ struct About {
     order: Order,
 }
 
-/// What the header of an array says, and how long it is.
+/// What the header of an array says, and how long it is: a magic number, two bytes of version, the length of the text that
+/// follows, and the text, a dictionary in Python's notation. Nothing is computed from the sizes in it here: the reader of a
+/// kept crate multiplies them as they are.
 fn header(name: &str, bytes: &[u8]) -> Result<(About, usize), String> {
-    let head = &bytes[..bytes.len().min(MAX_HEADER_BYTES)];
-    let mut rest = head;
-    let header = NpyHeader::from_reader(&mut rest).map_err(|error| format!("array {name}: {error}"))?;
-    let kind = match header.dtype() {
-        DType::Plain(plain) => {
-            let little = plain.endianness() != Endianness::Big;
-            match (plain.type_char(), plain.num_bytes(), little) {
-                (TypeChar::Float, Some(4), true) => Type::Known(Kind::Float),
-                (TypeChar::Float, Some(8), true) => Type::Known(Kind::Double),
-                (TypeChar::Float, Some(2), true) => Type::Known(Kind::Half),
-                (TypeChar::Int, Some(8), true) => Type::Known(Kind::Int64),
-                (TypeChar::Int, Some(4), true) => Type::Known(Kind::Int),
-                _ => Type::Other(plain.to_string()),
-            }
-        }
-        other => Type::Other(other.descr()),
+    let unsound = |problem: &str| format!("array {name}: {problem}");
+    let fixed = bytes.strip_prefix(b"\x93NUMPY").ok_or_else(|| unsound("expected an array of numpy's"))?;
+    let (length, start) = match *fixed {
+        [1, _, low, high, ..] => (usize::from(u16::from_le_bytes([low, high])), 10),
+        [2 | 3, _, a, b, c, d, ..] => (u32::from_le_bytes([a, b, c, d]) as usize, 12),
+        _ => return Err(unsound("a header of another version than 1 to 3")),
     };
-    let shape = header.shape().iter().map(|&size| usize::try_from(size));
-    let shape = shape.collect::<Result<Vec<_>, _>>().map_err(|error| format!("array {name}: {error}"))?;
-    let order = if header.order() == npyz::Order::Fortran { Order::Columns } else { Order::Rows };
-    Ok((About { kind, shape, order }, head.len() - rest.len()))
+    let end = start + length;
+    let text = bytes.get(start..end).filter(|_| length <= MAX_HEADER_BYTES);
+    let text =
+        text.and_then(|text| std::str::from_utf8(text).ok()).ok_or_else(|| unsound("a header that is no text"))?;
+    let value = |key: &str| {
+        let rest = text.split_once(&format!("'{key}':")).map(|(_, rest)| rest.trim_start());
+        rest.ok_or_else(|| unsound(&format!("no {key} in its header")))
+    };
+    let descr = value("descr")?;
+    let descr = descr.strip_prefix('\'').and_then(|rest| rest.split_once('\'')).map_or(descr, |(descr, _)| descr);
+    let kind = match descr {
+        "<f4" => Type::Known(Kind::Float),
+        "<f8" => Type::Known(Kind::Double),
+        "<f2" => Type::Known(Kind::Half),
+        "<i8" => Type::Known(Kind::Int64),
+        "<i4" => Type::Known(Kind::Int),
+        other => Type::Other(other.chars().take(20).collect()),
+    };
+    let order = match value("fortran_order")? {
+        rest if rest.starts_with("False") => Order::Rows,
+        rest if rest.starts_with("True") => Order::Columns,
+        _ => return Err(unsound("a fortran_order that is neither True nor False")),
+    };
+    let shape = value("shape")?.strip_prefix('(').and_then(|rest| rest.split_once(')')).map(|(shape, _)| shape);
+    let shape = shape.ok_or_else(|| unsound("a shape that is no tuple"))?;
+    let sizes = shape.split(',').map(str::trim).filter(|size| !size.is_empty());
+    let shape = sizes.map(|size| size.parse().map_err(|_| unsound(&format!("a size of {size}"))));
+    Ok((About { kind, shape: shape.collect::<Result<_, String>>()?, order }, end))
 }
 
 impl About {
