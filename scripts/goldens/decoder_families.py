@@ -67,7 +67,7 @@ FAMILIES = {
         },
     ),
     "gpt2": ("GPT2", {"vocab_size": 64, "n_embd": 24, "n_layer": 3, "n_head": 4, "n_positions": 64}),
-    "gpt-neox": ("GPTNeoX", NEOX | {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}}),
+    "gpt-neox": ("GPTNeoX", NEOX | {"num_attention_heads": 3} | {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}}),
     "gpt-neox-sequential": (
         "GPTNeoX",
         NEOX

@@ -143,7 +143,7 @@ fn an_index_that_leads_out_of_the_folder() {
 fn an_unknown_model_type() {
     let (_scratch, folder) = checkpoint();
     set(&folder, "model_type", json!("mamba"));
-    assert_says(&refusal(&folder), &["config.json", "mamba", "llama, mistral, qwen2 or gemma"]);
+    assert_says(&refusal(&folder), &["config.json", "mamba", "llama, mistral, qwen2, qwen3, gemma, gemma2"]);
 }
 
 #[test]

@@ -307,10 +307,10 @@ fn two_saes_of_one_site_cannot_be_in_place_at_once() {
 #[test]
 fn a_site_that_is_not_held_or_lacks_what_lies_beside_it_is_refused_by_name() {
     let bench = Bench::new();
-    let sae = bench.identity("far", "blocks.2.hook_resid_mid");
+    let sae = bench.identity("far", "blocks.2.mlp.hook_in");
     let paths = [("--model", bench.small.model.as_path()), ("--cache", &bench.cache), ("--sae", &sae)];
     let message = refuse(&mut program("evaluate", "run", &paths));
-    assert!(message.contains("blocks.2.hook_resid_mid"), "{message}");
+    assert!(message.contains("expected activations of blocks.2.mlp.hook_in"), "{message}");
     // A cache with the site alone, as one that was selected.
     let few = bench.small.folder("few");
     succeed(&mut program("store", "select --site blocks.1.hook_mlp_out", &[("", &bench.cache), ("--out", &few)]));
@@ -374,7 +374,7 @@ fn centred_weights_are_for_models_whose_norms_take_the_mean_away() {
     let message = refuse(&mut program("evaluate", "run", &paths));
     assert!(message.contains("LayerNorm") && message.contains("--weights as-stored"), "{message}");
     let text = succeed(&mut program("evaluate", "run --weights as-stored", &paths));
-    assert!(!text.contains("centred"), "{text}");
+    assert!(!text.contains("each less its own mean"), "{text}");
     let inspected = succeed(&mut program("evaluate", "inspect", &[("", &sae)]));
     assert!(inspected.contains("centred writing weights"), "{inspected}");
 }

@@ -263,7 +263,7 @@ fn nothing_left_to_do() {
 fn a_site_given_twice_is_one_site() {
     let farm = Farm::new();
     let mut settings = farm.run_settings();
-    settings.sites.push(settings.sites[0]);
+    settings.sites.push(settings.sites[0].clone());
     assert_eq!(harvest(&settings).sites.len(), 2);
 }
 

@@ -132,7 +132,7 @@ impl Gemma2Config {
             },
             norm: NormSpec { kind: NormKind::RootMeanSquare, epsilon: rms_norm_eps, weight: NormWeight::OnePlus },
             head: if tie_word_embeddings { HeadWeights::Tied } else { HeadWeights::Own },
-            logit_soft_cap: attn_logit_softcapping,
+            logit_soft_cap: final_logit_softcapping,
             layout: WeightLayout::Llama,
         })
     }
