@@ -9,7 +9,7 @@ use tch::{Device, Kind, Tensor};
 use super::source::Source;
 use crate::sae::config::{Architecture, Conventions, InputBias, Ranking, Role, SaeConfig, Skip};
 use crate::sae::parts::{Own, Parts};
-use crate::sae::tensor_files::Taker;
+use crate::sae::tensor_files::{Taker, TensorFile};
 use crate::sae::{Normalisation, SaeError};
 
 /// What of `config.json` bears on the forward pass. Other fields are of training and initialisation.
@@ -56,9 +56,8 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), Sae
         }
     }
     let normalisation = match fields.norm_activation.as_deref() {
-        // What was folded into the weights, or never there.
-        Some("inference") | None => Normalisation::None,
-        Some("dataset-wise") => Normalisation::ExpectedAverageOnlyIn,
+        // What was folded into the weights, or is folded when they are taken.
+        Some("inference" | "dataset-wise") | None => Normalisation::None,
         Some("token-wise") => Normalisation::ConstantNormRescale,
         Some(other) => return Err(source.field("norm_activation", "inference, dataset-wise or token-wise", other)),
     };
@@ -96,19 +95,40 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), Sae
     Ok((config, raw))
 }
 
-pub(super) fn take(config: &SaeConfig, raw: &Value, taker: &mut Taker<'_>) -> Result<Parts, SaeError> {
+/// The average norm of a site's activations, by which `dataset-wise` scales them to sqrt(d). It is among the weights.
+const AVERAGE_NORM: &str = "dataset_average_activation_norm.";
+
+pub(super) fn take(
+    config: &SaeConfig,
+    raw: &Value,
+    file: &TensorFile,
+    taker: &mut Taker<'_>,
+) -> Result<Parts, SaeError> {
     let (d_in, d_out, d_sae) = (config.d_in, config.d_out, config.d_sae);
     let ranks = raw["sparsity_include_decoder_norm"].as_bool() == Some(true);
     let has_bias = raw["use_decoder_bias"].as_bool() != Some(false);
-    let bias = taker.tensor("b_E", &[d_sae])?;
+    let [scale_in, scale_out] = scales(config, raw, taker)?;
+    // Where the scale was folded the norms are left from training.
+    let norms: Vec<&str> = file.names().filter(|name| name.starts_with(AVERAGE_NORM)).collect();
+    taker.pass_over(&norms);
+    // The release that came before has names of Llama Scope's.
+    let older = file.has("encoder.weight");
+    let (encoder, decoder) = if older {
+        (taker.turned("encoder.weight", [d_sae, d_in])?, taker.turned("decoder.weight", [d_out, d_sae])?)
+    } else {
+        (taker.tensor("W_E", &[d_in, d_sae])?, taker.tensor("W_D", &[d_sae, d_out])?)
+    };
+    let bias = taker.tensor(if older { "encoder.bias" } else { "b_E" }, &[d_sae])?;
+    let decoder_bias = if has_bias {
+        taker.tensor(if older { "decoder.bias" } else { "b_D" }, &[d_out])?
+    } else {
+        Tensor::f_zeros([d_out as i64], (Kind::Float, Device::Cpu))?
+    };
+    let threshold = if older { "log_jumprelu_threshold" } else { "activation_function.log_jumprelu_threshold" };
     Ok(Parts {
-        encoder: taker.tensor("W_E", &[d_in, d_sae])?,
-        decoder: taker.tensor("W_D", &[d_sae, d_out])?,
-        decoder_bias: if has_bias {
-            taker.tensor("b_D", &[d_out])?
-        } else {
-            Tensor::f_zeros([d_out as i64], (Kind::Float, Device::Cpu))?
-        },
+        encoder: encoder.f_mul_scalar(scale_in)?,
+        decoder: decoder.f_div_scalar(scale_out)?,
+        decoder_bias: decoder_bias.f_div_scalar(scale_out)?,
         skip: None,
         input_bias: config.input_bias,
         normalisation: config.normalisation,
@@ -116,10 +136,29 @@ pub(super) fn take(config: &SaeConfig, raw: &Value, taker: &mut Taker<'_>) -> Re
             Architecture::TopK { k, ranking } => Own::TopK { bias, k, ranking },
             Architecture::JumpRelu => Own::JumpRelu {
                 bias,
-                threshold: taker.tensor("activation_function.log_jumprelu_threshold", &[d_sae])?.f_exp()?,
+                threshold: taker.tensor(threshold, &[d_sae])?.f_exp()?,
                 ranking: if ranks { Ranking::DecoderNorm } else { Ranking::PreActivation },
             },
             _ => Own::Standard { bias },
         },
     })
+}
+
+/// What the input was multiplied by before the encoder, and the output before it was compared.
+fn scales(config: &SaeConfig, raw: &Value, taker: &mut Taker<'_>) -> Result<[f64; 2], SaeError> {
+    if raw["norm_activation"].as_str() != Some("dataset-wise") {
+        return Ok([1.0, 1.0]);
+    }
+    let mut scale = |site: Option<&String>, width: usize| {
+        let name = format!("{AVERAGE_NORM}{}", site.map_or("", String::as_str));
+        match taker.number(&name)? {
+            Some(norm) if norm > 0.0 => Ok((width as f64).sqrt() / norm),
+            _ => Err(taker.absent(&name)),
+        }
+    };
+    let scale_in = scale(config.site.as_ref(), config.d_in)?;
+    match &config.output_site {
+        Some(output) => Ok([scale_in, scale(Some(output), config.d_out)?]),
+        None => Ok([scale_in, scale_in]),
+    }
 }

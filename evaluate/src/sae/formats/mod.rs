@@ -183,7 +183,7 @@ impl SaeFormat {
             Self::DictionaryLearning => dictionary_learning::take(config, &opened.raw_config, &mut taker),
             Self::Sparsify => sparsify::take(config, file, &mut taker),
             Self::Openai => openai::take(config, &mut taker),
-            Self::Llamascopium => llamascopium::take(config, &opened.raw_config, &mut taker),
+            Self::Llamascopium => llamascopium::take(config, &opened.raw_config, file, &mut taker),
         }?;
         taker.finish(config.kind())?;
         Ok(parts)

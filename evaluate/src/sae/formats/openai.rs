@@ -52,6 +52,8 @@ pub(super) fn take(config: &SaeConfig, taker: &mut Taker<'_>) -> Result<Parts, S
     let (d_in, d_sae) = (config.d_in, config.d_sae);
     taker.pass_over(&OF_TRAINING);
     taker.pass_over(&["activation", "activation_state_dict.k", "activation_state_dict.postact_fn"]);
+    // Later versions say it twice.
+    taker.pass_over(&["activation.k", "activation.postact_fn"]);
     let bias = taker.tensor("latent_bias", &[d_sae])?;
     Ok(Parts {
         encoder: taker.turned("encoder.weight", [d_sae, d_in])?,

@@ -237,6 +237,11 @@ impl Taker<'_> {
         }
     }
 
+    /// A number above zero that must be there.
+    pub(super) fn absent(&self, name: &str) -> SaeError {
+        self.file.missing(name, &[])
+    }
+
     /// What a configuration that no parser makes would be.
     pub(super) fn contradiction(&self, name: &str) -> SaeError {
         let (path, name) = (self.file.path.clone(), name.to_owned());
