@@ -447,7 +447,7 @@ fn a_manifest_whose_sizes_overflow_is_summed_up() {
 
 #[test]
 fn a_width_that_the_manifest_has_no_means_for_is_refused() {
-    for (width, words) in [(0, "1 to 16777216"), (6, "a mean of as many elements"), (u64::MAX >> 1, "1 to 16777216")] {
+    for (width, words) in [(0, "1 to 16777216"), (6, "a mean of 6 elements"), (u64::MAX >> 1, "1 to 16777216")] {
         let (folder, _) = cache(Codec::Planes);
         with_number(&folder.path().join("manifest.json"), "d_model", width);
         let error = Cache::open(folder.path()).unwrap_err();

@@ -253,6 +253,33 @@ fn losses_and_top_logits_have_the_cap_and_the_bias_of_the_whole_logits() {
     }
 }
 
+/// `TransformerLens`'s `center_writing_weights`: what is written to the stream is the model's own less its mean, and whatever is put
+/// there in its stead moves the predictions as it moves the model's own.
+#[test]
+fn centred_writing_weights_are_the_models_own_less_their_mean() {
+    let _guard = no_grad();
+    let family = Family::open(&fixture("families/gpt2"));
+    let centred = Golden::open(&fixture("families/gpt2/centred.safetensors"));
+    let decoder = family.decoder(Portion::Whole, Precision::F32);
+    let start = decoder.embed(&family.tokens).unwrap();
+    for hook in [Hook::ResidPre, Hook::AttnOut, Hook::ResidMid, Hook::MlpOut, Hook::ResidPost] {
+        let site = Site::new(BLOCK, hook);
+        let Stop { value, beside, .. } = decoder.reach(&start, site, &family.positions).unwrap();
+        let given = &value - value.mean_dim([-1i64].as_slice(), true, Kind::Float);
+        let difference = max_difference(&given, &centred.tensor(&format!("site.{hook}")));
+        assert!(difference < TOLERANCE_F32, "{site} differs by {difference}");
+        // In the space of the centred model; the model itself goes on from it.
+        let changed = value.copy();
+        let places = |tensor: &Tensor| tensor.narrow(1, SPLICED.start, SPLICED.end - SPLICED.start);
+        let noise = family.golden.tensor("noise").narrow(2, 0, value.size()[2]);
+        places(&changed).copy_(&(places(&given) + places(&noise)));
+        let left = decoder.leave(&Stop { site, value: changed, beside }, &family.positions).unwrap();
+        let got = family.last(&family.logits(&decoder, &left)).log_softmax(-1, Kind::Float);
+        let difference = max_difference(&got, &centred.tensor(&format!("spliced.{hook}")));
+        assert!(difference < TOLERANCE_F32, "spliced at {site}: {difference}");
+    }
+}
+
 #[test]
 fn a_site_that_the_family_does_not_have_is_refused_by_name() {
     for (folder, site, words) in [

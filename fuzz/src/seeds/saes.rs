@@ -15,6 +15,33 @@ pub(crate) const ARCHITECTURES: [&str; 4] = ["standard", "jumprelu", "gated", "b
 const D_IN: usize = 2;
 const D_SAE: usize = 4;
 
+/// What numpy and `PyTorch` wrote: stored and compressed, in both orders, with texts and dictionaries beside tensors.
+const PUBLISHED: [(&str, &str, &[u8]); 5] = [
+    (
+        "numpy_archive",
+        "stored",
+        include_bytes!(
+            "../../../tests/fixtures/sae-formats/gemma-scope-2b-pt-res/layer_1/width_16k/average_l0_71/params.npz"
+        ),
+    ),
+    (
+        "numpy_archive",
+        "compressed",
+        include_bytes!(
+            "../../../tests/fixtures/sae-formats/gemma-scope-2b-pt-mlp/layer_1/width_16k/average_l0_71/params.npz"
+        ),
+    ),
+    (
+        "numpy_archive",
+        "columns-first",
+        include_bytes!(
+            "../../../tests/fixtures/sae-formats/gemma-scope-2b-pt-att/layer_1/width_16k/average_l0_71/params.npz"
+        ),
+    ),
+    ("torch_file", "topk", include_bytes!("../../../tests/fixtures/sae-formats/openai-topk/autoencoder.pt")),
+    ("torch_file", "relu", include_bytes!("../../../tests/fixtures/sae-formats/openai-relu/autoencoder.pt")),
+];
+
 /// Writes a folder for each architecture.
 pub(crate) fn write(folder: &Path) {
     for architecture in ARCHITECTURES {
@@ -52,6 +79,7 @@ pub(super) fn seeds() -> Vec<Seed> {
         seeds.push(("sae_weights", architecture.to_owned(), weights(architecture, Dtype::F32)));
     }
     seeds.push(("sae_weights", "standard-bf16".to_owned(), weights("standard", Dtype::BF16)));
+    seeds.extend(PUBLISHED.iter().map(|(target, name, bytes)| (*target, (*name).to_owned(), bytes.to_vec())));
     seeds
 }
 

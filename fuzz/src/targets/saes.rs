@@ -1,4 +1,4 @@
-//! SAEs in SAELens's layout, loaded and put to use.
+//! SAEs, loaded and put to use: SAELens's layout, and the archives of numpy and `PyTorch` that others come in.
 
 use std::path::Path;
 
@@ -17,6 +17,23 @@ pub(super) fn config(input: &[u8]) -> Outcome {
 /// `sae_weights.safetensors`, beside the configuration of each architecture.
 pub(super) fn weights(input: &[u8]) -> Outcome {
     each_architecture("sae weights", "sae_weights.safetensors", input)
+}
+
+/// `params.npz` of Gemma Scope.
+pub(super) fn numpy_archive(input: &[u8]) -> Outcome {
+    alone("numpy archives", "params.npz", input)
+}
+
+/// `autoencoder.pt` of `OpenAI`: an archive with a pickle in it.
+pub(super) fn torch_file(input: &[u8]) -> Outcome {
+    alone("torch files", "autoencoder.pt", input)
+}
+
+/// The one file of an SAE without a configuration.
+fn alone(purpose: &'static str, file: &str, input: &[u8]) -> Outcome {
+    let folder = scratch::folder(purpose, |_| ());
+    scratch::write(&folder.join(file), input);
+    whole(&folder)
 }
 
 /// The input must do for one of them.

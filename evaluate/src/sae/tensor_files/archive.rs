@@ -8,10 +8,10 @@ use std::io::{Cursor, Read};
 
 use zip::{CompressionMethod, ZipArchive};
 
-/// What a compressed member may hold whatever its size in the archive: zeros compress without limit.
+/// What an archive's compressed members may hold together whatever its size: zeros compress without limit.
 const ALWAYS_PLAUSIBLE: u64 = 64 << 20;
 
-/// Beyond that, so many times its size in the archive: numbers hardly compress.
+/// Beyond that, so many times the archive's size: numbers hardly compress.
 const MOST_RATIO: u64 = 64;
 
 /// A zip archive in a map.
@@ -20,6 +20,8 @@ pub(super) struct Archive<'bytes> {
     inner: ZipArchive<Cursor<&'bytes [u8]>>,
     /// The number of each member, by its name.
     numbers: BTreeMap<String, usize>,
+    /// What compressed members may still unpack to.
+    plausible: u64,
 }
 
 /// A member of an archive.
@@ -49,7 +51,8 @@ impl<'bytes> Archive<'bytes> {
                 return Err(format!("two members called {name}"));
             }
         }
-        Ok(Self { bytes, inner, numbers })
+        let plausible = ALWAYS_PLAUSIBLE.max((bytes.len() as u64).saturating_mul(MOST_RATIO));
+        Ok(Self { bytes, inner, numbers, plausible })
     }
 
     /// The names of the members.
@@ -82,9 +85,8 @@ impl<'bytes> Archive<'bytes> {
             Member::Packed { index } => index,
         };
         let member = self.inner.by_index(index).map_err(|error| error.to_string())?;
-        let name = member.name().to_owned();
-        let plausible = ALWAYS_PLAUSIBLE.max(member.compressed_size().saturating_mul(MOST_RATIO)).min(most);
-        let packed = member.compressed_size();
+        let (name, packed) = (member.name().to_owned(), member.compressed_size());
+        let plausible = self.plausible.min(most);
         let mut bytes = Vec::new();
         member.take(plausible + 1).read_to_end(&mut bytes).map_err(|error| format!("member {name}: {error}"))?;
         if bytes.len() as u64 > plausible {
@@ -92,6 +94,7 @@ impl<'bytes> Archive<'bytes> {
                 "member {name} unpacks to more than {plausible} bytes from {packed}, which no weights do: a zip bomb"
             ));
         }
+        self.plausible -= bytes.len() as u64;
         Ok(bytes)
     }
 }
