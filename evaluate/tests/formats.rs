@@ -85,7 +85,7 @@ fn copy(from: &Path, to: &Path) {
             (path.clone(), to.join(path.file_name().unwrap()))
         };
         if path.is_dir() {
-            copy(&path, &target)
+            copy(&path, &target);
         } else {
             fs::copy(&path, target).map(drop).unwrap();
         }
@@ -286,7 +286,7 @@ fn a_tensor_too_many_or_too_few_is_named() {
     for (case, file, encoder) in ENCODERS {
         let copy = Copy::of(case);
         copy.edit_tensors(file, |tensors| {
-            tensors.push(("b_extra".to_owned(), Tensor::ones([3], (Kind::Float, Device::Cpu))))
+            tensors.push(("b_extra".to_owned(), Tensor::ones([3], (Kind::Float, Device::Cpu))));
         });
         assert!(copy.refused().contains("b_extra"), "{case}");
         let copy = Copy::of(case);
@@ -373,7 +373,7 @@ fn configurations_that_do_not_fit_are_refused_by_field() {
 fn a_scale_that_the_files_need_and_do_not_have_is_missed() {
     let copy = Copy::of("llama-scope");
     copy.edit("hyperparams.json", |config| {
-        drop(config.as_object_mut().unwrap().remove("dataset_average_activation_norm"))
+        drop(config.as_object_mut().unwrap().remove("dataset_average_activation_norm"));
     });
     assert!(copy.refused().contains("dataset_average_activation_norm"));
 }

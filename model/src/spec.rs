@@ -56,7 +56,7 @@ pub enum NormPlacement {
     Before,
     /// Before and behind each (Gemma 2).
     Around,
-    /// Behind each (OLMo 2).
+    /// Behind each (`OLMo` 2).
     Behind,
 }
 
@@ -106,7 +106,7 @@ pub enum QueryKeyNorm {
     None,
     /// Each head by itself, with one weight for all heads (Qwen3).
     EachHead,
-    /// All heads side by side (OLMo 2).
+    /// All heads side by side (`OLMo` 2).
     AllHeads,
 }
 
@@ -227,7 +227,7 @@ pub enum NormKind {
 pub enum NormWeight {
     /// The normalised value is rounded to the activations' type, then multiplied by the weight (Llama).
     Plain,
-    /// The normalised value is multiplied by the weight in float32, then rounded (OLMo 2, and every `LayerNorm`).
+    /// The normalised value is multiplied by the weight in float32, then rounded (`OLMo` 2, and every `LayerNorm`).
     Wide,
     /// The normalised value is multiplied by one plus the weight in float32, then rounded (Gemma).
     OnePlus,

@@ -154,6 +154,36 @@ fn an_unknown_rope_scaling() {
 }
 
 #[test]
+fn rotary_settings_that_would_turn_the_head_otherwise() {
+    for (key, value, parts) in [
+        ("rope_interleaved", json!(true), vec!["rope_interleaved", "false or absent"]),
+        (
+            "rope_parameters",
+            json!({"rope_type": "longrope", "rope_theta": 10000.0, "long_factor": [1.0], "short_factor": [1.0]}),
+            vec!["rope_type", "longrope", "default, linear or llama3"],
+        ),
+        ("rope_parameters", json!({"rope_type": "default", "rope_theta": -1.0}), vec!["rope_theta", "positive"]),
+    ] {
+        let (_scratch, folder) = checkpoint();
+        set(&folder, key, value);
+        assert_says(&refusal(&folder), &parts);
+    }
+    let (_scratch, folder) = checkpoint();
+    set(&folder, "rope_parameters", Value::Null);
+    set(&folder, "rope_theta", json!(0.0));
+    assert_says(&refusal(&folder), &["rope_theta", "positive"]);
+}
+
+#[test]
+fn keys_of_released_checkpoints_that_change_nothing_are_passed_over() {
+    let (_scratch, folder) = checkpoint();
+    set(&folder, "rope_interleaved", json!(false));
+    set(&folder, "is_llama_config", json!(true));
+    set(&folder, "transformers.js_config", json!({"dtype": "q4"}));
+    Checkpoint::open(&folder).unwrap();
+}
+
+#[test]
 fn an_unknown_activation() {
     let (_scratch, folder) = checkpoint();
     set(&folder, "hidden_act", json!("relu6"));

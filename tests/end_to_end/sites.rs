@@ -50,12 +50,12 @@ impl Bench {
     }
 
     /// Saves an SAE of random weights for a site, or a transcoder where there is another to give back.
-    fn sae(&self, name: &str, site: &str, output: Option<&str>, metadata: serde_json::Value) -> PathBuf {
+    fn sae(&self, name: &str, site: &str, output: Option<&str>, metadata: &serde_json::Value) -> PathBuf {
         let width = |site: &str| site.parse::<Site>().unwrap().width(self.decoder.spec());
-        let (d_in, d_out, d_sae) = (width(site), output.map_or(width(site), width), 80);
+        let (d_in, d_out, latents) = (width(site), output.map_or(width(site), width), 80_i64);
         tch::manual_seed(name.bytes().map(i64::from).sum());
         let random = |shape: &[i64], scale: f64| Tensor::randn(shape, (Kind::Float, CPU)) * scale;
-        let (inner, outer, latents) = (d_in as i64, d_out as i64, d_sae as i64);
+        let (inner, outer) = (d_in as i64, d_out as i64);
         let mut tensors = vec![
             ("W_enc", random(&[inner, latents], 0.3)),
             ("b_enc", random(&[latents], 0.1)),
@@ -63,7 +63,7 @@ impl Bench {
             ("b_dec", random(&[outer], 0.1)),
         ];
         let mut config = json!({
-            "architecture": "standard", "d_in": d_in, "d_sae": d_sae, "dtype": "float32", "apply_b_dec_to_input": output.is_none(),
+            "architecture": "standard", "d_in": d_in, "d_sae": latents, "dtype": "float32", "apply_b_dec_to_input": output.is_none(),
             "normalize_activations": "none", "reshape_activations": "none", "metadata": metadata,
         });
         config["metadata"]["sae_lens_version"] = json!("6.54.12");
@@ -178,7 +178,7 @@ fn a_splice_at_every_kind_of_site_is_that_of_the_whole_model() {
     let _guard = no_grad();
     let bench = Bench::new();
     for site in SITES {
-        let sae = bench.sae("sae", site, None, json!({}));
+        let sae = bench.sae("sae", site, None, &json!({}));
         let result = &run(&bench.settings(&[&sae]))[0];
         let forward = reconstructed(&sae);
         let (mut error, mut rows) = (0.0, 0);
@@ -202,7 +202,7 @@ fn a_transcoder_is_given_one_site_and_held_against_another() {
     let bench = Bench::new();
     let output = "blocks.1.hook_mlp_out";
     for input in ["blocks.1.mlp.hook_in", "blocks.1.ln2.hook_normalized"] {
-        let sae = bench.sae("transcoder", input, Some(output), json!({}));
+        let sae = bench.sae("transcoder", input, Some(output), &json!({}));
         let result = &run(&bench.settings(&[&sae]))[0];
         let forward = reconstructed(&sae);
         let (mut error, mut targets) = (0.0, Vec::new());
@@ -224,7 +224,7 @@ fn a_transcoder_is_given_one_site_and_held_against_another() {
         assert_eq!(result.site, format!("{input}-to-{output}"));
     }
     // Without a model there are the figures on activations.
-    let sae = bench.sae("transcoder", "blocks.1.mlp.hook_in", Some(output), json!({}));
+    let sae = bench.sae("transcoder", "blocks.1.mlp.hook_in", Some(output), &json!({}));
     let alone = RunSettings { model: None, ..bench.settings(&[&sae]) };
     assert!(run(&alone)[0].columns.explained_variance_pooled.is_some());
 }
@@ -265,7 +265,7 @@ fn saes_in_place_at_once_are_those_of_the_whole_model_with_all_of_them() {
         .iter()
         .enumerate()
         .map(|(place, (input, output))| {
-            bench.sae(&format!("sae{place}"), input, (input != output).then_some(output), json!({}))
+            bench.sae(&format!("sae{place}"), input, (input != output).then_some(output), &json!({}))
         })
         .collect();
     let forward: Vec<_> = saes.iter().map(|sae| reconstructed(sae)).collect();
@@ -292,7 +292,7 @@ fn saes_in_place_at_once_are_those_of_the_whole_model_with_all_of_them() {
 fn two_saes_of_one_site_cannot_be_in_place_at_once() {
     let bench = Bench::new();
     let site = "blocks.1.hook_mlp_out";
-    let (first, second) = (bench.identity("one", site), bench.sae("two", site, None, json!({})));
+    let (first, second) = (bench.identity("one", site), bench.sae("two", site, None, &json!({})));
     let message = refuse(&mut program(
         "evaluate",
         "run --splice-together",
@@ -325,7 +325,7 @@ fn tokens_and_norms_are_left_out_each_by_its_own_rule() {
     let _guard = no_grad();
     let bench = Bench::new();
     let site = "blocks.1.hook_resid_pre";
-    let sae = bench.sae("sae", site, None, json!({}));
+    let sae = bench.sae("sae", site, None, &json!({}));
     let forward = reconstructed(&sae);
     let bos = 0;
     let eos = 1;
@@ -369,7 +369,7 @@ fn tokens_and_norms_are_left_out_each_by_its_own_rule() {
 fn centred_weights_are_for_models_whose_norms_take_the_mean_away() {
     let bench = Bench::new();
     let metadata = json!({"model_from_pretrained_kwargs": {"center_writing_weights": true}});
-    let sae = bench.sae("centred", "blocks.1.hook_resid_pre", None, metadata);
+    let sae = bench.sae("centred", "blocks.1.hook_resid_pre", None, &metadata);
     let paths = [("--model", bench.small.model.as_path()), ("--cache", &bench.cache), ("--sae", &sae)];
     let message = refuse(&mut program("evaluate", "run", &paths));
     assert!(message.contains("LayerNorm") && message.contains("--weights as-stored"), "{message}");

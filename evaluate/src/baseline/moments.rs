@@ -24,11 +24,9 @@ pub(super) struct MomentsKey {
 impl Key for MomentsKey {
     fn file_stem(&self) -> String {
         let norm = self.largest_norm.map_or_else(|| "any".to_owned(), |norm| format!("{norm:e}"));
-        let mut stem = format!("moments.{}.{}.norm-{norm}", self.site, self.section);
-        for token in &self.excluded {
-            stem.push_str(&format!(".without-{token}"));
-        }
-        stem
+        let left_out: String =
+            self.excluded.iter().flat_map(|token| [".without-".to_owned(), token.to_string()]).collect();
+        format!("moments.{}.{}.norm-{norm}{left_out}", self.site, self.section)
     }
 }
 

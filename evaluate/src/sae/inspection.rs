@@ -39,10 +39,10 @@ pub struct SaeInspection {
     pub threshold: Option<Spread>,
     /// What is done to the input, by SAELens's name.
     pub normalisation: &'static str,
-    /// Whether the decoder's bias is subtracted from the input.
-    pub subtracts_decoder_bias: bool,
-    /// Whether the input reaches the output past the latents too.
-    pub skips: bool,
+    /// What is subtracted from the input: `decoder_bias` or `nothing`.
+    pub subtracted: &'static str,
+    /// How the input reaches the output past the latents: `none`, or through a `matrix`.
+    pub skip: &'static str,
     /// Whether latents are compared by their size in the output.
     pub ranks_by_decoder_norm: bool,
     /// Norms of the decoder's rows.
@@ -85,8 +85,9 @@ impl SaeInspection {
         let (k, threshold, ranking) = match &own {
             Own::Standard { .. } | Own::Gated { .. } => (None, None, Ranking::PreActivation),
             Own::TopK { k, ranking, .. } => (Some(*k), None, *ranking),
-            Own::JumpRelu { threshold, ranking, .. } => (None, Some(Spread::of(threshold)?), *ranking),
-            Own::BatchTopK { threshold, ranking, .. } => (None, Some(Spread::of(threshold)?), *ranking),
+            Own::JumpRelu { threshold, ranking, .. } | Own::BatchTopK { threshold, ranking, .. } => {
+                (None, Some(Spread::of(threshold)?), *ranking)
+            }
         };
         Ok(Self {
             path: path.display().to_string(),
@@ -101,8 +102,8 @@ impl SaeInspection {
             k,
             threshold,
             normalisation: config.normalisation.as_str(),
-            subtracts_decoder_bias: config.input_bias == InputBias::DecoderBias,
-            skips: config.role == Role::Transcoder(Skip::Matrix),
+            subtracted: if config.input_bias == InputBias::DecoderBias { "decoder_bias" } else { "nothing" },
+            skip: if config.role == Role::Transcoder(Skip::Matrix) { "matrix" } else { "none" },
             ranks_by_decoder_norm: ranking == Ranking::DecoderNorm,
             decoder_norms: Spread::of(&decoder.f_linalg_norm(2.0, [-1i64].as_slice(), false, tch::Kind::Float)?)?,
             types: file.types(),
@@ -136,8 +137,8 @@ impl SaeInspection {
             ""
         };
         say("input", Some(format!("normalisation {}{scale}", self.normalisation)));
-        say("subtracted", Some(if self.subtracts_decoder_bias { "the decoder's bias" } else { "nothing" }.to_owned()));
-        say("skip", self.skips.then(|| "the input reaches the output through a matrix".to_owned()));
+        say("subtracted", Some(self.subtracted.replace('_', " ")));
+        say("skip", (self.skip == "matrix").then(|| "the input reaches the output through a matrix".to_owned()));
         say(
             "compared by",
             self.ranks_by_decoder_norm.then(|| "pre-activation times the decoder row's norm".to_owned()),

@@ -69,9 +69,9 @@ impl Forward {
         let mut activations = Vec::with_capacity(self.sites.len());
         let mut at = Standing::Between(embedded);
         for (site, _) in &self.sites {
-            let stop = self.reach(at, *site, sequences, positions)?;
-            activations.push(gather(&stop.value, rows.as_ref())?.f_to_device(Device::Cpu)?.f_contiguous()?);
-            at = Standing::At(stop);
+            let reached = self.reach(at, *site, sequences, positions)?;
+            activations.push(gather(&reached.value, rows.as_ref())?.f_to_device(Device::Cpu)?.f_contiguous()?);
+            at = Standing::At(reached);
         }
         let mut logits = Vec::new();
         let predictions = match self.kept {

@@ -67,8 +67,8 @@ fn listed(list: &str) -> Option<BTreeSet<usize>> {
     let mut blocks = BTreeSet::new();
     for item in list.split(',') {
         match item.split_once("..") {
-            Some((first, last)) => {
-                let range = number(first)?..=number(last)?;
+            Some((from, to)) => {
+                let range = number(from)?..=number(to)?;
                 if range.is_empty() {
                     return None;
                 }

@@ -107,7 +107,11 @@ impl Gemma3Config {
         source.check_positive("query_pre_attn_scalar", Some(query_pre_attn_scalar))?;
         source.check_positive("final_logit_softcapping", final_logit_softcapping)?;
         source.check_positive("attn_logit_softcapping", attn_logit_softcapping)?;
-        let pattern = sliding_window_pattern.or(older_window_pattern).unwrap_or(PATTERN).max(1);
+        let pattern = sliding_window_pattern.or(older_window_pattern).unwrap_or(PATTERN);
+        if pattern == 0 {
+            let advice = "It is after how many layers one looks at all keys; Gemma 3 has 6";
+            return Err(source.unsupported("sliding_window_pattern", "0", "a whole number above 0", advice));
+        }
         let slides = |layer| (layer + 1) % pattern != 0;
         let layer_types = layer_types::resolve(source, layer_types, num_hidden_layers, slides)?;
         let TwoRopes { full_attention, sliding_attention } =

@@ -30,12 +30,12 @@ pub(super) struct Gpt2Config {
     scale_attn_weights: bool,
     #[serde(default)]
     scale_attn_by_inverse_layer_idx: bool,
-    #[serde(default)]
-    reorder_and_upcast_attn: bool,
-    #[serde(default)]
-    add_cross_attention: bool,
+    add_cross_attention: Option<bool>,
     #[serde(default = "default_true")]
     tie_word_embeddings: bool,
+    /// Where attention is computed in float32 anyway, it changes no number.
+    #[serde(rename = "reorder_and_upcast_attn")]
+    _reorder_and_upcast_attn: Option<bool>,
     // What follows is of training and of classification heads.
     #[serde(rename = "resid_pdrop")]
     _resid_pdrop: Option<Value>,
@@ -53,6 +53,12 @@ pub(super) struct Gpt2Config {
     _summary_proj_to_labels: Option<Value>,
     #[serde(rename = "summary_first_dropout")]
     _summary_first_dropout: Option<Value>,
+    #[serde(rename = "n_special")]
+    _n_special: Option<Value>,
+    #[serde(rename = "predict_special_tokens")]
+    _predict_special_tokens: Option<Value>,
+    #[serde(rename = "output_past")]
+    _output_past: Option<Value>,
     #[serde(rename = "task_specific_params")]
     _task_specific_params: Option<Value>,
 }
@@ -75,7 +81,7 @@ impl Gpt2Config {
         for (key, value, expected) in [
             ("scale_attn_weights", self.scale_attn_weights, true),
             ("scale_attn_by_inverse_layer_idx", self.scale_attn_by_inverse_layer_idx, false),
-            ("add_cross_attention", self.add_cross_attention, false),
+            ("add_cross_attention", self.add_cross_attention.unwrap_or(false), false),
         ] {
             if value != expected {
                 return Err(source.unsupported(key, &value.to_string(), &expected.to_string(), advice));
@@ -86,8 +92,6 @@ impl Gpt2Config {
             let expected = format!("n_positions, {n_positions}");
             return Err(source.unsupported("n_ctx", &other.to_string(), &expected, "Mend the file"));
         }
-        // It is computed in float32 for the sake of training; in float32 it changes no number.
-        let _ = self.reorder_and_upcast_attn;
         let head_dim = head_dim(None, n_embd, n_head);
         Ok(DecoderSpec {
             model_type: "gpt2".to_owned(),

@@ -28,6 +28,8 @@ pub(super) struct LlamaConfig {
     rope_theta: Option<f64>,
     rope_scaling: Option<RopeFields>,
     rope_parameters: Option<RopeFields>,
+    /// Whether neighbouring elements turn together, in place of the two halves of a head.
+    rope_interleaved: Option<bool>,
     #[serde(default)]
     tie_word_embeddings: bool,
     #[serde(default)]
@@ -52,10 +54,15 @@ impl LlamaConfig {
             rope_theta,
             rope_scaling,
             rope_parameters,
+            rope_interleaved,
             tie_word_embeddings,
             attention_bias,
             mlp_bias,
         } = self;
+        if rope_interleaved == Some(true) {
+            let advice = "The elements of a head would turn with others than was meant";
+            return Err(source.unsupported("rope_interleaved", "true", "false or absent", advice));
+        }
         let head_dim = head_dim(named_head_dim, hidden_size, num_attention_heads);
         Ok(DecoderSpec {
             model_type: "llama".to_owned(),

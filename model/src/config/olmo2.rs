@@ -1,4 +1,4 @@
-//! OLMo 2: norms behind attention and feed-forward alone, and over all heads of query and key.
+//! `OLMo` 2: norms behind attention and feed-forward alone, and over all heads of query and key.
 
 use serde::Deserialize;
 

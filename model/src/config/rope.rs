@@ -1,6 +1,7 @@
 //! Rotary settings: the older spelling (`rope_theta`, `rope_scaling`) and the newer one (`rope_parameters`).
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::Source;
 use crate::ModelError;
@@ -21,6 +22,11 @@ pub(super) struct RopeFields {
     high_freq_factor: Option<f64>,
     original_max_position_embeddings: Option<usize>,
     partial_rotary_factor: Option<f64>,
+    /// Of `longrope`, which is refused by its name.
+    #[serde(rename = "long_factor")]
+    _long_factor: Option<Value>,
+    #[serde(rename = "short_factor")]
+    _short_factor: Option<Value>,
 }
 
 /// Which part of a head is turned.
@@ -47,9 +53,16 @@ pub(super) fn resolve(
         let advice = "They say different things about one matter; keep the true one";
         return Err(source.unsupported("rope_scaling", "given beside rope_parameters", "one of the two", advice));
     }
+    let needed = |key: &str, value: Option<f64>| {
+        value.filter(|value| value.is_finite() && *value > 0.0).ok_or_else(|| {
+            let got = value.map_or_else(|| "absent".to_owned(), |value| value.to_string());
+            source.unsupported(key, &got, "a positive number", "Mend the file")
+        })
+    };
     let Some(fields) = scaling.or(parameters) else {
         let dimensions = dimensions(source, head_dim, turned, None)?;
-        return Ok(RopeSpec { theta: theta.unwrap_or(DEFAULT_THETA), dimensions, scaling: RopeScaling::None });
+        let theta = needed("rope_theta", Some(theta.unwrap_or(DEFAULT_THETA)))?;
+        return Ok(RopeSpec { theta, dimensions, scaling: RopeScaling::None });
     };
     let RopeFields {
         rope_type,
@@ -59,14 +72,10 @@ pub(super) fn resolve(
         high_freq_factor,
         original_max_position_embeddings,
         partial_rotary_factor,
+        _long_factor: _,
+        _short_factor: _,
     } = fields;
     let dimensions = dimensions(source, head_dim, turned, partial_rotary_factor)?;
-    let needed = |key: &str, value: Option<f64>| {
-        value.filter(|value| value.is_finite() && *value > 0.0).ok_or_else(|| {
-            let got = value.map_or_else(|| "absent".to_owned(), |value| value.to_string());
-            source.unsupported(key, &got, "a positive number for this rope_type", "Mend the file")
-        })
-    };
     let scaling = match rope_type.as_deref().unwrap_or("default") {
         "default" => RopeScaling::None,
         "linear" => RopeScaling::Linear { factor: needed("factor", factor)? },

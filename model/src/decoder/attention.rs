@@ -52,8 +52,8 @@ impl Attention {
     ) -> Result<Tensor, ModelError> {
         let AttentionSpec { n_heads, n_kv_heads, head_dim, .. } = self.spec;
         let (batch, length, _) = stream.size3()?;
-        let query = self.turned(self.query.forward(stream)?, n_heads, self.query_norm.as_ref(), angles)?;
-        let key = self.turned(self.key.forward(stream)?, n_kv_heads, self.key_norm.as_ref(), angles)?;
+        let query = self.turned(&self.query.forward(stream)?, n_heads, self.query_norm.as_ref(), angles)?;
+        let key = self.turned(&self.key.forward(stream)?, n_kv_heads, self.key_norm.as_ref(), angles)?;
         let value = self.value.forward(stream)?.f_view([batch, length, n_kv_heads as i64, head_dim as i64])?;
         let value = value.f_transpose(1, 2)?;
 
@@ -81,7 +81,7 @@ impl Attention {
     /// Queries or keys `[batch, pos, heads * head_dim]`, normed and turned: `[batch, heads, pos, head_dim]`.
     fn turned(
         &self,
-        projected: Tensor,
+        projected: &Tensor,
         heads: usize,
         norm: Option<&Norm>,
         angles: Option<&Angles>,
@@ -89,9 +89,9 @@ impl Attention {
         let (batch, length, _) = projected.size3()?;
         let split = |projected: &Tensor| projected.f_view([batch, length, heads as i64, self.spec.head_dim as i64]);
         let heads = match (norm, self.spec.query_key_norm) {
-            (Some(norm), QueryKeyNorm::EachHead) => norm.forward(&split(&projected)?)?,
-            (Some(norm), _) => split(&norm.forward(&projected)?)?,
-            (None, _) => split(&projected)?,
+            (Some(norm), QueryKeyNorm::EachHead) => norm.forward(&split(projected)?)?,
+            (Some(norm), _) => split(&norm.forward(projected)?)?,
+            (None, _) => split(projected)?,
         };
         let heads = heads.f_transpose(1, 2)?;
         angles.map_or(Ok(heads.shallow_clone()), |angles| angles.turn(&heads))

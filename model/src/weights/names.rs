@@ -46,7 +46,7 @@ pub(super) fn block_tensor(part: BlockPart, block: usize, spec: &DecoderSpec, sh
             let name = format!("model.layers.{block}.{name}.{kind}");
             match total {
                 None => Stored { name, shape, cut: Cut::Whole },
-                Some(total) => fused(name, shape, first, total),
+                Some(total) => fused(name, &shape, first, total),
             }
         }
         WeightLayout::Gpt2 => {
@@ -57,7 +57,7 @@ pub(super) fn block_tensor(part: BlockPart, block: usize, spec: &DecoderSpec, sh
                     let cut = Cut::Transposed { first: place * out, count: out };
                     Stored { name, shape: vec![width, of * out], cut }
                 }
-                (Some((place, of)), &[out]) if of > 1 => fused(name, vec![out], place * out, of * out),
+                (Some((place, of)), &[out]) if of > 1 => fused(name, &[out], place * out, of * out),
                 _ => Stored { name, shape, cut: Cut::Whole },
             }
         }
@@ -72,7 +72,7 @@ pub(super) fn block_tensor(part: BlockPart, block: usize, spec: &DecoderSpec, sh
 }
 
 /// A piece of `shape` of a tensor with `total` outputs.
-fn fused(name: String, shape: Vec<usize>, first: usize, total: usize) -> Stored {
+fn fused(name: String, shape: &[usize], first: usize, total: usize) -> Stored {
     let cut = Cut::Outputs { first, count: shape[0] };
     Stored { name, shape: std::iter::once(total).chain(shape[1..].iter().copied()).collect(), cut }
 }

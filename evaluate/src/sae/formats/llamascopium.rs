@@ -23,8 +23,6 @@ struct Fields {
     norm_activation: Option<String>,
     #[serde(default)]
     sparsity_include_decoder_norm: bool,
-    #[serde(default = "default_true")]
-    use_decoder_bias: bool,
     #[serde(default)]
     apply_decoder_bias_to_pre_encoder: bool,
     #[serde(default)]
@@ -33,10 +31,6 @@ struct Fields {
     hook_point_in: Option<String>,
     hook_point_out: Option<String>,
     model_name: Option<String>,
-}
-
-fn default_true() -> bool {
-    true
 }
 
 pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), SaeError> {
@@ -91,7 +85,6 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), Sae
         model_name: fields.model_name,
         conventions: Conventions::default(),
     };
-    let _ = fields.use_decoder_bias;
     Ok((config, raw))
 }
 

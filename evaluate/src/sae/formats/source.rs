@@ -56,7 +56,7 @@ impl Source<'_> {
 
     /// The k of a `TopK`, which must be there.
     pub(in crate::sae::formats) fn whole_k(&self, k: Option<&Number>, d_sae: usize) -> Result<usize, SaeError> {
-        let expected = format!("a whole number from 1 to d_sae = {}", d_sae);
+        let expected = format!("a whole number from 1 to d_sae = {d_sae}");
         let Some(k) = k else { return Err(self.field("k", expected, "none")) };
         // SAELens writes 32.0 as readily as 32.
         let whole = k.as_u64().or_else(|| k.as_f64().filter(|k| k.fract() == 0.0 && *k >= 0.0).map(|k| k as u64));

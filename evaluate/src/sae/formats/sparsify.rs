@@ -27,9 +27,10 @@ struct Fields {
     #[serde(default)]
     skip_connection: bool,
     #[serde(default)]
-    multi_topk: bool,
-    #[serde(default)]
     signed: bool,
+    /// Another k in the loss of training; at inference the plain one holds.
+    #[serde(rename = "multi_topk")]
+    _multi_topk: Option<bool>,
     /// Decoder rows were kept at norm one in training; they are in the file as they are.
     #[serde(rename = "normalize_decoder")]
     _normalize_decoder: Option<bool>,
@@ -52,8 +53,6 @@ pub(super) fn parse(
     if fields.signed {
         return Err(source.field("signed", "false: latents are never negative here", true));
     }
-    // Its k is that of the loss of training; at inference the plain k holds.
-    let _ = fields.multi_topk;
     let d_in = source.size("d_in", fields.d_in)?;
     let named = match (fields.num_latents, fields.expansion_factor) {
         (0, Some(factor)) => fields.d_in.saturating_mul(factor),
