@@ -3,11 +3,11 @@
 use serde::Deserialize;
 
 use super::rope::{self, RopeFields, Turned};
-use super::{Source, attention_scale, same_rope, same_window};
+use super::{Source, attention_bias, attention_scale, head, same_rope, same_window};
 use crate::ModelError;
 use crate::spec::{
-    Activation, AttentionBias, AttentionSpec, BlockSpec, DecoderSpec, HeadWeights, MlpBias, MlpGate, MlpSpec, NormKind,
-    NormSpec, NormWeight, QueryKeyNorm, WeightLayout,
+    Activation, AttentionSpec, BlockSpec, DecoderSpec, MlpBias, MlpGate, MlpSpec, NormKind, NormSpec, NormWeight,
+    QueryKeyNorm, WeightLayout,
 };
 
 /// `config.json` with `"model_type": "gemma"`. Defaults are those of transformers.
@@ -28,77 +28,67 @@ pub(super) struct GemmaConfig {
     rope_theta: Option<f64>,
     rope_scaling: Option<RopeFields>,
     rope_parameters: Option<RopeFields>,
-    #[serde(default = "default_tie")]
+    #[serde(default = "super::default_true")]
     tie_word_embeddings: bool,
     #[serde(default)]
     attention_bias: bool,
     use_bidirectional_attention: Option<bool>,
 }
 
-fn default_tie() -> bool {
-    true
-}
-
 impl GemmaConfig {
     pub(super) fn resolve(self, source: &Source) -> Result<DecoderSpec, ModelError> {
-        let Self {
-            vocab_size,
-            hidden_size,
-            intermediate_size,
-            num_hidden_layers,
-            num_attention_heads,
-            num_key_value_heads,
-            head_dim,
-            hidden_act,
-            hidden_activation,
-            max_position_embeddings,
-            rms_norm_eps,
-            rope_theta,
-            rope_scaling,
-            rope_parameters,
-            tie_word_embeddings,
-            attention_bias,
-            use_bidirectional_attention,
-        } = self;
-        if use_bidirectional_attention == Some(true) {
-            let advice = "Only causal models are computed here";
-            return Err(source.unsupported("use_bidirectional_attention", "true", "false or null", advice));
-        }
-        check_activation(source, hidden_act.as_deref(), hidden_activation.as_deref())?;
+        check_causal(source, self.use_bidirectional_attention)?;
+        check_activation(source, self.hidden_act.as_deref(), self.hidden_activation.as_deref())?;
         Ok(DecoderSpec {
             model_type: "gemma".to_owned(),
-            vocab_size,
-            d_model: hidden_size,
-            n_blocks: num_hidden_layers,
-            context_length: max_position_embeddings,
-            embedding_scale: Some((hidden_size as f64).sqrt()),
+            vocab_size: self.vocab_size,
+            d_model: self.hidden_size,
+            n_blocks: self.num_hidden_layers,
+            context_length: self.max_position_embeddings,
+            embedding_scale: Some((self.hidden_size as f64).sqrt()),
             block: BlockSpec::PRE_NORM,
             attention: AttentionSpec {
-                n_heads: num_attention_heads,
-                n_kv_heads: num_key_value_heads,
-                head_dim,
-                scale: attention_scale(head_dim),
-                bias: if attention_bias { AttentionBias::All } else { AttentionBias::None },
+                n_heads: self.num_attention_heads,
+                n_kv_heads: self.num_key_value_heads,
+                head_dim: self.head_dim,
+                scale: attention_scale(self.head_dim),
+                bias: attention_bias(self.attention_bias),
                 query_key_norm: QueryKeyNorm::None,
                 soft_cap: None,
             },
-            windows: same_window(num_hidden_layers, None),
+            windows: same_window(self.num_hidden_layers, None),
             positions: same_rope(
-                num_hidden_layers,
-                rope::resolve(source, head_dim, Turned::WholeHead, rope_theta, rope_scaling, rope_parameters)?,
+                self.num_hidden_layers,
+                rope::resolve(
+                    source,
+                    self.head_dim,
+                    Turned::WholeHead,
+                    self.rope_theta,
+                    self.rope_scaling,
+                    self.rope_parameters,
+                )?,
             ),
             mlp: MlpSpec {
-                d_mlp: intermediate_size,
+                d_mlp: self.intermediate_size,
                 activation: Activation::GeluTanh,
                 gate: MlpGate::Gated,
                 bias: MlpBias::None,
             },
-            norm: NormSpec { kind: NormKind::RootMeanSquare, epsilon: rms_norm_eps, weight: NormWeight::OnePlus },
-            head: if tie_word_embeddings { HeadWeights::Tied } else { HeadWeights::Own },
+            norm: NormSpec { kind: NormKind::RootMeanSquare, epsilon: self.rms_norm_eps, weight: NormWeight::OnePlus },
+            head: head(self.tie_word_embeddings),
             logit_soft_cap: None,
             layout: WeightLayout::Llama,
         })
     }
+}
+
+/// Later versions of the family's code can attend in both directions.
+pub(super) fn check_causal(source: &Source, bidirectional: Option<bool>) -> Result<(), ModelError> {
+    if bidirectional != Some(true) {
+        return Ok(());
+    }
+    let advice = "Only causal models are computed here";
+    Err(source.unsupported("use_bidirectional_attention", "true", "false or null", advice))
 }
 
 /// The released files say "gelu" and mean its tanh approximation, which is what Gemma was trained with.

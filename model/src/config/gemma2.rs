@@ -3,14 +3,14 @@
 
 use serde::Deserialize;
 
-use super::gemma::check_activation;
+use super::gemma::{check_activation, check_causal};
 use super::layer_types::{self, LayerType};
 use super::rope::{self, RopeFields, Turned};
-use super::{Source, same_rope};
+use super::{Source, attention_bias, head, same_rope};
 use crate::ModelError;
 use crate::spec::{
-    Activation, AttentionBias, AttentionSpec, BlockSpec, DecoderSpec, HeadWeights, MlpBias, MlpGate, MlpSpec, NormKind,
-    NormPlacement, NormSpec, NormWeight, QueryKeyNorm, Residuals, WeightLayout,
+    Activation, AttentionSpec, BlockSpec, DecoderSpec, MlpBias, MlpGate, MlpSpec, NormKind, NormPlacement, NormSpec,
+    NormWeight, QueryKeyNorm, Residuals, WeightLayout,
 };
 
 /// `config.json` with `"model_type": "gemma2"`. Defaults are those of transformers.
@@ -45,15 +45,11 @@ pub(super) struct Gemma2Config {
     rope_theta: Option<f64>,
     rope_scaling: Option<RopeFields>,
     rope_parameters: Option<RopeFields>,
-    #[serde(default = "default_tie")]
+    #[serde(default = "super::default_true")]
     tie_word_embeddings: bool,
     #[serde(default)]
     attention_bias: bool,
     use_bidirectional_attention: Option<bool>,
-}
-
-fn default_tie() -> bool {
-    true
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "serde wants the default of the field's own type")]
@@ -68,71 +64,51 @@ fn default_score_cap() -> Option<f64> {
 
 impl Gemma2Config {
     pub(super) fn resolve(self, source: &Source) -> Result<DecoderSpec, ModelError> {
-        let Self {
-            vocab_size,
-            hidden_size,
-            intermediate_size,
-            num_hidden_layers,
-            num_attention_heads,
-            num_key_value_heads,
-            head_dim,
-            hidden_act,
-            hidden_activation,
-            query_pre_attn_scalar,
-            sliding_window,
-            layer_types,
-            final_logit_softcapping,
-            attn_logit_softcapping,
-            _cache_implementation,
-            max_position_embeddings,
-            rms_norm_eps,
-            rope_theta,
-            rope_scaling,
-            rope_parameters,
-            tie_word_embeddings,
-            attention_bias,
-            use_bidirectional_attention,
-        } = self;
-        if use_bidirectional_attention == Some(true) {
-            let advice = "Only causal models are computed here";
-            return Err(source.unsupported("use_bidirectional_attention", "true", "false or null", advice));
-        }
-        check_activation(source, hidden_act.as_deref(), hidden_activation.as_deref())?;
-        source.check_positive("query_pre_attn_scalar", Some(query_pre_attn_scalar))?;
-        source.check_positive("final_logit_softcapping", final_logit_softcapping)?;
-        source.check_positive("attn_logit_softcapping", attn_logit_softcapping)?;
-        let layer_types = layer_types::resolve(source, layer_types, num_hidden_layers, |layer| layer % 2 == 0)?;
+        check_causal(source, self.use_bidirectional_attention)?;
+        check_activation(source, self.hidden_act.as_deref(), self.hidden_activation.as_deref())?;
+        source.check_positive("query_pre_attn_scalar", Some(self.query_pre_attn_scalar))?;
+        source.check_positive("final_logit_softcapping", self.final_logit_softcapping)?;
+        source.check_positive("attn_logit_softcapping", self.attn_logit_softcapping)?;
+        let layer_types =
+            layer_types::resolve(source, self.layer_types, self.num_hidden_layers, |layer| layer % 2 == 0)?;
         Ok(DecoderSpec {
             model_type: "gemma2".to_owned(),
-            vocab_size,
-            d_model: hidden_size,
-            n_blocks: num_hidden_layers,
-            context_length: max_position_embeddings,
-            embedding_scale: Some((hidden_size as f64).sqrt()),
+            vocab_size: self.vocab_size,
+            d_model: self.hidden_size,
+            n_blocks: self.num_hidden_layers,
+            context_length: self.max_position_embeddings,
+            embedding_scale: Some((self.hidden_size as f64).sqrt()),
             block: BlockSpec { norms: NormPlacement::Around, residuals: Residuals::Sequential },
             attention: AttentionSpec {
-                n_heads: num_attention_heads,
-                n_kv_heads: num_key_value_heads,
-                head_dim,
-                scale: query_pre_attn_scalar.powf(-0.5),
-                bias: if attention_bias { AttentionBias::All } else { AttentionBias::None },
+                n_heads: self.num_attention_heads,
+                n_kv_heads: self.num_key_value_heads,
+                head_dim: self.head_dim,
+                scale: self.query_pre_attn_scalar.powf(-0.5),
+                bias: attention_bias(self.attention_bias),
                 query_key_norm: QueryKeyNorm::None,
-                soft_cap: attn_logit_softcapping,
+                soft_cap: self.attn_logit_softcapping,
             },
-            windows: layer_types::windows(&layer_types, sliding_window),
+            windows: layer_types::windows(&layer_types, self.sliding_window),
             positions: same_rope(
-                num_hidden_layers,
-                rope::resolve(source, head_dim, Turned::WholeHead, rope_theta, rope_scaling, rope_parameters)?,
+                self.num_hidden_layers,
+                rope::resolve(
+                    source,
+                    self.head_dim,
+                    Turned::WholeHead,
+                    self.rope_theta,
+                    self.rope_scaling,
+                    self.rope_parameters,
+                )?,
             ),
             mlp: MlpSpec {
-                d_mlp: intermediate_size,
+                d_mlp: self.intermediate_size,
                 activation: Activation::GeluTanh,
                 gate: MlpGate::Gated,
                 bias: MlpBias::None,
             },
-            norm: NormSpec { kind: NormKind::RootMeanSquare, epsilon: rms_norm_eps, weight: NormWeight::OnePlus },
-            head: if tie_word_embeddings { HeadWeights::Tied } else { HeadWeights::Own },
-            logit_soft_cap: final_logit_softcapping,
+            norm: NormSpec { kind: NormKind::RootMeanSquare, epsilon: self.rms_norm_eps, weight: NormWeight::OnePlus },
+            head: head(self.tie_word_embeddings),
+            logit_soft_cap: self.final_logit_softcapping,
             layout: WeightLayout::Llama,
         })
     }

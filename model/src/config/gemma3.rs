@@ -4,14 +4,14 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::gemma::check_activation;
+use super::gemma::{check_activation, check_causal};
 use super::layer_types::{self, LayerType};
 use super::rope::{self, RopeFields, Turned};
-use super::{MOST_BLOCKS, Source};
+use super::{MOST_BLOCKS, Source, attention_bias, head};
 use crate::ModelError;
 use crate::spec::{
-    Activation, AttentionBias, AttentionSpec, BlockSpec, DecoderSpec, HeadWeights, MlpBias, MlpGate, MlpSpec, NormKind,
-    NormPlacement, NormSpec, NormWeight, PositionSpec, QueryKeyNorm, Residuals, WeightLayout,
+    Activation, AttentionSpec, BlockSpec, DecoderSpec, MlpBias, MlpGate, MlpSpec, NormKind, NormPlacement, NormSpec,
+    NormWeight, PositionSpec, QueryKeyNorm, Residuals, WeightLayout,
 };
 
 /// `config.json` with `"model_type": "gemma3_text"`. Defaults are those of transformers.
@@ -41,7 +41,7 @@ pub(super) struct Gemma3Config {
     layer_types: Option<Vec<LayerType>>,
     final_logit_softcapping: Option<f64>,
     attn_logit_softcapping: Option<f64>,
-    #[serde(default = "default_tie")]
+    #[serde(default = "super::default_true")]
     tie_word_embeddings: bool,
     #[serde(default)]
     attention_bias: bool,
@@ -65,93 +65,58 @@ const LOCAL_THETA: f64 = 1e4;
 /// Every so many layers one is full.
 const PATTERN: usize = 6;
 
-fn default_tie() -> bool {
-    true
-}
-
 impl Gemma3Config {
     pub(super) fn resolve(self, source: &Source) -> Result<DecoderSpec, ModelError> {
-        let Self {
-            vocab_size,
-            hidden_size,
-            intermediate_size,
-            num_hidden_layers,
-            num_attention_heads,
-            num_key_value_heads,
-            head_dim,
-            hidden_act,
-            hidden_activation,
-            max_position_embeddings,
-            rms_norm_eps,
-            rope_theta,
-            rope_local_base_freq,
-            rope_scaling,
-            rope_parameters,
-            query_pre_attn_scalar,
-            sliding_window,
-            sliding_window_pattern,
-            older_window_pattern,
-            layer_types,
-            final_logit_softcapping,
-            attn_logit_softcapping,
-            tie_word_embeddings,
-            attention_bias,
-            use_bidirectional_attention,
-            _cache_implementation,
-        } = self;
-        if use_bidirectional_attention == Some(true) {
-            let advice = "Only causal models are computed here";
-            return Err(source.unsupported("use_bidirectional_attention", "true", "false or null", advice));
-        }
-        check_activation(source, hidden_act.as_deref(), hidden_activation.as_deref())?;
-        source.check_positive("query_pre_attn_scalar", Some(query_pre_attn_scalar))?;
-        source.check_positive("final_logit_softcapping", final_logit_softcapping)?;
-        source.check_positive("attn_logit_softcapping", attn_logit_softcapping)?;
-        let pattern = sliding_window_pattern.or(older_window_pattern).unwrap_or(PATTERN);
+        check_causal(source, self.use_bidirectional_attention)?;
+        check_activation(source, self.hidden_act.as_deref(), self.hidden_activation.as_deref())?;
+        source.check_positive("query_pre_attn_scalar", Some(self.query_pre_attn_scalar))?;
+        source.check_positive("final_logit_softcapping", self.final_logit_softcapping)?;
+        source.check_positive("attn_logit_softcapping", self.attn_logit_softcapping)?;
+        let pattern = self.sliding_window_pattern.or(self.older_window_pattern).unwrap_or(PATTERN);
         if pattern == 0 {
             let advice = "It is after how many layers one looks at all keys; Gemma 3 has 6";
             return Err(source.unsupported("sliding_window_pattern", "0", "a whole number above 0", advice));
         }
         let slides = |layer| (layer + 1) % pattern != 0;
-        let layer_types = layer_types::resolve(source, layer_types, num_hidden_layers, slides)?;
+        let layer_types = layer_types::resolve(source, self.layer_types, self.num_hidden_layers, slides)?;
         let TwoRopes { full_attention, sliding_attention } =
-            rope_parameters.unwrap_or(TwoRopes { full_attention: None, sliding_attention: None });
+            self.rope_parameters.unwrap_or(TwoRopes { full_attention: None, sliding_attention: None });
         let rope = |theta: f64, scaling, parameters| {
-            rope::resolve(source, head_dim, Turned::WholeHead, Some(theta), scaling, parameters)
+            rope::resolve(source, self.head_dim, Turned::WholeHead, Some(theta), scaling, parameters)
         };
         let ropes = vec![
-            rope(rope_theta.unwrap_or(GLOBAL_THETA), rope_scaling, full_attention)?,
-            rope(rope_local_base_freq.unwrap_or(LOCAL_THETA), None, sliding_attention)?,
+            rope(self.rope_theta.unwrap_or(GLOBAL_THETA), self.rope_scaling, full_attention)?,
+            rope(self.rope_local_base_freq.unwrap_or(LOCAL_THETA), None, sliding_attention)?,
         ];
         let of_block = layer_types.iter().map(|kind| usize::from(*kind == LayerType::SlidingAttention));
         Ok(DecoderSpec {
             model_type: "gemma3_text".to_owned(),
-            vocab_size,
-            d_model: hidden_size,
-            n_blocks: num_hidden_layers,
-            context_length: max_position_embeddings,
-            embedding_scale: Some((hidden_size as f64).sqrt()),
+            vocab_size: self.vocab_size,
+            d_model: self.hidden_size,
+            n_blocks: self.num_hidden_layers,
+            context_length: self.max_position_embeddings,
+            embedding_scale: Some((self.hidden_size as f64).sqrt()),
             block: BlockSpec { norms: NormPlacement::Around, residuals: Residuals::Sequential },
             attention: AttentionSpec {
-                n_heads: num_attention_heads,
-                n_kv_heads: num_key_value_heads,
-                head_dim,
-                scale: query_pre_attn_scalar.powf(-0.5),
-                bias: if attention_bias { AttentionBias::All } else { AttentionBias::None },
+                n_heads: self.num_attention_heads,
+                n_kv_heads: self.num_key_value_heads,
+                head_dim: self.head_dim,
+                scale: self.query_pre_attn_scalar.powf(-0.5),
+                bias: attention_bias(self.attention_bias),
                 query_key_norm: QueryKeyNorm::EachHead,
-                soft_cap: attn_logit_softcapping,
+                soft_cap: self.attn_logit_softcapping,
             },
-            windows: layer_types::windows(&layer_types, Some(sliding_window.unwrap_or(4096))),
+            windows: layer_types::windows(&layer_types, Some(self.sliding_window.unwrap_or(4096))),
             positions: PositionSpec::Rotary { ropes, of_block: of_block.take(MOST_BLOCKS).collect() },
             mlp: MlpSpec {
-                d_mlp: intermediate_size,
+                d_mlp: self.intermediate_size,
                 activation: Activation::GeluTanh,
                 gate: MlpGate::Gated,
                 bias: MlpBias::None,
             },
-            norm: NormSpec { kind: NormKind::RootMeanSquare, epsilon: rms_norm_eps, weight: NormWeight::OnePlus },
-            head: if tie_word_embeddings { HeadWeights::Tied } else { HeadWeights::Own },
-            logit_soft_cap: final_logit_softcapping,
+            norm: NormSpec { kind: NormKind::RootMeanSquare, epsilon: self.rms_norm_eps, weight: NormWeight::OnePlus },
+            head: head(self.tie_word_embeddings),
+            logit_soft_cap: self.final_logit_softcapping,
             layout: WeightLayout::Llama,
         })
     }

@@ -3,11 +3,11 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Source, attention_scale, head_dim, same_window};
+use super::{Source, attention_scale, head, head_dim, same_window};
 use crate::ModelError;
 use crate::spec::{
-    AttentionBias, AttentionSpec, BlockSpec, DecoderSpec, HeadWeights, MlpBias, MlpGate, MlpSpec, NormKind, NormSpec,
-    NormWeight, PositionSpec, QueryKeyNorm, WeightLayout,
+    AttentionBias, AttentionSpec, BlockSpec, DecoderSpec, MlpBias, MlpGate, MlpSpec, NormKind, NormSpec, NormWeight,
+    PositionSpec, QueryKeyNorm, WeightLayout,
 };
 
 /// `config.json` with `"model_type": "gpt2"`. Defaults are those of transformers.
@@ -24,14 +24,14 @@ pub(super) struct Gpt2Config {
     n_inner: Option<usize>,
     #[serde(default = "default_activation")]
     activation_function: String,
-    #[serde(default = "default_epsilon")]
+    #[serde(default = "super::default_epsilon")]
     layer_norm_epsilon: f64,
-    #[serde(default = "default_true")]
+    #[serde(default = "super::default_true")]
     scale_attn_weights: bool,
     #[serde(default)]
     scale_attn_by_inverse_layer_idx: bool,
     add_cross_attention: Option<bool>,
-    #[serde(default = "default_true")]
+    #[serde(default = "super::default_true")]
     tie_word_embeddings: bool,
     /// Where attention is computed in float32 anyway, it changes no number.
     #[serde(rename = "reorder_and_upcast_attn")]
@@ -65,14 +65,6 @@ pub(super) struct Gpt2Config {
 
 fn default_activation() -> String {
     "gelu_new".to_owned()
-}
-
-fn default_epsilon() -> f64 {
-    1e-5
-}
-
-fn default_true() -> bool {
-    true
 }
 
 impl Gpt2Config {
@@ -119,7 +111,7 @@ impl Gpt2Config {
                 bias: MlpBias::All,
             },
             norm: NormSpec { kind: NormKind::Layer, epsilon: self.layer_norm_epsilon, weight: NormWeight::Wide },
-            head: if self.tie_word_embeddings { HeadWeights::Tied } else { HeadWeights::Own },
+            head: head(self.tie_word_embeddings),
             logit_soft_cap: None,
             layout: WeightLayout::Gpt2,
         })

@@ -4,11 +4,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::rope::{self, RopeFields, Turned};
-use super::{Source, attention_scale, head_dim, same_rope, same_window};
+use super::{Source, attention_bias, attention_scale, head, head_dim, same_rope, same_window};
 use crate::ModelError;
 use crate::spec::{
-    AttentionBias, AttentionSpec, BlockSpec, DecoderSpec, HeadWeights, MlpBias, MlpGate, MlpSpec, NormKind,
-    NormPlacement, NormSpec, NormWeight, QueryKeyNorm, Residuals, WeightLayout,
+    AttentionSpec, BlockSpec, DecoderSpec, MlpBias, MlpGate, MlpSpec, NormKind, NormPlacement, NormSpec, NormWeight,
+    QueryKeyNorm, Residuals, WeightLayout,
 };
 
 /// `config.json` with `"model_type": "gpt_neox"`. Defaults are those of transformers.
@@ -23,7 +23,7 @@ pub(super) struct GptNeoXConfig {
     #[serde(default = "default_activation")]
     hidden_act: String,
     max_position_embeddings: usize,
-    #[serde(default = "default_epsilon")]
+    #[serde(default = "super::default_epsilon")]
     layer_norm_eps: f64,
     rotary_emb_base: Option<f64>,
     rotary_pct: Option<f64>,
@@ -31,9 +31,9 @@ pub(super) struct GptNeoXConfig {
     rope_theta: Option<f64>,
     rope_scaling: Option<RopeFields>,
     rope_parameters: Option<RopeFields>,
-    #[serde(default = "default_true")]
+    #[serde(default = "super::default_true")]
     use_parallel_residual: bool,
-    #[serde(default = "default_true")]
+    #[serde(default = "super::default_true")]
     attention_bias: bool,
     #[serde(default)]
     tie_word_embeddings: bool,
@@ -48,14 +48,6 @@ pub(super) struct GptNeoXConfig {
 
 fn default_activation() -> String {
     "gelu".to_owned()
-}
-
-fn default_epsilon() -> f64 {
-    1e-5
-}
-
-fn default_true() -> bool {
-    true
 }
 
 impl GptNeoXConfig {
@@ -79,7 +71,7 @@ impl GptNeoXConfig {
                 n_kv_heads: self.num_attention_heads,
                 head_dim,
                 scale: attention_scale(head_dim),
-                bias: if self.attention_bias { AttentionBias::All } else { AttentionBias::None },
+                bias: attention_bias(self.attention_bias),
                 query_key_norm: QueryKeyNorm::None,
                 soft_cap: None,
             },
@@ -92,7 +84,7 @@ impl GptNeoXConfig {
                 bias: MlpBias::All,
             },
             norm: NormSpec { kind: NormKind::Layer, epsilon: self.layer_norm_eps, weight: NormWeight::Wide },
-            head: if self.tie_word_embeddings { HeadWeights::Tied } else { HeadWeights::Own },
+            head: head(self.tie_word_embeddings),
             logit_soft_cap: None,
             layout: WeightLayout::GptNeoX,
         })

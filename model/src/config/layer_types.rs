@@ -33,3 +33,15 @@ pub(super) fn resolve(
 pub(super) fn windows(types: &[LayerType], window: Option<usize>) -> Vec<Option<usize>> {
     types.iter().map(|kind| window.filter(|_| *kind == LayerType::SlidingAttention)).collect()
 }
+
+/// The windows of models whose layers from `first` on look through one, where there is one and the file names no types.
+pub(super) fn upper_windows(
+    source: &Source,
+    named: Option<Vec<LayerType>>,
+    n_blocks: usize,
+    window: Option<usize>,
+    first: usize,
+) -> Result<Vec<Option<usize>>, ModelError> {
+    let types = resolve(source, named, n_blocks, |layer| window.is_some() && layer >= first)?;
+    Ok(windows(&types, window))
+}

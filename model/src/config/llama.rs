@@ -3,11 +3,11 @@
 use serde::Deserialize;
 
 use super::rope::{self, RopeFields, Turned};
-use super::{Source, attention_scale, head_dim, same_rope, same_window};
+use super::{Source, attention_bias, attention_scale, head, head_dim, same_rope, same_window};
 use crate::ModelError;
 use crate::spec::{
-    AttentionBias, AttentionSpec, BlockSpec, DecoderSpec, HeadWeights, MlpBias, MlpGate, MlpSpec, NormKind, NormSpec,
-    NormWeight, QueryKeyNorm, WeightLayout,
+    AttentionSpec, BlockSpec, DecoderSpec, MlpBias, MlpGate, MlpSpec, NormKind, NormSpec, NormWeight, QueryKeyNorm,
+    WeightLayout,
 };
 
 /// `config.json` with `"model_type": "llama"`. Defaults are those of transformers.
@@ -40,60 +40,48 @@ pub(super) struct LlamaConfig {
 
 impl LlamaConfig {
     pub(super) fn resolve(self, source: &Source) -> Result<DecoderSpec, ModelError> {
-        let Self {
-            vocab_size,
-            hidden_size,
-            intermediate_size,
-            num_hidden_layers,
-            num_attention_heads,
-            num_key_value_heads,
-            head_dim: named_head_dim,
-            hidden_act,
-            max_position_embeddings,
-            rms_norm_eps,
-            rope_theta,
-            rope_scaling,
-            rope_parameters,
-            rope_interleaved,
-            tie_word_embeddings,
-            attention_bias,
-            mlp_bias,
-        } = self;
-        if rope_interleaved == Some(true) {
+        if self.rope_interleaved == Some(true) {
             let advice = "The elements of a head would turn with others than was meant";
             return Err(source.unsupported("rope_interleaved", "true", "false or absent", advice));
         }
-        let head_dim = head_dim(named_head_dim, hidden_size, num_attention_heads);
+        let head_dim = head_dim(self.head_dim, self.hidden_size, self.num_attention_heads);
         Ok(DecoderSpec {
             model_type: "llama".to_owned(),
-            vocab_size,
-            d_model: hidden_size,
-            n_blocks: num_hidden_layers,
-            context_length: max_position_embeddings,
+            vocab_size: self.vocab_size,
+            d_model: self.hidden_size,
+            n_blocks: self.num_hidden_layers,
+            context_length: self.max_position_embeddings,
             embedding_scale: None,
             block: BlockSpec::PRE_NORM,
             attention: AttentionSpec {
-                n_heads: num_attention_heads,
-                n_kv_heads: num_key_value_heads.unwrap_or(num_attention_heads),
+                n_heads: self.num_attention_heads,
+                n_kv_heads: self.num_key_value_heads.unwrap_or(self.num_attention_heads),
                 head_dim,
                 scale: attention_scale(head_dim),
-                bias: if attention_bias { AttentionBias::All } else { AttentionBias::None },
+                bias: attention_bias(self.attention_bias),
                 query_key_norm: QueryKeyNorm::None,
                 soft_cap: None,
             },
-            windows: same_window(num_hidden_layers, None),
+            windows: same_window(self.num_hidden_layers, None),
             positions: same_rope(
-                num_hidden_layers,
-                rope::resolve(source, head_dim, Turned::WholeHead, rope_theta, rope_scaling, rope_parameters)?,
+                self.num_hidden_layers,
+                rope::resolve(
+                    source,
+                    head_dim,
+                    Turned::WholeHead,
+                    self.rope_theta,
+                    self.rope_scaling,
+                    self.rope_parameters,
+                )?,
             ),
             mlp: MlpSpec {
-                d_mlp: intermediate_size,
-                activation: source.activation("hidden_act", &hidden_act)?,
+                d_mlp: self.intermediate_size,
+                activation: source.activation("hidden_act", &self.hidden_act)?,
                 gate: MlpGate::Gated,
-                bias: if mlp_bias { MlpBias::All } else { MlpBias::None },
+                bias: if self.mlp_bias { MlpBias::All } else { MlpBias::None },
             },
-            norm: NormSpec { kind: NormKind::RootMeanSquare, epsilon: rms_norm_eps, weight: NormWeight::Plain },
-            head: if tie_word_embeddings { HeadWeights::Tied } else { HeadWeights::Own },
+            norm: NormSpec { kind: NormKind::RootMeanSquare, epsilon: self.rms_norm_eps, weight: NormWeight::Plain },
+            head: head(self.tie_word_embeddings),
             logit_soft_cap: None,
             layout: WeightLayout::Llama,
         })

@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::error::read_json;
-use crate::spec::{Activation, AttentionSpec, DecoderSpec, PositionSpec, RopeSpec};
+use crate::spec::{Activation, AttentionBias, AttentionSpec, DecoderSpec, HeadWeights, PositionSpec, RopeSpec};
 use crate::{ModelError, Precision};
 
 /// Keys that describe how a checkpoint was made, generates text or is trained, never what its forward pass computes.
@@ -226,6 +226,16 @@ fn default_activation() -> String {
     "silu".to_owned()
 }
 
+/// The epsilon of these families' norms where a file names none.
+fn default_epsilon() -> f64 {
+    1e-5
+}
+
+/// A switch that is on where a file has no such key.
+fn default_true() -> bool {
+    true
+}
+
 /// The sliding window where a file has no such key, which is not the same as `null`.
 #[expect(clippy::unnecessary_wraps, reason = "serde wants the default of the field's own type")]
 fn default_window() -> Option<usize> {
@@ -235,6 +245,16 @@ fn default_window() -> Option<usize> {
 /// Width of a head where the file does not name it.
 fn head_dim(named: Option<usize>, hidden_size: usize, num_attention_heads: usize) -> usize {
     named.unwrap_or(hidden_size.checked_div(num_attention_heads).unwrap_or(0))
+}
+
+/// Where the unembedding is.
+fn head(tie_word_embeddings: bool) -> HeadWeights {
+    if tie_word_embeddings { HeadWeights::Tied } else { HeadWeights::Own }
+}
+
+/// The biases of attention in families that have all of them or none.
+fn attention_bias(on: bool) -> AttentionBias {
+    if on { AttentionBias::All } else { AttentionBias::None }
 }
 
 /// The usual scale of attention scores: one over the root of the head's width.

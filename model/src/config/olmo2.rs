@@ -3,11 +3,11 @@
 use serde::Deserialize;
 
 use super::rope::{self, RopeFields, Turned};
-use super::{Source, attention_scale, head_dim, same_rope, same_window};
+use super::{Source, attention_bias, attention_scale, head, head_dim, same_rope, same_window};
 use crate::ModelError;
 use crate::spec::{
-    AttentionBias, AttentionSpec, BlockSpec, DecoderSpec, HeadWeights, MlpBias, MlpGate, MlpSpec, NormKind,
-    NormPlacement, NormSpec, NormWeight, QueryKeyNorm, Residuals, WeightLayout,
+    AttentionSpec, BlockSpec, DecoderSpec, MlpBias, MlpGate, MlpSpec, NormKind, NormPlacement, NormSpec, NormWeight,
+    QueryKeyNorm, Residuals, WeightLayout,
 };
 
 /// `config.json` with `"model_type": "olmo2"`. Defaults are those of transformers.
@@ -24,7 +24,7 @@ pub(super) struct Olmo2Config {
     #[serde(default = "super::default_activation")]
     hidden_act: String,
     max_position_embeddings: usize,
-    #[serde(default = "default_epsilon")]
+    #[serde(default = "super::default_epsilon")]
     rms_norm_eps: f64,
     rope_theta: Option<f64>,
     rope_scaling: Option<RopeFields>,
@@ -33,10 +33,6 @@ pub(super) struct Olmo2Config {
     attention_bias: bool,
     #[serde(default)]
     tie_word_embeddings: bool,
-}
-
-fn default_epsilon() -> f64 {
-    1e-5
 }
 
 impl Olmo2Config {
@@ -57,7 +53,7 @@ impl Olmo2Config {
                 n_kv_heads: self.num_key_value_heads.unwrap_or(self.num_attention_heads),
                 head_dim,
                 scale: attention_scale(head_dim),
-                bias: if self.attention_bias { AttentionBias::All } else { AttentionBias::None },
+                bias: attention_bias(self.attention_bias),
                 query_key_norm: QueryKeyNorm::AllHeads,
                 soft_cap: None,
             },
@@ -70,7 +66,7 @@ impl Olmo2Config {
                 bias: MlpBias::None,
             },
             norm: NormSpec { kind: NormKind::RootMeanSquare, epsilon: self.rms_norm_eps, weight: NormWeight::Wide },
-            head: if self.tie_word_embeddings { HeadWeights::Tied } else { HeadWeights::Own },
+            head: head(self.tie_word_embeddings),
             logit_soft_cap: None,
             layout: WeightLayout::Llama,
         })

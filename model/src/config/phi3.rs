@@ -4,11 +4,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::rope::{self, RopeFields, Turned};
-use super::{Source, attention_scale, head_dim, same_rope, same_window};
+use super::{Source, attention_scale, head, head_dim, same_rope, same_window};
 use crate::ModelError;
 use crate::spec::{
-    AttentionBias, AttentionSpec, BlockSpec, DecoderSpec, HeadWeights, MlpBias, MlpGate, MlpSpec, NormKind, NormSpec,
-    NormWeight, QueryKeyNorm, WeightLayout,
+    AttentionBias, AttentionSpec, BlockSpec, DecoderSpec, MlpBias, MlpGate, MlpSpec, NormKind, NormSpec, NormWeight,
+    QueryKeyNorm, WeightLayout,
 };
 
 /// `config.json` with `"model_type": "phi3"`. Defaults are those of transformers.
@@ -25,7 +25,7 @@ pub(super) struct Phi3Config {
     #[serde(default = "super::default_activation")]
     hidden_act: String,
     max_position_embeddings: usize,
-    #[serde(default = "default_epsilon")]
+    #[serde(default = "super::default_epsilon")]
     rms_norm_eps: f64,
     rope_theta: Option<f64>,
     partial_rotary_factor: Option<f64>,
@@ -44,10 +44,6 @@ pub(super) struct Phi3Config {
     _resid_pdrop: Option<Value>,
     #[serde(rename = "embd_pdrop")]
     _embd_pdrop: Option<Value>,
-}
-
-fn default_epsilon() -> f64 {
-    1e-5
 }
 
 impl Phi3Config {
@@ -85,7 +81,7 @@ impl Phi3Config {
                 bias: MlpBias::None,
             },
             norm: NormSpec { kind: NormKind::RootMeanSquare, epsilon: self.rms_norm_eps, weight: NormWeight::Plain },
-            head: if self.tie_word_embeddings { HeadWeights::Tied } else { HeadWeights::Own },
+            head: head(self.tie_word_embeddings),
             logit_soft_cap: None,
             layout: WeightLayout::Phi3,
         })

@@ -4,11 +4,11 @@ use serde::Deserialize;
 
 use super::layer_types::{self, LayerType};
 use super::rope::{self, RopeFields, Turned};
-use super::{Source, attention_scale, head_dim, same_rope};
+use super::{Source, attention_scale, head, head_dim, same_rope};
 use crate::ModelError;
 use crate::spec::{
-    AttentionBias, AttentionSpec, BlockSpec, DecoderSpec, HeadWeights, MlpBias, MlpGate, MlpSpec, NormKind, NormSpec,
-    NormWeight, QueryKeyNorm, WeightLayout,
+    AttentionBias, AttentionSpec, BlockSpec, DecoderSpec, MlpBias, MlpGate, MlpSpec, NormKind, NormSpec, NormWeight,
+    QueryKeyNorm, WeightLayout,
 };
 
 /// `config.json` with `"model_type": "qwen2"`. Defaults are those of transformers.
@@ -48,65 +48,56 @@ pub(super) fn default_window_layers() -> usize {
 
 impl Qwen2Config {
     pub(super) fn resolve(self, source: &Source) -> Result<DecoderSpec, ModelError> {
-        let Self {
-            vocab_size,
-            hidden_size,
-            intermediate_size,
-            num_hidden_layers,
-            num_attention_heads,
-            num_key_value_heads,
-            head_dim: named_head_dim,
-            hidden_act,
-            max_position_embeddings,
-            rms_norm_eps,
-            rope_theta,
-            rope_scaling,
-            rope_parameters,
-            use_sliding_window,
-            sliding_window,
-            max_window_layers,
-            layer_types,
-            use_mrope,
-            tie_word_embeddings,
-        } = self;
-        if use_mrope {
+        if self.use_mrope {
             let advice = "Multimodal rotary embedding is not computed here";
             return Err(source.unsupported("use_mrope", "true", "false", advice));
         }
-        let window = sliding_window.filter(|_| use_sliding_window);
-        let slides = |layer| window.is_some() && layer >= max_window_layers;
-        let layer_types = layer_types::resolve(source, layer_types, num_hidden_layers, slides)?;
-        let head_dim = head_dim(named_head_dim, hidden_size, num_attention_heads);
+        let window = self.sliding_window.filter(|_| self.use_sliding_window);
+        let windows = layer_types::upper_windows(
+            source,
+            self.layer_types,
+            self.num_hidden_layers,
+            window,
+            self.max_window_layers,
+        )?;
+        let head_dim = head_dim(self.head_dim, self.hidden_size, self.num_attention_heads);
         Ok(DecoderSpec {
             model_type: "qwen2".to_owned(),
-            vocab_size,
-            d_model: hidden_size,
-            n_blocks: num_hidden_layers,
-            context_length: max_position_embeddings,
+            vocab_size: self.vocab_size,
+            d_model: self.hidden_size,
+            n_blocks: self.num_hidden_layers,
+            context_length: self.max_position_embeddings,
             embedding_scale: None,
             block: BlockSpec::PRE_NORM,
             attention: AttentionSpec {
-                n_heads: num_attention_heads,
-                n_kv_heads: num_key_value_heads.unwrap_or(num_attention_heads),
+                n_heads: self.num_attention_heads,
+                n_kv_heads: self.num_key_value_heads.unwrap_or(self.num_attention_heads),
                 head_dim,
                 scale: attention_scale(head_dim),
                 bias: AttentionBias::Inputs,
                 query_key_norm: QueryKeyNorm::None,
                 soft_cap: None,
             },
-            windows: layer_types::windows(&layer_types, window),
+            windows,
             positions: same_rope(
-                num_hidden_layers,
-                rope::resolve(source, head_dim, Turned::WholeHead, rope_theta, rope_scaling, rope_parameters)?,
+                self.num_hidden_layers,
+                rope::resolve(
+                    source,
+                    head_dim,
+                    Turned::WholeHead,
+                    self.rope_theta,
+                    self.rope_scaling,
+                    self.rope_parameters,
+                )?,
             ),
             mlp: MlpSpec {
-                d_mlp: intermediate_size,
-                activation: source.activation("hidden_act", &hidden_act)?,
+                d_mlp: self.intermediate_size,
+                activation: source.activation("hidden_act", &self.hidden_act)?,
                 gate: MlpGate::Gated,
                 bias: MlpBias::None,
             },
-            norm: NormSpec { kind: NormKind::RootMeanSquare, epsilon: rms_norm_eps, weight: NormWeight::Plain },
-            head: if tie_word_embeddings { HeadWeights::Tied } else { HeadWeights::Own },
+            norm: NormSpec { kind: NormKind::RootMeanSquare, epsilon: self.rms_norm_eps, weight: NormWeight::Plain },
+            head: head(self.tie_word_embeddings),
             logit_soft_cap: None,
             layout: WeightLayout::Llama,
         })

@@ -11,7 +11,7 @@ impl Decoder {
     /// weight is applied in float32 ([`NormWeight`](crate::NormWeight)), whose value there is rounded in bf16 and f16.
     pub fn reach(&self, from: &Residual, site: Site, positions: &Positions<'_>) -> Result<Stop, ModelError> {
         site.check(&self.spec)?;
-        let whole = site.block().unwrap_or(site.layer());
+        let whole = site.rest();
         let entering = self.advance(from, whole, positions)?;
         if site.block().is_some() {
             return Ok(Stop { site, value: entering.stream, beside: Vec::new() });
