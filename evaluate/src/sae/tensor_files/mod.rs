@@ -237,7 +237,7 @@ impl Taker<'_> {
         }
     }
 
-    /// A number above zero that must be there.
+    /// The error of a number that must be there and is not.
     pub(super) fn absent(&self, name: &str) -> SaeError {
         self.file.missing(name, &[])
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Number, Value};
 
-use crate::sae::config::{Architecture, InputBias, Ranking, Role, Skip};
+use crate::sae::config::{Architecture, Conventions, InputBias, Ranking, Role, SaeConfig, Skip};
 use crate::sae::formats::source::Source;
 use crate::sae::{Normalisation, SaeError};
 
@@ -34,7 +34,42 @@ const INERT: &[&str] = &[
     "use_sparse_activations",
 ];
 
+/// What both layouts say, each in its own places.
+pub(super) struct Said<'config> {
+    pub(super) architecture: &'config str,
+    pub(super) options: Options<'config>,
+    pub(super) normalisation: Normalisation,
+    pub(super) d_in: u64,
+    pub(super) d_out: Option<u64>,
+    pub(super) apply_b_dec_to_input: Option<bool>,
+    pub(super) site: Option<String>,
+    pub(super) output_site: Option<String>,
+    pub(super) model_name: Option<String>,
+    pub(super) conventions: Conventions,
+}
+
 impl Source<'_> {
+    /// What an SAE is by what is said of it, where that fits together.
+    pub(super) fn sae(&self, said: Said<'_>) -> Result<SaeConfig, SaeError> {
+        let normalisation = said.normalisation;
+        let (architecture, role) = self.architecture(said.architecture, &said.options)?;
+        self.check_transcoder(role, normalisation)?;
+        let d_in = self.size("d_in", said.d_in)?;
+        Ok(SaeConfig {
+            architecture,
+            role,
+            d_in,
+            d_out: self.d_out(role, d_in, said.d_out)?,
+            d_sae: said.options.d_sae,
+            input_bias: self.input_bias(said.apply_b_dec_to_input, role)?,
+            normalisation,
+            site: said.site,
+            output_site: said.output_site.filter(|_| role != Role::Autoencoder),
+            model_name: said.model_name,
+            conventions: said.conventions,
+        })
+    }
+
     /// Refuses fields that are neither in `also` nor known to change nothing.
     pub(super) fn refuse_unknown(&self, rest: &BTreeMap<String, Value>, also: &[&str]) -> Result<(), SaeError> {
         let unknown = || rest.keys().filter(|name| !INERT.contains(&name.as_str()) && !also.contains(&name.as_str()));
@@ -87,7 +122,7 @@ impl Source<'_> {
     }
 
     /// The architecture and the role, with those fields that belong to some architectures only.
-    pub(super) fn architecture(&self, name: &str, options: &Options<'_>) -> Result<(Architecture, Role), SaeError> {
+    fn architecture(&self, name: &str, options: &Options<'_>) -> Result<(Architecture, Role), SaeError> {
         let transcoders = [
             ("transcoder", Skip::None, "standard"),
             ("skip_transcoder", Skip::Matrix, "standard"),
@@ -101,7 +136,7 @@ impl Source<'_> {
     }
 
     /// Width of what an SAE gives.
-    pub(super) fn d_out(&self, role: Role, d_in: usize, d_out: Option<u64>) -> Result<usize, SaeError> {
+    fn d_out(&self, role: Role, d_in: usize, d_out: Option<u64>) -> Result<usize, SaeError> {
         match (role, d_out) {
             (Role::Autoencoder, None) => Ok(d_in),
             (Role::Autoencoder, Some(d_out)) if d_out == d_in as u64 => Ok(d_in),
@@ -114,7 +149,7 @@ impl Source<'_> {
     }
 
     /// Whether the decoder's bias is taken from the input: `apply_b_dec_to_input`, true where it is absent.
-    pub(super) fn input_bias(&self, apply: Option<bool>, role: Role) -> Result<InputBias, SaeError> {
+    fn input_bias(&self, apply: Option<bool>, role: Role) -> Result<InputBias, SaeError> {
         match (role, apply) {
             (Role::Autoencoder, apply) => {
                 Ok(if apply.unwrap_or(true) { InputBias::DecoderBias } else { InputBias::None })
@@ -127,7 +162,7 @@ impl Source<'_> {
     }
 
     /// What is done to a transcoder's input is not undone on its output.
-    pub(super) fn check_transcoder(&self, role: Role, normalisation: Normalisation) -> Result<(), SaeError> {
+    fn check_transcoder(&self, role: Role, normalisation: Normalisation) -> Result<(), SaeError> {
         let plain = matches!(normalisation, Normalisation::None | Normalisation::ExpectedAverageOnlyIn);
         if role == Role::Autoencoder || plain {
             return Ok(());

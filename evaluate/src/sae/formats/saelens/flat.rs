@@ -6,9 +6,9 @@ use serde::Deserialize;
 use serde_json::{Number, Value};
 
 use super::config::conventions;
-use super::fields::Options;
+use super::fields::{Options, Said};
 use crate::sae::SaeError;
-use crate::sae::config::{Role, SaeConfig};
+use crate::sae::config::SaeConfig;
 use crate::sae::formats::source::Source;
 
 /// Further fields of training runs, from several years of versions. None changes what an SAE computes;
@@ -170,19 +170,15 @@ pub(super) fn parse(source: &Source<'_>, value: Value) -> Result<SaeConfig, SaeE
         Some(Value::String(name)) => source.normalisation(name)?,
         Some(other) => return Err(source.field("normalize_activations", "a name, true or false", other)),
     };
-    let (architecture, role) = source.architecture(architecture, &options)?;
-    source.check_transcoder(role, normalisation)?;
-    let d_in = source.size("d_in", d_in)?;
-    Ok(SaeConfig {
+    source.sae(Said {
         architecture,
-        role,
-        d_in,
-        d_out: source.d_out(role, d_in, d_out)?,
-        d_sae,
-        input_bias: source.input_bias(apply_b_dec_to_input, role)?,
+        options,
         normalisation,
+        d_in,
+        d_out,
+        apply_b_dec_to_input,
         site,
-        output_site: hook_name_out.filter(|_| role != Role::Autoencoder),
+        output_site: hook_name_out,
         model_name,
         conventions: conventions(model_from_pretrained_kwargs.as_ref(), prepend_bos),
     })
