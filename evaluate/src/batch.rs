@@ -11,7 +11,7 @@ use crate::EvaluateError;
 use crate::exclusion::Excluded;
 use crate::kl::{KlWay, Largest};
 use crate::model_weights::ModelWeights;
-use crate::outliers::{OutlierRule, Verdict};
+use crate::outliers::{LeftOut, OutlierRule, Verdict};
 use crate::section_choice::SectionChoice;
 use crate::source::{Source, kind};
 
@@ -246,6 +246,23 @@ impl Batch {
             _ if self.excluded[row as usize] => Verdict::Excluded,
             verdict => verdict,
         }
+    }
+
+    /// Rows of a section that a rule keeps, and how many it does not, by why.
+    pub(crate) fn kept(&self, section: SectionChoice, norms: &[f64], rule: OutlierRule) -> (Vec<i64>, LeftOut) {
+        let (mut kept, mut left) = (Vec::new(), LeftOut::default());
+        for row in self.members(section) {
+            match self.judge(row, norms, rule) {
+                Verdict::Kept => kept.push(row),
+                Verdict::Excluded => left.excluded += 1,
+                Verdict::Outlier => left.outliers += 1,
+                Verdict::NonFinite => {
+                    left.outliers += 1;
+                    left.non_finite += 1;
+                }
+            }
+        }
+        (kept, left)
     }
 
     /// The activations on a device, in the type they are stored in.

@@ -85,8 +85,7 @@ impl<'file> Candidate<'file> {
     ) -> Result<Self, EvaluateError> {
         let section = |&section: &SectionChoice| -> Result<SectionMean, TchError> {
             let mean = Moments::mean(baselines.moments(section, rule));
-            let target_scale = if file.is_transcoder() { 1.0 } else { scale.value };
-            let mean: Vec<f32> = mean.iter().map(|mean| (mean * target_scale) as f32).collect();
+            let mean: Vec<f32> = mean.iter().map(|mean| (mean * target_scale(file, scale)) as f32).collect();
             Ok(SectionMean { section, mean: Tensor::f_from_slice(&mean)?.f_to_device(device)?.into() })
         };
         let sections = sections.iter().map(section).collect::<Result<_, _>>()?;
@@ -184,7 +183,7 @@ impl<'file> Candidate<'file> {
     /// What targets and reconstructions are multiplied by: the scale, but for transcoders, which give back another site than
     /// the one that they are given.
     pub(crate) fn target_scale(&self) -> f64 {
-        if self.file.is_transcoder() { 1.0 } else { self.scale.value }
+        target_scale(self.file, self.scale)
     }
 
     /// Number of latents.
@@ -199,6 +198,10 @@ impl Seen {
         let Self { kept, terms, firings, .. } = self;
         Measured { kept, terms, firings, predicted }
     }
+}
+
+fn target_scale(file: &SaeFile, scale: Scale) -> f64 {
+    if file.is_transcoder() { 1.0 } else { scale.value }
 }
 
 /// Rows in float32 times a number; one changes nothing.

@@ -51,9 +51,8 @@ impl MedianRule {
             &gauge,
             |batch| {
                 let norms = batch.to_device(source)?.norms()?;
-                let rows = batch.members(SectionChoice::All).into_iter();
-                let kept = rows.filter(|&row| batch.judge(row, &norms, rule) == Verdict::Kept);
-                Ok(kept.map(|row| norms[row as usize]).collect::<Vec<f64>>())
+                let (kept, _) = batch.kept(SectionChoice::All, &norms, rule);
+                Ok(kept.into_iter().map(|row| norms[row as usize]).collect::<Vec<f64>>())
             },
             |_, of_batch| {
                 norms.extend(of_batch);
@@ -127,6 +126,17 @@ pub(crate) enum Verdict {
     NonFinite,
     /// Its token is one to leave out.
     Excluded,
+}
+
+/// Rows that the figures on activations leave out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct LeftOut {
+    /// Of too large a norm, or of none.
+    pub(crate) outliers: u64,
+    /// Those of them that are NaN or infinite.
+    pub(crate) non_finite: u64,
+    /// Of tokens to leave out.
+    pub(crate) excluded: u64,
 }
 
 impl OutlierRule {

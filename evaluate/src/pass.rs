@@ -73,13 +73,8 @@ pub(crate) fn pass_over(
 }
 
 fn empty(shards: usize, candidates: &[Candidate<'_>], sections: &[SectionChoice], keep_sequences: bool) -> Outcomes {
-    let outcome = |candidate: &Candidate<'_>, section| SectionOutcome {
-        section,
-        shards: vec![Sums::default(); shards],
-        latents: LatentCounts { rows: 0, firings: vec![0; candidate.width()] },
-        sequences: keep_sequences.then(Vec::new),
-    };
-    let outcomes = |candidate| sections.iter().map(|&section| outcome(candidate, section)).collect();
+    let empty = |candidate, section| SectionOutcome::empty(candidate, section, shards, keep_sequences);
+    let outcomes = |candidate| sections.iter().map(|&section| empty(candidate, section)).collect();
     candidates.iter().map(outcomes).collect()
 }
 
@@ -123,6 +118,21 @@ fn add(outcomes: &mut [Vec<SectionOutcome>], batch: &Batch, (norms, measured): &
 }
 
 impl SectionOutcome {
+    /// Nothing yet, over so many shards.
+    pub(crate) fn empty(
+        candidate: &Candidate<'_>,
+        section: SectionChoice,
+        shards: usize,
+        keep_sequences: bool,
+    ) -> Self {
+        Self {
+            section,
+            shards: vec![Sums::default(); shards],
+            latents: LatentCounts { rows: 0, firings: vec![0; candidate.width()] },
+            sequences: keep_sequences.then(Vec::new),
+        }
+    }
+
     /// Adds what was measured on the next batch; `norms` are those of what the SAE was given.
     pub(crate) fn add(&mut self, batch: &Batch, norms: &[f64], measured: &Measured) {
         let sums = &mut self.shards[batch.place];

@@ -17,7 +17,7 @@ use crate::pass::{SectionOutcome, pass};
 use crate::reading::Reading;
 use crate::results::{DEFINITIONS, Provenance, Results, SaeProvenance, SaeResult, ShardResult};
 use crate::scale::Scale;
-use crate::settings::{RunSettings, Splice};
+use crate::settings::{RunSettings, Splice, each_once};
 use crate::stored_rounding::{self, StoredRounding};
 use crate::subject::{Subject, open_saes, say_traffic};
 use crate::sums::Sums;
@@ -123,7 +123,7 @@ fn evaluate(settings: &RunSettings, progress: Progress, profiling: &mut Profilin
     let report = Report { settings, subject: &subject, clean_source, kl, median, stored_rounding };
     let (mut results, mut latents, mut sequences) = (Vec::new(), Vec::new(), Vec::new());
     for ((candidate, outcomes), name) in candidates.iter().zip(outcomes).zip(names) {
-        let provenance = report.provenance(candidate.file);
+        let provenance = provenance(&subject, candidate.file);
         for mut outcome in outcomes {
             outcome.complete(&baselines, candidate);
             results.push(report.result(
@@ -210,16 +210,6 @@ pub(crate) fn clean_source(
     })
 }
 
-fn each_once(rules: &[OutlierRule]) -> Vec<OutlierRule> {
-    let mut once = Vec::new();
-    for &rule in rules {
-        if !once.contains(&rule) {
-            once.push(rule);
-        }
-    }
-    once
-}
-
 fn warn_of_non_finite(results: &[SaeResult]) {
     for SaeResult { sae, section, sums, .. } in results {
         if sums.non_finite_rows > 0 {
@@ -291,24 +281,25 @@ impl Report<'_> {
         let clean = if way == KlWay::Recomputed { spliced } else { self.subject.cache_precision };
         Kl::of(sums.kl, sums.loss_tokens, way, (clean, spliced))
     }
+}
 
-    pub(crate) fn provenance(&self, file: &SaeFile) -> Provenance {
-        let cache = &self.subject.cache;
-        Provenance {
-            hayloft_version: env!("CARGO_PKG_VERSION").to_owned(),
-            corpus: cache.manifest().corpus.name.clone(),
-            manifest_blake3: cache.manifest_blake3().to_owned(),
-            model: self.subject.fingerprint.clone(),
-            sae: SaeProvenance {
-                folder: file.folder().display().to_string(),
-                format: Some(file.format()),
-                architecture: file.architecture().to_owned(),
-                width: file.width(),
-                normalize_activations: file.normalisation().as_str().to_owned(),
-                site: file.site().map(str::to_owned),
-                model_name: file.model_name().map(str::to_owned),
-                files: file.hashes(),
-            },
-        }
+/// Where the figures of an SAE come from. Reads its weights once.
+pub(crate) fn provenance(subject: &Subject, file: &SaeFile) -> Provenance {
+    let cache = &subject.cache;
+    Provenance {
+        hayloft_version: env!("CARGO_PKG_VERSION").to_owned(),
+        corpus: cache.manifest().corpus.name.clone(),
+        manifest_blake3: cache.manifest_blake3().to_owned(),
+        model: subject.fingerprint.clone(),
+        sae: SaeProvenance {
+            folder: file.folder().display().to_string(),
+            format: Some(file.format()),
+            architecture: file.architecture().to_owned(),
+            width: file.width(),
+            normalize_activations: file.normalisation().as_str().to_owned(),
+            site: file.site().map(str::to_owned),
+            model_name: file.model_name().map(str::to_owned),
+            files: file.hashes(),
+        },
     }
 }

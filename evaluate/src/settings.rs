@@ -95,12 +95,7 @@ impl RunSettings {
 
     /// The sections, each once, in the order given.
     pub(crate) fn sections(&self) -> Vec<SectionChoice> {
-        let mut sections = Vec::new();
-        for &section in &self.sections {
-            if !sections.contains(&section) {
-                sections.push(section);
-            }
-        }
+        let sections = each_once(&self.sections);
         if sections.is_empty() { vec![SectionChoice::All] } else { sections }
     }
 
@@ -155,4 +150,15 @@ impl RunSettings {
         }
         Ok(())
     }
+}
+
+/// The items without those that came before already.
+pub(crate) fn each_once<T: Copy + PartialEq>(items: &[T]) -> Vec<T> {
+    let mut once = Vec::new();
+    for &item in items {
+        if !once.contains(&item) {
+            once.push(item);
+        }
+    }
+    once
 }

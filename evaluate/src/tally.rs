@@ -85,13 +85,36 @@ impl Tally {
     fn get(&self, term: Term) -> f64 {
         self.0[term as usize]
     }
-
-    fn put(&mut self, term: Term, value: f64) {
-        self.0[term as usize] += value;
-    }
 }
 
 impl SequenceTally {
+    /// What was summed over one sequence.
+    fn of(sums: &Sums) -> Self {
+        let kl = sums.kl.unwrap_or_default();
+        let mut tally = Self::default();
+        for (term, sum) in [
+            (Term::LossTokens, sums.loss_tokens as f64),
+            (Term::CleanLoss, sums.clean_loss),
+            (Term::SaeLoss, sums.sae_loss),
+            (Term::ZeroLoss, sums.zero_loss),
+            (Term::Kl, kl.kl),
+            (Term::KlAblated, kl.kl_ablated),
+            (Term::ActivationRows, sums.activation_rows as f64),
+            (Term::Latents, sums.latents as f64),
+            (Term::L1, sums.l1),
+            (Term::SquaredError, sums.squared_error),
+            (Term::SquaredDeviation, sums.squared_deviation),
+            (Term::ExplainedVariance, sums.explained_variance),
+            (Term::CosineSimilarity, sums.cosine_similarity),
+            (Term::L2Ratio, sums.l2_ratio),
+            (Term::ReconstructionSquare, sums.reconstruction_square),
+            (Term::Product, sums.product),
+        ] {
+            tally.0[term as usize] = sum as f32;
+        }
+        tally
+    }
+
     /// Whether any of its tokens counts for anything.
     pub(crate) fn is_used(&self) -> bool {
         self.0[Term::LossTokens as usize] > 0.0 || self.activation_rows() > 0.0
@@ -114,50 +137,40 @@ impl SequenceTally {
 #[derive(Debug)]
 pub(crate) struct BatchTallies<'batch> {
     batch: &'batch Batch,
-    tallies: Vec<Tally>,
+    /// Of each sequence.
+    sums: Vec<Sums>,
 }
 
 impl<'batch> BatchTallies<'batch> {
     pub(crate) fn new(batch: &'batch Batch) -> Self {
-        Self { batch, tallies: vec![Tally::default(); batch.layout.sequences] }
+        Self { batch, sums: vec![Sums::default(); batch.layout.sequences] }
     }
 
     /// Adds kept rows.
     pub(crate) fn add_activations(&mut self, rows: &[i64], terms: &[RowTerms]) {
         for (sequence, row) in self.batch.sequences_at(rows).into_iter().zip(terms) {
-            let (error, deviation) = (f64::from(row.squared_error), f64::from(row.squared_deviation));
-            let tally = &mut self.tallies[sequence];
-            tally.put(Term::ActivationRows, 1.0);
-            tally.put(Term::Latents, row.latents as f64);
-            tally.put(Term::L1, f64::from(row.l1));
-            tally.put(Term::SquaredError, error);
-            tally.put(Term::SquaredDeviation, deviation);
-            tally.put(Term::ExplainedVariance, 1.0 - error / deviation);
-            tally.put(Term::CosineSimilarity, row.cosine());
-            tally.put(Term::L2Ratio, row.norm_ratio());
-            tally.put(Term::ReconstructionSquare, f64::from(row.reconstruction_square));
-            tally.put(Term::Product, f64::from(row.product));
+            self.sums[sequence].add_activation(row);
         }
     }
 
     /// Adds the losses of the spliced run at some rows.
     pub(crate) fn add_losses(&mut self, rows: &[i64], losses: &[f32]) {
         for (sequence, &loss) in self.batch.sequences_at(rows).into_iter().zip(losses) {
-            self.tallies[sequence].put(Term::LossTokens, 1.0);
-            self.tallies[sequence].put(Term::SaeLoss, f64::from(loss));
+            self.sums[sequence].loss_tokens += 1;
+            self.sums[sequence].sae_loss += f64::from(loss);
         }
     }
 
     /// Adds how far the spliced run is from the clean one at some rows.
     pub(crate) fn add_divergences(&mut self, rows: &[i64], kl: &[f64]) {
         for (sequence, &kl) in self.batch.sequences_at(rows).into_iter().zip(kl) {
-            self.tallies[sequence].put(Term::Kl, kl);
+            self.sums[sequence].kl.get_or_insert_default().add(&[kl]);
         }
     }
 
     /// One for each sequence, in order.
     pub(crate) fn finish(self) -> impl Iterator<Item = SequenceTally> {
-        self.tallies.into_iter().map(|tally| SequenceTally(tally.0.map(|sum| sum as f32)))
+        self.sums.into_iter().map(|sums| SequenceTally::of(&sums))
     }
 }
 

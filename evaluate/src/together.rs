@@ -14,21 +14,21 @@ use crate::baseline::{self, CleanSource, Wanted};
 use crate::batch::{Batch, as_given, row_norms};
 use crate::candidate::{Candidate, Measured, Predicted};
 use crate::clean_check::clean_check;
-use crate::measures::{LatentCounts, position_bin};
+use crate::measures::position_bin;
 use crate::model_weights::ModelWeights;
 use crate::names::unique_names;
-use crate::outliers::{OutlierRule, Verdict};
+use crate::outliers::OutlierRule;
 use crate::pass::SectionOutcome;
 use crate::reading::Reading;
 use crate::results::Results;
-use crate::run::{Report, clean_source, largest_norm};
+use crate::run::{Report, clean_source, largest_norm, provenance};
 use crate::section_choice::SectionChoice;
 use crate::settings::RunSettings;
 use crate::source::Source;
 use crate::splice_point::SplicePoint;
 use crate::stored_rounding;
 use crate::subject::{Subject, open_saes, say_traffic};
-use crate::sums::{Sums, total_loss};
+use crate::sums::total_loss;
 use crate::upper_half::UpperHalf;
 use crate::{EvaluateError, SaeFile};
 
@@ -72,18 +72,23 @@ pub(crate) fn evaluate(
 
     let (mut results, mut latents) = (Vec::new(), Vec::new());
     let tokens = subject.cache.manifest().held.tokens;
-    for section in settings.sections() {
-        let mut candidates = Vec::new();
-        for own in &placed {
-            let scale = settings.scale.resolve(own.file.normalisation(), &own.point.input)?;
-            let rule = OutlierRule::new(largest_norm(settings, None, scale), scale.value);
-            // x̄ is the untouched run's.
-            subject.point = own.point.clone();
-            let wanted = Wanted { sections: vec![section], rules: vec![rule], clean_source: CleanSource::Cache };
-            let source = subject.source(settings.device, None);
-            let baselines = baseline::prepare(&subject, source, Reading::losses(None), &wanted, progress)?;
-            let place = (Precision::F32, settings.device);
-            candidates.push(Candidate::load(&own.file, scale, rule, &[section], &baselines, place)?);
+    let sections = settings.sections();
+    let mut prepared = Vec::with_capacity(placed.len());
+    for own in &placed {
+        let scale = settings.scale.resolve(own.file.normalisation(), &own.point.input)?;
+        let rule = OutlierRule::new(largest_norm(settings, None, scale), scale.value);
+        // x̄ is the untouched run's.
+        subject.point = own.point.clone();
+        let wanted = Wanted { sections: sections.clone(), rules: vec![rule], clean_source: CleanSource::Cache };
+        let source = subject.source(settings.device, None);
+        let baselines = baseline::prepare(&subject, source, Reading::losses(None), &wanted, progress)?;
+        prepared.push((scale, rule, baselines, provenance(&subject, &own.file)));
+    }
+    for section in sections {
+        let place = (Precision::F32, settings.device);
+        let mut candidates = Vec::with_capacity(placed.len());
+        for (own, (scale, rule, baselines, _)) in placed.iter().zip(&prepared) {
+            candidates.push(Candidate::load(&own.file, *scale, *rule, &[section], baselines, place)?);
         }
         subject.point = start.clone();
         let source = subject.source(settings.device, None);
@@ -91,12 +96,13 @@ pub(crate) fn evaluate(
         let run = Run { placed: &placed, candidates: &candidates, section, upper_half, clean_source };
         let outcomes = run.pass(source, &gauge)?;
         drop(gauge);
-        for ((own, candidate), outcome) in placed.iter().zip(&candidates).zip(outcomes) {
+        for (((own, candidate), (.., provenance)), outcome) in
+            placed.iter().zip(&candidates).zip(&prepared).zip(outcomes)
+        {
             subject.point = own.point.clone();
             let report = Report { settings, subject: &subject, clean_source, kl: None, median: None, stored_rounding };
-            let provenance = report.provenance(&own.file);
             let scales = (candidate.scale, candidate.target_scale());
-            let mut result = report.result(&own.name, scales, &outcome, None, &provenance);
+            let mut result = report.result(&own.name, scales, &outcome, None, provenance);
             let others = placed.iter().filter(|other| other.name != own.name);
             result.conventions.spliced_with = others.map(|other| other.name.clone()).collect();
             results.push(result);
@@ -148,12 +154,8 @@ struct Found {
 
 impl Run<'_> {
     fn pass(&self, source: Source<'_>, gauge: &Gauge) -> Result<Vec<SectionOutcome>, EvaluateError> {
-        let empty = |candidate: &Candidate<'_>| SectionOutcome {
-            section: self.section,
-            shards: vec![Sums::default(); source.cache.shards()],
-            latents: LatentCounts { rows: 0, firings: vec![0; candidate.width()] },
-            sequences: None,
-        };
+        let shards = source.cache.shards();
+        let empty = |candidate| SectionOutcome::empty(candidate, self.section, shards, false);
         let mut outcomes: Vec<SectionOutcome> = self.candidates.iter().map(empty).collect();
         source.for_each(
             gauge,
@@ -164,7 +166,10 @@ impl Run<'_> {
                 {
                     outcome.add(batch, &norms, &measured);
                     let sums = &mut outcome.shards[batch.place];
-                    self.count_left_out(batch, candidate.rule, &norms, sums);
+                    let (_, left) = batch.kept(self.section, &norms, candidate.rule);
+                    sums.outlier_rows += left.outliers;
+                    sums.non_finite_rows += left.non_finite;
+                    sums.excluded_rows += left.excluded;
                     sums.clean_loss += total_loss(&clean);
                     sums.zero_loss += total_loss(&zero);
                     let positions = batch.positions_at(&batch.counted(self.section));
@@ -177,20 +182,6 @@ impl Run<'_> {
             },
         )?;
         Ok(outcomes)
-    }
-
-    fn count_left_out(&self, batch: &Batch, rule: OutlierRule, norms: &[f64], sums: &mut Sums) {
-        for row in batch.members(self.section) {
-            match batch.judge(row, norms, rule) {
-                Verdict::Kept => {}
-                Verdict::Excluded => sums.excluded_rows += 1,
-                Verdict::Outlier => sums.outlier_rows += 1,
-                Verdict::NonFinite => {
-                    sums.outlier_rows += 1;
-                    sums.non_finite_rows += 1;
-                }
-            }
-        }
     }
 
     fn measure(&self, source: Source<'_>, batch: &Batch) -> Result<Found, EvaluateError> {

@@ -31,8 +31,7 @@ impl UpperHalf {
         precision: Precision,
         device: Device,
     ) -> Result<Self, EvaluateError> {
-        let first = target.block().unwrap_or(target.layer());
-        Ok(Self { decoder: Decoder::load(checkpoint, Portion::From(first), precision, device)?, target })
+        Ok(Self { decoder: Decoder::load(checkpoint, Portion::From(target.rest()), precision, device)?, target })
     }
 
     pub(crate) fn precision(&self) -> Precision {
@@ -104,16 +103,7 @@ impl UpperHalf {
                 *slot = place * length + *slot % length;
             }
         }
-        let stop = Stop {
-            site: self.target,
-            value: self.padded(batch, &needed, &from.value)?,
-            beside: from
-                .beside
-                .iter()
-                .map(|rows| self.padded(batch, &needed, &rows.f_to_kind(self.kind())?))
-                .collect::<Result<_, _>>()?,
-        };
-        let end = self.finish(&stop, needed.len(), layout.length)?;
+        let end = self.finish(&self.stop(batch, from, &needed)?, needed.len(), layout.length)?;
         let _phase = Phase::Loss.begin(0);
         let all = end.stream.f_flatten(0, 1)?;
         Ok(if slots.len() as i64 == all.size()[0] { all } else { all.f_index_select(0, &self.index(&slots)?)? })
@@ -133,11 +123,18 @@ impl UpperHalf {
         Ok(if needed.len() < layout.sequences { padded.f_index_select(0, &self.index(needed)?)? } else { padded })
     }
 
-    /// From the target to the end.
+    /// Some sequences of a batch, standing at the target with these values.
+    fn stop(&self, batch: &Batch, from: &Changed<'_>, needed: &[i64]) -> Result<Stop, EvaluateError> {
+        let beside = from.beside.iter().map(|rows| self.padded(batch, needed, &rows.f_to_kind(self.kind())?));
+        let beside = beside.collect::<Result<_, _>>()?;
+        Ok(Stop { site: self.target, value: self.padded(batch, needed, &from.value)?, beside })
+    }
+
+    /// From a site to the end.
     fn finish(&self, stop: &Stop, sequences: usize, length: usize) -> Result<Residual, EvaluateError> {
         let n_blocks = self.decoder.spec().n_blocks;
         let positions = Positions::from_start(length);
-        let blocks = n_blocks - self.target.block().unwrap_or(self.target.layer());
+        let blocks = n_blocks - stop.site.rest();
         let _phase = Phase::Advance.begin(self.decoder.advance_operations(sequences, length, blocks));
         let left = self.decoder.leave(stop, &positions)?;
         Ok(self.decoder.advance(&left, n_blocks, &positions)?)
@@ -146,9 +143,7 @@ impl UpperHalf {
     /// A batch that stands at the target with these values, all its sequences.
     pub(crate) fn start(&self, batch: &Batch, from: &Changed<'_>) -> Result<Stop, EvaluateError> {
         let all: Vec<i64> = (0..batch.layout.sequences as i64).collect();
-        let beside = from.beside.iter().map(|rows| self.padded(batch, &all, &rows.f_to_kind(self.kind())?));
-        let beside = beside.collect::<Result<_, _>>()?;
-        Ok(Stop { site: self.target, value: self.padded(batch, &all, &from.value)?, beside })
+        self.stop(batch, from, &all)
     }
 
     /// Takes a batch on to a site.
@@ -178,14 +173,7 @@ impl UpperHalf {
         if at.is_empty() {
             return Ok(Vec::new());
         }
-        let positions = Positions::from_start(batch.layout.length);
-        let end = {
-            let n_blocks = self.decoder.spec().n_blocks;
-            let (sequences, length) = (batch.layout.sequences, batch.layout.length);
-            let operations = self.decoder.advance_operations(sequences, length, n_blocks - from.site.rest());
-            let _phase = Phase::Advance.begin(operations);
-            self.decoder.advance(&self.decoder.leave(from, &positions)?, n_blocks, &positions)?
-        };
+        let end = self.finish(from, batch.layout.sequences, batch.layout.length)?;
         let _phase = Phase::Loss.begin(self.decoder.head_operations(at.len()));
         let slots: Vec<i64> = at.iter().map(|&row| batch.layout.slots[row as usize]).collect();
         let rows = end.stream.f_flatten(0, 1)?.f_index_select(0, &self.index(&slots)?)?;

@@ -5,7 +5,7 @@ use tch::{Kind, TchError};
 
 use super::shelf::{Key, ShardSums};
 use crate::batch::{Activations, Batch, rows_at};
-use crate::outliers::{OutlierRule, Verdict};
+use crate::outliers::OutlierRule;
 use crate::section_choice::SectionChoice;
 
 /// What moments are told apart by.
@@ -74,18 +74,10 @@ impl Moments {
         section: SectionChoice,
         rule: OutlierRule,
     ) -> Result<(), TchError> {
-        let mut kept = Vec::new();
-        for row in batch.members(section) {
-            match batch.judge(row, norms, rule) {
-                Verdict::Kept => kept.push(row),
-                Verdict::Excluded => self.excluded_rows += 1,
-                Verdict::Outlier => self.outlier_rows += 1,
-                Verdict::NonFinite => {
-                    self.outlier_rows += 1;
-                    self.non_finite_rows += 1;
-                }
-            }
-        }
+        let (kept, left) = batch.kept(section, norms, rule);
+        self.outlier_rows += left.outliers;
+        self.non_finite_rows += left.non_finite;
+        self.excluded_rows += left.excluded;
         if kept.is_empty() {
             return Ok(());
         }
