@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,19 +12,24 @@ use crate::error::{Result, StoreError};
 use crate::files::disk::{self, Disk};
 use crate::files::json;
 use crate::files::lock::Lock;
-use crate::files::staged::{create_folder, remove_leftovers, replace_file};
+use crate::files::staged::{create_folder, discard, partial, remove_leftovers, replace_file, replace_file_by};
 use crate::manifest::{MANIFEST_FILE, Manifest};
 use crate::plan::{Plan, PlanReader, shard_name};
+use crate::remote::{Location, RemoteOptions};
 use crate::settings::{Existing, HarvestSettings, NonFinite};
 use crate::shard_contents::{SHARDS_FOLDER, WrittenShard};
 use crate::shard_writer::ShardWriter;
+use crate::sharing::{
+    Beside, Bucket, CLAIMS_FOLDER, ClaimPlace, Company, FolderClaims, Leases, Sharing, Turns, session, worker_name,
+};
 use crate::tables::sequences::Sequence;
 use crate::tables::tokens::Tokens;
 
 /// How long a manifest may lag behind the shards while more are being written.
 const MANIFEST_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The one writer of a cache. It holds the cache's lock until it and every [`ShardWriter`] that it gave out are gone.
+/// The one writer of a cache, which holds the cache's lock until it and every [`ShardWriter`] that it gave out are gone; or one of
+/// several workers, which share it (see [`Self::open_beside`]).
 #[derive(Debug)]
 pub struct CacheWriter {
     shared: Arc<Shared>,
@@ -39,7 +45,7 @@ pub(crate) struct Shared {
     pub(crate) plan: PlanReader,
     pub(crate) settings: HarvestSettings,
     pub(crate) non_finite: NonFinite,
-    _lock: Lock,
+    pub(crate) company: Company,
 }
 
 impl CacheWriter {
@@ -78,6 +84,8 @@ impl CacheWriter {
         }
         remove_leftovers(disk.as_ref(), folder)?;
         remove_leftovers(disk.as_ref(), &shards_folder)?;
+        // Of workers who are gone: while any is there, the lock cannot be had alone.
+        discard(disk.as_ref(), &folder.join(CLAIMS_FOLDER))?;
         create_folder(disk.as_ref(), &shards_folder)?;
         let mut shards = BTreeMap::new();
         for index in 0..plan.plan().shards.len() {
@@ -85,8 +93,52 @@ impl CacheWriter {
                 shards.insert(index, shard);
             }
         }
-        let shared = Shared { folder: folder.to_owned(), disk, plan, settings, non_finite, _lock: lock };
+        let company = Company::Alone { _lock: lock };
+        let shared = Shared { folder: folder.to_owned(), disk, plan, settings, non_finite, company };
         Ok(Self { shared: Arc::new(shared), shards, manifest_written: None })
+    }
+
+    /// Joins the workers that fill the cache in `folder`, which must have a plan and may be on any file system that machines share.
+    /// Shards that are whole are kept. [`Self::turns`] hands out the others, each to one worker.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`], and [`StoreError::Mismatch`] where the other workers were asked for something else, or are of
+    /// another version.
+    pub fn open_beside(
+        folder: &Path,
+        settings: HarvestSettings,
+        non_finite: NonFinite,
+        sharing: Sharing,
+    ) -> Result<Self> {
+        if !folder.join(crate::plan::PLAN_FILE).exists() {
+            return Err(StoreError::MissingPlan { folder: folder.to_owned() });
+        }
+        let lock = Lock::take_shared(folder)?;
+        let worker = worker_name(folder);
+        let place: Arc<dyn ClaimPlace> = Arc::new(FolderClaims::open(folder, &worker)?);
+        let joining = Joining { folder, cache: folder.to_owned(), place, worker, lock, bucket: None };
+        joining.join(settings, non_finite, sharing)
+    }
+
+    /// Joins the workers that fill the cache at `location`, where a plan has been pushed. Shards are written to a folder in
+    /// `scratch`, pushed, and removed there.
+    ///
+    /// # Errors
+    /// Those of [`Self::open_beside`], and [`StoreError::Remote`] where the bucket is away for minutes.
+    pub fn open_bucket(
+        location: &Location,
+        options: &RemoteOptions,
+        scratch: &Path,
+        settings: HarvestSettings,
+        non_finite: NonFinite,
+        sharing: Sharing,
+    ) -> Result<Self> {
+        let bucket = Arc::new(Bucket::open(location, options, scratch)?);
+        let folder = bucket.scratch().to_owned();
+        let lock = Lock::take(&folder)?;
+        let (place, cache, worker) = (bucket.claims(), bucket.location(), worker_name(&folder));
+        let joining = Joining { folder: &folder, cache, place, worker, lock, bucket: Some(bucket) };
+        joining.join(settings, non_finite, sharing)
     }
 
     /// The plan.
@@ -104,7 +156,12 @@ impl CacheWriter {
         self.shared.plan.sequences_and_tokens(index)
     }
 
-    /// Whether a shard is whole, and so need not be written.
+    /// The shards of a range that are to be filled, one at a time.
+    pub fn turns(&self, range: Range<usize>) -> Result<Turns> {
+        Turns::new(Arc::clone(&self.shared), range, |shard| self.is_complete(shard))
+    }
+
+    /// Whether a shard is known to be whole, and so need not be written.
     pub fn is_complete(&self, index: usize) -> bool {
         self.shards.contains_key(&index)
     }
@@ -129,15 +186,52 @@ impl CacheWriter {
     /// by [`Self::finish`].
     pub fn record(&mut self, shard: WrittenShard) -> Result<()> {
         self.shards.insert(shard.index(), shard);
+        if self.shared.company.beside().is_some() {
+            return Ok(());
+        }
         if self.manifest_written.is_none_or(|written| written.elapsed() >= MANIFEST_INTERVAL) {
             self.write_manifest()?;
         }
         Ok(())
     }
 
-    /// Writes the manifest over all shards that are whole.
+    /// Writes the manifest over all shards that are whole, and returns it.
+    ///
+    /// Beside other workers, it is written by whoever ends when all planned shards are there; before that, nothing is written, and
+    /// what is returned is over the shards that this worker has filled.
     pub fn finish(mut self) -> Result<Manifest> {
-        self.write_manifest()
+        let Some(beside) = self.shared.company.beside() else { return self.write_manifest() };
+        let Shared { plan, settings, .. } = self.shared.as_ref();
+        let written = match &beside.bucket {
+            Some(bucket) => bucket.finish(plan, settings)?,
+            None => self.finish_beside()?,
+        };
+        Ok(written.unwrap_or_else(|| Manifest::new(plan, settings, &self.shards)))
+    }
+
+    /// Writes the manifest and removes the claims, if all planned shards are there. However many do it at once, it is the same.
+    fn finish_beside(&self) -> Result<Option<Manifest>> {
+        let Shared { folder, disk, plan, settings, .. } = self.shared.as_ref();
+        let (planned, shards_folder) = (plan.plan().shards.len(), folder.join(SHARDS_FOLDER));
+        if !(0..planned).all(|shard| shards_folder.join(shard_name(shard)).exists()) {
+            return Ok(None);
+        }
+        let mut shards = BTreeMap::new();
+        for index in 0..planned {
+            match WrittenShard::find(folder, index, plan, settings)? {
+                Some(shard) => shards.insert(index, shard),
+                None => return Ok(None),
+            };
+        }
+        let manifest = Manifest::new(plan, settings, &shards);
+        let path = folder.join(MANIFEST_FILE);
+        let bytes = json::seal(&path, &manifest)?;
+        if fs::read(&path).ok().as_deref() != Some(&bytes) {
+            let temporary = self.shared.company.temporary(&path).unwrap_or_else(|| partial(&path));
+            replace_file_by(disk.as_ref(), &temporary, &path, &bytes)?;
+        }
+        discard(disk.as_ref(), &folder.join(CLAIMS_FOLDER))?;
+        Ok(Some(manifest))
     }
 
     fn write_manifest(&mut self) -> Result<Manifest> {
@@ -147,6 +241,37 @@ impl CacheWriter {
         replace_file(disk.as_ref(), &path, &json::seal(&path, &manifest)?)?;
         self.manifest_written = Some(Instant::now());
         Ok(manifest)
+    }
+}
+
+/// A worker that is about to join others.
+struct Joining<'a> {
+    /// Where shards are written.
+    folder: &'a Path,
+    /// Where the cache is, for errors.
+    cache: PathBuf,
+    place: Arc<dyn ClaimPlace>,
+    worker: String,
+    lock: Lock,
+    bucket: Option<Arc<Bucket>>,
+}
+
+impl Joining<'_> {
+    fn join(self, settings: HarvestSettings, non_finite: NonFinite, sharing: Sharing) -> Result<CacheWriter> {
+        let Self { folder, cache, place, worker, lock, bucket } = self;
+        let settings = settings.checked()?;
+        let disk = disk::machine();
+        let plan = PlanReader::open(folder)?;
+        if plan.plan().format != FORMAT_VERSION {
+            let (expected, got) = (FORMAT_VERSION, plan.plan().format);
+            return Err(StoreError::OldVersion { folder: cache, expected, got });
+        }
+        session::join(place.as_ref(), &cache, plan.blake3(), &settings)?;
+        create_folder(disk.as_ref(), &folder.join(SHARDS_FOLDER))?;
+        let leases = Leases::new(place, worker.clone(), sharing.lease);
+        let company = Company::Beside(Box::new(Beside { leases, worker, bucket, _lock: lock }));
+        let shared = Shared { folder: folder.to_owned(), disk, plan, settings, non_finite, company };
+        Ok(CacheWriter { shared: Arc::new(shared), shards: BTreeMap::new(), manifest_written: None })
     }
 }
 

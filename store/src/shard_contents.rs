@@ -133,13 +133,39 @@ impl WrittenShard {
             return Ok(None);
         }
         let bytes = json::read(&Folder::new(&folder).locate(&path, SHARD_FILE)?)?;
-        let contents: ShardContents = match json::unseal(&path, &bytes) {
+        let Some(shard) = Self::read(&path, &bytes, index, plan, settings)? else { return Ok(None) };
+        let folder = Folder::new(folder);
+        for file in &shard.contents.files {
+            let size = match folder.locate(&path, &file.path) {
+                Ok(file) => std::fs::metadata(&file).ok().map(|metadata| metadata.len()),
+                Err(StoreError::Damaged { .. }) => None,
+                Err(other) => return Err(other),
+            };
+            if size != Some(file.bytes) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(shard))
+    }
+
+    /// The shard `index` as the bytes of its `shard.json` say, which lies at `path`; `None` where they are damaged.
+    ///
+    /// # Errors
+    /// Those of [`Self::find`].
+    pub(crate) fn read(
+        path: &Path,
+        bytes: &[u8],
+        index: usize,
+        plan: &PlanReader,
+        settings: &HarvestSettings,
+    ) -> Result<Option<Self>> {
+        let contents: ShardContents = match json::unseal(path, bytes) {
             Ok(contents) => contents,
             Err(StoreError::Damaged { .. }) => return Ok(None),
             Err(other) => return Err(other),
         };
         let mismatch = |field: &str, expected: String, got: String| StoreError::Mismatch {
-            path: path.clone(),
+            path: path.to_owned(),
             field: field.to_owned(),
             expected,
             got,
@@ -153,19 +179,8 @@ impl WrittenShard {
         if contents.index != index {
             return Err(mismatch("index", index.to_string(), contents.index.to_string()));
         }
-        check_listing(&path, &contents, plan.plan().format, &plan.shard(index)?.counts)?;
-        let folder = Folder::new(folder);
-        for file in &contents.files {
-            let size = match folder.locate(&path, &file.path) {
-                Ok(file) => std::fs::metadata(&file).ok().map(|metadata| metadata.len()),
-                Err(StoreError::Damaged { .. }) => None,
-                Err(other) => return Err(other),
-            };
-            if size != Some(file.bytes) {
-                return Ok(None);
-            }
-        }
-        Ok(Some(Self::new(contents, &bytes)))
+        check_listing(path, &contents, plan.plan().format, &plan.shard(index)?.counts)?;
+        Ok(Some(Self::new(contents, bytes)))
     }
 }
 

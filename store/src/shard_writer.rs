@@ -73,7 +73,11 @@ impl ShardWriter {
     pub(crate) fn create(shared: Arc<Shared>, index: usize) -> Result<Self> {
         let sequences = shared.plan.sequences(index)?;
         let destination = shared.folder.join(SHARDS_FOLDER).join(shard_name(index));
-        let staged = StagedFolder::create(Arc::clone(&shared.disk), destination)?;
+        let disk = Arc::clone(&shared.disk);
+        let staged = match shared.company.temporary(&destination) {
+            Some(temporary) => StagedFolder::create_at(disk, temporary, destination)?,
+            None => StagedFolder::create(disk, destination)?,
+        };
         let settings = &shared.settings;
         let begin = |name: &SiteName, width: usize| -> Result<_> {
             let path = staged.file(&name.file_name());
@@ -147,7 +151,8 @@ impl ShardWriter {
         logits.writer.write(&bits, &mut self.buffers)
     }
 
-    /// Writes the tables and `shard.json`, waits until all is on the disk, and gives the folder its name.
+    /// Writes the tables and `shard.json`, waits until all is on the disk, and gives the folder its name. Beside other workers, the
+    /// shard that is returned may be one that another has finished meanwhile.
     ///
     /// # Errors
     /// [`StoreError::Invalid`] where a site lacks row groups, or the predictions are not those of the cache's settings.
@@ -183,8 +188,8 @@ impl ShardWriter {
         let path = self.staged.file(SHARD_FILE);
         let bytes = json::seal(&path, &contents)?;
         write_file(self.shared.disk.as_ref(), &path, &bytes)?;
-        self.staged.commit()?;
-        Ok(WrittenShard::new(contents, &bytes))
+        let shard = WrittenShard::new(contents, &bytes);
+        self.shared.commit(self.staged, shard)
     }
 
     fn check_complete(&self, predictions: Option<&Predictions>) -> Result<()> {

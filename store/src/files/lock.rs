@@ -56,6 +56,28 @@ impl Lock {
         Ok(Self { file })
     }
 
+    /// Takes the lock of `folder`, which must be there, together with others who take it like this.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] where somebody has it alone.
+    pub(crate) fn take_shared(folder: &Path) -> Result<Self> {
+        let path = folder.join(FILE_NAME);
+        let failed = |action, cause| StoreError::io(&path, action, cause);
+        let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = opened.map_err(|cause| failed("open the lock file", cause))?;
+        for attempt in 1.. {
+            match file.try_lock_shared() {
+                Ok(()) => break,
+                Err(TryLockError::Error(cause)) => return Err(failed("lock", cause)),
+                Err(TryLockError::WouldBlock) if attempt < ATTEMPTS => thread::sleep(PAUSE),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(StoreError::Locked { folder: folder.to_owned(), holder: holder(&mut file) });
+                }
+            }
+        }
+        Ok(Self { file })
+    }
+
     /// Who is writing to `folder` at this moment, if anyone.
     pub(crate) fn current_holder(folder: &Path) -> Option<String> {
         let mut file = File::open(folder.join(FILE_NAME)).ok()?;
@@ -68,7 +90,8 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // What the file says matters only while it is locked; emptied, it does not tell of a process long gone.
+        // What the file says matters only while it is locked; emptied, it does not tell of a process long gone. Who shares the
+        // lock has written nothing, and an empty file stays one.
         let _ = self.file.set_len(0);
     }
 }

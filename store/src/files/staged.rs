@@ -19,13 +19,17 @@ pub(crate) fn partial(path: &Path) -> PathBuf {
 
 /// Puts `bytes` in the place of the file at `path`, in one step: whoever opens it finds the old bytes or the new ones.
 pub(crate) fn replace_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = partial(path);
-    remove_entry(disk, &temporary)?;
-    let written = write_file(disk, &temporary, bytes)
-        .and_then(|()| disk.rename(&temporary, path).map_err(|source| StoreError::io(path, "replace", source)));
+    replace_file_by(disk, &partial(path), path, bytes)
+}
+
+/// The same by way of a temporary file of one's own, where others may be replacing it too.
+pub(crate) fn replace_file_by(disk: &dyn Disk, temporary: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
+    remove_entry(disk, temporary)?;
+    let written = write_file(disk, temporary, bytes)
+        .and_then(|()| disk.rename(temporary, path).map_err(|source| StoreError::io(path, "replace", source)));
     if let Err(error) = written {
         // The first error is the one to tell; the leftover, if any, goes with the next writer.
-        let _ = disk.remove_file(&temporary);
+        let _ = disk.remove_file(temporary);
         return Err(error);
     }
     sync_parent(disk, path)
@@ -57,6 +61,11 @@ impl StagedFolder {
     /// Starts filling what will be `destination`. Its parent must be there, and nobody else be filling it.
     pub(crate) fn create(disk: Arc<dyn Disk>, destination: PathBuf) -> Result<Self> {
         let temporary = partial(&destination);
+        Self::create_at(disk, temporary, destination)
+    }
+
+    /// The same under a temporary name of one's own, where others may be filling it too.
+    pub(crate) fn create_at(disk: Arc<dyn Disk>, temporary: PathBuf, destination: PathBuf) -> Result<Self> {
         disk.create_folder(&temporary).map_err(|source| StoreError::io(&temporary, "create", source))?;
         Ok(Self { disk, temporary, destination, committed: false })
     }
@@ -74,6 +83,29 @@ impl StagedFolder {
     /// The path of a file in the folder while it is being filled.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.temporary.join(name)
+    }
+
+    /// What it is to be called.
+    pub(crate) fn destination(&self) -> &Path {
+        &self.destination
+    }
+
+    /// Gives the folder its own name, in one step, unless something has it: then that stays, and this is given back with the
+    /// error. Its files must already be on the disk.
+    pub(crate) fn commit_where_free(mut self) -> Result<(), (Self, StoreError)> {
+        let disk = Arc::clone(&self.disk);
+        let failed = |path: &Path, action, cause| StoreError::io(path, action, cause);
+        if let Err(cause) = disk.sync_folder(&self.temporary) {
+            let error = failed(&self.temporary, "write to the disk", cause);
+            return Err((self, error));
+        }
+        // A folder that has anything in it is never replaced by renaming another.
+        if let Err(cause) = disk.rename(&self.temporary, &self.destination) {
+            let error = failed(&self.destination, "give the finished folder its name", cause);
+            return Err((self, error));
+        }
+        self.committed = true;
+        sync_parent(disk.as_ref(), &self.destination).map_err(|error| (self, error))
     }
 
     /// Gives the folder its own name. Its files must already be on the disk. What stood under that name is removed: it

@@ -140,6 +140,23 @@ impl Remote {
         self.put_if(name, bytes, &PutMode::Overwrite).map(|_| ())
     }
 
+    /// Removes an object; one that is not there is none to remove.
+    pub(crate) fn delete(&self, name: &str) -> Result<()> {
+        let path = self.path(name)?;
+        let deleted = self.try_often(name, "remove", || async { self.store.delete(&path).await });
+        absent_is_none(deleted, |error| self.error(name, "remove", error)).map(|_| ())
+    }
+
+    /// The names of the objects directly below `folder`.
+    pub(crate) fn list(&self, folder: &str) -> Result<Vec<String>> {
+        let path = self.path(folder)?;
+        let listed =
+            self.try_often(folder, "list", || async { Ok(self.store.list_with_delimiter(Some(&path)).await?.objects) });
+        let objects = absent_is_none(listed, |error| self.error(folder, "list", error))?.unwrap_or_default();
+        let names = objects.iter().filter_map(|object| object.location.filename());
+        Ok(names.map(|name| format!("{folder}/{name}")).collect())
+    }
+
     fn put_if(&self, name: &str, bytes: &Bytes, mode: &PutMode) -> Result<bool> {
         let path = self.path(name)?;
         let written = self.try_often(name, "write", || async {

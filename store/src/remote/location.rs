@@ -46,6 +46,15 @@ impl Location {
         self.service
     }
 
+    /// Refuses a location that can only be read.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        if self.service == Service::Web {
+            let expected = "a location that can be written to: s3://, gs://, az:// or file://";
+            return Err(StoreError::invalid("location", expected, format!("{self}, which is read-only")));
+        }
+        Ok(())
+    }
+
     pub(crate) fn url(&self) -> &Url {
         &self.url
     }

@@ -1,9 +1,10 @@
 //! Putting a cache somewhere else.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -16,11 +17,11 @@ use crate::files::hash::{blake3_hex, check_file, map_sized};
 use crate::files::json;
 use crate::files::lock::Lock;
 use crate::files::staged::create_folders;
-use crate::manifest::MANIFEST_FILE;
+use crate::manifest::{MANIFEST_FILE, ShardRecord};
 use crate::plan::{PLAN_FILE, PlanReader};
 use crate::records::FileRecord;
 use crate::remote::blocking::Remote;
-use crate::remote::location::{Location, Service};
+use crate::remote::location::Location;
 use crate::remote::options::RemoteOptions;
 use crate::remote::push_manifest::{check_same, push_manifest};
 use crate::remote::traffic::{Moved, Traffic};
@@ -42,12 +43,13 @@ pub struct Pushed {
     pub files_found: u64,
     /// What was moved.
     pub traffic: Traffic,
-    /// BLAKE3 of the `manifest.json` that is there now.
-    pub manifest_blake3: String,
+    /// BLAKE3 of the `manifest.json` that is there now; none where only a plan was pushed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifest_blake3: Option<String>,
 }
 
 /// A file to be pushed: the folder that its record is relative to, and the name that it has there.
-struct Task {
+pub(crate) struct Task {
     folder: Folder,
     named_in: PathBuf,
     record: FileRecord,
@@ -56,14 +58,15 @@ struct Task {
 
 /// What every step needs.
 pub(crate) struct Push<'a> {
-    pub(crate) remote: Remote,
+    pub(crate) remote: Arc<Remote>,
     pub(crate) written: AtomicU64,
     pub(crate) found: AtomicU64,
-    more: &'a (dyn Fn(Moved) + Sync),
+    pub(crate) more: &'a (dyn Fn(Moved) + Sync),
 }
 
 /// Pushes the whole shards of the cache in `folder` to `location`, each file hashed against its record before it is
-/// sent. What is there already is not sent again, so a push that was interrupted goes on when it is run once more.
+/// sent. What is there already is not sent again, so a push that was interrupted goes on when it is run once more. Of a cache
+/// that is only planned, the plan is pushed, for workers to fill.
 ///
 /// # Errors
 /// [`StoreError::Mismatch`] where another cache is there, [`StoreError::Damaged`] where a file of this one is not what
@@ -75,19 +78,20 @@ pub fn push(
     options: &RemoteOptions,
     moved: &(dyn Fn(Moved) + Sync),
 ) -> Result<Pushed> {
-    if location.service() == Service::Web {
-        let expected = "a location that can be written to: s3://, gs://, az:// or file://";
-        return Err(StoreError::invalid("location", expected, format!("{location}, which is read-only")));
-    }
-    let cache = Cache::open(folder)?;
+    location.check_writable()?;
+    let cache = match Cache::open(folder) {
+        Err(StoreError::MissingManifest { .. }) if PlanReader::open(folder).is_ok() => None,
+        opened => Some(opened?),
+    };
     let plan = PlanReader::open(folder)?;
     let _lock = lock(location)?;
-    let remote = Remote::connect(location, options)?;
+    let remote = Arc::new(Remote::connect(location, options)?);
     let push = Push { remote, written: AtomicU64::new(0), found: AtomicU64::new(0), more: moved };
+    let Some(cache) = cache else { return push.plan(folder, &plan) };
 
     // Another cache is found out before anything is sent.
     if let Some(there) = push.remote.get(MANIFEST_FILE)? {
-        check_same(location, &json::unseal(location.join(MANIFEST_FILE).as_ref(), &there.bytes)?, &cache)?;
+        check_same(location, &json::unseal(location.join(MANIFEST_FILE).as_ref(), &there.bytes)?, cache.manifest())?;
     }
     let (tasks, total) = tasks(&cache, &plan);
     moved(Moved::Total(total));
@@ -101,7 +105,7 @@ pub fn push(
         Ok(())
     })?;
     in_parallel(options.jobs, &tasks, |task| push.file(task))?;
-    let (there, manifest_blake3) = push_manifest(&push, &cache, &plan, shards)?;
+    let (there, manifest_blake3) = push_manifest(&push, cache.manifest(), &plan, shards)?;
     Ok(Pushed {
         location: location.to_string(),
         shards: cache.shards(),
@@ -109,7 +113,7 @@ pub fn push(
         files_written: push.written.into_inner(),
         files_found: push.found.into_inner(),
         traffic: push.remote.traffic(),
-        manifest_blake3,
+        manifest_blake3: Some(manifest_blake3),
     })
 }
 
@@ -120,28 +124,46 @@ fn lock(location: &Location) -> Result<Option<Lock>> {
     Lock::take(&folder).map(Some)
 }
 
+impl fmt::Debug for Push<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Push").field("remote", &self.remote).finish_non_exhaustive()
+    }
+}
+
 /// All files but the records that are claims, and the bytes of those and these.
 fn tasks(cache: &Cache, plan: &PlanReader) -> (Vec<Task>, u64) {
-    let of_plan = plan.plan().shards.iter().flat_map(|shard| &shard.files).map(|record| Task {
-        folder: Folder::new(cache.folder()),
-        named_in: cache.folder().join(PLAN_FILE),
-        record: record.clone(),
-        name: record.path.clone(),
-    });
     let shards = &cache.manifest().shards;
-    let of_shards = shards.iter().flat_map(|shard| {
-        let folder = Folder::new(cache.folder().join(&shard.path));
-        shard.files.iter().skip(1).map(move |record| Task {
-            folder: folder.clone(),
-            named_in: cache.folder().join(MANIFEST_FILE),
-            record: record.clone(),
-            name: format!("{}/{}", shard.path, record.path),
-        })
-    });
-    let tasks: Vec<Task> = of_plan.chain(of_shards).collect();
+    let listed_in = cache.folder().join(MANIFEST_FILE);
+    let of_shards = shards.iter().flat_map(|shard| shard_tasks(cache.folder(), &listed_in, shard));
+    let tasks: Vec<Task> = plan_tasks(cache.folder(), plan).chain(of_shards).collect();
     let claims = shards.iter().filter_map(|shard| shard.files.first()).map(|file| file.bytes);
     let total = tasks.iter().map(|task| task.record.bytes).chain(claims).fold(0, u64::saturating_add);
     (tasks, total)
+}
+
+/// The files of a plan but for its record.
+fn plan_tasks<'a>(cache: &'a Path, plan: &'a PlanReader) -> impl Iterator<Item = Task> + use<'a> {
+    plan.plan().shards.iter().flat_map(|shard| &shard.files).map(move |record| Task {
+        folder: Folder::new(cache),
+        named_in: cache.join(PLAN_FILE),
+        record: record.clone(),
+        name: record.path.clone(),
+    })
+}
+
+/// The files of a shard but for its record; `listed_in` is what names them.
+pub(crate) fn shard_tasks<'a>(
+    cache: &Path,
+    listed_in: &'a Path,
+    shard: &'a ShardRecord,
+) -> impl Iterator<Item = Task> + use<'a> {
+    let folder = Folder::new(cache.join(&shard.path));
+    shard.files.iter().skip(1).map(move |record| Task {
+        folder: folder.clone(),
+        named_in: listed_in.to_owned(),
+        record: record.clone(),
+        name: format!("{}/{}", shard.path, record.path),
+    })
 }
 
 /// Every shard's own record, read and checked.
@@ -157,8 +179,25 @@ fn read_shards(cache: &Cache, jobs: usize) -> Result<Vec<WrittenShard>> {
 }
 
 impl Push<'_> {
+    /// Pushes a plan of which no shard has been filled.
+    fn plan(self, folder: &Path, plan: &PlanReader) -> Result<Pushed> {
+        let tasks: Vec<Task> = plan_tasks(folder, plan).collect();
+        (self.more)(Moved::Total(tasks.iter().map(|task| task.record.bytes).fold(0, u64::saturating_add)));
+        self.claim(&folder.join(PLAN_FILE), PLAN_FILE, plan.blake3())?;
+        in_parallel(self.remote.options().jobs, &tasks, |task| self.file(task))?;
+        Ok(Pushed {
+            location: self.remote.location().to_string(),
+            shards: 0,
+            shards_there: 0,
+            traffic: self.remote.traffic(),
+            files_written: self.written.into_inner(),
+            files_found: self.found.into_inner(),
+            manifest_blake3: None,
+        })
+    }
+
     /// Writes a record where there is none yet; one that is there must have the same bytes.
-    fn claim(&self, path: &Path, name: &str, blake3: &str) -> Result<()> {
+    pub(crate) fn claim(&self, path: &Path, name: &str, blake3: &str) -> Result<()> {
         let bytes = Bytes::from(json::read(path)?);
         let got = blake3_hex(&bytes);
         if got != blake3 {
@@ -189,7 +228,7 @@ impl Push<'_> {
     }
 
     /// Writes a file, unless it is there in full. Its bytes were settled by the claim that lists it.
-    fn file(&self, task: &Task) -> Result<()> {
+    pub(crate) fn file(&self, task: &Task) -> Result<()> {
         let Task { folder, named_in, record, name } = task;
         if self.remote.size(name)? == Some(record.bytes) {
             self.found.fetch_add(1, Ordering::Relaxed);

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use crate::cache::{Cache, check_contents};
+use crate::cache::check_contents;
 use crate::error::{Result, StoreError};
 use crate::files::hash::blake3_hex;
 use crate::files::json;
@@ -24,8 +24,7 @@ const ROUNDS: u32 = 100;
 ///
 /// # Errors
 /// [`StoreError::Mismatch`] with what differs: plan, settings, or a shard's bytes.
-pub(crate) fn check_same(location: &Location, there: &Manifest, cache: &Cache) -> Result<()> {
-    let ours = cache.manifest();
+pub(crate) fn check_same(location: &Location, there: &Manifest, ours: &Manifest) -> Result<()> {
     let differs = |name: &str, field: &str, expected: &str, got: &str| {
         let (path, field) = (location.join(name).into(), field.to_owned());
         Err(StoreError::Mismatch { path, field, expected: expected.to_owned(), got: got.to_owned() })
@@ -47,21 +46,21 @@ pub(crate) fn check_same(location: &Location, there: &Manifest, cache: &Cache) -
     Ok(())
 }
 
-/// Brings the manifest that is there up to all shards that are there. Returns it, and its BLAKE3.
+/// Brings the manifest that is there up to all shards that are there, those of `manifest` being `ours`. Returns it, and its BLAKE3.
 pub(crate) fn push_manifest(
     push: &Push<'_>,
-    cache: &Cache,
+    manifest: &Manifest,
     plan: &PlanReader,
     ours: Vec<WrittenShard>,
 ) -> Result<(Manifest, String)> {
-    let (remote, settings) = (&push.remote, cache.manifest().settings());
+    let (remote, settings) = (push.remote.as_ref(), manifest.settings());
     let url = remote.location().join(MANIFEST_FILE);
     let mut shards: BTreeMap<usize, WrittenShard> = ours.into_iter().map(|shard| (shard.index(), shard)).collect();
     for _ in 0..ROUNDS {
         let there = remote.get(MANIFEST_FILE)?;
         if let Some(there) = &there {
             let listed: Manifest = json::unseal(url.as_ref(), &there.bytes)?;
-            check_same(remote.location(), &listed, cache)?;
+            check_same(remote.location(), &listed, manifest)?;
             for record in &listed.shards {
                 if let Entry::Vacant(place) = shards.entry(record.index) {
                     place.insert(theirs(remote, &listed, record)?);

@@ -6,6 +6,7 @@ mod pulling;
 mod pushing;
 mod reading;
 mod server;
+mod sharing;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -1,0 +1,436 @@
+//! Claims that are kept up while their shards are filled, and those of others, watched.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::claim::{Claim, claim_name};
+use super::place::ClaimPlace;
+use super::process::Process;
+use crate::error::Result;
+
+/// A claim is counted up so many times within its lease: some may be lost.
+const BEATS: u32 = 4;
+
+/// More often than any shard is taken over; what has more is no folder of claims.
+const MOST_GENERATIONS: u32 = 10_000;
+
+/// Time since some moment, which only goes forward.
+type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+/// What came of asking for a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Taking {
+    /// It is this worker's.
+    Taken,
+    /// It is somebody else's: who, for people.
+    Held(String),
+}
+
+/// The claims of one worker. Dropped, it releases them.
+#[derive(Debug)]
+pub(crate) struct Leases {
+    own: Arc<Own>,
+    beating: Option<JoinHandle<()>>,
+}
+
+/// What the worker and the thread that keeps its claims up share.
+struct Own {
+    place: Arc<dyn ClaimPlace>,
+    /// What its claims say, but for the beat.
+    claim: Claim,
+    clock: Clock,
+    held: Mutex<BTreeMap<usize, Held>>,
+    seen: Mutex<BTreeMap<usize, Seen>>,
+    ended: Mutex<bool>,
+    end: Condvar,
+}
+
+impl fmt::Debug for Own {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Own").field("claim", &self.claim).field("held", &self.held).finish_non_exhaustive()
+    }
+}
+
+/// A claim of this worker.
+#[derive(Debug)]
+struct Held {
+    generation: u32,
+    beat: u64,
+    is_lost: bool,
+}
+
+/// A claim of somebody else as it was when it last changed.
+#[derive(Debug)]
+struct Seen {
+    generation: u32,
+    bytes: Vec<u8>,
+    since: Duration,
+}
+
+impl Leases {
+    /// Claims of a new worker, kept up by a thread of their own.
+    pub(crate) fn new(place: Arc<dyn ClaimPlace>, worker: String, lease: Duration) -> Self {
+        let start = Instant::now();
+        let mut leases = Self::with_clock(place, worker, lease, Arc::new(move || start.elapsed()));
+        let own = Arc::clone(&leases.own);
+        let spawned = thread::Builder::new().name("leases".to_owned()).spawn(move || own.keep_up(lease / BEATS));
+        match spawned {
+            Ok(beating) => leases.beating = Some(beating),
+            // Others will take over what takes longer than a lease.
+            Err(error) => tracing::warn!(%error, "claims cannot be kept up: no thread can be started"),
+        }
+        leases
+    }
+
+    fn with_clock(place: Arc<dyn ClaimPlace>, worker: String, lease: Duration, clock: Clock) -> Self {
+        let lease_seconds = lease.as_secs_f64();
+        let claim = Claim { worker, process: Process::this(), lease_seconds, beat: 0, released: false };
+        let own = Own {
+            place,
+            claim,
+            clock,
+            held: Mutex::default(),
+            seen: Mutex::default(),
+            ended: Mutex::default(),
+            end: Condvar::new(),
+        };
+        Self { own: Arc::new(own), beating: None }
+    }
+
+    /// Claims a shard, unless somebody else has it and is not known to be gone.
+    pub(crate) fn take(&self, shard: usize) -> Result<Taking> {
+        let own = &self.own;
+        let (mut generation, mut last) = (0, None);
+        while let Some(bytes) = own.place.read(&claim_name(shard, generation))? {
+            last = Some(bytes);
+            generation += 1;
+            if generation > MOST_GENERATIONS {
+                return Ok(Taking::Held("more workers than there can be; remove the claims by hand".to_owned()));
+            }
+        }
+        if let Some(bytes) = last
+            && let Some(holder) = own.holder(shard, generation - 1, bytes)
+        {
+            return Ok(Taking::Held(holder));
+        }
+        if !own.place.create(&claim_name(shard, generation), &own.claim.to_bytes())? {
+            return Ok(Taking::Held("a worker that was faster".to_owned()));
+        }
+        if generation > 0 {
+            tracing::info!(shard, "taken over from a worker that is gone");
+        }
+        own.lock_held().insert(shard, Held { generation, beat: 0, is_lost: false });
+        Ok(Taking::Taken)
+    }
+
+    /// Lets go of a shard that is whole now: nobody will ask for it again.
+    pub(crate) fn finish(&self, shard: usize) -> Result<()> {
+        let held = self.own.lock_held().remove(&shard);
+        let Some(held) = held.filter(|held| !held.is_lost) else { return Ok(()) };
+        for generation in (0..=held.generation).rev() {
+            self.own.place.remove(&claim_name(shard, generation))?;
+        }
+        Ok(())
+    }
+
+    /// How long until a claim that stands still from now on is nobody's.
+    pub(crate) fn lease(&self) -> Duration {
+        self.own.claim.lease()
+    }
+}
+
+impl Drop for Leases {
+    fn drop(&mut self) {
+        *self.own.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.own.end.notify_all();
+        if let Some(beating) = self.beating.take() {
+            // It does nothing that could panic.
+            let _ = beating.join();
+        }
+        let left: Vec<usize> = self.own.lock_held().keys().copied().collect();
+        for shard in left {
+            self.own.release(shard);
+        }
+    }
+}
+
+impl Own {
+    fn lock_held(&self) -> MutexGuard<'_, BTreeMap<usize, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The generation of this worker's claim, unless it is lost.
+    fn generation(&self, shard: usize) -> Option<u32> {
+        self.lock_held().get(&shard).filter(|held| !held.is_lost).map(|held| held.generation)
+    }
+
+    /// Whose a claim is, if anybody's still; takes note of when it last changed.
+    fn holder(&self, shard: usize, generation: u32, bytes: Vec<u8>) -> Option<String> {
+        let claim = Claim::read(&bytes);
+        if claim.as_ref().is_some_and(Claim::is_over) {
+            return None;
+        }
+        let now = (self.clock)();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = match seen.get(&shard) {
+            Some(seen) if seen.generation == generation && seen.bytes == bytes => seen.since,
+            _ => now,
+        };
+        seen.insert(shard, Seen { generation, bytes, since });
+        let lease = claim.as_ref().map_or_else(|| self.claim.lease(), Claim::lease);
+        let holder = || claim.as_ref().map_or_else(|| "a worker that says nothing yet".to_owned(), Claim::holder);
+        (now.saturating_sub(since) < lease).then(holder)
+    }
+
+    /// Counts the claims up until the worker is dropped.
+    fn keep_up(&self, every: Duration) {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*ended {
+            (ended, _) = self.end.wait_timeout(ended, every).unwrap_or_else(PoisonError::into_inner);
+            if !*ended {
+                drop(ended);
+                self.beat();
+                ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+
+    /// Counts every claim up once. One that somebody has taken over, or cleared away, is lost; one that cannot be written just
+    /// now is tried again with the next beat.
+    fn beat(&self) {
+        let held: Vec<(usize, u32, u64)> = {
+            let held = self.lock_held();
+            let kept = held.iter().filter(|(_, held)| !held.is_lost);
+            kept.map(|(shard, held)| (*shard, held.generation, held.beat + 1)).collect()
+        };
+        for (shard, generation, beat) in held {
+            match self.beat_one(shard, generation, beat) {
+                Ok(still_ours) => {
+                    if let Some(held) = self.lock_held().get_mut(&shard) {
+                        held.beat = beat;
+                        held.is_lost = !still_ours;
+                    }
+                    if !still_ours {
+                        tracing::warn!(shard, "another worker took this shard over: this one was silent for too long");
+                    }
+                }
+                Err(error) => tracing::debug!(shard, %error, "the claim cannot be kept up just now"),
+            }
+        }
+    }
+
+    fn beat_one(&self, shard: usize, generation: u32, beat: u64) -> Result<bool> {
+        let name = claim_name(shard, generation);
+        let taken_over = self.place.read(&claim_name(shard, generation + 1))?.is_some();
+        if taken_over || self.place.read(&name)?.is_none() {
+            // It may have been finished meanwhile, which is no loss.
+            return Ok(self.generation(shard).is_none());
+        }
+        self.place.replace(&name, &Claim { beat, ..self.claim.clone() }.to_bytes())?;
+        if self.generation(shard).is_none() {
+            // Finished between the two: nobody is to wait for it.
+            self.place.remove(&name)?;
+        }
+        Ok(true)
+    }
+
+    /// Lets go of a shard that is not whole, for others to take at once.
+    fn release(&self, shard: usize) {
+        let held = self.lock_held().remove(&shard);
+        if let Some(held) = held.filter(|held| !held.is_lost) {
+            let released = Claim { released: true, ..self.claim.clone() };
+            let written = self.place.replace(&claim_name(shard, held.generation), &released.to_bytes());
+            if let Err(error) = written {
+                tracing::debug!(shard, %error, "a claim cannot be released: others wait for its lease to end");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::sharing::place::FolderClaims;
+
+    const LEASE: Duration = Duration::from_secs(100);
+
+    /// Workers that pretend to run on machines of their own, with clocks that the test moves.
+    struct World {
+        folder: tempfile::TempDir,
+    }
+
+    struct Machine {
+        leases: Leases,
+        clock: Arc<AtomicU64>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            Self { folder: tempfile::tempdir().unwrap() }
+        }
+
+        fn machine(&self, name: &str, clock: u64) -> Machine {
+            let place = Arc::new(FolderClaims::open(self.folder.path(), name).unwrap());
+            let clock = Arc::new(AtomicU64::new(clock));
+            let own = Arc::clone(&clock);
+            let read = Arc::new(move || Duration::from_secs(own.load(Ordering::Relaxed)));
+            let mut leases = Leases::with_clock(place, name.to_owned(), LEASE, read);
+            let own = Arc::get_mut(&mut leases.own).unwrap();
+            // Of another machine: whether its process is there cannot be seen.
+            own.claim.process = serde_json::from_value(serde_json::json!({
+                "host": name, "boot": name, "namespace": "", "pid": 1, "started": 1,
+            }))
+            .unwrap();
+            Machine { leases, clock }
+        }
+
+        fn files(&self) -> Vec<String> {
+            let entries = std::fs::read_dir(self.folder.path().join("claims")).unwrap();
+            let mut names: Vec<String> =
+                entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        }
+    }
+
+    impl Machine {
+        fn pass(&self, seconds: u64) {
+            self.clock.fetch_add(seconds, Ordering::Relaxed);
+        }
+
+        fn takes(&self, shard: usize) -> bool {
+            self.leases.take(shard).unwrap() == Taking::Taken
+        }
+
+        /// Whether it knows of no one who took the shard over.
+        fn has(&self, shard: usize) -> bool {
+            self.leases.own.beat();
+            self.leases.own.generation(shard).is_some()
+        }
+
+        /// As if it were killed: nothing is released.
+        fn dies(self) {
+            self.leases.own.lock_held().clear();
+        }
+    }
+
+    #[test]
+    fn a_shard_is_one_workers_until_it_is_finished() {
+        let world = World::new();
+        let (one, two) = (world.machine("one", 0), world.machine("two", 0));
+        assert!(one.takes(7) && !two.takes(7) && two.takes(8));
+        assert!(one.has(7) && !two.has(7));
+        assert_eq!(two.leases.take(7).unwrap(), Taking::Held("process 1 on one".to_owned()));
+        one.leases.finish(7).unwrap();
+        assert_eq!(world.files(), ["00008.0"]);
+    }
+
+    #[test]
+    fn a_dead_workers_shard_is_taken_over_after_its_lease_whatever_the_clocks_say() {
+        let world = World::new();
+        // Clocks that are years apart.
+        let (one, two, three) =
+            (world.machine("one", 5), world.machine("two", 1_000_000_000), world.machine("three", 7));
+        assert!(one.takes(0));
+        assert!(!two.takes(0) && !three.takes(0));
+        two.pass(99);
+        assert!(!two.takes(0));
+        one.leases.own.beat();
+        // It has moved: the lease begins again.
+        assert!(!two.takes(0));
+        two.pass(99);
+        assert!(!two.takes(0));
+        one.dies();
+        two.pass(2);
+        assert!(two.takes(0), "it stood still for 101 seconds of this clock");
+        assert!(!three.takes(0), "the next generation has an owner");
+        assert!(two.has(0));
+        two.leases.finish(0).unwrap();
+        assert!(world.files().is_empty());
+    }
+
+    #[test]
+    fn a_worker_that_was_only_silent_finds_its_shard_gone() {
+        let world = World::new();
+        let (one, two) = (world.machine("one", 0), world.machine("two", 0));
+        assert!(one.takes(0) && !two.takes(0));
+        two.pass(101);
+        assert!(two.takes(0));
+        assert!(!one.has(0));
+        // Neither finishing nor releasing it touches the other's claim.
+        one.leases.finish(0).unwrap();
+        drop(one);
+        assert!(two.has(0));
+        assert_eq!(world.files(), ["00000.0", "00000.1"]);
+    }
+
+    #[test]
+    fn what_is_released_can_be_taken_at_once() {
+        let world = World::new();
+        let (one, two) = (world.machine("one", 0), world.machine("two", 0));
+        assert!(one.takes(0) && one.takes(1));
+        drop(one);
+        assert!(two.takes(0) && two.takes(1));
+        two.leases.own.release(0);
+        assert!(world.machine("three", 0).takes(0));
+        drop(two);
+        let four = world.machine("four", 0);
+        assert!(four.takes(0) && four.takes(1));
+        four.leases.finish(0).unwrap();
+        four.leases.finish(1).unwrap();
+        assert!(world.files().is_empty(), "all generations go");
+    }
+
+    #[test]
+    fn a_claim_that_says_nothing_is_waited_for_and_then_taken_over() {
+        let world = World::new();
+        let one = world.machine("one", 0);
+        std::fs::write(world.folder.path().join("claims/00003.0"), b"half").unwrap();
+        assert!(!one.takes(3));
+        one.pass(101);
+        assert!(one.takes(3));
+    }
+
+    #[test]
+    fn a_claim_finished_between_two_steps_of_a_beat_does_not_come_back() {
+        let world = World::new();
+        let one = world.machine("one", 0);
+        assert!(one.takes(0));
+        one.leases.finish(0).unwrap();
+        assert!(one.leases.own.beat_one(0, 0, 1).unwrap(), "that is no loss");
+        assert!(world.files().is_empty());
+    }
+
+    #[test]
+    fn claims_of_a_process_that_has_ended_here_are_nobodys() {
+        let world = World::new();
+        let mut dead = world.machine("dead", 0);
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let mut process = serde_json::to_value(Process::this()).unwrap();
+        process["pid"] = child.id().into();
+        child.wait().unwrap();
+        Arc::get_mut(&mut dead.leases.own).unwrap().claim.process = serde_json::from_value(process).unwrap();
+        assert!(dead.takes(0));
+        let other = world.machine("other", 0);
+        assert!(other.takes(0), "with no lease to wait for");
+    }
+
+    #[test]
+    fn a_thread_keeps_claims_up() {
+        let world = World::new();
+        let place: Arc<dyn ClaimPlace> = Arc::new(FolderClaims::open(world.folder.path(), "w").unwrap());
+        let leases = Leases::new(Arc::clone(&place), "w".to_owned(), Duration::from_millis(20));
+        assert_eq!(leases.take(0).unwrap(), Taking::Taken);
+        // However long it takes.
+        while place.read("claims/00000.0").unwrap().and_then(|bytes| Claim::read(&bytes)).unwrap().beat == 0 {
+            thread::yield_now();
+        }
+        drop(leases);
+        assert!(Claim::read(&place.read("claims/00000.0").unwrap().unwrap()).unwrap().released);
+    }
+}

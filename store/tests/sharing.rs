@@ -1,0 +1,187 @@
+//! Several workers that fill one cache in a folder.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+
+use hayloft_store::{
+    CacheWriter, Codec, Dtype, Existing, HarvestSettings, NonFinite, Result, Sharing, StoreError, verify,
+};
+
+use support::{Lengths, files_below, fill, fill_shard, open, settings, write_plan};
+
+const SHARING: Sharing = Sharing { lease: Sharing::SHORTEST };
+
+/// A dozen shards.
+fn many() -> Lengths {
+    (0..12u32).map(|shard| vec![vec![9, 1 + shard % 5], vec![3]]).collect()
+}
+
+fn bf16() -> HarvestSettings {
+    settings(Dtype::Bf16, Codec::Planes)
+}
+
+fn join(folder: &Path, settings: HarvestSettings) -> Result<CacheWriter> {
+    CacheWriter::open_beside(folder, settings, NonFinite::Refuse, SHARING)
+}
+
+/// What one writer alone makes.
+fn expected() -> std::collections::BTreeMap<String, Vec<u8>> {
+    let folder = tempfile::tempdir().unwrap();
+    write_plan(folder.path(), &many());
+    fill(open(folder.path(), &bf16(), Existing::Refuse).unwrap()).unwrap();
+    files_below(folder.path())
+}
+
+/// Fills what is left, as a worker does, and says which shards it filled.
+fn work(mut writer: CacheWriter) -> Result<Vec<usize>> {
+    let mut turns = writer.turns(0..writer.plan().shards.len())?;
+    let mut filled = Vec::new();
+    while let Some(shard) = turns.next(&|| false)? {
+        let done = fill_shard(&writer, shard)?;
+        writer.record(done)?;
+        filled.push(shard);
+    }
+    drop(turns);
+    writer.finish()?;
+    Ok(filled)
+}
+
+#[test]
+fn workers_share_the_shards_and_leave_what_one_would_have_left() {
+    let folder = tempfile::tempdir().unwrap();
+    write_plan(folder.path(), &many());
+    let mut filled: Vec<usize> = thread::scope(|scope| {
+        let workers: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| work(join(folder.path(), bf16()).unwrap()).unwrap())).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    });
+    filled.sort_unstable();
+    assert_eq!(filled, (0..12).collect::<Vec<_>>(), "each shard is filled once");
+    assert_eq!(files_below(folder.path()), expected(), "and no claim is left");
+    assert_eq!(verify(folder.path(), &mut |_| ()).unwrap().damages, []);
+}
+
+#[test]
+fn a_worker_that_comes_late_finds_all_done_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    write_plan(folder.path(), &many());
+    work(join(folder.path(), bf16()).unwrap()).unwrap();
+    assert_eq!(work(join(folder.path(), bf16()).unwrap()).unwrap(), Vec::<usize>::new());
+    assert_eq!(files_below(folder.path()), expected());
+}
+
+#[test]
+fn what_a_worker_leaves_unfinished_is_another_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    write_plan(folder.path(), &many());
+    let writer = join(folder.path(), bf16()).unwrap();
+    let mut turns = writer.turns(0..12).unwrap();
+    let first = turns.next(&|| false).unwrap().unwrap();
+    let half = writer.begin_shard(first).unwrap();
+    let second = turns.next(&|| false).unwrap().unwrap();
+    // A folder that a worker left who had no time to clear up.
+    let abandoned = folder.path().join(format!("shards/.{second:05}.0123456789abcdef.partial"));
+    fs::create_dir(&abandoned).unwrap();
+    fs::write(abandoned.join("half"), "written").unwrap();
+    drop((half, turns));
+    drop(writer);
+    let there: Vec<_> = fs::read_dir(folder.path().join("shards")).unwrap().collect();
+    assert_eq!(there.len(), 1, "{there:?}");
+    assert_eq!(work(join(folder.path(), bf16()).unwrap()).unwrap().len(), 12);
+    assert_eq!(files_below(folder.path()), expected());
+}
+
+#[test]
+fn of_two_who_fill_one_shard_the_first_gives_it_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    write_plan(folder.path(), &many());
+    let (slow, fast) = (join(folder.path(), bf16()).unwrap(), join(folder.path(), bf16()).unwrap());
+    // As when the slow one was silent for longer than its lease.
+    let mut half = slow.begin_shard(3).unwrap();
+    let done = fill_shard(&fast, 3).unwrap();
+    let settings = slow.settings().clone();
+    for (row_group, rows) in half.row_group_rows().to_vec().into_iter().enumerate() {
+        for site in &settings.sites {
+            half.write_activations(site, support::bits(&settings, 3, site, row_group, rows)).unwrap();
+        }
+    }
+    let (sequences, _) = slow.plan_shard(3).unwrap();
+    let late = half.finish(support::predictions(&settings, &sequences)).unwrap();
+    assert_eq!(late.contents(), done.contents());
+    assert_eq!(fs::read_dir(folder.path().join("shards")).unwrap().count(), 1, "nothing else stays");
+    drop((slow, fast));
+    work(join(folder.path(), bf16()).unwrap()).unwrap();
+    assert_eq!(files_below(folder.path()), expected());
+}
+
+#[test]
+fn a_shard_that_is_not_whole_is_filled_again() {
+    let folder = tempfile::tempdir().unwrap();
+    write_plan(folder.path(), &many());
+    work(join(folder.path(), bf16()).unwrap()).unwrap();
+    fs::write(folder.path().join("shards/00004/shard.json"), "damaged").unwrap();
+    fs::remove_file(folder.path().join("shards/00007/tokens.parquet")).unwrap();
+    let mut filled = work(join(folder.path(), bf16()).unwrap()).unwrap();
+    filled.sort_unstable();
+    assert_eq!(filled, [4, 7]);
+    assert_eq!(files_below(folder.path()), expected());
+}
+
+#[test]
+fn one_who_wants_the_cache_alone_and_those_who_share_it_keep_each_other_out() {
+    let folder = tempfile::tempdir().unwrap();
+    write_plan(folder.path(), &many());
+    let worker = join(folder.path(), bf16()).unwrap();
+    assert!(matches!(open(folder.path(), &bf16(), Existing::Resume), Err(StoreError::Locked { .. })));
+    drop(worker);
+    let alone = open(folder.path(), &bf16(), Existing::Resume).unwrap();
+    assert!(!folder.path().join("claims").exists(), "of workers who are gone");
+    assert!(matches!(join(folder.path(), bf16()), Err(StoreError::Locked { .. })));
+    drop(alone);
+    join(folder.path(), bf16()).unwrap();
+}
+
+#[test]
+fn a_worker_with_another_model_or_of_another_version_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    write_plan(folder.path(), &many());
+    let first = join(folder.path(), bf16()).unwrap();
+    let mut other = bf16();
+    other.model.weights[0].blake3 = "ff".repeat(32);
+    let error = join(folder.path(), other).unwrap_err();
+    assert!(matches!(&error, StoreError::Mismatch { field, .. } if field.contains("weights")), "{error}");
+    drop(first);
+    let session = folder.path().join("claims/session.json");
+    let text = fs::read_to_string(&session).unwrap();
+    fs::write(&session, text.replace(env!("CARGO_PKG_VERSION"), "0.0.1")).unwrap();
+    let error = join(folder.path(), bf16()).unwrap_err();
+    assert!(matches!(&error, StoreError::Mismatch { field, .. } if field == "hayloft_version"), "{error}");
+    assert!(error.to_string().contains("claims/session.json"), "{error}");
+}
+
+#[test]
+fn without_a_plan_there_is_nothing_to_share() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = join(folder.path(), bf16()).unwrap_err();
+    assert!(matches!(error, StoreError::MissingPlan { .. }), "{error}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn one_who_is_told_to_stop_stops_while_it_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    write_plan(folder.path(), &many());
+    let (holder, waiter) = (join(folder.path(), bf16()).unwrap(), join(folder.path(), bf16()).unwrap());
+    let mut turns = holder.turns(0..1).unwrap();
+    assert_eq!(turns.next(&|| false).unwrap(), Some(0));
+    let asked = std::cell::Cell::new(0);
+    let stop = || {
+        asked.set(asked.get() + 1);
+        asked.get() > 5
+    };
+    assert_eq!(waiter.turns(0..1).unwrap().next(&stop).unwrap(), None);
+}
