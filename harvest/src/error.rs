@@ -151,6 +151,27 @@ pub enum HarvestError {
         /// What was given.
         text: String,
     },
+    /// A cache that is not a folder was asked for alone.
+    #[error(
+        "{out}: expected a folder, got a location, which only processes with --share fill. Add --share, or harvest into a folder and `store push` it"
+    )]
+    NotShared {
+        /// What was asked for.
+        out: PathBuf,
+    },
+    /// The process of one of several devices failed.
+    #[error("{device}: {said}. The other devices were stopped; run the same command again with --resume to go on")]
+    Device {
+        /// The device.
+        device: String,
+        /// What its process said.
+        said: String,
+    },
+    /// The run was asked to stop.
+    #[error(
+        "stopped as asked. Nothing half-written was left, and shards that are whole stay: run the same command again, with --resume or --share, to go on"
+    )]
+    Stopped,
     /// The thread that writes has stopped. Its own error says why and is returned in this one's place.
     #[error("the thread that writes has stopped")]
     WritingStopped,

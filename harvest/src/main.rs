@@ -4,14 +4,14 @@ mod cli;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{CommandFactory, Parser};
 use hayloft_harvest::{
-    FetchSettings, PlanSettings, fetch, plan, rollouts, run as harvest, run_profiled as harvest_profiled,
-    show_sequences,
+    FetchSettings, PlanSettings, Program, fetch, plan, rollouts, run as harvest, run_on_devices,
+    run_profiled as harvest_profiled, show_sequences,
 };
 use hayloft_model::limit_threads;
-use hayloft_terminal::{Progress, exit_code, log_to_stderr, print, print_completions};
+use hayloft_terminal::{Progress, Stopping, exit_code, log_to_stderr, print, print_completions};
 use serde::Serialize;
 
 use cli::{Arguments, Command};
@@ -35,19 +35,38 @@ fn run() -> Result<()> {
             print(&if json { to_json(&summary)? } else { summary.to_string() })
         }
         Command::Run(arguments) => {
+            // Before any thread is started, so that all are kept to them.
+            if let Some(processors) = &arguments.processors {
+                processors.keep_to().with_context(|| format!("--processors {processors}"))?;
+            }
             if let Some(threads) = arguments.threads {
                 limit_threads(threads);
             }
+            let stopping = Stopping::on_signals().context("signals cannot be listened to")?;
+            if arguments.stop_on_eof {
+                stopping.on_end_of_input().context("standard input cannot be listened to")?;
+            }
             let (json, profile) = (arguments.json, arguments.profile.clone());
+            let devices = arguments.devices().to_vec();
+            let threads = arguments.threads.map(usize::from);
+            let settings = arguments.settings(stopping)?;
             let summary = match profile {
+                Some(_) if devices.len() > 1 => bail!("--profile: expected one --device, got {}", devices.len()),
+                None if devices.len() > 1 => {
+                    let program = Program::this(std::env::args_os().skip(1), threads)?;
+                    run_on_devices(&settings, &devices, &program, Progress::on_stderr())?
+                }
                 Some(file) => {
-                    let (summary, profile) = harvest_profiled(&arguments.settings()?, Progress::on_stderr())?;
+                    let (summary, profile) = harvest_profiled(&settings, Progress::on_stderr())?;
                     profile.show(&file)?;
                     summary
                 }
-                None => harvest(&arguments.settings()?, Progress::on_stderr())?,
+                None => harvest(&settings, Progress::on_stderr())?,
             };
-            eprintln!("{summary}");
+            // A program that asked for both forms as JSON has no use for words.
+            if !json || Progress::on_stderr() != Progress::Json {
+                eprintln!("{summary}");
+            }
             if json { print(&to_json(&summary)?) } else { Ok(()) }
         }
         Command::Rollouts(arguments) => {

@@ -51,7 +51,7 @@ pub use exchange::{ExchangeProgress, ExportSettings, ExportSummary, ImportSettin
 pub use group_sums::{GroupSums, NormSums, PredictionSums};
 pub use inspect::{GroupSummary, SiteSummary, StatisticsSummary, Summary, inspect, inspect_at};
 pub use manifest::{Manifest, ShardRecord, SiteRecord};
-pub use plan::{Plan, PlanReader, PlanShard, PlanWriter};
+pub use plan::{Plan, PlanReader, PlanShard, PlanWriter, plan_at};
 pub use records::{
     ChatRecord, Corpus, Counts, DataRecord, FileRecord, KeptPredictions, ModelRecord, Packing, SelectedFrom,
     SelectionRecord, TokenizerRecord,

@@ -15,6 +15,7 @@ use crate::files::json;
 use crate::files::lock::Lock;
 use crate::files::staged::{StagedFolder, create_folder, create_folders, discard, remove_leftovers, replace_file};
 use crate::records::{Corpus, Counts, FileRecord};
+use crate::remote::{Location, Remote, RemoteOptions};
 use crate::tables::columns::TableWriter;
 use crate::tables::sequences::{self, Sequence};
 use crate::tables::tokens::{self, Tokens};
@@ -126,6 +127,20 @@ impl PlanReader {
         let tokens = tokens::read(&path, bytes, self.shard(index)?.counts.tokens, &sequences)?;
         Ok((sequences, tokens))
     }
+}
+
+/// The plan of a cache in a folder or at a location.
+///
+/// # Errors
+/// [`StoreError::MissingPlan`] where there is none.
+pub fn plan_at(place: &Path, options: &RemoteOptions) -> Result<Plan> {
+    let Some(text) = place.to_str().filter(|text| Location::is_meant(text)) else {
+        return Ok(PlanReader::open(place)?.plan);
+    };
+    let location: Location = text.parse()?;
+    let fetched = Remote::connect(&location, options)?.get(PLAN_FILE)?;
+    let fetched = fetched.ok_or_else(|| StoreError::MissingPlan { folder: PathBuf::from(location.to_string()) })?;
+    json::unseal(location.join(PLAN_FILE).as_ref(), &fetched.bytes)
 }
 
 /// Writes a planned shard's table of tokens.

@@ -1,7 +1,7 @@
 //! How far work has come: a bar on a terminal, an event in the log now and then elsewhere.
 
 use std::borrow::Cow;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,12 +17,20 @@ pub enum Progress {
     Bar,
     /// An event of `tracing` every ten seconds.
     Events,
+    /// For a program that started this one: lines of JSON on stderr, one a second and one at the end,
+    /// `{"progress":{"doing":"harvested","unit":"tokens","done":4096,"total":65536}}`. `total` is null where it is not known.
+    Json,
 }
 
 /// Work that is done sooner shows no bar.
 const QUIET: Duration = Duration::from_secs(2);
 
 const EVENT_EVERY: Duration = Duration::from_secs(10);
+
+const JSON_EVERY: Duration = Duration::from_secs(1);
+
+/// The environment variable that asks for another kind of progress than a person wants; its one value is `json`.
+const VARIABLE: &str = "HAYLOFT_PROGRESS";
 
 const KNOWN_TOTAL: &str = "{prefix} [{bar:30}] {human_pos}/{human_len} tokens, {speed}, {msg}ETA {eta}";
 const UNKNOWN_TOTAL: &str = "{prefix} {human_pos} tokens, {speed} {msg}";
@@ -37,8 +45,11 @@ enum Unit {
 }
 
 impl Progress {
-    /// A bar where stderr is a terminal, events where it is a file or a pipe.
+    /// A bar where stderr is a terminal, events where it is a file or a pipe, JSON where `HAYLOFT_PROGRESS=json` asks for it.
     pub fn on_stderr() -> Self {
+        if std::env::var(VARIABLE).is_ok_and(|kind| kind == "json") {
+            return Self::Json;
+        }
         if std::io::stderr().is_terminal() { Self::Bar } else { Self::Events }
     }
 
@@ -97,6 +108,7 @@ impl Gauge {
                 self.bar.inc(more);
             }
             Progress::Events => self.tell(done),
+            Progress::Json => self.tell_program(JSON_EVERY),
         }
     }
 
@@ -118,6 +130,24 @@ impl Gauge {
     pub fn note(&self, words: String) {
         self.bar.set_message(words.clone());
         *self.note.lock().unwrap_or_else(PoisonError::into_inner) = words;
+    }
+
+    /// Writes a line for a program, unless the last one is younger than `every`.
+    fn tell_program(&self, every: Duration) {
+        let mut last_event = self.last_event.lock().unwrap_or_else(PoisonError::into_inner);
+        if last_event.elapsed() < every {
+            return;
+        }
+        *last_event = Instant::now();
+        let spared = self.spared.load(Ordering::Relaxed);
+        let line = serde_json::json!({ "progress": {
+            "doing": self.doing,
+            "unit": if self.unit == Unit::Tokens { "tokens" } else { "bytes" },
+            "done": self.done.load(Ordering::Relaxed),
+            "total": self.total.map(|total| total.saturating_sub(spared)),
+        }});
+        // With stderr gone there is nobody to tell.
+        let _ = writeln!(std::io::stderr().lock(), "{line}");
     }
 
     fn tell(&self, done: u64) {
@@ -145,6 +175,9 @@ impl Gauge {
 impl Drop for Gauge {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+        if self.progress == Progress::Json {
+            self.tell_program(Duration::ZERO);
+        }
     }
 }
 

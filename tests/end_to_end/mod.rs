@@ -4,6 +4,7 @@ mod crash;
 mod experiment;
 mod known_answer;
 mod remote;
+mod sharing;
 mod sites;
 pub mod small_model;
 mod training;

@@ -8,6 +8,7 @@ use clap::Args;
 use hayloft_harvest::RolloutSettings;
 use hayloft_model::{ModelError, Precision, Sampling, parse_device};
 use hayloft_store::Existing;
+use hayloft_terminal::Part;
 
 #[derive(Debug, Args)]
 #[command(after_help = ROLLOUTS)]
@@ -55,6 +56,10 @@ pub struct RolloutArguments {
     /// Only the first N of the selected rows
     #[arg(long, value_name = "N")]
     limit: Option<NonZeroUsize>,
+    /// Generate only the I-th of N shares of the batches (0/8 to 7/8), as one of several processes, which leave them in FILE.parts;
+    /// the same command with --resume and without --part then makes the file
+    #[arg(long, value_name = "I/N")]
+    part: Option<Part>,
     /// Go on where an earlier run with the same settings stopped
     #[arg(long)]
     resume: bool,
@@ -75,6 +80,11 @@ Examples:
   # Sampled; the same seed gives the same answers
   harvest rollouts --model mistral-7b-instruct --data alpaca.toml --out sampled.parquet \\
       --temperature 0.7 --top-p 0.95 --seed 1
+
+  # Shared by two processes, and put together
+  harvest rollouts --model mistral-7b-instruct --data alpaca.toml --out rollouts.parquet --part 0/2 --device cuda:0 &
+  harvest rollouts --model mistral-7b-instruct --data alpaca.toml --out rollouts.parquet --part 1/2 --device cuda:1 ; wait
+  harvest rollouts --model mistral-7b-instruct --data alpaca.toml --out rollouts.parquet --resume
 
   # Have a look at five first
   harvest rollouts --model mistral-7b-instruct --data alpaca.toml --out five.parquet --limit 5";
@@ -102,6 +112,7 @@ impl RolloutArguments {
             precision: self.dtype,
             device: parse_device(&self.device)?,
             limit: self.limit,
+            part: self.part,
             existing: if self.resume { Existing::Resume } else { Existing::Refuse },
         })
     }

@@ -3,11 +3,13 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
-use hayloft_harvest::{Logits, RunSettings, ShardRange, SitePattern};
+use hayloft_harvest::{Logits, Processors, RunSettings, ShardRange, Share, SitePattern};
 use hayloft_model::{ModelError, Precision, parse_device};
-use hayloft_store::{Codec, Existing, NonFinite};
+use hayloft_store::{Codec, Existing, NonFinite, Sharing};
+use hayloft_terminal::Stopping;
 
 use super::{Cutting, EXAMPLES, Places};
 
@@ -37,9 +39,10 @@ pub struct RunArguments {
     /// What the model runs in and activations are stored in: f32, bf16 or f16 [default: the checkpoint's]
     #[arg(long, value_name = "TYPE")]
     dtype: Option<Precision>,
-    /// Where the model runs: cpu, cuda or cuda:N
-    #[arg(long, default_value = "cpu")]
-    device: String,
+    /// Where the model runs: cpu, cuda or cuda:N; several, as cuda:0,cuda:1, each get a process and their share of the cores, and
+    /// take shards of the plan in turn
+    #[arg(long = "device", default_value = "cpu", value_delimiter = ',', value_name = "DEVICE")]
+    devices: Vec<String>,
     /// What to keep of the predictions: none, loss (label loss, logsumexp, entropy), top=K (and the K highest logits), or full
     /// (and the 64 highest, and all logits in logits.parquet). top=64 takes half a kilobyte a token; full takes vocabulary x
     /// bytes of --dtype a token besides, a little less after --codec: 64 kB for 32,000 tokens in bf16. A row group of them is
@@ -52,6 +55,23 @@ pub struct RunArguments {
     /// Go on with a cache that has shards already; those that are whole are kept
     #[arg(long)]
     resume: bool,
+    /// Fill the cache beside other processes that do the same, on this or other machines: each takes a shard that nobody has, and
+    /// takes over those of processes that died. All need the planned folder on a file system that they share, or --out as
+    /// s3://BUCKET/PREFIX (gs://, az://, file:///), where `store push` has put the plan. The one that ends last writes manifest.json
+    #[arg(long)]
+    share: bool,
+    /// Seconds for which another process may be silent before its shard is taken over [default: 120]
+    #[arg(long, value_name = "SECONDS", requires = "share", value_parser = lease)]
+    lease: Option<Sharing>,
+    /// Where shards are written before they are pushed, if --out is in a bucket [default: the folder for temporary files]
+    #[arg(long, value_name = "DIR", requires = "share")]
+    scratch: Option<PathBuf>,
+    /// Stop cleanly, as on SIGTERM, when standard input ends: it does when whoever started this with a pipe has died
+    #[arg(long)]
+    pub stop_on_eof: bool,
+    /// Processors to run on, such as 0-15,32-47 [default: all that are allowed]
+    #[arg(long, value_name = "LIST")]
+    pub processors: Option<Processors>,
     /// Store activations that are NaN or infinite, and count them, in place of stopping
     #[arg(long)]
     allow_non_finite: bool,
@@ -67,9 +87,18 @@ pub struct RunArguments {
 }
 
 impl RunArguments {
-    /// What is asked for, on a device that is there.
-    pub fn settings(self) -> Result<RunSettings, ModelError> {
+    /// The devices, by name.
+    pub fn devices(&self) -> &[String] {
+        &self.devices
+    }
+
+    /// What is asked for, on the first device.
+    pub fn settings(self, stopping: Stopping) -> Result<RunSettings, ModelError> {
+        let scratch = self.scratch.unwrap_or_else(std::env::temp_dir);
+        let sharing = self.lease.unwrap_or_default();
         Ok(RunSettings {
+            share: self.share.then_some(Share { sharing, scratch }),
+            stopping,
             model: self.places.model,
             data: self.data,
             data_root: self.places.data_root,
@@ -79,13 +108,21 @@ impl RunArguments {
             sites: self.sites,
             codec: self.codec,
             precision: self.dtype,
-            device: parse_device(&self.device)?,
+            device: parse_device(self.devices.first().map_or("cpu", String::as_str))?,
             logits: self.logits,
             shards: self.shards.unwrap_or_default(),
             existing: if self.resume { Existing::Resume } else { Existing::Refuse },
             non_finite: if self.allow_non_finite { NonFinite::Allow } else { NonFinite::Refuse },
         })
     }
+}
+
+/// A lease of so many seconds.
+fn lease(text: &str) -> Result<Sharing, String> {
+    let (shortest, longest) = (Sharing::SHORTEST.as_secs(), Sharing::LONGEST.as_secs());
+    let seconds = text.parse().ok().filter(|seconds| (shortest..=longest).contains(seconds));
+    let seconds = seconds.ok_or_else(|| format!("expected whole seconds from {shortest} to {longest}, got {text}"))?;
+    Ok(Sharing { lease: Duration::from_secs(seconds) })
 }
 
 #[cfg(test)]
@@ -99,7 +136,8 @@ mod tests {
     fn a_run_has_defaults() {
         let words = ["harvest", "run", "--model", "m", "--out", "c", "--site", "blocks.1.hook_resid_pre"];
         let Command::Run(arguments) = Arguments::parse_from(words).command else { panic!("expected a run") };
-        let settings = arguments.settings().unwrap();
+        let settings = arguments.settings(Stopping::default()).unwrap();
+        assert_eq!(settings.share, None);
         assert_eq!(settings.codec, Codec::Planes);
         assert_eq!(settings.logits.to_string(), "top=64");
         assert_eq!(settings.shards, ShardRange::default());

@@ -22,7 +22,8 @@ use crate::plan::{begin_token, check_context, end_of_turn};
 /// Lets the model answer the data manifest's instructions.
 ///
 /// After an error, or where the process was killed, the batches that were finished stay in `OUT.parts`, and the same run
-/// with [`Existing::Resume`] goes on after them.
+/// with [`Existing::Resume`] goes on after them. Several processes may generate a share of the batches each; the run with
+/// [`Existing::Resume`] and no share then puts all together.
 pub fn rollouts(settings: &RolloutSettings, progress: Progress) -> Result<RolloutSummary, RolloutError> {
     let parts = Parts::of(&settings.out);
     check_out(settings, &parts)?;
@@ -69,7 +70,9 @@ pub fn rollouts(settings: &RolloutSettings, progress: Progress) -> Result<Rollou
         let work = Work { settings, checkpoint: &checkpoint, tokenizer: &tokenizer, record: &record, parts: &parts };
         work.fill(&prompts, &mut summary, progress)?;
     }
-    parts.remove()?;
+    if settings.part.is_none() {
+        parts.remove()?;
+    }
     if summary.empty > 0 {
         tracing::warn!(empty = summary.empty, "rollouts without a token: the model ended its turn at once");
     }
@@ -82,7 +85,7 @@ fn check_out(settings: &RolloutSettings, parts: &Parts) -> Result<(), RolloutErr
     if out.extension().is_none_or(|extension| extension != "parquet") {
         return Err(RolloutError::OutName { path: out.clone() });
     }
-    if settings.existing == Existing::Refuse {
+    if settings.existing == Existing::Refuse && settings.part.is_none() {
         for path in [out.as_path(), parts.folder()] {
             if path.exists() {
                 return Err(RolloutError::Exists { path: path.to_owned() });
@@ -115,7 +118,8 @@ impl Work<'_> {
         self.parts.create()?;
         let batches = batches(prompts, self.record.max_new_tokens, self.record.batch_tokens);
         let mut missing = Vec::new();
-        for (part, batch) in batches.iter().enumerate() {
+        let own = self.settings.part.map_or(0..batches.len(), |part| part.range(batches.len()));
+        for (part, batch) in batches.iter().enumerate().filter(|(part, _)| own.contains(part)) {
             if self.parts.read(part, self.record, &prompts[batch.clone()])?.is_none() {
                 missing.push(part);
             }
@@ -135,17 +139,22 @@ impl Work<'_> {
             drop(gauge);
             summary.made(rows, tokens, start.elapsed().as_secs_f64());
         }
-        let mut writer = RolloutsWriter::create(&self.settings.out, self.record)?;
-        for (part, batch) in batches.iter().enumerate() {
+        let mut writer = match self.settings.part {
+            Some(_) => None,
+            None => Some(RolloutsWriter::create(&self.settings.out, self.record)?),
+        };
+        for (part, batch) in batches.iter().enumerate().filter(|(part, _)| own.contains(part)) {
             let rows = self.parts.read(part, self.record, &prompts[batch.clone()])?;
             let rows = rows.ok_or_else(|| RolloutError::Damaged {
                 path: self.parts.folder().to_owned(),
                 problem: format!("part {part} has gone while this was running"),
             })?;
-            writer.write(&rows)?;
+            if let Some(writer) = &mut writer {
+                writer.write(&rows)?;
+            }
             summary.count(&rows);
         }
-        writer.finish()
+        writer.map_or(Ok(()), RolloutsWriter::finish)
     }
 
     fn load(&self) -> Result<Decoder, RolloutError> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use hayloft_model::{Precision, Sampling};
 use hayloft_store::Existing;
+use hayloft_terminal::Part;
 use tch::Device;
 
 /// What to generate.
@@ -33,8 +34,10 @@ pub struct RolloutSettings {
     pub device: Device,
     /// Only the first so many of the selected rows are used.
     pub limit: Option<NonZeroUsize>,
-    /// What to do where there are rollouts, or parts of them, already.
+    /// What to do where there are rollouts, or parts of them, already. For a share of the batches, they are kept.
     pub existing: Existing,
+    /// Which share of the batches to generate, where several processes share them; they stay in `OUT.parts`.
+    pub part: Option<Part>,
 }
 
 impl RolloutSettings {

@@ -8,16 +8,17 @@ use hayloft_model::{
     Checkpoint, Decoder, DecoderSpec, Portion, Precision, Site, Tokenizer, matrix_product_rate, no_grad,
 };
 use hayloft_store::{
-    CacheWriter, Codec, Dtype, Existing, FileRecord, HarvestSettings, Manifest, ModelRecord, NonFinite, PlanReader,
-    SiteName, StoreError,
+    Codec, Dtype, Existing, FileRecord, HarvestSettings, KeptPredictions, Manifest, ModelRecord, NonFinite,
+    RemoteOptions, SiteName, StoreError, plan_at,
 };
-use hayloft_terminal::{MatrixRates, Profile, Profiling, Progress};
+use hayloft_terminal::{MatrixRates, Profile, Profiling, Progress, Stopping};
 use tch::Device;
 
 use super::forward::Forward;
 use super::logits::Logits;
 use super::pipeline::{Filled, fill};
 use super::shard_range::ShardRange;
+use super::share::{self, Share, check_place};
 use super::site_pattern::SitePattern;
 use crate::data::DataManifest;
 use crate::error::HarvestError;
@@ -25,7 +26,7 @@ use crate::plan::{Asked, PlanSettings, check_agreement, check_context, plan_with
 use crate::summary::{RunSummary, SiteSummary};
 
 /// What to harvest.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct RunSettings {
     /// The checkpoint's folder.
     pub model: PathBuf,
@@ -33,7 +34,7 @@ pub struct RunSettings {
     pub data: Option<PathBuf>,
     /// Where relative paths in the data manifest start; by default its own folder.
     pub data_root: Option<PathBuf>,
-    /// The cache's folder.
+    /// The cache's folder; beside other processes it may be a location, such as `s3://farm/stories`.
     pub out: PathBuf,
     /// The tokens that a shard is filled up to; by default those of the plan that is there, else
     /// [`PlanSettings::SHARD_TOKENS`].
@@ -53,8 +54,12 @@ pub struct RunSettings {
     pub logits: Logits,
     /// Which of the planned shards to fill.
     pub shards: ShardRange,
-    /// What to do where the cache has shards already.
+    /// What to do where the cache has shards already. Beside other processes they are kept.
     pub existing: Existing,
+    /// How the cache is filled beside other processes; `None` where this one is to be alone.
+    pub share: Option<Share>,
+    /// Asks the run to stop.
+    pub stopping: Stopping,
     /// What to do with activations that are NaN or infinite.
     pub non_finite: NonFinite,
 }
@@ -83,7 +88,19 @@ pub fn run_profiled(settings: &RunSettings, progress: Progress) -> Result<(RunSu
     Ok((summary, profile))
 }
 
-fn harvest(settings: &RunSettings, progress: Progress, profiling: &mut Profiling) -> Result<RunSummary, HarvestError> {
+/// What is to be harvested, checked, with a plan.
+pub(crate) struct Prepared {
+    checkpoint: Checkpoint,
+    sites: Vec<(Site, SiteName)>,
+    precision: Precision,
+    kept: Option<KeptPredictions>,
+    /// What decides the bytes of the cache's shards.
+    pub(crate) cache_settings: HarvestSettings,
+}
+
+/// Opens the checkpoint, and sees to it that there is a plan that fits what is asked for.
+pub(crate) fn prepare(settings: &RunSettings, progress: Progress) -> Result<Prepared, HarvestError> {
+    check_place(settings)?;
     let checkpoint = Checkpoint::open(&settings.model)?;
     let spec = checkpoint.spec();
     let sites = wanted_sites(settings, spec)?;
@@ -102,11 +119,15 @@ fn harvest(settings: &RunSettings, progress: Progress, profiling: &mut Profiling
         codec: settings.codec,
         predictions: kept,
     };
-    let mut cache = CacheWriter::open(&settings.out, cache_settings, settings.non_finite, settings.existing)?;
-    let range = settings.shards.within(cache.plan().shards.len())?;
-    let left: Vec<usize> = range.filter(|shard| !cache.is_complete(*shard)).collect();
+    Ok(Prepared { checkpoint, sites, precision, kept, cache_settings })
+}
 
-    let (filled, seconds) = if left.is_empty() {
+fn harvest(settings: &RunSettings, progress: Progress, profiling: &mut Profiling) -> Result<RunSummary, HarvestError> {
+    let Prepared { checkpoint, sites, precision, kept, cache_settings } = prepare(settings, progress)?;
+    let mut cache = share::open(settings, cache_settings)?;
+    let turns = cache.turns(share::asked_shards(settings, &cache)?)?;
+
+    let (filled, seconds) = if turns.is_over() {
         (Filled::default(), 0.0)
     } else {
         let deepest = sites.iter().map(|(site, _)| site.block().unwrap_or(site.layer() + 1)).max().unwrap_or(0);
@@ -115,13 +136,10 @@ fn harvest(settings: &RunSettings, progress: Progress, profiling: &mut Profiling
         let _guard = no_grad();
         let decoder = Decoder::load(&checkpoint, portion, precision, settings.device)?;
         let forward = Forward::new(decoder, sites, kept);
-        // A plan may say anything.
-        let tokens = left.iter().map(|shard| cache.plan().shards[*shard].counts.tokens).fold(0, u64::saturating_add);
-        let gauge = progress.gauge("harvested", Some(tokens));
-        let plan = PlanReader::open(&settings.out)?;
+        let gauge = progress.gauge("harvested", Some(turns.tokens()));
         let start = Instant::now();
         profiling.start();
-        let filled = fill(&mut cache, &plan, &left, &forward, &gauge);
+        let filled = fill(&mut cache, turns, &forward, &settings.stopping, &gauge);
         drop(gauge);
         (filled?, start.elapsed().as_secs_f64())
     };
@@ -160,8 +178,10 @@ fn prepare_plan(
     tokenizer: &Tokenizer,
     progress: Progress,
 ) -> Result<(), HarvestError> {
-    let planned = match PlanReader::open(&settings.out) {
+    let planned = match plan_at(&settings.out, &RemoteOptions::default()) {
         Ok(planned) => planned,
+        // Of several processes, each would plan.
+        Err(error @ StoreError::MissingPlan { .. }) if settings.share.is_some() => return Err(error.into()),
         Err(StoreError::MissingPlan { folder }) => {
             let Some(data) = settings.data.clone() else { return Err(HarvestError::NothingPlanned { folder }) };
             let plan_settings = PlanSettings {
@@ -194,7 +214,7 @@ fn prepare_plan(
         shard_tokens: settings.shard_tokens,
         row_group_rows: settings.row_group_rows,
     };
-    let corpus = &planned.plan().corpus;
+    let corpus = &planned.corpus;
     let path = settings.out.join("plan.json");
     check_agreement(&path, corpus, tokenizer, &asked)?;
     check_context(&path, corpus.context_length, &settings.model, checkpoint.spec())
@@ -225,7 +245,7 @@ fn dtype(precision: Precision) -> Dtype {
     }
 }
 
-fn summary(
+pub(crate) fn summary(
     settings: &RunSettings,
     planned_shards: usize,
     manifest: &Manifest,

@@ -1,12 +1,14 @@
 //! Forward pass and writing side by side, over bounded channels.
 
 use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread;
 
 use hayloft_model::{host, in_order};
-use hayloft_store::{CacheWriter, KeptPredictions, PlanReader, Predictions, SiteName, WrittenShard};
-use hayloft_terminal::Gauge;
+use hayloft_store::{CacheWriter, KeptPredictions, Predictions, SiteName, Turns, WrittenShard};
+use hayloft_terminal::{Gauge, Stopping};
+use serde::Deserialize;
 
 use super::forward::{Forward, StepDone};
 use super::steps::{Completes, hand_over};
@@ -18,37 +20,72 @@ const WAITING: usize = 2;
 
 /// What a run has done.
 #[derive(Debug, Default)]
-pub(super) struct Filled {
+pub(crate) struct Filled {
     pub(super) shards: usize,
     pub(super) tokens: u64,
     pub(super) bytes: u64,
 }
 
-/// Fills planned shards in the order given.
+impl Filled {
+    /// Counts a shard.
+    fn add(&mut self, shard: &WrittenShard) {
+        self.shards += 1;
+        self.tokens += shard.contents().counts.tokens;
+        self.bytes += bytes(shard);
+    }
+
+    /// Counts what another process has done, from the summary that it printed as JSON.
+    pub(crate) fn add_printed(&mut self, summary: &str) {
+        #[derive(Deserialize)]
+        struct Printed {
+            filled_shards: usize,
+            tokens: u64,
+            bytes: u64,
+        }
+        if let Ok(Printed { filled_shards, tokens, bytes }) = serde_json::from_str(summary) {
+            self.shards += filled_shards;
+            self.tokens += tokens;
+            self.bytes += bytes;
+        }
+    }
+}
+
+/// Fills planned shards, as their turns come.
 ///
-/// An error on either side stops both. Shards that are whole by then stay; of an unfinished one nothing is left.
+/// An error on either side stops both, and so does being asked to. Shards that are whole by then stay; of an unfinished one
+/// nothing is left.
 pub(super) fn fill(
     cache: &mut CacheWriter,
-    plan: &PlanReader,
-    shards: &[usize],
+    turns: Turns,
     forward: &Forward,
+    stopping: &Stopping,
     gauge: &Gauge,
 ) -> Result<Filled, HarvestError> {
     let (sender, receiver) = sync_channel(WAITING);
     let (finished_sender, finished) = channel();
     let mut filled = Filled::default();
+    // Who waits for another's shard is to know that there is no use in it any more.
+    let failed = AtomicBool::new(false);
+    let stop = || stopping.is_asked() || failed.load(Ordering::Acquire);
+    let fails = |error: HarvestError| {
+        failed.store(true, Ordering::Release);
+        error
+    };
     thread::scope(|scope| {
         let writing = scope.spawn(move || write_shards(&receiver, &finished_sender, gauge));
         let mut assembly = Assembly::new(forward, sender);
         let forwarding = in_order(
             forward.device(),
-            |jobs| hand_over(plan, shards, forward.device(), jobs),
-            |step| forward.step(step),
+            |jobs| hand_over(turns, forward.device(), &stop, gauge, jobs),
+            |step| forward.step(step).map_err(fails),
             |done| {
                 gauge.advance(done.step.rows as u64);
                 let whole = done.step.completes == Completes::Shard;
-                assembly.add(cache, done)?;
-                if whole { record_finished(cache, &finished, &mut filled) } else { Ok(()) }
+                if stopping.is_asked() && !whole {
+                    return Err(HarvestError::Stopped);
+                }
+                let added = assembly.add(cache, done).map_err(fails);
+                added.and_then(|()| if whole { record_finished(cache, &finished, &mut filled) } else { Ok(()) })
             },
         );
         // By this the writing thread knows that no more comes.
@@ -58,7 +95,7 @@ pub(super) fn fill(
         forwarding
     })?;
     record_finished(cache, &finished, &mut filled)?;
-    Ok(filled)
+    if stopping.is_asked() { Err(HarvestError::Stopped) } else { Ok(filled) }
 }
 
 /// Puts steps, which come in order, together to row groups, and sends these to be written.
@@ -140,9 +177,7 @@ fn record_finished(
     filled: &mut Filled,
 ) -> Result<(), HarvestError> {
     for shard in finished.try_iter() {
-        filled.shards += 1;
-        filled.tokens += shard.contents().counts.tokens;
-        filled.bytes += bytes(&shard);
+        filled.add(&shard);
         cache.record(shard)?;
     }
     Ok(())

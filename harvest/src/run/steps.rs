@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use hayloft_model::{Jobs, steps};
-use hayloft_store::{PlanReader, Sequence};
+use hayloft_store::{Sequence, Turns};
+use hayloft_terminal::Gauge;
 use tch::Device;
 
 use crate::error::HarvestError;
@@ -52,15 +53,17 @@ impl Step {
     }
 }
 
-/// Hands over the steps of some shards, in order, until nobody wants more.
+/// Hands over the steps of shards as their turns come, until nobody wants more.
 pub(super) fn hand_over(
-    plan: &PlanReader,
-    shards: &[usize],
+    mut turns: Turns,
     device: Device,
+    stop: &dyn Fn() -> bool,
+    gauge: &Gauge,
     jobs: &mut Jobs<Step>,
 ) -> Result<(), HarvestError> {
-    for &shard in shards {
-        let (sequences, tokens) = plan.sequences_and_tokens(shard)?;
+    while let Some(shard) = turns.next(stop)? {
+        gauge.spare(turns.take_done_by_others());
+        let (sequences, tokens) = turns.sequences_and_tokens(shard)?;
         let tokens = Arc::new(tokens.token);
         let mut first_row = 0;
         for group in sequences.chunk_by(|one, next| one.row_group == next.row_group) {

@@ -59,6 +59,7 @@ fn settings(farm: &Farm) -> RolloutSettings {
         device: tch::Device::Cpu,
         limit: None,
         existing: Existing::Refuse,
+        part: None,
     }
 }
 

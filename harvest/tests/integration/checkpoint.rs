@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hayloft_harvest::{Logits, PlanSettings, RunSettings, RunSummary, ShardRange, run};
 use hayloft_store::{Codec, Existing, NonFinite};
-use hayloft_terminal::Progress;
+use hayloft_terminal::{Progress, Stopping};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::json;
@@ -91,6 +91,8 @@ impl Farm {
             logits: Logits::default(),
             shards: ShardRange::default(),
             existing: Existing::Refuse,
+            share: None,
+            stopping: Stopping::default(),
             non_finite: NonFinite::Refuse,
         }
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use hayloft_harvest::{Logits, RunSettings, ShardRange, run};
 use hayloft_store::{Cache, Codec, Existing, NonFinite};
-use hayloft_terminal::Progress;
+use hayloft_terminal::{Progress, Stopping};
 
 /// The folder beside the project that holds a file, or `None`, with a message.
 fn shared(name: &str) -> Option<PathBuf> {
@@ -36,6 +36,8 @@ fn stories_have_the_known_clean_loss() {
         logits: Logits::Loss,
         shards: ShardRange::default(),
         existing: Existing::Refuse,
+        share: None,
+        stopping: Stopping::default(),
         non_finite: NonFinite::Refuse,
     };
     let summary = run(&settings, Progress::Silent).unwrap();

@@ -148,7 +148,14 @@ impl ClaimPlace for Remote {
         for name in self.list(CLAIMS_FOLDER)? {
             self.delete(&name)?;
         }
-        Ok(())
+        // In a folder, what a killed process has half written is no object, and is not listed.
+        match self.location().folder() {
+            None => Ok(()),
+            Some(folder) => {
+                let claims = folder.join(CLAIMS_FOLDER);
+                absent_is_done(fs::remove_dir_all(&claims)).map_err(|cause| StoreError::io(&claims, "remove", cause))
+            }
+        }
     }
 }
 
@@ -180,8 +187,14 @@ mod tests {
             place.remove("claims/00001.0").unwrap();
             assert_eq!(place.read("claims/00001.0").unwrap(), None);
             assert!(place.create("claims/00002.0", b"one").unwrap());
+            // What the client of a folder leaves when it is killed.
+            let bucket = folder.path().join("bucket/claims");
+            if bucket.exists() {
+                fs::write(bucket.join("00009.0#1"), "half").unwrap();
+            }
             place.clear().unwrap();
             place.clear().unwrap();
+            assert!(!bucket.exists());
             assert_eq!(place.read("claims/00002.0").unwrap(), None);
             assert!(place.create("claims/00002.0", b"again").unwrap(), "after the folder has gone");
         }

@@ -1,0 +1,50 @@
+//! Filling a cache beside other processes.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use hayloft_store::{CacheWriter, HarvestSettings, Location, RemoteOptions, Sharing};
+
+use super::harvest::RunSettings;
+use crate::error::HarvestError;
+
+/// How a cache is filled beside other processes, on whatever machines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// How long a process may be silent before others take its shard over.
+    pub sharing: Sharing,
+    /// Where shards are written before they are pushed, where the cache is in a bucket.
+    pub scratch: PathBuf,
+}
+
+/// Opens the cache as the settings ask: alone or beside others, in a folder or in a bucket.
+pub(crate) fn open(settings: &RunSettings, cache_settings: HarvestSettings) -> Result<CacheWriter, HarvestError> {
+    let (out, non_finite) = (&settings.out, settings.non_finite);
+    let Some(Share { sharing, scratch }) = &settings.share else {
+        return Ok(CacheWriter::open(out, cache_settings, non_finite, settings.existing)?);
+    };
+    let Some(location) = location(out)? else {
+        return Ok(CacheWriter::open_beside(out, cache_settings, non_finite, *sharing)?);
+    };
+    let options = RemoteOptions::default();
+    Ok(CacheWriter::open_bucket(&location, &options, scratch, cache_settings, non_finite, *sharing)?)
+}
+
+/// The location that a cache's place is, if it is one.
+pub(super) fn location(out: &Path) -> Result<Option<Location>, HarvestError> {
+    let text = out.to_str().filter(|text| Location::is_meant(text));
+    Ok(text.map(str::parse).transpose()?)
+}
+
+/// Refuses a location where a folder is needed.
+pub(super) fn check_place(settings: &RunSettings) -> Result<(), HarvestError> {
+    match location(&settings.out)? {
+        Some(_) if settings.share.is_none() => Err(HarvestError::NotShared { out: settings.out.clone() }),
+        _ => Ok(()),
+    }
+}
+
+/// The shards that are asked for, of those that are planned.
+pub(crate) fn asked_shards(settings: &RunSettings, cache: &CacheWriter) -> Result<Range<usize>, HarvestError> {
+    settings.shards.within(cache.plan().shards.len())
+}

@@ -1,0 +1,222 @@
+//! Several processes on one cache, and several devices of one machine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::small_model::SmallModel;
+use crate::support::assert_same_files;
+use crate::support::program::{program, refuse, succeed};
+
+/// A planned cache of several shards.
+fn planned(small: &SmallModel, name: &str) -> PathBuf {
+    let cache = small.folder(name);
+    plan(small, &cache);
+    cache
+}
+
+fn plan(small: &SmallModel, cache: &Path) {
+    let line = "plan --shard-tokens 256 --row-group-rows 128";
+    succeed(&mut program("harvest", line, &[("--model", &small.model), ("--data", &small.data), ("--out", cache)]));
+}
+
+/// Fills a planned cache beside others.
+fn worker(small: &SmallModel, options: &str, cache: &Path) -> Command {
+    let line = format!("run --share --site blocks.1.hook_resid_pre {options}");
+    program("harvest", &line, &[("--model", &small.model), ("--out", cache)])
+}
+
+/// The same shards, by one process.
+fn whole(small: &SmallModel) -> PathBuf {
+    let cache = planned(small, "whole");
+    let line = "run --site blocks.1.hook_resid_pre";
+    succeed(&mut program("harvest", line, &[("--model", &small.model), ("--out", &cache)]));
+    cache
+}
+
+fn spawn(command: &mut Command) -> Child {
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn has_claim(cache: &Path) -> bool {
+    let entries = fs::read_dir(cache.join("claims")).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| entry.file_name().to_string_lossy().ends_with(".0"))
+}
+
+fn terminate(child: &Child) {
+    let kill = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", child.id())).status();
+    assert!(kill.unwrap().success());
+}
+
+#[test]
+fn processes_that_are_killed_leave_their_shards_to_others_and_the_cache_is_the_same() {
+    let small = SmallModel::new();
+    let (whole, shared) = (whole(&small), planned(&small, "shared"));
+    let mut kills = 0;
+    // Pairs of processes, of which one is killed as soon as it has claimed something.
+    for _ in 0..4 {
+        let mut victim = spawn(&mut worker(&small, "", &shared));
+        while victim.try_wait().unwrap().is_none() && !has_claim(&shared) {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        let ended = victim.try_wait().unwrap().is_some();
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        kills += usize::from(!ended);
+    }
+    assert!(kills > 0, "no process was killed while it held a claim");
+    let workers: Vec<Child> = (0..3).map(|_| spawn(&mut worker(&small, "", &shared))).collect();
+    for mut worker in workers {
+        assert!(worker.wait().unwrap().success());
+    }
+    assert_same_files(&whole, &shared);
+    succeed(&mut program("store", "verify", &[("", &shared)]));
+}
+
+#[test]
+fn a_process_that_is_asked_to_stop_leaves_nothing_half_written_and_no_claim() {
+    let small = SmallModel::new();
+    for by in ["a signal", "the end of its input"] {
+        let shared = planned(&small, by);
+        let options = if by == "a signal" { "" } else { "--stop-on-eof" };
+        let mut child = spawn(&mut worker(&small, options, &shared));
+        while child.try_wait().unwrap().is_none() && !has_claim(&shared) {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        if by == "a signal" {
+            terminate(&child)
+        } else {
+            drop(child.stdin.take())
+        }
+        child.wait().unwrap();
+        let shards = fs::read_dir(shared.join("shards")).into_iter().flatten().flatten();
+        for shard in shards {
+            assert!(!shard.file_name().to_string_lossy().starts_with('.'), "{:?} after {by}", shard.path());
+        }
+        // At once: there is no lease to wait for.
+        succeed(&mut worker(&small, "--lease 86400", &shared));
+        succeed(&mut program("store", "verify", &[("", &shared)]));
+    }
+}
+
+#[test]
+fn devices_of_one_machine_leave_what_one_leaves() {
+    let small = SmallModel::new();
+    let (whole, shared) = (whole(&small), small.folder("shared"));
+    let line = "run --site blocks.1.hook_resid_pre --device cpu,cpu --shard-tokens 256 --row-group-rows 128 --json";
+    let paths = [("--model", small.model.as_path()), ("--data", &small.data), ("--out", &shared)];
+    let printed = succeed(&mut program("harvest", line, &paths));
+    let summary: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(summary["filled_shards"], summary["planned_shards"]);
+    assert_same_files(&whole, &shared);
+
+    // Shards that are there are kept, or refused.
+    fs::remove_dir_all(shared.join("shards/00001")).unwrap();
+    let message = refuse(&mut program("harvest", line, &paths));
+    assert!(message.contains("--resume"), "{message}");
+    let printed = succeed(&mut program("harvest", &format!("{line} --resume"), &paths));
+    let summary: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(summary["filled_shards"], 1);
+    assert_same_files(&whole, &shared);
+
+    // One device that is not there stops all.
+    fs::remove_dir_all(shared.join("shards/00001")).unwrap();
+    let line = line.replace("cpu,cpu", "cpu,cuda:77") + " --resume";
+    let message = refuse(&mut program("harvest", &line, &paths));
+    assert!(message.contains("cuda:77"), "{message}");
+}
+
+#[test]
+fn a_worker_with_another_checkpoint_or_site_is_refused_and_the_others_go_on() {
+    let small = SmallModel::new();
+    let (whole, shared) = (whole(&small), planned(&small, "shared"));
+    // The first has begun, and was killed.
+    let mut first = spawn(&mut worker(&small, "", &shared));
+    while first.try_wait().unwrap().is_none() && !has_claim(&shared) {
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    first.kill().unwrap();
+    first.wait().unwrap();
+    if shared.join("claims").exists() {
+        let message = refuse(&mut worker(&small, "--codec raw", &shared));
+        assert!(message.contains("codec differs") && message.contains("session.json"), "{message}");
+        let other = small.folder("other");
+        crate::support::copy_folder(&small.model, &other);
+        let weights = other.join("model.safetensors");
+        let mut bytes = fs::read(&weights).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(&weights, bytes).unwrap();
+        let mut revised = program(
+            "harvest",
+            "run --share --site blocks.1.hook_resid_pre",
+            &[("--model", &other), ("--out", &shared)],
+        );
+        let message = refuse(&mut revised);
+        assert!(message.contains("weights"), "{message}");
+    }
+    succeed(&mut worker(&small, "", &shared));
+    assert_same_files(&whole, &shared);
+}
+
+#[test]
+fn sharing_takes_a_plan_and_a_location_takes_sharing() {
+    let small = SmallModel::new();
+    let folder = small.folder("none");
+    let message = refuse(&mut worker(&small, "", &folder));
+    assert!(message.contains("harvest plan"), "{message}");
+    assert!(!folder.exists());
+    let line = "run --site blocks.1.hook_resid_pre --out s3://farm/stories";
+    let message = refuse(&mut program("harvest", line, &[("--model", &small.model)]));
+    assert!(message.contains("--share"), "{message}");
+}
+
+#[test]
+fn a_cache_behind_a_location_is_filled_from_scratch_folders() {
+    let small = SmallModel::new();
+    let (whole, local, there) = (whole(&small), planned(&small, "local"), small.folder("there"));
+    let location = format!("file://{}", there.display());
+    succeed(program("store", "push", &[("", &local)]).arg(&location));
+    let scratch = small.folder("scratch");
+    let work = || {
+        let line = format!("run --share --lease 1 --site blocks.1.hook_resid_pre --out {location}");
+        program("harvest", &line, &[("--model", &small.model), ("--scratch", &scratch)])
+    };
+    // One is killed in the middle of it.
+    let mut victim = spawn(&mut work());
+    while victim.try_wait().unwrap().is_none() && !has_claim(&there) {
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    let workers: Vec<Child> = (0..2).map(|_| spawn(&mut work())).collect();
+    for mut worker in workers {
+        assert!(worker.wait().unwrap().success());
+    }
+    assert_same_files(&whole, &there);
+}
+
+#[test]
+fn shares_of_rollouts_are_put_together_to_the_file_of_one_process() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let scratch = tempfile::tempdir().unwrap();
+    let rollouts = |name: &str, options: &str| {
+        let line = format!("rollouts --limit 12 --max-new-tokens 8 --batch-tokens 256 {options}");
+        let out = scratch.path().join(name);
+        let data = root.join("demo/experiment/instructions.toml");
+        let paths = [("--model", root.join("demo/chat")), ("--data", data), ("--out", out)];
+        program("harvest", &line, &paths.each_ref().map(|(flag, path)| (*flag, path.as_path())))
+    };
+    succeed(&mut rollouts("one.parquet", ""));
+    let parts: Vec<Child> =
+        (0..3).map(|part| spawn(&mut rollouts("parts.parquet", &format!("--part {part}/3")))).collect();
+    for mut part in parts {
+        assert!(part.wait().unwrap().success());
+    }
+    assert!(!scratch.path().join("parts.parquet").exists());
+    let made = succeed(&mut rollouts("parts.parquet", "--resume --json"));
+    assert!(made.contains("\"made_rows\": 0"), "{made}");
+    let read = |name: &str| fs::read(scratch.path().join(name)).unwrap();
+    assert!(read("one.parquet") == read("parts.parquet"), "the files differ");
+    assert!(!scratch.path().join("parts.parquet.parts").exists());
+}
