@@ -1,6 +1,7 @@
 //! Figures of each subset of the corpus.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use hayloft_store::Cache;
 use serde::{Deserialize, Serialize};
@@ -60,21 +61,25 @@ impl From<Columns> for SubsetColumns {
     }
 }
 
-/// The subset of each sequence of a cache, in the order in which batches have them.
-pub(crate) fn subsets_of(cache: &Cache) -> Result<Vec<Option<String>>, EvaluateError> {
-    let mut subsets = Vec::new();
-    for place in 0..cache.shards() {
+/// The subset of each sequence of each shard at these places of a cache, in the order in which batches have them.
+pub(crate) fn subsets_of(cache: &Cache, places: Range<usize>) -> Result<Vec<Vec<Option<String>>>, EvaluateError> {
+    let mut subsets = Vec::with_capacity(places.len());
+    for place in places {
         let mut sequences = cache.shard(place)?.sequences().to_vec();
         sequences.sort_by_key(|sequence| sequence.row_group);
-        subsets.extend(sequences.into_iter().map(|sequence| sequence.subset));
+        subsets.push(sequences.into_iter().map(|sequence| sequence.subset).collect());
     }
     Ok(subsets)
 }
 
 /// The figures of each subset, by name, those without one first; `subsets` is that of each sequence.
-pub(crate) fn by_subset(subsets: &[Option<String>], sequences: &[SequenceTally], scale: f64) -> Vec<SubsetFigures> {
+pub(crate) fn by_subset<'run>(
+    subsets: impl IntoIterator<Item = &'run Option<String>>,
+    sequences: &[SequenceTally],
+    scale: f64,
+) -> Vec<SubsetFigures> {
     let mut totals: BTreeMap<&Option<String>, (usize, Tally)> = BTreeMap::new();
-    for (subset, tally) in subsets.iter().zip(sequences).filter(|(_, tally)| tally.is_used()) {
+    for (subset, tally) in subsets.into_iter().zip(sequences).filter(|(_, tally)| tally.is_used()) {
         let (count, total) = totals.entry(subset).or_default();
         *count += 1;
         total.add(tally, 1.0);
