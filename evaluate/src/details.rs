@@ -3,7 +3,7 @@
 use crate::bootstrap::{Bootstrap, Uncertain, uncertainty};
 use crate::partial::Protocol;
 use crate::results::SaeResult;
-use crate::subsets::by_subset;
+use crate::subsets::{SubsetName, by_subset};
 use crate::tally::SequenceTally;
 
 /// Adds the intervals and the subsets that are wanted; `sequences` are those of each result, or none where nothing is wanted, and
@@ -12,7 +12,7 @@ pub(crate) fn add(
     results: &mut [SaeResult],
     sequences: &[Vec<SequenceTally>],
     protocol: &Protocol,
-    subsets: Option<&[Vec<Option<String>>]>,
+    subsets: Option<&[Vec<SubsetName>]>,
 ) {
     if let Some(subsets) = subsets {
         for (result, sequences) in results.iter_mut().zip(sequences) {

@@ -16,7 +16,8 @@ use hayloft_model::limit_threads;
 use hayloft_terminal::{Progress, exit_code, log_to_stderr, print, print_completions};
 
 use cli::{
-    Arguments, Command, CompareArguments, ConvertArguments, InspectArguments, MergeArguments, ReportArguments, RunArguments,
+    Arguments, Command, CompareArguments, ConvertArguments, InspectArguments, MergeArguments, ReportArguments,
+    RunArguments,
 };
 
 fn main() -> ExitCode {
@@ -77,7 +78,8 @@ fn run_command(arguments: RunArguments) -> Result<()> {
     }
     let RunArguments { out, part, only_baselines, json, metrics, .. } = &arguments;
     let (out, part, json, metrics) = (out.clone(), *part, *json, *metrics);
-    let (only_baselines, profile, breakdowns) = (*only_baselines, arguments.profile.clone(), arguments.breakdowns.clone());
+    let (only_baselines, profile, breakdowns) =
+        (*only_baselines, arguments.profile.clone(), arguments.breakdowns.clone());
     let (settings, progress) = (arguments.settings()?, Progress::on_stderr());
     if only_baselines {
         let prepared = prepare_baselines(&settings, part, progress)?;

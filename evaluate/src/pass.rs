@@ -84,9 +84,8 @@ fn empty(
     sections: &[SectionChoice],
     keep_sequences: bool,
 ) -> Outcomes {
-    let empty = |candidate: &Candidate<'_>, section| {
-        SectionOutcome::empty(candidate.width(), section, places, keep_sequences)
-    };
+    let empty =
+        |candidate: &Candidate<'_>, section| SectionOutcome::empty(candidate.width(), section, places, keep_sequences);
     let outcomes = |candidate| sections.iter().map(|&section| empty(candidate, section)).collect();
     candidates.iter().map(outcomes).collect()
 }

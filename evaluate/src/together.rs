@@ -59,8 +59,7 @@ pub(crate) fn measure(
     profiling.start();
     let source = subject.source(settings.device, None);
     let places = job.share.places.clone();
-    let checked =
-        if places.is_empty() { None } else { clean_check(subject, source, places.start, upper_half)? };
+    let checked = if places.is_empty() { None } else { clean_check(subject, source, places.start, upper_half)? };
     let stored_rounding =
         if job.share.has_first() { stored_rounding::measure(subject, source, Some(upper_half))? } else { None };
     let clean_source = clean_source(settings, subject, checked);
@@ -249,9 +248,7 @@ impl Run<'_> {
         places: &Range<usize>,
         gauge: &Gauge,
     ) -> Result<Vec<SectionOutcome>, EvaluateError> {
-        let empty = |candidate: &Candidate<'_>| {
-            SectionOutcome::empty(candidate.width(), self.section, places, false)
-        };
+        let empty = |candidate: &Candidate<'_>| SectionOutcome::empty(candidate.width(), self.section, places, false);
         let mut outcomes: Vec<SectionOutcome> = self.candidates.iter().map(empty).collect();
         source.for_each(
             &places.clone().collect::<Vec<_>>(),

@@ -85,7 +85,21 @@ mod tests {
             assert_eq!(text.parse::<Part>().unwrap().to_string(), text);
         }
         assert_eq!("007/08".parse::<Part>().unwrap().to_string(), "7/8");
-        for text in ["", "/", "1", "1/", "/2", "a/b", "-1/2", "+1/2", " 0/2", "0/2/3", "0/0", "0/1000001", "0/99999999999999999999"] {
+        for text in [
+            "",
+            "/",
+            "1",
+            "1/",
+            "/2",
+            "a/b",
+            "-1/2",
+            "+1/2",
+            " 0/2",
+            "0/2/3",
+            "0/0",
+            "0/1000001",
+            "0/99999999999999999999",
+        ] {
             let message = text.parse::<Part>().unwrap_err();
             assert!(message.contains("expected I/N") && message.ends_with(text), "{text}: {message}");
         }

@@ -155,9 +155,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let shelf = six(folder.path());
         put(&shelf, "0/2");
-        let kept = |shelf: &Shelf, key: &Name| {
-            shelf.get::<_, Sum>(key).unwrap().shards.into_iter().flatten().count()
-        };
+        let kept = |shelf: &Shelf, key: &Name| shelf.get::<_, Sum>(key).unwrap().shards.into_iter().flatten().count();
         assert_eq!(kept(&shelf, &key()), 3);
         let other = Shelf { manifest_blake3: "bb".to_owned(), ..six(folder.path()) };
         assert_eq!(kept(&other, &key()), 0);

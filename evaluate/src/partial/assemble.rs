@@ -34,9 +34,8 @@ pub(crate) fn assemble(measurement: Measurement) -> Results {
 fn result(measurement: &Measurement, sae: &SaeIdentity, own: &SectionMeasurement) -> SaeResult {
     let Measurement { cache, protocol, .. } = measurement;
     let sums = Sums::total(&own.shards);
-    let kl = protocol.kl.map(|kl| {
-        Kl::of(sums.kl, sums.loss_tokens, kl.way, (kl.clean_precision, kl.spliced_precision))
-    });
+    let kl =
+        protocol.kl.map(|kl| Kl::of(sums.kl, sums.loss_tokens, kl.way, (kl.clean_precision, kl.spliced_precision)));
     let numbers = measurement.shards.iter().copied();
     SaeResult {
         sae: sae.name.clone(),

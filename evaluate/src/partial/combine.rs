@@ -8,9 +8,9 @@ use hayloft_terminal::Part;
 use super::differences::first_difference;
 use super::error::PartialError;
 use super::measurement::{Measurement, SaeIdentity, SectionMeasurement};
-use crate::measures::LatentCounts;
 use crate::numbers::in_words;
 use crate::section_choice::SectionChoice;
+use crate::subsets::SubsetName;
 
 /// A part's measurement, and where it was read.
 #[derive(Debug, Clone)]
@@ -31,46 +31,61 @@ impl ReadPart {
         self.measurement.saes.iter().position(|sae| sae.name == name)
     }
 
-    fn section(&self, name: &str, section: SectionChoice) -> Option<&SectionMeasurement> {
+    /// What it measured of an SAE in a section, which is then no longer in it.
+    fn take(&mut self, name: &str, section: SectionChoice) -> Option<SectionMeasurement> {
         let sae = self.sae(name)?;
-        self.measurement.sections.iter().find(|own| own.sae == sae && own.section == section)
+        let sections = &mut self.measurement.sections;
+        let place = sections.iter().position(|own| own.sae == sae && own.section == section)?;
+        Some(sections.swap_remove(place))
     }
 }
 
 /// Puts parts together, which must be of one cache and one protocol and have every shard once for every SAE. SAEs come in the
 /// order in which the parts, as they are given, name them first.
-pub(super) fn combine(parts: &[ReadPart]) -> Result<Measurement, PartialError> {
+pub(super) fn combine(mut parts: Vec<ReadPart>) -> Result<Measurement, PartialError> {
     let Some(first) = parts.first() else { return Err(PartialError::None { path: PathBuf::new() }) };
     for other in &parts[1..] {
         is_of_one_run(first, other)?;
     }
-    let saes = saes(parts)?;
-    let mut tiles = Vec::with_capacity(saes.len());
-    for sae in &saes {
-        tiles.push(tile(parts, &sae.name)?);
-    }
-    same_sequences(parts)?;
-    let Measurement { cache, protocol, .. } = &first.measurement;
-    let section = |sae: usize, section| of_all_shards(&tiles[sae], &saes[sae].name, sae, section);
-    let sections: Vec<SectionMeasurement> = if protocol.splice_together {
-        let pairs = protocol.sections.iter().flat_map(|own| (0..saes.len()).map(move |sae| (sae, *own)));
-        pairs.map(|(sae, own)| section(sae, own)).collect()
+    let saes = saes(&parts)?;
+    let tiles: Vec<Vec<usize>> = saes.iter().map(|sae| tile(&parts, &sae.name)).collect::<Result<_, _>>()?;
+    same_sequences(&parts)?;
+    let (cache, protocol) = (first.measurement.cache.clone(), first.measurement.protocol.clone());
+    let pairs: Vec<(usize, SectionChoice)> = if protocol.splice_together {
+        protocol.sections.iter().flat_map(|own| (0..saes.len()).map(move |sae| (sae, *own))).collect()
     } else {
-        let pairs = (0..saes.len()).flat_map(|sae| protocol.sections.iter().map(move |own| (sae, *own)));
-        pairs.map(|(sae, own)| section(sae, own)).collect()
+        (0..saes.len()).flat_map(|sae| protocol.sections.iter().map(move |own| (sae, *own))).collect()
     };
+    let sections = pairs.into_iter().map(|(sae, section)| {
+        let mut all = SectionMeasurement::none(sae, section);
+        for &place in &tiles[sae] {
+            if let Some(own) = parts[place].take(&saes[sae].name, section) {
+                all.append(own);
+            }
+        }
+        all
+    });
+    let sections = sections.collect();
     let of_first_sae = tiles.first().map(Vec::as_slice).unwrap_or_default();
-    let has_first = of_first_sae.first().map(|part| &part.measurement);
-    let subsets = of_first_sae.iter().map(|part| part.measurement.subsets.clone());
+    let with_first = of_first_sae.first().and_then(|&place| parts.get(place)).map(|part| &part.measurement);
+    let (clean_check, stored_rounding) = with_first.map_or((None, None), |own| (own.clean_check, own.stored_rounding));
+    let of_lowest_shard = |(sae, tiles): (&SaeIdentity, &Vec<usize>)| {
+        // Its folder is that of this part's machine.
+        let lowest = tiles.first().and_then(|&place| parts.get(place));
+        lowest.and_then(|part| part.measurement.saes.get(part.sae(&sae.name)?)).unwrap_or(sae).clone()
+    };
+    let identities = saes.iter().zip(&tiles).map(of_lowest_shard).collect();
+    let subsets = of_first_sae.iter().map(|&place| parts[place].measurement.subsets.take());
+    let subsets: Option<Vec<_>> = subsets.collect();
     Ok(Measurement {
         shards: cache.shards.clone(),
-        clean_check: has_first.and_then(|own| own.clean_check),
-        stored_rounding: has_first.and_then(|own| own.stored_rounding),
-        subsets: subsets.collect::<Option<Vec<_>>>().map(|shards| shards.into_iter().flatten().collect()),
-        saes: saes.iter().zip(&tiles).map(|(sae, tiles)| of_lowest_shard(sae, tiles)).collect(),
+        clean_check,
+        stored_rounding,
+        subsets: subsets.map(|parts| parts.into_iter().flatten().collect()),
+        saes: identities,
         sections,
-        cache: cache.clone(),
-        protocol: protocol.clone(),
+        cache,
+        protocol,
     })
 }
 
@@ -122,18 +137,20 @@ fn saes(parts: &[ReadPart]) -> Result<Vec<SaeIdentity>, PartialError> {
     Ok(found.into_iter().map(|(sae, _)| sae).collect())
 }
 
-/// The parts that have an SAE, in the order of their shards, without those that have none. Between them they have every shard once.
-fn tile<'part>(parts: &'part [ReadPart], sae: &str) -> Result<Vec<&'part ReadPart>, PartialError> {
-    let own = parts.iter().filter(|part| part.sae(sae).is_some());
-    let mut tiles: Vec<&ReadPart> = own.clone().filter(|part| !part.places().is_empty()).collect();
-    tiles.sort_by_key(|part| (part.places().start, part.places().end));
+/// The places of the parts that have an SAE, in the order of their shards, without those that have none. Between them they have every
+/// shard once.
+fn tile(parts: &[ReadPart], sae: &str) -> Result<Vec<usize>, PartialError> {
+    let own = parts.iter().enumerate().filter(|(_, part)| part.sae(sae).is_some());
+    let mut tiles: Vec<usize> =
+        own.clone().filter(|(_, part)| !part.places().is_empty()).map(|(place, _)| place).collect();
+    tiles.sort_by_key(|&place| (parts[place].places().start, parts[place].places().end));
     // The same cache for all, as was seen.
     let all = parts.first().map_or(&[][..], |part| part.measurement.cache.shards.as_slice());
     let numbers = |places: Range<usize>| all.get(places).unwrap_or_default();
     let mut reached = 0;
     let mut last: Option<&ReadPart> = None;
     let mut missing = Vec::new();
-    for &part in &tiles {
+    for part in tiles.iter().map(|&place| &parts[place]) {
         let places = part.places();
         if let Some(last) = last.filter(|_| places.start < reached) {
             return Err(PartialError::Doubled {
@@ -148,7 +165,7 @@ fn tile<'part>(parts: &'part [ReadPart], sae: &str) -> Result<Vec<&'part ReadPar
     }
     missing.extend(reached..all.len());
     let Some(&place) = missing.first() else { return Ok(tiles) };
-    let of = own.map(|part| part.part.of()).next().unwrap_or(1);
+    let of = own.map(|(_, part)| part.part.of()).next().unwrap_or(1);
     let parts = (0..of).filter_map(|index| Part::new(index, of));
     let part = parts.into_iter().find(|part| part.range(all.len()).contains(&place));
     Err(PartialError::Missing {
@@ -163,7 +180,7 @@ fn tile<'part>(parts: &'part [ReadPart], sae: &str) -> Result<Vec<&'part ReadPar
 /// Refuses parts that do not have the same sequences in a shard that they both have, for different SAEs.
 fn same_sequences(parts: &[ReadPart]) -> Result<(), PartialError> {
     let count = parts.first().map_or(0, |part| part.measurement.cache.shards.len());
-    let mut known: Vec<Option<(usize, Option<&[Option<String>]>, &ReadPart)>> = vec![None; count];
+    let mut known: Vec<Option<(usize, Option<&[SubsetName]>, &ReadPart)>> = vec![None; count];
     for part in parts {
         let Some(lengths) = part.measurement.sections.iter().find_map(|own| own.sequences.as_deref()) else { continue };
         for (shard, place) in part.places().enumerate() {
@@ -175,7 +192,8 @@ fn same_sequences(parts: &[ReadPart]) -> Result<(), PartialError> {
                     let number = part.measurement.cache.shards[place];
                     let (path, first) = (part.path.clone(), first.path.clone());
                     let what = format!("list of sequences in shard {number}");
-                    let (expected, got) = (format!("{expected} long"), format!("{sequences} long, or of other subsets"));
+                    let (expected, got) =
+                        (format!("{expected} long"), format!("{sequences} long, or of other subsets"));
                     return Err(PartialError::OtherCache { path, first, what, expected, got });
                 }
                 Some(_) => {}
@@ -183,33 +201,4 @@ fn same_sequences(parts: &[ReadPart]) -> Result<(), PartialError> {
         }
     }
     Ok(())
-}
-
-/// What was measured of an SAE in a section, of the parts that tile the cache.
-fn of_all_shards(tiles: &[&ReadPart], name: &str, sae: usize, section: SectionChoice) -> SectionMeasurement {
-    let mut all = SectionMeasurement {
-        sae,
-        section,
-        shards: Vec::new(),
-        latents: LatentCounts { rows: 0, firings: Vec::new() },
-        sequences: None,
-        sample: None,
-    };
-    for own in tiles.iter().filter_map(|part| part.section(name, section)) {
-        all.shards.extend(own.shards.iter().cloned());
-        // All of one SAE, and so of one width.
-        all.latents.firings.resize(own.latents.firings.len(), 0);
-        all.latents.merge(&own.latents);
-        if let Some(sequences) = &own.sequences {
-            all.sequences.get_or_insert_default().extend(sequences.iter().cloned());
-        }
-        all.sample = all.sample.or_else(|| own.sample.clone());
-    }
-    all
-}
-
-/// The SAE as the part with the lowest shard has it: its folder is that of this part's machine.
-fn of_lowest_shard(sae: &SaeIdentity, tiles: &[&ReadPart]) -> SaeIdentity {
-    let lowest = tiles.first().and_then(|part| part.measurement.saes.get(part.sae(&sae.name)?));
-    lowest.unwrap_or(sae).clone()
 }

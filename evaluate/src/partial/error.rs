@@ -7,7 +7,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum PartialError {
     /// There is nothing to put together.
-    #[error("{path}: expected partial results, part-I-of-N.safetensors, got none. Name the folders that `evaluate run --part I/N --out DIR` wrote into")]
+    #[error(
+        "{path}: expected partial results, part-I-of-N.safetensors, got none. Name the folders that `evaluate run --part I/N --out DIR` wrote into"
+    )]
     None {
         /// The folder.
         path: PathBuf,
@@ -29,7 +31,9 @@ pub enum PartialError {
         got: String,
     },
     /// A file is of another version of the format.
-    #[error("{path}: expected a partial result of format {expected}, got {got}. Merge it with the version of hayloft that wrote it, or evaluate that part again")]
+    #[error(
+        "{path}: expected a partial result of format {expected}, got {got}. Merge it with the version of hayloft that wrote it, or evaluate that part again"
+    )]
     Format {
         /// The file.
         path: PathBuf,
@@ -39,7 +43,9 @@ pub enum PartialError {
         got: String,
     },
     /// A file was written by another version of hayloft, which may compute figures otherwise.
-    #[error("{path}: expected a partial result of hayloft {expected}, as this program is, got one of hayloft {got}. Evaluate all parts and merge them with one version")]
+    #[error(
+        "{path}: expected a partial result of hayloft {expected}, as this program is, got one of hayloft {got}. Evaluate all parts and merge them with one version"
+    )]
     Version {
         /// The file.
         path: PathBuf,
@@ -49,7 +55,9 @@ pub enum PartialError {
         got: String,
     },
     /// Two parts are of different caches.
-    #[error("{path}: expected a part of the cache of {first}, whose {what} is {expected}, got {got}. Merge parts of one cache, all of it as it was in one state")]
+    #[error(
+        "{path}: expected a part of the cache of {first}, whose {what} is {expected}, got {got}. Merge parts of one cache, all of it as it was in one state"
+    )]
     OtherCache {
         /// The file.
         path: PathBuf,
@@ -63,7 +71,9 @@ pub enum PartialError {
         got: String,
     },
     /// Two parts were measured by different protocols.
-    #[error("{path}: expected {setting} {expected}, as in {first}, got {got}. Evaluate all parts with the same settings")]
+    #[error(
+        "{path}: expected {setting} {expected}, as in {first}, got {got}. Evaluate all parts with the same settings"
+    )]
     OtherSetting {
         /// The file.
         path: PathBuf,
@@ -77,7 +87,9 @@ pub enum PartialError {
         got: String,
     },
     /// Two SAEs have one name.
-    #[error("{path}: expected its SAE {sae} to be that of {first}, of which {what} is {expected}, got {got}. If they are different SAEs, merge them apart, or name both with --sae in every run, so that they get different names")]
+    #[error(
+        "{path}: expected its SAE {sae} to be that of {first}, of which {what} is {expected}, got {got}. If they are different SAEs, merge them apart, or name both with --sae in every run, so that they get different names"
+    )]
     OtherSae {
         /// The file.
         path: PathBuf,
@@ -93,7 +105,9 @@ pub enum PartialError {
         got: String,
     },
     /// A shard was measured by nobody.
-    #[error("{sae}: expected parts that have all {count} shards of the cache between them, got none with shards {shards}. Evaluate the parts that are missing: shard {place} of the list is in --part {part}")]
+    #[error(
+        "{sae}: expected parts that have all {count} shards of the cache between them, got none with shards {shards}. Evaluate the parts that are missing: shard {place} of the list is in --part {part}"
+    )]
     Missing {
         /// The SAE's name.
         sae: String,
@@ -107,7 +121,9 @@ pub enum PartialError {
         part: String,
     },
     /// Two parts have measured the same shard.
-    #[error("{second}: expected shards that no other part has, got shards {shards}, which are in {first} too, for the SAE {sae}. Leave one of the two files out")]
+    #[error(
+        "{second}: expected shards that no other part has, got shards {shards}, which are in {first} too, for the SAE {sae}. Leave one of the two files out"
+    )]
     Doubled {
         /// One file.
         first: PathBuf,

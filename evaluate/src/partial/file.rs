@@ -5,6 +5,7 @@
 //! sequence's subset in the header's list and [`NO_SUBSET`] for none; and last of all `seal`, the BLAKE3 of every byte before it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use hayloft_terminal::Part;
 use safetensors::{Dtype, SafeTensors};
@@ -14,6 +15,7 @@ use super::error::PartialError;
 use super::header::Header;
 use super::measurement::{Measurement, SectionMeasurement};
 use crate::measures::LatentCounts;
+use crate::subsets::SubsetName;
 use crate::tally::{SequenceTally, TERMS};
 use crate::tensor_bytes::{TensorBytes, safetensors};
 
@@ -45,8 +47,8 @@ pub(super) fn to_bytes(measurement: &Measurement, part: Part) -> std::io::Result
     }
     let names = header.subsets.as_deref().unwrap_or_default();
     for (shard, subsets) in measurement.subsets.iter().flatten().enumerate() {
-        let number = |name: &Option<String>| {
-            let place = name.as_ref().and_then(|name| names.binary_search(name).ok());
+        let number = |name: &SubsetName| {
+            let place = name.as_deref().and_then(|name| names.binary_search_by(|own| own.as_str().cmp(name)).ok());
             place.and_then(|place| u32::try_from(place).ok()).unwrap_or(NO_SUBSET)
         };
         let bytes = subsets.iter().flat_map(|name| number(name).to_le_bytes()).collect();
@@ -134,7 +136,8 @@ impl Tensors<'_> {
                 Ok(numbers(data).map(f32::from_le_bytes).collect::<Vec<f32>>())
             };
             let keeps = header.protocol.keeps_sequences();
-            let of_shards = keeps.then(|| sequences.iter().enumerate().map(tallies).collect::<Result<Vec<_>, String>>());
+            let of_shards =
+                keeps.then(|| sequences.iter().enumerate().map(tallies).collect::<Result<Vec<_>, String>>());
             let of_shards = of_shards.transpose()?;
             sections.push(SectionMeasurement {
                 sae: own.sae,
@@ -162,9 +165,10 @@ impl Tensors<'_> {
     }
 
     /// Of each shard the subset of each sequence.
-    fn subsets(&self, names: &[String], sequences: &[usize]) -> Result<Vec<Vec<Option<String>>>, String> {
+    fn subsets(&self, names: &[String], sequences: &[usize]) -> Result<Vec<Vec<SubsetName>>, String> {
+        let names: Vec<Arc<str>> = names.iter().map(|name| name.as_str().into()).collect();
         let subset = |number: u32| match names.get(number as usize) {
-            Some(name) => Ok(Some(name.clone())),
+            Some(name) => Ok(Some(Arc::clone(name))),
             None if number == NO_SUBSET => Ok(None),
             None => Err(format!("subset {number} of {}", names.len())),
         };

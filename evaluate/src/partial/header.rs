@@ -1,5 +1,7 @@
 //! What a partial result's file says in JSON; the long lists of numbers beside it are tensors.
 
+use std::collections::BTreeSet;
+
 use hayloft_terminal::Part;
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +10,7 @@ use crate::clean_check::CleanCheck;
 use crate::compute_effect::Sample;
 use crate::section_choice::SectionChoice;
 use crate::stored_rounding::StoredRounding;
+use crate::subsets::SubsetName;
 use crate::sums::Sums;
 
 /// The header: a measurement without its tensors.
@@ -55,7 +58,8 @@ pub(super) struct SectionHeader {
 impl Header {
     /// The header of a part's measurement.
     pub(super) fn of(measurement: &Measurement, part: Part) -> Self {
-        let Measurement { cache, protocol, shards, clean_check, stored_rounding, subsets, saes, sections } = measurement;
+        let Measurement { cache, protocol, shards, clean_check, stored_rounding, subsets, saes, sections } =
+            measurement;
         let with_sequences = sections.iter().find_map(|own| own.sequences.as_ref());
         Self {
             hayloft_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -83,7 +87,7 @@ impl Header {
 }
 
 /// The names of subsets, each once, in order.
-fn names(subsets: &[Vec<Option<String>>]) -> Vec<String> {
-    let names: std::collections::BTreeSet<&String> = subsets.iter().flatten().flatten().collect();
-    names.into_iter().cloned().collect()
+fn names(subsets: &[Vec<SubsetName>]) -> Vec<String> {
+    let names: BTreeSet<&str> = subsets.iter().flatten().flatten().map(AsRef::as_ref).collect();
+    names.into_iter().map(str::to_owned).collect()
 }

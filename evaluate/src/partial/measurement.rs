@@ -13,6 +13,7 @@ use crate::results::SaeProvenance;
 use crate::scale::ScaleSource;
 use crate::section_choice::SectionChoice;
 use crate::stored_rounding::StoredRounding;
+use crate::subsets::SubsetName;
 use crate::sums::Sums;
 use crate::tally::SequenceTally;
 
@@ -28,7 +29,7 @@ pub(crate) struct Measurement {
     /// Measured on the cache's first rows, and so only where its first shard is among these.
     pub(crate) stored_rounding: Option<StoredRounding>,
     /// Of each shard the subset of each sequence, where figures of subsets are wanted.
-    pub(crate) subsets: Option<Vec<Vec<Option<String>>>>,
+    pub(crate) subsets: Option<Vec<Vec<SubsetName>>>,
     pub(crate) saes: Vec<SaeIdentity>,
     /// In the order of results.
     pub(crate) sections: Vec<SectionMeasurement>,
@@ -114,6 +115,26 @@ impl Protocol {
     /// Whether sums over each sequence are kept.
     pub(crate) fn keeps_sequences(&self) -> bool {
         self.bootstrap.is_some() || self.by_subset
+    }
+}
+
+impl SectionMeasurement {
+    /// Over no shards.
+    pub(crate) fn none(sae: usize, section: SectionChoice) -> Self {
+        let latents = LatentCounts { rows: 0, firings: Vec::new() };
+        Self { sae, section, shards: Vec::new(), latents, sequences: None, sample: None }
+    }
+
+    /// Adds what was measured of the same SAE and section on the shards that follow.
+    pub(crate) fn append(&mut self, next: Self) {
+        self.shards.extend(next.shards);
+        // All of one SAE, and so of one width.
+        self.latents.firings.resize(next.latents.firings.len(), 0);
+        self.latents.merge(&next.latents);
+        if let Some(sequences) = next.sequences {
+            self.sequences.get_or_insert_default().extend(sequences);
+        }
+        self.sample = self.sample.take().or(next.sample);
     }
 }
 

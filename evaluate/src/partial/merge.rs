@@ -37,7 +37,7 @@ pub fn merge(paths: &[PathBuf]) -> Result<Results, PartialError> {
     if parts.is_empty() {
         return Err(PartialError::None { path: paths.first().cloned().unwrap_or_default() });
     }
-    Ok(assemble(combine(&parts)?))
+    Ok(assemble(combine(parts)?))
 }
 
 /// The files that are named, or lie in folders that are, each once.

@@ -25,8 +25,6 @@ mod write;
 
 pub(crate) use self::assemble::assemble;
 pub use self::error::PartialError;
-pub(crate) use self::measurement::{
-    CacheIdentity, KlProtocol, Measurement, Protocol, SaeIdentity, SectionMeasurement,
-};
+pub(crate) use self::measurement::{CacheIdentity, KlProtocol, Measurement, Protocol, SaeIdentity, SectionMeasurement};
 pub use self::merge::merge;
 pub use self::write::PartialResults;

@@ -23,6 +23,7 @@ use crate::results::{DEFINITIONS, SaeProvenance};
 use crate::scale::ScaleSource;
 use crate::section_choice::SectionChoice;
 use crate::stored_rounding::StoredRounding;
+use crate::subsets::SubsetName;
 use crate::sums::Sums;
 use crate::tally::SequenceTally;
 use crate::terms::RowTerms;
@@ -105,10 +106,10 @@ fn whole(seed: u64, shards: usize, saes: usize, rich: bool) -> Measurement {
     let sequences: Vec<usize> = (0..shards).map(|_| draws.below(4) as usize).collect();
     let subset = |draws: &mut Draws| match draws.below(3) {
         0 => None,
-        1 => Some("web".to_owned()),
-        _ => Some(format!("subset \u{e9} {}", draws.below(3))),
+        1 => Some("web".into()),
+        _ => Some(format!("subset \u{e9} {}", draws.below(3)).into()),
     };
-    let subsets: Vec<Vec<Option<String>>> =
+    let subsets: Vec<Vec<SubsetName>> =
         sequences.iter().map(|&count| (0..count).map(|_| subset(&mut draws)).collect()).collect();
     let mut identities = Vec::new();
     let mut measured = Vec::new();
@@ -152,11 +153,7 @@ fn whole(seed: u64, shards: usize, saes: usize, rich: bool) -> Measurement {
         cache: CacheIdentity {
             manifest_blake3: "ab".repeat(32),
             corpus: "made up".to_owned(),
-            model: Fingerprint {
-                model_type: "llama".to_owned(),
-                config_blake3: "cd".repeat(32),
-                weights: Vec::new(),
-            },
+            model: Fingerprint { model_type: "llama".to_owned(), config_blake3: "cd".repeat(32), weights: Vec::new() },
             tokens: 1 << 20,
             shards: (0..shards).map(|shard| 3 * shard + 1).collect(),
         },
@@ -215,10 +212,9 @@ fn cut(whole: &Measurement, part: Part, saes: std::ops::Range<usize>) -> Measure
         cache: whole.cache.clone(),
         protocol: whole.protocol.clone(),
         shards: whole.shards[places.clone()].to_vec(),
-        clean_check: whole.clean_check.map(|check| CleanCheck {
-            max_difference: if first { check.max_difference } else { 0.0 },
-            ..check
-        }),
+        clean_check: whole
+            .clean_check
+            .map(|check| CleanCheck { max_difference: if first { check.max_difference } else { 0.0 }, ..check }),
         stored_rounding: whole.stored_rounding.filter(|_| first),
         subsets: whole.subsets.as_ref().map(|shards| shards[places.clone()].to_vec()),
         saes: whole.saes[saes.clone()].to_vec(),
@@ -267,7 +263,8 @@ fn shown(measurement: Measurement) -> BTreeMap<String, Vec<u8>> {
 }
 
 fn assert_same(measurement: &Measurement, parts: &[ReadPart]) {
-    let (expected, got) = (shown(measurement.clone()), shown(combine(parts).unwrap_or_else(|error| panic!("{error}"))));
+    let (expected, got) =
+        (shown(measurement.clone()), shown(combine(parts.to_vec()).unwrap_or_else(|error| panic!("{error}"))));
     assert_eq!(expected.keys().collect::<Vec<_>>(), got.keys().collect::<Vec<_>>());
     for (name, expected) in expected {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -327,7 +324,7 @@ proptest! {
         seal(&mut bytes);
         if let Ok((part, measurement)) = from_bytes(Path::new("part"), &bytes) {
             let read = ReadPart { path: "part".into(), part, measurement };
-            if let Ok(combined) = combine(&[read]) {
+            if let Ok(combined) = combine(vec![read]) {
                 drop(assemble(combined).table());
             }
         }
@@ -378,7 +375,7 @@ fn what_is_undefined_or_negative_zero_stays_so() {
 
 /// Merging parts that were spoilt must fail; what it says.
 fn refusal(parts: &[ReadPart]) -> String {
-    combine(parts).unwrap_err().to_string()
+    combine(parts.to_vec()).unwrap_err().to_string()
 }
 
 #[test]
@@ -386,15 +383,25 @@ fn missing_and_double_shards_are_named() {
     let whole = whole(1, 6, 2, false);
     let message = refusal(&[read_part(&whole, "0/3", 0..2), read_part(&whole, "2/3", 0..2)]);
     // Shards are numbered 1, 4, 7, 10, …
-    assert!(message.contains("sae-0") && message.contains("all 6 shards") && message.contains("shards 7, 10"), "{message}");
+    assert!(
+        message.contains("sae-0") && message.contains("all 6 shards") && message.contains("shards 7, 10"),
+        "{message}"
+    );
     assert!(message.contains("--part 1/3"), "{message}");
-    let message = refusal(&[read_part(&whole, "0/2", 0..2), read_part(&whole, "1/3", 0..2), read_part(&whole, "2/3", 0..2)]);
-    assert!(message.contains("part-0-of-2") && message.contains("part-1-of-3") && message.contains("shards 7,"), "{message}");
+    let message =
+        refusal(&[read_part(&whole, "0/2", 0..2), read_part(&whole, "1/3", 0..2), read_part(&whole, "2/3", 0..2)]);
+    assert!(
+        message.contains("part-0-of-2") && message.contains("part-1-of-3") && message.contains("shards 7,"),
+        "{message}"
+    );
     // A group of SAEs without one of its parts.
     let mut given = parts(&whole, 2, 0..1);
     given.extend(parts(&whole, 3, 1..2).into_iter().skip(1));
     let message = refusal(&given);
-    assert!(message.contains("sae-1") && message.contains("shards 1, 4") && message.contains("--part 0/3"), "{message}");
+    assert!(
+        message.contains("sae-1") && message.contains("shards 1, 4") && message.contains("--part 0/3"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -406,10 +413,16 @@ fn what_differs_is_named_with_both_files() {
         refusal(&given)
     };
     for (spoil, words) in [
-        (&(|own: &mut Measurement| own.cache.manifest_blake3 = "ef".repeat(32)) as &dyn Fn(&mut Measurement), "manifest_blake3"),
+        (
+            &(|own: &mut Measurement| own.cache.manifest_blake3 = "ef".repeat(32)) as &dyn Fn(&mut Measurement),
+            "manifest_blake3",
+        ),
         (&|own| own.protocol.outlier_norm = Some("11".to_owned()), "outlier_norm 10.1"),
         (&|own| own.protocol.bootstrap = Some(2000), "bootstrap 100"),
-        (&|own| own.protocol.conventions.weights = crate::ModelWeights::CentredWriting, "conventions.weights as_stored"),
+        (
+            &|own| own.protocol.conventions.weights = crate::ModelWeights::CentredWriting,
+            "conventions.weights as_stored",
+        ),
         (&|own| own.saes[0].scale *= 2.0, "scale is"),
         (&|own| own.saes[0].provenance.files[0].blake3 = "00".to_owned(), "provenance.files"),
     ] {
@@ -496,7 +509,10 @@ fn counts_that_could_not_be_added_up_are_refused() {
         &|own| own.cache.tokens = u64::MAX,
     ] {
         let message = spoilt(spoil);
-        assert!(message.contains("spoilt") && (message.contains("a count of") || message.contains("bins")), "{message}");
+        assert!(
+            message.contains("spoilt") && (message.contains("a count of") || message.contains("bins")),
+            "{message}"
+        );
     }
 }
 
@@ -515,7 +531,11 @@ fn folders_and_files_are_read_once_and_empty_folders_refused() {
     assert_eq!(all.json().unwrap(), assemble(whole).json().unwrap());
     let empty = folder.join("empty");
     std::fs::create_dir(&empty).unwrap();
-    for (path, words) in [(empty, "part-I-of-N"), (folder.join("none"), "cannot read"), (folder.join("results.json"), "results.json: expected a whole")] {
+    for (path, words) in [
+        (empty, "part-I-of-N"),
+        (folder.join("none"), "cannot read"),
+        (folder.join("results.json"), "results.json: expected a whole"),
+    ] {
         let message = merge(&[path]).unwrap_err().to_string();
         assert!(message.contains(words), "{message}");
     }
