@@ -82,7 +82,7 @@ pub use measures::{
 pub use model_weights::{ModelWeights, WeightsChoice};
 pub use outliers::{MedianRule, OutlierNorm};
 pub use output::{Breakdown, MetricsChoice};
-pub use partial::{PartialError, PartialResults, merge};
+pub use partial::{Mismatch, PartialError, PartialResults, merge};
 pub use plot::training_curves;
 pub use prepared::PreparedBaselines;
 pub use report::{Experiment, ModelRole, Report, ReportError, ResultsEntry, Row, SaeRole, Summary, TrainingEntry};

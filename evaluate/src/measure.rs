@@ -82,6 +82,9 @@ pub(crate) fn only_baselines(
     Ok(PreparedBaselines::of(&job.subject, &job.share))
 }
 
+/// What comes of a section of an SAE, whose place in the list stands before it.
+type OfSae = (usize, SectionOutcome);
+
 /// What is to be measured on what.
 struct Job<'run> {
     settings: &'run RunSettings,
@@ -156,14 +159,14 @@ impl<'run> Job<'run> {
         Ok(Ready { clean_check, clean_source, median, norms, rules, baselines })
     }
 
-    /// What comes of each section of each SAE, whose place in the list stands before it; and of each the sample of a lower precision,
+    /// What comes of each section of each SAE, and of each the sample of a lower precision,
     /// where one is taken.
     fn pass(
         &self,
         reading: Reading<'_>,
         ready: &Ready,
         progress: Progress,
-    ) -> Result<(Vec<(usize, SectionOutcome)>, Vec<Sample>), EvaluateError> {
+    ) -> Result<(Vec<OfSae>, Vec<Sample>), EvaluateError> {
         let Self { settings, subject, share, .. } = self;
         let (sections, places) = (settings.sections(), &share.places);
         let keep = settings.bootstrap.is_some() || settings.by_subset;

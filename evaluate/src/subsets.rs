@@ -72,13 +72,13 @@ pub(crate) fn subsets_of(cache: &Cache, places: Range<usize>) -> Result<Vec<Vec<
     for place in places {
         let mut sequences = cache.shard(place)?.sequences().to_vec();
         sequences.sort_by_key(|sequence| sequence.row_group);
-        let mut shared = |name: String| match names.get(name.as_str()) {
-            Some(known) => Arc::clone(known),
-            None => {
+        let mut shared = |name: String| {
+            let known = names.get(name.as_str()).cloned();
+            known.unwrap_or_else(|| {
                 let name: Arc<str> = name.into();
                 names.insert(Arc::clone(&name));
                 name
-            }
+            })
         };
         subsets.push(sequences.into_iter().map(|sequence| sequence.subset.map(&mut shared)).collect());
     }

@@ -42,8 +42,8 @@ impl<K: Key, S: ShardSums> Ledger<K, S> {
     }
 
     /// Numbers of shards that another run is to compute.
-    pub(super) fn missing_elsewhere<'own>(&'own self, shelf: &'own Shelf) -> impl Iterator<Item = usize> + 'own {
-        self.kept.shards.iter().zip(&shelf.shards).filter(|(own, _)| own.is_none()).map(|(_, &shard)| shard)
+    pub(super) fn missing_elsewhere<'own>(&'own self, kept_in: &'own Shelf) -> impl Iterator<Item = usize> + 'own {
+        self.kept.shards.iter().zip(&kept_in.shards).filter(|(own, _)| own.is_none()).map(|(_, &shard)| shard)
     }
 
     /// The sums at a place that are being computed; `None` where they are kept.
@@ -53,14 +53,14 @@ impl<K: Key, S: ShardSums> Ledger<K, S> {
     }
 
     /// Keeps what was computed: a run over the whole cache in one file of all shards, in place of pieces, and a part in a piece.
-    pub(super) fn keep(&self, shelf: &Shelf, share: &Share) -> Result<(), EvaluateError> {
+    pub(super) fn keep(&self, kept_in: &Shelf, share: &Share) -> Result<(), EvaluateError> {
         match share.part {
             None if !self.missing.is_empty() || !self.kept.pieces.is_empty() => {
-                shelf.put(&self.key, &self.own(share))?;
+                kept_in.put(&self.key, &self.own(share))?;
                 Shelf::remove(&self.kept.pieces);
                 Ok(())
             }
-            Some(part) if !self.missing.is_empty() => shelf.put_piece(&self.key, part, &self.own(share)),
+            Some(part) if !self.missing.is_empty() => kept_in.put_piece(&self.key, part, &self.own(share)),
             _ => Ok(()),
         }
     }

@@ -207,9 +207,9 @@ impl Ledgers {
     }
 
     /// Refuses to go on without the moments of shards that are not the run's own.
-    fn refuse_missing_elsewhere(&self, subject: &Subject, shelf: &Shelf, share: &Share) -> Result<(), EvaluateError> {
+    fn refuse_missing_elsewhere(&self, subject: &Subject, kept_in: &Shelf, share: &Share) -> Result<(), EvaluateError> {
         let missing: BTreeSet<usize> =
-            self.moments.iter().flat_map(|(_, _, ledger)| ledger.missing_elsewhere(shelf)).collect();
+            self.moments.iter().flat_map(|(_, _, ledger)| ledger.missing_elsewhere(kept_in)).collect();
         match share.part {
             Some(part) if !missing.is_empty() && !share.places.is_empty() => Err(EvaluateError::MissingBaselines {
                 folder: subject.baselines.clone(),
@@ -249,10 +249,10 @@ impl Ledgers {
     }
 
     /// Keeps what was computed, as far as it can be; the first error is told.
-    fn keep(&self, shelf: &Shelf, share: &Share) -> Result<(), EvaluateError> {
-        let losses = self.losses.iter().map(|(_, ledger)| ledger.keep(shelf, share));
-        let divergences = self.divergences.iter().map(|(_, ledger)| ledger.keep(shelf, share));
-        let moments = self.moments.iter().map(|(_, _, ledger)| ledger.keep(shelf, share));
+    fn keep(&self, kept_in: &Shelf, share: &Share) -> Result<(), EvaluateError> {
+        let losses = self.losses.iter().map(|(_, ledger)| ledger.keep(kept_in, share));
+        let divergences = self.divergences.iter().map(|(_, ledger)| ledger.keep(kept_in, share));
+        let moments = self.moments.iter().map(|(_, _, ledger)| ledger.keep(kept_in, share));
         let all: Vec<Result<(), EvaluateError>> = losses.chain(divergences).chain(moments).collect();
         all.into_iter().collect()
     }

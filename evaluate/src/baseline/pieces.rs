@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hayloft_terminal::Part;
 
-use super::shelf::{Kept, Key, ShardSums, Shelf};
+use super::shelf::{Kept, Key, ShardSums, Shelf, read};
 use crate::EvaluateError;
 
 /// A shard's sums, and the place in the list of pieces that they are from.
@@ -29,7 +29,7 @@ impl Shelf {
         let mut held: Vec<Held<S>> = self.shards.iter().map(|_| None).collect();
         let mut pieces: Vec<PathBuf> = Vec::new();
         for path in self.paths_of_pieces(key) {
-            let Some(piece) = self.read::<K, S>(&path) else { continue };
+            let Some(piece) = read::<K, S>(&path) else { continue };
             let places: Option<Vec<usize>> =
                 piece.shards.iter().map(|own| self.shards.binary_search(&own.shard()).ok()).collect();
             let Some(places) = places.filter(|_| self.fits(key, &piece)) else {

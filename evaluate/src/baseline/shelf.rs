@@ -1,6 +1,6 @@
 //! The folder in which baselines are kept.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hayloft_store::Cache;
 use serde::Serialize;
@@ -92,7 +92,7 @@ impl Shelf {
     /// The sums in the file of all shards, if it is there and fits.
     fn whole<K: Key, S: ShardSums>(&self, key: &K) -> Option<Vec<S>> {
         let path = self.path(key);
-        let baseline = self.read::<K, S>(&path)?;
+        let baseline = read::<K, S>(&path)?;
         let same_shards = baseline.shards.iter().map(S::shard).eq(self.shards.iter().copied());
         if same_shards && self.fits(key, &baseline) {
             return Some(baseline.shards);
@@ -101,21 +101,21 @@ impl Shelf {
         None
     }
 
-    /// What a file holds; `None` where there is none, or one that cannot be trusted.
-    pub(super) fn read<K: Key, S: ShardSums>(&self, path: &std::path::Path) -> Option<Record<K, S>> {
-        let size = std::fs::metadata(path).ok()?.len();
-        let read = if size <= MAX_BYTES { std::fs::read(path).ok() } else { None };
-        let baseline = read.and_then(|bytes| unseal::<K, S>(&bytes));
-        if baseline.is_none() {
-            tracing::warn!(file = %path.display(), "a kept baseline is damaged or of another version, so it is computed again");
-        }
-        baseline
-    }
-
     /// Whether a file is of this cache and key.
     pub(super) fn fits<K: Key, S: ShardSums>(&self, key: &K, baseline: &Record<K, S>) -> bool {
         baseline.format == FORMAT && baseline.manifest_blake3 == self.manifest_blake3 && baseline.key == *key
     }
+}
+
+/// What a file holds; `None` where there is none, or one that cannot be trusted.
+pub(super) fn read<K: Key, S: ShardSums>(path: &Path) -> Option<Record<K, S>> {
+    let size = std::fs::metadata(path).ok()?.len();
+    let read = if size <= MAX_BYTES { std::fs::read(path).ok() } else { None };
+    let baseline = read.and_then(|bytes| unseal::<K, S>(&bytes));
+    if baseline.is_none() {
+        tracing::warn!(file = %path.display(), "a kept baseline is damaged or of another version, so it is computed again");
+    }
+    baseline
 }
 
 #[cfg(test)]
@@ -146,7 +146,7 @@ pub(super) mod tests {
         }
     }
 
-    pub(in crate::baseline) fn shelf(folder: &std::path::Path) -> Shelf {
+    pub(in crate::baseline) fn shelf(folder: &Path) -> Shelf {
         Shelf { folder: folder.join(FOLDER), manifest_blake3: "aa".to_owned(), shards: vec![0, 2] }
     }
 

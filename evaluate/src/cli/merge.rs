@@ -1,6 +1,4 @@
 //! The command line of `evaluate merge`.
-#![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
-
 use std::path::PathBuf;
 
 use clap::Args;

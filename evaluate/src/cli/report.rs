@@ -1,5 +1,4 @@
 //! The command lines of `evaluate report` and `evaluate compare`.
-#![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
 
 use std::path::PathBuf;
 

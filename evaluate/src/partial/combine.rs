@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use hayloft_terminal::Part;
 
-use super::differences::first_difference;
-use super::error::PartialError;
+use super::differences::{Difference, first_difference};
+use super::error::{Mismatch, PartialError};
 use super::measurement::{Measurement, SaeIdentity, SectionMeasurement};
 use crate::numbers::in_words;
 use crate::section_choice::SectionChoice;
@@ -92,22 +92,23 @@ pub(super) fn combine(mut parts: Vec<ReadPart>) -> Result<Measurement, PartialEr
 /// Refuses a part of another cache, or one that was measured otherwise.
 fn is_of_one_run(first: &ReadPart, other: &ReadPart) -> Result<(), PartialError> {
     let (expected, got) = (&first.measurement, &other.measurement);
-    let (path, first) = (other.path.clone(), first.path.clone());
     if let Some(difference) = first_difference(&expected.cache, &got.cache) {
-        let what = difference.field;
-        return Err(PartialError::OtherCache { path, first, what, expected: difference.expected, got: difference.got });
+        return Err(PartialError::OtherCache(Box::new(mismatch(first, other, difference))));
     }
     if let Some(difference) = first_difference(&expected.protocol, &got.protocol) {
-        let setting = difference.field;
-        let (expected, got) = (difference.expected, difference.got);
-        return Err(PartialError::OtherSetting { path, first, setting, expected, got });
+        return Err(PartialError::OtherSetting(Box::new(mismatch(first, other, difference))));
     }
     let names = |own: &Measurement| own.saes.iter().map(|sae| sae.name.as_str()).collect::<Vec<_>>().join(", ");
     if expected.protocol.splice_together && names(expected) != names(got) {
-        let (setting, expected, got) = ("the SAEs in place at once".to_owned(), names(expected), names(got));
-        return Err(PartialError::OtherSetting { path, first, setting, expected, got });
+        let (field, expected, got) = ("the SAEs in place at once".to_owned(), names(expected), names(got));
+        return Err(PartialError::OtherSetting(Box::new(mismatch(first, other, Difference { field, expected, got }))));
     }
     Ok(())
+}
+
+fn mismatch(first: &ReadPart, other: &ReadPart, difference: Difference) -> Mismatch {
+    let Difference { field, expected, got } = difference;
+    Mismatch { path: other.path.clone(), first: first.path.clone(), what: field, expected, got }
 }
 
 /// The SAEs of all parts, each once, in the order in which they are first named.
@@ -123,14 +124,7 @@ fn saes(parts: &[ReadPart]) -> Result<Vec<SaeIdentity>, PartialError> {
             let mut here = sae.clone();
             here.provenance.folder.clone_from(&known.provenance.folder);
             if let Some(difference) = first_difference(known, &here) {
-                return Err(PartialError::OtherSae {
-                    path: part.path.clone(),
-                    first: first.path.clone(),
-                    sae: sae.name.clone(),
-                    what: difference.field,
-                    expected: difference.expected,
-                    got: difference.got,
-                });
+                return Err(PartialError::OtherSae(Box::new(mismatch(first, part, difference)), sae.name.clone()));
             }
         }
     }
@@ -177,10 +171,13 @@ fn tile(parts: &[ReadPart], sae: &str) -> Result<Vec<usize>, PartialError> {
     })
 }
 
+/// How many sequences a shard has, their subsets, and the part that says so.
+type Known<'part> = (usize, Option<&'part [SubsetName]>, &'part ReadPart);
+
 /// Refuses parts that do not have the same sequences in a shard that they both have, for different SAEs.
 fn same_sequences(parts: &[ReadPart]) -> Result<(), PartialError> {
     let count = parts.first().map_or(0, |part| part.measurement.cache.shards.len());
-    let mut known: Vec<Option<(usize, Option<&[SubsetName]>, &ReadPart)>> = vec![None; count];
+    let mut known: Vec<Option<Known<'_>>> = vec![None; count];
     for part in parts {
         let Some(lengths) = part.measurement.sections.iter().find_map(|own| own.sequences.as_deref()) else { continue };
         for (shard, place) in part.places().enumerate() {
@@ -189,12 +186,11 @@ fn same_sequences(parts: &[ReadPart]) -> Result<(), PartialError> {
             match known[place] {
                 None => known[place] = Some((sequences, subsets, part)),
                 Some((expected, of_first, first)) if (expected, of_first) != (sequences, subsets) => {
-                    let number = part.measurement.cache.shards[place];
-                    let (path, first) = (part.path.clone(), first.path.clone());
-                    let what = format!("list of sequences in shard {number}");
+                    let field = format!("list of sequences in shard {}", part.measurement.cache.shards[place]);
                     let (expected, got) =
                         (format!("{expected} long"), format!("{sequences} long, or of other subsets"));
-                    return Err(PartialError::OtherCache { path, first, what, expected, got });
+                    let difference = Difference { field, expected, got };
+                    return Err(PartialError::OtherCache(Box::new(mismatch(first, part, difference))));
                 }
                 Some(_) => {}
             }

@@ -55,55 +55,17 @@ pub enum PartialError {
         got: String,
     },
     /// Two parts are of different caches.
-    #[error(
-        "{path}: expected a part of the cache of {first}, whose {what} is {expected}, got {got}. Merge parts of one cache, all of it as it was in one state"
-    )]
-    OtherCache {
-        /// The file.
-        path: PathBuf,
-        /// The file that it is held against.
-        first: PathBuf,
-        /// What differs.
-        what: String,
-        /// The first file's.
-        expected: String,
-        /// This file's.
-        got: String,
-    },
+    #[error("{path}: expected a part of the cache of {first}, whose {what} is {expected}, got {got}. Merge parts of one cache, all of it as it was in one state",
+        path = .0.path.display(), first = .0.first.display(), what = .0.what, expected = .0.expected, got = .0.got)]
+    OtherCache(Box<Mismatch>),
     /// Two parts were measured by different protocols.
-    #[error(
-        "{path}: expected {setting} {expected}, as in {first}, got {got}. Evaluate all parts with the same settings"
-    )]
-    OtherSetting {
-        /// The file.
-        path: PathBuf,
-        /// The file that it is held against.
-        first: PathBuf,
-        /// The first setting that differs.
-        setting: String,
-        /// The first file's.
-        expected: String,
-        /// This file's.
-        got: String,
-    },
+    #[error("{path}: expected {what} {expected}, as in {first}, got {got}. Evaluate all parts with the same settings",
+        path = .0.path.display(), first = .0.first.display(), what = .0.what, expected = .0.expected, got = .0.got)]
+    OtherSetting(Box<Mismatch>),
     /// Two SAEs have one name.
-    #[error(
-        "{path}: expected its SAE {sae} to be that of {first}, of which {what} is {expected}, got {got}. If they are different SAEs, merge them apart, or name both with --sae in every run, so that they get different names"
-    )]
-    OtherSae {
-        /// The file.
-        path: PathBuf,
-        /// The file that it is held against.
-        first: PathBuf,
-        /// The SAE's name.
-        sae: String,
-        /// What differs.
-        what: String,
-        /// The first file's.
-        expected: String,
-        /// This file's.
-        got: String,
-    },
+    #[error("{path}: expected its SAE {sae} to be that of {first}, of which {what} is {expected}, got {got}. If they are different SAEs, merge them apart, or name both with --sae in every run, so that they get different names",
+        path = .0.path.display(), sae = .1, first = .0.first.display(), what = .0.what, expected = .0.expected, got = .0.got)]
+    OtherSae(Box<Mismatch>, String),
     /// A shard was measured by nobody.
     #[error(
         "{sae}: expected parts that have all {count} shards of the cache between them, got none with shards {shards}. Evaluate the parts that are missing: shard {place} of the list is in --part {part}"
@@ -145,4 +107,19 @@ pub enum PartialError {
         /// What the operating system said.
         cause: io::Error,
     },
+}
+
+/// What differs between two parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The file.
+    pub path: PathBuf,
+    /// The file that it is held against.
+    pub first: PathBuf,
+    /// What differs: of settings, the first that does.
+    pub what: String,
+    /// The first file's.
+    pub expected: String,
+    /// This file's.
+    pub got: String,
 }

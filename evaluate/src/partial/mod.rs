@@ -24,7 +24,7 @@ mod tests;
 mod write;
 
 pub(crate) use self::assemble::assemble;
-pub use self::error::PartialError;
+pub use self::error::{Mismatch, PartialError};
 pub(crate) use self::measurement::{CacheIdentity, KlProtocol, Measurement, Protocol, SaeIdentity, SectionMeasurement};
 pub use self::merge::merge;
 pub use self::write::PartialResults;

@@ -363,10 +363,14 @@ fn what_is_undefined_or_negative_zero_stays_so() {
     tallies[0].push(SequenceTally::from([f32::NAN; 16]));
     tallies[1].push(SequenceTally::from([f32::INFINITY; 16]));
     let more = |shards: &mut Vec<Vec<SequenceTally>>| {
-        shards.iter_mut().for_each(|shard| shard.push(SequenceTally::default()));
+        for shard in shards {
+            shard.push(SequenceTally::default());
+        }
     };
     more(whole.sections[1].sequences.as_mut().unwrap());
-    whole.subsets.as_mut().unwrap().iter_mut().for_each(|shard| shard.push(None));
+    for shard in whole.subsets.as_mut().unwrap() {
+        shard.push(None);
+    }
     whole.settle();
     let parts = parts(&whole, 2, 0..1);
     assert!(parts[0].measurement.sections[0].shards[0].product.is_sign_negative());
