@@ -12,7 +12,7 @@ use crate::upper_half::UpperHalf;
 /// Rows of the first sequences that are checked: a wrong model, site or precision is off at every one of them.
 const CHECKED_ROWS: usize = 256;
 
-/// The outcome of the check on the first sequences of the cache.
+/// The outcome of the check on the first sequences of the cache; of a part, on those of its first shard.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CleanCheck {
     /// Tokens compared.
@@ -37,14 +37,15 @@ fn tolerance(precision: Precision) -> f64 {
 /// The same where the codec of the cache rounds: what it does to one token in hundreds.
 const ROUNDED_TOLERANCE: f64 = 2.0;
 
-/// Recomputes the losses of the first sequences of the cache and refuses a cache whose losses are others. `None` where the cache
-/// keeps no losses.
+/// Recomputes the losses of the first sequences of the shard at `place`, the first that a run reads, and refuses a cache whose losses
+/// are others. `None` where the cache keeps no losses.
 pub(crate) fn clean_check(
     subject: &Subject,
     source: Source<'_>,
+    place: usize,
     upper_half: &UpperHalf,
 ) -> Result<Option<CleanCheck>, EvaluateError> {
-    let Some(batch) = source.few(CHECKED_ROWS)? else { return Ok(None) };
+    let Some(batch) = source.few(place, CHECKED_ROWS)? else { return Ok(None) };
     let rows = batch.counted(SectionChoice::All);
     let Some(cached) = batch.losses_at(&rows) else { return Ok(None) };
     let activations = batch.to_device(source)?;

@@ -4,22 +4,27 @@
 mod course;
 mod finetune;
 mod inspect;
+mod merge;
 mod remote;
+mod report;
 mod train;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use hayloft_evaluate::{
     Bootstrap, Breakdown, ExcludeChoice, KlChoice, MetricsChoice, OutlierNorm, RunSettings, SaeFormat, ScaleChoice,
-    SectionChoice, Splice, Tolerance, WeightsChoice,
+    SectionChoice, Splice, WeightsChoice,
 };
 use hayloft_model::{ModelError, Precision, Site, parse_device};
+use hayloft_terminal::Part;
 
 pub use self::finetune::FinetuneArguments;
 pub use self::inspect::{ConvertArguments, InspectArguments};
+pub use self::merge::MergeArguments;
 use self::remote::RemoteArguments;
+pub use self::report::{CompareArguments, ReportArguments};
 pub use self::train::TrainArguments;
 
 /// Evaluate sparse autoencoders (SAEs) against a cache of activations, and train them on it.
@@ -57,6 +62,11 @@ Examples:
   # Keep results as JSON, CSV and Markdown; compute on a GPU
   evaluate run --model mistral-7b --cache cache --sae saes/base --device cuda --out results
 
+  # One of four jobs that share the shards out among them; first the baselines, in every job, then the rest
+  evaluate run --model mistral-7b --cache cache --sae saes/base --part 0/4 --only-baselines
+  evaluate run --model mistral-7b --cache cache --sae saes/base --part 0/4 --out parts
+  evaluate merge parts --out results   # when all four are done
+
   # One figure, for a script
   evaluate run --model mistral-7b --cache cache --sae saes/base --json | jq '.[0].ce_recovered'
 
@@ -67,6 +77,8 @@ defined in evaluate/RESULTS.md.";
 pub enum Command {
     /// Put SAEs' reconstructions back into the model, and print what that does to its loss
     Run(Box<RunArguments>),
+    /// Put the partial results of `evaluate run --part` together: the figures of one run over the whole cache, to the bit
+    Merge(MergeArguments),
     /// Show what is understood of an SAE's files, whatever their format
     Inspect(InspectArguments),
     /// Write an SAE of any format as SAELens saves one
@@ -87,7 +99,7 @@ pub enum Command {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, group = ArgGroup::new("kept").args(["out", "only_baselines"]))]
 pub struct RunArguments {
     /// Folder of the checkpoint that the cache was harvested from; without it, only L0, error and explained variance are
     /// computed, at a fraction of the time
@@ -169,80 +181,24 @@ pub struct RunArguments {
     /// Write results.json, results.csv, results.md and a JSON file for each SAE and section into this folder
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Evaluate only the I-th of N shares of the cache's shards, counted from 0, and write part-I-of-N.safetensors into --out;
+    /// `evaluate merge` makes of all parts what one run gives, to the bit. The baselines of all shards must be there: run every part
+    /// with --only-baselines first. With --outlier-norm 10xmedian every part reads the whole cache; the norm itself saves that
+    #[arg(long, value_name = "I/N", requires = "kept")]
+    pub part: Option<Part>,
+    /// Only compute and keep the baselines, of --part's shards or of all: what depends on no SAE
+    #[arg(long)]
+    pub only_baselines: bool,
+    /// Folder for baselines; parts that run on several machines need one that all of them see [default: baselines/ in the
+    /// cache's folder, for a remote cache in the folder for what is read from it]
+    #[arg(long, value_name = "DIR")]
+    baselines: Option<PathBuf>,
     /// Print the results as JSON in place of the table
     #[arg(long)]
     pub json: bool,
     /// Say on stderr where the time went; with =FILE, write it as JSON as well
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
     pub profile: Option<PathBuf>,
-}
-
-const REPORT_EXAMPLES: &str = "\
-Example:
-  evaluate report experiment.toml --out report
-
-The experiment's file says which results belong where; paths are relative to it:
-
-  title = \"Do SAEs transfer from base to chat?\"
-
-  [[results]]
-  file = \"pile-base/results.json\"      # of `evaluate run --out pile-base`
-  dataset = \"pile\"                     # pile, alpaca or a name of your own
-  model = \"base\"                       # base or chat
-  family = \"mistral-7b\"
-  saes = { \"v1\" = \"base\", \"v2\" = \"chat\" }  # base, chat or finetuned; needless for SAEs called so
-
-  [[training]]                           # as many as you like, or none
-  file = \"saes/finetuned/training.jsonl\"
-  name = \"fine-tuning the base SAE\"
-
-Into --out go report.html (one page that needs no network), report.md, summary.json, tables/*.csv,
-tables/*.tex (booktabs) and figures/*.svg.";
-
-/// What a report is made of
-#[derive(Debug, Args)]
-#[command(after_help = REPORT_EXAMPLES)]
-pub struct ReportArguments {
-    /// The experiment's file (TOML)
-    #[arg(value_name = "EXPERIMENT")]
-    pub experiment: PathBuf,
-    /// The folder to write the report into
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-    /// Print summary.json in place of the tables
-    #[arg(long)]
-    pub json: bool,
-}
-
-const COMPARE_EXAMPLES: &str = "\
-Examples:
-  evaluate compare data-manifests/study/expected/pile.json report
-
-  # L0 is a mean of counts and may be a little further off
-  evaluate compare expected.json report/summary.json --tolerance 2e-4 --tolerance l0=2e-3
-
-Both sides have the form of a report's summary.json, {\"rows\": [...]}. An expected row needs only those of the keys
-family, dataset, section, sae, model and outliers_filtered that tell it apart, and the figures to compare.
-A tolerance t allows a difference of t * max(1, |expected|). A figure that is expected and was not measured fails too;
-rows that were measured and not expected are named.";
-
-/// What is compared
-#[derive(Debug, Args)]
-#[command(after_help = COMPARE_EXAMPLES)]
-pub struct CompareArguments {
-    /// Expected rows (JSON)
-    #[arg(value_name = "EXPECTED")]
-    pub expected: PathBuf,
-    /// Measured rows: summaries, or folders of reports
-    #[arg(value_name = "RESULTS", required = true)]
-    pub results: Vec<PathBuf>,
-    /// How far figures may differ: a number for all columns, or COLUMN=NUMBER for one; may be given several times
-    /// [default: 2e-4]
-    #[arg(long = "tolerance", value_name = "TOLERANCE")]
-    pub tolerances: Vec<Tolerance>,
-    /// Print the comparison as JSON in place of the table
-    #[arg(long)]
-    pub json: bool,
 }
 
 impl RunArguments {
@@ -252,6 +208,7 @@ impl RunArguments {
             model: self.model,
             cache: self.cache,
             remote: self.remote.options(),
+            baselines: self.baselines,
             saes: self.saes,
             splice: if self.splice_together { Splice::Together } else { Splice::EachAlone },
             sae_format: self.sae_format,
@@ -306,6 +263,20 @@ mod tests {
         assert_eq!(arguments.profile.as_deref(), Some(std::path::Path::new("p.json")));
         let both = ["evaluate", "run", "--cache", "c", "--sae", "s", "--compute", "bf16", "--dtype", "f32"];
         assert!(Arguments::try_parse_from(both).unwrap_err().to_string().contains("cannot be used with"));
+    }
+
+    #[test]
+    fn a_part_is_kept_somewhere() {
+        let parse = |words: &[&'static str]| Arguments::try_parse_from(REQUIRED.iter().chain(words));
+        for words in [["--part", "1/4", "--out", "o"].as_slice(), &["--part", "1/4", "--only-baselines"]] {
+            let Command::Run(arguments) = parse(words).unwrap().command else { panic!("expected a run") };
+            assert_eq!(arguments.part.map(|part| part.to_string()).as_deref(), Some("1/4"));
+        }
+        assert!(parse(&["--only-baselines"]).is_ok());
+        let message = |words: &[&'static str]| parse(words).unwrap_err().to_string();
+        assert!(message(&["--part", "1/4"]).contains("--out <DIR>|--only-baselines"));
+        assert!(message(&["--part", "4/4", "--out", "o"]).contains("0/4 to 3/4"));
+        assert!(message(&["--only-baselines", "--out", "o"]).contains("cannot be used with"));
     }
 
     #[test]

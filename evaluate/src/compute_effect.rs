@@ -9,7 +9,6 @@ use crate::candidate::Candidate;
 use crate::columns::Columns;
 use crate::pass::{Outcomes, SectionOutcome, pass_over};
 use crate::reading::Reading;
-use crate::section_choice::SectionChoice;
 use crate::settings::RunSettings;
 use crate::source::Source;
 use crate::subject::Subject;
@@ -44,8 +43,20 @@ pub(crate) fn sample_rows(subject: &Subject) -> usize {
     subject.cache.manifest().held.tokens.div_ceil(SAMPLE) as usize
 }
 
-/// The effect for each SAE and section, in the order of results, from what the run made of the sample. Loads the model and the
-/// SAEs a second time, in float32, and lets go of them again.
+/// Sums over the sample, from which the effect follows once the baselines of the whole cache are known.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Sample {
+    /// What the run computed in.
+    pub(crate) precision: Precision,
+    /// What came of that.
+    pub(crate) low: Sums,
+    /// The same, computed in float32.
+    pub(crate) exact: Sums,
+}
+
+/// The sample of each SAE and section, in the order of results, from what the run made of it. Loads the model and the SAEs a second
+/// time, in float32, and lets go of them again.
 pub(crate) fn measure<'file>(
     settings: &RunSettings,
     subject: &Subject,
@@ -54,7 +65,7 @@ pub(crate) fn measure<'file>(
     low: &Outcomes,
     baselines: &Baselines,
     precision: Precision,
-) -> Result<Vec<ComputeEffect>, EvaluateError> {
+) -> Result<Vec<Sample>, EvaluateError> {
     let sections = settings.sections();
     let batches = source.first(sample_rows(subject))?;
     let exact_half = subject.upper_half(Precision::F32, settings.device)?;
@@ -64,42 +75,37 @@ pub(crate) fn measure<'file>(
     };
     let exact_candidates: Vec<Candidate<'_>> = candidates.iter().map(load).collect::<Result<_, _>>()?;
     let exact = pass_over(source, &batches, &exact_candidates, &sections, Reading::losses(exact_half.as_ref()))?;
-    let mut effects = Vec::new();
-    for ((low, exact), candidate) in low.iter().zip(&exact).zip(candidates) {
-        for (low, exact) in low.iter().zip(exact) {
-            effects.push(effect(low, exact, candidate.scale.value, baselines, precision));
-        }
-    }
-    Ok(effects)
+    let total = |outcome: &SectionOutcome| {
+        let mut sums = Sums::total(&outcome.shards);
+        sums.settle();
+        sums
+    };
+    let pairs = low.iter().flatten().zip(exact.iter().flatten());
+    Ok(pairs.map(|(low, exact)| Sample { precision, low: total(low), exact: total(exact) }).collect())
 }
 
-fn effect(
-    low: &SectionOutcome,
-    exact: &SectionOutcome,
-    scale: f64,
-    baselines: &Baselines,
-    precision: Precision,
-) -> ComputeEffect {
-    let columns = |outcome: &SectionOutcome| Columns::of(&Sums::total(&outcome.shards), scale);
-    let gap = loss_gap(baselines, low.section);
-    let (low, exact) = (columns(low), columns(exact));
-    let less = |figure: fn(&Columns) -> Option<f64>| Some(figure(&low)? - figure(&exact)?);
-    let ce_sae = less(|columns| columns.ce_sae);
-    ComputeEffect {
-        precision,
-        activation_rows: exact.activation_rows,
-        l0: less(|columns| columns.l0),
-        ce_recovered: ce_sae.map(|difference| -difference / gap).filter(|difference| difference.is_finite()),
-        ce_sae,
-        explained_variance: less(|columns| columns.explained_variance),
-        explained_variance_pooled: less(|columns| columns.explained_variance_pooled),
-        mse: less(|columns| columns.mse),
+impl ComputeEffect {
+    /// What a sample says, of an SAE in a section of which these are the sums over each of the cache's shards.
+    pub(crate) fn of(sample: &Sample, scale: f64, shards: &[Sums]) -> Self {
+        let gap = loss_gap(shards);
+        let (low, exact) = (Columns::of(&sample.low, scale), Columns::of(&sample.exact, scale));
+        let less = |figure: fn(&Columns) -> Option<f64>| Some(figure(&low)? - figure(&exact)?);
+        let ce_sae = less(|columns| columns.ce_sae);
+        Self {
+            precision: sample.precision,
+            activation_rows: exact.activation_rows,
+            l0: less(|columns| columns.l0),
+            ce_recovered: ce_sae.map(|difference| -difference / gap).filter(|difference| difference.is_finite()),
+            ce_sae,
+            explained_variance: less(|columns| columns.explained_variance),
+            explained_variance_pooled: less(|columns| columns.explained_variance_pooled),
+            mse: less(|columns| columns.mse),
+        }
     }
 }
 
 /// Zero less clean, of the mean losses over the whole cache.
-fn loss_gap(baselines: &Baselines, section: SectionChoice) -> f64 {
-    let shards = baselines.losses(section);
+fn loss_gap(shards: &[Sums]) -> f64 {
     let tokens: u64 = shards.iter().map(|shard| shard.loss_tokens).sum();
     shards.iter().map(|shard| shard.zero_loss - shard.clean_loss).sum::<f64>() / tokens as f64
 }

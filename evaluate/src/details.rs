@@ -1,28 +1,26 @@
 //! What results have beside their figures, from sums over each sequence.
 
-use crate::EvaluateError;
-use crate::bootstrap::{Uncertain, uncertainty};
+use crate::bootstrap::{Bootstrap, Uncertain, uncertainty};
+use crate::partial::Protocol;
 use crate::results::SaeResult;
-use crate::settings::RunSettings;
-use crate::subject::Subject;
-use crate::subsets::{by_subset, subsets_of};
+use crate::subsets::{SubsetName, by_subset};
 use crate::tally::SequenceTally;
 
-/// Adds the intervals and the subsets that are wanted; `sequences` are those of each result, or none where nothing is wanted.
+/// Adds the intervals and the subsets that are wanted; `sequences` are those of each result, or none where nothing is wanted, and
+/// `subsets` those of each shard's sequences.
 pub(crate) fn add(
     results: &mut [SaeResult],
     sequences: &[Vec<SequenceTally>],
-    settings: &RunSettings,
-    subject: &Subject,
-) -> Result<(), EvaluateError> {
-    if settings.by_subset {
-        let subsets = subsets_of(&subject.cache)?;
+    protocol: &Protocol,
+    subsets: Option<&[Vec<SubsetName>]>,
+) {
+    if let Some(subsets) = subsets {
         for (result, sequences) in results.iter_mut().zip(sequences) {
-            result.subsets = by_subset(&subsets, sequences, result.target_scale());
+            result.subsets = by_subset(subsets.iter().flatten(), sequences, result.target_scale());
         }
     }
-    let Some(bootstrap) = settings.bootstrap else { return Ok(()) };
-    for section in settings.sections() {
+    let Some(resamples) = protocol.bootstrap else { return };
+    for &section in &protocol.sections {
         let own: Vec<usize> = (0..results.len()).filter(|&place| results[place].section == section).collect();
         let uncertain = |&place: &usize| Uncertain {
             name: &results[place].sae,
@@ -31,10 +29,9 @@ pub(crate) fn add(
             target_scale: results[place].target_scale(),
             has_kl: results[place].kl.is_some(),
         };
-        let intervals = uncertainty(bootstrap, &own.iter().map(uncertain).collect::<Vec<_>>());
+        let intervals = uncertainty(Bootstrap { resamples }, &own.iter().map(uncertain).collect::<Vec<_>>());
         for (place, intervals) in own.into_iter().zip(intervals) {
             results[place].intervals = Some(intervals);
         }
     }
-    Ok(())
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use hayloft_model::ModelError;
 use hayloft_store::StoreError;
+use hayloft_terminal::Part;
 use tch::TchError;
 
 use crate::{KlChoice, ModelWeights, SaeError};
@@ -246,6 +247,38 @@ pub enum EvaluateError {
         shard: usize,
         /// The row group in it.
         row_group: usize,
+    },
+    /// A part's run needs baselines that other parts compute.
+    #[error(
+        "--part {part}: expected baselines of every shard in {folder}, as means are over the whole cache, got none of shards {shards}. Run every part with --only-baselines first (the same command, with --only-baselines and the same --baselines)"
+    )]
+    MissingBaselines {
+        /// The part.
+        part: Part,
+        /// The folder of baselines.
+        folder: PathBuf,
+        /// The shards' numbers.
+        shards: String,
+    },
+    /// Two pieces of a baseline say different things of one shard.
+    #[error(
+        "{second}: expected the sums of shard {shard} that {first} has, got others. They were computed on different machines or by different versions: remove one of the two"
+    )]
+    PiecesDiffer {
+        /// One file.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+        /// The shard's number.
+        shard: usize,
+    },
+    /// A baseline could not be kept.
+    #[error("{path}: cannot write: {cause}. Name a folder for baselines with --baselines")]
+    KeepBaseline {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        cause: io::Error,
     },
     /// Results could not be written.
     #[error("{path}: cannot write: {cause}. Results that were there before are as they were")]

@@ -13,7 +13,7 @@
 //! whatever its file's format and architecture, it is one normalised form with one forward pass.
 //!
 //! Every figure is computed from [`Sums`], which are kept for each shard; [`Columns::of`] turns merged sums into figures
-//! with the bits that an undivided run has.
+//! with the bits that an undivided run has. [`run_part`] measures some shards, and [`merge`] makes of all parts what [`run`] gives.
 
 mod baseline;
 mod batch;
@@ -28,13 +28,18 @@ mod details;
 mod error;
 mod exclusion;
 mod kl;
+mod measure;
 mod measures;
 mod model_weights;
 mod names;
+mod numbers;
 mod outliers;
 mod output;
+mod partial;
 mod pass;
 mod plot;
+mod prepared;
+mod protocol;
 mod reading;
 mod report;
 mod results;
@@ -43,6 +48,7 @@ mod sae;
 mod scale;
 mod section_choice;
 mod settings;
+mod share;
 mod source;
 mod splice_point;
 mod stored_rounding;
@@ -50,6 +56,7 @@ mod subject;
 mod subsets;
 mod sums;
 mod tally;
+mod tensor_bytes;
 mod terms;
 mod together;
 pub mod train;
@@ -75,10 +82,12 @@ pub use measures::{
 pub use model_weights::{ModelWeights, WeightsChoice};
 pub use outliers::{MedianRule, OutlierNorm};
 pub use output::{Breakdown, MetricsChoice};
+pub use partial::{Mismatch, PartialError, PartialResults, merge};
 pub use plot::training_curves;
+pub use prepared::PreparedBaselines;
 pub use report::{Experiment, ModelRole, Report, ReportError, ResultsEntry, Row, SaeRole, Summary, TrainingEntry};
 pub use results::{Provenance, Results, SaeProvenance, SaeResult, ShardResult};
-pub use run::{run, run_profiled};
+pub use run::{prepare_baselines, run, run_part, run_part_profiled, run_profiled};
 pub use sae::{
     Activation, Conventions, Encoded, Normalisation, Reconstruction, Sae, SaeError, SaeFile, SaeFileHash, SaeFormat,
     SaeInspection, Spread, convert,

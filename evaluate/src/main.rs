@@ -2,19 +2,23 @@
 
 mod cli;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::{CommandFactory, Parser};
 use hayloft_evaluate::train::{Finetuned, finetune, train};
 use hayloft_evaluate::{
-    MetricsChoice, Report, SaeInspection, Tolerances, Verdict, convert, read_expected, read_results, run as evaluate,
-    run_profiled,
+    Breakdown, MetricsChoice, PartialError, Report, Results, SaeInspection, Tolerances, Verdict, convert, merge,
+    prepare_baselines, read_expected, read_results, run as evaluate, run_part, run_part_profiled, run_profiled,
 };
 use hayloft_model::limit_threads;
 use hayloft_terminal::{Progress, exit_code, log_to_stderr, print, print_completions};
 
-use cli::{Arguments, Command, CompareArguments, ConvertArguments, InspectArguments, ReportArguments};
+use cli::{
+    Arguments, Command, CompareArguments, ConvertArguments, InspectArguments, MergeArguments, ReportArguments,
+    RunArguments,
+};
 
 fn main() -> ExitCode {
     exit_code(run())
@@ -23,34 +27,14 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     log_to_stderr();
     match Arguments::parse().command {
-        Command::Run(arguments) => {
-            if let Some(threads) = arguments.threads {
-                limit_threads(threads);
-            }
-            let (out, json, profile) = (arguments.out.clone(), arguments.json, arguments.profile.clone());
-            let (metrics, breakdowns) = (arguments.metrics, arguments.breakdowns.clone());
-            let results = match profile {
-                Some(file) => {
-                    let (results, profile) = run_profiled(&arguments.settings()?, Progress::on_stderr())?;
-                    profile.show(&file)?;
-                    results
-                }
-                None => evaluate(&arguments.settings()?, Progress::on_stderr())?,
-            };
-            if let Some(folder) = out {
-                results.write(&folder)?;
-                tracing::info!(folder = %folder.display(), "results written");
-            }
-            print(&if json {
-                results.json().context("results cannot be written as JSON")?
-            } else {
-                let mut tables = vec![results.table()];
-                if metrics == MetricsChoice::All {
-                    tables.push(results.details());
-                }
-                tables.extend(breakdowns.into_iter().map(|by| results.breakdown(by)));
-                tables.join("\n")
-            })
+        Command::Run(arguments) => run_command(*arguments),
+        Command::Merge(MergeArguments { parts, out, metrics, breakdowns, json }) => {
+            let results = merge(&parts)?;
+            ensure!(
+                !breakdowns.contains(&Breakdown::Subset) || results.results.iter().any(|own| !own.subsets.is_empty()),
+                PartialError::NoSubsets
+            );
+            show(&results, Some(&out), &Shown { metrics, breakdowns: &breakdowns, json })
         }
         Command::Inspect(InspectArguments { sae, sae_format, json }) => {
             let inspection = SaeInspection::of(&sae, sae_format)?;
@@ -86,6 +70,74 @@ fn run() -> Result<()> {
         Command::Compare(arguments) => compare(&arguments),
         Command::Completions { shell } => print_completions(shell, &mut Arguments::command()),
     }
+}
+
+fn run_command(arguments: RunArguments) -> Result<()> {
+    if let Some(threads) = arguments.threads {
+        limit_threads(threads);
+    }
+    let RunArguments { out, part, only_baselines, json, metrics, .. } = &arguments;
+    let (out, part, json, metrics) = (out.clone(), *part, *json, *metrics);
+    let (only_baselines, profile, breakdowns) =
+        (*only_baselines, arguments.profile.clone(), arguments.breakdowns.clone());
+    let (settings, progress) = (arguments.settings()?, Progress::on_stderr());
+    if only_baselines {
+        let prepared = prepare_baselines(&settings, part, progress)?;
+        let as_json = || serde_json::to_string_pretty(&prepared).context("it cannot be written as JSON");
+        return print(&if json { as_json()? } else { prepared.to_string() });
+    }
+    if let (Some(part), Some(out)) = (part, &out) {
+        let results = match profile {
+            Some(file) => {
+                let (results, profile) = run_part_profiled(&settings, part, progress)?;
+                profile.show(&file)?;
+                results
+            }
+            None => run_part(&settings, part, progress)?,
+        };
+        let file = results.write(out)?;
+        return print(&if json {
+            let mut about = results.json();
+            about["file"] = file.display().to_string().into();
+            serde_json::to_string_pretty(&about).context("it cannot be written as JSON")?
+        } else {
+            format!("{}: {results}", file.display())
+        });
+    }
+    let results = match profile {
+        Some(file) => {
+            let (results, profile) = run_profiled(&settings, progress)?;
+            profile.show(&file)?;
+            results
+        }
+        None => evaluate(&settings, progress)?,
+    };
+    show(&results, out.as_deref(), &Shown { metrics, breakdowns: &breakdowns, json })
+}
+
+/// What is printed of results.
+struct Shown<'run> {
+    metrics: MetricsChoice,
+    breakdowns: &'run [Breakdown],
+    json: bool,
+}
+
+/// Writes results, if they are to be kept, and prints them.
+fn show(results: &Results, out: Option<&Path>, shown: &Shown<'_>) -> Result<()> {
+    if let Some(folder) = out {
+        results.write(folder)?;
+        tracing::info!(folder = %folder.display(), "results written");
+    }
+    print(&if shown.json {
+        results.json().context("results cannot be written as JSON")?
+    } else {
+        let mut tables = vec![results.table()];
+        if shown.metrics == MetricsChoice::All {
+            tables.push(results.details());
+        }
+        tables.extend(shown.breakdowns.iter().map(|&by| results.breakdown(by)));
+        tables.join("\n")
+    })
 }
 
 fn report(arguments: &ReportArguments) -> Result<()> {

@@ -52,7 +52,12 @@ fn parts_of(folder: &Path) -> Vec<String> {
 }
 
 fn plain(character: char) -> char {
-    if character.is_alphanumeric() || "-_.".contains(character) { character } else { '_' }
+    if is_plain(character) { character } else { '_' }
+}
+
+/// Whether names may have it as it is.
+pub(crate) fn is_plain(character: char) -> bool {
+    character.is_alphanumeric() || "-_.".contains(character)
 }
 
 fn last(parts: &[String], depth: usize) -> String {

@@ -42,12 +42,14 @@ impl OutlierNorm {
 }
 
 impl MedianRule {
-    /// Reads the activations once.
+    /// Reads the activations of the whole cache once.
     pub(crate) fn measure(multiple: f64, source: Source<'_>, progress: Progress) -> Result<Self, EvaluateError> {
         let mut norms = Vec::new();
         let gauge = progress.gauge("median norm", Some(source.cache.manifest().held.tokens));
         let rule = OutlierRule::new(None, 1.0);
+        let places: Vec<usize> = (0..source.cache.shards()).collect();
         source.for_each(
+            &places,
             &gauge,
             |batch| {
                 let norms = batch.to_device(source)?.norms()?;

@@ -1,6 +1,8 @@
 //! One pass over batches for all SAEs: each batch is read, decoded and normed once, measured by every SAE, and its measurements
 //! are summed in the order of the cache.
 
+use std::ops::Range;
+
 use hayloft_model::Divergences;
 use hayloft_terminal::{Gauge, Phase};
 
@@ -15,34 +17,38 @@ use crate::source::Source;
 use crate::sums::Sums;
 use crate::tally::{BatchTallies, SequenceTally};
 
-/// What a pass gives for one section of one SAE: sums, one entry a shard, and how often each latent fired in all of them.
+/// What a pass over some shards gives for one section of one SAE: sums, one entry a shard, and how often each latent fired in all
+/// of them.
 #[derive(Debug)]
 pub(crate) struct SectionOutcome {
     pub(crate) section: SectionChoice,
+    /// The place of the first shard in the cache's list; the others follow it.
+    first: usize,
     pub(crate) shards: Vec<Sums>,
     pub(crate) latents: LatentCounts,
-    /// One for each sequence in the order of the cache, if they are kept.
-    pub(crate) sequences: Option<Vec<SequenceTally>>,
+    /// Of each shard one for each sequence in the order of the cache, if they are kept.
+    pub(crate) sequences: Option<Vec<Vec<SequenceTally>>>,
 }
 
 /// Outcomes, one list of sections for each SAE.
 pub(crate) type Outcomes = Vec<Vec<SectionOutcome>>;
 
-/// Evaluates all SAEs on the whole cache; returns the outcomes of that, and those of the batches that
+/// Evaluates all SAEs on the shards at these places; returns the outcomes of that, and those of the batches that
 /// [`Source::first`] gives for `sample_rows`. Sums over each sequence are kept for the former only, and only if told to.
 pub(crate) fn pass(
     source: Source<'_>,
+    places: &Range<usize>,
     candidates: &[Candidate<'_>],
     sections: &[SectionChoice],
     reading: Reading<'_>,
-    sample_rows: usize,
-    keep_sequences: bool,
+    (sample_rows, keep_sequences): (usize, bool),
     gauge: &Gauge,
 ) -> Result<(Outcomes, Outcomes), EvaluateError> {
-    let mut outcomes = empty(source.cache.shards(), candidates, sections, keep_sequences);
-    let mut sample = empty(source.cache.shards(), candidates, sections, false);
+    let mut outcomes = empty(places, candidates, sections, keep_sequences);
+    let mut sample = empty(&(0..1), candidates, sections, false);
     let mut sampled = 0;
     source.for_each(
+        &places.clone().collect::<Vec<_>>(),
         gauge,
         |batch| measure(source, batch, candidates, sections, reading),
         |batch, measured| {
@@ -57,7 +63,7 @@ pub(crate) fn pass(
     Ok((outcomes, sample))
 }
 
-/// Evaluates all SAEs on some batches, one after the other.
+/// Evaluates all SAEs on some batches of the first shard, one after the other.
 pub(crate) fn pass_over(
     source: Source<'_>,
     batches: &[Batch],
@@ -65,15 +71,21 @@ pub(crate) fn pass_over(
     sections: &[SectionChoice],
     reading: Reading<'_>,
 ) -> Result<Outcomes, EvaluateError> {
-    let mut outcomes = empty(source.cache.shards(), candidates, sections, false);
+    let mut outcomes = empty(&(0..1), candidates, sections, false);
     for batch in batches {
         add(&mut outcomes, batch, &measure(source, batch, candidates, sections, reading)?);
     }
     Ok(outcomes)
 }
 
-fn empty(shards: usize, candidates: &[Candidate<'_>], sections: &[SectionChoice], keep_sequences: bool) -> Outcomes {
-    let empty = |candidate, section| SectionOutcome::empty(candidate, section, shards, keep_sequences);
+fn empty(
+    places: &Range<usize>,
+    candidates: &[Candidate<'_>],
+    sections: &[SectionChoice],
+    keep_sequences: bool,
+) -> Outcomes {
+    let empty =
+        |candidate: &Candidate<'_>, section| SectionOutcome::empty(candidate.width(), section, places, keep_sequences);
     let outcomes = |candidate| sections.iter().map(|&section| empty(candidate, section)).collect();
     candidates.iter().map(outcomes).collect()
 }
@@ -118,24 +130,26 @@ fn add(outcomes: &mut [Vec<SectionOutcome>], batch: &Batch, (norms, measured): &
 }
 
 impl SectionOutcome {
-    /// Nothing yet, over so many shards.
-    pub(crate) fn empty(
-        candidate: &Candidate<'_>,
-        section: SectionChoice,
-        shards: usize,
-        keep_sequences: bool,
-    ) -> Self {
+    /// Nothing yet of an SAE with so many latents, over the shards at these places.
+    pub(crate) fn empty(width: usize, section: SectionChoice, places: &Range<usize>, keep_sequences: bool) -> Self {
         Self {
             section,
-            shards: vec![Sums::default(); shards],
-            latents: LatentCounts { rows: 0, firings: vec![0; candidate.width()] },
-            sequences: keep_sequences.then(Vec::new),
+            first: places.start,
+            shards: vec![Sums::default(); places.len()],
+            latents: LatentCounts { rows: 0, firings: vec![0; width] },
+            sequences: keep_sequences.then(|| vec![Vec::new(); places.len()]),
         }
+    }
+
+    /// The sums of a batch's shard.
+    pub(crate) fn shard_of(&mut self, batch: &Batch) -> &mut Sums {
+        &mut self.shards[batch.place - self.first]
     }
 
     /// Adds what was measured on the next batch; `norms` are those of what the SAE was given.
     pub(crate) fn add(&mut self, batch: &Batch, norms: &[f64], measured: &Measured) {
-        let sums = &mut self.shards[batch.place];
+        let place = batch.place - self.first;
+        let sums = &mut self.shards[place];
         for row in batch.members(self.section) {
             sums.norms.add(norms[row as usize]);
         }
@@ -153,7 +167,7 @@ impl SectionOutcome {
             }
         }
         if let Some(sequences) = &mut self.sequences {
-            sequences.extend(tallies(batch, measured, &batch.counted(self.section)));
+            sequences[place].extend(tallies(batch, measured, &batch.counted(self.section)));
         }
         self.latents.rows += measured.terms.len() as u64;
         for (total, &firings) in self.latents.firings.iter_mut().zip(&measured.firings) {
@@ -172,20 +186,19 @@ impl SectionOutcome {
         for (sums, ablated) in self.shards.iter_mut().zip(baselines.divergences(self.section)) {
             sums.kl.get_or_insert_default().kl_ablated = ablated.kl;
         }
-        for (sums, moments) in self.shards.iter_mut().zip(baselines.moments(self.section, candidate.rule)) {
+        let moments = baselines.moments(self.section, candidate.rule).iter().skip(self.first);
+        for (sums, moments) in self.shards.iter_mut().zip(moments) {
             sums.outlier_rows = moments.outlier_rows;
             sums.non_finite_rows = moments.non_finite_rows;
             sums.excluded_rows = moments.excluded_rows;
         }
-        if let Some(sequences) = &mut self.sequences {
-            let losses = baselines
-                .losses(self.section)
-                .iter()
-                .flat_map(|shard| shard.clean_by_sequence.values().iter().zip(shard.zero_by_sequence.values()));
-            let divergences = baselines.divergences(self.section).iter().flat_map(|shard| shard.by_sequence.values());
+        let mut divergences = baselines.divergences(self.section).iter();
+        for (tallies, losses) in self.sequences.iter_mut().flatten().zip(baselines.losses(self.section)) {
+            let losses = losses.clean_by_sequence.values().iter().zip(losses.zero_by_sequence.values());
             // Without divergences there is nothing to add of them.
-            let divergences = divergences.chain(std::iter::repeat(&0.0));
-            for ((tally, (&clean, &zero)), &ablated) in sequences.iter_mut().zip(losses).zip(divergences) {
+            let ablated = divergences.next().map_or(&[][..], |shard| shard.by_sequence.values());
+            let ablated = ablated.iter().chain(std::iter::repeat(&0.0));
+            for ((tally, (&clean, &zero)), &ablated) in tallies.iter_mut().zip(losses).zip(ablated) {
                 tally.complete(clean, zero, ablated);
             }
         }

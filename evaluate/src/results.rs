@@ -90,7 +90,14 @@ impl SaeResult {
     /// What targets and reconstructions were multiplied by: c, but for transcoders, which give back another site than the one
     /// that they are given.
     pub(crate) fn target_scale(&self) -> f64 {
-        if self.provenance.sae.architecture.ends_with("transcoder") { 1.0 } else { self.scale }
+        self.provenance.sae.target_scale(self.scale)
+    }
+}
+
+impl SaeProvenance {
+    /// What targets and reconstructions are multiplied by, where what the SAE is given is multiplied by c.
+    pub(crate) fn target_scale(&self, scale: f64) -> f64 {
+        if self.architecture.ends_with("transcoder") { 1.0 } else { scale }
     }
 }
 

@@ -79,6 +79,17 @@ impl FromStr for ScaleChoice {
     }
 }
 
+impl fmt::Display for ScaleChoice {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FollowSae => formatter.write_str("what each SAE asks for"),
+            Self::Auto => formatter.write_str("auto"),
+            Self::None => formatter.write_str("none"),
+            Self::Given(value) => value.fmt(formatter),
+        }
+    }
+}
+
 impl fmt::Display for Scale {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.source {

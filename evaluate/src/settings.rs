@@ -35,6 +35,8 @@ pub struct RunSettings {
     pub cache: PathBuf,
     /// How a cache at a location is reached, and where what is read from it is kept.
     pub remote: RemoteOptions,
+    /// Folder in which baselines are kept; `None` is the cache's own.
+    pub baselines: Option<PathBuf>,
     /// Folders of the SAEs, all of one site.
     pub saes: Vec<PathBuf>,
     /// How several SAEs are put into the model.
@@ -75,6 +77,7 @@ impl RunSettings {
             model: Some(model.into()),
             cache: cache.into(),
             remote: RemoteOptions::default(),
+            baselines: None,
             saes,
             splice: Splice::default(),
             sae_format: None,

@@ -29,17 +29,18 @@ pub(crate) struct Source<'cache> {
 }
 
 impl Source<'_> {
-    /// Does `work` on every batch, on the device's workers, and hands what comes of it to `collect` in the order of the
-    /// cache, while a thread reads, verifies and decodes what comes next.
+    /// Does `work` on every batch of the shards at these places, on the device's workers, and hands what comes of it to `collect`
+    /// in their order, while a thread reads, verifies and decodes what comes next.
     pub(crate) fn for_each<Done: Send>(
         self,
+        places: &[usize],
         gauge: &Gauge,
         work: impl Fn(&Batch) -> Result<Done, EvaluateError> + Sync,
         mut collect: impl FnMut(&Batch, Done) -> Result<(), EvaluateError>,
     ) -> Result<(), EvaluateError> {
         in_order(
             self.device,
-            move |jobs| self.read_all(jobs),
+            move |jobs| self.read_all(places, jobs),
             |batch| work(&batch).map(|done| (batch, done)),
             |(batch, done)| {
                 collect(&batch, done)?;
@@ -62,9 +63,9 @@ impl Source<'_> {
         Ok(batches)
     }
 
-    /// The first sequences of the cache, as many as it takes to have this many rows, if its first row group has them.
-    pub(crate) fn few(self, rows: usize) -> Result<Option<Batch>, EvaluateError> {
-        let (tables, readers) = self.open(0)?;
+    /// The first sequences of the shard at a place, as many as it takes to have this many rows, if its first row group has them.
+    pub(crate) fn few(self, place: usize, rows: usize) -> Result<Option<Batch>, EvaluateError> {
+        let (tables, readers) = self.open(place)?;
         let enough = |lengths: &[usize]| {
             let mut held = 0;
             let before = |length: &&usize| {
@@ -78,11 +79,13 @@ impl Source<'_> {
     }
 
     /// Hands over every batch until there are no more, one cannot be read, or nobody wants them.
-    fn read_all(self, jobs: &mut Jobs<Batch>) -> Result<(), EvaluateError> {
-        for place in 0..self.cache.shards() {
+    fn read_all(self, places: &[usize], jobs: &mut Jobs<Batch>) -> Result<(), EvaluateError> {
+        for (number, &place) in places.iter().enumerate() {
             let (tables, readers) = self.open(place)?;
-            for site in self.point.sites() {
-                self.cache.read_ahead(place + 1, site);
+            if let Some(&next) = places.get(number + 1) {
+                for site in self.point.sites() {
+                    self.cache.read_ahead(next, site);
+                }
             }
             for row_group in 0..readers.first().map_or(0, ActivationReader::row_groups) {
                 for reader in &readers {

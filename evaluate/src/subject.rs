@@ -1,12 +1,13 @@
 //! What is evaluated on: a cache and the model that it was harvested from, checked against one another.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hayloft_model::{Checkpoint, DecoderSpec, FileHash, Fingerprint, Precision};
 use hayloft_store::{Cache, Dtype, Traffic};
 use tch::Device;
 
+use crate::baseline;
 use crate::exclusion::Excluded;
 use crate::kl::KlWay;
 use crate::model_weights::ModelWeights;
@@ -20,6 +21,8 @@ use crate::{EvaluateError, RunSettings, SaeFile, SaeFormat};
 #[derive(Debug)]
 pub(crate) struct Subject {
     pub(crate) cache: Cache,
+    /// The folder in which baselines are kept.
+    pub(crate) baselines: PathBuf,
     /// The model; without it there are no losses.
     pub(crate) checkpoint: Option<Checkpoint>,
     pub(crate) fingerprint: Fingerprint,
@@ -59,8 +62,10 @@ impl Subject {
             }
             None => recorded_fingerprint(&cache),
         };
+        let baselines = settings.baselines.clone().unwrap_or_else(|| cache.folder().join(baseline::FOLDER));
         let cache_precision = precision(cache.manifest().model.precision);
         Ok(Self {
+            baselines,
             checkpoint,
             fingerprint,
             point,

@@ -1,6 +1,8 @@
 //! Figures of each subset of the corpus.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
 
 use hayloft_store::Cache;
 use serde::{Deserialize, Serialize};
@@ -60,27 +62,43 @@ impl From<Columns> for SubsetColumns {
     }
 }
 
-/// The subset of each sequence of a cache, in the order in which batches have them.
-pub(crate) fn subsets_of(cache: &Cache) -> Result<Vec<Option<String>>, EvaluateError> {
-    let mut subsets = Vec::new();
-    for place in 0..cache.shards() {
+/// The name of a sequence's subset, which many sequences share.
+pub(crate) type SubsetName = Option<Arc<str>>;
+
+/// The subset of each sequence of each shard at these places of a cache, in the order in which batches have them.
+pub(crate) fn subsets_of(cache: &Cache, places: Range<usize>) -> Result<Vec<Vec<SubsetName>>, EvaluateError> {
+    let mut names: BTreeSet<Arc<str>> = BTreeSet::new();
+    let mut subsets = Vec::with_capacity(places.len());
+    for place in places {
         let mut sequences = cache.shard(place)?.sequences().to_vec();
         sequences.sort_by_key(|sequence| sequence.row_group);
-        subsets.extend(sequences.into_iter().map(|sequence| sequence.subset));
+        let mut shared = |name: String| {
+            let known = names.get(name.as_str()).cloned();
+            known.unwrap_or_else(|| {
+                let name: Arc<str> = name.into();
+                names.insert(Arc::clone(&name));
+                name
+            })
+        };
+        subsets.push(sequences.into_iter().map(|sequence| sequence.subset.map(&mut shared)).collect());
     }
     Ok(subsets)
 }
 
 /// The figures of each subset, by name, those without one first; `subsets` is that of each sequence.
-pub(crate) fn by_subset(subsets: &[Option<String>], sequences: &[SequenceTally], scale: f64) -> Vec<SubsetFigures> {
-    let mut totals: BTreeMap<&Option<String>, (usize, Tally)> = BTreeMap::new();
-    for (subset, tally) in subsets.iter().zip(sequences).filter(|(_, tally)| tally.is_used()) {
+pub(crate) fn by_subset<'run>(
+    subsets: impl IntoIterator<Item = &'run SubsetName>,
+    sequences: &[SequenceTally],
+    scale: f64,
+) -> Vec<SubsetFigures> {
+    let mut totals: BTreeMap<&SubsetName, (usize, Tally)> = BTreeMap::new();
+    for (subset, tally) in subsets.into_iter().zip(sequences).filter(|(_, tally)| tally.is_used()) {
         let (count, total) = totals.entry(subset).or_default();
         *count += 1;
         total.add(tally, 1.0);
     }
-    let figures = |(subset, (sequences, total)): (&Option<String>, (usize, Tally))| SubsetFigures {
-        subset: subset.clone(),
+    let figures = |(subset, (sequences, total)): (&SubsetName, (usize, Tally))| SubsetFigures {
+        subset: subset.as_deref().map(str::to_owned),
         sequences,
         columns: total.columns(scale).into(),
     };
@@ -94,7 +112,7 @@ mod tests {
 
     #[test]
     fn each_subset_has_the_figures_of_its_sequences() {
-        let subsets = [Some("web".to_owned()), None, Some("web".to_owned()), Some("law".to_owned())];
+        let subsets = [Some("web".into()), None, Some("web".into()), Some("law".into())];
         let sequences =
             [sequence(4.0, 12.0, 8.0), sequence(2.0, 6.0, 2.0), sequence(6.0, 8.0, 2.0), SequenceTally::default()];
         let found = by_subset(&subsets, &sequences, 1.0);

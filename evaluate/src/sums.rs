@@ -40,8 +40,10 @@ pub struct Sums {
     #[serde(default = "undefined::not_measured", with = "undefined")]
     pub l1: f64,
     /// ‖x − r‖².
+    #[serde(with = "undefined")]
     pub squared_error: f64,
     /// ‖x − x̄‖².
+    #[serde(with = "undefined")]
     pub squared_deviation: f64,
     /// 1 − ‖x − r‖² / ‖x − x̄‖² of each token.
     #[serde(with = "undefined")]
@@ -114,6 +116,30 @@ impl Sums {
         }
         self.positions.merge(positions);
         self.norms.merge(norms);
+    }
+
+    /// Makes of what is not finite what JSON makes of it: undefined. So sums give the same figures whether they were written down in
+    /// between or not.
+    pub(crate) fn settle(&mut self) {
+        for sum in [
+            &mut self.clean_loss,
+            &mut self.sae_loss,
+            &mut self.zero_loss,
+            &mut self.l1,
+            &mut self.squared_error,
+            &mut self.squared_deviation,
+            &mut self.explained_variance,
+            &mut self.cosine_similarity,
+            &mut self.l2_ratio,
+            &mut self.reconstruction_square,
+            &mut self.product,
+        ] {
+            *sum = undefined::settled(*sum);
+        }
+        if let Some(kl) = &mut self.kl {
+            kl.settle();
+        }
+        self.positions.settle();
     }
 
     /// The sums over all of these, merged in their order.

@@ -8,7 +8,7 @@ use crate::terms::RowTerms;
 use hayloft_model::Precision;
 
 /// How many sums there are.
-const TERMS: usize = 16;
+pub(crate) const TERMS: usize = 16;
 
 /// The sums that every figure is computed from, over some tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -87,6 +87,12 @@ impl Tally {
     }
 }
 
+impl From<[f32; TERMS]> for SequenceTally {
+    fn from(sums: [f32; TERMS]) -> Self {
+        Self(sums)
+    }
+}
+
 impl SequenceTally {
     /// What was summed over one sequence.
     fn of(sums: &Sums) -> Self {
@@ -113,6 +119,11 @@ impl SequenceTally {
             tally.0[term as usize] = sum as f32;
         }
         tally
+    }
+
+    /// The sums, in the order of [`Term`].
+    pub(crate) fn values(&self) -> &[f32; TERMS] {
+        &self.0
     }
 
     /// Whether any of its tokens counts for anything.

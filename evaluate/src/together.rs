@@ -4,13 +4,14 @@
 //! is there by then, which the SAEs before it have changed; so each SAE is given, and held against, the changed run's
 //! activations. Losses are those of all together, and zero ablation zeroes all their sites at once.
 
+use std::ops::Range;
 use std::path::Path;
 
 use hayloft_model::{Precision, Site, Stop};
-use hayloft_terminal::{Gauge, Phase, Profiling, Progress};
+use hayloft_terminal::{Gauge, Part, Phase, Profiling, Progress};
 use tch::{Kind, Tensor};
 
-use crate::baseline::{self, CleanSource, Wanted};
+use crate::baseline::{self, Baselines, CleanSource, Wanted};
 use crate::batch::{Batch, as_given, row_norms};
 use crate::candidate::{Candidate, Measured, Predicted};
 use crate::clean_check::clean_check;
@@ -18,12 +19,15 @@ use crate::measures::position_bin;
 use crate::model_weights::ModelWeights;
 use crate::names::unique_names;
 use crate::outliers::OutlierRule;
+use crate::partial::{Measurement, SaeIdentity, SectionMeasurement};
 use crate::pass::SectionOutcome;
+use crate::prepared::PreparedBaselines;
+use crate::protocol::{cache_identity, clean_source, largest_norm, protocol, provenance};
 use crate::reading::Reading;
-use crate::results::Results;
-use crate::run::{Report, clean_source, largest_norm, provenance};
+use crate::scale::Scale;
 use crate::section_choice::SectionChoice;
 use crate::settings::RunSettings;
+use crate::share::Share;
 use crate::source::Source;
 use crate::splice_point::SplicePoint;
 use crate::stored_rounding;
@@ -40,77 +44,162 @@ struct Placed {
     input: Site,
 }
 
-/// Evaluates all SAEs at once.
-pub(crate) fn evaluate(
+/// Measures all SAEs at once on a part of the shards, or on all of them; with the tokens that were gone through.
+pub(crate) fn measure(
     settings: &RunSettings,
+    part: Option<Part>,
     progress: Progress,
     profiling: &mut Profiling,
-) -> Result<Results, EvaluateError> {
-    let files = open_saes(settings.saes.iter().map(AsRef::as_ref), settings.sae_format)?;
-    let names = unique_names(&settings.saes);
-    let Some(first) = files.first() else { return Err(EvaluateError::NoSaes) };
-    let mut subject = Subject::open(settings, std::slice::from_ref(first))?;
-    let placed = place(&subject, files, names)?;
-    for own in &placed {
-        let weights = ModelWeights::of(settings.weights, std::slice::from_ref(&own.file), subject.spec(), &own.point)?;
-        if weights != subject.weights {
-            return Err(EvaluateError::MixedWeights {
-                sae: own.file.folder().to_path_buf(),
-                expected: subject.weights,
-            });
-        }
-    }
-    let start = SplicePoint::find(Some(placed[0].input), &[], &subject.cache, subject.spec())?;
-    subject.point = start.clone();
+) -> Result<(Measurement, u64), EvaluateError> {
+    let mut job = Job::open(settings, part)?;
+    let subject = &mut job.subject;
+    subject.point = job.start.clone();
     let upper_half = subject.upper_half(subject.precision, settings.device)?;
     let Some(upper_half) = upper_half.as_ref() else { return Err(EvaluateError::TogetherWithoutModel) };
     profiling.start();
     let source = subject.source(settings.device, None);
-    let checked = clean_check(&subject, source, upper_half)?;
-    let stored_rounding = stored_rounding::measure(&subject, source, Some(upper_half))?;
-    let clean_source = clean_source(settings, &subject, checked);
+    let places = job.share.places.clone();
+    let checked = if places.is_empty() { None } else { clean_check(subject, source, places.start, upper_half)? };
+    let stored_rounding =
+        if job.share.has_first() { stored_rounding::measure(subject, source, Some(upper_half))? } else { None };
+    let clean_source = clean_source(settings, subject, checked);
 
-    let (mut results, mut latents) = (Vec::new(), Vec::new());
-    let tokens = subject.cache.manifest().held.tokens;
-    let sections = settings.sections();
-    let mut prepared = Vec::with_capacity(placed.len());
-    for own in &placed {
-        let scale = settings.scale.resolve(own.file.normalisation(), &own.point.input)?;
-        let rule = OutlierRule::new(largest_norm(settings, None, scale), scale.value);
-        // x̄ is the untouched run's.
-        subject.point = own.point.clone();
-        let wanted = Wanted { sections: sections.clone(), rules: vec![rule], clean_source: CleanSource::Cache };
-        let source = subject.source(settings.device, None);
-        let baselines = baseline::prepare(&subject, source, Reading::losses(None), &wanted, progress)?;
-        prepared.push((scale, rule, baselines, provenance(&subject, &own.file)));
+    let prepared = job.prepare(false, progress)?;
+    let mut measured = Vec::new();
+    for section in settings.sections() {
+        let outcomes = job.pass(section, &prepared, (upper_half, clean_source), progress)?;
+        measured.extend(outcomes.into_iter().enumerate());
     }
-    for section in sections {
-        let place = (Precision::F32, settings.device);
-        let mut candidates = Vec::with_capacity(placed.len());
-        for (own, (scale, rule, baselines, _)) in placed.iter().zip(&prepared) {
+    let subject = &job.subject;
+    let identity = |(own, ready): (&Placed, &Ready)| SaeIdentity {
+        name: own.name.clone(),
+        site: own.point.label(),
+        scale: ready.scale.value,
+        scale_source: ready.scale.source,
+        outlier_norm: largest_norm(settings, None, ready.scale),
+        spliced_with: job.placed.iter().map(|other| other.name.clone()).filter(|name| *name != own.name).collect(),
+        provenance: provenance(&own.file),
+    };
+    let measurement = Measurement {
+        cache: cache_identity(subject),
+        protocol: protocol(settings, subject, (clean_source, None, None), None),
+        shards: job.share.numbers(&subject.cache),
+        clean_check: checked,
+        stored_rounding,
+        subsets: None,
+        saes: job.placed.iter().zip(&prepared).map(identity).collect(),
+        sections: measured
+            .into_iter()
+            .map(|(sae, SectionOutcome { section, shards, latents, .. })| SectionMeasurement {
+                sae,
+                section,
+                shards,
+                latents,
+                sequences: None,
+                sample: None,
+            })
+            .collect(),
+    };
+    say_traffic(&subject.cache);
+    Ok((measurement, job.share.tokens(&subject.cache)))
+}
+
+/// Computes and keeps the baselines of a part of the shards, or of all of them.
+pub(crate) fn only_baselines(
+    settings: &RunSettings,
+    part: Option<Part>,
+    progress: Progress,
+) -> Result<PreparedBaselines, EvaluateError> {
+    let mut job = Job::open(settings, part)?;
+    job.prepare(true, progress)?;
+    say_traffic(&job.subject.cache);
+    Ok(PreparedBaselines::of(&job.subject, &job.share))
+}
+
+/// What is to be measured on what.
+struct Job<'run> {
+    settings: &'run RunSettings,
+    placed: Vec<Placed>,
+    /// Of the lowest site, where the model goes on.
+    start: SplicePoint,
+    subject: Subject,
+    share: Share,
+}
+
+/// What has to be known of an SAE before it is measured.
+struct Ready {
+    scale: Scale,
+    rule: OutlierRule,
+    baselines: Baselines,
+}
+
+impl<'run> Job<'run> {
+    fn open(settings: &'run RunSettings, part: Option<Part>) -> Result<Self, EvaluateError> {
+        let files = open_saes(settings.saes.iter().map(AsRef::as_ref), settings.sae_format)?;
+        let names = unique_names(&settings.saes);
+        let Some(first) = files.first() else { return Err(EvaluateError::NoSaes) };
+        let subject = Subject::open(settings, std::slice::from_ref(first))?;
+        let placed = place(&subject, files, names)?;
+        for own in &placed {
+            let weights =
+                ModelWeights::of(settings.weights, std::slice::from_ref(&own.file), subject.spec(), &own.point)?;
+            if weights != subject.weights {
+                return Err(EvaluateError::MixedWeights {
+                    sae: own.file.folder().to_path_buf(),
+                    expected: subject.weights,
+                });
+            }
+        }
+        let start = SplicePoint::find(Some(placed[0].input), &[], &subject.cache, subject.spec())?;
+        let share = Share::of(part, &subject.cache);
+        Ok(Self { settings, placed, start, subject, share })
+    }
+
+    /// Scales, thresholds and means of each SAE. x̄ is the untouched run's.
+    fn prepare(&mut self, alone: bool, progress: Progress) -> Result<Vec<Ready>, EvaluateError> {
+        let mut prepared = Vec::with_capacity(self.placed.len());
+        for own in &self.placed {
+            let scale = self.settings.scale.resolve(own.file.normalisation(), &own.point.input)?;
+            let rule = OutlierRule::new(largest_norm(self.settings, None, scale), scale.value);
+            self.subject.point = own.point.clone();
+            let wanted = Wanted {
+                sections: self.settings.sections(),
+                rules: vec![rule],
+                clean_source: CleanSource::Cache,
+                share: self.share.clone(),
+                alone,
+            };
+            let source = self.subject.source(self.settings.device, None);
+            let baselines = baseline::prepare(&self.subject, source, Reading::losses(None), &wanted, progress)?;
+            prepared.push(Ready { scale, rule, baselines });
+        }
+        Ok(prepared)
+    }
+
+    /// What comes of a section of each SAE.
+    fn pass(
+        &mut self,
+        section: SectionChoice,
+        prepared: &[Ready],
+        (upper_half, clean_source): (&UpperHalf, Option<CleanSource>),
+        progress: Progress,
+    ) -> Result<Vec<SectionOutcome>, EvaluateError> {
+        let places = &self.share.places;
+        if places.is_empty() {
+            let empty = |own: &Placed| SectionOutcome::empty(own.file.width(), section, places, false);
+            return Ok(self.placed.iter().map(empty).collect());
+        }
+        let place = (Precision::F32, self.settings.device);
+        let mut candidates = Vec::with_capacity(self.placed.len());
+        for (own, Ready { scale, rule, baselines }) in self.placed.iter().zip(prepared) {
             candidates.push(Candidate::load(&own.file, *scale, *rule, &[section], baselines, place)?);
         }
-        subject.point = start.clone();
-        let source = subject.source(settings.device, None);
-        let gauge = progress.gauge("evaluating", Some(tokens));
-        let run = Run { placed: &placed, candidates: &candidates, section, upper_half, clean_source };
-        let outcomes = run.pass(source, &gauge)?;
-        drop(gauge);
-        for (((own, candidate), (.., provenance)), outcome) in
-            placed.iter().zip(&candidates).zip(&prepared).zip(outcomes)
-        {
-            subject.point = own.point.clone();
-            let report = Report { settings, subject: &subject, clean_source, kl: None, median: None, stored_rounding };
-            let scales = (candidate.scale, candidate.target_scale());
-            let mut result = report.result(&own.name, scales, &outcome, None, provenance);
-            let others = placed.iter().filter(|other| other.name != own.name);
-            result.conventions.spliced_with = others.map(|other| other.name.clone()).collect();
-            results.push(result);
-            latents.push(outcome.latents);
-        }
+        self.subject.point = self.start.clone();
+        let source = self.subject.source(self.settings.device, None);
+        let gauge = progress.gauge("evaluating", Some(self.share.tokens(&self.subject.cache)));
+        let run = Run { placed: &self.placed, candidates: &candidates, section, upper_half, clean_source };
+        run.pass(source, places, &gauge)
     }
-    say_traffic(&subject.cache);
-    Ok(Results { results, latents, clean_check: checked, tokens })
 }
 
 /// Where each SAE reads and writes, in the order in which a forward pass comes by.
@@ -153,11 +242,16 @@ struct Found {
 }
 
 impl Run<'_> {
-    fn pass(&self, source: Source<'_>, gauge: &Gauge) -> Result<Vec<SectionOutcome>, EvaluateError> {
-        let shards = source.cache.shards();
-        let empty = |candidate| SectionOutcome::empty(candidate, self.section, shards, false);
+    fn pass(
+        &self,
+        source: Source<'_>,
+        places: &Range<usize>,
+        gauge: &Gauge,
+    ) -> Result<Vec<SectionOutcome>, EvaluateError> {
+        let empty = |candidate: &Candidate<'_>| SectionOutcome::empty(candidate.width(), self.section, places, false);
         let mut outcomes: Vec<SectionOutcome> = self.candidates.iter().map(empty).collect();
         source.for_each(
+            &places.clone().collect::<Vec<_>>(),
             gauge,
             |batch| self.measure(source, batch),
             |batch, found| {
@@ -165,7 +259,7 @@ impl Run<'_> {
                 for ((outcome, candidate), (norms, measured)) in outcomes.iter_mut().zip(self.candidates).zip(measured)
                 {
                     outcome.add(batch, &norms, &measured);
-                    let sums = &mut outcome.shards[batch.place];
+                    let sums = outcome.shard_of(batch);
                     let (_, left) = batch.kept(self.section, &norms, candidate.rule);
                     sums.outlier_rows += left.outliers;
                     sums.non_finite_rows += left.non_finite;

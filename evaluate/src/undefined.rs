@@ -11,6 +11,11 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
+/// A number as it comes back from JSON: what is not finite is undefined.
+pub(crate) fn settled(value: f64) -> f64 {
+    if value.is_finite() { value } else { f64::NAN }
+}
+
 /// What a number is that results of an earlier version do not have.
 pub(crate) fn not_measured() -> f64 {
     f64::NAN

@@ -8,6 +8,7 @@
 mod bad_saes;
 mod divergences;
 mod formats;
+mod parts;
 mod report;
 mod runs;
 mod saelens_metrics;

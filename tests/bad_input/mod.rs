@@ -3,3 +3,4 @@
 
 mod evaluate;
 mod model;
+mod parts;

@@ -3,6 +3,7 @@
 mod crash;
 mod experiment;
 mod known_answer;
+pub mod parts;
 mod remote;
 mod sharing;
 mod sites;

@@ -8,15 +8,20 @@
 //! - [`Moments`]: count and sum of the activations, for a site, a section and a threshold on their norms.
 //!
 //! Each file names the manifest that it belongs to and carries a hash of its own; one that does not fit is computed
-//! again. Moments need no forward pass, so that another threshold costs one reading of the cache.
+//! again. A part of a run, which has some of the shards, keeps a piece, with the sums of these; pieces of all shards are as good as
+//! the one file of a run over the whole cache. Moments need no forward pass, so that another threshold costs one reading of the cache.
 
 mod ablation;
 mod divergences;
+mod ledger;
 mod losses;
 mod moments;
 mod pass;
+mod pieces;
+mod seal;
 mod shelf;
 
 pub use self::losses::CleanSource;
 pub(crate) use self::moments::Moments;
 pub(crate) use self::pass::{Baselines, Wanted, prepare};
+pub(crate) use self::shelf::FOLDER;

@@ -1,18 +1,23 @@
 //! Baselines for a run: those kept beside the cache, and one pass over it for those that are missing.
 
+use std::collections::BTreeSet;
+
 use hayloft_terminal::{Phase, Progress};
 
 use super::ablation::{Ablation, BatchLosses};
 use super::divergences::{AblatedDivergences, AblatedRun, DivergencesKey};
+use super::ledger::Ledger;
 use super::losses::{CleanSource, Losses, LossesKey};
 use super::moments::{Moments, MomentsKey};
-use super::shelf::Shelf;
+use super::shelf::{Key, ShardSums, Shelf};
 use crate::EvaluateError;
 use crate::batch::{Activations, Batch};
 use crate::model_weights::ModelWeights;
+use crate::numbers::in_words;
 use crate::outliers::OutlierRule;
 use crate::reading::Reading;
 use crate::section_choice::SectionChoice;
+use crate::share::Share;
 use crate::source::Source;
 use crate::subject::Subject;
 
@@ -23,37 +28,44 @@ pub(crate) struct Wanted {
     /// Each once.
     pub(crate) rules: Vec<OutlierRule>,
     pub(crate) clean_source: CleanSource,
+    /// The shards whose losses and divergences are needed.
+    pub(crate) share: Share,
+    /// Whether baselines are all that is wanted: then those of other shards may be missing, and not to keep one is an error.
+    pub(crate) alone: bool,
 }
 
-/// Baselines of a run; each list has one entry a shard, in the cache's order.
+/// Baselines of a run, in the cache's order.
 #[derive(Debug, Default)]
 pub(crate) struct Baselines {
+    /// One entry for each shard of the run's share.
     losses: Vec<(SectionChoice, Vec<Losses>)>,
+    /// Likewise.
     divergences: Vec<(SectionChoice, Vec<AblatedDivergences>)>,
+    /// One entry for each shard of the cache: x̄ is over all.
     moments: Vec<(SectionChoice, OutlierRule, Vec<Moments>)>,
 }
 
 impl Baselines {
-    /// Losses of a section.
+    /// Losses of a section over the shards of the share.
     pub(crate) fn losses(&self, section: SectionChoice) -> &[Losses] {
         let found = self.losses.iter().find(|(of, _)| *of == section);
         found.map_or(&[], |(_, shards)| shards)
     }
 
-    /// Divergences of the zero-ablated run over a section; empty where they are not wanted.
+    /// Divergences of the zero-ablated run over a section of these shards; empty where they are not wanted.
     pub(crate) fn divergences(&self, section: SectionChoice) -> &[AblatedDivergences] {
         let found = self.divergences.iter().find(|(of, _)| *of == section);
         found.map_or(&[], |(_, shards)| shards)
     }
 
-    /// Moments of a section under a rule.
+    /// Moments of a section under a rule over all shards.
     pub(crate) fn moments(&self, section: SectionChoice, rule: OutlierRule) -> &[Moments] {
         let found = self.moments.iter().find(|(of, under, _)| *of == section && *under == rule);
         found.map_or(&[], |(_, _, shards)| shards)
     }
 }
 
-/// Reads kept baselines and computes those that are missing.
+/// Reads kept baselines and computes those that are missing of the share's shards.
 pub(crate) fn prepare(
     subject: &Subject,
     source: Source<'_>,
@@ -61,24 +73,36 @@ pub(crate) fn prepare(
     wanted: &Wanted,
     progress: Progress,
 ) -> Result<Baselines, EvaluateError> {
-    let shelf = Shelf::of(&subject.cache);
+    let share = &wanted.share;
+    let shelf = Shelf::of(&subject.cache, subject.baselines.clone());
     let keys = Keys { subject, reading, clean_source: wanted.clean_source };
-    let (mut baselines, mut missing) = look(&shelf, &keys, wanted);
-    if !missing.is_empty() {
-        let gauge = progress.gauge(missing.doing(), Some(subject.cache.manifest().held.tokens));
-        let sections: Vec<SectionChoice> = missing.losses.iter().map(|(section, _)| *section).collect();
+    let mut ledgers = look(&shelf, &keys, wanted)?;
+    if !wanted.alone {
+        ledgers.refuse_missing_elsewhere(subject, &shelf, share)?;
+    }
+    let places = ledgers.missing();
+    if !places.is_empty() {
+        let shards = &subject.cache.manifest().shards;
+        let tokens = places.iter().map(|&place| shards[place].counts.tokens).sum();
+        let gauge = progress.gauge(ledgers.doing(), Some(tokens));
+        let sections = sections_of(&ledgers.losses);
         let ablation = match reading.upper_half {
             Some(upper_half) if !sections.is_empty() => Some(Ablation::new(upper_half, sections, wanted.clean_source)?),
             _ => None,
         };
-        let sections: Vec<SectionChoice> = missing.divergences.iter().map(|(section, _)| *section).collect();
+        let sections = sections_of(&ledgers.divergences);
         let ablated = match reading.upper_half {
             Some(upper_half) if !sections.is_empty() => Some(AblatedRun::new(reading, upper_half, sections)),
             _ => None,
         };
-        let moments: Vec<(SectionChoice, OutlierRule)> =
-            missing.moments.iter().map(|(section, rule, _)| (*section, *rule)).collect();
+        let moments: Vec<(SectionChoice, OutlierRule)> = ledgers
+            .moments
+            .iter()
+            .filter(|(_, _, ledger)| !ledger.missing().is_empty())
+            .map(|(section, rule, _)| (*section, *rule))
+            .collect();
         source.for_each(
+            &places,
             &gauge,
             |batch| {
                 let activations = batch.to_device(source)?;
@@ -88,24 +112,17 @@ pub(crate) fn prepare(
                 Ok((moments, losses.unwrap_or_default(), divergences.unwrap_or_default()))
             },
             |batch, (moments, losses, divergences)| {
-                missing.add(batch, moments, losses, &divergences);
+                ledgers.add(batch, moments, losses, &divergences);
                 Ok(())
             },
         )?;
     }
-    for (section, computed) in missing.losses {
-        keys.losses(section).inspect(|key| shelf.put(key, &computed));
-        baselines.losses.push((section, computed));
+    match ledgers.keep(&shelf, share) {
+        Err(error) if wanted.alone => return Err(error),
+        Err(error) => tracing::warn!(%error, "a baseline is not kept: the next run computes it again"),
+        Ok(()) => {}
     }
-    for (section, computed) in missing.divergences {
-        keys.divergences(section).inspect(|key| shelf.put(key, &computed));
-        baselines.divergences.push((section, computed));
-    }
-    for (section, rule, computed) in missing.moments {
-        shelf.put(&keys.moments(section, rule), &computed);
-        baselines.moments.push((section, rule, computed));
-    }
-    Ok(baselines)
+    Ok(ledgers.into_baselines(share))
 }
 
 /// What baselines of a run are called on the shelf.
@@ -143,71 +160,108 @@ impl Keys<'_> {
 }
 
 /// What is on the shelf of what is wanted, and empty sums of what is not.
-fn look(shelf: &Shelf, keys: &Keys<'_>, wanted: &Wanted) -> (Baselines, Missing) {
-    let subject = keys.subject;
-    let width = subject.point.target.d_model;
-    let shards = || subject.cache.manifest().shards.iter().map(|shard| shard.index);
-    let (mut baselines, mut missing) = (Baselines::default(), Missing::default());
+fn look(shelf: &Shelf, keys: &Keys<'_>, wanted: &Wanted) -> Result<Ledgers, EvaluateError> {
+    let (width, share) = (keys.subject.point.target.d_model, &wanted.share);
+    let mut ledgers = Ledgers::default();
     for &section in &wanted.sections {
         if let Some(key) = keys.losses(section) {
-            match shelf.get(&key) {
-                Some(kept) => baselines.losses.push((section, kept)),
-                None => missing.losses.push((section, shards().map(empty_losses).collect())),
-            }
+            let empty = |shard| Losses { shard, ..Losses::default() };
+            ledgers.losses.push((section, Ledger::open(shelf, key, share, |_| true, empty)?));
         }
         if let Some(key) = keys.divergences(section) {
             let empty = |shard| AblatedDivergences { shard, ..AblatedDivergences::default() };
-            match shelf.get(&key) {
-                Some(kept) => baselines.divergences.push((section, kept)),
-                None => missing.divergences.push((section, shards().map(empty).collect())),
-            }
+            ledgers.divergences.push((section, Ledger::open(shelf, key, share, |_| true, empty)?));
         }
         for &rule in &wanted.rules {
-            let kept: Option<Vec<Moments>> = shelf.get(&keys.moments(section, rule));
-            if let Some(kept) = kept.filter(|kept| kept.iter().all(|shard| shard.sum.len() == width)) {
-                baselines.moments.push((section, rule, kept));
-            } else {
-                let empty = shards().map(|shard| Moments::new(shard, width)).collect();
-                missing.moments.push((section, rule, empty));
-            }
+            let fits = |kept: &Moments| kept.sum.len() == width;
+            let key = keys.moments(section, rule);
+            let ledger = Ledger::open(shelf, key, share, fits, |shard| Moments::new(shard, width))?;
+            ledgers.moments.push((section, rule, ledger));
         }
     }
-    (baselines, missing)
+    Ok(ledgers)
 }
 
-fn empty_losses(shard: usize) -> Losses {
-    Losses { shard, ..Losses::default() }
+/// The sections of which something is to be computed.
+fn sections_of<K: Key, S: ShardSums>(ledgers: &[(SectionChoice, Ledger<K, S>)]) -> Vec<SectionChoice> {
+    let missing = ledgers.iter().filter(|(_, ledger)| !ledger.missing().is_empty());
+    missing.map(|(section, _)| *section).collect()
 }
 
-/// Baselines that are being computed.
+/// Baselines that are being got together.
 #[derive(Default)]
-struct Missing {
-    losses: Vec<(SectionChoice, Vec<Losses>)>,
-    divergences: Vec<(SectionChoice, Vec<AblatedDivergences>)>,
-    moments: Vec<(SectionChoice, OutlierRule, Vec<Moments>)>,
+struct Ledgers {
+    losses: Vec<(SectionChoice, Ledger<LossesKey, Losses>)>,
+    divergences: Vec<(SectionChoice, Ledger<DivergencesKey, AblatedDivergences>)>,
+    moments: Vec<(SectionChoice, OutlierRule, Ledger<MomentsKey, Moments>)>,
 }
 
-impl Missing {
-    fn is_empty(&self) -> bool {
-        self.losses.is_empty() && self.divergences.is_empty() && self.moments.is_empty()
+impl Ledgers {
+    /// The places of shards of which anything is to be computed, in order.
+    fn missing(&self) -> Vec<usize> {
+        let losses = self.losses.iter().flat_map(|(_, ledger)| ledger.missing());
+        let divergences = self.divergences.iter().flat_map(|(_, ledger)| ledger.missing());
+        let moments = self.moments.iter().flat_map(|(_, _, ledger)| ledger.missing());
+        let places: BTreeSet<usize> = losses.chain(divergences).chain(moments).copied().collect();
+        places.into_iter().collect()
+    }
+
+    /// Refuses to go on without the moments of shards that are not the run's own.
+    fn refuse_missing_elsewhere(&self, subject: &Subject, kept_in: &Shelf, share: &Share) -> Result<(), EvaluateError> {
+        let missing: BTreeSet<usize> =
+            self.moments.iter().flat_map(|(_, _, ledger)| ledger.missing_elsewhere(kept_in)).collect();
+        match share.part {
+            Some(part) if !missing.is_empty() && !share.places.is_empty() => Err(EvaluateError::MissingBaselines {
+                folder: subject.baselines.clone(),
+                part,
+                shards: in_words(&missing.into_iter().collect::<Vec<_>>()),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// What the user is told meanwhile.
     fn doing(&self) -> &'static str {
-        if self.losses.is_empty() && self.divergences.is_empty() { "mean activation" } else { "zero ablation" }
+        let only_moments = sections_of(&self.losses).is_empty() && sections_of(&self.divergences).is_empty();
+        if only_moments { "mean activation" } else { "zero ablation" }
     }
 
     /// Adds what was measured on the next batch, in the order of these lists.
     fn add(&mut self, batch: &Batch, moments: Vec<Moments>, losses: Vec<BatchLosses>, divergences: &[Vec<f64>]) {
-        for ((_, _, shards), measured) in self.moments.iter_mut().zip(moments) {
-            shards[batch.place].merge(&measured);
+        let computed = self.moments.iter_mut().filter(|(_, _, ledger)| !ledger.missing().is_empty());
+        for ((_, _, ledger), measured) in computed.zip(moments) {
+            if let Some(sums) = ledger.computing(batch.place) {
+                sums.merge(&measured);
+            }
         }
-        for ((section, shards), BatchLosses { clean, zero }) in self.losses.iter_mut().zip(losses) {
-            shards[batch.place].add(batch, &batch.counted(*section), &clean, &zero);
+        let computed = self.losses.iter_mut().filter(|(_, ledger)| !ledger.missing().is_empty());
+        for ((section, ledger), BatchLosses { clean, zero }) in computed.zip(losses) {
+            if let Some(sums) = ledger.computing(batch.place) {
+                sums.add(batch, &batch.counted(*section), &clean, &zero);
+            }
         }
-        for ((section, shards), kl) in self.divergences.iter_mut().zip(divergences) {
-            shards[batch.place].add(batch, &batch.counted(*section), kl);
+        let computed = self.divergences.iter_mut().filter(|(_, ledger)| !ledger.missing().is_empty());
+        for ((section, ledger), kl) in computed.zip(divergences) {
+            if let Some(sums) = ledger.computing(batch.place) {
+                sums.add(batch, &batch.counted(*section), kl);
+            }
         }
+    }
+
+    /// Keeps what was computed, as far as it can be; the first error is told.
+    fn keep(&self, kept_in: &Shelf, share: &Share) -> Result<(), EvaluateError> {
+        let losses = self.losses.iter().map(|(_, ledger)| ledger.keep(kept_in, share));
+        let divergences = self.divergences.iter().map(|(_, ledger)| ledger.keep(kept_in, share));
+        let moments = self.moments.iter().map(|(_, _, ledger)| ledger.keep(kept_in, share));
+        let all: Vec<Result<(), EvaluateError>> = losses.chain(divergences).chain(moments).collect();
+        all.into_iter().collect()
+    }
+
+    fn into_baselines(self, share: &Share) -> Baselines {
+        let losses = self.losses.into_iter().map(|(section, ledger)| (section, ledger.own(share)));
+        let divergences = self.divergences.into_iter().map(|(section, ledger)| (section, ledger.own(share)));
+        let moments = self.moments.into_iter().map(|(section, rule, ledger)| (section, rule, ledger.into_all()));
+        Baselines { losses: losses.collect(), divergences: divergences.collect(), moments: moments.collect() }
     }
 }
 

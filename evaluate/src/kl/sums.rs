@@ -27,6 +27,12 @@ impl KlSums {
         self.kl_ablated += kl_ablated;
     }
 
+    /// Makes of what is not finite what JSON makes of it: undefined.
+    pub(crate) fn settle(&mut self) {
+        self.kl = undefined::settled(self.kl);
+        self.kl_ablated = undefined::settled(self.kl_ablated);
+    }
+
     /// Adds the spliced run's divergences at some tokens.
     pub(crate) fn add(&mut self, kl: &[f64]) {
         self.tokens += kl.len() as u64;

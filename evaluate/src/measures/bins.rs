@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::undefined;
+
 /// Float64 sums, one a bin. An undefined one, such as of losses that are NaN, is `null` in JSON and comes back as NaN.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(transparent)]
@@ -24,6 +26,13 @@ impl BinSums {
     /// Adds bins at the end.
     pub(crate) fn extend(&mut self, values: Vec<f64>) {
         self.0.extend(values);
+    }
+
+    /// Makes of what is not finite what JSON makes of it: undefined.
+    pub(crate) fn settle(&mut self) {
+        for sum in &mut self.0 {
+            *sum = undefined::settled(*sum);
+        }
     }
 
     /// Adds another's sums, bin by bin.

@@ -2,8 +2,10 @@
 
 use std::io;
 
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
+
+use crate::tensor_bytes::safetensors;
 
 /// A latent that fires in more than this share of rows is dense.
 const DENSE: f64 = 0.1;
@@ -58,11 +60,23 @@ impl LatentCounts {
 
     /// As safetensors: `firings` `[width]` u64, and what it is about as metadata.
     pub(crate) fn safetensors(&self, about: [(&str, String); 3]) -> io::Result<Vec<u8>> {
-        let bytes: Vec<u8> = self.firings.iter().flat_map(|count| count.to_le_bytes()).collect();
-        let view = TensorView::new(Dtype::U64, vec![self.firings.len()], &bytes).map_err(io::Error::other)?;
-        let rows = [("rows", self.rows.to_string())];
-        let about = about.into_iter().chain(rows).map(|(name, value)| (name.to_owned(), value)).collect();
-        safetensors::serialize([("firings", view)], Some(about)).map_err(io::Error::other)
+        let [sae, section, manifest] = about;
+        let about = [sae, section, manifest, ("rows", self.rows.to_string())];
+        let bytes = self.bytes();
+        safetensors(&about, &[("firings".to_owned(), Dtype::U64, vec![self.firings.len()], &bytes)])
+    }
+
+    /// The counts, little-endian.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.firings.iter().flat_map(|count| count.to_le_bytes()).collect()
+    }
+
+    /// Adds the counts of other rows.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.rows += other.rows;
+        for (total, firings) in self.firings.iter_mut().zip(&other.firings) {
+            *total += firings;
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod positions;
 
 pub use self::bins::BinSums;
 pub use self::latents::{LatentCounts, LatentSummary};
+pub(crate) use self::norms::NORM_BINS;
 pub use self::norms::NormHistogram;
 pub(crate) use self::positions::position_bin;
 pub use self::positions::{POSITION_BINS, PositionCounts, PositionSums, first_position};

@@ -99,6 +99,19 @@ pub struct PositionSums {
 }
 
 impl PositionSums {
+    /// Makes of what is not finite what JSON makes of it: undefined.
+    pub(crate) fn settle(&mut self) {
+        for sums in [
+            &mut self.clean_loss,
+            &mut self.sae_loss,
+            &mut self.zero_loss,
+            &mut self.squared_error,
+            &mut self.squared_deviation,
+        ] {
+            sums.settle();
+        }
+    }
+
     /// Adds another's sums to these.
     pub(crate) fn merge(&mut self, other: &Self) {
         let Self {

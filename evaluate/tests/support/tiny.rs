@@ -87,6 +87,20 @@ impl Tiny {
         Self::written(&HarvestSettings { codec, ..settings(Some(predictions)) }, &chats(), |_, _| {})
     }
 
+    /// In so many shards, of which every third has two row groups and their lengths differ; with top logits and stored by a codec.
+    pub fn sharded(shards: usize, codec: Codec) -> Self {
+        let mut number = 0..;
+        let mut chat = |length: usize| tokens_of(number.next().unwrap_or(0), length);
+        let shards = (0..shards)
+            .map(|shard| {
+                let first = vec![chat(11 + 5 * (shard % 3)), chat(9)];
+                if shard % 3 == 1 { vec![first, vec![chat(7)]] } else { vec![first] }
+            })
+            .collect();
+        let settings = HarvestSettings { codec, ..settings(Some(KeptPredictions::top(4))) };
+        Self::written(&settings, &shards, |_, _| {})
+    }
+
     /// Of tokens of the test's own, in one row group.
     pub fn of(sequences: Vec<Vec<i64>>) -> Self {
         Self::written(&settings(Some(KeptPredictions::top(0))), &vec![vec![sequences]], |_, _| {})

@@ -1,0 +1,174 @@
+//! Baselines of which each of several processes has computed its own shards: pieces, which lie beside one another until a run
+//! over the whole cache puts them together.
+
+use std::path::{Path, PathBuf};
+
+use hayloft_terminal::Part;
+
+use super::shelf::{Kept, Key, ShardSums, Shelf, read};
+use crate::EvaluateError;
+
+/// A shard's sums, and the place in the list of pieces that they are from.
+type Held<S> = Option<(S, usize)>;
+
+impl Shelf {
+    /// Keeps the sums of a part's shards.
+    pub(super) fn put_piece<K: Key, S: ShardSums>(
+        &self,
+        key: &K,
+        part: Part,
+        shards: &[S],
+    ) -> Result<(), EvaluateError> {
+        let name = format!("{}{}-of-{}.json", before_part(key), part.index(), part.of());
+        self.write(self.folder.join(name), key, shards)
+    }
+
+    /// What the pieces of a baseline have between them. Those of differently cut parts may lie side by side; a shard that two
+    /// of them have must have the same sums in both.
+    pub(super) fn of_pieces<K: Key, S: ShardSums>(&self, key: &K) -> Result<Kept<S>, EvaluateError> {
+        let mut held: Vec<Held<S>> = self.shards.iter().map(|_| None).collect();
+        let mut pieces: Vec<PathBuf> = Vec::new();
+        for path in self.paths_of_pieces(key) {
+            let Some(piece) = read::<K, S>(&path) else { continue };
+            let places: Option<Vec<usize>> =
+                piece.shards.iter().map(|own| self.shards.binary_search(&own.shard()).ok()).collect();
+            let Some(places) = places.filter(|_| self.fits(key, &piece)) else {
+                tracing::info!(file = %path.display(), "a piece of a baseline does not fit this cache, so it is not used");
+                continue;
+            };
+            for (place, own) in places.into_iter().zip(piece.shards) {
+                match &held[place] {
+                    None => held[place] = Some((own, pieces.len())),
+                    Some((other, _)) if is_same(other, &own) => {}
+                    Some((_, other)) => {
+                        let first = pieces.get(*other).unwrap_or(&path).clone();
+                        let shard = self.shards[place];
+                        return Err(EvaluateError::PiecesDiffer { first, second: path, shard });
+                    }
+                }
+            }
+            pieces.push(path);
+        }
+        Ok(Kept { shards: held.into_iter().map(|own| own.map(|(sums, _)| sums)).collect(), pieces })
+    }
+
+    /// Removes pieces that are part of a file of all shards by now. One that stays is in nobody's way.
+    pub(super) fn remove(pieces: &[PathBuf]) {
+        for path in pieces {
+            if let Err(error) = std::fs::remove_file(path) {
+                tracing::debug!(file = %path.display(), %error, "a piece of a baseline stays");
+            }
+        }
+    }
+
+    /// Files that are called as pieces of a baseline are, in the order of their names.
+    fn paths_of_pieces(&self, key: &impl Key) -> Vec<PathBuf> {
+        let Ok(folder) = std::fs::read_dir(&self.folder) else { return Vec::new() };
+        let before = before_part(key);
+        let paths = folder.filter_map(|entry| Some(entry.ok()?.path()));
+        let mut paths: Vec<PathBuf> = paths.filter(|path| is_piece(path, &before)).collect();
+        paths.sort();
+        paths
+    }
+}
+
+/// What the names of a baseline's pieces begin with.
+fn before_part(key: &impl Key) -> String {
+    format!("{}.part-", key.file_stem())
+}
+
+fn is_piece(path: &Path, before: &str) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let part = name.and_then(|name| name.strip_prefix(before)?.strip_suffix(".json"));
+    part.is_some_and(|part| part.replacen("-of-", "/", 1).parse::<Part>().is_ok())
+}
+
+/// Whether two sums have the same bits; undefined ones are alike.
+fn is_same<S: ShardSums>(left: &S, right: &S) -> bool {
+    let bytes = |sums: &S| serde_json::to_vec(sums).ok();
+    bytes(left) == bytes(right)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::baseline::shelf::tests::{Name, Sum, shelf};
+
+    fn part(text: &str) -> Part {
+        text.parse().unwrap()
+    }
+
+    fn sum(shard: usize) -> Sum {
+        Sum { shard, sum: 0.1 + shard as f64 / 3.0 }
+    }
+
+    /// A shelf of a cache with shards 0 to 5.
+    fn six(folder: &Path) -> Shelf {
+        Shelf { shards: (0..6).collect(), ..shelf(folder) }
+    }
+
+    fn put(shelf: &Shelf, text: &str) {
+        let own: Vec<Sum> = part(text).range(6).map(sum).collect();
+        shelf.put_piece(&key(), part(text), &own).unwrap();
+    }
+
+    fn key() -> Name {
+        Name("a.norm-1e1".to_owned())
+    }
+
+    #[test]
+    fn pieces_of_all_shards_are_the_whole_however_they_are_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let shelf = six(folder.path());
+        put(&shelf, "1/3");
+        put(&shelf, "0/2");
+        let kept = shelf.get::<_, Sum>(&key()).unwrap();
+        let held: Vec<Option<usize>> = kept.shards.iter().map(|own| own.as_ref().map(|own| own.shard)).collect();
+        // The first half, and the second third, which share shard 2.
+        assert_eq!(held, [Some(0), Some(1), Some(2), Some(3), None, None]);
+        put(&shelf, "2/3");
+        let kept = shelf.get::<_, Sum>(&key()).unwrap();
+        assert_eq!(kept.shards, (0..6).map(|shard| Some(sum(shard))).collect::<Vec<_>>());
+        assert_eq!(kept.pieces.len(), 3);
+        // One file of all shards comes before pieces, which are removed then.
+        shelf.put(&key(), &(0..6).map(sum).collect::<Vec<_>>()).unwrap();
+        Shelf::remove(&kept.pieces);
+        let whole = shelf.get::<_, Sum>(&key()).unwrap();
+        assert_eq!((whole.shards, whole.pieces.len()), (kept.shards, 0));
+        assert_eq!(std::fs::read_dir(&shelf.folder).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn pieces_that_disagree_are_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let shelf = six(folder.path());
+        put(&shelf, "0/2");
+        let other: Vec<Sum> = part("1/3").range(6).map(|shard| Sum { shard, sum: 7.0 }).collect();
+        shelf.put_piece(&key(), part("1/3"), &other).unwrap();
+        let message = shelf.get::<_, Sum>(&key()).unwrap_err().to_string();
+        assert!(message.contains("part-0-of-2") && message.contains("part-1-of-3"), "{message}");
+        assert!(message.contains("shard 2") && message.contains("remove one"), "{message}");
+    }
+
+    #[test]
+    fn a_piece_of_another_cache_or_key_and_a_damaged_one_are_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let shelf = six(folder.path());
+        put(&shelf, "0/2");
+        let kept = |shelf: &Shelf, key: &Name| shelf.get::<_, Sum>(key).unwrap().shards.into_iter().flatten().count();
+        assert_eq!(kept(&shelf, &key()), 3);
+        let other = Shelf { manifest_blake3: "bb".to_owned(), ..six(folder.path()) };
+        assert_eq!(kept(&other, &key()), 0);
+        let fewer = Shelf { shards: vec![1, 2, 3], ..six(folder.path()) };
+        assert_eq!(kept(&fewer, &key()), 0);
+        // The name of one is the beginning of the other's.
+        assert_eq!(kept(&shelf, &Name("a".to_owned())), 0);
+        assert_eq!(kept(&shelf, &Name("a.norm-1e".to_owned())), 0);
+        let path = shelf.folder.join("a.norm-1e1.part-0-of-2.json");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(kept(&shelf, &key()), 0);
+    }
+}

@@ -1,0 +1,40 @@
+//! The command line of `evaluate merge`.
+use std::path::PathBuf;
+
+use clap::Args;
+use hayloft_evaluate::{Breakdown, MetricsChoice};
+
+const EXAMPLES: &str = "\
+Examples:
+  # Four jobs, each with a quarter of the shards (the cluster's number of the job counts from 0)
+  evaluate run --model mistral-7b --cache cache --sae saes/base --part $I/4 --only-baselines   # first, in all four
+  evaluate run --model mistral-7b --cache cache --sae saes/base --part $I/4 --out parts        # then, in all four
+  evaluate merge parts --out results
+
+  # SAEs in groups too: each group has every shard; SAEs come in the order in which parts are named
+  evaluate merge parts-of-group-0 parts-of-group-1 --out results
+
+The results are those that `evaluate run` without --part gives, byte for byte. Parts may be named in any order; what
+is missing, double, damaged, or of another cache, SAE or setting is refused by name. See evaluate/RESULTS.md.";
+
+/// What is put together
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct MergeArguments {
+    /// Partial results: files part-I-of-N.safetensors of `evaluate run --part`, or folders of them
+    #[arg(value_name = "PART", required = true)]
+    pub parts: Vec<PathBuf>,
+    /// Write the results into this folder, as `evaluate run --out` does
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Which figures to print: study, or all
+    #[arg(long, value_name = "WHICH", default_value = "study")]
+    pub metrics: MetricsChoice,
+    /// Print figures by subset of the corpus (for which the parts were run with --by subset) or by position in the sequence too;
+    /// may be given for both
+    #[arg(long = "by", value_name = "WHAT")]
+    pub breakdowns: Vec<Breakdown>,
+    /// Print the results as JSON in place of the table
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,77 @@
+//! From what was measured on all shards to results.
+
+use crate::columns::Columns;
+use crate::compute_effect::ComputeEffect;
+use crate::conventions::ResultConventions;
+use crate::details;
+use crate::kl::Kl;
+use crate::measures::LatentCounts;
+use crate::partial::{Measurement, SaeIdentity, SectionMeasurement};
+use crate::results::{Provenance, Results, SaeResult, ShardResult};
+use crate::sums::Sums;
+use crate::tally::SequenceTally;
+
+/// The results of a measurement of all shards. Every figure is computed here, whichever processes measured.
+pub(crate) fn assemble(measurement: Measurement) -> Results {
+    let mut measurement = measurement;
+    let (mut results, mut latents) = (Vec::new(), Vec::<LatentCounts>::new());
+    let mut sequences: Vec<Vec<SequenceTally>> = Vec::new();
+    for mut own in std::mem::take(&mut measurement.sections) {
+        if let Some(of_shards) = own.sequences.take() {
+            sequences.push(of_shards.into_iter().flatten().collect());
+        }
+        if let Some(sae) = measurement.saes.get(own.sae) {
+            results.push(result(&measurement, sae, &own));
+            latents.push(own.latents);
+        }
+    }
+    let Measurement { cache, protocol, subsets, clean_check, .. } = &measurement;
+    details::add(&mut results, &sequences, protocol, subsets.as_deref());
+    warn_of_non_finite(&results);
+    Results { results, latents, clean_check: *clean_check, tokens: cache.tokens }
+}
+
+fn result(measurement: &Measurement, sae: &SaeIdentity, own: &SectionMeasurement) -> SaeResult {
+    let Measurement { cache, protocol, .. } = measurement;
+    let sums = Sums::total(&own.shards);
+    let kl =
+        protocol.kl.map(|kl| Kl::of(sums.kl, sums.loss_tokens, kl.way, (kl.clean_precision, kl.spliced_precision)));
+    let numbers = measurement.shards.iter().copied();
+    SaeResult {
+        sae: sae.name.clone(),
+        section: own.section,
+        site: sae.site.clone(),
+        columns: Columns::of(&sums, sae.provenance.target_scale(sae.scale)),
+        scale: sae.scale,
+        scale_source: sae.scale_source,
+        outlier_norm: sae.outlier_norm,
+        conventions: ResultConventions { spliced_with: sae.spliced_with.clone(), ..protocol.conventions.clone() },
+        precision: protocol.precision,
+        clean_loss_source: protocol.clean_loss_source,
+        compute_effect: own.sample.as_ref().map(|sample| ComputeEffect::of(sample, sae.scale, &own.shards)),
+        kl,
+        intervals: None,
+        subsets: Vec::new(),
+        stored_rounding: measurement.stored_rounding,
+        definitions: protocol.definitions.clone(),
+        latents: own.latents.summary(),
+        shards: numbers.zip(&own.shards).map(|(shard, sums)| ShardResult { shard, sums: sums.clone() }).collect(),
+        sums,
+        provenance: Provenance {
+            hayloft_version: env!("CARGO_PKG_VERSION").to_owned(),
+            corpus: cache.corpus.clone(),
+            manifest_blake3: cache.manifest_blake3.clone(),
+            model: cache.model.clone(),
+            sae: sae.provenance.clone(),
+        },
+    }
+}
+
+fn warn_of_non_finite(results: &[SaeResult]) {
+    for SaeResult { sae, section, sums, .. } in results {
+        if sums.non_finite_rows > 0 {
+            let rows = sums.non_finite_rows;
+            tracing::warn!(%sae, %section, rows, "activations with NaN or infinity count as outliers");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Why partial results cannot be put together.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why partial results cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum PartialError {
+    /// There is nothing to put together.
+    #[error(
+        "{path}: expected partial results, part-I-of-N.safetensors, got none. Name the folders that `evaluate run --part I/N --out DIR` wrote into"
+    )]
+    None {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file could not be read.
+    #[error("{path}: cannot read: {cause}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+    /// A file is not, to the last bit, one that was written.
+    #[error("{path}: expected a whole partial result, got {got}. Copy it again, or evaluate that part again")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        got: String,
+    },
+    /// A file is of another version of the format.
+    #[error(
+        "{path}: expected a partial result of format {expected}, got {got}. Merge it with the version of hayloft that wrote it, or evaluate that part again"
+    )]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// The format that this program reads.
+        expected: String,
+        /// The file's.
+        got: String,
+    },
+    /// A file was written by another version of hayloft, which may compute figures otherwise.
+    #[error(
+        "{path}: expected a partial result of hayloft {expected}, as this program is, got one of hayloft {got}. Evaluate all parts and merge them with one version"
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// This program's version.
+        expected: String,
+        /// The version that wrote the file.
+        got: String,
+    },
+    /// Two parts are of different caches.
+    #[error("{path}: expected a part of the cache of {first}, whose {what} is {expected}, got {got}. Merge parts of one cache, all of it as it was in one state",
+        path = .0.path.display(), first = .0.first.display(), what = .0.what, expected = .0.expected, got = .0.got)]
+    OtherCache(Box<Mismatch>),
+    /// Two parts were measured by different protocols.
+    #[error("{path}: expected {what} {expected}, as in {first}, got {got}. Evaluate all parts with the same settings",
+        path = .0.path.display(), first = .0.first.display(), what = .0.what, expected = .0.expected, got = .0.got)]
+    OtherSetting(Box<Mismatch>),
+    /// Two SAEs have one name.
+    #[error("{path}: expected its SAE {sae} to be that of {first}, of which {what} is {expected}, got {got}. If they are different SAEs, merge them apart, or name both with --sae in every run, so that they get different names",
+        path = .0.path.display(), sae = .1, first = .0.first.display(), what = .0.what, expected = .0.expected, got = .0.got)]
+    OtherSae(Box<Mismatch>, String),
+    /// A shard was measured by nobody.
+    #[error(
+        "{sae}: expected parts that have all {count} shards of the cache between them, got none with shards {shards}. Evaluate the parts that are missing: shard {place} of the list is in --part {part}"
+    )]
+    Missing {
+        /// The SAE's name.
+        sae: String,
+        /// How many shards the cache has.
+        count: usize,
+        /// The numbers of those that are missing.
+        shards: String,
+        /// The place of the first of them in the cache's list.
+        place: usize,
+        /// A part that has it, cut as the given ones are.
+        part: String,
+    },
+    /// Two parts have measured the same shard.
+    #[error(
+        "{second}: expected shards that no other part has, got shards {shards}, which are in {first} too, for the SAE {sae}. Leave one of the two files out"
+    )]
+    Doubled {
+        /// One file.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+        /// The SAE's name.
+        sae: String,
+        /// The numbers of these shards.
+        shards: String,
+    },
+    /// Figures of subsets are asked for, and the parts have none.
+    #[error("--by subset: expected parts with sums of subsets, got parts without. Evaluate them with --by subset too")]
+    NoSubsets,
+    /// A file could not be made.
+    #[error("{path}: cannot write: {cause}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+}
+
+/// What differs between two parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The file.
+    pub path: PathBuf,
+    /// The file that it is held against.
+    pub first: PathBuf,
+    /// What differs: of settings, the first that does.
+    pub what: String,
+    /// The first file's.
+    pub expected: String,
+    /// This file's.
+    pub got: String,
+}

@@ -1,0 +1,194 @@
+//! A partial result as the bytes of a file: safetensors, sealed by a hash of all that comes before it.
+//!
+//! Tensors: `header`, the JSON of [`Header`]; `firings.K`, u64 `[width]`, of the K-th SAE and section; `tallies.K.S`, f32
+//! `[sequences, 16]`, of its S-th shard, where sums over sequences are kept; `subsets.S`, u32 `[sequences]`, the place of each
+//! sequence's subset in the header's list and [`NO_SUBSET`] for none; and last of all `seal`, the BLAKE3 of every byte before it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use hayloft_terminal::Part;
+use safetensors::{Dtype, SafeTensors};
+
+use super::check;
+use super::error::PartialError;
+use super::header::Header;
+use super::measurement::{Measurement, SectionMeasurement};
+use crate::measures::LatentCounts;
+use crate::subsets::SubsetName;
+use crate::tally::{SequenceTally, TERMS};
+use crate::tensor_bytes::{TensorBytes, safetensors};
+
+/// The version of the file's layout and of what its numbers mean.
+const FORMAT: &str = "1";
+
+/// Where the version is in the metadata.
+const FORMAT_KEY: &str = "hayloft_partial_result";
+
+/// Bytes of a BLAKE3.
+const SEAL_BYTES: usize = 32;
+
+/// In place of a subset's number.
+const NO_SUBSET: u32 = u32::MAX;
+
+/// The bytes of a part's measurement.
+pub(super) fn to_bytes(measurement: &Measurement, part: Part) -> std::io::Result<Vec<u8>> {
+    let header = Header::of(measurement, part);
+    let json = serde_json::to_vec(&header)?;
+    let mut tensors = vec![("header".to_owned(), Dtype::U8, vec![json.len()], json)];
+    for (place, own) in measurement.sections.iter().enumerate() {
+        let width = own.latents.firings.len();
+        tensors.push((format!("firings.{place}"), Dtype::U64, vec![width], own.latents.bytes()));
+        for (shard, tallies) in own.sequences.iter().flatten().enumerate() {
+            let values = tallies.iter().flat_map(|tally| tally.values().iter());
+            let bytes = values.flat_map(|value| value.to_le_bytes()).collect();
+            tensors.push((tallies_name(place, shard), Dtype::F32, vec![tallies.len(), TERMS], bytes));
+        }
+    }
+    let names = header.subsets.as_deref().unwrap_or_default();
+    for (shard, subsets) in measurement.subsets.iter().flatten().enumerate() {
+        let number = |name: &SubsetName| {
+            let place = name.as_deref().and_then(|name| names.binary_search_by(|own| own.as_str().cmp(name)).ok());
+            place.and_then(|place| u32::try_from(place).ok()).unwrap_or(NO_SUBSET)
+        };
+        let bytes = subsets.iter().flat_map(|name| number(name).to_le_bytes()).collect();
+        tensors.push((format!("subsets.{shard}"), Dtype::U32, vec![subsets.len()], bytes));
+    }
+    tensors.push(("seal".to_owned(), Dtype::U8, vec![SEAL_BYTES], vec![0; SEAL_BYTES]));
+    let borrowed: Vec<TensorBytes<'_>> = tensors
+        .iter()
+        .map(|(name, dtype, shape, bytes)| (name.clone(), *dtype, shape.clone(), bytes.as_slice()))
+        .collect();
+    let mut file = safetensors(&[(FORMAT_KEY, FORMAT.to_owned())], &borrowed)?;
+    seal(&mut file);
+    Ok(file)
+}
+
+/// Puts the hash of all other bytes of a file at its end, where room is left for it.
+pub(super) fn seal(file: &mut [u8]) {
+    if let Some(body) = file.len().checked_sub(SEAL_BYTES) {
+        let hash = blake3::hash(&file[..body]);
+        file[body..].copy_from_slice(hash.as_bytes());
+    }
+}
+
+/// The part and the measurement in a file's bytes; `path` is for errors.
+pub(super) fn from_bytes(path: &Path, bytes: &[u8]) -> Result<(Part, Measurement), PartialError> {
+    let damaged = |got: String| PartialError::Damaged { path: path.to_path_buf(), got };
+    let body = bytes.len().checked_sub(SEAL_BYTES).ok_or_else(|| damaged(format!("{} bytes", bytes.len())))?;
+    if blake3::hash(&bytes[..body]).as_bytes() != &bytes[body..] {
+        return Err(damaged("bytes that are not those that its seal (BLAKE3) is of".to_owned()));
+    }
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| damaged(error.to_string()))?;
+    let version = metadata.metadata().as_ref().and_then(|metadata| metadata.get(FORMAT_KEY));
+    match version {
+        Some(version) if version == FORMAT => {}
+        Some(version) => {
+            let (path, expected, got) = (path.to_path_buf(), FORMAT.to_owned(), version.clone());
+            return Err(PartialError::Format { path, expected, got });
+        }
+        None => return Err(damaged("a file of another kind".to_owned())),
+    }
+    let tensors = Tensors(SafeTensors::deserialize(bytes).map_err(|error| damaged(error.to_string()))?);
+    let json = tensors.data("header", Dtype::U8, None).map_err(damaged)?;
+    // A header of another version may have other fields, so that is told first.
+    let version = serde_json::from_slice(json).map(|VersionOnly { hayloft_version }| hayloft_version);
+    let (expected, got) = (env!("CARGO_PKG_VERSION"), version.map_err(|error| damaged(error.to_string()))?);
+    if got != expected {
+        return Err(PartialError::Version { path: path.to_path_buf(), expected: expected.to_owned(), got });
+    }
+    let header: Header = serde_json::from_slice(json).map_err(|error| damaged(error.to_string()))?;
+    let part = check::header(&header).map_err(damaged)?;
+    let measurement = tensors.measurement(header).map_err(damaged)?;
+    check::counts(&measurement).map_err(damaged)?;
+    Ok((part, measurement))
+}
+
+/// The one field of the header that every version has.
+#[derive(serde::Deserialize)]
+struct VersionOnly {
+    hayloft_version: String,
+}
+
+/// The tensors of a file.
+struct Tensors<'data>(SafeTensors<'data>);
+
+impl Tensors<'_> {
+    /// The bytes of a tensor that must be of this type and shape.
+    fn data(&self, name: &str, dtype: Dtype, shape: Option<&[usize]>) -> Result<&[u8], String> {
+        let view = self.0.tensor(name).map_err(|error| format!("no tensor {name} ({error})"))?;
+        if view.dtype() != dtype || shape.is_some_and(|shape| view.shape() != shape) {
+            let expected = shape.map_or_else(String::new, |shape| format!(" {shape:?}"));
+            return Err(format!("{name} of {:?} {:?} in place of {dtype:?}{expected}", view.dtype(), view.shape()));
+        }
+        Ok(view.data())
+    }
+
+    fn measurement(&self, header: Header) -> Result<Measurement, String> {
+        let sequences = header.sequences.as_slice();
+        let mut sections = Vec::with_capacity(header.sections.len());
+        for (place, own) in header.sections.into_iter().enumerate() {
+            // The header was checked to have it.
+            let width = header.saes.get(own.sae).map_or(0, |sae| sae.provenance.width);
+            let firings = self.data(&format!("firings.{place}"), Dtype::U64, Some(&[width]))?;
+            let tallies = |(shard, &sequences): (usize, &usize)| {
+                let data = self.data(&tallies_name(place, shard), Dtype::F32, Some(&[sequences, TERMS]))?;
+                Ok(numbers(data).map(f32::from_le_bytes).collect::<Vec<f32>>())
+            };
+            let keeps = header.protocol.keeps_sequences();
+            let of_shards =
+                keeps.then(|| sequences.iter().enumerate().map(tallies).collect::<Result<Vec<_>, String>>());
+            let of_shards = of_shards.transpose()?;
+            sections.push(SectionMeasurement {
+                sae: own.sae,
+                section: own.section,
+                shards: own.sums,
+                latents: LatentCounts { rows: own.rows, firings: numbers(firings).map(u64::from_le_bytes).collect() },
+                sequences: of_shards.map(|shards| shards.iter().map(|values| sequence_tallies(values)).collect()),
+                sample: own.sample,
+            });
+        }
+        let subsets = match &header.subsets {
+            Some(names) => Some(self.subsets(names, sequences)?),
+            None => None,
+        };
+        Ok(Measurement {
+            cache: header.cache,
+            protocol: header.protocol,
+            shards: header.shards,
+            clean_check: header.clean_check,
+            stored_rounding: header.stored_rounding,
+            subsets,
+            saes: header.saes,
+            sections,
+        })
+    }
+
+    /// Of each shard the subset of each sequence.
+    fn subsets(&self, names: &[String], sequences: &[usize]) -> Result<Vec<Vec<SubsetName>>, String> {
+        let names: Vec<Arc<str>> = names.iter().map(|name| name.as_str().into()).collect();
+        let subset = |number: u32| match names.get(number as usize) {
+            Some(name) => Ok(Some(Arc::clone(name))),
+            None if number == NO_SUBSET => Ok(None),
+            None => Err(format!("subset {number} of {}", names.len())),
+        };
+        let of_shard = |(shard, &sequences): (usize, &usize)| {
+            let data = self.data(&format!("subsets.{shard}"), Dtype::U32, Some(&[sequences]))?;
+            numbers(data).map(u32::from_le_bytes).map(subset).collect()
+        };
+        sequences.iter().enumerate().map(of_shard).collect()
+    }
+}
+
+fn tallies_name(place: usize, shard: usize) -> String {
+    format!("tallies.{place}.{shard}")
+}
+
+/// Little-endian numbers, one after another.
+fn numbers<const BYTES: usize>(data: &[u8]) -> impl Iterator<Item = [u8; BYTES]> + '_ {
+    data.as_chunks().0.iter().copied()
+}
+
+fn sequence_tallies(values: &[f32]) -> Vec<SequenceTally> {
+    values.as_chunks::<TERMS>().0.iter().map(|&sums| SequenceTally::from(sums)).collect()
+}

@@ -1,0 +1,148 @@
+//! What was measured on some shards of a cache.
+
+use hayloft_model::{Fingerprint, Precision};
+use serde::{Deserialize, Serialize};
+
+use crate::baseline::CleanSource;
+use crate::clean_check::CleanCheck;
+use crate::compute_effect::Sample;
+use crate::conventions::ResultConventions;
+use crate::kl::KlWay;
+use crate::measures::LatentCounts;
+use crate::results::SaeProvenance;
+use crate::scale::ScaleSource;
+use crate::section_choice::SectionChoice;
+use crate::stored_rounding::StoredRounding;
+use crate::subsets::SubsetName;
+use crate::sums::Sums;
+use crate::tally::SequenceTally;
+
+/// What a run measured on some shards of a cache, in the cache's order.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Measurement {
+    pub(crate) cache: CacheIdentity,
+    pub(crate) protocol: Protocol,
+    /// The numbers of the shards that were measured.
+    pub(crate) shards: Vec<usize>,
+    /// The check of the cache against the model on the first rows of the first of these shards.
+    pub(crate) clean_check: Option<CleanCheck>,
+    /// Measured on the cache's first rows, and so only where its first shard is among these.
+    pub(crate) stored_rounding: Option<StoredRounding>,
+    /// Of each shard the subset of each sequence, where figures of subsets are wanted.
+    pub(crate) subsets: Option<Vec<Vec<SubsetName>>>,
+    pub(crate) saes: Vec<SaeIdentity>,
+    /// In the order of results.
+    pub(crate) sections: Vec<SectionMeasurement>,
+}
+
+/// Which cache it was, and which model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CacheIdentity {
+    pub(crate) manifest_blake3: String,
+    pub(crate) corpus: String,
+    pub(crate) model: Fingerprint,
+    /// Tokens of all shards.
+    pub(crate) tokens: u64,
+    /// The numbers of all shards, in order.
+    pub(crate) shards: Vec<usize>,
+}
+
+/// Every setting that figures depend on and that is the same for all SAEs of a run. Fields are compared, and the first that
+/// differs is named, in this order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Protocol {
+    pub(crate) splice_together: bool,
+    /// The site of all SAEs; `None` where they are in place together, each at its own.
+    pub(crate) site: Option<String>,
+    pub(crate) sections: Vec<SectionChoice>,
+    /// As it was asked for.
+    pub(crate) outlier_norm: Option<String>,
+    /// As it was asked for.
+    pub(crate) scale: String,
+    pub(crate) conventions: ResultConventions,
+    pub(crate) precision: Precision,
+    pub(crate) compute: Option<Precision>,
+    pub(crate) clean_loss_source: Option<CleanSource>,
+    pub(crate) kl: Option<KlProtocol>,
+    /// Resamples.
+    pub(crate) bootstrap: Option<usize>,
+    pub(crate) by_subset: bool,
+    pub(crate) definitions: String,
+}
+
+/// How divergences are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct KlProtocol {
+    #[serde(flatten)]
+    pub(crate) way: KlWay,
+    pub(crate) clean_precision: Precision,
+    pub(crate) spliced_precision: Precision,
+}
+
+/// An SAE of a run, and what was resolved for it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SaeIdentity {
+    pub(crate) name: String,
+    pub(crate) site: String,
+    pub(crate) scale: f64,
+    pub(crate) scale_source: ScaleSource,
+    pub(crate) outlier_norm: Option<f64>,
+    /// The other SAEs that were in place at the same time.
+    pub(crate) spliced_with: Vec<String>,
+    pub(crate) provenance: SaeProvenance,
+}
+
+/// What was measured of one SAE in one section.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct SectionMeasurement {
+    /// The place of the SAE in the list of the measurement.
+    pub(crate) sae: usize,
+    pub(crate) section: SectionChoice,
+    /// Sums over each shard.
+    pub(crate) shards: Vec<Sums>,
+    /// How often latents fired in all these shards.
+    pub(crate) latents: LatentCounts,
+    /// Of each shard the sums over each sequence, where intervals or figures of subsets are wanted.
+    pub(crate) sequences: Option<Vec<Vec<SequenceTally>>>,
+    /// What a lower precision did on the cache's first rows, where it was asked for and the first shard is among these.
+    pub(crate) sample: Option<Sample>,
+}
+
+impl Protocol {
+    /// Whether sums over each sequence are kept.
+    pub(crate) fn keeps_sequences(&self) -> bool {
+        self.bootstrap.is_some() || self.by_subset
+    }
+}
+
+impl SectionMeasurement {
+    /// Over no shards.
+    pub(crate) fn none(sae: usize, section: SectionChoice) -> Self {
+        let latents = LatentCounts { rows: 0, firings: Vec::new() };
+        Self { sae, section, shards: Vec::new(), latents, sequences: None, sample: None }
+    }
+
+    /// Adds what was measured of the same SAE and section on the shards that follow.
+    pub(crate) fn append(&mut self, next: Self) {
+        self.shards.extend(next.shards);
+        // All of one SAE, and so of one width.
+        self.latents.firings.resize(next.latents.firings.len(), 0);
+        self.latents.merge(&next.latents);
+        if let Some(sequences) = next.sequences {
+            self.sequences.get_or_insert_default().extend(sequences);
+        }
+        self.sample = self.sample.take().or(next.sample);
+    }
+}
+
+impl Measurement {
+    /// Makes of sums what comes of them when they are written down and read again.
+    pub(crate) fn settle(&mut self) {
+        for sums in self.sections.iter_mut().flat_map(|own| &mut own.shards) {
+            sums.settle();
+        }
+    }
+}

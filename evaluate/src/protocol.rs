@@ -1,0 +1,119 @@
+//! What a run is by: the facts that stand beside figures and that parts of one run must share.
+
+use crate::SaeFile;
+use crate::baseline::CleanSource;
+use crate::clean_check::CleanCheck;
+use crate::conventions::ResultConventions;
+use crate::kl::KlWay;
+use crate::outliers::{MedianRule, OutlierNorm};
+use crate::partial::{CacheIdentity, KlProtocol, Protocol};
+use crate::results::{DEFINITIONS, SaeProvenance};
+use crate::scale::Scale;
+use crate::settings::{RunSettings, Splice};
+use crate::subject::Subject;
+
+/// Which cache and which model it is.
+pub(crate) fn cache_identity(subject: &Subject) -> CacheIdentity {
+    let manifest = subject.cache.manifest();
+    CacheIdentity {
+        manifest_blake3: subject.cache.manifest_blake3().to_owned(),
+        corpus: manifest.corpus.name.clone(),
+        model: subject.fingerprint.clone(),
+        tokens: manifest.held.tokens,
+        shards: manifest.shards.iter().map(|shard| shard.index).collect(),
+    }
+}
+
+/// The settings, as far as they were resolved.
+pub(crate) fn protocol(
+    settings: &RunSettings,
+    subject: &Subject,
+    (clean_source, kl, median): (Option<CleanSource>, Option<KlWay>, Option<MedianRule>),
+    site: Option<String>,
+) -> Protocol {
+    let Subject { weights, excluded, precision, cache_precision, .. } = subject;
+    let of_way = |way| KlProtocol {
+        way,
+        clean_precision: if way == KlWay::Recomputed { *precision } else { *cache_precision },
+        spliced_precision: *precision,
+    };
+    Protocol {
+        splice_together: settings.splice == Splice::Together,
+        site,
+        sections: settings.sections(),
+        outlier_norm: settings.outlier_norm.map(|norm| norm.to_string()),
+        scale: settings.scale.to_string(),
+        conventions: ResultConventions {
+            weights: *weights,
+            exclude: excluded.choice,
+            excluded_tokens: excluded.tokens(),
+            outlier_median: median,
+            spliced_with: Vec::new(),
+        },
+        precision: *precision,
+        compute: settings.compute,
+        clean_loss_source: clean_source,
+        kl: kl.map(of_way),
+        bootstrap: settings.bootstrap.map(|bootstrap| bootstrap.resamples),
+        by_subset: settings.by_subset,
+        definitions: DEFINITIONS.to_owned(),
+    }
+}
+
+/// Which SAE it is. Reads its weights once.
+pub(crate) fn provenance(file: &SaeFile) -> SaeProvenance {
+    SaeProvenance {
+        folder: file.folder().display().to_string(),
+        format: Some(file.format()),
+        architecture: file.architecture().to_owned(),
+        width: file.width(),
+        normalize_activations: file.normalisation().as_str().to_owned(),
+        site: file.site().map(str::to_owned),
+        model_name: file.model_name().map(str::to_owned),
+        files: file.hashes(),
+    }
+}
+
+/// The largest norm, after scaling, that is no outlier.
+pub(crate) fn largest_norm(settings: &RunSettings, median: Option<MedianRule>, scale: Scale) -> Option<f64> {
+    match (settings.outlier_norm?, median) {
+        (OutlierNorm::Absolute(norm), _) => Some(norm),
+        (OutlierNorm::MedianMultiple(_), median) => Some(median?.threshold() * scale.value),
+    }
+}
+
+/// Whether what the cache has of clean predictions is what spliced ones are held against: it was computed in the same
+/// precision, or the run computes in a lower one for speed alone.
+pub(crate) fn takes_cached_losses(settings: &RunSettings, subject: &Subject) -> bool {
+    subject.cache_precision == subject.precision || settings.compute.is_some()
+}
+
+/// Says how the check went, and decides where clean losses come from; `None` without a model.
+pub(crate) fn clean_source(
+    settings: &RunSettings,
+    subject: &Subject,
+    clean_check: Option<CleanCheck>,
+) -> Option<CleanSource> {
+    if subject.checkpoint.is_none() {
+        tracing::info!("no --model, so no losses: L0, error and explained variance only");
+        return None;
+    }
+    if let Some(CleanCheck { tokens, max_difference, tolerance }) = clean_check {
+        tracing::info!(
+            tokens,
+            max_difference,
+            tolerance,
+            "clean loss from the cached residual, against the cached loss"
+        );
+    }
+    let (cache, now) = (subject.cache_precision, subject.precision);
+    Some(if subject.cache.manifest().predictions.is_none() {
+        tracing::info!("the cache keeps no losses (--logits none), so the clean losses are computed too");
+        CleanSource::Recomputed
+    } else if !takes_cached_losses(settings, subject) {
+        tracing::info!(%cache, %now, "the cached losses are of another precision, so the clean losses are computed again");
+        CleanSource::Recomputed
+    } else {
+        CleanSource::Cache
+    })
+}
