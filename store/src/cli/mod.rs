@@ -11,6 +11,7 @@ mod json;
 mod merge;
 mod numbers;
 mod placed;
+mod plan;
 mod pull;
 mod push;
 mod remote;
@@ -38,6 +39,7 @@ Examples:
   store select caches/c --out one --site S  a smaller cache
   store repair caches/c                     restore or drop what is damaged
   store upgrade caches/old                  from an earlier version of the format
+  store plan s3://farm/stories              what is planned, filled or not
   store push caches/stories s3://farm/stories           put it into a bucket
   store pull s3://farm/stories caches/stories           and get it from there
   store completions bash > ~/.local/share/bash-completion/completions/store
@@ -64,6 +66,7 @@ enum Command {
     Select(select::Select),
     Repair(repair::Repair),
     Upgrade(upgrade::Upgrade),
+    Plan(plan::Plan),
     Push(push::Push),
     Pull(pull::Pull),
     Completions(completions::Completions),
@@ -82,6 +85,7 @@ pub(crate) fn run(arguments: Arguments, stdout: &mut dyn Write) -> anyhow::Resul
         Command::Select(command) => command.run(stdout),
         Command::Repair(command) => command.run(stdout),
         Command::Upgrade(command) => command.run(stdout),
+        Command::Plan(command) => command.run(stdout),
         Command::Push(command) => command.run(stdout),
         Command::Pull(command) => command.run(stdout),
         Command::Completions(command) => command.run(stdout),

@@ -1,0 +1,429 @@
+"""Checks of hayloft-ray on a local cluster; see scripts/check-cluster."""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAMS = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release"
+SITE = "blocks.3.hook_resid_pre"
+DEMO = ROOT / "demo"
+HEAD = "127.0.0.1"
+PORT = 6399
+NODES = ("127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5")
+"""Addresses of this machine: each node of the cluster is at one of its own."""
+
+
+class Failed(Exception):
+    """A check did not pass."""
+
+
+def quietly(*command: object, **options) -> str:
+    """Runs a command that must succeed; its stdout."""
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, **options)
+    if done.returncode != 0:
+        raise Failed(f"{' '.join(str(word) for word in command)}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def ray(*command: object) -> str:
+    return quietly("ray", *command, env={**os.environ, "RAY_DISABLE_IMPORT_WARNING": "1", "RAY_USAGE_STATS_ENABLED": "0"})
+
+
+class Cluster:
+    """A head that runs no tasks, and nodes with a processor each."""
+
+    def __init__(self, nodes: int = 4):
+        self.nodes = NODES[:nodes]
+
+    def start(self) -> None:
+        self.start_head()
+        for address in self.nodes:
+            self.start_node(address)
+
+    def start_head(self) -> None:
+        ray("start", "--head", "--node-ip-address", HEAD, "--port", PORT, "--num-cpus", 0, "--include-dashboard", "false",
+            "--object-store-memory", 100_000_000, "--disable-usage-stats")
+
+    def start_node(self, address: str) -> None:
+        ray("start", "--address", f"{HEAD}:{PORT}", "--node-ip-address", address, "--num-cpus", 1,
+            "--object-store-memory", 100_000_000, "--disable-usage-stats")
+
+    def stop(self) -> None:
+        subprocess.run(["ray", "stop", "--force", "--grace-period", "2"], capture_output=True)
+
+
+@contextmanager
+def cluster(nodes: int = 4) -> Iterator[Cluster]:
+    """A cluster, for as long as it is needed."""
+    found = Cluster(nodes)
+    found.stop()
+    found.start()
+    try:
+        yield found
+    finally:
+        found.stop()
+
+
+def hayloft_ray(command: str, *words: object) -> list[str]:
+    """The command line of a run on the cluster."""
+    options = ("--programs", PROGRAMS, "--address", f"{HEAD}:{PORT}", "--num-cpus", 1)
+    if "--" not in words:
+        return [str(word) for word in ("hayloft-ray", command, *options, *words)]
+    place = words.index("--")
+    return [str(word) for word in ("hayloft-ray", command, *options, *words[:place], *words[place:])]
+
+
+def processes(*names: str) -> list[int]:
+    """Processes whose command line has one of these in it, but for this one and what started it."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) not in (os.getpid(), os.getppid()):
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if any(name in line for name in names):
+                found.append(int(entry.name))
+    return found
+
+
+class Killer:
+    """Kills something every few seconds until it is told to stop."""
+
+    def __init__(self, every: float, kill: Callable[[], str | None]):
+        self.every, self.kill, self.killed = every, kill, []
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._go, daemon=True)
+
+    def _go(self) -> None:
+        while not self.over.wait(self.every):
+            found = self.kill()
+            if found:
+                self.killed.append(found)
+
+    def __enter__(self) -> "Killer":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.over.set()
+        self.thread.join()
+
+
+def kill_one(*names: str) -> str | None:
+    """Kills a process of one of these kinds, drawn by chance."""
+    kinds = list(names)
+    random.shuffle(kinds)
+    for name in kinds:
+        found = processes(name)
+        if found:
+            try:
+                os.kill(random.choice(found), signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            return name
+    return None
+
+
+def same_files(one: Path, other: Path, leave_out: tuple[str, ...] = (".lock", "baselines")) -> int:
+    """Fails unless two folders hold the same files with the same bytes; how many they are."""
+
+    def files(folder: Path) -> dict[str, bytes]:
+        paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
+        named = ((str(path.relative_to(folder)), path) for path in paths)
+        return {name: path.read_bytes() for name, path in named if not set(Path(name).parts) & set(leave_out)}
+
+    left, right = files(one), files(other)
+    if left.keys() != right.keys():
+        raise Failed(f"{one} and {other} hold different files: {sorted(left.keys() ^ right.keys())}")
+    differing = [name for name in left if left[name] != right[name]]
+    if differing:
+        raise Failed(f"{one} and {other} differ in {differing}")
+    return len(left)
+
+
+class Demo:
+    """The demo's models, and what one process makes of them."""
+
+    def __init__(self, folder: Path, shard_tokens: int = 4096):
+        self.folder, self.shard_tokens = folder, shard_tokens
+        self.saes = [word for name in ("base", "chat") for word in ("--sae", DEMO / "saes" / name)]
+
+    def plan(self, name: str) -> Path:
+        out = self.folder / name
+        quietly(PROGRAMS / "harvest", "plan", "--model", DEMO / "base", "--data", DEMO / "experiment/text-heldout.toml",
+                "--shard-tokens", self.shard_tokens, "--out", out)
+        return out
+
+    def harvest_arguments(self, out: Path) -> list[object]:
+        return ["--model", DEMO / "base", "--out", out, "--site", SITE, "--lease", 5]
+
+    def evaluate_arguments(self, cache: Path, out: Path) -> list[object]:
+        return ["--model", DEMO / "base", "--cache", cache, *self.saes, "--outlier-norm", 20, "--bootstrap=200", "--by", "subset",
+                "--out", out]
+
+    def alone(self) -> tuple[Path, Path]:
+        """Cache and results of one process each."""
+        cache, results = self.plan("alone"), self.folder / "results-alone"
+        quietly(PROGRAMS / "harvest", "run", *self.harvest_arguments(cache)[:-2])
+        quietly(PROGRAMS / "evaluate", "run", *self.evaluate_arguments(cache, results))
+        return cache, results
+
+    def rollouts(self, name: str) -> list[object]:
+        return ["--model", DEMO / "chat", "--data", DEMO / "experiment/instructions.toml", "--limit", 24, "--batch-tokens", 512,
+                "--max-new-tokens", 16, "--out", self.folder / name]
+
+
+def check_same(folder: Path) -> str:
+    """Harvest, rollouts and evaluation of the demo on four nodes, against one process."""
+    demo = Demo(folder)
+    cache, results = demo.alone()
+    quietly(PROGRAMS / "harvest", "rollouts", *demo.rollouts("alone.parquet"))
+    with cluster():
+        shared = demo.plan("shared")
+        quietly(*hayloft_ray("harvest", "--shards-per-task", 2, "--", *demo.harvest_arguments(shared)))
+        quietly(*hayloft_ray("evaluate", "--parts", 5, "--saes-per-task", 1, "--",
+                             *demo.evaluate_arguments(shared, folder / "results-shared")))
+        quietly(*hayloft_ray("rollouts", "--parts", 4, "--", *demo.rollouts("shared.parquet")))
+    files = same_files(cache, shared)
+    figures = same_files(results, folder / "results-shared")
+    if (folder / "alone.parquet").read_bytes() != (folder / "shared.parquet").read_bytes():
+        raise Failed("rollouts differ")
+    return f"four nodes at {', '.join(NODES)}: {files} files of the cache, {figures} of the results and the rollouts are one process's to the bit"
+
+
+def check_killed(folder: Path) -> str:
+    """The same with a program or a Ray worker killed every three seconds, and one whole node."""
+    demo = Demo(folder)
+    cache, results = demo.alone()
+    with cluster() as running:
+        shared = demo.plan("shared")
+        own = f"{folder}"
+
+        def kill() -> str | None:
+            return kill_one(f"harvest run --model {DEMO}/base --out {own}", "ray::run_task", f"evaluate run --model {DEMO}/base --cache {own}")
+
+        with Killer(3.0, kill) as killer:
+            whole = threading.Timer(5.0, lambda: kill_node(NODES[3]))
+            whole.start()
+            command = hayloft_ray("harvest", "--attempts", 20, "--shards-per-task", 2, "--", *demo.harvest_arguments(shared))
+            quietly(*command)
+            quietly(*hayloft_ray("evaluate", "--attempts", 20, "--parts", 6, "--",
+                                 *demo.evaluate_arguments(shared, folder / "results-shared")))
+            whole.cancel()
+        del running
+    files = same_files(cache, shared)
+    figures = same_files(results, folder / "results-shared")
+    if len(killer.killed) < 2:
+        raise Failed(f"only {len(killer.killed)} kills: the run was over too soon to mean anything")
+    kinds = {name.split()[0]: sum(one.split()[0] == name.split()[0] for one in killer.killed) for name in killer.killed}
+    return f"{len(killer.killed)} killed ({kinds}) and a whole node: {files} files of the cache and {figures} of the results are the same to the bit"
+
+
+def kill_node(address: str) -> None:
+    """Kills all of a node at once, as a power cut would."""
+    for process in processes(f"--node-ip-address={address}", f"--node_ip_address={address}"):
+        try:
+            os.kill(process, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def check_drivers(folder: Path) -> str:
+    """Two drivers on one cache at the same time."""
+    demo = Demo(folder)
+    cache, _ = demo.alone()
+    with cluster():
+        shared = demo.plan("shared")
+        command = hayloft_ray("harvest", "--shards-per-task", 2, "--", *demo.harvest_arguments(shared))
+        both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+        ended = [(driver.communicate(), driver.returncode) for driver in both]
+    for (_, said), code in ended:
+        if code != 0:
+            raise Failed(said)
+    return f"two drivers at a time: both end well, {same_files(cache, shared)} files are the same to the bit"
+
+
+def check_stopped(folder: Path) -> str:
+    """A driver that is asked to stop leaves a clean cache, and the same command goes on."""
+    demo = Demo(folder, shard_tokens=16384)
+    cache, _ = demo.alone()
+    with cluster():
+        shared = demo.plan("shared")
+        command = hayloft_ray("harvest", "--shards-per-task", 1, "--", *demo.harvest_arguments(shared))
+        driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while driver.poll() is None and not any((shared / "claims").glob("*.0")):
+            time.sleep(0.05)
+        driver.send_signal(signal.SIGTERM)
+        _, said = driver.communicate(timeout=90)
+        unfinished = [path.name for path in (shared / "shards").glob(".*")]
+        if driver.returncode != 130 or unfinished:
+            raise Failed(f"expected exit code 130 and nothing unfinished, got {driver.returncode} and {unfinished}\n{said}")
+        left = processes(f"harvest run --model {DEMO}/base --out {folder}")
+        if left:
+            raise Failed(f"{len(left)} programs are still running")
+        quietly(*command)
+    return f"stopped in the middle: exit code 130, nothing half-written, no program left; the same command goes on to the same {same_files(cache, shared)} files"
+
+
+def check_head(folder: Path) -> str:
+    """The head dies and comes back; the driver's end is an error, and the same command goes on."""
+    demo = Demo(folder)
+    cache, _ = demo.alone()
+    shared = demo.plan("shared")
+    command = hayloft_ray("harvest", "--shards-per-task", 2, "--", *demo.harvest_arguments(shared))
+    with cluster() as running:
+        driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while driver.poll() is None and not any((shared / "shards").glob("0*")):
+            time.sleep(0.05)
+        for process in processes("gcs_server"):
+            os.kill(process, signal.SIGKILL)
+        try:
+            driver.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            driver.kill()
+            driver.communicate()
+        code = driver.returncode
+        running.stop()
+        running.start()
+        quietly(*command)
+    return f"head killed (the driver ended with {code}) and restarted: the same command goes on to the same {same_files(cache, shared)} files"
+
+
+def check_misfits(folder: Path) -> str:
+    """A worker with another revision of the model, and one of another version of the program."""
+    demo = Demo(folder)
+    shared = demo.plan("shared")
+    other = folder / "other-model"
+    shutil.copytree(DEMO / "base", other)
+    weights = next(other.glob("*.safetensors"))
+    changed = bytearray(weights.read_bytes())
+    changed[-1] ^= 1
+    weights.write_bytes(changed)
+    with cluster(2):
+        # The session begins with the right model.
+        quietly(PROGRAMS / "harvest", "run", *demo.harvest_arguments(shared), "--share", "--shards", "0..1")
+        words = demo.harvest_arguments(shared)
+        words[1] = other
+        failed = subprocess.run(hayloft_ray("harvest", "--attempts", 2, "--", *words), capture_output=True, text=True)
+        if failed.returncode == 0 or "weights" not in failed.stderr:
+            raise Failed(f"another model was not refused: {failed.stderr}")
+        session = shared / "claims/session.json"
+        session.write_text(session.read_text().replace('"hayloft_version": "', '"hayloft_version": "9.'))
+        failed = subprocess.run(hayloft_ray("harvest", "--attempts", 2, "--", *demo.harvest_arguments(shared)),
+                                capture_output=True, text=True)
+        if failed.returncode == 0 or "hayloft_version differs" not in failed.stderr:
+            raise Failed(f"another version was not refused: {failed.stderr}")
+    return "another revision of the model and another version of the program: both refused by name, after as many attempts as asked for"
+
+
+def check_overhead(folder: Path) -> str:
+    """Shards of about half a minute: a cluster of two nodes against one process on one core."""
+    demo = Demo(folder)
+    plain = [word for word in demo.harvest_arguments(folder / "x")]
+    probe = demo.plan("probe")
+    plain[3] = probe
+    speed = json.loads(quietly(PROGRAMS / "harvest", "run", *plain[:-2], "--threads", 1, "--json"))["tokens_per_second"]
+    # As many shards as keep two workers busy for the same time.
+    shards, tokens = 4, int(speed * 30)
+    manifest = folder / "text.toml"
+    manifest.write_text(f"max_tokens = {shards * tokens}\n" + (DEMO / "experiment/text-train.toml").read_text())
+    whole, shared = folder / "whole", folder / "shared"
+    quietly(PROGRAMS / "harvest", "plan", "--model", DEMO / "base", "--data", manifest, "--data-root", DEMO / "experiment",
+            "--shard-tokens", tokens, "--out", whole)
+    planned = json.loads(quietly(PROGRAMS / "store", "plan", whole, "--json"))["shard_tokens"]
+    shutil.copytree(whole, shared)
+    arguments = ["--model", DEMO / "base", "--site", SITE]
+    start = time.monotonic()
+    quietly(PROGRAMS / "harvest", "run", *arguments, "--out", whole, "--threads", 1)
+    alone = time.monotonic() - start
+    with cluster(2):
+        start = time.monotonic()
+        quietly(*hayloft_ray("harvest", "--shards-per-task", 1, "--", *arguments, "--out", shared))
+        together = time.monotonic() - start
+    same_files(whole, shared)
+    shards = len(planned)
+    ratio = together / (alone / 2)
+    words = f"{shards} shards of {alone / shards:.1f} s: one process {alone:.1f} s, two workers {together:.1f} s, {ratio:.3f} x (one / 2)"
+    if ratio > 1.1:
+        raise Failed(f"{words}: expected at most 1.1")
+    return words
+
+
+def check_many(folder: Path) -> str:
+    """Ten thousand simulated shards."""
+    del folder
+    with cluster(2):
+        found = json.loads(quietly(*hayloft_ray("simulate", "--quiet", "--shards", 10_000)))
+    memory = found["driver_megabytes_at"]
+    words = f"10,000 simulated shards: {found['seconds']} s, {found['milliseconds_of_overhead_a_shard']} ms each; driver's memory {memory} MB"
+    if found["seconds"] > 300 or memory["100%"] > memory["10%"] + 50:
+        raise Failed(words)
+    return words
+
+
+def check_sizing(folder: Path) -> str:
+    """A dry run measures a shard and changes nothing."""
+    demo = Demo(folder)
+    shared = demo.plan("shared")
+    before = sorted(str(path) for path in shared.rglob("*"))
+    with cluster(2):
+        words = quietly(*hayloft_ray("harvest", "--dry-run", "--dollars-per-hour", "2.5", "--dollars-per-tb-month", "20", "--",
+                                     *demo.harvest_arguments(shared)))
+    if before != sorted(str(path) for path in shared.rglob("*")) or "hours on 2 workers" not in words:
+        raise Failed(words)
+    print(words, end="")
+    return "a dry run measures one shard and changes nothing"
+
+
+CHECKS = {
+    "same": check_same,
+    "killed": check_killed,
+    "drivers": check_drivers,
+    "stopped": check_stopped,
+    "head": check_head,
+    "misfits": check_misfits,
+    "sizing": check_sizing,
+    "many": check_many,
+    "overhead": check_overhead,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"checks [default: all]: {', '.join(CHECKS)}")
+    parser.add_argument("--list", action="store_true", help="list the checks")
+    asked = parser.parse_args()
+    if asked.list:
+        for name, check in CHECKS.items():
+            print(f"{name:<10}{check.__doc__}")
+        return 0
+    unknown = [name for name in asked.names if name not in CHECKS]
+    if unknown:
+        parser.error(f"expected some of {', '.join(CHECKS)}, got {', '.join(unknown)}")
+    failures = 0
+    for name in asked.names or CHECKS:
+        start = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="hayloft-cluster-", ignore_cleanup_errors=True) as folder:
+            try:
+                print(f"{name}: {CHECKS[name](Path(folder))} ({time.monotonic() - start:.0f} s)", flush=True)
+            except Failed as failure:
+                failures += 1
+                print(f"{name}: FAILED: {failure}", flush=True)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

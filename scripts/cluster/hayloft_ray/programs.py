@@ -1,0 +1,168 @@
+"""Runs a program, hears its progress, stops it."""
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+LAST_LINES = 200
+"""Lines of a program's talk that are kept for whoever has to read why it failed."""
+
+PATIENCE = 15.0
+"""Seconds that a program gets to clear up before it is killed."""
+
+
+class ProgramError(Exception):
+    """A program said no; the message is its own."""
+
+
+@dataclass(frozen=True)
+class Programs:
+    """Where the programs are, on every node: in a folder, or on the PATH."""
+
+    folder: str | None = None
+
+    def path(self, name: str) -> str:
+        return os.path.join(self.folder, name) if self.folder else name
+
+    @property
+    def harvest(self) -> str:
+        return self.path("harvest")
+
+    @property
+    def evaluate(self) -> str:
+        return self.path("evaluate")
+
+    @property
+    def store(self) -> str:
+        return self.path("store")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a program ended."""
+
+    returncode: int
+    printed: str
+    said: str
+    """The last lines that it wrote to stderr, without progress."""
+
+    @property
+    def error(self) -> str:
+        """Its own last error, or how it ended."""
+        errors = [line for line in self.said.splitlines() if line.startswith("error: ")]
+        if errors:
+            return errors[-1].removeprefix("error: ")
+        if self.returncode < 0:
+            return f"it was killed by signal {-self.returncode}"
+        return f"it ended with {self.returncode} and no message"
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether it ended by a signal, and not by its own decision."""
+        return self.returncode < 0 or self.returncode in (137, 143)
+
+
+def checked(outcome: Outcome) -> Outcome:
+    """The outcome of a program that ended well."""
+    if outcome.returncode != 0:
+        raise ProgramError(outcome.error)
+    return outcome
+
+
+def progress_of(line: str) -> int | None:
+    """How much a line of progress says is done; None where it is another line."""
+    if not line.startswith('{"progress"'):
+        return None
+    try:
+        return int(json.loads(line)["progress"]["done"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def bound_to_this_process(command: Sequence[str]) -> list[str]:
+    """The command so that it is killed when this process dies, however that dies. `setpriv` asks the kernel for it between fork and
+    exec, where code of our own would run among another thread's locks."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", "--", *command] if setpriv else list(command)
+
+
+def run(
+    command: Sequence[str],
+    stops_at_end_of_input: bool = False,
+    folder: str | None = None,
+    heard: Callable[[int], None] = lambda done: None,
+) -> Outcome:
+    """Runs a program to its end, in `folder` where this machine has it: relative paths are the driver's. Interrupted, as by `KeyboardInterrupt`, it stops the program first: by the end of its input, or by
+    SIGTERM, and after PATIENCE by SIGKILL."""
+    # Programs share cores: threads that wait for each other must sleep, and not spin.
+    variables = {"OMP_WAIT_POLICY": "passive", **os.environ, "HAYLOFT_PROGRESS": "json", "NO_COLOR": "1"}
+    full = list(command) if stops_at_end_of_input else bound_to_this_process(command)
+    # The pipe that is never written to ends when this process does.
+    if shutil.which(command[0]) is None:
+        return Outcome(127, "", f"error: {command[0]}: expected a program, got none. Name the folder of the programs with --programs")
+    child = start(full, variables, folder if folder and os.path.isdir(folder) else None)
+
+    said: deque[str] = deque(maxlen=LAST_LINES)
+    printed: list[str] = []
+
+    def listen() -> None:
+        for line in child.stderr:
+            done = progress_of(line)
+            if done is None:
+                said.append(line.rstrip("\n"))
+            else:
+                heard(done)
+
+    threads = [threading.Thread(target=listen, daemon=True)]
+    threads.append(threading.Thread(target=lambda: printed.append(child.stdout.read()), daemon=True))
+    for thread in threads:
+        thread.start()
+    try:
+        # In short waits: an interrupt comes between two of them.
+        while True:
+            try:
+                child.wait(timeout=0.5)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+    except BaseException:
+        stop(child, stops_at_end_of_input)
+        raise
+    for thread in threads:
+        thread.join(timeout=5)
+    for pipe in (child.stdin, child.stdout, child.stderr):
+        pipe.close()
+    return Outcome(child.returncode, "".join(printed), "\n".join(said))
+
+
+def start(command: Sequence[str], variables: dict[str, str], folder: str | None) -> subprocess.Popen:
+    """Starts a program with pipes to all that it reads and writes."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env=variables,
+        cwd=folder,
+        start_new_session=True,  # so that a Ctrl-C for the driver on a terminal reaches it once, by us
+    )
+
+
+def stop(child: subprocess.Popen, stops_at_end_of_input: bool) -> None:
+    """Stops a program, cleanly if it takes no longer than PATIENCE."""
+    if child.stdin:
+        child.stdin.close()
+    if not stops_at_end_of_input:
+        child.terminate()
+    try:
+        child.wait(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

@@ -1,0 +1,22 @@
+"""Letting a chat model answer instructions."""
+
+from collections.abc import Iterator, Sequence
+
+from hayloft_ray import arguments as given
+from hayloft_ray.programs import checked, run
+from hayloft_ray.tasks import Task
+
+
+def tasks(program: str, arguments: Sequence[str], parts: int) -> Iterator[Task]:
+    """One task a share of the batches, which stay beside the output until all are there."""
+    given.refuse(arguments, "harvest rollouts", "--part", "--resume", "--json")
+    given.value(arguments, "--out", "harvest rollouts")
+    for part in range(parts):
+        share = f"{part}/{parts}"
+        command = (program, "rollouts", *arguments, "--part", share, "--json")
+        yield Task(name=f"rollouts {share}", command=command, work=1)
+
+
+def finish(program: str, arguments: Sequence[str]) -> str:
+    """Puts the shares together; returns the summary. Where all are there, nothing is generated and no weights are loaded."""
+    return checked(run([program, "rollouts", *given.without(arguments, "--device"), "--resume", "--json"])).printed

@@ -1,0 +1,55 @@
+//! `store plan`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use hayloft_store::{Plan as CachePlan, RemoteOptions, plan_at};
+use serde::Serialize;
+
+use super::json::print_json;
+use super::numbers::counted;
+
+/// Show what is planned, filled or not.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  store plan caches/stories
+  store plan s3://farm/stories --json | jq '.shard_tokens | length'")]
+pub(super) struct Plan {
+    /// The cache's folder, or its location, such as s3://farm/stories
+    #[arg(value_name = "CACHE|URL")]
+    cache: PathBuf,
+    /// Print it as JSON, with the tokens of each shard
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is planned.
+#[derive(Debug, Serialize)]
+struct Planned<'a> {
+    name: &'a str,
+    sequences: u64,
+    tokens: u64,
+    /// Tokens of each shard, in order.
+    shard_tokens: Vec<u64>,
+}
+
+impl Plan {
+    pub(super) fn run(&self, stdout: &mut dyn Write) -> anyhow::Result<()> {
+        let CachePlan { corpus, counts, shards, .. } = plan_at(&self.cache, &RemoteOptions::default())?;
+        let planned = Planned {
+            name: &corpus.name,
+            sequences: counts.sequences,
+            tokens: counts.tokens,
+            shard_tokens: shards.iter().map(|shard| shard.counts.tokens).collect(),
+        };
+        if self.json {
+            return Ok(print_json(&planned, stdout)?);
+        }
+        let shards = counted(planned.shard_tokens.len() as u64, "shard");
+        let (sequences, tokens) = (counted(planned.sequences, "sequence"), counted(planned.tokens, "token"));
+        writeln!(stdout, "{}: {} of {}: {sequences}, {tokens}", self.cache.display(), shards, planned.name)?;
+        Ok(stdout.flush()?)
+    }
+}
