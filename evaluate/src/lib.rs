@@ -27,6 +27,8 @@ mod conventions;
 mod details;
 mod error;
 mod exclusion;
+#[doc(hidden)]
+pub mod fuzzing;
 mod kl;
 mod measure;
 mod measures;

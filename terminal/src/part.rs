@@ -27,6 +27,9 @@ impl Part {
     /// The most shares that a job is cut into.
     pub const MOST: usize = 1_000_000;
 
+    /// The one share of a job that is not shared.
+    pub const WHOLE: Self = Self { index: 0, of: 1 };
+
     /// The share of this number, from zero, of so many; `None` where there is no such share.
     pub fn new(index: usize, of: usize) -> Option<Self> {
         (index < of && of <= Self::MOST).then_some(Self { index, of })

@@ -1,4 +1,5 @@
 //! The command line of `evaluate merge`.
+
 use std::path::PathBuf;
 
 use clap::Args;

@@ -72,8 +72,17 @@ pub(super) fn seal(file: &mut [u8]) {
     }
 }
 
-/// The part and the measurement in a file's bytes; `path` is for errors.
+/// The part and the measurement in a file's bytes, written by this version; `path` is for errors.
 pub(super) fn from_bytes(path: &Path, bytes: &[u8]) -> Result<(Part, Measurement), PartialError> {
+    from_bytes_of(path, bytes, Some(env!("CARGO_PKG_VERSION")))
+}
+
+/// The same of a version of hayloft, or of any.
+pub(super) fn from_bytes_of(
+    path: &Path,
+    bytes: &[u8],
+    expected: Option<&str>,
+) -> Result<(Part, Measurement), PartialError> {
     let damaged = |got: String| PartialError::Damaged { path: path.to_path_buf(), got };
     let body = bytes.len().checked_sub(SEAL_BYTES).ok_or_else(|| damaged(format!("{} bytes", bytes.len())))?;
     if blake3::hash(&bytes[..body]).as_bytes() != &bytes[body..] {
@@ -93,8 +102,8 @@ pub(super) fn from_bytes(path: &Path, bytes: &[u8]) -> Result<(Part, Measurement
     let json = tensors.data("header", Dtype::U8, None).map_err(damaged)?;
     // A header of another version may have other fields, so that is told first.
     let version = serde_json::from_slice(json).map(|VersionOnly { hayloft_version }| hayloft_version);
-    let (expected, got) = (env!("CARGO_PKG_VERSION"), version.map_err(|error| damaged(error.to_string()))?);
-    if got != expected {
+    let got = version.map_err(|error| damaged(error.to_string()))?;
+    if let Some(expected) = expected.filter(|expected| got != *expected) {
         return Err(PartialError::Version { path: path.to_path_buf(), expected: expected.to_owned(), got });
     }
     let header: Header = serde_json::from_slice(json).map_err(|error| damaged(error.to_string()))?;

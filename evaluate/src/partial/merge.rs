@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::assemble;
 use super::combine::{ReadPart, combine};
 use super::error::PartialError;
-use super::file::from_bytes;
+use super::file::{from_bytes, from_bytes_of, seal};
 use crate::results::Results;
 
 /// What the names of partial results begin and end with.
@@ -38,6 +38,16 @@ pub fn merge(paths: &[PathBuf]) -> Result<Results, PartialError> {
         return Err(PartialError::None { path: paths.first().cloned().unwrap_or_default() });
     }
     Ok(assemble(combine(parts)?))
+}
+
+/// The results of the one part in these bytes, without intervals, whatever their seal and the version that wrote them.
+pub(crate) fn read_sealed_again(bytes: &[u8]) -> Result<Results, PartialError> {
+    let mut bytes = bytes.to_vec();
+    seal(&mut bytes);
+    let path = PathBuf::from("input");
+    let (part, mut measurement) = from_bytes_of(&path, &bytes, None)?;
+    measurement.protocol.bootstrap = None;
+    Ok(assemble(combine(vec![ReadPart { path, part, measurement }])?))
 }
 
 /// The files that are named, or lie in folders that are, each once.

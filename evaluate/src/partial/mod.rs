@@ -27,4 +27,5 @@ pub(crate) use self::assemble::assemble;
 pub use self::error::{Mismatch, PartialError};
 pub(crate) use self::measurement::{CacheIdentity, KlProtocol, Measurement, Protocol, SaeIdentity, SectionMeasurement};
 pub use self::merge::merge;
+pub(crate) use self::merge::read_sealed_again;
 pub use self::write::PartialResults;

@@ -1,6 +1,7 @@
 //! A partial result, as it is written and told of.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use hayloft_terminal::Part;
@@ -28,19 +29,27 @@ impl PartialResults {
     /// Writes `part-I-of-N.safetensors` into a folder, which is made if need be; whole or not at all. Returns its path.
     pub fn write(&self, folder: &Path) -> Result<PathBuf, PartialError> {
         let path = folder.join(format!("{}{}-of-{}{}", NAME.0, self.part.index(), self.part.of(), NAME.1));
-        let written = to_bytes(&self.measurement, self.part).and_then(|bytes| write_whole(&path, &bytes));
+        let written = self.bytes().and_then(|bytes| write_whole(&path, &bytes));
         written.map_err(|cause| PartialError::Write { path: path.clone(), cause })?;
         Ok(path)
+    }
+
+    /// The same, of SAEs that lie in this folder.
+    pub(crate) fn with_folder(mut self, folder: &str) -> Self {
+        for sae in &mut self.measurement.saes {
+            folder.clone_into(&mut sae.provenance.folder);
+        }
+        self
+    }
+
+    /// The bytes of its file.
+    pub(crate) fn bytes(&self) -> io::Result<Vec<u8>> {
+        to_bytes(&self.measurement, self.part)
     }
 
     /// The numbers of the shards that were measured.
     pub fn shards(&self) -> &[usize] {
         &self.measurement.shards
-    }
-
-    /// Tokens of the cache.
-    pub fn tokens(&self) -> u64 {
-        self.measurement.cache.tokens
     }
 
     /// What is in it, as JSON: `part`, the numbers of its `shards`, how many the cache has (`of_shards`), its `saes` and

@@ -3,6 +3,7 @@
 mod activations;
 mod chat;
 mod data;
+mod partial;
 mod records;
 mod saes;
 mod tables;
@@ -38,6 +39,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "sae_weights", read: saes::weights, allowed_mib: SMALL },
     Target { name: "numpy_archive", read: saes::numpy_archive, allowed_mib: DOCUMENTS },
     Target { name: "torch_file", read: saes::torch_file, allowed_mib: SMALL },
+    Target { name: "partial_result", read: partial::result, allowed_mib: SMALL },
     Target { name: "chat_template", read: chat::template, allowed_mib: DOCUMENTS },
     Target { name: "tokenizer_config", read: chat::tokenizer_config, allowed_mib: DOCUMENTS },
     Target { name: "data_manifest", read: data::manifest, allowed_mib: SMALL },
