@@ -51,13 +51,22 @@ class Size:
             ("measured", f"{self.tokens_per_second:,.0f} tokens/s a worker, {self.bytes_per_token:,.1f} bytes/token"
              f" (on {self.sample_tokens:,} tokens)"),
             ("bytes", in_bytes(self.bytes)),
-            ("time", f"{self.hours:,.2f} hours on {self.workers} workers, {self.worker_hours:,.2f} worker-hours"),
+            ("time", f"{in_time(self.hours)} on {self.workers} workers, {in_time(self.worker_hours)} of one"),
         ]
         if self.dollars is not None:
             rows.append(("compute", f"${self.dollars:,.2f}"))
         if self.dollars_per_month is not None:
             rows.append(("storage", f"${self.dollars_per_month:,.2f} a month"))
         return "\n".join(f"{name:<9}{text}" for name, text in rows)
+
+
+def in_time(hours: float) -> str:
+    """Hours in words."""
+    seconds = 3600 * hours
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds:,.1f} seconds"
 
 
 def in_bytes(count: float) -> str:

@@ -11,7 +11,7 @@ from hayloft_ray import arguments as given
 from hayloft_ray import evaluate, harvest, rollouts, sweep
 from hayloft_ray.policy import Failure, History, Policy, Stragglers
 from hayloft_ray.programs import Outcome, progress_of, run
-from hayloft_ray.sizing import Prices, in_bytes, size
+from hayloft_ray.sizing import Prices, in_bytes, in_time, size
 from hayloft_ray.tasks import groups, ranges, shards_per_task
 
 
@@ -123,6 +123,7 @@ class Sizing(unittest.TestCase):
         bare = size(plan, summary, 4, Prices())
         self.assertNotIn("$", bare.words())
         self.assertEqual(in_bytes(999), "999.0 B")
+        self.assertEqual([in_time(hours) for hours in (0.01, 0.5, 30, 100)], ["36.0 seconds", "30.0 minutes", "30.0 hours", "4.2 days"])
 
 
 class Running(unittest.TestCase):
