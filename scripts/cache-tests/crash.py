@@ -62,7 +62,8 @@ class Trial:
         (untidy / "manifest.json").unlink(missing_ok=True)
         again = self.scenario("plan after a kill", self.cache.plan, unplanned, plan.expected)
         resume = self.scenario("resume", self.cache.run, untidy, self.files)
-        self.scenarios = [plan, self.run, again, resume]
+        share = self.scenario("share", lambda folder: [*self.cache.run(folder), "--share"], planned, self.files)
+        self.scenarios = [plan, self.run, again, resume, share]
         for scenario in (again, resume):
             if not any(boundary.startswith("remove-folder\t") for boundary in scenario.boundaries):
                 sys.exit(f"error: expected {scenario.name} to remove leftovers, it removed none")
@@ -115,7 +116,9 @@ class Trial:
         before = files(scenario.start) if scenario.start is not None else {}
         half = []
         for name, content in found.items():
-            if any(part.startswith(".") for part in Path(name).parts) or name == "manifest.json":
+            # Claims are of those who fill the cache, and of no reader.
+            parts = Path(name).parts
+            if any(part.startswith(".") for part in parts) or name == "manifest.json" or parts[0] == "claims":
                 continue
             if content not in (self.files.get(name), before.get(name)):
                 half.append(name)

@@ -129,11 +129,8 @@ def kill_one(*names: str) -> str | None:
     for name in kinds:
         found = processes(name)
         if found:
-            try:
-                os.kill(random.choice(found), signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-            return name
+            if kill(random.choice(found)):
+                return name
     return None
 
 
@@ -232,13 +229,18 @@ def check_killed(folder: Path) -> str:
     return f"{len(killer.killed)} killed ({kinds}) and a whole node: {files} files of the cache and {figures} of the results are the same to the bit"
 
 
-def kill_node(address: str) -> None:
-    """Kills all of a node at once, as a power cut would."""
-    for process in processes(f"--node-ip-address={address}", f"--node_ip_address={address}"):
-        try:
-            os.kill(process, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+def kill(process: int) -> bool:
+    """Kills a process; whether it was there."""
+    try:
+        os.kill(process, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def kill_node(address: str) -> int:
+    """Kills all of a node at once, as a power cut would; how many processes that was."""
+    return sum(kill(process) for process in processes(f"--node-ip-address={address}", f"--node_ip_address={address}"))
 
 
 def check_drivers(folder: Path) -> str:
@@ -288,8 +290,9 @@ def check_head(folder: Path) -> str:
         driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         while driver.poll() is None and not any((shared / "shards").glob("0*")):
             time.sleep(0.05)
-        for process in processes("gcs_server"):
-            os.kill(process, signal.SIGKILL)
+        killed = kill_node(HEAD) + sum(kill(process) for process in processes("gcs_server"))
+        if not killed or driver.poll() is not None:
+            raise Failed(f"{killed} processes of the head were killed, and the driver had ended with {driver.poll()}")
         try:
             driver.communicate(timeout=120)
         except subprocess.TimeoutExpired:
@@ -299,7 +302,7 @@ def check_head(folder: Path) -> str:
         running.stop()
         running.start()
         quietly(*command)
-    return f"head killed (the driver ended with {code}) and restarted: the same command goes on to the same {same_files(cache, shared)} files"
+    return f"head killed ({killed} processes; the driver ended with {code}) and restarted: the same command goes on to the same {same_files(cache, shared)} files"
 
 
 def check_misfits(folder: Path) -> str:

@@ -204,13 +204,13 @@ impl CacheWriter {
         let Shared { plan, settings, .. } = self.shared.as_ref();
         let written = match &beside.bucket {
             Some(bucket) => bucket.finish(plan, settings)?,
-            None => self.finish_beside()?,
+            None => self.finish_beside(beside)?,
         };
         Ok(written.unwrap_or_else(|| Manifest::new(plan, settings, &self.shards)))
     }
 
     /// Writes the manifest and removes the claims, if all planned shards are there. However many do it at once, it is the same.
-    fn finish_beside(&self) -> Result<Option<Manifest>> {
+    fn finish_beside(&self, beside: &Beside) -> Result<Option<Manifest>> {
         let Shared { folder, disk, plan, settings, .. } = self.shared.as_ref();
         let (planned, shards_folder) = (plan.plan().shards.len(), folder.join(SHARDS_FOLDER));
         if !(0..planned).all(|shard| shards_folder.join(shard_name(shard)).exists()) {
@@ -230,7 +230,7 @@ impl CacheWriter {
             let temporary = self.shared.company.temporary(&path).unwrap_or_else(|| partial(&path));
             replace_file_by(disk.as_ref(), &temporary, &path, &bytes)?;
         }
-        discard(disk.as_ref(), &folder.join(CLAIMS_FOLDER))?;
+        beside.leases.clear()?;
         Ok(Some(manifest))
     }
 

@@ -136,6 +136,11 @@ impl Leases {
         Ok(())
     }
 
+    /// Removes the claims of all workers, once nothing is left to claim.
+    pub(crate) fn clear(&self) -> Result<()> {
+        self.own.place.clear()
+    }
+
     /// How long until a claim that stands still from now on is nobody's.
     pub(crate) fn lease(&self) -> Duration {
         self.own.claim.lease()
