@@ -31,6 +31,10 @@ GRACE = programs.PATIENCE + 10
 """Seconds that tasks get to stop in when the run is stopped."""
 
 
+NAMES = 500
+"""Tasks that have a name of their own in the dashboard: Ray keeps a time series, some kilobytes of the driver's memory, for every name."""
+
+
 class RunFailed(Exception):
     """A task failed too often. The message names it, what it said, and where the whole of it is."""
 
@@ -104,6 +108,7 @@ class Driver:
         self.name, self.unit, self.resources, self.policy = name, unit, resources, policy
         self.logs, self.progress = logs, progress
         self.counts = Counts()
+        self.sent = 0
 
     def run(
         self,
@@ -168,7 +173,9 @@ class Driver:
 
     def _send(self, flying, task: Task, history: History, reports) -> None:
         key = f"{task.name} #{history.failures + history.deaths + history.restarts}"
-        options = {"name": task.name, "num_cpus": self.resources.cpus, "num_gpus": self.resources.gpus}
+        name = task.name if self.sent < NAMES else self.name
+        self.sent += 1
+        options = {"name": name, "num_cpus": self.resources.cpus, "num_gpus": self.resources.gpus}
         ref = run_task.options(**options).remote(task, key, reports)
         flying[ref] = Attempt(task, history, key)
 
