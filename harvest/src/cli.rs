@@ -1,5 +1,6 @@
 //! The command line of `harvest`.
 
+mod beside;
 mod fetch;
 mod plan;
 mod rollouts;
@@ -37,9 +38,13 @@ Examples:
   # Go on after an interruption: shards that are whole are kept
   harvest run … --resume
 
-  # Share the shards of one plan between two machines, each with a copy of the planned folder
-  harvest run --model mistral-7b --out cache --site blocks.16.hook_resid_pre --shards 0..50
-  harvest run --model mistral-7b --out cache --site blocks.16.hook_resid_pre --shards 50..";
+  # On every GPU of this machine
+  harvest run --model mistral-7b --data data-manifests/pile-excerpts.toml --out cache \\
+      --site blocks.16.hook_resid_pre --device cuda:0,cuda:1,cuda:2,cuda:3
+
+  # On any number of machines: the same command on each, on a planned folder that all see, or a bucket
+  harvest run --model mistral-7b --out /mnt/farm/cache --site blocks.16.hook_resid_pre --device cuda --share
+  harvest run --model mistral-7b --out s3://farm/cache --site blocks.16.hook_resid_pre --device cuda --share";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

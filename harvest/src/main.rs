@@ -36,14 +36,14 @@ fn run() -> Result<()> {
         }
         Command::Run(arguments) => {
             // Before any thread is started, so that all are kept to them.
-            if let Some(processors) = &arguments.processors {
+            if let Some(processors) = &arguments.beside.processors {
                 processors.keep_to().with_context(|| format!("--processors {processors}"))?;
             }
             if let Some(threads) = arguments.threads {
                 limit_threads(threads);
             }
             let stopping = Stopping::on_signals().context("signals cannot be listened to")?;
-            if arguments.stop_on_eof {
+            if arguments.beside.stop_on_eof {
                 stopping.on_end_of_input().context("standard input cannot be listened to")?;
             }
             let (json, profile) = (arguments.json, arguments.profile.clone());

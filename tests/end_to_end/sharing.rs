@@ -85,9 +85,9 @@ fn a_process_that_is_asked_to_stop_leaves_nothing_half_written_and_no_claim() {
             std::thread::sleep(Duration::from_micros(200));
         }
         if by == "a signal" {
-            terminate(&child)
+            terminate(&child);
         } else {
-            drop(child.stdin.take())
+            drop(child.stdin.take());
         }
         child.wait().unwrap();
         let shards = fs::read_dir(shared.join("shards")).into_iter().flatten().flatten();

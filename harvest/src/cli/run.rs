@@ -3,14 +3,14 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
-use hayloft_harvest::{Logits, Processors, RunSettings, ShardRange, Share, SitePattern};
+use hayloft_harvest::{Logits, RunSettings, ShardRange, SitePattern};
 use hayloft_model::{ModelError, Precision, parse_device};
-use hayloft_store::{Codec, Existing, NonFinite, Sharing};
+use hayloft_store::{Codec, Existing, NonFinite};
 use hayloft_terminal::Stopping;
 
+use super::beside::BesideArguments;
 use super::{Cutting, EXAMPLES, Places};
 
 #[derive(Debug, Args)]
@@ -55,23 +55,8 @@ pub struct RunArguments {
     /// Go on with a cache that has shards already; those that are whole are kept
     #[arg(long)]
     resume: bool,
-    /// Fill the cache beside other processes that do the same, on this or other machines: each takes a shard that nobody has, and
-    /// takes over those of processes that died. All need the planned folder on a file system that they share, or --out as
-    /// s3://BUCKET/PREFIX (gs://, az://, file:///), where `store push` has put the plan. The one that ends last writes manifest.json
-    #[arg(long)]
-    share: bool,
-    /// Seconds for which another process may be silent before its shard is taken over [default: 120]
-    #[arg(long, value_name = "SECONDS", requires = "share", value_parser = lease)]
-    lease: Option<Sharing>,
-    /// Where shards are written before they are pushed, if --out is in a bucket [default: the folder for temporary files]
-    #[arg(long, value_name = "DIR", requires = "share")]
-    scratch: Option<PathBuf>,
-    /// Stop cleanly, as on SIGTERM, when standard input ends: it does when whoever started this with a pipe has died
-    #[arg(long)]
-    pub stop_on_eof: bool,
-    /// Processors to run on, such as 0-15,32-47 [default: all that are allowed]
-    #[arg(long, value_name = "LIST")]
-    pub processors: Option<Processors>,
+    #[command(flatten)]
+    pub beside: BesideArguments,
     /// Store activations that are NaN or infinite, and count them, in place of stopping
     #[arg(long)]
     allow_non_finite: bool,
@@ -94,10 +79,8 @@ impl RunArguments {
 
     /// What is asked for, on the first device.
     pub fn settings(self, stopping: Stopping) -> Result<RunSettings, ModelError> {
-        let scratch = self.scratch.unwrap_or_else(std::env::temp_dir);
-        let sharing = self.lease.unwrap_or_default();
         Ok(RunSettings {
-            share: self.share.then_some(Share { sharing, scratch }),
+            share: self.beside.share(),
             stopping,
             model: self.places.model,
             data: self.data,
@@ -115,14 +98,6 @@ impl RunArguments {
             non_finite: if self.allow_non_finite { NonFinite::Allow } else { NonFinite::Refuse },
         })
     }
-}
-
-/// A lease of so many seconds.
-fn lease(text: &str) -> Result<Sharing, String> {
-    let (shortest, longest) = (Sharing::SHORTEST.as_secs(), Sharing::LONGEST.as_secs());
-    let seconds = text.parse().ok().filter(|seconds| (shortest..=longest).contains(seconds));
-    let seconds = seconds.ok_or_else(|| format!("expected whole seconds from {shortest} to {longest}, got {text}"))?;
-    Ok(Sharing { lease: Duration::from_secs(seconds) })
 }
 
 #[cfg(test)]

@@ -57,11 +57,11 @@ impl Step {
 pub(super) fn hand_over(
     mut turns: Turns,
     device: Device,
-    stop: &dyn Fn() -> bool,
+    is_over: &dyn Fn() -> bool,
     gauge: &Gauge,
     jobs: &mut Jobs<Step>,
 ) -> Result<(), HarvestError> {
-    while let Some(shard) = turns.next(stop)? {
+    while let Some(shard) = turns.next(is_over)? {
         gauge.spare(turns.take_done_by_others());
         let (sequences, tokens) = turns.sequences_and_tokens(shard)?;
         let tokens = Arc::new(tokens.token);

@@ -4,7 +4,7 @@
 //! removes what a killed one left under such names.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -90,22 +90,24 @@ impl StagedFolder {
         &self.destination
     }
 
-    /// Gives the folder its own name, in one step, unless something has it: then that stays, and this is given back with the
-    /// error. Its files must already be on the disk.
-    pub(crate) fn commit_where_free(mut self) -> Result<(), (Self, StoreError)> {
-        let disk = Arc::clone(&self.disk);
-        let failed = |path: &Path, action, cause| StoreError::io(path, action, cause);
-        if let Err(cause) = disk.sync_folder(&self.temporary) {
-            let error = failed(&self.temporary, "write to the disk", cause);
-            return Err((self, error));
-        }
+    /// Gives the folder its own name, in one step, unless something has it: whether it did. What is there stays. Its files must
+    /// already be on the disk.
+    pub(crate) fn commit_where_free(&mut self) -> Result<bool> {
+        let synced = self.disk.sync_folder(&self.temporary);
+        synced.map_err(|source| StoreError::io(&self.temporary, "write to the disk", source))?;
         // A folder that has anything in it is never replaced by renaming another.
-        if let Err(cause) = disk.rename(&self.temporary, &self.destination) {
-            let error = failed(&self.destination, "give the finished folder its name", cause);
-            return Err((self, error));
+        match self.disk.rename(&self.temporary, &self.destination) {
+            Ok(()) => {}
+            Err(taken) if matches!(taken.kind(), ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty) => {
+                return Ok(false);
+            }
+            Err(source) => {
+                return Err(StoreError::io(&self.destination, "give the finished folder its name", source));
+            }
         }
         self.committed = true;
-        sync_parent(disk.as_ref(), &self.destination).map_err(|error| (self, error))
+        sync_parent(self.disk.as_ref(), &self.destination)?;
+        Ok(true)
     }
 
     /// Gives the folder its own name. Its files must already be on the disk. What stood under that name is removed: it
@@ -141,7 +143,7 @@ impl Drop for StagedFolder {
 /// Removes what killed writers left unfinished in `folder`. No such folder is as good as an empty one.
 pub(crate) fn remove_leftovers(disk: &dyn Disk, folder: &Path) -> Result<()> {
     let entries = match fs::read_dir(folder) {
-        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) if source.kind() == ErrorKind::NotFound => return Ok(()),
         other => other.map_err(|source| StoreError::io(folder, "list", source))?,
     };
     for entry in entries {
@@ -171,7 +173,7 @@ pub(crate) fn create_folders(disk: &dyn Disk, path: &Path) -> Result<()> {
 /// somebody else created it and was killed.
 pub(crate) fn create_folder(disk: &dyn Disk, path: &Path) -> Result<()> {
     match disk.create_folder(path) {
-        Err(source) if source.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(source) if source.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         other => other.map_err(|source| StoreError::io(path, "create", source)),
     }?;
     sync_parent(disk, path)
@@ -180,7 +182,7 @@ pub(crate) fn create_folder(disk: &dyn Disk, path: &Path) -> Result<()> {
 /// Removes a file, a link or a whole folder, if it is there, after it has lost its name in one step: a folder from which
 /// one file after the other goes never stands under that name.
 pub(crate) fn discard(disk: &dyn Disk, path: &Path) -> Result<()> {
-    if fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+    if fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
         return Ok(());
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -197,7 +199,7 @@ pub(crate) fn remove_entry(disk: &dyn Disk, path: &Path) -> Result<()> {
     let removed = match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => disk.remove_folder(path),
         Ok(_) => disk.remove_file(path),
-        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) if source.kind() == ErrorKind::NotFound => Ok(()),
         Err(source) => Err(source),
     };
     removed.map_err(|source| StoreError::io(path, "remove", source))

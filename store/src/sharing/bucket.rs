@@ -156,13 +156,13 @@ impl Bucket {
 
     /// Pushes a shard that lies in the scratch folder, and removes it there. Where another worker was first with other bytes, its
     /// shard stays and is returned.
-    pub(crate) fn push_shard(&self, shared: &Shared, shard: WrittenShard) -> Result<WrittenShard> {
+    pub(crate) fn push_shard(&self, cache: &Shared, shard: WrittenShard) -> Result<WrittenShard> {
         let index = shard.index();
         let own = &shard.record.files[0];
         let name = format!("{}/{}", shard.record.path, own.path);
         let claimed = self.push.claim(&self.scratch().join(&name), &name, &own.blake3);
         let shard = match claimed {
-            Err(StoreError::Mismatch { .. }) => self.other(shared, &shard, &name)?,
+            Err(StoreError::Mismatch { .. }) => self.other(cache, &shard, &name)?,
             claimed => {
                 claimed?;
                 let (folder, listed_in) = (self.scratch(), self.scratch().join(&name));
@@ -173,12 +173,12 @@ impl Bucket {
             }
         };
         self.known().whole.insert(index);
-        remove_entry(shared.disk.as_ref(), &self.scratch().join(SHARDS_FOLDER).join(shard_name(index)))?;
+        remove_entry(cache.disk.as_ref(), &self.scratch().join(SHARDS_FOLDER).join(shard_name(index)))?;
         Ok(shard)
     }
 
     /// The shard of another worker, which was first, if it is whole.
-    fn other(&self, shared: &Shared, own: &WrittenShard, name: &str) -> Result<WrittenShard> {
+    fn other(&self, cache: &Shared, own: &WrittenShard, name: &str) -> Result<WrittenShard> {
         let url = self.push.remote.location().join(name);
         if self.push.remote.size(&whole_name(own.index()))?.is_none() {
             return Err(StoreError::Remote {
@@ -191,7 +191,7 @@ impl Bucket {
         }
         let bytes = self.push.remote.get(name)?.map(|fetched| fetched.bytes).unwrap_or_default();
         let url = PathBuf::from(url);
-        let Some(there) = WrittenShard::read(&url, &bytes, own.index(), &shared.plan, &shared.settings)? else {
+        let Some(there) = WrittenShard::read(&url, &bytes, own.index(), &cache.plan, &cache.settings)? else {
             return Err(StoreError::damaged(&url, "the record of a shard", "something else"));
         };
         tell_of_difference(own, &there);

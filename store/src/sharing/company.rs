@@ -1,15 +1,14 @@
 //! Who else fills a cache, and how a shard gets its name among them.
 
-use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::bucket::Bucket;
 use super::leases::Leases;
 use crate::cache_writer::Shared;
-use crate::error::{Result, StoreError};
+use crate::error::Result;
 use crate::files::lock::Lock;
-use crate::files::staged::StagedFolder;
+use crate::files::staged::{StagedFolder, discard};
 use crate::shard_contents::WrittenShard;
 
 /// Who else fills the cache.
@@ -43,7 +42,7 @@ impl Company {
     }
 
     /// Where a folder is filled that is to be called `destination`.
-    pub(crate) fn temporary(&self, destination: &std::path::Path) -> Option<PathBuf> {
+    pub(crate) fn temporary(&self, destination: &Path) -> Option<PathBuf> {
         let beside = self.beside()?;
         let name = destination.file_name()?.to_string_lossy();
         Some(destination.with_file_name(format!(".{name}.{}.partial", beside.worker)))
@@ -70,19 +69,15 @@ impl Shared {
     }
 
     fn commit_beside(&self, mut staged: StagedFolder, shard: WrittenShard) -> Result<WrittenShard> {
-        loop {
-            staged = match staged.commit_where_free() {
-                Ok(()) => return Ok(shard),
-                Err((_, error)) if !is_taken(&error) => return Err(error),
-                Err((staged, _)) => staged,
-            };
+        while !staged.commit_where_free()? {
             if let Some(there) = WrittenShard::find(&self.folder, shard.index(), &self.plan, &self.settings)? {
                 tell_of_difference(&shard, &there);
                 return Ok(there);
             }
-            // Nobody's, or not whole: while this worker has the claim, it may go.
-            crate::files::staged::discard(self.disk.as_ref(), staged.destination())?;
+            // It is not whole: while this worker has the claim, it may go.
+            discard(self.disk.as_ref(), staged.destination())?;
         }
+        Ok(shard)
     }
 }
 
@@ -97,9 +92,4 @@ pub(crate) fn tell_of_difference(own: &WrittenShard, there: &WrittenShard) {
             "another worker was first with this shard, and got other bytes: workers on different hardware round differently. Its shard is kept"
         );
     }
-}
-
-fn is_taken(error: &StoreError) -> bool {
-    use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty};
-    matches!(error, StoreError::Io { cause, .. } if matches!(cause.kind(), AlreadyExists | DirectoryNotEmpty))
 }

@@ -135,27 +135,27 @@ impl Turns {
 fn wait(how_long: Duration, stop: &dyn Fn() -> bool) {
     let mut left = how_long.clamp(LOOK, SELDOM);
     while !left.is_zero() && !stop() {
-        let step = left.min(LOOK);
-        thread::sleep(step);
-        left -= step;
+        let nap = left.min(LOOK);
+        thread::sleep(nap);
+        left -= nap;
     }
 }
 
 impl Beside {
     /// Whether a shard is whole, whoever filled it.
-    fn is_whole(&self, shared: &Shared, shard: usize) -> Result<bool> {
+    fn is_whole(&self, cache: &Shared, shard: usize) -> Result<bool> {
         match &self.bucket {
             Some(bucket) => bucket.is_whole(shard),
-            None => Ok(WrittenShard::find(&shared.folder, shard, &shared.plan, &shared.settings)?.is_some()),
+            None => Ok(WrittenShard::find(&cache.folder, shard, &cache.plan, &cache.settings)?.is_some()),
         }
     }
 
     /// Makes room for a shard that this worker has the claim on: what workers that are gone left of it is removed.
-    fn prepare(&self, shared: &Shared, shard: usize) -> Result<()> {
+    fn prepare(&self, cache: &Shared, shard: usize) -> Result<()> {
         if let Some(bucket) = &self.bucket {
-            bucket.bring_plan_of(&shared.plan, shard)?;
+            bucket.bring_plan_of(&cache.plan, shard)?;
         }
-        let folder = shared.folder.join(SHARDS_FOLDER);
+        let folder = cache.folder.join(SHARDS_FOLDER);
         let name = shard_name(shard);
         let leftover = format!(".{name}.");
         let entries = std::fs::read_dir(&folder).map_err(|cause| StoreError::io(&folder, "list", cause))?;
@@ -164,10 +164,10 @@ impl Beside {
             let found = entry.file_name();
             let found = found.to_string_lossy();
             if found.starts_with(&leftover) && found.ends_with(".partial") {
-                remove_entry(shared.disk.as_ref(), &entry.path())?;
+                remove_entry(cache.disk.as_ref(), &entry.path())?;
             }
         }
         // It is there and is not whole.
-        discard(shared.disk.as_ref(), &folder.join(name))
+        discard(cache.disk.as_ref(), &folder.join(name))
     }
 }
