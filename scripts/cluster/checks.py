@@ -305,6 +305,74 @@ def check_head(folder: Path) -> str:
     return f"head killed ({killed} processes; the driver ended with {code}) and restarted: the same command goes on to the same {same_files(cache, shared)} files"
 
 
+def check_straggler(folder: Path) -> str:
+    """A program that hangs is stopped and its task started again."""
+    demo = Demo(folder)
+    cache, _ = demo.alone()
+    shared = demo.plan("shared")
+    command = hayloft_ray("harvest", "--shards-per-task", 1, "--straggler-seconds", 8, "--straggler-factor", 2, "--",
+                          *demo.harvest_arguments(shared))
+    with cluster():
+        driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        own = f"harvest run --model {DEMO}/base --out {folder}"
+        while driver.poll() is None and (len(list((shared / "shards").glob("0*"))) < 4 or not processes(own)):
+            time.sleep(0.05)
+        os.kill(processes(own)[0], signal.SIGSTOP)
+        _, said = driver.communicate(timeout=300)
+    if driver.returncode != 0 or "started again elsewhere" not in said:
+        raise Failed(f"the driver ended with {driver.returncode}: {said}")
+    return f"a program that hangs is stopped, and its task started again: {same_files(cache, shared)} files are the same to the bit"
+
+
+def check_bucket(folder: Path) -> str:
+    """A cache behind a location, filled from scratch folders."""
+    demo = Demo(folder)
+    cache, _ = demo.alone()
+    there, scratch = folder / "there", folder / "scratch"
+    quietly(PROGRAMS / "store", "push", demo.plan("planned"), f"file://{there}")
+    words = demo.harvest_arguments(there)
+    words[3] = f"file://{there}"
+    with cluster():
+        quietly(*hayloft_ray("harvest", "--shards-per-task", 2, "--", *words, "--scratch", scratch))
+    left = list(scratch.iterdir())
+    if left:
+        raise Failed(f"scratch folders were left: {left}")
+    return f"behind file://, by way of scratch folders: {same_files(cache, there)} files are the same to the bit"
+
+
+def check_sweep(folder: Path) -> str:
+    """Four fine-tunings side by side."""
+    demo = Demo(folder)
+    cache, _ = demo.alone()
+    with cluster(2):
+        words = quietly(*hayloft_ray("finetune-sweep", "--grid", "learning-rate=1e-4,5e-4", "--grid", "seed=0,1", "--",
+                                     "--sae", DEMO / "saes/base", "--model", DEMO / "base", "--cache", cache, "--tokens", 16384,
+                                     "--batch", 1024, "--outlier-norm", 20, "--out", folder / "sweep"))
+    alone = folder / "alone-sweep"
+    quietly(PROGRAMS / "evaluate", "finetune", "--sae", DEMO / "saes/base", "--model", DEMO / "base", "--cache", cache, "--tokens", 16384,
+            "--batch", 1024, "--outlier-norm", 20, "--learning-rate", "5e-4", "--seed", 1, "--threads", 1, "--out", alone)
+    quietly("cmp", alone / "sae_weights.safetensors", folder / "sweep/learning-rate=5e-4,seed=1/sae_weights.safetensors")
+    print(words, end="")
+    return "four fine-tunings: a table of them, and weights that are one process's to the bit"
+
+
+def check_job(folder: Path) -> str:
+    """A whole run as a Ray job."""
+    demo = Demo(folder)
+    cache, _ = demo.alone()
+    shared = demo.plan("shared")
+    Cluster().stop()
+    ray("start", "--head", "--node-ip-address", HEAD, "--port", PORT, "--num-cpus", 2, "--include-dashboard", "true",
+        "--dashboard-host", HEAD, "--dashboard-port", 8299, "--disable-usage-stats")
+    try:
+        options = ("--programs", PROGRAMS, "--num-cpus", 1, "--shards-per-task", 2, "--", *demo.harvest_arguments(shared))
+        words = ("hayloft-ray", "submit", "--address", f"http://{HEAD}:8299", "--follow", "harvest", *options)
+        quietly(*words)
+    finally:
+        Cluster().stop()
+    return f"submitted through Ray Jobs and followed to its end: {same_files(cache, shared)} files are the same to the bit"
+
+
 def check_misfits(folder: Path) -> str:
     """A worker with another revision of the model, and one of another version of the program."""
     demo = Demo(folder)
@@ -397,6 +465,10 @@ CHECKS = {
     "drivers": check_drivers,
     "stopped": check_stopped,
     "head": check_head,
+    "straggler": check_straggler,
+    "bucket": check_bucket,
+    "sweep": check_sweep,
+    "job": check_job,
     "misfits": check_misfits,
     "sizing": check_sizing,
     "many": check_many,

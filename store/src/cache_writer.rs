@@ -110,13 +110,23 @@ impl CacheWriter {
         non_finite: NonFinite,
         sharing: Sharing,
     ) -> Result<Self> {
+        Self::open_beside_on(disk::machine(), folder, settings, non_finite, sharing)
+    }
+
+    fn open_beside_on(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        settings: HarvestSettings,
+        non_finite: NonFinite,
+        sharing: Sharing,
+    ) -> Result<Self> {
         if !folder.join(crate::plan::PLAN_FILE).exists() {
             return Err(StoreError::MissingPlan { folder: folder.to_owned() });
         }
         let lock = Lock::take_shared(folder)?;
         let worker = worker_name(folder);
         let place: Arc<dyn ClaimPlace> = Arc::new(FolderClaims::open(folder, &worker)?);
-        let joining = Joining { folder, cache: folder.to_owned(), place, worker, lock, bucket: None };
+        let joining = Joining { disk, folder, cache: folder.to_owned(), place, worker, lock, bucket: None };
         joining.join(settings, non_finite, sharing)
     }
 
@@ -137,7 +147,8 @@ impl CacheWriter {
         let folder = bucket.scratch().to_owned();
         let lock = Lock::take(&folder)?;
         let (place, cache, worker) = (bucket.claims(), bucket.location(), worker_name(&folder));
-        let joining = Joining { folder: &folder, cache, place, worker, lock, bucket: Some(bucket) };
+        let joining =
+            Joining { disk: disk::machine(), folder: &folder, cache, place, worker, lock, bucket: Some(bucket) };
         joining.join(settings, non_finite, sharing)
     }
 
@@ -246,6 +257,7 @@ impl CacheWriter {
 
 /// A worker that is about to join others.
 struct Joining<'a> {
+    disk: Arc<dyn Disk>,
     /// Where shards are written.
     folder: &'a Path,
     /// Where the cache is, for errors.
@@ -258,9 +270,8 @@ struct Joining<'a> {
 
 impl Joining<'_> {
     fn join(self, settings: HarvestSettings, non_finite: NonFinite, sharing: Sharing) -> Result<CacheWriter> {
-        let Self { folder, cache, place, worker, lock, bucket } = self;
+        let Self { disk, folder, cache, place, worker, lock, bucket } = self;
         let settings = settings.checked()?;
-        let disk = disk::machine();
         let plan = PlanReader::open(folder)?;
         if plan.plan().format != FORMAT_VERSION {
             let (expected, got) = (FORMAT_VERSION, plan.plan().format);
@@ -346,6 +357,41 @@ mod tests {
     #[test]
     fn a_disk_that_is_full_after_any_number_of_bytes_leaves_nothing_half_written() {
         fails_cleanly_at_every_point(FailingDisk::full_after, 251);
+    }
+
+    #[test]
+    fn one_workers_full_disk_is_its_own_error_and_the_others_fill_the_cache() {
+        let (folder, whole) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        write_plan(folder.path(), &lengths());
+        write_plan(whole.path(), &lengths());
+        fill(open(FailingDisk::full_after(i64::MAX), whole.path(), Existing::Refuse).unwrap()).unwrap();
+        let join = |disk: FailingDisk| {
+            let settings = settings(Dtype::Bf16, Codec::Planes);
+            CacheWriter::open_beside_on(Arc::new(disk), folder.path(), settings, NonFinite::Refuse, Sharing::default())
+        };
+        let work = |mut writer: CacheWriter| {
+            let mut turns = writer.turns(0..lengths().len())?;
+            while let Some(shard) = turns.next(&|| false)? {
+                let filled = fill_shard(&writer, shard)?;
+                writer.record(filled)?;
+            }
+            drop(turns);
+            writer.finish()
+        };
+        // At ever later points, until its disk has room for all of it.
+        for room in (0..).step_by(997) {
+            match join(FailingDisk::full_after(room)).and_then(work) {
+                Ok(_) => break,
+                Err(error) => assert!(matches!(error, StoreError::DiskFull { .. }), "{error}"),
+            }
+            let unfinished = fs::read_dir(folder.path().join(SHARDS_FOLDER)).into_iter().flatten().flatten();
+            assert!(!unfinished.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with('.')));
+            // There is no lease to wait for: what was claimed was released.
+            work(join(FailingDisk::full_after(i64::MAX)).unwrap()).unwrap();
+            assert_eq!(files_below(folder.path()), files_below(whole.path()));
+            fs::remove_dir_all(folder.path().join(SHARDS_FOLDER)).unwrap();
+            fs::remove_file(folder.path().join(MANIFEST_FILE)).unwrap();
+        }
     }
 
     #[test]

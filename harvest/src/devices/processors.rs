@@ -41,11 +41,12 @@ impl Processors {
         Self::of(self.0.intersection(&other.0).copied())
     }
 
-    /// The `index`-th of `of` shares: neighbours, which share caches. Where there are fewer processors than shares, all of them.
+    /// The `index`-th of `of` shares: neighbours, which share caches. Where there are fewer processors than shares, one, in turn.
     pub(super) fn share(&self, index: usize, of: usize) -> Self {
         let count = self.count();
-        let range = index * count / of..(index + 1) * count / of;
-        Self::of(self.0.iter().copied().skip(range.start).take(range.len())).unwrap_or_else(|| self.clone())
+        let range =
+            if count < of { index % count..index % count + 1 } else { index * count / of..(index + 1) * count / of };
+        Self(self.0.iter().copied().skip(range.start).take(range.len()).collect())
     }
 
     /// Keeps the calling thread, and those that it starts from now on, on these.
@@ -111,7 +112,7 @@ mod tests {
         let all: Processors = "0-6".parse().unwrap();
         let shares: Vec<String> = (0..3).map(|index| all.share(index, 3).to_string()).collect();
         assert_eq!(shares, ["0-1", "2-3", "4-6"]);
-        assert_eq!(all.share(4, 9).to_string(), "3");
+        assert_eq!(all.share(8, 9).to_string(), "1", "in turn");
         let one: Processors = "5".parse().unwrap();
         assert_eq!(one.share(0, 2).to_string(), "5", "rather than none");
     }

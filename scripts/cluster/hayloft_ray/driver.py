@@ -271,8 +271,9 @@ def connect(address: str | None) -> None:
     """Joins the cluster at `address`, or the one of this machine, or starts one of this machine's cores for this run alone."""
     # Ray would send the talk of all programs to one terminal; what matters of it is in the logs.
     quiet = {"log_to_driver": False, "logging_level": logging.WARNING, "include_dashboard": None}
-    quiet["runtime_env"] = {"py_modules": [str(Path(__file__).parent)]}
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # A job brought this package along already.
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
+        quiet["runtime_env"] = {"py_modules": [str(Path(__file__).parent)]}
     if address:
         ray.init(address=address, **quiet)
         return

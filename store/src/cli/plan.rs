@@ -1,4 +1,5 @@
 //! `store plan`.
+#![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
 
 use std::io::Write;
 use std::path::PathBuf;
