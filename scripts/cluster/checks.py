@@ -213,18 +213,19 @@ def check_killed(folder: Path) -> str:
             return kill_one(f"harvest run --model {DEMO}/base --out {own}", "ray::run_task", f"evaluate run --model {DEMO}/base --cache {own}")
 
         with Killer(3.0, kill) as killer:
-            whole = threading.Timer(5.0, lambda: kill_node(NODES[3]))
+            node: list[int] = []
+            whole = threading.Timer(5.0, lambda: node.append(kill_node(NODES[3])))
             whole.start()
             command = hayloft_ray("harvest", "--attempts", 20, "--shards-per-task", 2, "--", *demo.harvest_arguments(shared))
             quietly(*command)
             quietly(*hayloft_ray("evaluate", "--attempts", 20, "--parts", 6, "--",
                                  *demo.evaluate_arguments(shared, folder / "results-shared")))
-            whole.cancel()
+            whole.join()
         del running
     files = same_files(cache, shared)
     figures = same_files(results, folder / "results-shared")
-    if len(killer.killed) < 2:
-        raise Failed(f"only {len(killer.killed)} kills: the run was over too soon to mean anything")
+    if len(killer.killed) < 2 or not node[0]:
+        raise Failed(f"only {len(killer.killed)} kills and {node} of a node: the run was over too soon to mean anything")
     kinds = {name.split()[0]: sum(one.split()[0] == name.split()[0] for one in killer.killed) for name in killer.killed}
     return f"{len(killer.killed)} killed ({kinds}) and a whole node: {files} files of the cache and {figures} of the results are the same to the bit"
 
@@ -290,7 +291,8 @@ def check_head(folder: Path) -> str:
         driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         while driver.poll() is None and not any((shared / "shards").glob("0*")):
             time.sleep(0.05)
-        killed = kill_node(HEAD) + sum(kill(process) for process in processes("gcs_server"))
+        others = {process for address in NODES for process in processes(f"--node-ip-address={address}")}
+        killed = sum(kill(process) for process in processes("gcs_server", "/raylet ") if process not in others)
         if not killed or driver.poll() is not None:
             raise Failed(f"{killed} processes of the head were killed, and the driver had ended with {driver.poll()}")
         try:
