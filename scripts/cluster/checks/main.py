@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -11,176 +10,26 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release"
-SITE = "blocks.3.hook_resid_pre"
-DEMO = ROOT / "demo"
-HEAD = "127.0.0.1"
-PORT = 6399
-NODES = ("127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5")
-"""Addresses of this machine: each node of the cluster is at one of its own."""
-
-
-class Failed(Exception):
-    """A check did not pass."""
-
-
-def quietly(*command: object, **options) -> str:
-    """Runs a command that must succeed; its stdout."""
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, **options)
-    if done.returncode != 0:
-        raise Failed(f"{' '.join(str(word) for word in command)}\n{done.stdout}{done.stderr}")
-    return done.stdout
-
-
-def ray(*command: object) -> str:
-    return quietly("ray", *command, env={**os.environ, "RAY_DISABLE_IMPORT_WARNING": "1", "RAY_USAGE_STATS_ENABLED": "0"})
-
-
-class Cluster:
-    """A head that runs no tasks, and nodes with a processor each."""
-
-    def __init__(self, nodes: int = 4):
-        self.nodes = NODES[:nodes]
-
-    def start(self) -> None:
-        self.start_head()
-        for address in self.nodes:
-            self.start_node(address)
-
-    def start_head(self) -> None:
-        ray("start", "--head", "--node-ip-address", HEAD, "--port", PORT, "--num-cpus", 0, "--include-dashboard", "false",
-            "--object-store-memory", 100_000_000, "--disable-usage-stats")
-
-    def start_node(self, address: str) -> None:
-        ray("start", "--address", f"{HEAD}:{PORT}", "--node-ip-address", address, "--num-cpus", 1,
-            "--object-store-memory", 100_000_000, "--disable-usage-stats")
-
-    def stop(self) -> None:
-        subprocess.run(["ray", "stop", "--force", "--grace-period", "2"], capture_output=True)
-
-
-@contextmanager
-def cluster(nodes: int = 4) -> Iterator[Cluster]:
-    """A cluster, for as long as it is needed."""
-    found = Cluster(nodes)
-    found.stop()
-    found.start()
-    try:
-        yield found
-    finally:
-        found.stop()
-
-
-def hayloft_ray(command: str, *words: object) -> list[str]:
-    """The command line of a run on the cluster."""
-    options = ("--programs", PROGRAMS, "--address", f"{HEAD}:{PORT}", "--num-cpus", 1)
-    if "--" not in words:
-        return [str(word) for word in ("hayloft-ray", command, *options, *words)]
-    place = words.index("--")
-    return [str(word) for word in ("hayloft-ray", command, *options, *words[:place], *words[place:])]
-
-
-def processes(*names: str) -> list[int]:
-    """Processes whose command line has one of these in it, but for this one and what started it."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) not in (os.getpid(), os.getppid()):
-            try:
-                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:
-                continue
-            if any(name in line for name in names):
-                found.append(int(entry.name))
-    return found
-
-
-class Killer:
-    """Kills something every few seconds until it is told to stop."""
-
-    def __init__(self, every: float, kill: Callable[[], str | None]):
-        self.every, self.kill, self.killed = every, kill, []
-        self.over = threading.Event()
-        self.thread = threading.Thread(target=self._go, daemon=True)
-
-    def _go(self) -> None:
-        while not self.over.wait(self.every):
-            found = self.kill()
-            if found:
-                self.killed.append(found)
-
-    def __enter__(self) -> "Killer":
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.over.set()
-        self.thread.join()
-
-
-def kill_one(*names: str) -> str | None:
-    """Kills a process of one of these kinds, drawn by chance."""
-    kinds = list(names)
-    random.shuffle(kinds)
-    for name in kinds:
-        found = processes(name)
-        if found:
-            if kill(random.choice(found)):
-                return name
-    return None
-
-
-def same_files(one: Path, other: Path, leave_out: tuple[str, ...] = (".lock", "baselines")) -> int:
-    """Fails unless two folders hold the same files with the same bytes; how many they are."""
-
-    def files(folder: Path) -> dict[str, bytes]:
-        paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
-        named = ((str(path.relative_to(folder)), path) for path in paths)
-        return {name: path.read_bytes() for name, path in named if not set(Path(name).parts) & set(leave_out)}
-
-    left, right = files(one), files(other)
-    if left.keys() != right.keys():
-        raise Failed(f"{one} and {other} hold different files: {sorted(left.keys() ^ right.keys())}")
-    differing = [name for name in left if left[name] != right[name]]
-    if differing:
-        raise Failed(f"{one} and {other} differ in {differing}")
-    return len(left)
-
-
-class Demo:
-    """The demo's models, and what one process makes of them."""
-
-    def __init__(self, folder: Path, shard_tokens: int = 4096):
-        self.folder, self.shard_tokens = folder, shard_tokens
-        self.saes = [word for name in ("base", "chat") for word in ("--sae", DEMO / "saes" / name)]
-
-    def plan(self, name: str) -> Path:
-        out = self.folder / name
-        quietly(PROGRAMS / "harvest", "plan", "--model", DEMO / "base", "--data", DEMO / "experiment/text-heldout.toml",
-                "--shard-tokens", self.shard_tokens, "--out", out)
-        return out
-
-    def harvest_arguments(self, out: Path) -> list[object]:
-        return ["--model", DEMO / "base", "--out", out, "--site", SITE, "--lease", 5]
-
-    def evaluate_arguments(self, cache: Path, out: Path) -> list[object]:
-        return ["--model", DEMO / "base", "--cache", cache, *self.saes, "--outlier-norm", 20, "--bootstrap=200", "--by", "subset",
-                "--out", out]
-
-    def alone(self) -> tuple[Path, Path]:
-        """Cache and results of one process each."""
-        cache, results = self.plan("alone"), self.folder / "results-alone"
-        quietly(PROGRAMS / "harvest", "run", *self.harvest_arguments(cache)[:-2])
-        quietly(PROGRAMS / "evaluate", "run", *self.evaluate_arguments(cache, results))
-        return cache, results
-
-    def rollouts(self, name: str) -> list[object]:
-        return ["--model", DEMO / "chat", "--data", DEMO / "experiment/instructions.toml", "--limit", 24, "--batch-tokens", 512,
-                "--max-new-tokens", 16, "--out", self.folder / name]
+from demo import DEMO, SITE, Demo, same_files
+from local_cluster import (
+    HEAD,
+    NODES,
+    PORT,
+    PROGRAMS,
+    Cluster,
+    Failed,
+    Killer,
+    cluster,
+    hayloft_ray,
+    kill,
+    kill_node,
+    kill_one,
+    processes,
+    quietly,
+    ray,
+)
 
 
 def check_same(folder: Path) -> str:
@@ -228,20 +77,6 @@ def check_killed(folder: Path) -> str:
         raise Failed(f"only {len(killer.killed)} kills and {node} of a node: the run was over too soon to mean anything")
     kinds = {name.split()[0]: sum(one.split()[0] == name.split()[0] for one in killer.killed) for name in killer.killed}
     return f"{len(killer.killed)} killed ({kinds}) and a whole node: {files} files of the cache and {figures} of the results are the same to the bit"
-
-
-def kill(process: int) -> bool:
-    """Kills a process; whether it was there."""
-    try:
-        os.kill(process, signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def kill_node(address: str) -> int:
-    """Kills all of a node at once, as a power cut would; how many processes that was."""
-    return sum(kill(process) for process in processes(f"--node-ip-address={address}", f"--node_ip_address={address}"))
 
 
 def check_drivers(folder: Path) -> str:

@@ -1,0 +1,140 @@
+"""A Ray cluster of this machine, whose nodes have addresses of their own, and ways to kill parts of it."""
+
+import os
+import random
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+PROGRAMS = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release"
+HEAD = "127.0.0.1"
+PORT = 6399
+NODES = ("127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5")
+"""Addresses of this machine: each node of the cluster is at one of its own."""
+
+
+class Failed(Exception):
+    """A check did not pass."""
+
+
+def quietly(*command: object, **options) -> str:
+    """Runs a command that must succeed; its stdout."""
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, **options)
+    if done.returncode != 0:
+        raise Failed(f"{' '.join(str(word) for word in command)}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def ray(*command: object) -> str:
+    return quietly("ray", *command, env={**os.environ, "RAY_DISABLE_IMPORT_WARNING": "1", "RAY_USAGE_STATS_ENABLED": "0"})
+
+
+class Cluster:
+    """A head that runs no tasks, and nodes with a processor each."""
+
+    def __init__(self, nodes: int = 4):
+        self.nodes = NODES[:nodes]
+
+    def start(self) -> None:
+        self.start_head()
+        for address in self.nodes:
+            self.start_node(address)
+
+    def start_head(self) -> None:
+        ray("start", "--head", "--node-ip-address", HEAD, "--port", PORT, "--num-cpus", 0, "--include-dashboard", "false",
+            "--object-store-memory", 100_000_000, "--disable-usage-stats")
+
+    def start_node(self, address: str) -> None:
+        ray("start", "--address", f"{HEAD}:{PORT}", "--node-ip-address", address, "--num-cpus", 1,
+            "--object-store-memory", 100_000_000, "--disable-usage-stats")
+
+    def stop(self) -> None:
+        subprocess.run(["ray", "stop", "--force", "--grace-period", "2"], capture_output=True)
+
+
+@contextmanager
+def cluster(nodes: int = 4) -> Iterator[Cluster]:
+    """A cluster, for as long as it is needed."""
+    found = Cluster(nodes)
+    found.stop()
+    found.start()
+    try:
+        yield found
+    finally:
+        found.stop()
+
+
+def hayloft_ray(command: str, *words: object) -> list[str]:
+    """The command line of a run on the cluster."""
+    options = ("--programs", PROGRAMS, "--address", f"{HEAD}:{PORT}", "--num-cpus", 1)
+    if "--" not in words:
+        return [str(word) for word in ("hayloft-ray", command, *options, *words)]
+    place = words.index("--")
+    return [str(word) for word in ("hayloft-ray", command, *options, *words[:place], *words[place:])]
+
+
+def processes(*names: str) -> list[int]:
+    """Processes whose command line has one of these in it, but for this one and what started it."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) not in (os.getpid(), os.getppid()):
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if any(name in line for name in names):
+                found.append(int(entry.name))
+    return found
+
+
+class Killer:
+    """Kills something every few seconds until it is told to stop."""
+
+    def __init__(self, every: float, kill: Callable[[], str | None]):
+        self.every, self.kill, self.killed = every, kill, []
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._go, daemon=True)
+
+    def _go(self) -> None:
+        while not self.over.wait(self.every):
+            found = self.kill()
+            if found:
+                self.killed.append(found)
+
+    def __enter__(self) -> "Killer":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.over.set()
+        self.thread.join()
+
+
+def kill_one(*names: str) -> str | None:
+    """Kills a process of one of these kinds, drawn by chance."""
+    kinds = list(names)
+    random.shuffle(kinds)
+    for name in kinds:
+        found = processes(name)
+        if found:
+            if kill(random.choice(found)):
+                return name
+    return None
+
+
+def kill(process: int) -> bool:
+    """Kills a process; whether it was there."""
+    try:
+        os.kill(process, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def kill_node(address: str) -> int:
+    """Kills all of a node at once, as a power cut would; how many processes that was."""
+    return sum(kill(process) for process in processes(f"--node-ip-address={address}", f"--node_ip_address={address}"))
