@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use hayloft_model::{Checkpoint, DecoderSpec, Tokenizer};
 use hayloft_store::{ChatRecord, FileRecord, PlanWriter, StoreError};
-use hayloft_terminal::Progress;
+use hayloft_terminal::{Progress, Stopping};
 
 use super::conversations::plan_conversations;
 use super::corpus::{begin_token, record};
@@ -47,14 +47,15 @@ impl PlanSettings {
 pub fn plan(settings: &PlanSettings, progress: Progress) -> Result<PlanSummary, HarvestError> {
     let spec = Checkpoint::read_spec(&settings.model)?;
     let tokenizer = Tokenizer::open(&settings.model)?;
-    plan_with(settings, &spec, &tokenizer, progress)
+    plan_with(settings, &spec, &tokenizer, &Stopping::default(), progress)
 }
 
-/// The same with a model that is open already.
+/// The same with a model that is open already, unless it is asked to stop.
 pub(crate) fn plan_with(
     settings: &PlanSettings,
     spec: &DecoderSpec,
     tokenizer: &Tokenizer,
+    stopping: &Stopping,
     progress: Progress,
 ) -> Result<PlanSummary, HarvestError> {
     let manifest = DataManifest::open(&settings.data, settings.data_root.as_deref())?;
@@ -69,7 +70,7 @@ pub(crate) fn plan_with(
     };
     let grouping = Grouping { shard_tokens: settings.shard_tokens, row_group_rows: settings.row_group_rows };
     let gauge = progress.gauge("planned", manifest.max_tokens.map(Into::into));
-    let make_sink = || Ok(ShardSink::new(create()?, grouping, gauge));
+    let make_sink = || Ok(ShardSink::new(create()?, grouping, stopping.clone(), gauge));
     let planned = match &manifest.chat {
         None => plan_documents(&manifest, tokenizer, &bos, make_sink)?,
         Some(chat) => plan_conversations(&manifest, chat, &settings.model, tokenizer, &bos, make_sink)?,

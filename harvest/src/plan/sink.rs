@@ -1,7 +1,7 @@
 //! Where planned sequences go: grouped into shards, and those written.
 
 use hayloft_store::PlanWriter;
-use hayloft_terminal::Gauge;
+use hayloft_terminal::{Gauge, Stopping};
 
 use super::packing::PackedSequence;
 use super::shards::{Grouping, PlannedShard, ShardBuilder};
@@ -11,6 +11,7 @@ use crate::error::HarvestError;
 pub(super) struct ShardSink {
     writer: PlanWriter,
     builder: ShardBuilder,
+    stopping: Stopping,
     gauge: Gauge,
     documents: DistinctDocuments,
     cells: u64,
@@ -27,13 +28,16 @@ pub(super) struct Finished {
 
 impl ShardSink {
     /// Starts with no sequences.
-    pub(super) fn new(writer: PlanWriter, grouping: Grouping, gauge: Gauge) -> Self {
+    pub(super) fn new(writer: PlanWriter, grouping: Grouping, stopping: Stopping, gauge: Gauge) -> Self {
         let builder = ShardBuilder::new(grouping);
-        Self { writer, builder, gauge, documents: DistinctDocuments::default(), cells: 0 }
+        Self { writer, builder, stopping, gauge, documents: DistinctDocuments::default(), cells: 0 }
     }
 
     /// Takes a sequence.
     pub(super) fn add(&mut self, sequence: PackedSequence) -> Result<(), HarvestError> {
+        if self.stopping.is_asked() {
+            return Err(HarvestError::Stopped);
+        }
         self.gauge.advance(sequence.tokens.len() as u64);
         self.documents.add(&sequence);
         if let Some(shard) = self.builder.push(sequence) {

@@ -135,6 +135,9 @@ fn harvest(settings: &RunSettings, progress: Progress, profiling: &mut Profiling
         tracing::info!(%precision, device = ?settings.device, ?portion, "loading the model");
         let _guard = no_grad();
         let decoder = Decoder::load(&checkpoint, portion, precision, settings.device)?;
+        if settings.stopping.is_asked() {
+            return Err(HarvestError::Stopped);
+        }
         let forward = Forward::new(decoder, sites, kept);
         let gauge = progress.gauge("harvested", Some(turns.tokens()));
         let start = Instant::now();
@@ -192,7 +195,7 @@ fn prepare_plan(
                 shard_tokens: settings.shard_tokens.unwrap_or(PlanSettings::SHARD_TOKENS),
                 row_group_rows: settings.row_group_rows.unwrap_or(PlanSettings::ROW_GROUP_ROWS),
             };
-            let summary = plan_with(&plan_settings, checkpoint.spec(), tokenizer, progress)?;
+            let summary = plan_with(&plan_settings, checkpoint.spec(), tokenizer, &settings.stopping, progress)?;
             tracing::info!(
                 documents = summary.documents,
                 sequences = summary.sequences,

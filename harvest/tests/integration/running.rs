@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hayloft_harvest::{Logits, PlanSettings, RunSettings, plan};
+use hayloft_harvest::{HarvestError, Logits, PlanSettings, RunSettings, plan, run};
 use hayloft_model::{Checkpoint, Decoder, Portion, Positions, Precision, no_grad};
 use hayloft_store::{Cache, Codec, Dtype, Existing, KeptPredictions, SiteName};
-use hayloft_terminal::Progress;
+use hayloft_terminal::{Progress, Stopping};
 use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::{D_MODEL, Farm, contents, harvest};
@@ -287,4 +287,19 @@ fn plans_first_with_the_usual_sizes() {
         (corpus.shard_tokens, corpus.row_group_rows),
         (PlanSettings::SHARD_TOKENS, PlanSettings::ROW_GROUP_ROWS)
     );
+}
+
+#[test]
+fn one_that_is_asked_to_stop_leaves_no_half_plan_and_no_half_shard() {
+    let farm = Farm::new();
+    let stopping = Stopping::default();
+    stopping.ask();
+    let settings = RunSettings { stopping, ..farm.run_settings() };
+    assert!(matches!(run(&settings, Progress::Silent), Err(HarvestError::Stopped)));
+    assert!(!farm.cache().join("plan.json").exists() && !farm.cache().join("plan").exists());
+    // With a plan, nothing is filled.
+    harvest(&RunSettings { shards: "0..1".parse().unwrap(), ..farm.run_settings() });
+    let settings = RunSettings { existing: Existing::Resume, ..settings };
+    assert!(matches!(run(&settings, Progress::Silent), Err(HarvestError::Stopped)));
+    assert_eq!(fs::read_dir(farm.cache().join("shards")).unwrap().count(), 1);
 }
