@@ -12,7 +12,9 @@ use crate::error::{Result, StoreError};
 use crate::files::disk::{self, Disk};
 use crate::files::json;
 use crate::files::lock::Lock;
-use crate::files::staged::{create_folder, discard, partial, remove_leftovers, replace_file, replace_file_by};
+use crate::files::staged::{
+    create_folder, discard, partial, remove_leftovers, remove_partials, replace_file, replace_file_by,
+};
 use crate::manifest::{MANIFEST_FILE, Manifest};
 use crate::plan::{Plan, PlanReader, shard_name};
 use crate::remote::{Location, RemoteOptions};
@@ -237,10 +239,15 @@ impl CacheWriter {
         let manifest = Manifest::new(plan, settings, &shards);
         let path = folder.join(MANIFEST_FILE);
         let bytes = json::seal(&path, &manifest)?;
-        if fs::read(&path).ok().as_deref() != Some(&bytes) {
+        let is_written = || fs::read(&path).ok().as_deref() == Some(&bytes);
+        if !is_written() {
             let temporary = self.shared.company.temporary(&path).unwrap_or_else(|| partial(&path));
-            replace_file_by(disk.as_ref(), &temporary, &path, &bytes)?;
+            let replaced = replace_file_by(disk.as_ref(), &temporary, &path, &bytes);
+            // Another worker that came first has cleared this one's away, and left the same manifest.
+            replaced.or_else(|error| if is_written() { Ok(()) } else { Err(error) })?;
         }
+        // What killed workers left of it.
+        remove_partials(disk.as_ref(), folder, MANIFEST_FILE)?;
         beside.leases.clear()?;
         Ok(Some(manifest))
     }

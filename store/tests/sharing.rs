@@ -91,6 +91,8 @@ fn what_a_worker_leaves_unfinished_is_another_ones() {
     drop(writer);
     let there: Vec<_> = fs::read_dir(folder.path().join("shards")).unwrap().collect();
     assert_eq!(there.len(), 1, "{there:?}");
+    // And one who was killed while it wrote the manifest.
+    fs::write(folder.path().join(".manifest.json.0123456789abcdef.partial"), "{").unwrap();
     assert_eq!(work(join(folder.path(), bf16()).unwrap()).unwrap().len(), 12);
     assert_eq!(files_below(folder.path()), expected());
 }

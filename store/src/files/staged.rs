@@ -142,15 +142,23 @@ impl Drop for StagedFolder {
 
 /// Removes what killed writers left unfinished in `folder`. No such folder is as good as an empty one.
 pub(crate) fn remove_leftovers(disk: &dyn Disk, folder: &Path) -> Result<()> {
+    remove_where(disk, folder, |name| name.starts_with('.') && name.ends_with(".partial"))
+}
+
+/// Removes what workers left unfinished of one file or folder in `folder`, each under a name of its own.
+pub(crate) fn remove_partials(disk: &dyn Disk, folder: &Path, of: &str) -> Result<()> {
+    let start = format!(".{of}.");
+    remove_where(disk, folder, |name| name.starts_with(&start) && name.ends_with(".partial"))
+}
+
+fn remove_where(disk: &dyn Disk, folder: &Path, is_leftover: impl Fn(&str) -> bool) -> Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(source) if source.kind() == ErrorKind::NotFound => return Ok(()),
         other => other.map_err(|source| StoreError::io(folder, "list", source))?,
     };
     for entry in entries {
         let entry = entry.map_err(|source| StoreError::io(folder, "list", source))?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with('.') && name.ends_with(".partial") {
+        if is_leftover(&entry.file_name().to_string_lossy()) {
             remove_entry(disk, &entry.path())?;
         }
     }
@@ -199,10 +207,13 @@ pub(crate) fn remove_entry(disk: &dyn Disk, path: &Path) -> Result<()> {
     let removed = match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => disk.remove_folder(path),
         Ok(_) => disk.remove_file(path),
-        Err(source) if source.kind() == ErrorKind::NotFound => Ok(()),
         Err(source) => Err(source),
     };
-    removed.map_err(|source| StoreError::io(path, "remove", source))
+    match removed {
+        // Somebody else was faster.
+        Err(source) if source.kind() == ErrorKind::NotFound => Ok(()),
+        other => other.map_err(|source| StoreError::io(path, "remove", source)),
+    }
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::company::Beside;
 use super::leases::Taking;
 use crate::cache_writer::Shared;
-use crate::error::{Result, StoreError};
-use crate::files::staged::{discard, remove_entry};
+use crate::error::Result;
+use crate::files::staged::{discard, remove_partials};
 use crate::plan::shard_name;
 use crate::shard_contents::{SHARDS_FOLDER, WrittenShard};
 use crate::tables::sequences::Sequence;
@@ -155,18 +155,8 @@ impl Beside {
         if let Some(bucket) = &self.bucket {
             bucket.bring_plan_of(&cache.plan, shard)?;
         }
-        let folder = cache.folder.join(SHARDS_FOLDER);
-        let name = shard_name(shard);
-        let leftover = format!(".{name}.");
-        let entries = std::fs::read_dir(&folder).map_err(|cause| StoreError::io(&folder, "list", cause))?;
-        for entry in entries {
-            let entry = entry.map_err(|cause| StoreError::io(&folder, "list", cause))?;
-            let found = entry.file_name();
-            let found = found.to_string_lossy();
-            if found.starts_with(&leftover) && found.ends_with(".partial") {
-                remove_entry(cache.disk.as_ref(), &entry.path())?;
-            }
-        }
+        let (folder, name) = (cache.folder.join(SHARDS_FOLDER), shard_name(shard));
+        remove_partials(cache.disk.as_ref(), &folder, &name)?;
         // It is there and is not whole.
         discard(cache.disk.as_ref(), &folder.join(name))
     }
