@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -243,8 +244,11 @@ impl CacheWriter {
         if !is_written() {
             let temporary = self.shared.company.temporary(&path).unwrap_or_else(|| partial(&path));
             let replaced = replace_file_by(disk.as_ref(), &temporary, &path, &bytes);
-            // Another worker that came first has cleared this one's away, and left the same manifest.
-            replaced.or_else(|error| if is_written() { Ok(()) } else { Err(error) })?;
+            match replaced {
+                // Another worker that came first has cleared this one's away, and left the same manifest.
+                Err(StoreError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound && is_written() => {}
+                other => other?,
+            }
         }
         // What killed workers left of it.
         remove_partials(disk.as_ref(), folder, MANIFEST_FILE)?;
