@@ -11,6 +11,9 @@ use super::CLAIMS_FOLDER;
 use crate::error::{Result, StoreError};
 use crate::remote::Remote;
 
+/// How often a claim is made where its folder goes each time.
+const ATTEMPTS: u32 = 20;
+
 /// More than any claim takes.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -41,19 +44,20 @@ impl FolderClaims {
     /// The claims of the cache in this folder.
     pub(crate) fn open(cache: &Path, worker: &str) -> Result<Self> {
         let folder = cache.join(CLAIMS_FOLDER);
-        fs::create_dir_all(&folder).map_err(|cause| StoreError::io(&folder, "create", cause))?;
+        make_folder(&folder).map_err(|cause| StoreError::io(&folder, "create", cause))?;
         Ok(Self { cache: cache.to_owned(), worker: worker.to_owned() })
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
         let path = self.cache.join(format!("{name}.{}.partial", self.worker));
-        let written = fs::write(&path, bytes).or_else(|cause| {
+        let mut written = fs::write(&path, bytes);
+        for _ in 1..ATTEMPTS {
             // Who saw that all shards are there has removed the folder.
-            if cause.kind() != io::ErrorKind::NotFound {
-                return Err(cause);
+            if !written.as_ref().is_err_and(|cause| cause.kind() == io::ErrorKind::NotFound) {
+                break;
             }
-            fs::create_dir_all(self.cache.join(CLAIMS_FOLDER)).and_then(|()| fs::write(&path, bytes))
-        });
+            written = make_folder(&self.cache.join(CLAIMS_FOLDER)).and_then(|()| fs::write(&path, bytes));
+        }
         written.map_err(|cause| StoreError::io(&path, "write", cause))?;
         Ok(path)
     }
@@ -77,17 +81,22 @@ impl ClaimPlace for FolderClaims {
     /// By a second name for a file that is written already, which every file system makes in one step, those of networks too.
     fn create(&self, name: &str, bytes: &[u8]) -> Result<bool> {
         let path = self.cache.join(name);
-        let temporary = self.write(name, bytes)?;
-        let linked = match fs::hard_link(&temporary, &path) {
-            Ok(()) => Ok(true),
-            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            // A file system without second names: whoever reads the file before it is filled sees one that is no claim yet.
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => create_new(&path, bytes),
-            Err(cause) => Err(cause),
-        };
-        // It stands for nothing; what stays goes with the folder.
-        let _ = fs::remove_file(&temporary);
-        linked.map_err(|cause| StoreError::io(&path, "create", cause))
+        for attempt in 1.. {
+            let temporary = self.write(name, bytes)?;
+            let linked = match fs::hard_link(&temporary, &path) {
+                Ok(()) => Ok(true),
+                Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+                // Who saw that all shards are there has removed the folder in between.
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => continue,
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => Err(cause),
+                // A file system without second names: whoever reads the file before it is filled sees one that is no claim yet.
+                Err(_) => create_new(&path, bytes),
+            };
+            // It stands for nothing; what stays goes with the folder.
+            let _ = fs::remove_file(&temporary);
+            return linked.map_err(|cause| StoreError::io(&path, "create", cause));
+        }
+        Ok(false)
     }
 
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
@@ -103,7 +112,19 @@ impl ClaimPlace for FolderClaims {
 
     fn clear(&self) -> Result<()> {
         let folder = self.cache.join(CLAIMS_FOLDER);
-        absent_is_done(fs::remove_dir_all(&folder)).map_err(|cause| StoreError::io(&folder, "remove", cause))
+        match absent_is_done(fs::remove_dir_all(&folder)) {
+            // A worker is just joining: it finds all shards whole, and clears up after itself.
+            Err(cause) if cause.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+            removed => removed.map_err(|cause| StoreError::io(&folder, "remove", cause)),
+        }
+    }
+}
+
+/// Makes a folder that others may be making or removing at the same time.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    match fs::create_dir_all(folder) {
+        Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
     }
 }
 
@@ -198,6 +219,23 @@ mod tests {
             assert_eq!(place.read("claims/00002.0").unwrap(), None);
             assert!(place.create("claims/00002.0", b"again").unwrap(), "after the folder has gone");
         }
+    }
+
+    #[test]
+    fn one_who_joins_while_another_clears_up_is_no_error_to_either() {
+        let folder = tempfile::tempdir().unwrap();
+        thread::scope(|scope| {
+            for worker in 0..6 {
+                let cache = folder.path();
+                scope.spawn(move || {
+                    for _ in 0..200 {
+                        let place = FolderClaims::open(cache, &worker.to_string()).unwrap();
+                        place.create("claims/session.json", b"{}").unwrap();
+                        place.clear().unwrap();
+                    }
+                });
+            }
+        });
     }
 
     #[test]
