@@ -46,20 +46,20 @@ def part_tasks(
         named = [word for sae in group for word in ("--sae", sae)]
         for part in range(parts):
             share = f"{part}/{parts}"
-            out = ("--out", str(part_folder(work, number)))
+            out = ("--out", str(part_folder(work, number, parts, saes_per_task)))
             command = (program, "run", *plain, *named, "--baselines", str(baselines), "--part", share, *out, "--json")
             yield Task(name=f"evaluate SAEs {number} part {share}", command=command, work=1)
 
 
-def part_folder(work: Path, group: int) -> Path:
-    """Where the parts of a group of SAEs are."""
-    return work / "parts" / f"saes-{group:04}"
+def part_folder(work: Path, group: int, parts: int, saes_per_task: int) -> Path:
+    """Where the parts of a group of SAEs are: those of a run that was cut otherwise, as on a cluster of another size, are elsewhere."""
+    return work / "parts" / f"{parts}-by-{saes_per_task}" / f"saes-{group:04}"
 
 
-def merge(program: str, arguments: Sequence[str], work: Path, saes_per_task: int) -> Outcome:
+def merge(program: str, arguments: Sequence[str], work: Path, parts: int, saes_per_task: int) -> Outcome:
     """Puts the parts together; what it prints is what one process would have printed."""
     _, saes = prepare(arguments)
-    folders = [str(part_folder(work, number)) for number in range(len(groups(saes, saes_per_task)))]
+    folders = [str(part_folder(work, number, parts, saes_per_task)) for number in range(len(groups(saes, saes_per_task)))]
     out = [word for name in ("--out", "--metrics", "--by") for value in given.values(arguments, name) for word in (name, value)]
     as_json = ["--json"] if "--json" in arguments else []
     return checked(run([program, "merge", *folders, *out, *as_json]))

@@ -9,6 +9,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+STOPPED = "stopped as asked"
+"""How the error of a program begins that was asked to stop, as where its machine is taken away, and did so cleanly."""
+
 LAST_LINES = 200
 """Lines of a program's talk that are kept for whoever has to read why it failed."""
 
@@ -63,8 +66,8 @@ class Outcome:
 
     @property
     def was_killed(self) -> bool:
-        """Whether it ended by a signal, and not by its own decision."""
-        return self.returncode < 0 or self.returncode in (137, 143)
+        """Whether it ended by a signal, at once or cleanly, and not by its own decision."""
+        return self.returncode < 0 or self.returncode in (137, 143) or self.error.startswith(STOPPED)
 
 
 def checked(outcome: Outcome) -> Outcome:

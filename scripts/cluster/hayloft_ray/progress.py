@@ -1,8 +1,19 @@
 """How far the whole run is: one bar on a terminal, a line now and then in a log."""
 
 import sys
+import time
 
 from tqdm import tqdm
+
+
+LINE_EVERY = 10.0
+"""Seconds between two lines in a log."""
+
+
+def line(doing: str, unit: str, done: int, total: int, seconds: float) -> str:
+    """How far it is, in a line of a log."""
+    eta = f", ETA {seconds / done * (total - done):,.0f} s" if done and total > done else ""
+    return f"{doing}: {done:,} of {total:,} {unit} in {seconds:,.0f} s{eta}"
 
 
 class Progress:
@@ -10,22 +21,21 @@ class Progress:
 
     def __init__(self, doing: str, unit: str, quiet: bool = False):
         self.doing, self.unit, self.quiet = doing, unit, quiet
-        self.work = 0
+        self.work, self.total, self.shown = 0, 0, 0
+        self.start = self.told = 0.0
         self.bar: tqdm | None = None
 
     def begin(self, total: int) -> None:
-        """Starts the bar. On a file or a pipe it is a line every ten seconds."""
-        is_terminal = sys.stderr.isatty()
-        self.work = 0
+        """Starts the bar; in a file or a pipe, lines."""
+        self.work, self.total, self.start = 0, total, time.monotonic()
+        self.told = self.start
         self.bar = tqdm(
             total=total or None,
             desc=self.doing,
             unit=f" {self.unit}",
             unit_scale=self.unit == "tokens",
-            mininterval=0.2 if is_terminal else 10,
-            maxinterval=0.2 if is_terminal else 10,
             dynamic_ncols=True,
-            disable=self.quiet,
+            disable=self.quiet or not sys.stderr.isatty(),
             leave=True,
             file=sys.stderr,
         )
@@ -49,6 +59,11 @@ class Progress:
             done = min(done, self.bar.total)
         if done > self.bar.n:
             self.bar.update(done - self.bar.n)
+        self.shown = max(self.shown, done)
+        now = time.monotonic()
+        if self.bar.disable and now - self.told >= LINE_EVERY:
+            self.told = now
+            self.say(line(self.doing, self.unit, self.shown, self.total, now - self.start))
 
     def say(self, words: str) -> None:
         """A line for people, beside the bar."""

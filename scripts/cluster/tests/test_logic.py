@@ -60,7 +60,7 @@ class Arguments(unittest.TestCase):
         self.assertEqual(tasks[0].command.count("--sae"), 2)
         self.assertEqual(tasks[3].command.count("--sae"), 1)
         self.assertIn("1/2", tasks[3].command)
-        self.assertIn("/w/parts/saes-0001", tasks[3].command)
+        self.assertIn("/w/parts/2-by-2/saes-0001", tasks[3].command)
         self.assertIn("subset", tasks[0].command)
         self.assertNotIn("r", tasks[0].command)
         baselines = list(evaluate.baseline_tasks("evaluate", words, Path("/b"), 2))
@@ -140,6 +140,7 @@ class Running(unittest.TestCase):
         killed = run(["sh", "-c", "kill -9 $$"])
         self.assertTrue(killed.was_killed)
         self.assertIn("signal 9", killed.error)
+        self.assertTrue(Outcome(1, "", "error: stopped as asked. Nothing half-written was left").was_killed)
         self.assertEqual(Outcome(7, "", "").error, "it ended with 7 and no message")
         self.assertIn("--programs", run(["/no/such/program"]).error)
 
