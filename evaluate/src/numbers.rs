@@ -5,20 +5,13 @@ const NAMED: usize = 8;
 
 /// Numbers in order, those that follow one another as a range: `0 to 3, 7, 9`. Of many, the first and how many more.
 pub(crate) fn in_words(numbers: &[usize]) -> String {
-    let mut runs: Vec<(usize, usize)> = Vec::new();
-    for &number in numbers {
-        match runs.last_mut() {
-            Some((_, last)) if last.checked_add(1) == Some(number) => *last = number,
-            _ => runs.push((number, number)),
-        }
-    }
-    let run = |&(first, last): &(usize, usize)| match last - first {
-        0 => first.to_string(),
-        1 => format!("{first}, {last}"),
-        _ => format!("{first} to {last}"),
+    let mut runs = numbers.chunk_by(|one, next| one.checked_add(1) == Some(*next));
+    let in_words = |run: &[usize]| match run {
+        [first, _, .., last] => format!("{first} to {last}"),
+        _ => run.iter().map(usize::to_string).collect::<Vec<_>>().join(", "),
     };
-    let named: Vec<String> = runs.iter().take(NAMED).map(run).collect();
-    let more: usize = runs.iter().skip(NAMED).map(|(first, last)| last - first + 1).sum();
+    let named: Vec<String> = runs.by_ref().take(NAMED).map(in_words).collect();
+    let more: usize = runs.map(<[usize]>::len).sum();
     if more > 0 { format!("{} and {more} more", named.join(", ")) } else { named.join(", ") }
 }
 

@@ -5,33 +5,47 @@
 use std::io;
 
 use safetensors::Dtype;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 /// A tensor: its name, type, shape, and little-endian elements.
 pub(crate) type TensorBytes<'data> = (String, Dtype, Vec<usize>, &'data [u8]);
 
+/// What a file says of a tensor: its name, type and shape, and how many bytes it takes.
+pub(crate) type About<Size> = (String, Dtype, Vec<Size>, usize);
+
 /// A file of these tensors, in their order, and of metadata.
 pub(crate) fn safetensors(metadata: &[(&str, String)], tensors: &[TensorBytes<'_>]) -> io::Result<Vec<u8>> {
     let metadata: Map<String, Value> =
         metadata.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str()))).collect();
-    let mut header = Map::from_iter([("__metadata__".to_owned(), Value::Object(metadata))]);
-    let mut end = 0;
-    for (name, dtype, shape, bytes) in tensors {
-        let start = end;
-        end += bytes.len();
-        let about = json!({"dtype": serde_json::to_value(dtype)?, "shape": shape, "data_offsets": [start, end]});
-        header.insert(name.clone(), about);
-    }
-    let mut header = serde_json::to_vec(&header)?;
-    // The data begins at a multiple of eight.
-    header.resize(header.len().next_multiple_of(8), b' ');
-    let mut file = Vec::with_capacity(8 + header.len() + end);
-    file.extend((header.len() as u64).to_le_bytes());
-    file.extend(header);
+    let about = |(name, dtype, shape, bytes): &TensorBytes<'_>| (name.clone(), *dtype, shape.clone(), bytes.len());
+    let mut file = beginning(Some(metadata), tensors.iter().map(about))?;
     for (.., bytes) in tensors {
         file.extend(*bytes);
     }
     Ok(file)
+}
+
+/// What such a file begins with: all that stands before the bytes of the first tensor.
+pub(crate) fn beginning<Size: Serialize>(
+    metadata: Option<Map<String, Value>>,
+    tensors: impl Iterator<Item = About<Size>>,
+) -> io::Result<Vec<u8>> {
+    let mut header: Map<String, Value> =
+        metadata.map(|metadata| ("__metadata__".to_owned(), Value::Object(metadata))).into_iter().collect();
+    let mut end = 0;
+    for (name, dtype, shape, bytes) in tensors {
+        let start = end;
+        end += bytes;
+        let about = json!({"dtype": serde_json::to_value(dtype)?, "shape": shape, "data_offsets": [start, end]});
+        header.insert(name, about);
+    }
+    let mut header = serde_json::to_vec(&header)?;
+    // The data begins at a multiple of eight.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let mut beginning = (header.len() as u64).to_le_bytes().to_vec();
+    beginning.extend(header);
+    Ok(beginning)
 }
 
 #[cfg(test)]

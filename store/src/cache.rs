@@ -56,8 +56,8 @@ impl Cache {
     /// # Errors
     /// As [`Self::open`], and [`StoreError::Remote`] where there is no answer or no manifest.
     pub fn open_at(place: &Path, options: &RemoteOptions) -> Result<Self> {
-        match place.to_str().filter(|text| Location::is_meant(text)) {
-            Some(text) => Self::open_location(&text.parse()?, options),
+        match Location::of_place(place)? {
+            Some(location) => Self::open_location(&location, options),
             None => Self::open(place),
         }
     }

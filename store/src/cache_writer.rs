@@ -17,7 +17,7 @@ use crate::files::staged::{
     create_folder, discard, partial, remove_leftovers, remove_partials, replace_file, replace_file_by,
 };
 use crate::manifest::{MANIFEST_FILE, Manifest};
-use crate::plan::{Plan, PlanReader, shard_name};
+use crate::plan::{PLAN_FILE, Plan, PlanReader, shard_name};
 use crate::remote::{Location, RemoteOptions};
 use crate::settings::{Existing, HarvestSettings, NonFinite};
 use crate::shard_contents::{SHARDS_FOLDER, WrittenShard};
@@ -71,16 +71,9 @@ impl CacheWriter {
         existing: Existing,
     ) -> Result<Self> {
         let settings = settings.checked()?;
-        // Without a plan there may be no folder either, and none to put a lock in.
-        if !folder.join(crate::plan::PLAN_FILE).exists() {
-            return Err(StoreError::MissingPlan { folder: folder.to_owned() });
-        }
+        check_planned(folder)?;
         let lock = Lock::take(folder)?;
-        let plan = PlanReader::open(folder)?;
-        if plan.plan().format != FORMAT_VERSION {
-            let (expected, got) = (FORMAT_VERSION, plan.plan().format);
-            return Err(StoreError::OldVersion { folder: folder.to_owned(), expected, got });
-        }
+        let plan = present_plan(folder, folder)?;
         let shards_folder = folder.join(SHARDS_FOLDER);
         if existing == Existing::Refuse {
             refuse_existing(folder, &shards_folder)?;
@@ -123,9 +116,7 @@ impl CacheWriter {
         non_finite: NonFinite,
         sharing: Sharing,
     ) -> Result<Self> {
-        if !folder.join(crate::plan::PLAN_FILE).exists() {
-            return Err(StoreError::MissingPlan { folder: folder.to_owned() });
-        }
+        check_planned(folder)?;
         let lock = Lock::take_shared(folder)?;
         let worker = worker_name(folder);
         let place: Arc<dyn ClaimPlace> = Arc::new(FolderClaims::open(folder, &worker)?);
@@ -283,11 +274,7 @@ impl Joining<'_> {
     fn join(self, settings: HarvestSettings, non_finite: NonFinite, sharing: Sharing) -> Result<CacheWriter> {
         let Self { disk, folder, cache, place, worker, lock, bucket } = self;
         let settings = settings.checked()?;
-        let plan = PlanReader::open(folder)?;
-        if plan.plan().format != FORMAT_VERSION {
-            let (expected, got) = (FORMAT_VERSION, plan.plan().format);
-            return Err(StoreError::OldVersion { folder: cache, expected, got });
-        }
+        let plan = present_plan(folder, &cache)?;
         session::join(place.as_ref(), &cache, plan.blake3(), &settings)?;
         create_folder(disk.as_ref(), &folder.join(SHARDS_FOLDER))?;
         let leases = Leases::new(place, worker.clone(), sharing.lease);
@@ -295,6 +282,18 @@ impl Joining<'_> {
         let shared = Shared { folder: folder.to_owned(), disk, plan, settings, non_finite, company };
         Ok(CacheWriter { shared: Arc::new(shared), shards: BTreeMap::new(), manifest_written: None })
     }
+}
+
+/// Fails without a plan: there may be no folder either then, and none to put a lock in.
+fn check_planned(folder: &Path) -> Result<()> {
+    if folder.join(PLAN_FILE).exists() { Ok(()) } else { Err(StoreError::MissingPlan { folder: folder.to_owned() }) }
+}
+
+/// The plan in `folder`, which must be of the present format; errors are of `cache`.
+fn present_plan(folder: &Path, cache: &Path) -> Result<PlanReader> {
+    let plan = PlanReader::open(folder)?;
+    let (expected, got) = (FORMAT_VERSION, plan.plan().format);
+    if got == expected { Ok(plan) } else { Err(StoreError::OldVersion { folder: cache.to_owned(), expected, got }) }
 }
 
 /// Fails if there is a manifest or any shard.
@@ -316,7 +315,7 @@ fn refuse_existing(folder: &Path, shards_folder: &Path) -> Result<()> {
 mod tests {
     use super::*;
     use crate::files::failing::FailingDisk;
-    use crate::support::{files_below, fill, fill_shard, lengths, read_everything, settings, write_plan};
+    use crate::support::{files_below, fill, fill_shard, lengths, read_everything, settings, work, write_plan};
     use crate::{Codec, Dtype, verify};
 
     fn open(disk: FailingDisk, folder: &Path, existing: Existing) -> Result<CacheWriter> {
@@ -379,15 +378,6 @@ mod tests {
         let join = |disk: FailingDisk| {
             let settings = settings(Dtype::Bf16, Codec::Planes);
             CacheWriter::open_beside_on(Arc::new(disk), folder.path(), settings, NonFinite::Refuse, Sharing::default())
-        };
-        let work = |mut writer: CacheWriter| {
-            let mut turns = writer.turns(0..lengths().len())?;
-            while let Some(shard) = turns.next(&|| false)? {
-                let filled = fill_shard(&writer, shard)?;
-                writer.record(filled)?;
-            }
-            drop(turns);
-            writer.finish()
         };
         // At ever later points, until its disk has room for all of it.
         for room in (0..).step_by(997) {

@@ -134,10 +134,7 @@ impl PlanReader {
 /// # Errors
 /// [`StoreError::MissingPlan`] where there is none.
 pub fn plan_at(place: &Path, options: &RemoteOptions) -> Result<Plan> {
-    let Some(text) = place.to_str().filter(|text| Location::is_meant(text)) else {
-        return Ok(PlanReader::open(place)?.plan);
-    };
-    let location: Location = text.parse()?;
+    let Some(location) = Location::of_place(place)? else { return Ok(PlanReader::open(place)?.plan) };
     let fetched = Remote::connect(&location, options)?.get(PLAN_FILE)?;
     let fetched = fetched.ok_or_else(|| StoreError::MissingPlan { folder: PathBuf::from(location.to_string()) })?;
     json::unseal(location.join(PLAN_FILE).as_ref(), &fetched.bytes)

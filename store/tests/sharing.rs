@@ -11,7 +11,7 @@ use hayloft_store::{
     CacheWriter, Codec, Dtype, Existing, HarvestSettings, NonFinite, Result, Sharing, StoreError, verify,
 };
 
-use support::{Lengths, files_below, fill, fill_shard, open, settings, write_plan};
+use support::{Lengths, files_below, fill, fill_shard, open, settings, work, write_plan};
 
 const SHARING: Sharing = Sharing { lease: Sharing::SHORTEST };
 
@@ -34,20 +34,6 @@ fn expected() -> std::collections::BTreeMap<String, Vec<u8>> {
     write_plan(folder.path(), &many());
     fill(open(folder.path(), &bf16(), Existing::Refuse).unwrap()).unwrap();
     files_below(folder.path())
-}
-
-/// Fills what is left, as a worker does, and says which shards it filled.
-fn work(mut writer: CacheWriter) -> Result<Vec<usize>> {
-    let mut turns = writer.turns(0..writer.plan().shards.len())?;
-    let mut filled = Vec::new();
-    while let Some(shard) = turns.next(&|| false)? {
-        let done = fill_shard(&writer, shard)?;
-        writer.record(done)?;
-        filled.push(shard);
-    }
-    drop(turns);
-    writer.finish()?;
-    Ok(filled)
 }
 
 #[test]

@@ -3,29 +3,22 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use serde_json::{Map, json};
+use safetensors::Dtype;
 use tch::{Device, Kind, Tensor};
 
 use super::TrainError;
+use crate::tensor_bytes::beginning;
 use crate::write::write_whole_with;
 
 /// Writes tensors in this order, one after another, so that no more than one is held twice. The file is there whole or
 /// not at all, and the same tensors give the same bytes.
 pub(super) fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), TrainError> {
-    let mut header = Map::new();
-    let mut end = 0;
-    for (name, tensor) in tensors {
-        let start = end;
-        end += tensor.numel() * tensor.kind().elt_size_in_bytes();
-        let about = json!({"dtype": dtype(tensor.kind()), "shape": tensor.size(), "data_offsets": [start, end]});
-        header.insert(name.clone(), about);
-    }
-    let mut header = serde_json::Value::Object(header).to_string();
-    // The data begins at a multiple of eight.
-    header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
+    let about = |(name, tensor): &(String, Tensor)| {
+        let bytes = tensor.numel() * tensor.kind().elt_size_in_bytes();
+        (name.clone(), dtype(tensor.kind()), tensor.size(), bytes)
+    };
     let written = write_whole_with(path, |file| {
-        file.write_all(&(header.len() as u64).to_le_bytes())?;
-        file.write_all(header.as_bytes())?;
+        file.write_all(&beginning(None, tensors.iter().map(about))?)?;
         tensors.iter().try_for_each(|(_, tensor)| file.write_all(&bytes(tensor)?))
     });
     written.map_err(|cause| TrainError::Write { path: path.to_path_buf(), cause })
@@ -52,12 +45,12 @@ fn bytes(tensor: &Tensor) -> io::Result<Vec<u8>> {
 }
 
 /// The name in safetensors of the types that training has.
-fn dtype(kind: Kind) -> &'static str {
+fn dtype(kind: Kind) -> Dtype {
     match kind {
-        Kind::Double => "F64",
-        Kind::Int64 => "I64",
-        Kind::Int => "I32",
-        _ => "F32",
+        Kind::Double => Dtype::F64,
+        Kind::Int64 => Dtype::I64,
+        Kind::Int => Dtype::I32,
+        _ => Dtype::F32,
     }
 }
 

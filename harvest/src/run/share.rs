@@ -1,7 +1,7 @@
 //! Filling a cache beside other processes.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use hayloft_store::{CacheWriter, HarvestSettings, Location, RemoteOptions, Sharing};
 
@@ -23,22 +23,16 @@ pub(crate) fn open(settings: &RunSettings, cache_settings: HarvestSettings) -> R
     let Some(Share { sharing, scratch }) = &settings.share else {
         return Ok(CacheWriter::open(out, cache_settings, non_finite, settings.existing)?);
     };
-    let Some(location) = location(out)? else {
+    let Some(location) = Location::of_place(out)? else {
         return Ok(CacheWriter::open_beside(out, cache_settings, non_finite, *sharing)?);
     };
     let options = RemoteOptions::default();
     Ok(CacheWriter::open_bucket(&location, &options, scratch, cache_settings, non_finite, *sharing)?)
 }
 
-/// The location that a cache's place is, if it is one.
-pub(super) fn location(out: &Path) -> Result<Option<Location>, HarvestError> {
-    let text = out.to_str().filter(|text| Location::is_meant(text));
-    Ok(text.map(str::parse).transpose()?)
-}
-
 /// Refuses a location where a folder is needed.
 pub(super) fn check_place(settings: &RunSettings) -> Result<(), HarvestError> {
-    match location(&settings.out)? {
+    match Location::of_place(&settings.out)? {
         Some(_) if settings.share.is_none() => Err(HarvestError::NotShared { out: settings.out.clone() }),
         _ => Ok(()),
     }

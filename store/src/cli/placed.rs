@@ -39,17 +39,11 @@ pub(super) fn cache_in_words(cache: &Path, shards: usize, planned: usize, tokens
 
 /// Numbers of shards, those that follow one another as ranges: `0-3, 7`.
 pub(super) fn shards_in_words(shards: &[usize]) -> String {
-    let mut ranges: Vec<(usize, usize)> = Vec::new();
-    for shard in shards {
-        match ranges.last_mut() {
-            Some((_, last)) if *last + 1 == *shard => *last = *shard,
-            _ => ranges.push((*shard, *shard)),
-        }
-    }
-    let in_words = |(first, last): &(usize, usize)| {
-        if first == last { first.to_string() } else { format!("{first}-{last}") }
+    let in_words = |run: &[usize]| match run {
+        [first, .., last] => format!("{first}-{last}"),
+        _ => run.iter().map(usize::to_string).collect(),
     };
-    ranges.iter().map(in_words).collect::<Vec<_>>().join(", ")
+    shards.chunk_by(|one, next| one + 1 == *next).map(in_words).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -27,33 +27,11 @@ impl Lock {
     /// # Errors
     /// [`StoreError::Locked`] with the other writer's process and host.
     pub(crate) fn take(folder: &Path) -> Result<Self> {
-        let path = folder.join(FILE_NAME);
-        let failed = |action| move |source| StoreError::io(&folder.join(FILE_NAME), action, source);
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(failed("open the lock file"))?;
-        let mut locked = file.try_lock();
-        for _ in 1..ATTEMPTS {
-            if !matches!(locked, Err(TryLockError::WouldBlock)) {
-                break;
-            }
-            thread::sleep(PAUSE);
-            locked = file.try_lock();
-        }
-        match locked {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(StoreError::Locked { folder: folder.to_owned(), holder: holder(&mut file) });
-            }
-            Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
-        }
+        let mut lock = Self::acquire(folder, File::try_lock)?;
         let words = format!("process {} on {}\n", std::process::id(), host_name());
-        file.set_len(0).and_then(|()| file.write_all(words.as_bytes())).map_err(failed("write the lock file"))?;
-        Ok(Self { file })
+        let written = lock.file.set_len(0).and_then(|()| lock.file.write_all(words.as_bytes()));
+        written.map_err(|source| StoreError::io(&folder.join(FILE_NAME), "write the lock file", source))?;
+        Ok(lock)
     }
 
     /// Takes the lock of `folder`, which must be there, together with others who take it like this.
@@ -61,21 +39,29 @@ impl Lock {
     /// # Errors
     /// [`StoreError::Locked`] where somebody has it alone.
     pub(crate) fn take_shared(folder: &Path) -> Result<Self> {
+        Self::acquire(folder, File::try_lock_shared)
+    }
+
+    fn acquire(folder: &Path, try_lock: impl Fn(&File) -> Result<(), TryLockError>) -> Result<Self> {
         let path = folder.join(FILE_NAME);
-        let failed = |action, cause| StoreError::io(&path, action, cause);
+        let failed = |action, source| StoreError::io(&path, action, source);
         let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-        let mut file = opened.map_err(|cause| failed("open the lock file", cause))?;
-        for attempt in 1.. {
-            match file.try_lock_shared() {
-                Ok(()) => break,
-                Err(TryLockError::Error(cause)) => return Err(failed("lock", cause)),
-                Err(TryLockError::WouldBlock) if attempt < ATTEMPTS => thread::sleep(PAUSE),
-                Err(TryLockError::WouldBlock) => {
-                    return Err(StoreError::Locked { folder: folder.to_owned(), holder: holder(&mut file) });
-                }
+        let mut file = opened.map_err(|source| failed("open the lock file", source))?;
+        let mut locked = try_lock(&file);
+        for _ in 1..ATTEMPTS {
+            if !matches!(locked, Err(TryLockError::WouldBlock)) {
+                break;
             }
+            thread::sleep(PAUSE);
+            locked = try_lock(&file);
         }
-        Ok(Self { file })
+        match locked {
+            Ok(()) => Ok(Self { file }),
+            Err(TryLockError::WouldBlock) => {
+                Err(StoreError::Locked { folder: folder.to_owned(), holder: holder(&mut file) })
+            }
+            Err(TryLockError::Error(source)) => Err(failed("lock", source)),
+        }
     }
 
     /// Who is writing to `folder` at this moment, if anyone.
@@ -106,7 +92,8 @@ fn holder(file: &mut File) -> String {
     }
 }
 
-fn host_name() -> String {
+/// The machine's name, for people.
+pub(crate) fn host_name() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| fs::read_to_string("/etc/hostname"));
     name.map_or_else(|_| "this host".to_owned(), |name| name.trim().to_owned())
 }

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Result, StoreError};
 use crate::files::disk;
+use crate::files::folder::plain_path;
 use crate::files::hash::check_file;
 use crate::files::staged::{create_folders, partial, put_in_place, remove_entry, write_file};
+use crate::plan::{PLAN_FILE, PLAN_FOLDER};
 use crate::records::FileRecord;
 use crate::remote::blocking::Remote;
 use crate::remote::download::{Earlier, download};
@@ -36,6 +38,16 @@ pub(crate) fn land(
     let mut file = opened.map_err(|source| StoreError::io(&unfinished, "create", source))?;
     download(remote, name, record, &unfinished, &mut file, Earlier::Keep, more)?;
     fs::rename(&unfinished, path).map_err(|source| StoreError::io(path, "give its name to", source))
+}
+
+/// Where a table of a plan lies in the folder of a cache, which must be below `plan/`. Makes the folder that it lies in.
+pub(crate) fn plan_table_place(record: &FileRecord, cache: &Path) -> Result<PathBuf> {
+    let folder = Path::new(&record.path).parent().filter(|folder| folder.starts_with(PLAN_FOLDER));
+    let Some(folder) = folder.filter(|_| plain_path(&record.path).is_some()) else {
+        return Err(StoreError::LeavesFolder { path: cache.join(PLAN_FILE), named: record.path.clone() });
+    };
+    create_folders(disk::machine().as_ref(), &cache.join(folder))?;
+    Ok(cache.join(&record.path))
 }
 
 /// A shard's folder that is being filled. Unlike one that is written, it stays when the pull ends early.

@@ -1,7 +1,7 @@
 //! Where a cache lies, in words: `s3://bucket/prefix` and its like.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use url::{Host, Url};
@@ -40,6 +40,14 @@ impl Location {
         text.split_once("://").is_some_and(|(scheme, _)| {
             !scheme.is_empty() && scheme.chars().all(|letter| letter.is_ascii_alphanumeric() || "+-.".contains(letter))
         })
+    }
+
+    /// The location that the place of a cache is meant as; `None` for the path of a folder.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] for one that is no location.
+    pub fn of_place(place: &Path) -> Result<Option<Self>> {
+        place.to_str().filter(|text| Self::is_meant(text)).map(str::parse).transpose()
     }
 
     pub(crate) fn service(&self) -> Service {

@@ -17,7 +17,7 @@ use crate::narrowing::{narrowed_settings, narrowed_shard};
 use crate::plan::{PLAN_FILE, Plan, PlanReader, shard_name};
 use crate::records::FileRecord;
 use crate::remote::blocking::Remote;
-use crate::remote::landing::{Landing, land};
+use crate::remote::landing::{Landing, land, plan_table_place};
 use crate::remote::location::Location;
 use crate::remote::mirror::no_manifest;
 use crate::remote::options::RemoteOptions;
@@ -179,14 +179,11 @@ impl Pull<'_> {
     /// The plan's files, and then `plan.json`.
     fn bring_plan(&self, plan_json: &[u8], files: &[&FileRecord]) -> Result<()> {
         let listed_in = self.folder.join(PLAN_FILE);
-        for file in files {
-            let folder = Path::new(&file.path).parent().filter(|folder| folder.starts_with("plan"));
-            let folder = folder.filter(|_| crate::files::folder::plain_path(&file.path).is_some());
-            let leaves = || StoreError::LeavesFolder { path: listed_in.clone(), named: file.path.clone() };
-            create_folders(disk::machine().as_ref(), &self.folder.join(folder.ok_or_else(leaves)?))?;
-        }
-        in_parallel(self.remote.options().jobs, files, |file| {
-            land(self.remote, &file.path, file, &self.folder.join(&file.path), self.more)
+        // All are looked at before any is brought.
+        let places = files.iter().map(|file| plan_table_place(file, self.folder)).collect::<Result<Vec<_>>>()?;
+        let tables: Vec<_> = files.iter().zip(places).collect();
+        in_parallel(self.remote.options().jobs, &tables, |(file, place)| {
+            land(self.remote, &file.path, file, place, self.more)
         })?;
         if !listed_in.exists() {
             replace_file(disk::machine().as_ref(), &listed_in, plan_json)?;

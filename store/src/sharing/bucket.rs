@@ -21,14 +21,15 @@ use super::place::ClaimPlace;
 use crate::cache_writer::Shared;
 use crate::error::{Result, StoreError};
 use crate::files::disk;
-use crate::files::folder::plain_path;
 use crate::files::hash::blake3_hex;
 use crate::files::json;
 use crate::files::lock::Lock;
 use crate::files::staged::{create_folders, remove_entry, replace_file};
 use crate::manifest::{MANIFEST_FILE, Manifest};
 use crate::plan::{PLAN_FILE, Plan, PlanReader, shard_name};
-use crate::remote::{Location, Push, Remote, RemoteOptions, in_parallel, land, push_manifest, shard_tasks};
+use crate::remote::{
+    Location, Push, Remote, RemoteOptions, in_parallel, land, plan_table_place, push_manifest, shard_tasks,
+};
 use crate::settings::HarvestSettings;
 use crate::shard_contents::{SHARD_FILE, SHARDS_FOLDER, WrittenShard};
 
@@ -143,13 +144,9 @@ impl Bucket {
 
     /// Brings a planned shard's tables to the scratch folder.
     pub(crate) fn bring_plan_of(&self, plan: &PlanReader, shard: usize) -> Result<()> {
-        let listed_in = self.scratch().join(PLAN_FILE);
         for record in &plan.shard(shard)?.files {
-            let leaves = || StoreError::LeavesFolder { path: listed_in.clone(), named: record.path.clone() };
-            let folder = Path::new(&record.path).parent().filter(|folder| folder.starts_with("plan"));
-            let folder = folder.filter(|_| plain_path(&record.path).is_some()).ok_or_else(leaves)?;
-            create_folders(disk::machine().as_ref(), &self.scratch().join(folder))?;
-            land(&self.push.remote, &record.path, record, &self.scratch().join(&record.path), &|_| ())?;
+            let place = plan_table_place(record, self.scratch())?;
+            land(&self.push.remote, &record.path, record, &place, &|_| ())?;
         }
         Ok(())
     }

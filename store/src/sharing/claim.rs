@@ -65,7 +65,7 @@ pub(crate) fn worker_name(folder: &Path) -> String {
     let number = WORKERS.fetch_add(1, Ordering::Relaxed);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let process = Process::this();
-    let words = format!("{process:?} {} {number} {} {}", folder.display(), now.as_nanos(), std::process::id());
+    let words = format!("{process:?} {} {number} {}", folder.display(), now.as_nanos());
     blake3::hash(words.as_bytes()).to_hex()[..16].to_owned()
 }
 

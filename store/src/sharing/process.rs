@@ -4,6 +4,8 @@ use std::fs;
 
 use serde::{Deserialize, Serialize};
 
+use crate::files::lock::host_name;
+
 /// A process, told from every other that ever ran anywhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Process {
@@ -25,7 +27,7 @@ impl Process {
         let line = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
         let namespace = fs::read_link("/proc/self/ns/pid").map(|link| link.display().to_string()).unwrap_or_default();
         Self {
-            host: line("/proc/sys/kernel/hostname"),
+            host: host_name(),
             boot: line("/proc/sys/kernel/random/boot_id"),
             namespace,
             pid,

@@ -10,7 +10,7 @@ use hayloft_store::{
 };
 
 use crate::server::{Fault, Server};
-use crate::support::{self, files_below, fill_shard, lengths, settings, write_plan};
+use crate::support::{self, files_below, lengths, settings, work, write_plan};
 use crate::{cache, location, objects, options, push};
 
 const SHARING: Sharing = Sharing { lease: Sharing::SHORTEST };
@@ -29,19 +29,6 @@ fn planned(options: &RemoteOptions) {
     write_plan(folder.path(), &lengths());
     let pushed = push(folder.path(), "farm", options).unwrap();
     assert_eq!((pushed.shards, pushed.manifest_blake3), (0, None));
-}
-
-fn work(mut writer: CacheWriter) -> Result<Vec<usize>> {
-    let mut turns = writer.turns(0..writer.plan().shards.len())?;
-    let mut filled = Vec::new();
-    while let Some(shard) = turns.next(&|| false)? {
-        let done = fill_shard(&writer, shard)?;
-        writer.record(done)?;
-        filled.push(shard);
-    }
-    drop(turns);
-    writer.finish()?;
-    Ok(filled)
 }
 
 #[test]

@@ -195,6 +195,20 @@ pub fn fill(mut writer: CacheWriter) -> Result<Manifest> {
     writer.finish()
 }
 
+/// Fills what is left beside others, as a worker does, and says which shards it filled.
+pub fn work(mut writer: CacheWriter) -> Result<Vec<usize>> {
+    let mut turns = writer.turns(0..writer.plan().shards.len())?;
+    let mut filled = Vec::new();
+    while let Some(shard) = turns.next(&|| false)? {
+        let done = fill_shard(&writer, shard)?;
+        writer.record(done)?;
+        filled.push(shard);
+    }
+    drop(turns);
+    writer.finish()?;
+    Ok(filled)
+}
+
 /// A whole cache in `folder`.
 pub fn harvest(folder: &Path, settings: &HarvestSettings) -> Manifest {
     write_plan(folder, &lengths());
