@@ -15,6 +15,8 @@ SLURM, KUBERNETES = ROOT / "scripts/slurm", ROOT / "scripts/kubernetes"
 API = "1.32"
 """The version of Kubernetes whose schema manifests are held against."""
 SITE = "blocks.3.hook_resid_pre"
+INDEX_PATH = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
+"""Where a pod of an Indexed Job has its number."""
 
 # `sbatch` runs the script once for each number of its array, all at a time, and waits; `srun` runs what it is given.
 SBATCH = """#!/usr/bin/env bash
@@ -150,8 +152,12 @@ def run_job(demo: Demo, path: Path, farm: Path, more: list[str]) -> list[subproc
     container = spec["template"]["spec"]["containers"][0]
     pods = []
     for index in range(spec.get("completions", 1)):
-        values = {"INDEX": str(index), "JOB_COMPLETION_INDEX": str(index)}
-        values |= {one["name"]: one["value"] for one in container.get("env", []) if "value" in one}
+        values = {"JOB_COMPLETION_INDEX": str(index)}
+        for one in container.get("env", []):
+            path = one.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath")
+            if path not in (None, INDEX_PATH):
+                sys.exit(f"check-batch: {path}: expected {INDEX_PATH} or no field")
+            values[one["name"]] = one["value"] if path is None else str(index)
         words = [*container["command"], *container["args"], *more]
         for name, value in values.items():
             words = [word.replace(f"$({name})", value) for word in words]

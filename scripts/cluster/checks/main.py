@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from demo import DEMO, SITE, Demo, same_files
@@ -30,6 +31,17 @@ from local_cluster import (
     quietly,
     ray,
 )
+
+
+def started(command: list[str]) -> subprocess.Popen:
+    """A driver that runs beside the check."""
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_until(driver: subprocess.Popen, has_come: Callable[[], object]) -> None:
+    """Waits for something that a driver does, or for its end."""
+    while driver.poll() is None and not has_come():
+        time.sleep(0.05)
 
 
 def check_same(folder: Path) -> str:
@@ -86,7 +98,7 @@ def check_drivers(folder: Path) -> str:
     with cluster():
         shared = demo.plan("shared")
         command = hayloft_ray("harvest", "--shards-per-task", 2, "--", *demo.harvest_arguments(shared))
-        both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+        both = [started(command) for _ in range(2)]
         ended = [(driver.communicate(), driver.returncode) for driver in both]
     for (_, said), code in ended:
         if code != 0:
@@ -101,9 +113,8 @@ def check_stopped(folder: Path) -> str:
     with cluster():
         shared = demo.plan("shared")
         command = hayloft_ray("harvest", "--shards-per-task", 1, "--", *demo.harvest_arguments(shared))
-        driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        while driver.poll() is None and not any((shared / "claims").glob("*.0")):
-            time.sleep(0.05)
+        driver = started(command)
+        wait_until(driver, lambda: any((shared / "claims").glob("*.0")))
         driver.send_signal(signal.SIGTERM)
         _, said = driver.communicate(timeout=90)
         unfinished = [path.name for path in (shared / "shards").glob(".*")]
@@ -123,9 +134,8 @@ def check_head(folder: Path) -> str:
     shared = demo.plan("shared")
     command = hayloft_ray("harvest", "--shards-per-task", 2, "--", *demo.harvest_arguments(shared))
     with cluster() as running:
-        driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        while driver.poll() is None and not any((shared / "shards").glob("0*")):
-            time.sleep(0.05)
+        driver = started(command)
+        wait_until(driver, lambda: any((shared / "shards").glob("0*")))
         others = {process for address in NODES for process in processes(f"--node-ip-address={address}")}
         killed = sum(kill(process) for process in processes("gcs_server", "/raylet ") if process not in others)
         if not killed or driver.poll() is not None:
@@ -150,10 +160,9 @@ def check_straggler(folder: Path) -> str:
     command = hayloft_ray("harvest", "--shards-per-task", 1, "--straggler-seconds", 8, "--straggler-factor", 2, "--",
                           *demo.harvest_arguments(shared))
     with cluster():
-        driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        driver = started(command)
         own = f"harvest run --model {DEMO}/base --out {folder}"
-        while driver.poll() is None and (len(list((shared / "shards").glob("0*"))) < 4 or not processes(own)):
-            time.sleep(0.05)
+        wait_until(driver, lambda: len(list((shared / "shards").glob("0*"))) >= 4 and processes(own))
         os.kill(processes(own)[0], signal.SIGSTOP)
         _, said = driver.communicate(timeout=300)
     if driver.returncode != 0 or "started again elsewhere" not in said:

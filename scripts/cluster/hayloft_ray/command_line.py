@@ -43,9 +43,11 @@ What follows -- goes to Hayloft's own programs as it is. Examples:
 def parser() -> argparse.ArgumentParser:
     """All commands and options."""
     top = argparse.ArgumentParser(
-        prog="hayloft-ray", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="hayloft-ray",
+        description="Hayloft's programs on a Ray cluster: the same bits as on one machine.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.description = "Hayloft's programs on a Ray cluster: the same bits as on one machine."
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, words: str) -> argparse.ArgumentParser:
@@ -113,9 +115,7 @@ def main(words: Sequence[str] | None = None) -> int:
         from hayloft_ray.driver import RunFailed
 
         return run(asked, rest)
-    except (given.ArgumentError, ProgramError, ConnectionError) as error:
-        print(f"error: {error}", file=sys.stderr)
-    except RunFailed as error:
+    except (given.ArgumentError, ProgramError, ConnectionError, RunFailed) as error:
         print(f"error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("stopped. What is whole stays: run the same command again to go on", file=sys.stderr)

@@ -13,7 +13,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import ray
@@ -29,7 +29,6 @@ LOOK = 0.5
 
 GRACE = programs.PATIENCE + 10
 """Seconds that tasks get to stop in when the run is stopped."""
-
 
 NAMES = 500
 """Tasks that have a name of their own in the dashboard: Ray keeps a time series, some kilobytes of the driver's memory, for every name."""
@@ -58,9 +57,6 @@ class Counts:
     """What a run came to."""
 
     tasks: int = 0
-    failures: int = 0
-    deaths: int = 0
-    stragglers: int = 0
     seconds: float = 0.0
     work: int = 0
 
@@ -83,7 +79,7 @@ class Waiting:
 
     task: Task
     history: History
-    due: float = field(default=0.0)
+    due: float = 0.0
 
 
 @ray.remote(max_retries=0)
@@ -205,10 +201,6 @@ class Driver:
     def _again(self, attempt: Attempt, failure: Failure, again, error: str, said: str) -> None:
         task = attempt.task
         log = self._keep(attempt, error, said)
-        if failure is Failure.DEATH:
-            self.counts.deaths += 1
-        else:
-            self.counts.failures += 1
         pause = attempt.history.fails(failure, self.policy)
         if pause is None:
             times = attempt.history.failures + attempt.history.deaths
@@ -238,7 +230,6 @@ class Driver:
             if stragglers.is_one(attempt.seconds, attempt.history):
                 attempt.is_stopped = True
                 attempt.history.restarts += 1
-                self.counts.stragglers += 1
                 self.progress.say(f"{attempt.task.name}: {attempt.seconds:.0f} s is long beside the others: started again elsewhere")
                 ray.cancel(ref, force=False, recursive=True)
 

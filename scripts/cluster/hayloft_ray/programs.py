@@ -100,16 +100,15 @@ def run(
     folder: str | None = None,
     heard: Callable[[int], None] = lambda done: None,
 ) -> Outcome:
-    """Runs a program to its end, in `folder` where this machine has it: relative paths are the driver's. Interrupted, as by `KeyboardInterrupt`, it stops the program first: by the end of its input, or by
-    SIGTERM, and after PATIENCE by SIGKILL."""
+    """Runs a program to its end, in `folder` where this machine has it: relative paths are the driver's. Interrupted, as by
+    `KeyboardInterrupt`, it stops the program first: by the end of its input, or by SIGTERM, and after PATIENCE by SIGKILL."""
     # Programs share cores: threads that wait for each other must sleep, and not spin.
     variables = {"OMP_WAIT_POLICY": "passive", **os.environ, "HAYLOFT_PROGRESS": "json", "NO_COLOR": "1"}
-    full = list(command) if stops_at_end_of_input else bound_to_this_process(command)
-    # The pipe that is never written to ends when this process does.
     if shutil.which(command[0]) is None:
         return Outcome(127, "", f"error: {command[0]}: expected a program, got none. Name the folder of the programs with --programs")
+    # Its input, which is never written to, ends when this process does.
+    full = list(command) if stops_at_end_of_input else bound_to_this_process(command)
     child = start(full, variables, folder if folder and os.path.isdir(folder) else None)
-
     said: deque[str] = deque(maxlen=LAST_LINES)
     printed: list[str] = []
 

@@ -5,7 +5,6 @@ import time
 
 from tqdm import tqdm
 
-
 LINE_EVERY = 10.0
 """Seconds between two lines in a log."""
 
@@ -27,7 +26,7 @@ class Progress:
 
     def begin(self, total: int) -> None:
         """Starts the bar; in a file or a pipe, lines."""
-        self.work, self.total, self.start = 0, total, time.monotonic()
+        self.work, self.shown, self.total, self.start = 0, 0, total, time.monotonic()
         self.told = self.start
         self.bar = tqdm(
             total=total or None,
