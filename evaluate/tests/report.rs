@@ -223,6 +223,39 @@ fn the_share_of_the_gap_that_is_recovered_is_of_explained_variance() {
     assert!(fixture.open().table().contains("75.00"));
 }
 
+/// In every form of a report, each with the name that SAELens has for it.
+#[test]
+fn both_explained_variances_stand_side_by_side() {
+    let fixture = Fixture::new();
+    fixture.edit(|result| {
+        result["explained_variance"] = 0.1234.into();
+        result["explained_variance_pooled"] = 0.5678.into();
+    });
+    fixture.report();
+    let page = fixture.text("report/report.html");
+    assert!(page.contains("<th scope=\"col\">EV %</th><th scope=\"col\">EV pooled %</th>"), "{page}");
+    assert!(page.contains("<td>12.34</td><td>56.78</td>"), "{page}");
+    let markdown = fixture.text("report/report.md");
+    assert!(markdown.contains("| EV % | EV pooled % |") && markdown.contains("| 12.34 | 56.78 |"), "{markdown}");
+    let latex = fixture.text("report/tables/alpaca-all-filtered-finetuned.tex");
+    assert!(latex.contains("& EV \\% & EV pooled \\% &") && latex.contains("& 12.34 & 56.78 &"), "{latex}");
+    assert!(latex.is_ascii(), "LaTeX sets it without further packages: {latex}");
+    let csv = fixture.text("report/tables/alpaca-all-filtered-finetuned.csv");
+    assert!(csv.contains(",explained_variance,explained_variance_pooled,") && csv.contains(",0.1234,0.5678,"), "{csv}");
+    let table = fixture.open().table();
+    let cells: Vec<&str> = table.split_whitespace().collect();
+    assert!(cells.windows(2).any(|pair| pair == ["12.34", "56.78"]), "{table}");
+    for text in [&page, &markdown.replace('\\', ""), &latex.replace('\\', ""), &table] {
+        assert!(text.matches("explained_variance_legacy").count() > 0, "{text}");
+        assert!(
+            text.matches("SAELens's explained_variance").count()
+                + text.matches("SAELens&#x27;s explained_variance").count()
+                > 1,
+            "{text}"
+        );
+    }
+}
+
 #[test]
 fn hostile_names_are_only_names() {
     let fixture = Fixture::new();

@@ -346,11 +346,35 @@ fn results_are_written_in_every_form() {
     );
     let read: Vec<SaeResult> = serde_json::from_slice(&std::fs::read(out.join("results.json")).unwrap()).unwrap();
     assert_eq!(read, results.results, "JSON gives back every bit");
-    assert!(results.table().lines().all(|line| line.chars().count() <= 120), "{}", results.table());
+    assert!(results.table().lines().all(|line| line.chars().count() <= 100), "{}", results.table());
     let details = results.details();
     assert!(details.lines().all(|line| line.chars().count() <= 120) && details.contains("Rel. bias"), "{details}");
     let csv = String::from_utf8(results.csv().unwrap()).unwrap();
     assert!(csv.starts_with("sae,section,site,l0,ce_recovered,") && csv.lines().count() == 2, "{csv}");
+}
+
+/// Beside each other in the first table, each with the name that SAELens has for it.
+#[test]
+fn both_explained_variances_are_printed() {
+    let results = evaluate(&settings(&Tiny::new()));
+    let Columns { explained_variance, explained_variance_pooled, .. } = results.results[0].columns;
+    let [mean, pooled] =
+        [explained_variance, explained_variance_pooled].map(|share| format!("{:.4}", 100.0 * share.unwrap()));
+    assert_ne!(mean, pooled);
+    let table = results.table();
+    let first: Vec<&str> = table.lines().find(|line| line.contains("sae")).unwrap().split_whitespace().collect();
+    assert!(first.windows(2).any(|cells| cells == [mean.as_str(), pooled.as_str()]), "{table}");
+    let markdown = results.markdown();
+    assert!(markdown.contains("| EV % | EV pooled % |") && markdown.contains(&format!("| {mean} | {pooled} |")));
+    for text in [&table, &markdown] {
+        assert!(
+            text.contains("SAELens's explained_variance_legacy") && text.contains("SAELens's explained_variance\n")
+                || text.contains("SAELens's explained_variance."),
+            "{text}"
+        );
+    }
+    let csv = String::from_utf8(results.csv().unwrap()).unwrap();
+    assert!(csv.lines().next().unwrap().contains(",explained_variance,explained_variance_pooled,"), "{csv}");
 }
 
 #[test]

@@ -49,7 +49,19 @@ impl Results {
 }
 
 fn by_subset(result: &SaeResult) -> String {
-    let headings = ["Subset", "Losses", "L0", "CE rec. %", "Clean CE", "SAE CE", "CE delta", "Zero CE", "EV %", "MSE"];
+    let headings = [
+        "Subset",
+        "Losses",
+        "L0",
+        "CE\nrec. %",
+        "Clean\nCE",
+        "SAE\nCE",
+        "CE\ndelta",
+        "Zero\nCE",
+        "EV %",
+        "EV\npooled %",
+        "MSE",
+    ];
     let rows = result.subsets.iter().map(|subset| {
         let columns = &subset.columns;
         vec![
@@ -62,6 +74,7 @@ fn by_subset(result: &SaeResult) -> String {
             figure(columns.ce_delta),
             figure(columns.ce_zero),
             percent(columns.explained_variance),
+            percent(columns.explained_variance_pooled),
             figure(columns.mse),
         ]
     });

@@ -5,15 +5,16 @@ use crate::bootstrap::Intervals;
 use crate::names::shortened;
 use crate::results::{Results, SaeResult};
 
-/// Half the width of the interval of each of the study's figures.
-const HALF_WIDTHS: [Column; 9] = [
+/// Half the width of the interval of each of the first table's figures.
+const HALF_WIDTHS: [Column; 10] = [
     ("L0", |result| half_width(result, "l0", 1.0)),
-    ("CE rec. %", |result| half_width(result, "ce_recovered", 100.0)),
-    ("Clean CE", |result| half_width(result, "ce_clean", 1.0)),
-    ("SAE CE", |result| half_width(result, "ce_sae", 1.0)),
-    ("CE delta", |result| half_width(result, "ce_delta", 1.0)),
-    ("Zero CE", |result| half_width(result, "ce_zero", 1.0)),
+    ("CE\nrec. %", |result| half_width(result, "ce_recovered", 100.0)),
+    ("Clean\nCE", |result| half_width(result, "ce_clean", 1.0)),
+    ("SAE\nCE", |result| half_width(result, "ce_sae", 1.0)),
+    ("CE\ndelta", |result| half_width(result, "ce_delta", 1.0)),
+    ("Zero\nCE", |result| half_width(result, "ce_zero", 1.0)),
     ("EV %", |result| half_width(result, "explained_variance", 100.0)),
+    ("EV\npooled %", |result| half_width(result, "explained_variance_pooled", 100.0)),
     ("MSE", |result| half_width(result, "mse", 1.0)),
     ("KL", |result| half_width(result, "kl", 1.0)),
 ];

@@ -3,11 +3,11 @@
 use std::fmt::Write;
 
 use super::details::DETAILS;
-use super::table::{BEHIND, Column, DIVERGENCES, EFFECTS, FIGURES};
+use super::table::{BEHIND, Column, DIVERGENCES, EFFECTS, EXPLAINED_VARIANCES, FIGURES};
 use crate::results::Results;
 
 impl Results {
-    /// A Markdown document with two tables: the study's columns, then what stands behind them; what else is known of latents and
+    /// A Markdown document with two tables: the study's columns and the pooled explained variance, then what stands behind them; what else is known of latents and
     /// reconstructions. More tables say how far
     /// predictions are from the clean run's, where that was asked for, and what a lower precision did to the figures, where there
     /// was one.
@@ -28,6 +28,9 @@ impl Results {
             );
         }
         text.push_str(&self.rows(&FIGURES.iter().chain(&BEHIND).collect::<Vec<_>>()));
+        for line in EXPLAINED_VARIANCES {
+            text.extend(["\n", line, ".\n"]);
+        }
         text.push_str("\n## Latents and reconstructions\n\n");
         text.push_str(&self.rows(&DETAILS.iter().collect::<Vec<_>>()));
         if let Some(heading) = self.divergence_heading() {
@@ -61,7 +64,7 @@ impl Results {
     fn rows(&self, columns: &[&Column]) -> String {
         let mut text = String::from("| SAE | Section |");
         for (heading, _) in columns {
-            text.extend([" ", *heading, " |"]);
+            text.extend([" ", &in_one_line(heading), " |"]);
         }
         text.push_str("\n|---|---|");
         text.push_str(&"---:|".repeat(columns.len()));
@@ -70,10 +73,15 @@ impl Results {
             // Writing to a string cannot fail.
             let _ = write!(text, "| {} | {} |", result.sae, result.section);
             for (_, say) in columns {
-                text.extend([" ", &say(result).replace('\n', " "), " |"]);
+                text.extend([" ", &in_one_line(&say(result)), " |"]);
             }
             text.push('\n');
         }
         text
     }
+}
+
+/// A cell as Markdown has it.
+fn in_one_line(cell: &str) -> String {
+    cell.replace('\n', " ")
 }

@@ -1,4 +1,4 @@
-//! The tables on stdout: the study's eight columns, and what stands behind them.
+//! The tables on stdout: the study's eight columns with explained variance in both forms, and what stands behind them.
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 
@@ -22,24 +22,30 @@ pub(crate) const RULED: TableStyle = TableStyle::new()
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .bottom_border(LineStyle::none().fill('─').junction('─'));
 
-/// A column: its heading, and what it says of a result.
+/// A column: its heading, of one line or two, and what it says of a result.
 pub(super) type Column = (&'static str, fn(&SaeResult) -> String);
 
-/// The study's eight columns.
-pub(super) const FIGURES: [Column; 8] = [
+/// The study's eight columns, and the pooled explained variance beside the one that the study has.
+pub(super) const FIGURES: [Column; 9] = [
     ("L0", |result| figure(result.columns.l0)),
-    ("CE rec. %", |result| percent(result.columns.ce_recovered)),
-    ("Clean CE", |result| figure(result.columns.ce_clean)),
-    ("SAE CE", |result| figure(result.columns.ce_sae)),
-    ("CE delta", |result| figure(result.columns.ce_delta)),
-    ("Zero CE", |result| figure(result.columns.ce_zero)),
+    ("CE\nrec. %", |result| percent(result.columns.ce_recovered)),
+    ("Clean\nCE", |result| figure(result.columns.ce_clean)),
+    ("SAE\nCE", |result| figure(result.columns.ce_sae)),
+    ("CE\ndelta", |result| figure(result.columns.ce_delta)),
+    ("Zero\nCE", |result| figure(result.columns.ce_zero)),
     ("EV %", |result| percent(result.columns.explained_variance)),
+    ("EV\npooled %", |result| percent(result.columns.explained_variance_pooled)),
     ("MSE", |result| figure(result.columns.mse)),
 ];
 
+/// What the two explained variances are, by the names that SAELens has for them. FVU: fraction of variance unexplained.
+pub(crate) const EXPLAINED_VARIANCES: [&str; 2] = [
+    "EV: mean over tokens of 1 − FVU, SAELens's explained_variance_legacy",
+    "EV pooled: 1 − Σ‖x − r‖² / Σ‖x − x̄‖², SAELens's explained_variance",
+];
+
 /// What stands behind them.
-pub(super) const BEHIND: [Column; 6] = [
-    ("EV pooled %", |result| percent(result.columns.explained_variance_pooled)),
+pub(super) const BEHIND: [Column; 5] = [
     ("Raw MSE", |result| figure(result.columns.mse_raw)),
     ("Scale", |result| figure(Some(result.scale))),
     ("Losses", |result| result.columns.loss_tokens.to_string()),
@@ -80,7 +86,7 @@ impl Results {
     /// SAEs; one where products were computed in a lower precision: what that did to each figure. A line where the
     /// cache's codec rounds.
     pub fn table(&self) -> String {
-        let mut text = format!("{}\n{}", self.render(&FIGURES), self.render(&BEHIND));
+        let mut text = [self.render(&FIGURES), EXPLAINED_VARIANCES.join("\n"), self.render(&BEHIND)].join("\n");
         if let Some(heading) = self.divergence_heading() {
             text = [text, heading, self.render(&DIVERGENCES)].join("\n");
         }

@@ -8,15 +8,15 @@ const UNDEFINED: &str = "–";
 /// A column of the tables: headings, what it is in words, and what it says of a row.
 pub(super) struct Column {
     pub(super) heading: &'static str,
-    /// For a terminal.
+    /// For a terminal, in one line or two.
     pub(super) short: &'static str,
     pub(super) meaning: &'static str,
     pub(super) value: fn(&Columns) -> Option<f64>,
     pub(super) show: fn(Option<f64>) -> String,
 }
 
-/// The study's columns.
-pub(super) const COLUMNS: [Column; 8] = [
+/// The study's columns, and the pooled explained variance beside the one that the study has.
+pub(super) const COLUMNS: [Column; 9] = [
     Column {
         heading: "L0",
         short: "L0",
@@ -26,35 +26,35 @@ pub(super) const COLUMNS: [Column; 8] = [
     },
     Column {
         heading: "CE loss recovered %",
-        short: "CE rec. %",
+        short: "CE\nrec. %",
         meaning: "(zero-ablation CE − SAE CE) / (zero-ablation CE − clean CE), in per cent",
         value: |columns| columns.ce_recovered,
         show: percent,
     },
     Column {
         heading: "Clean CE",
-        short: "Clean CE",
+        short: "Clean\nCE",
         meaning: "mean next-token cross-entropy of the untouched run, in nats",
         value: |columns| columns.ce_clean,
         show: four,
     },
     Column {
         heading: "SAE CE",
-        short: "SAE CE",
+        short: "SAE\nCE",
         meaning: "the same with the SAE's reconstruction in place of the residual",
         value: |columns| columns.ce_sae,
         show: four,
     },
     Column {
         heading: "CE delta",
-        short: "CE delta",
+        short: "CE\ndelta",
         meaning: "SAE CE − clean CE",
         value: |columns| columns.ce_delta,
         show: four,
     },
     Column {
         heading: "Zero-ablation CE",
-        short: "Zero CE",
+        short: "Zero\nCE",
         meaning: "the same with zeros in place of the residual",
         value: |columns| columns.ce_zero,
         show: four,
@@ -62,8 +62,15 @@ pub(super) const COLUMNS: [Column; 8] = [
     Column {
         heading: "EV %",
         short: "EV %",
-        meaning: "mean over activations of 1 − ‖x − r‖² / ‖x − mean‖², in per cent; it can be hugely negative",
+        meaning: "mean over activations of 1 − ‖x − r‖² / ‖x − mean‖², in per cent; it can be hugely negative. SAELens's explained_variance_legacy",
         value: |columns| columns.explained_variance,
+        show: percent,
+    },
+    Column {
+        heading: "EV pooled %",
+        short: "EV\npooled %",
+        meaning: "1 − Σ‖x − r‖² / Σ‖x − mean‖² over the activations, in per cent. SAELens's explained_variance",
+        value: |columns| columns.explained_variance_pooled,
         show: percent,
     },
     Column {

@@ -1,4 +1,4 @@
-//! Rows as tables in the study's layout.
+//! Rows as tables in the study's layout, with the pooled explained variance as a column more.
 
 use super::load::Report;
 use super::numbers::{COLUMNS, percent};
@@ -93,7 +93,7 @@ fn note(rows: &[&Row], tuned: bool) -> String {
         if least == most { least.to_string() } else { format!("{least} to {most}") }
     };
     let mut note = format!(
-        "{} losses and {} activations behind each row; {} outliers left out of L0, EV and MSE.",
+        "{} losses and {} activations behind each row; {} outliers left out of L0, EV and MSE. EV is the mean over activations of 1 - FVU (SAELens's explained_variance_legacy), EV pooled is 1 - FVU over all of them at once (SAELens's explained_variance).",
         range(|row| row.columns.loss_tokens),
         range(|row| row.columns.activation_rows),
         range(|row| row.columns.outlier_rows),

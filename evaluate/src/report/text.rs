@@ -5,15 +5,16 @@ use comfy_table::{CellAlignment, Table as Grid};
 use super::load::Report;
 use super::numbers::COLUMNS;
 use super::tables::Table;
-use crate::output::RULED;
+use crate::output::{EXPLAINED_VARIANCES, RULED};
 
 /// The one heading of a table that is not a column of results.
-const SHORT_GAP: &str = "EV gap %";
+const SHORT_GAP: &str = "EV\ngap %";
 
 impl Report {
-    /// All tables, each under its title.
+    /// All tables, each under its title, and what the two explained variances in them are.
     pub fn table(&self) -> String {
-        self.tables().iter().map(Table::text).collect::<Vec<_>>().join("\n\n")
+        let tables = self.tables().iter().map(Table::text).collect::<Vec<_>>().join("\n\n");
+        format!("{tables}\n\n{}", EXPLAINED_VARIANCES.join("\n"))
     }
 }
 

@@ -55,15 +55,16 @@ def tasks(program: str, arguments: Sequence[str], axes: Sequence[Axis]) -> Itera
 def figures(printed: str) -> dict[str, float | None]:
     """The figures of the fine-tuned SAE, which is the last of the results that are printed."""
     last = json.loads(printed)[-1]
-    return {name: last.get(name) for name in ("l0", "ce_recovered", "ce_sae", "explained_variance", "mse")}
+    return {name: last.get(name) for name in ("l0", "ce_recovered", "ce_sae", "explained_variance", "explained_variance_pooled", "mse")}
 
 
 def table(rows: dict[str, dict[str, float | None]]) -> str:
     """The combinations, the one that recovers most of the loss first."""
-    lines = [f"{'L0':>10} {'CE rec. %':>10} {'SAE CE':>9} {'EV %':>9} {'MSE':>11}  settings"]
+    lines = [f"{'L0':>10} {'CE rec. %':>10} {'SAE CE':>9} {'EV %':>9} {'EV pooled %':>11} {'MSE':>11}  settings"]
     ordered = sorted(rows.items(), key=lambda row: -(row[1]["ce_recovered"] or float("-inf")))
     for name, row in ordered:
-        show = [(row["l0"], 1, 10), (row["ce_recovered"], 100, 10), (row["ce_sae"], 1, 9), (row["explained_variance"], 100, 9)]
+        show = [(row["l0"], 1, 10), (row["ce_recovered"], 100, 10), (row["ce_sae"], 1, 9)]
+        show += [(row["explained_variance"], 100, 9), (row["explained_variance_pooled"], 100, 11)]
         cells = [f"{factor * value:>{width}.4f}" if value is not None else "–".rjust(width) for value, factor, width in show]
         mse = row["mse"]
         lines.append(" ".join(cells) + (f" {mse:>11.4f}" if mse is not None else " " + "–".rjust(11)) + f"  {name}")

@@ -80,10 +80,13 @@ class Arguments(unittest.TestCase):
         for text in ("l1", "l1=", "=1", "l1=1,1"):
             with self.assertRaises(given.ArgumentError):
                 sweep.Axis.parse(text)
-        rows = {"a": {"l0": 1.0, "ce_recovered": 0.5, "ce_sae": 3.0, "explained_variance": 0.1, "mse": 2.0},
-                "b": {"l0": 1.0, "ce_recovered": 0.9, "ce_sae": 3.0, "explained_variance": None, "mse": 2.0}}
+        same = {"l0": 1.0, "ce_sae": 3.0, "mse": 2.0}
+        rows = {"a": {**same, "ce_recovered": 0.5, "explained_variance": 0.1, "explained_variance_pooled": 0.2},
+                "b": {**same, "ce_recovered": 0.9, "explained_variance": None, "explained_variance_pooled": None}}
         lines = sweep.table(rows).splitlines()
         self.assertTrue(lines[1].endswith("  b") and "90.0000" in lines[1], lines)
+        self.assertIn("   10.0000     20.0000", lines[2])
+        self.assertEqual(len(lines[0].split("  settings")[0]), len(lines[2].split("  a")[0]))
 
 
 class Retrying(unittest.TestCase):
