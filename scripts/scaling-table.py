@@ -61,8 +61,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--tokens", type=float, nargs="+", default=[10e6, 1e9, 1e12], help="tokens of the cache")
-    add("--bytes-per-element", type=float, default=1.318, help="of planes in bf16, as scripts/bench measured")
-    add("--prediction-bytes", type=float, default=356, help="a token, with the top 64 logits, as measured on a vocabulary of 4,096")
+    add("--bytes-per-element", type=float, default=1.324, help="of planes in bf16, as scripts/bench measured")
+    add("--prediction-bytes", type=float, default=222, help="of predictions and records a token, with the top 64 logits, as scripts/bench measured in bf16")
     add("--flops", type=float, default=400e12, help="a second that a GPU gives: an assumption")
     add("--gpus", type=int, default=8)
     add("--dollars-per-gpu-hour", type=float, default=2.5)
