@@ -44,7 +44,7 @@ Examples:
   evaluate run --model mistral-7b-instruct --cache alpaca --sae saes/base \\
       --section rollout --section user_prompt
 
-  # L0, error and explained variance only, without the model; twice as fast, with what bf16 does to each figure
+  # L0, error and explained variance only, without the model; or all figures, faster, with what bf16 does to each
   evaluate run --cache cache --sae saes/base
   evaluate run --model mistral-7b --cache cache --sae saes/base --compute bf16
 
@@ -134,7 +134,7 @@ pub struct RunArguments {
     #[arg(long, value_name = "NORM")]
     outlier_norm: Option<OutlierNorm>,
     /// Leave out tokens for what they are, in the same way: special (BOS, EOS, padding, separator: those that --model's
-    /// tokenizer names, SAELens's exclude_special_tokens), bos or none
+    /// tokenizer names, as in SAELens's exclude_special_tokens, which leaves their losses out too), bos or none
     #[arg(long, default_value_t, value_name = "TOKENS")]
     exclude: ExcludeChoice,
     /// The weights that the SAEs were trained on: as-stored, or centred, TransformerLens's center_writing_weights, for models

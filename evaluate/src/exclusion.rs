@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::EvaluateError;
 
 /// Which tokens to leave out. At their positions the spliced run keeps the model's own activation, and no figure on
-/// activations counts them; their losses still count. SAELens calls it `exclude_special_tokens`.
+/// activations counts them; their losses still count. In SAELens's `exclude_special_tokens` their losses do not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExcludeChoice {
