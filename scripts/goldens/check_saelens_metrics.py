@@ -24,7 +24,11 @@ from saelens_metrics import BOS, D_MODEL, LAST, MODEL, NAMES, SITE, figures, loa
 datasets.disable_progress_bars()
 PROGRAMS, FOLDER = Path(sys.argv[1]), Path(sys.argv[2])
 SEQUENCES, POSITIONS, BATCH = 96, 48, 8
-TOLERANCE = 1e-3
+
+# How far a figure may be from SAELens's, as a share of that or of 1, whichever is larger: both sides compute in float32, whose steps are
+# 1e-7 of a number. The loss recovered divides by the gap between two losses, here a tenth of either, and is looser by that.
+TOLERANCE = 1e-6
+LOOSER = {"ce_recovered": 1e-5}
 
 # Every architecture that SAELens evaluates, and both ways of scaling the input.
 MADE = {
@@ -100,15 +104,15 @@ def without_first_position(result):
 def compare(title, result, theirs):
     """Prints a table; returns the names of what is further apart than it may be."""
     print(f"\n{title}: L0 {result['l0']:.2f}, scale {result['scale']:.4f}")
-    print(f"  {'ours':28} {'SAELens':28} {'ours':>13} {'SAELens':>13} {'relative':>10}")
+    print(f"  {'ours':28} {'SAELens':28} {'ours':>13} {'SAELens':>13} {'apart':>10} {'allowed':>8}")
     apart = []
     for name, their_name in NAMES.items():
         if result["kl"] is None and name.startswith("kl."):
             continue
         mine, other = ours(result, name), theirs[their_name]
-        relative = abs(mine - other) / max(abs(other), 1e-12)
-        print(f"  {name:28} {their_name:28} {mine:13.6f} {other:13.6f} {relative:10.1e}")
-        if not relative <= TOLERANCE:
+        distance, allowed = abs(mine - other) / max(1, abs(other)), LOOSER.get(name, TOLERANCE)
+        print(f"  {name:28} {their_name:28} {mine:13.6f} {other:13.6f} {distance:10.1e} {allowed:8.0e}")
+        if not distance <= allowed:
             apart.append(f"{title}: {name}")
     return apart
 
@@ -136,8 +140,9 @@ def main():
     print(f"  mean of {SEQUENCES // BATCH} batches' own relative bias: {batched['relative_reconstruction_bias']:.6f}")
     print(f"  explained_variance_legacy against each batch's own mean: {batched['explained_variance_legacy']:.6f}")
     if apart:
-        sys.exit(f"further apart than {TOLERANCE}: {', '.join(apart)}")
-    print(f"\n{len(folders)} SAEs, BOS counted and left out: every figure agrees with SAELens's to {TOLERANCE}")
+        sys.exit(f"further apart than allowed: {', '.join(apart)}")
+    looser = ", ".join(f"{name} to {allowed:.0e}" for name, allowed in LOOSER.items())
+    print(f"\n{len(folders)} SAEs, BOS counted and left out: every figure agrees with SAELens's to {TOLERANCE:.0e}, {looser}")
 
 
 if __name__ == "__main__":
