@@ -1,9 +1,7 @@
 //! Several processes, on any machines, that fill one cache at the same time.
 //!
 //! A shard is a pure function of the plan, the settings and its number, and is given its name in one step. So two workers that
-//! fill the same shard spoil no number, but one of them works in vain; what is here sees to it that they do not. A worker that is
-//! silent for longer than its lease and then goes on finds its unfinished folder removed by the one that took over, and ends with
-//! an error.
+//! fill the same shard do no harm but to the bill; what is here sees to it that they do not.
 //!
 //! - A **claim** ([`claim`]) is a small file `claims/{shard}.{generation}` that says who fills a shard. It is made only where there
 //!   is none, which folders and buckets both can ([`place`]).
