@@ -15,6 +15,7 @@
 //! limit) is a failure like any other: the worker has written it down before it ran it.
 
 mod allocator;
+mod bundle;
 mod campaign;
 mod corpus;
 mod guard;

@@ -81,14 +81,11 @@ class Trial:
 
     def killed_within(self, scenario: Scenario, unfinished: str) -> Path:
         """What is left by a kill while the tokens of an unfinished folder are written; the folder before it is whole."""
-        number = scenario.boundaries.index(f"create\t{unfinished}/tokens.parquet") + 1
-        # Threads change the order a little, so that it may take more than one try.
-        for _ in range(20):
-            folder, done = self.disturbed(scenario, f"kill:{number}")
-            before = folder / Path(unfinished).parent / "00000"
-            if done.returncode == KILLED and (folder / unfinished).is_dir() and before.is_dir():
-                return folder
-        sys.exit(f"error: {scenario.name} could not be killed within {unfinished}")
+        folder, done = self.disturbed(scenario, f"kill@create {unfinished}/tokens.parquet")
+        before = folder / Path(unfinished).parent / "00000"
+        if done.returncode != KILLED or not (folder / unfinished).is_dir() or not before.is_dir():
+            sys.exit(f"error: {scenario.name} could not be killed within {unfinished}")
+        return folder
 
     def folder(self, scenario: Scenario) -> Path:
         """A new folder as the command finds it."""
@@ -216,7 +213,7 @@ class Trial:
         disk.mkdir()
         mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk], capture_output=True, text=True)
         if mounted.returncode != 0:
-            return say(f"skipped: a real full and read-only disk, for a small one cannot be mounted ({mounted.stderr.strip()})")
+            sys.exit(f"error: expected a small file system at {disk} for --real-disks, mount said: {mounted.stderr.strip()}")
         try:
             folder = disk / "cache"
             command = self.run.command(folder)

@@ -2,8 +2,10 @@
 
 Writes to tests/fixtures/sections/:
 
-- `rollouts-mistral.json`: the study's Mistral conversations. The rule of the study's protocol is applied here with nothing but
-  the tokenizers library and the texts of the tokens: where a token ends is found by adding up the bytes of the tokens' own
+- `conversations.jsonl`: made-up conversations with what makes sections hard to find: bytes that are tokens, blanks at either
+  end, templates within, text after the end of the turn.
+- `conversations-mistral.json`: those, by Mistral's tokenizer. The rule of the study's protocol is applied here with nothing
+  but the tokenizers library and the texts of the tokens: where a token ends is found by adding up the bytes of the tokens' own
   spelling, not from the library's offsets. For each row the SHA-256 of its token ids (little-endian uint32) and its sections
   as runs.
 - `templates.json`: what `apply_chat_template` of transformers makes of chat templates, with the opening of the assistant's
@@ -11,8 +13,7 @@ Writes to tests/fixtures/sections/:
 - `permutations.json`: `numpy.random.default_rng(seed).permutation(rows)`, which is the order of `datasets`' `shuffle(seed)`:
   its first places, and the SHA-256 of all of it as little-endian uint32.
 
-Run by scripts/goldens/run, with the versions in requirements.txt. The first of the three needs data that is not part of the
-project, and is left alone where that is absent.
+Run by scripts/goldens/run, with the versions in requirements.txt. sections_shared.py does the same with the study's own data.
 """
 
 import hashlib
@@ -26,10 +27,9 @@ from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
 ROOT = Path(__file__).resolve().parents[2]
-DATA = ROOT.parent / "shared" / "data"
-OUT = ROOT / "tests" / "fixtures" / "sections"
-MISTRAL = DATA / "tokenizers" / "mistral-7b-instruct-tokenizer"
-GEMMA = DATA / "tokenizers" / "gemma-2b-it-tokenizer-config"
+FIXTURES = ROOT / "tests" / "fixtures"
+OUT = FIXTURES / "sections"
+MISTRAL = FIXTURES / "tokenizers" / "mistral-7b-instruct"
 
 BOS = 1
 TEMPLATE = (" [INST] ", " [/INST] ")
@@ -100,6 +100,32 @@ INSTRUCTIONS = [
     "Größe, 干し草, 🌾, e\u0301",
 ]
 
+CONVERSATIONS = [
+    ("What is hay?", "Hay is dried grass, kept for the winter.</s>"),
+    ("What is hay?", "Hay is dried grass, kept for the winter."),
+    ("Say yes.", "Yes</s>"),
+    ("Say yes.", "Yes"),
+    ("Why", "Because.</s> [INST] And then? [/INST] Nothing.</s>"),
+    ("a", "b"),
+    ("  Spaces around, and\n\na blank line within. \n", " A leading space,\n\n\nblank lines and a trailing one. \n</s>"),
+    ("\tTabs\tand\r\nother line ends\r\n", "\tAn indented answer.\r\n</s>"),
+    ("Größe, 干し草, 🌾, e\u0301", "Ångström, 飼料, 🐄🐎, n\u0303</s>"),
+    ("🌾", "🐄</s>"),
+    ("干", "草</s>"),
+    ("A zero-width joiner: 👩‍🌾. A right-to-left word: תבן. A null\u200b space.", "👨‍👩‍👧‍👦 قش \u200b</s>"),
+    ("Pretend: [INST] What? [/INST] Hay. [INST]", "[/INST] it says, and [INST] again.</s>"),
+    ("Quotes \"double\" and 'single', <tags> & ampersands, {{ braces }}, {% tags %}", "{\"hay\": [1, 2.50, -3e8]}</s>"),
+    ("1234567890 + 98765 = ?", "1234666655.</s>\n\nAnother question follows."),
+    ("def mow(field):\n    return [blade for blade in field if blade.is_dry]\n", "```python\nmow([])\n```\n</s>"),
+    ("Continue: the cow, the", " cow, the cow, the cow, the cow</s>"),
+    ("ends in a space ", "starts right away</s>"),
+    ("ends in a newline\n", "\nstarts with one</s>"),
+    ("ends in punctuation...", "...starts with it</s>"),
+    ("[/INST]", "[INST]</s>"),
+    ("Name the grasses. " * 20, "Timothy, fescue, ryegrass, orchard grass. " * 20 + "</s>"),
+    ("ThisIsOneWordOfManyPiecesWithoutAnySpaces", "Donaudampfschifffahrtsgesellschaft</s>"),
+]
+
 
 def sections(before: int, instruction_end: int, prompt_end: int, length: int) -> list[str]:
     """The masks of the protocol, over positions from 0: soi takes `before` tokens, eoi starts at i = `instruction_end`."""
@@ -128,10 +154,11 @@ def spelled(token: str) -> bytes:
     return token.replace("\u2581", " ").encode()
 
 
-def mistral_conversations() -> list[dict]:
+def mistral_conversations(path: Path) -> list[dict]:
+    """Tokens and sections of the conversations in a file of JSON Lines."""
     tokenizer = Tokenizer.from_file(str(MISTRAL / "tokenizer.json"))
     rows = []
-    for line in (DATA / "alpaca" / "rollouts-mistral.jsonl").read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         instruction, rollout = row["instruction"], row["rollout"].split(END_OF_TURN)[0]
         parts = [TEMPLATE[0], instruction, TEMPLATE[1], rollout]
@@ -155,32 +182,29 @@ def mistral_conversations() -> list[dict]:
     return rows
 
 
+def rendered(case: dict, template: str) -> dict:
+    """A case, with what its template makes of each instruction."""
+    tokens = {key: value for key, value in case.items() if key.endswith("_token")}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"<unk>": 0}, "<unk>")), **tokens)
+    tokenizer.chat_template = template
+
+    def prompt(instruction):
+        messages = [{"role": "user", "content": instruction}]
+        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+    return {**case, "rendered": [{"instruction": each, "text": prompt(each)} for each in INSTRUCTIONS]}
+
+
 def rendered_templates() -> list[dict]:
     cases = [
         {"name": "chatml", "template": CHATML, "eos_token": "<|im_end|>"},
         {"name": "chatml-with-system", "template": CHATML_WITH_SYSTEM, "eos_token": "<|im_end|>"},
         {"name": "llama-3-style", "template": LLAMA_3, "bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>"},
         {"name": "namespaces", "template": NAMESPACES},
-        {"name": "mistral", "folder": "tokenizers/mistral-7b-instruct-tokenizer", "bos_token": "<s>", "eos_token": "</s>"},
-        {"name": "gemma", "folder": "tokenizers/gemma-2b-it-tokenizer-config", "bos_token": "<bos>", "eos_token": "<eos>"},
+        {"name": "mistral", "folder": "tokenizers/mistral-7b-instruct", "bos_token": "<s>", "eos_token": "</s>"},
     ]
-    for case in cases:
-        template = case.get("template")
-        if template is None:
-            template = json.loads((DATA / case["folder"] / "tokenizer_config.json").read_text())["chat_template"]
-        tokens = {key: value for key, value in case.items() if key.endswith("_token")}
-        tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"<unk>": 0}, "<unk>")), **tokens)
-        tokenizer.chat_template = template
-        case["rendered"] = [
-            {
-                "instruction": instruction,
-                "text": tokenizer.apply_chat_template(
-                    [{"role": "user", "content": instruction}], tokenize=False, add_generation_prompt=True
-                ),
-            }
-            for instruction in INSTRUCTIONS
-        ]
-    return cases
+    of_mistral = json.loads((MISTRAL / "tokenizer_config.json").read_text())["chat_template"]
+    return [rendered(case, case.get("template", of_mistral)) for case in cases]
 
 
 def permutations() -> list[dict]:
@@ -198,9 +222,14 @@ def write(name: str, value: object) -> None:
     (OUT / name).write_text(json.dumps(value, ensure_ascii=False, indent=None, separators=(",", ":")) + "\n")
 
 
-write("permutations.json", permutations())
-if DATA.is_dir():
+def main() -> None:
+    write("permutations.json", permutations())
     write("templates.json", rendered_templates())
-    write("rollouts-mistral.json", mistral_conversations())
-else:
-    print(f"left alone: {DATA} is absent, and with it the texts of rollouts-mistral.json and templates.json")
+    path = OUT / "conversations.jsonl"
+    rows = ({"instruction": instruction, "rollout": rollout} for instruction, rollout in CONVERSATIONS)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    write("conversations-mistral.json", mistral_conversations(path))
+
+
+if __name__ == "__main__":
+    main()

@@ -48,6 +48,9 @@ pub use codec::{Codec, CompressionLevel};
 pub use dtype::Dtype;
 pub use error::{Result, StoreError};
 pub use exchange::{ExchangeProgress, ExportSettings, ExportSummary, ImportSettings, ImportSummary};
+#[cfg(feature = "failpoints")]
+#[doc(hidden)]
+pub use files::failpoints;
 pub use group_sums::{GroupSums, NormSums, PredictionSums};
 pub use inspect::{GroupSummary, SiteSummary, StatisticsSummary, Summary, inspect, inspect_at};
 pub use manifest::{Manifest, ShardRecord, SiteRecord};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::small_model::SmallModel;
 use crate::support::assert_same_files;
-use crate::support::program::{program, refuse, succeed};
+use crate::support::program::{Held, kill, program, refuse, succeed};
 
 /// A planned cache of several shards.
 fn planned(small: &SmallModel, name: &str) -> PathBuf {
@@ -49,23 +49,31 @@ fn terminate(child: &Child) {
     assert!(kill.unwrap().success());
 }
 
+/// Whether a process that was asked to stop knows it: the thread that waits for the end of its input has ended, or no signal waits to
+/// be delivered.
+fn has_heard(child: &Child, by: &str) -> bool {
+    let process = PathBuf::from(format!("/proc/{}", child.id()));
+    if by == "a signal" {
+        let status = fs::read_to_string(process.join("status")).unwrap();
+        let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).unwrap();
+        return pending.trim().bytes().all(|digit| digit == b'0');
+    }
+    let names = fs::read_dir(process.join("task")).unwrap().flatten();
+    // A thread that has ended since it was listed has no name.
+    names
+        .filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok())
+        .all(|name| name.trim() != "end of input")
+}
+
 #[test]
 fn processes_that_are_killed_leave_their_shards_to_others_and_the_cache_is_the_same() {
     let small = SmallModel::new();
     let (whole, shared) = (whole(&small), planned(&small, "shared"));
-    let mut kills = 0;
-    // Pairs of processes, of which one is killed as soon as it has claimed something.
-    for _ in 0..4 {
-        let mut victim = spawn(&mut worker(&small, "", &shared));
-        while victim.try_wait().unwrap().is_none() && !has_claim(&shared) {
-            std::thread::sleep(Duration::from_micros(200));
-        }
-        let ended = victim.try_wait().unwrap().is_some();
-        victim.kill().unwrap();
-        victim.wait().unwrap();
-        kills += usize::from(!ended);
+    // While it has nothing but a claim, while a shard is half-written, and when all that is missing is its name.
+    for before in ["create-folder shards/.", "create shards/. tokens.parquet", "rename shards/."] {
+        kill(&mut worker(&small, "", &shared), before);
+        assert!(has_claim(&shared), "killed before `{before}`");
     }
-    assert!(kills > 0, "no process was killed while it held a claim");
     let workers: Vec<Child> = (0..3).map(|_| spawn(&mut worker(&small, "", &shared))).collect();
     for mut worker in workers {
         assert!(worker.wait().unwrap().success());
@@ -80,16 +88,19 @@ fn a_process_that_is_asked_to_stop_leaves_nothing_half_written_and_no_claim() {
     for by in ["a signal", "the end of its input"] {
         let shared = planned(&small, by);
         let options = if by == "a signal" { "" } else { "--stop-on-eof" };
-        let mut child = spawn(&mut worker(&small, options, &shared));
-        while child.try_wait().unwrap().is_none() && !has_claim(&shared) {
-            std::thread::sleep(Duration::from_micros(200));
-        }
+        let mut held = Held::start(&mut worker(&small, options, &shared), "create shards/. tokens.parquet");
+        assert!(has_claim(&shared));
         if by == "a signal" {
-            terminate(&child);
+            terminate(&held.child);
         } else {
-            drop(child.stdin.take());
+            drop(held.child.stdin.take());
         }
-        child.wait().unwrap();
+        while !has_heard(&held.child, by) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let output = held.release();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains("stopped as asked"), "{by}: {said}");
         let shards = fs::read_dir(shared.join("shards")).into_iter().flatten().flatten();
         for shard in shards {
             assert!(!shard.file_name().to_string_lossy().starts_with('.'), "{:?} after {by}", shard.path());
@@ -132,29 +143,18 @@ fn a_worker_with_another_checkpoint_or_site_is_refused_and_the_others_go_on() {
     let small = SmallModel::new();
     let (whole, shared) = (whole(&small), planned(&small, "shared"));
     // The first has begun, and was killed.
-    let mut first = spawn(&mut worker(&small, "", &shared));
-    while first.try_wait().unwrap().is_none() && !has_claim(&shared) {
-        std::thread::sleep(Duration::from_micros(200));
-    }
-    first.kill().unwrap();
-    first.wait().unwrap();
-    if shared.join("claims").exists() {
-        let message = refuse(&mut worker(&small, "--codec raw", &shared));
-        assert!(message.contains("codec differs") && message.contains("session.json"), "{message}");
-        let other = small.folder("other");
-        crate::support::copy_folder(&small.model, &other);
-        let weights = other.join("model.safetensors");
-        let mut bytes = fs::read(&weights).unwrap();
-        *bytes.last_mut().unwrap() ^= 1;
-        fs::write(&weights, bytes).unwrap();
-        let mut revised = program(
-            "harvest",
-            "run --share --site blocks.1.hook_resid_pre",
-            &[("--model", &other), ("--out", &shared)],
-        );
-        let message = refuse(&mut revised);
-        assert!(message.contains("weights"), "{message}");
-    }
+    kill(&mut worker(&small, "", &shared), "create shards/. tokens.parquet");
+    let message = refuse(&mut worker(&small, "--codec raw", &shared));
+    assert!(message.contains("codec differs") && message.contains("session.json"), "{message}");
+    let other = small.folder("other");
+    crate::support::copy_folder(&small.model, &other);
+    let weights = other.join("model.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&weights, bytes).unwrap();
+    let line = "run --share --site blocks.1.hook_resid_pre";
+    let message = refuse(&mut program("harvest", line, &[("--model", &other), ("--out", &shared)]));
+    assert!(message.contains("weights"), "{message}");
     succeed(&mut worker(&small, "", &shared));
     assert_same_files(&whole, &shared);
 }
@@ -183,12 +183,8 @@ fn a_cache_behind_a_location_is_filled_from_scratch_folders() {
         program("harvest", &line, &[("--model", &small.model), ("--scratch", &scratch)])
     };
     // One is killed in the middle of it.
-    let mut victim = spawn(&mut work());
-    while victim.try_wait().unwrap().is_none() && !has_claim(&there) {
-        std::thread::sleep(Duration::from_micros(200));
-    }
-    victim.kill().unwrap();
-    victim.wait().unwrap();
+    kill(&mut work(), "create shards/. tokens.parquet");
+    assert!(has_claim(&there));
     let workers: Vec<Child> = (0..2).map(|_| spawn(&mut work())).collect();
     for mut worker in workers {
         assert!(worker.wait().unwrap().success());

@@ -1,18 +1,21 @@
 //! Training that is killed.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
 use serde_json::Value;
 
 use super::small_model::SmallModel;
-use crate::support::program::{program, refuse, succeed};
+use crate::support::program::{kill, program, refuse, succeed};
 
 /// Checkpoints that are whole.
 fn checkpoints(out: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(out.join("checkpoint")).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).filter(|path| path.to_string_lossy().contains("/step-")).collect()
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap().to_string_lossy().into_owned()
 }
 
 fn training(cache: &Path, out: &Path, options: &str) -> Command {
@@ -34,34 +37,18 @@ fn a_training_killed_at_any_time_resumes_to_the_same_weights() {
     ] {
         let (whole, killed) = (small.folder(&format!("{name}-whole")), small.folder(&format!("{name}-killed")));
         succeed(&mut training(&cache, &whole, options));
-        let mut kills = 0;
-        while kills < 3 {
-            let resumed = format!("{options} --resume");
-            let mut run =
-                training(&cache, &killed, &resumed).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            let before = checkpoints(&killed);
-            let finished = loop {
-                if run.try_wait().unwrap().is_some() {
-                    break true;
-                }
-                if checkpoints(&killed).iter().any(|checkpoint| !before.contains(checkpoint)) {
-                    break false;
-                }
-                std::thread::sleep(Duration::from_millis(1));
-            };
-            if finished {
-                break;
-            }
-            // SIGKILL: no handler, no destructor.
-            run.kill().unwrap();
-            run.wait().unwrap();
-            kills += 1;
+        // Just before a checkpoint gets its name: the first, one after another, and one later on.
+        for step in [25, 50, 200] {
+            let mut run = training(&cache, &killed, &format!("{options} --resume"));
+            kill(&mut run, &format!("rename checkpoint/step-{step:09}"));
+            let whole: Vec<String> = checkpoints(&killed).iter().map(|path| name_of(path)).collect();
+            let expected = if step == 25 { Vec::new() } else { vec![format!("step-{:09}", step - 25)] };
+            assert_eq!(whole, expected, "{name}");
         }
-        assert!(kills > 0, "{name} ended before it could be killed");
         succeed(&mut training(&cache, &killed, &format!("{options} --resume")));
         for file in ["sae_weights.safetensors", "cfg.json", "training.json", "training.jsonl"] {
             let read = |folder: &Path| std::fs::read(folder.join(file)).unwrap();
-            assert!(read(&whole) == read(&killed), "{name}: {file} differs after {kills} kills");
+            assert!(read(&whole) == read(&killed), "{name}: {file} differs");
         }
     }
 }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tch::{Device, Tensor};
 
 use super::decoder::float32_checkpoints;
-use crate::support::{Golden, fixture, max_difference, shared_data};
+use crate::support::{Golden, fixture, max_difference};
 
 #[derive(Deserialize)]
 struct Greedy {
@@ -123,8 +123,8 @@ fn a_cache_is_filled_by_the_very_computation_without_one() {
 }
 
 /// Prompts of 1 to 60 tokens from the model's own stories.
-fn stories() -> Option<(Decoder, Vec<Vec<u32>>)> {
-    let folder = shared_data()?.join("stories260K");
+fn stories() -> (Decoder, Vec<Vec<u32>>) {
+    let folder = fixture("stories260K");
     let tokenizer = hayloft_model::Tokenizer::open(&folder).unwrap();
     let bos = tokenizer.bos().unwrap().id;
     let lines = std::fs::read_to_string(folder.join("stories-eval.jsonl")).unwrap();
@@ -134,12 +134,12 @@ fn stories() -> Option<(Decoder, Vec<Vec<u32>>)> {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let stories = tokenizer.encode_batch(&texts).unwrap().into_iter().zip(0..);
     let prompts = stories.map(|(ids, row)| std::iter::once(bos).chain(ids).take(1 + (row * 13) % 60).collect());
-    Some((load(&folder), prompts.collect()))
+    (load(&folder), prompts.collect())
 }
 
 #[test]
 fn a_trained_model_says_the_same_in_any_batch() {
-    let Some((decoder, prompts)) = stories() else { return };
+    let (decoder, prompts) = stories();
     let rows = prompt_rows(&prompts);
     let random = Sampling::Random { temperature: 0.9, top_p: 0.95, seed: 7 };
     for sampling in [Sampling::Greedy, random, Sampling::Random { temperature: 1.2, top_p: 1.0, seed: 8 }] {
@@ -150,7 +150,7 @@ fn a_trained_model_says_the_same_in_any_batch() {
 
 #[test]
 fn a_row_ends_at_its_stop_token_and_without_it() {
-    let Some((decoder, prompts)) = stories() else { return };
+    let (decoder, prompts) = stories();
     let rows = prompt_rows(&prompts);
     let free = generate(&decoder, &rows, &settings(Sampling::Greedy, 60, &[]), |_| {}).unwrap();
     // A token that some rows say early, some late, some never.
@@ -175,7 +175,7 @@ fn a_row_ends_at_its_stop_token_and_without_it() {
 
 #[test]
 fn seeds_and_rows_have_random_numbers_of_their_own() {
-    let Some((decoder, prompts)) = stories() else { return };
+    let (decoder, prompts) = stories();
     let one = |row, seed| {
         let sampling = Sampling::Random { temperature: 1.0, top_p: 1.0, seed };
         let prompt = PromptRow { row, tokens: &prompts[5] };

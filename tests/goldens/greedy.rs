@@ -6,12 +6,11 @@ use hayloft_model::{
 };
 use tch::{Device, Tensor};
 
-use crate::support::shared_data;
+use crate::support::fixture;
 
 #[test]
 fn greedy_decoding_of_stories260k_gives_its_published_text() {
-    let Some(data) = shared_data() else { return };
-    let folder = data.join("stories260K");
+    let folder = fixture("stories260K");
     let _guard = no_grad();
     let decoder =
         Decoder::load(&Checkpoint::open(&folder).unwrap(), Portion::Whole, Precision::F32, Device::Cpu).unwrap();

@@ -6,8 +6,8 @@ use hayloft_store::{Cache, Predictions, Sequence, SiteName};
 use serde_json::Value;
 use tch::{Device, Tensor};
 
+use crate::support::fixture;
 use crate::support::stories::Stories;
-use crate::support::{fixture, shared_data};
 
 const SITE: &str = "blocks.3.hook_resid_pre";
 
@@ -27,7 +27,7 @@ fn difference(got: &[f32], expected: &[f64]) -> f64 {
 
 #[test]
 fn predictions_and_means_in_the_cache_are_those_of_transformers() {
-    let Some(stories) = Stories::harvest("--dtype f32 --logits top=4") else { return };
+    let stories = Stories::harvest("--dtype f32 --logits top=4");
     let golden = &golden()["harvest"];
     let cache = Cache::open(&stories.cache).unwrap();
 
@@ -60,7 +60,7 @@ fn predictions_and_means_in_the_cache_are_those_of_transformers() {
 
 #[test]
 fn the_clean_loss_of_a_bf16_harvest_is_that_of_transformers_in_bf16() {
-    let Some(stories) = Stories::harvest("--dtype bf16 --logits loss") else { return };
+    let stories = Stories::harvest("--dtype bf16 --logits loss");
     let shard = Cache::open(&stories.cache).unwrap().shard(0).unwrap();
     let loss = shard.predictions().unwrap().unwrap().loss;
     let labelled: Vec<f64> = loss.iter().filter(|loss| !loss.is_nan()).map(|&loss| f64::from(loss)).collect();
@@ -73,14 +73,13 @@ fn the_clean_loss_of_a_bf16_harvest_is_that_of_transformers_in_bf16() {
 
 #[test]
 fn the_cache_holds_the_decoders_own_bits() {
-    let Some(data) = shared_data() else { return };
-    let folder = data.join("stories260K");
+    let folder = fixture("stories260K");
     // Kernels with one thread, as in the harvest: others may add in another order.
     let _guard = hayloft_model::become_worker();
     let decoder =
         Decoder::load(&Checkpoint::open(&folder).unwrap(), Portion::Below(3), Precision::F32, Device::Cpu).unwrap();
     for codec in ["planes", "raw"] {
-        let Some(stories) = Stories::harvest(&format!("--codec {codec} --logits none")) else { return };
+        let stories = Stories::harvest(&format!("--codec {codec} --logits none"));
         let shard = Cache::open(&stories.cache).unwrap().shard(0).unwrap();
         let activations = shard.activations(&SITE.parse::<SiteName>().unwrap()).unwrap();
         let tokens = shard.tokens().unwrap().token;

@@ -23,11 +23,9 @@ fn a_bf16_forward_pass_runs() {
 
 #[cfg(target_arch = "x86_64")]
 #[test]
-fn bf16_products_go_through_onednn() {
-    if !std::is_x86_feature_detected!("avx512bw") {
-        eprintln!("skipped: oneDNN has bf16 kernels for AVX-512 and later only");
-        return;
-    }
+fn bf16_products_go_through_onednn_where_it_has_kernels() {
+    // It has them for AVX-512 and later only.
+    let has_kernels = std::is_x86_feature_detected!("avx512bw");
     let run = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", FORWARD, "--nocapture"])
         .env("ONEDNN_VERBOSE", "1")
@@ -40,6 +38,7 @@ fn bf16_products_go_through_onednn() {
         .filter(|line| line.contains("exec,cpu,matmul") || line.contains("exec,cpu,inner_product"))
         .collect();
     let in_bf16 = products.iter().filter(|line| line.contains("src:bf16") || line.contains("src_bf16")).count();
+    println!("{in_bf16} of {} products in bf16; AVX-512 {has_kernels}", products.len());
     // Seven products a block and one at the end, at the least.
-    assert!(in_bf16 >= 8, "{in_bf16} of {} products in bf16:\n{verbose}", products.len());
+    assert!(in_bf16 >= 8 || !has_kernels, "{in_bf16} of {} products in bf16:\n{verbose}", products.len());
 }

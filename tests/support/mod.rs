@@ -1,5 +1,6 @@
 //! What several tests share: where the fixtures lie, and how to read them.
 
+pub mod conversations;
 pub mod program;
 #[path = "../../store/tests/remote/server.rs"]
 pub mod server;
@@ -13,16 +14,6 @@ use tch::{Kind, Tensor};
 /// A file or folder under `tests/fixtures`.
 pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
-}
-
-/// Real models, SAEs and text that are not part of the project; `None`, with a message, where they are absent.
-pub fn shared_data() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("skipped: {} is absent, and with it the real model that this test needs", folder.display());
-    None
 }
 
 /// Copies a folder and all that is in it.

@@ -1,9 +1,16 @@
 //! Runs the project's own programs, as a user would.
 
 use std::ffi::OsStr;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// Says where a program ends or waits: see `store/src/files/failpoints.rs`.
+pub const FAILPOINT: &str = "HAYLOFT_FAILPOINT";
 
 /// The programs, built once for all tests in the profile that the tests run in.
 static PROGRAMS: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -60,6 +67,41 @@ pub fn refuse(command: &mut Command) -> String {
     assert!(talk.contains("error"), "{command:?} failed without an error message:\n{talk}");
     assert!(!talk.contains("panicked"), "{command:?} panicked:\n{talk}");
     talk
+}
+
+/// Runs a command that is killed (SIGKILL: no handler, no destructor) just before it does the first thing to the disk whose name and
+/// paths hold these words.
+pub fn kill(command: &mut Command, before: &str) {
+    let output = command.env(FAILPOINT, format!("kill@{before}")).output().unwrap();
+    let was_killed = output.status.signal() == Some(9);
+    assert!(was_killed, "{command:?} never came to `{before}`: {}\n{}", output.status, talk(&output));
+}
+
+/// A program that waits just before it does something to the disk.
+pub struct Held {
+    pub child: Child,
+    folder: TempDir,
+}
+
+impl Held {
+    /// Starts a command, and returns when it has come to the first thing whose name and paths hold these words.
+    pub fn start(command: &mut Command, before: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("held");
+        command.env(FAILPOINT, format!("hold@{} {before}", place.display()));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        while !place.exists() {
+            assert!(child.try_wait().unwrap().is_none(), "{command:?} never came to `{before}`");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Self { child, folder }
+    }
+
+    /// Lets it go on, and waits for its end.
+    pub fn release(self) -> Output {
+        std::fs::remove_file(self.folder.path().join("held")).unwrap();
+        self.child.wait_with_output().unwrap()
+    }
 }
 
 fn talk(output: &Output) -> String {

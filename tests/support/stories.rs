@@ -5,40 +5,38 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::fixture;
 use super::program::{program, succeed};
-use super::shared_data;
 
 /// The real model with a cache harvested from it.
 pub struct Stories {
-    pub data: PathBuf,
     pub cache: PathBuf,
     scratch: TempDir,
 }
 
 impl Stories {
-    /// Harvests the evaluation stories at `blocks.3.hook_resid_pre`; `None` where the data is absent.
-    pub fn harvest(options: &str) -> Option<Self> {
+    /// Harvests the evaluation stories at `blocks.3.hook_resid_pre`.
+    pub fn harvest(options: &str) -> Self {
         Self::harvest_at("blocks.3.hook_resid_pre", options)
     }
 
     /// The same at a site of choice.
-    pub fn harvest_at(site: &str, options: &str) -> Option<Self> {
-        let data = shared_data()?;
+    pub fn harvest_at(site: &str, options: &str) -> Self {
         let scratch = TempDir::new().unwrap();
         let cache = scratch.path().join("cache");
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data-manifests/stories260K-eval.toml");
         let line = format!("run --site {site} {options}");
-        let paths = [("--model", data.join("stories260K")), ("--data", manifest), ("--out", cache.clone())];
+        let paths = [("--model", fixture("stories260K")), ("--data", manifest), ("--out", cache.clone())];
         let paths = paths.each_ref().map(|(flag, path)| (*flag, path.as_path()));
         succeed(&mut program("harvest", &line, &paths));
-        Some(Self { data, cache, scratch })
+        Self { cache, scratch }
     }
 
     /// `evaluate run` of SAEs by their folders' names, ready to be run, with its results going to the folder returned.
     pub fn evaluation(&self, saes: &[&str], options: &str) -> (std::process::Command, PathBuf) {
         let out = self.scratch.path().join(format!("results {options}"));
-        let folders: Vec<PathBuf> = saes.iter().map(|sae| self.data.join("saes").join(sae)).collect();
-        let model = self.data.join("stories260K");
+        let folders: Vec<PathBuf> = saes.iter().map(|sae| fixture("stories260K/saes").join(sae)).collect();
+        let model = fixture("stories260K");
         let mut paths: Vec<(&str, &Path)> = vec![("--model", &model), ("--cache", &self.cache), ("--out", &out)];
         paths.extend(folders.iter().map(|folder| ("--sae", folder.as_path())));
         (program("evaluate", &format!("run {options}"), &paths), out)

@@ -68,6 +68,8 @@ impl Checkpoints {
         write_whole(&path, &bytes).map_err(failed(&path))?;
         let place = self.folder.join(format!("{PREFIX}{:09}", state.step));
         open_to_others(partial.path()).map_err(failed(&place))?;
+        #[cfg(feature = "failpoints")]
+        hayloft_store::failpoints::before_rename(partial.path(), &place).map_err(failed(&place))?;
         std::fs::rename(partial.path(), &place).map_err(failed(&place))?;
         // Its folder is no longer there to be removed.
         let _ = partial.keep();

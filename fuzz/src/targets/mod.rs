@@ -3,12 +3,16 @@
 mod activations;
 mod chat;
 mod data;
+mod import;
 mod partial;
 mod records;
+mod remote;
 mod saes;
 mod tables;
 
 use crate::Outcome;
+pub(crate) use import::{FILES as IMPORTED, settings as import_settings};
+pub(crate) use remote::OBJECTS as REMOTE;
 
 /// A reader of untrusted bytes.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +52,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "zstd", read: data::zstd, allowed_mib: DOCUMENTS },
     Target { name: "parquet", read: data::parquet, allowed_mib: DOCUMENTS },
     Target { name: "rollouts", read: data::rollouts, allowed_mib: DOCUMENTS },
+    Target { name: "import", read: import::folder, allowed_mib: SMALL },
+    Target { name: "remote", read: remote::reading, allowed_mib: SMALL },
 ];
 
 /// The target of this name.

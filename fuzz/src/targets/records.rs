@@ -65,7 +65,7 @@ fn read(folder: &Path) -> Outcome {
     places.map(|place| whole_shard(&cache.shard(place))).collect::<Vec<_>>().into_iter().collect()
 }
 
-fn whole_shard(shard: &hayloft_store::Result<Shard>) -> Outcome {
+pub(super) fn whole_shard(shard: &hayloft_store::Result<Shard>) -> Outcome {
     let shard = shard.as_ref().map_err(words)?;
     shard.tokens().map_err(words)?;
     shard.predictions().map_err(words)?;

@@ -1,30 +1,20 @@
-//! Harvesting a real trained model, where it is at hand.
+//! Harvesting a real trained model.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hayloft_harvest::{Logits, RunSettings, ShardRange, run};
 use hayloft_store::{Cache, Codec, Existing, NonFinite};
 use hayloft_terminal::{Progress, Stopping};
 
-/// The folder beside the project that holds a file, or `None`, with a message.
-fn shared(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("skipped: {} is absent", path.display());
-    None
-}
-
 /// Tokens, losses and clean CE of the known answer: 60 sequences, 20,843 activations, 20,783 losses, 1.140634 nats,
 /// computed with transformers.
 #[test]
 fn stories_have_the_known_clean_loss() {
-    let Some(model) = shared("stories260K") else { return };
     let folder = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let settings = RunSettings {
-        model,
-        data: Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../data-manifests/stories260K-eval.toml")),
+        model: root.join("tests/fixtures/stories260K"),
+        data: Some(root.join("data-manifests/stories260K-eval.toml")),
         data_root: None,
         out: folder.path().join("cache"),
         shard_tokens: Some(8192),

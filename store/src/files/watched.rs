@@ -53,7 +53,6 @@ impl<W> WatchedDisk<W> {
         Self { watcher: Arc::new(watcher) }
     }
 
-    #[cfg(test)]
     pub(crate) fn watcher(&self) -> &W {
         &self.watcher
     }

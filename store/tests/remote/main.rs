@@ -17,14 +17,14 @@ use hayloft_store::{Codec, Dtype, Environment, Location, Moved, PullSelection, P
 
 use server::{BUCKET, Server};
 
-/// Options for a server that answers at once or not at all.
+/// Options for a server that answers, however long it takes. One that may not needs a shorter time.
 fn options(server: &Server) -> RemoteOptions {
     RemoteOptions {
         environment: Environment::Given(server.environment()),
         folder: None,
         limit: 1 << 20,
         attempts: 8,
-        timeout: Duration::from_millis(700),
+        timeout: Duration::from_secs(120),
         pause: Duration::from_millis(5),
         part_bytes: 8 << 20,
         jobs: 4,

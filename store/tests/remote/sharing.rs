@@ -1,7 +1,7 @@
 //! Several workers that fill one cache in a bucket.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -58,22 +58,19 @@ fn a_bucket_that_is_away_for_a_while_is_waited_for() {
     let (server, scratch, whole) = (Server::start(), tempfile::tempdir().unwrap(), cache());
     let options = options(&server);
     planned(&options);
-    let back = AtomicBool::new(false);
+    let writer = join(&options, scratch.path(), bf16()).unwrap();
+    server.behaviour.fail_every(1, &[Fault::ServerError]);
+    let failed = || server.behaviour.failed.load(Ordering::SeqCst);
     thread::scope(|scope| {
-        let worker = scope.spawn(|| {
-            let writer = join(&options, scratch.path(), bf16()).unwrap();
-            server.behaviour.fail_every(1, &[Fault::ServerError]);
-            scope.spawn(|| {
-                // Longer than a lease, and than the tries of a push take.
-                thread::sleep(Duration::from_millis(1500));
-                back.store(true, Ordering::Release);
-                server.behaviour.fail_every(0, &[]);
-            });
-            work(writer)
-        });
+        let worker = scope.spawn(|| work(writer));
+        // More than all the tries of one request; each further request waits for a while before it is tried again.
+        while failed() < 3 * u64::from(options.attempts) && !worker.is_finished() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        server.behaviour.fail_every(0, &[]);
         assert_eq!(worker.join().unwrap().unwrap().len(), 3);
     });
-    assert!(back.load(Ordering::Acquire));
+    assert!(failed() >= 3 * u64::from(options.attempts), "{}", failed());
     assert_eq!(objects(&server, "farm"), files_below(whole.path()));
 }
 

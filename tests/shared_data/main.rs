@@ -1,0 +1,75 @@
+//! What holds on data that may not be passed on with the project, and lies beside it at `../shared/data`: the study's Alpaca
+//! conversations, excerpts of The Pile, and Gemma's tokenizer configuration. Run by `scripts/check-shared-data`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a check that fails says where, and one that passes what it compared"
+)]
+
+#[expect(dead_code, reason = "the tests need the rest of it")]
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use support::conversations::{check_rendered, check_sections, plan, section_golden};
+
+const ALPACA: &str = "alpaca/rollouts-mistral.jsonl";
+const PILE: &str = "pile/pile-excerpts.jsonl";
+const GEMMA: &str = "tokenizers/gemma-2b-it-tokenizer-config/tokenizer_config.json";
+
+fn main() -> ExitCode {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    let absent: Vec<PathBuf> =
+        [ALPACA, PILE, GEMMA].map(|name| data.join(name)).into_iter().filter(|path| !path.is_file()).collect();
+    for path in &absent {
+        eprintln!(
+            "error: {}: expected the file, got none. It may not be passed on with the project: put it there, or do without this check",
+            path.display()
+        );
+    }
+    if !absent.is_empty() {
+        return ExitCode::FAILURE;
+    }
+    alpaca();
+    gemma(&data.join(GEMMA));
+    pile();
+    ExitCode::SUCCESS
+}
+
+fn manifest(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../data-manifests").join(name)
+}
+
+/// The study's conversations have the tokens and the sections that the rule gives, applied by another program.
+fn alpaca() {
+    let compared = check_sections(&manifest("alpaca-mistral-rollouts.toml"), "rollouts-mistral.json");
+    assert_eq!(compared, 55);
+    println!("Alpaca: the sections of {compared} conversations are those of the rule, token by token");
+}
+
+/// Gemma's chat template is rendered as by transformers.
+fn gemma(config: &Path) {
+    let config: Value = serde_json::from_slice(&std::fs::read(config).unwrap()).unwrap();
+    let case = section_golden("template-gemma.json");
+    let compared = check_rendered(&case, &config["chat_template"]);
+    assert_eq!(compared, 5);
+    println!("Gemma: {compared} prompts are those of transformers");
+}
+
+/// The excerpts have the hash that their data manifest gives, and fill whole contexts.
+fn pile() {
+    let (_cache, plan) = plan(&manifest("pile-excerpts.toml"));
+    let plan = plan.plan();
+    assert_eq!(plan.corpus.data.documents, 700);
+    let (mut sequences, mut tokens) = (0, 0);
+    for shard in &plan.shards {
+        sequences += shard.counts.sequences;
+        tokens += shard.counts.tokens;
+    }
+    assert_eq!(tokens.div_ceil(512), sequences);
+    println!("The Pile: 700 excerpts fill {sequences} contexts of 512, {tokens} tokens");
+}
