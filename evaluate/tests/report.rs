@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use hayloft_evaluate::{
-    Columns, HeldOutFigures, Report, RunSettings, SectionChoice, Tolerances, TrainingRecord, Verdict, compare, read_expected,
-    read_results, run, training_curves,
+    Columns, HeldOutFigures, Report, RunSettings, SectionChoice, Tolerances, TrainingRecord, Verdict, compare,
+    read_expected, read_results, run, training_curves,
 };
 use hayloft_store::Section;
 use hayloft_terminal::Progress;
@@ -333,7 +333,8 @@ fn curves_can_be_drawn_of_anything() {
 
 #[test]
 fn what_is_not_known_is_a_gap_in_a_curve() {
-    let lines = |records: &[TrainingRecord]| training_curves(records).matches("<polyline").count();
+    let lines =
+        |records: &[TrainingRecord]| training_curves(records).matches("stroke-width=\"2.5\" fill=\"none\"").count();
     let with = |records: &[TrainingRecord], step: u64, change: &dyn Fn(&mut TrainingRecord)| {
         let mut records = records.to_vec();
         change(&mut records[step as usize]);

@@ -312,7 +312,10 @@ fn dead_latents_are_unknown_until_a_latent_may_be_one_and_those_that_never_fired
     assert_eq!(metadata(&out)["num_dead_features"], Value::Null);
     assert_eq!(metadata(&out)["hayloft"]["never_fired_features"], count);
     let printed = summary.to_string();
-    let words = format!("latents: {count} of 48 ({:.2}%) never fired on training tokens; dead (silent for over 1000 steps): unknown, as the training had 60", 100.0 * never_fired);
+    let words = format!(
+        "latents: {count} of 48 ({:.2}%) never fired on training tokens; dead (silent for over 1000 steps): unknown, as the training had 60",
+        100.0 * never_fired
+    );
     assert!(printed.contains(&words), "{printed}");
     // It is shorter.
     let mut settings = bench.settings("long", Architecture::TopK { k: 1, auxiliary: 0.0 });
@@ -356,7 +359,7 @@ fn assert_same(name: &str, figures: &HeldOutFigures, found: &SaeResult) {
 #[test]
 fn held_out_figures_are_those_of_an_evaluation_of_the_same_sequences() {
     let bench = Bench::new();
-    let scale = Cache::open(bench.tiny.cache()).unwrap().manifest().sites[0].scale();
+    let scale = Cache::open(&bench.tiny.cache()).unwrap().manifest().sites[0].scale();
     for (number, architecture) in architectures().into_iter().enumerate() {
         for space in [Space::Raw, Space::Scaled] {
             let name = format!("{}-{number}-{space:?}", architecture.as_str());
@@ -369,7 +372,8 @@ fn held_out_figures_are_those_of_an_evaluation_of_the_same_sequences() {
             let scale = if space == Space::Raw { ScaleChoice::None } else { ScaleChoice::Given(scale) };
             assert_same(&name, &figures, &evaluated(&bench, &bench.out(&name), "4..", &settings.course, scale));
             let records = records(&bench.out(&name));
-            let looked: Vec<u64> = records.iter().filter(|record| record.held_out.is_some()).map(|own| own.step).collect();
+            let looked: Vec<u64> =
+                records.iter().filter(|record| record.held_out.is_some()).map(|own| own.step).collect();
             assert_eq!(looked, [25, 50, 60]);
             assert_eq!(records.last(), Some(&summary.last));
             let metadata = metadata(&bench.out(&name));
@@ -385,7 +389,7 @@ fn held_out_figures_are_those_of_an_evaluation_of_the_same_sequences() {
 fn held_out_rows_are_of_the_same_sections_and_without_outliers() {
     let bench = Bench::new();
     let mut settings = bench.settings("filtered", Architecture::TopK { k: 4, auxiliary: 1.0 });
-    let mean_norm = Cache::open(bench.tiny.cache()).unwrap().manifest().sites[0].mean_norm;
+    let mean_norm = Cache::open(&bench.tiny.cache()).unwrap().manifest().sites[0].mean_norm;
     settings.course = Course {
         batch: 4,
         held_out: 8,
@@ -477,7 +481,7 @@ fn a_threshold_that_has_not_converged_shows_and_one_from_held_out_rows_fits() {
         let about = &metadata(&out)["hayloft"]["threshold"];
         assert_eq!(about["source"].as_str(), Some("held_out"));
         assert!(about["value"].as_f64().unwrap() > about["running"].as_f64().unwrap(), "{about}");
-        let scale = Cache::open(bench.tiny.cache()).unwrap().manifest().sites[0].scale();
+        let scale = Cache::open(&bench.tiny.cache()).unwrap().manifest().sites[0].scale();
         let scale = if space == Space::Raw { ScaleChoice::None } else { ScaleChoice::Given(scale) };
         let course = Course::new("", "", 0);
         assert_same("held-out", &fits.last.held_out.unwrap(), &evaluated(&bench, &out, "4..", &course, scale));

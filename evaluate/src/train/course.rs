@@ -149,7 +149,11 @@ impl Course {
             return refuse("steps between looks at held-out rows", "a number above zero", "0".to_owned());
         }
         if self.held_out == 1 {
-            return refuse("held-out rows", "at least 2, as variance is about their mean, or 0 for none", "1".to_owned());
+            return refuse(
+                "held-out rows",
+                "at least 2, as variance is about their mean, or 0 for none",
+                "1".to_owned(),
+            );
         }
         if self.threshold == ThresholdSource::HeldOut && self.held_out == 0 {
             return refuse("threshold held-out", "rows to take it from (--held-out ROWS)", "none".to_owned());

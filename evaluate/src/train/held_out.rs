@@ -1,7 +1,7 @@
 //! What an SAE that is being trained is on rows that it is not trained on.
 
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::TrainError;
 use super::data::HeldOutRows;
@@ -103,13 +103,7 @@ pub(super) fn figures_on(sae: &Exported, x: &Tensor) -> Result<HeldOutFigures, T
 }
 
 /// Adds some rows, in their order, as the evaluation does.
-fn add(
-    sae: &Sae,
-    x: &Tensor,
-    mean: &Tensor,
-    sums: &mut Sums,
-    latents: &mut LatentCounts,
-) -> Result<(), TrainError> {
+fn add(sae: &Sae, x: &Tensor, mean: &Tensor, sums: &mut Sums, latents: &mut LatentCounts) -> Result<(), TrainError> {
     let all = vec![vec![true; x.size()[0] as usize]];
     let (reconstruction, firings) = sae.reconstruct_counting(x, &all)?;
     let close = Closeness::of(x, &reconstruction.rows)?;

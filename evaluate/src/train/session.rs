@@ -144,9 +144,7 @@ impl Session<'_> {
         let is_wanted = looks || batch.state.is_some();
         let exported = if is_wanted { Some(self.exported(trainer)?) } else { None };
         let mut record = done.record;
-        if let (true, Some(record), Some(held_out), Some(exported)) =
-            (looks, &mut record, &self.held_out, &exported)
-        {
+        if let (true, Some(record), Some(held_out), Some(exported)) = (looks, &mut record, &self.held_out, &exported) {
             record.held_out = Some(held_out.rows.figures(exported)?);
         }
         if let Some(record) = &record {
@@ -258,7 +256,11 @@ fn in_words(record: &TrainingRecord) -> String {
     };
     let held_out = record.held_out.map_or_else(String::new, |figures| {
         let l0 = figures.l0.unwrap_or(f64::NAN);
-        format!("held out: L0 {l0:.2}, EV {}, dead {}, ", percent(figures.explained_variance), percent(Some(figures.dead_fraction)))
+        format!(
+            "held out: L0 {l0:.2}, EV {}, dead {}, ",
+            percent(figures.explained_variance),
+            percent(Some(figures.dead_fraction))
+        )
     });
     format!("step {step}: loss {loss:.4}, L0 {l0:.2}, EV {}, {latents}, {held_out}", percent(Some(*explained_variance)))
 }

@@ -104,7 +104,8 @@ impl<'cache> HeldOutRows<'cache> {
             reader.read(*row_group, &mut bytes)?;
             let shape = [reader.rows(*row_group) as i64, self.d_model as i64];
             let all = Tensor::f_from_data_size(&bytes, &shape, kind)?;
-            let own = if rows.len() as i64 == shape[0] { all } else { all.f_index_select(0, &Tensor::f_from_slice(rows)?)? };
+            let own =
+                if rows.len() as i64 == shape[0] { all } else { all.f_index_select(0, &Tensor::f_from_slice(rows)?)? };
             work(&own.f_to_device(device)?)?;
             open = Some((*place, reader));
         }

@@ -73,8 +73,7 @@ impl Exported {
     pub(in crate::train) fn with_threshold(&self, threshold: f32) -> Result<Self, TchError> {
         let with = |(name, tensor): &(&'static str, Tensor)| {
             let is_threshold = *name == "threshold";
-            let tensor =
-                if is_threshold { tensor.f_full_like(f64::from(threshold))? } else { tensor.shallow_clone() };
+            let tensor = if is_threshold { tensor.f_full_like(f64::from(threshold))? } else { tensor.shallow_clone() };
             Ok((*name, tensor))
         };
         let tensors = self.tensors.iter().map(with).collect::<Result<_, TchError>>()?;
