@@ -161,15 +161,10 @@ impl<'file> Candidate<'file> {
             let places: Vec<usize> = (0..kept.len()).filter(|&place| members[place]).collect();
             let _phase = Phase::Splice.begin(0);
             let deviations = squared_norms(&select(&targets, &places)?.f_sub(&own.mean)?)?;
-            let terms = places.iter().zip(deviations).map(|(&place, squared_deviation)| RowTerms {
-                latents: fired[place],
-                l1: l1[place],
-                squared_error: close.errors[place],
-                squared_deviation,
-                target_square: close.target_squares[place],
-                reconstruction_square: close.reconstruction_squares[place],
-                product: close.products[place],
-            });
+            let terms = places
+                .iter()
+                .zip(deviations)
+                .map(|(&place, deviation)| close.terms(place, (fired[place], l1[place]), deviation));
             seen.push(Seen {
                 kept: places.iter().map(|&place| kept[place]).collect(),
                 values: divided(&select(&reconstruction.rows, &places)?, self.target_scale())?,

@@ -100,4 +100,4 @@ pub use settings::{RunSettings, Splice};
 pub use stored_rounding::StoredRounding;
 pub use subsets::{SubsetColumns, SubsetFigures};
 pub use sums::Sums;
-pub use train::TrainingRecord;
+pub use train::{HeldOutFigures, TrainingRecord};

@@ -63,8 +63,12 @@ fn run() -> Result<()> {
                 limit_threads(threads);
             }
             let json = arguments.course.json;
-            let Finetuned { results, .. } = finetune(&arguments.settings()?, Progress::on_stderr())?;
-            print(&if json { results.json().context("results cannot be written as JSON")? } else { results.table() })
+            let Finetuned { training, results } = finetune(&arguments.settings()?, Progress::on_stderr())?;
+            print(&if json {
+                results.json().context("results cannot be written as JSON")?
+            } else {
+                format!("{training}\n\n{}", results.table())
+            })
         }
         Command::Report(arguments) => report(&arguments),
         Command::Compare(arguments) => compare(&arguments),

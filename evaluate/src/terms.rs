@@ -69,6 +69,19 @@ impl Closeness {
             products: row_sums(&targets.f_mul(reconstructions)?)?,
         })
     }
+
+    /// What the row at a place adds to the sums: with its latents, how many are above zero and their sum, and ‖x − x̄‖².
+    pub(crate) fn terms(&self, place: usize, (latents, l1): (i64, f32), squared_deviation: f32) -> RowTerms {
+        RowTerms {
+            latents,
+            l1,
+            squared_error: self.errors[place],
+            squared_deviation,
+            target_square: self.target_squares[place],
+            reconstruction_square: self.reconstruction_squares[place],
+            product: self.products[place],
+        }
+    }
 }
 
 /// `[n, d]` float32 → the squared Euclidean norm of each row.
@@ -87,13 +100,7 @@ mod tests {
     fn terms(target: &[f32], reconstruction: &[f32]) -> RowTerms {
         let row = |values| Tensor::from_slice(values).unsqueeze(0);
         let close = Closeness::of(&row(target), &row(reconstruction)).unwrap();
-        RowTerms {
-            squared_error: close.errors[0],
-            target_square: close.target_squares[0],
-            reconstruction_square: close.reconstruction_squares[0],
-            product: close.products[0],
-            ..RowTerms::default()
-        }
+        close.terms(0, (0, 0.0), 0.0)
     }
 
     #[test]

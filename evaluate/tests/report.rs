@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use hayloft_evaluate::{
-    Columns, Report, RunSettings, SectionChoice, Tolerances, TrainingRecord, Verdict, compare, read_expected,
-    read_results, run, training_curves,
+    Columns, HeldOutFigures, Report, RunSettings, SectionChoice, Tolerances, TrainingRecord, Verdict, compare,
+    read_expected, read_results, run, training_curves,
 };
 use hayloft_store::Section;
 use hayloft_terminal::Progress;
@@ -122,7 +122,9 @@ fn record(step: u64) -> TrainingRecord {
         auxiliary_loss: None,
         l0: 30.0,
         explained_variance: 0.8,
-        dead_fraction: 0.0,
+        dead_fraction: None,
+        never_fired_fraction: Some(0.25),
+        held_out: None,
     }
 }
 
@@ -360,6 +362,37 @@ fn curves_can_be_drawn_of_anything() {
     check_picture(&training_curves(&[record(0)]));
     check_picture(&training_curves(&(0..5000).map(record).collect::<Vec<_>>()));
     check_picture(&training_curves(&[TrainingRecord { loss: f64::NAN, l0: f64::INFINITY, ..record(1) }, record(2)]));
+}
+
+#[test]
+fn what_is_not_known_is_a_gap_in_a_curve() {
+    let lines =
+        |records: &[TrainingRecord]| training_curves(records).matches("stroke-width=\"2.5\" fill=\"none\"").count();
+    let with = |records: &[TrainingRecord], step: u64, change: &dyn Fn(&mut TrainingRecord)| {
+        let mut records = records.to_vec();
+        change(&mut records[step as usize]);
+        lines(&records)
+    };
+    let unknown: Vec<TrainingRecord> = (0..9).map(record).collect();
+    let known: Vec<TrainingRecord> =
+        unknown.iter().map(|record| TrainingRecord { dead_fraction: Some(0.0), ..*record }).collect();
+    assert_eq!(lines(&known), lines(&unknown) + 1, "dead latents have no curve where none is known");
+    assert_eq!(with(&known, 4, &|record| record.dead_fraction = None), lines(&known) + 1, "two pieces of a curve");
+    assert_eq!(with(&known, 4, &|record| record.explained_variance = f64::NAN), lines(&known) + 1);
+    assert_eq!(with(&known, 0, &|record| record.dead_fraction = None), lines(&known), "it begins later");
+    let figures = HeldOutFigures {
+        rows: 20,
+        l0: Some(31.0),
+        explained_variance: Some(0.7),
+        explained_variance_pooled: None,
+        dead_fraction: 0.4,
+    };
+    let mut looked = known.clone();
+    (looked[2].held_out, looked[8].held_out) = (Some(figures), Some(figures));
+    assert_eq!(lines(&looked), lines(&known) + 3, "L0, explained variance and dead latents, but not the pooled one");
+    check_picture(&training_curves(&looked));
+    let seldom = training_curves(&[TrainingRecord { held_out: Some(figures), ..record(8) }]);
+    assert!(seldom.contains("held out") && seldom.contains("On 20 held-out rows at last: L0 31.00"), "{seldom}");
 }
 
 #[test]

@@ -73,9 +73,9 @@ impl Progress {
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden()).with_style(style(template));
         bar.set_prefix(doing);
         let now = Instant::now();
-        let (done, spared, bytes) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        let [before, done, spared, bytes] = [const { AtomicU64::new(0) }; 4];
         let (last_event, note) = (Mutex::new(now), Mutex::default());
-        Gauge { progress: self, unit, doing, total, bar, start: now, last_event, note, done, spared, bytes }
+        Gauge { progress: self, unit, doing, total, bar, start: now, last_event, note, before, done, spared, bytes }
     }
 }
 
@@ -89,7 +89,10 @@ pub struct Gauge {
     bar: ProgressBar,
     start: Instant,
     last_event: Mutex<Instant>,
+    /// What is yet to be told.
     note: Mutex<String>,
+    /// What was done before this gauge began.
+    before: AtomicU64,
     done: AtomicU64,
     spared: AtomicU64,
     bytes: AtomicU64,
@@ -112,6 +115,14 @@ impl Gauge {
         }
     }
 
+    /// So much was done before this gauge began, by a run that this one goes on from: it counts as done, and in no rate.
+    pub fn resume(&self, done: u64) {
+        self.before.fetch_add(done, Ordering::Relaxed);
+        let done = self.done.fetch_add(done, Ordering::Relaxed) + done;
+        self.bar.set_position(done);
+        self.bar.reset_eta();
+    }
+
     /// So much of the total is not to be done after all.
     pub fn spare(&self, less: u64) {
         self.spared.fetch_add(less, Ordering::Relaxed);
@@ -126,7 +137,8 @@ impl Gauge {
         self.bar.set_message(Cow::from(format!("{} written, ", HumanBytes(bytes))));
     }
 
-    /// How the work does, in words that end in a comma and a space; shown until the next ones.
+    /// How the work does, in words that say what moment they are of, and end in a comma and a space. A bar shows them until the
+    /// next ones; of events one tells them, and later ones do not repeat them.
     pub fn note(&self, words: String) {
         self.bar.set_message(words.clone());
         *self.note.lock().unwrap_or_else(PoisonError::into_inner) = words;
@@ -156,11 +168,11 @@ impl Gauge {
             return;
         }
         *last_event = Instant::now();
-        let per_second = done as f64 / self.start.elapsed().as_secs_f64();
+        let per_second = self.per_second(done, self.start.elapsed());
         let of = self.total.map(|total| total.saturating_sub(self.spared.load(Ordering::Relaxed)));
         let eta = of.map(|total| left(total.saturating_sub(done), per_second));
         let per_second = per_second.round();
-        let note = self.note.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let note = self.take_note();
         match self.unit {
             Unit::Tokens => {
                 let bytes_written = Some(self.bytes.load(Ordering::Relaxed)).filter(|&bytes| bytes > 0);
@@ -169,6 +181,16 @@ impl Gauge {
             }
             Unit::Bytes => tracing::info!(bytes = done, of, bytes_per_second = per_second, eta, "{note}{}", self.doing),
         }
+    }
+
+    /// What this gauge has seen done, by the second.
+    fn per_second(&self, done: u64, elapsed: Duration) -> f64 {
+        done.saturating_sub(self.before.load(Ordering::Relaxed)) as f64 / elapsed.as_secs_f64()
+    }
+
+    /// The words that no event has told yet.
+    fn take_note(&self) -> String {
+        std::mem::take(&mut self.note.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -207,5 +229,23 @@ mod tests {
         assert_eq!(left(6000, 100.0), "60 seconds");
         assert_eq!(left(6000, 0.0), "unknown");
         assert_eq!(left(0, 0.0), "unknown");
+    }
+
+    #[test]
+    fn words_are_told_once() {
+        let gauge = Progress::Silent.gauge("training", Some(100));
+        assert_eq!(gauge.take_note(), "");
+        gauge.note("step 10: loss 2, ".to_owned());
+        gauge.note("step 20: loss 1, ".to_owned());
+        assert_eq!(gauge.take_note(), "step 20: loss 1, ");
+        assert_eq!(gauge.take_note(), "", "a figure of a moment that has passed");
+    }
+
+    #[test]
+    fn what_an_earlier_run_did_counts_in_no_rate() {
+        let gauge = Progress::Silent.gauge("training", Some(100_000));
+        gauge.resume(90_000);
+        gauge.advance(100);
+        assert!((gauge.per_second(90_100, Duration::from_secs(10)) - 10.0).abs() < 1e-12);
     }
 }

@@ -34,6 +34,7 @@ fn a_training_killed_at_any_time_resumes_to_the_same_weights() {
     for (name, options) in [
         ("standard", "--architecture standard --l1 0.1 --sparsity-warm-up 100"),
         ("batchtopk", "--architecture batchtopk --k 8"),
+        ("held-out", "--architecture batchtopk --k 8 --held-out 200 --held-out-every 15 --threshold held-out"),
     ] {
         let (whole, killed) = (small.folder(&format!("{name}-whole")), small.folder(&format!("{name}-killed")));
         succeed(&mut training(&cache, &whole, options));
@@ -67,4 +68,59 @@ fn a_training_is_not_overwritten_nor_resumed_with_other_settings() {
     let message = refuse(&mut training(&cache, &out, "--architecture topk --k 9 --resume"));
     assert!(message.contains("architecture: expected") && message.contains("\"k\":8"), "{message}");
     succeed(&mut training(&cache, &out, &format!("{options} --resume")));
+}
+
+/// The last step's held-out figures.
+fn held_out(out: &Path) -> Value {
+    let log = std::fs::read_to_string(out.join("training.jsonl")).unwrap();
+    let last: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    last["held_out"].clone()
+}
+
+#[test]
+fn it_is_said_what_is_held_out_and_where_the_saved_sae_is_not_what_the_log_tells_of() {
+    let small = SmallModel::new();
+    let (cache, held) = (small.folder("cache"), small.folder("held"));
+    succeed(&mut small.harvest("", &cache));
+    let trained = |name: &str, more: &str| {
+        let out = small.folder(name);
+        let line = format!(
+            "train --site blocks.1.hook_resid_pre --width 64 --batch 64 --tokens 1920 --threads 1 --architecture batchtopk --k 8 {more}"
+        );
+        let output = program("evaluate", &line, &[("--cache", &cache), ("--out", &out)]).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+        assert!(output.status.success(), "{stderr}");
+        (out, stdout, stderr)
+    };
+    // Thirty steps bring the threshold a quarter of the way.
+    let (_, stdout, stderr) = trained("plain", "");
+    assert!(stderr.contains("where the log says 8.00") && stderr.contains("--threshold held-out"), "{stderr}");
+    assert!(stdout.contains("unknown, as the training had 30"), "{stdout}");
+    let (out, stdout, stderr) = trained("running", "--held-out 200 --held-out-every 10");
+    assert!(stderr.contains("not trained on") && stderr.contains("step 10: saved now"), "{stderr}");
+    assert!(stderr.contains("on the last batch and L0") && stderr.contains("on held-out rows"), "{stderr}");
+    let summary: Value = serde_json::from_slice(&std::fs::read(out.join("training.json")).unwrap()).unwrap();
+    let sequences = summary["held_out"]["sequences"].as_str().unwrap();
+    assert!(stdout.contains(&format!("held out, sequences {sequences}, ")), "{stdout}");
+    let select = format!("select --sequences {sequences}");
+    succeed(&mut program("store", &select, &[("", &cache), ("--out", &held)]));
+    let found = |out: &Path| -> Value {
+        let results = succeed(&mut program("evaluate", "run --json", &[("--cache", &held), ("--sae", out)]));
+        serde_json::from_str::<Value>(&results).unwrap()[0].clone()
+    };
+    let same = |out: &Path| {
+        let (figures, found) = (held_out(out), found(out));
+        for name in ["l0", "explained_variance", "explained_variance_pooled"] {
+            let (got, expected) = (figures[name].as_f64().unwrap(), found[name].as_f64().unwrap());
+            assert!((got - expected).abs() <= 1e-6 * expected.abs(), "{name}: {got} {expected}");
+        }
+        assert_eq!(figures["rows"], found["activation_rows"]);
+    };
+    same(&out);
+    assert!(held_out(&out)["l0"].as_f64().unwrap() > 9.0);
+    let (out, _, stderr) = trained("held-out", "--held-out 200 --held-out-every 10 --threshold held-out");
+    assert!(!stderr.contains("has not converged"), "{stderr}");
+    same(&out);
+    assert!((held_out(&out)["l0"].as_f64().unwrap() - 8.0).abs() < 0.01);
 }

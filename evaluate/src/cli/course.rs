@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
-use hayloft_evaluate::train::{Course, Existing};
+use hayloft_evaluate::train::{Course, Existing, ThresholdSource};
 use hayloft_evaluate::{ScaleChoice, SectionChoice};
 use hayloft_model::{ModelError, parse_device};
 
@@ -36,7 +36,7 @@ pub struct CourseArguments {
     /// Steps in which the weight of the sparsity loss (--l1, --l0) rises from zero
     #[arg(long, value_name = "STEPS", default_value_t = 0)]
     sparsity_warm_up: u64,
-    /// A latent counts as dead after so many steps without firing
+    /// A latent counts as dead after so many steps without firing; before the training has had as many, none is known to be
     #[arg(long, value_name = "STEPS", default_value_t = Course::DEAD_AFTER)]
     dead_after: u64,
     /// Train on tokens of this section: text, bos, control, user_prompt, rollout or final; may be given several times
@@ -46,6 +46,17 @@ pub struct CourseArguments {
     /// Leave out activations of a larger norm than this, after scaling [default: none left out]
     #[arg(long, value_name = "NORM")]
     outlier_norm: Option<f64>,
+    /// Keep the last whole sequences of the cache, by their ids, from training: as few as hold so many kept tokens. On them the SAE is
+    /// looked at as `evaluate run` would: explained variance, L0, dead latents [default: none]
+    #[arg(long, value_name = "ROWS", default_value_t = 0, hide_default_value = true)]
+    held_out: usize,
+    /// Look at the held-out tokens every so many steps, and at the end; a look costs about a third of training on as many
+    #[arg(long, value_name = "STEPS", default_value_t = Course::HELD_OUT_EVERY)]
+    held_out_every: u64,
+    /// Where a saved batchtopk's one threshold comes from: running, the mean over steps of each batch's smallest latent, as SAELens has
+    /// it, or held-out, with which --k latents of a held-out token fire on average
+    #[arg(long, value_name = "SOURCE", default_value_t = ThresholdSource::Running)]
+    threshold: ThresholdSource,
     /// Tokens that wait to be drawn: more mix better, and each takes a row's bytes
     #[arg(long, value_name = "N", default_value_t = Course::MIX_ROWS)]
     mix_rows: usize,
@@ -92,6 +103,9 @@ impl CourseArguments {
             device: parse_device(&self.device)?,
             checkpoint_every: self.checkpoint_every,
             log_every: self.log_every,
+            held_out: self.held_out,
+            held_out_every: self.held_out_every,
+            threshold: self.threshold,
             ..Course::new(self.cache, self.out, self.tokens)
         })
     }

@@ -1,6 +1,6 @@
 //! Lines over one axis.
 
-use kuva::prelude::{Layout, LinePlot, Plot, ReferenceLine};
+use kuva::prelude::{Layout, LinePlot, Plot, ReferenceLine, ScatterPlot};
 
 use super::picture::{Caption, draw, layout, plain};
 use super::style::{Ink, Stroke};
@@ -91,4 +91,20 @@ pub(super) fn line(series: &Series, axes: &Axes<'_>) -> Option<Plot> {
     let line = line.with_line_style(series.stroke.line_style());
     let line = if series.label.is_empty() { line } else { line.with_legend(plain(&series.label)) };
     Some(if axes.join == Join::Steps { line.with_step() } else { line }.into())
+}
+
+/// The same with a gap wherever a point is undefined: a line for each run of points, and a marker for one that stands alone.
+pub(super) fn broken_line(series: &Series, axes: &Axes<'_>) -> Vec<Plot> {
+    let runs = series.points.split(|(_, y)| !y.is_finite()).filter(|run| !run.is_empty());
+    let mut label = plain(&series.label);
+    let plots = runs.filter_map(|run| match run {
+        [point] => {
+            let marker = ScatterPlot::new().with_data([*point]).with_color(series.ink.css());
+            let marker = marker.with_marker(series.ink.marker()).with_size(4.0);
+            let label = std::mem::take(&mut label);
+            Some(if label.is_empty() { marker } else { marker.with_legend(label) }.into())
+        }
+        _ => line(&Series { label: std::mem::take(&mut label), points: run.to_vec(), ..series.clone() }, axes),
+    });
+    plots.collect()
 }

@@ -2,15 +2,15 @@
 
 use kuva::prelude::{Figure, Layout, LegendPosition, Plot};
 
-use super::lines::{Axes, Axis, Join, Series, line};
+use super::lines::{Axes, Axis, Join, Series, broken_line};
 use super::picture::{Caption, finish, layout};
 use super::style::{Ink, Stroke};
-use crate::train::TrainingRecord;
+use crate::train::{HeldOutFigures, TrainingRecord};
 
 /// The most points of a curve; more of them would not be told apart.
 const MOST_POINTS: usize = 400;
 
-/// A quantity of a record; `None` where the architecture has none of it.
+/// A quantity of a record: `None` where it is no point of the curve, NaN where there is one that is undefined.
 type Quantity = fn(&TrainingRecord) -> Option<f64>;
 
 /// A panel: its axis' label, and its curves.
@@ -26,16 +26,42 @@ const PANELS: [Panel; 4] = [
             ("auxiliary", Ink::Limit, Stroke::Dotted, |record| record.auxiliary_loss),
         ],
     ),
-    ("L0", &[("L0", Ink::First, Stroke::Solid, |record| Some(record.l0))]),
+    (
+        "L0",
+        &[
+            ("batch", Ink::First, Stroke::Solid, |record| Some(record.l0)),
+            ("held out", Ink::Second, Stroke::Dashed, |record| held_out(record, |figures| figures.l0)),
+        ],
+    ),
     (
         "explained variance",
-        &[("explained variance", Ink::First, Stroke::Solid, |record| Some(record.explained_variance))],
+        &[
+            ("batch", Ink::First, Stroke::Solid, |record| Some(record.explained_variance)),
+            ("held out", Ink::Second, Stroke::Dashed, |record| held_out(record, |figures| figures.explained_variance)),
+            ("held out, pooled", Ink::Third, Stroke::DashDot, |record| {
+                held_out(record, |figures| figures.explained_variance_pooled)
+            }),
+        ],
     ),
-    ("dead latents, share", &[("dead latents", Ink::First, Stroke::Solid, |record| Some(record.dead_fraction))]),
+    (
+        "latents, share",
+        &[
+            ("dead", Ink::First, Stroke::Solid, |record| Some(record.dead_fraction.unwrap_or(f64::NAN))),
+            ("never fired", Ink::Third, Stroke::DashDot, |record| record.never_fired_fraction),
+            ("held out: none fires", Ink::Second, Stroke::Dashed, |record| {
+                held_out(record, |figures| Some(figures.dead_fraction))
+            }),
+        ],
+    ),
 ];
 
-/// An SVG of four panels over the tokens seen: loss, L0, explained variance, dead latents. Points that are undefined are
-/// left out; without any record it says so in words.
+/// A figure of the held-out rows, where they were looked at.
+fn held_out(record: &TrainingRecord, figure: fn(&HeldOutFigures) -> Option<f64>) -> Option<f64> {
+    record.held_out.as_ref().map(|figures| figure(figures).unwrap_or(f64::NAN))
+}
+
+/// An SVG of four panels over the tokens seen: loss, L0, explained variance, latents that do not fire. Where a figure is undefined
+/// its curve has a gap; without any record it says so in words.
 ///
 /// ```
 /// use hayloft_evaluate::{TrainingRecord, training_curves};
@@ -49,7 +75,9 @@ const PANELS: [Panel; 4] = [
 ///     auxiliary_loss: None,
 ///     l0: 30.0,
 ///     explained_variance: 0.8,
-///     dead_fraction: 0.0,
+///     dead_fraction: None,
+///     never_fired_fraction: Some(0.1),
+///     held_out: None,
 /// };
 /// let svg = training_curves(&[record(0), record(1)]);
 /// assert!(svg.starts_with("<svg") && svg.contains("<title"));
@@ -61,18 +89,16 @@ pub fn training_curves(records: &[TrainingRecord]) -> String {
 /// The same under an id and a title of its own.
 pub(crate) fn training_picture(id: &str, title: &str, records: &[TrainingRecord]) -> String {
     let caption = Caption { id: id.to_owned(), title: title.to_owned(), description: describe(records) };
-    let thinned = thinned(records);
     let (mut plots, mut layouts): (Vec<Vec<Plot>>, Vec<Layout>) = (Vec::new(), Vec::new());
     for (label, curves) in PANELS {
         let axes = Axes { x: ("tokens", Axis::Linear), y: (label, Axis::Linear), join: Join::Straight };
-        let drawn: Vec<Plot> = curves
-            .iter()
-            .filter_map(|&(name, ink, stroke, quantity)| {
-                let points = thinned.iter().filter_map(|record| Some((record.tokens as f64, quantity(record)?)));
-                let label = if curves.len() > 1 { name.to_owned() } else { String::new() };
-                line(&Series { label, ink, stroke, points: points.collect() }, &axes)
-            })
-            .collect();
+        let series = curves.iter().map(|&(name, ink, stroke, quantity)| {
+            let point = |record: &TrainingRecord| Some((record.tokens as f64, quantity(record)?));
+            let points: Vec<(f64, f64)> = records.iter().filter_map(point).collect();
+            let points = evenly(&points, MOST_POINTS).into_iter().copied().collect();
+            Series { label: name.to_owned(), ink, stroke, points }
+        });
+        let drawn: Vec<Plot> = series.flat_map(|series| broken_line(&series, &axes)).collect();
         layouts.push(layout(&drawn, axes.x.0, axes.y.0).with_legend_position(LegendPosition::InsideTopRight));
         plots.push(drawn);
     }
@@ -84,24 +110,34 @@ fn describe(records: &[TrainingRecord]) -> String {
     let (Some(first), Some(last)) = (records.first(), records.last()) else {
         return "Nothing was logged.".to_owned();
     };
+    let share = |fraction: Option<f64>| {
+        let known = fraction.filter(|fraction| fraction.is_finite());
+        known.map_or_else(|| "unknown".to_owned(), |fraction| format!("{fraction:.4}"))
+    };
+    let held_out = records.iter().rev().find_map(|record| record.held_out).map_or_else(String::new, |figures| {
+        format!(
+            " On {} held-out rows at last: L0 {}, explained variance {}, share of latents that never fire {:.4}.",
+            figures.rows,
+            figures.l0.map_or_else(|| "unknown".to_owned(), |l0| format!("{l0:.2}")),
+            share(figures.explained_variance),
+            figures.dead_fraction,
+        )
+    });
     format!(
-        "Four panels over tokens. From {} to {} tokens: loss from {:.4} to {:.4}, L0 from {:.2} to {:.2}, explained variance from {:.4} to {:.4}, share of dead latents from {:.4} to {:.4}.",
+        "Four panels over tokens. From {} to {} tokens: loss from {:.4} to {:.4}, L0 from {:.2} to {:.2}, explained variance from {} to {}, share of dead latents from {} to {}, of latents that have not fired yet from {} to {}.{held_out}",
         first.tokens,
         last.tokens,
         first.loss,
         last.loss,
         first.l0,
         last.l0,
-        first.explained_variance,
-        last.explained_variance,
-        first.dead_fraction,
-        last.dead_fraction,
+        share(Some(first.explained_variance)),
+        share(Some(last.explained_variance)),
+        share(first.dead_fraction),
+        share(last.dead_fraction),
+        share(first.never_fired_fraction),
+        share(last.never_fired_fraction),
     )
-}
-
-/// Evenly chosen records, the last always among them.
-fn thinned(records: &[TrainingRecord]) -> Vec<&TrainingRecord> {
-    evenly(records, MOST_POINTS)
 }
 
 /// At most about `most` items, evenly chosen, the last always among them.

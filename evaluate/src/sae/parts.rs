@@ -1,9 +1,10 @@
 //! An SAE's tensors as they are in the file, with nothing folded.
 
-use tch::Tensor;
+use hayloft_model::Precision;
+use tch::{Device, Tensor};
 
-use super::Normalisation;
 use super::config::{InputBias, Ranking};
+use super::{Normalisation, Sae, SaeError, load};
 
 /// An SAE as its file describes it, in float32 on the CPU.
 #[derive(Debug)]
@@ -19,6 +20,13 @@ pub(crate) struct Parts {
     pub(crate) input_bias: InputBias,
     pub(crate) normalisation: Normalisation,
     pub(crate) own: Own,
+}
+
+impl Parts {
+    /// The one form that the forward pass knows, on a device, in float32.
+    pub(crate) fn load(self, device: Device) -> Result<Sae, SaeError> {
+        load::load(self, device, Precision::F32)
+    }
 }
 
 /// What each architecture has of its own. Vectors are `[width]`.

@@ -6,6 +6,7 @@ use hayloft_store::RemoteOptions;
 use tch::Device;
 
 use super::TrainError;
+use super::threshold::ThresholdSource;
 use crate::scale::ScaleChoice;
 use crate::section_choice::SectionChoice;
 
@@ -50,6 +51,13 @@ pub struct Course {
     pub checkpoint_every: u64,
     /// Steps from one record to the next.
     pub log_every: u64,
+    /// Rows that are not trained on, to see how the SAE does on them: those of the last whole sequences of the cache, by their ids, at
+    /// least this many that are kept; 0 for none.
+    pub held_out: usize,
+    /// Steps from one look at the held-out rows to the next; the last step has one anyway.
+    pub held_out_every: u64,
+    /// Where the threshold of a saved `BatchTopK` comes from.
+    pub threshold: ThresholdSource,
 }
 
 /// What to do where a training was begun in the folder.
@@ -74,6 +82,8 @@ impl Course {
     pub const CHECKPOINT_EVERY: u64 = 1000;
     /// Steps between records.
     pub const LOG_EVERY: u64 = 10;
+    /// Steps between looks at the held-out rows: SAELens's `eval_every_n_wandb_logs` of 100 records, each after 10 steps.
+    pub const HELD_OUT_EVERY: u64 = 1000;
 
     /// A course with every choice left at its default, on the CPU.
     pub fn new(cache: impl Into<PathBuf>, out: impl Into<PathBuf>, tokens: u64) -> Self {
@@ -97,6 +107,9 @@ impl Course {
             device: Device::Cpu,
             checkpoint_every: Self::CHECKPOINT_EVERY,
             log_every: Self::LOG_EVERY,
+            held_out: 0,
+            held_out_every: Self::HELD_OUT_EVERY,
+            threshold: ThresholdSource::default(),
         }
     }
 
@@ -131,6 +144,19 @@ impl Course {
         if self.mix_rows == 0 || self.checkpoint_every == 0 || self.log_every == 0 {
             let got = format!("{}, {} and {}", self.mix_rows, self.checkpoint_every, self.log_every);
             return refuse("rows to mix, steps between checkpoints and between records", "numbers above zero", got);
+        }
+        if self.held_out_every == 0 {
+            return refuse("steps between looks at held-out rows", "a number above zero", "0".to_owned());
+        }
+        if self.held_out == 1 {
+            return refuse(
+                "held-out rows",
+                "at least 2, as variance is about their mean, or 0 for none",
+                "1".to_owned(),
+            );
+        }
+        if self.threshold == ThresholdSource::HeldOut && self.held_out == 0 {
+            return refuse("threshold held-out", "rows to take it from (--held-out ROWS)", "none".to_owned());
         }
         Ok(())
     }

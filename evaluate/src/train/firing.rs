@@ -16,14 +16,20 @@ impl Firing {
         Ok(Self { silent_steps: Tensor::f_zeros([width as i64], (Kind::Int, device))?, dead_after })
     }
 
-    /// `[width]` bool: dead latents; `None` in the steps before there can be any.
-    pub(super) fn dead(&self, step: u64) -> Result<Option<Tensor>, TchError> {
-        if step <= self.dead_after { Ok(None) } else { self.mask().map(Some) }
+    /// `[width]` bool: dead latents after so many steps; `None` while there cannot be any.
+    pub(super) fn dead(&self, steps: u64) -> Result<Option<Tensor>, TchError> {
+        if steps <= self.dead_after { Ok(None) } else { self.mask().map(Some) }
     }
 
-    /// The fraction of latents that are dead, `[]` float32.
-    pub(super) fn dead_fraction(&self) -> Result<Tensor, TchError> {
-        self.mask()?.f_mean(Kind::Float)
+    /// The number of latents that are dead after so many steps, `[]` i64; `None` while there cannot be any: then nothing is known of
+    /// them. SAELens's `num_dead_features`, which is 0 for as long.
+    pub(super) fn dead_count(&self, steps: u64) -> Result<Option<Tensor>, TchError> {
+        self.dead(steps)?.map(|dead| dead.f_count_nonzero(None)).transpose()
+    }
+
+    /// The number of latents that fired in none of so many steps, which are all there were, `[]` i64.
+    pub(super) fn never_fired_count(&self, steps: u64) -> Result<Tensor, TchError> {
+        self.silent_steps.f_ge(i64::try_from(steps).unwrap_or(i64::MAX))?.f_count_nonzero(None)
     }
 
     /// Follows the latents `[rows, width]` of a step.
@@ -47,13 +53,19 @@ mod tests {
         let mut firing = Firing::new(3, 2, Device::Cpu).unwrap();
         let latents = Tensor::from_slice2(&[[1.0f32, 0.0, 0.0], [0.0, 0.0, 0.0]]);
         for step in 0..3 {
-            assert!(firing.dead(step).unwrap().is_none());
+            assert!(firing.dead(step).unwrap().is_none() && firing.dead_count(step).unwrap().is_none());
             firing.follow(&latents).unwrap();
         }
+        let count = |count: Tensor| count.int64_value(&[]);
+        let never = |firing: &Firing, steps| count(firing.never_fired_count(steps).unwrap());
+        assert_eq!(never(&firing, 3), 2);
         let dead = firing.dead(3).unwrap().unwrap();
         assert_eq!(Vec::<bool>::try_from(dead).unwrap(), [false, true, true]);
         firing.follow(&Tensor::from_slice2(&[[0.0f32, 2.0, 0.0]])).unwrap();
         assert_eq!(Vec::<bool>::try_from(firing.dead(4).unwrap().unwrap()).unwrap(), [false, false, true]);
-        assert!((firing.dead_fraction().unwrap().double_value(&[]) - 1.0 / 3.0).abs() < 1e-6);
+        assert_eq!(count(firing.dead_count(4).unwrap().unwrap()), 1);
+        assert_eq!(never(&firing, 4), 1);
+        firing.follow(&Tensor::from_slice2(&[[0.0f32, 0.0, 1.0]])).unwrap();
+        assert_eq!(never(&firing, 5), 0, "each has fired once");
     }
 }

@@ -10,13 +10,15 @@ use tch::{Kind, Tensor};
 use super::TrainError;
 use super::checkpoint::{Checkpoints, State, difference};
 use super::course::{Course, Existing};
-use super::data::{Batch, BatchPlan, BatchState, Batches, Census, RowFilter, draw_ahead};
+use super::data::{Batch, BatchPlan, BatchState, Batches, Census, HeldOutRows, RowFilter, draw_ahead};
+use super::held_out::{HeldOut, HeldOutFigures, figures_on};
 use super::log::TrainingLog;
-use super::model::{Fold, Model};
+use super::model::{Exported, Fold, Model};
 use super::record::TrainingRecord;
 use super::save::{SavedSae, write_json};
 use super::schedule::Schedule;
-use super::summary::TrainingSummary;
+use super::summary::{HeldOutSequences, TrainingSummary, is_far, percent};
+use super::threshold::ThresholdSource;
 use super::trainer::Trainer;
 use crate::outliers::OutlierRule;
 use crate::scale::Scale;
@@ -42,6 +44,16 @@ pub(super) struct Job<'job> {
     pub(super) metadata: Map<String, Value>,
 }
 
+impl Job<'_> {
+    /// What the saved SAE is given is the stored row times this.
+    fn saved_scale(&self) -> f64 {
+        match self.fold {
+            Fold::Keep(_) => self.scale.value,
+            Fold::Scale(_) => 1.0,
+        }
+    }
+}
+
 /// Trains a model and saves it. Where a training was begun and is to be resumed, goes on; where it is done, says what it
 /// came to.
 pub(super) fn train(job: &Job<'_>, model: Box<dyn Model>, progress: Progress) -> Result<TrainingSummary, TrainError> {
@@ -51,7 +63,14 @@ pub(super) fn train(job: &Job<'_>, model: Box<dyn Model>, progress: Progress) ->
         tracing::info!(folder = %out.display(), "this training is done already");
         return Ok(summary);
     }
-    let plan = batch_plan(job)?;
+    if course.threshold == ThresholdSource::HeldOut && model.average().is_none() {
+        return Err(TrainError::Setting {
+            what: "threshold held-out",
+            expected: "batchtopk, which is saved with one threshold for all latents".to_owned(),
+            got: "another architecture".to_owned(),
+        });
+    }
+    let (plan, held_out) = batch_plan(job)?;
     let schedule = Schedule {
         steps: course.steps(),
         learning_rate: course.learning_rate,
@@ -65,11 +84,12 @@ pub(super) fn train(job: &Job<'_>, model: Box<dyn Model>, progress: Progress) ->
     let begun = resume(&checkpoints, course, &settings, &mut trainer)?;
     let (first, steps, rows) = (trainer.step, course.steps(), plan.census.rows());
     tracing::info!(steps, batch = course.batch, rows, scale = %job.scale, "training");
+    let held_out = held_out.map(|rows| hold_out(job, rows)).transpose()?;
     let gauge = progress.gauge("training", Some(steps * course.batch as u64));
-    gauge.advance(first * course.batch as u64);
+    gauge.resume(first * course.batch as u64);
     let log = TrainingLog::open(out, first)?;
     let batches = Batches::open(plan.clone(), job.cache, &job.site.name, begun)?;
-    let mut session = Session { job, settings, checkpoints, log, gauge, last: None, end: None };
+    let mut session = Session { job, settings, checkpoints, log, gauge, held_out, has_warned: false, end: None };
     let keeps_state = |step: u64| is_due(course.checkpoint_every, step) || step + 1 == steps;
     draw_ahead(batches, first..steps, keeps_state, |step, batch| session.step(&mut trainer, step, batch))?;
     say_traffic(job.cache);
@@ -83,18 +103,35 @@ struct Session<'job> {
     checkpoints: Checkpoints,
     log: TrainingLog,
     gauge: Gauge,
-    /// The record of the last step, once it is done.
-    last: Option<TrainingRecord>,
-    /// The state of the batches after it.
-    end: Option<BatchState>,
+    held_out: Option<LookedAt<'job>>,
+    /// Whether it has been said that the saved SAE is another than the one that is trained.
+    has_warned: bool,
+    /// Once the last step is done.
+    end: Option<End>,
+}
+
+/// What is held out.
+struct LookedAt<'job> {
+    sequences: HeldOutSequences,
+    rows: HeldOut<'job>,
+}
+
+/// What the last step leaves.
+struct End {
+    record: TrainingRecord,
+    batches: BatchState,
+    exported: Exported,
+    saved_on_last_batch: HeldOutFigures,
 }
 
 impl Session<'_> {
     fn step(&mut self, trainer: &mut Trainer, step: u64, batch: Batch) -> Result<(), TrainError> {
         let course = self.job.course;
         let is_last = step + 1 == course.steps();
-        let x = self.rows(&batch.bytes)?;
-        let done = trainer.step(&x, is_due(course.log_every, step) || is_last)?;
+        let looks = self.held_out.is_some() && (is_due(course.held_out_every, step) || is_last);
+        let rows = self.rows(&batch.bytes)?;
+        let x = rows.f_mul_scalar(self.job.scale.value)?;
+        let done = trainer.step(&x, is_due(course.log_every, step) || looks || is_last)?;
         if !done.is_finite() {
             return Err(TrainError::Diverged {
                 step: step + 1,
@@ -103,61 +140,102 @@ impl Session<'_> {
                 checkpoint: self.checkpoints.newest().map(|(folder, _)| folder),
             });
         }
-        if let Some(record) = done.record {
-            self.log.push(&record)?;
-            self.gauge.note(in_words(&record));
-            self.last = is_last.then_some(record);
+        let _no_grad = hayloft_model::no_grad();
+        let is_wanted = looks || batch.state.is_some();
+        let exported = if is_wanted { Some(self.exported(trainer)?) } else { None };
+        let mut record = done.record;
+        if let (true, Some(record), Some(held_out), Some(exported)) = (looks, &mut record, &self.held_out, &exported) {
+            record.held_out = Some(held_out.rows.figures(exported)?);
+        }
+        if let Some(record) = &record {
+            self.log.push(record)?;
+            self.gauge.note(in_words(record));
+            if !is_last {
+                self.warn_early(trainer, record);
+            }
         }
         self.gauge.advance(course.batch as u64);
-        match batch.state {
-            Some(state) if is_last => self.end = Some(state),
-            Some(batches) => self.checkpoint(trainer, batches)?,
-            None => {}
+        match (batch.state, exported, record) {
+            (Some(batches), Some(exported), Some(record)) if is_last => {
+                let saved_on_last_batch = figures_on(&exported, &rows.f_mul_scalar(self.job.saved_scale())?)?;
+                self.end = Some(End { record, batches, exported, saved_on_last_batch });
+            }
+            (Some(batches), Some(exported), _) => self.checkpoint(trainer, batches, exported)?,
+            _ => {}
         }
         Ok(())
     }
 
-    /// `[batch, d_model]` float32 on the device, scaled.
+    /// `[batch, d_model]` float32 on the device, as stored.
     fn rows(&self, bytes: &[u8]) -> Result<Tensor, TrainError> {
         let sizes = [self.job.course.batch as i64, self.job.site.d_model as i64];
         let stored = Tensor::f_from_data_size(bytes, &sizes, kind(self.job.cache.manifest().read_dtype()))?;
-        let rows = stored.f_to_device(self.job.course.device)?.f_to_kind(Kind::Float)?;
-        Ok(rows.f_mul_scalar(self.job.scale.value)?)
+        Ok(stored.f_to_device(self.job.course.device)?.f_to_kind(Kind::Float)?)
     }
 
-    fn checkpoint(&self, trainer: &Trainer, batches: BatchState) -> Result<(), TrainError> {
+    /// The SAE as it would be saved now.
+    fn exported(&self, trainer: &Trainer) -> Result<Exported, TrainError> {
+        let exported = trainer.model.export(self.job.fold)?;
+        match (self.job.course.threshold, trainer.model.average(), &self.held_out) {
+            (ThresholdSource::HeldOut, Some(average), Some(held_out)) => {
+                let threshold = held_out.rows.threshold(&exported, average)?;
+                Ok(exported.with_threshold(threshold)?)
+            }
+            _ => Ok(exported),
+        }
+    }
+
+    /// Says once, while there is time, that the SAE as it would be saved has another L0 than the one that is trained.
+    fn warn_early(&mut self, trainer: &Trainer, record: &TrainingRecord) {
+        let Some(held_out) = record.held_out.and_then(|figures| figures.l0) else { return };
+        if !self.has_warned && trainer.model.average().is_some() && is_far(held_out, record.l0) {
+            self.has_warned = true;
+            let (step, l0) = (record.step, record.l0);
+            tracing::warn!(
+                "step {step}: saved now, the SAE would have L0 {held_out:.2} on held-out rows, and has {l0:.2} in training: the one threshold that it is saved with, a running mean, has not converged"
+            );
+        }
+    }
+
+    fn checkpoint(&self, trainer: &Trainer, batches: BatchState, exported: Exported) -> Result<(), TrainError> {
         let state =
             State { settings: self.settings.clone(), threads: tch::get_num_threads(), step: trainer.step, batches };
-        self.checkpoints.write(&state, trainer, &self.saved(trainer, None)?)
-    }
-
-    fn saved(&self, trainer: &Trainer, last: Option<&TrainingRecord>) -> Result<SavedSae, TrainError> {
-        let mut metadata = self.job.metadata.clone();
-        if let Some(record) = last {
-            // Names that SAELens's trainer gives them.
-            metadata.insert("l0".to_owned(), record.l0.into());
-            let dead = (record.dead_fraction * trainer.model.width() as f64).round() as u64;
-            metadata.insert("num_dead_features".to_owned(), dead.into());
-        }
-        Ok(SavedSae { exported: trainer.model.export(self.job.fold)?, metadata })
+        self.checkpoints.write(&state, trainer, &SavedSae { exported, metadata: self.job.metadata.clone() })
     }
 
     fn finish(self, trainer: &Trainer, plan: &BatchPlan) -> Result<TrainingSummary, TrainError> {
-        let (Some(last), Some(end)) = (self.last, &self.end) else { return Err(TrainError::ReaderLost) };
-        let out = &self.job.course.out;
-        self.saved(trainer, Some(&last))?.write(out)?;
-        let manifest = self.job.cache.manifest();
+        let Some(End { record, batches, exported, saved_on_last_batch }) = self.end else {
+            return Err(TrainError::ReaderLost);
+        };
+        let (job, out) = (self.job, &self.job.course.out);
+        let held_out = self.held_out.map(|held_out| held_out.sequences);
+        let manifest = job.cache.manifest();
         let summary = TrainingSummary {
             hayloft_version: env!("CARGO_PKG_VERSION").to_owned(),
-            mixing: plan.mixing(end),
+            mixing: plan.mixing(&batches),
             model: manifest.model.clone(),
             corpus: manifest.corpus.name.clone(),
             rows: plan.census.rows(),
-            device: device_name(self.job.course.device),
+            width: trainer.model.width(),
+            held_out,
+            device: device_name(job.course.device),
             threads: tch::get_num_threads(),
-            last,
+            last: record,
+            saved_on_last_batch,
             settings: self.settings,
         };
+        let mut metadata = job.metadata.clone();
+        summary.describe(&mut metadata);
+        if trainer.model.average().is_some() {
+            let running = trainer.model.export(job.fold)?.threshold()?;
+            summary.describe_threshold(&mut metadata, job.course.threshold, exported.threshold()?, running);
+            if let Some(warning) = summary.warning() {
+                tracing::warn!(
+                    "{warning}: the one threshold that it is saved with has not converged. Train for longer, or take it from held-out rows (--held-out ROWS --threshold held-out)"
+                );
+            }
+        }
+        SavedSae { exported, metadata }.write(out)?;
         self.log.draw()?;
         // Last of all: it says that the rest is there.
         write_json(&out.join(SUMMARY), &summary)?;
@@ -171,9 +249,20 @@ fn is_due(every: u64, step: u64) -> bool {
 }
 
 fn in_words(record: &TrainingRecord) -> String {
-    let TrainingRecord { loss, l0, explained_variance, dead_fraction, .. } = record;
-    let (explained, dead) = (100.0 * explained_variance, 100.0 * dead_fraction);
-    format!("loss {loss:.4}, L0 {l0:.2}, EV {explained:.2}%, dead {dead:.1}%, ")
+    let TrainingRecord { step, loss, l0, explained_variance, dead_fraction, never_fired_fraction, .. } = record;
+    let latents = match dead_fraction {
+        Some(_) => format!("dead {}", percent(*dead_fraction)),
+        None => format!("never fired {}", percent(*never_fired_fraction)),
+    };
+    let held_out = record.held_out.map_or_else(String::new, |figures| {
+        let l0 = figures.l0.unwrap_or(f64::NAN);
+        format!(
+            "held out: L0 {l0:.2}, EV {}, dead {}, ",
+            percent(figures.explained_variance),
+            percent(Some(figures.dead_fraction))
+        )
+    });
+    format!("step {step}: loss {loss:.4}, L0 {l0:.2}, EV {}, {latents}, {held_out}", percent(Some(*explained_variance)))
 }
 
 /// Everything that the weights depend on.
@@ -194,6 +283,8 @@ fn settings(job: &Job<'_>) -> Map<String, Value> {
         ("dead_after", json!(course.dead_after)),
         ("mix_rows", json!(course.mix_rows)),
         ("seed", json!(course.seed)),
+        ("held_out", json!(course.held_out)),
+        ("threshold", json!(course.threshold)),
     ];
     let mut settings = job.settings.clone();
     settings.extend(own.map(|(name, value)| (name.to_owned(), value)));
@@ -231,10 +322,19 @@ fn check_same(out: &Path, begun: &Map<String, Value>, asked: &Map<String, Value>
     }
 }
 
-fn batch_plan(job: &Job<'_>) -> Result<BatchPlan, TrainError> {
+/// Which rows are in which batch, and which are in none.
+fn batch_plan<'job>(job: &Job<'job>) -> Result<(BatchPlan, Option<HeldOutRows<'job>>), TrainError> {
     let course = job.course;
-    let filter = RowFilter::new(course.sections.clone(), OutlierRule::new(course.outlier_norm, job.scale.value));
-    let census = Census::take(job.cache, &job.site.name, &filter)?;
+    let (site, d_model) = (&job.site.name, job.site.d_model);
+    let mut filter = RowFilter::new(course.sections.clone(), OutlierRule::new(course.outlier_norm, job.scale.value));
+    let held_out = match course.held_out {
+        0 => None,
+        wanted => Some(HeldOutRows::find((job.cache, site, d_model), &filter, wanted, course.batch)?),
+    };
+    if let Some(held_out) = &held_out {
+        filter = filter.holding_out_from(held_out.first());
+    }
+    let census = Census::take(job.cache, site, &filter)?;
     if census.rows() < course.batch {
         return Err(TrainError::TooFewRows {
             cache: course.cache.clone(),
@@ -243,9 +343,19 @@ fn batch_plan(job: &Job<'_>) -> Result<BatchPlan, TrainError> {
             held: job.cache.manifest().held.tokens,
         });
     }
-    let row_bytes = job.site.d_model * kind(job.cache.manifest().read_dtype()).elt_size_in_bytes();
+    let row_bytes = d_model * kind(job.cache.manifest().read_dtype()).elt_size_in_bytes();
     let (seed, batch, mix_rows) = (course.seed, course.batch, course.mix_rows);
-    Ok(BatchPlan { filter, census, seed, batch, mix_rows, row_bytes })
+    Ok((BatchPlan { filter, census, seed, batch, mix_rows, row_bytes }, held_out))
+}
+
+/// Says what is held out, and reads it once.
+fn hold_out<'job>(job: &Job<'job>, rows: HeldOutRows<'job>) -> Result<LookedAt<'job>, TrainError> {
+    let _no_grad = hayloft_model::no_grad();
+    let sequences =
+        HeldOutSequences { sequences: format!("{}..", rows.first()), count: rows.sequences(), rows: rows.len() as u64 };
+    let HeldOutSequences { sequences: from, count, rows: kept } = &sequences;
+    tracing::info!(sequences = %from, count, rows = kept, "held out: these are not trained on");
+    Ok(LookedAt { sequences, rows: HeldOut::open(rows, job.saved_scale(), job.course.device)? })
 }
 
 /// Puts the trainer where the newest checkpoint is, if there is one; returns the state of the batches there.

@@ -88,7 +88,8 @@ impl Trainer {
         let none = unexplained.f_zeros_like()?;
         let sparsity = forward.sparsity_loss.as_ref();
         let auxiliary = forward.auxiliary_loss.as_ref();
-        let dead = self.firing.dead_fraction()?;
+        let never_fired = self.firing.never_fired_count(self.step)?;
+        let dead = self.firing.dead_count(self.step)?;
         let all = [
             loss,
             &forward.reconstruction_loss,
@@ -96,9 +97,11 @@ impl Trainer {
             auxiliary.unwrap_or(&none),
             &fired,
             &unexplained,
-            &dead,
+            &never_fired,
+            dead.as_ref().unwrap_or(&none),
         ];
         let numbers = numbers(&all)?;
+        let width = self.model.width() as f64;
         Ok(TrainingRecord {
             step: self.step,
             tokens: self.step * x.size()[0] as u64,
@@ -109,7 +112,9 @@ impl Trainer {
             auxiliary_loss: auxiliary.map(|_| numbers[3]),
             l0: numbers[4] / x.size()[0] as f64,
             explained_variance: 1.0 - numbers[5],
-            dead_fraction: numbers[6],
+            dead_fraction: dead.as_ref().map(|_| numbers[7] / width),
+            never_fired_fraction: Some(numbers[6] / width),
+            held_out: None,
         })
     }
 }

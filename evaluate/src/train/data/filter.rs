@@ -10,12 +10,24 @@ use crate::section_choice::SectionChoice;
 pub(in crate::train) struct RowFilter {
     sections: Vec<SectionChoice>,
     rule: OutlierRule,
+    /// Sequences from this id on are held out.
+    held_out_from: Option<u64>,
 }
 
 impl RowFilter {
     /// Rows of any of these sections (of all, where there is none) that the rule keeps.
     pub(in crate::train) fn new(sections: Vec<SectionChoice>, rule: OutlierRule) -> Self {
-        Self { sections, rule }
+        Self { sections, rule, held_out_from: None }
+    }
+
+    /// The same without the rows of sequences from an id on.
+    pub(in crate::train) fn holding_out_from(self, first: u64) -> Self {
+        Self { held_out_from: Some(first), ..self }
+    }
+
+    /// Whether a sequence may be trained on.
+    pub(super) fn trains_on(&self, sequence: u64) -> bool {
+        self.held_out_from.is_none_or(|first| sequence < first)
     }
 
     /// Whether a row of this section and this norm, in the model's own units, is trained on.

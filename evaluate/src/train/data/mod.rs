@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! shards, in another order each epoch ─► row groups ─► rows that are kept ─► mixing buffer ─► batch
-//!        (a few shards at a time)         (in order)    (section, outliers)   (exchange at random)
+//!        (a few shards at a time)         (in order)    (section, outliers,   (exchange at random)
+//!                                                       not held out)
 //! ```
 
 mod ahead;
 mod batches;
 mod census;
 mod filter;
+mod held_out;
 mod mixing;
 mod mixing_buffer;
 mod open_shard;
@@ -19,4 +21,5 @@ pub(super) use self::ahead::draw_ahead;
 pub(super) use self::batches::{Batch, BatchPlan, BatchState, Batches};
 pub(super) use self::census::Census;
 pub(super) use self::filter::RowFilter;
+pub(super) use self::held_out::HeldOutRows;
 pub use self::mixing::Mixing;

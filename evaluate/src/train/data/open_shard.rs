@@ -1,6 +1,8 @@
 //! A shard that is being read from.
 
-use hayloft_store::{ActivationReader, Cache, Section, SiteName, row_group_rows};
+use std::ops::Range;
+
+use hayloft_store::{ActivationReader, Cache, Section, Sequence, SiteName, row_group_rows};
 
 use super::filter::RowFilter;
 use crate::train::TrainError;
@@ -21,6 +23,8 @@ pub(super) struct Tables {
     sections: Vec<Section>,
     /// `[rows]`: Euclidean norms in the model's own units.
     norms: Vec<f32>,
+    /// Each with the rows that it takes.
+    sequences: Vec<(u64, Range<usize>)>,
 }
 
 impl Tables {
@@ -30,18 +34,44 @@ impl Tables {
         for rows in row_group_rows(shard.sequences()) {
             bounds.push(bounds[bounds.len() - 1] + rows as usize);
         }
-        Ok(Self { bounds, sections: shard.tokens()?.section, norms: shard.norms(site)? })
+        let rows = |sequence: &Sequence| {
+            let first = sequence.first_row as usize;
+            (sequence.id, first..first + sequence.length as usize)
+        };
+        let sequences = shard.sequences().iter().map(rows).collect();
+        Ok(Self { bounds, sections: shard.tokens()?.section, norms: shard.norms(site)?, sequences })
     }
 
     pub(super) fn row_groups(&self) -> usize {
         self.bounds.len() - 1
     }
 
-    /// The rows of a row group, counted from its first, that the filter keeps.
+    /// The rows of a row group, counted from its first, that the filter keeps and that are trained on.
     pub(super) fn kept(&self, row_group: usize, filter: &RowFilter) -> Vec<u32> {
+        self.kept_of(row_group, filter, |sequence| filter.trains_on(sequence))
+    }
+
+    /// The rows of a row group, counted from its first, that the filter keeps of sequences from this id on.
+    pub(super) fn kept_from(&self, row_group: usize, filter: &RowFilter, first: u64) -> Vec<i64> {
+        self.kept_of(row_group, filter, |sequence| sequence >= first).into_iter().map(i64::from).collect()
+    }
+
+    /// How many rows of each sequence the filter keeps, whether they are trained on or not.
+    pub(super) fn kept_by_sequence(&self, filter: &RowFilter) -> impl Iterator<Item = (u64, usize)> {
+        let kept = |rows: &Range<usize>| rows.clone().filter(|&row| self.keeps(filter, row)).count();
+        self.sequences.iter().map(move |(sequence, rows)| (*sequence, kept(rows)))
+    }
+
+    fn kept_of(&self, row_group: usize, filter: &RowFilter, wanted: impl Fn(u64) -> bool) -> Vec<u32> {
         let (first, end) = (self.bounds[row_group], self.bounds[row_group + 1]);
-        let kept = (first..end).filter(|&row| filter.keeps(self.sections[row], self.norms[row]));
-        kept.map(|row| (row - first) as u32).collect()
+        let from = self.sequences.partition_point(|(_, rows)| rows.start < first);
+        let own = self.sequences[from..].iter().take_while(|(_, rows)| rows.start < end);
+        let rows = own.filter(|(sequence, _)| wanted(*sequence)).flat_map(|(_, rows)| rows.clone());
+        rows.filter(|&row| self.keeps(filter, row)).map(|row| (row - first) as u32).collect()
+    }
+
+    fn keeps(&self, filter: &RowFilter, row: usize) -> bool {
+        filter.keeps(self.sections[row], self.norms[row])
     }
 }
 

@@ -47,6 +47,10 @@ impl Model for BatchTopK {
         Ok(())
     }
 
+    fn average(&self) -> Option<f64> {
+        Some(self.k)
+    }
+
     fn export(&self, fold: Fold) -> Result<Exported, TchError> {
         let mut exported = self.ranked.export("jumprelu", fold)?;
         // With unit decoder rows latents are in the units of what is reconstructed, and so is their threshold.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::Body;
-use crate::sae::{InputBias, Normalisation};
+use crate::sae::{InputBias, Normalisation, Own, Parts, Ranking, Sae, SaeError};
 
 /// SAELens divides by no decoder norm smaller than this.
 const SMALLEST_NORM: f64 = 1e-8;
@@ -25,6 +25,8 @@ pub(in crate::train) struct Exported {
     pub(in crate::train) tensors: Vec<(&'static str, Tensor)>,
     /// Fields of `cfg.json`, `metadata` apart.
     pub(in crate::train) config: Map<String, Value>,
+    input_bias: InputBias,
+    normalisation: Normalisation,
 }
 
 impl Exported {
@@ -34,7 +36,8 @@ impl Exported {
             Fold::Scale(scale) => (scale, body.normalisation),
         };
         let sizes = body.encoder.size();
-        let mut exported = Self { tensors: Vec::new(), config: Map::new() };
+        let input_bias = body.input_bias;
+        let mut exported = Self { tensors: Vec::new(), config: Map::new(), input_bias, normalisation };
         exported.set("architecture", architecture);
         exported.set("d_in", sizes[0]);
         exported.set("d_sae", sizes[1]);
@@ -59,10 +62,64 @@ impl Exported {
         self.config.insert(field.to_owned(), value.into());
     }
 
+    /// The one threshold that all latents have; `None` where each has its own, or there is none.
+    pub(in crate::train) fn threshold(&self) -> Result<Option<f64>, TchError> {
+        let Some(thresholds) = self.find("threshold") else { return Ok(None) };
+        let (least, most) = (thresholds.f_min()?.f_double_value(&[])?, thresholds.f_max()?.f_double_value(&[])?);
+        Ok((least.to_bits() == most.to_bits()).then_some(least))
+    }
+
+    /// The same with another threshold for all latents.
+    pub(in crate::train) fn with_threshold(&self, threshold: f32) -> Result<Self, TchError> {
+        let with = |(name, tensor): &(&'static str, Tensor)| {
+            let is_threshold = *name == "threshold";
+            let tensor = if is_threshold { tensor.f_full_like(f64::from(threshold))? } else { tensor.shallow_clone() };
+            Ok((*name, tensor))
+        };
+        let tensors = self.tensors.iter().map(with).collect::<Result<_, TchError>>()?;
+        let (input_bias, normalisation) = (self.input_bias, self.normalisation);
+        Ok(Self { tensors, config: self.config.clone(), input_bias, normalisation })
+    }
+
+    /// The SAE as it is read back from its files, on a device.
+    pub(in crate::train) fn load(&self, device: Device) -> Result<Sae, SaeError> {
+        let tensor = |name| self.find(name).map(Tensor::shallow_clone).unwrap_or_default();
+        let flag = |field| self.config.get(field) == Some(&Value::Bool(true));
+        let own = if self.find("b_gate").is_some() {
+            Own::Gated {
+                gate_bias: tensor("b_gate"),
+                magnitude_bias: tensor("b_mag"),
+                magnitude_log_scale: tensor("r_mag"),
+            }
+        } else if self.find("threshold").is_some() {
+            let (bias, threshold) = (tensor("b_enc"), tensor("threshold"));
+            Own::JumpRelu { bias, threshold, ranking: Ranking::PreActivation }
+        } else if let Some(k) = self.config.get("k").and_then(Value::as_u64) {
+            let by_norm = flag("rescale_acts_by_decoder_norm");
+            let ranking = if by_norm { Ranking::DecoderNorm } else { Ranking::PreActivation };
+            Own::TopK { bias: tensor("b_enc"), k: k as usize, ranking }
+        } else {
+            Own::Standard { bias: tensor("b_enc") }
+        };
+        let parts = Parts {
+            encoder: tensor("W_enc"),
+            decoder: tensor("W_dec"),
+            decoder_bias: tensor("b_dec"),
+            skip: None,
+            input_bias: self.input_bias,
+            normalisation: self.normalisation,
+            own,
+        };
+        parts.load(device)
+    }
+
+    fn find(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.iter().find(|(own, _)| *own == name).map(|(_, tensor)| tensor)
+    }
+
     /// Multiplies encoder and bias by the norms of the decoder's rows, and makes those unit vectors.
     pub(super) fn fold_decoder_norms(&mut self) -> Result<(), TchError> {
-        let named = |name| self.tensors.iter().find(|(own, _)| *own == name).map(|(_, tensor)| tensor);
-        let Some(decoder) = named("W_dec") else { return Ok(()) };
+        let Some(decoder) = self.find("W_dec") else { return Ok(()) };
         let norms = decoder.f_linalg_norm(2.0, [-1i64].as_slice(), false, Kind::Float)?.f_clamp_min(SMALLEST_NORM)?;
         for (name, tensor) in &mut self.tensors {
             match *name {

@@ -78,6 +78,12 @@ pub(super) trait Model: std::fmt::Debug {
         Ok(())
     }
 
+    /// How many latents a row has on average, where one threshold for all stands for that in the saved SAE: there training and
+    /// saved SAE are two functions.
+    fn average(&self) -> Option<f64> {
+        None
+    }
+
     /// The SAE as it is saved, with a scale folded in or not.
     fn export(&self, fold: Fold) -> Result<Exported, TchError>;
 

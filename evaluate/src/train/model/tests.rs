@@ -252,8 +252,10 @@ fn every_sae_opens_for_training_and_is_saved_as_it_was() {
         let _no_grad = tch::no_grad_guard();
         let scratch = tempfile::tempdir().unwrap();
         let exported = model.export(Fold::Keep(file.normalisation())).unwrap();
+        let unsaved = exported.load(Device::Cpu).unwrap().reconstruct(&x).unwrap().rows;
         SavedSae { exported, metadata: crate::train::provenance::layout() }.write(scratch.path()).unwrap();
         let saved = Sae::open(scratch.path(), Device::Cpu).unwrap().reconstruct(&x).unwrap().rows;
         assert!(far(&saved) < 1e-5, "{name} saved: {:e}", far(&saved));
+        assert_eq!(unsaved, saved, "{name}: what is looked at in training is what is read back");
     }
 }
