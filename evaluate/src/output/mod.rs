@@ -11,4 +11,4 @@ mod table;
 
 pub use self::breakdown::Breakdown;
 pub use self::metrics::MetricsChoice;
-pub(crate) use self::table::RULED;
+pub(crate) use self::table::{RULED, count};

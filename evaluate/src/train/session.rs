@@ -10,16 +10,16 @@ use tch::{Kind, Tensor};
 use super::TrainError;
 use super::checkpoint::{Checkpoints, State, difference};
 use super::course::{Course, Existing};
-use super::data::{Batch, BatchPlan, BatchState, Batches, Census, RowFilter, draw_ahead};
+use super::data::{Batch, BatchPlan, BatchState, Batches, Census, draw_ahead};
+use super::foreword;
 use super::log::TrainingLog;
 use super::model::{Fold, Model};
 use super::record::TrainingRecord;
 use super::save::{SavedSae, write_json};
 use super::schedule::Schedule;
+use super::selection::Selection;
 use super::summary::TrainingSummary;
 use super::trainer::Trainer;
-use crate::outliers::OutlierRule;
-use crate::scale::Scale;
 use crate::source::kind;
 use crate::subject::say_traffic;
 
@@ -31,7 +31,7 @@ pub(super) struct Job<'job> {
     pub(super) course: &'job Course,
     pub(super) cache: &'job Cache,
     pub(super) site: &'job SiteRecord,
-    pub(super) scale: Scale,
+    pub(super) selection: &'job Selection,
     /// What the sparsity loss is multiplied by once it is warm.
     pub(super) coefficient: f64,
     /// What becomes of the scale when the SAE is saved.
@@ -64,7 +64,7 @@ pub(super) fn train(job: &Job<'_>, model: Box<dyn Model>, progress: Progress) ->
     let checkpoints = Checkpoints::of(out);
     let begun = resume(&checkpoints, course, &settings, &mut trainer)?;
     let (first, steps, rows) = (trainer.step, course.steps(), plan.census.rows());
-    tracing::info!(steps, batch = course.batch, rows, scale = %job.scale, "training");
+    tracing::info!(steps, batch = course.batch, rows, scale = %job.selection.scale, "training");
     let gauge = progress.gauge("training", Some(steps * course.batch as u64));
     gauge.advance(first * course.batch as u64);
     let log = TrainingLog::open(out, first)?;
@@ -122,7 +122,7 @@ impl Session<'_> {
         let sizes = [self.job.course.batch as i64, self.job.site.d_model as i64];
         let stored = Tensor::f_from_data_size(bytes, &sizes, kind(self.job.cache.manifest().read_dtype()))?;
         let rows = stored.f_to_device(self.job.course.device)?.f_to_kind(Kind::Float)?;
-        Ok(rows.f_mul_scalar(self.job.scale.value)?)
+        Ok(rows.f_mul_scalar(self.job.selection.scale.value)?)
     }
 
     fn checkpoint(&self, trainer: &Trainer, batches: BatchState) -> Result<(), TrainError> {
@@ -153,6 +153,7 @@ impl Session<'_> {
             model: manifest.model.clone(),
             corpus: manifest.corpus.name.clone(),
             rows: plan.census.rows(),
+            largest_rows: plan.census.largest,
             device: device_name(self.job.course.device),
             threads: tch::get_num_threads(),
             last,
@@ -182,9 +183,12 @@ fn settings(job: &Job<'_>) -> Map<String, Value> {
     let own = [
         ("site", json!(job.site.name)),
         ("cache_manifest_blake3", json!(job.cache.manifest_blake3())),
-        ("scale", json!(job.scale.value)),
+        ("scale", json!(job.selection.scale.value)),
+        ("scale_rows", json!(job.selection.scale.rows)),
         ("sections", json!(course.sections)),
-        ("outlier_norm", json!(course.outlier_norm)),
+        ("exclude", json!(course.exclude)),
+        ("excluded_tokens", json!(job.selection.rows.excluded.tokens())),
+        ("outlier_norm", json!(job.selection.outliers)),
         ("steps", json!(course.steps())),
         ("batch", json!(course.batch)),
         ("learning_rate", json!(course.learning_rate)),
@@ -233,8 +237,9 @@ fn check_same(out: &Path, begun: &Map<String, Value>, asked: &Map<String, Value>
 
 fn batch_plan(job: &Job<'_>) -> Result<BatchPlan, TrainError> {
     let course = job.course;
-    let filter = RowFilter::new(course.sections.clone(), OutlierRule::new(course.outlier_norm, job.scale.value));
+    let filter = job.selection.filter();
     let census = Census::take(job.cache, &job.site.name, &filter)?;
+    foreword::say(&census, job.selection);
     if census.rows() < course.batch {
         return Err(TrainError::TooFewRows {
             cache: course.cache.clone(),

@@ -6,7 +6,7 @@ use hayloft_store::ModelRecord;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::data::Mixing;
+use super::data::{LargestRows, Mixing};
 use super::record::TrainingRecord;
 
 /// What a training was and what it came to.
@@ -22,6 +22,8 @@ pub struct TrainingSummary {
     pub corpus: String,
     /// Rows of the cache that the filters kept: an epoch.
     pub rows: usize,
+    /// What the largest of these rows hold of the squared norm.
+    pub largest_rows: LargestRows,
     /// Where it was computed, and with how many threads: with these the same settings give the same bits.
     pub device: String,
     /// Threads of the kernels.
