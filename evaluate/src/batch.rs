@@ -252,14 +252,10 @@ impl Batch {
     pub(crate) fn kept(&self, section: SectionChoice, norms: &[f64], rule: OutlierRule) -> (Vec<i64>, LeftOut) {
         let (mut kept, mut left) = (Vec::new(), LeftOut::default());
         for row in self.members(section) {
-            match self.judge(row, norms, rule) {
-                Verdict::Kept => kept.push(row),
-                Verdict::Excluded => left.excluded += 1,
-                Verdict::Outlier => left.outliers += 1,
-                Verdict::NonFinite => {
-                    left.outliers += 1;
-                    left.non_finite += 1;
-                }
+            let verdict = self.judge(row, norms, rule);
+            left.count(verdict);
+            if verdict == Verdict::Kept {
+                kept.push(row);
             }
         }
         (kept, left)

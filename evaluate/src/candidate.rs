@@ -9,7 +9,6 @@ use crate::batch::{Activations, Batch, rows_at};
 use crate::outliers::{OutlierRule, Verdict};
 use crate::reading::Reading;
 use crate::sae::{Firings, Sae};
-use crate::scale::Scale;
 use crate::section_choice::SectionChoice;
 use crate::terms::{Closeness, RowTerms, squared_norms};
 use crate::upper_half::UpperHalf;
@@ -20,7 +19,8 @@ use hayloft_model::{Divergences, Precision, SharedTensor};
 #[derive(Debug)]
 pub(crate) struct Candidate<'file> {
     pub(crate) file: &'file SaeFile,
-    pub(crate) scale: Scale,
+    /// c, by which activations are multiplied.
+    pub(crate) scale: f64,
     pub(crate) rule: OutlierRule,
     sae: Sae,
     sections: Vec<SectionMean>,
@@ -77,7 +77,7 @@ impl<'file> Candidate<'file> {
     /// Loads an SAE whose products are to be computed in `precision`.
     pub(crate) fn load(
         file: &'file SaeFile,
-        scale: Scale,
+        scale: f64,
         rule: OutlierRule,
         sections: &[SectionChoice],
         baselines: &Baselines,
@@ -132,7 +132,7 @@ impl<'file> Candidate<'file> {
         let groups: Vec<Vec<bool>> = self.sections.iter().map(members_of).collect();
         let (inputs, targets) = {
             let _phase = Phase::Splice.begin(0);
-            let inputs = multiplied(&rows_at(input, &kept)?, self.scale.value)?;
+            let inputs = multiplied(&rows_at(input, &kept)?, self.scale)?;
             // What is to be given back: an autoencoder's own input.
             let targets = if self.file.is_transcoder() {
                 rows_at(target, &kept)?.f_to_kind(Kind::Float)?
@@ -195,8 +195,8 @@ impl Seen {
     }
 }
 
-fn target_scale(file: &SaeFile, scale: Scale) -> f64 {
-    if file.is_transcoder() { 1.0 } else { scale.value }
+fn target_scale(file: &SaeFile, scale: f64) -> f64 {
+    if file.is_transcoder() { 1.0 } else { scale }
 }
 
 /// Rows in float32 times a number; one changes nothing.

@@ -129,8 +129,9 @@ pub struct RunArguments {
     /// several times [default: all]
     #[arg(long = "section", value_name = "SECTION")]
     sections: Vec<SectionChoice>,
-    /// Leave out activations of a larger norm than this, after scaling: they keep their own activation, and only their
-    /// losses count. 10xmedian is ten times the median norm of the cache's activations [default: none left out]
+    /// Leave out activations of a larger norm than this: they keep their own activation, and only their losses count. 200 is
+    /// a norm in scaled space (of --scale times the activation), 870raw one in the model's own space, 10xmedian ten times
+    /// the median norm of the cache's activations, tokens left out not counted [default: none left out]
     #[arg(long, value_name = "NORM")]
     outlier_norm: Option<OutlierNorm>,
     /// Leave out tokens for what they are, in the same way: special (BOS, EOS, padding, separator: those that --model's
@@ -141,8 +142,9 @@ pub struct RunArguments {
     /// with LayerNorm [default: what the SAEs' configurations say]
     #[arg(long, value_name = "WEIGHTS")]
     weights: Option<WeightsChoice>,
-    /// What activations are multiplied by before the SAE: a number, none, or auto, the cache's sqrt(d_model) / mean norm
-    /// [default: auto for SAEs that want expected_average_only_in, none for others]
+    /// What activations are multiplied by before the SAE: a number, none, or auto, sqrt(d_model) / mean norm of all rows of
+    /// the cache [default: auto for SAEs that want expected_average_only_in, over the rows that an SAE trained here says;
+    /// none for others]
     #[arg(long, value_name = "SCALE")]
     scale: Option<ScaleChoice>,
     /// Where to compute: cpu, cuda or cuda:N

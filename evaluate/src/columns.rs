@@ -8,7 +8,7 @@ use crate::sums::Sums;
 const SMALLEST_GAP: f64 = 1e-4;
 
 /// The figures of a result. Fractions are fractions, not per cent; `None` is a figure that is undefined, such as a mean
-/// over no tokens.
+/// over no tokens. Where no row is kept nothing is spliced, and no figure of the spliced run is defined.
 ///
 /// x is what the SAE is to give back at a token, r what it gives, x̄ the mean of x over the section's tokens, all scaled;
 /// outliers are in none of the figures on activations.
@@ -76,7 +76,8 @@ impl Columns {
     pub fn of(sums: &Sums, scale: f64) -> Self {
         let per_loss = |sum: f64| sum / sums.loss_tokens as f64;
         let per_row = |sum: f64| sum / sums.activation_rows as f64;
-        let (clean, sae, zero) = (per_loss(sums.clean_loss), per_loss(sums.sae_loss), per_loss(sums.zero_loss));
+        let (clean, zero) = (per_loss(sums.clean_loss), per_loss(sums.zero_loss));
+        let sae = if sums.activation_rows > 0 { per_loss(sums.sae_loss) } else { f64::NAN };
         let mse = per_row(sums.squared_error);
         Self {
             l0: defined(per_row(sums.latents as f64)),
@@ -174,6 +175,16 @@ mod tests {
         assert_eq!((columns.explained_variance, columns.explained_variance_pooled), (None, None));
         assert_eq!((columns.cosine_similarity, columns.l2_ratio, columns.l1), (None, None, None));
         assert_eq!(columns.relative_reconstruction_bias, None);
+    }
+
+    #[test]
+    fn a_run_in_which_nothing_was_spliced_has_no_losses_of_its_own() {
+        let losses = Sums { loss_tokens: 2, clean_loss: 2.0, sae_loss: 2.0, zero_loss: 12.0, ..Sums::default() };
+        let columns = Columns::of(&Sums { outlier_rows: 3, ..losses.clone() }, 1.0);
+        assert_eq!((columns.ce_sae, columns.ce_delta, columns.ce_recovered), (None, None, None));
+        assert_eq!((columns.ce_clean, columns.ce_zero, columns.loss_tokens), (Some(1.0), Some(6.0), 2));
+        let columns = Columns::of(&Sums { activation_rows: 1, outlier_rows: 2, ..losses }, 1.0);
+        assert_eq!((columns.ce_sae, columns.ce_recovered), (Some(1.0), Some(1.0)), "one row spliced is spliced");
     }
 
     #[test]

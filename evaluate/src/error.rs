@@ -189,9 +189,41 @@ pub enum EvaluateError {
     },
     /// Special tokens are known only to a model's tokenizer.
     #[error(
-        "--exclude special: expected --model too, whose tokenizer says which tokens are special, got none. --exclude bos needs no model"
+        "special tokens: expected the folder of the model's tokenizer, which says which they are, got none. Name it with --model (in training --tokenizer), or leave out BOS alone (--exclude bos), which needs none"
     )]
     ExcludeWithoutModel,
+    /// The cache does not say which token is BOS.
+    #[error(
+        "{cache}: expected a cache that says which token is BOS, to leave it out, got one that does not: it was imported without its tokenizer. Leave rows out by their norm (--outlier-norm), or by section (--section)"
+    )]
+    UnknownBos {
+        /// The cache's folder.
+        cache: PathBuf,
+    },
+    /// There is no row to average the scale over.
+    #[error("{cache}: expected {rows} of a norm above zero to take the scale from, got none: the cache holds {available}. Give the scale with --scale")]
+    NoRowsForScale {
+        /// The cache's folder.
+        cache: PathBuf,
+        /// Which rows.
+        rows: String,
+        /// The sections there are, with their tokens.
+        available: String,
+    },
+    /// The scale that an SAE's files ask for cannot be had of the cache.
+    #[error(
+        "{sae}: expected to scale activations as its cfg.json says, by sqrt(d_model) over the mean norm of {rows}, got: {cause}: --scale auto is over all rows of this cache, and --scale {trained} is what it was trained with"
+    )]
+    RecordedScale {
+        /// The SAE's folder.
+        sae: PathBuf,
+        /// The rows that it is averaged over.
+        rows: String,
+        /// The scale in its training.
+        trained: f64,
+        /// Why not.
+        cause: Box<EvaluateError>,
+    },
     /// No token of the cache is in the section.
     #[error("{cache}: expected tokens in section {section}, got none: the cache holds {available}")]
     EmptySection {

@@ -26,7 +26,7 @@ pub enum ExcludeChoice {
 }
 
 /// The tokens that are left out.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Excluded {
     pub(crate) choice: ExcludeChoice,
     tokens: BTreeSet<u32>,
@@ -38,6 +38,9 @@ impl Excluded {
         let recorded = &cache.manifest().corpus.tokenizer;
         let tokens = match choice {
             ExcludeChoice::None => BTreeSet::new(),
+            ExcludeChoice::Bos if recorded.bos_id == u32::MAX => {
+                return Err(EvaluateError::UnknownBos { cache: cache.folder().to_path_buf() });
+            }
             ExcludeChoice::Bos => BTreeSet::from([recorded.bos_id]),
             ExcludeChoice::Special => {
                 let model = model.ok_or(EvaluateError::ExcludeWithoutModel)?;
@@ -56,6 +59,11 @@ impl Excluded {
             }
         };
         Ok(Self { choice, tokens })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn made_up(choice: ExcludeChoice, tokens: &[u32]) -> Self {
+        Self { choice, tokens: tokens.iter().copied().collect() }
     }
 
     /// Whether a token is left out.

@@ -29,12 +29,14 @@ mod error;
 mod exclusion;
 #[doc(hidden)]
 pub mod fuzzing;
+mod kept_norms;
 mod kl;
 mod measure;
 mod measures;
 mod model_weights;
 mod names;
 mod numbers;
+mod outlier_warning;
 mod outliers;
 mod output;
 mod partial;
@@ -45,8 +47,10 @@ mod protocol;
 mod reading;
 mod report;
 mod results;
+mod rows;
 mod run;
 mod sae;
+mod sae_scale;
 mod scale;
 mod section_choice;
 mod settings;
@@ -62,6 +66,7 @@ mod tensor_bytes;
 mod terms;
 mod together;
 pub mod train;
+mod training_origin;
 mod undefined;
 mod upper_half;
 mod write;
@@ -82,13 +87,14 @@ pub use measures::{
     BinSums, LatentCounts, LatentSummary, NormHistogram, POSITION_BINS, PositionCounts, PositionSums, first_position,
 };
 pub use model_weights::{ModelWeights, WeightsChoice};
-pub use outliers::{MedianRule, OutlierNorm};
+pub use outliers::{MedianRule, OutlierNorm, OutlierThreshold};
 pub use output::{Breakdown, MetricsChoice};
 pub use partial::{Mismatch, PartialError, PartialResults, merge};
 pub use plot::training_curves;
 pub use prepared::PreparedBaselines;
 pub use report::{Experiment, ModelRole, Report, ReportError, ResultsEntry, Row, SaeRole, Summary, TrainingEntry};
 pub use results::{Provenance, Results, SaeProvenance, SaeResult, ShardResult};
+pub use rows::RowChoice;
 pub use run::{prepare_baselines, run, run_part, run_part_profiled, run_profiled};
 pub use sae::{
     Activation, Conventions, Encoded, Normalisation, Reconstruction, Sae, SaeError, SaeFile, SaeFileHash, SaeFormat,
@@ -101,3 +107,4 @@ pub use stored_rounding::StoredRounding;
 pub use subsets::{SubsetColumns, SubsetFigures};
 pub use sums::Sums;
 pub use train::{HeldOutFigures, TrainingRecord};
+pub use training_origin::{TrainedRows, TrainingOrigin};

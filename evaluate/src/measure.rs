@@ -9,13 +9,16 @@ use crate::clean_check::{CleanCheck, clean_check};
 use crate::compute_effect::{self, Sample};
 use crate::kl::KlWay;
 use crate::names::unique_names;
-use crate::outliers::{MedianRule, OutlierNorm, OutlierRule};
+use crate::outliers::{MedianRule, OutlierNorm, OutlierRule, OutlierThreshold};
 use crate::partial::{Measurement, SaeIdentity, SectionMeasurement};
 use crate::pass::{SectionOutcome, pass};
 use crate::prepared::PreparedBaselines;
-use crate::protocol::{cache_identity, clean_source, largest_norm, protocol, provenance, takes_cached_losses};
+use crate::protocol::{
+    cache_identity, clean_source, protocol, provenance, takes_cached_losses, threshold, warn_of_other_outliers,
+};
 use crate::reading::Reading;
-use crate::scale::Scale;
+use crate::sae_scale::{scale_on, scale_rule};
+use crate::scale::{Scale, ScaleRule};
 use crate::settings::{RunSettings, each_once};
 use crate::share::Share;
 use crate::source::Source;
@@ -102,7 +105,7 @@ struct Ready {
     clean_source: Option<CleanSource>,
     median: Option<MedianRule>,
     /// Of each SAE.
-    norms: Vec<Option<f64>>,
+    thresholds: Vec<Option<OutlierThreshold>>,
     rules: Vec<OutlierRule>,
     baselines: Baselines,
 }
@@ -145,9 +148,13 @@ impl<'run> Job<'run> {
             _ => None,
         };
         // Of each SAE, on what it is given.
-        let norms: Vec<Option<f64>> = self.scales.iter().map(|scale| largest_norm(settings, median, *scale)).collect();
-        let rules: Vec<OutlierRule> =
-            norms.iter().zip(&self.scales).map(|(norm, scale)| OutlierRule::new(*norm, scale.value)).collect();
+        let thresholds: Vec<Option<OutlierThreshold>> =
+            self.scales.iter().map(|scale| threshold(settings, median, scale)).collect();
+        for (((file, name), scale), own) in self.files.iter().zip(&self.names).zip(&self.scales).zip(&thresholds) {
+            warn_of_other_outliers(file, name, scale, own.as_ref());
+        }
+        let rule = |own: &Option<OutlierThreshold>| OutlierRule::above(own.map(|own| own.raw));
+        let rules: Vec<OutlierRule> = thresholds.iter().map(rule).collect();
         let wanted = Wanted {
             sections: settings.sections(),
             rules: each_once(&rules),
@@ -156,7 +163,7 @@ impl<'run> Job<'run> {
             alone,
         };
         let baselines = baseline::prepare(subject, self.source(), reading, &wanted, progress)?;
-        Ok(Ready { clean_check, clean_source, median, norms, rules, baselines })
+        Ok(Ready { clean_check, clean_source, median, thresholds, rules, baselines })
     }
 
     /// What comes of each section of each SAE, and of each the sample of a lower precision,
@@ -178,7 +185,8 @@ impl<'run> Job<'run> {
             return Ok((self.files.iter().enumerate().flat_map(empty).collect(), Vec::new()));
         }
         let place = (settings.compute.unwrap_or(Precision::F32), settings.device);
-        let load = |((file, &scale), &rule)| Candidate::load(file, scale, rule, &sections, &ready.baselines, place);
+        let load =
+            |((file, scale), &rule): ((_, &Scale), _)| Candidate::load(file, scale.value, rule, &sections, &ready.baselines, place);
         let saes = self.files.iter().zip(&self.scales).zip(&ready.rules);
         let candidates: Vec<Candidate<'_>> = saes.map(load).collect::<Result<_, _>>()?;
         let low = settings.compute.filter(|&precision| precision != Precision::F32 && share.has_first());
@@ -206,13 +214,14 @@ impl<'run> Job<'run> {
 
     /// The SAEs, with what was resolved for each.
     fn saes(&self, ready: &Ready) -> Vec<SaeIdentity> {
-        let own = self.files.iter().zip(&self.names).zip(&self.scales).zip(&ready.norms);
-        own.map(|(((file, name), scale), norm)| SaeIdentity {
+        let own = self.files.iter().zip(&self.names).zip(&self.scales).zip(&ready.thresholds);
+        own.map(|(((file, name), scale), outliers)| SaeIdentity {
             name: name.clone(),
             site: self.subject.point.label(),
             scale: scale.value,
             scale_source: scale.source,
-            outlier_norm: *norm,
+            scale_rows: scale.rows.clone(),
+            outliers: *outliers,
             spliced_with: Vec::new(),
             provenance: provenance(file),
         })
@@ -227,8 +236,15 @@ fn resolve_scales(
     names: &[String],
 ) -> Result<Vec<Scale>, EvaluateError> {
     let mut scales = Vec::with_capacity(files.len());
+    // What is averaged over some rows reads the tables of the whole cache.
+    let mut known: Vec<(ScaleRule, Scale)> = Vec::new();
     for (file, name) in files.iter().zip(names) {
-        let scale = settings.scale.resolve(file.normalisation(), &subject.point.input)?;
+        let rule = scale_rule(settings, file);
+        let scale = match known.iter().find(|(other, _)| *other == rule) {
+            Some((_, scale)) => scale.clone(),
+            None => scale_on(&rule, settings, file, &subject.cache, &subject.point.input)?,
+        };
+        known.push((rule, scale.clone()));
         tracing::info!(sae = %name, architecture = file.architecture(), width = file.width(), %scale, "SAE");
         scales.push(scale);
     }

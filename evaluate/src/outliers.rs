@@ -7,16 +7,31 @@ use hayloft_terminal::Progress;
 use serde::{Deserialize, Serialize};
 
 use crate::EvaluateError;
+use crate::numbers::brief;
 use crate::section_choice::SectionChoice;
 use crate::source::Source;
 
 /// What a user calls an outlier: an activation of a norm above this.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum OutlierNorm {
-    /// The norm, after scaling.
-    Absolute(f64),
-    /// So many times the median norm of the cache's activations, as in `dictionary_learning`.
+    /// The norm in scaled space, of c times the residual: `200`.
+    Scaled(f64),
+    /// The norm in the model's own space: `870raw`.
+    Raw(f64),
+    /// So many times the median norm of the cache's activations, as in `dictionary_learning`: `10xmedian`.
     MedianMultiple(f64),
+}
+
+/// A threshold on norms, with what it comes to where it is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct OutlierThreshold {
+    /// As it was asked for.
+    pub rule: OutlierNorm,
+    /// In scaled space: of c times the residual.
+    pub scaled: f64,
+    /// In the model's own space.
+    pub raw: f64,
 }
 
 /// The median that a threshold was taken from.
@@ -33,11 +48,31 @@ impl OutlierNorm {
     /// Behind the number of a multiple.
     const OF_MEDIAN: &'static str = "xmedian";
 
+    /// Behind a norm in the model's own space.
+    const RAW: &'static str = "raw";
+
     /// The number in it, which must be above zero.
     pub(crate) fn number(self) -> f64 {
         match self {
-            Self::Absolute(number) | Self::MedianMultiple(number) => number,
+            Self::Scaled(number) | Self::Raw(number) | Self::MedianMultiple(number) => number,
         }
+    }
+
+    /// The threshold where activations are multiplied by `scale`; `None` for a multiple of a median that is not known.
+    pub(crate) fn resolve(self, scale: f64, median: Option<MedianRule>) -> Option<OutlierThreshold> {
+        let (scaled, raw) = match self {
+            Self::Scaled(norm) => (norm, norm / scale),
+            Self::Raw(norm) => (norm * scale, norm),
+            Self::MedianMultiple(_) => (median?.threshold() * scale, median?.threshold()),
+        };
+        Some(OutlierThreshold { rule: self, scaled, raw })
+    }
+}
+
+impl OutlierThreshold {
+    /// Its value in either space.
+    pub(crate) fn in_words(&self) -> String {
+        format!("{} in scaled space, {} in the model's own", brief(self.scaled), brief(self.raw))
     }
 }
 
@@ -46,7 +81,7 @@ impl MedianRule {
     pub(crate) fn measure(multiple: f64, source: Source<'_>, progress: Progress) -> Result<Self, EvaluateError> {
         let mut norms = Vec::new();
         let gauge = progress.gauge("median norm", Some(source.cache.manifest().held.tokens));
-        let rule = OutlierRule::new(None, 1.0);
+        let rule = OutlierRule::above(None);
         let places: Vec<usize> = (0..source.cache.shards()).collect();
         source.for_each(
             &places,
@@ -84,7 +119,7 @@ impl MedianRule {
 
 impl From<f64> for OutlierNorm {
     fn from(norm: f64) -> Self {
-        Self::Absolute(norm)
+        Self::Scaled(norm)
     }
 }
 
@@ -93,20 +128,40 @@ impl FromStr for OutlierNorm {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite() && *number > 0.0);
-        let parsed = match text.strip_suffix(Self::OF_MEDIAN) {
-            Some(multiple) => number(multiple).map(Self::MedianMultiple),
-            None => number(text).map(Self::Absolute),
+        let parsed = if let Some(multiple) = text.strip_suffix(Self::OF_MEDIAN) {
+            number(multiple).map(Self::MedianMultiple)
+        } else if let Some(norm) = text.strip_suffix(Self::RAW) {
+            number(norm).map(Self::Raw)
+        } else {
+            number(text).map(Self::Scaled)
         };
         parsed.ok_or_else(|| {
-            format!("expected a norm above zero, or a multiple of the median such as 10xmedian, got {text}")
+            format!(
+                "expected a norm above zero in scaled space such as 200, one in the model's own space such as 870raw, or a multiple of the median such as 10xmedian, got {text}"
+            )
         })
+    }
+}
+
+impl TryFrom<String> for OutlierNorm {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<OutlierNorm> for String {
+    fn from(norm: OutlierNorm) -> Self {
+        norm.to_string()
     }
 }
 
 impl fmt::Display for OutlierNorm {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Absolute(norm) => write!(formatter, "{norm}"),
+            Self::Scaled(norm) => write!(formatter, "{norm}"),
+            Self::Raw(norm) => write!(formatter, "{norm}{}", Self::RAW),
             Self::MedianMultiple(multiple) => write!(formatter, "{multiple}{}", Self::OF_MEDIAN),
         }
     }
@@ -116,7 +171,7 @@ impl fmt::Display for OutlierNorm {
 /// them, and in the spliced run they keep their own activation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct OutlierRule {
-    /// In the model's own units: a threshold on the scaled activation, divided by the scale.
+    /// In the model's own space.
     threshold: Option<f64>,
 }
 
@@ -141,10 +196,25 @@ pub(crate) struct LeftOut {
     pub(crate) excluded: u64,
 }
 
+impl LeftOut {
+    /// Counts a row, if it is left out.
+    pub(crate) fn count(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Kept => {}
+            Verdict::Excluded => self.excluded += 1,
+            Verdict::Outlier => self.outliers += 1,
+            Verdict::NonFinite => {
+                self.outliers += 1;
+                self.non_finite += 1;
+            }
+        }
+    }
+}
+
 impl OutlierRule {
-    /// The rule for a threshold on `scale` times the residual.
-    pub(crate) fn new(threshold: Option<f64>, scale: f64) -> Self {
-        Self { threshold: threshold.map(|threshold| threshold / scale) }
+    /// The rule for a threshold in the model's own space.
+    pub(crate) fn above(threshold: Option<f64>) -> Self {
+        Self { threshold }
     }
 
     /// The threshold in the model's own units.
@@ -167,19 +237,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn norms_and_multiples_of_the_median_are_told_apart() {
-        for (text, norm) in [("200", OutlierNorm::Absolute(200.0)), ("10xmedian", OutlierNorm::MedianMultiple(10.0))] {
+    fn the_three_forms_are_told_apart_and_written_as_they_are_read() {
+        for (text, norm) in [
+            ("200", OutlierNorm::Scaled(200.0)),
+            ("870raw", OutlierNorm::Raw(870.0)),
+            ("0.5raw", OutlierNorm::Raw(0.5)),
+            ("10xmedian", OutlierNorm::MedianMultiple(10.0)),
+        ] {
             assert_eq!(text.parse::<OutlierNorm>().unwrap(), norm);
             assert_eq!(norm.to_string(), text);
+            assert_eq!(serde_json::from_value::<OutlierNorm>(text.into()).unwrap(), norm);
         }
-        for text in ["", "xmedian", "0", "-1xmedian", "infxmedian", "10 x median", "nan"] {
-            assert!(text.parse::<OutlierNorm>().is_err(), "{text}");
+        for text in ["", "xmedian", "raw", "0", "0raw", "-1xmedian", "infxmedian", "nanraw", "10 x median", "nan", "870RAW"] {
+            let message = text.parse::<OutlierNorm>().unwrap_err();
+            assert!(message.contains("870raw") && message.contains("10xmedian"), "{message}");
         }
     }
 
     #[test]
-    fn the_threshold_is_strict_and_on_the_scaled_activation() {
-        let rule = OutlierRule::new(Some(10.0), 4.0);
+    fn a_threshold_has_a_value_in_either_space() {
+        let resolve = |text: &str, median| text.parse::<OutlierNorm>().unwrap().resolve(4.0, median).unwrap();
+        let median = MedianRule { multiple: 10.0, median: 0.5 };
+        for (text, scaled, raw) in [("10", 10.0, 2.5), ("10raw", 40.0, 10.0), ("10xmedian", 20.0, 5.0)] {
+            let rule = text.parse().unwrap();
+            assert_eq!(resolve(text, Some(median)), OutlierThreshold { rule, scaled, raw });
+        }
+        assert_eq!(OutlierNorm::MedianMultiple(10.0).resolve(4.0, None), None);
+    }
+
+    #[test]
+    fn the_threshold_is_strict() {
+        let rule = OutlierRule::above(Some(2.5));
         assert_eq!(rule.judge(2.5), Verdict::Kept);
         assert_eq!(rule.judge(2.5 + 1e-7), Verdict::Outlier);
     }
@@ -188,9 +276,9 @@ mod tests {
     fn what_is_not_finite_is_never_kept() {
         for threshold in [None, Some(1.0)] {
             for norm in [f64::NAN, f64::INFINITY] {
-                assert_eq!(OutlierRule::new(threshold, 1.0).judge(norm), Verdict::NonFinite);
+                assert_eq!(OutlierRule::above(threshold).judge(norm), Verdict::NonFinite);
             }
         }
-        assert_eq!(OutlierRule::new(None, 1.0).judge(1e300), Verdict::Kept);
+        assert_eq!(OutlierRule::above(None).judge(1e300), Verdict::Kept);
     }
 }

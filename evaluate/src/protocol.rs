@@ -1,14 +1,14 @@
 //! What a run is by: the facts that stand beside figures and that parts of one run must share.
 
-use crate::SaeFile;
+use crate::{Normalisation, SaeFile};
 use crate::baseline::CleanSource;
 use crate::clean_check::CleanCheck;
 use crate::conventions::ResultConventions;
 use crate::kl::KlWay;
-use crate::outliers::{MedianRule, OutlierNorm};
+use crate::outliers::{MedianRule, OutlierThreshold};
 use crate::partial::{CacheIdentity, KlProtocol, Protocol};
 use crate::results::{DEFINITIONS, SaeProvenance};
-use crate::scale::Scale;
+use crate::scale::{Scale, ScaleSource};
 use crate::settings::{RunSettings, Splice};
 use crate::subject::Subject;
 
@@ -71,14 +71,24 @@ pub(crate) fn provenance(file: &SaeFile) -> SaeProvenance {
         site: file.site().map(str::to_owned),
         model_name: file.model_name().map(str::to_owned),
         files: file.hashes(),
+        training: file.training().cloned(),
     }
 }
 
-/// The largest norm, after scaling, that is no outlier.
-pub(crate) fn largest_norm(settings: &RunSettings, median: Option<MedianRule>, scale: Scale) -> Option<f64> {
-    match (settings.outlier_norm?, median) {
-        (OutlierNorm::Absolute(norm), _) => Some(norm),
-        (OutlierNorm::MedianMultiple(_), median) => Some(median?.threshold() * scale.value),
+/// The threshold above which norms are outliers, for an SAE with this scale.
+pub(crate) fn threshold(
+    settings: &RunSettings,
+    median: Option<MedianRule>,
+    scale: &Scale,
+) -> Option<OutlierThreshold> {
+    settings.outlier_norm?.resolve(scale.value, median)
+}
+
+/// Says where an SAE that was trained here was trained without other rows than the run leaves out for their norm.
+pub(crate) fn warn_of_other_outliers(file: &SaeFile, name: &str, scale: &Scale, threshold: Option<&OutlierThreshold>) {
+    let is_scaled = file.normalisation() == Normalisation::ExpectedAverageOnlyIn && scale.source != ScaleSource::None;
+    if let Some(said) = file.training().and_then(|training| training.other_outliers(threshold, is_scaled)) {
+        tracing::warn!(sae = %name, "{said}");
     }
 }
 

@@ -11,12 +11,15 @@ use crate::compute_effect::ComputeEffect;
 use crate::conventions::ResultConventions;
 use crate::kl::Kl;
 use crate::measures::{LatentCounts, LatentSummary};
+use crate::outliers::OutlierNorm;
+use crate::rows::RowChoice;
 use crate::sae::{SaeFileHash, SaeFormat};
 use crate::scale::ScaleSource;
 use crate::section_choice::SectionChoice;
 use crate::stored_rounding::StoredRounding;
 use crate::subsets::SubsetFigures;
 use crate::sums::Sums;
+use crate::training_origin::TrainingOrigin;
 
 /// Where the columns' definitions are written down, and their version.
 pub(crate) const DEFINITIONS: &str = "hayloft/evaluate/RESULTS.md#columns v1";
@@ -50,8 +53,17 @@ pub struct SaeResult {
     pub scale: f64,
     /// Where c came from.
     pub scale_source: ScaleSource,
+    /// The rows that c is averaged over, where these are not all of the cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale_rows: Option<RowChoice>,
     /// Norms above this, after scaling, are outliers.
     pub outlier_norm: Option<f64>,
+    /// The same in the model's own space.
+    #[serde(default)]
+    pub outlier_norm_raw: Option<f64>,
+    /// What was asked for; `None` in results of versions that did not say, too.
+    #[serde(default)]
+    pub outlier_rule: Option<OutlierNorm>,
     /// The conventions that figures were computed by.
     #[serde(default)]
     pub conventions: ResultConventions,
@@ -145,4 +157,7 @@ pub struct SaeProvenance {
     pub model_name: Option<String>,
     /// The files that it was read from.
     pub files: Vec<SaeFileHash>,
+    /// What it says of its training, where it was trained here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingOrigin>,
 }

@@ -151,6 +151,13 @@ impl Sums {
         total
     }
 
+    /// Whether any row of a bin of positions was spliced. Where it is not known, as in results of versions that did not count rows
+    /// by position, it is taken to be so if any row was.
+    pub(crate) fn is_spliced_at(&self, bin: usize) -> bool {
+        let rows = self.positions.activation_rows.values();
+        self.activation_rows > 0 && (rows.is_empty() || rows.get(bin).is_some_and(|&rows| rows > 0))
+    }
+
     /// Adds a kept token.
     pub(crate) fn add_activation(&mut self, terms: &RowTerms) {
         let (error, deviation) = (f64::from(terms.squared_error), f64::from(terms.squared_deviation));

@@ -58,7 +58,8 @@ impl Tally {
         let tokens = self.get(Term::LossTokens) as u64;
         let sums = KlSums { tokens, kl: self.get(Term::Kl), kl_ablated: self.get(Term::KlAblated) };
         // Only the figures are used, not what they are called.
-        let kl = Kl::of(Some(sums), tokens, KlWay::Recomputed, (Precision::F32, Precision::F32));
+        let rows = self.get(Term::ActivationRows) as u64;
+        let kl = Kl::of(Some(sums), (tokens, rows), KlWay::Recomputed, (Precision::F32, Precision::F32));
         [kl.kl, kl.kl_ablated, kl.kl_recovered]
     }
 

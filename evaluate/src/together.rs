@@ -22,8 +22,9 @@ use crate::outliers::OutlierRule;
 use crate::partial::{Measurement, SaeIdentity, SectionMeasurement};
 use crate::pass::SectionOutcome;
 use crate::prepared::PreparedBaselines;
-use crate::protocol::{cache_identity, clean_source, largest_norm, protocol, provenance};
+use crate::protocol::{cache_identity, clean_source, protocol, provenance, threshold, warn_of_other_outliers};
 use crate::reading::Reading;
+use crate::sae_scale::{scale_on, scale_rule};
 use crate::scale::Scale;
 use crate::section_choice::SectionChoice;
 use crate::settings::RunSettings;
@@ -76,7 +77,8 @@ pub(crate) fn measure(
         site: own.point.label(),
         scale: ready.scale.value,
         scale_source: ready.scale.source,
-        outlier_norm: largest_norm(settings, None, ready.scale),
+        scale_rows: ready.scale.rows.clone(),
+        outliers: threshold(settings, None, &ready.scale),
         spliced_with: job.placed.iter().map(|other| other.name.clone()).filter(|name| *name != own.name).collect(),
         provenance: provenance(&own.file),
     };
@@ -159,8 +161,11 @@ impl<'run> Job<'run> {
     fn prepare(&mut self, alone: bool, progress: Progress) -> Result<Vec<Ready>, EvaluateError> {
         let mut prepared = Vec::with_capacity(self.placed.len());
         for own in &self.placed {
-            let scale = self.settings.scale.resolve(own.file.normalisation(), &own.point.input)?;
-            let rule = OutlierRule::new(largest_norm(self.settings, None, scale), scale.value);
+            let rule = scale_rule(self.settings, &own.file);
+            let scale = scale_on(&rule, self.settings, &own.file, &self.subject.cache, &own.point.input)?;
+            let outliers = threshold(self.settings, None, &scale);
+            warn_of_other_outliers(&own.file, &own.name, &scale, outliers.as_ref());
+            let rule = OutlierRule::above(outliers.map(|own| own.raw));
             self.subject.point = own.point.clone();
             let wanted = Wanted {
                 sections: self.settings.sections(),
@@ -192,7 +197,7 @@ impl<'run> Job<'run> {
         let place = (Precision::F32, self.settings.device);
         let mut candidates = Vec::with_capacity(self.placed.len());
         for (own, Ready { scale, rule, baselines }) in self.placed.iter().zip(prepared) {
-            candidates.push(Candidate::load(&own.file, *scale, *rule, &[section], baselines, place)?);
+            candidates.push(Candidate::load(&own.file, scale.value, *rule, &[section], baselines, place)?);
         }
         self.subject.point = self.start.clone();
         let source = self.subject.source(self.settings.device, None);

@@ -13,6 +13,7 @@ mod report;
 mod runs;
 mod saelens_metrics;
 mod saes;
+mod sinks;
 mod support;
 mod training;
 mod uncertainty;

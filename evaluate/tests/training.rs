@@ -165,7 +165,7 @@ fn sections_and_outliers_decide_what_is_drawn() {
     settings.course.sections = vec![SectionChoice::Only(Section::Rollout), SectionChoice::Only(Section::Control)];
     let some = run(&settings).rows;
     let mut settings = bench.settings("outliers", STANDARD);
-    settings.course.outlier_norm = Some(Cache::open(&bench.tiny.cache()).unwrap().manifest().sites[0].mean_norm);
+    settings.course.outlier_norm = Some(Cache::open(&bench.tiny.cache()).unwrap().manifest().sites[0].mean_norm.into());
     let near = run(&settings).rows;
     assert_eq!(all, 70);
     assert!((16..70).contains(&some) && (16..70).contains(&near), "{some} {near}");
@@ -249,7 +249,7 @@ fn settings_that_make_no_sense_are_refused() {
     };
     assert!(changed(&|settings| settings.course.learning_rate = 0.0).contains("learning rate"));
     assert!(changed(&|settings| settings.course.warm_up = 61).contains("warm-up and decay"));
-    assert!(changed(&|settings| settings.course.outlier_norm = Some(f64::NAN)).contains("outlier norm"));
+    assert!(changed(&|settings| settings.course.outlier_norm = Some(f64::NAN.into())).contains("outlier norm"));
     assert!(changed(&|settings| settings.course.mix_rows = 0).contains("rows to mix"));
     assert!(changed(&|settings| settings.width = 0).contains("width"));
     let with = |architecture| changed(&|settings| settings.architecture = architecture);

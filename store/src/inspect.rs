@@ -58,10 +58,10 @@ pub struct Summary {
     pub bytes: u64,
     /// Bytes of their tables: tokens, predictions, sequences and records.
     pub table_bytes: u64,
-    /// `bytes` over the tokens here; 0 if there are none.
-    pub bytes_per_token: f64,
-    /// Bytes of all activations as plain words over the bytes that they take; 0 if there are none.
-    pub ratio_to_raw: f64,
+    /// `bytes` over the tokens here; null if there are none.
+    pub bytes_per_token: Option<f64>,
+    /// Bytes of all activations as plain words over the bytes that they take; null if there are none.
+    pub ratio_to_raw: Option<f64>,
 }
 
 /// A site in a [`Summary`].
@@ -75,8 +75,8 @@ pub struct SiteSummary {
     pub rows: u64,
     /// Rows with a NaN or infinite element.
     pub non_finite_rows: u64,
-    /// Mean Euclidean norm of the other rows.
-    pub mean_norm: f64,
+    /// Mean Euclidean norm of the other rows; null if there are none.
+    pub mean_norm: Option<f64>,
     /// The scale c that brings it to sqrt(`d_model`); null if no row is finite and non-zero.
     pub scale: Option<f64>,
     /// The norm of all that the codec has rounded away over the norm of all activations; null for one that is lossless.
@@ -135,7 +135,7 @@ fn summary(cache: &Cache, folder: &Path) -> Summary {
             d_model: site.d_model,
             rows: site.rows,
             non_finite_rows: site.non_finite_rows,
-            mean_norm: site.mean_norm,
+            mean_norm: (site.rows > site.non_finite_rows).then_some(site.mean_norm),
             scale: Some(site.scale()).filter(|scale| scale.is_finite()),
             relative_rounding_error: site.rounding.map(|rounding| rounding.relative()),
             bytes: of_file(&site.name.file_name()),
@@ -205,6 +205,6 @@ fn total(numbers: impl IntoIterator<Item = u64>) -> u64 {
     numbers.into_iter().fold(0, u64::saturating_add)
 }
 
-fn ratio(numerator: u64, denominator: u64) -> f64 {
-    if denominator == 0 { 0.0 } else { numerator as f64 / denominator as f64 }
+fn ratio(numerator: u64, denominator: u64) -> Option<f64> {
+    (denominator > 0).then(|| numerator as f64 / denominator as f64)
 }

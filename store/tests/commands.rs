@@ -100,6 +100,20 @@ fn a_folder_that_is_no_cache_yet_says_so() {
 }
 
 #[test]
+fn means_over_no_rows_are_dashes_and_null() {
+    let folder = tempfile::tempdir().unwrap();
+    write_plan(folder.path(), &lengths());
+    open(folder.path(), &settings(Dtype::F32, Codec::Raw), Existing::Refuse).unwrap().finish().unwrap();
+    let screen = text(&store(&["inspect"], folder.path()).stdout);
+    assert!(screen.contains("– bytes a token, activations compressed – times") && !screen.contains("0.000000"), "{screen}");
+    let value: serde_json::Value =
+        serde_json::from_slice(&store(&["inspect", "--json"], folder.path()).stdout).unwrap();
+    for figure in [&value["bytes_per_token"], &value["ratio_to_raw"], &value["sites"][0]["mean_norm"]] {
+        assert!(figure.is_null(), "{value}");
+    }
+}
+
+#[test]
 fn a_closed_pipe_is_no_error() {
     let folder = tempfile::tempdir().unwrap();
     harvest(folder.path(), &settings(Dtype::F32, Codec::Raw));

@@ -35,6 +35,7 @@ fn a_training_killed_at_any_time_resumes_to_the_same_weights() {
         ("standard", "--architecture standard --l1 0.1 --sparsity-warm-up 100"),
         ("batchtopk", "--architecture batchtopk --k 8"),
         ("held-out", "--architecture batchtopk --k 8 --held-out 200 --held-out-every 15 --threshold held-out"),
+        ("topk", "--architecture topk --k 8 --exclude bos --scale auto --outlier-norm 1.2xmedian"),
     ] {
         let (whole, killed) = (small.folder(&format!("{name}-whole")), small.folder(&format!("{name}-killed")));
         succeed(&mut training(&cache, &whole, options));
@@ -52,6 +53,25 @@ fn a_training_killed_at_any_time_resumes_to_the_same_weights() {
             assert!(read(&whole) == read(&killed), "{name}: {file} differs");
         }
     }
+}
+
+#[test]
+fn special_tokens_are_left_out_by_what_the_tokenizer_says() {
+    let small = SmallModel::new();
+    let cache = small.folder("cache");
+    succeed(&mut small.harvest("", &cache));
+    let options = "--architecture topk --k 8 --json --exclude special";
+    let message = refuse(&mut training(&cache, &small.folder("refused"), options));
+    assert!(message.contains("--tokenizer") && message.contains("--exclude bos"), "{message}");
+    let rows = |name: &str, options: &str| {
+        let mut command = training(&cache, &small.folder(name), options);
+        let summary: Value = serde_json::from_str(&succeed(command.arg("--tokenizer").arg(&small.model))).unwrap();
+        (summary["rows"].as_u64().unwrap(), summary["settings"]["excluded_tokens"].as_array().unwrap().len())
+    };
+    let (all, none) = rows("all", "--architecture topk --k 8 --json");
+    let (without_bos, bos) = rows("bos", "--architecture topk --k 8 --json --exclude bos");
+    let (kept, special) = rows("special", options);
+    assert!(none == 0 && bos == 1 && special >= 1 && kept <= without_bos && without_bos < all, "{all} {without_bos} {kept}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hayloft_evaluate::train::{Course, Existing, ThresholdSource};
-use hayloft_evaluate::{ScaleChoice, SectionChoice};
+use hayloft_evaluate::{ExcludeChoice, OutlierNorm, ScaleChoice, SectionChoice};
 use hayloft_model::{ModelError, parse_device};
 
 use super::remote::RemoteArguments;
@@ -43,9 +43,14 @@ pub struct CourseArguments {
     /// [default: all]
     #[arg(long = "section", value_name = "SECTION")]
     sections: Vec<SectionChoice>,
-    /// Leave out activations of a larger norm than this, after scaling [default: none left out]
+    /// Leave out tokens for what they are: bos, special (BOS, EOS, padding, separator, as the tokenizer names them) or none
+    #[arg(long, default_value_t, value_name = "TOKENS")]
+    exclude: ExcludeChoice,
+    /// Leave out activations of a larger norm than this: 200 in scaled space (of --scale times the activation), 870raw in the
+    /// model's own space, 10xmedian ten times the median norm of the rows that --section and --exclude keep
+    /// [default: none left out]
     #[arg(long, value_name = "NORM")]
-    outlier_norm: Option<f64>,
+    outlier_norm: Option<OutlierNorm>,
     /// Keep the last whole sequences of the cache, by their ids, from training: as few as hold so many kept tokens. On them the SAE is
     /// looked at as `evaluate run` would: explained variance, L0, dead latents [default: none]
     #[arg(long, value_name = "ROWS", default_value_t = 0, hide_default_value = true)]
@@ -90,6 +95,7 @@ impl CourseArguments {
             remote: self.remote.options(),
             existing: if self.resume { Existing::Resume } else { Existing::Refuse },
             sections: self.sections,
+            exclude: self.exclude,
             outlier_norm: self.outlier_norm,
             scale: scale.unwrap_or_default(),
             batch: self.batch,

@@ -53,8 +53,9 @@ pub struct FinetuneArguments {
     /// What the loss of dead latents is multiplied by (topk) [default: as the SAE was trained, or 1]
     #[arg(long, value_name = "WEIGHT")]
     auxiliary: Option<f64>,
-    /// What activations are multiplied by before the SAE, in training and in evaluation: a number, none or auto
-    /// [default: auto for SAEs that want expected_average_only_in, none for others]
+    /// What activations are multiplied by before the SAE, in training and in evaluation: a number, none, or auto,
+    /// sqrt(d_model) / mean norm of the rows that --section and --exclude keep [default: for SAEs that want
+    /// expected_average_only_in the same over the rows that they were trained with, or all; none for others]
     #[arg(long, value_name = "SCALE")]
     scale: Option<ScaleChoice>,
     /// What the model runs in for the evaluation: f32, bf16 or f16 [default: what the cache's model ran in]

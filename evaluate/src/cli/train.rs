@@ -1,6 +1,8 @@
 //! `evaluate train`.
 #![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
 
+use std::path::PathBuf;
+
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use hayloft_evaluate::ScaleChoice;
@@ -14,6 +16,10 @@ Examples:
   # ReLU with L1, on scaled activations, outliers left out; the SAE takes raw residuals
   evaluate train --cache cache --site blocks.16.hook_resid_pre --architecture standard --width 32768 \\
       --l1 5 --tokens 100000000 --scale auto --outlier-norm 200 --warm-up 1000 --sparsity-warm-up 5000 --out saes/mine
+
+  # Without BOS, where it is an attention sink (training says so), and without what is ten times as long as most rows
+  evaluate train --cache cache --site blocks.16.hook_resid_pre --architecture topk --k 64 --width 32768 \\
+      --tokens 100000000 --scale auto --exclude bos --outlier-norm 10xmedian --out saes/no-sinks
 
   # TopK; killed, and gone on with
   evaluate train --cache cache --site blocks.16.hook_resid_pre --architecture topk --k 64 --width 32768 \\
@@ -74,11 +80,15 @@ pub struct TrainArguments {
     /// Thresholds to begin with (jumprelu) [default: 0.01]
     #[arg(long, value_name = "THRESHOLD")]
     initial_threshold: Option<f64>,
-    /// What activations are multiplied by in training: a number, none, or auto, the cache's sqrt(d_model) / mean norm,
-    /// with which one --l1 means about the same for every model [default: none]
+    /// The folder of the model's tokenizer, which says which tokens --exclude special leaves out
+    #[arg(long, value_name = "DIR")]
+    tokenizer: Option<PathBuf>,
+    /// What activations are multiplied by in training: a number, none, or auto, sqrt(d_model) / mean norm of the rows that
+    /// --section and --exclude keep, with which one --l1 means about the same for every model [default: none]
     #[arg(long, value_name = "SCALE")]
     scale: Option<ScaleChoice>,
-    /// Keep the SAE in scaled space (expected_average_only_in); without this the scale is folded into its weights
+    /// Keep the SAE in scaled space (expected_average_only_in); without this the scale is folded into its weights, and a bare
+    /// --outlier-norm of this training is another norm in `evaluate run`, whose scale is 1 then
     #[arg(long)]
     keep_scale: bool,
     /// Do not take the decoder's bias from the input (apply_b_dec_to_input is false)
@@ -110,6 +120,7 @@ impl TrainArguments {
     pub fn settings(self) -> Result<TrainSettings> {
         let architecture = self.architecture()?;
         let course = self.course.course(self.learning_rate, self.scale)?;
+        let course = Course { tokenizer: self.tokenizer, ..course };
         Ok(TrainSettings {
             centring: if self.no_input_bias { Centring::None } else { Centring::DecoderBias },
             space: if self.keep_scale { Space::Scaled } else { Space::Raw },

@@ -25,22 +25,24 @@ pub struct Kl {
 }
 
 impl Kl {
-    /// The figures that these sums give, where they are over as many tokens as there are losses.
+    /// The figures that these sums give, where they are over as many tokens as there are losses. Of a run in which no row was
+    /// spliced, which is the clean one, there is no divergence.
     pub(crate) fn of(
         sums: Option<KlSums>,
-        loss_tokens: u64,
+        (loss_tokens, spliced_rows): (u64, u64),
         way: KlWay,
         (clean, spliced): (Precision, Precision),
     ) -> Self {
         let sums = sums.filter(|sums| sums.tokens == loss_tokens).unwrap_or_default();
         let defined = |value: f64| value.is_finite().then_some(value);
+        let of_spliced = |value: f64| defined(value).filter(|_| spliced_rows > 0);
         Self {
             way,
             clean_precision: clean,
             spliced_precision: spliced,
-            kl: defined(sums.kl / sums.tokens as f64),
+            kl: of_spliced(sums.kl / sums.tokens as f64),
             kl_ablated: defined(sums.kl_ablated / sums.tokens as f64),
-            kl_recovered: defined((sums.kl_ablated - sums.kl) / sums.kl_ablated),
+            kl_recovered: of_spliced((sums.kl_ablated - sums.kl) / sums.kl_ablated),
         }
     }
 
@@ -65,22 +67,24 @@ mod tests {
     fn figures_are_means_and_the_score_is_saelenss() {
         let mut sums = KlSums { kl_ablated: 8.0, ..KlSums::default() };
         sums.add(&[0.5, 1.5]);
-        let kl = Kl::of(Some(sums), 2, KlWay::Recomputed, F32);
+        let kl = Kl::of(Some(sums), (2, 3), KlWay::Recomputed, F32);
         assert_eq!((kl.kl, kl.kl_ablated, kl.kl_recovered), (Some(1.0), Some(4.0), Some(0.75)));
         assert_eq!(kl.label(), "exact, recomputed (f32)");
+        let kl = Kl::of(Some(sums), (2, 0), KlWay::Recomputed, F32);
+        assert_eq!((kl.kl, kl.kl_ablated, kl.kl_recovered), (None, Some(4.0), None), "nothing was spliced");
     }
 
     #[test]
     fn without_the_tokens_of_the_losses_nothing_is_defined() {
         for (sums, tokens) in [(None, 2), (Some(KlSums { tokens: 1, kl: 1.0, kl_ablated: 1.0 }), 2), (None, 0)] {
-            let kl = Kl::of(sums, tokens, KlWay::Bound { top_k: 64 }, F32);
+            let kl = Kl::of(sums, (tokens, 1), KlWay::Bound { top_k: 64 }, F32);
             assert_eq!((kl.kl, kl.kl_ablated, kl.kl_recovered), (None, None, None));
         }
     }
 
     #[test]
     fn two_precisions_are_told_apart() {
-        let kl = Kl::of(None, 1, KlWay::Bound { top_k: 8 }, (Precision::F32, Precision::Bf16));
+        let kl = Kl::of(None, (1, 1), KlWay::Bound { top_k: 8 }, (Precision::F32, Precision::Bf16));
         assert_eq!(kl.label(), "lower bound, from the top 8 (clean logits f32, spliced bf16)");
         let value = serde_json::to_value(kl).unwrap();
         assert_eq!((value["way"].as_str(), value["top_k"].as_u64()), (Some("bound"), Some(8)));

@@ -30,10 +30,10 @@ pub struct LatentCounts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LatentSummary {
-    /// Latents that fire in no row.
-    pub dead: u64,
-    /// Latents that fire in more than a tenth of the rows.
-    pub dense: u64,
+    /// Latents that fire in no row; `None` where no row was looked at.
+    pub dead: Option<u64>,
+    /// Latents that fire in more than a tenth of the rows; `None` likewise.
+    pub dense: Option<u64>,
     /// Latents that fire, by log10 of the share of rows in which they do: bins of a quarter, the first from −8, the last
     /// up to 0 and with it.
     pub log10_density: Vec<u64>,
@@ -55,7 +55,8 @@ impl LatentCounts {
             let last = log10_density.len() - 1;
             log10_density[(place.max(0.0) as usize).min(last)] += 1;
         }
-        LatentSummary { dead, dense, log10_density }
+        let known = |count: u64| (self.rows > 0).then_some(count);
+        LatentSummary { dead: known(dead), dense: known(dense), log10_density }
     }
 
     /// As safetensors: `firings` `[width]` u64, and what it is about as metadata.
@@ -98,16 +99,17 @@ mod tests {
     fn latents_are_sorted_by_how_often_they_fire() {
         // Densities: dead, 0.001, 0.1 (not yet dense), 0.2, 1.
         let summary = LatentCounts { rows: 1000, firings: vec![0, 1, 100, 200, 1000] }.summary();
-        assert_eq!((summary.dead, summary.dense), (1, 2));
+        assert_eq!((summary.dead, summary.dense), (Some(1), Some(2)));
         assert_eq!(summary.log10_density.iter().sum::<u64>(), 4);
         let filled: Vec<_> = summary.bins().filter(|bin| bin.2 > 0).collect();
         assert_eq!(filled, [(-3.0, -2.75, 1), (-1.0, -0.75, 1), (-0.75, -0.5, 1), (-0.25, 0.0, 1)]);
     }
 
     #[test]
-    fn no_rows_make_every_latent_dead() {
+    fn no_rows_say_nothing_of_latents() {
         let summary = LatentCounts { rows: 0, firings: vec![0, 0] }.summary();
-        assert_eq!((summary.dead, summary.dense), (2, 0));
+        assert_eq!((summary.dead, summary.dense), (None, None));
+        assert!(serde_json::to_value(&summary).unwrap()["dead"].is_null());
     }
 
     #[test]

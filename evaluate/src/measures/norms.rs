@@ -49,6 +49,19 @@ impl NormHistogram {
         (self.first_bin..).zip(&self.counts).map(|(bin, &count)| (border(bin), border(bin + 1), count))
     }
 
+    /// About the norm that such a share of the rows is below: the middle of its bin, which is right to a sixteenth. `None` of no rows.
+    pub(crate) fn quantile(&self, share: f64) -> Option<f64> {
+        let total: u64 = self.counts.iter().sum();
+        let mut below = 0.0;
+        for (from, to, count) in self.bins() {
+            below += count as f64;
+            if count > 0 && below >= share * total as f64 {
+                return Some((from * to).sqrt());
+            }
+        }
+        None
+    }
+
     fn add_many(&mut self, bin: i32, count: u64) {
         if self.counts.is_empty() {
             self.first_bin = bin;
@@ -112,6 +125,16 @@ mod tests {
         let histogram = of(&[0.0, 1e-300, 1e300, f64::NAN, f64::INFINITY]);
         assert_eq!(histogram.counts.iter().sum::<u64>(), 3);
         assert_eq!(histogram.first_bin..histogram.first_bin + histogram.counts.len() as i32, NORM_BINS);
+    }
+
+    #[test]
+    fn quantiles_are_right_to_a_sixteenth() {
+        let norms: Vec<f64> = (1..=1000).map(f64::from).collect();
+        for (share, norm) in [(0.1, 100.0), (0.5, 500.0), (0.99, 990.0), (1.0, 1000.0), (0.0, 1.0)] {
+            let found = of(&norms).quantile(share).unwrap();
+            assert!((found / norm - 1.0).abs() < 1.0 / 16.0, "{share}: {found}");
+        }
+        assert_eq!(NormHistogram::default().quantile(0.5), None);
     }
 
     proptest! {

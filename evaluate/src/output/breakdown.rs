@@ -93,8 +93,8 @@ fn by_position(result: &SaeResult) -> String {
         let defined = |value: f64| value.is_finite().then_some(value);
         let loss = |sums: &[f64]| sum(sums) / count(tokens) as f64;
         let rows = count(activations) as f64;
-        let (clean, sae, zero) =
-            (loss(sums.clean_loss.values()), loss(sums.sae_loss.values()), loss(sums.zero_loss.values()));
+        let (clean, zero) = (loss(sums.clean_loss.values()), loss(sums.zero_loss.values()));
+        let sae = if result.sums.is_spliced_at(bin) { loss(sums.sae_loss.values()) } else { f64::NAN };
         let (error, deviation) = (sum(sums.squared_error.values()), sum(sums.squared_deviation.values()));
         vec![
             positions(bin),

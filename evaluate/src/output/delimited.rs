@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::columns::Columns;
 use crate::results::{Results, SaeResult};
+use crate::scale::ScaleSource;
 
 /// A line. Undefined figures are empty.
 #[derive(Serialize)]
@@ -36,6 +37,9 @@ struct Line<'result> {
     l2_ratio: Option<f64>,
     l1: Option<f64>,
     relative_reconstruction_bias: Option<f64>,
+    outlier_norm_raw: Option<f64>,
+    outlier_rule: Option<String>,
+    scale_source: ScaleSource,
 }
 
 impl<'result> From<&'result SaeResult> for Line<'result> {
@@ -88,6 +92,9 @@ impl<'result> From<&'result SaeResult> for Line<'result> {
             l2_ratio,
             l1,
             relative_reconstruction_bias,
+            outlier_norm_raw: result.outlier_norm_raw,
+            outlier_rule: result.outlier_rule.map(|rule| rule.to_string()),
+            scale_source: result.scale_source,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What else is known of latents and reconstructions, beside the study's figures.
 
-use super::table::{Column, figure};
+use super::table::{Column, count, figure};
 use crate::measures::LatentSummary;
 use crate::results::Results;
 
@@ -10,8 +10,8 @@ pub(super) const DETAILS: [Column; 7] = [
     ("L2 ratio", |result| figure(result.columns.l2_ratio)),
     ("Rel. bias", |result| figure(result.columns.relative_reconstruction_bias)),
     ("L1", |result| figure(result.columns.l1)),
-    ("Dead", |result| result.latents.dead.to_string()),
-    ("Dense", |result| result.latents.dense.to_string()),
+    ("Dead", |result| count(result.latents.dead)),
+    ("Dense", |result| count(result.latents.dense)),
     ("Density 1e-8…1", |result| densities(&result.latents)),
 ];
 
@@ -49,8 +49,8 @@ mod tests {
         log10_density[30] = 1000;
         log10_density[29] = 1000;
         log10_density[0] = 1;
-        let latents = LatentSummary { dead: 0, dense: 0, log10_density };
+        let latents = LatentSummary { dead: Some(0), dense: Some(0), log10_density };
         assert_eq!(densities(&latents), "▁·············▄█");
-        assert_eq!(densities(&LatentSummary { dead: 3, dense: 0, log10_density: vec![0; 32] }), "·".repeat(16));
+        assert_eq!(densities(&LatentSummary { dead: None, dense: None, log10_density: vec![0; 32] }), "·".repeat(16));
     }
 }

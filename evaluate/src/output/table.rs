@@ -5,6 +5,8 @@ use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use crate::compute_effect::ComputeEffect;
 use crate::kl::Kl;
 use crate::names::shortened;
+use crate::numbers::brief;
+use crate::outliers::OutlierThreshold;
 use crate::results::{Results, SaeResult};
 
 /// The longest name that is printed whole; with it the tables fit 120 columns.
@@ -80,6 +82,17 @@ fn effect(result: &SaeResult, figure: fn(&ComputeEffect) -> Option<f64>) -> Stri
     value.map_or_else(|| "–".to_owned(), |value| format!("{value:+.EFFECT_DECIMALS$}"))
 }
 
+fn outliers_in_words(result: &SaeResult) -> Option<String> {
+    let (rule, scaled, raw) = (result.outlier_rule?, result.outlier_norm?, result.outlier_norm_raw?);
+    let norm = OutlierThreshold { rule, scaled, raw }.in_words();
+    Some(format!("Outliers (--outlier-norm {rule}) have a norm above {norm}"))
+}
+
+fn scale_in_words(result: &SaeResult) -> Option<String> {
+    let rows = result.scale_rows.as_ref()?;
+    Some(format!("The scale {} of {} is over {rows} of the cache", brief(result.scale), result.sae))
+}
+
 impl Results {
     /// Two tables, at most 120 columns wide as long as names and numbers are of usual length. A third one where divergences were
     /// asked for, two where intervals were: theirs, and the differences of
@@ -110,10 +123,18 @@ impl Results {
         text
     }
 
-    /// The conventions of the figures, where they are not the usual ones.
+    /// The conventions of the figures, where they are not the usual ones; thresholds and rows of scales, each once.
     pub(super) fn conventions_in_words(&self) -> Vec<String> {
         let first = self.results.first();
-        first.map_or_else(Vec::new, |result| result.conventions.in_words(result.sums.excluded_rows))
+        let mut lines = first.map_or_else(Vec::new, |result| result.conventions.in_words(result.sums.excluded_rows));
+        for result in &self.results {
+            for line in outliers_in_words(result).into_iter().chain(scale_in_words(result)) {
+                if !lines.contains(&line) {
+                    lines.push(line);
+                }
+            }
+        }
+        lines
     }
 
     /// What the divergences are and how they were computed, if there are any.
@@ -158,6 +179,11 @@ pub(super) fn ruled(headings: &[&str], rows: impl Iterator<Item = Vec<String>>, 
 /// A figure with four decimals; a dash where it is undefined.
 pub(super) fn figure(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{value:.DECIMALS$}"))
+}
+
+/// A count; a dash where nothing was counted.
+pub(crate) fn count(value: Option<u64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| value.to_string())
 }
 
 /// A figure that may be small, with six decimals.

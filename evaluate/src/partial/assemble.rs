@@ -6,6 +6,8 @@ use crate::conventions::ResultConventions;
 use crate::details;
 use crate::kl::Kl;
 use crate::measures::LatentCounts;
+use crate::outlier_warning::RowCounts;
+use crate::outliers::LeftOut;
 use crate::partial::{Measurement, SaeIdentity, SectionMeasurement};
 use crate::results::{Provenance, Results, SaeResult, ShardResult};
 use crate::sums::Sums;
@@ -28,14 +30,15 @@ pub(crate) fn assemble(measurement: Measurement) -> Results {
     let Measurement { cache, protocol, subsets, clean_check, .. } = &measurement;
     details::add(&mut results, &sequences, protocol, subsets.as_deref());
     warn_of_non_finite(&results);
+    warn_of_left_out(&results, &measurement.saes);
     Results { results, latents, clean_check: *clean_check, tokens: cache.tokens }
 }
 
 fn result(measurement: &Measurement, sae: &SaeIdentity, own: &SectionMeasurement) -> SaeResult {
     let Measurement { cache, protocol, .. } = measurement;
     let sums = Sums::total(&own.shards);
-    let kl =
-        protocol.kl.map(|kl| Kl::of(sums.kl, sums.loss_tokens, kl.way, (kl.clean_precision, kl.spliced_precision)));
+    let counts = (sums.loss_tokens, sums.activation_rows);
+    let kl = protocol.kl.map(|kl| Kl::of(sums.kl, counts, kl.way, (kl.clean_precision, kl.spliced_precision)));
     let numbers = measurement.shards.iter().copied();
     SaeResult {
         sae: sae.name.clone(),
@@ -44,7 +47,10 @@ fn result(measurement: &Measurement, sae: &SaeIdentity, own: &SectionMeasurement
         columns: Columns::of(&sums, sae.provenance.target_scale(sae.scale)),
         scale: sae.scale,
         scale_source: sae.scale_source,
-        outlier_norm: sae.outlier_norm,
+        scale_rows: sae.scale_rows.clone(),
+        outlier_norm: sae.outliers.map(|outliers| outliers.scaled),
+        outlier_norm_raw: sae.outliers.map(|outliers| outliers.raw),
+        outlier_rule: sae.outliers.map(|outliers| outliers.rule),
         conventions: ResultConventions { spliced_with: sae.spliced_with.clone(), ..protocol.conventions.clone() },
         precision: protocol.precision,
         clean_loss_source: protocol.clean_loss_source,
@@ -64,6 +70,19 @@ fn result(measurement: &Measurement, sae: &SaeIdentity, own: &SectionMeasurement
             model: cache.model.clone(),
             sae: sae.provenance.clone(),
         },
+    }
+}
+
+/// Says where a rule left out more than outliers.
+fn warn_of_left_out(results: &[SaeResult], saes: &[SaeIdentity]) {
+    for SaeResult { sae, section, sums, .. } in results {
+        let Some(of) = saes.iter().find(|own| own.name == *sae) else { continue };
+        let Sums { outlier_rows, non_finite_rows, excluded_rows, .. } = *sums;
+        let left = LeftOut { outliers: outlier_rows, non_finite: non_finite_rows, excluded: excluded_rows };
+        let counts = RowCounts { kept: sums.activation_rows, left, norms: &sums.norms };
+        if let Some(said) = counts.warning(of.outliers.as_ref(), of.scale_source, of.other_outliers()) {
+            tracing::warn!(%sae, %section, "{said}");
+        }
     }
 }
 

@@ -48,11 +48,12 @@ pub(super) fn header(header: &Header) -> Result<Part, String> {
 
 /// A name becomes that of a file.
 fn sae(sae: &SaeIdentity) -> Result<(), String> {
-    let numbers = [Some(sae.scale), sae.outlier_norm];
+    let thresholds = sae.outliers.map(|outliers| [outliers.scaled, outliers.raw]);
+    let numbers = thresholds.into_iter().flatten().chain([sae.scale]);
     if sae.name.is_empty() || !sae.name.chars().all(is_plain) {
         return Err(format!("an SAE called {:?}", sae.name));
     }
-    if numbers.into_iter().flatten().any(|number| !number.is_finite()) {
+    if numbers.into_iter().any(|number| !number.is_finite()) {
         return Err(format!("no number as the scale or the threshold of {}", sae.name));
     }
     Ok(())

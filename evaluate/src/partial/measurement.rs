@@ -3,13 +3,16 @@
 use hayloft_model::{Fingerprint, Precision};
 use serde::{Deserialize, Serialize};
 
+use crate::Normalisation;
 use crate::baseline::CleanSource;
 use crate::clean_check::CleanCheck;
 use crate::compute_effect::Sample;
 use crate::conventions::ResultConventions;
 use crate::kl::KlWay;
 use crate::measures::LatentCounts;
+use crate::outliers::OutlierThreshold;
 use crate::results::SaeProvenance;
+use crate::rows::RowChoice;
 use crate::scale::ScaleSource;
 use crate::section_choice::SectionChoice;
 use crate::stored_rounding::StoredRounding;
@@ -89,7 +92,8 @@ pub(crate) struct SaeIdentity {
     pub(crate) site: String,
     pub(crate) scale: f64,
     pub(crate) scale_source: ScaleSource,
-    pub(crate) outlier_norm: Option<f64>,
+    pub(crate) scale_rows: Option<RowChoice>,
+    pub(crate) outliers: Option<OutlierThreshold>,
     /// The other SAEs that were in place at the same time.
     pub(crate) spliced_with: Vec<String>,
     pub(crate) provenance: SaeProvenance,
@@ -109,6 +113,15 @@ pub(crate) struct SectionMeasurement {
     pub(crate) sequences: Option<Vec<Vec<SequenceTally>>>,
     /// What a lower precision did on the cache's first rows, where it was asked for and the first shard is among these.
     pub(crate) sample: Option<Sample>,
+}
+
+impl SaeIdentity {
+    /// What to say where it was trained without other rows than were left out here for their norm.
+    pub(crate) fn other_outliers(&self) -> Option<String> {
+        let takes_scaled = self.provenance.normalize_activations == Normalisation::ExpectedAverageOnlyIn.as_str();
+        let is_scaled = takes_scaled && self.scale_source != ScaleSource::None;
+        self.provenance.training.as_ref()?.other_outliers(self.outliers.as_ref(), is_scaled)
+    }
 }
 
 impl Protocol {

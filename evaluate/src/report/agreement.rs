@@ -56,9 +56,10 @@ fn facts_of(entry: &Entry) -> Vec<(String, String)> {
         (format!("the files of {family}'s {sae}"), files.join(" ")),
         (format!("the cache of {dataset} for {family}'s {model}"), provenance.manifest_blake3.clone()),
     ];
-    // Rows with the outliers kept may stand beside rows with them filtered; two thresholds may not.
-    facts.extend(
-        result.outlier_norm.map(|norm| (format!("the outlier threshold of {family} on {dataset}"), norm.to_string())),
-    );
+    // Rows with the outliers kept may stand beside rows with them filtered; two rules may not. Of a norm in the model's own space
+    // and of a multiple of the median, each model has a threshold of its own.
+    let rule = result.outlier_rule.map(|rule| rule.to_string());
+    let rule = rule.or_else(|| result.outlier_norm.map(|norm| norm.to_string()));
+    facts.extend(rule.map(|rule| (format!("the outlier threshold of {family} on {dataset}"), rule)));
     facts
 }

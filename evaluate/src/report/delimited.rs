@@ -28,6 +28,9 @@ struct Line<'row> {
     activation_rows: u64,
     outlier_rows: u64,
     explained_variance_gap_recovered: Option<f64>,
+    outlier_norm: Option<f64>,
+    outlier_norm_raw: Option<f64>,
+    outlier_rule: Option<String>,
 }
 
 impl<'row> From<&'row Row> for Line<'row> {
@@ -54,6 +57,9 @@ impl<'row> From<&'row Row> for Line<'row> {
             activation_rows: columns.activation_rows,
             outlier_rows: columns.outlier_rows,
             explained_variance_gap_recovered: row.explained_variance_gap_recovered,
+            outlier_norm: row.outlier_norm,
+            outlier_norm_raw: row.outlier_norm_raw,
+            outlier_rule: row.outlier_rule.map(|rule| rule.to_string()),
         }
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::load::{Entry, Report};
 use super::role::{ModelRole, SaeRole};
 use crate::columns::Columns;
+use crate::outliers::OutlierNorm;
 use crate::section_choice::SectionChoice;
 
 /// `summary.json`.
@@ -29,8 +30,14 @@ pub struct Row {
     pub family: String,
     /// Whether activations of a large norm were left out.
     pub outliers_filtered: bool,
-    /// The norm from which on they were.
+    /// The norm from which on they were, after scaling.
     pub outlier_norm: Option<f64>,
+    /// The same in the model's own space.
+    #[serde(default)]
+    pub outlier_norm_raw: Option<f64>,
+    /// What was asked for.
+    #[serde(default)]
+    pub outlier_rule: Option<OutlierNorm>,
     /// Where in the model.
     pub site: String,
     /// c, by which activations were multiplied before the SAE.
@@ -89,6 +96,8 @@ fn row(entry: &Entry) -> Row {
         family: family.clone(),
         outliers_filtered: result.outlier_norm.is_some(),
         outlier_norm: result.outlier_norm,
+        outlier_norm_raw: result.outlier_norm_raw,
+        outlier_rule: result.outlier_rule,
         site: result.site.clone(),
         scale: result.scale,
         columns: result.columns,

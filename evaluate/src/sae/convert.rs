@@ -155,6 +155,9 @@ fn metadata(file: &SaeFile) -> Map<String, Value> {
     if conventions.center_writing_weights {
         say("model_from_pretrained_kwargs", json!({"center_writing_weights": true}));
     }
+    if let Some(training) = file.training() {
+        say("hayloft", serde_json::to_value(training).unwrap_or_default());
+    }
     let files = serde_json::to_value(file.hashes()).unwrap_or_default();
     say("converted_from", json!({"format": file.format().as_str(), "files": files}));
     metadata

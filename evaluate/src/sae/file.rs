@@ -11,6 +11,7 @@ use super::config::{Conventions, Role, SaeConfig};
 use super::formats::{self, Opened, SaeFormat};
 use super::parts::Parts;
 use super::{Normalisation, Sae, SaeError, load};
+use crate::training_origin::TrainingOrigin;
 
 /// Name, size and hash of one of an SAE's files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +31,7 @@ pub struct SaeFile {
     path: PathBuf,
     format: SaeFormat,
     opened: Opened,
+    training: Option<TrainingOrigin>,
 }
 
 impl SaeFile {
@@ -41,7 +43,8 @@ impl SaeFile {
     /// The same where the user may say the format.
     pub fn open_as(path: &Path, format: Option<SaeFormat>) -> Result<Self, SaeError> {
         let (format, opened) = formats::open(path, format)?;
-        Ok(Self { path: path.to_path_buf(), format, opened })
+        let training = training(path, format, &opened.raw_config)?;
+        Ok(Self { path: path.to_path_buf(), format, opened, training })
     }
 
     /// Copies the weights to a device, in float32, in the one form that the forward pass knows.
@@ -124,6 +127,11 @@ impl SaeFile {
         self.config().model_name.as_deref()
     }
 
+    /// What it says of its training, where it was trained here.
+    pub fn training(&self) -> Option<&TrainingOrigin> {
+        self.training.as_ref()
+    }
+
     /// What its files say of how activations were made.
     pub fn conventions(&self) -> Conventions {
         self.config().conventions
@@ -148,4 +156,17 @@ impl SaeFile {
         };
         config.chain([weights]).collect()
     }
+}
+
+/// `metadata.hayloft` of a `cfg.json`. A record that is not understood is refused: a scale or a threshold would be another.
+fn training(path: &Path, format: SaeFormat, config: &Value) -> Result<Option<TrainingOrigin>, SaeError> {
+    let Some(record) = config.pointer("/metadata/hayloft").filter(|_| format == SaeFormat::Saelens) else {
+        return Ok(None);
+    };
+    TrainingOrigin::deserialize(record).map(Some).map_err(|error| SaeError::Field {
+        path: path.to_path_buf(),
+        field: "metadata.hayloft".to_owned(),
+        expected: "what `evaluate train` of this version writes".to_owned(),
+        got: error.to_string(),
+    })
 }

@@ -7,6 +7,9 @@ use tch::Device;
 
 use super::TrainError;
 use super::threshold::ThresholdSource;
+use crate::exclusion::ExcludeChoice;
+use crate::outliers::OutlierNorm;
+use crate::rows::RowChoice;
 use crate::scale::ScaleChoice;
 use crate::section_choice::SectionChoice;
 
@@ -23,9 +26,13 @@ pub struct Course {
     pub existing: Existing,
     /// Rows of these sections; empty means all rows.
     pub sections: Vec<SectionChoice>,
-    /// Rows of a larger norm than this, after scaling, are left out.
-    pub outlier_norm: Option<f64>,
-    /// What activations are multiplied by.
+    /// Rows of these tokens are left out.
+    pub exclude: ExcludeChoice,
+    /// The folder of the model's tokenizer, which says which tokens are special; no other choice needs it.
+    pub tokenizer: Option<PathBuf>,
+    /// Rows of a larger norm than this are left out.
+    pub outlier_norm: Option<OutlierNorm>,
+    /// What activations are multiplied by; `Auto` is over the rows that sections and exclusions keep.
     pub scale: ScaleChoice,
     /// Rows to train on, in whole batches; more than the cache holds go round it again.
     pub tokens: u64,
@@ -93,6 +100,8 @@ impl Course {
             out: out.into(),
             existing: Existing::Refuse,
             sections: Vec::new(),
+            exclude: ExcludeChoice::default(),
+            tokenizer: None,
             outlier_norm: None,
             scale: ScaleChoice::default(),
             tokens,
@@ -118,6 +127,16 @@ impl Course {
         self.tokens / self.batch.max(1) as u64
     }
 
+    /// The rows that are trained on, whatever their norms.
+    pub(super) fn rows(&self) -> RowChoice {
+        RowChoice { sections: self.sections.clone(), exclude: self.exclude }
+    }
+
+    /// The scale, of which `Auto` is over the rows that are trained on.
+    pub(super) fn scale(&self) -> ScaleChoice {
+        if self.scale == ScaleChoice::Auto { ScaleChoice::KeptRows } else { self.scale }
+    }
+
     /// Refuses what makes no sense.
     pub(super) fn check(&self) -> Result<(), TrainError> {
         let refuse =
@@ -133,7 +152,7 @@ impl Course {
             let expected = format!("at most as many steps as the training has, {}", self.steps());
             return refuse("warm-up and decay", &expected, format!("{} and {}", self.warm_up, self.decay));
         }
-        if let Some(norm) = self.outlier_norm.filter(|&norm| !positive(norm)) {
+        if let Some(norm) = self.outlier_norm.filter(|norm| !positive(norm.number())) {
             return refuse("outlier norm", "a norm above zero", norm.to_string());
         }
         if let ScaleChoice::Given(scale) = self.scale

@@ -12,11 +12,12 @@ use super::architecture::{Architecture, Penalty};
 use super::course::Course;
 use super::model::{Fold, reopen};
 use super::provenance::metadata;
+use super::selection::Selection;
 use super::session::{self, Job};
 use super::summary::TrainingSummary;
-use crate::outliers::OutlierNorm;
 use crate::results::Results;
 use crate::sae::{Own, Parts};
+use crate::sae_scale::recorded;
 use crate::splice_point::{check_width, held_site, wanted_site};
 use crate::subject::{Subject, check_section};
 use crate::{EvaluateError, RunSettings, SaeFile, SaeFormat};
@@ -89,7 +90,9 @@ pub fn finetune(settings: &FinetuneSettings, progress: Progress) -> Result<Finet
         let sae = settings.sae.clone();
         return Err(EvaluateError::SaeWidth { sae, what: "activations", expected, got }.into());
     }
-    let scale = course.scale.resolve(file.normalisation(), site)?;
+    let rule = course.scale().rule(file.normalisation(), recorded(&file), &course.rows());
+    let tokenizer = course.tokenizer.as_deref().unwrap_or(&settings.evaluation.model);
+    let selection = Selection::of(course, &rule, (&cache, site), Some(tokenizer))?;
     let parts = file.parts()?;
     let architecture = architecture(&parts, &file, settings.coefficients)?;
     architecture.check(file.width())?;
@@ -97,7 +100,7 @@ pub fn finetune(settings: &FinetuneSettings, progress: Progress) -> Result<Finet
     // What cannot be evaluated afterwards is refused now.
     Subject::open(&evaluated, std::slice::from_ref(&file))?;
 
-    let mut metadata = metadata(&cache, site, scale);
+    let mut metadata = metadata(&cache, site, course, &selection);
     keep_metadata(&mut metadata, &file);
     metadata.insert("finetuned_from".to_owned(), json!(file.hashes()));
     let own = json!({
@@ -109,7 +112,7 @@ pub fn finetune(settings: &FinetuneSettings, progress: Progress) -> Result<Finet
         course,
         cache: &cache,
         site,
-        scale,
+        selection: &selection,
         coefficient: architecture.coefficient(),
         fold: Fold::Keep(file.normalisation()),
         settings: own.as_object().cloned().unwrap_or_default(),
@@ -134,8 +137,9 @@ fn evaluation(settings: &FinetuneSettings, site: Site) -> RunSettings {
     RunSettings {
         site: Some(site),
         sections: course.sections.clone(),
-        outlier_norm: course.outlier_norm.map(OutlierNorm::Absolute),
-        scale: course.scale,
+        exclude: course.exclude,
+        outlier_norm: course.outlier_norm,
+        scale: course.scale(),
         device: course.device,
         precision: evaluation.precision,
         remote: course.remote.clone(),

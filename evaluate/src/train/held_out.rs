@@ -119,6 +119,7 @@ fn add(sae: &Sae, x: &Tensor, mean: &Tensor, sums: &mut Sums, latents: &mut Late
 
 fn figures(sums: &Sums, latents: &LatentCounts) -> HeldOutFigures {
     let Columns { l0, explained_variance, explained_variance_pooled, activation_rows, .. } = Columns::of(sums, 1.0);
-    let dead_fraction = latents.summary().dead as f64 / latents.firings.len() as f64;
+    let dead = latents.firings.iter().filter(|&&firings| firings == 0).count();
+    let dead_fraction = dead as f64 / latents.firings.len() as f64;
     HeldOutFigures { rows: activation_rows, l0, explained_variance, explained_variance_pooled, dead_fraction }
 }

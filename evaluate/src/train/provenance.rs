@@ -3,8 +3,10 @@
 use hayloft_store::{Cache, SiteRecord};
 use serde_json::{Map, Value, json};
 
+use super::course::Course;
+use super::selection::Selection;
 use crate::sae::LAYOUT_VERSION;
-use crate::scale::Scale;
+use crate::training_origin::TrainingOrigin;
 
 /// What tells SAELens which layout `cfg.json` has.
 pub(super) fn layout() -> Map<String, Value> {
@@ -13,24 +15,29 @@ pub(super) fn layout() -> Map<String, Value> {
 }
 
 /// `metadata` of `cfg.json`: what SAELens reads, and in `hayloft` what the SAE was made from.
-pub(super) fn metadata(cache: &Cache, site: &SiteRecord, scale: Scale) -> Map<String, Value> {
+pub(super) fn metadata(
+    cache: &Cache,
+    site: &SiteRecord,
+    course: &Course,
+    selection: &Selection,
+) -> Map<String, Value> {
     let manifest = cache.manifest();
+    let origin = TrainingOrigin {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        corpus: manifest.corpus.name.clone(),
+        cache_manifest_blake3: cache.manifest_blake3().to_owned(),
+        model_config_blake3: manifest.model.config_blake3.clone(),
+        scale: selection.scale.value,
+        scale_source: selection.scale.source,
+        scale_rows: selection.scale.rows.clone(),
+        rows: Some(selection.record(course)),
+    };
     let fields = [
         ("model_name", json!(manifest.model.model_type)),
         ("hook_name", json!(site.name)),
         ("context_size", json!(manifest.corpus.context_length)),
         ("prepend_bos", json!(true)),
-        (
-            "hayloft",
-            json!({
-                "version": env!("CARGO_PKG_VERSION"),
-                "corpus": manifest.corpus.name,
-                "cache_manifest_blake3": cache.manifest_blake3(),
-                "model_config_blake3": manifest.model.config_blake3,
-                "scale": scale.value,
-                "scale_source": scale.source,
-            }),
-        ),
+        ("hayloft", json!(origin)),
     ];
     let mut metadata = layout();
     metadata.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));

@@ -10,6 +10,7 @@ use super::architecture::{Architecture, Penalty};
 use super::course::Course;
 use super::model::{FRESH_DECODER_NORM, Fold, fresh};
 use super::provenance::metadata;
+use super::selection::Selection;
 use super::session::{self, Job};
 use super::summary::TrainingSummary;
 use crate::EvaluateError;
@@ -84,7 +85,9 @@ pub fn train(settings: &TrainSettings, progress: Progress) -> Result<TrainingSum
         check_section(&cache, section)?;
     }
     let site = held_site(settings.site, &cache)?;
-    let scale = course.scale.resolve(Normalisation::None, site)?;
+    let rule = course.scale().rule(Normalisation::None, None, &course.rows());
+    let selection = Selection::of(course, &rule, (&cache, site), course.tokenizer.as_deref())?;
+    let scale = &selection.scale;
     let fold = match settings.space {
         Space::Raw => Fold::Scale(scale.value),
         Space::Scaled if scale.source == ScaleSource::None => {
@@ -104,7 +107,7 @@ pub fn train(settings: &TrainSettings, progress: Progress) -> Result<TrainingSum
         "apply_b_dec_to_input": input_bias == InputBias::DecoderBias,
         "scale_is_folded": settings.space == Space::Raw,
     });
-    let mut metadata = metadata(&cache, site, scale);
+    let mut metadata = metadata(&cache, site, course, &selection);
     if let Some(name) = &settings.model_name {
         metadata.insert("model_name".to_owned(), json!(name));
     }
@@ -114,7 +117,7 @@ pub fn train(settings: &TrainSettings, progress: Progress) -> Result<TrainingSum
         course,
         cache: &cache,
         site,
-        scale,
+        selection: &selection,
         coefficient: architecture.coefficient(),
         fold,
         settings: own.as_object().cloned().unwrap_or_default(),

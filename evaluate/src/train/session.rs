@@ -10,18 +10,18 @@ use tch::{Kind, Tensor};
 use super::TrainError;
 use super::checkpoint::{Checkpoints, State, difference};
 use super::course::{Course, Existing};
-use super::data::{Batch, BatchPlan, BatchState, Batches, Census, HeldOutRows, RowFilter, draw_ahead};
+use super::data::{Batch, BatchPlan, BatchState, Batches, Census, HeldOutRows, draw_ahead};
+use super::foreword;
 use super::held_out::{HeldOut, HeldOutFigures, figures_on};
 use super::log::TrainingLog;
 use super::model::{Exported, Fold, Model};
 use super::record::TrainingRecord;
 use super::save::{SavedSae, write_json};
 use super::schedule::Schedule;
+use super::selection::Selection;
 use super::summary::{HeldOutSequences, TrainingSummary, is_far, percent};
 use super::threshold::ThresholdSource;
 use super::trainer::Trainer;
-use crate::outliers::OutlierRule;
-use crate::scale::Scale;
 use crate::source::kind;
 use crate::subject::say_traffic;
 
@@ -33,7 +33,7 @@ pub(super) struct Job<'job> {
     pub(super) course: &'job Course,
     pub(super) cache: &'job Cache,
     pub(super) site: &'job SiteRecord,
-    pub(super) scale: Scale,
+    pub(super) selection: &'job Selection,
     /// What the sparsity loss is multiplied by once it is warm.
     pub(super) coefficient: f64,
     /// What becomes of the scale when the SAE is saved.
@@ -48,7 +48,7 @@ impl Job<'_> {
     /// What the saved SAE is given is the stored row times this.
     fn saved_scale(&self) -> f64 {
         match self.fold {
-            Fold::Keep(_) => self.scale.value,
+            Fold::Keep(_) => self.selection.scale.value,
             Fold::Scale(_) => 1.0,
         }
     }
@@ -83,7 +83,7 @@ pub(super) fn train(job: &Job<'_>, model: Box<dyn Model>, progress: Progress) ->
     let checkpoints = Checkpoints::of(out);
     let begun = resume(&checkpoints, course, &settings, &mut trainer)?;
     let (first, steps, rows) = (trainer.step, course.steps(), plan.census.rows());
-    tracing::info!(steps, batch = course.batch, rows, scale = %job.scale, "training");
+    tracing::info!(steps, batch = course.batch, rows, scale = %job.selection.scale, "training");
     let held_out = held_out.map(|rows| hold_out(job, rows)).transpose()?;
     let gauge = progress.gauge("training", Some(steps * course.batch as u64));
     gauge.resume(first * course.batch as u64);
@@ -130,7 +130,7 @@ impl Session<'_> {
         let is_last = step + 1 == course.steps();
         let looks = self.held_out.is_some() && (is_due(course.held_out_every, step) || is_last);
         let rows = self.rows(&batch.bytes)?;
-        let x = rows.f_mul_scalar(self.job.scale.value)?;
+        let x = rows.f_mul_scalar(self.job.selection.scale.value)?;
         let done = trainer.step(&x, is_due(course.log_every, step) || looks || is_last)?;
         if !done.is_finite() {
             return Err(TrainError::Diverged {
@@ -218,6 +218,7 @@ impl Session<'_> {
             rows: plan.census.rows(),
             width: trainer.model.width(),
             held_out,
+            largest_rows: plan.census.largest,
             device: device_name(job.course.device),
             threads: tch::get_num_threads(),
             last: record,
@@ -271,9 +272,12 @@ fn settings(job: &Job<'_>) -> Map<String, Value> {
     let own = [
         ("site", json!(job.site.name)),
         ("cache_manifest_blake3", json!(job.cache.manifest_blake3())),
-        ("scale", json!(job.scale.value)),
+        ("scale", json!(job.selection.scale.value)),
+        ("scale_rows", json!(job.selection.scale.rows)),
         ("sections", json!(course.sections)),
-        ("outlier_norm", json!(course.outlier_norm)),
+        ("exclude", json!(course.exclude)),
+        ("excluded_tokens", json!(job.selection.rows.excluded.tokens())),
+        ("outlier_norm", json!(job.selection.outliers)),
         ("steps", json!(course.steps())),
         ("batch", json!(course.batch)),
         ("learning_rate", json!(course.learning_rate)),
@@ -326,7 +330,7 @@ fn check_same(out: &Path, begun: &Map<String, Value>, asked: &Map<String, Value>
 fn batch_plan<'job>(job: &Job<'job>) -> Result<(BatchPlan, Option<HeldOutRows<'job>>), TrainError> {
     let course = job.course;
     let (site, d_model) = (&job.site.name, job.site.d_model);
-    let mut filter = RowFilter::new(course.sections.clone(), OutlierRule::new(course.outlier_norm, job.scale.value));
+    let mut filter = job.selection.filter();
     let held_out = match course.held_out {
         0 => None,
         wanted => Some(HeldOutRows::find((job.cache, site, d_model), &filter, wanted, course.batch)?),
@@ -335,6 +339,7 @@ fn batch_plan<'job>(job: &Job<'job>) -> Result<(BatchPlan, Option<HeldOutRows<'j
         filter = filter.holding_out_from(held_out.first());
     }
     let census = Census::take(job.cache, site, &filter)?;
+    foreword::say(&census, job.selection);
     if census.rows() < course.batch {
         return Err(TrainError::TooFewRows {
             cache: course.cache.clone(),

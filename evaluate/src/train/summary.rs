@@ -6,7 +6,7 @@ use hayloft_store::ModelRecord;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::data::Mixing;
+use super::data::{LargestRows, Mixing};
 use super::held_out::HeldOutFigures;
 use super::record::TrainingRecord;
 use super::threshold::ThresholdSource;
@@ -31,6 +31,8 @@ pub struct TrainingSummary {
     pub width: usize,
     /// What was held out; `None` where nothing was.
     pub held_out: Option<HeldOutSequences>,
+    /// What the largest of these rows hold of the squared norm.
+    pub largest_rows: LargestRows,
     /// Where it was computed, and with how many threads: with these the same settings give the same bits.
     pub device: String,
     /// Threads of the kernels.

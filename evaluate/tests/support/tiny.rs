@@ -62,6 +62,12 @@ fn subset(sequence: usize) -> Option<String> {
     sequence.is_multiple_of(2).then(|| "even chats".to_owned())
 }
 
+/// Makes of a sequence's residual `[pos, 32]` one of norms of some 150, and of 60 times that at BOS.
+fn lengthen(_: usize, residual: &Tensor) {
+    let _ = residual.shallow_clone().g_mul_scalar_(30.0);
+    let _ = residual.get(0).g_mul_scalar_(60.0);
+}
+
 /// A cache in a temporary folder.
 pub struct Tiny {
     folder: TempDir,
@@ -99,6 +105,18 @@ impl Tiny {
             .collect();
         let settings = HarvestSettings { codec, ..settings(Some(KeptPredictions::top(4))) };
         Self::written(&settings, &shards, |_, _| {})
+    }
+
+    /// With activations as long as a large model's, and those of BOS longer yet: attention sinks. No losses are kept.
+    pub fn with_sinks() -> Self {
+        Self::with(None, lengthen)
+    }
+
+    /// The same of one text of so many tokens, cut into contexts that begin with BOS.
+    pub fn cut(text: usize, context: usize) -> Self {
+        let text: Vec<i64> = (0..text as i64).map(|place| (place * 37 + place / 11) % 318 + 2).collect();
+        let contexts = text.chunks(context - 1).map(|tokens| [&[0], tokens].concat()).collect();
+        Self::written(&settings(None), &vec![vec![contexts]], lengthen)
     }
 
     /// Of tokens of the test's own, in one row group.

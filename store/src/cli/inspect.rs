@@ -61,7 +61,7 @@ fn in_words(summary: &Summary) -> String {
         let mut row = vec![
             site.name.to_string(),
             site.d_model.to_string(),
-            format!("{:.6}", site.mean_norm),
+            decimals(site.mean_norm, 6),
             site.scale.map_or_else(|| "none".to_owned(), |scale| format!("{scale:.10}")),
             grouped(site.non_finite_rows),
             bytes(site.bytes),
@@ -94,7 +94,7 @@ fn groups(
     let header = [title, "tokens", "mean loss", "mean entropy"].map(str::to_owned);
     table.load_style(NOTHING).set_header(header.into_iter().chain(norms));
     for group in groups.iter().take(MAX_SUBSETS) {
-        let number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
+        let number = |value| decimals(value, 4);
         let name = named(group).unwrap_or_else(|| "none".to_owned());
         let norms = group.mean_norms.iter().map(|norm| number(*norm));
         let row = [name, grouped(group.tokens), number(group.mean_loss), number(group.mean_entropy)];
@@ -105,6 +105,11 @@ fn groups(
     }
     align_numbers(&mut table);
     table
+}
+
+/// A number with so many decimals; a dash where it is undefined.
+fn decimals(value: Option<f64>, decimals: usize) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.decimals$}"))
 }
 
 fn align_numbers(table: &mut Table) {
@@ -153,10 +158,10 @@ fn facts_of(summary: &Summary) -> Vec<(&'static str, String)> {
     facts.push((
         "on disk",
         format!(
-            "{}, {:.1} bytes a token, activations compressed {:.3} times; tables {}",
+            "{}, {} bytes a token, activations compressed {} times; tables {}",
             bytes(summary.bytes),
-            summary.bytes_per_token,
-            summary.ratio_to_raw,
+            decimals(summary.bytes_per_token, 1),
+            decimals(summary.ratio_to_raw, 3),
             bytes(summary.table_bytes),
         ),
     ));

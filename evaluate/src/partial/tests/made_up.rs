@@ -10,8 +10,10 @@ use crate::compute_effect::Sample;
 use crate::conventions::ResultConventions;
 use crate::kl::{KlSums, KlWay};
 use crate::measures::LatentCounts;
+use crate::outliers::OutlierNorm;
 use crate::partial::{CacheIdentity, KlProtocol, Measurement, Protocol, SaeIdentity, SectionMeasurement};
 use crate::results::{DEFINITIONS, SaeProvenance};
+use crate::rows::RowChoice;
 use crate::scale::ScaleSource;
 use crate::section_choice::SectionChoice;
 use crate::stored_rounding::StoredRounding;
@@ -87,6 +89,7 @@ fn provenance(name: &str, width: usize) -> SaeProvenance {
         site: Some("blocks.1.hook_resid_pre".to_owned()),
         model_name: None,
         files: vec![SaeFileHash { file: "w".to_owned(), bytes: 7, blake3: name.repeat(4) }],
+        training: None,
     }
 }
 
@@ -112,7 +115,8 @@ pub(super) fn whole(seed: u64, shards: usize, saes: usize, rich: bool) -> Measur
             site: "blocks.1.hook_resid_pre".to_owned(),
             scale: 0.1 + draws.share(),
             scale_source: ScaleSource::Cache,
-            outlier_norm: rich.then_some(10.1),
+            scale_rows: rich.then(RowChoice::default),
+            outliers: OutlierNorm::Scaled(10.1).resolve(0.3, None).filter(|_| rich),
             spliced_with: Vec::new(),
             name,
         });

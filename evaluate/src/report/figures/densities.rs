@@ -1,6 +1,7 @@
 //! Histograms of how often latents fire.
 
 use super::{Data, Figure, Gallery, caption, drawn, sae_ink, sae_stroke, setting_in_words};
+use crate::output::count;
 use crate::plot::{Axes, Axis, Join, Series, lines};
 use crate::report::load::{Entry, Report};
 
@@ -22,14 +23,15 @@ fn figure_of(number: usize, setting: &[&Entry]) -> Option<Figure> {
     let lowest = bins().filter(|bin| bin.2 > 0).map(|bin| bin.0).fold(0.0, f64::min);
     let mut data = Data { columns: vec!["Log10 of the share of activations".to_owned()], rows: Vec::new() };
     data.columns.extend(setting.iter().map(|entry| entry.sae.label().to_owned()));
-    let row = |about: String, counts: Vec<u64>| [about].into_iter().chain(counts.iter().map(u64::to_string)).collect();
-    let of_each = |count: fn(&Entry) -> u64| setting.iter().map(|entry| count(entry)).collect::<Vec<_>>();
+    let row =
+        |about: String, counts: Vec<Option<u64>>| [about].into_iter().chain(counts.into_iter().map(count)).collect();
+    let of_each = |count: fn(&Entry) -> Option<u64>| setting.iter().map(|entry| count(entry)).collect::<Vec<_>>();
     data.rows.push(row("dead (never)".to_owned(), of_each(|entry| entry.result.latents.dead)));
     data.rows.push(row("dense (above −1)".to_owned(), of_each(|entry| entry.result.latents.dense)));
     let drawn_bins: Vec<Vec<(f64, f64, u64)>> =
         setting.iter().map(|entry| entry.result.latents.bins().filter(|bin| bin.0 >= lowest).collect()).collect();
     for (place, &(from, to, _)) in drawn_bins[0].iter().enumerate() {
-        let counts = drawn_bins.iter().map(|bins| bins.get(place).map_or(0, |bin| bin.2)).collect();
+        let counts = drawn_bins.iter().map(|bins| Some(bins.get(place).map_or(0, |bin| bin.2))).collect();
         data.rows.push(row(format!("{from:.2} to {to:.2}"), counts));
     }
     let series: Vec<Series> = setting
@@ -54,9 +56,9 @@ fn figure_of(number: usize, setting: &[&Entry]) -> Option<Figure> {
             format!(
                 "{}: {} of {} latents are dead, {} dense",
                 entry.sae.label(),
-                latents.dead,
+                count(latents.dead),
                 entry.result.provenance.sae.width,
-                latents.dense
+                count(latents.dense)
             )
         })
         .collect();

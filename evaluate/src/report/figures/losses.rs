@@ -18,6 +18,15 @@ pub(super) fn losses(report: &Report) -> Gallery {
     }
 }
 
+/// A line of the picture.
+struct Curve {
+    label: String,
+    ink: Ink,
+    stroke: Stroke,
+    /// Of each bin; `None` where there is no token, or none was spliced.
+    means: Vec<Option<f64>>,
+}
+
 fn figure_of(number: usize, setting: &[&Entry]) -> Option<Figure> {
     // What depends on no SAE is the same in all of them.
     let first = &setting[0].result.sums.positions;
@@ -26,27 +35,36 @@ fn figure_of(number: usize, setting: &[&Entry]) -> Option<Figure> {
         (Some(sum), Some(&count)) if count > 0 => Some(sum / count as f64),
         _ => None,
     };
-    let mut curves: Vec<(String, Ink, Stroke, &BinSums)> =
-        vec![("clean".to_owned(), Ink::Reference, Stroke::Solid, &first.clean_loss)];
+    let unspliced = |label: &str, ink, stroke, sums: &BinSums| {
+        let means = (0..counts.len()).map(|bin| mean(sums, bin)).collect();
+        Curve { label: label.to_owned(), ink, stroke, means }
+    };
+    let mut curves = vec![unspliced("clean", Ink::Reference, Stroke::Solid, &first.clean_loss)];
     for entry in setting {
-        let sums = &entry.result.sums.positions.sae_loss;
-        curves.push((entry.sae.label().to_owned(), sae_ink(entry.sae), sae_stroke(entry.sae), sums));
+        let sums = &entry.result.sums;
+        let at = |bin| mean(&sums.positions.sae_loss, bin).filter(|_| sums.is_spliced_at(bin));
+        curves.push(Curve {
+            label: entry.sae.label().to_owned(),
+            ink: sae_ink(entry.sae),
+            stroke: sae_stroke(entry.sae),
+            means: (0..counts.len()).map(at).collect(),
+        });
     }
-    curves.push(("zero ablation".to_owned(), Ink::Limit, Stroke::Dotted, &first.zero_loss));
+    curves.push(unspliced("zero ablation", Ink::Limit, Stroke::Dotted, &first.zero_loss));
 
     let mut data = Data { columns: vec!["Positions".to_owned(), "Tokens".to_owned()], rows: Vec::new() };
-    data.columns.extend(curves.iter().map(|(label, ..)| label.clone()));
+    data.columns.extend(curves.iter().map(|curve| curve.label.clone()));
     for (bin, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
         let (from, to) = (first_position(bin) + 1, first_position(bin + 1));
         let positions = if from == to { from.to_string() } else { format!("{from}–{to}") };
-        let means = curves.iter().map(|(.., sums)| four(mean(sums, bin)));
+        let means = curves.iter().map(|curve| four(curve.means[bin]));
         data.rows.push([positions, count.to_string()].into_iter().chain(means).collect());
     }
     let middle = |bin: usize| ((first_position(bin) + 1) as f64 * first_position(bin + 1) as f64).sqrt();
     let series: Vec<Series> = curves
         .into_iter()
-        .map(|(label, ink, stroke, sums)| {
-            let points = (0..counts.len()).filter_map(|bin| Some((middle(bin), mean(sums, bin)?))).collect();
+        .map(|Curve { label, ink, stroke, means }| {
+            let points = means.iter().enumerate().filter_map(|(bin, mean)| Some((middle(bin), (*mean)?))).collect();
             Series { label, ink, stroke, points }
         })
         .collect();

@@ -3,21 +3,21 @@
 use hayloft_store::Section;
 
 use crate::outliers::{OutlierRule, Verdict};
-use crate::section_choice::SectionChoice;
+use crate::rows::{Rows, ShardRows};
 
-/// Rows of some sections that are no outliers.
+/// Rows of some sections and tokens that are no outliers.
 #[derive(Debug, Clone)]
 pub(in crate::train) struct RowFilter {
-    sections: Vec<SectionChoice>,
+    rows: Rows,
     rule: OutlierRule,
     /// Sequences from this id on are held out.
     held_out_from: Option<u64>,
 }
 
 impl RowFilter {
-    /// Rows of any of these sections (of all, where there is none) that the rule keeps.
-    pub(in crate::train) fn new(sections: Vec<SectionChoice>, rule: OutlierRule) -> Self {
-        Self { sections, rule, held_out_from: None }
+    /// Those of these rows that the rule keeps.
+    pub(in crate::train) fn new(rows: Rows, rule: OutlierRule) -> Self {
+        Self { rows, rule, held_out_from: None }
     }
 
     /// The same without the rows of sequences from an id on.
@@ -30,24 +30,53 @@ impl RowFilter {
         self.held_out_from.is_none_or(|first| sequence < first)
     }
 
-    /// Whether a row of this section and this norm, in the model's own units, is trained on.
-    pub(super) fn keeps(&self, section: Section, norm: f32) -> bool {
-        let wanted = self.sections.is_empty() || self.sections.iter().any(|choice| choice.contains(section));
-        wanted && self.rule.judge(f64::from(norm)) == Verdict::Kept
+    /// Whether a row of a shard is kept, whether its sequence is trained on or not.
+    pub(super) fn keeps(&self, rows: &ShardRows, row: usize) -> bool {
+        self.judge(rows.sections[row], rows.tokens[row], rows.norms[row]) == Some(Verdict::Kept)
+    }
+
+    /// What becomes of a row of this section, token and norm, in the model's own space; `None` where its section is not asked for.
+    pub(super) fn judge(&self, section: Section, token: u32, norm: f32) -> Option<Verdict> {
+        if !self.rows.has_section(section) {
+            return None;
+        }
+        Some(match self.rule.judge(f64::from(norm)) {
+            Verdict::NonFinite => Verdict::NonFinite,
+            _ if self.rows.excluded.contains(token) => Verdict::Excluded,
+            verdict => verdict,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exclusion::{ExcludeChoice, Excluded};
+    use crate::section_choice::SectionChoice;
+
+    fn filter(sections: &[Section], excluded: &[u32], threshold: Option<f64>) -> RowFilter {
+        let sections = sections.iter().map(|section| SectionChoice::Only(*section)).collect();
+        let excluded = Excluded::made_up(ExcludeChoice::Bos, excluded);
+        RowFilter::new(Rows::made_up(sections, excluded), OutlierRule::above(threshold))
+    }
 
     #[test]
     fn sections_add_up_and_outliers_go() {
-        let rule = OutlierRule::new(Some(10.0), 2.0);
-        let two = RowFilter::new(vec![SectionChoice::Only(Section::Rollout), SectionChoice::Only(Section::Bos)], rule);
-        assert!(two.keeps(Section::Rollout, 5.0) && two.keeps(Section::Bos, 1.0));
-        assert!(!two.keeps(Section::Text, 1.0) && !two.keeps(Section::Rollout, 5.1));
-        let all = RowFilter::new(Vec::new(), OutlierRule::new(None, 1.0));
-        assert!(all.keeps(Section::Text, 1e30) && !all.keeps(Section::Text, f32::NAN));
+        let two = filter(&[Section::Rollout, Section::Bos], &[], Some(5.0));
+        let kept = Some(Verdict::Kept);
+        assert!(two.judge(Section::Rollout, 9, 5.0) == kept && two.judge(Section::Bos, 0, 1.0) == kept);
+        assert_eq!(two.judge(Section::Text, 9, 1.0), None);
+        assert_eq!(two.judge(Section::Rollout, 9, 5.1), Some(Verdict::Outlier));
+        let all = filter(&[], &[], None);
+        assert_eq!(all.judge(Section::Text, 9, 1e30), kept);
+        assert_eq!(all.judge(Section::Text, 9, f32::NAN), Some(Verdict::NonFinite));
+    }
+
+    #[test]
+    fn tokens_are_left_out_wherever_they_stand_and_are_no_outliers() {
+        let filter = filter(&[], &[0, 7], Some(5.0));
+        assert_eq!(filter.judge(Section::Bos, 0, 1e4), Some(Verdict::Excluded));
+        assert_eq!(filter.judge(Section::Text, 7, 1.0), Some(Verdict::Excluded));
+        assert_eq!(filter.judge(Section::Text, 8, 1.0), Some(Verdict::Kept));
     }
 }

@@ -6,7 +6,8 @@ use hayloft_store::{Cache, SiteName};
 use tch::{Device, Kind, Tensor};
 
 use super::filter::RowFilter;
-use super::open_shard::Tables;
+use super::open_shard::row_group_bounds;
+use crate::rows::ShardRows;
 use crate::source::kind;
 use crate::train::TrainError;
 
@@ -44,9 +45,10 @@ impl<'cache> HeldOutRows<'cache> {
         let mut last = LastSequences::default();
         let mut all = 0;
         for place in 0..cache.shards() {
-            for (sequence, kept) in Tables::read(cache, place, site)?.kept_by_sequence(filter) {
-                all += kept;
-                last.add(sequence, kept, wanted);
+            let rows = ShardRows::of(&cache.shard(place)?, site)?;
+            for row in (0..rows.len()).filter(|&row| filter.keeps(&rows, row)) {
+                all += 1;
+                last.add(rows.sequences[row], 1, wanted);
             }
         }
         let LastSequences { kept, rows } = last;
@@ -59,17 +61,21 @@ impl<'cache> HeldOutRows<'cache> {
             let got = format!("{wanted}, which the sequences {first}.. hold with {rows}");
             return Err(TrainError::Setting { what: "held-out rows", expected, got });
         }
-        let mut blocks = Vec::new();
+        let (mut blocks, mut sequences) = (Vec::new(), 0);
         for place in 0..cache.shards() {
-            let tables = Tables::read(cache, place, site)?;
-            for row_group in 0..tables.row_groups() {
-                let rows = tables.kept_from(row_group, filter, first);
+            let shard = cache.shard(place)?;
+            let tables = ShardRows::of(&shard, site)?;
+            sequences += shard.sequences().iter().filter(|sequence| sequence.id >= first).count() as u64;
+            for (row_group, bounds) in row_group_bounds(&shard).windows(2).enumerate() {
+                let held_out = |row: &usize| tables.sequences[*row] >= first && filter.keeps(&tables, *row);
+                let rows: Vec<i64> =
+                    (bounds[0]..bounds[1]).filter(held_out).map(|row| (row - bounds[0]) as i64).collect();
                 if !rows.is_empty() {
                     blocks.push(Block { place, row_group, rows });
                 }
             }
         }
-        Ok(Self { cache, site, d_model, first, sequences: kept.len() as u64, rows, blocks })
+        Ok(Self { cache, site, d_model, first, sequences, rows, blocks })
     }
 
     /// The id of the first held-out sequence.

@@ -104,7 +104,8 @@ impl<'cache> RowStream<'cache> {
     pub(super) fn read(&mut self, number: u32, into: &mut Vec<u8>) -> Result<(), TrainError> {
         let place = self.first_blocks.partition_point(|&first| first <= number as usize) - 1;
         let block = Block { place, row_group: number as usize - self.first_blocks[place] };
-        OpenShard::open(self.cache, place, self.site)?.read(block.row_group, into)
+        let shard = OpenShard::open(self.cache, place, self.site, &self.filter)?;
+        shard.read(block.row_group, into)
     }
 
     /// A row group's number over the whole cache.
@@ -114,11 +115,11 @@ impl<'cache> RowStream<'cache> {
 
     fn load(&mut self, block: Block) -> Result<(), TrainError> {
         if !self.open.contains_key(&block.place) {
-            self.open.insert(block.place, OpenShard::open(self.cache, block.place, self.site)?);
+            self.open.insert(block.place, OpenShard::open(self.cache, block.place, self.site, &self.filter)?);
         }
         let shard = &self.open[&block.place];
         shard.read(block.row_group, &mut self.bytes)?;
-        self.kept = shard.tables().kept(block.row_group, &self.filter);
+        self.kept = shard.kept(block.row_group);
         Ok(())
     }
 

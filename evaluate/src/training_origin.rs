@@ -1,0 +1,156 @@
+//! What an SAE that was trained here says of its training: `metadata.hayloft` of its `cfg.json`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::exclusion::ExcludeChoice;
+use crate::outliers::{OutlierNorm, OutlierThreshold};
+use crate::rows::RowChoice;
+use crate::scale::ScaleSource;
+use crate::section_choice::SectionChoice;
+
+/// What an SAE was made from, and how activations were scaled and chosen. Training writes it, and evaluation reads it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainingOrigin {
+    /// Version of hayloft.
+    pub version: String,
+    /// The name of the corpus in the cache.
+    pub corpus: String,
+    /// BLAKE3 of the cache's `manifest.json`.
+    pub cache_manifest_blake3: String,
+    /// BLAKE3 of the model's `config.json`.
+    pub model_config_blake3: String,
+    /// c, by which activations were multiplied.
+    pub scale: f64,
+    /// Where c came from.
+    pub scale_source: ScaleSource,
+    /// The rows that c is averaged over, where these are not all of the cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale_rows: Option<RowChoice>,
+    /// The rows that it was trained on; `None` in SAEs of versions that did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<TrainedRows>,
+}
+
+/// The rows that an SAE was trained on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainedRows {
+    /// Those of these sections; empty means of all.
+    pub sections: Vec<SectionChoice>,
+    /// But those of these tokens.
+    pub exclude: ExcludeChoice,
+    /// And those of larger norms than this.
+    pub outlier_norm: Option<OutlierThreshold>,
+}
+
+impl TrainingOrigin {
+    /// The rule for outliers that it was trained with, if it was.
+    pub(crate) fn outliers(&self) -> Option<OutlierThreshold> {
+        self.rows.as_ref()?.outlier_norm
+    }
+
+    /// What to say where a run leaves out other rows for their norm than the training did. `is_scaled` says whether the SAE
+    /// takes scaled activations: its rule in scaled space is then that of any model's.
+    pub(crate) fn other_outliers(&self, run: Option<&OutlierThreshold>, is_scaled: bool) -> Option<String> {
+        let trained = self.outliers()?;
+        let here = |run: &OutlierThreshold| {
+            let near = (run.raw / trained.raw - 1.0).abs() < SAME;
+            let same_rule = match trained.rule {
+                OutlierNorm::Scaled(_) => is_scaled && (run.scaled / trained.scaled - 1.0).abs() < SAME,
+                OutlierNorm::Raw(_) => false,
+                OutlierNorm::MedianMultiple(_) => run.rule == trained.rule,
+            };
+            near || same_rule
+        };
+        if run.is_some_and(here) {
+            return None;
+        }
+        let scaled_here = is_scaled && matches!(trained.rule, OutlierNorm::Scaled(_));
+        let same = match trained.rule {
+            OutlierNorm::MedianMultiple(_) => trained.rule,
+            OutlierNorm::Scaled(_) if scaled_here => trained.rule,
+            OutlierNorm::Scaled(_) | OutlierNorm::Raw(_) => OutlierNorm::Raw(trained.raw),
+        };
+        let run = run.map_or_else(
+            || "this run leaves none out for their norm".to_owned(),
+            |run| format!("this run leaves out those above {}", run.in_words()),
+        );
+        Some(format!(
+            "it was trained without activations of a norm above {} (--outlier-norm {}), and {run}; --outlier-norm {same} leaves out what the training did",
+            trained.in_words(),
+            trained.rule,
+        ))
+    }
+}
+
+/// Norms that differ by less, relatively, are one norm that was written down and read again.
+const SAME: f64 = 1e-6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(rule: Option<&str>, scale: f64, raw_median: f64) -> TrainingOrigin {
+        TrainingOrigin {
+            version: "0.1.0".to_owned(),
+            corpus: "text".to_owned(),
+            cache_manifest_blake3: "ab".to_owned(),
+            model_config_blake3: "cd".to_owned(),
+            scale,
+            scale_source: ScaleSource::Cache,
+            scale_rows: None,
+            rows: Some(TrainedRows {
+                sections: Vec::new(),
+                exclude: ExcludeChoice::Bos,
+                outlier_norm: rule.and_then(|rule| threshold(rule, scale, raw_median)),
+            }),
+        }
+    }
+
+    fn threshold(rule: &str, scale: f64, median: f64) -> Option<OutlierThreshold> {
+        let rule: OutlierNorm = rule.parse().unwrap();
+        rule.resolve(scale, Some(crate::MedianRule { multiple: rule.number(), median }))
+    }
+
+    #[test]
+    fn a_scale_that_was_folded_away_makes_one_number_two_norms() {
+        let origin = origin(Some("20"), 0.125, 1.0);
+        let say = |rule: &str, scale| origin.other_outliers(threshold(rule, scale, 1.0).as_ref(), false);
+        let said = say("20", 1.0).unwrap();
+        assert!(said.contains("above 20 in scaled space, 160 in the model's own (--outlier-norm 20)"), "{said}");
+        assert!(said.contains("above 20 in scaled space, 20 in the model's own") && said.contains("--outlier-norm 160raw"), "{said}");
+        assert_eq!((say("160raw", 1.0), say("160", 1.0), say("20", 0.125)), (None, None, None));
+        let said = origin.other_outliers(None, false).unwrap();
+        assert!(said.contains("leaves none out") && said.contains("--outlier-norm 160raw"), "{said}");
+    }
+
+    #[test]
+    fn one_rule_in_scaled_space_is_the_same_for_any_model() {
+        let of_norm = origin(Some("20"), 0.125, 1.0);
+        let say = |rule: &str, scale| of_norm.other_outliers(threshold(rule, scale, 1.0).as_ref(), true);
+        assert_eq!(say("20", 0.5), None);
+        assert!(say("30", 0.5).unwrap().contains("--outlier-norm 20 leaves"));
+        let of_median = origin(Some("10xmedian"), 0.125, 4.0);
+        assert_eq!(of_median.other_outliers(threshold("10xmedian", 1.0, 7.0).as_ref(), false), None);
+        assert!(of_median.other_outliers(threshold("5xmedian", 1.0, 7.0).as_ref(), false).is_some());
+    }
+
+    #[test]
+    fn without_a_rule_there_is_nothing_to_say() {
+        assert_eq!(origin(None, 0.5, 1.0).other_outliers(threshold("20", 1.0, 1.0).as_ref(), false), None);
+    }
+
+    #[test]
+    fn what_earlier_versions_wrote_is_read() {
+        let value = serde_json::json!({
+            "version": "0.1.0", "corpus": "text", "cache_manifest_blake3": "ab", "model_config_blake3": "cd",
+            "scale": 0.5, "scale_source": "cache",
+        });
+        let read: TrainingOrigin = serde_json::from_value(value.clone()).unwrap();
+        assert_eq!((read.rows.clone(), read.scale_rows.clone()), (None, None));
+        assert_eq!(serde_json::to_value(&read).unwrap(), value);
+        let new = origin(Some("870raw"), 0.1, 1.0);
+        let value = serde_json::to_value(&new).unwrap();
+        assert_eq!(value["rows"]["outlier_norm"]["rule"], "870raw");
+        assert_eq!(serde_json::from_value::<TrainingOrigin>(value).unwrap(), new);
+    }
+}
