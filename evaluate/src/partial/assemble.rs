@@ -8,6 +8,7 @@ use crate::kl::Kl;
 use crate::measures::LatentCounts;
 use crate::partial::{Measurement, SaeIdentity, SectionMeasurement};
 use crate::results::{Provenance, Results, SaeResult, ShardResult};
+use crate::subsets;
 use crate::sums::Sums;
 use crate::tally::SequenceTally;
 
@@ -25,8 +26,8 @@ pub(crate) fn assemble(measurement: Measurement) -> Results {
             latents.push(own.latents);
         }
     }
-    let Measurement { cache, protocol, subsets, clean_check, .. } = &measurement;
-    details::add(&mut results, &sequences, protocol, subsets.as_deref());
+    let Measurement { cache, protocol, clean_check, .. } = &measurement;
+    details::add(&mut results, &sequences, protocol);
     warn_of_non_finite(&results);
     Results { results, latents, clean_check: *clean_check, tokens: cache.tokens }
 }
@@ -37,11 +38,12 @@ fn result(measurement: &Measurement, sae: &SaeIdentity, own: &SectionMeasurement
     let kl =
         protocol.kl.map(|kl| Kl::of(sums.kl, sums.loss_tokens, kl.way, (kl.clean_precision, kl.spliced_precision)));
     let numbers = measurement.shards.iter().copied();
+    let target_scale = sae.provenance.target_scale(sae.scale);
     SaeResult {
         sae: sae.name.clone(),
         section: own.section,
         site: sae.site.clone(),
-        columns: Columns::of(&sums, sae.provenance.target_scale(sae.scale)),
+        columns: Columns::of(&sums, target_scale),
         scale: sae.scale,
         scale_source: sae.scale_source,
         outlier_norm: sae.outlier_norm,
@@ -51,7 +53,7 @@ fn result(measurement: &Measurement, sae: &SaeIdentity, own: &SectionMeasurement
         compute_effect: own.sample.as_ref().map(|sample| ComputeEffect::of(sample, sae.scale, &own.shards)),
         kl,
         intervals: None,
-        subsets: Vec::new(),
+        subsets: own.subsets.as_deref().map_or_else(Vec::new, |shards| subsets::figures(shards, target_scale)),
         stored_rounding: measurement.stored_rounding,
         definitions: protocol.definitions.clone(),
         latents: own.latents.summary(),
