@@ -8,6 +8,7 @@ use hayloft_terminal::Phase;
 use tch::{Kind, TchError, Tensor};
 
 use crate::EvaluateError;
+use crate::by_subset::RowSubsets;
 use crate::exclusion::Excluded;
 use crate::kl::{KlWay, Largest};
 use crate::model_weights::ModelWeights;
@@ -30,6 +31,8 @@ pub(crate) struct Batch {
     kind: Kind,
     /// `[rows]`: the section of each row.
     sections: Vec<Section>,
+    /// `[rows]`: the subset of each row's token.
+    pub(crate) subsets: RowSubsets,
     /// `[rows]`: whether a row's token is one to leave out.
     excluded: Vec<bool>,
     /// `[rows]`: the next token of each row's sequence, -1 in the last row.
@@ -156,6 +159,7 @@ impl Batch {
                 sites: sites.iter().map(|(bits, width)| of_site(bits, *width, first)).collect(),
                 kind: tables.kind,
                 sections: tables.tokens.section[rows.clone()].to_vec(),
+                subsets: RowSubsets::of(&tables.tokens.subset[rows.clone()]),
                 excluded: tables.tokens.token[rows.clone()].iter().map(|&token| excluded.contains(token)).collect(),
                 losses: tables.predictions.as_ref().map(|predictions| predictions.loss[rows.clone()].to_vec()),
                 logits: tables.logits.as_ref().map(|reader| StoredLogits {

@@ -187,6 +187,17 @@ impl<'file> Candidate<'file> {
     }
 }
 
+impl Predicted {
+    /// The losses of the spliced run, as far as they have been read.
+    pub(crate) fn losses(&self) -> &[f32] {
+        match self {
+            Self::Nothing | Self::End(_) => &[],
+            Self::Losses(losses) => losses,
+            Self::Divergences(divergences) => &divergences.loss,
+        }
+    }
+}
+
 impl Seen {
     /// With what the spliced run predicts.
     pub(crate) fn with(self, predicted: Predicted) -> Measured {

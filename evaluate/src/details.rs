@@ -1,24 +1,12 @@
-//! What results have beside their figures, from sums over each sequence.
+//! The intervals of results, from sums over each sequence.
 
 use crate::bootstrap::{Bootstrap, Uncertain, uncertainty};
 use crate::partial::Protocol;
 use crate::results::SaeResult;
-use crate::subsets::{SubsetName, by_subset};
 use crate::tally::SequenceTally;
 
-/// Adds the intervals and the subsets that are wanted; `sequences` are those of each result, or none where nothing is wanted, and
-/// `subsets` those of each shard's sequences.
-pub(crate) fn add(
-    results: &mut [SaeResult],
-    sequences: &[Vec<SequenceTally>],
-    protocol: &Protocol,
-    subsets: Option<&[Vec<SubsetName>]>,
-) {
-    if let Some(subsets) = subsets {
-        for (result, sequences) in results.iter_mut().zip(sequences) {
-            result.subsets = by_subset(subsets.iter().flatten(), sequences, result.target_scale());
-        }
-    }
+/// Adds the intervals, if they are wanted; `sequences` are those of each result, or none where nothing is wanted.
+pub(crate) fn add(results: &mut [SaeResult], sequences: &[Vec<SequenceTally>], protocol: &Protocol) {
     let Some(resamples) = protocol.bootstrap else { return };
     for &section in &protocol.sections {
         let own: Vec<usize> = (0..results.len()).filter(|&place| results[place].section == section).collect();

@@ -18,6 +18,7 @@
 mod baseline;
 mod batch;
 mod bootstrap;
+mod by_subset;
 mod candidate;
 mod clean_check;
 mod columns;

@@ -11,7 +11,7 @@ use crate::kl::KlWay;
 use crate::names::unique_names;
 use crate::outliers::{MedianRule, OutlierNorm, OutlierRule, OutlierThreshold};
 use crate::partial::{Measurement, SaeIdentity, SectionMeasurement};
-use crate::pass::{SectionOutcome, pass};
+use crate::pass::{Keep, SectionOutcome, pass};
 use crate::prepared::PreparedBaselines;
 use crate::protocol::{
     cache_identity, clean_source, protocol, provenance, takes_cached_losses, threshold, warn_of_other_outliers,
@@ -24,7 +24,6 @@ use crate::share::Share;
 use crate::source::Source;
 use crate::stored_rounding;
 use crate::subject::{Subject, open_saes, say_traffic};
-use crate::subsets::subsets_of;
 use crate::upper_half::UpperHalf;
 use crate::{EvaluateError, SaeFile};
 
@@ -53,17 +52,16 @@ pub(crate) fn measure(
         shards: outcome.shards,
         latents: outcome.latents,
         sequences: outcome.sequences,
+        subsets: outcome.subsets,
         sample: samples.next(),
     });
     let subject = &job.subject;
-    let places = job.share.places.clone();
     let measurement = Measurement {
         cache: cache_identity(subject),
         protocol: protocol(settings, subject, (ready.clean_source, job.kl, ready.median), Some(subject.point.label())),
         shards: job.share.numbers(&subject.cache),
         clean_check: ready.clean_check,
         stored_rounding,
-        subsets: if settings.by_subset { Some(subsets_of(&subject.cache, places)?) } else { None },
         sections: sections.collect(),
         saes: job.saes(&ready),
     };
@@ -176,7 +174,7 @@ impl<'run> Job<'run> {
     ) -> Result<(Vec<OfSae>, Vec<Sample>), EvaluateError> {
         let Self { settings, subject, share, .. } = self;
         let (sections, places) = (settings.sections(), &share.places);
-        let keep = settings.bootstrap.is_some() || settings.by_subset;
+        let keep = Keep { sequences: settings.bootstrap.is_some(), subsets: settings.by_subset };
         if places.is_empty() {
             let empty = |(sae, file): (usize, &SaeFile)| {
                 let width = file.width();

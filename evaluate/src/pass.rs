@@ -9,11 +9,13 @@ use hayloft_terminal::{Gauge, Phase};
 use crate::EvaluateError;
 use crate::baseline::Baselines;
 use crate::batch::Batch;
+use crate::by_subset::BySubset;
 use crate::candidate::{Candidate, Measured, Predicted};
 use crate::measures::LatentCounts;
 use crate::reading::{Reading, TOGETHER, read_ends};
 use crate::section_choice::SectionChoice;
 use crate::source::Source;
+use crate::subsets::{self, SubsetSums};
 use crate::sums::Sums;
 use crate::tally::{BatchTallies, SequenceTally};
 
@@ -28,24 +30,35 @@ pub(crate) struct SectionOutcome {
     pub(crate) latents: LatentCounts,
     /// Of each shard one for each sequence in the order of the cache, if they are kept.
     pub(crate) sequences: Option<Vec<Vec<SequenceTally>>>,
+    /// Of each shard the sums over each subset, if they are kept.
+    pub(crate) subsets: Option<Vec<BySubset<SubsetSums>>>,
+}
+
+/// Which sums are kept beside those over each shard.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Keep {
+    /// Those over each sequence.
+    pub(crate) sequences: bool,
+    /// Those over each subset.
+    pub(crate) subsets: bool,
 }
 
 /// Outcomes, one list of sections for each SAE.
 pub(crate) type Outcomes = Vec<Vec<SectionOutcome>>;
 
 /// Evaluates all SAEs on the shards at these places; returns the outcomes of that, and those of the batches that
-/// [`Source::first`] gives for `sample_rows`. Sums over each sequence are kept for the former only, and only if told to.
+/// [`Source::first`] gives for `sample_rows`. What is told to be kept beside them is kept for the former only.
 pub(crate) fn pass(
     source: Source<'_>,
     places: &Range<usize>,
     candidates: &[Candidate<'_>],
     sections: &[SectionChoice],
     reading: Reading<'_>,
-    (sample_rows, keep_sequences): (usize, bool),
+    (sample_rows, keep): (usize, Keep),
     gauge: &Gauge,
 ) -> Result<(Outcomes, Outcomes), EvaluateError> {
-    let mut outcomes = empty(places, candidates, sections, keep_sequences);
-    let mut sample = empty(&(0..1), candidates, sections, false);
+    let mut outcomes = empty(places, candidates, sections, keep);
+    let mut sample = empty(&(0..1), candidates, sections, Keep::default());
     let mut sampled = 0;
     source.for_each(
         &places.clone().collect::<Vec<_>>(),
@@ -71,7 +84,7 @@ pub(crate) fn pass_over(
     sections: &[SectionChoice],
     reading: Reading<'_>,
 ) -> Result<Outcomes, EvaluateError> {
-    let mut outcomes = empty(&(0..1), candidates, sections, false);
+    let mut outcomes = empty(&(0..1), candidates, sections, Keep::default());
     for batch in batches {
         add(&mut outcomes, batch, &measure(source, batch, candidates, sections, reading)?);
     }
@@ -82,10 +95,9 @@ fn empty(
     places: &Range<usize>,
     candidates: &[Candidate<'_>],
     sections: &[SectionChoice],
-    keep_sequences: bool,
+    keep: Keep,
 ) -> Outcomes {
-    let empty =
-        |candidate: &Candidate<'_>, section| SectionOutcome::empty(candidate.width(), section, places, keep_sequences);
+    let empty = |candidate: &Candidate<'_>, section| SectionOutcome::empty(candidate.width(), section, places, keep);
     let outcomes = |candidate| sections.iter().map(|&section| empty(candidate, section)).collect();
     candidates.iter().map(outcomes).collect()
 }
@@ -131,13 +143,14 @@ fn add(outcomes: &mut [Vec<SectionOutcome>], batch: &Batch, (norms, measured): &
 
 impl SectionOutcome {
     /// Nothing yet of an SAE with so many latents, over the shards at these places.
-    pub(crate) fn empty(width: usize, section: SectionChoice, places: &Range<usize>, keep_sequences: bool) -> Self {
+    pub(crate) fn empty(width: usize, section: SectionChoice, places: &Range<usize>, keep: Keep) -> Self {
         Self {
             section,
             first: places.start,
             shards: vec![Sums::default(); places.len()],
             latents: LatentCounts { rows: 0, firings: vec![0; width] },
-            sequences: keep_sequences.then(|| vec![Vec::new(); places.len()]),
+            sequences: keep.sequences.then(|| vec![Vec::new(); places.len()]),
+            subsets: keep.subsets.then(|| vec![BySubset::default(); places.len()]),
         }
     }
 
@@ -169,6 +182,9 @@ impl SectionOutcome {
         if let Some(sequences) = &mut self.sequences {
             sequences[place].extend(tallies(batch, measured, &batch.counted(self.section)));
         }
+        if let Some(shards) = &mut self.subsets {
+            subsets::add(&mut shards[place], batch, measured, &batch.counted(self.section));
+        }
         self.latents.rows += measured.terms.len() as u64;
         for (total, &firings) in self.latents.firings.iter_mut().zip(&measured.firings) {
             *total += u64::from(firings);
@@ -191,6 +207,12 @@ impl SectionOutcome {
             sums.outlier_rows = moments.outlier_rows;
             sums.non_finite_rows = moments.non_finite_rows;
             sums.excluded_rows = moments.excluded_rows;
+        }
+        for (subsets, losses) in self.subsets.iter_mut().flatten().zip(baselines.losses(self.section)) {
+            for (subset, SubsetSums { sums, .. }) in subsets.iter_mut() {
+                let of_subset = losses.by_subset.get(subset).copied().unwrap_or_default();
+                (sums.clean_loss, sums.zero_loss) = (of_subset.clean_loss, of_subset.zero_loss);
+            }
         }
         let mut divergences = baselines.divergences(self.section).iter();
         for (tallies, losses) in self.sequences.iter_mut().flatten().zip(baselines.losses(self.section)) {

@@ -1,22 +1,22 @@
 //! Figures of each subset of the corpus.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
-use hayloft_store::Cache;
 use serde::{Deserialize, Serialize};
 
-use crate::EvaluateError;
+use crate::batch::Batch;
+use crate::by_subset::BySubset;
+use crate::candidate::Measured;
 use crate::columns::Columns;
-use crate::tally::{SequenceTally, Tally};
+use crate::sums::Sums;
 
-/// The figures of one subset of the corpus.
+/// The figures of one subset of the corpus: of its tokens, whatever else their sequences hold. A loss is of the token that
+/// predicts the next one, an activation of its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SubsetFigures {
-    /// Its name; `None` for sequences of documents without one.
+    /// Its name; `None` for tokens of documents without one.
     pub subset: Option<String>,
-    /// Its sequences with a token in the section.
+    /// Sequences with a token of it in the section. One that mixes subsets counts for each of them.
     pub sequences: usize,
     /// The figures; x̄ is that of the whole section.
     #[serde(flatten)]
@@ -62,67 +62,75 @@ impl From<Columns> for SubsetColumns {
     }
 }
 
-/// The name of a sequence's subset, which many sequences share.
-pub(crate) type SubsetName = Option<Arc<str>>;
-
-/// The subset of each sequence of each shard at these places of a cache, in the order in which batches have them.
-pub(crate) fn subsets_of(cache: &Cache, places: Range<usize>) -> Result<Vec<Vec<SubsetName>>, EvaluateError> {
-    let mut names: BTreeSet<Arc<str>> = BTreeSet::new();
-    let mut subsets = Vec::with_capacity(places.len());
-    for place in places {
-        let mut sequences = cache.shard(place)?.sequences().to_vec();
-        sequences.sort_by_key(|sequence| sequence.row_group);
-        let mut shared = |name: String| {
-            let known = names.get(name.as_str()).cloned();
-            known.unwrap_or_else(|| {
-                let name: Arc<str> = name.into();
-                names.insert(Arc::clone(&name));
-                name
-            })
-        };
-        subsets.push(sequences.into_iter().map(|sequence| sequence.subset.map(&mut shared)).collect());
-    }
-    Ok(subsets)
+/// Sums over the tokens of one subset in one shard, for one SAE and one section.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SubsetSums {
+    /// Sequences with a token among those that are summed over.
+    pub(crate) sequences: u64,
+    /// Without counts of what was left out, positions and norms.
+    pub(crate) sums: Sums,
 }
 
-/// The figures of each subset, by name, those without one first; `subsets` is that of each sequence.
-pub(crate) fn by_subset<'run>(
-    subsets: impl IntoIterator<Item = &'run SubsetName>,
-    sequences: &[SequenceTally],
-    scale: f64,
-) -> Vec<SubsetFigures> {
-    let mut totals: BTreeMap<&SubsetName, (usize, Tally)> = BTreeMap::new();
-    for (subset, tally) in subsets.into_iter().zip(sequences).filter(|(_, tally)| tally.is_used()) {
-        let (count, total) = totals.entry(subset).or_default();
-        *count += 1;
-        total.add(tally, 1.0);
+/// Adds what was measured on the next batch to a shard's sums, in row order; `counted` are the rows of its losses.
+pub(crate) fn add(shard: &mut BySubset<SubsetSums>, batch: &Batch, measured: &Measured, counted: &[i64]) {
+    let losses = measured.predicted.losses();
+    let (kept_rows, counted) = (&measured.kept, if losses.is_empty() { &[][..] } else { counted });
+    for ((subset, kept), (_, counted_places)) in batch.subsets.split(kept_rows).zip(batch.subsets.split(counted)) {
+        let rows = kept.iter().map(|&place| kept_rows[place]).chain(counted_places.iter().map(|&place| counted[place]));
+        let sequences: BTreeSet<usize> = batch.sequences_at(&rows.collect::<Vec<_>>()).into_iter().collect();
+        if sequences.is_empty() {
+            continue;
+        }
+        let own = shard.entry(subset);
+        own.sequences += sequences.len() as u64;
+        for place in kept {
+            own.sums.add_activation(&measured.terms[place]);
+        }
+        for place in counted_places {
+            own.sums.loss_tokens += 1;
+            own.sums.sae_loss += f64::from(losses[place]);
+        }
     }
-    let figures = |(subset, (sequences, total)): (&SubsetName, (usize, Tally))| SubsetFigures {
-        subset: subset.as_deref().map(str::to_owned),
-        sequences,
-        columns: total.columns(scale).into(),
+}
+
+/// The figures of each subset, from its sums in each shard, in order.
+pub(crate) fn figures(shards: &[BySubset<SubsetSums>], scale: f64) -> Vec<SubsetFigures> {
+    let mut totals: BySubset<SubsetSums> = BySubset::default();
+    for (subset, own) in shards.iter().flat_map(BySubset::iter) {
+        let total = totals.entry(subset);
+        total.sequences += own.sequences;
+        total.sums.merge(&own.sums);
+    }
+    let figures = |(subset, SubsetSums { sequences, sums }): (Option<&str>, &SubsetSums)| SubsetFigures {
+        subset: subset.map(str::to_owned),
+        sequences: *sequences as usize,
+        columns: Columns::of(sums, scale).into(),
     };
-    totals.into_iter().map(figures).collect()
+    totals.iter().map(figures).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tally::tests::sequence;
 
     #[test]
-    fn each_subset_has_the_figures_of_its_sequences() {
-        let subsets = [Some("web".into()), None, Some("web".into()), Some("law".into())];
-        let sequences =
-            [sequence(4.0, 12.0, 8.0), sequence(2.0, 6.0, 2.0), sequence(6.0, 8.0, 2.0), SequenceTally::default()];
-        let found = by_subset(&subsets, &sequences, 1.0);
+    fn each_subset_has_the_figures_of_its_sums_in_all_shards() {
+        let sums = |tokens: u64, sae_loss: f64, squared_error: f64| SubsetSums {
+            sequences: 1,
+            sums: Sums { loss_tokens: tokens, activation_rows: tokens, sae_loss, squared_error, ..Sums::default() },
+        };
+        let mut shards = [BySubset::default(), BySubset::default()];
+        *shards[0].entry(Some("web")) = sums(4, 12.0, 8.0);
+        *shards[1].entry(Some("web")) = sums(6, 8.0, 2.0);
+        *shards[1].entry(None) = sums(2, 6.0, 2.0);
+        let found = figures(&shards, 1.0);
         let short: Vec<_> = found
             .iter()
             .map(|own| {
                 (own.subset.as_deref(), own.sequences, own.columns.ce_sae, own.columns.mse, own.columns.loss_tokens)
             })
             .collect();
-        // No sequence of "law" has a token in the section.
         assert_eq!(short, [(None, 1, Some(3.0), Some(1.0), 2), (Some("web"), 2, Some(2.0), Some(1.0), 10)]);
     }
 }

@@ -20,7 +20,7 @@ use crate::model_weights::ModelWeights;
 use crate::names::unique_names;
 use crate::outliers::OutlierRule;
 use crate::partial::{Measurement, SaeIdentity, SectionMeasurement};
-use crate::pass::SectionOutcome;
+use crate::pass::{Keep, SectionOutcome};
 use crate::prepared::PreparedBaselines;
 use crate::protocol::{cache_identity, clean_source, protocol, provenance, threshold, warn_of_other_outliers};
 use crate::reading::Reading;
@@ -88,7 +88,6 @@ pub(crate) fn measure(
         shards: job.share.numbers(&subject.cache),
         clean_check: checked,
         stored_rounding,
-        subsets: None,
         saes: job.placed.iter().zip(&prepared).map(identity).collect(),
         sections: measured
             .into_iter()
@@ -98,6 +97,7 @@ pub(crate) fn measure(
                 shards,
                 latents,
                 sequences: None,
+                subsets: None,
                 sample: None,
             })
             .collect(),
@@ -191,7 +191,7 @@ impl<'run> Job<'run> {
     ) -> Result<Vec<SectionOutcome>, EvaluateError> {
         let places = &self.share.places;
         if places.is_empty() {
-            let empty = |own: &Placed| SectionOutcome::empty(own.file.width(), section, places, false);
+            let empty = |own: &Placed| SectionOutcome::empty(own.file.width(), section, places, Keep::default());
             return Ok(self.placed.iter().map(empty).collect());
         }
         let place = (Precision::F32, self.settings.device);
@@ -253,7 +253,7 @@ impl Run<'_> {
         places: &Range<usize>,
         gauge: &Gauge,
     ) -> Result<Vec<SectionOutcome>, EvaluateError> {
-        let empty = |candidate: &Candidate<'_>| SectionOutcome::empty(candidate.width(), self.section, places, false);
+        let empty = |candidate: &Candidate<'_>| SectionOutcome::empty(candidate.width(), self.section, places, Keep::default());
         let mut outcomes: Vec<SectionOutcome> = self.candidates.iter().map(empty).collect();
         source.for_each(
             &places.clone().collect::<Vec<_>>(),

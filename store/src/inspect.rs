@@ -38,6 +38,8 @@ pub struct Summary {
     pub corpus: Corpus,
     /// The predictions that are kept.
     pub predictions: Option<KeptPredictions>,
+    /// Tokens with a next one whose loss is NaN or infinite, and so in no count or mean; null where that is not known.
+    pub non_finite_losses: Option<u64>,
     /// The type that activations are stored in.
     pub dtype: Dtype,
     /// How they are stored.
@@ -105,7 +107,10 @@ pub struct GroupSummary {
     pub subset: Option<String>,
     /// Tokens.
     pub tokens: u64,
-    /// Mean loss of the tokens that have one, in nats; null without predictions.
+    /// Those of them that have a loss, which is that of the token after them: all but the last of each sequence, and but
+    /// those whose loss is not finite. Null without predictions.
+    pub losses: Option<u64>,
+    /// Mean of these losses, in nats; null without any.
     pub mean_loss: Option<f64>,
     /// Mean entropy of the predicted distribution, in nats; null without predictions.
     pub mean_entropy: Option<f64>,
@@ -153,6 +158,7 @@ fn summary(cache: &Cache, folder: &Path) -> Summary {
         model: manifest.model.clone(),
         corpus: manifest.corpus.clone(),
         predictions: manifest.predictions,
+        non_finite_losses: non_finite_losses(manifest),
         dtype: manifest.dtype,
         codec: manifest.codec,
         planned_shards: manifest.planned_shards,
@@ -166,6 +172,13 @@ fn summary(cache: &Cache, folder: &Path) -> Summary {
         bytes_per_token: ratio(bytes, manifest.held.tokens),
         ratio_to_raw: ratio(words.saturating_mul(manifest.dtype.bytes() as u64), activation_bytes),
     }
+}
+
+/// Every token but the last of a sequence has a loss.
+fn non_finite_losses(manifest: &Manifest) -> Option<u64> {
+    let groups = manifest.statistics.as_deref().filter(|_| manifest.predictions.is_some())?;
+    let finite = total(groups.iter().filter_map(|group| group.predictions).map(|sums| sums.losses));
+    Some(manifest.held.tokens.saturating_sub(manifest.held.sequences).saturating_sub(finite))
 }
 
 fn statistics(groups: &[GroupSums]) -> StatisticsSummary {
@@ -184,6 +197,7 @@ fn summary_of(group: &GroupSums) -> GroupSummary {
         section: Some(group.section),
         subset: group.subset.clone(),
         tokens: group.tokens,
+        losses: group.predictions.map(|sums| sums.losses),
         mean_loss: group.predictions.and_then(|sums| mean(sums.loss, sums.losses)),
         mean_entropy: group.predictions.and_then(|sums| mean(sums.entropy, sums.entropies)),
         mean_norms: group.norms.iter().map(|sums| mean(sums.norm, sums.rows)).collect(),

@@ -34,6 +34,7 @@ fn inspect_shows_a_cache_in_one_screen() {
         "3 of 3 planned",
         "54 of 54 planned",
         "text 44, bos 10",
+        "tokens  losses  mean loss",
         "ArXiv",
         "top 2 logits",
         "bf16, codec planes",
@@ -54,8 +55,49 @@ fn inspect_prints_json() {
     assert_eq!(value["sites"][1]["mean_norm"], manifest.sites[1].mean_norm);
     assert_eq!(value["sites"][1]["scale"], manifest.sites[1].scale());
     assert_eq!(value["being_written_by"], serde_json::Value::Null);
+    // 10 sequences, of which the last token has no loss.
+    for groups in ["sections", "subsets", "sections_of_subsets"] {
+        let groups = value["statistics"][groups].as_array().unwrap();
+        assert_eq!(groups.iter().map(|group| group["losses"].as_u64().unwrap()).sum::<u64>(), 44);
+    }
+    assert_eq!(value["non_finite_losses"], 0);
     let files = support::files_below(&folder.path().join("shards"));
     assert_eq!(value["bytes"], files.values().map(|bytes| bytes.len() as u64).sum::<u64>());
+}
+
+/// A loss that is not finite is in no mean, and is told of; what stands in the last row of a sequence is no loss.
+#[test]
+fn inspect_says_how_many_losses_are_not_finite() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(Dtype::F32, Codec::Raw);
+    write_plan(folder.path(), &lengths());
+    let mut writer = open(folder.path(), &settings, Existing::Refuse).unwrap();
+    for index in 0..writer.plan().shards.len() {
+        let (sequences, _) = writer.plan_shard(index).unwrap();
+        let mut shard = writer.begin_shard(index).unwrap();
+        for (row_group, rows) in shard.row_group_rows().to_vec().into_iter().enumerate() {
+            for site in &settings.sites {
+                shard.write_activations(site, support::bits(&settings, index, site, row_group, rows)).unwrap();
+            }
+        }
+        let mut predictions = support::predictions(&settings, &sequences).unwrap();
+        if index == 0 {
+            predictions.loss[0] = f32::INFINITY;
+            let last = sequences[0].first_row + u64::from(sequences[0].length) - 1;
+            predictions.loss[last as usize] = 7.0;
+        }
+        let written = shard.finish(Some(predictions)).unwrap();
+        writer.record(written).unwrap();
+    }
+    writer.finish().unwrap();
+    let output = store(&["inspect", "--json"], folder.path());
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let groups = value["statistics"]["sections"].as_array().unwrap();
+    assert_eq!(groups.iter().map(|group| group["losses"].as_u64().unwrap()).sum::<u64>(), 43);
+    assert_eq!(value["non_finite_losses"], 1);
+    let screen = text(&store(&["inspect"], folder.path()).stdout);
+    assert!(screen.contains("1 of the losses, which are in no mean"), "{screen}");
+    assert!(store(&["verify"], folder.path()).status.success());
 }
 
 #[test]

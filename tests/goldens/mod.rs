@@ -7,3 +7,4 @@ mod greedy;
 mod harvest;
 mod onednn;
 mod sections;
+mod subsets;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::shelf::{Key, ShardSums};
 use crate::batch::Batch;
+use crate::by_subset::BySubset;
 use crate::measures::{BinSums, position_bin};
 use crate::section_choice::SectionChoice;
 use crate::sums::total_loss;
@@ -70,6 +71,20 @@ pub(crate) struct Losses {
     pub(crate) clean_by_sequence: BinSums,
     /// Losses under zero ablation of each sequence.
     pub(crate) zero_by_sequence: BinSums,
+    /// Both of the tokens of each subset, where any counts.
+    pub(crate) by_subset: BySubset<SubsetLosses>,
+}
+
+/// Losses over the tokens of one subset in one shard; nats.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SubsetLosses {
+    /// Of the untouched run.
+    #[serde(with = "undefined")]
+    pub(crate) clean_loss: f64,
+    /// With zeros in place of the section's residuals.
+    #[serde(with = "undefined")]
+    pub(crate) zero_loss: f64,
 }
 
 impl Losses {
@@ -86,6 +101,13 @@ impl Losses {
             let bin = position_bin(position);
             self.clean_by_position.add(bin, f64::from(clean));
             self.zero_by_position.add(bin, f64::from(zero));
+        }
+        for (subset, places) in batch.subsets.split(rows).filter(|(_, places)| !places.is_empty()) {
+            let sums = self.by_subset.entry(subset);
+            for place in places {
+                sums.clean_loss += f64::from(clean[place]);
+                sums.zero_loss += f64::from(zero[place]);
+            }
         }
     }
 }

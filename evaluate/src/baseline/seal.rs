@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::shelf::{Key, ShardSums};
 
 /// The version of the files' layout and of what their numbers mean.
-pub(super) const FORMAT: u32 = 3;
+pub(super) const FORMAT: u32 = 4;
 
 /// A file, without its hash.
 #[derive(Serialize, Deserialize)]

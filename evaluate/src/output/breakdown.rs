@@ -17,7 +17,7 @@ use crate::results::{Results, SaeResult};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Breakdown {
-    /// The subset of the corpus that a sequence's document is of.
+    /// The subset of the corpus that a token's document is of.
     Subset,
     /// The position in the sequence, in bins.
     Position,

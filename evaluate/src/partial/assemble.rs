@@ -10,6 +10,7 @@ use crate::outlier_warning::RowCounts;
 use crate::outliers::LeftOut;
 use crate::partial::{Measurement, SaeIdentity, SectionMeasurement};
 use crate::results::{Provenance, Results, SaeResult, ShardResult};
+use crate::subsets;
 use crate::sums::Sums;
 use crate::tally::SequenceTally;
 
@@ -27,8 +28,8 @@ pub(crate) fn assemble(measurement: Measurement) -> Results {
             latents.push(own.latents);
         }
     }
-    let Measurement { cache, protocol, subsets, clean_check, .. } = &measurement;
-    details::add(&mut results, &sequences, protocol, subsets.as_deref());
+    let Measurement { cache, protocol, clean_check, .. } = &measurement;
+    details::add(&mut results, &sequences, protocol);
     warn_of_non_finite(&results);
     warn_of_left_out(&results, &measurement.saes);
     Results { results, latents, clean_check: *clean_check, tokens: cache.tokens }
@@ -40,11 +41,12 @@ fn result(measurement: &Measurement, sae: &SaeIdentity, own: &SectionMeasurement
     let counts = (sums.loss_tokens, sums.activation_rows);
     let kl = protocol.kl.map(|kl| Kl::of(sums.kl, counts, kl.way, (kl.clean_precision, kl.spliced_precision)));
     let numbers = measurement.shards.iter().copied();
+    let target_scale = sae.provenance.target_scale(sae.scale);
     SaeResult {
         sae: sae.name.clone(),
         section: own.section,
         site: sae.site.clone(),
-        columns: Columns::of(&sums, sae.provenance.target_scale(sae.scale)),
+        columns: Columns::of(&sums, target_scale),
         scale: sae.scale,
         scale_source: sae.scale_source,
         scale_rows: sae.scale_rows.clone(),
@@ -57,7 +59,7 @@ fn result(measurement: &Measurement, sae: &SaeIdentity, own: &SectionMeasurement
         compute_effect: own.sample.as_ref().map(|sample| ComputeEffect::of(sample, sae.scale, &own.shards)),
         kl,
         intervals: None,
-        subsets: Vec::new(),
+        subsets: own.subsets.as_deref().map_or_else(Vec::new, |shards| subsets::figures(shards, target_scale)),
         stored_rounding: measurement.stored_rounding,
         definitions: protocol.definitions.clone(),
         latents: own.latents.summary(),

@@ -8,8 +8,10 @@ use hayloft_terminal::Part;
 use super::header::Header;
 use super::measurement::{Measurement, SaeIdentity};
 use crate::bootstrap::Bootstrap;
+use crate::by_subset::BySubset;
 use crate::measures::{NORM_BINS, POSITION_BINS};
 use crate::names::is_plain;
+use crate::subsets::SubsetSums;
 use crate::sums::Sums;
 
 /// No count of one shard, or of one part, is larger: then those of [`Part::MOST`] of them still fit 64 bits.
@@ -33,9 +35,6 @@ pub(super) fn header(header: &Header) -> Result<Part, String> {
     }
     if protocol.bootstrap.is_some_and(|resamples| !(Bootstrap::FEWEST..=Bootstrap::MOST).contains(&resamples)) {
         return Err("a number of resamples that no run has".to_owned());
-    }
-    if header.subsets.is_some() != protocol.by_subset {
-        return Err("subsets that do not go with its settings".to_owned());
     }
     let names: BTreeSet<&str> = header.saes.iter().map(|sae| sae.name.as_str()).collect();
     if header.saes.is_empty() || names.len() != header.saes.len() {
@@ -72,6 +71,18 @@ fn sections(header: &Header) -> Result<(), String> {
         if own.sums.len() != header.shards.len() {
             return Err(format!("sums of {} shards in place of {}", own.sums.len(), header.shards.len()));
         }
+        subsets(own.subsets.as_deref(), header)?;
+    }
+    Ok(())
+}
+
+/// Of every shard, where they are wanted, each subset once.
+fn subsets(shards: Option<&[BySubset<SubsetSums>]>, header: &Header) -> Result<(), String> {
+    if shards.map(<[_]>::len) != header.protocol.by_subset.then_some(header.shards.len()) {
+        return Err("subsets that do not go with its settings and shards".to_owned());
+    }
+    if !shards.unwrap_or_default().iter().all(BySubset::is_in_order) {
+        return Err("subsets that are out of order".to_owned());
     }
     Ok(())
 }
@@ -82,6 +93,10 @@ pub(super) fn counts(measurement: &Measurement) -> Result<(), String> {
         let sampled = own.sample.iter().flat_map(|sample| [&sample.low, &sample.exact]);
         for sums in own.shards.iter().chain(sampled) {
             of_sums(sums)?;
+        }
+        for (_, own) in own.subsets.iter().flatten().flat_map(BySubset::iter) {
+            of_sums(&own.sums)?;
+            within([own.sequences])?;
         }
         let latents = [own.latents.rows].into_iter().chain(own.latents.firings.iter().copied());
         within(latents)?;

@@ -10,7 +10,6 @@ use super::error::{Mismatch, PartialError};
 use super::measurement::{Measurement, SaeIdentity, SectionMeasurement};
 use crate::numbers::in_words;
 use crate::section_choice::SectionChoice;
-use crate::subsets::SubsetName;
 
 /// A part's measurement, and where it was read.
 #[derive(Debug, Clone)]
@@ -75,13 +74,10 @@ pub(super) fn combine(mut parts: Vec<ReadPart>) -> Result<Measurement, PartialEr
         lowest.and_then(|part| part.measurement.saes.get(part.sae(&sae.name)?)).unwrap_or(sae).clone()
     };
     let identities = saes.iter().zip(&tiles).map(of_lowest_shard).collect();
-    let subsets = of_first_sae.iter().map(|&place| parts[place].measurement.subsets.take());
-    let subsets: Option<Vec<_>> = subsets.collect();
     Ok(Measurement {
         shards: cache.shards.clone(),
         clean_check,
         stored_rounding,
-        subsets: subsets.map(|parts| parts.into_iter().flatten().collect()),
         saes: identities,
         sections,
         cache,
@@ -171,24 +167,19 @@ fn tile(parts: &[ReadPart], sae: &str) -> Result<Vec<usize>, PartialError> {
     })
 }
 
-/// How many sequences a shard has, their subsets, and the part that says so.
-type Known<'part> = (usize, Option<&'part [SubsetName]>, &'part ReadPart);
-
-/// Refuses parts that do not have the same sequences in a shard that they both have, for different SAEs.
+/// Refuses parts that do not have the same number of sequences in a shard that they both have, for different SAEs.
 fn same_sequences(parts: &[ReadPart]) -> Result<(), PartialError> {
     let count = parts.first().map_or(0, |part| part.measurement.cache.shards.len());
-    let mut known: Vec<Option<Known<'_>>> = vec![None; count];
+    let mut known: Vec<Option<(usize, &ReadPart)>> = vec![None; count];
     for part in parts {
         let Some(lengths) = part.measurement.sections.iter().find_map(|own| own.sequences.as_deref()) else { continue };
         for (shard, place) in part.places().enumerate() {
             let sequences = lengths.get(shard).map_or(0, Vec::len);
-            let subsets = part.measurement.subsets.as_ref().and_then(|shards| shards.get(shard)).map(Vec::as_slice);
             match known[place] {
-                None => known[place] = Some((sequences, subsets, part)),
-                Some((expected, of_first, first)) if (expected, of_first) != (sequences, subsets) => {
+                None => known[place] = Some((sequences, part)),
+                Some((expected, first)) if expected != sequences => {
                     let field = format!("list of sequences in shard {}", part.measurement.cache.shards[place]);
-                    let (expected, got) =
-                        (format!("{expected} long"), format!("{sequences} long, or of other subsets"));
+                    let (expected, got) = (format!("{expected} long"), format!("{sequences} long"));
                     let difference = Difference { field, expected, got };
                     return Err(PartialError::OtherCache(Box::new(mismatch(first, part, difference))));
                 }

@@ -1,11 +1,10 @@
 //! A partial result as the bytes of a file: safetensors, sealed by a hash of all that comes before it.
 //!
 //! Tensors: `header`, the JSON of [`Header`]; `firings.K`, u64 `[width]`, of the K-th SAE and section; `tallies.K.S`, f32
-//! `[sequences, 16]`, of its S-th shard, where sums over sequences are kept; `subsets.S`, u32 `[sequences]`, the place of each
-//! sequence's subset in the header's list and [`NO_SUBSET`] for none; and last of all `seal`, the BLAKE3 of every byte before it.
+//! `[sequences, 16]`, of its S-th shard, where sums over sequences are kept; and last of all `seal`, the BLAKE3 of every byte
+//! before it.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use hayloft_terminal::Part;
 use safetensors::{Dtype, SafeTensors};
@@ -15,21 +14,17 @@ use super::error::PartialError;
 use super::header::Header;
 use super::measurement::{Measurement, SectionMeasurement};
 use crate::measures::LatentCounts;
-use crate::subsets::SubsetName;
 use crate::tally::{SequenceTally, TERMS};
 use crate::tensor_bytes::{TensorBytes, safetensors};
 
 /// The version of the file's layout and of what its numbers mean.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 
 /// Where the version is in the metadata.
 const FORMAT_KEY: &str = "hayloft_partial_result";
 
 /// Bytes of a BLAKE3.
 const SEAL_BYTES: usize = 32;
-
-/// In place of a subset's number.
-const NO_SUBSET: u32 = u32::MAX;
 
 /// The bytes of a part's measurement.
 pub(super) fn to_bytes(measurement: &Measurement, part: Part) -> std::io::Result<Vec<u8>> {
@@ -44,15 +39,6 @@ pub(super) fn to_bytes(measurement: &Measurement, part: Part) -> std::io::Result
             let bytes = values.flat_map(|value| value.to_le_bytes()).collect();
             tensors.push((tallies_name(place, shard), Dtype::F32, vec![tallies.len(), TERMS], bytes));
         }
-    }
-    let names = header.subsets.as_deref().unwrap_or_default();
-    for (shard, subsets) in measurement.subsets.iter().flatten().enumerate() {
-        let number = |name: &SubsetName| {
-            let place = name.as_deref().and_then(|name| names.binary_search_by(|own| own.as_str().cmp(name)).ok());
-            place.and_then(|place| u32::try_from(place).ok()).unwrap_or(NO_SUBSET)
-        };
-        let bytes = subsets.iter().flat_map(|name| number(name).to_le_bytes()).collect();
-        tensors.push((format!("subsets.{shard}"), Dtype::U32, vec![subsets.len()], bytes));
     }
     tensors.push(("seal".to_owned(), Dtype::U8, vec![SEAL_BYTES], vec![0; SEAL_BYTES]));
     let borrowed: Vec<TensorBytes<'_>> = tensors
@@ -154,38 +140,19 @@ impl Tensors<'_> {
                 shards: own.sums,
                 latents: LatentCounts { rows: own.rows, firings: numbers(firings).map(u64::from_le_bytes).collect() },
                 sequences: of_shards.map(|shards| shards.iter().map(|values| sequence_tallies(values)).collect()),
+                subsets: own.subsets,
                 sample: own.sample,
             });
         }
-        let subsets = match &header.subsets {
-            Some(names) => Some(self.subsets(names, sequences)?),
-            None => None,
-        };
         Ok(Measurement {
             cache: header.cache,
             protocol: header.protocol,
             shards: header.shards,
             clean_check: header.clean_check,
             stored_rounding: header.stored_rounding,
-            subsets,
             saes: header.saes,
             sections,
         })
-    }
-
-    /// Of each shard the subset of each sequence.
-    fn subsets(&self, names: &[String], sequences: &[usize]) -> Result<Vec<Vec<SubsetName>>, String> {
-        let names: Vec<Arc<str>> = names.iter().map(|name| name.as_str().into()).collect();
-        let subset = |number: u32| match names.get(number as usize) {
-            Some(name) => Ok(Some(Arc::clone(name))),
-            None if number == NO_SUBSET => Ok(None),
-            None => Err(format!("subset {number} of {}", names.len())),
-        };
-        let of_shard = |(shard, &sequences): (usize, &usize)| {
-            let data = self.data(&format!("subsets.{shard}"), Dtype::U32, Some(&[sequences]))?;
-            numbers(data).map(u32::from_le_bytes).map(subset).collect()
-        };
-        sequences.iter().enumerate().map(of_shard).collect()
     }
 }
 

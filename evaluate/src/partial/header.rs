@@ -1,16 +1,15 @@
 //! What a partial result's file says in JSON; the long lists of numbers beside it are tensors.
 
-use std::collections::BTreeSet;
-
 use hayloft_terminal::Part;
 use serde::{Deserialize, Serialize};
 
 use super::measurement::{CacheIdentity, Measurement, Protocol, SaeIdentity};
+use crate::by_subset::BySubset;
 use crate::clean_check::CleanCheck;
 use crate::compute_effect::Sample;
 use crate::section_choice::SectionChoice;
 use crate::stored_rounding::StoredRounding;
-use crate::subsets::SubsetName;
+use crate::subsets::SubsetSums;
 use crate::sums::Sums;
 
 /// The header: a measurement without its tensors.
@@ -23,12 +22,10 @@ pub(super) struct Header {
     pub(super) protocol: Protocol,
     /// The numbers of the part's shards.
     pub(super) shards: Vec<usize>,
-    /// Of each of them its sequences.
+    /// Of each of them its sequences, where tallies are kept.
     pub(super) sequences: Vec<usize>,
     pub(super) clean_check: Option<CleanCheck>,
     pub(super) stored_rounding: Option<StoredRounding>,
-    /// The names that the tensors of subsets point into.
-    pub(super) subsets: Option<Vec<String>>,
     pub(super) saes: Vec<SaeIdentity>,
     pub(super) sections: Vec<SectionHeader>,
 }
@@ -52,13 +49,15 @@ pub(super) struct SectionHeader {
     pub(super) rows: u64,
     /// Sums over each shard.
     pub(super) sums: Vec<Sums>,
+    /// Sums over each subset of each shard, where figures of subsets are wanted.
+    pub(super) subsets: Option<Vec<BySubset<SubsetSums>>>,
     pub(super) sample: Option<Sample>,
 }
 
 impl Header {
     /// The header of a part's measurement.
     pub(super) fn of(measurement: &Measurement, part: Part) -> Self {
-        let Measurement { cache, protocol, shards, clean_check, stored_rounding, subsets, saes, sections } =
+        let Measurement { cache, protocol, shards, clean_check, stored_rounding, saes, sections } =
             measurement;
         let with_sequences = sections.iter().find_map(|own| own.sequences.as_ref());
         Self {
@@ -70,7 +69,6 @@ impl Header {
             sequences: with_sequences.map_or_else(Vec::new, |shards| shards.iter().map(Vec::len).collect()),
             clean_check: *clean_check,
             stored_rounding: *stored_rounding,
-            subsets: subsets.as_deref().map(names),
             saes: saes.clone(),
             sections: sections
                 .iter()
@@ -79,15 +77,10 @@ impl Header {
                     section: own.section,
                     rows: own.latents.rows,
                     sums: own.shards.clone(),
+                    subsets: own.subsets.clone(),
                     sample: own.sample.clone(),
                 })
                 .collect(),
         }
     }
-}
-
-/// The names of subsets, each once, in order.
-fn names(subsets: &[Vec<SubsetName>]) -> Vec<String> {
-    let names: BTreeSet<&str> = subsets.iter().flatten().flatten().map(AsRef::as_ref).collect();
-    names.into_iter().map(str::to_owned).collect()
 }

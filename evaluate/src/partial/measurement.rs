@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Normalisation;
 use crate::baseline::CleanSource;
+use crate::by_subset::BySubset;
 use crate::clean_check::CleanCheck;
 use crate::compute_effect::Sample;
 use crate::conventions::ResultConventions;
@@ -16,7 +17,7 @@ use crate::rows::RowChoice;
 use crate::scale::ScaleSource;
 use crate::section_choice::SectionChoice;
 use crate::stored_rounding::StoredRounding;
-use crate::subsets::SubsetName;
+use crate::subsets::SubsetSums;
 use crate::sums::Sums;
 use crate::tally::SequenceTally;
 
@@ -31,8 +32,6 @@ pub(crate) struct Measurement {
     pub(crate) clean_check: Option<CleanCheck>,
     /// Measured on the cache's first rows, and so only where its first shard is among these.
     pub(crate) stored_rounding: Option<StoredRounding>,
-    /// Of each shard the subset of each sequence, where figures of subsets are wanted.
-    pub(crate) subsets: Option<Vec<Vec<SubsetName>>>,
     pub(crate) saes: Vec<SaeIdentity>,
     /// In the order of results.
     pub(crate) sections: Vec<SectionMeasurement>,
@@ -109,8 +108,10 @@ pub(crate) struct SectionMeasurement {
     pub(crate) shards: Vec<Sums>,
     /// How often latents fired in all these shards.
     pub(crate) latents: LatentCounts,
-    /// Of each shard the sums over each sequence, where intervals or figures of subsets are wanted.
+    /// Of each shard the sums over each sequence, where intervals are wanted.
     pub(crate) sequences: Option<Vec<Vec<SequenceTally>>>,
+    /// Of each shard the sums over each subset, where figures of subsets are wanted.
+    pub(crate) subsets: Option<Vec<BySubset<SubsetSums>>>,
     /// What a lower precision did on the cache's first rows, where it was asked for and the first shard is among these.
     pub(crate) sample: Option<Sample>,
 }
@@ -127,7 +128,7 @@ impl SaeIdentity {
 impl Protocol {
     /// Whether sums over each sequence are kept.
     pub(crate) fn keeps_sequences(&self) -> bool {
-        self.bootstrap.is_some() || self.by_subset
+        self.bootstrap.is_some()
     }
 }
 
@@ -135,7 +136,7 @@ impl SectionMeasurement {
     /// Over no shards.
     pub(crate) fn none(sae: usize, section: SectionChoice) -> Self {
         let latents = LatentCounts { rows: 0, firings: Vec::new() };
-        Self { sae, section, shards: Vec::new(), latents, sequences: None, sample: None }
+        Self { sae, section, shards: Vec::new(), latents, sequences: None, subsets: None, sample: None }
     }
 
     /// Adds what was measured of the same SAE and section on the shards that follow.
@@ -147,6 +148,9 @@ impl SectionMeasurement {
         if let Some(sequences) = next.sequences {
             self.sequences.get_or_insert_default().extend(sequences);
         }
+        if let Some(subsets) = next.subsets {
+            self.subsets.get_or_insert_default().extend(subsets);
+        }
         self.sample = self.sample.take().or(next.sample);
     }
 }
@@ -154,8 +158,10 @@ impl SectionMeasurement {
 impl Measurement {
     /// Makes of sums what comes of them when they are written down and read again.
     pub(crate) fn settle(&mut self) {
-        for sums in self.sections.iter_mut().flat_map(|own| &mut own.shards) {
-            sums.settle();
+        for own in &mut self.sections {
+            let of_subsets = own.subsets.iter_mut().flatten().flat_map(BySubset::iter_mut);
+            let of_subsets = of_subsets.map(|(_, own)| &mut own.sums);
+            own.shards.iter_mut().chain(of_subsets).for_each(Sums::settle);
         }
     }
 }

@@ -82,7 +82,7 @@ fn in_words(summary: &Summary) -> String {
     tables.iter().map(|table| trimmed(table) + "\n").collect::<Vec<_>>().join("\n")
 }
 
-/// A row for each group: tokens, means of predictions, mean norm at each site.
+/// A row for each group: tokens, losses, means of predictions, mean norm at each site.
 fn groups(
     title: &str,
     summary: &Summary,
@@ -91,13 +91,14 @@ fn groups(
 ) -> Table {
     let mut table = Table::new();
     let norms = summary.sites.iter().map(|site| format!("norm, {}", site.name));
-    let header = [title, "tokens", "mean loss", "mean entropy"].map(str::to_owned);
+    let header = [title, "tokens", "losses", "mean loss", "mean entropy"].map(str::to_owned);
     table.load_style(NOTHING).set_header(header.into_iter().chain(norms));
     for group in groups.iter().take(MAX_SUBSETS) {
         let number = |value| decimals(value, 4);
         let name = named(group).unwrap_or_else(|| "none".to_owned());
         let norms = group.mean_norms.iter().map(|norm| number(*norm));
-        let row = [name, grouped(group.tokens), number(group.mean_loss), number(group.mean_entropy)];
+        let losses = group.losses.map_or_else(|| "–".to_owned(), grouped);
+        let row = [name, grouped(group.tokens), losses, number(group.mean_loss), number(group.mean_entropy)];
         table.add_row(row.into_iter().chain(norms));
     }
     if groups.len() > MAX_SUBSETS {
@@ -154,6 +155,9 @@ fn facts_of(summary: &Summary) -> Vec<(&'static str, String)> {
         facts.push(("subsets", joined(named.map(|(name, tokens)| format!("{name} {}", grouped(*tokens))).chain(more))));
     }
     facts.push(("predictions", predictions(summary.predictions)));
+    if let Some(count) = summary.non_finite_losses.filter(|&count| count > 0) {
+        facts.push(("not finite", format!("{} of the losses, which are in no mean", grouped(count))));
+    }
     facts.push(("stored as", format!("{}, codec {}", summary.dtype, summary.codec)));
     facts.push((
         "on disk",

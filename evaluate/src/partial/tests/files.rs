@@ -7,11 +7,13 @@ use proptest::prelude::*;
 
 use super::made_up::{cut, whole};
 use super::part;
+use crate::by_subset::BySubset;
 use crate::partial::combine::{ReadPart, combine};
 use crate::partial::error::PartialError;
 use crate::partial::file::{from_bytes, seal, to_bytes};
 use crate::partial::measurement::Measurement;
 use crate::partial::{PartialResults, assemble, merge};
+use crate::subsets::SubsetSums;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
@@ -61,7 +63,11 @@ fn no_flipped_bit_goes_unseen() {
 
 /// A file whose header says something else than a run would; it is sealed, so that only the checks see it.
 fn forged(from: &str, to: &str) -> String {
-    let bytes = to_bytes(&whole(5, 2, 1, true), part("0/1")).unwrap();
+    forged_of(&whole(5, 2, 1, true), from, to)
+}
+
+fn forged_of(measurement: &Measurement, from: &str, to: &str) -> String {
+    let bytes = to_bytes(measurement, part("0/1")).unwrap();
     assert_eq!(from.len(), to.len());
     let text = bytes.windows(from.len()).position(|window| window == from.as_bytes());
     let place = text.unwrap_or_else(|| panic!("no {from}"));
@@ -74,7 +80,7 @@ fn forged(from: &str, to: &str) -> String {
 #[test]
 fn forged_headers_are_refused() {
     for (from, to, words) in [
-        ("hayloft_partial_result\":\"1", "hayloft_partial_result\":\"2", "format 1, got 2"),
+        ("hayloft_partial_result\":\"2", "hayloft_partial_result\":\"1", "format 2, got 1"),
         (env!("CARGO_PKG_VERSION"), "9.9.9", "hayloft 9.9.9"),
         (r#""name":"sae-0""#, r#""name":"../ae""#, "called"),
         (r#""of":1"#, r#""of":2"#, "other shards"),
@@ -92,14 +98,42 @@ fn forged_headers_are_refused() {
     }
 }
 
+/// What is said of a file of a measurement that was spoilt.
+fn spoilt(spoil: &dyn Fn(&mut Measurement)) -> String {
+    let mut whole = whole(5, 1, 1, true);
+    spoil(&mut whole);
+    let bytes = to_bytes(&whole, part("0/1")).unwrap();
+    from_bytes(Path::new("spoilt"), &bytes).unwrap_err().to_string()
+}
+
+#[test]
+fn subsets_that_no_run_sums_up_are_refused() {
+    for spoil in [
+        &(|own: &mut Measurement| own.protocol.by_subset = false) as &dyn Fn(&mut Measurement),
+        &|own| own.sections[1].subsets = None,
+        &|own| own.sections[0].subsets.as_mut().unwrap().clear(),
+        &|own| own.sections[0].subsets.as_mut().unwrap().push(BySubset::default()),
+    ] {
+        let message = spoilt(spoil);
+        assert!(message.contains("spoilt") && message.contains("subsets that do not go"), "{message}");
+    }
+    let mut whole = whole(5, 1, 1, true);
+    let subsets = &mut whole.sections[0].subsets.as_mut().unwrap()[0];
+    *subsets = BySubset::default();
+    for name in ["law", "web"] {
+        subsets.entry(Some(name)).sequences = 1;
+    }
+    for other in [r#"["zoo","#, r#"["web","#] {
+        let message = forged_of(&whole, r#"["law","#, other);
+        assert!(message.contains("forged") && message.contains("subsets that are out of order"), "{message}");
+    }
+}
+
 #[test]
 fn counts_that_could_not_be_added_up_are_refused() {
-    let spoilt = |spoil: &dyn Fn(&mut Measurement)| {
-        let mut whole = whole(5, 1, 1, true);
-        spoil(&mut whole);
-        let bytes = to_bytes(&whole, part("0/1")).unwrap();
-        from_bytes(Path::new("spoilt"), &bytes).unwrap_err().to_string()
-    };
+    fn subset(own: &mut Measurement) -> &mut SubsetSums {
+        own.sections[0].subsets.as_mut().unwrap()[0].entry(Some("web"))
+    }
     for spoil in [
         &(|own: &mut Measurement| own.sections[0].shards[0].latents = u64::MAX) as &dyn Fn(&mut Measurement),
         &|own| own.sections[0].latents.firings[0] = u64::MAX,
@@ -109,6 +143,9 @@ fn counts_that_could_not_be_added_up_are_refused() {
         &|own| own.sections[0].shards[0].positions.sae_loss.add(64, 1.0),
         &|own| own.sections[0].sample.as_mut().unwrap().low.loss_tokens = u64::MAX,
         &|own| own.cache.tokens = u64::MAX,
+        &|own| subset(own).sequences = u64::MAX,
+        &|own| subset(own).sums.loss_tokens = u64::MAX,
+        &|own| subset(own).sums.positions.sae_loss.add(64, 1.0),
     ] {
         let message = spoilt(spoil);
         assert!(

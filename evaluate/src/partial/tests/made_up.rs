@@ -5,6 +5,7 @@ use hayloft_terminal::Part;
 
 use crate::SaeFileHash;
 use crate::baseline::CleanSource;
+use crate::by_subset::BySubset;
 use crate::clean_check::CleanCheck;
 use crate::compute_effect::Sample;
 use crate::conventions::ResultConventions;
@@ -17,7 +18,7 @@ use crate::rows::RowChoice;
 use crate::scale::ScaleSource;
 use crate::section_choice::SectionChoice;
 use crate::stored_rounding::StoredRounding;
-use crate::subsets::SubsetName;
+use crate::subsets::SubsetSums;
 use crate::sums::Sums;
 use crate::tally::SequenceTally;
 use crate::terms::RowTerms;
@@ -69,6 +70,17 @@ impl Draws {
         sums
     }
 
+    /// Of a few subsets, not all of which every shard has.
+    fn subsets(&mut self) -> BySubset<SubsetSums> {
+        let mut subsets = BySubset::default();
+        for _ in 0..self.below(5) {
+            let (number, rows) = (self.below(4), self.below(9));
+            let name = (number > 0).then(|| format!("subset \u{e9} {number}"));
+            *subsets.entry(name.as_deref()) = SubsetSums { sequences: rows, sums: self.sums(rows, false) };
+        }
+        subsets
+    }
+
     fn tallies(&mut self, sequences: usize) -> Vec<SequenceTally> {
         let tally = |draws: &mut Self| {
             let mut sums = [0.0; 16].map(|_: f64| draws.share() as f32);
@@ -98,13 +110,6 @@ pub(super) fn whole(seed: u64, shards: usize, saes: usize, rich: bool) -> Measur
     let mut draws = Draws(seed);
     let sections = vec![SectionChoice::All, SectionChoice::Only(hayloft_store::Section::Rollout)];
     let sequences: Vec<usize> = (0..shards).map(|_| draws.below(4) as usize).collect();
-    let subset = |draws: &mut Draws| match draws.below(3) {
-        0 => None,
-        1 => Some("web".into()),
-        _ => Some(format!("subset \u{e9} {}", draws.below(3)).into()),
-    };
-    let subsets: Vec<Vec<SubsetName>> =
-        sequences.iter().map(|&count| (0..count).map(|_| subset(&mut draws)).collect()).collect();
     let mut identities = Vec::new();
     let mut measured = Vec::new();
     for sae in 0..saes {
@@ -135,6 +140,7 @@ pub(super) fn whole(seed: u64, shards: usize, saes: usize, rich: bool) -> Measur
                     firings: (0..width).map(|_| 16 + draws.below(1 << 40)).collect(),
                 },
                 sequences: rich.then(|| sequences.iter().map(|&count| draws.tallies(count)).collect()),
+                subsets: rich.then(|| (0..shards).map(|_| draws.subsets()).collect()),
                 sample: rich.then(|| Sample {
                     precision: Precision::Bf16,
                     low: draws.sums(5, true),
@@ -179,7 +185,6 @@ pub(super) fn whole(seed: u64, shards: usize, saes: usize, rich: bool) -> Measur
             ce_effect: Some(-0.1),
             loss_tokens: 9,
         }),
-        subsets: rich.then_some(subsets),
         saes: identities,
         sections: measured,
     }
@@ -201,6 +206,7 @@ pub(super) fn cut(whole: &Measurement, part: Part, saes: std::ops::Range<usize>)
             firings: own.latents.firings.iter().map(|&total| of_part(total)).collect(),
         },
         sequences: own.sequences.as_ref().map(|shards| shards[places.clone()].to_vec()),
+        subsets: own.subsets.as_ref().map(|shards| shards[places.clone()].to_vec()),
         sample: own.sample.clone().filter(|_| first),
     });
     Measurement {
@@ -211,7 +217,6 @@ pub(super) fn cut(whole: &Measurement, part: Part, saes: std::ops::Range<usize>)
             .clean_check
             .map(|check| CleanCheck { max_difference: if first { check.max_difference } else { 0.0 }, ..check }),
         stored_rounding: whole.stored_rounding.filter(|_| first),
-        subsets: whole.subsets.as_ref().map(|shards| shards[places.clone()].to_vec()),
         saes: whole.saes[saes.clone()].to_vec(),
         sections: sections.collect(),
     }

@@ -73,7 +73,6 @@ fn groups_that_do_not_belong_together_are_refused() {
     let whole = whole(1, 2, 2, true);
     let mut given = parts(&whole, 1, 0..1);
     given.extend(parts(&whole, 2, 1..2));
-    given[2].measurement.subsets.as_mut().unwrap()[0].push(None);
     for own in &mut given[2].measurement.sections {
         own.sequences.as_mut().unwrap()[0].push(SequenceTally::default());
     }

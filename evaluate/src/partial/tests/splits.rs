@@ -60,9 +60,8 @@ fn what_is_undefined_or_negative_zero_stays_so() {
         }
     };
     more(whole.sections[1].sequences.as_mut().unwrap());
-    for shard in whole.subsets.as_mut().unwrap() {
-        shard.push(None);
-    }
+    let subset = whole.sections[0].subsets.as_mut().unwrap()[1].entry(Some("web"));
+    (subset.sums.sae_loss, subset.sums.explained_variance) = (f64::NAN, f64::NEG_INFINITY);
     whole.settle();
     let parts = parts(&whole, 2, 0..1);
     assert!(parts[0].measurement.sections[0].shards[0].product.is_sign_negative());
