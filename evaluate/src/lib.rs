@@ -62,6 +62,7 @@ mod tensor_bytes;
 mod terms;
 mod together;
 pub mod train;
+mod trained_on;
 mod undefined;
 mod upper_half;
 mod write;
@@ -87,12 +88,14 @@ pub use output::{Breakdown, MetricsChoice};
 pub use partial::{Mismatch, PartialError, PartialResults, merge};
 pub use plot::training_curves;
 pub use prepared::PreparedBaselines;
-pub use report::{Experiment, ModelRole, Report, ReportError, ResultsEntry, Row, SaeRole, Summary, TrainingEntry};
+pub use report::{
+    Experiment, LeftOut, ModelRole, Report, ReportError, ResultsEntry, Row, SaeRole, Summary, TrainingEntry,
+};
 pub use results::{Provenance, Results, SaeProvenance, SaeResult, ShardResult};
 pub use run::{prepare_baselines, run, run_part, run_part_profiled, run_profiled};
 pub use sae::{
-    Activation, Conventions, Encoded, Normalisation, Reconstruction, Sae, SaeError, SaeFile, SaeFileHash, SaeFormat,
-    SaeInspection, Spread, convert,
+    Activation, Conventions, Encoded, Normalisation, PositionSlice, Reconstruction, Sae, SaeError, SaeFile, SaeFileHash,
+    SaeFormat, SaeInspection, Spread, WithoutTokens, convert,
 };
 pub use scale::{Scale, ScaleChoice, ScaleSource};
 pub use section_choice::SectionChoice;

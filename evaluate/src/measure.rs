@@ -22,6 +22,7 @@ use crate::source::Source;
 use crate::stored_rounding;
 use crate::subject::{Subject, open_saes, say_traffic};
 use crate::subsets::subsets_of;
+use crate::trained_on;
 use crate::upper_half::UpperHalf;
 use crate::{EvaluateError, SaeFile};
 
@@ -112,6 +113,9 @@ impl<'run> Job<'run> {
         let files = open_saes(settings.saes.iter().map(AsRef::as_ref), settings.sae_format)?;
         let subject = Subject::open(settings, &files)?;
         let names = unique_names(&settings.saes);
+        for (name, file) in names.iter().zip(&files) {
+            trained_on::tell(name, file, &subject);
+        }
         let scales = resolve_scales(settings, &subject, &files, &names)?;
         let kl = resolve_kl(settings, &subject)?;
         let share = Share::of(part, &subject.cache);

@@ -14,5 +14,6 @@ mod runs;
 mod saelens_metrics;
 mod saes;
 mod support;
+mod told;
 mod training;
 mod uncertainty;

@@ -287,3 +287,15 @@ fn an_sae_of_another_width_or_site_is_not_fine_tuned() {
     assert!(message.contains("l1: expected a coefficient"), "{message}");
     assert!(!bench.out("coefficient").exists());
 }
+
+#[test]
+fn a_saved_sae_says_of_bos_what_its_cache_had() {
+    let prepend_bos = |tiny: Tiny| {
+        let bench = Bench { tiny, scratch: tempfile::tempdir().unwrap() };
+        run(&bench.settings("sae", STANDARD));
+        SaeFile::open(&bench.out("sae")).unwrap().conventions().prepend_bos
+    };
+    assert_eq!(prepend_bos(Tiny::new()), Some(true));
+    let without = |sequence: i64| (0..12).map(|position| (7 * sequence + 5 * position) % 300 + 2).collect();
+    assert_eq!(prepend_bos(Tiny::of((0..4).map(without).collect())), Some(false));
+}

@@ -1,6 +1,7 @@
 //! An SAE's files: what they say understood, the weights mapped but not read.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use hayloft_model::Precision;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,8 @@ pub struct SaeFile {
     path: PathBuf,
     format: SaeFormat,
     opened: Opened,
+    /// What is to be said of the weights was said.
+    told: OnceLock<()>,
 }
 
 impl SaeFile {
@@ -41,7 +44,7 @@ impl SaeFile {
     /// The same where the user may say the format.
     pub fn open_as(path: &Path, format: Option<SaeFormat>) -> Result<Self, SaeError> {
         let (format, opened) = formats::open(path, format)?;
-        Ok(Self { path: path.to_path_buf(), format, opened })
+        Ok(Self { path: path.to_path_buf(), format, opened, told: OnceLock::new() })
     }
 
     /// Copies the weights to a device, in float32, in the one form that the forward pass knows.
@@ -54,9 +57,13 @@ impl SaeFile {
         load::load(self.parts()?, device, precision)
     }
 
-    /// The weights as the file has them, in float32.
+    /// The weights as the file has them, in float32. Says once what of them is not what it seems.
     pub(crate) fn parts(&self) -> Result<Parts, SaeError> {
-        self.format.take(&self.opened)
+        let parts = self.format.take(&self.opened)?;
+        if let Some(remark) = parts.own.remark()? {
+            self.told.get_or_init(|| tracing::warn!("{}: {remark}", self.path.display()));
+        }
+        Ok(parts)
     }
 
     /// The whole of the configuration; null where the format has none.
@@ -125,8 +132,8 @@ impl SaeFile {
     }
 
     /// What its files say of how activations were made.
-    pub fn conventions(&self) -> Conventions {
-        self.config().conventions
+    pub fn conventions(&self) -> &Conventions {
+        &self.config().conventions
     }
 
     /// The types of the tensors in the file, each once.

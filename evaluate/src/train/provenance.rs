@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::sae::LAYOUT_VERSION;
 use crate::scale::Scale;
+use crate::trained_on::begins_with_bos;
 
 /// What tells SAELens which layout `cfg.json` has.
 pub(super) fn layout() -> Map<String, Value> {
@@ -19,7 +20,6 @@ pub(super) fn metadata(cache: &Cache, site: &SiteRecord, scale: Scale) -> Map<St
         ("model_name", json!(manifest.model.model_type)),
         ("hook_name", json!(site.name)),
         ("context_size", json!(manifest.corpus.context_length)),
-        ("prepend_bos", json!(true)),
         (
             "hayloft",
             json!({
@@ -33,6 +33,7 @@ pub(super) fn metadata(cache: &Cache, site: &SiteRecord, scale: Scale) -> Map<St
         ),
     ];
     let mut metadata = layout();
-    metadata.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    let bos = begins_with_bos(manifest).map(|first| ("prepend_bos", json!(first)));
+    metadata.extend(fields.into_iter().chain(bos).map(|(name, value)| (name.to_owned(), value)));
     metadata
 }
