@@ -94,8 +94,8 @@ pub use report::{
 pub use results::{Provenance, Results, SaeProvenance, SaeResult, ShardResult};
 pub use run::{prepare_baselines, run, run_part, run_part_profiled, run_profiled};
 pub use sae::{
-    Activation, Conventions, Encoded, Normalisation, PositionSlice, Reconstruction, Sae, SaeError, SaeFile, SaeFileHash,
-    SaeFormat, SaeInspection, Spread, WithoutTokens, convert,
+    Activation, Conventions, Encoded, Normalisation, PositionSlice, Reconstruction, Sae, SaeError, SaeFile,
+    SaeFileHash, SaeFormat, SaeInspection, Spread, WithoutTokens, convert,
 };
 pub use scale::{Scale, ScaleChoice, ScaleSource};
 pub use section_choice::SectionChoice;

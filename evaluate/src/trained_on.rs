@@ -77,7 +77,9 @@ fn remarks(conventions: &Conventions, manifest: &Manifest, excluded: &Excluded) 
     }
     if let Some(context) = context_size.filter(|context| *context != length) {
         let nearest = if context < length {
-            format!("--by position shows the losses at each position; a harvest with context_length = {context} is what it was trained on")
+            format!(
+                "--by position shows the losses at each position; a harvest with context_length = {context} is what it was trained on"
+            )
         } else {
             format!("A harvest with context_length = {context} is what it was trained on")
         };

@@ -68,18 +68,40 @@ fn what_an_sae_was_trained_on_is_told_where_the_cache_is_not_like_that() {
     // The cache: BOS before each sequence, contexts of 64.
     for (metadata, more, expected) in [
         (json!({}), vec![], None),
-        (json!({"prepend_bos": false}), vec![], Some("without BOS (prepend_bos false), and the cache has 6 BOS tokens in 6 sequences. --exclude bos")),
-        (json!({"prepend_bos": false}), vec!["--exclude", "bos"], Some("--exclude bos leaves its rows out; the rows after it")),
-        (json!({"context_size": 16}), vec![], Some("contexts of 16 tokens (context_size), and the cache's are of up to 64")),
+        (
+            json!({"prepend_bos": false}),
+            vec![],
+            Some("without BOS (prepend_bos false), and the cache has 6 BOS tokens in 6 sequences. --exclude bos"),
+        ),
+        (
+            json!({"prepend_bos": false}),
+            vec!["--exclude", "bos"],
+            Some("--exclude bos leaves its rows out; the rows after it"),
+        ),
+        (
+            json!({"context_size": 16}),
+            vec![],
+            Some("contexts of 16 tokens (context_size), and the cache's are of up to 64"),
+        ),
         (json!({"context_size": 1024}), vec![], Some("contexts of 1024 tokens")),
         (json!({"context_size": null}), vec![], None),
         (json!({"context_size": -1}), vec![], None),
-        (json!({"exclude_special_tokens": true}), vec![], Some("without special tokens (exclude_special_tokens), and the figures on activations count them here: --exclude special")),
+        (
+            json!({"exclude_special_tokens": true}),
+            vec![],
+            Some(
+                "without special tokens (exclude_special_tokens), and the figures on activations count them here: --exclude special",
+            ),
+        ),
         (json!({"exclude_special_tokens": false}), vec![], None),
         (json!({"exclude_special_tokens": [0]}), vec![], Some("--exclude bos leaves them out")),
         (json!({"exclude_special_tokens": [0]}), vec!["--exclude", "bos"], None),
         (json!({"exclude_special_tokens": [0, 7]}), vec!["--exclude", "bos"], Some("the special tokens 0, 7")),
-        (json!({"seqpos_slice": [5, -5]}), vec![], Some("on the positions [5:-5] of each sequence (seqpos_slice), and the figures are over all 64")),
+        (
+            json!({"seqpos_slice": [5, -5]}),
+            vec![],
+            Some("on the positions [5:-5] of each sequence (seqpos_slice), and the figures are over all 64"),
+        ),
         (json!({"seqpos_slice": [null, 20]}), vec![], Some("positions [:20]")),
         (json!({"seqpos_slice": [0, null, 2]}), vec![], Some("positions [0::2]")),
         (json!({"seqpos_slice": [null]}), vec![], None),
@@ -120,7 +142,10 @@ fn an_sae_of_sequences_with_bos_is_told_of_a_cache_without() {
     let tiny = Tiny::of(vec![vec![5, 9, 12, 7, 30, 41], vec![8, 4, 4, 19, 6]]);
     let changed = Changed::new();
     let found = warnings(&tiny.cache(), changed.path(), &[]);
-    assert!(matches!(&found[..], [one] if one.contains("begin with BOS") && one.contains("0 BOS tokens in 2")), "{found:?}");
+    assert!(
+        matches!(&found[..], [one] if one.contains("begin with BOS") && one.contains("0 BOS tokens in 2")),
+        "{found:?}"
+    );
     changed.config(|config| config["metadata"]["prepend_bos"] = false.into());
     assert!(warnings(&tiny.cache(), changed.path(), &[]).is_empty());
 }

@@ -53,7 +53,8 @@ pub use device::parse_device;
 pub use error::ModelError;
 pub use fingerprint::{FileHash, Fingerprint};
 pub use generate::{
-    FinishReason, GenerateSettings, Generated, GenerationConfig, LogitsProcessors, PromptRow, Rollout, Sampling, generate,
+    FinishReason, GenerateSettings, Generated, GenerationConfig, LogitsProcessors, PromptRow, Rollout, Sampling,
+    generate,
 };
 pub use in_order::{Jobs, Stopped, in_order};
 pub use map::{MappedFile, map_file};

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use hayloft_model::{Checkpoint, Decoder, HeadWeights, ModelError, Portion, Positions, Precision, Tokenizer, parse_device};
+use hayloft_model::{
+    Checkpoint, Decoder, HeadWeights, ModelError, Portion, Positions, Precision, Tokenizer, parse_device,
+};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
@@ -106,10 +108,11 @@ fn untied_and_tied(name: &str, change: impl Fn(f32) -> f32) -> (TempDir, [Checkp
         let names = file.names();
         let embedding = file.tensor(names.iter().find(is_embedding).unwrap()).unwrap();
         let numbers = embedding.data().chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()));
-        let head: Vec<u8> = numbers.flat_map(|number| change(number).to_le_bytes()).collect();
+        // What `rewrite` adds outlives the file.
+        let head: &[u8] = numbers.flat_map(|number| change(number).to_le_bytes()).collect::<Vec<_>>().leak();
         if with_head {
             rewrite(&folder, |tensors| {
-                let view = TensorView::new(safetensors::Dtype::F32, embedding.shape().to_vec(), &head).unwrap();
+                let view = TensorView::new(safetensors::Dtype::F32, embedding.shape().to_vec(), head).unwrap();
                 tensors.push(("lm_head.weight".to_owned(), view));
             });
         }
@@ -162,7 +165,8 @@ fn an_adapter_alone_and_beside_the_weights() {
     let adapter = json!({"peft_type": "LORA", "base_model_name_or_path": "meta-llama/Llama-2-7b-chat-hf", "r": 8});
     for file in ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"] {
         let (_scratch, folder) = checkpoint();
-        std::fs::write(folder.join(file), if file.ends_with("json") { adapter.to_string() } else { "x".to_owned() }).unwrap();
+        std::fs::write(folder.join(file), if file.ends_with("json") { adapter.to_string() } else { "x".to_owned() })
+            .unwrap();
         assert_says(&refusal(&folder), &[file, "an adapter of PEFT", "beside a model's weights", "merge"]);
     }
     let (_scratch, folder) = checkpoint();

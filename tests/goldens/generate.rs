@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use hayloft_model::{
-    Checkpoint, Decoder, FinishReason, GenerateSettings, GenerationConfig, LogitsProcessors, Portion, Positions, Precision, PromptRow, Rollout, Sampling,
-    generate, no_grad,
+    Checkpoint, Decoder, FinishReason, GenerateSettings, GenerationConfig, LogitsProcessors, Portion, Positions,
+    Precision, PromptRow, Rollout, Sampling, generate, no_grad,
 };
 use serde::Deserialize;
 use tch::{Device, Tensor};
@@ -88,8 +88,7 @@ fn what_generation_config_changes_is_changed_as_transformers_does_in_any_batch()
         assert!(config.unknown.is_empty(), "{wanted}");
         keys.extend(wanted.as_object().unwrap().keys().cloned());
         let stop: Vec<u32> = wanted["eos_token_id"].as_u64().into_iter().map(|id| id as u32).collect();
-        let settings =
-            GenerateSettings { processors: config.processors, ..settings(Sampling::Greedy, 40, &stop) };
+        let settings = GenerateSettings { processors: config.processors, ..settings(Sampling::Greedy, 40, &stop) };
         let decoder = load(&fixture("decoder").join(checkpoint));
         let made = generate_in_any_batch(&decoder, &prompt_rows(prompts), &settings);
         for ((made, expected), prompt) in made.iter().zip(rollouts).zip(prompts) {

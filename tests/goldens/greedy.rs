@@ -1,8 +1,8 @@
 //! A real trained model says what it is published to say.
 
 use hayloft_model::{
-    Checkpoint, Decoder, GenerateSettings, LogitsProcessors, Portion, Positions, Precision, PromptRow, Sampling, Tokenizer, generate,
-    no_grad,
+    Checkpoint, Decoder, GenerateSettings, LogitsProcessors, Portion, Positions, Precision, PromptRow, Sampling,
+    Tokenizer, generate, no_grad,
 };
 use tch::{Device, Tensor};
 

@@ -148,7 +148,8 @@ mod tests {
 
     #[test]
     fn measured_figures_that_nobody_expected_are_counted_and_numbers_that_are_no_column_are_named() {
-        let expected = records(json!([{"sae": "base", "l0": 1.0, "mse": null, "ce_recoverd": 0.9, "scale": 1.0, "note": "x"}]));
+        let expected =
+            records(json!([{"sae": "base", "l0": 1.0, "mse": null, "ce_recoverd": 0.9, "scale": 1.0, "note": "x"}]));
         let measured = records(json!([
             {"sae": "base", "l0": 1.0, "mse": 2.0, "ce_sae": null, "scale": 1.0},
             {"sae": "chat", "l0": 1.0, "mse": 2.0},
@@ -157,7 +158,10 @@ mod tests {
         assert_eq!(found.not_expected_figures, [("l0", 1), ("mse", 2)].into());
         assert_eq!(found.no_columns, [("ce_recoverd".to_owned(), 1), ("scale".to_owned(), 1)].into());
         let told = found.not_compared_in_words().join("\n");
-        assert!(told.contains("3 measured figures") && told.contains("mse (2)") && told.contains("ce_recoverd"), "{told}");
+        assert!(
+            told.contains("3 measured figures") && told.contains("mse (2)") && told.contains("ce_recoverd"),
+            "{told}"
+        );
         let whole = compare(&measured, &measured, &Tolerances::new(&[])).unwrap();
         assert!(whole.not_expected_figures.is_empty());
     }

@@ -78,7 +78,9 @@ impl Own {
             } else {
                 ". A batch TopK whose training ended before its threshold was set is saved so"
             };
-            return Ok(Some(format!("{name} with a threshold of {values}; its figures are those of a plain ReLU{cause}")));
+            return Ok(Some(format!(
+                "{name} with a threshold of {values}; its figures are those of a plain ReLU{cause}"
+            )));
         }
         Ok((negative > 0).then(|| {
             format!("{name} with {negative} of {all} thresholds below zero, the least {least}; those latents are plain ReLUs")
@@ -105,7 +107,10 @@ mod tests {
             ranking: Ranking::PreActivation,
         };
         for (own, words) in [
-            (batch(-1.0), "threshold of -1 as if it had never been set; its figures are those of a plain ReLU: training ended"),
+            (
+                batch(-1.0),
+                "threshold of -1 as if it had never been set; its figures are those of a plain ReLU: training ended",
+            ),
             (batch(0.0), "threshold of 0 as if"),
             (jump([-1.0; 3]), "JumpReLU with a threshold of -1 as if"),
             (jump([-1.0, 0.0, -2.0]), "threshold of -2 to 0, none above zero"),

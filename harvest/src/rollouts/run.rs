@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use hayloft_model::{
-    Checkpoint, Decoder, GenerateSettings, GenerationConfig, LogitsProcessors, Portion, PromptRow, Sampling, SpecialToken,
-    Tokenizer, generate,
+    Checkpoint, Decoder, GenerateSettings, GenerationConfig, LogitsProcessors, Portion, PromptRow, Sampling,
+    SpecialToken, Tokenizer, generate,
 };
 use hayloft_store::Existing;
 use hayloft_terminal::{Gauge, Progress};
@@ -113,18 +113,22 @@ fn warn_of_no_stop(stop: &[SpecialToken]) {
 fn tell(generation: &GenerationConfig, sampling: Sampling) {
     let GenerationConfig { processors, samples, sampling: wanted, unknown } = generation;
     if !processors.is_empty() {
-        tracing::info!("generation_config.json: applied before each choice, as transformers does: {}", in_words(processors));
+        tracing::info!(
+            "generation_config.json: applied before each choice, as transformers does: {}",
+            in_words(processors)
+        );
     }
     let how = if sampling == Sampling::Greedy { "greedily" } else { "as --temperature and --top-p say" };
     // Who chooses greedily by a file that does not ask for more leaves nothing out.
     if *samples || sampling != Sampling::Greedy && !wanted.is_empty() {
         let wanted = if wanted.is_empty() { "nothing more".to_owned() } else { wanted.join(", ") };
-        tracing::info!(
-            "generation_config.json: do_sample {samples}, {wanted}: not followed, tokens are chosen {how}"
-        );
+        tracing::info!("generation_config.json: do_sample {samples}, {wanted}: not followed, tokens are chosen {how}");
     }
     if !unknown.is_empty() {
-        tracing::warn!("generation_config.json: passed over, as transformers does, for not being known: {}", unknown.join(", "));
+        tracing::warn!(
+            "generation_config.json: passed over, as transformers does, for not being known: {}",
+            unknown.join(", ")
+        );
     }
 }
 

@@ -298,8 +298,10 @@ mod tests {
         for row in 0..5_000 {
             let offset = |id: usize| (uniform(1, row, id as u64) - 0.5) as f32 * 3.6e-4;
             let disturbed: Vec<f32> = logits.iter().enumerate().map(|(id, logit)| logit + offset(id)).collect();
-            let (plain, noisy) =
-                (choose(&logits, sampling, (row, 0), 1.0).unwrap(), choose(&disturbed, sampling, (row, 0), 1.0).unwrap());
+            let (plain, noisy) = (
+                choose(&logits, sampling, (row, 0), 1.0).unwrap(),
+                choose(&disturbed, sampling, (row, 0), 1.0).unwrap(),
+            );
             if plain.margin == Margin::Wide && noisy.margin == Margin::Wide {
                 assert_eq!(plain.token, noisy.token);
                 wide += 1;

@@ -24,11 +24,11 @@ pub struct GenerationConfig {
 }
 
 /// What draws tokens.
-const SAMPLING: [&str; 8] =
-    ["temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff"];
+const SAMPLING: &[&str] =
+    &["temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff"];
 
 /// What would make other text and is not computed here, with the value that changes nothing besides null.
-const REFUSED: [(&str, Option<f64>); 23] = [
+const REFUSED: &[(&str, Option<f64>)] = &[
     ("assistant_ensemble_weight", None),
     ("constraints", None),
     ("diversity_penalty", Some(0.0)),
@@ -56,7 +56,7 @@ const REFUSED: [(&str, Option<f64>); 23] = [
 
 /// What changes no choice of greedy decoding or of drawing: tokens by their roles, which are found elsewhere; how long an answer
 /// may be, which is asked for; beams, where there is one; what is kept, put out or compiled; helpers that change no token.
-const INERT: [&str; 44] = [
+const INERT: &[&str] = &[
     "_commit_hash",
     "_from_model_config",
     "_name_or_path",
@@ -73,7 +73,6 @@ const INERT: [&str; 44] = [
     "do_sample",
     "early_stopping",
     "eos_token_id",
-    "generation_kwargs",
     "is_assistant",
     "length_penalty",
     "low_memory",
@@ -135,7 +134,7 @@ struct File {
 impl File {
     /// Refuses what is not computed here.
     fn refuse(&self) -> Result<(), ModelError> {
-        for (key, inert) in REFUSED {
+        for &(key, inert) in REFUSED {
             let Some(value) = self.keys.get(key) else { continue };
             let is_inert = match value {
                 Value::Number(number) => number.as_f64() == inert && inert.is_some(),
@@ -205,7 +204,7 @@ impl File {
 }
 
 fn is_known(key: &str) -> bool {
-    const APPLIED: [&str; 7] = [
+    const APPLIED: &[&str] = &[
         "repetition_penalty",
         "no_repeat_ngram_size",
         "bad_words_ids",

@@ -67,13 +67,7 @@ pub(super) fn parse(source: &Source<'_>, value: Value) -> Result<SaeConfig, SaeE
         Some(Value::String(name)) => source.normalisation(name)?,
         Some(other) => return Err(source.field("normalize_activations", "a name", other)),
     };
-    let Metadata {
-        hook_name,
-        hook_name_out,
-        hook_head_index: _,
-        model_name,
-        trained_on,
-    } = metadata;
+    let Metadata { hook_name, hook_name_out, hook_head_index: _, model_name, trained_on } = metadata;
     source.sae(Said {
         architecture: &architecture,
         options,
