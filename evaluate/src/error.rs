@@ -201,7 +201,9 @@ pub enum EvaluateError {
         cache: PathBuf,
     },
     /// There is no row to average the scale over.
-    #[error("{cache}: expected {rows} of a norm above zero to take the scale from, got none: the cache holds {available}. Give the scale with --scale")]
+    #[error(
+        "{cache}: expected {rows} of a norm above zero to take the scale from, got none: the cache holds {available}. Give the scale with --scale"
+    )]
     NoRowsForScale {
         /// The cache's folder.
         cache: PathBuf,

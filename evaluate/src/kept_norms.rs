@@ -50,12 +50,7 @@ fn at_rank(counts: &[u64], mut rank: u64) -> (usize, u64) {
     (0, 0)
 }
 
-fn for_each_norm(
-    cache: &Cache,
-    site: &SiteName,
-    rows: &Rows,
-    mut each: impl FnMut(f32),
-) -> Result<(), StoreError> {
+fn for_each_norm(cache: &Cache, site: &SiteName, rows: &Rows, mut each: impl FnMut(f32)) -> Result<(), StoreError> {
     for place in 0..cache.shards() {
         ShardRows::of(&cache.shard(place)?, site)?.norms_of(rows).for_each(&mut each);
     }

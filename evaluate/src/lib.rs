@@ -67,6 +67,7 @@ mod tensor_bytes;
 mod terms;
 mod together;
 pub mod train;
+mod trained_on;
 mod training_origin;
 mod undefined;
 mod upper_half;
@@ -93,13 +94,15 @@ pub use output::{Breakdown, MetricsChoice};
 pub use partial::{Mismatch, PartialError, PartialResults, merge};
 pub use plot::training_curves;
 pub use prepared::PreparedBaselines;
-pub use report::{Experiment, ModelRole, Report, ReportError, ResultsEntry, Row, SaeRole, Summary, TrainingEntry};
+pub use report::{
+    Experiment, LeftOut, ModelRole, Report, ReportError, ResultsEntry, Row, SaeRole, Summary, TrainingEntry,
+};
 pub use results::{Provenance, Results, SaeProvenance, SaeResult, ShardResult};
 pub use rows::RowChoice;
 pub use run::{prepare_baselines, run, run_part, run_part_profiled, run_profiled};
 pub use sae::{
-    Activation, Conventions, Encoded, Normalisation, Reconstruction, Sae, SaeError, SaeFile, SaeFileHash, SaeFormat,
-    SaeInspection, Spread, convert,
+    Activation, Conventions, Encoded, Normalisation, PositionSlice, Reconstruction, Sae, SaeError, SaeFile,
+    SaeFileHash, SaeFormat, SaeInspection, Spread, WithoutTokens, convert,
 };
 pub use scale::{Scale, ScaleChoice, ScaleSource};
 pub use section_choice::SectionChoice;

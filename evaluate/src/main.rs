@@ -146,6 +146,9 @@ fn show(results: &Results, out: Option<&Path>, shown: &Shown<'_>) -> Result<()> 
 
 fn report(arguments: &ReportArguments) -> Result<()> {
     let report = Report::open(&arguments.experiment)?;
+    for left_out in report.left_out() {
+        tracing::warn!("not in the report: {left_out}");
+    }
     let page = report.write(&arguments.out)?;
     tracing::info!(page = %page.display(), "report written");
     let summary = || report.summary().json().context("the summary cannot be written as JSON");
@@ -157,6 +160,9 @@ fn compare(arguments: &CompareArguments) -> Result<()> {
     let found = hayloft_evaluate::compare(&expected, &measured, &Tolerances::new(&arguments.tolerances))?;
     let json = || serde_json::to_string_pretty(&found).context("the comparison cannot be written as JSON");
     print(&if arguments.json { json()? } else { found.table() })?;
+    for told in found.not_compared_in_words() {
+        tracing::warn!("{told}");
+    }
     ensure!(found.count(Verdict::Agrees) == found.cells.len(), "{}", found.in_words());
     Ok(())
 }

@@ -24,6 +24,7 @@ use crate::share::Share;
 use crate::source::Source;
 use crate::stored_rounding;
 use crate::subject::{Subject, open_saes, say_traffic};
+use crate::trained_on;
 use crate::upper_half::UpperHalf;
 use crate::{EvaluateError, SaeFile};
 
@@ -113,6 +114,9 @@ impl<'run> Job<'run> {
         let files = open_saes(settings.saes.iter().map(AsRef::as_ref), settings.sae_format)?;
         let subject = Subject::open(settings, &files)?;
         let names = unique_names(&settings.saes);
+        for (name, file) in names.iter().zip(&files) {
+            trained_on::tell(name, file, &subject);
+        }
         let scales = resolve_scales(settings, &subject, &files, &names)?;
         let kl = resolve_kl(settings, &subject)?;
         let share = Share::of(part, &subject.cache);
@@ -183,8 +187,9 @@ impl<'run> Job<'run> {
             return Ok((self.files.iter().enumerate().flat_map(empty).collect(), Vec::new()));
         }
         let place = (settings.compute.unwrap_or(Precision::F32), settings.device);
-        let load =
-            |((file, scale), &rule): ((_, &Scale), _)| Candidate::load(file, scale.value, rule, &sections, &ready.baselines, place);
+        let load = |((file, scale), &rule): ((_, &Scale), _)| {
+            Candidate::load(file, scale.value, rule, &sections, &ready.baselines, place)
+        };
         let saes = self.files.iter().zip(&self.scales).zip(&ready.rules);
         let candidates: Vec<Candidate<'_>> = saes.map(load).collect::<Result<_, _>>()?;
         let low = settings.compute.filter(|&precision| precision != Precision::F32 && share.has_first());

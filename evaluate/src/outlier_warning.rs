@@ -115,6 +115,9 @@ mod tests {
         let threshold = OutlierNorm::Scaled(20.0).resolve(1.0, None);
         let counts = RowCounts { kept: 0, left, norms: &norms };
         let text = counts.warning(threshold.as_ref(), ScaleSource::None, Some("it was trained so".to_owned())).unwrap();
-        assert!(text.ends_with("Likely cause: it was trained so") && text.contains("3 of the outliers are NaN"), "{text}");
+        assert!(
+            text.ends_with("Likely cause: it was trained so") && text.contains("3 of the outliers are NaN"),
+            "{text}"
+        );
     }
 }

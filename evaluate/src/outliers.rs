@@ -248,7 +248,9 @@ mod tests {
             assert_eq!(norm.to_string(), text);
             assert_eq!(serde_json::from_value::<OutlierNorm>(text.into()).unwrap(), norm);
         }
-        for text in ["", "xmedian", "raw", "0", "0raw", "-1xmedian", "infxmedian", "nanraw", "10 x median", "nan", "870RAW"] {
+        for text in
+            ["", "xmedian", "raw", "0", "0raw", "-1xmedian", "infxmedian", "nanraw", "10 x median", "nan", "870RAW"]
+        {
             let message = text.parse::<OutlierNorm>().unwrap_err();
             assert!(message.contains("870raw") && message.contains("10xmedian"), "{message}");
         }

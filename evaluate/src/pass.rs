@@ -91,12 +91,7 @@ pub(crate) fn pass_over(
     Ok(outcomes)
 }
 
-fn empty(
-    places: &Range<usize>,
-    candidates: &[Candidate<'_>],
-    sections: &[SectionChoice],
-    keep: Keep,
-) -> Outcomes {
+fn empty(places: &Range<usize>, candidates: &[Candidate<'_>], sections: &[SectionChoice], keep: Keep) -> Outcomes {
     let empty = |candidate: &Candidate<'_>, section| SectionOutcome::empty(candidate.width(), section, places, keep);
     let outcomes = |candidate| sections.iter().map(|&section| empty(candidate, section)).collect();
     candidates.iter().map(outcomes).collect()

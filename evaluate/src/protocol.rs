@@ -1,6 +1,5 @@
 //! What a run is by: the facts that stand beside figures and that parts of one run must share.
 
-use crate::{Normalisation, SaeFile};
 use crate::baseline::CleanSource;
 use crate::clean_check::CleanCheck;
 use crate::conventions::ResultConventions;
@@ -11,6 +10,7 @@ use crate::results::{DEFINITIONS, SaeProvenance};
 use crate::scale::{Scale, ScaleSource};
 use crate::settings::{RunSettings, Splice};
 use crate::subject::Subject;
+use crate::{Normalisation, SaeFile};
 
 /// Which cache and which model it is.
 pub(crate) fn cache_identity(subject: &Subject) -> CacheIdentity {
@@ -76,11 +76,7 @@ pub(crate) fn provenance(file: &SaeFile) -> SaeProvenance {
 }
 
 /// The threshold above which norms are outliers, for an SAE with this scale.
-pub(crate) fn threshold(
-    settings: &RunSettings,
-    median: Option<MedianRule>,
-    scale: &Scale,
-) -> Option<OutlierThreshold> {
+pub(crate) fn threshold(settings: &RunSettings, median: Option<MedianRule>, scale: &Scale) -> Option<OutlierThreshold> {
     settings.outlier_norm?.resolve(scale.value, median)
 }
 

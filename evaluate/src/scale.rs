@@ -93,7 +93,12 @@ impl ScaleRule {
 
     /// The scale of a cache's site. Some rows are told from others by the tables of all its shards; which tokens are special,
     /// the tokenizer in a model's folder says.
-    pub(crate) fn on(&self, cache: &Cache, site: &SiteRecord, tokenizer: Option<&Path>) -> Result<Scale, EvaluateError> {
+    pub(crate) fn on(
+        &self,
+        cache: &Cache,
+        site: &SiteRecord,
+        tokenizer: Option<&Path>,
+    ) -> Result<Scale, EvaluateError> {
         let rows = match self {
             Self::One => return Ok(Scale { value: 1.0, source: ScaleSource::None, rows: None }),
             Self::Given(value) => return Ok(Scale { value: *value, source: ScaleSource::Given, rows: None }),
@@ -205,7 +210,15 @@ mod tests {
     fn all_rows_have_the_scale_of_the_manifest() {
         let site = |mean_norm| {
             let name = "blocks.0.hook_resid_pre".parse().unwrap();
-            SiteRecord { name, d_model: 16, rows: 1, non_finite_rows: 0, mean_norm, mean: vec![0.0; 16], rounding: None }
+            SiteRecord {
+                name,
+                d_model: 16,
+                rows: 1,
+                non_finite_rows: 0,
+                mean_norm,
+                mean: vec![0.0; 16],
+                rounding: None,
+            }
         };
         let scale = of_all_rows(&site(8.0)).unwrap();
         assert_eq!(scale, Scale { value: 0.5, source: ScaleSource::Cache, rows: None });

@@ -34,6 +34,7 @@ use crate::splice_point::SplicePoint;
 use crate::stored_rounding;
 use crate::subject::{Subject, open_saes, say_traffic};
 use crate::sums::total_loss;
+use crate::trained_on;
 use crate::upper_half::UpperHalf;
 use crate::{EvaluateError, SaeFile};
 
@@ -143,6 +144,7 @@ impl<'run> Job<'run> {
         let subject = Subject::open(settings, std::slice::from_ref(first))?;
         let placed = place(&subject, files, names)?;
         for own in &placed {
+            trained_on::tell(&own.name, &own.file, &subject);
             let weights =
                 ModelWeights::of(settings.weights, std::slice::from_ref(&own.file), subject.spec(), &own.point)?;
             if weights != subject.weights {
@@ -253,7 +255,8 @@ impl Run<'_> {
         places: &Range<usize>,
         gauge: &Gauge,
     ) -> Result<Vec<SectionOutcome>, EvaluateError> {
-        let empty = |candidate: &Candidate<'_>| SectionOutcome::empty(candidate.width(), self.section, places, Keep::default());
+        let empty =
+            |candidate: &Candidate<'_>| SectionOutcome::empty(candidate.width(), self.section, places, Keep::default());
         let mut outcomes: Vec<SectionOutcome> = self.candidates.iter().map(empty).collect();
         source.for_each(
             &places.clone().collect::<Vec<_>>(),

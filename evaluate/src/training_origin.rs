@@ -117,7 +117,10 @@ mod tests {
         let say = |rule: &str, scale| origin.other_outliers(threshold(rule, scale, 1.0).as_ref(), false);
         let said = say("20", 1.0).unwrap();
         assert!(said.contains("above 20 in scaled space, 160 in the model's own (--outlier-norm 20)"), "{said}");
-        assert!(said.contains("above 20 in scaled space, 20 in the model's own") && said.contains("--outlier-norm 160raw"), "{said}");
+        assert!(
+            said.contains("above 20 in scaled space, 20 in the model's own") && said.contains("--outlier-norm 160raw"),
+            "{said}"
+        );
         assert_eq!((say("160raw", 1.0), say("160", 1.0), say("20", 0.125)), (None, None, None));
         let said = origin.other_outliers(None, false).unwrap();
         assert!(said.contains("leaves none out") && said.contains("--outlier-norm 160raw"), "{said}");

@@ -15,5 +15,6 @@ mod saelens_metrics;
 mod saes;
 mod sinks;
 mod support;
+mod told;
 mod training;
 mod uncertainty;

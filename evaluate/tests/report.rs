@@ -357,6 +357,50 @@ fn experiments_and_results_that_make_no_sense_are_refused() {
 }
 
 #[test]
+fn what_a_report_leaves_out_is_told_by_name_and_stands_in_it() {
+    let fixture = Fixture::new();
+    let usual = experiment("t");
+    assert!(fixture.open().left_out().is_empty());
+    fixture.experiment(&usual.replace("[[training]]", "saes = { \"base\" = \"base\" }\n[[training]]"));
+    fixture.write("training.jsonl", "\n");
+    fixture.edit(|result| {
+        if result["section"] == "rollout" {
+            result["subsets"] = json!([]);
+        }
+        if result["sae"] == "finetuned" {
+            result["sae"] = HOSTILE.into();
+        }
+    });
+    let told: Vec<String> = fixture.open().left_out().iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told[0].contains("run/results.json: the SAE chat (sections: all, rollout)"), "{told:?}");
+    assert!(
+        told[1].contains(HOSTILE) && told[2].contains("training.jsonl: the log of training fine-tuning"),
+        "{told:?}"
+    );
+    let program = Command::new(env!("CARGO_BIN_EXE_evaluate"))
+        .args(["report", fixture.path("experiment.toml").to_str().unwrap(), "--out"])
+        .arg(fixture.path("report"))
+        .output()
+        .unwrap();
+    let talk = String::from_utf8(program.stderr).unwrap();
+    assert!(program.status.success() && talk.matches("not in the report").count() == 3, "{talk}");
+    assert!(talk.contains("the SAE chat"), "{talk}");
+    let (page, markdown) = (fixture.text("report/report.html"), fixture.text("report/report.md"));
+    check_self_contained(&page);
+    assert!(
+        page.contains("<h2 id=\"left-out\">Left out</h2>") && page.contains("the SAE chat (sections: all, rollout)")
+    );
+    assert!(markdown.contains("## Left out") && markdown.contains("the SAE chat") && !markdown.contains("<script>"));
+    let summary: Value = serde_json::from_slice(&fixture.read("report/summary.json")).unwrap();
+    assert_eq!(summary["left_out"].as_array().unwrap().len(), 3);
+    // Nothing at all is not a report.
+    fixture.write("run/results.json", "[]");
+    let message = fixture.refuse();
+    assert!(message.contains("expected results of at least one SAE"), "{message}");
+}
+
+#[test]
 fn curves_can_be_drawn_of_anything() {
     check_picture(&training_curves(&[]));
     check_picture(&training_curves(&[record(0)]));
@@ -416,6 +460,17 @@ fn a_summary_agrees_with_itself_and_with_nothing_else() {
     let (success, table, talk) = program(&fixture.path("expected.json"), &["--tolerance", "l0=0.02"]);
     assert!(!success && talk.contains("1 of 2 cells agree, 1 differ"), "{table}{talk}");
     assert!(table.contains("DIFFERS") && table.contains("measured but not expected"), "{table}");
+    // 6 rows are measured, of which one is expected in two columns.
+    let figures: usize = measured
+        .iter()
+        .map(|row| {
+            row.fields
+                .iter()
+                .filter(|(name, value)| value.is_number() && Columns::NAMES.contains(&name.as_str()))
+                .count()
+        })
+        .sum();
+    assert!(talk.contains(&format!("{} measured figures are expected nowhere", figures - 2)), "{talk}");
     let (success, json, _) = program(&fixture.path("expected.json"), &["--tolerance", "100", "--json"]);
     assert!(success && serde_json::from_str::<Value>(&json).unwrap()["cells"][0]["verdict"] == "agrees", "{json}");
 }

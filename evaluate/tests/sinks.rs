@@ -90,7 +90,9 @@ fn norms(cache: &Path) -> Vec<(f32, bool)> {
     for place in 0..cache.shards() {
         let shard = cache.shard(place).unwrap();
         let tokens = shard.tokens().unwrap().token;
-        all.extend(shard.norms(&SITE.parse().unwrap()).unwrap().into_iter().zip(tokens.iter().map(|&token| token == 0)));
+        all.extend(
+            shard.norms(&SITE.parse().unwrap()).unwrap().into_iter().zip(tokens.iter().map(|&token| token == 0)),
+        );
     }
     all
 }
@@ -109,7 +111,8 @@ fn one_threshold_before_and_after_a_folded_scale_is_told_and_nothing_is_recovere
     let (table, said) = bench.run("sae", "--outlier-norm 20 --by position --by subset --metrics all --bootstrap=100");
     println!("{said}{table}");
     assert!(!table.contains("100.00"), "{table}");
-    let row: Vec<&str> = table.lines().find(|line| line.trim_start().starts_with("sae")).unwrap().split_whitespace().collect();
+    let row: Vec<&str> =
+        table.lines().find(|line| line.trim_start().starts_with("sae")).unwrap().split_whitespace().collect();
     // SAE, section, L0, CE recovered, clean, SAE, delta, zero, EV, MSE.
     assert_eq!([2, 3, 5, 6, 8, 9].map(|column| row[column]), ["–"; 6], "{table}");
     assert!(row[4].parse::<f64>().is_ok() && row[7].parse::<f64>().is_ok(), "{table}");
@@ -186,7 +189,8 @@ fn a_norm_in_either_space_leaves_out_the_same() {
 #[test]
 fn rows_that_are_left_out_reach_no_batch() {
     let bench = Bench::new();
-    let mut norms: Vec<f32> = norms(&bench.tiny.cache()).into_iter().filter(|(_, bos)| !bos).map(|(norm, _)| norm).collect();
+    let mut norms: Vec<f32> =
+        norms(&bench.tiny.cache()).into_iter().filter(|(_, bos)| !bos).map(|(norm, _)| norm).collect();
     norms.sort_by(f32::total_cmp);
     let median = f64::from(norms[(norms.len() - 1) / 2]);
     let trained = |name: &str, exclude, norm: Option<&str>| {
@@ -255,12 +259,18 @@ fn what_the_largest_rows_hold_is_said_before_the_first_step() {
     // Six rows of BOS are alike, and one of them is a hundredth of the rows.
     assert!(all < 1.0 / 3.0, "{all}");
     let said = bench.train("all", "--architecture topk --k 6");
-    assert!(said.contains(&format!("the largest 1 % of rows (1) hold {:.1} % of the squared norm", 100.0 * all)), "{said}");
+    assert!(
+        said.contains(&format!("the largest 1 % of rows (1) hold {:.1} % of the squared norm", 100.0 * all)),
+        "{said}"
+    );
     let recorded = json(&bench.out("all").join("training.json"))["largest_rows"].clone();
     assert!((recorded["squared_norm_share"].as_f64().unwrap() / all - 1.0).abs() < 2e-3, "{recorded} {all}");
     assert_eq!((recorded["rows"].as_u64(), recorded["bos_share"].as_f64()), (Some(1), Some(1.0)));
     let said = bench.train("kept", "--architecture topk --k 6 --exclude bos");
-    assert!(said.contains(&format!("hold {:.1} % of the squared norm", 100.0 * kept)) && !said.contains("WARN"), "{said}");
+    assert!(
+        said.contains(&format!("hold {:.1} % of the squared norm", 100.0 * kept)) && !said.contains("WARN"),
+        "{said}"
+    );
 }
 
 /// Of a context of 128 one row is a sink: less than a hundredth, and nearly all of the squared norm.
@@ -293,7 +303,10 @@ fn an_sae_in_scaled_space_is_given_its_own_rule_and_others_the_caches() {
     let rollout = scaled("rollout", ExcludeChoice::None, &[Section::Rollout]);
     let all = scaled("all", ExcludeChoice::None, &[]);
     let origin = |sae: &Path| SaeFile::open(sae).unwrap().training().unwrap().clone();
-    assert_eq!((origin(&without_bos).scale_source, origin(&all).scale_source), (ScaleSource::KeptRows, ScaleSource::Cache));
+    assert_eq!(
+        (origin(&without_bos).scale_source, origin(&all).scale_source),
+        (ScaleSource::KeptRows, ScaleSource::Cache)
+    );
 
     // On another cache of the same model.
     let other = Tiny::cut(512, 40);
@@ -305,7 +318,8 @@ fn an_sae_in_scaled_space_is_given_its_own_rule_and_others_the_caches() {
             norms(&other.cache()).into_iter().filter(|(_, bos)| keep(*bos)).map(|(norm, _)| f64::from(norm)).collect();
         norms.iter().sum::<f64>() / norms.len() as f64
     };
-    let (kept, every) = (32f64.sqrt() / mean(&|bos| !bos), Cache::open(&other.cache()).unwrap().manifest().sites[0].scale());
+    let (kept, every) =
+        (32f64.sqrt() / mean(&|bos| !bos), Cache::open(&other.cache()).unwrap().manifest().sites[0].scale());
     assert!((results[0].scale / kept - 1.0).abs() < 1e-12, "{} {kept}", results[0].scale);
     assert_eq!((results[0].scale_source, results[1].scale), (ScaleSource::KeptRows, every));
     assert!((kept / every) > 1.5, "{kept} {every}");
@@ -340,13 +354,23 @@ fn a_fine_tuning_is_evaluated_by_the_rows_and_the_scale_of_its_training() {
     let (results, origin) = tune("auto", sae(), ScaleChoice::Auto);
     assert_eq!(origin.scale_source, ScaleSource::KeptRows);
     let rows = origin.rows.unwrap();
-    assert_eq!((rows.exclude, rows.outlier_norm.unwrap().rule.to_string()), (ExcludeChoice::Bos, "10xmedian".to_owned()));
+    assert_eq!(
+        (rows.exclude, rows.outlier_norm.unwrap().rule.to_string()),
+        (ExcludeChoice::Bos, "10xmedian".to_owned())
+    );
     for result in &results {
-        assert_eq!((result.scale, result.scale_source, result.sums.excluded_rows), (origin.scale, ScaleSource::KeptRows, 6));
+        assert_eq!(
+            (result.scale, result.scale_source, result.sums.excluded_rows),
+            (origin.scale, ScaleSource::KeptRows, 6)
+        );
         assert_eq!(result.outlier_rule, rows.outlier_norm.map(|own| own.rule));
     }
     // By default the scale is by the rule that the SAE has, whatever rows it is tuned on.
-    let mut settings = TrainSettings { space: Space::Scaled, architecture: Architecture::Standard { l1: 0.05 }, ..bench.settings("scaled") };
+    let mut settings = TrainSettings {
+        space: Space::Scaled,
+        architecture: Architecture::Standard { l1: 0.05 },
+        ..bench.settings("scaled")
+    };
     settings.course.scale = ScaleChoice::Auto;
     train(&settings, Progress::Silent).unwrap();
     let (results, origin) = tune("followed", bench.out("scaled"), ScaleChoice::FollowSae);
@@ -373,7 +397,8 @@ fn contexts_of_any_length_have_one_scale_without_their_sinks() {
         })
     };
     let apart = |scales: [f64; 3]| {
-        let (least, most) = (scales.iter().fold(f64::MAX, |a, b| a.min(*b)), scales.iter().fold(0.0f64, |a, b| a.max(*b)));
+        let (least, most) =
+            (scales.iter().fold(f64::MAX, |a, b| a.min(*b)), scales.iter().fold(0.0f64, |a, b| a.max(*b)));
         most / least - 1.0
     };
     let (all, kept) = (scales(ExcludeChoice::None), scales(ExcludeChoice::Bos));

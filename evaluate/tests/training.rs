@@ -501,3 +501,15 @@ fn fine_tuning_holds_out_too() {
     assert!((got - expected).abs() < 1e-6, "{got} {expected}");
     assert_eq!(metadata(&bench.out("tuned"))["l0"], figures.l0.unwrap());
 }
+
+#[test]
+fn a_saved_sae_says_of_bos_what_its_cache_had() {
+    let prepend_bos = |tiny: Tiny| {
+        let bench = Bench { tiny, scratch: tempfile::tempdir().unwrap() };
+        run(&bench.settings("sae", STANDARD));
+        SaeFile::open(&bench.out("sae")).unwrap().conventions().prepend_bos
+    };
+    assert_eq!(prepend_bos(Tiny::new()), Some(true));
+    let without = |sequence: i64| (0..12).map(|position| (7 * sequence + 5 * position) % 300 + 2).collect();
+    assert_eq!(prepend_bos(Tiny::of((0..4).map(without).collect())), Some(false));
+}

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::adapter;
 use crate::config::{self, ModelConfig};
-use crate::spec::DecoderSpec;
+use crate::spec::{DecoderSpec, HeadWeights};
 use crate::weights::{WeightFiles, names};
 use crate::{FileHash, Fingerprint, ModelError, Precision};
 
@@ -23,9 +24,11 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Opens a folder with `config.json` and `model.safetensors`, or its shards and their index.
     ///
-    /// Every tensor that the configuration calls for must be there in its shape, and no other.
+    /// Every tensor that the configuration calls for must be there in its shape, and no other. A tied unembedding that the
+    /// files hold too, with other values, is taken as stored. An adapter in the folder is refused.
     pub fn open(folder: &Path) -> Result<Self, ModelError> {
-        let ModelConfig { spec, precision, quantisation } = config::read(&folder.join(CONFIG))?;
+        adapter::refuse(folder)?;
+        let ModelConfig { mut spec, precision, quantisation } = config::read(&folder.join(CONFIG))?;
         if let Some(quantisation) = quantisation {
             return Err(ModelError::Quantised {
                 path: folder.join(CONFIG),
@@ -37,8 +40,23 @@ impl Checkpoint {
             });
         }
         let weights = WeightFiles::open(folder, &spec)?;
-        let precision =
-            precision.or_else(|| weights.precision(names::of(spec.layout).embedding)).unwrap_or(Precision::F32);
+        let outside = names::of(spec.layout);
+        if let Some(file) = weights.untied_head(&spec)? {
+            tracing::warn!(
+                "{}: {} differs from the embedding that config.json ties it to (tie_word_embeddings). The stored one is used, as transformers does; set tie_word_embeddings to false to say so",
+                file.display(),
+                outside.head
+            );
+            spec.head = HeadWeights::Own;
+        }
+        let stored = weights.precision(outside.embedding);
+        if let (Some(named), Some(stored)) = (precision, stored.filter(|stored| precision != Some(*stored))) {
+            let folder = folder.display();
+            tracing::info!(
+                "{folder}: config.json says {named}, the weights are stored in {stored}: {named} is what the model runs in where nothing else is asked for, as in transformers"
+            );
+        }
+        let precision = precision.or(stored).unwrap_or(Precision::F32);
         Ok(Self { folder: folder.to_path_buf(), spec, precision, weights })
     }
 

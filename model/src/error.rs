@@ -55,6 +55,20 @@ pub enum ModelError {
         /// The method that it names.
         method: String,
     },
+    /// The folder holds an adapter, alone or beside the weights that it was trained on.
+    #[error(
+        "{path}: an adapter of PEFT ({kind}) for {base}, {place}. Expected a whole checkpoint: merge the adapter into its base model (merge_and_unload and save_pretrained of PEFT) and give that folder, or move adapter_config.json and adapter_model.* away to take the base model as it is"
+    )]
+    Adapter {
+        /// The adapter's file.
+        path: PathBuf,
+        /// Its `peft_type`.
+        kind: String,
+        /// Its `base_model_name_or_path`.
+        base: String,
+        /// Where it lies.
+        place: &'static str,
+    },
     /// A safetensors file is damaged or is not one.
     #[error("{path}: not a whole safetensors file: {problem}. Copy or download it again")]
     Weights {

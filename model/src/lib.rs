@@ -25,6 +25,7 @@
 //! Laws, held by tests: advancing a→b→c equals a→c bit for bit; a residual that is put back unchanged gives identical
 //! logits; every family agrees with transformers in float32.
 
+mod adapter;
 mod checkpoint;
 mod config;
 mod decoder;
@@ -51,7 +52,10 @@ pub use decoder::{Decoder, Divergences, KeyValueCache, Largest, Portion, Predict
 pub use device::parse_device;
 pub use error::ModelError;
 pub use fingerprint::{FileHash, Fingerprint};
-pub use generate::{FinishReason, GenerateSettings, Generated, PromptRow, Rollout, Sampling, generate};
+pub use generate::{
+    FinishReason, GenerateSettings, Generated, GenerationConfig, LogitsProcessors, PromptRow, Rollout, Sampling,
+    generate,
+};
 pub use in_order::{Jobs, Stopped, in_order};
 pub use map::{MappedFile, map_file};
 pub use matrix_rate::matrix_product_rate;

@@ -141,6 +141,11 @@ impl Tokenizer {
         })
     }
 
+    /// Whether `tokenizer_config.json` says that texts are to begin with BOS (`add_bos_token`); `None` where it does not say.
+    pub fn adds_bos(&self) -> Result<Option<bool>, ModelError> {
+        Ok(self.key("tokenizer_config.json", "add_bos_token")?.as_ref().and_then(Value::as_bool))
+    }
+
     /// The tokens that end what the model writes, each once: `eos_token` of the tokenizer's files and `eos_token_id`, one or
     /// several, of `generation_config.json`, else of `config.json`. Empty where no file names one.
     pub fn eos(&self) -> Result<Vec<SpecialToken>, ModelError> {

@@ -6,7 +6,7 @@ final norm; taken by hooks, since transformers' own hidden_states end after the 
 
 The configurations are chosen to bite: sequences longer than the window, heads whose widths do not add up to the model's,
 grouped and single key heads, tied and untied heads, biases, every branch of Llama 3's frequency rule, both spellings of
-config.json, shards, bfloat16.
+config.json, shards, bfloat16, a tied configuration over a head that is not the embedding.
 
 Run by scripts/goldens/run, with the versions in requirements.txt. A second run gives the same bytes.
 """
@@ -16,7 +16,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import (
     GemmaConfig,
     GemmaForCausalLM,
@@ -158,6 +158,12 @@ def main() -> None:
         print(f"{name:20} {files} weight file(s), largest logit {golden['logits'].abs().max():.2f}")
     copy("llama3", "llama3-older", older_spelling)
     copy("gemma", "gemma-released", released_gemma_spelling)
+    # The unembedding in the files is not the embedding: transformers ties it in the configuration's name only.
+    copy("llama2", "tied-llama2-own-head", lambda config: config.update(tie_word_embeddings=True))
+    model = LlamaForCausalLM.from_pretrained(FIXTURES / "tied-llama2-own-head", attn_implementation="eager").eval()
+    golden = load_file(FIXTURES / "llama2" / "golden.safetensors")
+    with torch.no_grad():
+        assert torch.equal(model(golden["tokens"]).logits, golden["logits"])
     size = sum(path.stat().st_size for path in FIXTURES.rglob("*") if path.is_file())
     print(f"{size / 1e6:.2f} MB in {FIXTURES.relative_to(ROOT)}")
 

@@ -147,7 +147,10 @@ fn means_over_no_rows_are_dashes_and_null() {
     write_plan(folder.path(), &lengths());
     open(folder.path(), &settings(Dtype::F32, Codec::Raw), Existing::Refuse).unwrap().finish().unwrap();
     let screen = text(&store(&["inspect"], folder.path()).stdout);
-    assert!(screen.contains("– bytes a token, activations compressed – times") && !screen.contains("0.000000"), "{screen}");
+    assert!(
+        screen.contains("– bytes a token, activations compressed – times") && !screen.contains("0.000000"),
+        "{screen}"
+    );
     let value: serde_json::Value =
         serde_json::from_slice(&store(&["inspect", "--json"], folder.path()).stdout).unwrap();
     for figure in [&value["bytes_per_token"], &value["ratio_to_raw"], &value["sites"][0]["mean_norm"]] {

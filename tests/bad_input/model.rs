@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use hayloft_model::{Checkpoint, Decoder, ModelError, Portion, Positions, Precision, Tokenizer, parse_device};
+use hayloft_model::{
+    Checkpoint, Decoder, HeadWeights, ModelError, Portion, Positions, Precision, Tokenizer, parse_device,
+};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
@@ -91,6 +93,90 @@ fn a_missing_tensor() {
     let (_scratch, folder) = checkpoint();
     rewrite(&folder, |tensors| tensors.retain(|(name, _)| name != "model.layers.1.mlp.up_proj.weight"));
     assert_says(&refusal(&folder), &["model.layers.1.mlp.up_proj.weight", "missing", "expected"]);
+}
+
+/// A checkpoint of `fixture/name` with an unembedding in its file beside the tied embedding, and without a tie.
+fn untied_and_tied(name: &str, change: impl Fn(f32) -> f32) -> (TempDir, [Checkpoint; 2], Checkpoint) {
+    let scratch = TempDir::new().unwrap();
+    let of = |place: &str, tied: bool, with_head: bool| {
+        let folder = scratch.path().join(place);
+        copy_folder(&fixture(name), &folder);
+        set(&folder, "tie_word_embeddings", json!(tied));
+        let bytes = std::fs::read(folder.join(WEIGHTS)).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let is_embedding = |name: &&&str| name.ends_with("embed_tokens.weight") || name.ends_with("wte.weight");
+        let names = file.names();
+        let embedding = file.tensor(names.iter().find(is_embedding).unwrap()).unwrap();
+        let numbers = embedding.data().chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()));
+        // What `rewrite` adds outlives the file.
+        let head: &[u8] = numbers.flat_map(|number| change(number).to_le_bytes()).collect::<Vec<_>>().leak();
+        if with_head {
+            rewrite(&folder, |tensors| {
+                let view = TensorView::new(safetensors::Dtype::F32, embedding.shape().to_vec(), head).unwrap();
+                tensors.push(("lm_head.weight".to_owned(), view));
+            });
+        }
+        Checkpoint::open(&folder).unwrap()
+    };
+    let (tied, untied, plain) = (of("tied", true, true), of("untied", false, true), of("plain", true, false));
+    (scratch, [tied, untied], plain)
+}
+
+fn logits(checkpoint: &Checkpoint) -> Tensor {
+    let _guard = hayloft_model::no_grad();
+    let decoder = Decoder::load(checkpoint, Portion::Whole, Precision::F32, Device::Cpu).unwrap();
+    let start = decoder.embed(&Tensor::from_slice(&[1_i64, 5, 9, 3]).unsqueeze(0)).unwrap();
+    let end = decoder.advance(&start, decoder.spec().n_blocks, &Positions::from_start(4)).unwrap();
+    decoder.logits(&end).unwrap()
+}
+
+/// As transformers does: tensors are tied where they are equal. `scripts/goldens/decoder.py` holds it to that.
+#[test]
+fn a_tied_head_that_the_files_hold_with_other_values_is_the_stored_one() {
+    for name in ["decoder/llama-tied-biases", "families/gpt2", "families/gemma2"] {
+        let (_scratch, [tied, untied], plain) = untied_and_tied(name, |number| 0.5 * number + 0.25);
+        assert_eq!(tied.spec().head, HeadWeights::Own, "{name}");
+        assert_eq!(logits(&tied), logits(&untied), "{name}");
+        assert_ne!(logits(&tied), logits(&plain), "{name}");
+        let (_scratch, [tied, untied], plain) = untied_and_tied(name, |number| number);
+        assert_eq!(tied.spec().head, HeadWeights::Tied, "{name}: an equal head");
+        assert_eq!(logits(&tied), logits(&plain), "{name}");
+        assert_eq!(logits(&untied), logits(&plain), "{name}");
+    }
+}
+
+#[test]
+fn a_head_that_is_absent_or_of_another_shape() {
+    let (_scratch, folder) = checkpoint();
+    rewrite(&folder, |tensors| tensors.retain(|(name, _)| name != "lm_head.weight"));
+    assert_says(&refusal(&folder), &["lm_head.weight", "missing", "expected"]);
+    let (_scratch, folder) = checkpoint();
+    set(&folder, "tie_word_embeddings", json!(true));
+    rewrite(&folder, |tensors| {
+        tensors.retain(|(name, _)| name != "lm_head.weight");
+        let view = TensorView::new(safetensors::Dtype::F32, vec![1, 2], &[0; 8]).unwrap();
+        tensors.push(("lm_head.weight".to_owned(), view));
+    });
+    assert_says(&refusal(&folder), &[WEIGHTS, "lm_head.weight", "has shape [1, 2]", "expected [96, 32]"]);
+}
+
+#[test]
+fn an_adapter_alone_and_beside_the_weights() {
+    let adapter = json!({"peft_type": "LORA", "base_model_name_or_path": "meta-llama/Llama-2-7b-chat-hf", "r": 8});
+    for file in ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"] {
+        let (_scratch, folder) = checkpoint();
+        std::fs::write(folder.join(file), if file.ends_with("json") { adapter.to_string() } else { "x".to_owned() })
+            .unwrap();
+        assert_says(&refusal(&folder), &[file, "an adapter of PEFT", "beside a model's weights", "merge"]);
+    }
+    let (_scratch, folder) = checkpoint();
+    std::fs::write(folder.join("adapter_config.json"), adapter.to_string()).unwrap();
+    assert_says(&refusal(&folder), &["LORA", "meta-llama/Llama-2-7b-chat-hf", "beside a model's weights"]);
+    // With the base model's configuration, and without.
+    for gone in [WEIGHTS, "config.json"] {
+        std::fs::remove_file(folder.join(gone)).unwrap();
+        assert_says(&refusal(&folder), &["adapter_config.json", "meta-llama", "no model by itself", "merge"]);
+    }
 }
 
 #[test]

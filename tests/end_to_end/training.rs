@@ -71,7 +71,10 @@ fn special_tokens_are_left_out_by_what_the_tokenizer_says() {
     let (all, none) = rows("all", "--architecture topk --k 8 --json");
     let (without_bos, bos) = rows("bos", "--architecture topk --k 8 --json --exclude bos");
     let (kept, special) = rows("special", options);
-    assert!(none == 0 && bos == 1 && special >= 1 && kept <= without_bos && without_bos < all, "{all} {without_bos} {kept}");
+    assert!(
+        none == 0 && bos == 1 && special >= 1 && kept <= without_bos && without_bos < all,
+        "{all} {without_bos} {kept}"
+    );
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use hayloft_model::{
-    Checkpoint, Decoder, FinishReason, GenerateSettings, Portion, Positions, Precision, PromptRow, Rollout, Sampling,
-    generate, no_grad,
+    Checkpoint, Decoder, FinishReason, GenerateSettings, GenerationConfig, LogitsProcessors, Portion, Positions,
+    Precision, PromptRow, Rollout, Sampling, generate, no_grad,
 };
 use serde::Deserialize;
 use tch::{Device, Tensor};
@@ -25,7 +25,13 @@ fn load(folder: &Path) -> Decoder {
 }
 
 fn settings(sampling: Sampling, max_new_tokens: usize, stop_tokens: &[u32]) -> GenerateSettings {
-    GenerateSettings { sampling, max_new_tokens, context_length: usize::MAX, stop_tokens: stop_tokens.to_vec() }
+    GenerateSettings {
+        sampling,
+        processors: LogitsProcessors::default(),
+        max_new_tokens,
+        context_length: usize::MAX,
+        stop_tokens: stop_tokens.to_vec(),
+    }
 }
 
 fn prompt_rows(prompts: &[Vec<u32>]) -> Vec<PromptRow<'_>> {
@@ -59,6 +65,59 @@ fn greedy_rollouts_are_those_of_transformers_in_any_batch() {
             let full = prompt.len() + 40 > decoder.spec().context_length;
             assert_eq!(rollout.finish, if full { FinishReason::Context } else { FinishReason::Length });
         }
+    }
+}
+
+#[derive(Deserialize)]
+struct WithSettings {
+    checkpoint: String,
+    settings: serde_json::Value,
+    prompts: Vec<Vec<u32>>,
+    rollouts: Vec<Vec<u32>>,
+}
+
+#[test]
+fn what_generation_config_changes_is_changed_as_transformers_does_in_any_batch() {
+    let text = std::fs::read_to_string(fixture("generate/processors.json")).unwrap();
+    let goldens: Vec<WithSettings> = serde_json::from_str(&text).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut keys = std::collections::BTreeSet::new();
+    for WithSettings { checkpoint, settings: wanted, prompts, rollouts } in &goldens {
+        std::fs::write(folder.path().join("generation_config.json"), wanted.to_string()).unwrap();
+        let config = GenerationConfig::read(folder.path()).unwrap();
+        assert!(config.unknown.is_empty(), "{wanted}");
+        keys.extend(wanted.as_object().unwrap().keys().cloned());
+        let stop: Vec<u32> = wanted["eos_token_id"].as_u64().into_iter().map(|id| id as u32).collect();
+        let settings = GenerateSettings { processors: config.processors, ..settings(Sampling::Greedy, 40, &stop) };
+        let decoder = load(&fixture("decoder").join(checkpoint));
+        let made = generate_in_any_batch(&decoder, &prompt_rows(prompts), &settings);
+        for ((made, expected), prompt) in made.iter().zip(rollouts).zip(prompts) {
+            assert_eq!(&made.tokens, expected, "{checkpoint}, {wanted}: prompt of {} tokens", prompt.len());
+        }
+    }
+    let expected = "bad_words_ids begin_suppress_tokens eos_token_id min_length min_new_tokens no_repeat_ngram_size repetition_penalty \
+                    suppress_tokens";
+    assert_eq!(keys.into_iter().collect::<Vec<_>>().join(" "), expected);
+}
+
+#[test]
+fn drawn_tokens_of_changed_logits_are_the_same_in_any_batch() {
+    let decoder = load(&fixture("decoder/llama2"));
+    let prompts: Vec<Vec<u32>> = (1..12).map(|length| (0..length).map(|token| (7 * token) % 96).collect()).collect();
+    let processors = LogitsProcessors {
+        repetition_penalty: Some(1.4),
+        no_repeat_ngram_size: Some(2),
+        suppress_tokens: vec![3, 4],
+        ..LogitsProcessors::default()
+    };
+    let random = Sampling::Random { temperature: 0.8, top_p: 0.9, seed: 5 };
+    let settings = GenerateSettings { processors, ..settings(random, 40, &[]) };
+    for (rollout, prompt) in generate_in_any_batch(&decoder, &prompt_rows(&prompts), &settings).iter().zip(&prompts) {
+        let tokens: Vec<u32> = prompt.iter().chain(&rollout.tokens).copied().collect();
+        assert!(!rollout.tokens.contains(&3) && !rollout.tokens.contains(&4));
+        let mut pairs: Vec<&[u32]> = tokens.windows(2).collect();
+        pairs.sort_unstable();
+        assert!(pairs.windows(2).all(|two| two[0] != two[1]), "{tokens:?}");
     }
 }
 

@@ -1,8 +1,8 @@
 //! A real trained model says what it is published to say.
 
 use hayloft_model::{
-    Checkpoint, Decoder, GenerateSettings, Portion, Positions, Precision, PromptRow, Sampling, Tokenizer, generate,
-    no_grad,
+    Checkpoint, Decoder, GenerateSettings, LogitsProcessors, Portion, Positions, Precision, PromptRow, Sampling,
+    Tokenizer, generate, no_grad,
 };
 use tch::{Device, Tensor};
 
@@ -29,6 +29,7 @@ fn greedy_decoding_of_stories260k_gives_its_published_text() {
     }
     let settings = GenerateSettings {
         sampling: Sampling::Greedy,
+        processors: LogitsProcessors::default(),
         max_new_tokens: 200,
         context_length: usize::MAX,
         stop_tokens: Vec::new(),

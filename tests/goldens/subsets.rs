@@ -104,10 +104,10 @@ fn figures_of_each_subset_are_those_of_numpy() {
             }
         }
         let total = |count: &str| subsets.iter().map(|own| own[count].as_u64().unwrap()).sum::<u64>();
-        assert_eq!((total("loss_tokens"), total("activation_rows")), (
-            result["loss_tokens"].as_u64().unwrap(),
-            result["activation_rows"].as_u64().unwrap()
-        ));
+        assert_eq!(
+            (total("loss_tokens"), total("activation_rows")),
+            (result["loss_tokens"].as_u64().unwrap(), result["activation_rows"].as_u64().unwrap())
+        );
     }
     println!("figures of subsets within {worst:.1e} of numpy's");
 }
@@ -125,9 +125,8 @@ fn an_inspection_and_an_evaluation_count_the_same_losses() {
         let section = result["section"].as_str().unwrap();
         let groups = if section == "all" { "subsets" } else { "sections_of_subsets" };
         for own in result["subsets"].as_array().unwrap() {
-            let same = |group: &&Value| {
-                group["subset"] == own["subset"] && (section == "all" || group["section"] == section)
-            };
+            let same =
+                |group: &&Value| group["subset"] == own["subset"] && (section == "all" || group["section"] == section);
             let groups = inspected["statistics"][groups].as_array().unwrap();
             let group = groups.iter().find(same).unwrap_or_else(|| panic!("no {own} in {groups:?}"));
             let expected = &packed.expected(section)[own["subset"].as_str().unwrap()];
@@ -145,10 +144,10 @@ fn an_inspection_and_an_evaluation_count_the_same_losses() {
     let bells = screen.lines().find(|line| line.starts_with(" bells")).unwrap_or_else(|| panic!("{screen}"));
     let words: Vec<&str> = bells.split_whitespace().collect();
     let bells = &packed.expected("all")["bells"];
-    assert_eq!((words[1], words[2]), (
-        bells["activation_rows"].to_string().as_str(),
-        bells["loss_tokens"].to_string().as_str()
-    ));
+    assert_eq!(
+        (words[1], words[2]),
+        (bells["activation_rows"].to_string().as_str(), bells["loss_tokens"].to_string().as_str())
+    );
 }
 
 /// Contexts that mix subsets merge to the same bytes, and are resampled whole, whether their subsets are asked for or not.

@@ -24,6 +24,8 @@ The experiment's file says which results belong where; paths are relative to it:
   file = \"saes/finetuned/training.jsonl\"
   name = \"fine-tuning the base SAE\"
 
+SAEs of a file that its saes do not name are left out, and told by name, in the report too.
+
 Into --out go report.html (one page that needs no network), report.md, summary.json, tables/*.csv,
 tables/*.tex (booktabs) and figures/*.svg.";
 
@@ -52,7 +54,8 @@ Examples:
 Both sides have the form of a report's summary.json, {\"rows\": [...]}. An expected row needs only those of the keys
 family, dataset, section, sae, model and outliers_filtered that tell it apart, and the figures to compare.
 A tolerance t allows a difference of t * max(1, |expected|). A figure that is expected and was not measured fails too;
-rows that were measured and not expected are named.";
+rows that were measured and not expected are named, and figures that were measured and not expected, or expected under a name that
+is no column, are counted and named.";
 
 /// What is compared
 #[derive(Debug, Args)]

@@ -1,5 +1,7 @@
 //! The comparison.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::error::CompareError;
@@ -13,6 +15,10 @@ pub struct Comparison {
     pub cells: Vec<Cell>,
     /// Measured rows, in words, that no expected row is about.
     pub not_expected: Vec<String>,
+    /// Measured figures that nothing expects, by column: those of these rows, and those that an expected row does not have.
+    pub not_expected_figures: BTreeMap<&'static str, usize>,
+    /// Numbers of expected rows that are no column and so compared with nothing, by name.
+    pub no_columns: BTreeMap<String, usize>,
 }
 
 /// One figure.
@@ -55,8 +61,11 @@ impl Comparison {
 
 /// Compares every expected figure with the measured one of the same keys.
 pub fn compare(expected: &[Record], measured: &[Record], tolerances: &Tolerances) -> Result<Comparison, CompareError> {
-    let mut cells = Vec::new();
+    let (mut cells, mut no_columns) = (Vec::new(), BTreeMap::new());
     for record in expected {
+        for name in record.no_columns() {
+            *no_columns.entry(name.to_owned()).or_default() += 1;
+        }
         let mut same = measured.iter().filter(|measured| record.is_about(measured));
         let found = same.next();
         let more = same.count();
@@ -71,7 +80,15 @@ pub fn compare(expected: &[Record], measured: &[Record], tolerances: &Tolerances
     }
     let is_expected = |measured: &&Record| expected.iter().any(|record| record.is_about(measured));
     let not_expected = measured.iter().filter(|record| !is_expected(record)).map(Record::place).collect();
-    Ok(Comparison { cells, not_expected })
+    let mut not_expected_figures = BTreeMap::new();
+    for record in measured {
+        let about: Vec<&Record> = expected.iter().filter(|expected| expected.is_about(record)).collect();
+        let is_compared = |column: &str| about.iter().any(|expected| expected.figure(column).is_some());
+        for (column, _) in record.figures().filter(|(column, _)| !is_compared(column)) {
+            *not_expected_figures.entry(column).or_default() += 1;
+        }
+    }
+    Ok(Comparison { cells, not_expected, not_expected_figures, no_columns })
 }
 
 fn cell(row: String, column: &'static str, expected: f64, got: Option<f64>, allowed: f64) -> Cell {
@@ -127,6 +144,26 @@ mod tests {
         let measured = records(json!([{"sae": "base", "model": "chat", "outliers_filtered": true, "l0": 1.0}]));
         let found = compare(&records(json!([{"sae": "chat", "l0": 1.0}])), &measured, &Tolerances::new(&[])).unwrap();
         assert_eq!(found.not_expected, ["base sae, chat model, outliers filtered"]);
+    }
+
+    #[test]
+    fn measured_figures_that_nobody_expected_are_counted_and_numbers_that_are_no_column_are_named() {
+        let expected =
+            records(json!([{"sae": "base", "l0": 1.0, "mse": null, "ce_recoverd": 0.9, "scale": 1.0, "note": "x"}]));
+        let measured = records(json!([
+            {"sae": "base", "l0": 1.0, "mse": 2.0, "ce_sae": null, "scale": 1.0},
+            {"sae": "chat", "l0": 1.0, "mse": 2.0},
+        ]));
+        let found = compare(&expected, &measured, &Tolerances::new(&[])).unwrap();
+        assert_eq!(found.not_expected_figures, [("l0", 1), ("mse", 2)].into());
+        assert_eq!(found.no_columns, [("ce_recoverd".to_owned(), 1), ("scale".to_owned(), 1)].into());
+        let told = found.not_compared_in_words().join("\n");
+        assert!(
+            told.contains("3 measured figures") && told.contains("mse (2)") && told.contains("ce_recoverd"),
+            "{told}"
+        );
+        let whole = compare(&measured, &measured, &Tolerances::new(&[])).unwrap();
+        assert!(whole.not_expected_figures.is_empty());
     }
 
     #[test]

@@ -68,6 +68,17 @@ impl Record {
         self.fields.get(column)?.as_f64()
     }
 
+    /// The names of its numbers that are no columns.
+    pub(super) fn no_columns(&self) -> impl Iterator<Item = &str> {
+        let is_none = |name: &&String| !Columns::NAMES.contains(&name.as_str()) && !KEYS.contains(&name.as_str());
+        self.fields
+            .iter()
+            .filter(|(_, value)| value.is_number())
+            .map(|(name, _)| name)
+            .filter(is_none)
+            .map(String::as_str)
+    }
+
     /// A key, if it is there and not null.
     pub(super) fn key(&self, key: &str) -> Option<&Value> {
         self.fields.get(key).filter(|value| !value.is_null())

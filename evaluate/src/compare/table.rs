@@ -40,6 +40,24 @@ impl Comparison {
         text
     }
 
+    /// What was measured or expected and is compared with nothing; no lines where there is none.
+    pub fn not_compared_in_words(&self) -> Vec<String> {
+        let list = |counts: &mut dyn Iterator<Item = (&str, usize)>| {
+            counts.map(|(name, count)| format!("{name} ({count})")).collect::<Vec<_>>().join(", ")
+        };
+        let mut lines = Vec::new();
+        let figures: usize = self.not_expected_figures.values().sum();
+        if figures > 0 {
+            let names = list(&mut self.not_expected_figures.iter().map(|(name, count)| (*name, *count)));
+            lines.push(format!("{figures} measured figures are expected nowhere and not compared: {names}"));
+        }
+        if !self.no_columns.is_empty() {
+            let names = list(&mut self.no_columns.iter().map(|(name, count)| (name.as_str(), *count)));
+            lines.push(format!("numbers of expected rows that are no columns are not compared: {names}"));
+        }
+        lines.iter().map(|line| line.replace(char::is_control, " ")).collect()
+    }
+
     /// How many cells agree, differ and are missing.
     pub fn in_words(&self) -> String {
         let [agree, differ, missing] =

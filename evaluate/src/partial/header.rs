@@ -57,8 +57,7 @@ pub(super) struct SectionHeader {
 impl Header {
     /// The header of a part's measurement.
     pub(super) fn of(measurement: &Measurement, part: Part) -> Self {
-        let Measurement { cache, protocol, shards, clean_check, stored_rounding, saes, sections } =
-            measurement;
+        let Measurement { cache, protocol, shards, clean_check, stored_rounding, saes, sections } = measurement;
         let with_sequences = sections.iter().find_map(|own| own.sequences.as_ref());
         Self {
             hayloft_version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::agreement::check_agreement;
 use super::error::ReportError;
 use super::experiment::{Experiment, ResultsEntry, TrainingEntry, read};
+use super::left_out::LeftOut;
 use super::role::{ModelRole, SaeRole};
 use crate::results::SaeResult;
 use crate::train::TrainingRecord;
@@ -21,6 +22,7 @@ pub struct Report {
     pub(super) experiment: Experiment,
     pub(super) entries: Vec<Entry>,
     pub(super) trainings: Vec<Training>,
+    pub(super) left_out: Vec<LeftOut>,
 }
 
 /// One result, and its place in the experiment.
@@ -46,17 +48,31 @@ impl Report {
     /// Reads what an experiment's file names, and refuses what does not fit together.
     pub fn open(experiment: &Path) -> Result<Self, ReportError> {
         let experiment = Experiment::open(experiment)?;
-        let mut entries = Vec::new();
+        let (mut entries, mut left_out) = (Vec::new(), Vec::new());
         for entry in &experiment.results {
-            entries.extend(read_results(entry)?);
+            entries.extend(read_results(entry, &mut left_out)?);
         }
         check_agreement(&entries)?;
-        let trainings = experiment.training.iter().map(read_training).collect::<Result<_, _>>()?;
-        Ok(Self { experiment, entries, trainings })
+        let mut trainings = Vec::new();
+        for entry in &experiment.training {
+            let training = read_training(entry)?;
+            if training.records.is_empty() {
+                let what = format!("the log of training {}", entry.name);
+                left_out.push(LeftOut::new(&entry.file, what, "it has no records"));
+            }
+            trainings.push(training);
+        }
+        Ok(Self { experiment, entries, trainings, left_out })
+    }
+
+    /// What the files of the experiment hold and the report does not show.
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
     }
 }
 
-fn read_results(entry: &ResultsEntry) -> Result<Vec<Entry>, ReportError> {
+/// The results that the experiment names; what else the file holds goes to `left_out`.
+fn read_results(entry: &ResultsEntry, left_out: &mut Vec<LeftOut>) -> Result<Vec<Entry>, ReportError> {
     let path = &entry.file;
     let bytes = read(path, "results of `evaluate run`", MAX_RESULTS_BYTES)?;
     let results: Vec<SaeResult> = serde_json::from_slice(&bytes).map_err(|error| ReportError::Malformed {
@@ -64,6 +80,10 @@ fn read_results(entry: &ResultsEntry) -> Result<Vec<Entry>, ReportError> {
         expected: "results.json as this version of `evaluate run --out` writes it; older ones lack what the pictures show: evaluate again",
         got: error.to_string(),
     })?;
+    if results.is_empty() {
+        let (path, expected, got) = (path.clone(), "results of at least one SAE", "none".to_owned());
+        return Err(ReportError::Malformed { path, expected, got });
+    }
     for name in entry.saes.keys() {
         if !results.iter().any(|result| result.sae == *name) {
             let mut available: Vec<&str> = results.iter().map(|result| result.sae.as_str()).collect();
@@ -72,6 +92,15 @@ fn read_results(entry: &ResultsEntry) -> Result<Vec<Entry>, ReportError> {
             return Err(ReportError::NoSuchSae { path, sae, available });
         }
     }
+    let is_named = |name: &str| entry.saes.is_empty() || entry.saes.contains_key(name);
+    let mut unnamed: Vec<&str> = Vec::new();
+    for result in results.iter().filter(|result| !is_named(&result.sae)) {
+        if !unnamed.contains(&result.sae.as_str()) {
+            unnamed.push(&result.sae);
+        }
+    }
+    left_out.extend(unnamed.into_iter().map(|name| LeftOut::sae(path, name, &results)));
+    left_out.extend(LeftOut::figures(path, results.iter().filter(|result| is_named(&result.sae))));
     let mut entries = Vec::new();
     for result in results {
         let sae = if entry.saes.is_empty() {

@@ -13,12 +13,18 @@ impl Report {
         if let Some(description) = &self.experiment.description {
             text.extend(["\n", &escape(description), "\n"]);
         }
+        if !self.left_out.is_empty() {
+            text.push_str("\n## Left out\n\n");
+            for left_out in &self.left_out {
+                // Writing to a string cannot fail.
+                let _ = writeln!(text, "- {}", escape(&left_out.to_string()));
+            }
+        }
         for table in self.tables() {
             text.push_str(&table.markdown());
         }
         text.push_str("\n## Definitions\n\n");
         for column in &COLUMNS {
-            // Writing to a string cannot fail.
             let _ = writeln!(text, "- {}: {}", escape(column.heading), escape(column.meaning));
         }
         text.push_str("\n## Provenance\n\n");

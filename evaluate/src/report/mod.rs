@@ -13,6 +13,7 @@ mod experiment;
 mod figures;
 mod folder;
 mod latex;
+mod left_out;
 mod load;
 mod markdown;
 mod numbers;
@@ -25,6 +26,7 @@ mod text;
 
 pub use self::error::ReportError;
 pub use self::experiment::{Experiment, ResultsEntry, TrainingEntry};
+pub use self::left_out::LeftOut;
 pub use self::load::Report;
 pub use self::role::{ModelRole, SaeRole};
 pub use self::rows::{Row, Summary};

@@ -24,6 +24,7 @@ struct Page<'report> {
     description: Option<&'report str>,
     /// Ours, and inserted as it is.
     style: String,
+    left_out: Vec<String>,
     tables: Vec<PageTable>,
     galleries: Vec<Gallery>,
     definitions: Vec<Definition>,
@@ -70,6 +71,7 @@ impl Report {
             title: &self.experiment.title,
             description: self.experiment.description.as_deref(),
             style,
+            left_out: self.left_out.iter().map(ToString::to_string).collect(),
             tables: self.tables().into_iter().map(PageTable::from).collect(),
             galleries: self.galleries(),
             definitions,

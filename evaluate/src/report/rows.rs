@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::left_out::LeftOut;
 use super::load::{Entry, Report};
 use super::role::{ModelRole, SaeRole};
 use crate::columns::Columns;
@@ -13,6 +14,9 @@ use crate::section_choice::SectionChoice;
 pub struct Summary {
     /// One for each SAE, model, dataset, section and treatment of outliers.
     pub rows: Vec<Row>,
+    /// What the files of the experiment hold and the report does not show.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
 }
 
 /// A row of a table.
@@ -65,7 +69,7 @@ impl Report {
         for (row, gap) in rows.iter_mut().zip(gaps) {
             row.explained_variance_gap_recovered = gap;
         }
-        Summary { rows }
+        Summary { rows, left_out: self.left_out.clone() }
     }
 
     /// Families, in the order of the experiment.

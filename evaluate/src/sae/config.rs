@@ -1,5 +1,7 @@
 //! What an SAE's files say of it, whatever format they are in.
 
+use std::fmt;
+
 use super::Normalisation;
 
 /// Facts of a configuration; nothing in it remains to be checked but the weights.
@@ -41,12 +43,76 @@ pub(in crate::sae) enum Skip {
 }
 
 /// What an SAE's files say of how the activations that it was trained on were made. What they do not say is not guessed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conventions {
     /// The model's writing weights were centred.
     pub center_writing_weights: bool,
     /// Sequences began with BOS.
     pub prepend_bos: Option<bool>,
+    /// Tokens of a sequence.
+    pub context_size: Option<u64>,
+    /// The positions of a sequence that were trained on.
+    pub positions: PositionSlice,
+    /// The tokens whose activations were not trained on.
+    pub without: WithoutTokens,
+}
+
+/// Positions of a sequence, as Python slices a list: what is absent is its beginning, its end and a step of 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PositionSlice {
+    /// The first, from the end where it is negative.
+    pub start: Option<i64>,
+    /// The one after the last, from the end where it is negative.
+    pub stop: Option<i64>,
+    /// Every so many.
+    pub step: Option<i64>,
+}
+
+/// Tokens whose activations an SAE was not trained on, though they were there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum WithoutTokens {
+    /// It was trained on all, as far as its files say.
+    #[default]
+    None,
+    /// BOS.
+    Bos,
+    /// Every special token of the tokenizer.
+    Special,
+    /// The tokens of these ids.
+    Ids(Vec<u32>),
+}
+
+impl PositionSlice {
+    /// Whether it takes every position of a sequence of `length` tokens.
+    pub fn is_all_of(self, length: u64) -> bool {
+        let reaches_end = |stop: i64| u64::try_from(stop).is_ok_and(|stop| stop >= length);
+        self.start.unwrap_or(0) == 0 && self.step.unwrap_or(1) == 1 && self.stop.is_none_or(reaches_end)
+    }
+}
+
+impl fmt::Display for PositionSlice {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
+        write!(formatter, "[{}:{}", number(self.start), number(self.stop))?;
+        match self.step {
+            Some(step) => write!(formatter, ":{step}]"),
+            None => formatter.write_str("]"),
+        }
+    }
+}
+
+impl fmt::Display for WithoutTokens {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => formatter.write_str("no tokens"),
+            Self::Bos => formatter.write_str("BOS"),
+            Self::Special => formatter.write_str("special tokens"),
+            Self::Ids(ids) => {
+                let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
+                write!(formatter, "the special tokens {}", ids.join(", "))
+            }
+        }
+    }
 }
 
 /// The architectures, training checkpoints included.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 use tch::{TchError, Tensor};
 
-use super::config::{InputBias, Ranking, Role};
+use super::config::{InputBias, PositionSlice, Ranking, Role, WithoutTokens};
 use super::file::SaeFile;
 use super::load::fold_decoder_norms;
 use super::parts::{Own, Parts};
@@ -152,6 +152,19 @@ fn metadata(file: &SaeFile) -> Map<String, Value> {
     if let Some(first) = conventions.prepend_bos {
         say("prepend_bos", first.into());
     }
+    if let Some(tokens) = conventions.context_size {
+        say("context_size", tokens.into());
+    }
+    let positions = conventions.positions;
+    if positions != PositionSlice::default() {
+        say("seqpos_slice", json!([positions.start, positions.stop, positions.step]));
+    }
+    match &conventions.without {
+        WithoutTokens::None => None,
+        WithoutTokens::Bos => say("trained_without", "bos".into()),
+        WithoutTokens::Special => say("exclude_special_tokens", true.into()),
+        WithoutTokens::Ids(ids) => say("exclude_special_tokens", json!(ids)),
+    };
     if conventions.center_writing_weights {
         say("model_from_pretrained_kwargs", json!({"center_writing_weights": true}));
     }

@@ -1,6 +1,7 @@
 //! An SAE's files: what they say understood, the weights mapped but not read.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use hayloft_model::Precision;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,8 @@ pub struct SaeFile {
     format: SaeFormat,
     opened: Opened,
     training: Option<TrainingOrigin>,
+    /// What is to be said of the weights was said.
+    told: OnceLock<()>,
 }
 
 impl SaeFile {
@@ -44,7 +47,7 @@ impl SaeFile {
     pub fn open_as(path: &Path, format: Option<SaeFormat>) -> Result<Self, SaeError> {
         let (format, opened) = formats::open(path, format)?;
         let training = training(path, format, &opened.raw_config)?;
-        Ok(Self { path: path.to_path_buf(), format, opened, training })
+        Ok(Self { path: path.to_path_buf(), format, opened, training, told: OnceLock::new() })
     }
 
     /// Copies the weights to a device, in float32, in the one form that the forward pass knows.
@@ -57,9 +60,13 @@ impl SaeFile {
         load::load(self.parts()?, device, precision)
     }
 
-    /// The weights as the file has them, in float32.
+    /// The weights as the file has them, in float32. Says once what of them is not what it seems.
     pub(crate) fn parts(&self) -> Result<Parts, SaeError> {
-        self.format.take(&self.opened)
+        let parts = self.format.take(&self.opened)?;
+        if let Some(remark) = parts.own.remark()? {
+            self.told.get_or_init(|| tracing::warn!("{}: {remark}", self.path.display()));
+        }
+        Ok(parts)
     }
 
     /// The whole of the configuration; null where the format has none.
@@ -133,8 +140,8 @@ impl SaeFile {
     }
 
     /// What its files say of how activations were made.
-    pub fn conventions(&self) -> Conventions {
-        self.config().conventions
+    pub fn conventions(&self) -> &Conventions {
+        &self.config().conventions
     }
 
     /// The types of the tensors in the file, each once.

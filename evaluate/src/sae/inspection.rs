@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 use tch::{TchError, Tensor};
 
-use super::config::{InputBias, Ranking, Role, Skip};
+use super::config::{InputBias, PositionSlice, Ranking, Role, Skip, WithoutTokens};
 use super::file::{SaeFile, SaeFileHash};
 use super::formats::SaeFormat;
 use super::parts::{Own, Parts};
@@ -53,6 +53,18 @@ pub struct SaeInspection {
     pub center_writing_weights: bool,
     /// Sequences began with BOS, if the files say.
     pub prepend_bos: Option<bool>,
+    /// Tokens of the sequences that it was trained on, if the files say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context_size: Option<u64>,
+    /// The positions of them, if they were not all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub positions: Option<String>,
+    /// The tokens that were left out of training, if some were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trained_without: Option<String>,
+    /// What of the weights is not what it seems.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remark: Option<String>,
     /// The files, with their hashes.
     pub files: Vec<SaeFileHash>,
 }
@@ -81,7 +93,7 @@ impl SaeInspection {
     pub fn of(path: &Path, format: Option<SaeFormat>) -> Result<Self, SaeError> {
         let file = SaeFile::open_as(path, format)?;
         let Parts { decoder, own, .. } = file.parts()?;
-        let config = file.config();
+        let (config, conventions) = (file.config(), file.conventions());
         let (k, threshold, ranking) = match &own {
             Own::Standard { .. } | Own::Gated { .. } => (None, None, Ranking::PreActivation),
             Own::TopK { k, ranking, .. } => (Some(*k), None, *ranking),
@@ -107,8 +119,12 @@ impl SaeInspection {
             ranks_by_decoder_norm: ranking == Ranking::DecoderNorm,
             decoder_norms: Spread::of(&decoder.f_linalg_norm(2.0, [-1i64].as_slice(), false, tch::Kind::Float)?)?,
             types: file.types(),
-            center_writing_weights: config.conventions.center_writing_weights,
-            prepend_bos: config.conventions.prepend_bos,
+            center_writing_weights: conventions.center_writing_weights,
+            prepend_bos: conventions.prepend_bos,
+            context_size: conventions.context_size,
+            positions: (conventions.positions != PositionSlice::default()).then(|| conventions.positions.to_string()),
+            trained_without: (conventions.without != WithoutTokens::None).then(|| conventions.without.to_string()),
+            remark: own.remark()?,
             files: file.hashes(),
         })
     }
@@ -147,6 +163,10 @@ impl SaeInspection {
         say("types", Some(self.types.join(", ")));
         say("weights", self.center_writing_weights.then(|| "centred writing weights (--weights centred)".to_owned()));
         say("BOS", self.prepend_bos.map(|first| if first { "at the beginning" } else { "none" }.to_owned()));
+        say("contexts", self.context_size.map(|tokens| format!("{tokens} tokens")));
+        say("positions", self.positions.clone());
+        say("trained without", self.trained_without.clone());
+        say("remark", self.remark.clone());
         for SaeFileHash { file, bytes, blake3 } in &self.files {
             say("file", Some(format!("{file}, {bytes} bytes, BLAKE3 {blake3}")));
         }

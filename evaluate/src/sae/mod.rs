@@ -26,7 +26,7 @@ use hayloft_model::{Precision, SharedTensor};
 use tch::Device;
 
 pub use self::activation::Activation;
-pub use self::config::Conventions;
+pub use self::config::{Conventions, PositionSlice, WithoutTokens};
 pub(crate) use self::config::{InputBias, Ranking};
 pub(crate) use self::convert::LAYOUT_VERSION;
 pub use self::convert::convert;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::course::Course;
 use super::selection::Selection;
 use crate::sae::LAYOUT_VERSION;
+use crate::trained_on::begins_with_bos;
 use crate::training_origin::TrainingOrigin;
 
 /// What tells SAELens which layout `cfg.json` has.
@@ -15,12 +16,7 @@ pub(super) fn layout() -> Map<String, Value> {
 }
 
 /// `metadata` of `cfg.json`: what SAELens reads, and in `hayloft` what the SAE was made from.
-pub(super) fn metadata(
-    cache: &Cache,
-    site: &SiteRecord,
-    course: &Course,
-    selection: &Selection,
-) -> Map<String, Value> {
+pub(super) fn metadata(cache: &Cache, site: &SiteRecord, course: &Course, selection: &Selection) -> Map<String, Value> {
     let manifest = cache.manifest();
     let origin = TrainingOrigin {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -36,10 +32,10 @@ pub(super) fn metadata(
         ("model_name", json!(manifest.model.model_type)),
         ("hook_name", json!(site.name)),
         ("context_size", json!(manifest.corpus.context_length)),
-        ("prepend_bos", json!(true)),
         ("hayloft", json!(origin)),
     ];
     let mut metadata = layout();
-    metadata.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    let bos = begins_with_bos(manifest).map(|first| ("prepend_bos", json!(first)));
+    metadata.extend(fields.into_iter().chain(bos).map(|(name, value)| (name.to_owned(), value)));
     metadata
 }

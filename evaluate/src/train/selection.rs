@@ -54,10 +54,6 @@ impl Selection {
 
     /// As the SAE says of itself.
     pub(super) fn record(&self, course: &Course) -> TrainedRows {
-        TrainedRows {
-            sections: course.sections.clone(),
-            exclude: course.exclude,
-            outlier_norm: self.outliers,
-        }
+        TrainedRows { sections: course.sections.clone(), exclude: course.exclude, outlier_norm: self.outliers }
     }
 }

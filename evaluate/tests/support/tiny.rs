@@ -181,7 +181,9 @@ impl Tiny {
                         tokens.sequence.push(number as u64);
                         tokens.position.push(position as u32);
                         tokens.token.push(token as u32);
-                        tokens.section.push(section(position, length));
+                        // As an import labels what does not begin with BOS.
+                        let is_bos = position > 0 || token == 0;
+                        tokens.section.push(if is_bos { section(position, length) } else { Section::Text });
                         tokens.document.push(number as u64);
                         tokens.subset.push(subset(number).map(Into::into));
                     }

@@ -32,6 +32,13 @@ pub(super) struct TemplateSource {
 pub(super) fn checkpoint_template(folder: &Path) -> Result<TemplateSource, ChatError> {
     let path = folder.join(TEMPLATE_FILE);
     if let Some(text) = read(&path, TEMPLATE_BYTES)? {
+        let other = read_object(&folder.join(TOKENIZER_CONFIG))?.remove("chat_template");
+        if other.as_ref().and_then(Value::as_str).is_some_and(|other| other != text) {
+            let folder = folder.display();
+            tracing::info!(
+                "{folder}: {TEMPLATE_FILE} and chat_template of {TOKENIZER_CONFIG} differ: the former is taken, as in transformers"
+            );
+        }
         return Ok(TemplateSource { path, text });
     }
     let path = folder.join(TOKENIZER_CONFIG);

@@ -72,6 +72,10 @@ const ROLLOUTS: &str = "\
 The file has the columns row, instruction, prompt, prompt_token_ids, rollout, rollout_token_ids and finish_reason (stop,
 length or context). A data manifest with [chat] that names it takes its token ids as they are: nothing is tokenised twice.
 
+What generation_config.json says of every choice is applied as transformers does, told and recorded: repetition_penalty,
+no_repeat_ngram_size, bad_words_ids, min_length, min_new_tokens, suppress_tokens, begin_suppress_tokens. What else would make
+other text (beams, forced tokens, stop strings) is refused by name; temperature, top_p and do_sample are what is asked for here.
+
 Examples:
   # The study's: greedy, at most 64 tokens
   harvest rollouts --model mistral-7b-instruct --data data-manifests/study/alpaca-mistral-7b.toml --out rollouts.parquet \\

@@ -62,6 +62,13 @@ pub(crate) fn plan_with(
     check_context(&manifest.path, manifest.context_length, &settings.model, spec)?;
     tokenizer.check_vocabulary(spec.vocab_size)?;
     let bos = begin_token(&manifest, tokenizer)?;
+    if tokenizer.adds_bos()? == Some(false) {
+        tracing::info!(
+            "tokenizer_config.json says add_bos_token false; every sequence begins with {:?} ({}) all the same, as in TransformerLens",
+            bos.text,
+            bos.source
+        );
+    }
     let create = || {
         PlanWriter::create(&settings.out).map_err(|error| match error {
             StoreError::Exists { path } => HarvestError::AlreadyPlanned { path },

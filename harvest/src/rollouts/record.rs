@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hayloft_model::{Fingerprint, Precision, Sampling};
+use hayloft_model::{Fingerprint, LogitsProcessors, Precision, Sampling};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -28,6 +28,9 @@ pub struct RolloutsRecord {
     pub template_blake3: String,
     /// How tokens were chosen.
     pub sampling: Sampling,
+    /// What the checkpoint's `generation_config.json` did to logits before; absent where it did nothing.
+    #[serde(default, skip_serializing_if = "LogitsProcessors::is_empty")]
+    pub logits_processors: LogitsProcessors,
     /// The most tokens of a rollout.
     pub max_new_tokens: usize,
     /// The most tokens of prompt and rollout together.
@@ -53,8 +56,8 @@ impl RolloutsRecord {
     /// Refuses a file that was made otherwise, by the first setting that differs.
     pub(super) fn check_same(&self, there: &Self, path: &Path) -> Result<(), RolloutError> {
         let (asked, there) = (fields(self), fields(there));
-        for (setting, expected) in &asked {
-            let got = there.get(setting).unwrap_or(&Value::Null);
+        for setting in asked.keys().chain(there.keys()) {
+            let [expected, got] = [&asked, &there].map(|record| record.get(setting).unwrap_or(&Value::Null));
             if got != expected {
                 return Err(RolloutError::Differs {
                     path: path.to_owned(),

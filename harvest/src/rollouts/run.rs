@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use hayloft_model::{Checkpoint, Decoder, GenerateSettings, Portion, PromptRow, SpecialToken, Tokenizer, generate};
+use hayloft_model::{
+    Checkpoint, Decoder, GenerateSettings, GenerationConfig, LogitsProcessors, Portion, PromptRow, Sampling,
+    SpecialToken, Tokenizer, generate,
+};
 use hayloft_store::Existing;
 use hayloft_terminal::{Gauge, Progress};
 
@@ -29,6 +32,7 @@ pub fn rollouts(settings: &RolloutSettings, progress: Progress) -> Result<Rollou
     check_out(settings, &parts)?;
     settings.sampling.check()?;
     let checkpoint = Checkpoint::open(&settings.model)?;
+    let generation = GenerationConfig::read(&settings.model)?;
     let tokenizer = Tokenizer::open(&settings.model)?;
     tokenizer.check_vocabulary(checkpoint.spec().vocab_size)?;
     let manifest = DataManifest::open(&settings.data, settings.data_root.as_deref())?;
@@ -42,6 +46,7 @@ pub fn rollouts(settings: &RolloutSettings, progress: Progress) -> Result<Rollou
         settings.stop.iter().map(|text| tokenizer.token(text, "--stop")).collect::<Result<_, _>>()?
     };
     warn_of_no_stop(&stop);
+    tell(&generation, settings.sampling);
     let prompter =
         Prompter { manifest: &manifest, settings: chat, template: &template, tokenizer: &tokenizer, bos: &bos };
     let (prompts, skipped) = prompter.read(settings.limit.map_or(usize::MAX, Into::into))?;
@@ -56,6 +61,7 @@ pub fn rollouts(settings: &RolloutSettings, progress: Progress) -> Result<Rollou
         template: chat.template.to_string(),
         template_blake3: template.blake3(),
         sampling: settings.sampling,
+        logits_processors: generation.processors,
         max_new_tokens: settings.max_new_tokens.get(),
         context_length: manifest.context_length as usize,
         stop_token_ids: stop.iter().map(|token| token.id).collect(),
@@ -101,6 +107,37 @@ fn warn_of_no_stop(stop: &[SpecialToken]) {
             "no file of the checkpoint names a token that ends a turn: every rollout goes on to its limit. Name one with --stop, or as end_of_turn in the data manifest"
         );
     }
+}
+
+/// Says what of the checkpoint's `generation_config.json` is applied, and what is not.
+fn tell(generation: &GenerationConfig, sampling: Sampling) {
+    let GenerationConfig { processors, samples, sampling: wanted, unknown } = generation;
+    if !processors.is_empty() {
+        tracing::info!(
+            "generation_config.json: applied before each choice, as transformers does: {}",
+            in_words(processors)
+        );
+    }
+    let how = if sampling == Sampling::Greedy { "greedily" } else { "as --temperature and --top-p say" };
+    // Who chooses greedily by a file that does not ask for more leaves nothing out.
+    if *samples || sampling != Sampling::Greedy && !wanted.is_empty() {
+        let wanted = if wanted.is_empty() { "nothing more".to_owned() } else { wanted.join(", ") };
+        tracing::info!("generation_config.json: do_sample {samples}, {wanted}: not followed, tokens are chosen {how}");
+    }
+    if !unknown.is_empty() {
+        tracing::warn!(
+            "generation_config.json: passed over, as transformers does, for not being known: {}",
+            unknown.join(", ")
+        );
+    }
+}
+
+/// Its settings as the file has them.
+fn in_words(processors: &LogitsProcessors) -> String {
+    // Numbers and lists of them are always JSON.
+    let fields = serde_json::to_value(processors).unwrap_or_default();
+    let fields = fields.as_object().into_iter().flatten().map(|(key, value)| format!("{key} {value}"));
+    fields.collect::<Vec<_>>().join(", ")
 }
 
 /// What the batches of a run share.
@@ -180,6 +217,7 @@ impl Work<'_> {
     ) -> Result<(Vec<RolloutRow>, u64), RolloutError> {
         let settings = GenerateSettings {
             sampling: self.record.sampling,
+            processors: self.record.logits_processors.clone(),
             max_new_tokens: self.record.max_new_tokens,
             context_length: self.record.context_length,
             stop_tokens: self.record.stop_token_ids.clone(),

@@ -109,6 +109,47 @@ fn the_file_holds_what_was_asked_and_answered() {
 }
 
 #[test]
+fn what_generation_config_says_is_applied_and_recorded_and_nothing_else_is_gone_on_with() {
+    let farm = farm(&INSTRUCTIONS);
+    let plain = RolloutSettings { out: farm.path("plain.parquet"), ..settings(&farm) };
+    run(&plain);
+    assert!(read_rollouts(&plain.out).unwrap().0.logits_processors.is_empty());
+    let said: Vec<u32> = rows(&plain).into_iter().flat_map(|row| row.rollout_token_ids).collect();
+    farm.write(
+        "model/generation_config.json",
+        json!({"suppress_tokens": [said[0]], "no_repeat_ngram_size": 2}).to_string(),
+    );
+    let made = settings(&farm);
+    run(&made);
+    let (record, changed) = read_rollouts(&made.out).unwrap();
+    assert_eq!(record.logits_processors.suppress_tokens, [said[0]]);
+    assert_eq!(record.logits_processors.no_repeat_ngram_size, Some(2));
+    assert_ne!(changed, rows(&plain));
+    for row in &changed {
+        assert!(!row.rollout_token_ids.contains(&said[0]), "{row:?}");
+        let tokens = [row.prompt_token_ids.as_slice(), &row.rollout_token_ids].concat();
+        let new = row.prompt_token_ids.len() - 1..tokens.len() - 1;
+        for start in new {
+            let pair = &tokens[start..start + 2];
+            assert!(!tokens[..=start].windows(2).any(|before| before == pair), "{row:?}");
+        }
+    }
+    // Not by the batches.
+    let batch_tokens = NonZeroUsize::new(4096).unwrap();
+    let whole = RolloutSettings { out: farm.path("whole.parquet"), batch_tokens, ..settings(&farm) };
+    run(&whole);
+    assert_eq!(rows(&whole), changed);
+    let resumed = RolloutSettings { existing: Existing::Resume, ..settings(&farm) };
+    assert_eq!(run(&resumed).made_rows, 0);
+    farm.write("model/generation_config.json", "{}");
+    let message = refusal(&resumed);
+    assert!(message.contains("logits_processors") && message.contains("rollouts.parquet"), "{message}");
+    farm.write("model/generation_config.json", json!({"num_beams": 4}).to_string());
+    let message = refusal(&RolloutSettings { out: farm.path("beams.parquet"), ..settings(&farm) });
+    assert!(message.contains("generation_config.json") && message.contains("num_beams is 4"), "{message}");
+}
+
+#[test]
 fn what_was_generated_is_harvested_token_for_token() {
     let farm = farm(&INSTRUCTIONS);
     let settings = settings(&farm);

@@ -28,22 +28,23 @@ pub(super) enum Margin {
     Close,
 }
 
-/// Chooses from logits `[vocab]`, for the token that `row` takes as its `draw`-th. `None` where logits are NaN or none
-/// of them is finite.
-pub(super) fn choose(logits: &[f32], sampling: Sampling, row: u64, draw: u64) -> Option<Choice> {
+/// Chooses from logits `[vocab]`, for the token that `row` takes as its `draw`-th. Two computations of a logit may be `spread`
+/// times as far apart as those of the model's own. `None` where logits are NaN or none of them is finite.
+pub(super) fn choose(logits: &[f32], sampling: Sampling, (row, draw): (u64, u64), spread: f64) -> Option<Choice> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     if !largest.is_finite() || logits.iter().any(|logit| logit.is_nan()) {
         return None;
     }
+    let close = CLOSE * spread;
     Some(match sampling {
-        Sampling::Greedy => greedy(logits),
+        Sampling::Greedy => greedy(logits, close),
         Sampling::Random { temperature, top_p, seed } => {
-            Ranking::new(logits, largest, temperature).draw(top_p, uniform(seed, row, draw))
+            Ranking::new(logits, largest, temperature, close).draw(top_p, uniform(seed, row, draw))
         }
     })
 }
 
-fn greedy(logits: &[f32]) -> Choice {
+fn greedy(logits: &[f32], close: f64) -> Choice {
     let (mut token, mut best, mut second) = (0, f32::NEG_INFINITY, f32::NEG_INFINITY);
     for (id, &logit) in logits.iter().enumerate() {
         if logit > best {
@@ -53,7 +54,7 @@ fn greedy(logits: &[f32]) -> Choice {
             second = logit;
         }
     }
-    Choice { token, margin: margin(f64::from(best) - f64::from(second) < CLOSE) }
+    Choice { token, margin: margin(f64::from(best) - f64::from(second) < close) }
 }
 
 fn margin(is_close: bool) -> Margin {
@@ -76,15 +77,17 @@ struct Ranking<'logits> {
     logits: &'logits [f32],
     largest: f64,
     temperature: f64,
+    /// A choice could turn where logits are off by half of this.
+    close: f64,
     /// All ids; the first `sorted` are the most likely, in order.
     ids: Vec<u32>,
     sorted: usize,
 }
 
 impl<'logits> Ranking<'logits> {
-    fn new(logits: &'logits [f32], largest: f32, temperature: f64) -> Self {
+    fn new(logits: &'logits [f32], largest: f32, temperature: f64, close: f64) -> Self {
         let ids = (0..logits.len() as u32).collect();
-        Self { logits, largest: f64::from(largest), temperature, ids, sorted: 0 }
+        Self { logits, largest: f64::from(largest), temperature, close, ids, sorted: 0 }
     }
 
     /// The probability of a token over that of the most likely one.
@@ -133,7 +136,7 @@ impl<'logits> Ranking<'logits> {
             }
         }
         // Two tokens that are as likely may change places.
-        close |= chosen > 0 && self.gap(chosen - 1) < CLOSE || self.gap(chosen) < CLOSE;
+        close |= chosen > 0 && self.gap(chosen - 1) < self.close || self.gap(chosen) < self.close;
         let token = self.get(chosen).unwrap_or(0);
         Choice { token, margin: margin(close) }
     }
@@ -158,10 +161,10 @@ impl<'logits> Ranking<'logits> {
     }
 
     /// By how much the sum of the first weights may be off, as a part of a whole that stays the same: where no logit is
-    /// off by more than half of [`CLOSE`], `part / whole` is by no more than `CLOSE / temperature` times
+    /// off by more than half of `close`, `part / whole` is by no more than `close / temperature` times
     /// `part / whole * (1 - part / whole)`, in first order.
     fn slack(&self, part: f64, whole: f64) -> f64 {
-        CLOSE / self.temperature * part * (1.0 - part / whole).max(0.0)
+        self.close / self.temperature * part * (1.0 - part / whole).max(0.0)
     }
 
     /// By how much the logit at a rank is larger than the next one.
@@ -191,7 +194,7 @@ mod tests {
     }
 
     fn token(logits: &[f32], sampling: Sampling, row: u64) -> u32 {
-        choose(logits, sampling, row, 0).unwrap().token
+        choose(logits, sampling, (row, 0), 1.0).unwrap().token
     }
 
     /// The nucleus's probabilities by the definition, with a full sort.
@@ -283,9 +286,11 @@ mod tests {
 
     #[test]
     fn choices_that_rounding_could_turn_are_close() {
-        let margin = |logits: &[f32], sampling| choose(logits, sampling, 0, 0).unwrap().margin;
+        let margin = |logits: &[f32], sampling| choose(logits, sampling, (0, 0), 1.0).unwrap().margin;
         assert_eq!(margin(&[1.0, 1.0001], Sampling::Greedy), Margin::Close);
         assert_eq!(margin(&[1.0, 1.001], Sampling::Greedy), Margin::Wide);
+        // Where logits were multiplied, so was what they are off by.
+        assert_eq!(choose(&[1.0, 1.001], Sampling::Greedy, (0, 0), 3.0).unwrap().margin, Margin::Close);
         // Logits that are off by less than half of the bound change no choice that is not close.
         let logits = logits();
         let sampling = random(0.8, 0.9, 5);
@@ -293,8 +298,10 @@ mod tests {
         for row in 0..5_000 {
             let offset = |id: usize| (uniform(1, row, id as u64) - 0.5) as f32 * 3.6e-4;
             let disturbed: Vec<f32> = logits.iter().enumerate().map(|(id, logit)| logit + offset(id)).collect();
-            let (plain, noisy) =
-                (choose(&logits, sampling, row, 0).unwrap(), choose(&disturbed, sampling, row, 0).unwrap());
+            let (plain, noisy) = (
+                choose(&logits, sampling, (row, 0), 1.0).unwrap(),
+                choose(&disturbed, sampling, (row, 0), 1.0).unwrap(),
+            );
             if plain.margin == Margin::Wide && noisy.margin == Margin::Wide {
                 assert_eq!(plain.token, noisy.token);
                 wide += 1;
@@ -306,7 +313,7 @@ mod tests {
     #[test]
     fn logits_that_are_none_make_no_choice() {
         for logits in [[f32::NAN, 1.0], [1.0, f32::NAN], [f32::INFINITY, 1.0], [f32::NEG_INFINITY; 2]] {
-            assert_eq!(choose(&logits, Sampling::Greedy, 0, 0), None);
+            assert_eq!(choose(&logits, Sampling::Greedy, (0, 0), 1.0), None);
         }
     }
 }

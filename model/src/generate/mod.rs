@@ -11,12 +11,16 @@
 //! close for that; there a row may differ with its batch, and repeats exactly only in the same batch.
 
 mod choice;
+mod config;
+mod processors;
 mod progress;
 mod random;
 mod rollout;
 mod run;
 mod sampling;
 
+pub use config::GenerationConfig;
+pub use processors::LogitsProcessors;
 pub use progress::Generated;
 pub use rollout::{FinishReason, PromptRow, Rollout};
 pub use run::{GenerateSettings, generate};

@@ -1,9 +1,12 @@
 //! The loop: choose a token for each row, let finished rows go, and put the tokens through the model.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 use tch::{Kind, Tensor};
 
 use super::choice::{Choice, Margin, choose};
+use super::processors::LogitsProcessors;
 use super::progress::Generated;
 use super::rollout::{FinishReason, PromptRow, Rollout};
 use super::sampling::Sampling;
@@ -14,6 +17,8 @@ use crate::{Decoder, KeyValueCache, ModelError, Positions, Precision, no_grad};
 pub struct GenerateSettings {
     /// How tokens are chosen.
     pub sampling: Sampling,
+    /// What is done to logits before.
+    pub processors: LogitsProcessors,
     /// The most new tokens that a rollout may have.
     pub max_new_tokens: usize,
     /// The most tokens that prompt and rollout may have together; the model's own context bounds it too.
@@ -33,6 +38,7 @@ pub fn generate(
     mut step: impl FnMut(Generated),
 ) -> Result<Vec<Rollout>, ModelError> {
     settings.sampling.check()?;
+    settings.processors.check()?;
     let _guard = no_grad();
     let context = settings.context_length.min(decoder.spec().context_length);
     let mut rollouts: Vec<Option<Rollout>> = vec![None; prompts.len()];
@@ -94,25 +100,36 @@ impl Row {
     }
 
     /// Chooses from this row's logits.
-    fn choose(&self, logits: &[f32], sampling: Sampling) -> Result<Choice, ModelError> {
+    fn choose(&self, logits: &[f32], settings: &GenerateSettings) -> Result<Choice, ModelError> {
+        let GenerateSettings { sampling, processors, stop_tokens, .. } = settings;
         let draw = (self.tokens.len() - self.prompt_length) as u64;
-        choose(logits, sampling, self.number, draw).ok_or_else(|| ModelError::Input {
+        let mut logits = Cow::Borrowed(logits);
+        let is_sound = logits.iter().any(|logit| logit.is_finite());
+        if !processors.is_empty() {
+            processors.apply(logits.to_mut(), &self.tokens, self.prompt_length, stop_tokens);
+        }
+        choose(&logits, *sampling, (self.number, draw), processors.spread()).ok_or_else(|| ModelError::Input {
             problem: format!(
-                "logits of row {} after {} tokens: expected finite numbers, got NaN or infinity. Are the weights whole, and does --dtype reach far enough?",
+                "logits of row {} after {} tokens: expected finite numbers, got {}",
                 self.number,
-                self.tokens.len()
+                self.tokens.len(),
+                if is_sound && logits.iter().all(|logit| *logit == f32::NEG_INFINITY) {
+                    "none: what generation_config.json rules out leaves no token"
+                } else {
+                    "NaN or infinity. Are the weights whole, and does --dtype reach far enough?"
+                }
             ),
         })
     }
 
     /// Chooses from logits that are computed from this row alone, without a cache.
-    fn choose_alone(&self, decoder: &Decoder, sampling: Sampling) -> Result<Choice, ModelError> {
+    fn choose_alone(&self, decoder: &Decoder, settings: &GenerateSettings) -> Result<Choice, ModelError> {
         let tokens: Vec<i64> = self.tokens.iter().map(|&id| i64::from(id)).collect();
         let batch = Tensor::f_from_slice(&tokens)?.f_unsqueeze(0)?.f_to_device(decoder.device())?;
         let positions = Positions::from_start(tokens.len());
         let mut end = decoder.advance(&decoder.embed(&batch)?, decoder.spec().n_blocks, &positions)?;
         end.stream = end.stream.f_narrow(1, -1, 1)?;
-        self.choose(&floats(&decoder.logits(&end)?)?, sampling)
+        self.choose(&floats(&decoder.logits(&end)?)?, settings)
     }
 }
 
@@ -147,7 +164,7 @@ impl<'decoder> Batch<'decoder> {
 
     /// Gives every row a token more; those that end leave for `rollouts`.
     fn step(&mut self, settings: &GenerateSettings, rollouts: &mut [Option<Rollout>]) -> Result<Generated, ModelError> {
-        let choices = self.choose(settings.sampling)?;
+        let choices = self.choose(settings)?;
         let mut generated = Generated { tokens: choices.len(), spared: 0 };
         // From the last row on: the row that takes a leaving one's place has had its turn.
         for (place, token) in choices.into_iter().enumerate().rev() {
@@ -176,12 +193,12 @@ impl<'decoder> Batch<'decoder> {
     }
 
     /// The next token of each row, the same in any batch where the model runs in float32.
-    fn choose(&self, sampling: Sampling) -> Result<Vec<u32>, ModelError> {
+    fn choose(&self, settings: &GenerateSettings) -> Result<Vec<u32>, ModelError> {
         let vocabulary = self.decoder.spec().vocab_size;
         let rows = self.rows.par_iter().zip(self.logits.par_chunks(vocabulary));
-        let choices = rows.map(|(row, logits)| row.choose(logits, sampling)).collect::<Result<Vec<_>, _>>()?;
+        let choices = rows.map(|(row, logits)| row.choose(logits, settings)).collect::<Result<Vec<_>, _>>()?;
         let settle = |(row, choice): (&Row, Choice)| match (choice.margin, self.decoder.precision()) {
-            (Margin::Close, Precision::F32) => Ok(row.choose_alone(self.decoder, sampling)?.token),
+            (Margin::Close, Precision::F32) => Ok(row.choose_alone(self.decoder, settings)?.token),
             _ => Ok(choice.token),
         };
         self.rows.iter().zip(choices).map(settle).collect()

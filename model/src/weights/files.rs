@@ -8,10 +8,10 @@ use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
 use super::layout::{carries_nothing, expected_tensors};
-use super::names::canonical;
+use super::names::{self, canonical};
 use crate::error::read_json;
 use crate::map::{MappedFile, map_file};
-use crate::spec::DecoderSpec;
+use crate::spec::{DecoderSpec, HeadWeights};
 use crate::{ModelError, Precision};
 
 const SINGLE: &str = "model.safetensors";
@@ -76,14 +76,36 @@ impl WeightFiles {
 
     /// Copies a tensor to a device, in the precision asked for.
     pub(crate) fn load(&self, name: &str, precision: Precision, device: Device) -> Result<Tensor, ModelError> {
-        let Some(Entry { file, kind, shape, start, end }) = self.tensors.get(name) else {
-            return Err(self.missing(name, &[]));
-        };
-        let shape: Vec<i64> = shape.iter().map(|&size| size as i64).collect();
-        let bytes = self.files[*file].map.part(*start..*end);
-        let bytes = bytes.map_err(|source| ModelError::io(&self.path(*file), source))?;
-        let stored = Tensor::f_from_data_size(bytes, &shape, *kind)?;
+        let Some(entry) = self.tensors.get(name) else { return Err(self.missing(name, &[])) };
+        let shape: Vec<i64> = entry.shape.iter().map(|&size| size as i64).collect();
+        let stored = Tensor::f_from_data_size(self.bytes(entry)?, &shape, entry.kind)?;
         Ok(stored.f_to_device(device)?.f_to_kind(precision.kind())?)
+    }
+
+    /// The file with an unembedding that the configuration says is the embedding and that is not: its values are others.
+    ///
+    /// As transformers has it, tensors are tied only where they are equal or one of them is absent.
+    pub(crate) fn untied_head(&self, spec: &DecoderSpec) -> Result<Option<PathBuf>, ModelError> {
+        let outside = names::of(spec.layout);
+        let stored = (self.tensors.get(outside.head), self.tensors.get(outside.embedding));
+        let (HeadWeights::Tied, (Some(head), Some(embedding))) = (spec.head, stored) else { return Ok(None) };
+        let path = self.path(head.file);
+        if head.shape != embedding.shape {
+            let (got, expected) = (head.shape.clone(), embedding.shape.clone());
+            return Err(ModelError::Shape { path, name: outside.head.to_owned(), got, expected });
+        }
+        let same = if head.kind == embedding.kind {
+            self.bytes(head)? == self.bytes(embedding)?
+        } else {
+            let wide = |name| self.load(name, Precision::F32, Device::Cpu);
+            wide(outside.head)?.f_equal(&wide(outside.embedding)?)?
+        };
+        Ok((!same).then_some(path))
+    }
+
+    fn bytes(&self, entry: &Entry) -> Result<&[u8], ModelError> {
+        let bytes = self.files[entry.file].map.part(entry.start..entry.end);
+        bytes.map_err(|source| ModelError::io(&self.path(entry.file), source))
     }
 
     fn path(&self, file: usize) -> PathBuf {

@@ -164,7 +164,7 @@ pub(crate) fn expected_tensors(spec: &DecoderSpec) -> BTreeMap<String, Vec<usize
 }
 
 /// Whether a tensor that no spec calls for is known to carry nothing: buffers that older tools saved, and the copy of
-/// the embedding that some tools write for a tied head.
+/// the embedding that some tools write for a tied head. Whether it is a copy, `WeightFiles::untied_head` looks.
 pub(crate) fn carries_nothing(name: &str, spec: &DecoderSpec) -> bool {
     let is_buffer =
         [".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias"]

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Number, Value};
 
 use super::source::Source;
-use crate::sae::config::{Architecture, Conventions, InputBias, Ranking, Role, SaeConfig};
+use crate::sae::config::{Architecture, Conventions, InputBias, Ranking, Role, SaeConfig, WithoutTokens};
 use crate::sae::parts::{Own, Parts};
 use crate::sae::tensor_files::Taker;
 use crate::sae::{Normalisation, SaeError};
@@ -14,6 +14,17 @@ use crate::sae::{Normalisation, SaeError};
 #[derive(Deserialize)]
 struct Fields {
     trainer: Trainer,
+    #[serde(default)]
+    buffer: Buffer,
+}
+
+/// How the activations were made: `ctx_len` is the most tokens of a context, `remove_bos` leaves BOS out of training though it is
+/// in the context.
+#[derive(Default, Deserialize)]
+struct Buffer {
+    ctx_len: Option<u64>,
+    remove_bos: Option<bool>,
+    add_special_tokens: Option<bool>,
 }
 
 /// What of the trainer's configuration bears on the forward pass. Other fields are of training.
@@ -59,7 +70,7 @@ impl Class {
 pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), SaeError> {
     let source = Source { path };
     let raw: Value = source.json(bytes)?;
-    let Fields { trainer } = source.fields(raw.clone())?;
+    let Fields { trainer, buffer } = source.fields(raw.clone())?;
     let class = Class::named(&trainer.dict_class).ok_or_else(|| {
         let known = Class::ALL.map(|(_, name)| name).join(", ");
         source.field("trainer.dict_class", known, &trainer.dict_class)
@@ -90,7 +101,13 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), Sae
         site: trainer.layer.and_then(|layer| site(layer, trainer.submodule_name.as_deref())),
         output_site: None,
         model_name: trainer.lm_name,
-        conventions: Conventions::default(),
+        conventions: Conventions {
+            // A tokenizer's special tokens are BOS where they begin a text.
+            prepend_bos: buffer.add_special_tokens.filter(|added| !added),
+            context_size: buffer.ctx_len,
+            without: if buffer.remove_bos == Some(true) { WithoutTokens::Bos } else { WithoutTokens::None },
+            ..Conventions::default()
+        },
     };
     Ok((config, raw))
 }

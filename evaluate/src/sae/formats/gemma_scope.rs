@@ -112,7 +112,7 @@ fn config(
         site,
         output_site,
         model_name,
-        conventions: Conventions { center_writing_weights: false, prepend_bos: Some(true) },
+        conventions: Conventions { prepend_bos: Some(true), ..Conventions::default() },
     })
 }
 

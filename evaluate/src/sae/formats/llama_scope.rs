@@ -54,7 +54,7 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), Sae
         site: Some(fields.hook_point_in),
         output_site,
         model_name: Some("meta-llama/Llama-3.1-8B".to_owned()),
-        conventions: Conventions { center_writing_weights: false, prepend_bos: Some(true) },
+        conventions: Conventions { prepend_bos: Some(true), ..Conventions::default() },
     };
     Ok((config, raw))
 }

@@ -29,7 +29,8 @@ impl OpenShard {
     pub(super) fn open(cache: &Cache, place: usize, site: &SiteName, filter: &RowFilter) -> Result<Self, TrainError> {
         let shard = cache.shard(place)?;
         let rows = ShardRows::of(&shard, site)?;
-        let keeps = (0..rows.len()).map(|row| filter.trains_on(rows.sequences[row]) && filter.keeps(&rows, row)).collect();
+        let keeps =
+            (0..rows.len()).map(|row| filter.trains_on(rows.sequences[row]) && filter.keeps(&rows, row)).collect();
         Ok(Self { reader: shard.activations(site)?, bounds: row_group_bounds(&shard), keeps })
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
-use super::config::conventions;
+use super::config::TrainedOn;
 use super::fields::{Options, Said};
 use crate::sae::SaeError;
 use crate::sae::config::SaeConfig;
@@ -25,7 +25,6 @@ const INERT: &[&str] = &[
     "checkpoint_path",
     "compile_llm",
     "compile_sae",
-    "context_size",
     "dataset_path",
     "dataset_trust_remote_code",
     "dead_feature_estimation_method",
@@ -36,7 +35,6 @@ const INERT: &[&str] = &[
     "disable_concat_sequences",
     "eval_batch_size_prompts",
     "eval_every_n_wandb_logs",
-    "exclude_special_tokens",
     "expansion_factor",
     "feature_reinit_scale",
     "feature_sampling_method",
@@ -74,7 +72,6 @@ const INERT: &[&str] = &[
     "sae_compilation_mode",
     "scale_sparsity_penalty_by_decoder_norm",
     "seed",
-    "seqpos_slice",
     "store_batch_size",
     "store_batch_size_prompts",
     "streaming",
@@ -114,8 +111,8 @@ struct FlatFields {
     hook_name_out: Option<String>,
     d_out: Option<u64>,
     model_name: Option<String>,
-    model_from_pretrained_kwargs: Option<Value>,
-    prepend_bos: Option<bool>,
+    #[serde(flatten)]
+    trained_on: TrainedOn,
     #[serde(flatten)]
     rest: BTreeMap<String, Value>,
 }
@@ -147,8 +144,7 @@ pub(super) fn parse(source: &Source<'_>, value: Value) -> Result<SaeConfig, SaeE
         hook_name_out,
         d_out,
         model_name,
-        model_from_pretrained_kwargs,
-        prepend_bos,
+        trained_on,
         rest,
     } = source.fields(value)?;
     source.refuse_unknown(&rest, INERT)?;
@@ -180,7 +176,7 @@ pub(super) fn parse(source: &Source<'_>, value: Value) -> Result<SaeConfig, SaeE
         site,
         output_site: hook_name_out,
         model_name,
-        conventions: conventions(model_from_pretrained_kwargs.as_ref(), prepend_bos),
+        conventions: trained_on.conventions(source)?,
     })
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
-use super::config::conventions;
+use super::config::TrainedOn;
 use super::fields::{Options, Said};
 use crate::sae::SaeError;
 use crate::sae::config::SaeConfig;
@@ -37,8 +37,8 @@ struct Metadata {
     hook_name_out: Option<String>,
     hook_head_index: Option<Value>,
     model_name: Option<String>,
-    model_from_pretrained_kwargs: Option<Value>,
-    prepend_bos: Option<bool>,
+    #[serde(flatten)]
+    trained_on: TrainedOn,
 }
 
 pub(super) fn parse(source: &Source<'_>, value: Value) -> Result<SaeConfig, SaeError> {
@@ -67,14 +67,7 @@ pub(super) fn parse(source: &Source<'_>, value: Value) -> Result<SaeConfig, SaeE
         Some(Value::String(name)) => source.normalisation(name)?,
         Some(other) => return Err(source.field("normalize_activations", "a name", other)),
     };
-    let Metadata {
-        hook_name,
-        hook_name_out,
-        hook_head_index: _,
-        model_name,
-        model_from_pretrained_kwargs,
-        prepend_bos,
-    } = metadata;
+    let Metadata { hook_name, hook_name_out, hook_head_index: _, model_name, trained_on } = metadata;
     source.sae(Said {
         architecture: &architecture,
         options,
@@ -85,6 +78,6 @@ pub(super) fn parse(source: &Source<'_>, value: Value) -> Result<SaeConfig, SaeE
         site: hook_name,
         output_site: hook_name_out,
         model_name,
-        conventions: conventions(model_from_pretrained_kwargs.as_ref(), prepend_bos),
+        conventions: trained_on.conventions(source)?,
     })
 }
