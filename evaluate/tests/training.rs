@@ -336,7 +336,7 @@ fn evaluated(bench: &Bench, sae: &Path, sequences: &str, course: &Course, scale:
     let settings = RunSettings {
         model: None,
         sections: course.sections.clone(),
-        outlier_norm: course.outlier_norm.map(OutlierNorm::Absolute),
+        outlier_norm: course.outlier_norm,
         scale,
         ..RunSettings::new("", held, vec![sae.to_path_buf()])
     };
@@ -349,7 +349,7 @@ fn assert_same(name: &str, figures: &HeldOutFigures, found: &SaeResult) {
     for (got, expected) in [
         (figures.explained_variance, columns.explained_variance),
         (figures.explained_variance_pooled, columns.explained_variance_pooled),
-        (Some(figures.dead_fraction), Some(found.latents.dead as f64 / WIDTH as f64)),
+        (Some(figures.dead_fraction), found.latents.dead.map(|dead| dead as f64 / WIDTH as f64)),
     ] {
         let (got, expected) = (got.unwrap(), expected.unwrap());
         assert!((got - expected).abs() <= 1e-6 * expected.abs(), "{name}: {got} {expected}");
@@ -394,7 +394,7 @@ fn held_out_rows_are_of_the_same_sections_and_without_outliers() {
         batch: 4,
         held_out: 8,
         sections: vec![SectionChoice::Only(Section::Rollout)],
-        outlier_norm: Some(1.02 * mean_norm),
+        outlier_norm: Some(OutlierNorm::Scaled(1.02 * mean_norm)),
         ..settings.course
     };
     let summary = run(&settings);

@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn thresholds_that_hold_nothing_back_are_told() {
-        let bias = || Tensor::zeros([3], (Kind::Float, tch::Device::Cpu));
+        let bias = || Tensor::zeros([3], (Kind::Float, Device::Cpu));
         let batch = |threshold: f32| Own::BatchTopK {
             bias: bias(),
             threshold: Tensor::from(threshold),
