@@ -42,7 +42,7 @@ impl RowCounts<'_> {
         let quantile = |share| norms.quantile(share).map(brief_norm);
         if let (Some(median), Some(low), Some(high)) = (quantile(0.5), quantile(0.1), quantile(0.9)) {
             text += &format!(
-                ". Norms are about {median} at the median, {low} to {high} from the tenth to the ninetieth of a hundred, in the model's own space"
+                ". Norms in the model's own space are about {median} (median), {low} and {high} (10th and 90th percentile)"
             );
         }
         if let Some(threshold) = threshold.filter(|_| left.outliers > left.non_finite) {
@@ -95,7 +95,7 @@ mod tests {
         let text = warning(0, 1000, "20", 1.0).unwrap();
         assert!(text.starts_with("none of 1000 rows are kept: 1000 are outliers"), "{text}");
         assert!(text.contains("20 in scaled space, 20 in the model's own (--outlier-norm 20)"), "{text}");
-        assert!(text.contains("about 153 at the median") && text.contains("c is 1 here"), "{text}");
+        assert!(text.contains("about 152 (median), 152 and 168 (10th") && text.contains("c is 1 here"), "{text}");
         assert!(warning(0, 1000, "12raw", 0.1).unwrap().contains("leave `raw` out"));
     }
 

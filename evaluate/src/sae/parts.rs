@@ -77,7 +77,7 @@ impl Own {
         let (least, largest) = (threshold.f_min()?.f_double_value(&[])?, threshold.f_max()?.f_double_value(&[])?);
         if negative + zero == all {
             let values = if least.to_bits() == largest.to_bits() {
-                format!("{least} as if it had never been set")
+                format!("{least}, as if it had never been set")
             } else {
                 format!("{least} to {largest}, none above zero")
             };
@@ -117,10 +117,10 @@ mod tests {
         for (own, words) in [
             (
                 batch(-1.0),
-                "threshold of -1 as if it had never been set; its figures are those of a plain ReLU: training ended",
+                "threshold of -1, as if it had never been set; its figures are those of a plain ReLU: training ended",
             ),
-            (batch(0.0), "threshold of 0 as if"),
-            (jump([-1.0; 3]), "JumpReLU with a threshold of -1 as if"),
+            (batch(0.0), "threshold of 0, as if"),
+            (jump([-1.0; 3]), "JumpReLU with a threshold of -1, as if"),
             (jump([-1.0, 0.0, -2.0]), "threshold of -2 to 0, none above zero"),
             (jump([-1.0, 0.0, 2.0]), "1 of 3 thresholds below zero, the least -1"),
         ] {

@@ -19,7 +19,7 @@ use super::record::TrainingRecord;
 use super::save::{SavedSae, write_json};
 use super::schedule::Schedule;
 use super::selection::Selection;
-use super::summary::{HeldOutSequences, TrainingSummary, is_far, percent};
+use super::summary::{HeldOutSequences, TrainingSummary, figures_in_words, is_far, percent};
 use super::threshold::ThresholdSource;
 use super::trainer::Trainer;
 use crate::source::kind;
@@ -256,12 +256,7 @@ fn in_words(record: &TrainingRecord) -> String {
         None => format!("never fired {}", percent(*never_fired_fraction)),
     };
     let held_out = record.held_out.map_or_else(String::new, |figures| {
-        let l0 = figures.l0.unwrap_or(f64::NAN);
-        format!(
-            "held out: L0 {l0:.2}, EV {}, dead {}, ",
-            percent(figures.explained_variance),
-            percent(Some(figures.dead_fraction))
-        )
+        format!("held out: {}, dead {}, ", figures_in_words(&figures), percent(Some(figures.dead_fraction)))
     });
     format!("step {step}: loss {loss:.4}, L0 {l0:.2}, EV {}, {latents}, {held_out}", percent(Some(*explained_variance)))
 }

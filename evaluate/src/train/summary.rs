@@ -136,7 +136,7 @@ impl fmt::Display for TrainingSummary {
             "last batch: loss {loss:.4}, error {reconstruction_loss:.4}, L0 {l0:.2}, explained variance {}",
             percent(Some(explained_variance))
         )?;
-        writeln!(formatter, "saved SAE on the last batch: {}", in_words(&self.saved_on_last_batch))?;
+        writeln!(formatter, "saved SAE on the last batch: {}", figures_in_words(&self.saved_on_last_batch))?;
         let share = |fraction: Option<f64>| match fraction {
             Some(fraction) => format!("{:.0} of {width} ({})", fraction * *width as f64, percent(Some(fraction))),
             None => UNDEFINED.to_owned(),
@@ -156,7 +156,7 @@ impl fmt::Display for TrainingSummary {
             writeln!(
                 formatter,
                 "held out, sequences {sequences}, {rows} rows: {}, latents that fire in none of them {}",
-                in_words(figures),
+                figures_in_words(figures),
                 share(Some(*dead_fraction))
             )?;
         }
@@ -169,7 +169,8 @@ impl fmt::Display for TrainingSummary {
 
 const UNDEFINED: &str = "–";
 
-fn in_words(figures: &HeldOutFigures) -> String {
+/// What an SAE is on some rows.
+pub(super) fn figures_in_words(figures: &HeldOutFigures) -> String {
     let l0 = figures.l0.map_or_else(|| UNDEFINED.to_owned(), |l0| format!("{l0:.2}"));
     let (explained, pooled) = (percent(figures.explained_variance), percent(figures.explained_variance_pooled));
     format!("L0 {l0}, explained variance {explained} (pooled {pooled})")

@@ -140,11 +140,13 @@ impl Tiny {
                 let (mut bits, mut logits_bits) = (Vec::new(), Vec::new());
                 for tokens in group {
                     let residual = residual_of(&decoder, tokens);
-                    let logits = logits(&decoder, &residual);
-                    predictions.loss.extend(losses(&logits, tokens));
-                    predictions.loss.push(f32::NAN);
-                    add_predictions(&mut predictions, &logits);
-                    logits_bits.extend(words(&logits));
+                    if kept.is_some() {
+                        let logits = logits(&decoder, &residual);
+                        predictions.loss.extend(losses(&logits, tokens));
+                        predictions.loss.push(f32::NAN);
+                        add_predictions(&mut predictions, &logits);
+                        logits_bits.extend(words(&logits));
+                    }
                     spoil(number, &residual.get(0));
                     bits.extend(words(&residual));
                     number += 1;
@@ -250,11 +252,18 @@ fn decoder() -> Decoder {
     Decoder::load(&checkpoint, Portion::Whole, Precision::F32, Device::Cpu).unwrap()
 }
 
-/// `[1, pos, d_model]` entering the block.
+/// Tokens that go through the model at once.
+const PIECE: usize = 64;
+
+/// `[1, pos, d_model]` entering the block; of what is longer, piece by piece, so that contexts of any length have alike activations.
 fn residual_of(decoder: &Decoder, tokens: &[i64]) -> Tensor {
-    let positions = Positions::from_start(tokens.len());
-    let start = decoder.embed(&Tensor::from_slice(tokens).unsqueeze(0)).unwrap();
-    decoder.advance(&start, BLOCK, &positions).unwrap().stream
+    let piece = |tokens: &[i64]| {
+        let positions = Positions::from_start(tokens.len());
+        let start = decoder.embed(&Tensor::from_slice(tokens).unsqueeze(0)).unwrap();
+        decoder.advance(&start, BLOCK, &positions).unwrap().stream
+    };
+    let pieces: Vec<Tensor> = tokens.chunks(PIECE).map(piece).collect();
+    Tensor::cat(&pieces, 1)
 }
 
 /// The words of a float32 tensor.

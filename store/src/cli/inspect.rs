@@ -20,6 +20,9 @@ const SHORT_HASH: usize = 12;
 /// Show what is in a cache: model, data, sites, sizes.
 ///
 /// Reads the manifest alone, so it is quick on a cache of any size, and works while shards are being added.
+///
+/// `losses` are tokens of the section or subset that have a next one in their sequence: the loss is in the row that predicts, as in
+/// `evaluate run --by subset`, which counts the same.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

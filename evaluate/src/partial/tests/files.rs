@@ -138,7 +138,10 @@ fn counts_that_could_not_be_added_up_are_refused() {
         &(|own: &mut Measurement| own.sections[0].shards[0].latents = u64::MAX) as &dyn Fn(&mut Measurement),
         &|own| own.sections[0].latents.firings[0] = u64::MAX,
         &|own| own.sections[0].shards[0].norms.first_bin = i32::MAX,
-        &|own| own.sections[0].shards[0].norms.first_bin = 250,
+        &|own| {
+            let norms = &mut own.sections[0].shards[0].norms;
+            (norms.first_bin, norms.counts) = (250, vec![1; 300]);
+        },
         &|own| own.sections[0].shards[0].norms.counts = vec![u64::MAX],
         &|own| own.sections[0].shards[0].positions.sae_loss.add(64, 1.0),
         &|own| own.sections[0].sample.as_mut().unwrap().low.loss_tokens = u64::MAX,
