@@ -191,8 +191,9 @@ fn fine(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{value:.EFFECT_DECIMALS$}"))
 }
 
+/// A fraction in per cent with two decimals, as many digits as four of the fraction; a dash where it is undefined.
 pub(super) fn percent(value: Option<f64>) -> String {
-    figure(value.map(|fraction| 100.0 * fraction))
+    value.map_or_else(|| "–".to_owned(), |fraction| format!("{:.2}", 100.0 * fraction))
 }
 
 #[cfg(test)]
@@ -200,9 +201,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_have_four_decimals() {
+    fn figures_have_four_decimals_and_percentages_two() {
         assert_eq!(figure(Some(1.23456)), "1.2346");
-        assert_eq!(percent(Some(-26.62)), "-2662.0000");
+        assert_eq!(percent(Some(-26.62)), "-2662.00");
         assert_eq!(figure(None), "–");
     }
 }

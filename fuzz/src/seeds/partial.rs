@@ -31,7 +31,7 @@ pub(super) fn seeds() -> Vec<Seed> {
     let rich = RunSettings { bootstrap: Some(Bootstrap { resamples: 100 }), by_subset: true, ..plain.clone() };
     let seed = |(name, settings): (&str, &RunSettings)| {
         let bytes = fuzzing::only_part(settings).expect("a partial result");
-        ("partial_result", format!("format-1-{name}"), bytes)
+        ("partial_result", format!("format-2-{name}"), bytes)
     };
     [("plain", &plain), ("sequences", &rich)].map(seed).to_vec()
 }
