@@ -22,6 +22,9 @@ pub(crate) const RULED: TableStyle = TableStyle::new()
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .bottom_border(LineStyle::none().fill('─').junction('─'));
 
+/// Blanks before and behind a cell, beside the one that parts columns: a table of nine figures fits 100 columns.
+pub(crate) const PADDING: (u16, u16) = (1, 0);
+
 /// A column: its heading, of one line or two, and what it says of a result.
 pub(super) type Column = (&'static str, fn(&SaeResult) -> String);
 
@@ -149,8 +152,11 @@ pub(super) fn ruled(headings: &[&str], rows: impl Iterator<Item = Vec<String>>, 
     for row in rows {
         table.add_row(row);
     }
-    for column in table.column_iter_mut().skip(left) {
-        column.set_cell_alignment(CellAlignment::Right);
+    for (place, column) in table.column_iter_mut().enumerate() {
+        column.set_padding(PADDING);
+        if place >= left {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
     }
     table.to_string()
 }
