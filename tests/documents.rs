@@ -20,3 +20,39 @@ fn documents_name_no_file_that_is_absent() {
         }
     }
 }
+
+/// The check against SAELens holds what the document says, and no less.
+#[test]
+fn results_md_has_the_tolerances_of_the_check_against_saelens() {
+    let script = include_str!("../scripts/goldens/check_saelens_metrics.py");
+    let results = include_str!("../evaluate/RESULTS.md");
+    let number = |after: &str| {
+        let rest = script.split_once(after).unwrap_or_else(|| panic!("no {after}")).1;
+        rest.split(|character: char| character.is_whitespace() || character == '}').next().unwrap()
+    };
+    let (usual, looser) = (number("\nTOLERANCE = "), number("LOOSER = {\"ce_recovered\": "));
+    let words = results.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains(&format!("figures below agree to {usual} of their size")), "{usual}");
+    assert!(words.contains(&format!("divides by a gap between losses, to {looser}, or the script fails")), "{looser}");
+}
+
+/// What the README says of the demo beside its tables is in them, and in what was measured of the models.
+#[test]
+fn the_readme_says_of_the_demo_what_its_tables_say() {
+    let words = README.split_whitespace().collect::<Vec<_>>().join(" ");
+    let table = README.split_once("fine-tuning, outliers kept\n").unwrap().1;
+    let row = |sae: &str| -> Vec<f64> {
+        let line = table.lines().find(|line| line.starts_with(sae)).unwrap_or_else(|| panic!("no row of the {sae}"));
+        line.split_whitespace().filter_map(|cell| cell.parse().ok()).collect()
+    };
+    let (base, finetuned) = (row(" base SAE"), row(" fine-tuned SAE"));
+    let gap = finetuned.last().unwrap();
+    assert!(words.contains(&format!("bring {gap:.0}% of the gap in explained variance back")), "{gap}");
+    assert!(words.contains(&format!("from {:.2}% to {:.2}%", base[1], finetuned[1])), "{base:?} {finetuned:?}");
+    let report: serde_json::Value = serde_json::from_str(include_str!("../demo/training-report.json")).unwrap();
+    let [base, chat, trigram] =
+        ["base", "chat", "trigram"].map(|model| report["loss_nats"][model]["text"]["all"].as_f64().unwrap());
+    assert!(chat > trigram && trigram > base, "{chat} {trigram} {base}");
+    assert!(words.contains(&format!("{chat:.2} nats a token against {trigram:.2}")), "{chat} {trigram}");
+    assert!(words.contains(&format!("the base model has {base:.2}")), "{base}");
+}

@@ -359,7 +359,7 @@ fn both_explained_variances_are_printed() {
     let results = evaluate(&settings(&Tiny::new()));
     let Columns { explained_variance, explained_variance_pooled, .. } = results.results[0].columns;
     let [mean, pooled] =
-        [explained_variance, explained_variance_pooled].map(|share| format!("{:.2}", 100.0 * share.unwrap()));
+        [explained_variance, explained_variance_pooled].map(|share| format!("{:.4}", 100.0 * share.unwrap()));
     assert_ne!(mean, pooled);
     let table = results.table();
     let first: Vec<&str> = table.lines().find(|line| line.contains("sae")).unwrap().split_whitespace().collect();

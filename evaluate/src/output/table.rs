@@ -24,6 +24,9 @@ pub(crate) const RULED: TableStyle = TableStyle::new()
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .bottom_border(LineStyle::none().fill('─').junction('─'));
 
+/// Blanks before and behind a cell, beside the one that parts columns: a table of nine figures fits 100 columns.
+pub(crate) const PADDING: (u16, u16) = (1, 0);
+
 /// A column: its heading, of one line or two, and what it says of a result.
 pub(super) type Column = (&'static str, fn(&SaeResult) -> String);
 
@@ -170,8 +173,11 @@ pub(super) fn ruled(headings: &[&str], rows: impl Iterator<Item = Vec<String>>, 
     for row in rows {
         table.add_row(row);
     }
-    for column in table.column_iter_mut().skip(left) {
-        column.set_cell_alignment(CellAlignment::Right);
+    for (place, column) in table.column_iter_mut().enumerate() {
+        column.set_padding(PADDING);
+        if place >= left {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
     }
     table.to_string()
 }
@@ -191,9 +197,8 @@ fn fine(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{value:.EFFECT_DECIMALS$}"))
 }
 
-/// A fraction in per cent with two decimals, as many digits as four of the fraction; a dash where it is undefined.
 pub(super) fn percent(value: Option<f64>) -> String {
-    value.map_or_else(|| "–".to_owned(), |fraction| format!("{:.2}", 100.0 * fraction))
+    figure(value.map(|fraction| 100.0 * fraction))
 }
 
 #[cfg(test)]
@@ -201,9 +206,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_have_four_decimals_and_percentages_two() {
+    fn figures_have_four_decimals() {
         assert_eq!(figure(Some(1.23456)), "1.2346");
-        assert_eq!(percent(Some(-26.62)), "-2662.00");
+        assert_eq!(percent(Some(-26.62)), "-2662.0000");
         assert_eq!(figure(None), "–");
     }
 }

@@ -5,7 +5,7 @@ use comfy_table::{CellAlignment, Table as Grid};
 use super::load::Report;
 use super::numbers::COLUMNS;
 use super::tables::Table;
-use crate::output::{EXPLAINED_VARIANCES, RULED};
+use crate::output::{EXPLAINED_VARIANCES, PADDING, RULED};
 
 /// The one heading of a table that is not a column of results.
 const SHORT_GAP: &str = "EV\ngap %";
@@ -30,8 +30,11 @@ impl Table {
         for row in &self.rows {
             grid.add_row(row.names.iter().chain(&row.figures).map(|cell| printable(cell)));
         }
-        for column in grid.column_iter_mut().skip(self.names.len()) {
-            column.set_cell_alignment(CellAlignment::Right);
+        for (place, column) in grid.column_iter_mut().enumerate() {
+            column.set_padding(PADDING);
+            if place >= self.names.len() {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
         }
         format!("{}\n{grid}", printable(&self.title))
     }
