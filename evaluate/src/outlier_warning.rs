@@ -4,6 +4,7 @@ use crate::measures::NormHistogram;
 use crate::numbers::brief;
 use crate::outliers::{LeftOut, OutlierNorm, OutlierThreshold};
 use crate::scale::ScaleSource;
+use crate::training_origin::OtherOutliers;
 
 /// More outliers than one in so many rows are no outliers.
 const ONE_IN: u64 = 10;
@@ -19,12 +20,12 @@ pub(crate) struct RowCounts<'run> {
 
 impl RowCounts<'_> {
     /// A sentence or several where more than a tenth of the rows are outliers, or none is kept: counts, norms and the likely cause.
-    /// `other_training` is what there is to say of how the SAE was trained.
+    /// `other` is how the SAE was trained, where that was with another rule.
     pub(crate) fn warning(
         &self,
         threshold: Option<&OutlierThreshold>,
         source: ScaleSource,
-        other_training: Option<String>,
+        other: Option<OtherOutliers>,
     ) -> Option<String> {
         let Self { kept, left, norms } = self;
         let all = kept + left.outliers + left.excluded;
@@ -48,7 +49,7 @@ impl RowCounts<'_> {
         if let Some(threshold) = threshold.filter(|_| left.outliers > left.non_finite) {
             let OutlierThreshold { rule, .. } = threshold;
             text += &format!("; outliers are above {} (--outlier-norm {rule})", threshold.in_words());
-            let cause = other_training.or_else(|| cause(*threshold, source));
+            let cause = other.map(|other| other.cause()).or_else(|| cause(*threshold, source));
             text.extend(cause.map(|cause| format!(". Likely cause: {cause}")));
         }
         Some(text)
@@ -109,15 +110,12 @@ mod tests {
     }
 
     #[test]
-    fn how_the_sae_was_trained_comes_before_what_may_be() {
+    fn what_is_not_finite_is_counted_and_has_no_threshold() {
         let norms = norms();
-        let left = LeftOut { outliers: 1000, non_finite: 3, excluded: 0 };
+        let left = LeftOut { outliers: 1000, non_finite: 1000, excluded: 0 };
         let threshold = OutlierNorm::Scaled(20.0).resolve(1.0, None);
         let counts = RowCounts { kept: 0, left, norms: &norms };
-        let text = counts.warning(threshold.as_ref(), ScaleSource::None, Some("it was trained so".to_owned())).unwrap();
-        assert!(
-            text.ends_with("Likely cause: it was trained so") && text.contains("3 of the outliers are NaN"),
-            "{text}"
-        );
+        let text = counts.warning(threshold.as_ref(), ScaleSource::None, None).unwrap();
+        assert!(text.contains("1000 of the outliers are NaN") && !text.contains("--outlier-norm"), "{text}");
     }
 }

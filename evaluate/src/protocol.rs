@@ -83,8 +83,8 @@ pub(crate) fn threshold(settings: &RunSettings, median: Option<MedianRule>, scal
 /// Says where an SAE that was trained here was trained without other rows than the run leaves out for their norm.
 pub(crate) fn warn_of_other_outliers(file: &SaeFile, name: &str, scale: &Scale, threshold: Option<&OutlierThreshold>) {
     let is_scaled = file.normalisation() == Normalisation::ExpectedAverageOnlyIn && scale.source != ScaleSource::None;
-    if let Some(said) = file.training().and_then(|training| training.other_outliers(threshold, is_scaled)) {
-        tracing::warn!(sae = %name, "{said}");
+    if let Some(other) = file.training().and_then(|training| training.other_outliers(threshold, is_scaled)) {
+        tracing::warn!(sae = %name, "{}", other.beside(threshold));
     }
 }
 

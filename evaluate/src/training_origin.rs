@@ -48,37 +48,53 @@ impl TrainingOrigin {
         self.rows.as_ref()?.outlier_norm
     }
 
-    /// What to say where a run leaves out other rows for their norm than the training did. `is_scaled` says whether the SAE
-    /// takes scaled activations: its rule in scaled space is then that of any model's.
-    pub(crate) fn other_outliers(&self, run: Option<&OutlierThreshold>, is_scaled: bool) -> Option<String> {
+    /// The rule of its training where a run leaves out other rows for their norm. `is_scaled` says whether the SAE is given scaled
+    /// activations: its rule in scaled space is then that of any model's.
+    pub(crate) fn other_outliers(&self, run: Option<&OutlierThreshold>, is_scaled: bool) -> Option<OtherOutliers> {
         let trained = self.outliers()?;
-        let here = |run: &OutlierThreshold| {
-            let near = (run.raw / trained.raw - 1.0).abs() < SAME;
-            let same_rule = match trained.rule {
-                OutlierNorm::Scaled(_) => is_scaled && (run.scaled / trained.scaled - 1.0).abs() < SAME,
-                OutlierNorm::Raw(_) => false,
-                OutlierNorm::MedianMultiple(_) => run.rule == trained.rule,
-            };
-            near || same_rule
-        };
-        if run.is_some_and(here) {
-            return None;
-        }
-        let scaled_here = is_scaled && matches!(trained.rule, OutlierNorm::Scaled(_));
+        let near = |run: f64, trained: f64| (run / trained - 1.0).abs() < SAME;
         let same = match trained.rule {
             OutlierNorm::MedianMultiple(_) => trained.rule,
-            OutlierNorm::Scaled(_) if scaled_here => trained.rule,
+            OutlierNorm::Scaled(_) if is_scaled => trained.rule,
             OutlierNorm::Scaled(_) | OutlierNorm::Raw(_) => OutlierNorm::Raw(trained.raw),
         };
+        let is_same = |run: &OutlierThreshold| match same {
+            OutlierNorm::Scaled(norm) => near(run.scaled, norm),
+            OutlierNorm::Raw(norm) => near(run.raw, norm),
+            OutlierNorm::MedianMultiple(_) => run.rule == same || near(run.raw, trained.raw),
+        };
+        (!run.is_some_and(is_same)).then_some(OtherOutliers { trained, same })
+    }
+}
+
+/// A training that left out other rows for their norm than a run does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct OtherOutliers {
+    trained: OutlierThreshold,
+    /// What leaves out the same in the run.
+    same: OutlierNorm,
+}
+
+impl OtherOutliers {
+    /// Both, with the switch that makes them one.
+    pub(crate) fn beside(&self, run: Option<&OutlierThreshold>) -> String {
         let run = run.map_or_else(
             || "this run leaves none out for their norm".to_owned(),
-            |run| format!("this run leaves out those above {}", run.in_words()),
+            |run| format!("this run leaves out those above {} (--outlier-norm {})", run.in_words(), run.rule),
         );
-        Some(format!(
-            "it was trained without activations of a norm above {} (--outlier-norm {}), and {run}; --outlier-norm {same} leaves out what the training did",
-            trained.in_words(),
-            trained.rule,
-        ))
+        let Self { trained: OutlierThreshold { rule, .. }, same } = self;
+        format!(
+            "the SAE was trained without activations of a norm above {} (--outlier-norm {rule}), and {run}: --outlier-norm {same} leaves out what the training did",
+            self.trained.in_words(),
+        )
+    }
+
+    /// Why a run left out so much.
+    pub(crate) fn cause(&self) -> String {
+        let Self { trained: OutlierThreshold { rule, .. }, same } = self;
+        format!(
+            "the SAE was trained with --outlier-norm {rule} in another scale: --outlier-norm {same} leaves out what the training did"
+        )
     }
 }
 
@@ -114,7 +130,10 @@ mod tests {
     #[test]
     fn a_scale_that_was_folded_away_makes_one_number_two_norms() {
         let origin = origin(Some("20"), 0.125, 1.0);
-        let say = |rule: &str, scale| origin.other_outliers(threshold(rule, scale, 1.0).as_ref(), false);
+        let say = |rule: &str, scale| {
+            let run = threshold(rule, scale, 1.0);
+            origin.other_outliers(run.as_ref(), false).map(|other| other.beside(run.as_ref()))
+        };
         let said = say("20", 1.0).unwrap();
         assert!(said.contains("above 20 in scaled space, 160 in the model's own (--outlier-norm 20)"), "{said}");
         assert!(
@@ -122,7 +141,7 @@ mod tests {
             "{said}"
         );
         assert_eq!((say("160raw", 1.0), say("160", 1.0), say("20", 0.125)), (None, None, None));
-        let said = origin.other_outliers(None, false).unwrap();
+        let said = origin.other_outliers(None, false).unwrap().beside(None);
         assert!(said.contains("leaves none out") && said.contains("--outlier-norm 160raw"), "{said}");
     }
 
@@ -131,7 +150,7 @@ mod tests {
         let of_norm = origin(Some("20"), 0.125, 1.0);
         let say = |rule: &str, scale| of_norm.other_outliers(threshold(rule, scale, 1.0).as_ref(), true);
         assert_eq!(say("20", 0.5), None);
-        assert!(say("30", 0.5).unwrap().contains("--outlier-norm 20 leaves"));
+        assert_eq!(say("30", 0.5).unwrap().same, OutlierNorm::Scaled(20.0));
         let of_median = origin(Some("10xmedian"), 0.125, 4.0);
         assert_eq!(of_median.other_outliers(threshold("10xmedian", 1.0, 7.0).as_ref(), false), None);
         assert!(of_median.other_outliers(threshold("5xmedian", 1.0, 7.0).as_ref(), false).is_some());

@@ -20,6 +20,7 @@ use crate::stored_rounding::StoredRounding;
 use crate::subsets::SubsetSums;
 use crate::sums::Sums;
 use crate::tally::SequenceTally;
+use crate::training_origin::OtherOutliers;
 
 /// What a run measured on some shards of a cache, in the cache's order.
 #[derive(Debug, Clone, PartialEq)]
@@ -117,8 +118,8 @@ pub(crate) struct SectionMeasurement {
 }
 
 impl SaeIdentity {
-    /// What to say where it was trained without other rows than were left out here for their norm.
-    pub(crate) fn other_outliers(&self) -> Option<String> {
+    /// The rule of its training where that left out other rows for their norm.
+    pub(crate) fn other_outliers(&self) -> Option<OtherOutliers> {
         let takes_scaled = self.provenance.normalize_activations == Normalisation::ExpectedAverageOnlyIn.as_str();
         let is_scaled = takes_scaled && self.scale_source != ScaleSource::None;
         self.provenance.training.as_ref()?.other_outliers(self.outliers.as_ref(), is_scaled)
