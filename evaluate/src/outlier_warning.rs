@@ -1,5 +1,7 @@
 //! What is said where a rule for outliers leaves out more than outliers.
 
+use std::fmt::Write as _;
+
 use crate::measures::NormHistogram;
 use crate::numbers::brief;
 use crate::outliers::{LeftOut, OutlierNorm, OutlierThreshold};
@@ -38,17 +40,18 @@ impl RowCounts<'_> {
             left.outliers, left.excluded
         );
         if left.non_finite > 0 {
-            text += &format!(". {} of the outliers are NaN or infinite", left.non_finite);
+            let _ = write!(text, ". {} of the outliers are NaN or infinite", left.non_finite);
         }
         let quantile = |share| norms.quantile(share).map(brief_norm);
         if let (Some(median), Some(low), Some(high)) = (quantile(0.5), quantile(0.1), quantile(0.9)) {
-            text += &format!(
+            let _ = write!(
+                text,
                 ". Norms in the model's own space are about {median} (median), {low} and {high} (10th and 90th percentile)"
             );
         }
         if let Some(threshold) = threshold.filter(|_| left.outliers > left.non_finite) {
             let OutlierThreshold { rule, .. } = threshold;
-            text += &format!("; outliers are above {} (--outlier-norm {rule})", threshold.in_words());
+            let _ = write!(text, "; outliers are above {} (--outlier-norm {rule})", threshold.in_words());
             let cause = other.map(|other| other.cause()).or_else(|| cause(*threshold, source));
             text.extend(cause.map(|cause| format!(". Likely cause: {cause}")));
         }

@@ -18,6 +18,9 @@ pub struct LeftOut {
     pub why: String,
 }
 
+/// Whether a result has figures of a kind.
+type Has = fn(&SaeResult) -> bool;
+
 impl LeftOut {
     pub(super) fn new(file: &Path, what: String, why: &str) -> Self {
         Self { file: file.display().to_string(), what, why: why.to_owned() }
@@ -35,15 +38,16 @@ impl LeftOut {
     /// What results have besides the figures that the tables show; nothing where they have no more.
     pub(super) fn figures<'results>(
         file: &Path,
-        results: impl Iterator<Item = &'results SaeResult> + Clone,
+        results: impl IntoIterator<Item = &'results SaeResult>,
     ) -> Option<Self> {
-        let kinds: [(&str, fn(&SaeResult) -> bool); 4] = [
+        let results: Vec<&SaeResult> = results.into_iter().collect();
+        let kinds: [(&str, Has); 4] = [
             ("KL divergences", |result| result.kl.is_some()),
             ("intervals", |result| result.intervals.is_some()),
             ("figures by subset", |result| !result.subsets.is_empty()),
             ("the effect of the stored rounding", |result| result.stored_rounding.is_some()),
         ];
-        let held = kinds.into_iter().filter(|(_, has)| results.clone().any(has)).map(|(kind, _)| kind);
+        let held = kinds.into_iter().filter(|(_, has)| results.iter().any(|result| has(result))).map(|(kind, _)| kind);
         let held: Vec<&str> = held.collect();
         let why = "the report has no table of them; they are in that file";
         (!held.is_empty()).then(|| Self::new(file, held.join(", "), why))

@@ -34,14 +34,14 @@ impl Selection {
         let rows = course.rows().on(cache, tokenizer)?;
         let scale = scale.on(cache, site, tokenizer)?;
         let median = match course.outlier_norm {
-            Some(OutlierNorm::MedianMultiple(multiple)) => match median_norm(cache, &site.name, &rows)? {
-                Some(median) => Some(MedianRule { multiple, median }),
-                None => {
+            Some(OutlierNorm::MedianMultiple(multiple)) => {
+                let Some(median) = median_norm(cache, &site.name, &rows)? else {
                     let (what, expected) = ("outlier norm", "activations to take a median of");
                     let got = "no finite activation".to_owned();
                     return Err(EvaluateError::Setting { what, expected, got }.into());
-                }
-            },
+                };
+                Some(MedianRule { multiple, median })
+            }
             _ => None,
         };
         let outliers = course.outlier_norm.and_then(|norm| norm.resolve(scale.value, median));

@@ -229,7 +229,7 @@ impl Session<'_> {
         summary.describe(&mut metadata);
         if trainer.model.average().is_some() {
             let running = trainer.model.export(job.fold)?.threshold()?;
-            summary.describe_threshold(&mut metadata, job.course.threshold, exported.threshold()?, running);
+            TrainingSummary::describe_threshold(&mut metadata, job.course.threshold, exported.threshold()?, running);
             if let Some(warning) = summary.warning() {
                 tracing::warn!(
                     "{warning}: the one threshold that it is saved with has not converged. Train for longer, or take it from held-out rows (--held-out ROWS --threshold held-out)"

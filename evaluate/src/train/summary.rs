@@ -83,7 +83,6 @@ impl TrainingSummary {
 
     /// Adds where the one threshold of the saved SAE comes from, and what the running mean of training was.
     pub(super) fn describe_threshold(
-        &self,
         metadata: &mut Map<String, Value>,
         source: ThresholdSource,
         threshold: Option<f64>,

@@ -94,11 +94,17 @@ impl LogitsProcessors {
             None => self.min_length.is_some_and(|least| tokens.len() < least),
         };
         if is_short {
-            stop_tokens.iter().for_each(|token| ban(*token));
+            for token in stop_tokens {
+                ban(*token);
+            }
         }
-        self.suppress_tokens.iter().for_each(|token| ban(*token));
+        for token in &self.suppress_tokens {
+            ban(*token);
+        }
         if new == 0 {
-            self.begin_suppress_tokens.iter().for_each(|token| ban(*token));
+            for token in &self.begin_suppress_tokens {
+                ban(*token);
+            }
         }
     }
 }

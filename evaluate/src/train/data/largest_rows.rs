@@ -77,7 +77,9 @@ mod tests {
 
     fn of(rows: &[(f32, bool)]) -> LargestRows {
         let mut bins = NormBins::default();
-        rows.iter().for_each(|&(norm, is_bos)| bins.add(norm, is_bos));
+        for &(norm, is_bos) in rows {
+            bins.add(norm, is_bos);
+        }
         bins.largest()
     }
 

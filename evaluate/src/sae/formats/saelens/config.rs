@@ -55,7 +55,7 @@ impl TrainedOn {
             Some([]) => Ok(PositionSlice::default()),
             Some(&[stop]) => Ok(PositionSlice { stop, ..PositionSlice::default() }),
             Some(&[start, stop]) => Ok(PositionSlice { start, stop, step: None }),
-            Some(&[start, stop, step]) => Ok(PositionSlice { start, stop, step }),
+            Some(&[start, end, step]) => Ok(PositionSlice { start, stop: end, step }),
             _ => Err(source.field("seqpos_slice", "up to three whole numbers or nulls", value)),
         }
     }
