@@ -36,20 +36,21 @@ const VARIABLE: &str = "HAYLOFT_FAILPOINT";
 
 /// The failing disk that the environment asks for, if it does.
 pub(crate) fn from_environment() -> Option<Arc<dyn Disk>> {
-    environment().clone().map(|disk| Arc::new(disk) as Arc<dyn Disk>)
+    environment().map(|disk| Arc::new(disk.clone()) as Arc<dyn Disk>)
 }
 
 /// One for the process, so that its boundaries are numbered throughout.
 ///
 /// # Panics
 /// Where the variable says nothing that is known: a crash test that tests nothing must not pass.
-fn environment() -> &'static Option<WatchedDisk<Failpoint>> {
+fn environment() -> Option<&'static WatchedDisk<Failpoint>> {
     static DISK: OnceLock<Option<WatchedDisk<Failpoint>>> = OnceLock::new();
-    DISK.get_or_init(|| {
+    let disk = DISK.get_or_init(|| {
         let value = env::var(VARIABLE).ok()?;
         let failpoint = Failpoint::parse(&value).unwrap_or_else(|problem| panic!("{VARIABLE}={value}: {problem}"));
         Some(WatchedDisk::new(failpoint))
-    })
+    });
+    disk.as_ref()
 }
 
 /// The boundary of a crate that renames what it has written without [`Disk`].
@@ -58,7 +59,7 @@ fn environment() -> &'static Option<WatchedDisk<Failpoint>> {
 /// What goes wrong there.
 #[cfg(feature = "failpoints")]
 pub fn before_rename(from: &Path, to: &Path) -> io::Result<()> {
-    environment().as_ref().map_or(Ok(()), |disk| disk.watcher().before(Operation::Rename(from, to)))
+    environment().map_or(Ok(()), |disk| disk.watcher().before(Operation::Rename(from, to)))
 }
 
 #[derive(Debug)]
