@@ -78,7 +78,8 @@ fn remotes() -> Vec<Seed> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     cache::write(folder.path());
     let files = read_below(folder.path());
-    let (json, table): (Vec<&str>, Vec<&str>) = REMOTE.iter().partition(|name| name.ends_with(".json"));
+    let (json, table): (Vec<&str>, Vec<&str>) =
+        REMOTE.iter().copied().partition(|name| Path::new(name).extension().is_some_and(|kind| kind == "json"));
     let name = |what: &str| format!("format-{FORMAT_VERSION}-{what}");
     vec![
         ("remote", name("records"), bundle(&files, &json, true)),

@@ -1,6 +1,7 @@
 //! A cache at another place: read through the local shelf, and pulled.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use hayloft_store::{Cache, Environment, Location, PullSelection, RemoteOptions, fuzzing, plan_at, pull};
@@ -51,25 +52,23 @@ fn read(location: &Location, options: &RemoteOptions) -> Outcome {
     let cache = Cache::open_location(location, options).map_err(words)?;
     drop(plan_at(location.to_string().as_ref(), options));
     let places = 0..cache.shards().min(MOST_SHARDS);
-    let shards = places.map(|place| {
-        for site in &cache.manifest().sites {
-            cache.read_ahead(place + 1, &site.name);
-        }
-        whole_shard(&cache.shard(place))
-    });
     // All of them, whatever the first one gives.
-    shards.collect::<Vec<_>>().into_iter().collect()
+    places.map(|place| whole_shard(&cache.shard(place))).collect::<Vec<_>>().into_iter().collect()
 }
 
 /// The bucket's objects by name.
-fn objects(whole: &std::path::Path, input: &[u8]) -> BTreeMap<String, Vec<u8>> {
+fn objects(whole: &Path, input: &[u8]) -> BTreeMap<String, Vec<u8>> {
     let mut objects = scratch::read_below(whole);
     let files = bundle::parse(input);
     // Each names those before it.
     for name in OBJECTS {
         let given = files.iter().find(|file| file.name == name);
         let bytes = given.map_or_else(|| objects.get(name).cloned().unwrap_or_default(), |file| file.bytes.to_vec());
-        let bytes = if name.ends_with(".json") { agreeing(name, &bytes, &objects, &files) } else { bytes };
+        let bytes = if Path::new(&name).extension().is_some_and(|kind| kind == "json") {
+            agreeing(name, &bytes, &objects, &files)
+        } else {
+            bytes
+        };
         objects.insert(name.to_owned(), bytes);
     }
     objects

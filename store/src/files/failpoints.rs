@@ -45,12 +45,12 @@ pub(crate) fn from_environment() -> Option<Arc<dyn Disk>> {
 /// Where the variable says nothing that is known: a crash test that tests nothing must not pass.
 fn environment() -> Option<&'static WatchedDisk<Failpoint>> {
     static DISK: OnceLock<Option<WatchedDisk<Failpoint>>> = OnceLock::new();
-    DISK.get_or_init(|| {
+    let disk = DISK.get_or_init(|| {
         let value = env::var(VARIABLE).ok()?;
         let failpoint = Failpoint::parse(&value).unwrap_or_else(|problem| panic!("{VARIABLE}={value}: {problem}"));
         Some(WatchedDisk::new(failpoint))
-    })
-    .as_ref()
+    });
+    disk.as_ref()
 }
 
 /// The boundary of a crate that renames what it has written without [`Disk`].
