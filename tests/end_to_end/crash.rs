@@ -33,7 +33,7 @@ fn a_harvest_killed_in_the_middle_of_a_shard_resumes_to_the_same_bytes() {
     assert!(shards >= 4, "{shards} shards are too few to be killed among");
 
     for shard in 0..4 {
-        kill(&mut small.harvest("--resume", &killed), &format!("create shards/.{shard:05}.partial tokens.parquet"));
+        kill(&mut small.harvest("--resume", &killed), &format!("create shards/.{shard:05}.partial sequences.parquet"));
         assert_eq!(whole_shards(&killed).len(), shard);
         assert!(writing(&killed), "no shard was half-written");
     }
