@@ -230,7 +230,10 @@ impl Session<'_> {
         if trainer.model.average().is_some() {
             let running = trainer.model.export(job.fold)?.threshold()?;
             TrainingSummary::describe_threshold(&mut metadata, job.course.threshold, exported.threshold()?, running);
-            if let Some(warning) = summary.warning() {
+            // One from held-out rows is right there by construction.
+            if job.course.threshold == ThresholdSource::Running
+                && let Some(warning) = summary.warning()
+            {
                 tracing::warn!(
                     "{warning}: the one threshold that it is saved with has not converged. Train for longer, or take it from held-out rows (--held-out ROWS --threshold held-out)"
                 );
