@@ -245,11 +245,7 @@ impl Batch {
 
     /// What a rule says of a row, whose norm is that of what SAEs are given.
     pub(crate) fn judge(&self, row: i64, norms: &[f64], rule: OutlierRule) -> Verdict {
-        match rule.judge(norms[row as usize]) {
-            Verdict::NonFinite => Verdict::NonFinite,
-            _ if self.excluded[row as usize] => Verdict::Excluded,
-            verdict => verdict,
-        }
+        rule.judge_row(norms[row as usize], self.excluded[row as usize])
     }
 
     /// Rows of a section that a rule keeps, and how many it does not, by why.

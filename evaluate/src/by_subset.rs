@@ -65,11 +65,11 @@ impl RowSubsets {
 
     /// For each subset of the batch, which of some rows are of it: their places in the list, in its order.
     pub(crate) fn split(&self, rows: &[i64]) -> impl Iterator<Item = (Option<&str>, Vec<usize>)> {
-        let of = move |subset: usize| {
-            let own = rows.iter().enumerate().filter(|&(_, &row)| self.places[row as usize] == subset);
-            own.map(|(place, _)| place).collect::<Vec<usize>>()
-        };
-        self.names.iter().enumerate().map(move |(subset, name)| (name.as_deref(), of(subset)))
+        let mut split = vec![Vec::new(); self.names.len()];
+        for (place, &row) in rows.iter().enumerate() {
+            split[self.places[row as usize]].push(place);
+        }
+        self.names.iter().map(Option::as_deref).zip(split)
     }
 }
 

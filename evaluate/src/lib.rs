@@ -25,7 +25,6 @@ mod columns;
 mod compare;
 mod compute_effect;
 mod conventions;
-mod details;
 mod error;
 mod exclusion;
 #[doc(hidden)]
@@ -45,6 +44,7 @@ mod pass;
 mod plot;
 mod prepared;
 mod protocol;
+mod ranked;
 mod reading;
 mod report;
 mod results;

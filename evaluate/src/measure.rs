@@ -155,8 +155,7 @@ impl<'run> Job<'run> {
         for (((file, name), scale), own) in self.files.iter().zip(&self.names).zip(&self.scales).zip(&thresholds) {
             warn_of_other_outliers(file, name, scale, own.as_ref());
         }
-        let rule = |own: &Option<OutlierThreshold>| OutlierRule::above(own.map(|own| own.raw));
-        let rules: Vec<OutlierRule> = thresholds.iter().map(rule).collect();
+        let rules: Vec<OutlierRule> = thresholds.iter().copied().map(OutlierRule::of).collect();
         let wanted = Wanted {
             sections: settings.sections(),
             rules: each_once(&rules),

@@ -96,19 +96,17 @@ impl MedianRule {
                 Ok(())
             },
         )?;
-        let middle = norms.len() / 2;
-        if norms.is_empty() {
-            let got = "no finite activation".to_owned();
-            return Err(EvaluateError::Setting {
-                what: "outlier norm",
-                expected: "activations to take a median of",
-                got,
-            });
-        }
         // The lower of the two middle ones, as torch.median gives.
-        let middle = if norms.len() % 2 == 0 { middle - 1 } else { middle };
-        let (_, median, _) = norms.select_nth_unstable_by(middle, f64::total_cmp);
-        Ok(Self { multiple, median: *median })
+        let middle = norms.len().saturating_sub(1) / 2;
+        let median = (!norms.is_empty()).then(|| *norms.select_nth_unstable_by(middle, f64::total_cmp).1);
+        Self::of(multiple, median)
+    }
+
+    /// A multiple of a median that there must be.
+    pub(crate) fn of(multiple: f64, median: Option<f64>) -> Result<Self, EvaluateError> {
+        let (what, expected) = ("outlier norm", "activations to take a median of");
+        let none = || EvaluateError::Setting { what, expected, got: "no finite activation".to_owned() };
+        Ok(Self { multiple, median: median.ok_or_else(none)? })
     }
 
     /// The threshold in the model's own units.
@@ -217,6 +215,11 @@ impl OutlierRule {
         Self { threshold }
     }
 
+    /// The rule for a threshold that was resolved; without one, what is finite is kept.
+    pub(crate) fn of(threshold: Option<OutlierThreshold>) -> Self {
+        Self::above(threshold.map(|threshold| threshold.raw))
+    }
+
     /// The threshold in the model's own units.
     pub(crate) fn threshold(self) -> Option<f64> {
         self.threshold
@@ -228,6 +231,15 @@ impl OutlierRule {
             _ if !norm.is_finite() => Verdict::NonFinite,
             Some(threshold) if norm > threshold => Verdict::Outlier,
             _ => Verdict::Kept,
+        }
+    }
+
+    /// The same of a row whose token may be one to leave out; a row that is not finite is so first of all.
+    pub(crate) fn judge_row(self, norm: f64, is_excluded: bool) -> Verdict {
+        match self.judge(norm) {
+            Verdict::NonFinite => Verdict::NonFinite,
+            _ if is_excluded => Verdict::Excluded,
+            verdict => verdict,
         }
     }
 }

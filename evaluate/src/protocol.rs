@@ -1,5 +1,6 @@
 //! What a run is by: the facts that stand beside figures and that parts of one run must share.
 
+use crate::SaeFile;
 use crate::baseline::CleanSource;
 use crate::clean_check::CleanCheck;
 use crate::conventions::ResultConventions;
@@ -7,10 +8,9 @@ use crate::kl::KlWay;
 use crate::outliers::{MedianRule, OutlierThreshold};
 use crate::partial::{CacheIdentity, KlProtocol, Protocol};
 use crate::results::{DEFINITIONS, SaeProvenance};
-use crate::scale::{Scale, ScaleSource};
+use crate::scale::Scale;
 use crate::settings::{RunSettings, Splice};
 use crate::subject::Subject;
-use crate::{Normalisation, SaeFile};
 
 /// Which cache and which model it is.
 pub(crate) fn cache_identity(subject: &Subject) -> CacheIdentity {
@@ -82,7 +82,7 @@ pub(crate) fn threshold(settings: &RunSettings, median: Option<MedianRule>, scal
 
 /// Says where an SAE that was trained here was trained without other rows than the run leaves out for their norm.
 pub(crate) fn warn_of_other_outliers(file: &SaeFile, name: &str, scale: &Scale, threshold: Option<&OutlierThreshold>) {
-    let is_scaled = file.normalisation() == Normalisation::ExpectedAverageOnlyIn && scale.source != ScaleSource::None;
+    let is_scaled = scale.source.is_scaled(file.normalisation().as_str());
     if let Some(other) = file.training().and_then(|training| training.other_outliers(threshold, is_scaled)) {
         tracing::warn!(sae = %name, "{}", other.beside(threshold));
     }

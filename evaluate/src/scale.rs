@@ -42,6 +42,13 @@ pub enum ScaleSource {
     None,
 }
 
+impl ScaleSource {
+    /// Whether an SAE of this normalisation is given activations in the scaled space that it was trained in.
+    pub(crate) fn is_scaled(self, normalisation: &str) -> bool {
+        self != Self::None && normalisation == Normalisation::ExpectedAverageOnlyIn.as_str()
+    }
+}
+
 /// A scale and where it came from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scale {
@@ -158,13 +165,11 @@ impl fmt::Display for ScaleChoice {
 impl fmt::Display for Scale {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = self.value;
-        match (self.source, &self.rows) {
-            (ScaleSource::None, _) => formatter.write_str("none"),
-            (ScaleSource::Given, _) => write!(formatter, "{value} (given)"),
-            (ScaleSource::Cache | ScaleSource::KeptRows, None) => {
-                write!(formatter, "{value} (sqrt(d_model) / mean norm of all rows of the cache)")
-            }
-            (ScaleSource::Cache | ScaleSource::KeptRows, Some(rows)) => {
+        match self.source {
+            ScaleSource::None => formatter.write_str("none"),
+            ScaleSource::Given => write!(formatter, "{value} (given)"),
+            ScaleSource::Cache | ScaleSource::KeptRows => {
+                let rows = self.rows.clone().unwrap_or_default();
                 write!(formatter, "{value} (sqrt(d_model) / mean norm of {rows} of the cache)")
             }
         }

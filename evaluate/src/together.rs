@@ -167,7 +167,7 @@ impl<'run> Job<'run> {
             let scale = scale_on(&rule, self.settings, &own.file, &self.subject.cache, &own.point.input)?;
             let outliers = threshold(self.settings, None, &scale);
             warn_of_other_outliers(&own.file, &own.name, &scale, outliers.as_ref());
-            let rule = OutlierRule::above(outliers.map(|own| own.raw));
+            let rule = OutlierRule::of(outliers);
             self.subject.point = own.point.clone();
             let wanted = Wanted {
                 sections: self.settings.sections(),

@@ -2,11 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::exclusion::ExcludeChoice;
 use crate::outliers::{OutlierNorm, OutlierThreshold};
 use crate::rows::RowChoice;
 use crate::scale::ScaleSource;
-use crate::section_choice::SectionChoice;
 
 /// What an SAE was made from, and how activations were scaled and chosen. Training writes it, and evaluation reads it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,11 +32,10 @@ pub struct TrainingOrigin {
 /// The rows that an SAE was trained on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainedRows {
-    /// Those of these sections; empty means of all.
-    pub sections: Vec<SectionChoice>,
-    /// But those of these tokens.
-    pub exclude: ExcludeChoice,
-    /// And those of larger norms than this.
+    /// Those of these sections and tokens,
+    #[serde(flatten)]
+    pub choice: RowChoice,
+    /// but those of larger norms than this.
     pub outlier_norm: Option<OutlierThreshold>,
 }
 
@@ -104,6 +101,7 @@ const SAME: f64 = 1e-6;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ExcludeChoice;
 
     fn origin(rule: Option<&str>, scale: f64, raw_median: f64) -> TrainingOrigin {
         TrainingOrigin {
@@ -115,8 +113,7 @@ mod tests {
             scale_source: ScaleSource::Cache,
             scale_rows: None,
             rows: Some(TrainedRows {
-                sections: Vec::new(),
-                exclude: ExcludeChoice::Bos,
+                choice: RowChoice { sections: Vec::new(), exclude: ExcludeChoice::Bos },
                 outlier_norm: rule.and_then(|rule| threshold(rule, scale, raw_median)),
             }),
         }

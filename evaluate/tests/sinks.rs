@@ -366,7 +366,7 @@ fn a_fine_tuning_is_evaluated_by_the_rows_and_the_scale_of_its_training() {
     assert_eq!(origin.scale_source, ScaleSource::KeptRows);
     let rows = origin.rows.unwrap();
     assert_eq!(
-        (rows.exclude, rows.outlier_norm.unwrap().rule.to_string()),
+        (rows.choice.exclude, rows.outlier_norm.unwrap().rule.to_string()),
         (ExcludeChoice::Bos, "10xmedian".to_owned())
     );
     for result in &results {

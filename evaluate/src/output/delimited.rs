@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::columns::Columns;
+use crate::outliers::OutlierNorm;
 use crate::results::{Results, SaeResult};
 use crate::scale::ScaleSource;
 
@@ -38,7 +39,7 @@ struct Line<'result> {
     l1: Option<f64>,
     relative_reconstruction_bias: Option<f64>,
     outlier_norm_raw: Option<f64>,
-    outlier_rule: Option<String>,
+    outlier_rule: Option<OutlierNorm>,
     scale_source: ScaleSource,
 }
 
@@ -93,7 +94,7 @@ impl<'result> From<&'result SaeResult> for Line<'result> {
             l1,
             relative_reconstruction_bias,
             outlier_norm_raw: result.outlier_norm_raw,
-            outlier_rule: result.outlier_rule.map(|rule| rule.to_string()),
+            outlier_rule: result.outlier_rule,
             scale_source: result.scale_source,
         }
     }

@@ -11,4 +11,4 @@ mod table;
 
 pub use self::breakdown::Breakdown;
 pub use self::metrics::MetricsChoice;
-pub(crate) use self::table::{EXPLAINED_VARIANCES, PADDING, RULED, count};
+pub(crate) use self::table::{EXPLAINED_VARIANCES, RULED, count, ruled};

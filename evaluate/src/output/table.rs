@@ -25,7 +25,7 @@ pub(crate) const RULED: TableStyle = TableStyle::new()
     .bottom_border(LineStyle::none().fill('─').junction('─'));
 
 /// Blanks before and behind a cell, beside the one that parts columns: a table of nine figures fits 100 columns.
-pub(crate) const PADDING: (u16, u16) = (1, 0);
+const PADDING: (u16, u16) = (1, 0);
 
 /// A column: its heading, of one line or two, and what it says of a result.
 pub(super) type Column = (&'static str, fn(&SaeResult) -> String);
@@ -166,7 +166,7 @@ impl Results {
 }
 
 /// A table of which the first `left` columns are words and the others numbers.
-pub(super) fn ruled(headings: &[&str], rows: impl Iterator<Item = Vec<String>>, left: usize) -> String {
+pub(crate) fn ruled(headings: &[&str], rows: impl Iterator<Item = Vec<String>>, left: usize) -> String {
     let mut table = Table::new();
     table.load_style(RULED);
     table.set_header(headings);

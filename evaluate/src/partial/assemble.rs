@@ -1,14 +1,14 @@
 //! From what was measured on all shards to results.
 
+use crate::bootstrap::{Bootstrap, Uncertain, uncertainty};
 use crate::columns::Columns;
 use crate::compute_effect::ComputeEffect;
 use crate::conventions::ResultConventions;
-use crate::details;
 use crate::kl::Kl;
 use crate::measures::LatentCounts;
 use crate::outlier_warning::RowCounts;
 use crate::outliers::LeftOut;
-use crate::partial::{Measurement, SaeIdentity, SectionMeasurement};
+use crate::partial::{Measurement, Protocol, SaeIdentity, SectionMeasurement};
 use crate::results::{Provenance, Results, SaeResult, ShardResult};
 use crate::subsets;
 use crate::sums::Sums;
@@ -29,7 +29,7 @@ pub(crate) fn assemble(measurement: Measurement) -> Results {
         }
     }
     let Measurement { cache, protocol, clean_check, .. } = &measurement;
-    details::add(&mut results, &sequences, protocol);
+    add_intervals(&mut results, &sequences, protocol);
     warn_of_non_finite(&results);
     warn_of_left_out(&results, &measurement.saes);
     Results { results, latents, clean_check: *clean_check, tokens: cache.tokens }
@@ -72,6 +72,25 @@ fn result(measurement: &Measurement, sae: &SaeIdentity, own: &SectionMeasurement
             model: cache.model.clone(),
             sae: sae.provenance.clone(),
         },
+    }
+}
+
+/// Adds the intervals, if they are wanted; `sequences` are those of each result, or none where nothing is wanted.
+fn add_intervals(results: &mut [SaeResult], sequences: &[Vec<SequenceTally>], protocol: &Protocol) {
+    let Some(resamples) = protocol.bootstrap else { return };
+    for &section in &protocol.sections {
+        let own: Vec<usize> = (0..results.len()).filter(|&place| results[place].section == section).collect();
+        let uncertain = |&place: &usize| Uncertain {
+            name: &results[place].sae,
+            sequences: &sequences[place],
+            scale: results[place].scale,
+            target_scale: results[place].target_scale(),
+            has_kl: results[place].kl.is_some(),
+        };
+        let intervals = uncertainty(Bootstrap { resamples }, &own.iter().map(uncertain).collect::<Vec<_>>());
+        for (place, intervals) in own.into_iter().zip(intervals) {
+            results[place].intervals = Some(intervals);
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 use hayloft_model::{Fingerprint, Precision};
 use serde::{Deserialize, Serialize};
 
-use crate::Normalisation;
 use crate::baseline::CleanSource;
 use crate::by_subset::BySubset;
 use crate::clean_check::CleanCheck;
@@ -120,8 +119,7 @@ pub(crate) struct SectionMeasurement {
 impl SaeIdentity {
     /// The rule of its training where that left out other rows for their norm.
     pub(crate) fn other_outliers(&self) -> Option<OtherOutliers> {
-        let takes_scaled = self.provenance.normalize_activations == Normalisation::ExpectedAverageOnlyIn.as_str();
-        let is_scaled = takes_scaled && self.scale_source != ScaleSource::None;
+        let is_scaled = self.scale_source.is_scaled(&self.provenance.normalize_activations);
         self.provenance.training.as_ref()?.other_outliers(self.outliers.as_ref(), is_scaled)
     }
 }

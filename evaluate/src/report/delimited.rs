@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::rows::Row;
 use super::tables::Table;
+use crate::outliers::OutlierNorm;
 
 /// A line: what tells rows apart, and the figures as fractions. Undefined ones are empty.
 #[derive(Serialize)]
@@ -30,7 +31,7 @@ struct Line<'row> {
     explained_variance_gap_recovered: Option<f64>,
     outlier_norm: Option<f64>,
     outlier_norm_raw: Option<f64>,
-    outlier_rule: Option<String>,
+    outlier_rule: Option<OutlierNorm>,
 }
 
 impl<'row> From<&'row Row> for Line<'row> {
@@ -59,7 +60,7 @@ impl<'row> From<&'row Row> for Line<'row> {
             explained_variance_gap_recovered: row.explained_variance_gap_recovered,
             outlier_norm: row.outlier_norm,
             outlier_norm_raw: row.outlier_norm_raw,
-            outlier_rule: row.outlier_rule.map(|rule| rule.to_string()),
+            outlier_rule: row.outlier_rule,
         }
     }
 }

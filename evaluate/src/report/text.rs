@@ -1,11 +1,9 @@
 //! The tables on a terminal.
 
-use comfy_table::{CellAlignment, Table as Grid};
-
 use super::load::Report;
 use super::numbers::COLUMNS;
 use super::tables::Table;
-use crate::output::{EXPLAINED_VARIANCES, PADDING, RULED};
+use crate::output::{EXPLAINED_VARIANCES, ruled};
 
 /// The one heading of a table that is not a column of results.
 const SHORT_GAP: &str = "EV\ngap %";
@@ -20,23 +18,14 @@ impl Report {
 
 impl Table {
     fn text(&self) -> String {
-        let mut grid = Grid::new();
-        grid.load_style(RULED);
         let short = |heading: &&'static str| {
             let column = COLUMNS.iter().find(|column| column.heading == *heading);
             column.map_or(SHORT_GAP, |column| column.short)
         };
-        grid.set_header(self.names.iter().copied().chain(self.figures.iter().map(short)));
-        for row in &self.rows {
-            grid.add_row(row.names.iter().chain(&row.figures).map(|cell| printable(cell)));
-        }
-        for (place, column) in grid.column_iter_mut().enumerate() {
-            column.set_padding(PADDING);
-            if place >= self.names.len() {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-        format!("{}\n{grid}", printable(&self.title))
+        let headings: Vec<&str> = self.names.iter().copied().chain(self.figures.iter().map(short)).collect();
+        let rows =
+            self.rows.iter().map(|row| row.names.iter().chain(&row.figures).map(|cell| printable(cell)).collect());
+        format!("{}\n{}", printable(&self.title), ruled(&headings, rows, self.names.len()))
     }
 }
 

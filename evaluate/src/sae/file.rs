@@ -1,7 +1,7 @@
 //! An SAE's files: what they say understood, the weights mapped but not read.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::Once;
 
 use hayloft_model::Precision;
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,7 @@ pub struct SaeFile {
     opened: Opened,
     training: Option<TrainingOrigin>,
     /// What is to be said of the weights was said.
-    told: OnceLock<()>,
+    told: Once,
 }
 
 impl SaeFile {
@@ -47,7 +47,7 @@ impl SaeFile {
     pub fn open_as(path: &Path, format: Option<SaeFormat>) -> Result<Self, SaeError> {
         let (format, opened) = formats::open(path, format)?;
         let training = training(path, format, &opened.raw_config)?;
-        Ok(Self { path: path.to_path_buf(), format, opened, training, told: OnceLock::new() })
+        Ok(Self { path: path.to_path_buf(), format, opened, training, told: Once::new() })
     }
 
     /// Copies the weights to a device, in float32, in the one form that the forward pass knows.
@@ -64,7 +64,7 @@ impl SaeFile {
     pub(crate) fn parts(&self) -> Result<Parts, SaeError> {
         let parts = self.format.take(&self.opened)?;
         if let Some(remark) = parts.own.remark()? {
-            self.told.get_or_init(|| tracing::warn!("{}: {remark}", self.path.display()));
+            self.told.call_once(|| tracing::warn!("{}: {remark}", self.path.display()));
         }
         Ok(parts)
     }

@@ -7,7 +7,6 @@ use hayloft_store::{Cache, SiteRecord};
 use super::TrainError;
 use super::course::Course;
 use super::data::RowFilter;
-use crate::EvaluateError;
 use crate::kept_norms::median_norm;
 use crate::outliers::{MedianRule, OutlierNorm, OutlierRule, OutlierThreshold};
 use crate::rows::Rows;
@@ -35,12 +34,7 @@ impl Selection {
         let scale = scale.on(cache, site, tokenizer)?;
         let median = match course.outlier_norm {
             Some(OutlierNorm::MedianMultiple(multiple)) => {
-                let Some(median) = median_norm(cache, &site.name, &rows)? else {
-                    let (what, expected) = ("outlier norm", "activations to take a median of");
-                    let got = "no finite activation".to_owned();
-                    return Err(EvaluateError::Setting { what, expected, got }.into());
-                };
-                Some(MedianRule { multiple, median })
+                Some(MedianRule::of(multiple, median_norm(cache, &site.name, &rows)?)?)
             }
             _ => None,
         };
@@ -49,11 +43,11 @@ impl Selection {
     }
 
     pub(super) fn filter(&self) -> RowFilter {
-        RowFilter::new(self.rows.clone(), OutlierRule::above(self.outliers.map(|outliers| outliers.raw)))
+        RowFilter::new(self.rows.clone(), OutlierRule::of(self.outliers))
     }
 
     /// As the SAE says of itself.
     pub(super) fn record(&self, course: &Course) -> TrainedRows {
-        TrainedRows { sections: course.sections.clone(), exclude: course.exclude, outlier_norm: self.outliers }
+        TrainedRows { choice: course.rows(), outlier_norm: self.outliers }
     }
 }

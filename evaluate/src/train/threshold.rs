@@ -1,10 +1,11 @@
 //! Where the threshold of a saved `BatchTopK` comes from.
 
-use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::ranked::at_rank;
 
 /// Where the one threshold of a `BatchTopK` comes from that is saved as a `JumpReLU`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,45 +43,15 @@ impl FromStr for ThresholdSource {
 /// The threshold that so many of some numbers are above, which are too many to be held: `pass` shows all of them, some at a time and in
 /// any order, and is called twice. They are above zero and none is NaN; with fewer of them it is zero. It is half-way between the
 /// smallest number above it and the next, so that their last bits do not matter; of equal ones all are above it, or none is.
-///
-/// Bits of positive floats are in the order of the floats: the first pass counts by their upper halves, the second, among those that
-/// share the upper half of what is sought, by the lower.
 pub(super) fn threshold_below<Failure>(
     firings: u64,
-    mut pass: impl FnMut(&mut dyn FnMut(&[f32])) -> Result<(), Failure>,
+    pass: impl FnMut(&mut dyn FnMut(&[f32])) -> Result<(), Failure>,
 ) -> Result<f32, Failure> {
-    let mut counts = vec![0u64; 1 << 16];
-    pass(&mut |values| values.iter().for_each(|value| counts[(value.to_bits() >> 16) as usize] += 1))?;
-    // The largest number that is not above the threshold.
-    let Some((upper, rank)) = from_above(&counts, firings + 1) else { return Ok(0.0) };
-    counts.fill(0);
-    let mut above = f32::INFINITY;
-    pass(&mut |values| {
-        for &value in values {
-            match (value.to_bits() >> 16).cmp(&upper) {
-                Ordering::Less => {}
-                Ordering::Equal => counts[(value.to_bits() & 0xffff) as usize] += 1,
-                Ordering::Greater => above = above.min(value),
-            }
-        }
-    })?;
-    let at = |rank| from_above(&counts, rank).map(|(lower, _)| f32::from_bits(upper << 16 | lower));
-    let below = at(rank).unwrap_or(0.0);
-    let above = if rank > 1 { at(rank - 1).unwrap_or(above) } else { above };
+    // The largest number that is not above the threshold, and the smallest that is.
+    let Some((below, above)) = at_rank(|total| total.checked_sub(firings + 1), pass)? else { return Ok(0.0) };
+    let above = above.unwrap_or(f32::INFINITY);
     let middle = below + (above - below) / 2.0;
     Ok(if middle < above && middle.is_finite() { middle } else { below })
-}
-
-/// The place that the `rank`-th is counted at, from above, and which it is of those there.
-fn from_above(counts: &[u64], rank: u64) -> Option<(u32, u64)> {
-    let mut left = rank;
-    for (place, &count) in counts.iter().enumerate().rev() {
-        if left <= count {
-            return Some((place as u32, left));
-        }
-        left -= count;
-    }
-    None
 }
 
 #[cfg(test)]

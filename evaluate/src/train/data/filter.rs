@@ -37,14 +37,8 @@ impl RowFilter {
 
     /// What becomes of a row of this section, token and norm, in the model's own space; `None` where its section is not asked for.
     pub(super) fn judge(&self, section: Section, token: u32, norm: f32) -> Option<Verdict> {
-        if !self.rows.has_section(section) {
-            return None;
-        }
-        Some(match self.rule.judge(f64::from(norm)) {
-            Verdict::NonFinite => Verdict::NonFinite,
-            _ if self.rows.excluded.contains(token) => Verdict::Excluded,
-            verdict => verdict,
-        })
+        let is_wanted = self.rows.has_section(section);
+        is_wanted.then(|| self.rule.judge_row(f64::from(norm), self.rows.excluded.contains(token)))
     }
 }
 

@@ -45,10 +45,14 @@ impl<'cache> HeldOutRows<'cache> {
         let mut last = LastSequences::default();
         let mut all = 0;
         for place in 0..cache.shards() {
-            let rows = ShardRows::of(&cache.shard(place)?, site)?;
-            for row in (0..rows.len()).filter(|&row| filter.keeps(&rows, row)) {
-                all += 1;
-                last.add(rows.sequences[row], 1, wanted);
+            let shard = cache.shard(place)?;
+            let rows = ShardRows::of(&shard, site)?;
+            for sequence in shard.sequences() {
+                let first = sequence.first_row as usize;
+                let own = first..first + sequence.length as usize;
+                let kept = own.filter(|&row| filter.keeps(&rows, row)).count();
+                all += kept;
+                last.add(sequence.id, kept, wanted);
             }
         }
         let LastSequences { kept, rows } = last;
@@ -61,11 +65,13 @@ impl<'cache> HeldOutRows<'cache> {
             let got = format!("{wanted}, which the sequences {first}.. hold with {rows}");
             return Err(TrainError::Setting { what: "held-out rows", expected, got });
         }
-        let (mut blocks, mut sequences) = (Vec::new(), 0);
+        let mut blocks = Vec::new();
         for place in 0..cache.shards() {
             let shard = cache.shard(place)?;
+            if shard.sequences().iter().all(|sequence| sequence.id < first) {
+                continue;
+            }
             let tables = ShardRows::of(&shard, site)?;
-            sequences += shard.sequences().iter().filter(|sequence| sequence.id >= first).count() as u64;
             for (row_group, bounds) in row_group_bounds(&shard).windows(2).enumerate() {
                 let held_out = |row: &usize| tables.sequences[*row] >= first && filter.keeps(&tables, *row);
                 let rows: Vec<i64> =
@@ -75,7 +81,7 @@ impl<'cache> HeldOutRows<'cache> {
                 }
             }
         }
-        Ok(Self { cache, site, d_model, first, sequences, rows, blocks })
+        Ok(Self { cache, site, d_model, first, sequences: kept.len() as u64, rows, blocks })
     }
 
     /// The id of the first held-out sequence.
