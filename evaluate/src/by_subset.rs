@@ -16,7 +16,7 @@ impl<T> BySubset<T> {
         self.0.get(place).map(|(_, own)| own)
     }
 
-    /// What there is of a subset; of one that is new, nothing yet.
+    /// The entry of a subset, which is made where there is none.
     pub(crate) fn entry(&mut self, subset: Option<&str>) -> &mut T
     where
         T: Default,

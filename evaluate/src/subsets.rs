@@ -10,8 +10,8 @@ use crate::candidate::Measured;
 use crate::columns::Columns;
 use crate::sums::Sums;
 
-/// The figures of one subset of the corpus: of its tokens, whatever else their sequences hold. A loss is of the token that
-/// predicts the next one, an activation of its own.
+/// The figures of one subset of the corpus: of its tokens, whatever else their sequences hold. A loss belongs to
+/// the predicting token, an activation to its token.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SubsetFigures {
     /// Its name; `None` for tokens of documents without one.

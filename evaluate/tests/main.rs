@@ -8,6 +8,7 @@
 mod bad_saes;
 mod divergences;
 mod formats;
+mod held_out;
 mod parts;
 mod report;
 mod runs;

@@ -2,7 +2,6 @@
 //! meets it, on a cache whose BOS rows are far longer than the others.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use hayloft_evaluate::train::{
     Architecture, Coefficients, Course, Evaluation, Existing, FinetuneSettings, Space, TrainError, TrainSettings,
@@ -14,73 +13,24 @@ use hayloft_evaluate::{
 use hayloft_store::{Cache, Section};
 use hayloft_terminal::Progress;
 use serde_json::Value;
-use tempfile::TempDir;
 
+use crate::support::bench::{Bench, json};
 use crate::support::tiny::{SITE, Tiny, model, sae};
 
-/// A cache with sinks, and room for SAEs.
-struct Bench {
-    tiny: Tiny,
-    scratch: TempDir,
+/// Where a cache with sinks is trained on.
+fn sinks() -> Bench {
+    Bench::of(Tiny::with_sinks())
 }
 
-impl Bench {
-    fn new() -> Self {
-        Self { tiny: Tiny::with_sinks(), scratch: tempfile::tempdir().unwrap() }
-    }
-
-    fn out(&self, name: &str) -> PathBuf {
-        self.scratch.path().join(name)
-    }
-
-    /// What `evaluate train` of the cache prints, on stdout and stderr; the SAE goes to a folder of this name.
-    fn train(&self, name: &str, options: &str) -> String {
-        let line = format!("train --site {SITE} --width 48 --tokens 640 --batch 16 --mix-rows 40 {options}");
-        let (stdout, stderr) = self.evaluate(&line, &[("--out", &self.out(name))]);
-        format!("{stdout}\n{stderr}")
-    }
-
-    /// What `evaluate run` of an SAE on the cache prints.
-    fn run(&self, name: &str, options: &str) -> (String, String) {
-        self.evaluate(&format!("run {options}"), &[("--model", &model()), ("--sae", &self.out(name))])
-    }
-
-    fn evaluate(&self, line: &str, paths: &[(&str, &Path)]) -> (String, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_evaluate"));
-        command.args(line.split_whitespace()).arg("--cache").arg(self.tiny.cache());
-        for (flag, path) in paths {
-            command.arg(flag).arg(path);
-        }
-        let output = command.output().unwrap();
-        let [stdout, stderr] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
-        assert!(output.status.success(), "{command:?}\n{stderr}");
-        (stdout, stderr)
-    }
-
-    fn config(&self, name: &str) -> Value {
-        json(&self.out(name).join("cfg.json"))
-    }
-
-    fn course(&self, name: &str) -> Course {
-        Course { batch: 16, mix_rows: 40, learning_rate: 1e-2, ..Course::new(self.tiny.cache(), self.out(name), 640) }
-    }
-
-    fn settings(&self, name: &str) -> TrainSettings {
-        TrainSettings::new(self.course(name), SITE.parse().unwrap(), Architecture::TopK { k: 6, auxiliary: 1.0 }, 48)
-    }
-
-    /// An evaluation of an SAE on the cache.
-    fn evaluation(&self, sae: PathBuf) -> RunSettings {
-        RunSettings::new(model(), self.tiny.cache(), vec![sae])
+fn settings(bench: &Bench, name: &str) -> TrainSettings {
+    TrainSettings {
+        course: bench.course(name, 640),
+        ..bench.settings(name, Architecture::TopK { k: 6, auxiliary: 1.0 })
     }
 }
 
 fn results(settings: &RunSettings) -> Vec<SaeResult> {
     run(settings, Progress::Silent).unwrap_or_else(|error| panic!("{error}")).results
-}
-
-fn json(path: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))).unwrap()
 }
 
 /// The norms of the cache's rows, with whether each is of BOS.
@@ -105,7 +55,7 @@ fn longest_but_bos(cache: &Path) -> f64 {
 /// `train --scale auto` folds the scale into the weights, and the same --outlier-norm is then another norm.
 #[test]
 fn one_threshold_before_and_after_a_folded_scale_is_told_and_nothing_is_recovered() {
-    let bench = Bench::new();
+    let bench = sinks();
     let said = bench.train("sae", "--architecture topk --k 6 --scale auto --exclude bos --outlier-norm 20");
     assert!(!said.contains("outliers"), "no row but BOS is longer than that: {said}");
     let rows = bench.config("sae")["metadata"]["hayloft"]["rows"].clone();
@@ -142,7 +92,7 @@ fn one_threshold_before_and_after_a_folded_scale_is_told_and_nothing_is_recovere
 /// A report of results without a figure has dashes, in its tables and in the numbers behind its pictures.
 #[test]
 fn a_report_of_nothing_that_is_kept_has_dashes() {
-    let bench = Bench::new();
+    let bench = sinks();
     let folder = bench.out("report");
     std::fs::create_dir_all(&folder).unwrap();
     let settings = RunSettings { outlier_norm: Some(20.0.into()), ..bench.evaluation(sae()) };
@@ -167,7 +117,7 @@ fn json_results(text: &str) -> [Value; 1] {
 
 #[test]
 fn a_norm_in_either_space_leaves_out_the_same() {
-    let bench = Bench::new();
+    let bench = sinks();
     // A power of two, by which norms are scaled without rounding.
     let scale = 0.125;
     let longest = longest_but_bos(&bench.tiny.cache());
@@ -185,7 +135,7 @@ fn a_norm_in_either_space_leaves_out_the_same() {
     assert_ne!(raw.outlier_rule, scaled.outlier_rule);
 
     let weights = |name: &str, text: &str| {
-        let mut settings = bench.settings(name);
+        let mut settings = settings(&bench, name);
         settings.course.scale = ScaleChoice::Given(scale);
         settings.course.outlier_norm = Some(text.parse().unwrap());
         let summary = train(&settings, Progress::Silent).unwrap();
@@ -197,13 +147,13 @@ fn a_norm_in_either_space_leaves_out_the_same() {
 
 #[test]
 fn rows_that_are_left_out_reach_no_batch() {
-    let bench = Bench::new();
+    let bench = sinks();
     let mut norms: Vec<f32> =
         norms(&bench.tiny.cache()).into_iter().filter(|(_, bos)| !bos).map(|(norm, _)| norm).collect();
     norms.sort_by(f32::total_cmp);
     let median = f64::from(norms[(norms.len() - 1) / 2]);
     let trained = |name: &str, exclude, norm: Option<&str>| {
-        let mut settings = bench.settings(name);
+        let mut settings = settings(&bench, name);
         settings.course.exclude = exclude;
         settings.course.outlier_norm = norm.map(|norm| norm.parse().unwrap());
         // The SAE stays what it begins as, and the error of a batch is about its squared norm.
@@ -229,7 +179,7 @@ fn rows_that_are_left_out_reach_no_batch() {
     let expected = norms.iter().filter(|norm| f64::from(**norm) <= 1.01 * median).count();
     assert!(rule.rows == expected && expected < 64, "{} {expected}", rule.rows);
     // Special tokens are known to a tokenizer alone.
-    let mut settings = bench.settings("special");
+    let mut settings = settings(&bench, "special");
     settings.course.exclude = ExcludeChoice::Special;
     let message = train(&settings, Progress::Silent).unwrap_err().to_string();
     assert!(message.contains("--tokenizer") && message.contains("--exclude bos"), "{message}");
@@ -237,8 +187,8 @@ fn rows_that_are_left_out_reach_no_batch() {
 
 #[test]
 fn a_training_is_resumed_only_with_the_rows_that_it_was_begun_with() {
-    let bench = Bench::new();
-    let mut settings = bench.settings("sae");
+    let bench = sinks();
+    let mut settings = settings(&bench, "sae");
     settings.course.exclude = ExcludeChoice::Bos;
     settings.course.outlier_norm = Some("1.1xmedian".parse().unwrap());
     let summary = train(&settings, Progress::Silent).unwrap();
@@ -258,7 +208,7 @@ fn a_training_is_resumed_only_with_the_rows_that_it_was_begun_with() {
 
 #[test]
 fn what_the_largest_rows_hold_is_said_before_the_first_step() {
-    let bench = Bench::new();
+    let bench = sinks();
     let share = |norms: &[(f32, bool)]| {
         let mut squares: Vec<f64> = norms.iter().map(|(norm, _)| f64::from(*norm).powi(2)).collect();
         squares.sort_by(|left, right| right.total_cmp(left));
@@ -287,7 +237,7 @@ fn what_the_largest_rows_hold_is_said_before_the_first_step() {
 /// Of a context of 128 one row is a sink: less than a hundredth, and nearly all of the squared norm.
 #[test]
 fn sinks_are_told_with_the_switch_that_leaves_them_out() {
-    let bench = Bench { tiny: Tiny::cut(1024, 128), scratch: tempfile::tempdir().unwrap() };
+    let bench = Bench::of(Tiny::cut(1024, 128));
     let said = bench.train("sae", "--architecture topk --k 6");
     println!("{said}");
     let line = said.lines().find(|line| line.contains("largest 1 %")).unwrap();
@@ -301,9 +251,9 @@ fn sinks_are_told_with_the_switch_that_leaves_them_out() {
 
 #[test]
 fn an_sae_in_scaled_space_is_given_its_own_rule_and_others_the_caches() {
-    let bench = Bench::new();
+    let bench = sinks();
     let scaled = |name: &str, exclude, sections: &[Section]| {
-        let mut settings = TrainSettings { space: Space::Scaled, ..bench.settings(name) };
+        let mut settings = TrainSettings { space: Space::Scaled, ..settings(&bench, name) };
         settings.course.scale = ScaleChoice::Auto;
         settings.course.exclude = exclude;
         settings.course.sections = sections.iter().map(|section| SectionChoice::Only(*section)).collect();
@@ -349,9 +299,9 @@ fn an_sae_in_scaled_space_is_given_its_own_rule_and_others_the_caches() {
 
 #[test]
 fn a_fine_tuning_is_evaluated_by_the_rows_and_the_scale_of_its_training() {
-    let bench = Bench::new();
+    let bench = sinks();
     let tune = |name: &str, sae: PathBuf, scale| {
-        let course = Course { exclude: ExcludeChoice::Bos, scale, learning_rate: 1e-4, ..bench.course(name) };
+        let course = Course { exclude: ExcludeChoice::Bos, scale, learning_rate: 1e-4, ..bench.course(name, 640) };
         let settings = FinetuneSettings {
             course: Course { outlier_norm: Some("10xmedian".parse().unwrap()), ..course },
             sae,
@@ -380,7 +330,7 @@ fn a_fine_tuning_is_evaluated_by_the_rows_and_the_scale_of_its_training() {
     let mut settings = TrainSettings {
         space: Space::Scaled,
         architecture: Architecture::Standard { l1: 0.05 },
-        ..bench.settings("scaled")
+        ..settings(&bench, "scaled")
     };
     settings.course.scale = ScaleChoice::Auto;
     train(&settings, Progress::Silent).unwrap();

@@ -82,9 +82,10 @@ def main():
     programs, folder = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
     evaluate, cache = programs / "evaluate", folder / "train"
     x = to_torch(read_site(cache, SITE)).float()
-    tables = sorted(cache.glob("shards/[0-9]*/tokens.parquet"), key=lambda path: int(path.parent.name))
-    sections = np.concatenate([pq.read_table(path, partitioning=None)["section"].cast("string").to_numpy(zero_copy_only=False) for path in tables])
-    sequences = np.concatenate([pq.read_table(path, partitioning=None)["sequence"].to_numpy() for path in tables])
+    paths = sorted(cache.glob("shards/[0-9]*/tokens.parquet"), key=lambda path: int(path.parent.name))
+    tables = [pq.read_table(path, columns=["section", "sequence"], partitioning=None) for path in paths]
+    sections = np.concatenate([table["section"].cast("string").to_numpy(zero_copy_only=False) for table in tables])
+    sequences = np.concatenate([table["sequence"].to_numpy() for table in tables])
     norms = x.norm(dim=-1).numpy()
     is_bos = sections == "bos"
     share = (norms[is_bos] ** 2).sum() / (norms**2).sum()

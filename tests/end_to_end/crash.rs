@@ -8,11 +8,9 @@ use crate::support::program::{FAILPOINT, kill, program, refuse, succeed};
 
 /// Whether a shard is being written at this moment: its temporary folder holds some bytes.
 fn writing(cache: &Path) -> bool {
-    let Ok(entries) = std::fs::read_dir(cache.join("shards")) else { return false };
-    entries.flatten().map(|entry| entry.path()).filter(|path| !is_whole(path)).any(|path| {
-        std::fs::read_dir(path)
-            .is_ok_and(|files| files.flatten().any(|file| file.metadata().is_ok_and(|metadata| metadata.len() > 0)))
-    })
+    let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut unfinished = entries(&cache.join("shards")).map(|entry| entry.path()).filter(|path| !is_whole(path));
+    unfinished.any(|path| entries(&path).any(|file| file.metadata().is_ok_and(|metadata| metadata.len() > 0)))
 }
 
 fn is_whole(shard: &Path) -> bool {

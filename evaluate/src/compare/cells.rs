@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn measured_figures_that_nobody_expected_are_counted_and_numbers_that_are_no_column_are_named() {
+    fn measured_figures_that_are_not_expected_are_counted_and_numbers_that_are_no_column_are_named() {
         let expected =
             records(json!([{"sae": "base", "l0": 1.0, "mse": null, "ce_recoverd": 0.9, "scale": 1.0, "note": "x"}]));
         let measured = records(json!([

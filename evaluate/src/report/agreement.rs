@@ -56,8 +56,8 @@ fn facts_of(entry: &Entry) -> Vec<(String, String)> {
         (format!("the files of {family}'s {sae}"), files.join(" ")),
         (format!("the cache of {dataset} for {family}'s {model}"), provenance.manifest_blake3.clone()),
     ];
-    // Rows with the outliers kept may stand beside rows with them filtered; two rules may not. Of a norm in the model's own space
-    // and of a multiple of the median, each model has a threshold of its own.
+    // Rows with the outliers kept may stand beside rows with them filtered; two rules may not. A norm in the model's own space
+    // and a multiple of the median are another threshold for each model.
     let rule = result.outlier_rule.map(|rule| rule.to_string());
     let rule = rule.or_else(|| result.outlier_norm.map(|norm| norm.to_string()));
     facts.extend(rule.map(|rule| (format!("the outlier threshold of {family} on {dataset}"), rule)));

@@ -1,5 +1,6 @@
 //! What several tests share.
 
+pub mod bench;
 pub mod tiny;
 
 use std::path::{Path, PathBuf};

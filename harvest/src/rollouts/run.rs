@@ -119,7 +119,7 @@ fn tell(generation: &GenerationConfig, sampling: Sampling) {
         );
     }
     let how = if sampling == Sampling::Greedy { "greedily" } else { "as --temperature and --top-p say" };
-    // Who chooses greedily by a file that does not ask for more leaves nothing out.
+    // Greedy decoding follows a file that does not ask for sampling, whatever its other settings of sampling are.
     if *samples || sampling != Sampling::Greedy && !wanted.is_empty() {
         let wanted = if wanted.is_empty() { "nothing more".to_owned() } else { wanted.join(", ") };
         tracing::info!("generation_config.json: do_sample {samples}, {wanted}: not followed, tokens are chosen {how}");

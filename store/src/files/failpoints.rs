@@ -10,7 +10,7 @@
 //! | `full:N` | from boundary N on the disk is full: whatever takes space fails with ENOSPC |
 //! | `read-only:N` | from boundary N on the disk is read-only: all but syncing fails with EROFS |
 //! | `broken-sync:N` | the N-th sync fails with EIO; those after it do not, as with a real disk |
-//! | `hold@FILE WORDS` | just before that boundary FILE is made, and the boundary waits until somebody removes it |
+//! | `hold@FILE WORDS` | just before that boundary FILE is made, and the boundary waits until FILE is removed |
 //!
 //! `kill@WORDS` and so on in place of `kill:N` mean the first boundary in whose line, as `list` writes it, each of the words
 //! occurs: `kill@create shards/.00001. tokens.parquet`. It is the same one however threads take turns.
@@ -207,7 +207,7 @@ fn half_done(operation: Operation<'_>) -> io::Result<()> {
     }
 }
 
-/// Waits for whoever asked for it.
+/// Makes a file, and waits until it is removed.
 fn hold(file: &Path) -> io::Result<()> {
     File::create_new(file)?;
     while file.exists() {
