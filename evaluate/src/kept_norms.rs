@@ -11,7 +11,9 @@ pub(crate) fn mean_norm(cache: &Cache, site: &SiteName, rows: &Rows) -> Result<O
     let (mut count, mut sum) = (0, 0.0);
     for_each_shard(cache, site, rows, &mut |norms| {
         count += norms.len();
-        norms.iter().for_each(|norm| sum += f64::from(*norm));
+        for norm in norms {
+            sum += f64::from(*norm);
+        }
     })?;
     Ok((count > 0).then(|| sum / count as f64))
 }
