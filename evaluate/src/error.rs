@@ -280,6 +280,16 @@ pub enum EvaluateError {
         /// What the operating system said.
         cause: io::Error,
     },
+    /// Norms that a median is taken of could not be put aside.
+    #[error(
+        "{folder}: cannot put norms aside, eight bytes for each token of the cache: {cause}. Set TMPDIR to a folder with room for them"
+    )]
+    Spill {
+        /// The folder of temporary files.
+        folder: PathBuf,
+        /// What the operating system said.
+        cause: io::Error,
+    },
     /// Results could not be written.
     #[error("{path}: cannot write: {cause}. Results that were there before are as they were")]
     Write {

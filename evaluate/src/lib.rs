@@ -29,9 +29,11 @@ mod error;
 mod exclusion;
 #[doc(hidden)]
 pub mod fuzzing;
+mod host;
 mod kl;
 mod measure;
 mod measures;
+mod median;
 mod model_weights;
 mod names;
 mod numbers;
@@ -51,6 +53,7 @@ mod scale;
 mod section_choice;
 mod settings;
 mod share;
+mod shared_tensor;
 mod source;
 mod splice_point;
 mod stored_rounding;
@@ -91,8 +94,8 @@ pub use report::{Experiment, ModelRole, Report, ReportError, ResultsEntry, Row, 
 pub use results::{Provenance, Results, SaeProvenance, SaeResult, ShardResult};
 pub use run::{prepare_baselines, run, run_part, run_part_profiled, run_profiled};
 pub use sae::{
-    Activation, Conventions, Encoded, Normalisation, Reconstruction, Sae, SaeError, SaeFile, SaeFileHash, SaeFormat,
-    SaeInspection, Spread, convert,
+    Conventions, Encoded, Normalisation, Reconstruction, Sae, SaeError, SaeFile, SaeFileHash, SaeFormat, SaeInspection,
+    Spread, convert,
 };
 pub use scale::{Scale, ScaleChoice, ScaleSource};
 pub use section_choice::SectionChoice;

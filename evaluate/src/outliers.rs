@@ -7,6 +7,7 @@ use hayloft_terminal::Progress;
 use serde::{Deserialize, Serialize};
 
 use crate::EvaluateError;
+use crate::median::Numbers;
 use crate::section_choice::SectionChoice;
 use crate::source::Source;
 
@@ -44,7 +45,8 @@ impl OutlierNorm {
 impl MedianRule {
     /// Reads the activations of the whole cache once.
     pub(crate) fn measure(multiple: f64, source: Source<'_>, progress: Progress) -> Result<Self, EvaluateError> {
-        let mut norms = Vec::new();
+        let spill = |cause| EvaluateError::Spill { folder: std::env::temp_dir(), cause };
+        let mut norms = Numbers::new().map_err(spill)?;
         let gauge = progress.gauge("median norm", Some(source.cache.manifest().held.tokens));
         let rule = OutlierRule::new(None, 1.0);
         let places: Vec<usize> = (0..source.cache.shards()).collect();
@@ -56,24 +58,16 @@ impl MedianRule {
                 let (kept, _) = batch.kept(SectionChoice::All, &norms, rule);
                 Ok(kept.into_iter().map(|row| norms[row as usize]).collect::<Vec<f64>>())
             },
-            |_, of_batch| {
-                norms.extend(of_batch);
-                Ok(())
-            },
+            |_, of_batch| norms.extend(&of_batch).map_err(spill),
         )?;
-        let middle = norms.len() / 2;
-        if norms.is_empty() {
-            let got = "no finite activation".to_owned();
-            return Err(EvaluateError::Setting {
+        match norms.median().map_err(spill)? {
+            Some(median) => Ok(Self { multiple, median }),
+            None => Err(EvaluateError::Setting {
                 what: "outlier norm",
                 expected: "activations to take a median of",
-                got,
-            });
+                got: "no finite activation".to_owned(),
+            }),
         }
-        // The lower of the two middle ones, as torch.median gives.
-        let middle = if norms.len() % 2 == 0 { middle - 1 } else { middle };
-        let (_, median, _) = norms.select_nth_unstable_by(middle, f64::total_cmp);
-        Ok(Self { multiple, median: *median })
     }
 
     /// The threshold in the model's own units.

@@ -10,7 +10,6 @@ use crate::batch::Batch;
 use crate::measures::{BinSums, position_bin};
 use crate::section_choice::SectionChoice;
 use crate::sums::total_loss;
-use crate::undefined;
 
 /// Where clean losses come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,18 +48,15 @@ impl Key for LossesKey {
 }
 
 /// Losses over one shard, summed in float64 in row order; nats.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Losses {
     /// The shard's number in the plan.
     pub(crate) shard: usize,
     /// Tokens of the section that have a next token.
     pub(crate) loss_tokens: u64,
     /// Of the untouched run.
-    #[serde(with = "undefined")]
     pub(crate) clean_loss: f64,
     /// With zeros in place of the section's residuals.
-    #[serde(with = "undefined")]
     pub(crate) zero_loss: f64,
     /// Clean losses by position.
     pub(crate) clean_by_position: BinSums,
@@ -91,7 +87,39 @@ impl Losses {
 }
 
 impl ShardSums for Losses {
-    fn shard(&self) -> usize {
-        self.shard
+    const COUNTS: &'static [&'static str] = &["shard", "loss_tokens"];
+    const LISTS: &'static [&'static str] =
+        &["clean_loss", "zero_loss", "clean_by_position", "zero_by_position", "clean_by_sequence", "zero_by_sequence"];
+
+    fn counts(&self) -> Vec<u64> {
+        vec![self.shard as u64, self.loss_tokens]
+    }
+
+    fn lists(&self) -> Vec<&[f64]> {
+        vec![
+            std::slice::from_ref(&self.clean_loss),
+            std::slice::from_ref(&self.zero_loss),
+            self.clean_by_position.values(),
+            self.zero_by_position.values(),
+            self.clean_by_sequence.values(),
+            self.zero_by_sequence.values(),
+        ]
+    }
+
+    fn of(counts: &[u64], lists: Vec<Vec<f64>>) -> Option<Self> {
+        let &[shard, loss_tokens] = counts else { return None };
+        let [clean, zero, clean_by_position, zero_by_position, clean_by_sequence, zero_by_sequence] =
+            lists.try_into().ok()?;
+        let (&[clean_loss], &[zero_loss]) = (clean.as_slice(), zero.as_slice()) else { return None };
+        Some(Self {
+            shard: usize::try_from(shard).ok()?,
+            loss_tokens,
+            clean_loss,
+            zero_loss,
+            clean_by_position: BinSums::of(clean_by_position),
+            zero_by_position: BinSums::of(zero_by_position),
+            clean_by_sequence: BinSums::of(clean_by_sequence),
+            zero_by_sequence: BinSums::of(zero_by_sequence),
+        })
     }
 }
