@@ -10,10 +10,11 @@ use crate::outliers::{OutlierRule, Verdict};
 use crate::reading::Reading;
 use crate::sae::{Firings, Sae};
 use crate::section_choice::SectionChoice;
+use crate::shared_tensor::SharedTensor;
 use crate::terms::{Closeness, RowTerms, squared_norms};
 use crate::upper_half::UpperHalf;
 use crate::{EvaluateError, SaeFile};
-use hayloft_model::{Divergences, Precision, SharedTensor};
+use hayloft_model::{Divergences, Precision};
 
 /// An SAE in a run.
 #[derive(Debug)]

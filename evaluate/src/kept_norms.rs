@@ -2,7 +2,7 @@
 
 use hayloft_store::{Cache, SiteName, StoreError};
 
-use crate::ranked::at_rank;
+use crate::ranked::{at_rank, lower_middle};
 use crate::rows::{Rows, ShardRows};
 
 /// The mean Euclidean norm of rows in the model's own space, those that are not finite not counted; `None` of none. Summed
@@ -21,8 +21,7 @@ pub(crate) fn mean_norm(cache: &Cache, site: &SiteName, rows: &Rows) -> Result<O
 /// The median of the same norms, of two middle ones the lower; `None` of none. Reads the tables twice, and keeps nothing that
 /// grows with the cache.
 pub(crate) fn median_norm(cache: &Cache, site: &SiteName, rows: &Rows) -> Result<Option<f64>, StoreError> {
-    let middle = |total: u64| Some(total.checked_sub(1)? / 2);
-    let found = at_rank(middle, |look| for_each_shard(cache, site, rows, look))?;
+    let found = at_rank(lower_middle, |look| for_each_shard(cache, site, rows, look))?;
     Ok(found.map(|(median, _)| f64::from(median)))
 }
 

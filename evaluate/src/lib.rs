@@ -29,6 +29,7 @@ mod error;
 mod exclusion;
 #[doc(hidden)]
 pub mod fuzzing;
+mod host;
 mod kept_norms;
 mod kl;
 mod measure;
@@ -56,6 +57,7 @@ mod scale;
 mod section_choice;
 mod settings;
 mod share;
+mod shared_tensor;
 mod source;
 mod splice_point;
 mod stored_rounding;
@@ -101,8 +103,8 @@ pub use results::{Provenance, Results, SaeProvenance, SaeResult, ShardResult};
 pub use rows::RowChoice;
 pub use run::{prepare_baselines, run, run_part, run_part_profiled, run_profiled};
 pub use sae::{
-    Activation, Conventions, Encoded, Normalisation, PositionSlice, Reconstruction, Sae, SaeError, SaeFile,
-    SaeFileHash, SaeFormat, SaeInspection, Spread, WithoutTokens, convert,
+    Conventions, Encoded, Normalisation, PositionSlice, Reconstruction, Sae, SaeError, SaeFile, SaeFileHash, SaeFormat,
+    SaeInspection, Spread, WithoutTokens, convert,
 };
 pub use scale::{Scale, ScaleChoice, ScaleSource};
 pub use section_choice::SectionChoice;

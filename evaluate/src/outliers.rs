@@ -7,7 +7,11 @@ use hayloft_terminal::Progress;
 use serde::{Deserialize, Serialize};
 
 use crate::EvaluateError;
+use crate::kept_norms::median_norm;
+use crate::model_weights::ModelWeights;
 use crate::numbers::brief;
+use crate::ranked::{at_rank, lower_middle};
+use crate::rows::Rows;
 use crate::section_choice::SectionChoice;
 use crate::source::Source;
 
@@ -77,28 +81,19 @@ impl OutlierThreshold {
 }
 
 impl MedianRule {
-    /// Reads the activations of the whole cache once.
+    /// Over all rows of the cache whose tokens are not left out: of the norms in its tables, or, where activations are centred, of
+    /// their own, for which all are read twice.
     pub(crate) fn measure(multiple: f64, source: Source<'_>, progress: Progress) -> Result<Self, EvaluateError> {
-        let mut norms = Vec::new();
-        let gauge = progress.gauge("median norm", Some(source.cache.manifest().held.tokens));
-        let rule = OutlierRule::above(None);
-        let places: Vec<usize> = (0..source.cache.shards()).collect();
-        source.for_each(
-            &places,
-            &gauge,
-            |batch| {
-                let norms = batch.to_device(source)?.norms()?;
-                let (kept, _) = batch.kept(SectionChoice::All, &norms, rule);
-                Ok(kept.into_iter().map(|row| norms[row as usize]).collect::<Vec<f64>>())
-            },
-            |_, of_batch| {
-                norms.extend(of_batch);
-                Ok(())
-            },
-        )?;
-        // The lower of the two middle ones, as torch.median gives.
-        let middle = norms.len().saturating_sub(1) / 2;
-        let median = (!norms.is_empty()).then(|| *norms.select_nth_unstable_by(middle, f64::total_cmp).1);
+        let Source { cache, point, excluded, weights, .. } = source;
+        let median = match weights {
+            ModelWeights::AsStored => {
+                median_norm(cache, &point.input.name, &Rows::of_any_section(excluded.clone()))?
+            }
+            ModelWeights::CentredWriting => {
+                let found = at_rank(lower_middle, |look| for_each_norm(source, progress, look))?;
+                found.map(|(median, _)| f64::from(median))
+            }
+        };
         Self::of(multiple, median)
     }
 
@@ -113,6 +108,29 @@ impl MedianRule {
     pub(crate) fn threshold(self) -> f64 {
         self.multiple * self.median
     }
+}
+
+/// Shows the norms of all activations of the cache that are finite and whose tokens are not left out.
+fn for_each_norm(
+    source: Source<'_>,
+    progress: Progress,
+    look: &mut dyn FnMut(&[f32]),
+) -> Result<(), EvaluateError> {
+    let gauge = progress.gauge("median norm", Some(source.cache.manifest().held.tokens));
+    let places: Vec<usize> = (0..source.cache.shards()).collect();
+    source.for_each(
+        &places,
+        &gauge,
+        |batch| {
+            let norms = batch.to_device(source)?.norms()?;
+            let (kept, _) = batch.kept(SectionChoice::All, &norms, OutlierRule::above(None));
+            Ok(kept.into_iter().map(|row| norms[row as usize] as f32).collect::<Vec<f32>>())
+        },
+        |_, norms| {
+            look(&norms);
+            Ok(())
+        },
+    )
 }
 
 impl From<f64> for OutlierNorm {

@@ -33,6 +33,11 @@ pub(crate) fn at_rank<Failure>(
     Ok(number(rank).map(|found| (found, number(rank + 1).or(above))))
 }
 
+/// The rank of the median among so many numbers, of two middle ones the lower, as `torch.median` has it; `None` of none.
+pub(crate) fn lower_middle(total: u64) -> Option<u64> {
+    Some(total.checked_sub(1)? / 2)
+}
+
 fn upper(number: f32) -> usize {
     (number.to_bits() >> 16) as usize
 }

@@ -64,6 +64,11 @@ impl Rows {
         Self { sections, excluded }
     }
 
+    /// Those of all sections, without some tokens.
+    pub(crate) fn of_any_section(excluded: Excluded) -> Self {
+        Self { sections: Vec::new(), excluded }
+    }
+
     /// Whether rows of a section are among them, tokens that are left out apart.
     pub(crate) fn has_section(&self, section: Section) -> bool {
         self.sections.is_empty() || self.sections.iter().any(|choice| choice.contains(section))

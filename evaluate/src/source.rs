@@ -112,12 +112,17 @@ impl Source<'_> {
         let readers: Vec<ActivationReader> =
             self.point.sites().into_iter().map(|site| shard.activations(site)).collect::<Result<_, _>>()?;
         let reads_logits = self.kl.is_some_and(KlWay::reads_logits);
+        let table = shard.token_table()?;
+        let predictions = match self.kl {
+            Some(KlWay::Bound { .. }) => table.predictions()?,
+            _ => table.predictions_without_top()?,
+        };
         let tables = Tables {
             place,
             shard: shard.record().index,
             sequences: shard.sequences().to_vec(),
-            tokens: shard.tokens()?,
-            predictions: shard.predictions()?,
+            tokens: table.tokens()?,
+            predictions,
             logits: if reads_logits { shard.logits()?.map(Arc::new) } else { None },
             kl: self.kl,
             kind: kind(self.cache.manifest().read_dtype()),

@@ -194,7 +194,7 @@ fn shards_merge_to_the_whole_and_baselines_are_used_again() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| name.starts_with("divergences."))
         .collect();
-    let name = |section| format!("divergences.{SITE}.{section}.f32.recomputed.json");
+    let name = |section| format!("divergences.{SITE}.{section}.f32.recomputed.safetensors");
     assert_eq!(kept, BTreeSet::from(["all", "rollout"].map(name)));
     assert_eq!(evaluate(&settings).results, first);
 }

@@ -151,7 +151,7 @@ fn pieces_become_one_baseline_and_are_removed() {
     let pieces = names();
     // Losses and divergences of two sections, moments of two sections under two thresholds: one scale for both SAEs.
     assert_eq!(pieces.len() % 3, 0);
-    assert!(pieces.iter().all(|name| name.contains(".part-") && name.contains("-of-3.json")), "{pieces:?}");
+    assert!(pieces.iter().all(|name| name.contains(".part-") && name.contains("-of-3.safetensors")), "{pieces:?}");
     let found = run(&settings, Progress::Silent).unwrap();
     let whole = names();
     assert_eq!(whole.len() * 3, pieces.len());

@@ -1,4 +1,13 @@
 //! A tensor's numbers in place, where the tensor lies in main memory.
+//!
+//! A tensor has other owners: a clone or a view of it writes to the same numbers, in safe code, while a slice of them is in use. So
+//! slices are for this crate alone, which never does that, and for whoever promises it:
+//!
+//! ```compile_fail,E0133
+//! let tensor = tch::Tensor::from_slice(&[1.0f32]);
+//! let numbers = hayloft_model::host::floats_of(&tensor)?; // not without `unsafe`
+//! # Ok::<(), hayloft_model::ModelError>(())
+//! ```
 
 use tch::{Device, Kind, Tensor};
 
@@ -9,9 +18,30 @@ use crate::ModelError;
 ///
 /// # Errors
 /// Where the tensor is of another type, on another device, or not contiguous.
-pub fn floats(tensor: &Tensor) -> Result<&[f32], ModelError> {
+pub(crate) fn floats(tensor: &Tensor) -> Result<&[f32], ModelError> {
     check(tensor, Some(Kind::Float))?;
     Ok(view(tensor, tensor.numel()))
+}
+
+/// The same for other crates.
+///
+/// # Errors
+/// Where the tensor is of another type, on another device, or not contiguous.
+///
+/// # Safety
+/// Nobody may write to the tensor, to a clone of it or to another view of its storage while the slice is in use.
+#[expect(unsafe_code, reason = "who calls it has to promise what no type says")]
+pub unsafe fn floats_of(tensor: &Tensor) -> Result<&[f32], ModelError> {
+    floats(tensor)
+}
+
+/// Puts the bytes of a contiguous tensor on the CPU behind others; the words are little-endian.
+///
+/// # Errors
+/// Where the tensor is on another device, or not contiguous.
+pub fn append_bytes(tensor: &Tensor, to: &mut Vec<u8>) -> Result<(), ModelError> {
+    to.extend_from_slice(bytes(tensor)?);
+    Ok(())
 }
 
 /// The bytes of a contiguous tensor on the CPU, without a copy; the words are in the machine's order, which is
@@ -19,7 +49,7 @@ pub fn floats(tensor: &Tensor) -> Result<&[f32], ModelError> {
 ///
 /// # Errors
 /// Where the tensor is on another device, or not contiguous.
-pub fn bytes(tensor: &Tensor) -> Result<&[u8], ModelError> {
+pub(crate) fn bytes(tensor: &Tensor) -> Result<&[u8], ModelError> {
     check(tensor, None)?;
     Ok(view(tensor, tensor.numel() * tensor.f_kind()?.elt_size_in_bytes()))
 }
@@ -43,7 +73,7 @@ fn view<Number: Copy>(tensor: &Tensor, count: usize) -> &[Number] {
     // SAFETY: the tensor is contiguous and on the CPU, so its first element is followed by all others; the callers ask for
     // just its bytes or its float32 numbers, types that admit every bit pattern and need no more alignment than the
     // tensor's own. The slice borrows the tensor, which keeps the storage alive. That nobody writes meanwhile is
-    // the contract of the public functions; LibTorch's operations write only to their outputs.
+    // the contract of the functions that hand the slice out; LibTorch's operations write only to their outputs.
     unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<Number>(), count) }
 }
 
@@ -56,6 +86,9 @@ mod tests {
         let tensor = Tensor::from_slice(&[1.0f32, -2.5, 3.0]);
         assert_eq!(floats(&tensor).unwrap(), [1.0, -2.5, 3.0]);
         assert_eq!(bytes(&tensor.narrow(0, 1, 1)).unwrap(), (-2.5f32).to_le_bytes());
+        let mut behind = vec![7];
+        append_bytes(&tensor.narrow(0, 1, 1), &mut behind).unwrap();
+        assert_eq!(behind[1..], (-2.5f32).to_le_bytes());
         assert!(floats(&Tensor::zeros([0], (Kind::Float, Device::Cpu))).unwrap().is_empty());
     }
 

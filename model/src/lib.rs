@@ -61,7 +61,7 @@ pub use map::{MappedFile, map_file};
 pub use matrix_rate::matrix_product_rate;
 pub use precision::Precision;
 pub use residual::{Positions, Residual};
-pub use shared_tensor::SharedTensor;
+pub(crate) use shared_tensor::SharedTensor;
 pub use site::{Hook, Site, Stop};
 pub use spec::{
     Activation, AttentionBias, AttentionSpec, BlockSpec, DecoderSpec, HeadWeights, MlpBias, MlpGate, MlpSpec, NormKind,

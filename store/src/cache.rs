@@ -14,6 +14,7 @@ use crate::files::json;
 use crate::files::lock::Lock;
 use crate::manifest::{MANIFEST_FILE, Manifest, ShardRecord};
 use crate::plan::PLAN_FILE;
+use crate::records::KeptPredictions;
 use crate::remote::{Location, Mirror, RemoteOptions, Traffic};
 use crate::shard_contents::{SHARD_FILE, ShardContents, check_listing};
 use crate::site_name::SiteName;
@@ -252,26 +253,31 @@ impl Shard {
         &self.sequences
     }
 
+    /// Reads the table of its tokens and checks its hash, once for all columns that are wanted of it.
+    pub fn token_table(&self) -> Result<ShardTokens<'_>> {
+        let record = &self.contents.files[1];
+        let file = self.folder.file(&self.path, record)?;
+        let bytes = file.read_verified(record)?;
+        Ok(ShardTokens { shard: self, path: file.path, bytes })
+    }
+
     /// Its tokens, in the order their rows are stored.
     pub fn tokens(&self) -> Result<Tokens> {
-        let (path, bytes) = self.tokens_file()?;
-        tokens::read(&path, bytes, self.contents.counts.tokens, &self.sequences)
+        self.token_table()?.tokens()
     }
 
     /// The predictions over its rows, if they were kept.
     pub fn predictions(&self) -> Result<Option<Predictions>> {
-        let Some(kept) = self.contents.settings.predictions else {
-            return Ok(None);
-        };
-        let (path, bytes) = self.tokens_file()?;
-        prediction_columns::read(&path, bytes, self.contents.counts.tokens, kept).map(Some)
+        match self.contents.settings.predictions {
+            Some(_) => self.token_table()?.predictions(),
+            None => Ok(None),
+        }
     }
 
     /// The Euclidean norm of each row of a site, `[rows]` f32.
     pub fn norms(&self, site: &SiteName) -> Result<Vec<f32>> {
         self.place(site)?;
-        let (path, bytes) = self.tokens_file()?;
-        prediction_columns::read_norms(&path, bytes, self.contents.counts.tokens, site)
+        self.token_table()?.norms(site)
     }
 
     /// Opens a site's activations.
@@ -289,14 +295,6 @@ impl Shard {
         self.contents.logits.as_ref().map(|_| open()).transpose()
     }
 
-    /// The path of the table of tokens, and its bytes.
-    fn tokens_file(&self) -> Result<(PathBuf, Bytes)> {
-        let record = &self.contents.files[1];
-        let file = self.folder.file(&self.path, record)?;
-        let bytes = file.read_verified(record)?;
-        Ok((file.path, bytes))
-    }
-
     fn place(&self, site: &SiteName) -> Result<usize> {
         let settings = &self.contents.settings;
         settings.sites.iter().position(|name| name == site).ok_or_else(|| StoreError::UnknownSite {
@@ -304,6 +302,43 @@ impl Shard {
             site: site.to_string(),
             available: settings.sites_in_words(),
         })
+    }
+}
+
+/// The table of a shard's tokens, in memory and checked. Its columns are decoded as they are asked for.
+#[derive(Debug)]
+pub struct ShardTokens<'shard> {
+    shard: &'shard Shard,
+    path: PathBuf,
+    bytes: Bytes,
+}
+
+impl ShardTokens<'_> {
+    /// The tokens, in the order their rows are stored.
+    pub fn tokens(&self) -> Result<Tokens> {
+        tokens::read(&self.path, self.bytes.clone(), self.rows(), &self.shard.sequences)
+    }
+
+    /// The predictions, if they were kept.
+    pub fn predictions(&self) -> Result<Option<Predictions>> {
+        let kept = self.shard.contents.settings.predictions;
+        kept.map(|kept| prediction_columns::read(&self.path, self.bytes.clone(), self.rows(), kept)).transpose()
+    }
+
+    /// The predictions without the largest logits, which take most of the table: as if the cache kept none.
+    pub fn predictions_without_top(&self) -> Result<Option<Predictions>> {
+        let kept = self.shard.contents.settings.predictions.map(|kept| KeptPredictions { top_k: 0, ..kept });
+        kept.map(|kept| prediction_columns::read(&self.path, self.bytes.clone(), self.rows(), kept)).transpose()
+    }
+
+    /// The Euclidean norm of each row of a site, `[rows]` f32.
+    pub fn norms(&self, site: &SiteName) -> Result<Vec<f32>> {
+        self.shard.place(site)?;
+        prediction_columns::read_norms(&self.path, self.bytes.clone(), self.rows(), site)
+    }
+
+    fn rows(&self) -> u64 {
+        self.shard.contents.counts.tokens
     }
 }
 

@@ -1,11 +1,10 @@
 //! Filling a cache: which planned shards are whole, which are to be written, and the manifest over them.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::FORMAT_VERSION;
@@ -14,16 +13,18 @@ use crate::files::disk::{self, Disk};
 use crate::files::json;
 use crate::files::lock::Lock;
 use crate::files::staged::{
-    create_folder, discard, partial, remove_leftovers, remove_partials, replace_file, replace_file_by,
+    create_folder, discard, leftovers, partial, remove_leftovers, replace_file, replace_file_by,
 };
-use crate::manifest::{MANIFEST_FILE, Manifest};
+use crate::known_shards::KnownShards;
+use crate::manifest::{MANIFEST_FILE, Manifest, ShardRecord, Totals};
 use crate::plan::{PLAN_FILE, Plan, PlanReader, shard_name};
 use crate::remote::{Location, RemoteOptions};
 use crate::settings::{Existing, HarvestSettings, NonFinite};
 use crate::shard_contents::{SHARDS_FOLDER, WrittenShard};
 use crate::shard_writer::ShardWriter;
 use crate::sharing::{
-    Beside, Bucket, CLAIMS_FOLDER, ClaimPlace, Company, FolderClaims, Leases, Sharing, Turns, session, worker_name,
+    Beside, Bucket, CLAIMS_FOLDER, ClaimPlace, Company, Filled, FolderClaims, Leases, Sharing, Turns, session,
+    worker_name,
 };
 use crate::tables::sequences::Sequence;
 use crate::tables::tokens::Tokens;
@@ -31,13 +32,17 @@ use crate::tables::tokens::Tokens;
 /// How long a manifest may lag behind the shards while more are being written.
 const MANIFEST_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Of the time of a writer, manifests take one part in so many.
+const MANIFEST_SHARE: u32 = 50;
+
 /// The one writer of a cache, which holds the cache's lock until it and every [`ShardWriter`] that it gave out are gone; or one of
 /// several workers, which share it (see [`Self::open_beside`]).
 #[derive(Debug)]
 pub struct CacheWriter {
     shared: Arc<Shared>,
-    shards: BTreeMap<usize, WrittenShard>,
-    manifest_written: Option<Instant>,
+    shards: KnownShards,
+    /// When the manifest is to be written next.
+    manifest_due: Option<Instant>,
 }
 
 /// What a cache's writer and its shards' writers share.
@@ -83,15 +88,10 @@ impl CacheWriter {
         // Of workers who are gone: while any is there, the lock cannot be had alone.
         discard(disk.as_ref(), &folder.join(CLAIMS_FOLDER))?;
         create_folder(disk.as_ref(), &shards_folder)?;
-        let mut shards = BTreeMap::new();
-        for index in 0..plan.plan().shards.len() {
-            if let Some(shard) = WrittenShard::find(folder, index, &plan, &settings)? {
-                shards.insert(index, shard);
-            }
-        }
         let company = Company::Alone { _lock: lock };
         let shared = Shared { folder: folder.to_owned(), disk, plan, settings, non_finite, company };
-        Ok(Self { shared: Arc::new(shared), shards, manifest_written: None })
+        let shards = KnownShards::find(&shared)?;
+        Ok(Self { shared: Arc::new(shared), shards, manifest_due: None })
     }
 
     /// Joins the workers that fill the cache in `folder`, which must have a plan and may be on any file system that machines share.
@@ -168,12 +168,17 @@ impl CacheWriter {
 
     /// Whether a shard is known to be whole, and so need not be written.
     pub fn is_complete(&self, index: usize) -> bool {
-        self.shards.contains_key(&index)
+        self.whole(index).is_some()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// A shard that is whole.
-    pub(crate) fn whole(&self, index: usize) -> Option<&WrittenShard> {
-        self.shards.get(&index)
+    pub(crate) fn whole(&self, index: usize) -> Option<&ShardRecord> {
+        self.shards.get(index)
     }
 
     /// Starts writing a planned shard. Several may be written at the same time, on any thread.
@@ -190,11 +195,12 @@ impl CacheWriter {
     /// Takes note of a shard that is finished. The manifest follows at once or within seconds; if no other shard comes,
     /// by [`Self::finish`].
     pub fn record(&mut self, shard: WrittenShard) -> Result<()> {
-        self.shards.insert(shard.index(), shard);
-        if self.shared.company.beside().is_some() {
+        if let Company::Beside(beside) = &self.shared.company {
+            beside.filled.lock().unwrap_or_else(PoisonError::into_inner).add(shard);
             return Ok(());
         }
-        if self.manifest_written.is_none_or(|written| written.elapsed() >= MANIFEST_INTERVAL) {
+        self.shards.add(&self.shared, shard);
+        if self.manifest_due.is_none_or(|due| Instant::now() >= due) {
             self.write_manifest()?;
         }
         Ok(())
@@ -211,7 +217,8 @@ impl CacheWriter {
             Some(bucket) => bucket.finish(plan, settings)?,
             None => self.finish_beside(beside)?,
         };
-        Ok(written.unwrap_or_else(|| Manifest::new(plan, settings, &self.shards)))
+        let filled = || beside.filled.lock().unwrap_or_else(PoisonError::into_inner).manifest(plan, settings);
+        Ok(written.unwrap_or_else(filled))
     }
 
     /// Writes the manifest and removes the claims, if all planned shards are there. However many do it at once, it is the same.
@@ -221,14 +228,14 @@ impl CacheWriter {
         if !(0..planned).all(|shard| shards_folder.join(shard_name(shard)).exists()) {
             return Ok(None);
         }
-        let mut shards = BTreeMap::new();
+        let mut totals = Totals::new(settings);
+        let mut records = Vec::new();
         for index in 0..planned {
-            match WrittenShard::find(folder, index, plan, settings)? {
-                Some(shard) => shards.insert(index, shard),
-                None => return Ok(None),
-            };
+            let Some(shard) = WrittenShard::find(folder, index, plan, settings)? else { return Ok(None) };
+            totals.add(&shard);
+            records.push(shard.record);
         }
-        let manifest = Manifest::new(plan, settings, &shards);
+        let manifest = totals.manifest(plan, settings, records);
         let path = folder.join(MANIFEST_FILE);
         let bytes = json::seal(&path, &manifest)?;
         let is_written = || fs::read(&path).ok().as_deref() == Some(&bytes);
@@ -236,23 +243,41 @@ impl CacheWriter {
             let temporary = self.shared.company.temporary(&path).unwrap_or_else(|| partial(&path));
             let replaced = replace_file_by(disk.as_ref(), &temporary, &path, &bytes);
             match replaced {
-                // Another worker that came first has cleared this one's away, and left the same manifest.
+                // A writer that came after the others cleared this one's away, and left the same manifest.
                 Err(StoreError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound && is_written() => {}
                 other => other?,
             }
         }
-        // What killed workers left of it.
-        remove_partials(disk.as_ref(), folder, MANIFEST_FILE)?;
         beside.leases.clear()?;
+        self.clear_up(beside)?;
         Ok(Some(manifest))
     }
 
+    /// Removes what workers left that are gone, if this is the last one: while another holds the lock, which of it is unfinished and
+    /// which is being written cannot be told.
+    fn clear_up(&self, beside: &Beside) -> Result<()> {
+        let Shared { folder, disk, .. } = self.shared.as_ref();
+        let shards_folder = folder.join(SHARDS_FOLDER);
+        beside.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if leftovers(folder)?.is_empty() && leftovers(&shards_folder)?.is_empty() {
+            return Ok(());
+        }
+        let _alone = match Lock::take(folder) {
+            Err(StoreError::Locked { .. }) => return Ok(()),
+            taken => taken?,
+        };
+        remove_leftovers(disk.as_ref(), folder)?;
+        remove_leftovers(disk.as_ref(), &shards_folder)
+    }
+
     fn write_manifest(&mut self) -> Result<Manifest> {
-        let Shared { folder, disk, plan, settings, .. } = self.shared.as_ref();
-        let manifest = Manifest::new(plan, settings, &self.shards);
+        let (started, Shared { folder, disk, .. }) = (Instant::now(), self.shared.as_ref());
+        let manifest = self.shards.manifest(&self.shared)?;
         let path = folder.join(MANIFEST_FILE);
         replace_file(disk.as_ref(), &path, &json::seal(&path, &manifest)?)?;
-        self.manifest_written = Some(Instant::now());
+        // One that takes long, over many shards, is to take little of the time.
+        let pause = MANIFEST_INTERVAL.max(started.elapsed() * MANIFEST_SHARE);
+        self.manifest_due = Some(Instant::now() + pause);
         Ok(manifest)
     }
 }
@@ -278,9 +303,12 @@ impl Joining<'_> {
         session::join(place.as_ref(), &cache, plan.blake3(), &settings)?;
         create_folder(disk.as_ref(), &folder.join(SHARDS_FOLDER))?;
         let leases = Leases::new(place, worker.clone(), sharing.lease);
-        let company = Company::Beside(Box::new(Beside { leases, worker, bucket, _lock: lock }));
+        let filled = Mutex::new(Filled::new(&settings));
+        let company =
+            Company::Beside(Box::new(Beside { leases, worker, bucket, lock: Mutex::new(Some(lock)), filled }));
         let shared = Shared { folder: folder.to_owned(), disk, plan, settings, non_finite, company };
-        Ok(CacheWriter { shared: Arc::new(shared), shards: BTreeMap::new(), manifest_written: None })
+        let shards = KnownShards::new(&shared);
+        Ok(CacheWriter { shared: Arc::new(shared), shards, manifest_due: None })
     }
 }
 

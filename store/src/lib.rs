@@ -15,6 +15,7 @@ mod group_sums;
 mod inspect;
 #[doc(hidden)]
 pub mod kernels;
+mod known_shards;
 mod manifest;
 mod narrowing;
 mod plan;
@@ -41,7 +42,7 @@ extern crate self as hayloft_store;
 mod support;
 
 pub use activations::reader::ActivationReader;
-pub use cache::{Cache, Shard};
+pub use cache::{Cache, Shard, ShardTokens};
 pub use cache_writer::CacheWriter;
 pub use codec::int8::RoundingError;
 pub use codec::{Codec, CompressionLevel};

@@ -118,7 +118,12 @@ impl WrittenShard {
             return Ok(None);
         }
         // It may be a link to anywhere.
-        Self::find_at(Folder::new(cache).locate(cache, &named)?, index, plan, settings)
+        match Folder::new(cache).locate(cache, &named) {
+            Ok(folder) => Self::find_at(folder, index, plan, settings),
+            // Gone since it was looked for.
+            Err(StoreError::Damaged { .. }) => Ok(None),
+            Err(other) => Err(other),
+        }
     }
 
     /// The same for a shard in whatever folder.
@@ -132,12 +137,17 @@ impl WrittenShard {
         if !path.exists() {
             return Ok(None);
         }
-        let bytes = json::read(&Folder::new(&folder).locate(&path, SHARD_FILE)?)?;
+        let bytes = match Folder::new(&folder).locate(&path, SHARD_FILE).and_then(|path| json::read(&path)) {
+            // Gone since it was looked for.
+            Err(_) if !path.exists() => return Ok(None),
+            read => read?,
+        };
         let Some(shard) = Self::read(&path, &bytes, index, plan, settings)? else { return Ok(None) };
         let folder = Folder::new(folder);
         for file in &shard.contents.files {
             let size = match folder.locate(&path, &file.path) {
                 Ok(file) => std::fs::metadata(&file).ok().map(|metadata| metadata.len()),
+                Err(_) if !path.exists() => None,
                 Err(StoreError::Damaged { .. }) => None,
                 Err(other) => return Err(other),
             };

@@ -1,6 +1,7 @@
 //! Filling one shard's folder.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -157,9 +158,20 @@ impl ShardWriter {
     /// # Errors
     /// [`StoreError::Invalid`] where a site lacks row groups, or the predictions are not those of the cache's settings.
     #[expect(clippy::needless_pass_by_value, reason = "they are large, and go with the writer that they were made for")]
-    pub fn finish(mut self, predictions: Option<Predictions>) -> Result<WrittenShard> {
-        self.check_complete(predictions.as_ref())?;
-        let (tokens_file, statistics) = self.write_tokens(predictions.as_ref())?;
+    pub fn finish(self, predictions: Option<Predictions>) -> Result<WrittenShard> {
+        let (shared, index) = (Arc::clone(&self.shared), self.index);
+        match self.finish_own(predictions.as_ref()) {
+            // Somebody who took this worker for dead has removed its folder. That is no matter where the shard is there.
+            Err(StoreError::Io { path, action, cause }) if cause.kind() == ErrorKind::NotFound => {
+                shared.of_another(index)?.ok_or(StoreError::Io { path, action, cause })
+            }
+            finished => finished,
+        }
+    }
+
+    fn finish_own(mut self, predictions: Option<&Predictions>) -> Result<WrittenShard> {
+        self.check_complete(predictions)?;
+        let (tokens_file, statistics) = self.write_tokens(predictions)?;
         let mut files = vec![self.write_sequences()?, tokens_file];
         let mut sites = Vec::new();
         for (name, SiteWriter { path, writer, sums, .. }) in std::mem::take(&mut self.sites) {

@@ -11,7 +11,7 @@ use crate::error::{Result, StoreError};
 use crate::files::folder::Folder;
 use crate::files::hash::{check_file, read_verified};
 use crate::group_sums;
-use crate::manifest::{MANIFEST_FILE, ShardRecord, site_records};
+use crate::manifest::{MANIFEST_FILE, ShardRecord, Totals};
 use crate::plan::{PLAN_FILE, PlanReader};
 use crate::records::FileRecord;
 use crate::shard_contents::{SHARD_FILE, ShardContents, WrittenShard};
@@ -156,7 +156,7 @@ impl Walk<'_> {
     }
 
     fn check_shards(&mut self) {
-        let mut whole = Vec::new();
+        let mut totals = Totals::new(&self.cache.manifest().settings());
         let mut all_read = true;
         for record in &self.cache.manifest().shards {
             let name = format!("{}/{SHARD_FILE}", record.path);
@@ -166,7 +166,7 @@ impl Walk<'_> {
                 Ok(contents) => {
                     self.end(&name, bytes, &Ok(()));
                     self.check_shard(record, &contents);
-                    whole.push(WrittenShard { contents, record: record.clone() });
+                    totals.add(&WrittenShard { contents, record: record.clone() });
                 }
                 Err(error) => {
                     self.end(&name, bytes, &Err(error));
@@ -175,17 +175,16 @@ impl Walk<'_> {
             }
         }
         if all_read {
-            self.check_sums(&whole);
+            self.check_sums(&totals);
         }
     }
 
     /// The manifest's means must be those of the shards.
-    fn check_sums(&mut self, shards: &[WrittenShard]) {
+    fn check_sums(&mut self, totals: &Totals) {
         let manifest = self.cache.manifest();
-        let sites = site_records(&manifest.settings(), shards.iter());
+        let sites = totals.sites(&manifest.settings());
         let differing = sites.iter().zip(&manifest.sites).find(|(expected, got)| expected != got);
-        let statistics = group_sums::over_shards(shards.iter().map(|shard| shard.contents.statistics.as_ref()));
-        if statistics != manifest.statistics {
+        if totals.statistics() != manifest.statistics.as_ref() {
             let path = self.cache.folder().join(MANIFEST_FILE);
             self.report.note(MANIFEST_FILE, &StoreError::damaged(&path, "the statistics of the shards", "others"));
         }

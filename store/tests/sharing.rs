@@ -11,7 +11,7 @@ use hayloft_store::{
     CacheWriter, Codec, Dtype, Existing, HarvestSettings, NonFinite, Result, Sharing, StoreError, verify,
 };
 
-use support::{Lengths, files_below, fill, fill_shard, open, settings, work, write_plan};
+use support::{Lengths, files_below, fill, fill_begun, fill_shard, open, settings, work, write_plan};
 
 const SHARING: Sharing = Sharing { lease: Sharing::SHORTEST };
 
@@ -104,6 +104,69 @@ fn of_two_who_fill_one_shard_the_first_gives_it_its_name() {
     drop((slow, fast));
     work(join(folder.path(), bf16()).unwrap()).unwrap();
     assert_eq!(files_below(folder.path()), expected());
+}
+
+/// What is claimed here is as good as given up, as after a silence that was longer than the lease; its owner does not know.
+fn lose_claims(folder: &Path) {
+    for claim in fs::read_dir(folder.join("claims")).unwrap() {
+        let path = claim.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("\"released\":false", "\"released\":true")).unwrap();
+    }
+}
+
+#[test]
+fn a_worker_that_stood_still_goes_on_where_it_was_whoever_is_first() {
+    for late_is_first in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        write_plan(folder.path(), &many());
+        // One that does not look at its claims while this lasts.
+        let sharing = Sharing { lease: Sharing::LONGEST };
+        let mut slow = CacheWriter::open_beside(folder.path(), bf16(), NonFinite::Refuse, sharing).unwrap();
+        assert_eq!(slow.turns(3..4).unwrap().next(&|| false).unwrap(), Some(3));
+        let half = slow.begin_shard(3).unwrap();
+        lose_claims(folder.path());
+        let mut fast = join(folder.path(), bf16()).unwrap();
+        assert_eq!(fast.turns(3..4).unwrap().next(&|| false).unwrap(), Some(3), "it is taken over");
+        let other = fast.begin_shard(3).unwrap();
+        if late_is_first {
+            slow.record(fill_begun(&slow, half, 0).unwrap()).unwrap();
+            fast.record(fill_begun(&fast, other, 0).unwrap()).unwrap();
+        } else {
+            fast.record(fill_begun(&fast, other, 0).unwrap()).unwrap();
+            slow.record(fill_begun(&slow, half, 0).unwrap()).unwrap();
+        }
+        // Both go on.
+        thread::scope(|scope| {
+            let other = scope.spawn(|| work(fast).unwrap());
+            work(slow).unwrap();
+            other.join().unwrap();
+        });
+        assert_eq!(files_below(folder.path()), expected(), "late is first: {late_is_first}");
+    }
+}
+
+#[test]
+fn a_folder_that_was_taken_away_is_no_error_where_the_shard_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    write_plan(folder.path(), &many());
+    let (slow, fast) = (join(folder.path(), bf16()).unwrap(), join(folder.path(), bf16()).unwrap());
+    let take_away = || {
+        for entry in fs::read_dir(folder.path().join("shards")).unwrap().flatten() {
+            if entry.file_name().to_string_lossy().starts_with('.') {
+                fs::remove_dir_all(entry.path()).unwrap();
+            }
+        }
+    };
+    let half = slow.begin_shard(3).unwrap();
+    take_away();
+    let done = fill_shard(&fast, 3).unwrap();
+    assert_eq!(fill_begun(&slow, half, 0).unwrap().contents(), done.contents());
+    // Where it is not, that is an error.
+    let half = slow.begin_shard(4).unwrap();
+    take_away();
+    let error = fill_begun(&slow, half, 0).unwrap_err();
+    assert!(matches!(error, StoreError::Io { .. }), "{error}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::small_model::SmallModel;
 use crate::support::assert_same_files;
@@ -44,11 +44,6 @@ fn has_claim(cache: &Path) -> bool {
     entries.into_iter().any(|entry| entry.file_name().to_string_lossy().ends_with(".0"))
 }
 
-fn terminate(child: &Child) {
-    let kill = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", child.id())).status();
-    assert!(kill.unwrap().success());
-}
-
 /// Whether a process that was asked to stop knows it: the thread that waits for the end of its input has ended, or no signal waits to
 /// be delivered.
 fn has_heard(child: &Child, by: &str) -> bool {
@@ -82,6 +77,58 @@ fn processes_that_are_killed_leave_their_shards_to_others_and_the_cache_is_the_s
     succeed(&mut program("store", "verify", &[("", &shared)]));
 }
 
+fn signal(child: &Child, name: &str) {
+    let kill = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", child.id())).status();
+    assert!(kill.unwrap().success());
+}
+
+#[test]
+fn a_process_that_was_stopped_for_longer_than_its_lease_goes_on_and_the_cache_is_the_same() {
+    let small = SmallModel::new();
+    let (whole, shared) = (whole(&small), planned(&small, "shared"));
+    let mut stopped = spawn(&mut worker(&small, "--lease 1", &shared));
+    while stopped.try_wait().unwrap().is_none() && !has_claim(&shared) {
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    signal(&stopped, "STOP");
+    // It waits until the lease is over, and fills what the other had begun.
+    succeed(&mut worker(&small, "--lease 1", &shared));
+    signal(&stopped, "CONT");
+    assert!(stopped.wait().unwrap().success());
+    assert_same_files(&whole, &shared);
+}
+
+#[test]
+fn processes_whose_writing_fails_while_they_wait_for_each_other_end() {
+    let small = SmallModel::new();
+    let shared = small.folder("shared");
+    // Two shards, one for each process, of one row group: what is written of it is found out when it is finished.
+    let line = "plan --shard-tokens 2048 --row-group-rows 2048";
+    let paths = [("--model", small.model.as_path()), ("--data", &small.data), ("--out", &shared)];
+    succeed(&mut program("harvest", line, &paths));
+    assert_eq!(fs::read_dir(shared.join("plan")).unwrap().count(), 2);
+    let limited = || {
+        let run = worker(&small, "", &shared);
+        let mut command = Command::new("sh");
+        // Files of more than 8 KiB cannot be written: as on a full disk, for these processes alone.
+        command.arg("-c").arg("trap '' XFSZ; ulimit -f 16; exec \"$@\"").arg("sh").arg(run.get_program());
+        command.args(run.get_args());
+        spawn(&mut command)
+    };
+    let mut processes = [limited(), limited()];
+    let until = Instant::now() + Duration::from_secs(90);
+    for process in &mut processes {
+        let status = loop {
+            match process.try_wait().unwrap() {
+                Some(status) => break status,
+                None if Instant::now() > until => break process.kill().and_then(|()| process.wait()).unwrap(),
+                None => std::thread::sleep(Duration::from_millis(20)),
+            }
+        };
+        assert_eq!(status.code(), Some(1), "it fails, and does not wait for ever");
+    }
+}
+
 #[test]
 fn a_process_that_is_asked_to_stop_leaves_nothing_half_written_and_no_claim() {
     let small = SmallModel::new();
@@ -91,7 +138,7 @@ fn a_process_that_is_asked_to_stop_leaves_nothing_half_written_and_no_claim() {
         let mut held = Held::start(&mut worker(&small, options, &shared), "create shards/. tokens.parquet");
         assert!(has_claim(&shared));
         if by == "a signal" {
-            terminate(&held.child);
+            signal(&held.child, "TERM");
         } else {
             drop(held.child.stdin.take());
         }

@@ -1,5 +1,8 @@
 //! How far the zero-ablated run's predictions are from the clean run's.
 
+use std::borrow::Cow;
+use std::slice;
+
 use hayloft_model::Precision;
 use serde::{Deserialize, Serialize};
 use tch::{TchError, Tensor};
@@ -11,7 +14,6 @@ use crate::kl::{BatchUntouched, KlWay};
 use crate::measures::BinSums;
 use crate::reading::Reading;
 use crate::section_choice::SectionChoice;
-use crate::undefined;
 use crate::upper_half::UpperHalf;
 
 /// What divergences are told apart by.
@@ -31,13 +33,11 @@ impl Key for DivergencesKey {
 }
 
 /// Divergences of the zero-ablated run over one shard, summed in float64 in row order; nats.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct AblatedDivergences {
     /// The shard's number in the plan.
     pub(crate) shard: usize,
     /// KL(clean ‖ ablated) at the section's tokens that have a next token.
-    #[serde(with = "undefined")]
     pub(crate) kl: f64,
     /// The same for each sequence.
     pub(crate) by_sequence: BinSums,
@@ -52,8 +52,22 @@ impl AblatedDivergences {
 }
 
 impl ShardSums for AblatedDivergences {
-    fn shard(&self) -> usize {
-        self.shard
+    const COUNTS: &'static [&'static str] = &["shard"];
+    const LISTS: &'static [&'static str] = &["kl", "by_sequence"];
+
+    fn counts(&self) -> Vec<u64> {
+        vec![self.shard as u64]
+    }
+
+    fn lists(&self) -> Vec<Cow<'_, [f64]>> {
+        vec![slice::from_ref(&self.kl).into(), self.by_sequence.values().into()]
+    }
+
+    fn of(counts: &[u64], lists: Vec<Vec<f64>>, _: &[Option<String>]) -> Option<Self> {
+        let &[shard] = counts else { return None };
+        let [kl, by_sequence] = lists.try_into().ok()?;
+        let &[kl] = kl.as_slice() else { return None };
+        Some(Self { shard: usize::try_from(shard).ok()?, kl, by_sequence: BinSums::of(by_sequence) })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Losses of the untouched and of the zero-ablated run.
 
-use std::fmt;
+use std::borrow::Cow;
+use std::{fmt, slice};
 
 use hayloft_model::Precision;
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,6 @@ use crate::by_subset::BySubset;
 use crate::measures::{BinSums, position_bin};
 use crate::section_choice::SectionChoice;
 use crate::sums::total_loss;
-use crate::undefined;
 
 /// Where clean losses come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,18 +50,15 @@ impl Key for LossesKey {
 }
 
 /// Losses over one shard, summed in float64 in row order; nats.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Losses {
     /// The shard's number in the plan.
     pub(crate) shard: usize,
     /// Tokens of the section that have a next token.
     pub(crate) loss_tokens: u64,
     /// Of the untouched run.
-    #[serde(with = "undefined")]
     pub(crate) clean_loss: f64,
     /// With zeros in place of the section's residuals.
-    #[serde(with = "undefined")]
     pub(crate) zero_loss: f64,
     /// Clean losses by position.
     pub(crate) clean_by_position: BinSums,
@@ -76,14 +73,11 @@ pub(crate) struct Losses {
 }
 
 /// Losses over the tokens of one subset in one shard; nats.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct SubsetLosses {
     /// Of the untouched run.
-    #[serde(with = "undefined")]
     pub(crate) clean_loss: f64,
     /// With zeros in place of the section's residuals.
-    #[serde(with = "undefined")]
     pub(crate) zero_loss: f64,
 }
 
@@ -113,7 +107,79 @@ impl Losses {
 }
 
 impl ShardSums for Losses {
-    fn shard(&self) -> usize {
-        self.shard
+    const COUNTS: &'static [&'static str] = &["shard", "loss_tokens"];
+    const LISTS: &'static [&'static str] = &[
+        "clean_loss",
+        "zero_loss",
+        "clean_by_position",
+        "zero_by_position",
+        "clean_by_sequence",
+        "zero_by_sequence",
+        "clean_by_subset",
+        "zero_by_subset",
+    ];
+
+    fn counts(&self) -> Vec<u64> {
+        vec![self.shard as u64, self.loss_tokens]
+    }
+
+    fn lists(&self) -> Vec<Cow<'_, [f64]>> {
+        let by_subset = |losses: fn(&SubsetLosses) -> f64| self.by_subset.iter().map(|(_, own)| losses(own)).collect();
+        vec![
+            slice::from_ref(&self.clean_loss).into(),
+            slice::from_ref(&self.zero_loss).into(),
+            self.clean_by_position.values().into(),
+            self.zero_by_position.values().into(),
+            self.clean_by_sequence.values().into(),
+            self.zero_by_sequence.values().into(),
+            by_subset(|own| own.clean_loss),
+            by_subset(|own| own.zero_loss),
+        ]
+    }
+
+    fn subsets(&self) -> Vec<Option<&str>> {
+        self.by_subset.iter().map(|(name, _)| name).collect()
+    }
+
+    fn of(counts: &[u64], lists: Vec<Vec<f64>>, subsets: &[Option<String>]) -> Option<Self> {
+        let &[shard, loss_tokens] = counts else { return None };
+        let [clean, zero, clean_by_position, zero_by_position, clean_by_sequence, zero_by_sequence, clean_by, zero_by] =
+            lists.try_into().ok()?;
+        let (&[clean_loss], &[zero_loss]) = (clean.as_slice(), zero.as_slice()) else { return None };
+        if clean_by.len() != subsets.len() || zero_by.len() != subsets.len() {
+            return None;
+        }
+        let mut by_subset = BySubset::default();
+        for ((name, clean_loss), zero_loss) in subsets.iter().zip(clean_by).zip(zero_by) {
+            *by_subset.entry(name.as_deref()) = SubsetLosses { clean_loss, zero_loss };
+        }
+        Some(Self {
+            shard: usize::try_from(shard).ok()?,
+            loss_tokens,
+            clean_loss,
+            zero_loss,
+            clean_by_position: BinSums::of(clean_by_position),
+            zero_by_position: BinSums::of(zero_by_position),
+            clean_by_sequence: BinSums::of(clean_by_sequence),
+            zero_by_sequence: BinSums::of(zero_by_sequence),
+            by_subset,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_by_subset_comes_back() {
+        let mut losses = Losses { shard: 3, loss_tokens: 5, clean_loss: 1.5, zero_loss: 2.5, ..Losses::default() };
+        for (name, clean_loss) in [(Some("web"), 0.1 + 0.2), (None, f64::MIN_POSITIVE), (Some("law"), 0.0)] {
+            *losses.by_subset.entry(name) = SubsetLosses { clean_loss, zero_loss: clean_loss * 3.0 };
+        }
+        let lists = || losses.lists().into_iter().map(Cow::into_owned).collect();
+        let names: Vec<Option<String>> = losses.subsets().into_iter().map(|name| name.map(str::to_owned)).collect();
+        assert_eq!(Losses::of(&losses.counts(), lists(), &names), Some(losses.clone()));
+        assert_eq!(Losses::of(&losses.counts(), lists(), &names[1..]), None);
     }
 }

@@ -1,5 +1,7 @@
 //! Count and sum of activations.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use tch::{Kind, TchError};
 
@@ -31,8 +33,7 @@ impl Key for MomentsKey {
 }
 
 /// Moments of the activations of one section over one shard, in the model's own units.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Moments {
     /// The shard's number in the plan.
     pub(crate) shard: usize,
@@ -43,20 +44,27 @@ pub(crate) struct Moments {
     /// Those of them that are NaN or infinite.
     pub(crate) non_finite_rows: u64,
     /// Rows left out for their tokens.
-    #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) excluded_rows: u64,
     /// `[width]`: the sum of the others, float64.
     pub(crate) sum: Vec<f64>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
-fn is_zero(count: &u64) -> bool {
-    *count == 0
-}
-
 impl ShardSums for Moments {
-    fn shard(&self) -> usize {
-        self.shard
+    const COUNTS: &'static [&'static str] = &["shard", "rows", "outlier_rows", "non_finite_rows", "excluded_rows"];
+    const LISTS: &'static [&'static str] = &["sum"];
+
+    fn counts(&self) -> Vec<u64> {
+        vec![self.shard as u64, self.rows, self.outlier_rows, self.non_finite_rows, self.excluded_rows]
+    }
+
+    fn lists(&self) -> Vec<Cow<'_, [f64]>> {
+        vec![self.sum.as_slice().into()]
+    }
+
+    fn of(counts: &[u64], lists: Vec<Vec<f64>>, _: &[Option<String>]) -> Option<Self> {
+        let &[shard, rows, outlier_rows, non_finite_rows, excluded_rows] = counts else { return None };
+        let [sum] = lists.try_into().ok()?;
+        Some(Self { shard: usize::try_from(shard).ok()?, rows, outlier_rows, non_finite_rows, excluded_rows, sum })
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hayloft_terminal::Part;
 
-use super::shelf::{Kept, Key, ShardSums, Shelf, read};
+use super::shelf::{EXTENSION, Kept, Key, ShardSums, Shelf, read};
 use crate::EvaluateError;
 
 /// A shard's sums, and the place in the list of pieces that they are from.
@@ -19,7 +19,7 @@ impl Shelf {
         part: Part,
         shards: &[S],
     ) -> Result<(), EvaluateError> {
-        let name = format!("{}{}-of-{}.json", before_part(key), part.index(), part.of());
+        let name = format!("{}{}-of-{}.{EXTENSION}", before_part(key), part.index(), part.of());
         self.write(self.folder.join(name), key, shards)
     }
 
@@ -79,14 +79,19 @@ fn before_part(key: &impl Key) -> String {
 
 fn is_piece(path: &Path, before: &str) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
-    let part = name.and_then(|name| name.strip_prefix(before)?.strip_suffix(".json"));
+    let part = name.and_then(|name| name.strip_prefix(before)?.strip_suffix(EXTENSION)?.strip_suffix('.'));
     part.is_some_and(|part| part.replacen("-of-", "/", 1).parse::<Part>().is_ok())
 }
 
 /// Whether two sums have the same bits; undefined ones are alike.
 fn is_same<S: ShardSums>(left: &S, right: &S) -> bool {
-    let bytes = |sums: &S| serde_json::to_vec(sums).ok();
-    bytes(left) == bytes(right)
+    let alike = |left: f64, right: f64| left.to_bits() == right.to_bits() || left.is_nan() && right.is_nan();
+    let lists = left.lists().into_iter().zip(right.lists());
+    left.counts() == right.counts()
+        && left.subsets() == right.subsets()
+        && lists.into_iter().all(|(left, right)| {
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| alike(*left, *right))
+        })
 }
 
 #[cfg(test)]
@@ -164,7 +169,7 @@ mod tests {
         // The name of one is the beginning of the other's.
         assert_eq!(kept(&shelf, &Name("a".to_owned())), 0);
         assert_eq!(kept(&shelf, &Name("a.norm-1e".to_owned())), 0);
-        let path = shelf.folder.join("a.norm-1e1.part-0-of-2.json");
+        let path = shelf.folder.join("a.norm-1e1.part-0-of-2.safetensors");
         let mut bytes = std::fs::read(&path).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;

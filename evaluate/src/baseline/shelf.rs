@@ -1,25 +1,47 @@
 //! The folder in which baselines are kept.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use hayloft_store::Cache;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::seal::{FORMAT, Record, seal, unseal};
+use super::seal::{About, FORMAT, Record, seal, unseal};
 use crate::EvaluateError;
 use crate::write::write_whole;
 
 /// Where baselines of a cache are kept unless the user says otherwise.
 pub(crate) const FOLDER: &str = "baselines";
 
-/// More than a baseline of a thousand shards of a model 16,384 wide takes.
-const MAX_BYTES: u64 = 1 << 30;
+/// More than a baseline of a hundred thousand shards of a model 16,384 wide takes.
+const MAX_BYTES: u64 = 1 << 34;
 
-/// Sums over one shard.
-pub(super) trait ShardSums: Serialize + DeserializeOwned + Clone {
+/// What files are called at the end.
+pub(super) const EXTENSION: &str = "safetensors";
+
+/// Sums over one shard: whole numbers and lists of numbers, each with a name.
+pub(super) trait ShardSums: Clone {
+    /// The names of the whole numbers; the first is `shard`, its number in the plan.
+    const COUNTS: &'static [&'static str];
+    /// The names of the lists.
+    const LISTS: &'static [&'static str];
+    /// The whole numbers, in the order of their names.
+    fn counts(&self) -> Vec<u64>;
+    /// The lists, in the order of their names.
+    fn lists(&self) -> Vec<Cow<'_, [f64]>>;
+    /// The names of the subsets that some of the lists are by, in their order; none where no list is.
+    fn subsets(&self) -> Vec<Option<&str>> {
+        Vec::new()
+    }
+    /// The sums that have these numbers, by these subsets; `None` where none can.
+    fn of(counts: &[u64], lists: Vec<Vec<f64>>, subsets: &[Option<String>]) -> Option<Self>;
+
     /// The shard's number in the plan.
-    fn shard(&self) -> usize;
+    fn shard(&self) -> usize {
+        // A plan's shards are numbered in memory.
+        self.counts().first().map_or(usize::MAX, |&shard| shard as usize)
+    }
 }
 
 /// What tells baselines of one kind apart.
@@ -75,18 +97,13 @@ impl Shelf {
         key: &K,
         shards: &[S],
     ) -> Result<(), EvaluateError> {
-        let baseline = Record {
-            format: FORMAT,
-            manifest_blake3: self.manifest_blake3.clone(),
-            key: key.clone(),
-            shards: shards.to_vec(),
-        };
-        let written = seal(&baseline).map_err(std::io::Error::other).and_then(|bytes| write_whole(&path, &bytes));
+        let about = About { format: FORMAT, manifest_blake3: self.manifest_blake3.clone(), key: key.clone() };
+        let written = seal(&Record { about, shards: shards.to_vec() }).and_then(|bytes| write_whole(&path, &bytes));
         written.map_err(|cause| EvaluateError::KeepBaseline { path, cause })
     }
 
     fn path(&self, key: &impl Key) -> PathBuf {
-        self.folder.join(format!("{}.json", key.file_stem()))
+        self.folder.join(format!("{}.{EXTENSION}", key.file_stem()))
     }
 
     /// The sums in the file of all shards, if it is there and fits.
@@ -103,7 +120,8 @@ impl Shelf {
 
     /// Whether a file is of this cache and key.
     pub(super) fn fits<K: Key, S: ShardSums>(&self, key: &K, baseline: &Record<K, S>) -> bool {
-        baseline.format == FORMAT && baseline.manifest_blake3 == self.manifest_blake3 && baseline.key == *key
+        let about = &baseline.about;
+        about.format == FORMAT && about.manifest_blake3 == self.manifest_blake3 && about.key == *key
     }
 }
 
@@ -133,16 +151,26 @@ pub(super) mod tests {
         }
     }
 
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[derive(Debug, Clone, PartialEq)]
     pub(in crate::baseline) struct Sum {
         pub(in crate::baseline) shard: usize,
-        #[serde(with = "crate::undefined")]
         pub(in crate::baseline) sum: f64,
     }
 
     impl ShardSums for Sum {
-        fn shard(&self) -> usize {
-            self.shard
+        const COUNTS: &'static [&'static str] = &["shard"];
+        const LISTS: &'static [&'static str] = &["sum"];
+
+        fn counts(&self) -> Vec<u64> {
+            vec![self.shard as u64]
+        }
+
+        fn lists(&self) -> Vec<Cow<'_, [f64]>> {
+            vec![std::slice::from_ref(&self.sum).into()]
+        }
+
+        fn of(counts: &[u64], lists: Vec<Vec<f64>>, _: &[Option<String>]) -> Option<Self> {
+            Some(Self { shard: counts[0] as usize, sum: *lists[0].first()? })
         }
     }
 
@@ -184,24 +212,40 @@ pub(super) mod tests {
         grown.shards.push(3);
         assert_eq!(grown.whole::<_, Sum>(&key), None);
         let files = folder.path().join(FOLDER);
-        std::fs::rename(files.join("a.json"), files.join("b.json")).unwrap();
+        std::fs::rename(files.join("a.safetensors"), files.join("b.safetensors")).unwrap();
         assert_eq!(shelf(folder.path()).whole::<_, Sum>(&Name("b".to_owned())), None);
     }
 
     #[test]
-    fn a_changed_digit_does_not_become_a_figure() {
+    fn a_file_that_ends_early_or_has_more_is_not_used() {
         let folder = tempfile::tempdir().unwrap();
         let (shelf, key) = (shelf(folder.path()), Name("a".to_owned()));
         shelf.put(&key, &sums()).unwrap();
-        let path = folder.path().join(FOLDER).join("a.json");
-        let text = std::fs::read_to_string(&path).unwrap();
-        for changed in
-            [text.replace("0.30000000000000004", "0.40000000000000004"), text[..40].to_owned(), String::new()]
-        {
-            assert_ne!(changed, text);
+        let path = folder.path().join(FOLDER).join("a.safetensors");
+        let bytes = std::fs::read(&path).unwrap();
+        for changed in [&bytes[..40], &bytes[..bytes.len() - 1], &[], &[bytes.as_slice(), b"0"].concat()] {
             std::fs::write(&path, changed).unwrap();
             assert_eq!(shelf.whole::<_, Sum>(&key), None);
         }
+    }
+
+    #[test]
+    fn ten_thousand_shards_of_a_wide_model_take_what_their_numbers_take() {
+        use crate::baseline::Moments;
+        let (folder, key, shards) = (tempfile::tempdir().unwrap(), Name("a".to_owned()), 500);
+        let shelf = Shelf { shards: (0..shards).collect(), ..shelf(folder.path()) };
+        let number = |place: usize| (place as f64).sin() * 1e3 / 3.0;
+        let sum = || vec![(0..4096).map(number).collect()];
+        let own = |shard| Moments::of(&[shard as u64, 57_000, 3, 1, 0], sum(), &[]).unwrap();
+        shelf.put(&key, &(0..shards).map(own).collect::<Vec<_>>()).unwrap();
+        let bytes = std::fs::metadata(shelf.path(&key)).unwrap().len();
+        let began = std::time::Instant::now();
+        let read = shelf.whole::<_, Moments>(&key).unwrap();
+        println!("{shards} shards, d 4096: {bytes} bytes, {} a shard, read in {:?}", bytes / 500, began.elapsed());
+        assert_eq!(read.len(), shards);
+        assert!(read.iter().enumerate().all(|(shard, read)| *read == own(shard)));
+        // Eight bytes a number, and little else.
+        assert!(bytes / shards as u64 <= 8 * 4096 + 64, "{bytes}");
     }
 
     #[test]
@@ -209,7 +253,7 @@ pub(super) mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (shelf, key) = (shelf(folder.path()), Name("a".to_owned()));
         shelf.put(&key, &sums()).unwrap();
-        let whole = std::fs::read(folder.path().join(FOLDER).join("a.json")).unwrap();
+        let whole = std::fs::read(folder.path().join(FOLDER).join("a.safetensors")).unwrap();
         assert!(unseal::<Name, Sum>(&whole).is_some());
         for position in 0..whole.len() {
             for bit in 0..8 {
@@ -225,6 +269,6 @@ pub(super) mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(FOLDER), "in the way").unwrap();
         let message = shelf(folder.path()).put(&Name("a".to_owned()), &sums()).unwrap_err().to_string();
-        assert!(message.contains("a.json") && message.contains("--baselines"), "{message}");
+        assert!(message.contains("a.safetensors") && message.contains("--baselines"), "{message}");
     }
 }

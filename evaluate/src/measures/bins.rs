@@ -10,6 +10,11 @@ use crate::undefined;
 pub struct BinSums(Vec<f64>);
 
 impl BinSums {
+    /// These sums.
+    pub(crate) fn of(sums: Vec<f64>) -> Self {
+        Self(sums)
+    }
+
     /// The sums.
     pub fn values(&self) -> &[f64] {
         &self.0

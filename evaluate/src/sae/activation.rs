@@ -1,11 +1,12 @@
 //! From pre-activations to latents.
 
-use hayloft_model::SharedTensor;
 use tch::{TchError, Tensor};
+
+use crate::shared_tensor::SharedTensor;
 
 /// The function between encoder and decoder. Latents are never negative, so a latent fires where it is above zero.
 #[derive(Debug)]
-pub enum Activation {
+pub(crate) enum Activation {
     /// `max(pre, 0)`.
     Relu,
     /// `max(pre, 0)` where `pre` is strictly above the threshold, 0 elsewhere.

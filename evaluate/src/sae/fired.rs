@@ -1,9 +1,10 @@
 //! The latents that fire, as lists: found in pre-activations, and put through the decoder.
 
-use hayloft_model::{ModelError, host};
+use hayloft_model::ModelError;
 
 use super::Activation;
 use super::ragged::Ragged;
+use crate::host;
 
 /// Pre-activations looked at together: where none of them fires, they cost a few vector instructions.
 const LANES: usize = 16;

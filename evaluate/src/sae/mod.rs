@@ -22,10 +22,12 @@ mod tiles;
 
 use std::path::Path;
 
-use hayloft_model::{Precision, SharedTensor};
+use hayloft_model::Precision;
 use tch::Device;
 
-pub use self::activation::Activation;
+use crate::shared_tensor::SharedTensor;
+
+pub(crate) use self::activation::Activation;
 pub use self::config::{Conventions, PositionSlice, WithoutTokens};
 pub(crate) use self::config::{InputBias, Ranking};
 pub(crate) use self::convert::LAYOUT_VERSION;

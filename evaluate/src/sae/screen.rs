@@ -5,11 +5,12 @@
 //! one by one. Latents and everything that follows are those of float32: of an SAE's thousands of latents, fewer than one
 //! in a hundred fire.
 
-use hayloft_model::{SharedTensor, host};
 use tch::{Device, Kind, Tensor};
 
 use super::ragged::Ragged;
 use super::{Activation, Sae, SaeError};
+use crate::host;
+use crate::shared_tensor::SharedTensor;
 
 /// Half a unit in the last place of bf16, relative.
 const ROUNDING: f32 = 1.0 / 256.0;

@@ -4,7 +4,7 @@
 //! is listed, and the listed latents' decoder rows are added to the sums, or, where many fire, the tile goes through
 //! a second matrix product. Latents as a `[rows, width]` matrix never exist.
 
-use hayloft_model::{Largest, host};
+use hayloft_model::Largest;
 use hayloft_terminal::Phase;
 use tch::Tensor;
 
@@ -12,6 +12,7 @@ use super::fired::{Fired, add_decoder_rows};
 use super::forward::{Firings, Reconstruction};
 use super::screen::{Candidates, Screen, ScreenInput, dot};
 use super::{Activation, Sae, SaeError};
+use crate::host;
 
 /// Rows and latents of a tile, 2 MiB of float32: matrix products of this size run at full speed.
 const TILE_ROWS: i64 = 512;

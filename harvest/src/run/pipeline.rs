@@ -64,28 +64,28 @@ pub(super) fn fill(
     let (sender, receiver) = sync_channel(WAITING);
     let (finished_sender, finished) = channel();
     let mut filled = Filled::default();
-    // Who waits for another's shard is to know that there is no use in it any more.
-    let failed = AtomicBool::new(false);
-    let stop = || stopping.is_asked() || failed.load(Ordering::Acquire);
-    let fails = |error: HarvestError| {
-        failed.store(true, Ordering::Release);
-        error
-    };
+    // Who waits for another's shard is to know that what it is waiting for would not be written.
+    let writes = AtomicBool::new(true);
+    let stop = || stopping.is_asked() || !writes.load(Ordering::Acquire);
     thread::scope(|scope| {
-        let writing = scope.spawn(move || write_shards(&receiver, &finished_sender, gauge));
+        let ends = Ends(&writes);
+        let writing = scope.spawn(move || {
+            let _ends = ends;
+            write_shards(&receiver, &finished_sender, gauge)
+        });
         let mut assembly = Assembly::new(forward, sender);
         let forwarding = in_order(
             forward.device(),
             |jobs| hand_over(turns, forward.device(), &stop, gauge, jobs),
-            |step| forward.step(step).map_err(fails),
+            |step| forward.step(step),
             |done| {
                 gauge.advance(done.step.rows as u64);
                 let whole = done.step.completes == Completes::Shard;
                 if stopping.is_asked() && !whole {
                     return Err(HarvestError::Stopped);
                 }
-                let added = assembly.add(cache, done).map_err(fails);
-                added.and_then(|()| if whole { record_finished(cache, &finished, &mut filled) } else { Ok(()) })
+                assembly.add(cache, done)?;
+                if whole { record_finished(cache, &finished, &mut filled) } else { Ok(()) }
             },
         );
         // By this the writing thread knows that no more comes.
@@ -96,6 +96,15 @@ pub(super) fn fill(
     })?;
     record_finished(cache, &finished, &mut filled)?;
     if stopping.is_asked() { Err(HarvestError::Stopped) } else { Ok(filled) }
+}
+
+/// Takes note that the thread that writes has ended, by whichever way.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 /// Puts steps, which come in order, together to row groups, and sends these to be written.
@@ -131,7 +140,7 @@ impl Assembly {
             self.send(Work::Begin(cache.begin_shard(step.shard)?))?;
         }
         for ((_, group), activations) in self.groups.iter_mut().zip(&activations) {
-            group.extend_from_slice(host::bytes(activations)?);
+            host::append_bytes(activations, group)?;
         }
         self.logits.extend(logits);
         if let (Some(next), Some(kept)) = (predictions, self.kept) {

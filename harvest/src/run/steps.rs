@@ -57,11 +57,12 @@ impl Step {
 pub(super) fn hand_over(
     mut turns: Turns,
     device: Device,
-    is_over: &dyn Fn() -> bool,
+    stop: &dyn Fn() -> bool,
     gauge: &Gauge,
     jobs: &mut Jobs<Step>,
 ) -> Result<(), HarvestError> {
-    while let Some(shard) = turns.next(is_over)? {
+    // One who waits for others' shards waits in vain once a step has failed.
+    while let Some(shard) = turns.next(&|| stop() || jobs.is_over())? {
         gauge.spare(turns.take_done_by_others());
         let (sequences, tokens) = turns.sequences_and_tokens(shard)?;
         let tokens = Arc::new(tokens.token);

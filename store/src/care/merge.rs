@@ -89,8 +89,8 @@ pub(super) fn merge_on(
             }
             shards.push(*index);
             if let Some(there) = writer.whole(*index) {
-                if there.record.files != shard.record.files {
-                    let path = out.join(&there.record.path);
+                if there.files != shard.record.files {
+                    let path = out.join(&there.path);
                     return Err(holding.unlike_in(&path, format!("shard {index}"), "the same files", "others"));
                 }
                 placing.advance(bytes_of([shard]), holding.folder());

@@ -17,6 +17,12 @@ pub(crate) fn partial(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.partial"))
 }
 
+/// The unfinished sibling of `path` that is `worker`'s own, where several may be filling it.
+pub(crate) fn partial_of(worker: &str, path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{worker}.partial"))
+}
+
 /// Puts `bytes` in the place of the file at `path`, in one step: whoever opens it finds the old bytes or the new ones.
 pub(crate) fn replace_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
     replace_file_by(disk, &partial(path), path, bytes)
@@ -95,12 +101,9 @@ impl StagedFolder {
     pub(crate) fn commit_where_free(&mut self) -> Result<bool> {
         let synced = self.disk.sync_folder(&self.temporary);
         synced.map_err(|source| StoreError::io(&self.temporary, "write to the disk", source))?;
-        // A folder that has anything in it is never replaced by renaming another.
         match self.disk.rename(&self.temporary, &self.destination) {
             Ok(()) => {}
-            Err(taken) if matches!(taken.kind(), ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty) => {
-                return Ok(false);
-            }
+            Err(error) if is_taken(&error) => return Ok(false),
             Err(source) => {
                 return Err(StoreError::io(&self.destination, "give the finished folder its name", source));
             }
@@ -131,6 +134,28 @@ pub(crate) fn put_in_place(disk: &dyn Disk, temporary: &Path, destination: &Path
     sync_parent(disk, destination)
 }
 
+/// Takes the name from what has it by renaming it to `aside`, for which nothing may have that name. `false` where nothing has it.
+pub(crate) fn move_aside(disk: &dyn Disk, path: &Path, aside: &Path) -> Result<bool> {
+    match disk.rename(path, aside) {
+        Err(gone) if gone.kind() == ErrorKind::NotFound => Ok(false),
+        moved => moved.map(|()| true).map_err(|source| StoreError::io(path, "move aside", source)),
+    }
+}
+
+/// Gives a folder that was moved aside its name back, unless something has it by now: then the folder is removed.
+pub(crate) fn move_back(disk: &dyn Disk, aside: &Path, path: &Path) -> Result<()> {
+    match disk.rename(aside, path) {
+        Err(error) if is_taken(&error) => remove_entry(disk, aside),
+        moved => moved.map_err(|source| StoreError::io(path, "move back", source)),
+    }
+}
+
+/// Whether a folder could not be given a name since something has it. A folder that has anything in it is never replaced by renaming
+/// another.
+fn is_taken(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty | ErrorKind::NotADirectory)
+}
+
 impl Drop for StagedFolder {
     fn drop(&mut self) {
         if !self.committed {
@@ -140,29 +165,27 @@ impl Drop for StagedFolder {
     }
 }
 
-/// Removes what killed writers left unfinished in `folder`. No such folder is as good as an empty one.
+/// Removes what killed writers left unfinished in `folder`. Its lock must be held alone.
 pub(crate) fn remove_leftovers(disk: &dyn Disk, folder: &Path) -> Result<()> {
-    remove_where(disk, folder, |name| name.starts_with('.') && name.ends_with(".partial"))
+    leftovers(folder)?.iter().try_for_each(|path| remove_entry(disk, path))
 }
 
-/// Removes what workers left unfinished of one file or folder in `folder`, each under a name of its own.
-pub(crate) fn remove_partials(disk: &dyn Disk, folder: &Path, of: &str) -> Result<()> {
-    let start = format!(".{of}.");
-    remove_where(disk, folder, |name| name.starts_with(&start) && name.ends_with(".partial"))
-}
-
-fn remove_where(disk: &dyn Disk, folder: &Path, is_leftover: impl Fn(&str) -> bool) -> Result<()> {
+/// What is unfinished in `folder`. No such folder is as good as an empty one.
+pub(crate) fn leftovers(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
-        Err(source) if source.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(source) if source.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(|source| StoreError::io(folder, "list", source))?,
     };
+    let mut found = Vec::new();
     for entry in entries {
         let entry = entry.map_err(|source| StoreError::io(folder, "list", source))?;
-        if is_leftover(&entry.file_name().to_string_lossy()) {
-            remove_entry(disk, &entry.path())?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with('.') && name.ends_with(".partial") {
+            found.push(entry.path());
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Creates a folder and those above it, unless they are there. The names of those that it creates are on the disk when it

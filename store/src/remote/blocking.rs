@@ -147,14 +147,29 @@ impl Remote {
         absent_is_none(deleted, |error| self.error(name, "remove", error)).map(|_| ())
     }
 
-    /// The names of the objects directly below `folder`.
+    /// Has the service copy an object over another: whether that is known to have worked. Not every service copies, nor objects of
+    /// every size. In a folder, a copy would be a second name for the same file, which is no object of its own.
+    pub(crate) fn copy(&self, from: &str, to: &str, bytes: u64) -> Result<bool> {
+        if self.location.service() == Service::Folder {
+            return Ok(false);
+        }
+        let (from, to_path) = (self.path(from)?, self.path(to)?);
+        let copied = self.try_often(to, "copy", || async { self.store.copy(&from, &to_path).await });
+        Ok(copied.is_ok() && self.size(to)? == Some(bytes))
+    }
+
+    /// The names of the objects below `folder`, however deep.
     pub(crate) fn list(&self, folder: &str) -> Result<Vec<String>> {
         let path = self.path(folder)?;
-        let listed =
-            self.try_often(folder, "list", || async { Ok(self.store.list_with_delimiter(Some(&path)).await?.objects) });
-        let objects = absent_is_none(listed, |error| self.error(folder, "list", error))?.unwrap_or_default();
+        let listed = self.try_often(folder, "list", || async { self.store.list_with_delimiter(Some(&path)).await });
+        let listed = absent_is_none(listed, |error| self.error(folder, "list", error))?;
+        let (objects, folders) = listed.map(|listed| (listed.objects, listed.common_prefixes)).unwrap_or_default();
         let names = objects.iter().filter_map(|object| object.location.filename());
-        Ok(names.map(|name| format!("{folder}/{name}")).collect())
+        let mut names: Vec<String> = names.map(|name| format!("{folder}/{name}")).collect();
+        for inner in folders.iter().filter_map(Path::filename) {
+            names.extend(self.list(&format!("{folder}/{inner}"))?);
+        }
+        Ok(names)
     }
 
     fn put_if(&self, name: &str, bytes: &Bytes, mode: &PutMode) -> Result<bool> {

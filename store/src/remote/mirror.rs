@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, OnceLock};
+use std::thread;
 
 use crate::error::{Result, StoreError};
 use crate::files::disk;
@@ -26,8 +27,8 @@ const DIGITS: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Mirror {
     shared: Arc<Shared>,
-    /// What brings the next shard's files.
-    ahead: Mutex<Option<JoinHandle<()>>>,
+    /// Takes the files that are to be brought ahead, one after the other.
+    ahead: OnceLock<Sender<(String, FileRecord)>>,
 }
 
 #[derive(Debug)]
@@ -47,7 +48,7 @@ impl Mirror {
         create_folders(disk::machine().as_ref(), &folder)?;
         // For people who look at the shelf. Nothing reads it.
         let _ = std::fs::write(folder.join("location.txt"), format!("{location}\n"));
-        Ok(Self { shared: Arc::new(Shared { remote, shelf, folder }), ahead: Mutex::new(None) })
+        Ok(Self { shared: Arc::new(Shared { remote, shelf, folder }), ahead: OnceLock::new() })
     }
 
     /// The local folder of this cache.
@@ -66,24 +67,29 @@ impl Mirror {
         Ok(fetched.bytes.to_vec())
     }
 
-    /// Begins to bring the files that reading `site` of `shard` takes.
+    /// Begins to bring the files that reading `site` of `shard` takes, behind those that were asked for before, and returns at once.
+    ///
+    /// Whoever reads asks for the shard that follows when it opens one. So no more than one shard waits: further ones would push out
+    /// what is read now.
     pub(crate) fn read_ahead(&self, shard: &ShardRecord, site: &SiteName) {
         let site_file = site.file_name();
-        let wanted = shard.files.iter().filter(|file| !is_a_site(file) || file.path == site_file);
-        let wanted: Vec<(String, FileRecord)> =
-            wanted.map(|file| (format!("{}/{}", shard.path, file.path), file.clone())).collect();
-        let own = Arc::clone(&self.shared);
-        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
-        // One shard ahead is enough; further ones would push out what is read now.
-        end(ahead.take());
-        *ahead = Some(thread::spawn(move || {
-            for (name, record) in wanted {
-                if let Err(error) = own.fetch(&name, &record) {
-                    tracing::debug!(file = name, %error, "cannot be read ahead");
-                    break;
+        let ahead = self.ahead.get_or_init(|| {
+            let (sender, wanted) = channel::<(String, FileRecord)>();
+            let own = Arc::clone(&self.shared);
+            thread::spawn(move || {
+                for (name, record) in wanted {
+                    if let Err(error) = own.fetch(&name, &record) {
+                        // Whoever needs the file meets the same error.
+                        tracing::debug!(file = name, %error, "cannot be read ahead");
+                    }
                 }
-            }
-        }));
+            });
+            sender
+        });
+        for file in shard.files.iter().filter(|file| !is_a_site(file) || file.path == site_file) {
+            // The thread is there for as long as this is.
+            let _ = ahead.send((format!("{}/{}", shard.path, file.path), file.clone()));
+        }
     }
 }
 
@@ -107,14 +113,6 @@ impl Shared {
         self.shelf.get(&path, record.bytes, |partial: &Path, file: &mut File| {
             download(&self.remote, named, record, partial, file, Earlier::Overwrite, &|_| ())
         })
-    }
-}
-
-/// Waits for what was begun.
-fn end(ahead: Option<JoinHandle<()>>) {
-    if let Some(ahead) = ahead {
-        // It has told what it had to tell; whoever needs the files meets the same error.
-        let _ = ahead.join();
     }
 }
 

@@ -36,6 +36,5 @@ pub use traffic::{Moved, Traffic};
 // What filling a bucket beside others is made of.
 pub(crate) use blocking::Remote;
 pub(crate) use landing::{land, plan_table_place};
-pub(crate) use push::{Push, shard_tasks};
-pub(crate) use push_manifest::push_manifest;
+pub(crate) use push_manifest::put_whole_manifest;
 pub(crate) use workers::in_parallel;

@@ -27,6 +27,7 @@ use crate::remote::push_manifest::{check_same, push_manifest};
 use crate::remote::traffic::{Moved, Traffic};
 use crate::remote::workers::in_parallel;
 use crate::shard_contents::WrittenShard;
+use crate::sharing::CLAIMS_FOLDER;
 
 /// What [`push`] did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -93,6 +94,7 @@ pub fn push(
     if let Some(there) = push.remote.get(MANIFEST_FILE)? {
         check_same(location, &json::unseal(location.join(MANIFEST_FILE).as_ref(), &there.bytes)?, cache.manifest())?;
     }
+    refuse_beside_workers(&push.remote)?;
     let (tasks, total) = tasks(&cache, &plan);
     moved(Moved::Total(total));
     push.claim(&folder.join(PLAN_FILE), PLAN_FILE, cache.manifest().plan_blake3.as_str())?;
@@ -114,6 +116,22 @@ pub fn push(
         files_found: push.found.into_inner(),
         traffic: push.remote.traffic(),
         manifest_blake3: Some(manifest_blake3),
+    })
+}
+
+/// Refuses a cache that workers are filling: of a shard that both write, each would have some files.
+fn refuse_beside_workers(remote: &Remote) -> Result<()> {
+    let session = format!("{CLAIMS_FOLDER}/session.json");
+    if remote.size(&session)?.is_none() {
+        return Ok(());
+    }
+    Err(StoreError::Remote {
+        url: remote.location().join(&session),
+        action: "push beside workers",
+        expected: "a cache that none are filling".into(),
+        got: "one that some are filling, or were".into(),
+        advice: "Let `harvest run --share` fill it, or remove the objects below claims/ where no worker runs any more"
+            .into(),
     })
 }
 
@@ -152,11 +170,7 @@ fn plan_tasks<'a>(cache: &'a Path, plan: &'a PlanReader) -> impl Iterator<Item =
 }
 
 /// The files of a shard but for its record; `listed_in` is what names them.
-pub(crate) fn shard_tasks<'a>(
-    cache: &Path,
-    listed_in: &'a Path,
-    shard: &'a ShardRecord,
-) -> impl Iterator<Item = Task> + use<'a> {
+fn shard_tasks<'a>(cache: &Path, listed_in: &'a Path, shard: &'a ShardRecord) -> impl Iterator<Item = Task> + use<'a> {
     let folder = Folder::new(cache.join(&shard.path));
     shard.files.iter().skip(1).map(move |record| Task {
         folder: folder.clone(),

@@ -83,13 +83,37 @@ pub(crate) fn push_manifest(
         }
         tracing::debug!("somebody else wrote {url} meanwhile: putting both together");
     }
-    Err(StoreError::Remote {
+    Err(too_many_writers(url))
+}
+
+/// Writes the manifest over all planned shards, unless it is there. One that is there and lists fewer is replaced.
+pub(crate) fn put_whole_manifest(remote: &Remote, manifest: &Manifest) -> Result<()> {
+    let url = remote.location().join(MANIFEST_FILE);
+    let bytes = Bytes::from(json::seal(url.as_ref(), manifest)?);
+    for _ in 0..ROUNDS {
+        let written = match remote.get(MANIFEST_FILE)? {
+            Some(there) if there.bytes == bytes => true,
+            Some(there) => {
+                check_same(remote.location(), &json::unseal(url.as_ref(), &there.bytes)?, manifest)?;
+                remote.update(MANIFEST_FILE, &bytes, there.version)?
+            }
+            None => remote.create(MANIFEST_FILE, &bytes)?,
+        };
+        if written {
+            return Ok(());
+        }
+    }
+    Err(too_many_writers(url))
+}
+
+fn too_many_writers(url: String) -> StoreError {
+    StoreError::Remote {
         url,
         action: "write",
         expected: "to be the only one who writes, once in a while".into(),
         got: format!("another version before each of {ROUNDS} tries").into(),
         advice: "Run the same command again: all other files are there".into(),
-    })
+    }
 }
 
 /// A shard that somebody else pushed.

@@ -40,6 +40,11 @@ impl Claim {
         self.released || self.process.has_ended()
     }
 
+    /// Whether its worker is known to have ended, and what it left unfinished can be found.
+    pub(crate) fn is_of_the_dead(&self) -> bool {
+        self.process.has_ended() && is_worker_name(&self.worker)
+    }
+
     /// How long it may stand still, whatever its file says.
     pub(crate) fn lease(&self) -> Duration {
         let seconds = self.lease_seconds;
@@ -56,6 +61,11 @@ impl Claim {
 /// The name of a shard's claim of one generation, relative to the cache.
 pub(crate) fn claim_name(shard: usize, generation: u32) -> String {
     format!("{CLAIMS_FOLDER}/{}.{generation}", shard_name(shard))
+}
+
+/// Whether a name that was read somewhere can be a worker's, and so a part of a file's name.
+pub(crate) fn is_worker_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 64 && name.chars().all(|letter| letter.is_ascii_alphanumeric())
 }
 
 /// A name for a worker that no other has: what it is and when it began, hashed.

@@ -1,14 +1,17 @@
 //! Who else fills a cache, and how a shard gets its name among them.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::bucket::Bucket;
 use super::leases::Leases;
 use crate::cache_writer::Shared;
 use crate::error::Result;
 use crate::files::lock::Lock;
-use crate::files::staged::{StagedFolder, discard};
+use crate::files::staged::{StagedFolder, move_aside, move_back, partial_of, remove_entry};
+use crate::manifest::{Manifest, ShardRecord, Totals};
+use crate::plan::PlanReader;
+use crate::settings::HarvestSettings;
 use crate::shard_contents::WrittenShard;
 
 /// Who else fills the cache.
@@ -28,8 +31,34 @@ pub(crate) struct Beside {
     pub(crate) worker: String,
     /// Where shards go from the folder that they are written to, if that is not where they stay.
     pub(crate) bucket: Option<Arc<Bucket>>,
-    /// On the folder that shards are written to: shared with the other workers, but for a scratch folder.
-    pub(crate) _lock: Lock,
+    /// On the folder that shards are written to: shared with the other workers, but for a scratch folder. Let go of at the end.
+    pub(crate) lock: Mutex<Option<Lock>>,
+    /// What it has filled, to be told of.
+    pub(crate) filled: Mutex<Filled>,
+}
+
+/// The shards that one worker has filled, in whatever order: sums of theirs are no other worker's to compare with.
+#[derive(Debug)]
+pub(crate) struct Filled {
+    totals: Totals,
+    records: Vec<ShardRecord>,
+}
+
+impl Filled {
+    pub(crate) fn new(settings: &HarvestSettings) -> Self {
+        Self { totals: Totals::new(settings), records: Vec::new() }
+    }
+
+    pub(crate) fn add(&mut self, shard: WrittenShard) {
+        self.totals.add(&shard);
+        self.records.push(shard.record);
+    }
+
+    pub(crate) fn manifest(&self, plan: &PlanReader, settings: &HarvestSettings) -> Manifest {
+        let mut records = self.records.clone();
+        records.sort_by_key(|record| record.index);
+        self.totals.manifest(plan, settings, records)
+    }
 }
 
 impl Company {
@@ -43,9 +72,7 @@ impl Company {
 
     /// Where a folder is filled that is to be called `destination`.
     pub(crate) fn temporary(&self, destination: &Path) -> Option<PathBuf> {
-        let beside = self.beside()?;
-        let name = destination.file_name()?.to_string_lossy();
-        Some(destination.with_file_name(format!(".{name}.{}.partial", beside.worker)))
+        Some(partial_of(&self.beside()?.worker, destination))
     }
 }
 
@@ -58,26 +85,47 @@ impl Shared {
             return Ok(shard);
         };
         let shard = match &beside.bucket {
-            None => self.commit_beside(staged, shard)?,
+            None => self.commit_beside(&beside.worker, staged, shard)?,
             Some(bucket) => {
                 staged.commit()?;
-                bucket.push_shard(self, shard)?
+                bucket.push_shard(self, &beside.worker, &shard)?
             }
         };
         beside.leases.finish(shard.index())?;
         Ok(shard)
     }
 
-    fn commit_beside(&self, mut staged: StagedFolder, shard: WrittenShard) -> Result<WrittenShard> {
+    /// The shard of this number that another worker has finished meanwhile.
+    pub(crate) fn of_another(&self, index: usize) -> Result<Option<WrittenShard>> {
+        match self.company.beside() {
+            Some(Beside { bucket: None, .. }) => WrittenShard::find(&self.folder, index, &self.plan, &self.settings),
+            _ => Ok(None),
+        }
+    }
+
+    fn commit_beside(&self, worker: &str, mut staged: StagedFolder, shard: WrittenShard) -> Result<WrittenShard> {
         while !staged.commit_where_free()? {
             if let Some(there) = WrittenShard::find(&self.folder, shard.index(), &self.plan, &self.settings)? {
                 tell_of_difference(&shard, &there);
                 return Ok(there);
             }
-            // It is not whole: while this worker has the claim, it may go.
-            discard(self.disk.as_ref(), staged.destination())?;
+            self.make_room(worker, staged.destination(), shard.index())?;
         }
         Ok(shard)
+    }
+
+    /// Takes the name from a shard that was found not to be whole. Whoever holds the claim, another worker may have replaced it by
+    /// a whole one between the finding and this: so it is looked at once more where nobody else touches it, and put back.
+    fn make_room(&self, worker: &str, destination: &Path, index: usize) -> Result<()> {
+        let disk = self.disk.as_ref();
+        let aside = partial_of(&format!("{worker}.old"), destination);
+        if !move_aside(disk, destination, &aside)? {
+            return Ok(());
+        }
+        match WrittenShard::find_at(aside.clone(), index, &self.plan, &self.settings)? {
+            Some(_) => move_back(disk, &aside, destination),
+            None => remove_entry(disk, &aside),
+        }
     }
 }
 
@@ -91,5 +139,48 @@ pub(crate) fn tell_of_difference(own: &WrittenShard, there: &WrittenShard) {
             shard,
             "another worker was first with this shard, and got other bytes: workers on different hardware round differently. Its shard is kept"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::cache_writer::CacheWriter;
+    use crate::settings::NonFinite;
+    use crate::sharing::Sharing;
+    use crate::support::{files_below, fill_shard, lengths, settings, write_plan};
+    use crate::{Codec, Dtype};
+
+    #[test]
+    fn whoever_makes_room_or_takes_over_removes_nothing_that_is_whole_or_in_use() {
+        let folder = tempfile::tempdir().unwrap();
+        write_plan(folder.path(), &lengths());
+        let settings = settings(Dtype::Bf16, Codec::Planes);
+        let writer = CacheWriter::open_beside(folder.path(), settings, NonFinite::Refuse, Sharing::default()).unwrap();
+        let shared = writer.shared();
+        let beside = shared.company.beside().unwrap();
+        let shards = folder.path().join("shards");
+        let place = shards.join("00000");
+        // It was found not to be whole, and has become whole since.
+        fill_shard(&writer, 0).unwrap();
+        let whole = files_below(&shards);
+        shared.make_room(&beside.worker, &place, 0).unwrap();
+        beside.prepare(shared, 0, &[]).unwrap();
+        assert_eq!(files_below(&shards), whole);
+        // What is half there goes.
+        fs::remove_file(place.join("tokens.parquet")).unwrap();
+        shared.make_room(&beside.worker, &place, 0).unwrap();
+        assert_eq!(fs::read_dir(&shards).unwrap().count(), 0);
+        shared.make_room(&beside.worker, &place, 0).unwrap();
+
+        // Of unfinished folders, those of workers that have ended go.
+        for worker in ["dead", "silent"] {
+            fs::create_dir(partial_of(worker, &place)).unwrap();
+        }
+        beside.prepare(shared, 0, &["dead".to_owned()]).unwrap();
+        let left: Vec<_> = fs::read_dir(&shards).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, [".00000.silent.partial"]);
     }
 }

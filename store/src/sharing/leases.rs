@@ -23,8 +23,8 @@ type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
 /// What came of asking for a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Taking {
-    /// It is this worker's.
-    Taken,
+    /// It is this worker's. Before it were, among others, workers of these names, which are known to have ended.
+    Taken { ended: Vec<String> },
     /// It is somebody else's: who, for people.
     Held(String),
 }
@@ -103,8 +103,9 @@ impl Leases {
     /// Claims a shard, unless somebody else has it and is not known to be gone.
     pub(crate) fn take(&self, shard: usize) -> Result<Taking> {
         let own = &self.own;
-        let (mut generation, mut last) = (0, None);
+        let (mut generation, mut last, mut ended) = (0, None, Vec::new());
         while let Some(bytes) = own.place.read(&claim_name(shard, generation))? {
+            ended.extend(Claim::read(&bytes).filter(Claim::is_of_the_dead).map(|claim| claim.worker));
             last = Some(bytes);
             generation += 1;
             if generation > MOST_GENERATIONS {
@@ -123,7 +124,7 @@ impl Leases {
             tracing::info!(shard, "taken over from a worker that is gone");
         }
         own.lock_held().insert(shard, Held { generation, beat: 0, is_lost: false });
-        Ok(Taking::Taken)
+        Ok(Taking::Taken { ended })
     }
 
     /// Lets go of a shard that is whole now: nobody will ask for it again.
@@ -219,7 +220,10 @@ impl Own {
                         held.is_lost = !still_ours;
                     }
                     if !still_ours {
-                        tracing::warn!(shard, "another worker took this shard over: this one was silent for too long");
+                        tracing::info!(
+                            shard,
+                            "another worker took this shard over, since this one was silent for too long; whoever is first with it, it is the same"
+                        );
                     }
                 }
                 Err(error) => tracing::debug!(shard, %error, "the claim cannot be kept up just now"),

@@ -11,7 +11,11 @@
 //!   once.
 //! - **Turns** ([`turns`]) go through the shards and hand out those that nobody has.
 //! - The **session** ([`session`]) is what all workers must have in common: the version of the program and every setting.
-//! - A **bucket** ([`bucket`]) is filled from a scratch folder: shards are written there and pushed.
+//! - A **bucket** ([`bucket`]) is filled from a scratch folder: shards are written there and put up, and it is decided once whose
+//!   files a shard gets.
+//!
+//! A worker that was stopped for longer than its lease goes on as if nothing had happened: nobody has touched its files, and where
+//! another was first with the shard, its own are dropped.
 //!
 //! When all planned shards are there, whoever sees it first writes the manifest and removes the claims.
 
@@ -26,7 +30,7 @@ mod turns;
 
 pub(crate) use self::bucket::Bucket;
 pub(crate) use self::claim::worker_name;
-pub(crate) use self::company::{Beside, Company};
+pub(crate) use self::company::{Beside, Company, Filled};
 pub(crate) use self::leases::Leases;
 pub(crate) use self::place::{ClaimPlace, FolderClaims};
 pub use self::turns::Turns;

@@ -9,7 +9,7 @@ use super::company::Beside;
 use super::leases::Taking;
 use crate::cache_writer::Shared;
 use crate::error::Result;
-use crate::files::staged::{discard, remove_partials};
+use crate::files::staged::{partial_of, remove_entry};
 use crate::plan::shard_name;
 use crate::shard_contents::{SHARDS_FOLDER, WrittenShard};
 use crate::tables::sequences::Sequence;
@@ -36,11 +36,14 @@ pub struct Turns {
 
 impl Turns {
     pub(crate) fn new(shared: Arc<Shared>, range: Range<usize>, is_whole: impl Fn(usize) -> bool) -> Result<Self> {
-        let mut left = Vec::new();
-        for shard in range {
+        let mut left: Vec<usize> = range.collect();
+        if let Some(beside) = shared.company.beside() {
+            beside.refresh(&left)?;
+        }
+        for shard in std::mem::take(&mut left) {
             let whole = match shared.company.beside() {
                 None => is_whole(shard),
-                Some(beside) => beside.is_whole(&shared, shard)?,
+                Some(beside) => beside.seems_whole(&shared, shard)?,
             };
             if !whole {
                 left.push(shard);
@@ -84,27 +87,28 @@ impl Turns {
             return Ok(next);
         };
         while !self.left.is_empty() && !stop() {
+            beside.refresh(&self.left)?;
             let mut holder = None;
             let mut place = 0;
             while let Some(&shard) = self.left.get(place) {
                 if stop() {
                     return Ok(None);
                 }
-                if beside.is_whole(&shared, shard)? {
+                if beside.seems_whole(&shared, shard)? {
                     self.forget(place);
                     continue;
                 }
                 match beside.leases.take(shard)? {
                     Taking::Held(by) => holder = Some((shard, by)),
                     // It may have become whole before the claim on it was free.
-                    Taking::Taken if beside.is_whole(&shared, shard)? => {
+                    Taking::Taken { .. } if beside.complete(&shared, shard)? => {
                         beside.leases.finish(shard)?;
                         self.forget(place);
                         continue;
                     }
-                    Taking::Taken => {
+                    Taking::Taken { ended } => {
                         self.left.remove(place);
-                        beside.prepare(&shared, shard)?;
+                        beside.prepare(&shared, shard, &ended)?;
                         return Ok(Some(shard));
                     }
                 }
@@ -142,22 +146,41 @@ fn wait(how_long: Duration, stop: &dyn Fn() -> bool) {
 }
 
 impl Beside {
-    /// Whether a shard is whole, whoever filled it.
-    fn is_whole(&self, cache: &Shared, shard: usize) -> Result<bool> {
+    /// Learns which of these shards are whole, where each question takes a request: once for all of them.
+    fn refresh(&self, shards: &[usize]) -> Result<()> {
+        self.bucket.as_ref().map_or(Ok(()), |bucket| bucket.refresh(shards))
+    }
+
+    /// Whether a shard was whole at the last look, whoever filled it.
+    fn seems_whole(&self, cache: &Shared, shard: usize) -> Result<bool> {
         match &self.bucket {
-            Some(bucket) => bucket.is_whole(shard),
+            Some(bucket) => Ok(bucket.was_whole(shard)),
             None => Ok(WrittenShard::find(&cache.folder, shard, &cache.plan, &cache.settings)?.is_some()),
         }
     }
 
-    /// Makes room for a shard that this worker has the claim on: what workers that are gone left of it is removed.
-    fn prepare(&self, cache: &Shared, shard: usize) -> Result<()> {
+    /// Whether a shard that this worker has the claim on is whole, or becomes so without being filled again.
+    fn complete(&self, cache: &Shared, shard: usize) -> Result<bool> {
+        match &self.bucket {
+            Some(bucket) => bucket.publish_what_is_decided(cache, shard),
+            None => self.seems_whole(cache, shard),
+        }
+    }
+
+    /// Prepares to fill a shard that this worker has the claim on. What workers left of it that are known to have ended is removed;
+    /// one that is only silent goes on where it was as soon as it can, so that its folder stays.
+    pub(super) fn prepare(&self, cache: &Shared, shard: usize, ended: &[String]) -> Result<()> {
         if let Some(bucket) = &self.bucket {
             bucket.bring_plan_of(&cache.plan, shard)?;
         }
-        let (folder, name) = (cache.folder.join(SHARDS_FOLDER), shard_name(shard));
-        remove_partials(cache.disk.as_ref(), &folder, &name)?;
-        // It is there and is not whole.
-        discard(cache.disk.as_ref(), &folder.join(name))
+        for worker in ended {
+            if let Some(bucket) = &self.bucket {
+                bucket.remove_attempt(shard, worker)?;
+            } else {
+                let destination = cache.folder.join(SHARDS_FOLDER).join(shard_name(shard));
+                remove_entry(cache.disk.as_ref(), &partial_of(worker, &destination))?;
+            }
+        }
+        Ok(())
     }
 }

@@ -7,6 +7,7 @@ mod pushing;
 mod reading;
 mod server;
 mod sharing;
+mod stalls;
 #[path = "../support/mod.rs"]
 mod support;
 

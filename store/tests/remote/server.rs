@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -61,6 +61,8 @@ pub struct Behaviour {
     pub failed: AtomicU64,
     /// Those that hang.
     pub hanging: AtomicU64,
+    /// Whether it lacks the copying of objects.
+    pub refuse_copies: AtomicBool,
     /// Bytes of objects in answers to GET, by the object's name.
     pub read: Mutex<BTreeMap<String, u64>>,
 }
@@ -140,10 +142,20 @@ impl Server {
         Self { behaviour, address, folder, _runtime: runtime }
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The variables that let a client in.
     pub fn environment(&self) -> BTreeMap<String, String> {
+        Self::elsewhere(self.address)
+    }
+
+    /// The variables that let a client in to the server that another process has at this address.
+    pub fn elsewhere(address: SocketAddr) -> BTreeMap<String, String> {
         let variables = [
-            ("AWS_ENDPOINT_URL", format!("http://{}", self.address)),
+            ("AWS_ENDPOINT_URL", format!("http://{address}")),
             ("AWS_ALLOW_HTTP", "true".to_owned()),
             ("AWS_ACCESS_KEY_ID", ACCESS_KEY.to_owned()),
             ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.to_owned()),
@@ -171,6 +183,12 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         Some(Fault::Reset) => return Err(std::io::ErrorKind::ConnectionReset.into()),
         Some(Fault::Stall) => tokio::time::sleep(Duration::from_secs(3600)).await,
         Some(Fault::LostAnswer | Fault::Truncate) | None => {}
+    }
+    if request.headers().contains_key("x-amz-copy-source") && shared.behaviour.refuse_copies.load(Ordering::SeqCst) {
+        let mut refused =
+            Response::new(Answer::whole(Bytes::from_static(b"<Error><Code>NotImplemented</Code></Error>")));
+        *refused.status_mut() = hyper::StatusCode::BAD_REQUEST;
+        return Ok(refused);
     }
     let object = (request.method() == Method::GET).then(|| request.uri().path().to_owned());
     let conditional = request.headers().contains_key("if-match") || request.headers().contains_key("if-none-match");

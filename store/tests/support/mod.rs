@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use hayloft_store::{
     Cache, CacheWriter, Codec, Corpus, DataRecord, Dtype, Existing, FileRecord, HarvestSettings, KeptPredictions,
-    Manifest, ModelRecord, NonFinite, Packing, PlanWriter, Predictions, Result, Section, Sequence, SiteName,
-    TokenizerRecord, Tokens, WrittenShard,
+    Manifest, ModelRecord, NonFinite, Packing, PlanWriter, Predictions, Result, Section, Sequence, ShardWriter,
+    SiteName, TokenizerRecord, Tokens, WrittenShard,
 };
 
 /// Lengths of the sequences of each row group of each shard.
@@ -170,12 +170,16 @@ pub fn open(folder: &Path, settings: &HarvestSettings, existing: Existing) -> Re
 }
 
 pub fn fill_shard(writer: &CacheWriter, index: usize) -> Result<WrittenShard> {
-    let settings = writer.settings();
+    fill_begun(writer, writer.begin_shard(index)?, 0)
+}
+
+/// Fills a shard that has been begun. Each `kind` of hardware makes other bytes of the same shard, as many of them.
+pub fn fill_begun(writer: &CacheWriter, mut shard: ShardWriter, kind: usize) -> Result<WrittenShard> {
+    let (settings, index) = (writer.settings(), shard.index());
     let (sequences, _) = writer.plan_shard(index)?;
-    let mut shard = writer.begin_shard(index)?;
     for (row_group, rows) in shard.row_group_rows().to_vec().into_iter().enumerate() {
         for site in &settings.sites {
-            shard.write_activations(site, bits(settings, index, site, row_group, rows))?;
+            shard.write_activations(site, bits(settings, index + 5000 * kind, site, row_group, rows))?;
         }
         if settings.predictions.is_some_and(|kept| kept.full_logits) {
             shard.write_logits(logits(settings, index, row_group, rows))?;

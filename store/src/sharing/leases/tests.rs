@@ -51,7 +51,7 @@ impl Machine {
     }
 
     fn takes(&self, shard: usize) -> bool {
-        self.leases.take(shard).unwrap() == Taking::Taken
+        matches!(self.leases.take(shard).unwrap(), Taking::Taken { .. })
     }
 
     /// Whether it knows of no one who took the shard over.
@@ -163,7 +163,8 @@ fn claims_of_a_process_that_has_ended_here_are_nobodys() {
     Arc::get_mut(&mut dead.leases.own).unwrap().claim.process = serde_json::from_value(process).unwrap();
     assert!(dead.takes(0));
     let other = world.machine("other", 0);
-    assert!(other.takes(0), "with no lease to wait for");
+    let taken = other.leases.take(0).unwrap();
+    assert_eq!(taken, Taking::Taken { ended: vec!["dead".to_owned()] }, "with no lease to wait for");
 }
 
 #[test]
@@ -171,7 +172,7 @@ fn a_thread_keeps_claims_up() {
     let world = World::new();
     let place: Arc<dyn ClaimPlace> = Arc::new(FolderClaims::open(world.folder.path(), "w").unwrap());
     let leases = Leases::new(Arc::clone(&place), "w".to_owned(), Duration::from_millis(20));
-    assert_eq!(leases.take(0).unwrap(), Taking::Taken);
+    assert_eq!(leases.take(0).unwrap(), Taking::Taken { ended: Vec::new() });
     // However long it takes.
     while place.read("claims/00000.0").unwrap().and_then(|bytes| Claim::read(&bytes)).unwrap().beat == 0 {
         thread::yield_now();

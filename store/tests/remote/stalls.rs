@@ -1,0 +1,217 @@
+//! Workers, each a process of its own, that are stopped for longer than their lease and continued, or killed, at random moments.
+//!
+//! `HAYLOFT_STALLS` is how many times, in a folder and in a bucket each; `scripts/stall-test` asks for many.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hayloft_store::{
+    CacheWriter, Codec, Dtype, Environment, Existing, NonFinite, RemoteOptions, Result, Sharing, verify,
+};
+use rand::{RngExt, SeedableRng};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::server::Server;
+use crate::support::{self, Lengths, files_below, fill, fill_begun, settings, write_plan};
+use crate::{objects, options};
+
+/// Longer than the lease of the workers.
+const STALL: Duration = Duration::from_millis(1700);
+
+/// How long all workers of a cache may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What each worker does between two shards and within one, so that there is something to stop.
+const PAUSE: Duration = Duration::from_millis(15);
+
+fn many() -> Lengths {
+    (0..10u32).map(|shard| vec![vec![9, 1 + shard % 5], vec![3]]).collect()
+}
+
+fn stalls() -> usize {
+    env::var("HAYLOFT_STALLS").map_or(2, |count| count.parse().unwrap())
+}
+
+/// A worker process: what it is to do is in its environment.
+#[test]
+#[ignore = "the other tests start it as a process of its own"]
+fn worker() {
+    let given = |name: &str| env::var(format!("STALLS_{name}")).unwrap();
+    let (cache, kind) = (given("CACHE"), given("KIND").parse().unwrap());
+    let (settings, sharing) = (settings(Dtype::Bf16, Codec::Raw), Sharing { lease: Sharing::SHORTEST });
+    let writer = if cache.starts_with("s3://") {
+        let environment = Environment::Given(Server::elsewhere(given("SERVER").parse().unwrap()));
+        let options = RemoteOptions { environment, timeout: Duration::from_secs(5), ..RemoteOptions::default() };
+        let (location, scratch) = (cache.parse().unwrap(), given("SCRATCH"));
+        CacheWriter::open_bucket(&location, &options, Path::new(&scratch), settings, NonFinite::Refuse, sharing)
+    } else {
+        CacheWriter::open_beside(Path::new(&cache), settings, NonFinite::Refuse, sharing)
+    };
+    work_slowly(writer.unwrap(), kind).unwrap();
+}
+
+fn work_slowly(mut writer: CacheWriter, kind: usize) -> Result<()> {
+    let mut turns = writer.turns(0..writer.plan().shards.len())?;
+    while let Some(shard) = turns.next(&|| false)? {
+        let begun = writer.begin_shard(shard)?;
+        thread::sleep(PAUSE);
+        let done = fill_begun(&writer, begun, kind)?;
+        writer.record(done)?;
+        thread::sleep(PAUSE);
+    }
+    drop(turns);
+    writer.finish().map(|_| ())
+}
+
+/// Workers on one cache. One of them is stopped at a random moment, and continued once its lease is over, or killed.
+struct Fleet<'a> {
+    cache: String,
+    server: Option<&'a Server>,
+    scratch: &'a Path,
+    /// How many kinds of hardware they run on.
+    kinds: usize,
+    /// Whether one is killed, as well as one stopped.
+    kills: bool,
+}
+
+impl Fleet<'_> {
+    fn start(&self, number: usize) -> Child {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args(["--exact", "stalls::worker", "--ignored", "--nocapture"]);
+        command.env("STALLS_CACHE", &self.cache).env("STALLS_SCRATCH", self.scratch);
+        command.env("STALLS_KIND", (number % self.kinds).to_string());
+        if let Some(server) = self.server {
+            command.env("STALLS_SERVER", server.address().to_string());
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn run(&self, random: &mut rand_pcg::Pcg64) {
+        let count = random.random_range(2..=4) + usize::from(self.kills);
+        let mut workers: Vec<Child> = (0..count).map(|number| self.start(number)).collect();
+        thread::sleep(Duration::from_millis(random.random_range(0..500)));
+        if self.kills {
+            let mut victim = workers.pop().unwrap();
+            victim.kill().unwrap();
+            victim.wait().unwrap();
+        }
+        // A process whose end nobody has waited for keeps its number.
+        let stopped = Pid::from_child(&workers[0]);
+        kill_process(stopped, Signal::STOP).unwrap();
+        thread::sleep(STALL);
+        kill_process(stopped, Signal::CONT).unwrap();
+        let until = Instant::now() + PATIENCE;
+        for mut worker in workers {
+            while worker.try_wait().unwrap().is_none() {
+                assert!(Instant::now() < until, "a worker waits for ever");
+                thread::sleep(Duration::from_millis(10));
+            }
+            let output = worker.wait_with_output().unwrap();
+            let said =
+                [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+            assert!(output.status.success(), "{said}");
+        }
+    }
+}
+
+/// What one process alone makes.
+fn by_one(kind: usize) -> BTreeMap<String, Vec<u8>> {
+    let folder = tempfile::tempdir().unwrap();
+    write_plan(folder.path(), &many());
+    let writer = support::open(folder.path(), &settings(Dtype::Bf16, Codec::Raw), Existing::Refuse).unwrap();
+    if kind == 0 {
+        fill(writer).unwrap();
+    } else {
+        work_slowly(writer, kind).unwrap();
+    }
+    files_below(folder.path())
+}
+
+/// Each shard must have the bytes of one kind of hardware, all of them.
+fn assert_of_one_kind_each(there: &BTreeMap<String, Vec<u8>>, kinds: usize) {
+    let made: Vec<_> = (0..kinds).map(by_one).collect();
+    for shard in 0..many().len() {
+        let of_shard = |files: &BTreeMap<String, Vec<u8>>| -> BTreeMap<String, Vec<u8>> {
+            let folder = format!("shards/{shard:05}/");
+            files.iter().filter(|(name, _)| name.starts_with(&folder)).map(|(n, b)| (n.clone(), b.clone())).collect()
+        };
+        let whole = made.iter().any(|files| of_shard(files) == of_shard(there));
+        assert!(whole, "shard {shard} is of no one kind of hardware");
+    }
+    assert!(there.keys().all(|name| !name.starts_with("claims/") && !name.contains(".partial")), "{:?}", there.keys());
+    assert_eq!(there.len(), made[0].len());
+}
+
+fn generator() -> rand_pcg::Pcg64 {
+    let seed =
+        env::var("HAYLOFT_STALLS_SEED").map_or_else(|_| u64::from(std::process::id()), |seed| seed.parse().unwrap());
+    println!("HAYLOFT_STALLS_SEED={seed}");
+    rand_pcg::Pcg64::seed_from_u64(seed)
+}
+
+#[test]
+fn in_a_folder_workers_that_stand_still_end_well_and_leave_the_cache_of_one() {
+    let (expected, mut random) = (by_one(0), generator());
+    for stall in 0..stalls() {
+        let folder = tempfile::tempdir().unwrap();
+        write_plan(folder.path(), &many());
+        let cache = folder.path().to_str().unwrap().to_owned();
+        let fleet = Fleet { cache, server: None, scratch: folder.path(), kinds: 1, kills: stall % 2 == 1 };
+        fleet.run(&mut random);
+        assert!(files_below(folder.path()) == expected, "the cache differs");
+    }
+    println!("{} stalls in a folder: every process ended with 0, every byte the same", stalls());
+}
+
+#[test]
+fn in_a_folder_workers_of_two_kinds_leave_a_whole_cache() {
+    let mut random = generator();
+    for _ in 0..stalls() {
+        let folder = tempfile::tempdir().unwrap();
+        write_plan(folder.path(), &many());
+        let cache = folder.path().to_str().unwrap().to_owned();
+        Fleet { cache, server: None, scratch: folder.path(), kinds: 2, kills: true }.run(&mut random);
+        assert_of_one_kind_each(&files_below(folder.path()), 2);
+        assert_eq!(verify(folder.path(), &mut |_| ()).unwrap().damages, []);
+    }
+}
+
+#[test]
+fn in_a_bucket_workers_that_stand_still_end_well_and_leave_the_cache_of_one() {
+    let (expected, mut random) = (by_one(0), generator());
+    for stall in 0..stalls() {
+        in_a_bucket(&mut random, 1, stall % 2 == 1, |there, _| assert!(*there == expected, "the cache differs"));
+    }
+    println!("{} stalls in a bucket: every process ended with 0, every byte the same", stalls());
+}
+
+#[test]
+fn in_a_bucket_workers_of_two_kinds_leave_a_whole_cache() {
+    let mut random = generator();
+    for _ in 0..stalls() {
+        in_a_bucket(&mut random, 2, true, |there, server| {
+            assert_of_one_kind_each(there, 2);
+            let pulled = tempfile::tempdir().unwrap();
+            crate::pull("farm", pulled.path(), &hayloft_store::PullSelection::default(), &options(server)).unwrap();
+            assert_eq!(verify(pulled.path(), &mut |_| ()).unwrap().damages, []);
+        });
+    }
+}
+
+fn in_a_bucket(
+    random: &mut rand_pcg::Pcg64,
+    kinds: usize,
+    kills: bool,
+    check: impl Fn(&BTreeMap<String, Vec<u8>>, &Server),
+) {
+    let (server, scratch, plan) = (Server::start(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write_plan(plan.path(), &many());
+    crate::push(plan.path(), "farm", &options(&server)).unwrap();
+    let cache = "s3://farm/farm".to_owned();
+    Fleet { cache, server: Some(&server), scratch: scratch.path(), kinds, kills }.run(random);
+    check(&objects(&server, "farm"), &server);
+}
