@@ -90,7 +90,7 @@ fn is_same<S: ShardSums>(left: &S, right: &S) -> bool {
     left.counts() == right.counts()
         && left.subsets() == right.subsets()
         && lists.into_iter().all(|(left, right)| {
-            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| alike(*left, *right))
+            left.len() == right.len() && left.iter().zip(right.iter()).all(|(left, right)| alike(*left, *right))
         })
 }
 

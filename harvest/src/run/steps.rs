@@ -67,7 +67,7 @@ pub(super) fn hand_over(
         let (sequences, tokens) = turns.sequences_and_tokens(shard)?;
         let tokens = Arc::new(tokens.token);
         let mut first_row = 0;
-        for group in sequences.chunk_by(|one, next| one.row_group == next.row_group) {
+        for group in sequences.chunk_by(|one, other| one.row_group == other.row_group) {
             let lengths: Vec<usize> = group.iter().map(|sequence: &Sequence| sequence.length as usize).collect();
             for step in steps(&lengths, device) {
                 let last = step.end == lengths.len();
@@ -78,9 +78,9 @@ pub(super) fn hand_over(
                     true if first_row + rows == tokens.len() => Completes::Shard,
                     true => Completes::RowGroup,
                 };
-                let step = Step { shard, tokens: Arc::clone(&tokens), first_row, lengths, rows, completes };
+                let next = Step { shard, tokens: Arc::clone(&tokens), first_row, lengths, rows, completes };
                 first_row += rows;
-                if jobs.send(step).is_err() {
+                if jobs.send(next).is_err() {
                     return Ok(()); // whoever stopped says why
                 }
             }
