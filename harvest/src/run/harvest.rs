@@ -181,7 +181,7 @@ fn prepare_plan(
     tokenizer: &Tokenizer,
     progress: Progress,
 ) -> Result<(), HarvestError> {
-    let planned = match plan_at(&settings.out, &RemoteOptions::default()) {
+    let planned = match plan_at(&settings.out, &settings.share.as_ref().map(Share::remote).unwrap_or_default()) {
         Ok(planned) => planned,
         // Of several processes, each would plan.
         Err(error @ StoreError::MissingPlan { .. }) if settings.share.is_some() => return Err(error.into()),

@@ -9,7 +9,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,7 +27,7 @@ use crate::files::staged::{create_folders, remove_entry, replace_file};
 use crate::manifest::{MANIFEST_FILE, Manifest};
 use crate::plan::{PLAN_FILE, Plan, PlanReader, shard_name};
 use crate::remote::{
-    Location, Push, Remote, RemoteOptions, in_parallel, land, plan_table_place, push_manifest, shard_tasks,
+    Done, Location, Push, Remote, RemoteOptions, in_parallel, land, plan_table_place, push_manifest, shard_tasks,
 };
 use crate::settings::HarvestSettings;
 use crate::shard_contents::{SHARD_FILE, SHARDS_FOLDER, WrittenShard};
@@ -39,8 +38,8 @@ const WHOLE: &str = "whole";
 /// What scratch folders are called, before what tells them apart.
 const SCRATCH: &str = "hayloft-scratch-";
 
-/// How often a request is tried: a bucket may be away for minutes, and a worker's hours are worth more than those.
-const ATTEMPTS: u32 = 30;
+/// How long a request is tried: a bucket may be away for minutes, and a worker's hours are worth more than those.
+const BUDGET: Duration = Duration::from_secs(300);
 
 /// The bucket, and the scratch folder of this worker.
 #[derive(Debug)]
@@ -66,7 +65,7 @@ impl Bucket {
     /// [`StoreError::MissingPlan`] where no plan has been pushed there; [`StoreError::Invalid`] where it cannot be written to.
     pub(crate) fn open(location: &Location, options: &RemoteOptions, scratch: &Path) -> Result<Self> {
         location.check_writable()?;
-        let options = RemoteOptions { attempts: options.attempts.max(ATTEMPTS), ..options.clone() };
+        let options = RemoteOptions { budget: options.budget.max(BUDGET), ..options.clone() };
         let remote = Arc::new(Remote::connect(location, &options)?);
         let Some(plan) = remote.get(PLAN_FILE)? else {
             return Err(StoreError::MissingPlan { folder: PathBuf::from(location.to_string()) });
@@ -77,7 +76,7 @@ impl Bucket {
         let made = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(scratch);
         let scratch = made.map_err(|cause| StoreError::io(scratch, "create a folder in", cause))?;
         replace_file(disk::machine().as_ref(), &scratch.path().join(PLAN_FILE), &plan.bytes)?;
-        let push = Push { remote, written: AtomicU64::new(0), found: AtomicU64::new(0), more: &|_| () };
+        let push = Push { remote, done: Done::default(), more: &|_| () };
         let bucket = Self { push, scratch, jobs: options.jobs, known: Mutex::default() };
         bucket.look()?;
         Ok(bucket)

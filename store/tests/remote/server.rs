@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -46,6 +46,16 @@ pub enum Fault {
     Reset,
 }
 
+/// An answer in place of the service's own.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// What the address of the request ends in.
+    pub to: &'static str,
+    pub status: u16,
+    pub content_type: &'static str,
+    pub body: &'static str,
+}
+
 /// How the server behaves, and what it saw.
 #[derive(Debug, Default)]
 pub struct Behaviour {
@@ -61,6 +71,10 @@ pub struct Behaviour {
     pub failed: AtomicU64,
     /// Those that hang.
     pub hanging: AtomicU64,
+    /// What is answered in place of what the service would.
+    pub replies: Mutex<Vec<Reply>>,
+    /// Whether a write that must be the first is done all the same.
+    pub ignores_conditions: AtomicBool,
     /// Bytes of objects in answers to GET, by the object's name.
     pub read: Mutex<BTreeMap<String, u64>>,
 }
@@ -75,6 +89,16 @@ impl Behaviour {
     pub fn hang_after(&self, more: u64) {
         let after = if more == 0 { 0 } else { self.requests.load(Ordering::SeqCst) + more };
         self.hang_after.store(after, Ordering::SeqCst);
+    }
+
+    /// Lets every request for an address that ends in `to` be answered so.
+    pub fn reply(&self, to: &'static str, status: u16, content_type: &'static str, body: &'static str) {
+        *self.replies.lock().unwrap() = vec![Reply { to, status, content_type, body }];
+    }
+
+    /// Requests so far.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::SeqCst)
     }
 
     /// What was read since the last time this was asked.
@@ -111,6 +135,7 @@ pub struct Server {
 struct Shared {
     behaviour: Arc<Behaviour>,
     service: S3Service,
+    folder: PathBuf,
     /// Held by the one conditional write at a time.
     conditional: tokio::sync::Mutex<()>,
 }
@@ -124,7 +149,12 @@ impl Server {
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let behaviour = Arc::new(Behaviour::default());
         let (service, conditional) = (builder.build(), tokio::sync::Mutex::new(()));
-        let shared = Arc::new(Shared { behaviour: Arc::clone(&behaviour), service, conditional });
+        let shared = Arc::new(Shared {
+            behaviour: Arc::clone(&behaviour),
+            service,
+            folder: folder.path().to_owned(),
+            conditional,
+        });
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
@@ -152,6 +182,11 @@ impl Server {
         variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
+    /// Where the server is.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Where objects of the bucket are on the disk.
     pub fn bucket(&self) -> PathBuf {
         self.folder.path().join(BUCKET)
@@ -171,6 +206,24 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         Some(Fault::Reset) => return Err(std::io::ErrorKind::ConnectionReset.into()),
         Some(Fault::Stall) => tokio::time::sleep(Duration::from_secs(3600)).await,
         Some(Fault::LostAnswer | Fault::Truncate) | None => {}
+    }
+    let reply =
+        shared.behaviour.replies.lock().unwrap().iter().find(|reply| request.uri().path().ends_with(reply.to)).cloned();
+    if let Some(reply) = reply {
+        let body = Answer::whole(Bytes::from_static(reply.body.as_bytes()));
+        let response = Response::builder().status(reply.status).header("content-type", reply.content_type).body(body);
+        return response.map_err(std::io::Error::other);
+    }
+    // As with several services of S3's kind, objects are removed one by one.
+    if request.method() == Method::POST && request.uri().query().is_some_and(|query| query.contains("delete")) {
+        let mut response = Response::new(Answer::whole(Bytes::from_static(
+            b"<Error><Code>NotImplemented</Code><Message>A header you provided implies functionality that is not implemented</Message></Error>",
+        )));
+        *response.status_mut() = hyper::StatusCode::NOT_IMPLEMENTED;
+        return Ok(response);
+    }
+    if shared.behaviour.ignores_conditions.load(Ordering::SeqCst) && request.headers().contains_key("if-none-match") {
+        let _ = std::fs::remove_file(shared.folder.join(request.uri().path().trim_start_matches('/')));
     }
     let object = (request.method() == Method::GET).then(|| request.uri().path().to_owned());
     let conditional = request.headers().contains_key("if-match") || request.headers().contains_key("if-none-match");
