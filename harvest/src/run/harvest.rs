@@ -8,8 +8,8 @@ use hayloft_model::{
     Checkpoint, Decoder, DecoderSpec, Portion, Precision, Site, Tokenizer, matrix_product_rate, no_grad,
 };
 use hayloft_store::{
-    Codec, Dtype, Existing, FileRecord, HarvestSettings, KeptPredictions, Manifest, ModelRecord, NonFinite,
-    RemoteOptions, SiteName, StoreError, plan_at,
+    Codec, Dtype, Existing, FileRecord, HarvestSettings, KeptPredictions, Manifest, ModelRecord, NonFinite, SiteName,
+    StoreError, plan_at,
 };
 use hayloft_terminal::{MatrixRates, Profile, Profiling, Progress, Stopping};
 use tch::Device;

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use object_store::path::Path;
@@ -15,11 +14,13 @@ use tokio::task::JoinSet;
 
 use crate::error::{Result, StoreError};
 use crate::files::folder::plain_path;
+use crate::files::lock::host_name;
 use crate::remote::connect::connect;
 use crate::remote::failure::{failed, is_absent, is_condition, mend};
 use crate::remote::location::{Location, Service};
 use crate::remote::options::RemoteOptions;
 use crate::remote::traffic::{Counters, Traffic};
+use crate::sharing::CLAIMS_FOLDER;
 
 /// S3 refuses smaller parts, but for the last.
 const SMALLEST_PART: u64 = 5 << 20;
@@ -32,6 +33,9 @@ const MAX_WHOLE: u64 = 1 << 30;
 
 /// How often a large file is begun where the service knows nothing of its parts: an answer that it is whole can be lost.
 const UPLOADS: usize = 3;
+
+/// How often an object that is there is created before a service is taken for one that ignores conditions.
+const CREATIONS: usize = 5;
 
 /// Parts of one file that are sent at a time.
 const PARTS_AT_ONCE: usize = 4;
@@ -184,7 +188,8 @@ impl Remote {
         }
         let mut conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
         if *conditions == Conditions::Unknown {
-            let name = conditions_name();
+            // Of this machine: who is killed here leaves an empty object that the next who is not removes.
+            let name = format!("{CLAIMS_FOLDER}/conditions-{}", &blake3::hash(host_name().as_bytes()).to_hex()[..16]);
             let kept = self.keeps_conditions(&name);
             // Who may write and not remove leaves it there.
             if let Err(error) = self.delete(&name) {
@@ -195,10 +200,9 @@ impl Remote {
         if *conditions == Conditions::Kept {
             return Ok(());
         }
-        let (url, action) = (self.location.to_string(), "write to");
         Err(StoreError::Remote {
-            url,
-            action,
+            url: self.location.to_string(),
+            action: "write to",
             expected: "a service that refuses a write whose condition (If-None-Match, If-Match) does not hold".into(),
             got: "one that writes all the same: this service ignores conditional writes".into(),
             advice: "Two who write to it at once would lose shards without a word. Use a service that keeps conditions, or a file:// folder".into(),
@@ -207,13 +211,16 @@ impl Remote {
 
     /// Whether of a write that must be the first, and of one over a version that is not there, both are refused.
     fn keeps_conditions(&self, name: &str) -> Result<bool> {
-        // The first may have been there already only if its answer was lost.
-        self.put_if(name, &Bytes::new(), &PutMode::Create)?;
-        if self.put_if(name, &Bytes::new(), &PutMode::Create)? {
-            return Ok(false);
+        // Others on this machine may remove it just in between; not each time.
+        let mut refused = false;
+        for _ in 0..=CREATIONS {
+            refused = !self.put_if(name, &Bytes::new(), &PutMode::Create)?;
+            if refused {
+                break;
+            }
         }
         let elsewhere = UpdateVersion { e_tag: Some(format!("\"{:032x}\"", 1)), version: Some("1".to_owned()) };
-        Ok(!self.put_if(name, &Bytes::new(), &PutMode::Update(elsewhere))?)
+        Ok(refused && !self.put_if(name, &Bytes::new(), &PutMode::Update(elsewhere))?)
     }
 
     /// Writes a small object, whatever is there.
@@ -364,11 +371,4 @@ fn runtime() -> object_store::Result<&'static Runtime> {
         let source = format!("cannot start threads for requests: {error}").into();
         Error::Generic { store: "requests", source }
     })
-}
-
-/// The name of an object that no other process has.
-fn conditions_name() -> String {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let own = format!("{} {since:?}", std::process::id());
-    format!(".conditions-{}", &blake3::hash(own.as_bytes()).to_hex()[..16])
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use hayloft_store::{Cache, Environment, PullSelection, RemoteOptions};
 
-use crate::server::Server;
+use crate::server::{Reply, Server};
 use crate::support::site;
 use crate::{cache, location, options, pull, push};
 
@@ -82,14 +82,13 @@ fn a_web_server_that_gives_nothing_or_a_page_is_told_as_such() {
         assert!(!error.contains('<') && !error.contains("AWS_") && !error.contains("store push CACHE http"), "{error}");
     }
     // A manifest, and a page for all else.
+    server.behaviour.replies.lock().unwrap().clear();
     let cache = cache();
     push(cache.path(), "stories", &options(&server)).unwrap();
     let manifest: &str = fs::read_to_string(cache.path().join("manifest.json")).unwrap().leak();
     server.behaviour.reply("manifest.json", 200, "application/json", manifest);
-    let more = crate::server::Reply { to: ".parquet", status: 200, content_type: "text/html", body: page };
-    let shard: &str = fs::read_to_string(cache.path().join("shards/00000/shard.json")).unwrap().leak();
-    let record = crate::server::Reply { to: "shard.json", status: 206, content_type: "", body: shard };
-    server.behaviour.replies.lock().unwrap().extend([more, record]);
+    let record = Reply { to: "shard.json", status: 200, content_type: "text/html", body: page };
+    server.behaviour.replies.lock().unwrap().push(record);
     let shelf = tempfile::tempdir().unwrap();
     let options = RemoteOptions { folder: Some(shelf.path().to_owned()), ..options(&server) };
     let error = Cache::open_location(&url, &options).and_then(|cache| cache.shard(0)).unwrap_err().to_string();
@@ -99,6 +98,8 @@ fn a_web_server_that_gives_nothing_or_a_page_is_told_as_such() {
 #[test]
 fn a_bucket_or_container_that_is_not_there_is_not_an_empty_one() {
     let server = Server::start();
+    let body = "<?xml version=\"1.0\"?><Error><Code>NoSuchBucket</Code><Message>The specified bucket does not exist</Message></Error>";
+    server.behaviour.reply("manifest.json", 404, "application/xml", body);
     let error = Cache::open_location(&"s3://barn/stories".parse().unwrap(), &options(&server)).unwrap_err().to_string();
     assert!(error.contains("such a bucket or container") && error.contains("NoSuchBucket"), "{error}");
 

@@ -187,6 +187,15 @@ impl Server {
         self.address
     }
 
+    /// Forgets all that is kept beside objects.
+    pub fn forget_metadata(&self) {
+        for entry in std::fs::read_dir(self.folder.path()).unwrap().flatten() {
+            if entry.path().is_file() {
+                std::fs::remove_file(entry.path()).unwrap();
+            }
+        }
+    }
+
     /// Where objects of the bucket are on the disk.
     pub fn bucket(&self) -> PathBuf {
         self.folder.path().join(BUCKET)
@@ -222,12 +231,12 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         *response.status_mut() = hyper::StatusCode::NOT_IMPLEMENTED;
         return Ok(response);
     }
-    if shared.behaviour.ignores_conditions.load(Ordering::SeqCst) && request.headers().contains_key("if-none-match") {
-        let _ = std::fs::remove_file(shared.folder.join(request.uri().path().trim_start_matches('/')));
-    }
     let object = (request.method() == Method::GET).then(|| request.uri().path().to_owned());
     let conditional = request.headers().contains_key("if-match") || request.headers().contains_key("if-none-match");
     let turn = if conditional { Some(shared.conditional.lock().await) } else { None };
+    if shared.behaviour.ignores_conditions.load(Ordering::SeqCst) && request.headers().contains_key("if-none-match") {
+        let _ = std::fs::remove_file(shared.folder.join(request.uri().path().trim_start_matches('/')));
+    }
     let response = Service::call(&shared.service, request).await.map_err(std::io::Error::other)?;
     drop(turn);
     if fault == Some(Fault::LostAnswer) {
