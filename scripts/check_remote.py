@@ -292,7 +292,8 @@ def same_files(left, right):
 def untrusted(folder):
     """A server whose certificate nobody signed."""
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    made += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
+    made += ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"]
+    made += ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
     subprocess.run(made, check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
@@ -363,7 +364,7 @@ def main():
         folder = Path(folder)
         local = Check(programs, folder, type("Nowhere", (), {"variables": {}}))
         cache, planned = folder / "cache", folder / "planned"
-        data = ["--data", ROOT / "data-manifests/tiny-llama.toml", "--shard-tokens", 1024, "--row-group-rows", 512]
+        data = ["--data", ROOT / "data-manifests/tiny-llama.toml", "--shard-tokens", 512, "--row-group-rows", 512]
         local.do("harvest", "plan", "--model", MODEL, *data, "--out", planned)
         shutil.copytree(planned, cache)
         local.do("harvest", "run", "--model", MODEL, "--site", SITE, "--out", cache)

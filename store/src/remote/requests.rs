@@ -212,9 +212,10 @@ impl Trying {
             return Err((Cause::Length, format!("{bytes} bytes, more than any such file has")));
         }
         let body = body.bytes().await.map_err(broken)?;
-        // S3 may find out that it cannot put parts together after it has begun to answer.
-        if asked.post && body.windows(7).any(|window| window == b"<Error>") {
-            return Err((Cause::Busy, Refusal::of(&body, None).in_words("an error")));
+        if asked.post
+            && let Some(said) = late_error(&body)
+        {
+            return Err((Cause::Busy, said));
         }
         Ok(HttpResponse::from_parts(parts, body.into()))
     }
@@ -311,6 +312,14 @@ impl Refusal {
     }
 }
 
+/// What an answer that began as a success says, if it is that the service cannot: S3 may find out that it cannot put parts
+/// together after it has begun to answer. Azure's answer about several requests holds errors too, which are theirs alone.
+fn late_error(body: &[u8]) -> Option<String> {
+    let refusal = Refusal::of(body, None);
+    let is_late = ["InternalError", "SlowDown", "ServiceUnavailable"].contains(&refusal.code.as_str());
+    is_late.then(|| refusal.in_words("an error"))
+}
+
 /// Why no answer came at all, or not all of one.
 fn of_transport(error: &HttpError) -> (Cause, String) {
     let all = causes(error);
@@ -387,6 +396,17 @@ mod tests {
         assert_eq!(words("<html><body>Go away</body></html>"), "403 Forbidden");
         assert_eq!(words("no\n"), "403 Forbidden: no");
         assert_eq!(words(&"x".repeat(5000)), "403 Forbidden");
+    }
+
+    #[test]
+    fn an_error_in_a_success_is_one_if_the_service_says_that_it_cannot() {
+        let body = |code: &str| format!("<Error><Code>{code}</Code><Message>why</Message></Error>");
+        assert_eq!(late_error(body("InternalError").as_bytes()).unwrap(), "an error: InternalError: why");
+        // One of several requests of Azure's, which removes what is not there.
+        let batch =
+            format!("--batch\r\nHTTP/1.1 404 The specified blob does not exist.\r\n\r\n{}", body("BlobNotFound"));
+        assert_eq!(late_error(batch.as_bytes()), None);
+        assert_eq!(late_error(b"<CompleteMultipartUploadResult/>"), None);
     }
 
     #[test]
