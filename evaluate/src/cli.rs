@@ -10,7 +10,6 @@ mod report;
 mod train;
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use hayloft_evaluate::{
@@ -18,6 +17,7 @@ use hayloft_evaluate::{
     SectionChoice, Splice, WeightsChoice,
 };
 use hayloft_model::{ModelError, Precision, Site, parse_device};
+use hayloft_store::{LocalPath, Place};
 use hayloft_terminal::Part;
 
 pub use self::finetune::FinetuneArguments;
@@ -104,16 +104,16 @@ pub struct RunArguments {
     /// Folder of the checkpoint that the cache was harvested from; without it, only L0, error and explained variance are
     /// computed, at a fraction of the time
     #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
+    model: Option<LocalPath>,
     /// Folder of the cache, or its location, such as s3://farm/stories
     #[arg(long, value_name = "DIR|URL")]
-    cache: PathBuf,
+    cache: Place,
     #[command(flatten)]
     remote: RemoteArguments,
     /// An SAE: the folder that SAELens, Gemma Scope, Llama Scope, dictionary_learning, sparsify, OpenAI or llamascopium published,
     /// or its one file (params.npz, autoencoder.pt); may be given several times. `evaluate inspect` shows how one is read
     #[arg(long = "sae", value_name = "PATH", required = true)]
-    saes: Vec<PathBuf>,
+    saes: Vec<LocalPath>,
     /// Put all SAEs in place at once, each at the site that it names: each is given what the others have left, and the losses are
     /// those of all together
     #[arg(long)]
@@ -182,7 +182,7 @@ pub struct RunArguments {
     pub threads: Option<NonZeroUsize>,
     /// Write results.json, results.csv, results.md and a JSON file for each SAE and section into this folder
     #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
+    pub out: Option<LocalPath>,
     /// Evaluate only the I-th of N shares of the cache's shards, counted from 0, and write part-I-of-N.safetensors into --out;
     /// `evaluate merge` makes of all parts what one run gives, to the bit. The baselines of all shards must be there: run every part
     /// with --only-baselines first. With --outlier-norm 10xmedian every part reads the whole cache; the norm itself saves that
@@ -194,24 +194,24 @@ pub struct RunArguments {
     /// Folder for baselines; parts that run on several machines need one that all of them see [default: baselines/ in the
     /// cache's folder, for a remote cache in the folder for what is read from it]
     #[arg(long, value_name = "DIR")]
-    baselines: Option<PathBuf>,
+    baselines: Option<LocalPath>,
     /// Print the results as JSON in place of the table
     #[arg(long)]
     pub json: bool,
     /// Say on stderr where the time went; with =FILE, write it as JSON as well
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
-    pub profile: Option<PathBuf>,
+    pub profile: Option<LocalPath>,
 }
 
 impl RunArguments {
     /// What is asked for, on a device that is there.
     pub fn settings(self) -> Result<RunSettings, ModelError> {
         Ok(RunSettings {
-            model: self.model,
-            cache: self.cache,
+            model: self.model.map(Into::into),
+            cache: self.cache.into_path(),
             remote: self.remote.options(),
-            baselines: self.baselines,
-            saes: self.saes,
+            baselines: self.baselines.map(Into::into),
+            saes: self.saes.into_iter().map(Into::into).collect(),
             splice: if self.splice_together { Splice::Together } else { Splice::EachAlone },
             sae_format: self.sae_format,
             site: self.site,
@@ -240,6 +240,7 @@ mod tests {
     fn the_command_line_is_sound() {
         use clap::CommandFactory;
         Arguments::command().debug_assert();
+        hayloft_store::check_arguments(&Arguments::command());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 mod cli;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
@@ -29,7 +29,7 @@ fn run() -> Result<()> {
     match Arguments::parse().command {
         Command::Run(arguments) => run_command(*arguments),
         Command::Merge(MergeArguments { parts, out, metrics, breakdowns, json }) => {
-            let results = merge(&parts)?;
+            let results = merge(&parts.into_iter().map(PathBuf::from).collect::<Vec<_>>())?;
             ensure!(
                 !breakdowns.contains(&Breakdown::Subset) || results.results.iter().any(|own| !own.subsets.is_empty()),
                 PartialError::NoSubsets
@@ -71,7 +71,7 @@ fn run() -> Result<()> {
             })
         }
         Command::Report(arguments) => report(&arguments),
-        Command::Compare(arguments) => compare(&arguments),
+        Command::Compare(arguments) => compare(arguments),
         Command::Completions { shell } => print_completions(shell, &mut Arguments::command()),
     }
 }
@@ -155,8 +155,9 @@ fn report(arguments: &ReportArguments) -> Result<()> {
     print(if arguments.json { summary()? } else { report.table() }.trim_end())
 }
 
-fn compare(arguments: &CompareArguments) -> Result<()> {
-    let (expected, measured) = (read_expected(&arguments.expected)?, read_results(&arguments.results)?);
+fn compare(arguments: CompareArguments) -> Result<()> {
+    let results: Vec<PathBuf> = arguments.results.into_iter().map(PathBuf::from).collect();
+    let (expected, measured) = (read_expected(&arguments.expected)?, read_results(&results)?);
     let found = hayloft_evaluate::compare(&expected, &measured, &Tolerances::new(&arguments.tolerances))?;
     let json = || serde_json::to_string_pretty(&found).context("the comparison cannot be written as JSON");
     print(&if arguments.json { json()? } else { found.table() })?;

@@ -86,9 +86,7 @@ impl MedianRule {
     pub(crate) fn measure(multiple: f64, source: Source<'_>, progress: Progress) -> Result<Self, EvaluateError> {
         let Source { cache, point, excluded, weights, .. } = source;
         let median = match weights {
-            ModelWeights::AsStored => {
-                median_norm(cache, &point.input.name, &Rows::of_any_section(excluded.clone()))?
-            }
+            ModelWeights::AsStored => median_norm(cache, &point.input.name, &Rows::of_any_section(excluded.clone()))?,
             ModelWeights::CentredWriting => {
                 let found = at_rank(lower_middle, |look| for_each_norm(source, progress, look))?;
                 found.map(|(median, _)| f64::from(median))
@@ -111,11 +109,7 @@ impl MedianRule {
 }
 
 /// Shows the norms of all activations of the cache that are finite and whose tokens are not left out.
-fn for_each_norm(
-    source: Source<'_>,
-    progress: Progress,
-    look: &mut dyn FnMut(&[f32]),
-) -> Result<(), EvaluateError> {
+fn for_each_norm(source: Source<'_>, progress: Progress, look: &mut dyn FnMut(&[f32])) -> Result<(), EvaluateError> {
     let gauge = progress.gauge("median norm", Some(source.cache.manifest().held.tokens));
     let places: Vec<usize> = (0..source.cache.shards()).collect();
     source.for_each(

@@ -6,9 +6,8 @@ mod plan;
 mod rollouts;
 mod run;
 
-use std::path::PathBuf;
-
 use clap::{Args, Parser, Subcommand, value_parser};
+use hayloft_store::LocalPath;
 
 pub use self::fetch::FetchArguments;
 pub use self::plan::PlanArguments;
@@ -63,18 +62,15 @@ pub enum Command {
     },
 }
 
-/// Where data and cache are.
+/// Where model and data are.
 #[derive(Debug, Args)]
 pub struct Places {
     /// Folder of the checkpoint, in Hugging Face layout: config.json, tokenizer.json, *.safetensors
     #[arg(long, value_name = "DIR")]
-    pub model: PathBuf,
-    /// Folder of the cache
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
+    pub model: LocalPath,
     /// Where relative paths in the data manifest start [default: the manifest's own folder]
     #[arg(long, value_name = "DIR", requires = "data")]
-    pub data_root: Option<PathBuf>,
+    pub data_root: Option<LocalPath>,
 }
 
 /// How the plan is cut up.
@@ -97,5 +93,6 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Arguments::command().debug_assert();
+        hayloft_store::check_arguments(&Arguments::command());
     }
 }

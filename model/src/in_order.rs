@@ -145,7 +145,8 @@ mod tests {
 
     use super::*;
 
-    /// Numbers without end, for as long as anyone wants them.
+    /// Numbers without end, for as long as any are wanted.
+    #[expect(clippy::unnecessary_wraps, reason = "making jobs may fail")]
     fn for_ever(jobs: &mut Jobs<usize>) -> Result<(), &'static str> {
         let mut number = 0;
         while jobs.send(number).is_ok() {
@@ -223,7 +224,6 @@ mod tests {
         let result = in_order_on(count, for_ever, work, |number| if number < 1000 { Ok(()) } else { Err("enough") });
         assert_eq!(result, Err("enough"));
         let most = most.into_inner();
-        println!("done while the first was late: {most}");
         assert!(most < AHEAD * count, "{most} are buffered");
     }
 
@@ -247,7 +247,6 @@ mod tests {
                 }
             }
             let begun = begun.into_inner();
-            println!("begun: {begun}");
             // Three are collected, and no more are ahead of those than may be.
             assert!(begun <= 3 + AHEAD * 2, "{begun} jobs were begun");
         }

@@ -3,7 +3,7 @@
 //! ```text
 //! cargo run --release -p hayloft-store --example writer_memory -- FOLDER [SHARDS] [SITES] [WIDTH]
 //! ```
-#![expect(clippy::unwrap_used, reason = "an example may fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "an example prints, and may fail by panicking")]
 
 #[path = "../tests/support/mod.rs"]
 mod support;

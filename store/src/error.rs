@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::remote::Location;
+
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -27,7 +29,7 @@ pub enum StoreError {
         cause: io::Error,
     },
     /// The folder has no `plan.json`.
-    #[error("{folder}: expected plan.json, got none. Run `harvest plan` for this folder first")]
+    #[error("{}: expected plan.json, got none. {}", folder.display(), plan_first(folder))]
     MissingPlan {
         /// The cache folder.
         folder: PathBuf,
@@ -67,7 +69,7 @@ pub enum StoreError {
         got: u32,
     },
     /// A JSON file could not be understood.
-    #[error("{path}: expected {expected}, got {got}. Copy the file again from its source, or harvest again")]
+    #[error("{}: expected {expected}, got {got}. {}", path.display(), again(path, "or harvest again"))]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -77,7 +79,7 @@ pub enum StoreError {
         got: String,
     },
     /// Stored bytes are not those that were written.
-    #[error("{}: damaged{}: expected {expected}, got {got}. Copy the file again from its source, or delete its shard's folder and run `harvest run --resume`", path.display(), place(*row_group, column.as_deref()))]
+    #[error("{}: damaged{}: expected {expected}, got {got}. {}", path.display(), place(*row_group, column.as_deref()), again(path, "or delete its shard's folder and run `harvest run --resume`"))]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -214,6 +216,31 @@ fn place(row_group: Option<usize>, column: Option<&str>) -> String {
     let row_group = row_group.map(|index| format!(" in row group {index}")).unwrap_or_default();
     let column = column.map(|name| format!(", column {name}")).unwrap_or_default();
     row_group + &column
+}
+
+/// Whether a path stands for a place that is not on this machine.
+fn is_elsewhere(path: &Path) -> bool {
+    path.to_str().is_some_and(Location::is_meant)
+}
+
+/// How a file comes to be what it should be.
+fn again(path: &Path, or_else: &str) -> String {
+    if is_elsewhere(path) {
+        let who =
+            if path.starts_with("https:") || path.starts_with("http:") { "Let whoever keeps it run" } else { "Run" };
+        return format!(
+            "{who} `store push` from a whole copy of the cache: it writes anew what is missing or damaged there"
+        );
+    }
+    format!("Copy the file again from its source, {or_else}")
+}
+
+/// How a folder comes to have a plan.
+fn plan_first(folder: &Path) -> String {
+    if is_elsewhere(folder) {
+        return format!("Run `harvest plan` for a folder, and `store push` it to {}", folder.display());
+    }
+    "Run `harvest plan` for this folder first".to_owned()
 }
 
 impl StoreError {

@@ -60,9 +60,11 @@ pub use records::{
     ChatRecord, Corpus, Counts, DataRecord, FileRecord, KeptPredictions, ModelRecord, Packing, SelectedFrom,
     SelectionRecord, TokenizerRecord,
 };
+#[doc(hidden)]
+pub use remote::check_arguments;
 pub use remote::{
-    Environment, Location, Moved, PullSelection, Pulled, Pushed, RemoteOptions, ShardRange, Traffic, parse_bytes, pull,
-    push,
+    Environment, LocalPath, Location, Moved, Place, PullSelection, Pulled, Pushed, RemoteOptions, ShardRange, Traffic,
+    parse_bytes, pull, push,
 };
 pub use section::Section;
 pub use settings::{Existing, HarvestSettings, NonFinite};

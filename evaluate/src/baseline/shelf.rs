@@ -239,9 +239,7 @@ pub(super) mod tests {
         let own = |shard| Moments::of(&[shard as u64, 57_000, 3, 1, 0], sum(), &[]).unwrap();
         shelf.put(&key, &(0..shards).map(own).collect::<Vec<_>>()).unwrap();
         let bytes = std::fs::metadata(shelf.path(&key)).unwrap().len();
-        let began = std::time::Instant::now();
         let read = shelf.whole::<_, Moments>(&key).unwrap();
-        println!("{shards} shards, d 4096: {bytes} bytes, {} a shard, read in {:?}", bytes / 500, began.elapsed());
         assert_eq!(read.len(), shards);
         assert!(read.iter().enumerate().all(|(shard, read)| *read == own(shard)));
         // Eight bytes a number, and little else.

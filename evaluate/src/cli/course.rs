@@ -2,12 +2,12 @@
 #![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
 use clap::Args;
 use hayloft_evaluate::train::{Course, Existing, ThresholdSource};
 use hayloft_evaluate::{ExcludeChoice, OutlierNorm, ScaleChoice, SectionChoice};
 use hayloft_model::{ModelError, parse_device};
+use hayloft_store::{LocalPath, Place};
 
 use super::remote::RemoteArguments;
 
@@ -15,12 +15,12 @@ use super::remote::RemoteArguments;
 pub struct CourseArguments {
     /// Folder of the cache, or its location, such as s3://farm/stories
     #[arg(long, value_name = "DIR|URL")]
-    pub cache: PathBuf,
+    pub cache: Place,
     #[command(flatten)]
     remote: RemoteArguments,
     /// Folder for the SAE (cfg.json, sae_weights.safetensors), training.jsonl, training.svg (its curves), training.json and checkpoints
     #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
+    pub out: LocalPath,
     /// Tokens to train on, in whole batches; more than the cache holds go round it again in another order
     #[arg(long, value_name = "N")]
     tokens: u64,
@@ -112,7 +112,7 @@ impl CourseArguments {
             held_out: self.held_out,
             held_out_every: self.held_out_every,
             threshold: self.threshold,
-            ..Course::new(self.cache, self.out, self.tokens)
+            ..Course::new(self.cache.into_path(), self.out, self.tokens)
         })
     }
 }

@@ -1,12 +1,11 @@
 //! `evaluate finetune`.
 #![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
 
-use std::path::PathBuf;
-
 use clap::Args;
 use hayloft_evaluate::ScaleChoice;
 use hayloft_evaluate::train::{Coefficients, Evaluation, FinetuneSettings};
 use hayloft_model::{ModelError, Precision, Site};
+use hayloft_store::{LocalPath, Place};
 
 use super::course::CourseArguments;
 
@@ -31,13 +30,13 @@ pub struct FinetuneArguments {
     pub course: CourseArguments,
     /// Folder of the SAE as SAELens saves it (cfg.json, sae_weights.safetensors)
     #[arg(long, value_name = "DIR")]
-    sae: PathBuf,
+    sae: LocalPath,
     /// Folder of the checkpoint that the evaluated cache was harvested from
     #[arg(long, value_name = "DIR")]
-    model: PathBuf,
-    /// Folder of the cache to evaluate on, before and after [default: the one trained on]
-    #[arg(long, value_name = "DIR")]
-    evaluate_cache: Option<PathBuf>,
+    model: LocalPath,
+    /// Folder of the cache to evaluate on, before and after, or its location [default: the one trained on]
+    #[arg(long, value_name = "DIR|URL")]
+    evaluate_cache: Option<Place>,
     /// The site [default: the one that the SAE names]
     #[arg(long, value_name = "SITE")]
     site: Option<Site>,
@@ -68,10 +67,14 @@ impl FinetuneArguments {
     pub fn settings(self) -> Result<FinetuneSettings, ModelError> {
         Ok(FinetuneSettings {
             course: self.course.course(self.learning_rate, self.scale)?,
-            sae: self.sae,
+            sae: self.sae.into(),
             site: self.site,
             coefficients: Coefficients { l1: self.l1, l0: self.l0, auxiliary: self.auxiliary },
-            evaluation: Evaluation { model: self.model, cache: self.evaluate_cache, precision: self.dtype },
+            evaluation: Evaluation {
+                model: self.model.into(),
+                cache: self.evaluate_cache.map(Place::into_path),
+                precision: self.dtype,
+            },
         })
     }
 }

@@ -1,10 +1,9 @@
 //! `evaluate inspect` and `evaluate convert`.
 #![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
 
-use std::path::PathBuf;
-
 use clap::Args;
 use hayloft_evaluate::SaeFormat;
+use hayloft_store::LocalPath;
 
 const INSPECT_EXAMPLES: &str = "\
 Examples:
@@ -18,7 +17,7 @@ Examples:
 pub struct InspectArguments {
     /// The SAE's folder, or its one file
     #[arg(value_name = "SAE")]
-    pub sae: PathBuf,
+    pub sae: LocalPath,
     /// Its format: saelens, gemma-scope, gemma-scope-2, llama-scope, dictionary-learning, sparsify, openai or llamascopium
     /// [default: told from the files]
     #[arg(long, value_name = "FORMAT")]
@@ -40,11 +39,11 @@ What is written reconstructs the same, in float32, and says in its metadata what
 pub struct ConvertArguments {
     /// The SAE's folder, or its one file
     #[arg(value_name = "SAE")]
-    pub sae: PathBuf,
+    pub sae: LocalPath,
     /// Its format [default: told from the files]
     #[arg(long, value_name = "FORMAT")]
     pub sae_format: Option<SaeFormat>,
     /// The folder to write cfg.json and sae_weights.safetensors into; there must be none yet
     #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
+    pub out: LocalPath,
 }

@@ -1,9 +1,8 @@
 //! The command line of `evaluate merge`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use hayloft_evaluate::{Breakdown, MetricsChoice};
+use hayloft_store::LocalPath;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,10 +23,10 @@ is missing, double, damaged, or of another cache, SAE or setting is refused by n
 pub struct MergeArguments {
     /// Partial results: files part-I-of-N.safetensors of `evaluate run --part`, or folders of them
     #[arg(value_name = "PART", required = true)]
-    pub parts: Vec<PathBuf>,
+    pub parts: Vec<LocalPath>,
     /// Write the results into this folder, as `evaluate run --out` does
     #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
+    pub out: LocalPath,
     /// Which figures to print: study, or all
     #[arg(long, value_name = "WHICH", default_value = "study")]
     pub metrics: MetricsChoice,

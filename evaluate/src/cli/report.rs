@@ -1,9 +1,8 @@
 //! The command lines of `evaluate report` and `evaluate compare`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use hayloft_evaluate::Tolerance;
+use hayloft_store::LocalPath;
 
 const REPORT_EXAMPLES: &str = "\
 Example:
@@ -35,10 +34,10 @@ tables/*.tex (booktabs) and figures/*.svg.";
 pub struct ReportArguments {
     /// The experiment's file (TOML)
     #[arg(value_name = "EXPERIMENT")]
-    pub experiment: PathBuf,
+    pub experiment: LocalPath,
     /// The folder to write the report into
     #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
+    pub out: LocalPath,
     /// Print summary.json in place of the tables
     #[arg(long)]
     pub json: bool,
@@ -63,10 +62,10 @@ is no column, are counted and named.";
 pub struct CompareArguments {
     /// Expected rows (JSON)
     #[arg(value_name = "EXPECTED")]
-    pub expected: PathBuf,
+    pub expected: LocalPath,
     /// Measured rows: summaries, or folders of reports
     #[arg(value_name = "RESULTS", required = true)]
-    pub results: Vec<PathBuf>,
+    pub results: Vec<LocalPath>,
     /// How far figures may differ: a number for all columns, or COLUMN=NUMBER for one; may be given several times
     /// [default: 2e-4]
     #[arg(long = "tolerance", value_name = "TOLERANCE")]

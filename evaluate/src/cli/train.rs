@@ -1,13 +1,12 @@
 //! `evaluate train`.
 #![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
 
-use std::path::PathBuf;
-
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use hayloft_evaluate::ScaleChoice;
 use hayloft_evaluate::train::{Architecture, Centring, Course, Penalty, Space, TrainSettings};
 use hayloft_model::Site;
+use hayloft_store::LocalPath;
 
 use super::course::CourseArguments;
 
@@ -82,7 +81,7 @@ pub struct TrainArguments {
     initial_threshold: Option<f64>,
     /// The folder of the model's tokenizer, which says which tokens --exclude special leaves out
     #[arg(long, value_name = "DIR")]
-    tokenizer: Option<PathBuf>,
+    tokenizer: Option<LocalPath>,
     /// What activations are multiplied by in training: a number, none, or auto, sqrt(d_model) / mean norm of the rows that
     /// --section and --exclude keep, with which one --l1 means about the same for every model [default: none]
     #[arg(long, value_name = "SCALE")]
@@ -120,7 +119,7 @@ impl TrainArguments {
     pub fn settings(self) -> Result<TrainSettings> {
         let architecture = self.architecture()?;
         let course = self.course.course(self.learning_rate, self.scale)?;
-        let course = Course { tokenizer: self.tokenizer, ..course };
+        let course = Course { tokenizer: self.tokenizer.map(Into::into), ..course };
         Ok(TrainSettings {
             centring: if self.no_input_bias { Centring::None } else { Centring::DecoderBias },
             space: if self.keep_scale { Space::Scaled } else { Space::Raw },

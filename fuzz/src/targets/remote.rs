@@ -36,7 +36,8 @@ pub(super) fn reading(input: &[u8]) -> Outcome {
         folder: Some(shelf),
         // What is recorded may be any length; what is read is bounded.
         limit: 1 << 20,
-        attempts: 1,
+        instance_credentials: false,
+        budget: Duration::from_secs(10),
         timeout: Duration::from_secs(10),
         pause: Duration::ZERO,
         // Several requests a file.

@@ -1,12 +1,11 @@
 //! Being one of several processes.
 #![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use hayloft_harvest::{Processors, Share};
-use hayloft_store::Sharing;
+use hayloft_store::{LocalPath, Sharing};
 
 #[derive(Debug, Args)]
 pub struct BesideArguments {
@@ -20,7 +19,10 @@ pub struct BesideArguments {
     lease: Option<Sharing>,
     /// Where shards are written before they are pushed, if --out is in a bucket [default: the folder for temporary files]
     #[arg(long, value_name = "DIR", requires = "share")]
-    scratch: Option<PathBuf>,
+    scratch: Option<LocalPath>,
+    /// If --out is in a bucket and no variable names credentials, ask this machine of a cloud for its own, or gcloud's file
+    #[arg(long, requires = "share")]
+    instance_credentials: bool,
     /// Stop cleanly, as on SIGTERM, when standard input ends: it does when whoever started this with a pipe has died
     #[arg(long)]
     pub stop_on_eof: bool,
@@ -32,8 +34,9 @@ pub struct BesideArguments {
 impl BesideArguments {
     /// How the cache is shared, if it is.
     pub(super) fn share(self) -> Option<Share> {
-        let scratch = self.scratch.unwrap_or_else(std::env::temp_dir);
-        self.share.then_some(Share { sharing: self.lease.unwrap_or_default(), scratch })
+        let scratch = self.scratch.map_or_else(std::env::temp_dir, Into::into);
+        let instance_credentials = self.instance_credentials;
+        self.share.then_some(Share { sharing: self.lease.unwrap_or_default(), scratch, instance_credentials })
     }
 }
 

@@ -1,23 +1,22 @@
 //! `harvest fetch`.
 #![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
 
-use std::path::PathBuf;
-
 use clap::Args;
 use hayloft_harvest::{FetchError, FetchMode, FetchSettings, HubSettings, Reach};
+use hayloft_store::LocalPath;
 
 #[derive(Debug, Args)]
 #[command(after_help = FETCHING)]
 pub struct FetchArguments {
     /// The fetch manifest: which repositories, at which revisions, which files (data-manifests/README.md)
     #[arg(value_name = "MANIFEST")]
-    manifest: PathBuf,
+    manifest: LocalPath,
     /// The names in the manifest that are wanted [default: all]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// The folder in which each name gets a folder of its own
     #[arg(long, value_name = "DIR", default_value = ".")]
-    out: PathBuf,
+    out: LocalPath,
     /// Ask no server: use what is there, and what Hugging Face's own programs have in their cache (HF_HOME)
     #[arg(long)]
     offline: bool,
@@ -63,12 +62,14 @@ impl TryFrom<FetchArguments> for FetchSettings {
             hub.reach = Reach::Offline { said_by: "--offline" };
         }
         let mode = if dry_run { FetchMode::DryRun } else { FetchMode::Fetch };
-        Ok(Self { manifest, out, names, mode, hub })
+        Ok(Self { manifest: manifest.into(), out: out.into(), names, mode, hub })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use clap::Parser;
 
     use super::*;

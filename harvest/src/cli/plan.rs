@@ -1,9 +1,8 @@
 //! `harvest plan`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use hayloft_harvest::PlanSettings;
+use hayloft_store::LocalPath;
 
 use super::{Cutting, Places};
 
@@ -18,9 +17,12 @@ Examples:
 pub struct PlanArguments {
     #[command(flatten)]
     places: Places,
+    /// Folder of the cache; `store push` then puts the plan into a bucket
+    #[arg(long, value_name = "DIR")]
+    out: LocalPath,
     /// The data manifest: which documents, and how they become sequences (data-manifests/README.md)
     #[arg(long, value_name = "FILE")]
-    data: PathBuf,
+    data: LocalPath,
     #[command(flatten)]
     cutting: Cutting,
     /// Print the first N sequences too, section by section, so that a chat template can be checked by eye
@@ -33,12 +35,12 @@ pub struct PlanArguments {
 
 impl From<PlanArguments> for PlanSettings {
     fn from(arguments: PlanArguments) -> Self {
-        let PlanArguments { places, data, cutting, show: _, json: _ } = arguments;
+        let PlanArguments { places, out, data, cutting, show: _, json: _ } = arguments;
         Self {
-            model: places.model,
-            data,
-            data_root: places.data_root,
-            out: places.out,
+            model: places.model.into(),
+            data: data.into(),
+            data_root: places.data_root.map(Into::into),
+            out: out.into(),
             shard_tokens: cutting.shard_tokens.unwrap_or(Self::SHARD_TOKENS),
             row_group_rows: cutting.row_group_rows.unwrap_or(Self::ROW_GROUP_ROWS),
         }

@@ -2,12 +2,11 @@
 #![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
 use clap::Args;
 use hayloft_harvest::RolloutSettings;
 use hayloft_model::{ModelError, Precision, Sampling, parse_device};
-use hayloft_store::Existing;
+use hayloft_store::{Existing, LocalPath};
 use hayloft_terminal::Part;
 
 #[derive(Debug, Args)]
@@ -15,16 +14,16 @@ use hayloft_terminal::Part;
 pub struct RolloutArguments {
     /// Folder of the chat model, in Hugging Face layout: config.json, tokenizer.json, *.safetensors
     #[arg(long, value_name = "DIR")]
-    model: PathBuf,
+    model: LocalPath,
     /// The data manifest, whose chat table says which instructions, and in which template (data-manifests/README.md)
     #[arg(long, value_name = "FILE")]
-    data: PathBuf,
+    data: LocalPath,
     /// Where relative paths in the data manifest start [default: the manifest's own folder]
     #[arg(long, value_name = "DIR")]
-    data_root: Option<PathBuf>,
+    data_root: Option<LocalPath>,
     /// The Parquet file to write; finished batches are kept in FILE.parts until all are there
     #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    out: LocalPath,
     /// The most tokens of an answer
     #[arg(long, value_name = "N", default_value_t = RolloutSettings::MAX_NEW_TOKENS)]
     max_new_tokens: NonZeroUsize,
@@ -105,10 +104,10 @@ impl RolloutArguments {
             },
         };
         Ok(RolloutSettings {
-            model: self.model,
-            data: self.data,
-            data_root: self.data_root,
-            out: self.out,
+            model: self.model.into(),
+            data: self.data.into(),
+            data_root: self.data_root.map(Into::into),
+            out: self.out.into(),
             max_new_tokens: self.max_new_tokens,
             sampling,
             stop: self.stop,

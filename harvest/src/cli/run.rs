@@ -2,12 +2,11 @@
 #![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
 use clap::Args;
 use hayloft_harvest::{Logits, RunSettings, ShardRange, SitePattern};
 use hayloft_model::{ModelError, Precision, parse_device};
-use hayloft_store::{Codec, Existing, NonFinite};
+use hayloft_store::{Codec, Existing, LocalPath, NonFinite, Place};
 use hayloft_terminal::Stopping;
 
 use super::beside::BesideArguments;
@@ -18,9 +17,12 @@ use super::{Cutting, EXAMPLES, Places};
 pub struct RunArguments {
     #[command(flatten)]
     places: Places,
+    /// Folder of the cache; with --share, its location too, such as s3://farm/stories
+    #[arg(long, value_name = "DIR|URL")]
+    out: Place,
     /// The data manifest; may be left out where the cache is planned already
     #[arg(long, value_name = "FILE")]
-    data: Option<PathBuf>,
+    data: Option<LocalPath>,
     #[command(flatten)]
     cutting: Cutting,
     /// A site to keep, such as blocks.16.hook_resid_pre, or one at many blocks, 'blocks.{4,8..12}.hook_resid_pre' (braces as in
@@ -68,7 +70,7 @@ pub struct RunArguments {
     pub json: bool,
     /// Say on stderr where the time went; with =FILE, write it as JSON as well
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
-    pub profile: Option<PathBuf>,
+    pub profile: Option<LocalPath>,
 }
 
 impl RunArguments {
@@ -82,10 +84,10 @@ impl RunArguments {
         Ok(RunSettings {
             share: self.beside.share(),
             stopping,
-            model: self.places.model,
-            data: self.data,
-            data_root: self.places.data_root,
-            out: self.places.out,
+            model: self.places.model.into(),
+            data: self.data.map(Into::into),
+            data_root: self.places.data_root.map(Into::into),
+            out: self.out.into_path(),
             shard_tokens: self.cutting.shard_tokens,
             row_group_rows: self.cutting.row_group_rows,
             sites: self.sites,

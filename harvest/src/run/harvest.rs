@@ -8,8 +8,8 @@ use hayloft_model::{
     Checkpoint, Decoder, DecoderSpec, Portion, Precision, Site, Tokenizer, matrix_product_rate, no_grad,
 };
 use hayloft_store::{
-    Codec, Dtype, Existing, FileRecord, HarvestSettings, KeptPredictions, Manifest, ModelRecord, NonFinite,
-    RemoteOptions, SiteName, StoreError, plan_at,
+    Codec, Dtype, Existing, FileRecord, HarvestSettings, KeptPredictions, Manifest, ModelRecord, NonFinite, SiteName,
+    StoreError, plan_at,
 };
 use hayloft_terminal::{MatrixRates, Profile, Profiling, Progress, Stopping};
 use tch::Device;
@@ -181,7 +181,7 @@ fn prepare_plan(
     tokenizer: &Tokenizer,
     progress: Progress,
 ) -> Result<(), HarvestError> {
-    let planned = match plan_at(&settings.out, &RemoteOptions::default()) {
+    let planned = match plan_at(&settings.out, &settings.share.as_ref().map(Share::remote).unwrap_or_default()) {
         Ok(planned) => planned,
         // Of several processes, each would plan.
         Err(error @ StoreError::MissingPlan { .. }) if settings.share.is_some() => return Err(error.into()),

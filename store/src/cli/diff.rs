@@ -1,12 +1,11 @@
 //! `store diff`.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Args;
-use hayloft_store::FileRecord;
 use hayloft_store::care::{CacheDiff, ValueDiff, diff};
+use hayloft_store::{FileRecord, LocalPath};
 
 use super::bar::Bar;
 use super::json::print_json;
@@ -29,9 +28,9 @@ Examples:
   store diff a b --json | jq '.values[] | {what, largest_relative}'")]
 pub(super) struct Diff {
     /// The one cache.
-    a: PathBuf,
+    a: LocalPath,
     /// The other.
-    b: PathBuf,
+    b: LocalPath,
     /// Compare the numbers in files that differ.
     #[arg(long)]
     values: bool,

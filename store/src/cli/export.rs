@@ -1,11 +1,10 @@
 //! `store export`.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use hayloft_store::exchange::{saelens, safetensors};
-use hayloft_store::{Codec, Dtype, ExportSettings, ExportSummary, SiteName};
+use hayloft_store::{Codec, Dtype, ExportSettings, ExportSummary, LocalPath, SiteName};
 
 use super::bar::Bar;
 use super::json::print_json;
@@ -26,13 +25,13 @@ Examples:
   store export caches/stories --to safetensors --out stories-f32 --dtype f32 --json | jq .bytes")]
 pub(super) struct Export {
     /// The cache's folder.
-    cache: PathBuf,
+    cache: LocalPath,
     /// The format to write.
     #[arg(long, value_enum, value_name = "FORMAT")]
     to: Format,
     /// The folder to write, which must not be there.
     #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    out: LocalPath,
     /// A site; may be given several times [default: all sites].
     #[arg(long = "site", value_name = "SITE")]
     sites: Vec<SiteName>,
@@ -60,8 +59,8 @@ pub(super) enum Format {
 impl Export {
     pub(super) fn run(self, stdout: &mut dyn Write) -> anyhow::Result<()> {
         let settings = ExportSettings {
-            cache: self.cache,
-            out: self.out,
+            cache: self.cache.into(),
+            out: self.out.into(),
             sites: self.sites,
             dtype: self.dtype,
             leave_out_short: self.leave_out_short,

@@ -1,11 +1,10 @@
 //! `store extend`.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use clap::Args;
-use hayloft_store::SiteName;
 use hayloft_store::care::{Extended, extend};
+use hayloft_store::{LocalPath, SiteName};
 
 use super::bar::Bar;
 use super::json::print_json;
@@ -27,10 +26,10 @@ Examples:
 To put caches together in a new one, use `store merge`.")]
 pub(super) struct Extend {
     /// The cache that is extended, in place.
-    cache: PathBuf,
+    cache: LocalPath,
     /// The cache that it is extended with, which stays as it is.
     #[arg(long, value_name = "OTHER")]
-    with: PathBuf,
+    with: LocalPath,
     /// Copy the other's files, also where they could be linked.
     #[arg(long)]
     copy: bool,

@@ -1,11 +1,10 @@
 //! `store import`.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use clap::Args;
 use hayloft_store::exchange::{saelens, safetensors};
-use hayloft_store::{Codec, Dtype, Existing, ImportSettings, ImportSummary, NonFinite, SiteName};
+use hayloft_store::{Codec, Dtype, Existing, ImportSettings, ImportSummary, LocalPath, NonFinite, SiteName};
 
 use super::bar::Bar;
 use super::export::Format;
@@ -28,16 +27,16 @@ Examples:
   store import stories-safetensors --from safetensors --out caches/stories")]
 pub(super) struct Import {
     /// The folder to import.
-    folder: PathBuf,
+    folder: LocalPath,
     /// The format that it is in.
     #[arg(long, value_enum, value_name = "FORMAT")]
     from: Format,
     /// The cache's folder, to be made.
     #[arg(long, value_name = "CACHE")]
-    out: PathBuf,
+    out: LocalPath,
     /// Hugging Face folder of the model that the activations come from: config.json, *.safetensors, tokenizer.json.
     #[arg(long, value_name = "MODEL")]
-    checkpoint: Option<PathBuf>,
+    checkpoint: Option<LocalPath>,
     /// A site; may be given several times [default: all sites].
     #[arg(long = "site", value_name = "SITE")]
     sites: Vec<SiteName>,
@@ -73,9 +72,9 @@ pub(super) struct Import {
 impl Import {
     pub(super) fn run(self, stdout: &mut dyn Write) -> anyhow::Result<()> {
         let settings = ImportSettings {
-            from: self.folder,
-            out: self.out,
-            checkpoint: self.checkpoint,
+            from: self.folder.into(),
+            out: self.out.into(),
+            checkpoint: self.checkpoint.map(Into::into),
             sites: self.sites,
             codec: self.codec,
             name: self.name,

@@ -1,15 +1,15 @@
 //! `store inspect`.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use clap::Args;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
-use hayloft_store::{GroupSummary, KeptPredictions, ModelRecord, RemoteOptions, Summary, TokenizerRecord, inspect_at};
+use hayloft_store::{GroupSummary, KeptPredictions, ModelRecord, Place, Summary, TokenizerRecord, inspect_at};
 
 use super::json::print_json;
 use super::numbers::{bytes, counted, grouped};
+use super::remote::Reaching;
 
 /// Subsets shown by name; the Pile has 22.
 const MAX_SUBSETS: usize = 24;
@@ -31,7 +31,10 @@ Examples:
   store inspect caches/stories --json | jq '.sites[] | {name, scale}'")]
 pub(super) struct Inspect {
     /// The cache's folder, or its location in a bucket.
-    cache: PathBuf,
+    #[arg(value_name = "CACHE|URL")]
+    cache: Place,
+    #[command(flatten)]
+    reaching: Reaching,
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -39,7 +42,7 @@ pub(super) struct Inspect {
 
 impl Inspect {
     pub(super) fn run(&self, stdout: &mut dyn Write) -> anyhow::Result<()> {
-        let summary = inspect_at(&self.cache, &RemoteOptions::default())?;
+        let summary = inspect_at(&self.cache.clone().into_path(), &self.reaching.options())?;
         if self.json {
             return Ok(print_json(&summary, stdout)?);
         }

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
-use hayloft_store::Existing;
 use hayloft_store::care::{Merged, merge};
+use hayloft_store::{Existing, LocalPath};
 
 use super::bar::Bar;
 use super::json::print_json;
@@ -28,10 +28,10 @@ Shards that none of them has are filled by `harvest run --resume` on the new cac
 pub(super) struct Merge {
     /// The caches to put together.
     #[arg(required = true, num_args = 2.., value_name = "CACHE")]
-    caches: Vec<PathBuf>,
+    caches: Vec<LocalPath>,
     /// The new cache's folder.
     #[arg(long)]
-    out: PathBuf,
+    out: LocalPath,
     /// Copy files, also where they could be linked.
     #[arg(long)]
     copy: bool,
@@ -45,9 +45,10 @@ pub(super) struct Merge {
 
 impl Merge {
     pub(super) fn run(&self, stdout: &mut dyn Write) -> anyhow::Result<()> {
+        let caches: Vec<PathBuf> = self.caches.iter().map(|cache| cache.to_path_buf()).collect();
         let mut bar = Bar::new("merging");
         let existing = if self.resume { Existing::Resume } else { Existing::Refuse };
-        let merged = merge(&self.caches, &self.out, files(self.copy), existing, &mut |progress| bar.bytes(progress))?;
+        let merged = merge(&caches, &self.out, files(self.copy), existing, &mut |progress| bar.bytes(progress))?;
         drop(bar);
         if self.json {
             return Ok(print_json(&merged, stdout)?);

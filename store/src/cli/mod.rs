@@ -110,6 +110,7 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+        hayloft_store::check_arguments(&Arguments::command());
     }
 
     #[test]

@@ -2,14 +2,14 @@
 #![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use clap::Args;
-use hayloft_store::{Plan as CachePlan, RemoteOptions, plan_at};
+use hayloft_store::{Place, Plan as CachePlan, plan_at};
 use serde::Serialize;
 
 use super::json::print_json;
 use super::numbers::counted;
+use super::remote::Reaching;
 
 /// Show what is planned, filled or not.
 #[derive(Debug, Args)]
@@ -20,7 +20,9 @@ Examples:
 pub(super) struct Plan {
     /// The cache's folder, or its location, such as s3://farm/stories
     #[arg(value_name = "CACHE|URL")]
-    cache: PathBuf,
+    cache: Place,
+    #[command(flatten)]
+    reaching: Reaching,
     /// Print it as JSON, with the tokens of each shard
     #[arg(long)]
     json: bool,
@@ -38,7 +40,8 @@ struct Planned<'a> {
 
 impl Plan {
     pub(super) fn run(&self, stdout: &mut dyn Write) -> anyhow::Result<()> {
-        let CachePlan { corpus, counts, shards, .. } = plan_at(&self.cache, &RemoteOptions::default())?;
+        let CachePlan { corpus, counts, shards, .. } =
+            plan_at(&self.cache.clone().into_path(), &self.reaching.options())?;
         let planned = Planned {
             name: &corpus.name,
             sequences: counts.sequences,
@@ -50,7 +53,7 @@ impl Plan {
         }
         let shards = counted(planned.shard_tokens.len() as u64, "shard");
         let (sequences, tokens) = (counted(planned.sequences, "sequence"), counted(planned.tokens, "token"));
-        writeln!(stdout, "{}: {} of {}: {sequences}, {tokens}", self.cache.display(), shards, planned.name)?;
+        writeln!(stdout, "{}: {} of {}: {sequences}, {tokens}", self.cache, shards, planned.name)?;
         Ok(stdout.flush()?)
     }
 }

@@ -1,10 +1,9 @@
 //! `store pull`.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use clap::Args;
-use hayloft_store::{Location, PullSelection, Section, ShardRange, SiteName, pull};
+use hayloft_store::{LocalPath, Location, PullSelection, Section, ShardRange, SiteName, pull};
 
 use super::numbers::counted;
 use super::remote::{LOCATIONS, Moving, Watch};
@@ -28,9 +27,9 @@ Examples:
 pub(super) struct Pull {
     /// Where the cache is
     #[arg(value_name = "URL")]
-    location: String,
+    location: Location,
     /// The folder to put it into
-    cache: PathBuf,
+    cache: LocalPath,
     /// Only this site; may be given several times
     #[arg(long = "site", value_name = "SITE")]
     sites: Vec<SiteName>,
@@ -55,11 +54,9 @@ impl Pull {
             sections: self.sections.clone(),
             subsets: self.subsets.clone(),
         };
-        // Not by clap, which would repeat what it refuses, with a password that may be in it.
-        let location: Location = self.location.parse()?;
         let watch = Watch::new("pulling");
         let options = self.moving.options();
-        let pulled = pull(&location, &self.cache, &selection, &options, &|moved| watch.moved(moved))?;
+        let pulled = pull(&self.location, &self.cache, &selection, &options, &|moved| watch.moved(moved))?;
         drop(watch);
         let words = format!(
             "{}: {} in the folder, {}; {} brought, {} there already",

@@ -15,9 +15,30 @@ use super::numbers::{bytes, counted};
 /// Where locations and credentials come from; for the end of a help text.
 pub(super) const LOCATIONS: &str = "\
 Locations are s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, https://HOST/PATH (to read from) and
-file:///FOLDER. Credentials come from the environment alone: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
-AWS_SESSION_TOKEN, AWS_REGION, and AWS_ENDPOINT_URL with AWS_ALLOW_HTTP=true for a server of one's own;
-GOOGLE_SERVICE_ACCOUNT; AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY.";
+file:///FOLDER. Credentials come from the environment alone, and from the machine only with --instance-credentials:
+  s3://  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION; AWS_SKIP_SIGNATURE=true for none;
+         AWS_ENDPOINT_URL, and AWS_ALLOW_HTTP=true, for a server of one's own
+  gs://  GOOGLE_APPLICATION_CREDENTIALS or GOOGLE_SERVICE_ACCOUNT (files), GOOGLE_SERVICE_ACCOUNT_KEY (JSON);
+         GOOGLE_SKIP_SIGNATURE=true for none; GOOGLE_BASE_URL, and GOOGLE_ALLOW_HTTP=true, for an emulator
+  az://  AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_KEY, or AZURE_CLIENT_ID,
+         AZURE_CLIENT_SECRET and AZURE_TENANT_ID; AZURE_SKIP_SIGNATURE=true for none; AZURE_ENDPOINT;
+         AZURE_STORAGE_USE_EMULATOR=true for Azurite, at AZURITE_BLOB_STORAGE_URL
+SSL_CERT_FILE names a PEM file of certificates to trust, for a server with one of its own. Objects are removed one by
+one, whatever AWS_DISABLE_BULK_DELETE says.";
+
+/// How a place elsewhere is reached.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Reaching {
+    /// Where no variable names credentials, ask this machine of a cloud for its own, or gcloud's file
+    #[arg(long)]
+    instance_credentials: bool,
+}
+
+impl Reaching {
+    pub(super) fn options(self) -> RemoteOptions {
+        RemoteOptions { instance_credentials: self.instance_credentials, ..RemoteOptions::default() }
+    }
+}
 
 /// How files are moved.
 #[derive(Debug, Args)]
@@ -25,6 +46,8 @@ pub(super) struct Moving {
     /// Files that are moved at a time [default: 8]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
+    #[command(flatten)]
+    reaching: Reaching,
     /// Print what was done as JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -32,7 +55,7 @@ pub(super) struct Moving {
 
 impl Moving {
     pub(super) fn options(&self) -> RemoteOptions {
-        let mut options = RemoteOptions::default();
+        let mut options = self.reaching.options();
         if let Some(jobs) = self.jobs {
             options.jobs = jobs.get();
         }

@@ -1,10 +1,10 @@
 //! `store repair`.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Args;
+use hayloft_store::LocalPath;
 use hayloft_store::care::{Repaired, repair};
 
 use super::bar::Bar;
@@ -27,7 +27,7 @@ Examples:
 If another copy of the cache is whole, copying the damaged files from there is quicker than harvesting again.")]
 pub(super) struct Repair {
     /// The cache's folder.
-    cache: PathBuf,
+    cache: LocalPath,
     /// Say what would be done, and do nothing.
     #[arg(long)]
     dry_run: bool,

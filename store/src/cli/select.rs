@@ -1,11 +1,10 @@
 //! `store select`.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use clap::Args;
 use hayloft_store::care::{NumberRange, Selection, select};
-use hayloft_store::{Section, SiteName};
+use hayloft_store::{LocalPath, Section, SiteName};
 
 use super::bar::Bar;
 use super::json::print_json;
@@ -30,10 +29,10 @@ Examples:
 `evaluate run` takes the new cache like any other.")]
 pub(super) struct Select {
     /// The cache to select from, which stays as it is.
-    cache: PathBuf,
+    cache: LocalPath,
     /// The new cache's folder, which must not be there.
     #[arg(long)]
-    out: PathBuf,
+    out: LocalPath,
     /// Keep this site; may be given several times [default: all].
     #[arg(long, value_name = "SITE")]
     site: Vec<SiteName>,

@@ -1,9 +1,9 @@
 //! `store upgrade`.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use clap::Args;
+use hayloft_store::LocalPath;
 use hayloft_store::care::upgrade;
 
 use super::bar::Bar;
@@ -22,7 +22,7 @@ Examples:
   store upgrade caches/stories")]
 pub(super) struct Upgrade {
     /// The cache's folder.
-    cache: PathBuf,
+    cache: LocalPath,
     /// Read everything that is needed, and write nothing.
     #[arg(long)]
     dry_run: bool,

@@ -1,11 +1,10 @@
 //! `store verify`.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Args;
-use hayloft_store::{Report, verify};
+use hayloft_store::{LocalPath, Report, verify};
 
 use super::bar::Bar;
 use super::json::print_json;
@@ -23,7 +22,7 @@ Examples:
   store verify caches/stories && rsync -a caches/stories bucket:")]
 pub(super) struct Verify {
     /// The cache's folder.
-    cache: PathBuf,
+    cache: LocalPath,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,

@@ -104,6 +104,11 @@ pub(crate) fn unseal<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T
     })
 }
 
+/// Whether the bytes are not what [`seal`] made, of this version or another.
+pub(crate) fn is_damaged(bytes: &[u8]) -> bool {
+    matches!(unseal::<serde::de::IgnoredAny>(Path::new(""), bytes), Err(StoreError::Damaged { .. }))
+}
+
 fn split_checksum(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let bytes = bytes.strip_suffix(AFTER_CHECKSUM.as_bytes())?;
     let (bytes, checksum) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM_DIGITS)?)?;

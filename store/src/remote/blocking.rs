@@ -1,43 +1,69 @@
 //! Objects of one place, read and written by callers that wait. Behind it a private runtime and a client per place.
 
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
-use std::thread;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{
-    Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion,
+    Attribute, Attributes, Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions,
+    PutOptions, PutPayload, UpdateVersion,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
 use crate::error::{Result, StoreError};
 use crate::files::folder::plain_path;
+use crate::files::lock::host_name;
 use crate::remote::connect::connect;
-use crate::remote::failure::{failed, scrubbed};
+use crate::remote::failure::{failed, is_absent, is_condition, mend};
 use crate::remote::location::{Location, Service};
 use crate::remote::options::RemoteOptions;
 use crate::remote::traffic::{Counters, Traffic};
+use crate::sharing::CLAIMS_FOLDER;
 
 /// S3 refuses smaller parts, but for the last.
 const SMALLEST_PART: u64 = 5 << 20;
 
-/// Parts of one file that are sent at a time.
-const PARTS_AT_ONCE: usize = 4;
-
-/// The longest that one waits before trying again.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// S3 refuses more parts than this.
+const MOST_PARTS: u64 = 10_000;
 
 /// More than any JSON file of a cache needs.
 const MAX_WHOLE: u64 = 1 << 30;
+
+/// How often a large file is begun where the service knows nothing of its parts: an answer that it is whole can be lost.
+const UPLOADS: usize = 3;
+
+/// How often an object that is there is created before a service is taken for one that ignores conditions.
+const CREATIONS: usize = 5;
+
+/// Parts of one file that are sent at a time.
+const PARTS_AT_ONCE: usize = 4;
+
+/// The name under which a service keeps a file's hash beside it.
+const BLAKE3: &str = "blake3";
 
 /// An object that was read as a whole, and which version of it that was.
 #[derive(Debug)]
 pub(crate) struct Fetched {
     pub(crate) bytes: Bytes,
     pub(crate) version: UpdateVersion,
+}
+
+/// What a service says of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) bytes: u64,
+    /// The hash that whoever wrote it said that it has.
+    pub(crate) blake3: Option<String>,
+}
+
+/// Whether a service refuses a write whose condition does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Conditions {
+    Unknown,
+    Kept,
+    Ignored,
 }
 
 /// What is at one location. Any number of threads may use it.
@@ -47,15 +73,17 @@ pub(crate) struct Remote {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
     options: RemoteOptions,
-    counters: Counters,
+    counters: Arc<Counters>,
+    conditions: Mutex<Conditions>,
 }
 
 impl Remote {
     /// A client for `location`. Nothing is asked yet.
     pub(crate) fn connect(location: &Location, options: &RemoteOptions) -> Result<Self> {
-        let (store, prefix) = connect(location, options)?;
+        let counters = Arc::default();
+        let (store, prefix) = connect(location, options, &counters)?;
         let (location, options) = (location.clone(), options.clone());
-        Ok(Self { location, store, prefix, options, counters: Counters::default() })
+        Ok(Self { location, store, prefix, options, counters, conditions: Mutex::new(Conditions::Unknown) })
     }
 
     pub(crate) fn location(&self) -> &Location {
@@ -75,51 +103,67 @@ impl Remote {
         self.counters.repeat();
     }
 
-    /// An object as a whole; none if it is not there.
+    /// A JSON file as a whole; none if it is not there.
     pub(crate) fn get(&self, name: &str) -> Result<Option<Fetched>> {
         let path = self.path(name)?;
-        let read = self.try_often(name, "read", || async {
+        let read = self.ask(async {
             let got = self.store.get_opts(&path, GetOptions::default()).await?;
-            let (size, version) =
-                (got.meta.size, UpdateVersion { e_tag: got.meta.e_tag.clone(), version: got.meta.version.clone() });
-            if size > MAX_WHOLE {
-                return Err(generic(format!("{size} bytes, more than any such file has")));
+            if got.meta.size > MAX_WHOLE {
+                let source = format!("{} bytes, more than any such file has", got.meta.size).into();
+                return Err(Error::Generic { store: "answer", source });
             }
-            let bytes = got.bytes().await?;
-            whole(&bytes, size)?;
-            Ok(Fetched { bytes, version })
+            let version = UpdateVersion { e_tag: got.meta.e_tag.clone(), version: got.meta.version.clone() };
+            Ok(Fetched { bytes: got.bytes().await?, version })
         });
-        let fetched = absent_is_none(read, |error| self.error(name, "read", error))?;
-        if let Some(fetched) = &fetched {
-            self.counters.receive(fetched.bytes.len());
+        let Some(fetched) = self.or_none(read, name, "read")? else { return Ok(None) };
+        if fetched.bytes.trim_ascii_start().starts_with(b"<") {
+            let advice = format!("The server may answer every address with a page. {}", mend(&self.location));
+            return Err(self.wrong(name, "a JSON file of a cache", "an HTML or XML page", &advice));
         }
-        Ok(fetched)
+        self.counters.receive(fetched.bytes.len());
+        Ok(Some(fetched))
     }
 
     /// A stretch of an object, all of it.
     pub(crate) fn get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
         let path = self.path(name)?;
-        let read = self.try_often(name, "read", || async {
-            let options = GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
-            let bytes = self.store.get_opts(&path, options).await?.bytes().await?;
-            whole(&bytes, range.end - range.start)?;
-            Ok(bytes)
-        });
+        let wanted = range.end - range.start;
+        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
+        let read = self.ask(async { self.store.get_opts(&path, options).await?.bytes().await });
         let bytes = read.map_err(|error| self.error(name, "read", &error))?;
+        let got = bytes.len() as u64;
+        if got != wanted {
+            let (expected, got) = (format!("{wanted} bytes"), format!("{got}: the object is cut short"));
+            return Err(self.wrong(name, &expected, &got, &mend(&self.location)));
+        }
         self.counters.receive(bytes.len());
         Ok(bytes)
     }
 
     /// The bytes of an object, without reading it; none if it is not there.
     pub(crate) fn size(&self, name: &str) -> Result<Option<u64>> {
+        Ok(self.look_at(name)?.map(|seen| seen.bytes))
+    }
+
+    /// What is known of an object without reading it; none if it is not there.
+    pub(crate) fn look_at(&self, name: &str) -> Result<Option<Seen>> {
         let path = self.path(name)?;
-        let asked = self.try_often(name, "look at", || async { Ok(self.store.head(&path).await?.size) });
-        absent_is_none(asked, |error| self.error(name, "look at", error))
+        let options = GetOptions { head: true, ..GetOptions::default() };
+        let asked = self.ask(async {
+            let got = self.store.get_opts(&path, options).await?;
+            let blake3 = got.attributes.get(&Attribute::Metadata(BLAKE3.into())).map(|value| value.to_string());
+            Ok(Seen { bytes: got.meta.size, blake3 })
+        });
+        self.or_none(asked, name, "look at")
     }
 
     /// Writes an object that must not be there yet, in one step. `false` if one is there, which may be this one: an
     /// answer can be lost.
+    ///
+    /// # Errors
+    /// [`StoreError::Remote`] where the service would not refuse to.
     pub(crate) fn create(&self, name: &str, bytes: &Bytes) -> Result<bool> {
+        self.check_conditions()?;
         self.put_if(name, bytes, &PutMode::Create)
     }
 
@@ -127,24 +171,94 @@ impl Remote {
     /// written by this and the answer was lost.
     ///
     /// A folder cannot compare: its caller must hold its lock.
+    ///
+    /// # Errors
+    /// [`StoreError::Remote`] where the service would not refuse to.
     pub(crate) fn update(&self, name: &str, bytes: &Bytes, version: UpdateVersion) -> Result<bool> {
+        self.check_conditions()?;
         let compares = self.location.service() != Service::Folder;
         self.put_if(name, bytes, &if compares { PutMode::Update(version) } else { PutMode::Overwrite })
     }
 
-    /// Writes an object, whatever is there.
-    pub(crate) fn put(&self, name: &str, bytes: &Bytes) -> Result<()> {
-        if bytes.len() as u64 > self.sent_part_bytes() {
-            return self.put_parts(name, bytes);
+    /// Sees to it, once, that the service refuses a write whose condition does not hold. One that does it all the same lets
+    /// two who write at once undo what the other did.
+    fn check_conditions(&self) -> Result<()> {
+        if self.location.service() == Service::Folder {
+            return Ok(());
         }
+        let mut conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
+        if *conditions == Conditions::Unknown {
+            // Of this machine: who is killed here leaves an empty object that the next who is not removes.
+            let name = format!("{CLAIMS_FOLDER}/conditions-{}", &blake3::hash(host_name().as_bytes()).to_hex()[..16]);
+            let kept = self.keeps_conditions(&name);
+            // Who may write and not remove leaves it there.
+            if let Err(error) = self.delete(&name) {
+                tracing::warn!(%error, "an empty object stays, which showed whether conditions are kept");
+            }
+            *conditions = if kept? { Conditions::Kept } else { Conditions::Ignored };
+        }
+        if *conditions == Conditions::Kept {
+            return Ok(());
+        }
+        Err(StoreError::Remote {
+            url: self.location.to_string(),
+            action: "write to",
+            expected: "a service that refuses a write whose condition (If-None-Match, If-Match) does not hold".into(),
+            got: "one that writes all the same: this service ignores conditional writes".into(),
+            advice: "Two who write to it at once would lose shards without a word. Use a service that keeps conditions, or a file:// folder".into(),
+        })
+    }
+
+    /// Whether of a write that must be the first, and of one over a version that is not there, both are refused.
+    fn keeps_conditions(&self, name: &str) -> Result<bool> {
+        // Others on this machine may remove it just in between; not each time.
+        let mut refused = false;
+        for _ in 0..=CREATIONS {
+            refused = !self.put_if(name, &Bytes::new(), &PutMode::Create)?;
+            if refused {
+                break;
+            }
+        }
+        let elsewhere = UpdateVersion { e_tag: Some(format!("\"{:032x}\"", 1)), version: Some("1".to_owned()) };
+        Ok(refused && !self.put_if(name, &Bytes::new(), &PutMode::Update(elsewhere))?)
+    }
+
+    /// Writes a small object, whatever is there.
+    pub(crate) fn put(&self, name: &str, bytes: &Bytes) -> Result<()> {
         self.put_if(name, bytes, &PutMode::Overwrite).map(|_| ())
+    }
+
+    /// Writes a file of a cache, whatever is there. A service, unlike a folder, keeps its hash beside it.
+    pub(crate) fn put_file(&self, name: &str, bytes: &Bytes, blake3: &str) -> Result<()> {
+        if self.location.service() == Service::Folder {
+            return self.put(name, bytes);
+        }
+        let path = self.path(name)?;
+        let mut attributes = Attributes::new();
+        attributes.insert(Attribute::Metadata(BLAKE3.into()), blake3.to_owned().into());
+        let part_bytes = self.options.part_bytes.max(SMALLEST_PART).max((bytes.len() as u64).div_ceil(MOST_PARTS));
+        let mut written = Ok(());
+        for _ in 0..UPLOADS {
+            let attributes = attributes.clone();
+            written = if bytes.len() as u64 > part_bytes {
+                self.ask(self.put_parts(&path, bytes, attributes, part_bytes as usize))
+            } else {
+                let options = PutOptions { attributes, ..PutOptions::default() };
+                self.ask(async { self.store.put_opts(&path, bytes.clone().into(), options).await.map(|_| ()) })
+            };
+            if !written.as_ref().is_err_and(is_absent) {
+                break;
+            }
+        }
+        written.map_err(|error| self.error(name, "write", &error))?;
+        self.counters.send(bytes.len());
+        Ok(())
     }
 
     /// Removes an object; one that is not there is none to remove.
     pub(crate) fn delete(&self, name: &str) -> Result<()> {
         let path = self.path(name)?;
-        let deleted = self.try_often(name, "remove", || async { self.store.delete(&path).await });
-        absent_is_none(deleted, |error| self.error(name, "remove", error)).map(|_| ())
+        self.or_none(self.ask(self.store.delete(&path)), name, "remove").map(|_| ())
     }
 
     /// Has the service copy an object over another: whether that is known to have worked. Not every service copies, nor objects of
@@ -154,15 +268,15 @@ impl Remote {
             return Ok(false);
         }
         let (from, to_path) = (self.path(from)?, self.path(to)?);
-        let copied = self.try_often(to, "copy", || async { self.store.copy(&from, &to_path).await });
+        let copied = self.ask(self.store.copy(&from, &to_path));
         Ok(copied.is_ok() && self.size(to)? == Some(bytes))
     }
 
     /// The names of the objects below `folder`, however deep.
     pub(crate) fn list(&self, folder: &str) -> Result<Vec<String>> {
         let path = self.path(folder)?;
-        let listed = self.try_often(folder, "list", || async { self.store.list_with_delimiter(Some(&path)).await });
-        let listed = absent_is_none(listed, |error| self.error(folder, "list", error))?;
+        let listed = self.ask(self.store.list_with_delimiter(Some(&path)));
+        let listed = self.or_none(listed, folder, "list")?;
         let (objects, folders) = listed.map(|listed| (listed.objects, listed.common_prefixes)).unwrap_or_default();
         let names = objects.iter().filter_map(|object| object.location.filename());
         let mut names: Vec<String> = names.map(|name| format!("{folder}/{name}")).collect();
@@ -174,90 +288,77 @@ impl Remote {
 
     fn put_if(&self, name: &str, bytes: &Bytes, mode: &PutMode) -> Result<bool> {
         let path = self.path(name)?;
-        let written = self.try_often(name, "write", || async {
-            let payload = PutPayload::from(bytes.clone());
-            self.store.put_opts(&path, payload, PutOptions::from(mode.clone())).await
-        });
-        match written {
+        let payload = PutPayload::from(bytes.clone());
+        match self.ask(self.store.put_opts(&path, payload, PutOptions::from(mode.clone()))) {
             Ok(_) => {
                 self.counters.send(bytes.len());
                 Ok(true)
             }
-            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) if *mode != PutMode::Overwrite => Ok(false),
+            Err(error) if *mode != PutMode::Overwrite && is_condition(&error) => Ok(false),
+            // S3 says of an object that has gone that it is not there.
+            Err(error) if matches!(mode, PutMode::Update(_)) && is_absent(&error) => Ok(false),
             Err(error) => Err(self.error(name, "write", &error)),
         }
     }
 
-    fn sent_part_bytes(&self) -> u64 {
-        self.options.part_bytes.max(SMALLEST_PART)
-    }
-
     /// Writes a large object in parts, some at a time. It appears when all are there.
-    fn put_parts(&self, name: &str, bytes: &Bytes) -> Result<()> {
-        let path = self.path(name)?;
-        let part_bytes = self.sent_part_bytes() as usize;
-        let written = self.try_often(name, "write", || async {
-            let mut upload = self.store.put_multipart(&path).await?;
-            let mut parts = JoinSet::new();
-            let mut sent = Ok(());
-            for start in (0..bytes.len()).step_by(part_bytes) {
-                if parts.len() == PARTS_AT_ONCE {
-                    sent = joined(parts.join_next().await);
-                }
-                if sent.is_err() {
-                    break;
-                }
-                self.counters.request();
-                let part = bytes.slice(start..bytes.len().min(start + part_bytes));
-                parts.spawn(upload.put_part(part.into()));
-            }
-            while let Some(part) = parts.join_next().await {
-                sent = sent.and(joined(Some(part)));
-            }
-            match sent {
-                Ok(()) => upload.complete().await,
-                Err(error) => {
-                    // What the service keeps of it would only cost money; the first error is the one to tell.
-                    let _ = upload.abort().await;
-                    Err(error)
-                }
-            }
-        });
-        written.map_err(|error| self.error(name, "write", &error))?;
-        self.counters.send(bytes.len());
-        Ok(())
-    }
-
-    /// Tries until it works, or fails for a reason that trying again does not change.
-    fn try_often<T, F: Future<Output = object_store::Result<T>>>(
+    async fn put_parts(
         &self,
-        name: &str,
-        action: &str,
-        one_try: impl Fn() -> F,
-    ) -> object_store::Result<T> {
-        let (mut pause, mut tried) = (self.options.pause, 0);
-        loop {
-            tried += 1;
-            self.counters.request();
-            let error = match runtime()?.block_on(one_try()) {
-                Ok(done) => return Ok(done),
-                Err(error) => error,
-            };
-            let passing = matches!(error, Error::Generic { .. } | Error::JoinError { .. });
-            if !passing || tried >= self.options.attempts || refused(&error) {
-                return Err(error);
+        path: &Path,
+        bytes: &Bytes,
+        attributes: Attributes,
+        part_bytes: usize,
+    ) -> object_store::Result<()> {
+        let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
+        let mut upload = self.store.put_multipart_opts(path, options).await?;
+        let mut parts = JoinSet::new();
+        let mut sent = Ok(());
+        for start in (0..bytes.len()).step_by(part_bytes) {
+            if parts.len() == PARTS_AT_ONCE {
+                sent = joined(parts.join_next().await);
             }
-            let problem = scrubbed(&error.to_string(), &self.options.environment);
-            tracing::debug!(object = self.location.join(name), problem, "cannot {action}: trying again");
-            self.counters.repeat();
-            thread::sleep(pause);
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            if sent.is_err() {
+                break;
+            }
+            self.counters.request();
+            let part = bytes.slice(start..bytes.len().min(start + part_bytes));
+            parts.spawn(upload.put_part(part.into()));
+        }
+        while let Some(part) = parts.join_next().await {
+            sent = sent.and(joined(Some(part)));
+        }
+        match sent {
+            Ok(()) => upload.complete().await.map(|_| ()),
+            Err(error) => {
+                // What the service keeps of it would only cost money; the first error is the one to tell.
+                let _ = upload.abort().await;
+                Err(error)
+            }
         }
     }
 
+    /// Waits for an answer.
+    fn ask<T>(&self, answer: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
+        self.counters.request();
+        runtime()?.block_on(answer)
+    }
+
     fn error(&self, name: &str, action: &'static str, error: &Error) -> StoreError {
-        let tries = if matches!(error, Error::Generic { .. }) && !refused(error) { self.options.attempts } else { 1 };
-        failed(&self.location, &self.options, self.location.join(name), action, tries, error)
+        failed(&self.location, &self.options.environment, self.location.join(name), action, error)
+    }
+
+    /// Nothing where there is no such object; where there is no such bucket, an error.
+    fn or_none<T>(&self, got: object_store::Result<T>, name: &str, action: &'static str) -> Result<Option<T>> {
+        match got {
+            Ok(got) => Ok(Some(got)),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(self.error(name, action, &error)),
+        }
+    }
+
+    fn wrong(&self, name: &str, expected: &str, got: &str, advice: &str) -> StoreError {
+        let (url, action) = (self.location.join(name), "read");
+        StoreError::Remote { url, action, expected: expected.into(), got: got.into(), advice: advice.into() }
     }
 
     /// Where the object of this name is.
@@ -269,12 +370,6 @@ impl Remote {
     }
 }
 
-/// Whether the service understood the request and will not have it: asking again would be no use.
-fn refused(error: &Error) -> bool {
-    let words = error.to_string();
-    words.contains("status code: 400") || words.contains("status code: 30")
-}
-
 fn joined(part: Option<Result<object_store::Result<()>, tokio::task::JoinError>>) -> object_store::Result<()> {
     match part {
         None => Ok(()),
@@ -283,30 +378,13 @@ fn joined(part: Option<Result<object_store::Result<()>, tokio::task::JoinError>>
     }
 }
 
-/// Refuses a body that is shorter or longer than was said.
-fn whole(bytes: &Bytes, expected: u64) -> object_store::Result<()> {
-    let got = bytes.len() as u64;
-    if got == expected { Ok(()) } else { Err(generic(format!("{got} bytes in place of {expected}"))) }
-}
-
-fn generic(problem: String) -> Error {
-    Error::Generic { store: "answer", source: problem.into() }
-}
-
-fn absent_is_none<T>(got: object_store::Result<T>, to_error: impl FnOnce(&Error) -> StoreError) -> Result<Option<T>> {
-    match got {
-        Ok(got) => Ok(Some(got)),
-        // A bucket that is not there must not be taken for one that is empty.
-        Err(error @ Error::NotFound { .. }) if error.to_string().contains("NoSuchBucket") => Err(to_error(&error)),
-        Err(Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(to_error(&error)),
-    }
-}
-
 /// The runtime that all requests of this process run on; it is started by the first.
 fn runtime() -> object_store::Result<&'static Runtime> {
     static RUNTIME: OnceLock<std::io::Result<Runtime>> = OnceLock::new();
     let started = RUNTIME
         .get_or_init(|| Builder::new_multi_thread().worker_threads(2).thread_name("remote").enable_all().build());
-    started.as_ref().map_err(|error| generic(format!("cannot start threads for requests: {error}")))
+    started.as_ref().map_err(|error| {
+        let source = format!("cannot start threads for requests: {error}").into();
+        Error::Generic { store: "requests", source }
+    })
 }

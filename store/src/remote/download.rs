@@ -7,9 +7,13 @@ use std::path::Path;
 use crate::error::{Result, StoreError};
 use crate::records::FileRecord;
 use crate::remote::blocking::Remote;
+use crate::remote::failure::mend;
 
 /// What is read back at a time to take up the hash of what is there already.
 const READ_BYTES: usize = 1 << 20;
+
+/// How often a file whose bytes are not those recorded is read: what was damaged on its way is whole the second time.
+const READINGS: u32 = 2;
 
 /// What to make of bytes that are in the file already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +41,8 @@ pub(crate) fn download(
     let failed = |action| move |source| StoreError::io(path, action, source);
     let mut told = 0;
     let mut got = String::new();
-    for tried in 0..remote.options().attempts.max(1) {
-        if tried > 0 {
+    for reading in 0..READINGS {
+        if reading > 0 {
             remote.repeat();
             tracing::debug!(
                 object = remote.location().join(name),
@@ -76,7 +80,7 @@ pub(crate) fn download(
         action: "read",
         expected: format!("BLAKE3 {}", record.blake3).into(),
         got: format!("BLAKE3 {got}").into(),
-        advice: "The object is damaged: delete it there and push the cache once more".into(),
+        advice: mend(remote.location()).into(),
     })
 }
 

@@ -1,11 +1,14 @@
 //! What a service said, as an error for people: with what to do, and without anything secret.
 
+use std::error::Error as StdError;
+use std::io;
+
 use object_store::Error;
 
 use crate::error::StoreError;
 use crate::remote::environment::Environment;
 use crate::remote::location::{Location, Service};
-use crate::remote::options::RemoteOptions;
+use crate::remote::requests::{Cause, Failure};
 
 /// Variables that hold something which must never be shown.
 const SECRET: [&str; 4] = ["SECRET", "TOKEN", "KEY", "PASSWORD"];
@@ -13,55 +16,134 @@ const SECRET: [&str; 4] = ["SECRET", "TOKEN", "KEY", "PASSWORD"];
 /// Shorter values are no secrets, and would be found everywhere.
 const SHORTEST_SECRET: usize = 4;
 
-/// The error for what went wrong with an object.
-pub(crate) fn failed(
-    location: &Location,
-    options: &RemoteOptions,
-    url: String,
-    action: &'static str,
-    tries: u32,
-    error: &Error,
-) -> StoreError {
-    let mut got = scrubbed(&with_causes(error), &options.environment);
-    if tries > 1 {
-        got = format!("{got}, after {tries} tries");
+/// An error and what it was caused by, the outermost first.
+pub(crate) fn causes<'a>(error: &'a (dyn StdError + 'static)) -> Vec<&'a (dyn StdError + 'static)> {
+    let mut all = vec![error];
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // An I/O error names as its cause the cause of what it holds.
+        let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = held.map(|held| held as &(dyn StdError + 'static)).or_else(|| error.source());
+        all.extend(next);
     }
-    StoreError::Remote {
-        url,
-        action,
-        expected: "an answer".into(),
-        got: got.into(),
-        advice: advice(location, error).into(),
-    }
+    all
 }
 
 /// An error with what it was caused by, each said once.
-fn with_causes(error: &Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let inner_words = inner.to_string();
-        if !words.contains(&inner_words) {
-            words = format!("{words}: {inner_words}");
+pub(crate) fn with_causes(error: &(dyn StdError + 'static)) -> String {
+    let mut words = String::new();
+    for cause in causes(error) {
+        let inner = cause.to_string();
+        if !words.contains(&inner) {
+            words = if words.is_empty() { inner } else { format!("{words}: {inner}") };
         }
-        cause = inner.source();
     }
-    // The body of an answer may be a page.
-    words.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(1000).collect()
+    // The body of an answer may be XML or a page.
+    let words = words.split('<').next().unwrap_or_default();
+    words.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(500).collect()
 }
 
-fn advice(location: &Location, error: &Error) -> String {
+/// Why a request got nowhere, where it was one to a service.
+pub(crate) fn cause(error: &Error) -> Option<Cause> {
+    failure(error).map(|failure| failure.cause)
+}
+
+fn failure(error: &Error) -> Option<&Failure> {
+    causes(error).into_iter().find_map(|cause| cause.downcast_ref())
+}
+
+/// Whether there is no such object, although there is such a bucket.
+pub(crate) fn is_absent(error: &Error) -> bool {
+    match cause(error) {
+        Some(cause) => cause == Cause::Absent,
+        None => matches!(error, Error::NotFound { .. }),
+    }
+}
+
+/// Whether a write was refused because its condition does not hold.
+pub(crate) fn is_condition(error: &Error) -> bool {
+    match cause(error) {
+        Some(cause) => cause == Cause::Condition,
+        None => matches!(error, Error::AlreadyExists { .. } | Error::Precondition { .. }),
+    }
+}
+
+/// The error for what went wrong with an object.
+pub(crate) fn failed(
+    location: &Location,
+    environment: &Environment,
+    url: String,
+    action: &'static str,
+    error: &Error,
+) -> StoreError {
+    let got = failure(error).map_or_else(|| scrubbed(&with_causes(error), environment), ToString::to_string);
+    let expected = match cause(error) {
+        Some(Cause::Absent) => "such an object",
+        Some(Cause::NoBucket) => "such a bucket or container",
+        Some(Cause::Length) => "an object of the recorded size",
+        Some(Cause::Setting) => "settings that make a request",
+        _ => "an answer",
+    };
+    let advice = match cause(error) {
+        Some(cause) => advice(location, cause),
+        None if location.service() == Service::Folder => {
+            "Is the folder there, and may this user read and write it?".to_owned()
+        }
+        None => format!(
+            "The settings may be wrong, or what answers is another kind of service. {}",
+            variables(location.service())
+        ),
+    };
+    StoreError::Remote { url, action, expected: expected.into(), got: got.into(), advice: advice.into() }
+}
+
+/// What to do about each cause.
+fn advice(location: &Location, cause: Cause) -> String {
     let looked_at = variables(location.service());
-    match error {
-        Error::NotFound { .. } => format!("Is there such a bucket or folder? {looked_at}"),
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
-            format!("Are the credentials right, and do they allow it? {looked_at}")
+    let is_web = location.service() == Service::Web;
+    match cause {
+        Cause::Absent | Cause::Length => mend(location),
+        Cause::NoBucket => format!(
+            "Is the name right, and the service the right one? A bucket is made with its service's own program, such as `aws s3 mb`. {looked_at}"
+        ),
+        Cause::Denied if is_web => {
+            "The server does not give this to everybody, and Hayloft sends no credentials to web servers: make it public, or name the bucket itself, as s3://, gs:// or az://".to_owned()
         }
-        Error::NotSupported { .. } | Error::NotImplemented { .. } => {
-            "The service lacks what this needs: ranges, to be read, or conditional writes, to be pushed to".to_owned()
+        Cause::Denied => format!(
+            "Are the credentials right and still valid, and do they allow it? Where listing is not allowed, services say so of what is not there too. {looked_at}"
+        ),
+        Cause::Condition => "Somebody else wrote it meanwhile: run the same command again".to_owned(),
+        Cause::Redirect if is_web => "Use the address that the server redirects to".to_owned(),
+        Cause::Redirect => format!("Is the region that of the bucket, and the endpoint the service's own? {looked_at}"),
+        Cause::Unsupported | Cause::Page if is_web => {
+            "What is there is a page for people, or a server that does not know ranges: name the folder that has manifest.json, on a server such as nginx, Apache or S3".to_owned()
         }
+        Cause::Unsupported | Cause::Page => {
+            "The service lacks what this needs: ranges, to be read, or conditional writes (If-None-Match, If-Match), to be pushed to. Use another service, or a file:// folder".to_owned()
+        }
+        Cause::Refused => format!("The service does not accept the request. {looked_at}"),
+        Cause::Certificate => format!(
+            "Nothing was sent. Does the server speak TLS at that port? For a certificate of one's own, SSL_CERT_FILE names a PEM file of what signed it. {looked_at}"
+        ),
+        Cause::NobodyThere => format!("Nothing listens there: is the service running, and the address right? {looked_at}"),
+        Cause::UnknownHost => format!("Is the host's name right, and is there a network? {looked_at}"),
+        Cause::Setting => {
+            format!("For a server without encryption, *_ALLOW_HTTP=true must be set besides. {looked_at}")
+        }
+        Cause::Busy | Cause::Silent | Cause::Broken => format!(
+            "Is the service well, and can it be reached from here? {looked_at} Then run the same command again: it goes on where it stopped"
+        ),
+    }
+}
+
+/// How an object comes to be what it should be.
+pub(crate) fn mend(location: &Location) -> String {
+    match location.service() {
+        Service::Web => format!(
+            "Is {location} the folder that has manifest.json? If it is, whoever keeps it can mend it with `store push` from a whole copy"
+        ),
         _ => format!(
-            "Is the service up, and can it be reached from here? {looked_at} Then run the same command again: it goes on where it stopped"
+            "Run `store push CACHE {location}` from a whole copy of the cache: it writes anew what is missing or damaged there"
         ),
     }
 }
@@ -73,10 +155,10 @@ pub(crate) fn variables(service: Service) -> &'static str {
             "Looked at are AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL, AWS_ALLOW_HTTP and AWS_SKIP_SIGNATURE."
         }
         Service::Google => {
-            "Looked at are GOOGLE_SERVICE_ACCOUNT, GOOGLE_SERVICE_ACCOUNT_KEY, GOOGLE_APPLICATION_CREDENTIALS and GOOGLE_SKIP_SIGNATURE."
+            "Looked at are GOOGLE_SERVICE_ACCOUNT, GOOGLE_SERVICE_ACCOUNT_KEY, GOOGLE_APPLICATION_CREDENTIALS, GOOGLE_BASE_URL, GOOGLE_ALLOW_HTTP and GOOGLE_SKIP_SIGNATURE."
         }
         Service::Azure => {
-            "Looked at are AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_KEY, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET and AZURE_TENANT_ID."
+            "Looked at are AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_KEY, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET, AZURE_TENANT_ID, AZURE_ENDPOINT and AZURE_STORAGE_USE_EMULATOR."
         }
         Service::Web | Service::Folder => "No credentials are used.",
     }
@@ -124,12 +206,13 @@ mod tests {
     }
 
     #[test]
-    fn what_a_service_lacks_is_met_with_the_variables_that_were_looked_at() {
+    fn what_is_not_there_is_met_with_what_puts_it_there() {
         let location: Location = "s3://farm/stories".parse().unwrap();
-        let error = Error::NotFound { path: "a".to_owned(), source: "no such bucket".into() };
-        let error = failed(&location, &RemoteOptions::default(), location.join("a"), "read", 3, &error).to_string();
-        for words in ["s3://farm/stories/a: cannot read", "no such bucket", "after 3 tries", "AWS_ENDPOINT_URL"] {
-            assert!(error.contains(words), "{words} is not in: {error}");
-        }
+        let environment = Environment::default();
+        let error = Error::NotFound { path: "a".to_owned(), source: "<Error>no such key</Error>".into() };
+        let error = failed(&location, &environment, location.join("a"), "read", &error).to_string();
+        assert!(error.starts_with("s3://farm/stories/a: cannot read") && !error.contains('<'), "{error}");
+        assert!(mend(&location).contains("store push CACHE s3://farm/stories"));
+        assert!(mend(&"https://hay.example/stories".parse().unwrap()).contains("whoever keeps it"));
     }
 }

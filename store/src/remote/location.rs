@@ -121,6 +121,11 @@ impl FromStr for Location {
             "file" => Service::Folder,
             other => return Err(refused(EXPECTED, &format!("{other}://"))),
         };
+        if let (Service::S3 | Service::Google | Service::Azure, Some(port)) = (service, url.port()) {
+            let got = format!("{scheme}://{}:{port}", url.host_str().unwrap_or_default());
+            let expected = "a bucket's name without a port: the server goes into AWS_ENDPOINT_URL, GOOGLE_BASE_URL or AZURE_ENDPOINT";
+            return Err(refused(expected, &got));
+        }
         let named = match service {
             Service::Folder => url.to_file_path().is_ok(),
             _ => url.host_str().is_some_and(|host| !host.is_empty()),
@@ -179,6 +184,19 @@ mod tests {
             let error = text.parse::<Location>().unwrap_err().to_string();
             assert!(error.starts_with("location: expected ") && !error.contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_port_is_no_part_of_a_bucket() {
+        for (text, variable) in [
+            ("s3://localhost:9000/farm/a", "AWS_ENDPOINT_URL"),
+            ("gs://farm:1/a", "GOOGLE_BASE_URL"),
+            ("az://farm:10000/a", "AZURE_ENDPOINT"),
+        ] {
+            let error = text.parse::<Location>().unwrap_err().to_string();
+            assert!(error.contains("port") && error.contains(variable), "{error}");
+        }
+        assert!("https://hay.example:8443/a".parse::<Location>().is_ok());
     }
 
     #[test]

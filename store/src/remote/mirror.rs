@@ -14,7 +14,8 @@ use crate::manifest::{MANIFEST_FILE, ShardRecord};
 use crate::records::FileRecord;
 use crate::remote::blocking::Remote;
 use crate::remote::download::{Earlier, download};
-use crate::remote::location::Location;
+use crate::remote::failure::{mend, variables};
+use crate::remote::location::{Location, Service};
 use crate::remote::options::RemoteOptions;
 use crate::remote::shelf::Shelf;
 use crate::remote::traffic::Traffic;
@@ -125,15 +126,15 @@ fn is_a_site(file: &FileRecord) -> bool {
 
 /// The error for a place without a manifest.
 pub(crate) fn no_manifest(location: &Location) -> StoreError {
+    let advice = match location.service() {
+        Service::Web => mend(location),
+        service => format!("`store push CACHE {location}` puts one there, its manifest last. {}", variables(service)),
+    };
     StoreError::Remote {
         url: location.join(MANIFEST_FILE),
         action: "read",
         expected: "a cache".into(),
         got: "no such object".into(),
-        advice: format!(
-            "`store push CACHE {location}` puts one there, its manifest last. {}",
-            crate::remote::failure::variables(location.service())
-        )
-        .into(),
+        advice: advice.into(),
     }
 }

@@ -5,10 +5,11 @@
 //! ways. No object but `manifest.json` is ever replaced by other bytes: `plan.json` and each shard's `shard.json` are
 //! written first, and only where there is none, as a claim that says by its hashes which bytes the other files have.
 //! `manifest.json` comes last, and only over the version that it was made from, so that of two who push at the same time
-//! neither undoes what the other did.
+//! neither undoes what the other did. Before the first such write, an empty object shows whether the service keeps conditions.
 
 mod blocking;
 mod connect;
+mod credentials;
 mod download;
 mod environment;
 mod failure;
@@ -16,9 +17,11 @@ mod landing;
 mod location;
 mod mirror;
 mod options;
+mod place;
 mod pull;
 mod push;
 mod push_manifest;
+mod requests;
 mod selection;
 mod shelf;
 mod traffic;
@@ -28,6 +31,7 @@ pub use environment::Environment;
 pub use location::Location;
 pub(crate) use mirror::Mirror;
 pub use options::{RemoteOptions, parse_bytes};
+pub use place::{LocalPath, Place, check_arguments};
 pub use pull::{Pulled, pull};
 pub use push::{Pushed, push};
 pub use selection::{PullSelection, ShardRange};

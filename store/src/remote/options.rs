@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use crate::error::{Result, StoreError};
 use crate::remote::environment::Environment;
+use crate::remote::location::Location;
 
 /// Names the folder for what is read from remote caches, where no option does.
 const FOLDER_VARIABLE: &str = "HAYLOFT_CACHE";
 
-/// How remote caches are reached. Credentials come from variables alone.
+/// How remote caches are reached. Credentials come from variables alone, unless `instance_credentials` are allowed.
 #[derive(Clone, Debug)]
 pub struct RemoteOptions {
     /// The variables that credentials and endpoints come from.
@@ -19,9 +20,12 @@ pub struct RemoteOptions {
     pub folder: Option<PathBuf>,
     /// The most bytes that shards and plans take in that folder.
     pub limit: u64,
-    /// How often a request, or a file whose bytes are not those expected, is tried.
-    pub attempts: u32,
-    /// How long one request may take.
+    /// Whether this machine, as one of a cloud, is asked for credentials where no variable names any, and the file that
+    /// `gcloud` keeps is looked for.
+    pub instance_credentials: bool,
+    /// How long one request is tried in all.
+    pub budget: Duration,
+    /// How long one try of a request may take.
     pub timeout: Duration,
     /// How long to wait after the first failure; twice as long after each further one.
     pub pause: Duration,
@@ -37,7 +41,8 @@ impl Default for RemoteOptions {
             environment: Environment::Process,
             folder: None,
             limit: 50 * 1_000_000_000,
-            attempts: 8,
+            instance_credentials: false,
+            budget: Duration::from_secs(150),
             timeout: Duration::from_secs(120),
             pause: Duration::from_millis(100),
             part_bytes: 8 << 20,
@@ -50,6 +55,10 @@ impl RemoteOptions {
     /// The folder for what is read.
     pub(crate) fn kept_in(&self) -> Result<PathBuf> {
         let named = self.folder.clone().or_else(|| std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from));
+        if let Some(location) = named.as_deref().map(Location::of_place).transpose()?.flatten() {
+            let what = format!("--cache-folder or {FOLDER_VARIABLE}");
+            return Err(StoreError::invalid(what, "a folder of this machine", location));
+        }
         named.or_else(|| dirs::cache_dir().map(|folder| folder.join("hayloft"))).ok_or_else(|| {
             let expected = format!("--cache-folder, {FOLDER_VARIABLE} or HOME to name one");
             StoreError::invalid("folder for what is read from remote caches", expected, "none")

@@ -17,6 +17,7 @@ use crate::narrowing::{narrowed_settings, narrowed_shard};
 use crate::plan::{PLAN_FILE, Plan, PlanReader, shard_name};
 use crate::records::FileRecord;
 use crate::remote::blocking::Remote;
+use crate::remote::failure::mend;
 use crate::remote::landing::{Landing, land, plan_table_place};
 use crate::remote::location::Location;
 use crate::remote::mirror::no_manifest;
@@ -162,7 +163,7 @@ impl Pull<'_> {
             action: "read",
             expected: format!("BLAKE3 {blake3}").into(),
             got: if bytes.is_empty() { "no such object".into() } else { format!("BLAKE3 {got}").into() },
-            advice: "The object is damaged or missing: delete it there and push the cache once more".into(),
+            advice: mend(self.remote.location()).into(),
         })
     }
 

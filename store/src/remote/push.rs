@@ -20,10 +20,10 @@ use crate::files::staged::create_folders;
 use crate::manifest::{MANIFEST_FILE, ShardRecord};
 use crate::plan::{PLAN_FILE, PlanReader};
 use crate::records::FileRecord;
-use crate::remote::blocking::Remote;
+use crate::remote::blocking::{Remote, Seen};
 use crate::remote::location::Location;
 use crate::remote::options::RemoteOptions;
-use crate::remote::push_manifest::{check_same, push_manifest};
+use crate::remote::push_manifest::{check_same, push_manifest, read_manifest};
 use crate::remote::traffic::{Moved, Traffic};
 use crate::remote::workers::in_parallel;
 use crate::shard_contents::WrittenShard;
@@ -40,6 +40,8 @@ pub struct Pushed {
     pub shards_there: usize,
     /// Files written, `manifest.json` included.
     pub files_written: u64,
+    /// Those of them that were there with other bytes.
+    pub files_mended: u64,
     /// Files that were there already.
     pub files_found: u64,
     /// What was moved.
@@ -57,17 +59,38 @@ pub(crate) struct Task {
     name: String,
 }
 
+/// How many files were written or found.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    pub(crate) written: AtomicU64,
+    pub(crate) mended: AtomicU64,
+    pub(crate) found: AtomicU64,
+}
+
+impl Done {
+    /// Takes note of a file that was written; `damaged` if it was in the place of another.
+    pub(crate) fn write(&self, damaged: bool) {
+        self.written.fetch_add(1, Ordering::Relaxed);
+        self.mended.fetch_add(damaged.into(), Ordering::Relaxed);
+    }
+
+    /// Takes note of a file that was there already.
+    pub(crate) fn find(&self) {
+        self.found.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// What every step needs.
 pub(crate) struct Push<'a> {
     pub(crate) remote: Arc<Remote>,
-    pub(crate) written: AtomicU64,
-    pub(crate) found: AtomicU64,
+    pub(crate) done: Done,
     pub(crate) more: &'a (dyn Fn(Moved) + Sync),
 }
 
 /// Pushes the whole shards of the cache in `folder` to `location`, each file hashed against its record before it is
-/// sent. What is there already is not sent again, so a push that was interrupted goes on when it is run once more. Of a cache
-/// that is only planned, the plan is pushed, for workers to fill.
+/// sent. What is there already, by its hash, is not sent again, so a push that was interrupted goes on when it is run once
+/// more; what is there with other bytes than it should have is written anew. Of a cache that is only planned, the plan is
+/// pushed, for workers to fill.
 ///
 /// # Errors
 /// [`StoreError::Mismatch`] where another cache is there, [`StoreError::Damaged`] where a file of this one is not what
@@ -87,12 +110,14 @@ pub fn push(
     let plan = PlanReader::open(folder)?;
     let _lock = lock(location)?;
     let remote = Arc::new(Remote::connect(location, options)?);
-    let push = Push { remote, written: AtomicU64::new(0), found: AtomicU64::new(0), more: moved };
+    let push = Push { remote, done: Done::default(), more: moved };
     let Some(cache) = cache else { return push.plan(folder, &plan) };
 
     // Another cache is found out before anything is sent.
-    if let Some(there) = push.remote.get(MANIFEST_FILE)? {
-        check_same(location, &json::unseal(location.join(MANIFEST_FILE).as_ref(), &there.bytes)?, cache.manifest())?;
+    if let Some(there) = push.remote.get(MANIFEST_FILE)?
+        && let Some(there) = read_manifest(location, &there.bytes)?
+    {
+        check_same(location, &there, cache.manifest())?;
     }
     refuse_beside_workers(&push.remote)?;
     let (tasks, total) = tasks(&cache, &plan);
@@ -112,8 +137,9 @@ pub fn push(
         location: location.to_string(),
         shards: cache.shards(),
         shards_there: there.shards.len(),
-        files_written: push.written.into_inner(),
-        files_found: push.found.into_inner(),
+        files_written: push.done.written.into_inner(),
+        files_mended: push.done.mended.into_inner(),
+        files_found: push.done.found.into_inner(),
         traffic: push.remote.traffic(),
         manifest_blake3: Some(manifest_blake3),
     })
@@ -204,13 +230,14 @@ impl Push<'_> {
             shards: 0,
             shards_there: 0,
             traffic: self.remote.traffic(),
-            files_written: self.written.into_inner(),
-            files_found: self.found.into_inner(),
+            files_written: self.done.written.into_inner(),
+            files_mended: self.done.mended.into_inner(),
+            files_found: self.done.found.into_inner(),
             manifest_blake3: None,
         })
     }
 
-    /// Writes a record where there is none yet; one that is there must have the same bytes.
+    /// Writes a record where there is none yet, or a damaged one; another one's must have the same bytes.
     pub(crate) fn claim(&self, path: &Path, name: &str, blake3: &str) -> Result<()> {
         let bytes = Bytes::from(json::read(path)?);
         let got = blake3_hex(&bytes);
@@ -218,15 +245,25 @@ impl Push<'_> {
             return Err(StoreError::damaged(path, format!("BLAKE3 {blake3}"), format!("BLAKE3 {got}")));
         }
         // Where it is there already, reading it costs less than offering it in vain.
-        let there = self.remote.get(name)?;
-        if there.is_none() && self.remote.create(name, &bytes)? {
-            self.written.fetch_add(1, Ordering::Relaxed);
-            return Ok(());
+        let mut there = self.remote.get(name)?;
+        if there.is_none() {
+            if self.remote.create(name, &bytes)? {
+                self.done.write(false);
+                return Ok(());
+            }
+            // In between, somebody else wrote it, or this did and the answer was lost.
+            there = self.remote.get(name)?;
         }
         let there = match there {
-            Some(there) => Some(there),
-            // Between the two, somebody else wrote it, or this did and the answer was lost.
-            None => self.remote.get(name)?,
+            // Nobody's record; who looked at the same time mends it with the same bytes, or finds another's.
+            Some(damaged) if json::is_damaged(&damaged.bytes) => {
+                if self.remote.update(name, &bytes, damaged.version)? {
+                    self.done.write(true);
+                    return Ok(());
+                }
+                self.remote.get(name)?
+            }
+            there => there,
         };
         let there = there.map_or_else(|| "none".to_owned(), |there| blake3_hex(&there.bytes));
         if there != blake3 {
@@ -237,23 +274,50 @@ impl Push<'_> {
                 got: there,
             });
         }
-        self.found.fetch_add(1, Ordering::Relaxed);
+        self.done.find();
         Ok(())
     }
 
-    /// Writes a file, unless it is there in full. Its bytes were settled by the claim that lists it.
+    /// Writes a file, unless it is there with its bytes. Which they are was settled by the claim that lists it.
     pub(crate) fn file(&self, task: &Task) -> Result<()> {
         let Task { folder, named_in, record, name } = task;
-        if self.remote.size(name)? == Some(record.bytes) {
-            self.found.fetch_add(1, Ordering::Relaxed);
+        let there = self.remote.look_at(name)?;
+        if let Some(there) = &there
+            && self.is_same(name, record, there)?
+        {
+            self.done.find();
         } else {
             let path = folder.locate(named_in, &record.path)?;
             check_file(&path, record)?;
             let bytes = map_sized(&path, record)?.bytes;
-            self.remote.put(name, &bytes)?;
-            self.written.fetch_add(1, Ordering::Relaxed);
+            self.remote.put_file(name, &bytes, &record.blake3)?;
+            self.done.write(there.is_some());
         }
         (self.more)(Moved::More(record.bytes));
         Ok(())
+    }
+
+    /// Whether the object that is there has the bytes of a file. What one request brings is read and hashed; of a larger
+    /// one, the hash that a push before left beside it is believed, and without one it is read too.
+    fn is_same(&self, name: &str, record: &FileRecord, there: &Seen) -> Result<bool> {
+        let is_small = record.bytes <= self.remote.options().part_bytes;
+        match &there.blake3 {
+            _ if there.bytes != record.bytes => Ok(false),
+            Some(said) if *said != record.blake3 => Ok(false),
+            Some(_) if !is_small => Ok(true),
+            _ => Ok(self.hash_there(name, record.bytes)? == record.blake3),
+        }
+    }
+
+    /// The BLAKE3 of an object of so many bytes.
+    fn hash_there(&self, name: &str, bytes: u64) -> Result<String> {
+        let mut hasher = blake3::Hasher::new();
+        let mut there = 0;
+        while there < bytes {
+            let end = bytes.min(there + self.remote.options().part_bytes);
+            hasher.update(&self.remote.get_range(name, there..end)?);
+            there = end;
+        }
+        Ok(hasher.finalize().to_hex().to_string())
     }
 }

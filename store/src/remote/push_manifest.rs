@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
@@ -11,11 +11,14 @@ use crate::error::{Result, StoreError};
 use crate::files::hash::blake3_hex;
 use crate::files::json;
 use crate::manifest::{MANIFEST_FILE, Manifest, ShardRecord};
-use crate::plan::PlanReader;
+use crate::plan::{PlanReader, shard_name};
 use crate::remote::blocking::Remote;
+use crate::remote::failure::mend;
 use crate::remote::location::Location;
 use crate::remote::push::Push;
-use crate::shard_contents::WrittenShard;
+use crate::remote::workers::in_parallel;
+use crate::settings::HarvestSettings;
+use crate::shard_contents::{SHARD_FILE, SHARDS_FOLDER, WrittenShard};
 
 /// More than the pushers that anyone runs at a time, each of whom can come first once.
 const ROUNDS: u32 = 100;
@@ -58,8 +61,12 @@ pub(crate) fn push_manifest(
     let mut shards: BTreeMap<usize, WrittenShard> = ours.into_iter().map(|shard| (shard.index(), shard)).collect();
     for _ in 0..ROUNDS {
         let there = remote.get(MANIFEST_FILE)?;
-        if let Some(there) = &there {
-            let listed: Manifest = json::unseal(url.as_ref(), &there.bytes)?;
+        let listed = there.as_ref().map(|there| read_manifest(remote.location(), &there.bytes)).transpose()?;
+        let is_damaged = matches!(listed, Some(None));
+        if is_damaged {
+            find_shards(remote, plan, &settings, &mut shards)?;
+        }
+        if let (Some(there), Some(listed)) = (&there, listed.flatten()) {
             check_same(remote.location(), &listed, manifest)?;
             for record in &listed.shards {
                 if let Entry::Vacant(place) = shards.entry(record.index) {
@@ -67,7 +74,7 @@ pub(crate) fn push_manifest(
                 }
             }
             if listed.shards.len() == shards.len() {
-                push.found.fetch_add(1, Ordering::Relaxed);
+                push.done.find();
                 return Ok((listed, blake3_hex(&there.bytes)));
             }
         }
@@ -78,7 +85,7 @@ pub(crate) fn push_manifest(
             None => remote.create(MANIFEST_FILE, &bytes)?,
         };
         if written {
-            push.written.fetch_add(1, Ordering::Relaxed);
+            push.done.write(is_damaged);
             return Ok((manifest, blake3_hex(&bytes)));
         }
         tracing::debug!("somebody else wrote {url} meanwhile: putting both together");
@@ -94,7 +101,9 @@ pub(crate) fn put_whole_manifest(remote: &Remote, manifest: &Manifest) -> Result
         let written = match remote.get(MANIFEST_FILE)? {
             Some(there) if there.bytes == bytes => true,
             Some(there) => {
-                check_same(remote.location(), &json::unseal(url.as_ref(), &there.bytes)?, manifest)?;
+                if let Some(listed) = read_manifest(remote.location(), &there.bytes)? {
+                    check_same(remote.location(), &listed, manifest)?;
+                }
                 remote.update(MANIFEST_FILE, &bytes, there.version)?
             }
             None => remote.create(MANIFEST_FILE, &bytes)?,
@@ -116,6 +125,46 @@ fn too_many_writers(url: String) -> StoreError {
     }
 }
 
+/// The manifest that is there; `None` where it is damaged, and anybody may put another in its place.
+///
+/// # Errors
+/// Those that say that it is somebody's: it has another format version.
+pub(crate) fn read_manifest(location: &Location, bytes: &[u8]) -> Result<Option<Manifest>> {
+    match json::unseal(location.join(MANIFEST_FILE).as_ref(), bytes) {
+        Ok(manifest) => Ok(Some(manifest)),
+        Err(StoreError::Damaged { .. }) => Ok(None),
+        Err(other) => Err(other),
+    }
+}
+
+/// Adds the planned shards that are whole there, where no manifest says which they are.
+fn find_shards(
+    remote: &Remote,
+    plan: &PlanReader,
+    settings: &HarvestSettings,
+    shards: &mut BTreeMap<usize, WrittenShard>,
+) -> Result<()> {
+    let missing: Vec<usize> = (0..plan.plan().shards.len()).filter(|index| !shards.contains_key(index)).collect();
+    let found = Mutex::new(Vec::new());
+    in_parallel(remote.options().jobs, &missing, |&index| {
+        let folder = format!("{SHARDS_FOLDER}/{}", shard_name(index));
+        let name = format!("{folder}/{SHARD_FILE}");
+        let Some(there) = remote.get(&name)? else { return Ok(()) };
+        let url = remote.location().join(&name);
+        let Some(shard) = WrittenShard::read(url.as_ref(), &there.bytes, index, plan, settings)? else { return Ok(()) };
+        for file in &shard.contents.files {
+            if remote.size(&format!("{folder}/{}", file.path))? != Some(file.bytes) {
+                return Ok(());
+            }
+        }
+        found.lock().unwrap_or_else(PoisonError::into_inner).push(shard);
+        Ok(())
+    })?;
+    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    shards.extend(found.into_iter().map(|shard| (shard.index(), shard)));
+    Ok(())
+}
+
 /// A shard that somebody else pushed.
 fn theirs(remote: &Remote, manifest: &Manifest, record: &ShardRecord) -> Result<WrittenShard> {
     let own = record.files.first().ok_or_else(|| {
@@ -131,7 +180,7 @@ fn theirs(remote: &Remote, manifest: &Manifest, record: &ShardRecord) -> Result<
             action: "read",
             expected: format!("BLAKE3 {}", own.blake3).into(),
             got: if bytes.is_empty() { "no such object".into() } else { format!("BLAKE3 {got}").into() },
-            advice: "What its manifest lists is not there: push that shard once more from where it was made".into(),
+            advice: mend(remote.location()).into(),
         });
     }
     let contents = check_contents(url.as_ref(), manifest, record, &bytes)?;

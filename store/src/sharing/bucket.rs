@@ -54,8 +54,8 @@ const RECENT: Duration = Duration::from_secs(1);
 /// What scratch folders are called, before what tells them apart.
 const SCRATCH: &str = "hayloft-scratch-";
 
-/// How often a request is tried: a bucket may be away for minutes, and a worker's hours are worth more than those.
-const ATTEMPTS: u32 = 30;
+/// How long a request is tried: a bucket may be away for minutes, and a worker's hours are worth more than those.
+const BUDGET: Duration = Duration::from_secs(300);
 
 /// The bucket, and the scratch folder of this worker.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl Bucket {
     /// [`StoreError::MissingPlan`] where no plan has been pushed there; [`StoreError::Invalid`] where it cannot be written to.
     pub(crate) fn open(location: &Location, options: &RemoteOptions, scratch: &Path) -> Result<Self> {
         location.check_writable()?;
-        let options = RemoteOptions { attempts: options.attempts.max(ATTEMPTS), ..options.clone() };
+        let options = RemoteOptions { budget: options.budget.max(BUDGET), ..options.clone() };
         let remote = Arc::new(Remote::connect(location, &options)?);
         let Some(plan) = remote.get(PLAN_FILE)? else {
             return Err(StoreError::MissingPlan { folder: PathBuf::from(location.to_string()) });
@@ -244,7 +244,8 @@ impl Bucket {
         in_parallel(self.jobs, &shard.record.files, |record| {
             let path = folder.join(&record.path);
             check_file(&path, record)?;
-            self.remote.put(&format!("{attempt}/{}", record.path), &map_sized(&path, record)?.bytes)
+            let name = format!("{attempt}/{}", record.path);
+            self.remote.put_file(&name, &map_sized(&path, record)?.bytes, &record.blake3)
         })
     }
 
@@ -276,7 +277,7 @@ impl Bucket {
             }
             let path = folder.join(&record.path);
             land(remote, &from, record, &path, &|_| ())?;
-            remote.put(&to, &map_sized(&path, record)?.bytes)
+            remote.put_file(&to, &map_sized(&path, record)?.bytes, &record.blake3)
         })?;
         remote.put(&format!("{}/{SHARD_FILE}", made.record.path), &bytes)?;
         self.claims().replace(&whole_name(shard), made.record.files[0].blake3.as_bytes())?;

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hayloft_store::{Cache, PullSelection, RemoteOptions, StoreError};
+use hayloft_store::{Cache, Environment, PullSelection, RemoteOptions, StoreError};
 
 use crate::server::{Fault, Server};
 use crate::support::{files_below, two_sites};
@@ -13,7 +13,7 @@ const KINDS: [Fault; 5] = [Fault::ServerError, Fault::Stall, Fault::Truncate, Fa
 
 /// Options for a server that does not answer now and then. An answer that takes longer is asked for again, as often as it fails.
 fn impatient(server: &Server) -> RemoteOptions {
-    RemoteOptions { timeout: Duration::from_millis(700), attempts: 20, ..options(server) }
+    RemoteOptions { timeout: Duration::from_millis(700), ..options(server) }
 }
 
 #[test]
@@ -51,14 +51,83 @@ fn with_every_tenth_request_failing_all_is_as_without() {
 }
 
 #[test]
-fn a_server_that_always_fails_is_given_up_with_what_to_do() {
+fn a_server_that_always_fails_is_given_up_within_one_budget_that_is_told() {
     let (server, cache) = (Server::start(), cache());
     for kind in [Fault::ServerError, Fault::Reset, Fault::Stall] {
         server.behaviour.fail_every(1, &[kind]);
-        let options = RemoteOptions { attempts: 2, ..impatient(&server) };
+        let before = server.behaviour.requests();
+        let options =
+            RemoteOptions { budget: Duration::from_secs(1), timeout: Duration::from_millis(200), ..options(&server) };
         let error = push(cache.path(), "stories", &options).unwrap_err();
         let StoreError::Remote { url, got, advice, .. } = &error else { panic!("{error}") };
         assert_eq!(url, "s3://farm/stories/manifest.json");
-        assert!(got.contains("after 2 tries") && advice.contains("AWS_ENDPOINT_URL"), "{error}");
+        assert!(advice.contains("AWS_ENDPOINT_URL"), "{error}");
+        // What is said is what was done: nobody else tries besides.
+        let (_, tries) = got.split_once(", after ").unwrap();
+        let tries: u64 = tries.split(' ').next().unwrap().parse().unwrap();
+        assert_eq!(tries, server.behaviour.requests() - before, "{error}");
+        assert!(got.contains("(one request is tried for 1.0 s)"), "{error}");
     }
+}
+
+#[test]
+fn what_no_try_can_mend_is_asked_once() {
+    let server = Server::start();
+    for (status, words) in [
+        (400, "does not accept"),
+        (401, "Are the credentials right"),
+        (403, "Are the credentials right"),
+        (404, "store push CACHE s3://farm/stories"),
+        (301, "region"),
+        (405, "lacks what this needs"),
+        (501, "lacks what this needs"),
+    ] {
+        server.behaviour.reply("manifest.json", status, "application/xml", "<Error><Code>Some</Code></Error>");
+        let before = server.behaviour.requests();
+        let error = Cache::open_location(&location("stories"), &options(&server)).unwrap_err().to_string();
+        assert_eq!(server.behaviour.requests() - before, 1, "{error}");
+        assert!(error.contains(words) && !error.contains('<') && !error.contains("after"), "{error}");
+    }
+}
+
+#[test]
+fn where_nothing_listens_or_the_connection_cannot_be_trusted_it_is_said_at_once() {
+    let server = Server::start();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (endpoint, words) in [
+        (format!("http://{nobody}"), "Nothing listens there"),
+        // It speaks no TLS.
+        (format!("https://{}", server.address()), "SSL_CERT_FILE"),
+        ("https://hay.invalid".to_owned(), "host's name"),
+    ] {
+        let mut environment = server.environment();
+        environment.insert("AWS_ENDPOINT_URL".to_owned(), endpoint.clone());
+        let options = RemoteOptions { environment: Environment::Given(environment), ..options(&server) };
+        let error = Cache::open_location(&location("stories"), &options).unwrap_err().to_string();
+        assert!(error.contains(words) && !error.contains("after"), "{error}");
+    }
+}
+
+#[test]
+fn without_credentials_nobody_is_asked() {
+    let server = Server::start();
+    let mut environment = server.environment();
+    environment.retain(|name, _| !name.contains("KEY"));
+    let options = RemoteOptions { environment: Environment::Given(environment), ..options(&server) };
+    let error = Cache::open_location(&location("stories"), &options).unwrap_err().to_string();
+    assert!(error.contains("credentials in the environment, got none"), "{error}");
+    assert_eq!(server.behaviour.requests(), 0);
+}
+
+#[test]
+fn what_the_client_says_of_its_own_stays_out_of_the_log() {
+    let (server, cache) = (Server::start(), cache());
+    server.behaviour.fail_every(3, &[Fault::ServerError, Fault::Truncate]);
+    let mut command = crate::pushing::store(&server);
+    let output =
+        command.env_remove("RUST_LOG").args(["push", "--jobs", "1"]).arg(cache.path()).arg("s3://farm/stories");
+    let output = output.output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && server.behaviour.failed.load(Ordering::SeqCst) > 3, "{words}");
+    assert!(!words.contains("INFO") && !words.contains("backing off"), "{words}");
 }

@@ -1,7 +1,10 @@
 //! Caches at a real S3 server on loopback that fails now and then.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod advice;
+mod conditions;
 mod faults;
+mod places;
 mod pulling;
 mod pushing;
 mod reading;
@@ -24,7 +27,8 @@ fn options(server: &Server) -> RemoteOptions {
         environment: Environment::Given(server.environment()),
         folder: None,
         limit: 1 << 20,
-        attempts: 8,
+        instance_credentials: false,
+        budget: Duration::from_secs(60),
         timeout: Duration::from_secs(120),
         pause: Duration::from_millis(5),
         part_bytes: 8 << 20,

@@ -84,7 +84,13 @@ fn a_pull_that_stopped_goes_on_at_the_byte() {
     push(cache.path(), "stories", &options(&server)).unwrap();
     let whole: u64 = files_below(cache.path()).values().map(|file| file.len() as u64).sum();
     let back = tempfile::tempdir().unwrap();
-    let options = RemoteOptions { part_bytes: 100, attempts: 1, jobs: 1, ..options(&server) };
+    let options = RemoteOptions {
+        part_bytes: 100,
+        jobs: 1,
+        // So long a pause that nothing is tried again.
+        pause: std::time::Duration::from_secs(60),
+        ..options(&server)
+    };
     let (mut stops, mut received) = (0, 0);
     loop {
         server.behaviour.fail_every(40, &[Fault::ServerError, Fault::Reset, Fault::Truncate, Fault::Stall]);
@@ -131,7 +137,7 @@ fn what_an_earlier_pull_left_is_no_part_of_another_file() {
 #[test]
 fn a_damaged_object_is_refused_by_name_and_lands_nowhere() {
     let (server, cache) = (Server::start(), cache());
-    let options = RemoteOptions { attempts: 2, ..options(&server) };
+    let options = options(&server);
     for name in [
         "shards/00001/blocks.3.hook_resid_pre.parquet",
         "shards/00001/tokens.parquet",
@@ -148,7 +154,7 @@ fn a_damaged_object_is_refused_by_name_and_lands_nowhere() {
         fs::write(&path, bytes).unwrap();
         let back = tempfile::tempdir().unwrap();
         let error = pull(&prefix, back.path(), &PullSelection::default(), &options).unwrap_err().to_string();
-        assert!(error.contains(name), "{name}: {error}");
+        assert!(error.contains(name) && error.contains("Run `store push"), "{name}: {error}");
         assert!(!back.path().join(name).exists(), "{name}");
         assert!(!back.path().join("manifest.json").exists(), "{name}");
     }

@@ -125,7 +125,7 @@ fn a_damaged_object_gives_no_numbers() {
     bytes[60] ^= 1;
     std::fs::write(&path, bytes).unwrap();
     let shelf = tempfile::tempdir().unwrap();
-    let options = RemoteOptions { attempts: 2, ..on_shelf(&server, shelf.path()) };
+    let options = on_shelf(&server, shelf.path());
     let remote = Cache::open_location(&location("stories"), &options).unwrap();
     let shard = remote.shard(0).unwrap();
     let error = shard.activations(&site("blocks.3.hook_resid_pre")).unwrap_err();

@@ -46,6 +46,16 @@ pub enum Fault {
     Reset,
 }
 
+/// An answer in place of the service's own.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// What the address of the request ends in.
+    pub to: &'static str,
+    pub status: u16,
+    pub content_type: &'static str,
+    pub body: &'static str,
+}
+
 /// How the server behaves, and what it saw.
 #[derive(Debug, Default)]
 pub struct Behaviour {
@@ -63,6 +73,10 @@ pub struct Behaviour {
     pub hanging: AtomicU64,
     /// Whether it lacks the copying of objects.
     pub refuse_copies: AtomicBool,
+    /// What is answered in place of what the service would.
+    pub replies: Mutex<Vec<Reply>>,
+    /// Whether a write that must be the first is done all the same.
+    pub ignores_conditions: AtomicBool,
     /// Bytes of objects in answers to GET, by the object's name.
     pub read: Mutex<BTreeMap<String, u64>>,
 }
@@ -77,6 +91,16 @@ impl Behaviour {
     pub fn hang_after(&self, more: u64) {
         let after = if more == 0 { 0 } else { self.requests.load(Ordering::SeqCst) + more };
         self.hang_after.store(after, Ordering::SeqCst);
+    }
+
+    /// Lets every request for an address that ends in `to` be answered so.
+    pub fn reply(&self, to: &'static str, status: u16, content_type: &'static str, body: &'static str) {
+        *self.replies.lock().unwrap() = vec![Reply { to, status, content_type, body }];
+    }
+
+    /// Requests so far.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::SeqCst)
     }
 
     /// What was read since the last time this was asked.
@@ -113,6 +137,7 @@ pub struct Server {
 struct Shared {
     behaviour: Arc<Behaviour>,
     service: S3Service,
+    folder: PathBuf,
     /// Held by the one conditional write at a time.
     conditional: tokio::sync::Mutex<()>,
 }
@@ -126,7 +151,12 @@ impl Server {
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let behaviour = Arc::new(Behaviour::default());
         let (service, conditional) = (builder.build(), tokio::sync::Mutex::new(()));
-        let shared = Arc::new(Shared { behaviour: Arc::clone(&behaviour), service, conditional });
+        let shared = Arc::new(Shared {
+            behaviour: Arc::clone(&behaviour),
+            service,
+            folder: folder.path().to_owned(),
+            conditional,
+        });
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
@@ -149,19 +179,23 @@ impl Server {
 
     /// The variables that let a client in.
     pub fn environment(&self) -> BTreeMap<String, String> {
-        Self::elsewhere(self.address)
-    }
-
-    /// The variables that let a client in to the server that another process has at this address.
-    pub fn elsewhere(address: SocketAddr) -> BTreeMap<String, String> {
         let variables = [
-            ("AWS_ENDPOINT_URL", format!("http://{address}")),
+            ("AWS_ENDPOINT_URL", format!("http://{}", self.address)),
             ("AWS_ALLOW_HTTP", "true".to_owned()),
             ("AWS_ACCESS_KEY_ID", ACCESS_KEY.to_owned()),
             ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.to_owned()),
             ("AWS_REGION", "us-east-1".to_owned()),
         ];
         variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    /// Forgets all that is kept beside objects.
+    pub fn forget_metadata(&self) {
+        for entry in std::fs::read_dir(self.folder.path()).unwrap().flatten() {
+            if entry.path().is_file() {
+                std::fs::remove_file(entry.path()).unwrap();
+            }
+        }
     }
 
     /// Where objects of the bucket are on the disk.
@@ -190,9 +224,27 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         *refused.status_mut() = hyper::StatusCode::BAD_REQUEST;
         return Ok(refused);
     }
+    let reply =
+        shared.behaviour.replies.lock().unwrap().iter().find(|reply| request.uri().path().ends_with(reply.to)).cloned();
+    if let Some(reply) = reply {
+        let body = Answer::whole(Bytes::from_static(reply.body.as_bytes()));
+        let response = Response::builder().status(reply.status).header("content-type", reply.content_type).body(body);
+        return response.map_err(std::io::Error::other);
+    }
+    // As with several services of S3's kind, objects are removed one by one.
+    if request.method() == Method::POST && request.uri().query().is_some_and(|query| query.contains("delete")) {
+        let mut response = Response::new(Answer::whole(Bytes::from_static(
+            b"<Error><Code>NotImplemented</Code><Message>A header you provided implies functionality that is not implemented</Message></Error>",
+        )));
+        *response.status_mut() = hyper::StatusCode::NOT_IMPLEMENTED;
+        return Ok(response);
+    }
     let object = (request.method() == Method::GET).then(|| request.uri().path().to_owned());
     let conditional = request.headers().contains_key("if-match") || request.headers().contains_key("if-none-match");
     let turn = if conditional { Some(shared.conditional.lock().await) } else { None };
+    if shared.behaviour.ignores_conditions.load(Ordering::SeqCst) && request.headers().contains_key("if-none-match") {
+        let _ = std::fs::remove_file(shared.folder.join(request.uri().path().trim_start_matches('/')));
+    }
     let response = Service::call(&shared.service, request).await.map_err(std::io::Error::other)?;
     drop(turn);
     if fault == Some(Fault::LostAnswer) {

@@ -228,7 +228,6 @@ fn a_worker_asks_once_for_all_shards_and_not_for_each() {
     let mut turns = writer.turns(0..120).unwrap();
     assert_eq!(turns.next(&|| false).unwrap(), Some(119));
     let requests = server.behaviour.requests.load(Ordering::SeqCst) - before;
-    println!("{requests} requests until the first shard of 120 is handed out");
     // Beats of the claim may be among them; one for each shard would be more.
     assert!(requests <= 60, "{requests}");
 }

@@ -4,19 +4,17 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hayloft_store::{
-    CacheWriter, Codec, Dtype, Environment, Existing, NonFinite, RemoteOptions, Result, Sharing, verify,
-};
+use hayloft_store::{Codec, Dtype, Existing, verify};
 use rand::{RngExt, SeedableRng};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::server::Server;
-use crate::support::{self, Lengths, files_below, fill, fill_begun, settings, write_plan};
+use crate::support::{self, Lengths, files_below, fill, settings, write_plan};
 use crate::{objects, options};
 
 /// Longer than the lease of the workers.
@@ -24,9 +22,6 @@ const STALL: Duration = Duration::from_millis(1700);
 
 /// How long all workers of a cache may take.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// What each worker does between two shards and within one, so that there is something to stop.
-const PAUSE: Duration = Duration::from_millis(15);
 
 fn many() -> Lengths {
     (0..10u32).map(|shard| vec![vec![9, 1 + shard % 5], vec![3]]).collect()
@@ -36,35 +31,12 @@ fn stalls() -> usize {
     env::var("HAYLOFT_STALLS").map_or(2, |count| count.parse().unwrap())
 }
 
-/// A worker process: what it is to do is in its environment.
-#[test]
-#[ignore = "the other tests start it as a process of its own"]
-fn worker() {
-    let given = |name: &str| env::var(format!("STALLS_{name}")).unwrap();
-    let (cache, kind) = (given("CACHE"), given("KIND").parse().unwrap());
-    let (settings, sharing) = (settings(Dtype::Bf16, Codec::Raw), Sharing { lease: Sharing::SHORTEST });
-    let writer = if cache.starts_with("s3://") {
-        let environment = Environment::Given(Server::elsewhere(given("SERVER").parse().unwrap()));
-        let options = RemoteOptions { environment, timeout: Duration::from_secs(5), ..RemoteOptions::default() };
-        let (location, scratch) = (cache.parse().unwrap(), given("SCRATCH"));
-        CacheWriter::open_bucket(&location, &options, Path::new(&scratch), settings, NonFinite::Refuse, sharing)
-    } else {
-        CacheWriter::open_beside(Path::new(&cache), settings, NonFinite::Refuse, sharing)
-    };
-    work_slowly(writer.unwrap(), kind).unwrap();
-}
-
-fn work_slowly(mut writer: CacheWriter, kind: usize) -> Result<()> {
-    let mut turns = writer.turns(0..writer.plan().shards.len())?;
-    while let Some(shard) = turns.next(&|| false)? {
-        let begun = writer.begin_shard(shard)?;
-        thread::sleep(PAUSE);
-        let done = fill_begun(&writer, begun, kind)?;
-        writer.record(done)?;
-        thread::sleep(PAUSE);
-    }
-    drop(turns);
-    writer.finish().map(|_| ())
+/// The worker's program, which Cargo builds with the tests.
+fn program() -> PathBuf {
+    let tests = env::current_exe().unwrap();
+    let program = tests.parent().unwrap().with_file_name("examples").join("sharing_worker");
+    assert!(program.is_file(), "{}: cargo build -p hayloft-store --examples makes it", program.display());
+    program
 }
 
 /// Workers on one cache. One of them is stopped at a random moment, and continued once its lease is over, or killed.
@@ -80,12 +52,10 @@ struct Fleet<'a> {
 
 impl Fleet<'_> {
     fn start(&self, number: usize) -> Child {
-        let mut command = Command::new(env::current_exe().unwrap());
-        command.args(["--exact", "stalls::worker", "--ignored", "--nocapture"]);
-        command.env("STALLS_CACHE", &self.cache).env("STALLS_SCRATCH", self.scratch);
-        command.env("STALLS_KIND", (number % self.kinds).to_string());
+        let mut command = Command::new(program());
+        command.arg(&self.cache).arg(self.scratch).arg((number % self.kinds).to_string());
         if let Some(server) = self.server {
-            command.env("STALLS_SERVER", server.address().to_string());
+            command.envs(server.environment());
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
@@ -126,7 +96,7 @@ fn by_one(kind: usize) -> BTreeMap<String, Vec<u8>> {
     if kind == 0 {
         fill(writer).unwrap();
     } else {
-        work_slowly(writer, kind).unwrap();
+        support::work_slowly(writer, kind).unwrap();
     }
     files_below(folder.path())
 }
@@ -146,6 +116,7 @@ fn assert_of_one_kind_each(there: &BTreeMap<String, Vec<u8>>, kinds: usize) {
     assert_eq!(there.len(), made[0].len());
 }
 
+#[expect(clippy::print_stdout, reason = "a failure shows with which seed it is had again")]
 fn generator() -> rand_pcg::Pcg64 {
     let seed =
         env::var("HAYLOFT_STALLS_SEED").map_or_else(|_| u64::from(std::process::id()), |seed| seed.parse().unwrap());
@@ -164,7 +135,6 @@ fn in_a_folder_workers_that_stand_still_end_well_and_leave_the_cache_of_one() {
         fleet.run(&mut random);
         assert!(files_below(folder.path()) == expected, "the cache differs");
     }
-    println!("{} stalls in a folder: every process ended with 0, every byte the same", stalls());
 }
 
 #[test]
@@ -186,7 +156,6 @@ fn in_a_bucket_workers_that_stand_still_end_well_and_leave_the_cache_of_one() {
     for stall in 0..stalls() {
         in_a_bucket(&mut random, 1, stall % 2 == 1, |there, _| assert!(*there == expected, "the cache differs"));
     }
-    println!("{} stalls in a bucket: every process ended with 0, every byte the same", stalls());
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use hayloft_store::{
     Cache, CacheWriter, Codec, Corpus, DataRecord, Dtype, Existing, FileRecord, HarvestSettings, KeptPredictions,
@@ -197,6 +199,22 @@ pub fn fill(mut writer: CacheWriter) -> Result<Manifest> {
         }
     }
     writer.finish()
+}
+
+/// Fills what is left beside others, as a worker on some kind of hardware does, with a pause between two shards and within one, so that there is something
+/// to stop.
+pub fn work_slowly(mut writer: CacheWriter, kind: usize) -> Result<()> {
+    const PAUSE: Duration = Duration::from_millis(15);
+    let mut turns = writer.turns(0..writer.plan().shards.len())?;
+    while let Some(shard) = turns.next(&|| false)? {
+        let begun = writer.begin_shard(shard)?;
+        thread::sleep(PAUSE);
+        let done = fill_begun(&writer, begun, kind)?;
+        writer.record(done)?;
+        thread::sleep(PAUSE);
+    }
+    drop(turns);
+    writer.finish().map(|_| ())
 }
 
 /// Fills what is left beside others, as a worker does, and says which shards it filled.
