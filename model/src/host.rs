@@ -1,7 +1,7 @@
 //! A tensor's numbers in place, where the tensor lies in main memory.
 //!
 //! A tensor has other owners: a clone or a view of it writes to the same numbers, in safe code, while a slice of them is in use. So
-//! slices are for this crate alone, which never does that, and for whoever promises it:
+//! slices are for this crate alone, which never does that, and for callers that promise it:
 //!
 //! ```compile_fail,E0133
 //! let tensor = tch::Tensor::from_slice(&[1.0f32]);
@@ -13,8 +13,8 @@ use tch::{Device, Kind, Tensor};
 
 use crate::ModelError;
 
-/// The numbers of a contiguous float32 tensor on the CPU, without a copy. Nobody may write to the tensor, or to another
-/// view of its storage, while the slice is in use.
+/// The numbers of a contiguous float32 tensor on the CPU, without a copy. The tensor, and every other
+/// view of its storage, must stay as it is while the slice is in use.
 ///
 /// # Errors
 /// Where the tensor is of another type, on another device, or not contiguous.
@@ -29,8 +29,8 @@ pub(crate) fn floats(tensor: &Tensor) -> Result<&[f32], ModelError> {
 /// Where the tensor is of another type, on another device, or not contiguous.
 ///
 /// # Safety
-/// Nobody may write to the tensor, to a clone of it or to another view of its storage while the slice is in use.
-#[expect(unsafe_code, reason = "who calls it has to promise what no type says")]
+/// The tensor, its clones and other views of its storage must not be written to while the slice is in use.
+#[expect(unsafe_code, reason = "the caller promises what no type says")]
 pub unsafe fn floats_of(tensor: &Tensor) -> Result<&[f32], ModelError> {
     floats(tensor)
 }
@@ -45,7 +45,7 @@ pub fn append_bytes(tensor: &Tensor, to: &mut Vec<u8>) -> Result<(), ModelError>
 }
 
 /// The bytes of a contiguous tensor on the CPU, without a copy; the words are in the machine's order, which is
-/// little-endian on every machine that LibTorch is built for. Nobody may write to the tensor while the slice is in use.
+/// little-endian on every machine that LibTorch is built for. The tensor must stay as it is while the slice is in use.
 ///
 /// # Errors
 /// Where the tensor is on another device, or not contiguous.
@@ -72,7 +72,7 @@ fn view<Number: Copy>(tensor: &Tensor, count: usize) -> &[Number] {
     }
     // SAFETY: the tensor is contiguous and on the CPU, so its first element is followed by all others; the callers ask for
     // just its bytes or its float32 numbers, types that admit every bit pattern and need no more alignment than the
-    // tensor's own. The slice borrows the tensor, which keeps the storage alive. That nobody writes meanwhile is
+    // tensor's own. The slice borrows the tensor, which keeps the storage alive. That none of it changes meanwhile is
     // the contract of the functions that hand the slice out; LibTorch's operations write only to their outputs.
     unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<Number>(), count) }
 }

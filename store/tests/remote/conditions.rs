@@ -7,7 +7,7 @@ use hayloft_store::{CacheWriter, Codec, Dtype, Existing, NonFinite, RemoteOption
 
 use crate::server::Server;
 use crate::support::{self, files_below, lengths, settings, write_plan};
-use crate::{cache, location, objects, options, push};
+use crate::{OBJECTS, cache, location, objects, options, push};
 
 #[test]
 fn a_service_that_ignores_conditional_writes_is_not_written_to() {
@@ -50,14 +50,7 @@ fn pushing_again_mends_what_is_damaged_missing_or_cut_short() {
     let (server, cache) = (Server::start(), cache());
     push(cache.path(), "stories", &options(&server)).unwrap();
     let files = files_below(cache.path());
-    for name in [
-        "shards/00001/blocks.3.hook_resid_pre.parquet",
-        "shards/00001/tokens.parquet",
-        "shards/00001/shard.json",
-        "plan/00002/tokens.parquet",
-        "plan.json",
-        "manifest.json",
-    ] {
+    for name in OBJECTS {
         let path = server.bucket().join("stories").join(name);
         let whole = fs::read(&path).unwrap();
         let mut flipped = whole.clone();

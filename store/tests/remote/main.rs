@@ -21,6 +21,16 @@ use hayloft_store::{Codec, Dtype, Environment, Location, Moved, PullSelection, P
 
 use server::{BUCKET, Server};
 
+/// An object of each kind: activations, a shard's table and record, a planned shard's table, the plan and the manifest.
+const OBJECTS: [&str; 6] = [
+    "shards/00001/blocks.3.hook_resid_pre.parquet",
+    "shards/00001/tokens.parquet",
+    "shards/00001/shard.json",
+    "plan/00002/tokens.parquet",
+    "plan.json",
+    "manifest.json",
+];
+
 /// Options for a server that answers, however long it takes. One that may not needs a shorter time.
 fn options(server: &Server) -> RemoteOptions {
     RemoteOptions {

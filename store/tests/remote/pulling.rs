@@ -6,7 +6,7 @@ use hayloft_store::{Cache, Codec, Dtype, Existing, PullSelection, RemoteOptions,
 
 use crate::server::{Fault, Server};
 use crate::support::{self, files_below, read_everything, settings, site};
-use crate::{cache, objects, options, pull, push};
+use crate::{OBJECTS, cache, objects, options, pull, push};
 
 #[test]
 fn a_whole_cache_comes_back_byte_for_byte() {
@@ -138,14 +138,7 @@ fn what_an_earlier_pull_left_is_no_part_of_another_file() {
 fn a_damaged_object_is_refused_by_name_and_lands_nowhere() {
     let (server, cache) = (Server::start(), cache());
     let options = options(&server);
-    for name in [
-        "shards/00001/blocks.3.hook_resid_pre.parquet",
-        "shards/00001/tokens.parquet",
-        "shards/00001/shard.json",
-        "plan/00002/tokens.parquet",
-        "plan.json",
-        "manifest.json",
-    ] {
+    for name in OBJECTS {
         let prefix = format!("damaged-{}", name.replace('/', "-"));
         push(cache.path(), &prefix, &options).unwrap();
         let path = server.bucket().join(&prefix).join(name);
