@@ -15,7 +15,7 @@ use crate::files::lock::Lock;
 use crate::files::staged::{
     create_folder, discard, leftovers, partial, remove_leftovers, replace_file, replace_file_by,
 };
-use crate::known_shards::KnownShards;
+use crate::known_shards::{KnownShards, Records};
 use crate::manifest::{MANIFEST_FILE, Manifest, ShardRecord, Totals};
 use crate::plan::{PLAN_FILE, Plan, PlanReader, shard_name};
 use crate::remote::{Location, RemoteOptions};
@@ -168,7 +168,7 @@ impl CacheWriter {
 
     /// Whether a shard is known to be whole, and so need not be written.
     pub fn is_complete(&self, index: usize) -> bool {
-        self.whole(index).is_some()
+        self.shards.contains(index)
     }
 
     #[cfg(test)]
@@ -177,8 +177,8 @@ impl CacheWriter {
     }
 
     /// A shard that is whole.
-    pub(crate) fn whole(&self, index: usize) -> Option<&ShardRecord> {
-        self.shards.get(index)
+    pub(crate) fn whole(&self, index: usize) -> Option<ShardRecord> {
+        self.shards.record(&self.shared, index)
     }
 
     /// Starts writing a planned shard. Several may be written at the same time, on any thread.
@@ -194,14 +194,15 @@ impl CacheWriter {
 
     /// Takes note of a shard that is finished. The manifest follows at once or within seconds; if no other shard comes,
     /// by [`Self::finish`].
+    #[expect(clippy::needless_pass_by_value, reason = "a shard is recorded once")]
     pub fn record(&mut self, shard: WrittenShard) -> Result<()> {
         if let Company::Beside(beside) = &self.shared.company {
-            beside.filled.lock().unwrap_or_else(PoisonError::into_inner).add(shard);
+            beside.filled.lock().unwrap_or_else(PoisonError::into_inner).add(&shard);
             return Ok(());
         }
-        self.shards.add(&self.shared, shard);
+        self.shards.add(&self.shared, &shard);
         if self.manifest_due.is_none_or(|due| Instant::now() >= due) {
-            self.write_manifest()?;
+            self.write_manifest(|_| ())?;
         }
         Ok(())
     }
@@ -211,7 +212,12 @@ impl CacheWriter {
     /// Beside other workers, it is written by whoever ends when all planned shards are there; before that, nothing is written, and
     /// what is returned is over the shards that this worker has filled.
     pub fn finish(mut self) -> Result<Manifest> {
-        let Some(beside) = self.shared.company.beside() else { return self.write_manifest() };
+        let Some(beside) = self.shared.company.beside() else {
+            return self.write_manifest(|manifest| {
+                let records = manifest.shards.iter().collect();
+                manifest.listing(records)
+            });
+        };
         let Shared { plan, settings, .. } = self.shared.as_ref();
         let written = match &beside.bucket {
             Some(bucket) => bucket.finish(plan, settings)?,
@@ -270,7 +276,8 @@ impl CacheWriter {
         remove_leftovers(disk.as_ref(), &shards_folder)
     }
 
-    fn write_manifest(&mut self) -> Result<Manifest> {
+    /// Writes the manifest over the shards that are whole, and returns what `then` makes of it.
+    fn write_manifest<T>(&mut self, then: impl FnOnce(Manifest<Records<'_>>) -> T) -> Result<T> {
         let (started, Shared { folder, disk, .. }) = (Instant::now(), self.shared.as_ref());
         let manifest = self.shards.manifest(&self.shared)?;
         let path = folder.join(MANIFEST_FILE);
@@ -278,7 +285,7 @@ impl CacheWriter {
         // One that takes long, over many shards, is to take little of the time.
         let pause = MANIFEST_INTERVAL.max(started.elapsed() * MANIFEST_SHARE);
         self.manifest_due = Some(Instant::now() + pause);
-        Ok(manifest)
+        Ok(then(manifest))
     }
 }
 

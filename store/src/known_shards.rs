@@ -2,19 +2,53 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Serialize, Serializer};
+
 use crate::cache_writer::Shared;
 use crate::error::Result;
 use crate::manifest::{Manifest, ShardRecord, Totals};
-use crate::shard_contents::WrittenShard;
+use crate::plan::{PlanReader, shard_name};
+use crate::records::FileRecord;
+use crate::settings::HarvestSettings;
+use crate::shard_contents::{SHARD_FILE, SHARDS_FOLDER, WrittenShard, file_names};
 
 /// Shards that are whole. A shard's sums are tens of kilobytes for each site, so that they are added up as the shards come, where
 /// these come in order, and read again from `shard.json` where they do not.
 #[derive(Debug)]
 pub(crate) struct KnownShards {
-    records: BTreeMap<usize, ShardRecord>,
+    files: BTreeMap<usize, FileHashes>,
     /// Over the first of the records, all that are below `summed`.
     totals: Totals,
     summed: usize,
+}
+
+/// What the manifest says of a shard's files that plan and settings do not: size and BLAKE3 of each, `shard.json` first. It takes
+/// 40 bytes a file, a tenth of a [`ShardRecord`].
+#[derive(Debug)]
+pub(crate) struct FileHashes(Box<[(u64, [u8; 32])]>);
+
+impl FileHashes {
+    pub(crate) fn of(shard: &WrittenShard) -> Self {
+        // Every record that is read is checked to have hashes.
+        let hash = |file: &FileRecord| blake3::Hash::from_hex(&file.blake3).map_or([0; 32], |hash| *hash.as_bytes());
+        Self(shard.record.files.iter().map(|file| (file.bytes, hash(file))).collect())
+    }
+
+    /// The record of shard `index` of a cache with this plan and these settings.
+    pub(crate) fn record(&self, plan: &PlanReader, settings: &HarvestSettings, index: usize) -> ShardRecord {
+        let file = |(path, (bytes, hash)): (String, &(u64, [u8; 32]))| FileRecord {
+            path,
+            bytes: *bytes,
+            blake3: blake3::Hash::from_bytes(*hash).to_string(),
+        };
+        let names = std::iter::once(SHARD_FILE.to_owned()).chain(file_names(settings));
+        ShardRecord {
+            index,
+            path: format!("{SHARDS_FOLDER}/{}", shard_name(index)),
+            counts: plan.plan().shards[index].counts.clone(),
+            files: names.zip(&self.0).map(file).collect(),
+        }
+    }
 }
 
 impl KnownShards {
@@ -25,9 +59,9 @@ impl KnownShards {
         let mut is_gapless = true;
         for index in 0..cache.plan.plan().shards.len() {
             match WrittenShard::find(&cache.folder, index, &cache.plan, &cache.settings)? {
-                Some(shard) if is_gapless => known.add(cache, shard),
-                Some(shard) => drop(known.records.insert(index, shard.record)),
-                None => is_gapless = known.records.is_empty(),
+                Some(shard) if is_gapless => known.add(cache, &shard),
+                Some(shard) => drop(known.files.insert(index, FileHashes::of(&shard))),
+                None => is_gapless = known.files.is_empty(),
             }
         }
         Ok(known)
@@ -35,35 +69,39 @@ impl KnownShards {
 
     /// None.
     pub(crate) fn new(cache: &Shared) -> Self {
-        Self { records: BTreeMap::new(), totals: Totals::new(&cache.settings), summed: 0 }
+        Self { files: BTreeMap::new(), totals: Totals::new(&cache.settings), summed: 0 }
     }
 
-    pub(crate) fn get(&self, index: usize) -> Option<&ShardRecord> {
-        self.records.get(&index)
+    pub(crate) fn contains(&self, index: usize) -> bool {
+        self.files.contains_key(&index)
+    }
+
+    pub(crate) fn record(&self, cache: &Shared, index: usize) -> Option<ShardRecord> {
+        Some(self.files.get(&index)?.record(&cache.plan, &cache.settings, index))
     }
 
     /// Adds a shard, or puts another in its place.
-    pub(crate) fn add(&mut self, cache: &Shared, shard: WrittenShard) {
+    pub(crate) fn add(&mut self, cache: &Shared, shard: &WrittenShard) {
         let index = shard.index();
-        let follows = index >= self.summed && self.records.range(self.summed..index).next().is_none();
+        let follows = index >= self.summed && self.files.range(self.summed..index).next().is_none();
         if follows {
-            self.totals.add(&shard);
+            self.totals.add(shard);
             self.summed = index + 1;
         } else if index < self.summed {
             // It belongs before others that are in the sums.
             (self.totals, self.summed) = (Totals::new(&cache.settings), 0);
         }
-        self.records.insert(index, shard.record);
+        self.files.insert(index, FileHashes::of(shard));
     }
 
     /// The manifest over these shards. One that is not there any more is left out.
-    pub(crate) fn manifest(&mut self, cache: &Shared) -> Result<Manifest> {
+    pub(crate) fn manifest<'a>(&'a mut self, cache: &'a Shared) -> Result<Manifest<Records<'a>>> {
         let Shared { folder, plan, settings, .. } = cache;
         let mut totals = self.totals.clone();
         let mut is_gapless = true;
-        for index in self.records.range(self.summed..).map(|(index, _)| *index).collect::<Vec<_>>() {
+        for index in self.files.range(self.summed..).map(|(index, _)| *index).collect::<Vec<_>>() {
             let Some(shard) = WrittenShard::find(folder, index, plan, settings)? else {
-                self.records.remove(&index);
+                self.files.remove(&index);
                 continue;
             };
             totals.add(&shard);
@@ -72,7 +110,26 @@ impl KnownShards {
                 (self.totals, self.summed) = (totals.clone(), index + 1);
             }
         }
-        Ok(totals.manifest(plan, settings, self.records.values().cloned().collect()))
+        Ok(totals.manifest(plan, settings, Records { cache, files: &self.files }))
+    }
+}
+
+/// The records of shards, each made when it is asked for: a manifest is written without all of them in memory.
+pub(crate) struct Records<'a> {
+    cache: &'a Shared,
+    files: &'a BTreeMap<usize, FileHashes>,
+}
+
+impl Records<'_> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = ShardRecord> {
+        let Shared { plan, settings, .. } = self.cache;
+        self.files.iter().map(|(index, files)| files.record(plan, settings, *index))
+    }
+}
+
+impl Serialize for Records<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
     }
 }
 
@@ -82,6 +139,12 @@ mod tests {
     use crate::settings::{Existing, NonFinite};
     use crate::support::{fill_shard, lengths, settings, write_plan};
     use crate::{CacheWriter, Codec, Dtype};
+
+    fn whole_manifest(known: &mut KnownShards, cache: &Shared) -> Manifest {
+        let manifest = known.manifest(cache).unwrap();
+        let shards = manifest.shards.iter().collect();
+        manifest.listing(shards)
+    }
 
     #[test]
     fn in_whatever_order_shards_come_the_manifest_is_that_of_all_at_once() {
@@ -97,10 +160,10 @@ mod tests {
             let mut known = KnownShards::new(cache);
             let mut expected = BTreeMap::new();
             for index in order {
-                known.add(cache, whole[index].clone());
+                known.add(cache, &whole[index]);
                 expected.insert(index, whole[index].clone());
                 let manifest = Manifest::new(&cache.plan, &cache.settings, &expected);
-                assert_eq!(known.manifest(cache).unwrap(), manifest, "{order:?} up to {index}");
+                assert_eq!(whole_manifest(&mut known, cache), manifest, "{order:?} up to {index}");
             }
         }
         for missing in [vec![], vec![0], vec![2], vec![0, 3], vec![4, 5]] {
@@ -111,12 +174,12 @@ mod tests {
             let mut expected: BTreeMap<_, _> = whole.iter().map(|shard| (shard.index(), shard.clone())).collect();
             expected.retain(|index, _| !missing.contains(index));
             let manifest = |expected: &BTreeMap<_, _>| Manifest::new(&cache.plan, &cache.settings, expected);
-            assert_eq!(known.manifest(cache).unwrap(), manifest(&expected), "without {missing:?}");
+            assert_eq!(whole_manifest(&mut known, cache), manifest(&expected), "without {missing:?}");
             for &index in &missing {
                 let shard = fill_shard(&writer, index).unwrap();
-                known.add(cache, shard.clone());
+                known.add(cache, &shard);
                 expected.insert(index, shard);
-                assert_eq!(known.manifest(cache).unwrap(), manifest(&expected), "without {missing:?}, with {index}");
+                assert_eq!(whole_manifest(&mut known, cache), manifest(&expected), "without {missing:?}, with {index}");
             }
         }
     }

@@ -22,9 +22,9 @@ pub(crate) const MANIFEST_FILE: &str = "manifest.json";
 /// The program that writes the files, with its version.
 const GENERATOR: &str = concat!("hayloft ", env!("CARGO_PKG_VERSION"));
 
-/// What `manifest.json` holds.
+/// What `manifest.json` holds. `Shards` lists the shards: records in memory, or what serialises as they do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Manifest {
+pub struct Manifest<Shards = Vec<ShardRecord>> {
     /// The format's version.
     pub format: u32,
     /// The program that wrote it, with its version.
@@ -56,7 +56,7 @@ pub struct Manifest {
     /// How much is here, over the shards listed.
     pub held: Counts,
     /// The shards that are whole, in order of their numbers.
-    pub shards: Vec<ShardRecord>,
+    pub shards: Shards,
 }
 
 /// One site over all shards of a cache.
@@ -143,6 +143,29 @@ impl Manifest {
     }
 }
 
+impl<Shards> Manifest<Shards> {
+    /// The same with the shards listed otherwise.
+    pub(crate) fn listing<Others>(self, shards: Others) -> Manifest<Others> {
+        Manifest {
+            format: self.format,
+            generator: self.generator,
+            plan_blake3: self.plan_blake3,
+            model: self.model,
+            corpus: self.corpus,
+            predictions: self.predictions,
+            codec: self.codec,
+            dtype: self.dtype,
+            sites: self.sites,
+            logits_rounding: self.logits_rounding,
+            statistics: self.statistics,
+            planned_shards: self.planned_shards,
+            planned: self.planned,
+            held: self.held,
+            shards,
+        }
+    }
+}
+
 /// What a manifest says of all shards together, while they are added in the order of their numbers. However many there are, it takes
 /// the room of one.
 #[derive(Clone, Debug)]
@@ -195,7 +218,12 @@ impl Totals {
     }
 
     /// The manifest over the shards that were added, whose records are `shards`.
-    pub(crate) fn manifest(&self, plan: &PlanReader, settings: &HarvestSettings, shards: Vec<ShardRecord>) -> Manifest {
+    pub(crate) fn manifest<Shards>(
+        &self,
+        plan: &PlanReader,
+        settings: &HarvestSettings,
+        shards: Shards,
+    ) -> Manifest<Shards> {
         Manifest {
             format: plan.plan().format,
             generator: GENERATOR.to_owned(),

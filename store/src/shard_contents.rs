@@ -194,6 +194,14 @@ impl WrittenShard {
     }
 }
 
+/// The files that a shard's record lists, in their order.
+pub(crate) fn file_names(settings: &HarvestSettings) -> impl Iterator<Item = String> {
+    let logits = settings.predictions.is_some_and(|kept| kept.full_logits).then(SiteName::logits);
+    let tables = [SEQUENCES_FILE, TOKENS_FILE].map(str::to_owned);
+    let sites = settings.sites.iter().map(SiteName::file_name);
+    tables.into_iter().chain(sites).chain(logits.as_ref().map(SiteName::file_name))
+}
+
 /// Checks that a shard's record lists what its settings and plan say that it holds.
 pub(crate) fn check_listing(path: &Path, contents: &ShardContents, format: u32, planned: &Counts) -> Result<()> {
     let malformed = |expected: String, got: String| StoreError::Malformed { path: path.to_owned(), expected, got };
@@ -207,15 +215,16 @@ pub(crate) fn check_listing(path: &Path, contents: &ShardContents, format: u32, 
         ));
     }
     let files: Vec<&str> = contents.files.iter().map(|file| file.path.as_str()).collect();
-    let kept = contents.settings.predictions;
-    let logits = kept.is_some_and(|kept| kept.full_logits).then(SiteName::logits);
-    let site_files: Vec<String> = contents.settings.sites.iter().chain(&logits).map(SiteName::file_name).collect();
-    let expected: Vec<&str> =
-        [SEQUENCES_FILE, TOKENS_FILE].into_iter().chain(site_files.iter().map(String::as_str)).collect();
+    let expected: Vec<String> = file_names(&contents.settings).collect();
     if files != expected {
         return Err(malformed(format!("the files {}", expected.join(", ")), files.join(", ")));
     }
+    if let Some(file) = contents.files.iter().find(|file| blake3::Hash::from_hex(&file.blake3).is_err()) {
+        return Err(malformed(format!("a BLAKE3 hash for {}", file.path), file.blake3.chars().take(80).collect()));
+    }
     contents.settings.check_sizes().map_err(|error| malformed("sizes of a model".to_owned(), error.to_string()))?;
+    let kept = contents.settings.predictions;
+    let keeps_logits = kept.is_some_and(|kept| kept.full_logits);
     let sites_fit = contents.sites.len() == contents.settings.sites.len()
         && contents.sites.iter().zip(&contents.settings.sites).all(|(site, name)| {
             let sums = &site.sums;
@@ -227,7 +236,7 @@ pub(crate) fn check_listing(path: &Path, contents: &ShardContents, format: u32, 
     let statistics_fit = contents.statistics.as_ref().is_none_or(|statistics| {
         group_sums::fit(statistics, &contents.counts, &contents.settings.sites, kept.is_some())
     });
-    if sites_fit && statistics_fit && logits.is_some() == contents.logits.is_some() {
+    if sites_fit && statistics_fit && keeps_logits == contents.logits.is_some() {
         Ok(())
     } else {
         let rows = contents.counts.tokens;

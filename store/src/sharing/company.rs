@@ -1,5 +1,6 @@
 //! Who else fills a cache, and how a shard gets its name among them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +10,8 @@ use crate::cache_writer::Shared;
 use crate::error::Result;
 use crate::files::lock::Lock;
 use crate::files::staged::{StagedFolder, move_aside, move_back, partial_of, remove_entry};
-use crate::manifest::{Manifest, ShardRecord, Totals};
+use crate::known_shards::FileHashes;
+use crate::manifest::{Manifest, Totals};
 use crate::plan::PlanReader;
 use crate::settings::HarvestSettings;
 use crate::shard_contents::WrittenShard;
@@ -41,23 +43,22 @@ pub(crate) struct Beside {
 #[derive(Debug)]
 pub(crate) struct Filled {
     totals: Totals,
-    records: Vec<ShardRecord>,
+    files: BTreeMap<usize, FileHashes>,
 }
 
 impl Filled {
     pub(crate) fn new(settings: &HarvestSettings) -> Self {
-        Self { totals: Totals::new(settings), records: Vec::new() }
+        Self { totals: Totals::new(settings), files: BTreeMap::new() }
     }
 
-    pub(crate) fn add(&mut self, shard: WrittenShard) {
-        self.totals.add(&shard);
-        self.records.push(shard.record);
+    pub(crate) fn add(&mut self, shard: &WrittenShard) {
+        self.totals.add(shard);
+        self.files.insert(shard.index(), FileHashes::of(shard));
     }
 
     pub(crate) fn manifest(&self, plan: &PlanReader, settings: &HarvestSettings) -> Manifest {
-        let mut records = self.records.clone();
-        records.sort_by_key(|record| record.index);
-        self.totals.manifest(plan, settings, records)
+        let records = self.files.iter().map(|(index, files)| files.record(plan, settings, *index));
+        self.totals.manifest(plan, settings, records.collect())
     }
 }
 
