@@ -25,7 +25,7 @@ fn documents_name_no_file_that_is_absent() {
 #[test]
 fn results_md_has_the_tolerances_of_the_check_against_saelens() {
     let script = include_str!("../scripts/goldens/check_saelens_metrics.py");
-    let results = include_str!("../evaluate/RESULTS.md");
+    let results = include_str!("../crates/results/RESULTS.md");
     let number = |after: &str| {
         let rest = script.split_once(after).unwrap_or_else(|| panic!("no {after}")).1;
         rest.split(|character: char| character.is_whitespace() || character == '}').next().unwrap()

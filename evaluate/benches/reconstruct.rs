@@ -4,7 +4,7 @@
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use hayloft_evaluate::Sae;
+use hayloft_sae::Sae;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 

@@ -10,7 +10,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use hayloft_evaluate::Sae;
+use hayloft_sae::Sae;
 use tch::{Device, Tensor};
 
 fn main() -> Result<()> {

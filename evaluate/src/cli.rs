@@ -12,13 +12,13 @@ mod train;
 use std::num::NonZeroUsize;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
-use hayloft_evaluate::{
-    Bootstrap, Breakdown, ExcludeChoice, KlChoice, MetricsChoice, OutlierNorm, RunSettings, SaeFormat, ScaleChoice,
-    SectionChoice, Splice, WeightsChoice,
-};
-use hayloft_model::{ModelError, Precision, Site, parse_device};
+use hayloft_evaluate::{KlChoice, RunSettings, Splice, WeightsChoice};
+use hayloft_model::{ModelError, Site, parse_device};
+use hayloft_results::{Bootstrap, Breakdown, MetricsChoice};
+use hayloft_rows::{ExcludeChoice, OutlierNorm, ScaleChoice, SectionChoice};
+use hayloft_runtime::{Dtype, Part};
+use hayloft_sae::SaeFormat;
 use hayloft_store::{LocalPath, Place};
-use hayloft_terminal::Part;
 
 pub use self::finetune::FinetuneArguments;
 pub use self::inspect::{ConvertArguments, InspectArguments};
@@ -71,7 +71,7 @@ Examples:
   evaluate run --model mistral-7b --cache cache --sae saes/base --json | jq '.[0].ce_recovered'
 
 The first run on a cache also computes the zero-ablation loss and keeps it beside the cache. Each figure is
-defined in evaluate/RESULTS.md.";
+defined in crates/results/RESULTS.md.";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -152,16 +152,16 @@ pub struct RunArguments {
     device: String,
     /// What the model runs in: f32, bf16 or f16; SAEs run in f32 [default: what the cache's model ran in]
     #[arg(long, value_name = "TYPE")]
-    dtype: Option<Precision>,
+    dtype: Option<Dtype>,
     /// Compute the matrix products of model and SAEs in this type, for speed: bf16 or f16. What that does to each figure
     /// is measured against f32 on a 32nd of the tokens and printed beside it
     #[arg(long, value_name = "TYPE", conflicts_with = "dtype")]
-    compute: Option<Precision>,
+    compute: Option<Dtype>,
     /// Measure KL(clean || spliced) too, in nats a token, and that of zero ablation. It takes --model. [default way: exact]
     ///
     /// exact: from the cache's logits where it has them all (harvest run --logits full), else recomputed.
     /// stored: exact, from the cache's logits; costs reading them, vocabulary times bytes a token.
-    /// recomputed: exact; the clean residual goes through the upper half too, which costs as much as one more SAE.
+    /// recomputed: exact; the clean residual goes through the upper model too, which costs as much as one more SAE.
     /// bound: a lower bound from the top logits that the cache keeps (--logits top=K); costs next to nothing.
     #[arg(long, value_name = "WAY", num_args = 0..=1, require_equals = true, default_missing_value = "exact",
         verbatim_doc_comment)]
@@ -261,7 +261,7 @@ mod tests {
         let arguments = run(&["--cache", "c", "--sae", "s", "--profile", "--compute", "bf16"]);
         assert_eq!(arguments.profile.as_deref(), Some(std::path::Path::new("-")));
         let settings = arguments.settings().unwrap();
-        assert_eq!((settings.model, settings.compute), (None, Some(Precision::Bf16)));
+        assert_eq!((settings.model, settings.compute), (None, Some(Dtype::Bf16)));
         let arguments = run(&["--cache", "c", "--sae", "s", "--profile=p.json"]);
         assert_eq!(arguments.profile.as_deref(), Some(std::path::Path::new("p.json")));
         let both = ["evaluate", "run", "--cache", "c", "--sae", "s", "--compute", "bf16", "--dtype", "f32"];

@@ -4,11 +4,15 @@ use std::io;
 use std::path::PathBuf;
 
 use hayloft_model::ModelError;
+use hayloft_results::{ModelWeights, ResultsError};
+use hayloft_rows::RowsError;
+use hayloft_runtime::Part;
+use hayloft_sae::SaeError;
 use hayloft_store::StoreError;
-use hayloft_terminal::Part;
+use hayloft_train::{SiteError, TrainError};
 use tch::TchError;
 
-use crate::{KlChoice, ModelWeights, SaeError};
+use crate::metrics::kl::KlChoice;
 
 /// An error of an evaluation.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +23,18 @@ pub enum EvaluateError {
     /// The cache could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Rows of the cache could not be chosen.
+    #[error(transparent)]
+    Rows(#[from] RowsError),
+    /// An SAE is of another site.
+    #[error(transparent)]
+    Site(#[from] SiteError),
+    /// Results could not be written.
+    #[error(transparent)]
+    Results(#[from] ResultsError),
+    /// A training failed.
+    #[error(transparent)]
+    Train(#[from] Box<TrainError>),
     /// An SAE could not be read or run.
     #[error(transparent)]
     Sae(#[from] SaeError),
@@ -57,23 +73,6 @@ pub enum EvaluateError {
         /// The cache's folder.
         cache: PathBuf,
     },
-    /// No SAE was given.
-    #[error("expected at least one SAE, got none. Name their folders with --sae")]
-    NoSaes,
-    /// An SAE takes activations of another width.
-    #[error(
-        "{sae}: expected an SAE for {what} {expected} wide, as the cache holds, got one for {got}. Was it trained on another model?"
-    )]
-    SaeWidth {
-        /// The SAE's folder.
-        sae: PathBuf,
-        /// What is of another width.
-        what: &'static str,
-        /// The cache's width.
-        expected: usize,
-        /// The SAE's.
-        got: usize,
-    },
     /// Divergences were asked for without a model.
     #[error(
         "--kl={choice}: expected --model too, got none: how far predictions are apart is known only where there are predictions. Give the checkpoint that the cache was made with, or leave --kl out"
@@ -97,40 +96,6 @@ pub enum EvaluateError {
         got: String,
         /// The harvest's --logits that keeps it.
         harvest: &'static str,
-    },
-    /// An SAE was trained on another site.
-    #[error("{sae}: expected an SAE of {expected}, got one of {got}. {advice}")]
-    SaeSite {
-        /// The SAE's folder.
-        sae: PathBuf,
-        /// The site evaluated at.
-        expected: String,
-        /// The site in the SAE's configuration.
-        got: String,
-        /// What to do.
-        advice: &'static str,
-    },
-    /// An SAE does not say where it was trained, and neither did the user.
-    #[error(
-        "{sae}: expected a hook_name in its configuration, got none. Name the site with --site, one of: {available}"
-    )]
-    SaeWithoutSite {
-        /// The SAE's folder.
-        sae: PathBuf,
-        /// The cache's sites.
-        available: String,
-    },
-    /// The cache does not hold the site.
-    #[error(
-        "{cache}: expected activations of {wanted}, got only {available}. Harvest that site, or give an SAE of one of these"
-    )]
-    SiteNotHeld {
-        /// The cache's folder.
-        cache: PathBuf,
-        /// The site asked for.
-        wanted: String,
-        /// The cache's sites.
-        available: String,
     },
     /// A transcoder does not say what it reconstructs.
     #[error(
@@ -187,31 +152,6 @@ pub enum EvaluateError {
         /// The site.
         site: String,
     },
-    /// Special tokens are known only to a model's tokenizer.
-    #[error(
-        "special tokens: expected the folder of the model's tokenizer, which says which they are, got none. Name it with --model (in training --tokenizer), or leave out BOS alone (--exclude bos), which needs none"
-    )]
-    ExcludeWithoutModel,
-    /// The cache does not say which token is BOS.
-    #[error(
-        "{cache}: expected a cache that says which token is BOS, to leave it out, got one that does not: it was imported without its tokenizer. Leave rows out by their norm (--outlier-norm), or by section (--section)"
-    )]
-    UnknownBos {
-        /// The cache's folder.
-        cache: PathBuf,
-    },
-    /// There is no row to average the scale over.
-    #[error(
-        "{cache}: expected {rows} of a norm above zero to take the scale from, got none: the cache holds {available}. Give the scale with --scale"
-    )]
-    NoRowsForScale {
-        /// The cache's folder.
-        cache: PathBuf,
-        /// Which rows.
-        rows: String,
-        /// The sections there are, with their tokens.
-        available: String,
-    },
     /// The scale that an SAE's files ask for cannot be had of the cache.
     #[error(
         "{sae}: expected to scale activations as its cfg.json says, by sqrt(d_model) over the mean norm of {rows}, got: {cause}: --scale auto is over all rows of this cache, and --scale {trained} is what it was trained with"
@@ -225,26 +165,6 @@ pub enum EvaluateError {
         trained: f64,
         /// Why not.
         cause: Box<EvaluateError>,
-    },
-    /// No token of the cache is in the section.
-    #[error("{cache}: expected tokens in section {section}, got none: the cache holds {available}")]
-    EmptySection {
-        /// The cache's folder.
-        cache: PathBuf,
-        /// The section asked for.
-        section: String,
-        /// The sections there are, with their tokens.
-        available: String,
-    },
-    /// The cache cannot say what the scale is.
-    #[error(
-        "{site}: expected a mean norm above zero to take the scale from, got {mean_norm}. Give the scale with --scale"
-    )]
-    NoScale {
-        /// The site.
-        site: String,
-        /// Its mean norm in the manifest.
-        mean_norm: f64,
     },
     /// A setting that makes no sense.
     #[error("{what}: expected {expected}, got {got}")]
@@ -310,14 +230,6 @@ pub enum EvaluateError {
     #[error("{path}: cannot write: {cause}. Name a folder for baselines with --baselines")]
     KeepBaseline {
         /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        cause: io::Error,
-    },
-    /// Results could not be written.
-    #[error("{path}: cannot write: {cause}. Results that were there before are as they were")]
-    Write {
-        /// The file or folder.
         path: PathBuf,
         /// What the operating system said.
         cause: io::Error,

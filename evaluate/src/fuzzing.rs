@@ -2,15 +2,18 @@
 //!
 //! What proves that a file is its writer's, its seal, is put right first: whoever makes up a file makes up its seal too.
 
-use hayloft_terminal::{Part, Progress};
+use hayloft_results::ResultsError;
+use hayloft_runtime::{Part, Progress};
 
-use crate::partial::{PartialError, read_sealed_again};
-use crate::{EvaluateError, RunSettings, run_part};
+use crate::error::EvaluateError;
+use crate::parts::{PartialError, read_sealed_again};
+use crate::run::run_part;
+use crate::session::settings::RunSettings;
 
 /// The bytes of the only part of an evaluation, as they are written, but for where the SAEs lie.
 pub fn only_part(settings: &RunSettings) -> Result<Vec<u8>, EvaluateError> {
     let results = run_part(settings, Part::WHOLE, Progress::Silent)?.with_folder("sae");
-    results.bytes().map_err(|cause| EvaluateError::Write { path: "input".into(), cause })
+    results.bytes().map_err(|cause| ResultsError::Write { path: "input".into(), cause }.into())
 }
 
 /// Reads a file of all shards of a cache, and computes and prints all that follows from it but intervals, which take their time

@@ -7,18 +7,20 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::{CommandFactory, Parser};
-use hayloft_evaluate::train::{Finetuned, finetune, train};
-use hayloft_evaluate::{
-    Breakdown, MetricsChoice, PartialError, Report, Results, SaeInspection, Tolerances, Verdict, convert, merge,
-    prepare_baselines, read_expected, read_results, run as evaluate, run_part, run_part_profiled, run_profiled,
-};
-use hayloft_model::limit_threads;
-use hayloft_terminal::{Progress, exit_code, log_to_stderr, print, print_completions};
-
 use cli::{
     Arguments, Command, CompareArguments, ConvertArguments, InspectArguments, MergeArguments, ReportArguments,
     RunArguments,
 };
+use hayloft_evaluate::{
+    Finetuned, PartialError, finetune, merge, prepare_baselines, run as evaluate, run_part, run_part_profiled,
+    run_profiled,
+};
+use hayloft_model::limit_threads;
+use hayloft_report::{Report, Tolerances, Verdict, read_expected, read_results};
+use hayloft_results::{Breakdown, MetricsChoice, Results};
+use hayloft_runtime::{Progress, exit_code, log_to_stderr, print, print_completions};
+use hayloft_sae::{SaeInspection, convert};
+use hayloft_train::train;
 
 fn main() -> ExitCode {
     exit_code(run())
@@ -63,7 +65,8 @@ fn run() -> Result<()> {
                 limit_threads(threads);
             }
             let json = arguments.course.json;
-            let Finetuned { training, results } = finetune(&arguments.settings()?, Progress::on_stderr())?;
+            let (settings, evaluation) = arguments.settings()?;
+            let Finetuned { training, results } = finetune(&settings, &evaluation, Progress::on_stderr())?;
             print(&if json {
                 results.json().context("results cannot be written as JSON")?
             } else {
@@ -158,7 +161,7 @@ fn report(arguments: &ReportArguments) -> Result<()> {
 fn compare(arguments: CompareArguments) -> Result<()> {
     let results: Vec<PathBuf> = arguments.results.into_iter().map(PathBuf::from).collect();
     let (expected, measured) = (read_expected(&arguments.expected)?, read_results(&results)?);
-    let found = hayloft_evaluate::compare(&expected, &measured, &Tolerances::new(&arguments.tolerances))?;
+    let found = hayloft_report::compare(&expected, &measured, &Tolerances::new(&arguments.tolerances))?;
     let json = || serde_json::to_string_pretty(&found).context("the comparison cannot be written as JSON");
     print(&if arguments.json { json()? } else { found.table() })?;
     for told in found.not_compared_in_words() {

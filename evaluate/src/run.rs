@@ -1,24 +1,24 @@
 //! An evaluation from beginning to end.
 
-use hayloft_model::{Precision, matrix_product_rate};
-use hayloft_terminal::{MatrixRates, Part, Profile, Profiling, Progress};
+use hayloft_model::matrix_product_rate;
+use hayloft_results::Results;
+use hayloft_runtime::{Dtype, MatrixRates, Part, Profile, Profiling, Progress};
 
-use crate::EvaluateError;
+use crate::baseline::prepared::PreparedBaselines;
+use crate::error::EvaluateError;
 use crate::measure;
-use crate::partial::{Measurement, PartialResults, assemble};
-use crate::prepared::PreparedBaselines;
-use crate::results::Results;
-use crate::settings::{RunSettings, Splice};
-use crate::together;
+use crate::parts::{Measurement, PartialResults, assemble};
+use crate::session::settings::{RunSettings, Splice};
+use crate::splice::joint;
 
 /// Evaluates SAEs against a cache.
 ///
 /// The model's layers below the site are never loaded, the clean losses come from the cache, and what depends on no SAE
-/// is computed once and kept beside the cache: each SAE costs one upper half of a forward pass.
+/// is computed once and kept beside the cache: each SAE costs one upper model of a forward pass.
 ///
 /// ```no_run
 /// use hayloft_evaluate::{RunSettings, run};
-/// use hayloft_terminal::Progress;
+/// use hayloft_runtime::Progress;
 /// # fn main() -> Result<(), hayloft_evaluate::EvaluateError> {
 /// let settings = RunSettings {
 ///     outlier_norm: Some(200.0.into()),
@@ -68,7 +68,7 @@ pub fn prepare_baselines(
     let _no_grad = hayloft_model::no_grad();
     match settings.splice {
         Splice::EachAlone => measure::only_baselines(settings, part, progress),
-        Splice::Together => together::only_baselines(settings, part, progress),
+        Splice::Together => joint::only_baselines(settings, part, progress),
     }
 }
 
@@ -83,7 +83,7 @@ fn measure(
     let _no_grad = hayloft_model::no_grad();
     let (mut measurement, tokens) = match settings.splice {
         Splice::EachAlone => measure::measure(settings, part, progress, profiling)?,
-        Splice::Together => together::measure(settings, part, progress, profiling)?,
+        Splice::Together => joint::measure(settings, part, progress, profiling)?,
     };
     measurement.settle();
     Ok((measurement, tokens))
@@ -97,11 +97,11 @@ fn measure_profiled(
     let mut profiling = Profiling::begin();
     let (measurement, tokens) = measure(settings, part, progress, &mut profiling)?;
     // Without a model, only SAEs were computed.
-    let of_saes = settings.compute.unwrap_or(Precision::F32);
+    let of_saes = settings.compute.unwrap_or(Dtype::F32);
     let precision = if settings.model.is_some() { measurement.protocol.precision } else { of_saes };
     let rates = || -> Result<MatrixRates, EvaluateError> {
         let products = matrix_product_rate(precision, settings.device)?;
-        Ok(MatrixRates { products, screening: matrix_product_rate(Precision::Bf16, settings.device)? })
+        Ok(MatrixRates { products, screening: matrix_product_rate(Dtype::Bf16, settings.device)? })
     };
     Ok((measurement, profiling.finish(tokens, rates)?))
 }

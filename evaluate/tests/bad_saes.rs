@@ -1,6 +1,6 @@
 //! One test for each way in which an SAE's files can be wrong.
 
-use hayloft_evaluate::{Sae, SaeError};
+use hayloft_sae::{Sae, SaeError};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 

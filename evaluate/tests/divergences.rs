@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use hayloft_evaluate::{
-    EvaluateError, Kl, KlChoice, KlWay, Results, RunSettings, SaeResult, ScaleChoice, SectionChoice, Sums, run,
-};
-use hayloft_model::Precision;
+use hayloft_evaluate::{EvaluateError, KlChoice, RunSettings, run};
+use hayloft_results::{Kl, KlWay, Results, SaeResult, Sums};
+use hayloft_rows::{ScaleChoice, SectionChoice};
+use hayloft_runtime::{Dtype, Progress};
 use hayloft_store::{Codec, KeptPredictions};
-use hayloft_terminal::Progress;
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
@@ -98,9 +97,9 @@ fn exact_takes_stored_logits_where_they_are_and_of_the_same_precision() {
     let plain = || settings(&with, KlChoice::Exact);
     assert_eq!(way(&with, plain()), (KlWay::Stored, "exact, from stored logits (f32)".to_owned()));
     assert_eq!(way(&without, plain()), (KlWay::Recomputed, "exact, recomputed (f32)".to_owned()));
-    let bf16 = || RunSettings { precision: Some(Precision::Bf16), ..plain() };
+    let bf16 = || RunSettings { precision: Some(Dtype::Bf16), ..plain() };
     assert_eq!(way(&with, bf16()), (KlWay::Recomputed, "exact, recomputed (bf16)".to_owned()));
-    let fast = RunSettings { compute: Some(Precision::Bf16), ..plain() };
+    let fast = RunSettings { compute: Some(Dtype::Bf16), ..plain() };
     assert_eq!(
         way(&with, fast),
         (KlWay::Stored, "exact, from stored logits (clean logits f32, spliced bf16)".to_owned())
@@ -247,7 +246,7 @@ fn without_a_model_nothing_diverges() {
 /// Every field is in `RESULTS.md`, by its name in code type.
 #[test]
 fn the_document_knows_every_field() {
-    let document = include_str!("../RESULTS.md");
+    let document = include_str!("../../crates/results/RESULTS.md");
     let result = evaluate(&settings(&keeping(8, false), KlChoice::Bound)).results.remove(0);
     let value = serde_json::to_value(&result).unwrap();
     let fields = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use hayloft_evaluate::{Sae, SaeError, SaeFile, SaeFormat, SaeInspection, convert};
+use hayloft_sae::{Sae, SaeError, SaeFile, SaeFormat, SaeInspection, convert};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 

@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
-use hayloft_evaluate::train::{Architecture, Course, HeldOutFigures, Space, ThresholdSource, TrainSettings, finetune};
-use hayloft_evaluate::{OutlierNorm, RunSettings, SaeResult, ScaleChoice, SectionChoice};
-use hayloft_store::care::{Files, Selection, select};
+use hayloft_evaluate::{RunSettings, finetune};
+use hayloft_results::{HeldOutFigures, SaeResult};
+use hayloft_rows::{OutlierNorm, ScaleChoice, SectionChoice};
+use hayloft_runtime::Progress;
+use hayloft_store::maintain::{Files, Selection, select};
 use hayloft_store::{Cache, Section};
-use hayloft_terminal::Progress;
+use hayloft_train::{Architecture, Course, Space, ThresholdSource, TrainSettings};
 use serde_json::{Value, json};
 
-use crate::support::bench::{Bench, STANDARD, WIDTH, architectures, metadata, records, refused, trained};
+use crate::support::bench::{Bench, STANDARD, WIDTH, architectures, evaluation, metadata, records, refused, trained};
 use crate::support::tiny::{Tiny, sae};
 
 #[test]
@@ -204,7 +206,7 @@ fn fine_tuning_holds_out_too() {
     let bench = Bench::new();
     let mut settings = bench.finetuning("tuned", sae());
     settings.course.held_out = 20;
-    let training = finetune(&settings, Progress::Silent).unwrap().training;
+    let training = finetune(&settings, &evaluation(), Progress::Silent).unwrap().training;
     let found = evaluated(&bench, &bench.out("tuned"), "4..", &settings.course, ScaleChoice::None);
     let figures = training.last.held_out.unwrap();
     assert_eq!(figures.l0, found.columns.l0);

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use hayloft_evaluate::{
-    Bootstrap, Breakdown, ExcludeChoice, KlChoice, OutlierNorm, PartialError, Results, RunSettings, ScaleChoice,
-    SectionChoice, merge, prepare_baselines, run, run_part,
-};
-use hayloft_model::Precision;
+use hayloft_evaluate::{KlChoice, PartialError, RunSettings, merge, prepare_baselines, run, run_part};
+use hayloft_results::{Bootstrap, Breakdown, Results};
+use hayloft_rows::{ExcludeChoice, OutlierNorm, ScaleChoice, SectionChoice};
+use hayloft_runtime::{Dtype, Part, Progress};
 use hayloft_store::{Codec, Section};
-use hayloft_terminal::{Part, Progress};
 use tempfile::TempDir;
 
 use crate::support::tiny::{Tiny, model, sae};
@@ -98,7 +96,7 @@ fn parts_of_everything_merge_to_one_run() {
 fn what_the_first_rows_say_is_in_the_merged_results() {
     let tiny = Tiny::sharded(4, Codec::Int8);
     let plain = RunSettings::new(model(), tiny.cache(), vec![sae(), other_sae()]);
-    let settings = RunSettings { compute: Some(Precision::Bf16), kl: Some(KlChoice::Bound), ..plain };
+    let settings = RunSettings { compute: Some(Dtype::Bf16), kl: Some(KlChoice::Bound), ..plain };
     assert_exact(&settings, &[3, 5]);
     let result = run(&settings, Progress::Silent).unwrap().results.remove(0);
     assert!(result.compute_effect.is_some_and(|effect| effect.ce_recovered.is_some()));

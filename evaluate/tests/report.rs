@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use hayloft_evaluate::{
-    Columns, HeldOutFigures, Report, RunSettings, SectionChoice, Tolerances, TrainingRecord, Verdict, compare,
-    read_expected, read_results, run, training_curves,
-};
+use hayloft_evaluate::{RunSettings, run};
+use hayloft_report::{Report, Tolerances, Verdict, compare, read_expected, read_results, training_curves};
+use hayloft_results::{Columns, HeldOutFigures, TrainingRecord};
+use hayloft_rows::SectionChoice;
+use hayloft_runtime::Progress;
 use hayloft_store::Section;
-use hayloft_terminal::Progress;
 use roxmltree::{Document, Node};
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -3,13 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use hayloft_evaluate::{
-    Bootstrap, CleanSource, Columns, EvaluateError, Results, RunSettings, SaeResult, ScaleChoice, SectionChoice, Sums,
-    run,
-};
-use hayloft_model::Precision;
+use hayloft_evaluate::{EvaluateError, RunSettings, run};
+use hayloft_results::{Bootstrap, CleanSource, Columns, Results, SaeResult, Sums};
+use hayloft_rows::{ScaleChoice, SectionChoice};
+use hayloft_runtime::{Dtype, Progress};
 use hayloft_store::{Cache, Codec, KeptPredictions, Section};
-use hayloft_terminal::Progress;
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -183,8 +181,8 @@ fn without_kept_losses_clean_ones_are_computed() {
 #[test]
 fn another_precision_computes_clean_losses_in_it() {
     let tiny = Tiny::new();
-    let result = evaluate(&RunSettings { precision: Some(Precision::Bf16), ..settings(&tiny) }).results.remove(0);
-    assert_eq!((result.precision, result.clean_loss_source), (Precision::Bf16, Some(CleanSource::Recomputed)));
+    let result = evaluate(&RunSettings { precision: Some(Dtype::Bf16), ..settings(&tiny) }).results.remove(0);
+    assert_eq!((result.precision, result.clean_loss_source), (Dtype::Bf16, Some(CleanSource::Recomputed)));
     let expected = expected("all", 1.0, None);
     for (got, name) in [(result.columns.ce_clean, "ce_clean"), (result.columns.ce_sae, "ce_sae")] {
         assert!((got.unwrap() - expected[name]).abs() < 0.02, "{name}: {got:?}");
@@ -215,10 +213,10 @@ fn computing_in_bf16_says_what_it_does_to_each_figure() {
     let tiny = Tiny::new();
     let exact = evaluate(&settings(&tiny)).results.remove(0);
     assert_eq!(exact.compute_effect, None);
-    let results = evaluate(&RunSettings { compute: Some(Precision::Bf16), ..settings(&tiny) });
+    let results = evaluate(&RunSettings { compute: Some(Dtype::Bf16), ..settings(&tiny) });
     let low = &results.results[0];
     let effect = low.compute_effect.unwrap();
-    assert_eq!((low.precision, low.clean_loss_source), (Precision::Bf16, Some(CleanSource::Cache)));
+    assert_eq!((low.precision, low.clean_loss_source), (Dtype::Bf16, Some(CleanSource::Cache)));
     assert_eq!(low.columns.ce_clean, exact.columns.ce_clean, "clean losses stay the cache's");
     assert!(effect.activation_rows > 0);
     for (name, effect, low, exact) in [
@@ -389,7 +387,7 @@ fn a_folder_that_cannot_be_written_is_named() {
 /// Every field of a result is in `RESULTS.md`, by its name in code type.
 #[test]
 fn the_document_knows_every_field() {
-    let document = include_str!("../RESULTS.md");
+    let document = include_str!("../../crates/results/RESULTS.md");
     let tiny = Tiny::new();
     let bootstrap = Some(Bootstrap::default());
     let settings = RunSettings { saes: vec![sae(), sae()], bootstrap, by_subset: true, ..settings(&tiny) };
@@ -398,7 +396,7 @@ fn the_document_knows_every_field() {
     collect_names(&serde_json::to_value(&result).unwrap(), &mut names);
     let missing: Vec<&String> = names.iter().filter(|name| !document.contains(&format!("`{name}`"))).collect();
     assert!(missing.is_empty(), "{} does not describe {missing:?}", Path::new("RESULTS.md").display());
-    assert_eq!(result.definitions, "hayloft/evaluate/RESULTS.md#columns v1");
+    assert_eq!(result.definitions, "hayloft/crates/results/RESULTS.md#columns v1");
 }
 
 fn collect_names(value: &Value, names: &mut BTreeSet<String>) {

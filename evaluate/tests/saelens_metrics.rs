@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use hayloft_evaluate::{KlChoice, RunSettings, run};
-use hayloft_terminal::Progress;
+use hayloft_runtime::Progress;
 use serde::Deserialize;
 use serde_json::Value;
 

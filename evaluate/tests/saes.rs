@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hayloft_evaluate::Sae;
+use hayloft_sae::Sae;
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 

@@ -3,18 +3,20 @@
 
 use std::path::{Path, PathBuf};
 
-use hayloft_evaluate::train::{
-    Architecture, Coefficients, Course, Evaluation, Existing, FinetuneSettings, Space, TrainError, TrainSettings,
-    finetune, train,
-};
-use hayloft_evaluate::{
-    ExcludeChoice, OutlierNorm, Report, RunSettings, SaeFile, SaeResult, ScaleChoice, ScaleSource, SectionChoice, run,
-};
+use hayloft_evaluate::{RunSettings, finetune, run};
+use hayloft_report::Report;
+use hayloft_results::SaeResult;
+use hayloft_rows::{ExcludeChoice, OutlierNorm, ScaleChoice, ScaleSource, SectionChoice};
+use hayloft_runtime::Progress;
+use hayloft_sae::SaeFile;
 use hayloft_store::{Cache, Section};
-use hayloft_terminal::Progress;
+use hayloft_train::{
+    Architecture, Coefficients, Course, Existing, FinetuneSettings, Space, TrainError, TrainSettings, train,
+    training_origin,
+};
 use serde_json::Value;
 
-use crate::support::bench::{Bench, json};
+use crate::support::bench::{Bench, evaluation, json};
 use crate::support::tiny::{SITE, Tiny, model, sae};
 
 /// Where a cache with sinks is trained on.
@@ -263,7 +265,7 @@ fn an_sae_in_scaled_space_is_given_its_own_rule_and_others_the_caches() {
     let without_bos = scaled("without-bos", ExcludeChoice::Bos, &[]);
     let rollout = scaled("rollout", ExcludeChoice::None, &[Section::Rollout]);
     let all = scaled("all", ExcludeChoice::None, &[]);
-    let origin = |sae: &Path| SaeFile::open(sae).unwrap().training().unwrap().clone();
+    let origin = |sae: &Path| training_origin(&SaeFile::open(sae).unwrap()).unwrap().unwrap();
     assert_eq!(
         (origin(&without_bos).scale_source, origin(&all).scale_source),
         (ScaleSource::KeptRows, ScaleSource::Cache)
@@ -307,10 +309,12 @@ fn a_fine_tuning_is_evaluated_by_the_rows_and_the_scale_of_its_training() {
             sae,
             site: None,
             coefficients: Coefficients { l1: Some(0.05), ..Coefficients::default() },
-            evaluation: Evaluation { model: model(), cache: None, precision: None },
         };
-        let results = finetune(&settings, Progress::Silent).unwrap_or_else(|error| panic!("{error}")).results.results;
-        (results, SaeFile::open(&bench.out(name)).unwrap().training().unwrap().clone())
+        let results = finetune(&settings, &evaluation(), Progress::Silent)
+            .unwrap_or_else(|error| panic!("{error}"))
+            .results
+            .results;
+        (results, training_origin(&SaeFile::open(&bench.out(name)).unwrap()).unwrap().unwrap())
     };
     let (results, origin) = tune("auto", sae(), ScaleChoice::Auto);
     assert_eq!(origin.scale_source, ScaleSource::KeptRows);
@@ -354,7 +358,7 @@ fn contexts_of_any_length_have_one_scale_without_their_sinks() {
             let architecture = Architecture::TopK { k: 6, auxiliary: 1.0 };
             let settings = TrainSettings::new(course, SITE.parse().unwrap(), architecture, 48);
             train(&settings, Progress::Silent).unwrap_or_else(|error| panic!("{error}"));
-            SaeFile::open(&out.path().join("sae")).unwrap().training().unwrap().scale
+            training_origin(&SaeFile::open(&out.path().join("sae")).unwrap()).unwrap().unwrap().scale
         })
     };
     let apart = |scales: [f64; 3]| {

@@ -21,11 +21,11 @@ fn evaluate(arguments: &[&str]) -> (String, String) {
 }
 
 /// A copy of the tiny SAE that a test may change.
-struct Changed {
+struct PatchedRun {
     folder: TempDir,
 }
 
-impl Changed {
+impl PatchedRun {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         for name in ["cfg.json", "sae_weights.safetensors"] {
@@ -108,7 +108,7 @@ fn what_an_sae_was_trained_on_is_told_where_the_cache_is_not_like_that() {
         (json!({"seqpos_slice": [0, 64]}), vec![], None),
         (json!({"seqpos_slice": null, "dataset_trust_remote_code": true}), vec![], None),
     ] {
-        let changed = Changed::new();
+        let changed = PatchedRun::new();
         changed.config(|config| {
             config["metadata"].as_object_mut().unwrap().extend(metadata.as_object().unwrap().clone());
         });
@@ -121,7 +121,7 @@ fn what_an_sae_was_trained_on_is_told_where_the_cache_is_not_like_that() {
         }
     }
     // A flat configuration says so at the top; SAEs in place at once are told of each.
-    let flat = Changed::new();
+    let flat = PatchedRun::new();
     flat.config(|config| {
         let metadata = config.as_object_mut().unwrap().remove("metadata").unwrap();
         config.as_object_mut().unwrap().extend(metadata.as_object().unwrap().clone());
@@ -131,16 +131,16 @@ fn what_an_sae_was_trained_on_is_told_where_the_cache_is_not_like_that() {
     });
     assert_eq!(warnings(&tiny.cache(), flat.path(), &[]).len(), 3);
     assert_eq!(warnings(&tiny.cache(), flat.path(), &[&model[..], &["--splice-together"]].concat()).len(), 3);
-    let unreadable = Changed::new();
+    let unreadable = PatchedRun::new();
     unreadable.config(|config| config["metadata"]["seqpos_slice"] = "(None,)".into());
-    let refused = hayloft_evaluate::SaeFile::open(unreadable.folder.path()).unwrap_err().to_string();
+    let refused = hayloft_sae::SaeFile::open(unreadable.folder.path()).unwrap_err().to_string();
     assert!(refused.contains("seqpos_slice: expected up to three whole numbers or nulls"), "{refused}");
 }
 
 #[test]
 fn an_sae_of_sequences_with_bos_is_told_of_a_cache_without() {
     let tiny = Tiny::of(vec![vec![5, 9, 12, 7, 30, 41], vec![8, 4, 4, 19, 6]]);
-    let changed = Changed::new();
+    let changed = PatchedRun::new();
     let found = warnings(&tiny.cache(), changed.path(), &[]);
     assert!(
         matches!(&found[..], [one] if one.contains("begin with BOS") && one.contains("0 BOS tokens in 2")),
@@ -172,7 +172,7 @@ fn a_buffer_of_dictionary_learning_says_what_was_trained_on() {
 
 #[test]
 fn what_an_sae_was_trained_on_is_kept_by_a_conversion() {
-    let changed = Changed::new();
+    let changed = PatchedRun::new();
     changed.config(|config| {
         for (key, value) in [("seqpos_slice", json!([2, -3])), ("exclude_special_tokens", json!([0, 7]))] {
             config["metadata"][key] = value;
@@ -181,7 +181,7 @@ fn what_an_sae_was_trained_on_is_kept_by_a_conversion() {
     let out: PathBuf = changed.folder.path().join("converted");
     evaluate(&["convert", changed.path(), "--out", out.to_str().unwrap()]);
     let (before, after) = [changed.folder.path(), &out]
-        .map(|folder| hayloft_evaluate::SaeFile::open(folder).unwrap().conventions().clone())
+        .map(|folder| hayloft_sae::SaeFile::open(folder).unwrap().conventions().clone())
         .into();
     assert_eq!(before, after);
     assert_eq!(after.context_size, Some(64));
@@ -191,7 +191,7 @@ fn what_an_sae_was_trained_on_is_kept_by_a_conversion() {
 fn a_threshold_that_was_never_set_is_told_by_every_command() {
     let tiny = Tiny::new();
     for (threshold, words) in [(-1.0_f32, "threshold of -1"), (0.0, "threshold of 0"), (0.25, "")] {
-        let batch = Changed::new();
+        let batch = PatchedRun::new();
         batch.config(|config| {
             config["architecture"] = "batchtopk".into();
             config["k"] = 8.into();

@@ -2,25 +2,19 @@
 
 use std::path::Path;
 
-use hayloft_evaluate::train::{
-    Architecture, Coefficients, Existing, FinetuneSettings, Space, TrainError, TrainSettings, finetune,
-};
-use hayloft_evaluate::{EvaluateError, Normalisation, Sae, SaeFile, ScaleChoice, SectionChoice};
+use hayloft_evaluate::{EvaluateError, finetune};
+use hayloft_rows::{RowsError, ScaleChoice, SectionChoice};
+use hayloft_runtime::Progress;
+use hayloft_sae::{Normalisation, Sae, SaeFile};
 use hayloft_store::{Cache, Section};
-use hayloft_terminal::Progress;
+use hayloft_train::{
+    Architecture, Coefficients, Existing, FinetuneSettings, SiteError, Space, TrainError, TrainSettings,
+};
 use tch::{Device, Kind, Tensor};
 
-use crate::support::bench::{Bench, STANDARD, WIDTH, architectures, records, refused, trained};
+use crate::support::bench::{Bench, STANDARD, WIDTH, architectures, evaluation, records, refused, trained};
 use crate::support::distance;
 use crate::support::tiny::{SITE, Tiny, sae};
-
-/// What an error that is also an evaluation's is about.
-fn misfit(error: TrainError) -> EvaluateError {
-    match error {
-        TrainError::Evaluate(error) => *error,
-        other => panic!("{other}"),
-    }
-}
 
 /// Every activation of the cache, `[70, 32]`.
 fn rows(cache: &Path) -> Tensor {
@@ -161,10 +155,10 @@ fn too_few_tokens_are_refused() {
 fn another_site_and_an_empty_section_are_refused() {
     let bench = Bench::new();
     let settings = TrainSettings { site: "blocks.0.hook_resid_pre".parse().unwrap(), ..bench.settings("a", STANDARD) };
-    assert!(matches!(misfit(refused(&settings)), EvaluateError::SiteNotHeld { .. }));
+    assert!(matches!(refused(&settings), TrainError::Site(SiteError::SiteNotHeld { .. })));
     let mut settings = bench.settings("b", STANDARD);
     settings.course.sections = vec![SectionChoice::Only(Section::Text)];
-    assert!(matches!(misfit(refused(&settings)), EvaluateError::EmptySection { .. }));
+    assert!(matches!(refused(&settings), TrainError::Rows(RowsError::EmptySection { .. })));
 }
 
 #[test]
@@ -189,7 +183,7 @@ fn settings_that_make_no_sense_are_refused() {
 #[test]
 fn fine_tuning_brings_an_sae_nearer_and_says_so() {
     let bench = Bench::new();
-    let finetuned = finetune(&bench.finetuning("tuned", sae()), Progress::Silent).unwrap();
+    let finetuned = finetune(&bench.finetuning("tuned", sae()), &evaluation(), Progress::Silent).unwrap();
     let results = &finetuned.results.results;
     assert_eq!(results.iter().map(|result| result.sae.as_str()).collect::<Vec<_>>(), ["before", "after"]);
     let explained = |place: usize| results[place].columns.explained_variance.unwrap();
@@ -206,13 +200,13 @@ fn fine_tuning_brings_an_sae_nearer_and_says_so() {
 fn an_sae_of_another_width_or_site_is_not_fine_tuned() {
     let bench = Bench::new();
     let fixtures = crate::support::sae_fixtures();
-    let refuse = |settings: &FinetuneSettings| finetune(settings, Progress::Silent).unwrap_err();
+    let refuse = |settings: &FinetuneSettings| finetune(settings, &evaluation(), Progress::Silent).unwrap_err();
     let error = refuse(&bench.finetuning("width", fixtures.join("standard-none")));
-    assert!(matches!(misfit(error), EvaluateError::SaeWidth { expected: 32, got: 16, .. }));
+    assert!(matches!(error, EvaluateError::Site(SiteError::SaeWidth { expected: 32, got: 16, .. })));
     let mut settings = bench.finetuning("site", sae());
     settings.site = Some("blocks.0.hook_resid_pre".parse().unwrap());
     let error = refuse(&settings);
-    assert!(matches!(misfit(error), EvaluateError::SaeSite { .. }));
+    assert!(matches!(error, EvaluateError::Site(SiteError::SaeSite { .. })));
     let mut settings = bench.finetuning("coefficient", sae());
     settings.coefficients = Coefficients::default();
     let message = refuse(&settings).to_string();

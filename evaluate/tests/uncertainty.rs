@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use hayloft_evaluate::{
-    Bootstrap, Breakdown, EvaluateError, KlChoice, MetricsChoice, Results, RunSettings, SaeResult, ScaleChoice,
-    SectionChoice, SubsetFigures, run,
-};
+use hayloft_evaluate::{EvaluateError, KlChoice, RunSettings, run};
+use hayloft_results::{Bootstrap, Breakdown, MetricsChoice, Results, SaeResult, SubsetFigures};
+use hayloft_rows::{ScaleChoice, SectionChoice};
+use hayloft_runtime::Progress;
 use hayloft_store::{Cache, Section};
-use hayloft_terminal::Progress;
 
 use crate::support::tiny::{Tiny, model, sae};
 

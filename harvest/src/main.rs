@@ -6,15 +6,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{CommandFactory, Parser};
+use cli::{Arguments, Command};
 use hayloft_harvest::{
     FetchSettings, PlanSettings, Program, fetch, plan, rollouts, run as harvest, run_on_devices,
     run_profiled as harvest_profiled, show_sequences,
 };
 use hayloft_model::limit_threads;
-use hayloft_terminal::{Progress, Stopping, exit_code, log_to_stderr, print, print_completions};
+use hayloft_runtime::{Progress, Stopping, exit_code, log_to_stderr, print, print_completions};
 use serde::Serialize;
-
-use cli::{Arguments, Command};
 
 fn main() -> ExitCode {
     exit_code(run())

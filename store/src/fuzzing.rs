@@ -5,23 +5,23 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use hayloft_runtime::Dtype;
 use parquet::file::metadata::{KeyValue, ParquetMetaData};
 
-use crate::activations::footer::TAIL_BYTES;
-use crate::activations::layout::Layout;
-use crate::activations::reader::ActivationReader;
 use crate::codec::Codec;
-use crate::dtype::Dtype;
 use crate::error::Result;
-use crate::files::hash::blake3_hex;
-use crate::files::json;
-use crate::records::KeptPredictions;
-use crate::site_name::SiteName;
-use crate::tables::prediction_columns;
-use crate::tables::predictions::Predictions;
-use crate::tables::sequences::{self, Sequence};
-use crate::tables::tokens::{self, Tokens};
-use crate::untrusted_parquet::decode_footer;
+use crate::format::activations::footer::TAIL_BYTES;
+use crate::format::activations::layout::Layout;
+use crate::format::activations::reader::ActivationReader;
+use crate::format::records::KeptPredictions;
+use crate::format::site::SiteName;
+use crate::format::tables::prediction_columns;
+use crate::format::tables::predictions::Predictions;
+use crate::format::tables::sequences::{self, Sequence};
+use crate::format::tables::tokens::{self, Tokens};
+use crate::fs::hash::blake3_hex;
+use crate::fs::json;
+use crate::safe_parquet::decode_footer;
 
 /// What stands for the file's path in messages.
 const PATH: &str = "input";

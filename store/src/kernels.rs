@@ -1,12 +1,12 @@
 //! The loops that speed depends on, for the benches alone. No part of the crate's interface.
 
 use bytes::Bytes;
+use hayloft_runtime::Dtype;
 use twox_hash::XxHash3_64;
 
-use crate::codec::Codec;
 use crate::codec::encode::{self, Buffers};
-use crate::dtype::Dtype;
-use crate::{codec, statistics};
+use crate::codec::{self, Codec};
+use crate::format::statistics;
 
 /// Takes words apart.
 pub fn split(dtype: Dtype, words: &[u8], exponent: &mut [u8], mantissa: &mut [u8]) {

@@ -6,7 +6,7 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
-use hayloft_terminal::{exit_code, log_to_stderr};
+use hayloft_runtime::{exit_code, log_to_stderr};
 
 use crate::cli::Arguments;
 

@@ -11,7 +11,7 @@ use ::safetensors::SafeTensors;
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
 use arrow_schema::Schema;
-use hayloft_store::exchange::{saelens, safetensors};
+use hayloft_store::convert::{saelens, safetensors};
 use hayloft_store::{
     Cache, Codec, Dtype, Existing, ExportSettings, ExportSummary, ImportSettings, ImportSummary, NonFinite, Result,
     Section, StoreError, verify,

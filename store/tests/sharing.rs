@@ -10,7 +10,6 @@ use std::thread;
 use hayloft_store::{
     CacheWriter, Codec, Dtype, Existing, HarvestSettings, NonFinite, Result, Sharing, StoreError, verify,
 };
-
 use support::{Lengths, files_below, fill, fill_begun, fill_shard, open, settings, work, write_plan};
 
 const SHARING: Sharing = Sharing { lease: Sharing::SHORTEST };

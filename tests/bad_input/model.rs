@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use hayloft_model::{
-    Checkpoint, Decoder, HeadWeights, ModelError, Portion, Positions, Precision, Tokenizer, parse_device,
-};
+use hayloft_model::{Checkpoint, Decoder, HeadWeights, ModelError, Portion, Positions, Tokenizer, parse_device};
+use hayloft_runtime::Dtype;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
@@ -124,7 +123,7 @@ fn untied_and_tied(name: &str, change: impl Fn(f32) -> f32) -> (TempDir, [Checkp
 
 fn logits(checkpoint: &Checkpoint) -> Tensor {
     let _guard = hayloft_model::no_grad();
-    let decoder = Decoder::load(checkpoint, Portion::Whole, Precision::F32, Device::Cpu).unwrap();
+    let decoder = Decoder::load(checkpoint, Portion::Whole, Dtype::F32, Device::Cpu).unwrap();
     let start = decoder.embed(&Tensor::from_slice(&[1_i64, 5, 9, 3]).unsqueeze(0)).unwrap();
     let end = decoder.advance(&start, decoder.spec().n_blocks, &Positions::from_start(4)).unwrap();
     decoder.logits(&end).unwrap()
@@ -345,8 +344,7 @@ fn a_device_that_is_not_there() {
 fn a_context_longer_than_the_models() {
     let (_scratch, folder) = checkpoint();
     set(&folder, "max_position_embeddings", json!(4));
-    let decoder =
-        Decoder::load(&Checkpoint::open(&folder).unwrap(), Portion::Whole, Precision::F32, Device::Cpu).unwrap();
+    let decoder = Decoder::load(&Checkpoint::open(&folder).unwrap(), Portion::Whole, Dtype::F32, Device::Cpu).unwrap();
     let tokens = Tensor::zeros([1, 5], (Kind::Int64, Device::Cpu));
     assert_says(&decoder.embed(&tokens).unwrap_err().to_string(), &["5 tokens", "at most 4"]);
 }
@@ -355,10 +353,10 @@ fn a_context_longer_than_the_models() {
 fn a_part_that_was_not_loaded() {
     let (_scratch, folder) = checkpoint();
     let checkpoint = Checkpoint::open(&folder).unwrap();
-    let upper = Decoder::load(&checkpoint, Portion::From(1), Precision::F32, Device::Cpu).unwrap();
+    let upper = Decoder::load(&checkpoint, Portion::From(1), Dtype::F32, Device::Cpu).unwrap();
     let tokens = Tensor::zeros([1, 2], (Kind::Int64, Device::Cpu));
     assert!(matches!(upper.embed(&tokens), Err(ModelError::NotLoaded { .. })));
-    let lower = Decoder::load(&checkpoint, Portion::Below(1), Precision::F32, Device::Cpu).unwrap();
+    let lower = Decoder::load(&checkpoint, Portion::Below(1), Dtype::F32, Device::Cpu).unwrap();
     let start = lower.embed(&tokens).unwrap();
     assert!(matches!(lower.advance(&start, 2, &Positions::from_start(2)), Err(ModelError::NotLoaded { .. })));
 }

@@ -4,10 +4,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hayloft_evaluate::{ExcludeChoice, OutlierNorm, RunSettings, Sae, SaeResult, Splice};
-use hayloft_model::{Checkpoint, Decoder, Portion, Positions, Precision, Site, Stop, no_grad};
+use hayloft_evaluate::{RunSettings, Splice};
+use hayloft_model::{Checkpoint, Decoder, Portion, Positions, Site, Stop, no_grad};
+use hayloft_results::SaeResult;
+use hayloft_rows::{ExcludeChoice, OutlierNorm};
+use hayloft_runtime::{Dtype, Progress};
+use hayloft_sae::Sae;
 use hayloft_store::Cache;
-use hayloft_terminal::Progress;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
@@ -45,7 +48,7 @@ impl Bench {
             &[("--model", &small.model), ("--data", &small.data), ("--out", &cache)],
         ));
         let checkpoint = Checkpoint::open(&small.model).unwrap();
-        let decoder = Decoder::load(&checkpoint, Portion::Whole, Precision::F32, CPU).unwrap();
+        let decoder = Decoder::load(&checkpoint, Portion::Whole, Dtype::F32, CPU).unwrap();
         Self { small, cache, decoder }
     }
 

@@ -150,7 +150,7 @@ fn results_are_written_in_every_form_and_every_field_is_documented() {
 
     let mut found = BTreeSet::new();
     keys(&written, &mut found);
-    let documentation = include_str!("../../evaluate/RESULTS.md");
+    let documentation = include_str!("../../crates/results/RESULTS.md");
     let missing: Vec<&String> = found.iter().filter(|key| !documentation.contains(&format!("`{key}`"))).collect();
     assert!(missing.is_empty(), "RESULTS.md says nothing of {missing:?}");
     let csv = std::fs::read_to_string(out.join("results.csv")).unwrap();

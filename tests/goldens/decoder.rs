@@ -3,7 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use hayloft_model::{Checkpoint, Decoder, Portion, Positions, Precision, Residual, no_grad};
+use hayloft_model::{Checkpoint, Decoder, Portion, Positions, Residual, no_grad};
+use hayloft_runtime::Dtype;
 use tch::{Device, Kind, Tensor};
 
 use crate::support::{Golden, fixture, max_difference};
@@ -15,7 +16,7 @@ const TOLERANCE_F32: f64 = 2e-4;
 
 /// Checkpoints saved in float32, each with a golden beside it.
 pub(super) fn float32_checkpoints() -> Vec<PathBuf> {
-    checkpoints().filter(|folder| Checkpoint::open(folder).unwrap().precision() == Precision::F32).collect()
+    checkpoints().filter(|folder| Checkpoint::open(folder).unwrap().precision() == Dtype::F32).collect()
 }
 
 fn checkpoints() -> impl Iterator<Item = PathBuf> {
@@ -74,7 +75,7 @@ fn bf16_is_as_exact_as_transformers_bf16() {
     let mut seen = 0;
     for folder in checkpoints() {
         let checkpoint = Checkpoint::open(&folder).unwrap();
-        if checkpoint.precision() != Precision::Bf16 {
+        if checkpoint.precision() != Dtype::Bf16 {
             continue;
         }
         seen += 1;
@@ -85,9 +86,9 @@ fn bf16_is_as_exact_as_transformers_bf16() {
             let end = decoder.advance(&start, decoder.spec().n_blocks, &positions).unwrap();
             (start.stream, decoder.logits(&end).unwrap())
         };
-        let (start, logits) = run(Precision::Bf16);
+        let (start, logits) = run(Dtype::Bf16);
         assert!(start.to_kind(Kind::Float).equal(&golden.tensor("residual.0")), "{}: embedding", folder.display());
-        let (_, exact) = run(Precision::F32);
+        let (_, exact) = run(Dtype::F32);
         let ours = root_mean_square(&logits, &exact);
         let theirs = root_mean_square(&golden.tensor("logits"), &exact);
         println!("{:32} bf16 error {ours:.4}, transformers' {theirs:.4}", folder.file_name().unwrap().display());

@@ -3,9 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use hayloft_model::{
-    Checkpoint, Decoder, Hook, NormWeight, Portion, Positions, Precision, Residual, Site, Stop, no_grad,
-};
+use hayloft_model::{Checkpoint, Decoder, Hook, NormWeight, Portion, Positions, Residual, Site, Stop, no_grad};
+use hayloft_runtime::Dtype;
 use tch::{Device, Kind, Tensor};
 
 use crate::support::{Golden, fixture, max_difference};
@@ -49,7 +48,7 @@ impl Family {
         Self { name, checkpoint: Checkpoint::open(folder).unwrap(), golden, tokens, positions }
     }
 
-    fn decoder(&self, portion: Portion, precision: Precision) -> Decoder {
+    fn decoder(&self, portion: Portion, precision: Dtype) -> Decoder {
         Decoder::load(&self.checkpoint, portion, precision, CPU).unwrap()
     }
 
@@ -93,14 +92,14 @@ fn families() -> Vec<Family> {
 }
 
 fn float32_families() -> impl Iterator<Item = Family> {
-    families().into_iter().filter(|family| family.checkpoint.precision() == Precision::F32)
+    families().into_iter().filter(|family| family.checkpoint.precision() == Dtype::F32)
 }
 
 #[test]
 fn every_site_and_what_is_put_there_agree_with_transformers_in_f32() {
     let _guard = no_grad();
     for family in float32_families() {
-        let decoder = family.decoder(Portion::Whole, Precision::F32);
+        let decoder = family.decoder(Portion::Whole, Dtype::F32);
         let start = decoder.embed(&family.tokens).unwrap();
         let (mut residuals, mut sites, mut spliced): (f64, f64, f64) = (0.0, 0.0, 0.0);
         for block in 0..=decoder.spec().n_blocks {
@@ -144,8 +143,8 @@ fn bf16_is_as_exact_as_transformers_bf16_at_every_site() {
         (left.to_kind(Kind::Double) - right.to_kind(Kind::Double)).square().mean(Kind::Double).sqrt().double_value(&[])
     };
     let mut seen = 0;
-    for family in families().into_iter().filter(|family| family.checkpoint.precision() == Precision::Bf16) {
-        let [low, exact] = [Precision::Bf16, Precision::F32].map(|precision| family.decoder(Portion::Whole, precision));
+    for family in families().into_iter().filter(|family| family.checkpoint.precision() == Dtype::Bf16) {
+        let [low, exact] = [Dtype::Bf16, Dtype::F32].map(|precision| family.decoder(Portion::Whole, precision));
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for site in family.sites(BLOCK) {
             let expected = family.spliced(&exact, site);
@@ -165,7 +164,7 @@ fn bf16_is_as_exact_as_transformers_bf16_at_every_site() {
 fn rounds(family: &Family, site: Site) -> bool {
     let norm = &family.checkpoint.spec().norm;
     let in_float32 = norm.weight != NormWeight::Plain && norm.kind == hayloft_model::NormKind::RootMeanSquare;
-    site.hook() == Hook::Ln2Normalized && in_float32 && family.checkpoint.precision() != Precision::F32
+    site.hook() == Hook::Ln2Normalized && in_float32 && family.checkpoint.precision() != Dtype::F32
 }
 
 #[test]
@@ -202,8 +201,8 @@ fn what_is_beside_a_site_is_what_other_sites_hold() {
     let _guard = no_grad();
     for family in float32_families() {
         let spec = family.checkpoint.spec();
-        let whole = family.decoder(Portion::Whole, Precision::F32);
-        let upper = family.decoder(Portion::From(BLOCK), Precision::F32);
+        let whole = family.decoder(Portion::Whole, Dtype::F32);
+        let upper = family.decoder(Portion::From(BLOCK), Dtype::F32);
         let start = whole.embed(&family.tokens).unwrap();
         let expected = family.logits(&whole, &start);
         for site in family.sites(BLOCK) {
@@ -220,7 +219,7 @@ fn what_is_beside_a_site_is_what_other_sites_hold() {
 fn growing_a_sequence_token_by_token_gives_the_logits_of_the_whole() {
     let _guard = no_grad();
     for family in float32_families() {
-        let decoder = family.decoder(Portion::Whole, Precision::F32);
+        let decoder = family.decoder(Portion::Whole, Dtype::F32);
         let length = family.positions.length() as i64;
         let expected = family.logits(&decoder, &decoder.embed(&family.tokens).unwrap());
         let mut cache = decoder.cache(2, length as usize).unwrap();
@@ -239,7 +238,7 @@ fn growing_a_sequence_token_by_token_gives_the_logits_of_the_whole() {
 fn losses_and_top_logits_have_the_cap_and_the_bias_of_the_whole_logits() {
     let _guard = no_grad();
     for family in float32_families() {
-        let decoder = family.decoder(Portion::Whole, Precision::F32);
+        let decoder = family.decoder(Portion::Whole, Dtype::F32);
         let end = decoder.advance(&decoder.embed(&family.tokens).unwrap(), decoder.spec().n_blocks, &family.positions);
         let rows = end.unwrap().stream.flatten(0, 1);
         let labels: Vec<i64> = Vec::try_from(family.tokens.flatten(0, 1)).unwrap();
@@ -260,7 +259,7 @@ fn centred_writing_weights_are_the_models_own_less_their_mean() {
     let _guard = no_grad();
     let family = Family::open(&fixture("families/gpt2"));
     let centred = Golden::open(&fixture("families/gpt2/centred.safetensors"));
-    let decoder = family.decoder(Portion::Whole, Precision::F32);
+    let decoder = family.decoder(Portion::Whole, Dtype::F32);
     let start = decoder.embed(&family.tokens).unwrap();
     for hook in [Hook::ResidPre, Hook::AttnOut, Hook::ResidMid, Hook::MlpOut, Hook::ResidPost] {
         let site = Site::new(BLOCK, hook);
@@ -288,14 +287,14 @@ fn a_site_that_the_family_does_not_have_is_refused_by_name() {
         ("gpt2", "blocks.3.hook_resid_pre", "0 to 2"),
     ] {
         let family = Family::open(&fixture("families").join(folder));
-        let decoder = family.decoder(Portion::Whole, Precision::F32);
+        let decoder = family.decoder(Portion::Whole, Dtype::F32);
         let site: Site = site.parse().unwrap();
         let start = decoder.embed(&family.tokens).unwrap();
         let message = decoder.reach(&start, site, &family.positions).unwrap_err().to_string();
         assert!(message.contains(words) && message.contains(&site.to_string()), "{message}");
     }
     let family = Family::open(&fixture("families").join("gpt2"));
-    let decoder = family.decoder(Portion::Whole, Precision::F32);
+    let decoder = family.decoder(Portion::Whole, Dtype::F32);
     let start = decoder.embed(&family.tokens).unwrap();
     let stop = decoder.reach(&start, "blocks.1.hook_mlp_out".parse().unwrap(), &family.positions).unwrap();
     let back = decoder.go_on(&stop, "blocks.0.hook_resid_pre".parse().unwrap(), &family.positions);

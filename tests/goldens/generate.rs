@@ -6,8 +6,9 @@ use std::path::Path;
 
 use hayloft_model::{
     Checkpoint, Decoder, FinishReason, GenerateSettings, GenerationConfig, LogitsProcessors, Portion, Positions,
-    Precision, PromptRow, Rollout, Sampling, generate, no_grad,
+    PromptRow, Rollout, Sampling, generate, no_grad,
 };
+use hayloft_runtime::Dtype;
 use serde::Deserialize;
 use tch::{Device, Tensor};
 
@@ -21,7 +22,7 @@ struct Greedy {
 }
 
 fn load(folder: &Path) -> Decoder {
-    Decoder::load(&Checkpoint::open(folder).unwrap(), Portion::Whole, Precision::F32, Device::Cpu).unwrap()
+    Decoder::load(&Checkpoint::open(folder).unwrap(), Portion::Whole, Dtype::F32, Device::Cpu).unwrap()
 }
 
 fn settings(sampling: Sampling, max_new_tokens: usize, stop_tokens: &[u32]) -> GenerateSettings {

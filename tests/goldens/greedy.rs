@@ -1,9 +1,10 @@
 //! A real trained model says what it is published to say.
 
 use hayloft_model::{
-    Checkpoint, Decoder, GenerateSettings, LogitsProcessors, Portion, Positions, Precision, PromptRow, Sampling,
-    Tokenizer, generate, no_grad,
+    Checkpoint, Decoder, GenerateSettings, LogitsProcessors, Portion, Positions, PromptRow, Sampling, Tokenizer,
+    generate, no_grad,
 };
+use hayloft_runtime::Dtype;
 use tch::{Device, Tensor};
 
 use crate::support::fixture;
@@ -12,8 +13,7 @@ use crate::support::fixture;
 fn greedy_decoding_of_stories260k_gives_its_published_text() {
     let folder = fixture("stories260K");
     let _guard = no_grad();
-    let decoder =
-        Decoder::load(&Checkpoint::open(&folder).unwrap(), Portion::Whole, Precision::F32, Device::Cpu).unwrap();
+    let decoder = Decoder::load(&Checkpoint::open(&folder).unwrap(), Portion::Whole, Dtype::F32, Device::Cpu).unwrap();
     let tokenizer = Tokenizer::open(&folder).unwrap();
     tokenizer.check_vocabulary(decoder.spec().vocab_size).unwrap();
 

@@ -1,7 +1,8 @@
 //! What a cache holds for a real model against transformers: predictions of every token, mean norm, mean vector, bits.
 //! The golden is made by `scripts/goldens/stories.py`.
 
-use hayloft_model::{Checkpoint, Decoder, Portion, Positions, Precision};
+use hayloft_model::{Checkpoint, Decoder, Portion, Positions};
+use hayloft_runtime::Dtype;
 use hayloft_store::{Cache, Predictions, Sequence, SiteName};
 use serde_json::Value;
 use tch::{Device, Tensor};
@@ -77,7 +78,7 @@ fn the_cache_holds_the_decoders_own_bits() {
     // Kernels with one thread, as in the harvest: others may add in another order.
     let _guard = hayloft_model::become_worker();
     let decoder =
-        Decoder::load(&Checkpoint::open(&folder).unwrap(), Portion::Below(3), Precision::F32, Device::Cpu).unwrap();
+        Decoder::load(&Checkpoint::open(&folder).unwrap(), Portion::Below(3), Dtype::F32, Device::Cpu).unwrap();
     for codec in ["planes", "raw"] {
         let stories = Stories::harvest(&format!("--codec {codec} --logits none"));
         let shard = Cache::open(&stories.cache).unwrap().shard(0).unwrap();

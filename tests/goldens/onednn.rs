@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use hayloft_model::{Checkpoint, Decoder, Portion, Positions, Precision, no_grad};
+use hayloft_model::{Checkpoint, Decoder, Portion, Positions, no_grad};
+use hayloft_runtime::Dtype;
 use tch::{Device, Kind, Tensor};
 
 use crate::support::fixture;
@@ -14,7 +15,7 @@ const FORWARD: &str = "goldens::onednn::a_bf16_forward_pass_runs";
 fn a_bf16_forward_pass_runs() {
     let _guard = no_grad();
     let checkpoint = Checkpoint::open(&fixture("decoder/llama2")).unwrap();
-    let decoder = Decoder::load(&checkpoint, Portion::Whole, Precision::Bf16, Device::Cpu).unwrap();
+    let decoder = Decoder::load(&checkpoint, Portion::Whole, Dtype::Bf16, Device::Cpu).unwrap();
     let tokens = Tensor::randint(decoder.spec().vocab_size as i64, [4, 40], (Kind::Int64, Device::Cpu));
     let positions = Positions::from_start(40);
     let end = decoder.advance(&decoder.embed(&tokens).unwrap(), decoder.spec().n_blocks, &positions).unwrap();

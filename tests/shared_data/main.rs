@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::Value;
-
 use support::conversations::{check_rendered, check_sections, plan, section_golden};
 
 const ALPACA: &str = "alpaca/rollouts-mistral.jsonl";

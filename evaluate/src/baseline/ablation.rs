@@ -1,15 +1,16 @@
 //! Losses of the untouched and the zero-ablated run over one batch.
 
-use super::losses::CleanSource;
-use crate::EvaluateError;
-use crate::batch::{Activations, Batch};
-use crate::section_choice::SectionChoice;
-use crate::upper_half::UpperHalf;
+use hayloft_results::CleanSource;
+use hayloft_rows::SectionChoice;
+
+use crate::data::batch::{Activations, Batch};
+use crate::error::EvaluateError;
+use crate::splice::upper_model::UpperModel;
 
 /// What zero ablation needs that is the same for all batches.
 #[derive(Debug)]
 pub(super) struct Ablation<'run> {
-    upper_half: &'run UpperHalf,
+    upper_model: &'run UpperModel,
     sections: Vec<SectionChoice>,
     clean_source: CleanSource,
     /// `[vocab]`: the loss of each label where everything is ablated, where that is the same at every position.
@@ -25,13 +26,13 @@ pub(super) struct BatchLosses {
 
 impl<'run> Ablation<'run> {
     pub(super) fn new(
-        upper_half: &'run UpperHalf,
+        upper_model: &'run UpperModel,
         sections: Vec<SectionChoice>,
         clean_source: CleanSource,
     ) -> Result<Self, EvaluateError> {
-        let same = upper_half.is_same_everywhere_when_zero();
-        let all_zero = if same { Some(upper_half.all_zero_losses()?) } else { None };
-        Ok(Self { upper_half, sections, clean_source, all_zero })
+        let same = upper_model.is_same_everywhere_when_zero();
+        let all_zero = if same { Some(upper_model.all_zero_losses()?) } else { None };
+        Ok(Self { upper_model, sections, clean_source, all_zero })
     }
 
     /// The losses of each section.
@@ -55,7 +56,7 @@ impl<'run> Ablation<'run> {
         };
         let clean = match cached {
             Some(losses) => losses,
-            None => self.upper_half.losses(batch, &self.upper_half.clean(activations)?, &counted)?,
+            None => self.upper_model.losses(batch, &self.upper_model.clean(activations)?, &counted)?,
         };
         let members = batch.members(section);
         let zero = match &self.all_zero {
@@ -64,7 +65,7 @@ impl<'run> Ablation<'run> {
                 // A label outside the vocabulary is an error of the spliced run; it has no loss here.
                 batch.labels_at(&counted).into_iter().map(|label| loss(label).unwrap_or(f32::NAN)).collect()
             }
-            _ => self.upper_half.losses(batch, &self.upper_half.ablated(activations, &members)?, &counted)?,
+            _ => self.upper_model.losses(batch, &self.upper_model.ablated(activations, &members)?, &counted)?,
         };
         Ok(BatchLosses { clean, zero })
     }

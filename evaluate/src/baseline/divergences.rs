@@ -3,18 +3,18 @@
 use std::borrow::Cow;
 use std::slice;
 
-use hayloft_model::Precision;
+use hayloft_results::{BinSums, KlWay};
+use hayloft_rows::SectionChoice;
+use hayloft_runtime::Dtype;
 use serde::{Deserialize, Serialize};
 use tch::{TchError, Tensor};
 
 use super::shelf::{Key, ShardSums};
-use crate::EvaluateError;
-use crate::batch::{Activations, Batch};
-use crate::kl::{BatchUntouched, KlWay};
-use crate::measures::BinSums;
-use crate::reading::Reading;
-use crate::section_choice::SectionChoice;
-use crate::upper_half::UpperHalf;
+use crate::data::batch::{Activations, Batch};
+use crate::error::EvaluateError;
+use crate::metrics::kl::BatchCleanRun;
+use crate::splice::predictions::PredictionReader;
+use crate::splice::upper_model::UpperModel;
 
 /// What divergences are told apart by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ use crate::upper_half::UpperHalf;
 pub(super) struct DivergencesKey {
     pub(super) site: String,
     pub(super) section: SectionChoice,
-    pub(super) precision: Precision,
+    pub(super) precision: Dtype,
     pub(super) way: KlWay,
 }
 
@@ -74,14 +74,18 @@ impl ShardSums for AblatedDivergences {
 /// What the divergences of the zero-ablated run need that is the same for all batches.
 #[derive(Debug)]
 pub(super) struct AblatedRun<'run> {
-    reading: Reading<'run>,
-    upper_half: &'run UpperHalf,
+    reading: PredictionReader<'run>,
+    upper_model: &'run UpperModel,
     sections: Vec<SectionChoice>,
 }
 
 impl<'run> AblatedRun<'run> {
-    pub(super) fn new(reading: Reading<'run>, upper_half: &'run UpperHalf, sections: Vec<SectionChoice>) -> Self {
-        Self { reading, upper_half, sections }
+    pub(super) fn new(
+        reading: PredictionReader<'run>,
+        upper_model: &'run UpperModel,
+        sections: Vec<SectionChoice>,
+    ) -> Self {
+        Self { reading, upper_model, sections }
     }
 
     /// For each section the divergences over one batch, at its rows that count.
@@ -95,7 +99,7 @@ impl<'run> AblatedRun<'run> {
 
     fn measure_section(
         &self,
-        untouched: &BatchUntouched<'_>,
+        untouched: &BatchCleanRun<'_>,
         batch: &Batch,
         activations: &Activations,
         section: SectionChoice,
@@ -104,10 +108,10 @@ impl<'run> AblatedRun<'run> {
         if counted.is_empty() {
             return Ok(Vec::new());
         }
-        let end = if members.len() == batch.rows() && self.upper_half.is_same_everywhere_when_zero() {
-            repeated(&self.upper_half.all_zero_end()?, counted.len())?
+        let end = if members.len() == batch.rows() && self.upper_model.is_same_everywhere_when_zero() {
+            repeated(&self.upper_model.all_zero_end()?, counted.len())?
         } else {
-            self.upper_half.end(batch, &self.upper_half.ablated(activations, &members)?, &counted)?
+            self.upper_model.end(batch, &self.upper_model.ablated(activations, &members)?, &counted)?
         };
         let read = untouched.divergences(&[end], &counted)?;
         Ok(read.into_iter().flat_map(|divergences| divergences.kl).collect())

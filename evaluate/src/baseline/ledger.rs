@@ -1,8 +1,8 @@
 //! One baseline while a run gets it together: what is kept of it, and what is yet to be computed.
 
 use super::shelf::{Kept, Key, ShardSums, Shelf};
-use crate::EvaluateError;
-use crate::share::Share;
+use crate::error::EvaluateError;
+use crate::session::share::Share;
 
 /// A baseline of a run.
 #[derive(Debug)]

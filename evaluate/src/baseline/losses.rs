@@ -1,37 +1,15 @@
 //! Losses of the untouched and of the zero-ablated run.
 
 use std::borrow::Cow;
-use std::{fmt, slice};
+use std::slice;
 
-use hayloft_model::Precision;
+use hayloft_results::{BinSums, BySubset, CleanSource, position_bin, total_loss};
+use hayloft_rows::SectionChoice;
+use hayloft_runtime::Dtype;
 use serde::{Deserialize, Serialize};
 
 use super::shelf::{Key, ShardSums};
-use crate::batch::Batch;
-use crate::by_subset::BySubset;
-use crate::measures::{BinSums, position_bin};
-use crate::section_choice::SectionChoice;
-use crate::sums::total_loss;
-
-/// Where clean losses come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CleanSource {
-    /// The cache's loss column, written by the harvest.
-    Cache,
-    /// The upper half of the model, run on the cached residual: the cache keeps no losses, or they are of another
-    /// precision.
-    Recomputed,
-}
-
-impl fmt::Display for CleanSource {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Cache => "cache",
-            Self::Recomputed => "recomputed",
-        })
-    }
-}
+use crate::data::batch::Batch;
 
 /// What losses are told apart by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,7 +17,7 @@ impl fmt::Display for CleanSource {
 pub(super) struct LossesKey {
     pub(super) site: String,
     pub(super) section: SectionChoice,
-    pub(super) precision: Precision,
+    pub(super) precision: Dtype,
     pub(super) clean_source: CleanSource,
 }
 

@@ -18,10 +18,10 @@ mod losses;
 mod moments;
 mod pass;
 mod pieces;
+pub(crate) mod prepared;
 mod seal;
 mod shelf;
 
-pub use self::losses::CleanSource;
 pub(crate) use self::moments::Moments;
 pub(crate) use self::pass::{Baselines, Wanted, prepare};
 pub(crate) use self::shelf::FOLDER;

@@ -2,13 +2,12 @@
 
 use std::borrow::Cow;
 
+use hayloft_rows::{OutlierRule, SectionChoice};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, TchError};
 
 use super::shelf::{Key, ShardSums};
-use crate::batch::{Activations, Batch, rows_at};
-use crate::outliers::OutlierRule;
-use crate::section_choice::SectionChoice;
+use crate::data::batch::{Activations, Batch, rows_at};
 
 /// What moments are told apart by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,24 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use hayloft_terminal::{Phase, Progress};
+use hayloft_results::{CleanSource, ModelWeights};
+use hayloft_rows::{OutlierRule, SectionChoice};
+use hayloft_runtime::{Phase, Progress, words};
 
 use super::ablation::{Ablation, BatchLosses};
 use super::divergences::{AblatedDivergences, AblatedRun, DivergencesKey};
 use super::ledger::Ledger;
-use super::losses::{CleanSource, Losses, LossesKey};
+use super::losses::{Losses, LossesKey};
 use super::moments::{Moments, MomentsKey};
 use super::shelf::{Key, ShardSums, Shelf};
-use crate::EvaluateError;
-use crate::batch::{Activations, Batch};
-use crate::model_weights::ModelWeights;
-use crate::numbers::in_words;
-use crate::outliers::OutlierRule;
-use crate::reading::Reading;
-use crate::section_choice::SectionChoice;
-use crate::share::Share;
-use crate::source::Source;
-use crate::subject::Subject;
+use crate::data::batch::{Activations, Batch};
+use crate::data::reader::Source;
+use crate::error::EvaluateError;
+use crate::session::context::EvaluationContext;
+use crate::session::share::Share;
+use crate::splice::predictions::PredictionReader;
 
 /// What baselines a run needs.
 #[derive(Debug)]
@@ -67,32 +65,34 @@ impl Baselines {
 
 /// Reads kept baselines and computes those that are missing of the share's shards.
 pub(crate) fn prepare(
-    subject: &Subject,
+    context: &EvaluationContext,
     source: Source<'_>,
-    reading: Reading<'_>,
+    reading: PredictionReader<'_>,
     wanted: &Wanted,
     progress: Progress,
 ) -> Result<Baselines, EvaluateError> {
     let share = &wanted.share;
-    let shelf = Shelf::of(&subject.cache, subject.baselines.clone());
-    let keys = Keys { subject, reading, clean_source: wanted.clean_source };
+    let shelf = Shelf::of(&context.cache, context.baselines.clone());
+    let keys = Keys { context, reading, clean_source: wanted.clean_source };
     let mut ledgers = look(&shelf, &keys, wanted)?;
     if !wanted.alone {
-        ledgers.refuse_missing_elsewhere(subject, &shelf, share)?;
+        ledgers.refuse_missing_elsewhere(context, &shelf, share)?;
     }
     let places = ledgers.missing();
     if !places.is_empty() {
-        let shards = &subject.cache.manifest().shards;
+        let shards = &context.cache.manifest().shards;
         let tokens = places.iter().map(|&place| shards[place].counts.tokens).sum();
         let gauge = progress.gauge(ledgers.doing(), Some(tokens));
         let sections = sections_of(&ledgers.losses);
-        let ablation = match reading.upper_half {
-            Some(upper_half) if !sections.is_empty() => Some(Ablation::new(upper_half, sections, wanted.clean_source)?),
+        let ablation = match reading.upper_model {
+            Some(upper_model) if !sections.is_empty() => {
+                Some(Ablation::new(upper_model, sections, wanted.clean_source)?)
+            }
             _ => None,
         };
         let sections = sections_of(&ledgers.divergences);
-        let ablated = match reading.upper_half {
-            Some(upper_half) if !sections.is_empty() => Some(AblatedRun::new(reading, upper_half, sections)),
+        let ablated = match reading.upper_model {
+            Some(upper_model) if !sections.is_empty() => Some(AblatedRun::new(reading, upper_model, sections)),
             _ => None,
         };
         let moments: Vec<(SectionChoice, OutlierRule)> = ledgers
@@ -127,15 +127,15 @@ pub(crate) fn prepare(
 
 /// What baselines of a run are called on the shelf.
 struct Keys<'run> {
-    subject: &'run Subject,
-    reading: Reading<'run>,
+    context: &'run EvaluationContext,
+    reading: PredictionReader<'run>,
     clean_source: CleanSource,
 }
 
 impl Keys<'_> {
     fn site(&self) -> String {
-        let label = self.subject.point.label();
-        match self.subject.weights {
+        let label = self.context.point.label();
+        match self.context.weights {
             ModelWeights::AsStored => label,
             centred @ ModelWeights::CentredWriting => format!("{label}.{centred}"),
         }
@@ -143,25 +143,25 @@ impl Keys<'_> {
 
     /// `None` without a model.
     fn losses(&self, section: SectionChoice) -> Option<LossesKey> {
-        let precision = self.reading.upper_half?.precision();
+        let precision = self.reading.upper_model?.precision();
         Some(LossesKey { site: self.site(), section, precision, clean_source: self.clean_source })
     }
 
     /// `None` where they are not wanted.
     fn divergences(&self, section: SectionChoice) -> Option<DivergencesKey> {
-        let (precision, way) = (self.reading.upper_half?.precision(), self.reading.kl?);
+        let (precision, way) = (self.reading.upper_model?.precision(), self.reading.kl?);
         Some(DivergencesKey { site: self.site(), section, precision, way })
     }
 
     fn moments(&self, section: SectionChoice, rule: OutlierRule) -> MomentsKey {
-        let excluded = self.subject.excluded.tokens();
+        let excluded = self.context.excluded.tokens();
         MomentsKey { site: self.site(), section, largest_norm: rule.threshold(), excluded }
     }
 }
 
 /// What is on the shelf of what is wanted, and empty sums of what is not.
 fn look(shelf: &Shelf, keys: &Keys<'_>, wanted: &Wanted) -> Result<Ledgers, EvaluateError> {
-    let (width, share) = (keys.subject.point.target.d_model, &wanted.share);
+    let (width, share) = (keys.context.point.target.d_model, &wanted.share);
     let mut ledgers = Ledgers::default();
     for &section in &wanted.sections {
         if let Some(key) = keys.losses(section) {
@@ -207,14 +207,19 @@ impl Ledgers {
     }
 
     /// Refuses to go on without the moments of shards that are not the run's own.
-    fn refuse_missing_elsewhere(&self, subject: &Subject, kept_in: &Shelf, share: &Share) -> Result<(), EvaluateError> {
+    fn refuse_missing_elsewhere(
+        &self,
+        context: &EvaluationContext,
+        kept_in: &Shelf,
+        share: &Share,
+    ) -> Result<(), EvaluateError> {
         let missing: BTreeSet<usize> =
             self.moments.iter().flat_map(|(_, _, ledger)| ledger.missing_elsewhere(kept_in)).collect();
         match share.part {
             Some(part) if !missing.is_empty() && !share.places.is_empty() => Err(EvaluateError::MissingBaselines {
-                folder: subject.baselines.clone(),
+                folder: context.baselines.clone(),
                 part,
-                shards: in_words(&missing.into_iter().collect::<Vec<_>>()),
+                shards: words::list(&missing.into_iter().collect::<Vec<_>>()),
             }),
             _ => Ok(()),
         }

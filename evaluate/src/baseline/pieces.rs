@@ -3,10 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use hayloft_terminal::Part;
+use hayloft_runtime::Part;
 
 use super::shelf::{EXTENSION, Kept, Key, ShardSums, Shelf, read};
-use crate::EvaluateError;
+use crate::error::EvaluateError;
 
 /// A shard's sums, and the place in the list of pieces that they are from.
 type Held<S> = Option<(S, usize)>;

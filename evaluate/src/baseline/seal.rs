@@ -7,11 +7,11 @@
 
 use std::io;
 
+use hayloft_runtime::{TensorBytes, safetensors};
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use super::shelf::{Key, ShardSums};
-use crate::tensor_bytes::{TensorBytes, safetensors};
 
 /// The version of the files' layout and of what their numbers mean.
 pub(super) const FORMAT: u32 = 5;

@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use hayloft_runtime::write_whole;
 use hayloft_store::Cache;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::seal::{About, FORMAT, Record, seal, unseal};
-use crate::EvaluateError;
-use crate::write::write_whole;
+use crate::error::EvaluateError;
 
 /// Where baselines of a cache are kept unless the user says otherwise.
 pub(crate) const FOLDER: &str = "baselines";

@@ -4,10 +4,10 @@
 use std::num::NonZeroUsize;
 
 use clap::Args;
-use hayloft_evaluate::train::{Course, Existing, ThresholdSource};
-use hayloft_evaluate::{ExcludeChoice, OutlierNorm, ScaleChoice, SectionChoice};
 use hayloft_model::{ModelError, parse_device};
+use hayloft_rows::{ExcludeChoice, OutlierNorm, ScaleChoice, SectionChoice};
 use hayloft_store::{LocalPath, Place};
+use hayloft_train::{Course, Existing, ThresholdSource};
 
 use super::remote::RemoteArguments;
 

@@ -2,10 +2,12 @@
 #![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
 
 use clap::Args;
-use hayloft_evaluate::ScaleChoice;
-use hayloft_evaluate::train::{Coefficients, Evaluation, FinetuneSettings};
-use hayloft_model::{ModelError, Precision, Site};
+use hayloft_evaluate::Evaluation;
+use hayloft_model::{ModelError, Site};
+use hayloft_rows::ScaleChoice;
+use hayloft_runtime::Dtype;
 use hayloft_store::{LocalPath, Place};
+use hayloft_train::{Coefficients, FinetuneSettings};
 
 use super::course::CourseArguments;
 
@@ -59,22 +61,23 @@ pub struct FinetuneArguments {
     scale: Option<ScaleChoice>,
     /// What the model runs in for the evaluation: f32, bf16 or f16 [default: what the cache's model ran in]
     #[arg(long, value_name = "TYPE")]
-    dtype: Option<Precision>,
+    dtype: Option<Dtype>,
 }
 
 impl FinetuneArguments {
     /// What is asked for, on a device that is there.
-    pub fn settings(self) -> Result<FinetuneSettings, ModelError> {
-        Ok(FinetuneSettings {
+    pub fn settings(self) -> Result<(FinetuneSettings, Evaluation), ModelError> {
+        let evaluation = Evaluation {
+            model: self.model.into(),
+            cache: self.evaluate_cache.map(Place::into_path),
+            precision: self.dtype,
+        };
+        let settings = FinetuneSettings {
             course: self.course.course(self.learning_rate, self.scale)?,
             sae: self.sae.into(),
             site: self.site,
             coefficients: Coefficients { l1: self.l1, l0: self.l0, auxiliary: self.auxiliary },
-            evaluation: Evaluation {
-                model: self.model.into(),
-                cache: self.evaluate_cache.map(Place::into_path),
-                precision: self.dtype,
-            },
-        })
+        };
+        Ok((settings, evaluation))
     }
 }

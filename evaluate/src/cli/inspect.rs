@@ -2,7 +2,7 @@
 #![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
 
 use clap::Args;
-use hayloft_evaluate::SaeFormat;
+use hayloft_sae::SaeFormat;
 use hayloft_store::LocalPath;
 
 const INSPECT_EXAMPLES: &str = "\

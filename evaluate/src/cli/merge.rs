@@ -1,7 +1,7 @@
 //! The command line of `evaluate merge`.
 
 use clap::Args;
-use hayloft_evaluate::{Breakdown, MetricsChoice};
+use hayloft_results::{Breakdown, MetricsChoice};
 use hayloft_store::LocalPath;
 
 const EXAMPLES: &str = "\
@@ -14,8 +14,8 @@ Examples:
   # SAEs in groups too: each group has every shard; SAEs come in the order in which parts are named
   evaluate merge parts-of-group-0 parts-of-group-1 --out results
 
-The results are those that `evaluate run` without --part gives, byte for byte. Parts may be named in any order; what
-is missing, double, damaged, or of another cache, SAE or setting is refused by name. See evaluate/RESULTS.md.";
+The results are those that `evaluate run` without --part gives, byte for byte. SaeTensors may be named in any order; what
+is missing, double, damaged, or of another cache, SAE or setting is refused by name. See crates/results/RESULTS.md.";
 
 /// What is put together
 #[derive(Debug, Args)]

@@ -1,7 +1,7 @@
 //! The command lines of `evaluate report` and `evaluate compare`.
 
 use clap::Args;
-use hayloft_evaluate::Tolerance;
+use hayloft_report::Tolerance;
 use hayloft_store::LocalPath;
 
 const REPORT_EXAMPLES: &str = "\

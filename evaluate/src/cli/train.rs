@@ -3,10 +3,10 @@
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use hayloft_evaluate::ScaleChoice;
-use hayloft_evaluate::train::{Architecture, Centring, Course, Penalty, Space, TrainSettings};
 use hayloft_model::Site;
+use hayloft_rows::ScaleChoice;
 use hayloft_store::LocalPath;
+use hayloft_train::{Architecture, Centring, Course, Penalty, Space, TrainSettings};
 
 use super::course::CourseArguments;
 

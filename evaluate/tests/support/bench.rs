@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use hayloft_evaluate::RunSettings;
-use hayloft_evaluate::train::{
-    Architecture, Coefficients, Course, Evaluation, FinetuneSettings, Penalty, TrainError, TrainSettings,
-    TrainingRecord, TrainingSummary, train,
+use hayloft_evaluate::{Evaluation, RunSettings};
+use hayloft_results::TrainingRecord;
+use hayloft_runtime::Progress;
+use hayloft_train::{
+    Architecture, Coefficients, Course, FinetuneSettings, Penalty, TrainError, TrainSettings, TrainingSummary, train,
 };
-use hayloft_terminal::Progress;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -23,6 +23,11 @@ pub const STANDARD: Architecture = Architecture::Standard { l1: 0.05 };
 pub struct Bench {
     pub tiny: Tiny,
     scratch: TempDir,
+}
+
+/// On the cache that is trained on, with its model.
+pub fn evaluation() -> Evaluation {
+    Evaluation { model: model(), cache: None, precision: None }
 }
 
 impl Bench {
@@ -57,7 +62,6 @@ impl Bench {
             sae,
             site: None,
             coefficients: Coefficients { l1: Some(0.05), ..Coefficients::default() },
-            evaluation: Evaluation { model: model(), cache: None, precision: None },
         }
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use hayloft_model::{Checkpoint, Decoder, Portion, Positions, Precision, Residual};
+use hayloft_model::{Checkpoint, Decoder, Portion, Positions, Residual};
 use hayloft_store::{
     CacheWriter, Codec, Corpus, DataRecord, Dtype, Existing, FileRecord, HarvestSettings, KeptPredictions, ModelRecord,
     NonFinite, Packing, PlanWriter, Predictions, Section, Sequence, SiteName, TokenizerRecord, Tokens,
@@ -249,7 +249,7 @@ fn settings(predictions: Option<KeptPredictions>) -> HarvestSettings {
 
 fn decoder() -> Decoder {
     let checkpoint = Checkpoint::open(&model()).unwrap();
-    Decoder::load(&checkpoint, Portion::Whole, Precision::F32, Device::Cpu).unwrap()
+    Decoder::load(&checkpoint, Portion::Whole, Dtype::F32, Device::Cpu).unwrap()
 }
 
 /// Tokens that go through the model at once.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use hayloft_store::exchange::{saelens, safetensors};
+use hayloft_store::convert::{saelens, safetensors};
 use hayloft_store::{ExportSettings, FORMAT_VERSION};
 use serde_json::json;
 

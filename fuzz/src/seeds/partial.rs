@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use hayloft_evaluate::{Bootstrap, RunSettings, fuzzing};
+use hayloft_evaluate::{RunSettings, fuzzing};
+use hayloft_results::Bootstrap;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::json;

@@ -2,9 +2,8 @@
 
 use hayloft_harvest::{ChatTemplate, TemplateChoice};
 
-use crate::Outcome;
 use crate::outcome::words;
-use crate::{scratch, seeds};
+use crate::{Outcome, scratch, seeds};
 
 /// `chat_template.jinja`.
 pub(super) fn template(input: &[u8]) -> Outcome {

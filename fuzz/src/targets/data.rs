@@ -8,9 +8,8 @@ use hayloft_harvest::{
 };
 use hayloft_store::Packing;
 
-use crate::Outcome;
 use crate::outcome::words;
-use crate::{scratch, seeds};
+use crate::{Outcome, scratch, seeds};
 
 /// A data manifest, and what it reads of a folder with one small file of each kind.
 pub(super) fn manifest(input: &[u8]) -> Outcome {

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use hayloft_store::{Cache, PlanReader, Shard, fuzzing, inspect, verify};
 use serde_json::{Map, Value, json};
 
-use crate::Outcome;
 use crate::outcome::words;
-use crate::{scratch, seeds};
+use crate::{Outcome, scratch, seeds};
 
 /// More shards than any seed has.
 const MOST_SHARDS: usize = 8;

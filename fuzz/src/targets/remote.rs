@@ -7,10 +7,9 @@ use std::time::Duration;
 use hayloft_store::{Cache, Environment, Location, PullSelection, RemoteOptions, fuzzing, plan_at, pull};
 
 use super::records::whole_shard;
-use crate::Outcome;
 use crate::bundle::{self, Bundled};
 use crate::outcome::words;
-use crate::{scratch, seeds};
+use crate::{Outcome, scratch, seeds};
 
 /// More shards than any seed has.
 const MOST_SHARDS: usize = 8;

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use hayloft_evaluate::SaeFile;
+use hayloft_sae::SaeFile;
 use tch::{Device, Kind, Tensor};
 
-use crate::Outcome;
 use crate::outcome::words;
-use crate::{scratch, seeds};
+use crate::{Outcome, scratch, seeds};
 
 /// `cfg.json`, beside the weights of each architecture.
 pub(super) fn config(input: &[u8]) -> Outcome {

@@ -5,9 +5,9 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 use hayloft_harvest::RolloutSettings;
-use hayloft_model::{ModelError, Precision, Sampling, parse_device};
+use hayloft_model::{ModelError, Sampling, parse_device};
+use hayloft_runtime::{Dtype, Part};
 use hayloft_store::{Existing, LocalPath};
-use hayloft_terminal::Part;
 
 #[derive(Debug, Args)]
 #[command(after_help = ROLLOUTS)]
@@ -45,7 +45,7 @@ pub struct RolloutArguments {
     batch_tokens: NonZeroUsize,
     /// What the model runs in: f32, bf16 or f16. In f32 answers do not depend on batches [default: the checkpoint's]
     #[arg(long, value_name = "TYPE")]
-    dtype: Option<Precision>,
+    dtype: Option<Dtype>,
     /// Where the model runs: cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: String,

@@ -5,9 +5,9 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 use hayloft_harvest::{Logits, RunSettings, ShardRange, SitePattern};
-use hayloft_model::{ModelError, Precision, parse_device};
+use hayloft_model::{ModelError, parse_device};
+use hayloft_runtime::{Dtype, Stopping};
 use hayloft_store::{Codec, Existing, LocalPath, NonFinite, Place};
-use hayloft_terminal::Stopping;
 
 use super::beside::BesideArguments;
 use super::{Cutting, EXAMPLES, Places};
@@ -40,7 +40,7 @@ pub struct RunArguments {
     codec: Codec,
     /// What the model runs in and activations are stored in: f32, bf16 or f16 [default: the checkpoint's]
     #[arg(long, value_name = "TYPE")]
-    dtype: Option<Precision>,
+    dtype: Option<Dtype>,
     /// Where the model runs: cpu, cuda or cuda:N; several, as cuda:0,cuda:1, each get a process and their share of the cores, and
     /// take shards of the plan in turn
     #[arg(long = "device", default_value = "cpu", value_delimiter = ',', value_name = "DEVICE")]

@@ -8,7 +8,7 @@ use arrow_array::types::{Float32Type, Float64Type, Int32Type, Int64Type, UInt32T
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
 use hayloft_store::FileRecord;
-use hayloft_store::untrusted_parquet::{Batches, Limits, ParquetFile};
+use hayloft_store::safe_parquet::{Batches, Limits, ParquetFile};
 use parquet::arrow::ProjectionMask;
 use parquet::errors::ParquetError;
 use serde_json::{Map, Value};

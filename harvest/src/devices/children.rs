@@ -7,8 +7,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
+use hayloft_runtime::{Gauge, Progress};
 use hayloft_store::Existing;
-use hayloft_terminal::{Gauge, Progress};
 use serde::Deserialize;
 
 use super::placement::placement;

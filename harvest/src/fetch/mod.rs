@@ -32,7 +32,7 @@ mod transfer;
 use std::fs;
 use std::path::PathBuf;
 
-use hayloft_terminal::Progress;
+use hayloft_runtime::Progress;
 
 pub use entry::FetchEntry;
 pub use error::FetchError;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hayloft_terminal::{Gauge, Progress};
+use hayloft_runtime::{Gauge, Progress};
 use indicatif::HumanBytes;
 
 use super::digest::Hashing;

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
-use hayloft_terminal::Gauge;
+use hayloft_runtime::Gauge;
 
 use super::answer::{Answer, Start};
 use super::digest::{Expected, Hashing};

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use hayloft_model::{Checkpoint, DecoderSpec, Tokenizer};
+use hayloft_runtime::{Progress, Stopping};
 use hayloft_store::{ChatRecord, FileRecord, PlanWriter, StoreError};
-use hayloft_terminal::{Progress, Stopping};
 
 use super::conversations::plan_conversations;
 use super::corpus::{begin_token, record};

@@ -1,7 +1,7 @@
 //! Where planned sequences go: grouped into shards, and those written.
 
+use hayloft_runtime::{Gauge, Stopping};
 use hayloft_store::PlanWriter;
-use hayloft_terminal::{Gauge, Stopping};
 
 use super::packing::PackedSequence;
 use super::shards::{Grouping, PlannedShard, ShardBuilder};

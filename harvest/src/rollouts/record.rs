@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use hayloft_model::{Fingerprint, LogitsProcessors, Precision, Sampling};
+use hayloft_model::{LogitsProcessors, Sampling};
+use hayloft_runtime::{Dtype, Fingerprint};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -17,7 +18,7 @@ pub struct RolloutsRecord {
     /// The model.
     pub model: Fingerprint,
     /// What it ran in.
-    pub precision: Precision,
+    pub precision: Dtype,
     /// BLAKE3 of `tokenizer.json`, hexadecimal.
     pub tokenizer_blake3: String,
     /// Id of the token that begins each prompt.

@@ -6,8 +6,8 @@ use hayloft_model::{
     Checkpoint, Decoder, GenerateSettings, GenerationConfig, LogitsProcessors, Portion, PromptRow, Sampling,
     SpecialToken, Tokenizer, generate,
 };
+use hayloft_runtime::{Gauge, Progress};
 use hayloft_store::Existing;
-use hayloft_terminal::{Gauge, Progress};
 
 use super::batches::batches;
 use super::error::RolloutError;

@@ -3,9 +3,9 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use hayloft_model::{Precision, Sampling};
+use hayloft_model::Sampling;
+use hayloft_runtime::{Dtype, Part};
 use hayloft_store::Existing;
-use hayloft_terminal::Part;
 use tch::Device;
 
 /// What to generate.
@@ -29,7 +29,7 @@ pub struct RolloutSettings {
     /// The most tokens of a batch, padding and room for new tokens counted in.
     pub batch_tokens: NonZeroUsize,
     /// What the model runs in; by default what the checkpoint is stored in.
-    pub precision: Option<Precision>,
+    pub precision: Option<Dtype>,
     /// Where the model runs.
     pub device: Device,
     /// Only the first so many of the selected rows are used.

@@ -1,8 +1,8 @@
 //! The forward pass over one step: tokens in, activations and numbers out.
 
 use hayloft_model::{Decoder, Positions, Predictions, Residual, Site, Stop};
+use hayloft_runtime::Phase;
 use hayloft_store::{KeptPredictions, SiteName};
-use hayloft_terminal::Phase;
 use tch::{Device, Tensor};
 
 use super::steps::Step;

@@ -4,14 +4,12 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use hayloft_model::{
-    Checkpoint, Decoder, DecoderSpec, Portion, Precision, Site, Tokenizer, matrix_product_rate, no_grad,
-};
+use hayloft_model::{Checkpoint, Decoder, DecoderSpec, Portion, Site, Tokenizer, matrix_product_rate, no_grad};
+use hayloft_runtime::{MatrixRates, Profile, Profiling, Progress, Stopping};
 use hayloft_store::{
     Codec, Dtype, Existing, FileRecord, HarvestSettings, KeptPredictions, Manifest, ModelRecord, NonFinite, SiteName,
     StoreError, plan_at,
 };
-use hayloft_terminal::{MatrixRates, Profile, Profiling, Progress, Stopping};
 use tch::Device;
 
 use super::forward::Forward;
@@ -47,7 +45,7 @@ pub struct RunSettings {
     /// How activations are stored.
     pub codec: Codec,
     /// What the model runs in and activations are stored in; by default what the checkpoint is stored in.
-    pub precision: Option<Precision>,
+    pub precision: Option<Dtype>,
     /// Where the model runs.
     pub device: Device,
     /// What is kept of the predictions.
@@ -92,7 +90,7 @@ pub fn run_profiled(settings: &RunSettings, progress: Progress) -> Result<(RunSu
 pub(crate) struct Prepared {
     checkpoint: Checkpoint,
     sites: Vec<(Site, SiteName)>,
-    precision: Precision,
+    precision: Dtype,
     kept: Option<KeptPredictions>,
     /// What decides the bytes of the cache's shards.
     pub(crate) cache_settings: HarvestSettings,
@@ -115,7 +113,7 @@ pub(crate) fn prepare(settings: &RunSettings, progress: Progress) -> Result<Prep
         model: model_record(&checkpoint, precision)?,
         sites: sites.iter().map(|(_, name)| name.clone()).collect(),
         site_widths: sites.iter().map(|(site, name)| (name.clone(), site.width(spec))).collect(),
-        dtype: dtype(precision),
+        dtype: precision,
         codec: settings.codec,
         predictions: kept,
     };
@@ -223,7 +221,7 @@ fn prepare_plan(
     check_context(&path, corpus.context_length, &settings.model, checkpoint.spec())
 }
 
-fn model_record(checkpoint: &Checkpoint, precision: Precision) -> Result<ModelRecord, HarvestError> {
+fn model_record(checkpoint: &Checkpoint, precision: Dtype) -> Result<ModelRecord, HarvestError> {
     let fingerprint = checkpoint.fingerprint()?;
     let spec = checkpoint.spec();
     let weights = fingerprint.weights.into_iter();
@@ -231,21 +229,12 @@ fn model_record(checkpoint: &Checkpoint, precision: Precision) -> Result<ModelRe
         model_type: fingerprint.model_type,
         config_blake3: fingerprint.config_blake3,
         weights: weights.map(|file| FileRecord { path: file.file, bytes: file.bytes, blake3: file.blake3 }).collect(),
-        precision: dtype(precision),
+        precision,
         vocab_size: spec.vocab_size,
         d_model: spec.d_model,
         n_blocks: spec.n_blocks,
         context_length: spec.context_length,
     })
-}
-
-/// The store's name for a number type of the model's.
-fn dtype(precision: Precision) -> Dtype {
-    match precision {
-        Precision::F32 => Dtype::F32,
-        Precision::Bf16 => Dtype::Bf16,
-        Precision::F16 => Dtype::F16,
-    }
 }
 
 pub(crate) fn summary(

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread;
 
-use hayloft_model::{host, in_order};
+use hayloft_model::{append_bytes, in_order};
+use hayloft_runtime::{Gauge, Stopping};
 use hayloft_store::{CacheWriter, KeptPredictions, Predictions, SiteName, Turns, WrittenShard};
-use hayloft_terminal::{Gauge, Stopping};
 use serde::Deserialize;
 
 use super::forward::{Forward, StepDone};
@@ -140,7 +140,7 @@ impl Assembly {
             self.send(Work::Begin(cache.begin_shard(step.shard)?))?;
         }
         for ((_, group), activations) in self.groups.iter_mut().zip(&activations) {
-            host::append_bytes(activations, group)?;
+            append_bytes(activations, group)?;
         }
         self.logits.extend(logits);
         if let (Some(next), Some(kept)) = (predictions, self.kept) {

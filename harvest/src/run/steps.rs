@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use hayloft_model::{Jobs, steps};
+use hayloft_runtime::Gauge;
 use hayloft_store::{Sequence, Turns};
-use hayloft_terminal::Gauge;
 use tch::Device;
 
 use crate::error::HarvestError;

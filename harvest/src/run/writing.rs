@@ -2,8 +2,8 @@
 
 use std::sync::mpsc::{Receiver, Sender};
 
+use hayloft_runtime::{Gauge, Phase};
 use hayloft_store::{Predictions, ShardWriter, SiteName, StoreError, WrittenShard};
-use hayloft_terminal::{Gauge, Phase};
 
 /// What the forward pass hands over, in this order for each shard: its writer, its row groups, its end.
 pub(super) enum Work {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use hayloft_harvest::{RolloutError, RolloutRow, RolloutSettings, RolloutSummary, plan, read_rollouts, rollouts};
 use hayloft_model::{FinishReason, Sampling};
+use hayloft_runtime::Progress;
 use hayloft_store::{Existing, PlanReader};
-use hayloft_terminal::Progress;
 use serde_json::json;
 
 use crate::checkpoint::Farm;

@@ -1,8 +1,8 @@
 //! Conversations: what a plan makes of them, and one test for each way they can be bad.
 
 use hayloft_harvest::{ChatSummary, HarvestError, PlanSummary, plan};
+use hayloft_runtime::Progress;
 use hayloft_store::{PlanReader, Section};
-use hayloft_terminal::Progress;
 use serde_json::json;
 
 use crate::checkpoint::{Farm, harvest};

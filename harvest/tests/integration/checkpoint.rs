@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hayloft_harvest::{Logits, PlanSettings, RunSettings, RunSummary, ShardRange, run};
+use hayloft_runtime::{Progress, Stopping};
 use hayloft_store::{Codec, Existing, NonFinite};
-use hayloft_terminal::{Progress, Stopping};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::json;

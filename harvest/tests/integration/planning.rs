@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use hayloft_harvest::{DataManifest, HarvestError, plan};
+use hayloft_runtime::Progress;
 use hayloft_store::{Counts, Packing, PlanReader, Section};
-use hayloft_terminal::Progress;
 
 use crate::checkpoint::{Farm, config, contents};
 

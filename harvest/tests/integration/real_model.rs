@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use hayloft_harvest::{Logits, RunSettings, ShardRange, run};
+use hayloft_runtime::{Progress, Stopping};
 use hayloft_store::{Cache, Codec, Existing, NonFinite};
-use hayloft_terminal::{Progress, Stopping};
 
 /// Tokens, losses and clean CE of the known answer: 60 sequences, 20,843 activations, 20,783 losses, 1.140634 nats,
 /// computed with transformers.

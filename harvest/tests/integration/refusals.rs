@@ -3,9 +3,9 @@
 use std::fs;
 
 use hayloft_harvest::{HarvestError, Logits, RunSettings, plan, run};
-use hayloft_model::{ModelError, Precision};
+use hayloft_model::ModelError;
+use hayloft_runtime::{Dtype, Progress};
 use hayloft_store::{Codec, Existing, NonFinite, StoreError};
-use hayloft_terminal::Progress;
 
 use crate::checkpoint::{BLOCKS, D_MODEL, Farm, config, harvest, weights};
 
@@ -41,7 +41,7 @@ fn resume_with_other_settings() {
     let resume = RunSettings { existing: Existing::Resume, ..settings };
     for other in [
         RunSettings { codec: Codec::Raw, ..resume.clone() },
-        RunSettings { precision: Some(Precision::Bf16), ..resume.clone() },
+        RunSettings { precision: Some(Dtype::Bf16), ..resume.clone() },
         RunSettings { logits: Logits::Loss, ..resume.clone() },
         RunSettings { sites: vec!["blocks.0.hook_resid_pre".parse().unwrap()], ..resume.clone() },
     ] {

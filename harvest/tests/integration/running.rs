@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hayloft_harvest::{HarvestError, Logits, PlanSettings, RunSettings, plan, run};
-use hayloft_model::{Checkpoint, Decoder, Portion, Positions, Precision, no_grad};
+use hayloft_model::{Checkpoint, Decoder, Portion, Positions, no_grad};
+use hayloft_runtime::{Progress, Stopping};
 use hayloft_store::{Cache, Codec, Dtype, Existing, KeptPredictions, SiteName};
-use hayloft_terminal::{Progress, Stopping};
 use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::{D_MODEL, Farm, contents, harvest};
@@ -59,7 +59,7 @@ fn what_is_stored_is_what_the_model_computes_for_each_sequence_alone() {
 
     let _guard = no_grad();
     let checkpoint = Checkpoint::open(&farm.model()).unwrap();
-    let decoder = Decoder::load(&checkpoint, Portion::Whole, Precision::F32, Device::Cpu).unwrap();
+    let decoder = Decoder::load(&checkpoint, Portion::Whole, Dtype::F32, Device::Cpu).unwrap();
     for index in 0..cache.shards() {
         let shard = cache.shard(index).unwrap();
         let tokens = shard.tokens().unwrap();
@@ -155,9 +155,7 @@ fn codecs_store_the_same_activations() {
 #[test]
 fn the_type_asked_for_is_the_one_stored() {
     let farm = Farm::new();
-    for (precision, dtype) in
-        [(Precision::Bf16, Dtype::Bf16), (Precision::F16, Dtype::F16), (Precision::F32, Dtype::F32)]
-    {
+    for (precision, dtype) in [(Dtype::Bf16, Dtype::Bf16), (Dtype::F16, Dtype::F16), (Dtype::F32, Dtype::F32)] {
         let out = farm.path(&precision.to_string());
         harvest(&RunSettings { precision: Some(precision), out: out.clone(), ..farm.run_settings() });
         let cache = Cache::open(&out).unwrap();
@@ -204,7 +202,7 @@ fn all_logits(cache: &Cache, kind: Kind) -> Vec<Tensor> {
 #[test]
 fn all_logits_are_those_that_the_predictions_are_of() {
     let farm = Farm::new();
-    for (precision, kind) in [(Precision::F32, Kind::Float), (Precision::Bf16, Kind::BFloat16)] {
+    for (precision, kind) in [(Dtype::F32, Kind::Float), (Dtype::Bf16, Kind::BFloat16)] {
         let out = farm.path(&format!("full-{precision}"));
         let precision = Some(precision);
         harvest(&RunSettings { logits: Logits::Full, precision, out: out.clone(), ..farm.run_settings() });
@@ -222,7 +220,7 @@ fn all_logits_are_those_that_the_predictions_are_of() {
                 assert_eq!(kept.top_logits[row * kept.top_k].to_bits(), top.to_bits());
                 assert!(
                     kept.top_ids[row * kept.top_k] == ids.int64_value(&[row as i64, 0]) as u32
-                        || precision != Some(Precision::F32)
+                        || precision != Some(Dtype::F32)
                 );
                 if !kept.loss[row].is_nan() {
                     let own = logits.double_value(&[row as i64, i64::from(tokens[row + 1])]);

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::bail;
 use clap::Args;
-use hayloft_store::care::{CacheDiff, ValueDiff, diff};
+use hayloft_store::maintain::{CacheDiff, ValueDiff, diff};
 use hayloft_store::{FileRecord, LocalPath};
 
 use super::bar::Bar;

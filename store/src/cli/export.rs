@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use clap::{Args, ValueEnum};
-use hayloft_store::exchange::{saelens, safetensors};
+use hayloft_store::convert::{saelens, safetensors};
 use hayloft_store::{Codec, Dtype, ExportSettings, ExportSummary, LocalPath, SiteName};
 
 use super::bar::Bar;

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use clap::Args;
-use hayloft_store::care::{Extended, extend};
+use hayloft_store::maintain::{Extended, extend};
 use hayloft_store::{LocalPath, SiteName};
 
 use super::bar::Bar;

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use clap::Args;
-use hayloft_store::exchange::{saelens, safetensors};
+use hayloft_store::convert::{saelens, safetensors};
 use hayloft_store::{Codec, Dtype, Existing, ImportSettings, ImportSummary, LocalPath, NonFinite, SiteName};
 
 use super::bar::Bar;

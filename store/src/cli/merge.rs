@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
-use hayloft_store::care::{Merged, merge};
+use hayloft_store::maintain::{Merged, merge};
 use hayloft_store::{Existing, LocalPath};
 
 use super::bar::Bar;

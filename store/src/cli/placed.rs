@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hayloft_store::care::{Files, Placed};
+use hayloft_store::maintain::{Files, Placed};
 
 use super::numbers::{bytes, counted, grouped};
 

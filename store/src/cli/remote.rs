@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use std::sync::OnceLock;
 
 use clap::Args;
+use hayloft_runtime::{Gauge, Progress};
 use hayloft_store::{Moved, RemoteOptions, Traffic};
-use hayloft_terminal::{Gauge, Progress};
 use serde::Serialize;
 
 use super::json::print_json;

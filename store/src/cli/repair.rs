@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::bail;
 use clap::Args;
 use hayloft_store::LocalPath;
-use hayloft_store::care::{Repaired, repair};
+use hayloft_store::maintain::{Repaired, repair};
 
 use super::bar::Bar;
 use super::json::print_json;

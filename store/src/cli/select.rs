@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use clap::Args;
-use hayloft_store::care::{NumberRange, Selection, select};
+use hayloft_store::maintain::{NumberRange, Selection, select};
 use hayloft_store::{LocalPath, Section, SiteName};
 
 use super::bar::Bar;

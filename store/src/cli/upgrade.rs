@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 use hayloft_store::LocalPath;
-use hayloft_store::care::upgrade;
+use hayloft_store::maintain::upgrade;
 
 use super::bar::Bar;
 use super::json::print_json;

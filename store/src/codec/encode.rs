@@ -3,14 +3,14 @@
 use std::cell::RefCell;
 
 use bytes::Bytes;
+use hayloft_runtime::Dtype;
 use rayon::prelude::*;
 use twox_hash::XxHash3_64;
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::{CParameter, ParamSwitch};
 
-use crate::codec::int8::{RoundingError, SCALE_BYTES};
-use crate::codec::{Codec, CompressionLevel, int8, planes};
-use crate::dtype::Dtype;
+use crate::codec::int8::{self, RoundingError, SCALE_BYTES};
+use crate::codec::{Codec, CompressionLevel, planes};
 
 /// Elements of a block, the rows that have a checksum and, where they are compressed, a page of their own: few enough
 /// that a block's parts stay in a core's cache from file to words, that a row group of a narrow model still has blocks

@@ -1,10 +1,10 @@
 //! Eight bits an element: each row is divided by its own scale, a 127th of its largest magnitude, and rounded to the
 //! nearest whole number, halves to even. What is read is scale times number, in f32.
 
+use hayloft_runtime::Dtype;
 use serde::{Deserialize, Serialize};
 
-use crate::dtype::Dtype;
-use crate::simd::{self, Kernel};
+use crate::codec::simd::{self, Kernel};
 
 /// A scale is an f32, little-endian.
 pub(crate) const SCALE_BYTES: usize = 4;

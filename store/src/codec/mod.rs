@@ -3,13 +3,14 @@
 pub(crate) mod encode;
 pub(crate) mod int8;
 pub(crate) mod planes;
+pub(crate) mod simd;
 
 use std::fmt;
 use std::str::FromStr;
 
+use hayloft_runtime::Dtype;
 use serde::{Deserialize, Serialize};
 
-use crate::dtype::Dtype;
 use crate::error::StoreError;
 
 /// A way to store activations.

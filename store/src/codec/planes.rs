@@ -12,8 +12,9 @@
 //!
 //! The loops below are written so that the compiler turns them into vector code: no bounds checks, no branches.
 
-use crate::dtype::Dtype;
-use crate::simd::{self, Kernel};
+use hayloft_runtime::Dtype;
+
+use crate::codec::simd::{self, Kernel};
 
 /// Splits `words`, little-endian, into one byte an element in `exponent` and the rest in `mantissa`, which must have
 /// room for just that.

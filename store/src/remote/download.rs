@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use crate::error::{Result, StoreError};
-use crate::records::FileRecord;
+use crate::format::records::FileRecord;
 use crate::remote::blocking::Remote;
 use crate::remote::failure::mend;
 

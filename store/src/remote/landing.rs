@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Result, StoreError};
-use crate::files::disk;
-use crate::files::folder::plain_path;
-use crate::files::hash::check_file;
-use crate::files::staged::{create_folders, partial, put_in_place, remove_entry, write_file};
-use crate::plan::{PLAN_FILE, PLAN_FOLDER};
-use crate::records::FileRecord;
+use crate::format::plan::{PLAN_FILE, PLAN_FOLDER};
+use crate::format::records::FileRecord;
+use crate::format::shard_record::SHARD_FILE;
+use crate::fs::disk;
+use crate::fs::folder::plain_path;
+use crate::fs::hash::check_file;
+use crate::fs::staged::{create_folders, partial, put_in_place, remove_entry, write_file};
 use crate::remote::blocking::Remote;
 use crate::remote::download::{Earlier, download};
-use crate::shard_contents::SHARD_FILE;
 
 /// Brings the object `name` to `path`, unless it is there. Of what an earlier pull left unfinished, only the rest is
 /// brought.

@@ -7,19 +7,19 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use crate::error::{Result, StoreError};
-use crate::files::disk;
-use crate::files::folder::{Fetch, Located};
-use crate::files::staged::create_folders;
-use crate::manifest::{MANIFEST_FILE, ShardRecord};
-use crate::records::FileRecord;
+use crate::format::manifest::{MANIFEST_FILE, ShardRecord};
+use crate::format::records::FileRecord;
+use crate::format::site::SiteName;
+use crate::fs::disk;
+use crate::fs::folder::{Fetch, Located};
+use crate::fs::staged::create_folders;
 use crate::remote::blocking::Remote;
 use crate::remote::download::{Earlier, download};
 use crate::remote::failure::{mend, variables};
+use crate::remote::file_cache::Shelf;
 use crate::remote::location::{Location, Service};
 use crate::remote::options::RemoteOptions;
-use crate::remote::shelf::Shelf;
 use crate::remote::traffic::Traffic;
-use crate::site_name::SiteName;
 
 /// Hexadecimal digits of a hash that tell one cache, and one version of a file, from another on the shelf.
 const DIGITS: usize = 16;
@@ -119,8 +119,8 @@ impl Shared {
 
 /// Whether a shard's file holds activations, and not a table or a record.
 fn is_a_site(file: &FileRecord) -> bool {
-    use crate::plan::{SEQUENCES_FILE, TOKENS_FILE};
-    use crate::shard_contents::SHARD_FILE;
+    use crate::format::plan::{SEQUENCES_FILE, TOKENS_FILE};
+    use crate::format::shard_record::SHARD_FILE;
     ![SHARD_FILE, SEQUENCES_FILE, TOKENS_FILE].contains(&file.path.as_str())
 }
 

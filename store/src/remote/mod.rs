@@ -13,6 +13,7 @@ mod credentials;
 mod download;
 mod environment;
 mod failure;
+pub(crate) mod file_cache;
 mod landing;
 mod location;
 mod mirror;
@@ -23,7 +24,6 @@ mod push;
 mod push_manifest;
 mod requests;
 mod selection;
-mod shelf;
 mod traffic;
 mod workers;
 

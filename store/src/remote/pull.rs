@@ -5,17 +5,18 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::cache::{Cache, check_contents};
 use crate::error::{Result, StoreError};
-use crate::files::disk;
-use crate::files::hash::blake3_hex;
-use crate::files::json;
-use crate::files::lock::Lock;
-use crate::files::staged::{create_folders, replace_file};
-use crate::manifest::{MANIFEST_FILE, Manifest, ShardRecord};
-use crate::narrowing::{narrowed_settings, narrowed_shard};
-use crate::plan::{PLAN_FILE, Plan, PlanReader, shard_name};
-use crate::records::FileRecord;
+use crate::format::manifest::{MANIFEST_FILE, Manifest, ShardRecord};
+use crate::format::plan::{PLAN_FILE, Plan, PlanReader, shard_name};
+use crate::format::records::FileRecord;
+use crate::format::settings::HarvestSettings;
+use crate::format::shard_record::{SHARD_FILE, SHARDS_FOLDER, WrittenShard};
+use crate::fs::hash::blake3_hex;
+use crate::fs::lock::Lock;
+use crate::fs::staged::{create_folders, replace_file};
+use crate::fs::{disk, json};
+use crate::maintain::narrowing::{narrowed_settings, narrowed_shard};
+use crate::read::cache::{Cache, check_contents};
 use crate::remote::blocking::Remote;
 use crate::remote::failure::mend;
 use crate::remote::landing::{Landing, land, plan_table_place};
@@ -25,8 +26,6 @@ use crate::remote::options::RemoteOptions;
 use crate::remote::selection::PullSelection;
 use crate::remote::traffic::{Moved, Traffic};
 use crate::remote::workers::in_parallel;
-use crate::settings::HarvestSettings;
-use crate::shard_contents::{SHARD_FILE, SHARDS_FOLDER, WrittenShard};
 
 /// What [`pull`] did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

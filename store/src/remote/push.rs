@@ -9,25 +9,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::cache::Cache;
 use crate::error::{Result, StoreError};
-use crate::files::disk;
-use crate::files::folder::Folder;
-use crate::files::hash::{blake3_hex, check_file, map_sized};
-use crate::files::json;
-use crate::files::lock::Lock;
-use crate::files::staged::create_folders;
-use crate::manifest::{MANIFEST_FILE, ShardRecord};
-use crate::plan::{PLAN_FILE, PlanReader};
-use crate::records::FileRecord;
+use crate::format::manifest::{MANIFEST_FILE, ShardRecord};
+use crate::format::plan::{PLAN_FILE, PlanReader};
+use crate::format::records::FileRecord;
+use crate::format::shard_record::WrittenShard;
+use crate::fs::folder::Folder;
+use crate::fs::hash::{blake3_hex, check_file, map_sized};
+use crate::fs::lock::Lock;
+use crate::fs::staged::create_folders;
+use crate::fs::{disk, json};
+use crate::read::cache::Cache;
 use crate::remote::blocking::{Remote, Seen};
 use crate::remote::location::Location;
 use crate::remote::options::RemoteOptions;
 use crate::remote::push_manifest::{check_same, push_manifest, read_manifest};
 use crate::remote::traffic::{Moved, Traffic};
 use crate::remote::workers::in_parallel;
-use crate::shard_contents::WrittenShard;
-use crate::sharing::CLAIMS_FOLDER;
+use crate::workers::CLAIMS_FOLDER;
 
 /// What [`push`] did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -6,19 +6,19 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use crate::cache::check_contents;
 use crate::error::{Result, StoreError};
-use crate::files::hash::blake3_hex;
-use crate::files::json;
-use crate::manifest::{MANIFEST_FILE, Manifest, ShardRecord};
-use crate::plan::{PlanReader, shard_name};
+use crate::format::manifest::{MANIFEST_FILE, Manifest, ShardRecord};
+use crate::format::plan::{PlanReader, shard_name};
+use crate::format::settings::HarvestSettings;
+use crate::format::shard_record::{SHARD_FILE, SHARDS_FOLDER, WrittenShard};
+use crate::fs::hash::blake3_hex;
+use crate::fs::json;
+use crate::read::cache::check_contents;
 use crate::remote::blocking::Remote;
 use crate::remote::failure::mend;
 use crate::remote::location::Location;
 use crate::remote::push::Push;
 use crate::remote::workers::in_parallel;
-use crate::settings::HarvestSettings;
-use crate::shard_contents::{SHARD_FILE, SHARDS_FOLDER, WrittenShard};
 
 /// More than the pushers that anyone runs at a time, each of whom can come first once.
 const ROUNDS: u32 = 100;

@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use crate::error::{Result, StoreError};
-use crate::manifest::{Manifest, ShardRecord};
-use crate::section::Section;
-use crate::site_name::SiteName;
+use crate::format::manifest::{Manifest, ShardRecord};
+use crate::format::section::Section;
+use crate::format::site::SiteName;
 
 /// What to pull; nothing named is everything there is.
 #[derive(Clone, Debug, Default)]
@@ -93,8 +93,9 @@ fn check<'a>(what: &str, named: &str, held: impl Iterator<Item = &'a str> + Clon
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::Codec;
     use crate::support::{harvest, settings};
-    use crate::{Codec, Dtype};
+    use hayloft_runtime::Dtype;
 
     #[test]
     fn shards_are_chosen_by_number_section_and_subset() {

@@ -1,4 +1,4 @@
-use hayloft_store::care::diff;
+use hayloft_store::maintain::diff;
 use hayloft_store::{CacheWriter, Existing, WrittenShard};
 
 use crate::support::{bits, logits, open, predictions, read_everything};

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use hayloft_store::care::{Extended, Files, extend};
+use hayloft_store::maintain::{Extended, Files, extend};
 use hayloft_store::{Existing, HarvestSettings, Result, StoreError};
 
 use crate::support::{files_below, open};

@@ -15,7 +15,7 @@ mod upgrading;
 use std::fs;
 use std::path::Path;
 
-use hayloft_store::care::Files;
+use hayloft_store::maintain::Files;
 use hayloft_store::{
     Codec, Dtype, Existing, HarvestSettings, KeptPredictions, Manifest, PlanWriter, Result, StoreError, verify,
 };

@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hayloft_store::care::{Files, Merged, merge};
+use hayloft_store::maintain::{Files, Merged, merge};
 use hayloft_store::{Cache, Existing, Result, StoreError};
 
 use crate::support::{files_below, open};

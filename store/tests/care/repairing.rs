@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::Path;
 
-use hayloft_store::care::{Repaired, repair};
+use hayloft_store::maintain::{Repaired, repair};
 use hayloft_store::{Codec, Dtype, Existing, StoreError};
 
 use crate::support::{files_below, open, settings};

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use hayloft_store::care::{Files, Selected, Selection, select};
+use hayloft_store::maintain::{Files, Selected, Selection, select};
 use hayloft_store::{Cache, Codec, Dtype, Result, Section, StoreError};
 
 use crate::support::{files_below, read_everything, settings};

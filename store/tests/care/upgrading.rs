@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::Path;
 
-use hayloft_store::care::{Upgraded, extend, merge, upgrade};
+use hayloft_store::maintain::{Upgraded, extend, merge, upgrade};
 use hayloft_store::{Codec, Dtype, Existing, FORMAT_VERSION, StoreError};
 
 use crate::support::{Everything, files_below, fill_shard, open, read_everything, settings};

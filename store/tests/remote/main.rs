@@ -18,7 +18,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use hayloft_store::{Codec, Dtype, Environment, Location, Moved, PullSelection, Pulled, Pushed, RemoteOptions, Result};
-
 use server::{BUCKET, Server};
 
 /// An object of each kind: activations, a shard's table and record, a planned shard's table, the plan and the manifest.

@@ -12,8 +12,7 @@ use std::time::Duration;
 use hayloft_harvest::{
     Endpoint, FetchError, FetchMode, FetchSettings, FetchSummary, HubSettings, Patience, Reach, Token, fetch,
 };
-use hayloft_terminal::Progress;
-
+use hayloft_runtime::Progress;
 use hub::{RemoteFile, TestHub};
 
 const TOKEN: &str = "hf_do_not_tell";

@@ -1,0 +1,98 @@
+//! A Hugging Face folder, opened and checked, its weights mapped but not read.
+
+use std::path::{Path, PathBuf};
+
+use hayloft_runtime::{Dtype, FileHash, Fingerprint};
+use serde_json::Value;
+
+use crate::config::{self, ModelConfig};
+use crate::error::ModelError;
+use crate::spec::{DecoderSpec, HeadWeights};
+use crate::weights::{WeightFiles, adapter, names};
+
+const CONFIG: &str = "config.json";
+
+/// A checkpoint whose configuration is understood and whose tensors are all there.
+#[derive(Debug)]
+pub struct Checkpoint {
+    folder: PathBuf,
+    spec: DecoderSpec,
+    precision: Dtype,
+    weights: WeightFiles,
+}
+
+impl Checkpoint {
+    /// Opens a folder with `config.json` and `model.safetensors`, or its shards and their index.
+    ///
+    /// Every tensor that the configuration calls for must be there in its shape, and no other. A tied unembedding that the
+    /// files hold too, with other values, is taken as stored. An adapter in the folder is refused.
+    pub fn open(folder: &Path) -> Result<Self, ModelError> {
+        adapter::refuse(folder)?;
+        let ModelConfig { mut spec, precision, quantisation } = config::read(&folder.join(CONFIG))?;
+        if let Some(quantisation) = quantisation {
+            return Err(ModelError::Quantised {
+                path: folder.join(CONFIG),
+                method: quantisation
+                    .get("quant_method")
+                    .and_then(Value::as_str)
+                    .unwrap_or("an unnamed method")
+                    .to_owned(),
+            });
+        }
+        let weights = WeightFiles::open(folder, &spec)?;
+        let outside = names::of(spec.layout);
+        if let Some(file) = weights.untied_head(&spec)? {
+            tracing::warn!(
+                "{}: {} differs from the embedding that config.json ties it to (tie_word_embeddings). The stored one is used, as transformers does; set tie_word_embeddings to false to say so",
+                file.display(),
+                outside.head
+            );
+            spec.head = HeadWeights::Own;
+        }
+        let stored = weights.precision(outside.embedding);
+        if let (Some(named), Some(stored)) = (precision, stored.filter(|stored| precision != Some(*stored))) {
+            let folder = folder.display();
+            tracing::info!(
+                "{folder}: config.json says {named}, the weights are stored in {stored}: {named} is what the model runs in where nothing else is asked for, as in transformers"
+            );
+        }
+        let precision = precision.or(stored).unwrap_or(Dtype::F32);
+        Ok(Self { folder: folder.to_path_buf(), spec, precision, weights })
+    }
+
+    /// What the configuration in `folder` says, without a look at the weights.
+    pub fn read_spec(folder: &Path) -> Result<DecoderSpec, ModelError> {
+        Ok(config::read(&folder.join(CONFIG))?.spec)
+    }
+
+    /// What the model computes.
+    pub fn spec(&self) -> &DecoderSpec {
+        &self.spec
+    }
+
+    /// The number type that the checkpoint was saved in.
+    pub fn precision(&self) -> Dtype {
+        self.precision
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Hashes the configuration and all weights: reads the whole checkpoint once, on all cores.
+    pub fn fingerprint(&self) -> Result<Fingerprint, ModelError> {
+        let hash = |name: &str| {
+            FileHash::of(&self.folder, name).map_err(|source| ModelError::io(&self.folder.join(name), source))
+        };
+        Ok(Fingerprint {
+            model_type: self.spec.model_type.clone(),
+            config_blake3: hash(CONFIG)?.blake3,
+            weights: self.weights.file_names().map(hash).collect::<Result<_, _>>()?,
+        })
+    }
+
+    pub(crate) fn weights(&self) -> &WeightFiles {
+        &self.weights
+    }
+}

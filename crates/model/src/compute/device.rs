@@ -1,0 +1,46 @@
+//! From the name of a device to a device that is really there.
+
+use tch::{Cuda, Device};
+
+use crate::error::ModelError;
+
+/// Understands `cpu`, `cuda` and `cuda:N`, and makes sure that the device is there.
+pub fn parse_device(name: &str) -> Result<Device, ModelError> {
+    let problem = |problem: String| ModelError::Device { name: name.to_owned(), problem };
+    let index = match name {
+        "cpu" => return Ok(Device::Cpu),
+        "cuda" => 0,
+        _ => name
+            .strip_prefix("cuda:")
+            .and_then(|index| index.parse::<usize>().ok())
+            .ok_or_else(|| problem("expected cpu, cuda or cuda:N".to_owned()))?,
+    };
+    load_cuda().map_err(|reason| {
+        problem(format!("this LibTorch has no CUDA ({reason}). Run scripts/setup --cuda, or use --device cpu"))
+    })?;
+    let found = if Cuda::is_available() { usize::try_from(Cuda::device_count()).unwrap_or(0) } else { 0 };
+    if index >= found {
+        return Err(problem(format!("{found} CUDA device(s) found. Check nvidia-smi and CUDA_VISIBLE_DEVICES")));
+    }
+    Ok(Device::Cuda(index))
+}
+
+/// Brings `libtorch_cuda` into the process. The linker drops it because no symbol of it is named, and without it
+/// LibTorch says that there is no CUDA; it must be there before the first question.
+#[expect(unsafe_code, reason = "loading a shared library runs its initialisers")]
+fn load_cuda() -> Result<(), String> {
+    // SAFETY: the name is a constant C string; the library is LibTorch's own, found through the same search path as the
+    // parts that are already loaded, and its initialisers only register kernels. It is never closed. `dlerror` returns
+    // null or a C string that stays valid until the next call of this thread.
+    unsafe {
+        let handle = libc::dlopen(c"libtorch_cuda.so".as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL);
+        if !handle.is_null() {
+            return Ok(());
+        }
+        let message = libc::dlerror();
+        if message.is_null() {
+            return Err("libtorch_cuda.so could not be loaded".to_owned());
+        }
+        Err(std::ffi::CStr::from_ptr(message).to_string_lossy().into_owned())
+    }
+}

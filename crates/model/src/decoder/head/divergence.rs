@@ -1,0 +1,208 @@
+//! How far the distribution of a changed run is from that of the untouched one, while the logits of both come by.
+
+use super::exponential::{LOWEST, exponential};
+use super::online_softmax::{Detail, LANES, Row, largest_of};
+
+/// Two rows of logits at one token: the untouched run's, c, and a changed run's, s.
+///
+/// With p and q for what they predict, KL(p ‖ q) = Σ p (ln p − ln q). Relative to the largest logits so far, b = c − max c and
+/// d = s − max s, that is Σ e^b (b − d) / Σ e^b + ln(Σ e^d / Σ e^b): where both runs agree, b and d are the same small numbers,
+/// and nothing large cancels. Terms are float32, sums float64, so that rounding leaves about 1e-7 nats at a token; that is also how
+/// far below zero the result may be.
+#[derive(Debug, Clone)]
+pub(super) struct Pair {
+    /// The changed run's row: its loss has the bits that it has by itself.
+    changed: Row,
+    /// Σ e^d with every sum in float64, unlike the row's.
+    changed_sum: f64,
+    /// max c.
+    largest_logit: f32,
+    /// Σ e^b.
+    sum: f64,
+    /// Σ e^b (b − d).
+    moment: f64,
+}
+
+/// Sums over one tile.
+struct Sums {
+    /// Σ e^d as the loss has it.
+    loss: f64,
+    changed: f64,
+    untouched: f64,
+    moment: f64,
+}
+
+impl Pair {
+    pub(super) fn new(label: i64) -> Self {
+        Self {
+            changed: Row::new(label, Detail::Loss),
+            changed_sum: 0.0,
+            largest_logit: f32::NEG_INFINITY,
+            sum: 0.0,
+            moment: 0.0,
+        }
+    }
+
+    /// Takes in the two runs' logits of the tokens from `first` on.
+    #[inline(always)]
+    pub(super) fn add(&mut self, first: usize, untouched: &[f32], changed: &[f32]) {
+        let before = (f64::from(self.largest_logit), f64::from(self.changed.largest_logit()));
+        self.largest_logit = largest_of(untouched).max(self.largest_logit);
+        // Where one of the two has no largest logit yet, any number will do to relate its logits to: each of them is −∞.
+        let met = self.changed.meet(first, changed);
+        let changed_largest = met.unwrap_or(0.0);
+        let largest = if self.largest_logit > f32::NEG_INFINITY { self.largest_logit } else { 0.0 };
+        let moved = |from: f64, to: f32| if from.is_finite() { from - f64::from(to) } else { 0.0 };
+        let (own, other) = (moved(before.0, largest), moved(before.1, changed_largest));
+        self.moment = (self.moment + (own - other) * self.sum) * own.exp();
+        self.sum *= own.exp();
+        self.changed_sum *= other.exp();
+        let sums = sums(untouched, changed, largest, changed_largest);
+        if met.is_some() {
+            self.changed.add_sum(sums.loss);
+        }
+        self.changed_sum += sums.changed;
+        self.sum += sums.untouched;
+        self.moment += sums.moment;
+    }
+
+    /// The changed run's loss, nats; NaN without a label.
+    pub(super) fn loss(&self) -> f32 {
+        self.changed.loss()
+    }
+
+    /// KL(untouched ‖ changed), nats.
+    pub(super) fn kl(&self) -> f64 {
+        self.moment / self.sum + (self.changed_sum / self.sum).ln()
+    }
+}
+
+#[inline(always)]
+fn sums(untouched: &[f32], changed: &[f32], largest: f32, changed_largest: f32) -> Sums {
+    let mut loss_lanes = [0.0f32; LANES];
+    let (mut changed_lanes, mut lanes, mut moment_lanes) = ([0.0f64; LANES], [0.0f64; LANES], [0.0f64; LANES]);
+    let (chunks, rest) = untouched.as_chunks::<LANES>();
+    let (changed_chunks, changed_rest) = changed.as_chunks::<LANES>();
+    for (chunk, changed) in chunks.iter().zip(changed_chunks) {
+        for lane in 0..LANES {
+            let (p, q, term) = terms(chunk[lane] - largest, changed[lane] - changed_largest);
+            loss_lanes[lane] += q;
+            changed_lanes[lane] += f64::from(q);
+            lanes[lane] += f64::from(p);
+            moment_lanes[lane] += f64::from(term);
+        }
+    }
+    let mut sums = Sums {
+        loss: loss_lanes.iter().map(|&lane| f64::from(lane)).sum(),
+        changed: changed_lanes.iter().sum(),
+        untouched: lanes.iter().sum(),
+        moment: moment_lanes.iter().sum(),
+    };
+    for (&logit, &changed) in rest.iter().zip(changed_rest) {
+        let (p, q, term) = terms(logit - largest, changed - changed_largest);
+        sums.loss += f64::from(q);
+        sums.changed += f64::from(q);
+        sums.untouched += f64::from(p);
+        sums.moment += f64::from(term);
+    }
+    sums
+}
+
+/// e^b, e^d and e^b (b − d). A token that the untouched run rules out counts for nothing, whatever the changed run says; one
+/// that only the changed run rules out makes the divergence infinite.
+#[inline(always)]
+fn terms(below: f32, changed_below: f32) -> (f32, f32, f32) {
+    let (p, q) = (exponential(below), exponential(changed_below));
+    let term = p * (below - changed_below);
+    (p, q, if below < LOWEST { 0.0 } else { term })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Some logits, and others up to `by` away from them.
+    pub(crate) fn logits(count: usize, by: f32) -> (Vec<f32>, Vec<f32>) {
+        let wave = |token: usize, step: usize| ((token * step % 1013) as f32 / 40.0).sin();
+        let untouched: Vec<f32> = (0..count).map(|token| wave(token, 7919) * 9.0 + 3.0).collect();
+        let changed = untouched.iter().enumerate().map(|(token, logit)| logit + by * wave(token, 104_729)).collect();
+        (untouched, changed)
+    }
+
+    /// Straight from the definition, in float64.
+    pub(crate) fn by_definition(untouched: &[f32], changed: &[f32]) -> f64 {
+        let logsumexp = |logits: &[f32]| logits.iter().map(|&logit| f64::from(logit).exp()).sum::<f64>().ln();
+        let (normaliser, changed_normaliser) = (logsumexp(untouched), logsumexp(changed));
+        let term = |(&logit, &changed): (&f32, &f32)| {
+            let (log_p, log_q) = (f64::from(logit) - normaliser, f64::from(changed) - changed_normaliser);
+            log_p.exp() * (log_p - log_q)
+        };
+        untouched.iter().zip(changed).map(term).sum()
+    }
+
+    fn in_pieces(untouched: &[f32], changed: &[f32], piece: usize) -> Pair {
+        let mut pair = Pair::new(5);
+        for (index, (untouched, changed)) in untouched.chunks(piece).zip(changed.chunks(piece)).enumerate() {
+            pair.add(index * piece, untouched, changed);
+        }
+        pair
+    }
+
+    #[test]
+    fn it_is_the_divergence_of_float64_in_any_pieces() {
+        for by in [1e-3, 0.1, 1.0, 10.0] {
+            let (untouched, changed) = logits(1003, by);
+            let expected = by_definition(&untouched, &changed);
+            for piece in [1, 16, 17, 300, 1003] {
+                let kl = in_pieces(&untouched, &changed, piece).kl();
+                assert!(
+                    (kl - expected).abs() < 1e-7 + 1e-6 * expected,
+                    "by {by} in {piece}: {kl}, expected {expected}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_constant_added_to_all_logits_changes_nothing() {
+        let (untouched, changed) = logits(1003, 0.1);
+        let raised: Vec<f32> = changed.iter().map(|logit| logit + 64.0).collect();
+        let expected = by_definition(&untouched, &raised);
+        let kl = in_pieces(&untouched, &raised, 64).kl();
+        assert!((kl - expected).abs() < 1e-7 + 1e-6 * expected, "{kl}, expected {expected}");
+    }
+
+    #[test]
+    fn a_run_does_not_diverge_from_itself() {
+        let (untouched, _) = logits(1003, 0.0);
+        for piece in [1, 16, 300] {
+            assert!(in_pieces(&untouched, &untouched, piece).kl().abs() < 1e-15);
+        }
+    }
+
+    #[test]
+    fn the_loss_has_the_bits_that_it_has_alone() {
+        let (untouched, changed) = logits(1003, 2.0);
+        for piece in [16, 100, 1003] {
+            let mut row = Row::new(5, Detail::Loss);
+            for (index, changed) in changed.chunks(piece).enumerate() {
+                row.add(index * piece, changed);
+            }
+            assert_eq!(in_pieces(&untouched, &changed, piece).loss().to_bits(), row.loss().to_bits());
+        }
+    }
+
+    #[test]
+    fn what_is_ruled_out_counts_for_nothing_or_is_infinitely_far() {
+        let out = f32::NEG_INFINITY;
+        let two = 2f64.ln();
+        for piece in [1, 2, 4] {
+            let kl = in_pieces(&[out, 1.0, out, out], &[out, 1.0, 1.0, out], piece).kl();
+            assert!((kl - two).abs() < 1e-7, "{kl}");
+            let kl = in_pieces(&[1.0, 1.0, out, out], &[1.0, out, out, out], piece).kl();
+            assert!(kl.is_infinite() && kl > 0.0, "{kl}");
+            assert!(in_pieces(&[1.0, f32::NAN, 2.0, 1.0], &[1.0; 4], piece).kl().is_nan());
+            assert!(in_pieces(&[1.0; 4], &[1.0, f32::NAN, 2.0, 1.0], piece).kl().is_nan());
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! Reading off how far changed runs are from the untouched one, in the same pieces as losses.
+
+use tch::{Device, Kind, Tensor};
+
+use super::bound::Bound;
+use super::divergence::Pair;
+use super::{GPU_BYTES, Head, TILE_ROWS, check_count, label_loss};
+use crate::error::ModelError;
+use crate::tensors::tensor_slice;
+
+/// What is known of the untouched run's predictions at `n` rows.
+#[derive(Debug, Clone, Copy)]
+pub enum CleanRun<'run> {
+    /// `[n, d_model]`: the residual that enters the final norm. Divergences are exact.
+    Residual(&'run Tensor),
+    /// Logits that were kept. Divergences are exact.
+    Logits {
+        /// `[m, vocab]`, of any floating-point type, on any device.
+        logits: &'run Tensor,
+        /// `[n]`: which of them are meant.
+        rows: &'run [i64],
+    },
+    /// The largest logits alone. Divergences are lower bounds.
+    Largest {
+        /// `[n, k]`: their tokens, in any order.
+        ids: &'run [u32],
+        /// `[n, k]`.
+        logits: &'run [f32],
+        /// `[n]`: of all logits.
+        logsumexp: &'run [f32],
+    },
+}
+
+/// What a changed run makes of `n` rows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Divergences {
+    /// `[n]`, nats: its loss; NaN where the label is -1.
+    pub loss: Vec<f32>,
+    /// `[n]`, nats: KL(untouched ‖ changed) of the predicted distributions, or what it is at least. Rounding may bring it
+    /// below zero, by 1e-7 where it is exact and 1e-5 where it is a bound.
+    pub kl: Vec<f64>,
+}
+
+/// Some consecutive rows.
+#[derive(Clone, Copy)]
+struct Piece<'call> {
+    start: i64,
+    length: i64,
+    labels: &'call [i64],
+}
+
+impl Piece<'_> {
+    fn of<Number>(self, numbers: &[Number], each: usize) -> &[Number] {
+        &numbers[self.start as usize * each..(self.start + self.length) as usize * each]
+    }
+}
+
+/// The logits of some rows of the untouched run, as they are made or kept.
+enum Source<'run> {
+    Normed(Tensor),
+    Kept { logits: &'run Tensor, rows: Tensor },
+}
+
+impl Source<'_> {
+    /// Float32 logits `[n, tokens]` of some tokens, contiguous, on a device.
+    fn logits(&self, head: &Head, first: i64, tokens: i64, device: Device) -> Result<Tensor, ModelError> {
+        match self {
+            Self::Normed(rows) => head.tile(rows, first, tokens),
+            Self::Kept { logits, rows } => {
+                let tile = logits.f_narrow(1, first, tokens)?.f_index_select(0, rows)?;
+                Ok(tile.f_to_device(device)?.f_to_kind(Kind::Float)?)
+            }
+        }
+    }
+}
+
+impl Head {
+    /// `n` rows of the untouched run, `[n, d_model]` of each changed run, labels `[n]` → one entry a changed run.
+    pub(in crate::decoder) fn divergences(
+        &self,
+        untouched: CleanRun<'_>,
+        changed: &[Tensor],
+        labels: &[i64],
+    ) -> Result<Vec<Divergences>, ModelError> {
+        let Some(first) = changed.first() else { return Ok(Vec::new()) };
+        let (count, device) = (labels.len() as i64, first.device());
+        self.check_labels(labels)?;
+        for rows in changed {
+            check_count("rows of a changed run", rows.size()[0] as usize, count)?;
+        }
+        self.check_untouched(untouched, count)?;
+        // A GPU holds both runs' logits, and what is made of them.
+        let most = if device == Device::Cpu { TILE_ROWS } else { GPU_BYTES as i64 / (16 * self.vocab_size()) };
+        let most = most.max(1);
+        let mut all = vec![Divergences::default(); changed.len()];
+        for start in (0..count).step_by(most as usize) {
+            let length = most.min(count - start);
+            let piece = Piece { start, length, labels: &labels[start as usize..(start + length) as usize] };
+            let norm = |rows: &Tensor| self.norm.forward(&rows.f_narrow(0, start, length)?);
+            let changed: Vec<Tensor> = changed.iter().map(norm).collect::<Result<_, _>>()?;
+            let source = match untouched {
+                CleanRun::Residual(rows) => Source::Normed(norm(rows)?),
+                CleanRun::Logits { logits, rows } => {
+                    let rows = Tensor::f_from_slice(piece.of(rows, 1))?.f_to_device(logits.device())?;
+                    Source::Kept { logits, rows }
+                }
+                CleanRun::Largest { ids, logits, logsumexp } => {
+                    self.bounds(&changed, piece, (ids, logits, logsumexp), &mut all)?;
+                    continue;
+                }
+            };
+            if device == Device::Cpu {
+                self.exact_on_cpu(&source, &changed, piece, &mut all)?;
+            } else {
+                self.exact_on_gpu(&source, &changed, piece, &mut all)?;
+            }
+        }
+        Ok(all)
+    }
+
+    fn check_untouched(&self, untouched: CleanRun<'_>, count: i64) -> Result<(), ModelError> {
+        match untouched {
+            CleanRun::Residual(rows) => check_count("rows of the untouched run", rows.size()[0] as usize, count),
+            CleanRun::Logits { logits, rows } => {
+                let (shape, vocab_size) = (logits.size(), self.vocab_size());
+                if shape.len() != 2 || shape[1] != vocab_size {
+                    let problem = format!("logits: expected [rows, {vocab_size}], got {shape:?}");
+                    return Err(ModelError::Input { problem });
+                }
+                check_count("rows of logits", rows.len(), count)
+            }
+            CleanRun::Largest { ids, logits, logsumexp } => {
+                check_count("logsumexp", logsumexp.len(), count)?;
+                let same = ids.len() == logits.len() && (count == 0 || ids.len() as i64 % count == 0);
+                if same && ids.iter().all(|&id| i64::from(id) < self.vocab_size()) {
+                    return Ok(());
+                }
+                let problem = format!(
+                    "largest logits: expected as many for each of {count} rows, of tokens below {}, got {} of {} tokens",
+                    self.vocab_size(),
+                    logits.len(),
+                    ids.len()
+                );
+                Err(ModelError::Input { problem })
+            }
+        }
+    }
+
+    /// Takes the vocabulary tile by tile, and each tile of the untouched run once for all changed runs.
+    fn exact_on_cpu(
+        &self,
+        source: &Source<'_>,
+        changed: &[Tensor],
+        piece: Piece<'_>,
+        all: &mut [Divergences],
+    ) -> Result<(), ModelError> {
+        let fresh: Vec<Pair> = piece.labels.iter().map(|&label| Pair::new(label)).collect();
+        let mut pairs = vec![fresh; changed.len()];
+        for (first, tokens) in self.tiles() {
+            let untouched = source.logits(self, first, tokens, Device::Cpu)?;
+            let untouched = tensor_slice::floats(&untouched)?;
+            for (rows, pairs) in changed.iter().zip(&mut pairs) {
+                let tile = self.tile(rows, first, tokens)?;
+                let logits = tensor_slice::floats(&tile)?;
+                pulp::Arch::new().dispatch(|| {
+                    let rows = untouched.chunks_exact(tokens as usize).zip(logits.chunks_exact(tokens as usize));
+                    for (pair, (untouched, changed)) in pairs.iter_mut().zip(rows) {
+                        pair.add(first as usize, untouched, changed);
+                    }
+                });
+            }
+        }
+        for (pairs, into) in pairs.iter().zip(all) {
+            into.loss.extend(pairs.iter().map(Pair::loss));
+            into.kl.extend(pairs.iter().map(Pair::kl));
+        }
+        Ok(())
+    }
+
+    /// Takes all of the vocabulary at once, by LibTorch's kernels, and by the formula of [`Pair`].
+    fn exact_on_gpu(
+        &self,
+        source: &Source<'_>,
+        changed: &[Tensor],
+        piece: Piece<'_>,
+        all: &mut [Divergences],
+    ) -> Result<(), ModelError> {
+        let device = self.unembedding.device();
+        let below = |logits: &Tensor| logits.f_sub(&logits.f_amax([-1i64].as_slice(), true)?);
+        let sum = |terms: &Tensor| terms.f_sum_dim_intlist([-1i64].as_slice(), false, Kind::Double);
+        let untouched = below(&source.logits(self, 0, self.vocab_size(), device)?)?;
+        let p = untouched.f_exp()?;
+        let normaliser = sum(&p)?;
+        let ruled_out = p.f_eq(0.0)?;
+        let labels = Tensor::f_from_slice(piece.labels)?.f_to_device(device)?;
+        for (rows, into) in changed.iter().zip(all) {
+            let logits = self.tile(rows, 0, self.vocab_size())?;
+            let loss = label_loss(&logits, &labels, &logits.f_logsumexp(-1, false)?)?;
+            into.loss.extend(Vec::<f32>::try_from(loss)?);
+            let changed = below(&logits)?;
+            let changed_normaliser = sum(&changed.f_exp()?)?;
+            let terms = p.f_mul(&untouched.f_sub(&changed)?)?.f_masked_fill(&ruled_out, 0.0)?;
+            let ratio = changed_normaliser.f_div(&normaliser)?.f_log()?;
+            into.kl.extend(Vec::<f64>::try_from(sum(&terms)?.f_div(&normaliser)?.f_add(&ratio)?)?);
+        }
+        Ok(())
+    }
+
+    /// Lower bounds, from the largest logits of the untouched run and its logsumexp.
+    fn bounds(
+        &self,
+        changed: &[Tensor],
+        piece: Piece<'_>,
+        (ids, largest, logsumexp): (&[u32], &[f32], &[f32]),
+        all: &mut [Divergences],
+    ) -> Result<(), ModelError> {
+        let k = ids.len() / logsumexp.len();
+        let (ids, largest, logsumexp) = (piece.of(ids, k), piece.of(largest, k), piece.of(logsumexp, 1));
+        let bound = |row: usize| {
+            let own = row * k..(row + 1) * k;
+            Bound::new(piece.labels[row], &ids[own.clone()], &largest[own], logsumexp[row])
+        };
+        let fresh: Vec<Bound> = (0..piece.length as usize).map(bound).collect();
+        for (rows, into) in changed.iter().zip(all) {
+            let mut bounds = fresh.clone();
+            for (first, tokens) in self.tiles() {
+                let tile = self.tile(rows, first, tokens)?.f_to_device(Device::Cpu)?;
+                let logits = tensor_slice::floats(&tile)?;
+                pulp::Arch::new().dispatch(|| {
+                    for (bound, logits) in bounds.iter_mut().zip(logits.chunks_exact(tokens as usize)) {
+                        bound.add(first as usize, logits);
+                    }
+                });
+            }
+            into.loss.extend(bounds.iter().map(Bound::loss));
+            into.kl.extend(bounds.iter().map(Bound::kl));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::checkpoint::Checkpoint;
+    use crate::decoder::Decoder;
+    use crate::decoder::Portion;
+    use crate::no_grad;
+    use hayloft_runtime::Dtype;
+
+    const ROWS: i64 = 700; // more than one piece has
+
+    fn decoder() -> Decoder {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/tiny-llama");
+        let checkpoint = Checkpoint::open(&folder).unwrap();
+        Decoder::load(&checkpoint, Portion::From(3), Dtype::F32, Device::Cpu).unwrap()
+    }
+
+    /// The untouched rows, and two changed runs'.
+    fn rows() -> (Tensor, [Tensor; 2]) {
+        let wave = |step: i64| (Tensor::arange(ROWS * 32, (Kind::Float, Device::Cpu)) * step).sin().view([ROWS, 32]);
+        let untouched = wave(7);
+        let changed = [&untouched + 0.05 * wave(11), &untouched - 0.5 * wave(13)];
+        (untouched, changed)
+    }
+
+    fn labels() -> Vec<i64> {
+        (0..ROWS).map(|row| if row % 10 == 9 { -1 } else { row % 320 }).collect()
+    }
+
+    fn by_definition(head: &Head, untouched: &Tensor, changed: &Tensor) -> Vec<f64> {
+        let log = |rows: &Tensor| head.logits(rows).unwrap().to_kind(Kind::Double).log_softmax(-1, Kind::Double);
+        let (p, q) = (log(untouched), log(changed));
+        (p.exp() * (&p - &q)).sum_dim_intlist([-1i64].as_slice(), false, Kind::Double).try_into().unwrap()
+    }
+
+    fn assert_near(got: &[f64], expected: &[f64]) {
+        assert_eq!(got.len(), expected.len());
+        for (got, expected) in got.iter().zip(expected) {
+            assert!((got - expected).abs() < 1e-6 + 1e-5 * expected, "{got}, expected {expected}");
+        }
+    }
+
+    #[test]
+    fn both_kinds_of_device_and_both_sources_agree_with_the_definition() {
+        let _guard = no_grad();
+        let decoder = decoder();
+        let head = decoder.head().unwrap();
+        let (untouched, changed) = rows();
+        let labels = labels();
+        let from_residual = head.divergences(CleanRun::Residual(&untouched), &changed, &labels).unwrap();
+        let logits = head.logits(&untouched).unwrap();
+        // The kept logits of twice as many rows, in another order.
+        let kept = Tensor::cat(&[&logits, &logits.flip([0i64])], 0);
+        let rows: Vec<i64> = (0..ROWS).map(|row| if row % 2 == 0 { row } else { 2 * ROWS - 1 - row }).collect();
+        let from_logits = head.divergences(CleanRun::Logits { logits: &kept, rows: &rows }, &changed, &labels).unwrap();
+        // The kernels of a GPU, on this machine's processor.
+        let piece = Piece { start: 0, length: ROWS, labels: &labels };
+        let norm = |rows: &Tensor| head.norm.forward(rows).unwrap();
+        let mut by_kernels = vec![Divergences::default(); 2];
+        head.exact_on_gpu(&Source::Normed(norm(&untouched)), &changed.each_ref().map(norm), piece, &mut by_kernels)
+            .unwrap();
+        for (place, changed) in changed.iter().enumerate() {
+            let expected = by_definition(head, &untouched, changed);
+            let losses = head.losses(changed, &labels).unwrap();
+            for got in [&from_residual[place], &from_logits[place]] {
+                assert_near(&got.kl, &expected);
+                assert!(got.loss.iter().zip(&losses).all(|(got, loss)| got.to_bits() == loss.to_bits()));
+            }
+            assert_near(&by_kernels[place].kl, &expected);
+            let near = |(got, loss): (&f32, &f32)| got.is_nan() && loss.is_nan() || (got - loss).abs() < 1e-5;
+            assert!(by_kernels[place].loss.iter().zip(&losses).all(near));
+        }
+    }
+
+    #[test]
+    fn bounds_come_from_what_is_kept_of_the_untouched_run() {
+        let _guard = no_grad();
+        let decoder = decoder();
+        let head = decoder.head().unwrap();
+        let (untouched, changed) = rows();
+        let labels = labels();
+        let exact = head.divergences(CleanRun::Residual(&untouched), &changed, &labels).unwrap();
+        let bounds = [10, 320].map(|k| {
+            let kept = head.predictions(&untouched, &labels, k).unwrap();
+            let (ids, logits, logsumexp) = (&kept.top_ids, &kept.top_logits, &kept.logsumexp);
+            head.divergences(CleanRun::Largest { ids, logits, logsumexp }, &changed, &labels).unwrap()
+        });
+        for (place, exact) in exact.iter().enumerate() {
+            let [few, all] = [&bounds[0][place], &bounds[1][place]];
+            assert!(few.kl.iter().zip(&exact.kl).all(|(bound, exact)| *bound < exact + 1e-5 && *bound > -1e-5));
+            assert!(all.kl.iter().zip(&exact.kl).all(|(bound, exact)| (bound - exact).abs() < 1e-5));
+            assert!(few.loss.iter().zip(&exact.loss).all(|(few, exact)| few.to_bits() == exact.to_bits()));
+        }
+    }
+
+    #[test]
+    fn lists_that_do_not_fit_are_refused() {
+        let decoder = decoder();
+        let head = decoder.head().unwrap();
+        let (untouched, changed) = rows();
+        let labels = labels();
+        let few = untouched.narrow(0, 0, 3);
+        let narrow = Tensor::zeros([ROWS, 5], (Kind::Float, Device::Cpu));
+        let (ids, logits, logsumexp) = (vec![320; ROWS as usize], vec![0.0; ROWS as usize], vec![0.0; ROWS as usize]);
+        let rows: Vec<i64> = (0..ROWS).collect();
+        for (untouched, words) in [
+            (CleanRun::Residual(&few), "expected 700 as there are rows, got 3"),
+            (CleanRun::Logits { logits: &narrow, rows: &rows }, "expected [rows, 320]"),
+            (CleanRun::Logits { logits: &head.logits(&untouched).unwrap(), rows: &rows[1..] }, "got 699"),
+            (CleanRun::Largest { ids: &ids, logits: &logits, logsumexp: &logsumexp }, "below 320"),
+            (CleanRun::Largest { ids: &ids, logits: &logits, logsumexp: &logsumexp[1..] }, "logsumexp: expected 700"),
+        ] {
+            let message = head.divergences(untouched, &changed, &labels).unwrap_err().to_string();
+            assert!(message.contains(words), "{message}");
+        }
+        let message = head.divergences(CleanRun::Residual(&untouched), &[few], &labels).unwrap_err().to_string();
+        assert!(message.contains("changed run"), "{message}");
+        assert!(head.divergences(CleanRun::Residual(&untouched), &[], &labels).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,240 @@
+//! From the end of the residual stream to predictions, in pieces: the whole `[n, vocab]` never exists in float32.
+
+mod bound;
+mod divergence;
+mod divergences;
+mod exponential;
+mod largest;
+mod online_softmax;
+mod wall;
+
+use tch::{Device, Kind, TchError, Tensor};
+
+pub use self::divergences::{CleanRun, Divergences};
+pub use self::largest::Largest;
+
+use self::online_softmax::{Detail, Row};
+use self::wall::Wall;
+use super::Weights;
+use super::norm::Norm;
+use crate::error::ModelError;
+use crate::spec::{DecoderSpec, NormKind};
+use crate::tensors::shared_tensor::SharedTensor;
+use crate::tensors::tensor_slice;
+use crate::weights::names;
+
+/// Rows and tokens of one piece of logits on a CPU, 2 MiB of float32: products of this size run at full speed, and what
+/// they leave is read while it is still in the core's cache.
+const TILE_ROWS: i64 = 512;
+const TILE_TOKENS: i64 = 1024;
+
+/// Bytes of float32 logits, all tokens of some rows, that one piece may take on a GPU.
+const GPU_BYTES: usize = 128 << 20;
+
+/// What the model says at each of `n` rows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Predictions {
+    /// `[n]`, nats: minus the log-probability of the label; NaN where the label is -1.
+    pub loss: Vec<f32>,
+    /// `[n]`: the logarithm of the sum of the exponentials of the logits.
+    pub logsumexp: Vec<f32>,
+    /// `[n]`, nats: entropy of the predicted distribution.
+    pub entropy: Vec<f32>,
+    /// `[n, k]`: the tokens with the largest logits, largest first.
+    pub top_ids: Vec<u32>,
+    /// `[n, k]`: their logits.
+    pub top_logits: Vec<f32>,
+}
+
+/// The final norm and the unembedding.
+#[derive(Debug)]
+pub(super) struct Head {
+    norm: Norm,
+    /// `[vocab, d_model]`.
+    unembedding: SharedTensor,
+    /// c of logits c · tanh(l / c).
+    soft_cap: Option<f64>,
+}
+
+impl Head {
+    pub(super) fn load(
+        spec: &DecoderSpec,
+        unembedding: SharedTensor,
+        weights: &Weights<'_>,
+    ) -> Result<Self, ModelError> {
+        let norm = names::of(spec.layout).final_norm;
+        let bias = (spec.norm.kind == NormKind::Layer).then(|| format!("{norm}.bias"));
+        let norm = Norm::load(&spec.norm, &format!("{norm}.weight"), bias.as_deref(), weights)?;
+        Ok(Self { norm, unembedding, soft_cap: spec.logit_soft_cap })
+    }
+
+    /// `[.., d_model]` → `[.., vocab]`, in the activations' type.
+    pub(super) fn logits(&self, end: &Tensor) -> Result<Tensor, ModelError> {
+        Ok(self.capped(self.norm.forward(end)?.f_linear(&self.unembedding, None::<&Tensor>)?)?)
+    }
+
+    /// Logits as the model gives them, from those that the unembedding gives; in their own type.
+    fn capped(&self, logits: Tensor) -> Result<Tensor, TchError> {
+        match self.soft_cap {
+            Some(cap) => logits.f_div_scalar(cap)?.f_tanh_()?.f_mul_scalar(cap),
+            None => Ok(logits),
+        }
+    }
+
+    /// `[n, d_model]`, `[n]` → loss `[n]`.
+    pub(super) fn losses(&self, rows: &Tensor, labels: &[i64]) -> Result<Vec<f32>, ModelError> {
+        Ok(self.read(rows, labels, Detail::Loss, None)?.loss)
+    }
+
+    /// `[n, d_model]`, `[n]` → predictions.
+    pub(super) fn predictions(&self, rows: &Tensor, labels: &[i64], top_k: usize) -> Result<Predictions, ModelError> {
+        self.read(rows, labels, Detail::Full(top_k), None)
+    }
+
+    /// The same; the logits themselves, `[n, vocab]` words of the activations' type, are put after what `logits` holds.
+    pub(super) fn predictions_and_logits(
+        &self,
+        rows: &Tensor,
+        labels: &[i64],
+        top_k: usize,
+        logits: &mut Vec<u8>,
+    ) -> Result<Predictions, ModelError> {
+        self.read(rows, labels, Detail::Full(top_k), Some(logits))
+    }
+
+    fn read(
+        &self,
+        rows: &Tensor,
+        labels: &[i64],
+        detail: Detail,
+        mut kept: Option<&mut Vec<u8>>,
+    ) -> Result<Predictions, ModelError> {
+        let count = rows.size()[0];
+        check_count("labels", labels.len(), count)?;
+        let on_cpu = rows.device() == Device::Cpu;
+        let vocab_size = self.vocab_size();
+        self.check_labels(labels)?;
+        let most = if on_cpu { TILE_ROWS } else { (GPU_BYTES as i64 / (4 * vocab_size)).max(1) };
+        let mut predictions = Predictions::default();
+        for start in (0..count).step_by(most as usize) {
+            let length = most.min(count - start);
+            let normed = self.norm.forward(&rows.f_narrow(0, start, length)?)?;
+            let labels = &labels[start as usize..(start + length) as usize];
+            if on_cpu {
+                self.read_on_cpu(&normed, labels, detail, &mut predictions, kept.as_deref_mut())?;
+            } else {
+                self.read_on_gpu(&normed, labels, detail, &mut predictions, kept.as_deref_mut())?;
+            }
+        }
+        Ok(predictions)
+    }
+
+    /// Takes the vocabulary tile by tile, and each tile once.
+    fn read_on_cpu(
+        &self,
+        normed: &Tensor,
+        labels: &[i64],
+        detail: Detail,
+        into: &mut Predictions,
+        kept: Option<&mut Vec<u8>>,
+    ) -> Result<(), ModelError> {
+        let mut wall = kept.map(|kept| Wall::behind(kept, labels.len(), self.vocab_size() as usize));
+        let mut rows: Vec<Row> = labels.iter().map(|&label| Row::new(label, detail)).collect();
+        for (first, tokens) in self.tiles() {
+            let tile = self.product(normed, first, tokens)?;
+            if let Some(wall) = &mut wall {
+                wall.put(first as usize, tokens as usize, tensor_slice::bytes(&tile)?);
+            }
+            let tile = tile.f_to_kind(Kind::Float)?;
+            let logits = tensor_slice::floats(&tile)?;
+            pulp::Arch::new().dispatch(|| {
+                for (row, logits) in rows.iter_mut().zip(logits.chunks_exact(tokens as usize)) {
+                    row.add(first as usize, logits);
+                }
+            });
+        }
+        for row in rows {
+            into.loss.push(row.loss());
+            into.logsumexp.push(row.logsumexp());
+            into.entropy.push(row.entropy());
+            for (logit, id) in row.largest.finish() {
+                into.top_ids.push(id);
+                into.top_logits.push(logit);
+            }
+        }
+        Ok(())
+    }
+
+    fn vocab_size(&self) -> i64 {
+        self.unembedding.size()[0]
+    }
+
+    fn check_labels(&self, labels: &[i64]) -> Result<(), ModelError> {
+        let vocab_size = self.vocab_size();
+        let Some(label) = labels.iter().find(|&&label| label >= vocab_size) else { return Ok(()) };
+        let problem = format!("labels: expected tokens below {vocab_size}, got {label}");
+        Err(ModelError::Input { problem })
+    }
+
+    /// The tiles that the vocabulary is cut into on a CPU: the first token of each and how many it has.
+    fn tiles(&self) -> impl Iterator<Item = (i64, i64)> + use<> {
+        let vocab_size = self.vocab_size();
+        (0..vocab_size).step_by(TILE_TOKENS as usize).map(move |first| (first, TILE_TOKENS.min(vocab_size - first)))
+    }
+
+    /// Logits `[n, tokens]` of some tokens, rounded to the activations' type and given as float32.
+    fn tile(&self, normed: &Tensor, first: i64, tokens: i64) -> Result<Tensor, ModelError> {
+        Ok(self.product(normed, first, tokens)?.f_to_kind(Kind::Float)?)
+    }
+
+    /// The same in the activations' type.
+    fn product(&self, normed: &Tensor, first: i64, tokens: i64) -> Result<Tensor, ModelError> {
+        Ok(self.capped(normed.f_linear(&self.unembedding.f_narrow(0, first, tokens)?, None::<&Tensor>)?)?)
+    }
+
+    /// Takes all of the vocabulary at once, by LibTorch's kernels.
+    fn read_on_gpu(
+        &self,
+        normed: &Tensor,
+        labels: &[i64],
+        detail: Detail,
+        into: &mut Predictions,
+        kept: Option<&mut Vec<u8>>,
+    ) -> Result<(), ModelError> {
+        let logits = self.product(normed, 0, self.vocab_size())?;
+        if let Some(kept) = kept {
+            kept.extend_from_slice(tensor_slice::bytes(&logits.f_to_device(Device::Cpu)?.f_contiguous()?)?);
+        }
+        let logits = logits.f_to_kind(Kind::Float)?;
+        let labels = Tensor::f_from_slice(labels)?.f_to_device(logits.device())?;
+        let logsumexp = logits.f_logsumexp(-1, false)?;
+        into.loss.extend(Vec::<f32>::try_from(label_loss(&logits, &labels, &logsumexp)?)?);
+        if let Detail::Full(top_k) = detail {
+            // Entropy is logsumexp minus the mean logit under the predicted distribution.
+            let probabilities = logits.f_sub(&logsumexp.f_unsqueeze(-1)?)?.f_exp()?;
+            let mean_logit = probabilities.f_mul(&logits)?.f_sum_dim_intlist(-1, false, Kind::Float)?;
+            into.entropy.extend(Vec::<f32>::try_from(logsumexp.f_sub(&mean_logit)?)?);
+            let (top_logits, top_ids) = logits.f_topk(top_k as i64, -1, true, true)?;
+            into.top_logits.extend(Vec::<f32>::try_from(top_logits.f_flatten(0, 1)?)?);
+            into.top_ids.extend(Vec::<i64>::try_from(top_ids.f_flatten(0, 1)?)?.into_iter().map(|id| id as u32));
+            into.logsumexp.extend(Vec::<f32>::try_from(logsumexp)?);
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a list of another length than there are rows.
+fn check_count(what: &str, got: usize, count: i64) -> Result<(), ModelError> {
+    if got as i64 == count {
+        return Ok(());
+    }
+    Err(ModelError::Input { problem: format!("{what}: expected {count} as there are rows, got {got}") })
+}
+
+/// Logits `[n, vocab]`, labels `[n]`, logsumexp `[n]` → loss `[n]`, NaN where the label is -1.
+fn label_loss(logits: &Tensor, labels: &Tensor, logsumexp: &Tensor) -> Result<Tensor, ModelError> {
+    let columns = labels.f_clamp_min(0)?.f_unsqueeze(-1)?;
+    let label_logits = logits.f_gather(-1, &columns, false)?.f_squeeze_dim(-1)?;
+    let unlabelled = labels.f_lt(0)?;
+    Ok(logsumexp.f_sub(&label_logits)?.f_masked_fill(&unlabelled, f64::NAN)?)
+}

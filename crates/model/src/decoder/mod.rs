@@ -1,0 +1,335 @@
+//! The forward pass: embed, advance, halt at a site and go on, read off.
+
+mod attention;
+mod attention_mask;
+mod block;
+mod cache;
+mod head;
+mod linear;
+mod mlp;
+mod norm;
+mod rotary;
+mod sites;
+
+use tch::{Device, Kind, Tensor};
+
+pub use self::cache::KeyValueCache;
+pub use self::head::{CleanRun, Divergences, Largest, Predictions};
+
+use self::attention_mask::{Extension, Reach};
+use self::block::Block;
+use self::head::Head;
+use self::rotary::{Angles, Rotary};
+use crate::checkpoint::Checkpoint;
+use crate::compute::kind::kind;
+use crate::error::ModelError;
+use crate::residual::Positions;
+use crate::residual::Residual;
+use crate::spec::{AttentionSpec, DecoderSpec, HeadWeights, MlpGate, PositionSpec};
+use crate::tensors::shared_tensor::SharedTensor;
+use crate::weights::{Stored, WeightFiles, names};
+use hayloft_runtime::Dtype;
+
+/// Which part of a model to load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Portion {
+    /// All of it.
+    Whole,
+    /// The embedding and the blocks before this one: enough to make the residual that enters it.
+    Below(usize),
+    /// This block, those after it, the final norm and the unembedding: enough to go on from a stored residual.
+    From(usize),
+}
+
+/// A decoder-only model, or a portion of one, on a device.
+///
+/// Any number of threads may share one: its weights are only ever read.
+#[derive(Debug)]
+pub struct Decoder {
+    spec: DecoderSpec,
+    precision: Dtype,
+    device: Device,
+    /// The rotary embeddings that its blocks may have.
+    rotaries: Vec<Rotary>,
+    /// `[vocab, d_model]`.
+    embedding: Option<SharedTensor>,
+    /// `[context_length, d_model]`, of models that learned their positions.
+    positions: Option<SharedTensor>,
+    /// The block that `blocks[0]` is.
+    first_block: usize,
+    blocks: Vec<Block>,
+    head: Option<Head>,
+}
+
+impl Decoder {
+    /// Copies a portion of a checkpoint's weights to `device`, converted to `precision`.
+    pub fn load(
+        checkpoint: &Checkpoint,
+        portion: Portion,
+        precision: Dtype,
+        device: Device,
+    ) -> Result<Self, ModelError> {
+        let spec = checkpoint.spec().clone();
+        let weights = Weights { files: checkpoint.weights(), precision, device };
+        let (first, last) = match portion {
+            Portion::Whole => (0, spec.n_blocks),
+            Portion::Below(block) => (0, block),
+            Portion::From(block) => (block, spec.n_blocks),
+        };
+        if first > spec.n_blocks || last > spec.n_blocks {
+            let asked = format!("{portion:?}");
+            return Err(ModelError::NotLoaded { asked, loaded: format!("the model has {} blocks", spec.n_blocks) });
+        }
+        let reads_tokens = !matches!(portion, Portion::From(_));
+        let predicts = !matches!(portion, Portion::Below(_));
+        let outside = names::of(spec.layout);
+        let embedding = if reads_tokens { Some(weights.load(outside.embedding)?) } else { None };
+        let learned = reads_tokens && spec.positions == PositionSpec::Learned;
+        let positions = if learned { Some(weights.load(names::POSITIONS)?) } else { None };
+        let head = match (predicts, spec.head, &embedding) {
+            (false, _, _) => None,
+            (true, HeadWeights::Tied, Some(embedding)) => Some(embedding.shallow_clone().into()),
+            (true, HeadWeights::Tied, None) => Some(weights.load(outside.embedding)?),
+            (true, HeadWeights::Own, _) => Some(weights.load(outside.head)?),
+        };
+        let head = head.map(|unembedding| Head::load(&spec, unembedding, &weights)).transpose()?;
+        let blocks = (first..last).map(|block| Block::load(&spec, block, &weights)).collect::<Result<_, _>>()?;
+        let rotaries = spec.ropes().iter().map(|rope| Rotary::new(rope, device)).collect::<Result<_, _>>()?;
+        Ok(Self { spec, precision, device, rotaries, embedding, positions, first_block: first, blocks, head })
+    }
+
+    /// What the model computes.
+    pub fn spec(&self) -> &DecoderSpec {
+        &self.spec
+    }
+
+    /// The number type that it runs in.
+    pub fn precision(&self) -> Dtype {
+        self.precision
+    }
+
+    /// Where it runs.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Embeds tokens `[batch, pos]` (i64, on the device) into the residual that enters block 0.
+    pub fn embed(&self, tokens: &Tensor) -> Result<Residual, ModelError> {
+        self.embed_at(tokens, Positions::from_start(*tokens.size().last().unwrap_or(&0) as usize))
+    }
+
+    /// The same where the tokens do not lie at the beginnings of their sequences.
+    fn embed_at(&self, tokens: &Tensor, positions: Positions<'_>) -> Result<Residual, ModelError> {
+        let embedding = self.embedding.as_ref().ok_or_else(|| self.not_loaded("the embedding"))?;
+        self.check_length(*tokens.size().last().unwrap_or(&0))?;
+        let mut stream = Tensor::f_embedding(embedding, tokens, -1, false, false)?;
+        if let Some(scale) = self.spec.embedding_scale {
+            // Rounded to the activations' type before it multiplies: in bf16 the root of 2048 is 45.25.
+            let scale = Tensor::f_from_slice(&[scale])?.f_to_device(self.device)?.f_to_kind(kind(self.precision))?;
+            stream = stream.f_mul(&scale)?;
+        }
+        if let Some(learned) = &self.positions {
+            let places = positions.numbers(Kind::Int64, self.device)?;
+            // Padding may lie beyond the last position; nobody looks at it.
+            let places = places.f_clamp_max(self.spec.context_length as i64 - 1)?;
+            stream = stream.f_add(&Tensor::f_embedding(learned, &places, -1, false, false)?)?;
+        }
+        Ok(Residual { stream, block: 0 })
+    }
+
+    /// Takes the residual through the blocks `from.block .. to`.
+    ///
+    /// In one go or in several, the result is the same to the bit.
+    pub fn advance(&self, from: &Residual, to: usize, positions: &Positions<'_>) -> Result<Residual, ModelError> {
+        let loaded = self.first_block..=self.first_block + self.blocks.len();
+        if from.block > to || !loaded.contains(&from.block) || !loaded.contains(&to) {
+            return Err(self.not_loaded(&format!("block {} to block {to}", from.block)));
+        }
+        let shape = from.stream.size();
+        let expected = [positions.length() as i64, self.spec.d_model as i64];
+        if shape.len() != 3 || shape[1..] != expected {
+            let problem = format!("residual: expected [batch, {}, {}], got {shape:?}", expected[0], expected[1]);
+            return Err(ModelError::Input { problem });
+        }
+        self.check_length(shape[1])?;
+        let angles = self.angles(*positions)?;
+        let mut stream = from.stream.shallow_clone();
+        for block in &self.blocks[from.block - self.first_block..to - self.first_block] {
+            stream = block.forward(&stream, angles_of(&angles, block), Reach::Batch)?;
+        }
+        Ok(Residual { stream, block: to })
+    }
+
+    /// An empty cache for `batch` sequences of up to `capacity` tokens each.
+    pub fn cache(&self, batch: usize, capacity: usize) -> Result<KeyValueCache, ModelError> {
+        self.check_length(capacity as i64)?;
+        let options = (kind(self.precision), self.device);
+        KeyValueCache::new(self.blocks.len(), &self.spec.attention, batch, capacity, options)
+    }
+
+    /// Puts more tokens into a cache and predicts what follows them: logits `[batch, vocab]`, in the decoder's
+    /// precision, after the last new token of each row.
+    ///
+    /// `tokens` are `[batch, pos]` (i64, on the device), row for row with the cache and padded on the right: the first
+    /// `lengths[row]` of a row count, at least one. An empty cache is filled by the very computation that
+    /// [`advance`](Self::advance) makes.
+    pub fn extend(&self, cache: &mut KeyValueCache, tokens: &Tensor, lengths: &[usize]) -> Result<Tensor, ModelError> {
+        if self.blocks.len() != self.spec.n_blocks {
+            return Err(self.not_loaded("every block"));
+        }
+        let length = cache.check_room(tokens, lengths)?;
+        let extension = Extension::new(&self.spec, cache, length, (kind(self.precision), self.device))?;
+        let positions = match &extension.earlier {
+            None => Positions::from_start(length),
+            Some(_) => Positions::from_each(cache.lengths(), length),
+        };
+        let angles = self.angles(positions)?;
+        let mut stream = self.embed_at(tokens, positions)?.stream;
+        for (block, kept) in self.blocks.iter().zip(&mut cache.blocks) {
+            stream = block.forward(&stream, angles_of(&angles, block), Reach::Kept(kept, &extension))?;
+        }
+        cache.lengthen(lengths);
+        let last = lengths.iter().enumerate().map(|(row, taken)| (row * length + taken) as i64 - 1);
+        let last = Tensor::f_from_slice(&last.collect::<Vec<_>>())?.f_to_device(self.device)?;
+        self.head()?.logits(&stream.f_flatten(0, 1)?.f_index_select(0, &last)?)
+    }
+
+    /// Logits `[batch, pos, vocab]` in the decoder's precision. For small inputs: nothing here is chunked.
+    pub fn logits(&self, end: &Residual) -> Result<Tensor, ModelError> {
+        self.check_end(end)?;
+        self.head()?.logits(&end.stream)
+    }
+
+    /// Next-token loss `[n]` in nats at rows `[n, d_model]` of the residual that enters the final norm, for
+    /// labels `[n]`. Where a label is -1 the loss is NaN.
+    pub fn losses(&self, rows: &Tensor, labels: &[i64]) -> Result<Vec<f32>, ModelError> {
+        self.head()?.losses(rows, labels)
+    }
+
+    /// Loss, logsumexp, entropy and the `top_k` largest logits at rows `[n, d_model]` of the residual that enters the
+    /// final norm. Where a label is -1 the loss is NaN.
+    pub fn predictions(&self, rows: &Tensor, labels: &[i64], top_k: usize) -> Result<Predictions, ModelError> {
+        self.head()?.predictions(rows, labels, top_k)
+    }
+
+    /// The same with the logits themselves: `[n, vocab]` little-endian words in the decoder's precision, put after what `logits`
+    /// holds.
+    pub fn predictions_and_logits(
+        &self,
+        rows: &Tensor,
+        labels: &[i64],
+        top_k: usize,
+        logits: &mut Vec<u8>,
+    ) -> Result<Predictions, ModelError> {
+        self.head()?.predictions_and_logits(rows, labels, top_k, logits)
+    }
+
+    /// Losses of changed runs, and how far what they predict is from what the untouched run predicts, at the same rows:
+    /// `[n, d_model]` of the residual that enters the final norm of each changed run, for labels `[n]`.
+    ///
+    /// On a CPU it takes one pass over tiles of the vocabulary, in each of which the untouched run's logits are there once for
+    /// all changed runs. Losses have the bits that [`losses`](Self::losses) gives.
+    pub fn divergences(
+        &self,
+        untouched: CleanRun<'_>,
+        changed: &[Tensor],
+        labels: &[i64],
+    ) -> Result<Vec<Divergences>, ModelError> {
+        self.head()?.divergences(untouched, changed, labels)
+    }
+
+    /// Floating-point operations in the matrix products of [`advance`](Self::advance) over so many blocks: `sequences` of
+    /// `length` columns each. Attention counts the keys that a query may see.
+    pub fn advance_operations(&self, sequences: usize, length: usize, blocks: usize) -> u64 {
+        let spec = &self.spec;
+        let AttentionSpec { n_heads, n_kv_heads, head_dim, .. } = spec.attention;
+        let projections = spec.d_model * head_dim * 2 * (n_heads + n_kv_heads);
+        let matrices = if spec.mlp.gate == MlpGate::Gated { 3 } else { 2 };
+        let feed_forward = matrices * spec.d_model * spec.mlp.d_mlp;
+        let attention = n_heads * head_dim * (length + 1); // two products, half of the keys each
+        2 * (sequences * length * blocks * (projections + feed_forward + attention)) as u64
+    }
+
+    /// Floating-point operations in the matrix products of [`losses`](Self::losses) or
+    /// [`predictions`](Self::predictions) at so many rows.
+    pub fn head_operations(&self, rows: usize) -> u64 {
+        2 * (rows * self.spec.d_model * self.spec.vocab_size) as u64
+    }
+
+    /// Of each rotary embedding.
+    fn angles(&self, positions: Positions<'_>) -> Result<Vec<Angles>, ModelError> {
+        self.rotaries.iter().map(|rotary| rotary.angles(positions, self.precision)).collect()
+    }
+
+    fn head(&self) -> Result<&Head, ModelError> {
+        self.head.as_ref().ok_or_else(|| self.not_loaded("the unembedding"))
+    }
+
+    fn check_end(&self, end: &Residual) -> Result<(), ModelError> {
+        if end.block == self.spec.n_blocks {
+            return Ok(());
+        }
+        let problem = format!("logits are read after block {}, the residual is at {}", self.spec.n_blocks, end.block);
+        Err(ModelError::Input { problem })
+    }
+
+    fn check_length(&self, length: i64) -> Result<(), ModelError> {
+        if length <= self.spec.context_length as i64 {
+            return Ok(());
+        }
+        let problem = format!(
+            "sequence of {length} tokens: expected at most {} (max_position_embeddings). Cut the text shorter",
+            self.spec.context_length
+        );
+        Err(ModelError::Input { problem })
+    }
+
+    fn not_loaded(&self, asked: &str) -> ModelError {
+        let blocks = self.first_block..self.first_block + self.blocks.len();
+        let with = |part, name| if part { name } else { "" };
+        let loaded = format!(
+            "blocks {blocks:?}{}{}",
+            with(self.embedding.is_some(), ", embedding"),
+            with(self.head.is_some(), ", unembedding")
+        );
+        ModelError::NotLoaded { asked: asked.to_owned(), loaded }
+    }
+}
+
+/// Those of a block, where it turns its queries and keys.
+fn angles_of<'angles>(angles: &'angles [Angles], block: &Block) -> Option<&'angles Angles> {
+    angles.get(block.rope?)
+}
+
+/// Loads tensors in one precision to one device.
+struct Weights<'checkpoint> {
+    files: &'checkpoint WeightFiles,
+    precision: Dtype,
+    device: Device,
+}
+
+impl Weights<'_> {
+    fn load(&self, name: &str) -> Result<SharedTensor, ModelError> {
+        Ok(self.files.load(name, self.precision, self.device)?.into())
+    }
+
+    /// A piece of a tensor.
+    fn load_piece(&self, stored: &Stored) -> Result<SharedTensor, ModelError> {
+        Ok(stored.cut.of(self.files.load(&stored.name, self.precision, self.device)?)?.into())
+    }
+
+    /// Weights of some norms are used in float32 whatever the activations' type.
+    fn load_f32(&self, name: &str) -> Result<Tensor, ModelError> {
+        // By way of the model's precision, so that the rounding is that of a model held in it.
+        Ok(self.load(name)?.f_to_kind(Kind::Float)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn threads_may_share_a_decoder() {
+        fn is_shareable<T: Send + Sync>() {}
+        is_shareable::<super::Decoder>();
+    }
+}

@@ -1,0 +1,69 @@
+//! A forward pass that halts at sites: what is there can be read, or something else put in its place, before it goes on.
+
+use super::block::Within;
+use super::{Decoder, angles_of};
+use crate::error::ModelError;
+use crate::residual::{Positions, Residual};
+use crate::site::{Hook, Site, Stop};
+
+impl Decoder {
+    /// Takes the residual to a site: through whole blocks to the site's own, and in that past the sites before it.
+    ///
+    /// Halting anywhere and going on gives the bits that an undivided pass gives; but for `ln2.hook_normalized` of a norm whose
+    /// weight is applied in float32 ([`NormWeight`](crate::NormWeight)), whose value there is rounded in bf16 and f16.
+    pub fn reach(&self, from: &Residual, site: Site, positions: &Positions<'_>) -> Result<Stop, ModelError> {
+        site.check(&self.spec)?;
+        let whole = site.rest();
+        let entering = self.advance(from, whole, positions)?;
+        if site.block().is_some() {
+            return Ok(Stop { site, value: entering.stream, beside: Vec::new() });
+        }
+        let start = Within { hook: Hook::ResidPre, value: entering.stream, beside: Vec::new() };
+        self.walk(site.layer(), start, site.hook(), positions)
+    }
+
+    /// From one site to a later one, which may be in the same block.
+    pub fn go_on(&self, from: &Stop, to: Site, positions: &Positions<'_>) -> Result<Stop, ModelError> {
+        to.check(&self.spec)?;
+        if to < from.site && to.block() != from.site.block() {
+            return Err(ModelError::Input { problem: format!("{to} does not come after {}", from.site) });
+        }
+        if from.site.layer() == to.layer() && from.site.block().is_none() {
+            return self.walk(to.layer(), within(from), to.hook(), positions);
+        }
+        self.reach(&self.leave(from, positions)?, to, positions)
+    }
+
+    /// From a site, whatever was put there, to the residual that enters the next block. A site between two blocks is that
+    /// residual.
+    pub fn leave(&self, from: &Stop, positions: &Positions<'_>) -> Result<Residual, ModelError> {
+        if let Some(block) = from.site.block() {
+            return Ok(Residual { stream: from.value.shallow_clone(), block });
+        }
+        let left = self.walk(from.site.layer(), within(from), Hook::ResidPost, positions)?;
+        Ok(Residual { stream: left.value, block: from.site.layer() + 1 })
+    }
+
+    /// Within one block.
+    fn walk(&self, layer: usize, from: Within, to: Hook, positions: &Positions<'_>) -> Result<Stop, ModelError> {
+        let place = layer.checked_sub(self.first_block).and_then(|place| self.blocks.get(place));
+        let block = place.ok_or_else(|| self.not_loaded(&format!("block {layer}")))?;
+        let (angles, site) = (self.angles(*positions)?, Site::new(layer, to));
+        let expected = Site::new(layer, from.hook).beside(&self.spec).len();
+        if from.beside.len() != expected {
+            let got = from.beside.len();
+            let problem = format!("beside blocks.{layer}.{}: expected {expected} tensors, got {got}", from.hook);
+            return Err(ModelError::Input { problem });
+        }
+        let Within { value, beside, .. } = block.walk(from, to, angles_of(&angles, block))?;
+        Ok(Stop { site, value, beside })
+    }
+}
+
+fn within(stop: &Stop) -> Within {
+    Within {
+        hook: stop.site.hook(),
+        value: stop.value.shallow_clone(),
+        beside: stop.beside.iter().map(tch::Tensor::shallow_clone).collect(),
+    }
+}

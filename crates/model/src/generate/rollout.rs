@@ -1,0 +1,70 @@
+//! What goes into a generation and what comes out.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::ModelError;
+
+/// A sequence to go on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PromptRow<'tokens> {
+    /// The number that the row's random numbers belong to, and by which messages name it.
+    pub row: u64,
+    /// The tokens, BOS included; at least one.
+    pub tokens: &'tokens [u32],
+}
+
+/// What followed a prompt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rollout {
+    /// The new tokens, without the stop token that ended them.
+    pub tokens: Vec<u32>,
+    /// Why there are no more.
+    pub finish: FinishReason,
+}
+
+/// Why a rollout ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FinishReason {
+    /// The model chose a stop token: it ended its turn.
+    Stop,
+    /// It has as many tokens as it was allowed.
+    Length,
+    /// Prompt and rollout fill the context.
+    Context,
+}
+
+impl FinishReason {
+    /// The name in files.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::Context => "context",
+        }
+    }
+}
+
+impl fmt::Display for FinishReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl FromStr for FinishReason {
+    type Err = ModelError;
+
+    fn from_str(name: &str) -> Result<Self, ModelError> {
+        match name {
+            "stop" => Ok(Self::Stop),
+            "length" => Ok(Self::Length),
+            "context" => Ok(Self::Context),
+            _ => Err(ModelError::Input {
+                problem: format!("finish reason: expected stop, length or context, got {name:?}"),
+            }),
+        }
+    }
+}

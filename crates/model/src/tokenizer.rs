@@ -1,0 +1,218 @@
+//! Text to tokens, by the checkpoint's own files.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tokenizers::PostProcessorWrapper;
+
+use crate::error::{ModelError, read_json};
+
+const TOKENIZER: &str = "tokenizer.json";
+
+/// A special token, and where its meaning was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpecialToken {
+    /// Its id.
+    pub id: u32,
+    /// Its text.
+    pub text: String,
+    /// The file and key that named it.
+    pub source: String,
+}
+
+/// The tokens of a text, and where in it each ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedText {
+    /// The tokens' ids.
+    pub ids: Vec<u32>,
+    /// For each token, the byte of the text after its last one. A token of a few bytes of a character, and so all tokens of
+    /// that character, end where the character does.
+    pub ends: Vec<usize>,
+}
+
+/// A checkpoint's tokenizer.
+#[derive(Debug)]
+pub struct Tokenizer {
+    folder: PathBuf,
+    inner: tokenizers::Tokenizer,
+    blake3: String,
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json` of a checkpoint folder. Truncation and padding that it may ask for are switched off.
+    pub fn open(folder: &Path) -> Result<Self, ModelError> {
+        let path = folder.join(TOKENIZER);
+        let bytes = std::fs::read(&path).map_err(|source| ModelError::io(&path, source))?;
+        let problem = |error: tokenizers::Error| ModelError::Tokenizer {
+            path: path.clone(),
+            problem: format!("expected a tokenizer of the tokenizers library: {error}. Copy or download it again"),
+        };
+        let mut inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(problem)?;
+        inner.with_padding(None).with_truncation(None).map_err(problem)?;
+        // A post-processor adds special tokens, which is never asked for here, and moves the offsets of tokens that begin
+        // or end with a space.
+        inner.with_post_processor(None::<PostProcessorWrapper>);
+        Ok(Self { folder: folder.to_path_buf(), inner, blake3: blake3::hash(&bytes).to_hex().to_string() })
+    }
+
+    /// BLAKE3 of `tokenizer.json`, hexadecimal.
+    pub fn blake3(&self) -> &str {
+        &self.blake3
+    }
+
+    /// How many tokens it knows, added ones included.
+    pub fn vocabulary_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// Refuses a tokenizer that makes ids which the model's embedding does not have. A model may have more rows than
+    /// the tokenizer has tokens: they are padding.
+    pub fn check_vocabulary(&self, vocabulary: usize) -> Result<(), ModelError> {
+        let highest = self.inner.get_vocab(true).into_iter().max_by_key(|(_, id)| *id);
+        match highest {
+            Some((token, id)) if id as usize >= vocabulary => {
+                Err(ModelError::Vocabulary { path: self.folder.join(TOKENIZER), token, id, vocabulary })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Tokens of each text, on all cores. No special token is added; one that is spelled out in the text is recognised.
+    pub fn encode_batch(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>, ModelError> {
+        let encodings = self.inner.encode_batch_fast(texts.to_vec(), false).map_err(|error| self.problem(&error))?;
+        Ok(encodings.into_iter().map(|encoding| encoding.get_ids().to_vec()).collect())
+    }
+
+    /// Tokens of a text with their places in it. No special token is added; one that is spelled out in the text is
+    /// recognised.
+    pub fn encode_with_ends(&self, text: &str) -> Result<EncodedText, ModelError> {
+        let encoding = self.inner.encode(text, false).map_err(|error| self.problem(&error))?;
+        let ends = encoding.get_offsets().iter().map(|(_, end)| *end).collect();
+        Ok(EncodedText { ids: encoding.get_ids().to_vec(), ends })
+    }
+
+    /// Text of tokens, special ones left out.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, ModelError> {
+        self.inner.decode(ids, true).map_err(|error| self.problem(&error))
+    }
+
+    /// How the vocabulary spells a token: `▁hay`, `Ġhay`, `<0x0A>`. Empty for an id that it does not have.
+    pub fn vocabulary_text(&self, id: u32) -> String {
+        self.inner.id_to_token(id).unwrap_or_default()
+    }
+
+    /// Whether this is the text of a special token.
+    pub fn is_special(&self, text: &str) -> bool {
+        self.inner.get_added_vocabulary().is_special_token(text)
+    }
+
+    /// The token whose text this is.
+    pub fn token(&self, text: &str, source: &str) -> Result<SpecialToken, ModelError> {
+        let id = self.inner.token_to_id(text).ok_or_else(|| ModelError::Tokenizer {
+            path: self.folder.join(TOKENIZER),
+            problem: format!("{source} names the token {text:?}, which this vocabulary does not have"),
+        })?;
+        Ok(SpecialToken { id, text: text.to_owned(), source: source.to_owned() })
+    }
+
+    /// The token that begins a sequence: named by the tokenizer's files, else, as for Qwen, by the model's.
+    pub fn bos(&self) -> Result<SpecialToken, ModelError> {
+        if let Some((text, source)) = self.named("bos_token")? {
+            return self.token(&text, &source);
+        }
+        for file in ["generation_config.json", "config.json"] {
+            if let Some(id) = self.key(file, "bos_token_id")?.as_ref().and_then(Value::as_u64) {
+                let named = u32::try_from(id).ok().and_then(|id| Some((id, self.inner.id_to_token(id)?)));
+                let (id, text) = named.ok_or_else(|| ModelError::Tokenizer {
+                    path: self.folder.join(file),
+                    problem: format!("bos_token_id is {id}, which the vocabulary of {TOKENIZER} does not have"),
+                })?;
+                return Ok(SpecialToken { id, text, source: format!("{file}: bos_token_id") });
+            }
+        }
+        Err(ModelError::Tokenizer {
+            path: self.folder.clone(),
+            problem: "no file names a token that begins a sequence: expected bos_token in tokenizer_config.json or \
+                      special_tokens_map.json, or bos_token_id in generation_config.json or config.json. Name one in the \
+                      data manifest, for example bos = \"<|endoftext|>\""
+                .to_owned(),
+        })
+    }
+
+    /// Whether `tokenizer_config.json` says that texts are to begin with BOS (`add_bos_token`); `None` where it does not say.
+    pub fn adds_bos(&self) -> Result<Option<bool>, ModelError> {
+        Ok(self.key("tokenizer_config.json", "add_bos_token")?.as_ref().and_then(Value::as_bool))
+    }
+
+    /// The tokens that end what the model writes, each once: `eos_token` of the tokenizer's files and `eos_token_id`, one or
+    /// several, of `generation_config.json`, else of `config.json`. Empty where no file names one.
+    pub fn eos(&self) -> Result<Vec<SpecialToken>, ModelError> {
+        let mut tokens: Vec<SpecialToken> = Vec::new();
+        if let Some((text, source)) = self.named("eos_token")? {
+            tokens.push(self.token(&text, &source)?);
+        }
+        let (file, named) = match self.key("generation_config.json", "eos_token_id")? {
+            Some(named) => ("generation_config.json", Some(named)),
+            None => ("config.json", self.key("config.json", "eos_token_id")?),
+        };
+        let ids = match named {
+            Some(Value::Array(ids)) => ids,
+            other => other.into_iter().collect(),
+        };
+        for id in ids.iter().filter_map(Value::as_u64).filter_map(|id| u32::try_from(id).ok()) {
+            // A model's padding may be named here too; what the tokenizer does not know is in no text.
+            if let Some(text) = self.inner.id_to_token(id) {
+                tokens.push(SpecialToken { id, text, source: format!("{file}: eos_token_id") });
+            }
+        }
+        let mut seen = BTreeSet::new();
+        tokens.retain(|token| seen.insert(token.id));
+        Ok(tokens)
+    }
+
+    /// The tokens that structure a text rather than belong to it, each once: those that the tokenizer's files name for the
+    /// beginning, the end, padding and separation. The tokens of a chat template are none of them, as in SAELens.
+    pub fn structural_tokens(&self) -> Result<Vec<SpecialToken>, ModelError> {
+        let mut tokens: Vec<SpecialToken> = Vec::new();
+        for key in ["bos_token", "eos_token", "pad_token", "sep_token"] {
+            let Some((text, source)) = self.named(key)? else { continue };
+            // A name for what the vocabulary does not have is in no text.
+            if let Some(id) = self.inner.token_to_id(&text)
+                && tokens.iter().all(|token| token.id != id)
+            {
+                tokens.push(SpecialToken { id, text, source });
+            }
+        }
+        Ok(tokens)
+    }
+
+    /// The text that the tokenizer's files have for a token's role, and where they have it.
+    fn named(&self, key: &str) -> Result<Option<(String, String)>, ModelError> {
+        for file in ["tokenizer_config.json", "special_tokens_map.json"] {
+            if let Some(text) = self.key(file, key)?.as_ref().and_then(token_text) {
+                return Ok(Some((text.to_owned(), format!("{file}: {key}"))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A key of one of the folder's JSON files; `None` where the file or the key is absent or null.
+    fn key(&self, file: &str, key: &str) -> Result<Option<Value>, ModelError> {
+        let path = self.folder.join(file);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let mut keys: serde_json::Map<String, Value> = read_json(&path)?;
+        Ok(keys.remove(key).filter(|value| !value.is_null()))
+    }
+
+    fn problem(&self, error: &tokenizers::Error) -> ModelError {
+        ModelError::Tokenizer { path: self.folder.join(TOKENIZER), problem: error.to_string() }
+    }
+}
+
+/// The text of a special token, which files give as a string or as an object with `content`.
+fn token_text(value: &Value) -> Option<&str> {
+    value.as_str().or_else(|| value.get("content")?.as_str())
+}

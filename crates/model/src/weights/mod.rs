@@ -1,0 +1,10 @@
+//! A checkpoint's tensors: which there must be, what they are called, and the mapped files that hold them.
+
+pub(crate) mod adapter;
+mod files;
+mod layout;
+pub(crate) mod map;
+pub(crate) mod names;
+
+pub(crate) use files::WeightFiles;
+pub(crate) use layout::{BlockPart, Stored};

@@ -1,0 +1,151 @@
+//! Curves of a training run.
+
+use hayloft_results::{HeldOutFigures, TrainingRecord};
+use kuva::prelude::{Figure, Layout, LegendPosition, Plot};
+
+use super::lines::{Axes, Axis, Join, Series, broken_line};
+use super::picture::{Caption, finish, layout};
+use super::style::{Ink, Stroke};
+
+/// The most points of a curve; more of them would not be told apart.
+const MOST_POINTS: usize = 400;
+
+/// A quantity of a record: `None` where it is no point of the curve, NaN where there is one that is undefined.
+type Quantity = fn(&TrainingRecord) -> Option<f64>;
+
+/// A panel: its axis' label, and its curves.
+type Panel = (&'static str, &'static [(&'static str, Ink, Stroke, Quantity)]);
+
+const PANELS: [Panel; 4] = [
+    (
+        "loss",
+        &[
+            ("loss", Ink::First, Stroke::Solid, |record| Some(record.loss)),
+            ("reconstruction", Ink::Second, Stroke::Dashed, |record| Some(record.reconstruction_loss)),
+            ("sparsity", Ink::Third, Stroke::DashDot, |record| record.sparsity_loss),
+            ("auxiliary", Ink::Limit, Stroke::Dotted, |record| record.auxiliary_loss),
+        ],
+    ),
+    (
+        "L0",
+        &[
+            ("batch", Ink::First, Stroke::Solid, |record| Some(record.l0)),
+            ("held out", Ink::Second, Stroke::Dashed, |record| held_out(record, |figures| figures.l0)),
+        ],
+    ),
+    (
+        "explained variance",
+        &[
+            ("batch", Ink::First, Stroke::Solid, |record| Some(record.explained_variance)),
+            ("held out", Ink::Second, Stroke::Dashed, |record| held_out(record, |figures| figures.explained_variance)),
+            ("held out, pooled", Ink::Third, Stroke::DashDot, |record| {
+                held_out(record, |figures| figures.explained_variance_pooled)
+            }),
+        ],
+    ),
+    (
+        "latents, share",
+        &[
+            ("dead", Ink::First, Stroke::Solid, |record| Some(record.dead_fraction.unwrap_or(f64::NAN))),
+            ("never fired", Ink::Third, Stroke::DashDot, |record| record.never_fired_fraction),
+            ("held out: none fires", Ink::Second, Stroke::Dashed, |record| {
+                held_out(record, |figures| Some(figures.dead_fraction))
+            }),
+        ],
+    ),
+];
+
+/// A figure of the held-out rows, where they were looked at.
+fn held_out(record: &TrainingRecord, figure: fn(&HeldOutFigures) -> Option<f64>) -> Option<f64> {
+    record.held_out.as_ref().map(|figures| figure(figures).unwrap_or(f64::NAN))
+}
+
+/// An SVG of four panels over the tokens seen: loss, L0, explained variance, latents that do not fire. Where a figure is undefined
+/// its curve has a gap; without any record it says so in words.
+///
+/// ```
+/// use hayloft_report::{TrainingRecord, training_curves};
+/// let record = |step: u64| TrainingRecord {
+///     step,
+///     tokens: 4096 * step,
+///     learning_rate: 1e-3,
+///     loss: 1.0 / (step + 1) as f64,
+///     reconstruction_loss: 0.5,
+///     sparsity_loss: None,
+///     auxiliary_loss: None,
+///     l0: 30.0,
+///     explained_variance: 0.8,
+///     dead_fraction: None,
+///     never_fired_fraction: Some(0.1),
+///     held_out: None,
+/// };
+/// let svg = training_curves(&[record(0), record(1)]);
+/// assert!(svg.starts_with("<svg") && svg.contains("<title"));
+/// ```
+pub fn training_curves(records: &[TrainingRecord]) -> String {
+    training_picture("training-curves", "Training curves", records)
+}
+
+/// The same under an id and a title of its own.
+pub(crate) fn training_picture(id: &str, title: &str, records: &[TrainingRecord]) -> String {
+    let caption = Caption { id: id.to_owned(), title: title.to_owned(), description: describe(records) };
+    let (mut plots, mut layouts): (Vec<Vec<Plot>>, Vec<Layout>) = (Vec::new(), Vec::new());
+    for (label, curves) in PANELS {
+        let axes = Axes { x: ("tokens", Axis::Linear), y: (label, Axis::Linear), join: Join::Straight };
+        let series = curves.iter().map(|&(name, ink, stroke, quantity)| {
+            let point = |record: &TrainingRecord| Some((record.tokens as f64, quantity(record)?));
+            let points: Vec<(f64, f64)> = records.iter().filter_map(point).collect();
+            let points = evenly(&points, MOST_POINTS).into_iter().copied().collect();
+            Series { label: name.to_owned(), ink, stroke, points }
+        });
+        let drawn: Vec<Plot> = series.flat_map(|series| broken_line(&series, &axes)).collect();
+        layouts.push(layout(&drawn, axes.x.0, axes.y.0).with_legend_position(LegendPosition::InsideTopRight));
+        plots.push(drawn);
+    }
+    let scene = Figure::new(2, 2).with_cell_size(420.0, 260.0).with_plots(plots).with_layouts(layouts).render();
+    finish(&caption, scene, Vec::new())
+}
+
+fn describe(records: &[TrainingRecord]) -> String {
+    let (Some(first), Some(last)) = (records.first(), records.last()) else {
+        return "Nothing was logged.".to_owned();
+    };
+    let share = |fraction: Option<f64>| {
+        let known = fraction.filter(|fraction| fraction.is_finite());
+        known.map_or_else(|| "unknown".to_owned(), |fraction| format!("{fraction:.4}"))
+    };
+    let held_out = records.iter().rev().find_map(|record| record.held_out).map_or_else(String::new, |figures| {
+        format!(
+            " On {} held-out rows at last: L0 {}, explained variance {}, share of latents that never fire {:.4}.",
+            figures.rows,
+            figures.l0.map_or_else(|| "unknown".to_owned(), |l0| format!("{l0:.2}")),
+            share(figures.explained_variance),
+            figures.dead_fraction,
+        )
+    });
+    format!(
+        "Four panels over tokens. From {} to {} tokens: loss from {:.4} to {:.4}, L0 from {:.2} to {:.2}, explained variance from {} to {}, share of dead latents from {} to {}, of latents that have not fired yet from {} to {}.{held_out}",
+        first.tokens,
+        last.tokens,
+        first.loss,
+        last.loss,
+        first.l0,
+        last.l0,
+        share(Some(first.explained_variance)),
+        share(Some(last.explained_variance)),
+        share(first.dead_fraction),
+        share(last.dead_fraction),
+        share(first.never_fired_fraction),
+        share(last.never_fired_fraction),
+    )
+}
+
+/// At most about `most` items, evenly chosen, the last always among them.
+pub(crate) fn evenly<T>(items: &[T], most: usize) -> Vec<&T> {
+    let stride = items.len().div_ceil(most).max(1);
+    let mut chosen: Vec<&T> = items.iter().step_by(stride).collect();
+    if let Some(last) = items.last().filter(|_| !(items.len() - 1).is_multiple_of(stride)) {
+        chosen.push(last);
+    }
+    chosen
+}

@@ -1,0 +1,126 @@
+//! The pictures of a report, each with the numbers that it shows.
+
+mod densities;
+mod losses;
+mod norms;
+mod overview;
+mod training;
+
+use hayloft_rows::SectionChoice;
+
+use super::load::{Entry, Report};
+use super::role::{ModelRole, SaeRole};
+use super::tables::{dataset_in_words, section_in_words, slug};
+use crate::plot::{Caption, Ink, Stroke};
+
+/// A picture.
+#[derive(Debug, Clone, serde::Serialize)]
+pub(super) struct Figure {
+    pub(super) id: String,
+    pub(super) title: String,
+    pub(super) description: String,
+    pub(super) svg: String,
+    pub(super) data: Data,
+}
+
+/// The numbers behind a picture.
+#[derive(Debug, Clone, serde::Serialize)]
+pub(super) struct Data {
+    pub(super) columns: Vec<String>,
+    /// The first cell of each is what the row is about.
+    pub(super) rows: Vec<Vec<String>>,
+}
+
+/// Pictures of one kind.
+#[derive(Debug, Clone, serde::Serialize)]
+pub(super) struct Gallery {
+    pub(super) id: &'static str,
+    pub(super) title: &'static str,
+    pub(super) introduction: &'static str,
+    pub(super) figures: Vec<Figure>,
+}
+
+impl Report {
+    /// All pictures that there is something to draw in, kind by kind.
+    pub(super) fn galleries(&self) -> Vec<Gallery> {
+        let galleries = [
+            overview::recovered(self),
+            overview::trade_off(self),
+            norms::norms(self),
+            losses::losses(self),
+            densities::densities(self),
+            training::training(self),
+        ];
+        galleries.into_iter().filter(|gallery| !gallery.figures.is_empty()).collect()
+    }
+
+    /// Results about the same activations, each kind once: those of one family, dataset, section and model under one
+    /// treatment of outliers.
+    fn settings(&self) -> Vec<Vec<&Entry>> {
+        let mut settings: Vec<Vec<&Entry>> = Vec::new();
+        for entry in &self.entries {
+            match settings.iter_mut().find(|setting| is_same_setting(setting[0], entry)) {
+                Some(setting) => setting.push(entry),
+                None => settings.push(vec![entry]),
+            }
+        }
+        for setting in &mut settings {
+            setting.sort_by_key(|entry| entry.sae);
+        }
+        settings
+    }
+}
+
+fn is_same_setting(left: &Entry, right: &Entry) -> bool {
+    let key = |entry: &Entry| (entry.result.section, entry.model, entry.result.outlier_norm.is_some());
+    left.family == right.family && left.dataset == right.dataset && key(left) == key(right)
+}
+
+/// What results of one setting are about, in words.
+fn setting_in_words(entry: &Entry) -> String {
+    let outliers = if entry.result.outlier_norm.is_some() { "filtered" } else { "kept" };
+    format!("{}, {}, outliers {outliers}", place_in_words(entry), entry.model.label())
+}
+
+/// Family, dataset and section in words.
+fn place_in_words(entry: &Entry) -> String {
+    format!("{}: {}", entry.family, short_place(&entry.dataset, entry.result.section))
+}
+
+fn short_place(dataset: &str, section: SectionChoice) -> String {
+    format!("{}, {}", dataset_in_words(dataset), section_in_words(&section.to_string()))
+}
+
+/// A caption whose id has the figure's number in it, so that no two are alike.
+fn caption(kind: &str, number: usize, title: String, description: String) -> Caption {
+    Caption { id: slug(&format!("figure-{kind}-{}", number + 1)), title, description }
+}
+
+/// A figure, if there was something to draw.
+fn drawn(caption: Caption, svg: Option<String>, data: Data) -> Option<Figure> {
+    let Caption { id, title, description } = caption;
+    Some(Figure { id, title, description, svg: svg?, data })
+}
+
+fn sae_ink(sae: SaeRole) -> Ink {
+    match sae {
+        SaeRole::Base => Ink::First,
+        SaeRole::Chat => Ink::Second,
+        SaeRole::Finetuned => Ink::Third,
+    }
+}
+
+fn sae_stroke(sae: SaeRole) -> Stroke {
+    match sae {
+        SaeRole::Base => Stroke::Solid,
+        SaeRole::Chat => Stroke::Dashed,
+        SaeRole::Finetuned => Stroke::DashDot,
+    }
+}
+
+fn model_style(model: ModelRole) -> (Ink, Stroke) {
+    match model {
+        ModelRole::Base => (Ink::First, Stroke::Solid),
+        ModelRole::Chat => (Ink::Second, Stroke::Dashed),
+    }
+}

@@ -1,0 +1,132 @@
+//! The experiment as one flat list: `summary.json`.
+
+use hayloft_results::Columns;
+use hayloft_rows::{OutlierNorm, SectionChoice};
+use serde::{Deserialize, Serialize};
+
+use super::left_out::LeftOut;
+use super::load::{Entry, Report};
+use super::role::{ModelRole, SaeRole};
+
+/// `summary.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// One for each SAE, model, dataset, section and treatment of outliers.
+    pub rows: Vec<Row>,
+    /// What the files of the experiment hold and the report does not show.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A row of a table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// What was read: `pile`, `alpaca`, or another name.
+    pub dataset: String,
+    /// Which positions.
+    pub section: SectionChoice,
+    /// Which SAE.
+    pub sae: SaeRole,
+    /// Which model.
+    pub model: ModelRole,
+    /// Which family the models are of.
+    pub family: String,
+    /// Whether activations of a large norm were left out.
+    pub outliers_filtered: bool,
+    /// The norm from which on they were, after scaling.
+    pub outlier_norm: Option<f64>,
+    /// The same in the model's own space.
+    #[serde(default)]
+    pub outlier_norm_raw: Option<f64>,
+    /// What was asked for.
+    #[serde(default)]
+    pub outlier_rule: Option<OutlierNorm>,
+    /// Where in the model.
+    pub site: String,
+    /// c, by which activations were multiplied before the SAE.
+    pub scale: f64,
+    /// The figures.
+    #[serde(flatten)]
+    pub columns: Columns,
+    /// Of a fine-tuned SAE: (its explained variance − the base SAE's) / (the chat SAE's − the base SAE's), where both are
+    /// there on the same activations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explained_variance_gap_recovered: Option<f64>,
+}
+
+impl Report {
+    /// All rows, in the order of the tables.
+    pub fn summary(&self) -> Summary {
+        let mut rows: Vec<Row> = self.entries.iter().map(row).collect();
+        let families = self.families();
+        let family = |row: &Row| families.iter().position(|family| *family == row.family);
+        rows.sort_by_cached_key(|row| {
+            let dataset = dataset_order(&row.dataset);
+            (dataset, row.dataset.clone(), row.section, !row.outliers_filtered, family(row), row.model, row.sae)
+        });
+        let gaps: Vec<Option<f64>> = rows.iter().map(|row| gap_recovered(row, &rows)).collect();
+        for (row, gap) in rows.iter_mut().zip(gaps) {
+            row.explained_variance_gap_recovered = gap;
+        }
+        Summary { rows, left_out: self.left_out.clone() }
+    }
+
+    /// Families, in the order of the experiment.
+    pub(super) fn families(&self) -> Vec<&str> {
+        let mut families = Vec::new();
+        for entry in &self.entries {
+            if !families.contains(&entry.family.as_str()) {
+                families.push(entry.family.as_str());
+            }
+        }
+        families
+    }
+}
+
+/// The study's datasets come first, in its order.
+fn dataset_order(dataset: &str) -> usize {
+    let known = ["pile", "alpaca"];
+    known.iter().position(|name| *name == dataset).unwrap_or(known.len())
+}
+
+fn row(entry: &Entry) -> Row {
+    let Entry { dataset, family, model, sae, result, .. } = entry;
+    Row {
+        dataset: dataset.clone(),
+        section: result.section,
+        sae: *sae,
+        model: *model,
+        family: family.clone(),
+        outliers_filtered: result.outlier_norm.is_some(),
+        outlier_norm: result.outlier_norm,
+        outlier_norm_raw: result.outlier_norm_raw,
+        outlier_rule: result.outlier_rule,
+        site: result.site.clone(),
+        scale: result.scale,
+        columns: result.columns,
+        explained_variance_gap_recovered: None,
+    }
+}
+
+impl Row {
+    /// Whether two rows are of the same table.
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        (&self.dataset, self.section, self.outliers_filtered)
+            == (&other.dataset, other.section, other.outliers_filtered)
+    }
+
+    /// Whether two rows are about the same activations.
+    pub(super) fn is_about_same(&self, other: &Self) -> bool {
+        self.is_beside(other) && (&self.family, self.model) == (&other.family, other.model)
+    }
+}
+
+fn gap_recovered(row: &Row, rows: &[Row]) -> Option<f64> {
+    if row.sae != SaeRole::Finetuned {
+        return None;
+    }
+    let of = |role| rows.iter().find(|other| other.sae == role && other.is_about_same(row))?.columns.explained_variance;
+    let (base, chat) = (of(SaeRole::Base)?, of(SaeRole::Chat)?);
+    let recovered = (row.columns.explained_variance? - base) / (chat - base);
+    recovered.is_finite().then_some(recovered)
+}

@@ -1,0 +1,88 @@
+//! Whether intervals hold what they promise: 95% of them, over many made-up caches, have the true value in them.
+
+use rand::{Rng, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use super::{Bootstrap, Interval, Uncertain, uncertainty};
+use crate::sums::sequence::SequenceSums;
+use crate::sums::sequence::tests::sequence;
+
+const SEQUENCES: usize = 300;
+const RESAMPLES: usize = 500;
+
+/// How much longer sequences have the larger losses.
+const CORRELATION: f64 = 0.4;
+
+/// What the second SAE's loss is more, in the median sequence.
+const MORE: f64 = 0.05;
+
+/// How far the logarithms of a sequence's length, of its loss, of its error and of what the second SAE's loss is more spread.
+struct Spread {
+    length: f64,
+    loss: f64,
+    error: f64,
+    more: f64,
+}
+
+/// Two independent draws of the normal distribution (Box and Muller).
+fn normals(generator: &mut Pcg64Mcg) -> (f64, f64) {
+    let mut uniform = || (generator.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+    let (radius, angle) = ((-2.0 * (1.0 - uniform()).ln()).sqrt(), std::f64::consts::TAU * uniform());
+    (radius * angle.cos(), radius * angle.sin())
+}
+
+/// A cache's sequences under two SAEs. Losses and errors have heavy tails, and go with the sequence and not with the token.
+fn dataset(generator: &mut Pcg64Mcg, spread: &Spread) -> [Vec<SequenceSums>; 2] {
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    for _ in 0..SEQUENCES {
+        let ((of_length, apart), (of_error, of_more)) = (normals(generator), normals(generator));
+        let tokens = (6.0 + spread.length * of_length).exp().round();
+        let of_loss = CORRELATION * of_length + (1.0 - CORRELATION * CORRELATION).sqrt() * apart;
+        let loss = (spread.loss * of_loss).exp();
+        let more = MORE * (spread.more * of_more).exp();
+        let error = (tokens * (spread.error * of_error).exp()) as f32;
+        first.push(sequence(tokens as f32, (tokens * loss) as f32, error));
+        second.push(sequence(tokens as f32, (tokens * (loss + more)) as f32, error));
+    }
+    [first, second]
+}
+
+/// The per cent of intervals with the truth in them: of a mean loss, of the share recovered, of the explained variance, and of the
+/// difference of two mean losses.
+fn coverage(spread: &Spread, datasets: u64) -> [f64; 4] {
+    // Means over tokens of what is lognormal; the loss's is larger, as longer sequences have more of it.
+    let mean = |spread: f64| (spread * spread / 2.0).exp();
+    let loss = mean(spread.loss) * (CORRELATION * spread.loss * spread.length).exp();
+    let (error, more) = (mean(spread.error), MORE * mean(spread.more));
+    let mut covered = [0.0; 4];
+    for number in 0..datasets {
+        let [first, second] = dataset(&mut Pcg64Mcg::seed_from_u64(number), spread);
+        let sae = |name, sequences| Uncertain { name, sequences, scale: 1.0, target_scale: 1.0, has_kl: false };
+        let found = uncertainty(Bootstrap { resamples: RESAMPLES }, &[sae("first", &first), sae("second", &second)]);
+        let difference = &found[1].difference.as_ref().unwrap().figures["ce_sae"].interval;
+        let own = &found[0].figures;
+        for (covered, (Interval { low, high }, truth)) in covered.iter_mut().zip([
+            (&own["ce_sae"], loss),
+            (&own["ce_recovered"], (10.0 - loss) / 8.0),
+            (&own["explained_variance_pooled"], 1.0 - error / 8.0),
+            (difference, more),
+        ]) {
+            *covered += if *low <= truth && truth <= *high { 100.0 / datasets as f64 } else { 0.0 };
+        }
+    }
+    eprintln!("{datasets} caches of {SEQUENCES} sequences, {RESAMPLES} resamples: {covered:.1?} per cent covered");
+    covered
+}
+
+#[test]
+fn intervals_cover_the_truth_as_often_as_they_say() {
+    let covered = coverage(&Spread { length: 0.35, loss: 0.35, error: 0.6, more: 0.7 }, 2000);
+    assert!(covered.iter().all(|percent| (93.0..=97.0).contains(percent)), "{covered:?}");
+}
+
+/// No resampling sees a tail that the sample lacks: where a few sequences decide, intervals are somewhat too narrow.
+#[test]
+fn intervals_of_what_a_few_sequences_decide_are_not_far_off() {
+    let covered = coverage(&Spread { length: 0.5, loss: 0.5, error: 0.8, more: 1.0 }, 500);
+    assert!(covered.iter().all(|percent| (89.0..=97.0).contains(percent)), "{covered:?}");
+}

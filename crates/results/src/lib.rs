@@ -1,0 +1,52 @@
+//! What a figure is: sums, the columns that follow from them, intervals, and the files that results are written to.
+//! `RESULTS.md` describes every field.
+//!
+//! ```text
+//! rows ──► Sums (of a shard, a subset, a sequence) ──► Columns, Intervals ──► Results ──► table, JSON, CSV, Markdown
+//! ```
+//!
+//! Every figure is computed from [`Sums`], which are kept for each shard; [`Columns::of`] turns merged sums into figures with the bits
+//! that an undivided run has.
+
+mod bootstrap;
+mod checks;
+mod columns;
+mod error;
+mod held_out_figures;
+mod histograms;
+mod kl;
+mod outlier_warning;
+mod output;
+mod results;
+mod subsets;
+mod sums;
+mod training_record;
+pub mod undefined;
+
+pub use bootstrap::{Bootstrap, Difference, DifferenceFigure, Interval, Intervals, Uncertain, uncertainty};
+pub use checks::clean_check::CleanCheck;
+pub use checks::clean_source::CleanSource;
+pub use checks::compute_effect::{ComputeEffect, ComputeSample};
+pub use checks::stored_rounding::StoredRounding;
+pub use columns::{Columns, recovered};
+pub use error::ResultsError;
+pub use held_out_figures::HeldOutFigures;
+pub use histograms::{
+    BinSums, LatentCounts, LatentSummary, NORM_BINS, NormHistogram, POSITION_BINS, PositionCounts, PositionSums,
+    first_position, position_bin,
+};
+pub use kl::result::Kl;
+pub use kl::sums::KlSums;
+pub use kl::way::KlWay;
+pub use outlier_warning::RowCounts;
+pub use output::{Breakdown, EXPLAINED_VARIANCES, MetricsChoice, RULED, count, ruled};
+pub use results::conventions::ResultConventions;
+pub use results::model_weights::ModelWeights;
+pub use results::names::{is_plain, shortened, unique_names};
+pub use results::{DEFINITIONS, Provenance, Results, SaeProvenance, SaeResult, ShardResult};
+pub use subsets::by_subset::{BySubset, RowSubsets};
+pub use subsets::figures::{SubsetColumns, SubsetFigures, SubsetSums, subset_figures};
+pub use sums::sequence::{ResampledSums, SequenceSums, TERMS};
+pub use sums::terms::RowTerms;
+pub use sums::{Sums, total_loss};
+pub use training_record::TrainingRecord;

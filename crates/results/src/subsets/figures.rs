@@ -1,0 +1,110 @@
+//! The figures of each subset of the corpus.
+
+use serde::{Deserialize, Serialize};
+
+use crate::columns::Columns;
+use crate::subsets::by_subset::BySubset;
+use crate::sums::Sums;
+
+/// The figures of one subset of the corpus: of its tokens, whatever else their sequences hold. A loss belongs to
+/// the predicting token, an activation to its token.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SubsetFigures {
+    /// Its name; `None` for tokens of documents without one.
+    pub subset: Option<String>,
+    /// Sequences with a token of it in the section. One that mixes subsets counts for each of them.
+    pub sequences: usize,
+    /// The figures; x̄ is that of the whole section.
+    #[serde(flatten)]
+    pub columns: SubsetColumns,
+}
+
+/// The columns but for counts of outliers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "each is the column of its name")]
+pub struct SubsetColumns {
+    pub l0: Option<f64>,
+    pub ce_recovered: Option<f64>,
+    pub ce_clean: Option<f64>,
+    pub ce_sae: Option<f64>,
+    pub ce_delta: Option<f64>,
+    pub ce_zero: Option<f64>,
+    pub explained_variance: Option<f64>,
+    pub explained_variance_pooled: Option<f64>,
+    pub mse: Option<f64>,
+    pub cosine_similarity: Option<f64>,
+    pub l2_ratio: Option<f64>,
+    pub loss_tokens: u64,
+    pub activation_rows: u64,
+}
+
+impl From<Columns> for SubsetColumns {
+    fn from(columns: Columns) -> Self {
+        Self {
+            l0: columns.l0,
+            ce_recovered: columns.ce_recovered,
+            ce_clean: columns.ce_clean,
+            ce_sae: columns.ce_sae,
+            ce_delta: columns.ce_delta,
+            ce_zero: columns.ce_zero,
+            explained_variance: columns.explained_variance,
+            explained_variance_pooled: columns.explained_variance_pooled,
+            mse: columns.mse,
+            cosine_similarity: columns.cosine_similarity,
+            l2_ratio: columns.l2_ratio,
+            loss_tokens: columns.loss_tokens,
+            activation_rows: columns.activation_rows,
+        }
+    }
+}
+
+/// Sums over the tokens of one subset in one shard, for one SAE and one section.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubsetSums {
+    /// Sequences with a token among those that are summed over.
+    pub sequences: u64,
+    /// Without counts of what was left out, positions and norms.
+    pub sums: Sums,
+}
+
+/// The figures of each subset, from its sums in each shard, in order.
+pub fn subset_figures(shards: &[BySubset<SubsetSums>], scale: f64) -> Vec<SubsetFigures> {
+    let mut totals: BySubset<SubsetSums> = BySubset::default();
+    for (subset, own) in shards.iter().flat_map(BySubset::iter) {
+        let total = totals.entry(subset);
+        total.sequences += own.sequences;
+        total.sums.merge(&own.sums);
+    }
+    let figures = |(subset, SubsetSums { sequences, sums }): (Option<&str>, &SubsetSums)| SubsetFigures {
+        subset: subset.map(str::to_owned),
+        sequences: *sequences as usize,
+        columns: Columns::of(sums, scale).into(),
+    };
+    totals.iter().map(figures).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_subset_has_the_figures_of_its_sums_in_all_shards() {
+        let sums = |tokens: u64, sae_loss: f64, squared_error: f64| SubsetSums {
+            sequences: 1,
+            sums: Sums { loss_tokens: tokens, activation_rows: tokens, sae_loss, squared_error, ..Sums::default() },
+        };
+        let mut shards = [BySubset::default(), BySubset::default()];
+        *shards[0].entry(Some("web")) = sums(4, 12.0, 8.0);
+        *shards[1].entry(Some("web")) = sums(6, 8.0, 2.0);
+        *shards[1].entry(None) = sums(2, 6.0, 2.0);
+        let found = subset_figures(&shards, 1.0);
+        let short: Vec<_> = found
+            .iter()
+            .map(|own| {
+                (own.subset.as_deref(), own.sequences, own.columns.ce_sae, own.columns.mse, own.columns.loss_tokens)
+            })
+            .collect();
+        assert_eq!(short, [(None, 1, Some(3.0), Some(1.0), 2), (Some("web"), 2, Some(2.0), Some(1.0), 10)]);
+    }
+}

@@ -1,0 +1,4 @@
+//! Figures of each subset of the corpus.
+
+pub(crate) mod by_subset;
+pub(crate) mod figures;

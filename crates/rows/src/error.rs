@@ -1,0 +1,75 @@
+//! What can go wrong in choosing rows.
+
+use std::path::PathBuf;
+
+use hayloft_store::StoreError;
+
+/// An error of choosing rows, said with what was expected, what was found and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum RowsError {
+    /// The cache could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The cache does not say which token is BOS.
+    #[error(
+        "{cache}: expected a cache that says which token is BOS, to leave it out, got one that does not: it was imported without its tokenizer. Leave rows out by their norm (--outlier-norm), or by section (--section)"
+    )]
+    UnknownBos {
+        /// The cache's folder.
+        cache: PathBuf,
+    },
+    /// Special tokens are known only to a model's tokenizer.
+    #[error(
+        "special tokens: expected the folder of the model's tokenizer, which says which they are, got none. Name it with --model (in training --tokenizer), or leave out BOS alone (--exclude bos), which needs none"
+    )]
+    ExcludeWithoutModel,
+    /// The tokenizer is not the one that the cache was made with.
+    #[error(
+        "{cache}: it was harvested from another model than {model}: tokenizer.json: expected BLAKE3 {expected} as the cache's manifest says, got BLAKE3 {got}. Give the checkpoint that the cache was made with, or harvest this one"
+    )]
+    OtherTokenizer {
+        /// The cache's folder.
+        cache: PathBuf,
+        /// The tokenizer's folder.
+        model: PathBuf,
+        /// What the manifest says.
+        expected: String,
+        /// What the tokenizer is.
+        got: String,
+    },
+    /// No token of the cache is in the section.
+    #[error("{cache}: expected tokens in section {section}, got none: the cache holds {available}")]
+    EmptySection {
+        /// The cache's folder.
+        cache: PathBuf,
+        /// The section asked for.
+        section: String,
+        /// The sections there are, with their tokens.
+        available: String,
+    },
+    /// There is no activation to take a median of.
+    #[error("outlier norm: expected activations to take a median of, got no finite activation")]
+    NoMedian,
+    /// There is no row to average the scale over.
+    #[error(
+        "{cache}: expected {rows} of a norm above zero to take the scale from, got none: the cache holds {available}. Give the scale with --scale"
+    )]
+    NoRowsForScale {
+        /// The cache's folder.
+        cache: PathBuf,
+        /// Which rows.
+        rows: String,
+        /// The sections there are, with their tokens.
+        available: String,
+    },
+    /// The cache cannot say what the scale is.
+    #[error(
+        "{site}: expected a mean norm above zero to take the scale from, got {mean_norm}. Give the scale with --scale"
+    )]
+    NoScale {
+        /// The site.
+        site: String,
+        /// Its mean norm in the manifest.
+        mean_norm: f64,
+    },
+}

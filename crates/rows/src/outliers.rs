@@ -1,0 +1,271 @@
+//! Which activations count as outliers.
+
+use std::fmt;
+use std::str::FromStr;
+
+use hayloft_runtime::words::brief;
+use serde::{Deserialize, Serialize};
+
+use crate::error::RowsError;
+
+/// What a user calls an outlier: an activation of a norm above this.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum OutlierNorm {
+    /// The norm in scaled space, of c times the residual: `200`.
+    Scaled(f64),
+    /// The norm in the model's own space: `870raw`.
+    Raw(f64),
+    /// So many times the median norm of the cache's activations, as in `dictionary_learning`: `10xmedian`.
+    MedianMultiple(f64),
+}
+
+/// A threshold on norms, with what it comes to where it is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct OutlierThreshold {
+    /// As it was asked for.
+    pub rule: OutlierNorm,
+    /// In scaled space: of c times the residual.
+    pub scaled: f64,
+    /// In the model's own space.
+    pub raw: f64,
+}
+
+/// The median that a threshold was taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MedianRule {
+    /// How many times the median an activation may be.
+    pub multiple: f64,
+    /// The median Euclidean norm of the site's finite activations, tokens that are left out not counted, in the model's own
+    /// units.
+    pub median: f64,
+}
+
+impl OutlierNorm {
+    /// Behind the number of a multiple.
+    const OF_MEDIAN: &'static str = "xmedian";
+
+    /// Behind a norm in the model's own space.
+    const RAW: &'static str = "raw";
+
+    /// The number in it, which must be above zero.
+    pub fn number(self) -> f64 {
+        match self {
+            Self::Scaled(number) | Self::Raw(number) | Self::MedianMultiple(number) => number,
+        }
+    }
+
+    /// The threshold where activations are multiplied by `scale`; `None` for a multiple of a median that is not known.
+    pub fn resolve(self, scale: f64, median: Option<MedianRule>) -> Option<OutlierThreshold> {
+        let (scaled, raw) = match self {
+            Self::Scaled(norm) => (norm, norm / scale),
+            Self::Raw(norm) => (norm * scale, norm),
+            Self::MedianMultiple(_) => (median?.threshold() * scale, median?.threshold()),
+        };
+        Some(OutlierThreshold { rule: self, scaled, raw })
+    }
+}
+
+impl OutlierThreshold {
+    /// Its value in either space.
+    pub fn in_words(&self) -> String {
+        format!("{} in scaled space, {} in the model's own", brief(self.scaled), brief(self.raw))
+    }
+}
+
+impl MedianRule {
+    /// A multiple of a median that there must be.
+    pub fn of(multiple: f64, median: Option<f64>) -> Result<Self, RowsError> {
+        Ok(Self { multiple, median: median.ok_or(RowsError::NoMedian)? })
+    }
+
+    /// The threshold in the model's own units.
+    pub fn threshold(self) -> f64 {
+        self.multiple * self.median
+    }
+}
+
+impl From<f64> for OutlierNorm {
+    fn from(norm: f64) -> Self {
+        Self::Scaled(norm)
+    }
+}
+
+impl FromStr for OutlierNorm {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite() && *number > 0.0);
+        let parsed = if let Some(multiple) = text.strip_suffix(Self::OF_MEDIAN) {
+            number(multiple).map(Self::MedianMultiple)
+        } else if let Some(norm) = text.strip_suffix(Self::RAW) {
+            number(norm).map(Self::Raw)
+        } else {
+            number(text).map(Self::Scaled)
+        };
+        parsed.ok_or_else(|| {
+            format!(
+                "expected a norm above zero in scaled space such as 200, one in the model's own space such as 870raw, or a multiple of the median such as 10xmedian, got {text}"
+            )
+        })
+    }
+}
+
+impl TryFrom<String> for OutlierNorm {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<OutlierNorm> for String {
+    fn from(norm: OutlierNorm) -> Self {
+        norm.to_string()
+    }
+}
+
+impl fmt::Display for OutlierNorm {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Scaled(norm) => write!(formatter, "{norm}"),
+            Self::Raw(norm) => write!(formatter, "{norm}{}", Self::RAW),
+            Self::MedianMultiple(multiple) => write!(formatter, "{multiple}{}", Self::OF_MEDIAN),
+        }
+    }
+}
+
+/// Rows with a norm above a threshold, and rows with NaN or infinity in them, are outliers: no figure is computed from
+/// them, and in the spliced run they keep their own activation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OutlierRule {
+    /// In the model's own space.
+    threshold: Option<f64>,
+}
+
+/// What a rule says of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It counts.
+    Kept,
+    /// Its norm is above the threshold.
+    Outlier,
+    /// An element of it is NaN or infinite.
+    NonFinite,
+    /// Its token is one to leave out.
+    Excluded,
+}
+
+/// Rows that the figures on activations leave out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Of too large a norm, or of none.
+    pub outliers: u64,
+    /// Those of them that are NaN or infinite.
+    pub non_finite: u64,
+    /// Of tokens to leave out.
+    pub excluded: u64,
+}
+
+impl LeftOut {
+    /// Counts a row, if it is left out.
+    pub fn count(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Kept => {}
+            Verdict::Excluded => self.excluded += 1,
+            Verdict::Outlier => self.outliers += 1,
+            Verdict::NonFinite => {
+                self.outliers += 1;
+                self.non_finite += 1;
+            }
+        }
+    }
+}
+
+impl OutlierRule {
+    /// The rule for a threshold in the model's own space.
+    pub fn above(threshold: Option<f64>) -> Self {
+        Self { threshold }
+    }
+
+    /// The rule for a threshold that was resolved; without one, what is finite is kept.
+    pub fn of(threshold: Option<OutlierThreshold>) -> Self {
+        Self::above(threshold.map(|threshold| threshold.raw))
+    }
+
+    /// The threshold in the model's own units.
+    pub fn threshold(self) -> Option<f64> {
+        self.threshold
+    }
+
+    /// What it says of a row of this norm, in the model's own units.
+    pub fn judge(self, norm: f64) -> Verdict {
+        match self.threshold {
+            _ if !norm.is_finite() => Verdict::NonFinite,
+            Some(threshold) if norm > threshold => Verdict::Outlier,
+            _ => Verdict::Kept,
+        }
+    }
+
+    /// The same of a row whose token may be one to leave out; a row that is not finite is so first of all.
+    pub fn judge_row(self, norm: f64, is_excluded: bool) -> Verdict {
+        match self.judge(norm) {
+            Verdict::NonFinite => Verdict::NonFinite,
+            _ if is_excluded => Verdict::Excluded,
+            verdict => verdict,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_three_forms_are_told_apart_and_written_as_they_are_read() {
+        for (text, norm) in [
+            ("200", OutlierNorm::Scaled(200.0)),
+            ("870raw", OutlierNorm::Raw(870.0)),
+            ("0.5raw", OutlierNorm::Raw(0.5)),
+            ("10xmedian", OutlierNorm::MedianMultiple(10.0)),
+        ] {
+            assert_eq!(text.parse::<OutlierNorm>().unwrap(), norm);
+            assert_eq!(norm.to_string(), text);
+            assert_eq!(serde_json::from_value::<OutlierNorm>(text.into()).unwrap(), norm);
+        }
+        for text in
+            ["", "xmedian", "raw", "0", "0raw", "-1xmedian", "infxmedian", "nanraw", "10 x median", "nan", "870RAW"]
+        {
+            let message = text.parse::<OutlierNorm>().unwrap_err();
+            assert!(message.contains("870raw") && message.contains("10xmedian"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_threshold_has_a_value_in_either_space() {
+        let resolve = |text: &str, median| text.parse::<OutlierNorm>().unwrap().resolve(4.0, median).unwrap();
+        let median = MedianRule { multiple: 10.0, median: 0.5 };
+        for (text, scaled, raw) in [("10", 10.0, 2.5), ("10raw", 40.0, 10.0), ("10xmedian", 20.0, 5.0)] {
+            let rule = text.parse().unwrap();
+            assert_eq!(resolve(text, Some(median)), OutlierThreshold { rule, scaled, raw });
+        }
+        assert_eq!(OutlierNorm::MedianMultiple(10.0).resolve(4.0, None), None);
+    }
+
+    #[test]
+    fn the_threshold_is_strict() {
+        let rule = OutlierRule::above(Some(2.5));
+        assert_eq!(rule.judge(2.5), Verdict::Kept);
+        assert_eq!(rule.judge(2.5 + 1e-7), Verdict::Outlier);
+    }
+
+    #[test]
+    fn what_is_not_finite_is_never_kept() {
+        for threshold in [None, Some(1.0)] {
+            for norm in [f64::NAN, f64::INFINITY] {
+                assert_eq!(OutlierRule::above(threshold).judge(norm), Verdict::NonFinite);
+            }
+        }
+        assert_eq!(OutlierRule::above(None).judge(1e300), Verdict::Kept);
+    }
+}

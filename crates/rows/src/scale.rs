@@ -1,0 +1,239 @@
+//! The number c that a residual is multiplied by before an SAE sees it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use hayloft_store::{Cache, SiteRecord};
+use serde::{Deserialize, Serialize};
+
+use crate::error::RowsError;
+use crate::kept_norms::mean_norm;
+use crate::rows::RowChoice;
+
+/// SAELens's name of the normalisation of SAEs that are given activations times c.
+const AVERAGE_NORM: &str = "expected_average_only_in";
+
+/// What the user says of the scale. It is a property of the evaluated model, never of an SAE.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub enum ScaleChoice {
+    /// The cache's for an SAE that wants `expected_average_only_in`, over the rows that the SAE says it was trained on if it
+    /// was trained here; 1 for any other.
+    #[default]
+    FollowSae,
+    /// The cache's, `sqrt(d_model) / mean norm` of all its rows, for every SAE. In training it is [`Self::KeptRows`].
+    Auto,
+    /// The same over the rows that sections and exclusions keep, for every SAE.
+    KeptRows,
+    /// 1 for every SAE.
+    None,
+    /// This number for every SAE; finite and above zero.
+    Given(f64),
+}
+
+/// Where a scale came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScaleSource {
+    /// The mean norm of all rows of the cache.
+    Cache,
+    /// The mean norm of some rows of the cache.
+    KeptRows,
+    /// The user.
+    Given,
+    /// No scale: 1.
+    None,
+}
+
+impl ScaleSource {
+    /// Whether an SAE of this normalisation is given activations in the scaled space that it was trained in.
+    pub fn is_scaled(self, normalisation: &str) -> bool {
+        self != Self::None && normalisation == AVERAGE_NORM
+    }
+}
+
+/// A scale and where it came from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scale {
+    /// c, by which residuals are multiplied and reconstructions divided.
+    pub value: f64,
+    /// Where it came from.
+    pub source: ScaleSource,
+    /// The rows that it is averaged over, where these are not all of the cache.
+    pub rows: Option<RowChoice>,
+}
+
+/// How a scale follows from a cache.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ScaleRule {
+    /// It is 1.
+    One,
+    /// It is this number.
+    Given(f64),
+    /// `sqrt(d_model) / mean norm` of all rows.
+    AllRows,
+    /// `sqrt(d_model) / mean norm` of these rows.
+    Rows(RowChoice),
+}
+
+impl ScaleChoice {
+    /// The rule for an SAE that wants its input normalised like this, by SAELens's name. `recorded` are the rows that its files say its scale is averaged over, `kept`
+    /// those that the sections and exclusions of the run or the training keep.
+    pub fn rule(self, normalisation: &str, recorded: Option<&RowChoice>, kept: &RowChoice) -> ScaleRule {
+        let wants_average = normalisation == AVERAGE_NORM;
+        match self {
+            Self::FollowSae if wants_average => recorded.map_or(ScaleRule::AllRows, ScaleRule::over),
+            Self::FollowSae | Self::None => ScaleRule::One,
+            Self::Auto => ScaleRule::AllRows,
+            Self::KeptRows => ScaleRule::over(kept),
+            Self::Given(value) => ScaleRule::Given(value),
+        }
+    }
+}
+
+impl ScaleRule {
+    fn over(rows: &RowChoice) -> Self {
+        if rows.is_everything() { Self::AllRows } else { Self::Rows(rows.clone()) }
+    }
+
+    /// The scale of a cache's site. Some rows are told from others by the tables of all its shards; `special` gives the special tokens
+    /// of its tokenizer: see [`Excluded::of`](crate::Excluded::of).
+    pub fn on<E: From<RowsError>>(
+        &self,
+        cache: &Cache,
+        site: &SiteRecord,
+        special: impl FnOnce() -> Result<Vec<u32>, E>,
+    ) -> Result<Scale, E> {
+        let rows = match self {
+            Self::One => return Ok(Scale { value: 1.0, source: ScaleSource::None, rows: None }),
+            Self::Given(value) => return Ok(Scale { value: *value, source: ScaleSource::Given, rows: None }),
+            Self::AllRows => return Ok(of_all_rows(site)?),
+            Self::Rows(rows) => rows,
+        };
+        let norm = mean_norm(cache, &site.name, &rows.on(cache, special)?).map_err(RowsError::from)?;
+        let Some(norm) = norm.filter(|norm| *norm > 0.0) else {
+            let held = cache.manifest().held.sections.iter();
+            let held: Vec<String> = held.map(|(section, tokens)| format!("{section} ({tokens})")).collect();
+            return Err(RowsError::NoRowsForScale {
+                cache: cache.folder().to_path_buf(),
+                rows: rows.to_string(),
+                available: held.join(", "),
+            }
+            .into());
+        };
+        let value = (site.d_model as f64).sqrt() / norm;
+        Ok(Scale { value, source: ScaleSource::KeptRows, rows: Some(rows.clone()) })
+    }
+}
+
+fn of_all_rows(site: &SiteRecord) -> Result<Scale, RowsError> {
+    let value = site.scale();
+    if value.is_finite() && value > 0.0 {
+        return Ok(Scale { value, source: ScaleSource::Cache, rows: None });
+    }
+    Err(RowsError::NoScale { site: site.name.to_string(), mean_norm: site.mean_norm })
+}
+
+impl FromStr for ScaleChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "none" => Ok(Self::None),
+            number => match number.parse::<f64>() {
+                Ok(value) if value.is_finite() && value > 0.0 => Ok(Self::Given(value)),
+                _ => Err(format!("expected auto, none or a number above zero, got {number}")),
+            },
+        }
+    }
+}
+
+impl fmt::Display for ScaleChoice {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FollowSae => formatter.write_str("what each SAE asks for"),
+            Self::Auto => formatter.write_str("auto"),
+            Self::KeptRows => formatter.write_str("auto over the rows that are kept"),
+            Self::None => formatter.write_str("none"),
+            Self::Given(value) => value.fmt(formatter),
+        }
+    }
+}
+
+impl fmt::Display for Scale {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.value;
+        match self.source {
+            ScaleSource::None => formatter.write_str("none"),
+            ScaleSource::Given => write!(formatter, "{value} (given)"),
+            ScaleSource::Cache | ScaleSource::KeptRows => {
+                let rows = self.rows.clone().unwrap_or_default();
+                write!(formatter, "{value} (sqrt(d_model) / mean norm of {rows} of the cache)")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exclusion::ExcludeChoice;
+
+    fn without_bos() -> RowChoice {
+        RowChoice { sections: Vec::new(), exclude: ExcludeChoice::Bos }
+    }
+
+    #[test]
+    fn the_default_follows_the_sae() {
+        let average = AVERAGE_NORM;
+        let rule = |normalisation, recorded: Option<RowChoice>| {
+            ScaleChoice::FollowSae.rule(normalisation, recorded.as_ref(), &without_bos())
+        };
+        assert_eq!(rule(average, None), ScaleRule::AllRows);
+        assert_eq!(rule(average, Some(RowChoice::default())), ScaleRule::AllRows);
+        assert_eq!(rule(average, Some(without_bos())), ScaleRule::Rows(without_bos()));
+        for normalisation in ["none", "layer_norm", "constant_norm_rescale"] {
+            assert_eq!(rule(normalisation, Some(without_bos())), ScaleRule::One);
+        }
+    }
+
+    #[test]
+    fn the_user_overrides() {
+        let average = AVERAGE_NORM;
+        let rule = |choice: ScaleChoice| choice.rule(average, Some(&without_bos()), &RowChoice::default());
+        assert_eq!(rule("none".parse().unwrap()), ScaleRule::One);
+        assert_eq!(rule("2.5".parse().unwrap()), ScaleRule::Given(2.5));
+        assert_eq!(rule("auto".parse().unwrap()), ScaleRule::AllRows);
+        assert_eq!(rule(ScaleChoice::KeptRows), ScaleRule::AllRows);
+        let kept = ScaleChoice::KeptRows.rule("none", None, &without_bos());
+        assert_eq!(kept, ScaleRule::Rows(without_bos()));
+    }
+
+    #[test]
+    fn all_rows_have_the_scale_of_the_manifest() {
+        let site = |mean_norm| {
+            let name = "blocks.0.hook_resid_pre".parse().unwrap();
+            SiteRecord {
+                name,
+                d_model: 16,
+                rows: 1,
+                non_finite_rows: 0,
+                mean_norm,
+                mean: vec![0.0; 16],
+                rounding: None,
+            }
+        };
+        let scale = of_all_rows(&site(8.0)).unwrap();
+        assert_eq!(scale, Scale { value: 0.5, source: ScaleSource::Cache, rows: None });
+        assert!(scale.to_string().contains("all rows of the cache"), "{scale}");
+        let error = of_all_rows(&site(0.0)).unwrap_err();
+        assert!(error.to_string().contains("mean norm"), "{error}");
+    }
+
+    #[test]
+    fn bad_scales_are_refused() {
+        for text in ["0", "-1", "nan", "inf", "automatic", ""] {
+            assert!(text.parse::<ScaleChoice>().is_err(), "{text}");
+        }
+    }
+}

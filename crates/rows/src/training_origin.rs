@@ -1,0 +1,175 @@
+//! What an SAE that was trained here says of its training: `metadata.hayloft` of its `cfg.json`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::outliers::{OutlierNorm, OutlierThreshold};
+use crate::rows::RowChoice;
+use crate::scale::ScaleSource;
+
+/// What an SAE was made from, and how activations were scaled and chosen. Training writes it, and evaluation reads it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainingOrigin {
+    /// Version of hayloft.
+    pub version: String,
+    /// The name of the corpus in the cache.
+    pub corpus: String,
+    /// BLAKE3 of the cache's `manifest.json`.
+    pub cache_manifest_blake3: String,
+    /// BLAKE3 of the model's `config.json`.
+    pub model_config_blake3: String,
+    /// c, by which activations were multiplied.
+    pub scale: f64,
+    /// Where c came from.
+    pub scale_source: ScaleSource,
+    /// The rows that c is averaged over, where these are not all of the cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale_rows: Option<RowChoice>,
+    /// The rows that it was trained on; `None` in SAEs of versions that did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<TrainedRows>,
+}
+
+/// The rows that an SAE was trained on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainedRows {
+    /// Those of these sections and tokens,
+    #[serde(flatten)]
+    pub choice: RowChoice,
+    /// but those of larger norms than this.
+    pub outlier_norm: Option<OutlierThreshold>,
+}
+
+impl TrainingOrigin {
+    /// The rule for outliers that it was trained with, if it was.
+    pub fn outliers(&self) -> Option<OutlierThreshold> {
+        self.rows.as_ref()?.outlier_norm
+    }
+
+    /// The rule of its training where a run leaves out other rows for their norm. `is_scaled` says whether the SAE is given scaled
+    /// activations: its rule in scaled space is then that of any model's.
+    pub fn other_outliers(&self, run: Option<&OutlierThreshold>, is_scaled: bool) -> Option<OtherOutliers> {
+        let trained = self.outliers()?;
+        let near = |run: f64, trained: f64| (run / trained - 1.0).abs() < SAME;
+        let same = match trained.rule {
+            OutlierNorm::MedianMultiple(_) => trained.rule,
+            OutlierNorm::Scaled(_) if is_scaled => trained.rule,
+            OutlierNorm::Scaled(_) | OutlierNorm::Raw(_) => OutlierNorm::Raw(trained.raw),
+        };
+        let is_same = |run: &OutlierThreshold| match same {
+            OutlierNorm::Scaled(norm) => near(run.scaled, norm),
+            OutlierNorm::Raw(norm) => near(run.raw, norm),
+            OutlierNorm::MedianMultiple(_) => run.rule == same || near(run.raw, trained.raw),
+        };
+        (!run.is_some_and(is_same)).then_some(OtherOutliers { trained, same })
+    }
+}
+
+/// A training that left out other rows for their norm than a run does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OtherOutliers {
+    trained: OutlierThreshold,
+    /// What leaves out the same in the run.
+    same: OutlierNorm,
+}
+
+impl OtherOutliers {
+    /// Both, with the switch that makes them one.
+    pub fn beside(&self, run: Option<&OutlierThreshold>) -> String {
+        let run = run.map_or_else(
+            || "this run leaves none out for their norm".to_owned(),
+            |run| format!("this run leaves out those above {} (--outlier-norm {})", run.in_words(), run.rule),
+        );
+        let Self { trained: OutlierThreshold { rule, .. }, same } = self;
+        format!(
+            "the SAE was trained without activations of a norm above {} (--outlier-norm {rule}), and {run}: --outlier-norm {same} leaves out what the training did",
+            self.trained.in_words(),
+        )
+    }
+
+    /// Why a run left out so much.
+    pub fn cause(&self) -> String {
+        let Self { trained: OutlierThreshold { rule, .. }, same } = self;
+        format!(
+            "the SAE was trained with --outlier-norm {rule} in another scale: --outlier-norm {same} leaves out what the training did"
+        )
+    }
+}
+
+/// Norms that differ by less, relatively, are one norm that was written down and read again.
+const SAME: f64 = 1e-6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exclusion::ExcludeChoice;
+
+    fn origin(rule: Option<&str>, scale: f64, raw_median: f64) -> TrainingOrigin {
+        TrainingOrigin {
+            version: "0.1.0".to_owned(),
+            corpus: "text".to_owned(),
+            cache_manifest_blake3: "ab".to_owned(),
+            model_config_blake3: "cd".to_owned(),
+            scale,
+            scale_source: ScaleSource::Cache,
+            scale_rows: None,
+            rows: Some(TrainedRows {
+                choice: RowChoice { sections: Vec::new(), exclude: ExcludeChoice::Bos },
+                outlier_norm: rule.and_then(|rule| threshold(rule, scale, raw_median)),
+            }),
+        }
+    }
+
+    fn threshold(rule: &str, scale: f64, median: f64) -> Option<OutlierThreshold> {
+        let rule: OutlierNorm = rule.parse().unwrap();
+        rule.resolve(scale, Some(crate::MedianRule { multiple: rule.number(), median }))
+    }
+
+    #[test]
+    fn a_scale_that_was_folded_away_makes_one_number_two_norms() {
+        let origin = origin(Some("20"), 0.125, 1.0);
+        let say = |rule: &str, scale| {
+            let run = threshold(rule, scale, 1.0);
+            origin.other_outliers(run.as_ref(), false).map(|other| other.beside(run.as_ref()))
+        };
+        let said = say("20", 1.0).unwrap();
+        assert!(said.contains("above 20 in scaled space, 160 in the model's own (--outlier-norm 20)"), "{said}");
+        assert!(
+            said.contains("above 20 in scaled space, 20 in the model's own") && said.contains("--outlier-norm 160raw"),
+            "{said}"
+        );
+        assert_eq!((say("160raw", 1.0), say("160", 1.0), say("20", 0.125)), (None, None, None));
+        let said = origin.other_outliers(None, false).unwrap().beside(None);
+        assert!(said.contains("leaves none out") && said.contains("--outlier-norm 160raw"), "{said}");
+    }
+
+    #[test]
+    fn one_rule_in_scaled_space_is_the_same_for_any_model() {
+        let of_norm = origin(Some("20"), 0.125, 1.0);
+        let say = |rule: &str, scale| of_norm.other_outliers(threshold(rule, scale, 1.0).as_ref(), true);
+        assert_eq!(say("20", 0.5), None);
+        assert_eq!(say("30", 0.5).unwrap().same, OutlierNorm::Scaled(20.0));
+        let of_median = origin(Some("10xmedian"), 0.125, 4.0);
+        assert_eq!(of_median.other_outliers(threshold("10xmedian", 1.0, 7.0).as_ref(), false), None);
+        assert!(of_median.other_outliers(threshold("5xmedian", 1.0, 7.0).as_ref(), false).is_some());
+    }
+
+    #[test]
+    fn without_a_rule_there_is_nothing_to_say() {
+        assert_eq!(origin(None, 0.5, 1.0).other_outliers(threshold("20", 1.0, 1.0).as_ref(), false), None);
+    }
+
+    #[test]
+    fn what_earlier_versions_wrote_is_read() {
+        let value = serde_json::json!({
+            "version": "0.1.0", "corpus": "text", "cache_manifest_blake3": "ab", "model_config_blake3": "cd",
+            "scale": 0.5, "scale_source": "cache",
+        });
+        let read: TrainingOrigin = serde_json::from_value(value.clone()).unwrap();
+        assert_eq!((read.rows.clone(), read.scale_rows.clone()), (None, None));
+        assert_eq!(serde_json::to_value(&read).unwrap(), value);
+        let new = origin(Some("870raw"), 0.1, 1.0);
+        let value = serde_json::to_value(&new).unwrap();
+        assert_eq!(value["rows"]["outlier_norm"]["rule"], "870raw");
+        assert_eq!(serde_json::from_value::<TrainingOrigin>(value).unwrap(), new);
+    }
+}

@@ -1,0 +1,178 @@
+//! From any format to SAELens's native layout: the same reconstructions, in files that SAELens and much else reads.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+use tch::{TchError, Tensor};
+
+use crate::config::{InputBias, PositionSlice, Ranking, Role, WithoutTokens};
+use crate::error::SaeError;
+use crate::file::SaeFile;
+use crate::formats::SaeFormat;
+use crate::forward::load::fold_decoder_norms;
+use crate::parts::{ArchitectureTensors, SaeTensors};
+
+/// The version of SAELens whose layout is written: from its major version readers know it.
+pub const LAYOUT_VERSION: &str = "6.54.12";
+
+/// Writes an SAE as SAELens saves one, `cfg.json` and `sae_weights.safetensors` in float32, into a new folder: all of it, or
+/// nothing.
+///
+/// # Errors
+/// [`SaeError::NotInSaelens`] for a transcoder with an activation that SAELens's transcoders do not have;
+/// [`SaeError::Write`] where there is something at `out`, or it cannot be written.
+pub fn convert(path: &Path, format: Option<SaeFormat>, out: &Path) -> Result<(), SaeError> {
+    let failed = |cause: io::Error| SaeError::Write { path: out.to_path_buf(), cause };
+    if out.exists() {
+        return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, "something is there already")));
+    }
+    let file = SaeFile::open_as(path, format)?;
+    let Saelens { architecture, tensors, options } = Saelens::of(&file)?;
+    let config = file.config();
+    let mut fields = json!({
+        "architecture": architecture,
+        "d_in": config.d_in,
+        "d_sae": config.d_sae,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": config.input_bias == InputBias::DecoderBias,
+        "normalize_activations": config.normalisation.as_str(),
+        "reshape_activations": "none",
+        "metadata": metadata(&file),
+    });
+    if let Value::Object(fields) = &mut fields {
+        fields.extend(options);
+    }
+    let parent = out
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .map_or_else(|| PathBuf::from("."), Path::to_path_buf);
+    fs::create_dir_all(&parent).map_err(failed)?;
+    let staged = tempfile::Builder::new().prefix(".hayloft-").tempdir_in(&parent).map_err(failed)?;
+    Tensor::write_safetensors(&tensors, staged.path().join("sae_weights.safetensors"))?;
+    let text = serde_json::to_vec_pretty(&fields).map_err(|error| failed(error.into()))?;
+    fs::write(staged.path().join("cfg.json"), [text, b"\n".to_vec()].concat()).map_err(failed)?;
+    for name in ["sae_weights.safetensors", "cfg.json"] {
+        fs::File::open(staged.path().join(name)).and_then(|file| file.sync_all()).map_err(failed)?;
+    }
+    set_usual_permissions(staged.path()).map_err(failed)?;
+    fs::rename(staged.path(), out).map_err(failed)?;
+    let _ = staged.keep(); // it has another name now
+    Ok(())
+}
+
+/// A temporary folder is its owner's alone; an SAE is to be shared.
+fn set_usual_permissions(folder: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
+    }
+    #[cfg(not(unix))]
+    let _ = folder;
+    Ok(())
+}
+
+/// An SAE in SAELens's terms.
+struct Saelens {
+    architecture: &'static str,
+    tensors: Vec<(&'static str, Tensor)>,
+    /// Fields that belong to some architectures only.
+    options: Map<String, Value>,
+}
+
+impl Saelens {
+    fn of(file: &SaeFile) -> Result<Self, SaeError> {
+        let SaeTensors { encoder, decoder, decoder_bias, skip, own, .. } = file.parts()?;
+        let config = file.config();
+        let mut options = Map::new();
+        let (mut encoder, mut decoder) = (encoder, decoder);
+        let (architecture, own) = match own {
+            ArchitectureTensors::Standard { bias } => ("standard", vec![("b_enc", bias)]),
+            ArchitectureTensors::TopK { bias, k, ranking } => {
+                options.insert("k".to_owned(), k.into());
+                options.insert("rescale_acts_by_decoder_norm".to_owned(), (ranking == Ranking::DecoderNorm).into());
+                ("topk", vec![("b_enc", bias)])
+            }
+            ArchitectureTensors::JumpRelu { mut bias, threshold, ranking } => {
+                fold(ranking, &mut encoder, &mut bias, &mut decoder)?;
+                ("jumprelu", vec![("b_enc", bias), ("threshold", threshold)])
+            }
+            // As SAELens exports it: a JumpReLU with one threshold.
+            ArchitectureTensors::BatchTopK { mut bias, threshold, ranking, .. } => {
+                fold(ranking, &mut encoder, &mut bias, &mut decoder)?;
+                ("jumprelu", vec![("b_enc", bias), ("threshold", threshold.f_repeat([config.d_sae as i64])?)])
+            }
+            ArchitectureTensors::Gated { gate_bias, magnitude_bias, magnitude_log_scale } => {
+                ("gated", vec![("b_gate", gate_bias), ("b_mag", magnitude_bias), ("r_mag", magnitude_log_scale)])
+            }
+        };
+        let architecture = match config.role {
+            Role::Autoencoder => architecture,
+            Role::Transcoder(_) if matches!(architecture, "standard" | "jumprelu") => {
+                options.insert("d_out".to_owned(), config.d_out.into());
+                config.kind()
+            }
+            Role::Transcoder(_) => {
+                let what = format!("{} transcoder", if architecture == "topk" { "TopK" } else { architecture });
+                return Err(SaeError::NotInSaelens { path: file.folder().to_path_buf(), what });
+            }
+        };
+        let mut tensors = vec![("W_enc", encoder), ("W_dec", decoder), ("b_dec", decoder_bias)];
+        tensors.extend(own);
+        tensors.extend(skip.map(|skip| ("W_skip", skip)));
+        for (_, tensor) in &mut tensors {
+            *tensor = tensor.f_contiguous()?;
+        }
+        Ok(Self { architecture, tensors, options })
+    }
+}
+
+fn fold(ranking: Ranking, encoder: &mut Tensor, bias: &mut Tensor, decoder: &mut Tensor) -> Result<(), TchError> {
+    if ranking == Ranking::DecoderNorm {
+        (*encoder, *bias, *decoder) = fold_decoder_norms(encoder, bias, decoder)?;
+    }
+    Ok(())
+}
+
+/// What SAELens reads of it is `hook_name`, `model_name` and what it makes the model with; it takes anything else along.
+fn metadata(file: &SaeFile) -> Map<String, Value> {
+    let mut metadata = Map::new();
+    let mut say = |name: &str, value: Value| metadata.insert(name.to_owned(), value);
+    say("sae_lens_version", LAYOUT_VERSION.into());
+    for (name, value) in
+        [("hook_name", file.site()), ("hook_name_out", file.output_site()), ("model_name", file.model_name())]
+    {
+        if let Some(value) = value {
+            say(name, value.into());
+        }
+    }
+    let conventions = file.conventions();
+    if let Some(first) = conventions.prepend_bos {
+        say("prepend_bos", first.into());
+    }
+    if let Some(tokens) = conventions.context_size {
+        say("context_size", tokens.into());
+    }
+    let positions = conventions.positions;
+    if positions != PositionSlice::default() {
+        say("seqpos_slice", json!([positions.start, positions.stop, positions.step]));
+    }
+    match &conventions.without {
+        WithoutTokens::None => None,
+        WithoutTokens::Bos => say("trained_without", "bos".into()),
+        WithoutTokens::Special => say("exclude_special_tokens", true.into()),
+        WithoutTokens::Ids(ids) => say("exclude_special_tokens", json!(ids)),
+    };
+    if conventions.center_writing_weights {
+        say("model_from_pretrained_kwargs", json!({"center_writing_weights": true}));
+    }
+    if let Some(training) = file.training_record() {
+        say("hayloft", training.clone());
+    }
+    let files = serde_json::to_value(file.hashes()).unwrap_or_default();
+    say("converted_from", json!({"format": file.format().as_str(), "files": files}));
+    metadata
+}

@@ -1,0 +1,188 @@
+//! `dictionary_learning`: `ae.pt`, the state of one of its classes, and `config.json`, which names the class.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Number, Value};
+
+use super::source::Source;
+use crate::config::{Architecture, Conventions, InputBias, Ranking, Role, SaeConfig, WithoutTokens};
+use crate::error::SaeError;
+use crate::normalisation::Normalisation;
+use crate::parts::{ArchitectureTensors, SaeTensors};
+use crate::tensor_files::Taker;
+
+#[derive(Deserialize)]
+struct Fields {
+    trainer: Trainer,
+    #[serde(default)]
+    buffer: Buffer,
+}
+
+/// How the activations were made: `ctx_len` is the most tokens of a context, `remove_bos` leaves BOS out of training though it is
+/// in the context.
+#[derive(Default, Deserialize)]
+struct Buffer {
+    ctx_len: Option<u64>,
+    remove_bos: Option<bool>,
+    add_special_tokens: Option<bool>,
+}
+
+/// What of the trainer's configuration bears on the forward pass. Other fields are of training.
+#[derive(Deserialize)]
+struct Trainer {
+    dict_class: String,
+    activation_dim: u64,
+    dict_size: u64,
+    k: Option<Number>,
+    layer: Option<u64>,
+    lm_name: Option<String>,
+    submodule_name: Option<String>,
+}
+
+/// Its classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    AutoEncoder,
+    AutoEncoderNew,
+    Gated,
+    TopK,
+    BatchTopK,
+    MatryoshkaBatchTopK,
+    JumpRelu,
+}
+
+impl Class {
+    const ALL: [(Self, &'static str); 7] = [
+        (Self::AutoEncoder, "AutoEncoder"),
+        (Self::AutoEncoderNew, "AutoEncoderNew"),
+        (Self::Gated, "GatedAutoEncoder"),
+        (Self::TopK, "AutoEncoderTopK"),
+        (Self::BatchTopK, "BatchTopKSAE"),
+        (Self::MatryoshkaBatchTopK, "MatryoshkaBatchTopKSAE"),
+        (Self::JumpRelu, "JumpReluAutoEncoder"),
+    ];
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|(_, known)| *known == name).map(|(class, _)| class)
+    }
+}
+
+pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), SaeError> {
+    let source = Source { path };
+    let raw: Value = source.json(bytes)?;
+    let Fields { trainer, buffer } = source.fields(raw.clone())?;
+    let class = Class::named(&trainer.dict_class).ok_or_else(|| {
+        let known = Class::ALL.map(|(_, name)| name).join(", ");
+        source.field("trainer.dict_class", known, &trainer.dict_class)
+    })?;
+    let d_in = source.size("trainer.activation_dim", trainer.activation_dim)?;
+    let d_sae = source.size("trainer.dict_size", trainer.dict_size)?;
+    let average = trainer.k.as_ref().and_then(Number::as_f64);
+    let batch = |name| Architecture::BatchTopK { name, k: average, ranking: Ranking::PreActivation };
+    let architecture = match class {
+        Class::AutoEncoder | Class::AutoEncoderNew => Architecture::Standard,
+        Class::Gated => Architecture::Gated,
+        Class::TopK => {
+            Architecture::TopK { k: source.whole_k(trainer.k.as_ref(), d_sae)?, ranking: Ranking::PreActivation }
+        }
+        Class::BatchTopK => batch("batchtopk"),
+        Class::MatryoshkaBatchTopK => batch("matryoshka_batchtopk"),
+        Class::JumpRelu => Architecture::JumpRelu,
+    };
+    let subtracts = !matches!(class, Class::AutoEncoderNew | Class::JumpRelu);
+    let config = SaeConfig {
+        architecture,
+        role: Role::Autoencoder,
+        d_in,
+        d_out: d_in,
+        d_sae,
+        input_bias: if subtracts { InputBias::DecoderBias } else { InputBias::None },
+        normalisation: Normalisation::None,
+        site: trainer.layer.and_then(|layer| site(layer, trainer.submodule_name.as_deref())),
+        output_site: None,
+        model_name: trainer.lm_name,
+        conventions: Conventions {
+            // A tokenizer's special tokens are BOS where they begin a text.
+            prepend_bos: buffer.add_special_tokens.filter(|added| !added),
+            context_size: buffer.ctx_len,
+            without: if buffer.remove_bos == Some(true) { WithoutTokens::Bos } else { WithoutTokens::None },
+            ..Conventions::default()
+        },
+    };
+    Ok((config, raw))
+}
+
+/// A layer means its output, unless the submodule's name says otherwise; one that is not known leaves it to the user.
+fn site(layer: u64, submodule: Option<&str>) -> Option<String> {
+    let hook = match submodule {
+        None => "hook_resid_post",
+        Some(name) if name.starts_with("resid_post") => "hook_resid_post",
+        Some(name) if name.starts_with("resid_pre") => "hook_resid_pre",
+        Some(name) if name.starts_with("mlp_out") => "hook_mlp_out",
+        Some(name) if name.starts_with("attn_out") || name.starts_with("attention_out") => "hook_attn_out",
+        Some(_) => return None,
+    };
+    Some(format!("blocks.{layer}.{hook}"))
+}
+
+/// Takes the tensors of the class that the configuration names.
+pub(super) fn take(config: &SaeConfig, raw: &Value, taker: &mut Taker<'_>) -> Result<SaeTensors, SaeError> {
+    let (d_in, d_sae) = (config.d_in, config.d_sae);
+    let class = raw["trainer"]["dict_class"].as_str().and_then(Class::named).unwrap_or(Class::AutoEncoder);
+    let own_layout = matches!(class, Class::MatryoshkaBatchTopK | Class::JumpRelu);
+    let (encoder, decoder) = if own_layout {
+        (taker.tensor("W_enc", &[d_in, d_sae])?, taker.tensor("W_dec", &[d_sae, d_in])?)
+    } else {
+        (taker.turned("encoder.weight", [d_sae, d_in])?, taker.turned("decoder.weight", [d_in, d_sae])?)
+    };
+    let bias = match class {
+        Class::AutoEncoder => "bias",
+        Class::AutoEncoderNew => "decoder.bias",
+        Class::Gated => "decoder_bias",
+        _ => "b_dec",
+    };
+    let decoder_bias = taker.tensor(bias, &[d_in])?;
+    let mut vector = |name: &str| taker.tensor(name, &[d_sae]);
+    let own = match class {
+        Class::AutoEncoder | Class::AutoEncoderNew => ArchitectureTensors::Standard { bias: vector("encoder.bias")? },
+        Class::Gated => ArchitectureTensors::Gated {
+            gate_bias: vector("gate_bias")?,
+            magnitude_bias: vector("mag_bias")?,
+            magnitude_log_scale: vector("r_mag")?,
+        },
+        Class::JumpRelu => ArchitectureTensors::JumpRelu {
+            bias: vector("b_enc")?,
+            threshold: vector("threshold")?,
+            ranking: Ranking::PreActivation,
+        },
+        Class::TopK => {
+            let Architecture::TopK { k, ranking } = config.architecture else { return Err(taker.contradiction("k")) };
+            let bias = taker.tensor("encoder.bias", &[d_sae])?;
+            taker.check_number("k", k as f64)?;
+            // Its forward pass takes the k largest of each row; the threshold is for another use.
+            taker.number("threshold")?;
+            ArchitectureTensors::TopK { bias, k, ranking }
+        }
+        Class::BatchTopK | Class::MatryoshkaBatchTopK => {
+            let bias = vector(if own_layout { "b_enc" } else { "encoder.bias" })?;
+            let Architecture::BatchTopK { k, ranking, .. } = config.architecture else {
+                return Err(taker.contradiction("k"));
+            };
+            if let Some(k) = k {
+                taker.check_number("k", k)?;
+            }
+            taker.pass_over(&["k", "group_sizes"]);
+            ArchitectureTensors::BatchTopK { bias, threshold: taker.tensor("threshold", &[])?, k, ranking }
+        }
+    };
+    Ok(SaeTensors {
+        encoder,
+        decoder,
+        decoder_bias,
+        skip: None,
+        input_bias: config.input_bias,
+        normalisation: config.normalisation,
+        own,
+    })
+}

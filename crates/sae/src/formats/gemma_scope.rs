@@ -1,0 +1,225 @@
+//! Gemma Scope and Gemma Scope 2: `JumpReLU` SAEs and transcoders that do not subtract their decoder's bias.
+//!
+//! The first has no configuration: sizes are those of the arrays, and the site is in the path that the files are published under,
+//! such as `gemma-scope-2b-pt-res/layer_20/width_16k/average_l0_71`. The second says in `config.json` what it is, and in its
+//! path where.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+use tch::Tensor;
+
+use super::source::Source;
+use crate::config::{Architecture, Conventions, InputBias, Ranking, Role, SaeConfig, Skip};
+use crate::error::SaeError;
+use crate::normalisation::Normalisation;
+use crate::parts::{ArchitectureTensors, SaeTensors};
+use crate::tensor_files::{Taker, TensorFile};
+
+/// Of `config.json` of Gemma Scope 2. Other fields are of training.
+#[derive(Deserialize)]
+struct Fields {
+    architecture: String,
+    model_name: Option<String>,
+    hf_hook_point_in: String,
+    hf_hook_point_out: Option<String>,
+    #[serde(default)]
+    affine_connection: bool,
+}
+
+/// A name in the case that the file has its names in.
+fn named(file: &TensorFile, name: &str) -> String {
+    let lower = file.names().all(|name| name.to_lowercase() == name);
+    if lower { name.to_lowercase() } else { name.to_owned() }
+}
+
+/// What the arrays and the path say.
+pub(super) fn describe(folder: &Path, file: &TensorFile) -> Result<SaeConfig, SaeError> {
+    let path = Published::of(folder);
+    let (site, output_site) = path.sites();
+    config(file, site, output_site, Skip::None, path.model_name())
+}
+
+/// What `config.json` says, and the path.
+pub(super) fn parse(
+    path: &Path,
+    bytes: &[u8],
+    folder: &Path,
+    file: &TensorFile,
+) -> Result<(SaeConfig, Value), SaeError> {
+    let source = Source { path };
+    let raw: Value = source.json(bytes)?;
+    let fields: Fields = source.fields(raw.clone())?;
+    if fields.architecture != "jump_relu" {
+        return Err(source.field("architecture", "jump_relu", fields.architecture));
+    }
+    if file.names().any(|name| name.contains("clt")) || Published::of(folder).words.iter().any(|word| word == "clt") {
+        return Err(source.field("architecture", "an SAE or a transcoder of one layer", "a cross-layer transcoder"));
+    }
+    let site = |hook: &str, field: &str| {
+        hook_of(hook).ok_or_else(|| source.field(field, "a module's output or input that is a site here", hook))
+    };
+    let input = site(&fields.hf_hook_point_in, "hf_hook_point_in")?;
+    let output = fields.hf_hook_point_out.as_deref().filter(|out| *out != fields.hf_hook_point_in);
+    let output = output.map(|hook| site(hook, "hf_hook_point_out")).transpose()?;
+    let skip = if fields.affine_connection { Skip::Matrix } else { Skip::None };
+    let model = fields.model_name.map(|name| name.replace("gemma-v3", "gemma-3"));
+    Ok((config(file, Some(input), output, skip, model)?, raw))
+}
+
+/// The site of a transformers module's input or output in Gemma 3.
+fn hook_of(hook: &str) -> Option<String> {
+    let (layer, place) = hook.strip_prefix("model.layers.")?.split_once('.')?;
+    let layer: usize = layer.parse().ok()?;
+    let hook = match place {
+        "output" => "hook_resid_post",
+        "self_attn.o_proj.input" => "attn.hook_z",
+        "post_attention_layernorm.output" => "hook_attn_out",
+        "pre_feedforward_layernorm.output" | "mlp.input" => "mlp.hook_in",
+        "post_feedforward_layernorm.output" => "hook_mlp_out",
+        _ => return None,
+    };
+    Some(format!("blocks.{layer}.{hook}"))
+}
+
+fn config(
+    file: &TensorFile,
+    site: Option<String>,
+    output_site: Option<String>,
+    skip: Skip,
+    model_name: Option<String>,
+) -> Result<SaeConfig, SaeError> {
+    let [d_in, d_sae] = file.matrix(&named(file, "W_enc"))?;
+    // The width of an autoencoder is said by its encoder; a transcoder's other one by its decoder, whichever way round it is.
+    let d_out = match (&output_site, file.matrix(&named(file, "W_dec"))?) {
+        (None, _) => d_in,
+        (Some(_), [rows, columns]) => {
+            if rows == d_sae {
+                columns
+            } else {
+                rows
+            }
+        }
+    };
+    Ok(SaeConfig {
+        architecture: Architecture::JumpRelu,
+        role: if output_site.is_some() { Role::Transcoder(skip) } else { Role::Autoencoder },
+        d_in,
+        d_out,
+        d_sae,
+        input_bias: InputBias::None,
+        normalisation: Normalisation::None,
+        site,
+        output_site,
+        model_name,
+        conventions: Conventions { prepend_bos: Some(true), ..Conventions::default() },
+    })
+}
+
+/// Takes the arrays.
+pub(super) fn take(config: &SaeConfig, file: &TensorFile, taker: &mut Taker<'_>) -> Result<SaeTensors, SaeError> {
+    let (d_in, d_out, d_sae) = (config.d_in, config.d_out, config.d_sae);
+    let mut tensor = |name: &str, shape: &[usize]| taker.tensor(&named(file, name), shape);
+    let parts = SaeTensors {
+        encoder: tensor("W_enc", &[d_in, d_sae])?,
+        decoder: tensor("W_dec", &[d_sae, d_out])?,
+        decoder_bias: tensor("b_dec", &[d_out])?,
+        skip: match config.role {
+            Role::Transcoder(Skip::Matrix) => Some(
+                tensor("affine_skip_connection", &[d_in, d_out])?
+                    .f_tr()
+                    .and_then(|skip: Tensor| skip.f_contiguous())?,
+            ),
+            _ => None,
+        },
+        input_bias: config.input_bias,
+        normalisation: config.normalisation,
+        own: ArchitectureTensors::JumpRelu {
+            bias: tensor("b_enc", &[d_sae])?,
+            threshold: tensor("threshold", &[d_sae])?,
+            ranking: Ranking::PreActivation,
+        },
+    };
+    Ok(parts)
+}
+
+/// The path that the files are published under.
+struct Published {
+    /// Its folders, from the SAE's own upwards, in words.
+    words: Vec<String>,
+    folders: Vec<String>,
+}
+
+impl Published {
+    fn of(folder: &Path) -> Self {
+        let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+        let folders: Vec<String> =
+            whole.ancestors().filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect();
+        let words = folders.iter().flat_map(|name| name.split(['-', '_'])).map(str::to_owned).collect();
+        Self { words, folders }
+    }
+
+    /// The repository: `gemma-scope-2b-pt-res`, in the Hub's cache with a prefix.
+    fn repository(&self) -> Option<&str> {
+        let found = self.folders.iter().find_map(|name| Some(&name[name.find("gemma-scope-")?..]));
+        found.filter(|name| !name.starts_with("gemma-scope-2-"))
+    }
+
+    fn layer(&self) -> Option<usize> {
+        self.folders.iter().find_map(|name| name.strip_prefix("layer_")?.parse().ok())
+    }
+
+    /// The site, and that of the output where it is another.
+    fn sites(&self) -> (Option<String>, Option<String>) {
+        let (Some(repository), Some(layer)) = (self.repository(), self.layer()) else { return (None, None) };
+        let site = |hook: &str| Some(format!("blocks.{layer}.{hook}"));
+        match repository.rsplit('-').next() {
+            Some("res") => (site("hook_resid_post"), None),
+            Some("mlp") => (site("hook_mlp_out"), None),
+            Some("att") => (site("attn.hook_z"), None),
+            Some("transcoders") => (site("mlp.hook_in"), site("hook_mlp_out")),
+            _ => (None, None),
+        }
+    }
+
+    /// `gemma-scope-2b-pt-res` was trained on `gemma-2-2b`, `-it-` on its instruction-tuned form.
+    fn model_name(&self) -> Option<String> {
+        let rest = self.repository()?.strip_prefix("gemma-scope-")?;
+        let (size, rest) = rest.split_once('-')?;
+        let tuned = if rest.starts_with("it-") { "-it" } else { "" };
+        Some(format!("gemma-2-{size}{tuned}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn published(path: &str) -> Published {
+        Published::of(Path::new(path))
+    }
+
+    #[test]
+    fn the_path_says_the_site_and_the_model() {
+        let sites = |path: &str| published(path).sites();
+        let layer = "layer_20/width_16k/average_l0_71";
+        let one = |hook: &str| (Some(format!("blocks.20.{hook}")), None);
+        assert_eq!(sites(&format!("/x/gemma-scope-2b-pt-res/{layer}")), one("hook_resid_post"));
+        assert_eq!(sites(&format!("/x/gemma-scope-9b-pt-mlp/{layer}")), one("hook_mlp_out"));
+        assert_eq!(sites(&format!("/h/models--google--gemma-scope-2b-pt-att/snapshots/0/{layer}")), one("attn.hook_z"));
+        let both = (Some("blocks.20.mlp.hook_in".to_owned()), Some("blocks.20.hook_mlp_out".to_owned()));
+        assert_eq!(sites(&format!("/x/gemma-scope-2b-pt-transcoders/{layer}")), both);
+        assert_eq!(sites(&format!("/x/{layer}")), (None, None));
+        assert_eq!(published("/x/gemma-scope-9b-it-res/layer_1").model_name().unwrap(), "gemma-2-9b-it");
+        assert_eq!(published("/x/gemma-scope-2b-pt-res/layer_1").model_name().unwrap(), "gemma-2-2b");
+    }
+
+    #[test]
+    fn modules_of_transformers_are_sites() {
+        assert_eq!(hook_of("model.layers.12.output").unwrap(), "blocks.12.hook_resid_post");
+        assert_eq!(hook_of("model.layers.3.self_attn.o_proj.input").unwrap(), "blocks.3.attn.hook_z");
+        assert!(hook_of("model.layers.3.self_attn.q_proj.output").is_none());
+        assert!(hook_of("model.embed_tokens.output").is_none());
+    }
+}

@@ -1,0 +1,158 @@
+//! llamascopium (lm-saes): SAEs and transcoders whose latents may be compared by their size in the output.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Number, Value};
+use tch::{Device, Kind, Tensor};
+
+use super::source::Source;
+use crate::config::{Architecture, Conventions, InputBias, Ranking, Role, SaeConfig, Skip};
+use crate::error::SaeError;
+use crate::normalisation::Normalisation;
+use crate::parts::{ArchitectureTensors, SaeTensors};
+use crate::tensor_files::{Taker, TensorFile};
+
+/// What of `config.json` bears on the forward pass. Other fields are of training and initialisation.
+#[derive(Deserialize)]
+struct Fields {
+    sae_type: Option<String>,
+    d_model: u64,
+    d_sae: Option<u64>,
+    expansion_factor: Option<f64>,
+    act_fn: String,
+    norm_activation: Option<String>,
+    #[serde(default)]
+    sparsity_include_decoder_norm: bool,
+    #[serde(default)]
+    apply_decoder_bias_to_pre_encoder: bool,
+    #[serde(default)]
+    use_glu_encoder: bool,
+    top_k: Option<Number>,
+    hook_point_in: Option<String>,
+    hook_point_out: Option<String>,
+    model_name: Option<String>,
+}
+
+pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), SaeError> {
+    let source = Source { path };
+    let raw: Value = source.json(bytes)?;
+    let fields: Fields = source.fields(raw.clone())?;
+    let kind = fields.sae_type.as_deref().unwrap_or("sae");
+    if kind != "sae" {
+        return Err(source.field("sae_type", "sae", format!("{kind}: it reads or writes more than one site")));
+    }
+    for (field, value, expected) in [
+        ("use_glu_encoder", fields.use_glu_encoder, false),
+        ("apply_decoder_bias_to_pre_encoder", fields.apply_decoder_bias_to_pre_encoder, false),
+    ] {
+        if value != expected {
+            return Err(source.field(field, expected, value));
+        }
+    }
+    let normalisation = match fields.norm_activation.as_deref() {
+        // What was folded into the weights, or is folded when they are taken.
+        Some("inference" | "dataset-wise") | None => Normalisation::None,
+        Some("token-wise") => Normalisation::ConstantNormRescale,
+        Some(other) => return Err(source.field("norm_activation", "inference, dataset-wise or token-wise", other)),
+    };
+    let d_in = source.size("d_model", fields.d_model)?;
+    let named = fields.d_sae.or(fields.expansion_factor.map(|factor| (d_in as f64 * factor) as u64));
+    let d_sae =
+        source.size("d_sae", named.ok_or_else(|| source.field("d_sae", "it, or expansion_factor", "neither"))?)?;
+    let ranking = if fields.sparsity_include_decoder_norm { Ranking::DecoderNorm } else { Ranking::PreActivation };
+    let architecture = match fields.act_fn.to_lowercase().as_str() {
+        "relu" => Architecture::Standard,
+        "jumprelu" => Architecture::JumpRelu,
+        "topk" => Architecture::TopK { k: source.whole_k(fields.top_k.as_ref(), d_sae)?, ranking },
+        other => return Err(source.field("act_fn", "relu, jumprelu or topk", other)),
+    };
+    let output_site = fields.hook_point_out.filter(|out| Some(out) != fields.hook_point_in.as_ref());
+    let role = if output_site.is_some() { Role::Transcoder(Skip::None) } else { Role::Autoencoder };
+    if role != Role::Autoencoder && normalisation == Normalisation::ConstantNormRescale {
+        let expected = "inference or dataset-wise in a transcoder, whose output has a norm of its own";
+        return Err(source.field("norm_activation", expected, "token-wise"));
+    }
+    let config = SaeConfig {
+        architecture,
+        role,
+        d_in,
+        d_out: d_in,
+        d_sae,
+        input_bias: InputBias::None,
+        normalisation,
+        site: fields.hook_point_in,
+        output_site,
+        model_name: fields.model_name,
+        conventions: Conventions::default(),
+    };
+    Ok((config, raw))
+}
+
+/// The average norm of a site's activations, by which `dataset-wise` scales them to sqrt(d). It is among the weights.
+const AVERAGE_NORM: &str = "dataset_average_activation_norm.";
+
+pub(super) fn take(
+    config: &SaeConfig,
+    raw: &Value,
+    file: &TensorFile,
+    taker: &mut Taker<'_>,
+) -> Result<SaeTensors, SaeError> {
+    let (d_in, d_out, d_sae) = (config.d_in, config.d_out, config.d_sae);
+    let ranks = raw["sparsity_include_decoder_norm"].as_bool() == Some(true);
+    let has_bias = raw["use_decoder_bias"].as_bool() != Some(false);
+    let [scale_in, scale_out] = scales(config, raw, taker)?;
+    // Where the scale was folded the norms are left from training.
+    let norms: Vec<&str> = file.names().filter(|name| name.starts_with(AVERAGE_NORM)).collect();
+    taker.pass_over(&norms);
+    // The release that came before has names of Llama Scope's.
+    let older = file.has("encoder.weight");
+    let (encoder, decoder) = if older {
+        (taker.turned("encoder.weight", [d_sae, d_in])?, taker.turned("decoder.weight", [d_out, d_sae])?)
+    } else {
+        (taker.tensor("W_E", &[d_in, d_sae])?, taker.tensor("W_D", &[d_sae, d_out])?)
+    };
+    let bias = taker.tensor(if older { "encoder.bias" } else { "b_E" }, &[d_sae])?;
+    let decoder_bias = if has_bias {
+        taker.tensor(if older { "decoder.bias" } else { "b_D" }, &[d_out])?
+    } else {
+        Tensor::f_zeros([d_out as i64], (Kind::Float, Device::Cpu))?
+    };
+    let threshold = if older { "log_jumprelu_threshold" } else { "activation_function.log_jumprelu_threshold" };
+    Ok(SaeTensors {
+        encoder: encoder.f_mul_scalar(scale_in)?,
+        decoder: decoder.f_div_scalar(scale_out)?,
+        decoder_bias: decoder_bias.f_div_scalar(scale_out)?,
+        skip: None,
+        input_bias: config.input_bias,
+        normalisation: config.normalisation,
+        own: match config.architecture {
+            Architecture::TopK { k, ranking } => ArchitectureTensors::TopK { bias, k, ranking },
+            Architecture::JumpRelu => ArchitectureTensors::JumpRelu {
+                bias,
+                threshold: taker.tensor(threshold, &[d_sae])?.f_exp()?,
+                ranking: if ranks { Ranking::DecoderNorm } else { Ranking::PreActivation },
+            },
+            _ => ArchitectureTensors::Standard { bias },
+        },
+    })
+}
+
+/// What the input was multiplied by before the encoder, and the output before it was compared.
+fn scales(config: &SaeConfig, raw: &Value, taker: &mut Taker<'_>) -> Result<[f64; 2], SaeError> {
+    if raw["norm_activation"].as_str() != Some("dataset-wise") {
+        return Ok([1.0, 1.0]);
+    }
+    let mut scale = |site: Option<&String>, width: usize| {
+        let name = format!("{AVERAGE_NORM}{}", site.map_or("", String::as_str));
+        match taker.number(&name)? {
+            Some(norm) if norm > 0.0 => Ok((width as f64).sqrt() / norm),
+            _ => Err(taker.absent(&name)),
+        }
+    };
+    let scale_in = scale(config.site.as_ref(), config.d_in)?;
+    match &config.output_site {
+        Some(output) => Ok([scale_in, scale(Some(output), config.d_out)?]),
+        None => Ok([scale_in, scale_in]),
+    }
+}

@@ -1,0 +1,71 @@
+//! `OpenAI`'s autoencoders: the state of one class, in one file, with the name of the activation beside the tensors. Where the
+//! activation is `TopK`, each row is brought to mean 0 and standard deviation 1 first.
+
+use serde_json::Number;
+
+use super::source::Source;
+use crate::config::{Architecture, Conventions, InputBias, Ranking, Role, SaeConfig};
+use crate::error::SaeError;
+use crate::normalisation::Normalisation;
+use crate::parts::{ArchitectureTensors, SaeTensors};
+use crate::tensor_files::{Taker, TensorFile};
+
+/// What is counted in training.
+const OF_TRAINING: [&str; 3] = ["stats_last_nonzero", "latents_activation_frequency", "latents_mean_square"];
+
+/// What the file itself says.
+pub(super) fn describe(file: &TensorFile) -> Result<SaeConfig, SaeError> {
+    let [d_sae, d_in] = file.matrix("encoder.weight")?;
+    let source = Source { path: file.path() };
+    let mut taker = file.take();
+    let architecture = match taker.text("activation")?.as_deref() {
+        Some("TopK") => {
+            let k = taker.number("activation_state_dict.k")?.and_then(Number::from_f64);
+            let after = taker.text("activation_state_dict.postact_fn")?;
+            if let Some(other) = after.filter(|after| after != "ReLU") {
+                return Err(source.field("activation_state_dict.postact_fn", "ReLU", other));
+            }
+            Architecture::TopK { k: source.whole_k(k.as_ref(), d_sae)?, ranking: Ranking::PreActivation }
+        }
+        // The oldest files do not name it.
+        Some("ReLU") | None => Architecture::Standard,
+        Some(other) => return Err(source.field("activation", "TopK or ReLU", other)),
+    };
+    Ok(SaeConfig {
+        architecture,
+        role: Role::Autoencoder,
+        d_in,
+        d_out: d_in,
+        d_sae,
+        input_bias: InputBias::DecoderBias,
+        normalisation: match architecture {
+            Architecture::TopK { .. } => Normalisation::LayerNorm,
+            _ => Normalisation::None,
+        },
+        site: None,
+        output_site: None,
+        model_name: None,
+        conventions: Conventions::default(),
+    })
+}
+
+pub(super) fn take(config: &SaeConfig, taker: &mut Taker<'_>) -> Result<SaeTensors, SaeError> {
+    let (d_in, d_sae) = (config.d_in, config.d_sae);
+    taker.pass_over(&OF_TRAINING);
+    taker.pass_over(&["activation", "activation_state_dict.k", "activation_state_dict.postact_fn"]);
+    // Later versions say it twice.
+    taker.pass_over(&["activation.k", "activation.postact_fn"]);
+    let bias = taker.tensor("latent_bias", &[d_sae])?;
+    Ok(SaeTensors {
+        encoder: taker.turned("encoder.weight", [d_sae, d_in])?,
+        decoder: taker.turned("decoder.weight", [d_in, d_sae])?,
+        decoder_bias: taker.tensor("pre_bias", &[d_in])?,
+        skip: None,
+        input_bias: config.input_bias,
+        normalisation: config.normalisation,
+        own: match config.architecture {
+            Architecture::TopK { k, ranking } => ArchitectureTensors::TopK { bias, k, ranking },
+            _ => ArchitectureTensors::Standard { bias },
+        },
+    })
+}

@@ -1,0 +1,52 @@
+//! From pre-activations to latents.
+
+use tch::{TchError, Tensor};
+
+use crate::forward::shared_tensor::SharedTensor;
+
+/// The function between encoder and decoder. Latents are never negative, so a latent fires where it is above zero.
+#[derive(Debug)]
+pub(crate) enum Activation {
+    /// `max(pre, 0)`.
+    Relu,
+    /// `max(pre, 0)` where `pre` is strictly above the threshold, 0 elsewhere.
+    JumpRelu {
+        /// `[width]` float32.
+        threshold: SharedTensor,
+    },
+    /// `max(pre, 0)` of the `k` largest of a row, 0 elsewhere.
+    TopK {
+        /// How many.
+        k: usize,
+    },
+    /// `max(pre · scale + bias, 0)` where `pre` is strictly above zero, 0 elsewhere.
+    ///
+    /// `pre` carries the gate's bias; the magnitude's bias is less by that much, scaled.
+    Gated {
+        /// `[width]` float32: `exp(r_mag)`.
+        scale: SharedTensor,
+        /// `[width]` float32: `b_mag − b_gate · exp(r_mag)`.
+        bias: SharedTensor,
+    },
+}
+
+impl Activation {
+    /// Pre-activations `[rows, width]` float32, which are used up, to latents of the same shape.
+    pub(super) fn apply(&self, mut pre: Tensor) -> Result<Tensor, TchError> {
+        match self {
+            Self::Relu => pre.f_relu_(),
+            Self::JumpRelu { threshold } => {
+                let open = pre.f_gt_tensor(threshold)?;
+                pre.f_relu_()?.f_mul_(&open)
+            }
+            Self::TopK { k } => {
+                let (values, columns) = pre.f_topk(*k as i64, -1, true, false)?;
+                pre.f_zero_()?.f_scatter_(-1, &columns, &values.f_relu()?)
+            }
+            Self::Gated { scale, bias } => {
+                let open = pre.f_gt(0.0)?;
+                pre.f_mul_(scale)?.f_add_(bias)?.f_relu_()?.f_mul_(&open)
+            }
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The forward pass: the whole of it on whole matrices, and the way to a reconstruction that suits the device.
+
+pub(crate) mod activation;
+pub(crate) mod closeness;
+mod fired;
+pub(crate) mod load;
+mod matrices;
+mod ragged;
+pub(crate) mod screen;
+pub(crate) mod shared_tensor;
+mod tensor_slice;
+mod tiles;
+
+use tch::{Device, Kind, TchError, Tensor};
+
+use crate::error::SaeError;
+use crate::normalisation::Undo;
+use crate::sae::Sae;
+
+/// Latents of some rows, with what the decoder needs to know of their input.
+#[derive(Debug)]
+pub struct Encoded {
+    /// `[rows, width]` float32, never negative.
+    pub latents: Tensor,
+    pub(crate) back: WayBack,
+}
+
+/// The way from the decoder to the space of what is reconstructed.
+#[derive(Debug)]
+pub(crate) struct WayBack {
+    undo: Undo,
+    /// `[rows, d_out]`: what the input adds past the latents.
+    skipped: Option<Tensor>,
+}
+
+impl WayBack {
+    pub(crate) fn apply(&self, decoded: Tensor) -> Result<Tensor, TchError> {
+        let undone = self.undo.apply(decoded)?;
+        match &self.skipped {
+            Some(skipped) => undone.f_add(skipped),
+            None => Ok(undone),
+        }
+    }
+}
+
+/// What an SAE makes of some rows.
+#[derive(Debug)]
+pub struct Reconstruction {
+    /// `[rows, d_out]` float32, in the space of the input, or of what a transcoder gives back.
+    pub rows: Tensor,
+    /// `[rows]` i64: latents above zero.
+    pub fired: Tensor,
+    /// `[rows]` float32: the sum of the latents.
+    pub l1: Tensor,
+}
+
+/// In how many rows of a group each latent fired, `[width]`.
+pub type Firings = Vec<u32>;
+
+impl Sae {
+    /// Latents of `x` `[rows, d_model]` float32, all rows at once. The scale of `expected_average_only_in`, if there is
+    /// one, is already in `x`.
+    pub fn encode(&self, x: &Tensor) -> Result<Encoded, SaeError> {
+        let (input, back) = self.input(x)?;
+        Ok(Encoded { latents: self.activation.apply(self.pre_activations(&input, 0, self.width() as i64)?)?, back })
+    }
+
+    /// Reconstruction `[rows, d_model]` float32 of encoded rows.
+    pub fn decode(&self, encoded: &Encoded) -> Result<Tensor, SaeError> {
+        Ok(encoded.back.apply(self.decoder_bias.f_addmm(&encoded.latents, &self.decoder)?)?)
+    }
+
+    /// Encodes and decodes `x` `[rows, d_model]` float32, piece by piece: `[rows, width]` never exists as a whole.
+    pub fn reconstruct(&self, x: &Tensor) -> Result<Reconstruction, SaeError> {
+        Ok(self.reconstruct_counting(x, &[])?.0)
+    }
+
+    /// The same, counting the firings of each latent in groups of rows: `groups` say of each row whether it belongs.
+    pub fn reconstruct_counting(
+        &self,
+        x: &Tensor,
+        groups: &[Vec<bool>],
+    ) -> Result<(Reconstruction, Vec<Firings>), SaeError> {
+        if x.size()[0] == 0 {
+            let fired = Tensor::f_zeros([0], (Kind::Int64, x.device()))?;
+            let firings = vec![vec![0; self.width()]; groups.len()];
+            let l1 = Tensor::f_zeros([0], (Kind::Float, x.device()))?;
+            let rows = Tensor::f_zeros([0, self.d_out() as i64], (Kind::Float, x.device()))?;
+            return Ok((Reconstruction { rows, fired, l1 }, firings));
+        }
+        match x.device() {
+            Device::Cpu => tiles::reconstruct(self, x, groups),
+            _ => matrices::reconstruct(self, x, groups),
+        }
+    }
+
+    /// What meets the encoder, `[rows, d_in]` float32, and the way back from the decoder.
+    pub(crate) fn input(&self, x: &Tensor) -> Result<(Tensor, WayBack), TchError> {
+        let (input, undo) = self.normalisation.apply(x)?;
+        let skipped = self.skip.as_ref().map(|skip| x.f_linear(skip, None::<&Tensor>)).transpose()?;
+        let back = WayBack { undo, skipped };
+        match &self.input_bias {
+            Some(bias) => Ok((input.f_sub(bias)?, back)),
+            None => Ok((input, back)),
+        }
+    }
+
+    /// Pre-activations `[rows, count]` float32 of the latents from `first` on, for rows as [`Self::input`] gives them. The
+    /// product is in the encoder's type, the bias is added in float32.
+    pub(crate) fn pre_activations(&self, input: &Tensor, first: i64, count: i64) -> Result<Tensor, TchError> {
+        let bias = self.encoder_bias.f_narrow(0, first, count)?;
+        let encoder = self.encoder.f_narrow(0, first, count)?;
+        match encoder.f_kind()? {
+            Kind::Float => input.f_linear(&encoder, Some(&bias)),
+            kind => input.f_to_kind(kind)?.f_linear(&encoder, None::<&Tensor>)?.f_to_kind(Kind::Float)?.f_add_(&bias),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forward::activation::Activation;
+    use crate::normalisation::Normalisation;
+
+    fn random(shape: &[i64]) -> Tensor {
+        Tensor::randn(shape, (Kind::Float, Device::Cpu))
+    }
+
+    fn sae(activation: Activation) -> Sae {
+        Sae {
+            encoder: random(&[2600, 8]).into(),
+            encoder_bias: random(&[2600]).into(),
+            decoder: random(&[2600, 8]).into(),
+            decoder_bias: random(&[8]).into(),
+            skip: None,
+            input_bias: Some(random(&[8]).into()),
+            activation,
+            normalisation: Normalisation::LayerNorm,
+            screen: None,
+        }
+    }
+
+    fn full(value: f64) -> Tensor {
+        Tensor::full([2600], value, (Kind::Float, Device::Cpu))
+    }
+
+    fn distance(left: &Tensor, right: &Tensor) -> f64 {
+        assert_eq!(left.size(), right.size());
+        (left - right).abs().max().double_value(&[])
+    }
+
+    #[test]
+    fn a_screen_changes_no_latent() {
+        for activation in [
+            Activation::Relu,
+            Activation::JumpRelu { threshold: full(7.5).into() },
+            Activation::Gated { scale: full(0.5).into(), bias: full(-1.0).into() },
+        ] {
+            let mut plain = sae(activation);
+            let rarely = &*plain.encoder_bias - 6.0;
+            plain.encoder_bias = rarely.into();
+            let x = random(&[700, 8]);
+            let expected = plain.reconstruct(&x).unwrap();
+            let screened = plain.computing_in(hayloft_runtime::Dtype::F32).unwrap();
+            let got = screened.reconstruct(&x).unwrap();
+            // A latent that is as good as at its threshold may fall to either side of it.
+            let apart = (&got.fired - &expected.fired).abs().sum(Kind::Int64).int64_value(&[]);
+            assert!(apart <= 2, "{:?}: {apart} latents", screened.activation);
+            assert!(distance(&got.rows, &expected.rows) < 2e-3, "{:?}", screened.activation);
+        }
+    }
+
+    /// From latents that hardly ever fire to latents that fire half the time: both ways of decoding, and more rows
+    /// and latents than a tile has.
+    #[test]
+    fn tiles_and_matrices_agree_with_the_whole_at_any_density() {
+        let activations = [
+            Activation::Relu,
+            Activation::JumpRelu { threshold: full(7.5).into() },
+            Activation::JumpRelu { threshold: full(2.0).into() },
+            Activation::JumpRelu { threshold: full(-1.0).into() },
+            Activation::TopK { k: 40 },
+            Activation::TopK { k: 1300 },
+            Activation::Gated { scale: full(0.5).into(), bias: full(-1.0).into() },
+        ];
+        for activation in activations {
+            let sae = sae(activation);
+            let x = random(&[700, 8]);
+            let encoded = sae.encode(&x).unwrap();
+            let whole = sae.decode(&encoded).unwrap();
+            let members: Vec<bool> = (0..700).map(|row| row % 3 == 0).collect();
+            let every_third = encoded.latents.slice(0, 0, 700, 3).gt(0.0);
+            let firings = every_third.sum_dim_intlist([0i64].as_slice(), false, Kind::Int64);
+            let fired = encoded.latents.gt(0.0).sum_dim_intlist([-1i64].as_slice(), false, Kind::Int64);
+            let l1 = encoded.latents.sum_dim_intlist([-1i64].as_slice(), false, Kind::Float);
+            for way in [tiles::reconstruct, matrices::reconstruct] {
+                let (got, counted) = way(&sae, &x, std::slice::from_ref(&members)).unwrap();
+                assert!(distance(&got.rows, &whole) < 2e-3, "{:?}: {}", sae.activation, distance(&got.rows, &whole));
+                assert_eq!(got.fired, fired, "{:?}", sae.activation);
+                let apart = distance(&got.l1, &l1) / l1.max().double_value(&[]);
+                assert!(apart < 1e-5, "{:?}: {apart}", sae.activation);
+                let counted: Vec<i64> = counted[0].iter().map(|&count| i64::from(count)).collect();
+                assert_eq!(Tensor::from_slice(&counted), firings, "{:?}", sae.activation);
+            }
+        }
+    }
+
+    #[test]
+    fn no_rows_give_empty_tensors() {
+        let reconstruction = sae(Activation::Relu).reconstruct(&random(&[0, 8])).unwrap();
+        assert_eq!(reconstruction.rows.size(), [0, 8]);
+        assert_eq!((reconstruction.fired.size(), reconstruction.l1.size()), (vec![0], vec![0]));
+    }
+
+    #[test]
+    fn nothing_that_is_not_a_number_gets_lost() {
+        for activation in [
+            Activation::Relu,
+            Activation::JumpRelu { threshold: full(1.0).into() },
+            Activation::TopK { k: 3 },
+            Activation::Gated { scale: full(1.0).into(), bias: full(0.0).into() },
+        ] {
+            let sae = sae(activation);
+            let spoilt = sae.encoder_bias.shallow_clone();
+            let _ = spoilt.get(2000).fill_(f64::NAN);
+            let rows = sae.reconstruct(&random(&[2, 8])).unwrap().rows;
+            assert_eq!(rows.isnan().sum(Kind::Int64).int64_value(&[]), 16, "{:?}", sae.activation);
+        }
+    }
+
+    #[test]
+    fn a_jump_is_strict_and_a_negative_threshold_lets_nothing_negative_through() {
+        let threshold = Tensor::from_slice(&[1.0f32, 1.0, -2.0, -2.0]).into();
+        let pre = Tensor::from_slice(&[1.0f32, 1.5, -1.0, 0.5]).unsqueeze(0);
+        let latents = Activation::JumpRelu { threshold }.apply(pre).unwrap();
+        assert_eq!(Vec::<f32>::try_from(latents.squeeze_dim(0)).unwrap(), [0.0, 1.5, 0.0, 0.5]);
+    }
+
+    #[test]
+    fn top_k_is_rectified_after_the_choice() {
+        let pre = Tensor::from_slice(&[-3.0f32, -1.0, 2.0, -2.0]).unsqueeze(0);
+        let latents = Activation::TopK { k: 2 }.apply(pre).unwrap();
+        assert_eq!(Vec::<f32>::try_from(latents.squeeze_dim(0)).unwrap(), [0.0, 0.0, 2.0, 0.0]);
+    }
+}

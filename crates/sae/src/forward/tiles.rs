@@ -1,0 +1,215 @@
+//! Reconstruction on a CPU, tile by tile: some rows, some latents.
+//!
+//! A tile of pre-activations is made by one matrix product and read once, while it is in the core's cache: what fires
+//! is listed, and the listed latents' decoder rows are added to the sums, or, where many fire, the tile goes through
+//! a second matrix product. Latents as a `[rows, width]` matrix never exist.
+
+use hayloft_model::Largest;
+use hayloft_runtime::Phase;
+use tch::Tensor;
+
+use crate::error::SaeError;
+use crate::forward::activation::Activation;
+use crate::forward::fired::{Fired, add_decoder_rows};
+use crate::forward::screen::{Candidates, Screen, ScreenInput, dot};
+use crate::forward::{Firings, Reconstruction, tensor_slice};
+use crate::sae::Sae;
+
+/// Rows and latents of a tile, 2 MiB of float32: matrix products of this size run at full speed.
+const TILE_ROWS: i64 = 512;
+const TILE_LATENTS: i64 = 1024;
+
+/// A tile goes through a matrix product where at least one latent in so many fires (`cargo bench -p hayloft-evaluate`).
+const DENSE_RATIO: usize = 4;
+
+pub(super) fn reconstruct(
+    sae: &Sae,
+    x: &Tensor,
+    groups: &[Vec<bool>],
+) -> Result<(Reconstruction, Vec<Firings>), SaeError> {
+    let (rows, d_out) = (x.size()[0], sae.d_out());
+    let (input, back) = sae.input(x)?;
+    let mut sums: Vec<f32> = tensor_slice::floats(&sae.decoder_bias)?.repeat(rows as usize);
+    let mut fired_counts = vec![0i64; rows as usize];
+    let mut l1 = vec![0f32; rows as usize];
+    let mut firings = vec![vec![0; sae.width()]; groups.len()];
+    for first_row in (0..rows).step_by(TILE_ROWS as usize) {
+        let count = TILE_ROWS.min(rows - first_row);
+        let range = first_row as usize..(first_row + count) as usize;
+        let mut piece = Piece {
+            sae,
+            input: input.f_narrow(0, first_row, count)?.f_contiguous()?,
+            sums: &mut sums[range.start * d_out..range.end * d_out],
+            fired_counts: &mut fired_counts[range.clone()],
+            l1: &mut l1[range.clone()],
+            groups: groups.iter().map(|members| &members[range.clone()]).collect(),
+            firings: &mut firings,
+        };
+        match &sae.activation {
+            Activation::TopK { k } => piece.reconstruct_top(*k)?,
+            activation => piece.reconstruct_each(activation)?,
+        }
+    }
+    let rows = Tensor::f_from_slice(&sums)?.f_view([rows, d_out as i64])?;
+    let (fired, l1) = (Tensor::f_from_slice(&fired_counts)?, Tensor::f_from_slice(&l1)?);
+    Ok((Reconstruction { rows: back.apply(rows)?, fired, l1 }, firings))
+}
+
+/// The rows of one row of tiles.
+struct Piece<'run> {
+    sae: &'run Sae,
+    /// `[rows, d_in]`.
+    input: Tensor,
+    /// `[rows, d_out]`: the reconstruction so far.
+    sums: &'run mut [f32],
+    /// `[rows]`.
+    fired_counts: &'run mut [i64],
+    /// `[rows]`: the sum of the latents so far.
+    l1: &'run mut [f32],
+    /// `[groups][rows]`.
+    groups: Vec<&'run [bool]>,
+    /// `[groups][width]`.
+    firings: &'run mut [Firings],
+}
+
+impl Piece<'_> {
+    /// Latents that fire or not by themselves.
+    fn reconstruct_each(&mut self, activation: &Activation) -> Result<(), SaeError> {
+        let mut fired = Fired::default();
+        let mut screen = match &self.sae.screen {
+            Some(screen) => Some((screen, Screen::input(&self.input)?)),
+            None => None,
+        };
+        for (first, count) in self.tiles() {
+            fired.clear();
+            let candidates = match &screen {
+                Some((screen, input)) => self.screen(screen, input, first, count)?,
+                None => None,
+            };
+            if let Some(candidates) = candidates {
+                self.compute_exactly(activation, &candidates, &mut fired)?;
+            } else {
+                screen = None; // where this tile is dense, the next ones will be
+                let tile = self.pre_activations(first, count)?;
+                fired.read(activation, first as usize, tensor_slice::floats(&tile)?, count as usize)?;
+            }
+            self.count(&fired);
+            if fired.len() * DENSE_RATIO < self.fired_counts.len() * count as usize {
+                self.add(&fired)?;
+            } else {
+                self.add_densely(&fired, first, count)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The `k` largest latents of each row.
+    fn reconstruct_top(&mut self, k: usize) -> Result<(), SaeError> {
+        let mut rows = vec![Largest::new(k); self.fired_counts.len()];
+        for (first, count) in self.tiles() {
+            let tile = self.pre_activations(first, count)?;
+            let tile = tensor_slice::floats(&tile)?;
+            pulp::Arch::new().dispatch(|| {
+                for (row, pre) in rows.iter_mut().zip(tile.chunks_exact(count as usize)) {
+                    row.add(first as u32, pre);
+                }
+            });
+        }
+        let mut fired = Fired::default();
+        for row in rows {
+            fired.add_row(row.finish().into_iter().map(|(pre, latent)| (latent, pre)));
+        }
+        self.count(&fired);
+        self.add(&fired)
+    }
+
+    /// First latent and number of latents of each tile.
+    fn tiles(&self) -> impl Iterator<Item = (i64, i64)> + use<> {
+        let width = self.sae.width() as i64;
+        (0..width).step_by(TILE_LATENTS as usize).map(move |first| (first, TILE_LATENTS.min(width - first)))
+    }
+
+    fn pre_activations(&self, first: i64, count: i64) -> Result<Tensor, SaeError> {
+        let _phase = Phase::Encode.begin(2 * self.input.numel() as u64 * count as u64);
+        Ok(self.sae.pre_activations(&self.input, first, count)?)
+    }
+
+    fn screen(
+        &self,
+        screen: &Screen,
+        input: &ScreenInput,
+        first: i64,
+        count: i64,
+    ) -> Result<Option<Candidates>, SaeError> {
+        let _phase = Phase::Screen.begin(2 * self.input.numel() as u64 * count as u64);
+        screen.candidates(input, first as usize, count as usize)
+    }
+
+    /// Pre-activations of those that may fire, one by one.
+    fn compute_exactly(
+        &self,
+        activation: &Activation,
+        candidates: &Candidates,
+        fired: &mut Fired,
+    ) -> Result<(), SaeError> {
+        let d_model = self.sae.d_model();
+        let _phase = Phase::Encode.begin(2 * candidates.len() as u64 * d_model as u64);
+        let (input, encoder) = (tensor_slice::floats(&self.input)?, tensor_slice::floats(&self.sae.encoder)?);
+        let bias = tensor_slice::floats(&self.sae.encoder_bias)?;
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for (x, latents) in input.chunks_exact(d_model).zip(candidates.rows()) {
+                    let pre = latents.iter().map(
+                        #[inline(always)]
+                        |&latent| {
+                            let place = latent as usize;
+                            (latent, dot(x, &encoder[place * d_model..][..d_model]) + bias[place])
+                        },
+                    );
+                    fired.add_computed_row(activation, pre)?;
+                }
+                Ok(())
+            },
+        )
+    }
+
+    fn count(&mut self, fired: &Fired) {
+        for (row, latents) in fired.rows().enumerate() {
+            self.fired_counts[row] += latents.len() as i64;
+            self.l1[row] += latents.iter().map(|(_, value)| value).sum::<f32>();
+            for (members, firings) in self.groups.iter().zip(self.firings.iter_mut()) {
+                if members[row] {
+                    for &(latent, _) in latents {
+                        firings[latent as usize] += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, fired: &Fired) -> Result<(), SaeError> {
+        let _phase = Phase::Reconstruct.begin(2 * fired.len() as u64 * self.sae.d_out() as u64);
+        let decoder = tensor_slice::floats(&self.sae.decoder)?;
+        for (row, sums) in fired.rows().zip(self.sums.chunks_exact_mut(self.sae.d_out())) {
+            add_decoder_rows(row, decoder, sums);
+        }
+        Ok(())
+    }
+
+    fn add_densely(&mut self, fired: &Fired, first: i64, count: i64) -> Result<(), SaeError> {
+        let _phase = Phase::Reconstruct.begin(2 * self.sums.len() as u64 * count as u64);
+        let mut latents = vec![0.0; self.fired_counts.len() * count as usize];
+        for (row, latents) in fired.rows().zip(latents.chunks_exact_mut(count as usize)) {
+            for &(latent, value) in row {
+                latents[latent as usize - first as usize] = value;
+            }
+        }
+        let latents = Tensor::f_from_slice(&latents)?.f_view([-1, count])?;
+        let product = latents.f_mm(&self.sae.decoder.f_narrow(0, first, count)?)?;
+        for (sum, product) in self.sums.iter_mut().zip(tensor_slice::floats(&product)?) {
+            *sum += product;
+        }
+        Ok(())
+    }
+}

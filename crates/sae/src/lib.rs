@@ -1,0 +1,32 @@
+//! Sparse autoencoders (SAEs): the files of every suite that publishes them, one normalised form in memory, and one forward
+//! pass.
+//!
+//! ```text
+//! files ── format, told from the files ──► SaeFile ──► SaeTensors ──► Sae ──► latents, reconstructions
+//! ```
+
+mod config;
+mod convert;
+mod error;
+mod file;
+mod formats;
+mod forward;
+mod inspection;
+#[cfg(test)]
+mod misreadings;
+mod normalisation;
+mod parts;
+mod sae;
+mod tensor_files;
+
+pub use config::{Conventions, InputBias, PositionSlice, Ranking, WithoutTokens};
+pub use convert::{LAYOUT_VERSION, convert};
+pub use error::SaeError;
+pub use file::SaeFile;
+pub use formats::SaeFormat;
+pub use forward::closeness::{Closeness, TargetMean};
+pub use forward::{Encoded, Firings, Reconstruction};
+pub use inspection::{SaeInspection, Spread};
+pub use normalisation::{Normalisation, Undo};
+pub use parts::{ArchitectureTensors, SaeTensors};
+pub use sae::Sae;

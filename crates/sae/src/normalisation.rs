@@ -1,0 +1,92 @@
+//! What is done to an activation before the encoder, and undone after the decoder.
+
+use tch::{Kind, TchError, Tensor};
+
+/// SAELens's name and constant for the small number added to a standard deviation.
+const LAYER_NORM_EPSILON: f64 = 1e-5;
+
+/// How an SAE wants its input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Normalisation {
+    /// As it is.
+    None,
+    /// Times one number for the whole model, `sqrt(d_model) / mean norm`, which is in no SAE's files. Whoever calls the
+    /// forward pass has applied it; nothing is done here.
+    ExpectedAverageOnlyIn,
+    /// Each row brought to norm `sqrt(d_model)`.
+    ConstantNormRescale,
+    /// Each row brought to mean 0 and standard deviation 1 (unbiased).
+    LayerNorm,
+}
+
+/// What brings a reconstruction back to the scale of its input; each `[rows, 1]` float32.
+#[derive(Debug)]
+pub enum Undo {
+    /// It is in that scale.
+    Nothing,
+    /// A division.
+    Divide {
+        /// The divisor.
+        by: Tensor,
+    },
+    /// A multiplication, then an addition.
+    Spread {
+        /// The factor: the input's standard deviation.
+        deviation: Tensor,
+        /// The summand: the input's mean.
+        mean: Tensor,
+    },
+}
+
+impl Normalisation {
+    /// The name that SAELens gives it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::ExpectedAverageOnlyIn => "expected_average_only_in",
+            Self::ConstantNormRescale => "constant_norm_rescale",
+            Self::LayerNorm => "layer_norm",
+        }
+    }
+
+    /// Rows `[rows, d_model]` float32, normalised, and the way back.
+    pub fn apply(self, x: &Tensor) -> Result<(Tensor, Undo), TchError> {
+        match self {
+            Self::None | Self::ExpectedAverageOnlyIn => Ok((x.shallow_clone(), Undo::Nothing)),
+            Self::ConstantNormRescale => {
+                let norm = x.f_linalg_norm(2.0, [-1i64].as_slice(), true, Kind::Float)?;
+                let root = (*x.size().last().unwrap_or(&0) as f64).sqrt();
+                let coefficient = norm.f_reciprocal()?.f_mul_scalar(root)?;
+                Ok((x.f_mul(&coefficient)?, Undo::Divide { by: coefficient }))
+            }
+            Self::LayerNorm => {
+                let mean = x.f_mean_dim([-1i64].as_slice(), true, Kind::Float)?;
+                let centred = x.f_sub(&mean)?;
+                let deviation = centred.f_std_dim([-1i64].as_slice(), true, true)?;
+                let normed = centred.f_div(&deviation.f_add_scalar(LAYER_NORM_EPSILON)?)?;
+                Ok((normed, Undo::Spread { deviation, mean }))
+            }
+        }
+    }
+}
+
+impl Undo {
+    /// Reconstruction `[rows, d_model]` back to the scale of the input.
+    pub fn apply(&self, reconstruction: Tensor) -> Result<Tensor, TchError> {
+        match self {
+            Self::Nothing => Ok(reconstruction),
+            Self::Divide { by } => reconstruction.f_div(by),
+            // Without the epsilon, as SAELens does it.
+            Self::Spread { deviation, mean } => reconstruction.f_mul(deviation)?.f_add(mean),
+        }
+    }
+
+    /// What [`Self::apply`] adds for a difference `[rows, d_model]` in what it is given.
+    pub fn stretch(&self, difference: Tensor) -> Result<Tensor, TchError> {
+        match self {
+            Self::Nothing => Ok(difference),
+            Self::Divide { by } => difference.f_div(by),
+            Self::Spread { deviation, .. } => difference.f_mul(deviation),
+        }
+    }
+}

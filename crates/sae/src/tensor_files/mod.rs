@@ -1,0 +1,307 @@
+//! The tensors of an SAE's file, whatever wrote it: each is taken once, by name and shape, and none is left.
+
+mod archive;
+mod npz;
+mod pickle;
+mod safetensors;
+mod torch;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hayloft_model::{MappedFile, map_file};
+use tch::{Kind, Tensor};
+
+use self::archive::Archive;
+pub(super) use self::pickle::Scalar;
+use crate::error::SaeError;
+
+/// The weights of an SAE, mapped but not read.
+#[derive(Debug)]
+pub(super) struct TensorFile {
+    path: PathBuf,
+    map: MappedFile,
+    entries: BTreeMap<String, Entry>,
+}
+
+/// What a name in a file stands for.
+#[derive(Debug, Clone)]
+enum Entry {
+    Tensor {
+        kind: Type,
+        shape: Vec<usize>,
+        order: Order,
+        place: Place,
+    },
+    /// A number or a text, beside the tensors of a dictionary of `PyTorch`'s.
+    Scalar(Scalar),
+}
+
+/// The type of a tensor's elements.
+#[derive(Debug, Clone, PartialEq)]
+enum Type {
+    Known(Kind),
+    /// By the file's name for it.
+    Other(String),
+}
+
+/// How a tensor's elements lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// The last index runs fastest.
+    Rows,
+    /// The first index runs fastest.
+    Columns,
+}
+
+/// Where a tensor's elements are.
+#[derive(Debug, Clone)]
+enum Place {
+    /// Bytes `start..end` of the file.
+    Mapped { start: usize, end: usize },
+    /// From `start` on in these bytes.
+    Unpacked { bytes: Arc<[u8]>, start: usize },
+}
+
+impl Place {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Mapped { start, end } => end - start,
+            Self::Unpacked { bytes, start } => bytes.len() - start,
+        }
+    }
+}
+
+impl TensorFile {
+    /// Maps a file and finds its tensors. What kind of file it is, its first bytes say.
+    pub(super) fn open(path: &Path) -> Result<Self, SaeError> {
+        let map = map_file(path).map_err(|cause| SaeError::Io { path: path.to_path_buf(), cause })?;
+        let entries = if Archive::is_one(&map) {
+            let names = Archive::open(&map).map(|archive| archive.names());
+            names.and_then(|names| if torch::is_one(&names) { torch::entries(&map) } else { npz::entries(&map) })
+        } else if is_old_torch(&map) {
+            Err("a file of PyTorch before 1.6, which is one long pickle; load it there and save it again".to_owned())
+        } else {
+            safetensors::entries(&map)
+        };
+        let entries =
+            entries.map_err(|problem| SaeError::Weights { path: path.to_path_buf(), bytes: map.len(), problem })?;
+        Ok(Self { path: path.to_path_buf(), map, entries })
+    }
+
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// BLAKE3 of the whole file, hexadecimal, computed on all cores.
+    pub(super) fn blake3(&self) -> String {
+        blake3::Hasher::new().update_rayon(&self.map).finalize().to_hex().to_string()
+    }
+
+    /// Its size.
+    pub(super) fn bytes(&self) -> u64 {
+        self.map.len() as u64
+    }
+
+    /// Whether there is something by this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.entries.contains_key(name)
+    }
+
+    /// The names of all that is there.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// The two sizes of a matrix, by which a file without a configuration says what it is.
+    pub(super) fn matrix(&self, name: &str) -> Result<[usize; 2], SaeError> {
+        match self.entries.get(name) {
+            Some(Entry::Tensor { shape, .. }) => shape[..].try_into().map_err(|_| SaeError::Shape {
+                path: self.path.clone(),
+                name: name.to_owned(),
+                expected: vec![0, 0],
+                got: shape.clone(),
+            }),
+            _ => Err(self.missing(name, &[])),
+        }
+    }
+
+    /// The types of the tensors' elements, each once, as their files call them.
+    pub(super) fn types(&self) -> Vec<String> {
+        let mut types: Vec<String> = Vec::new();
+        for entry in self.entries.values() {
+            let Entry::Tensor { kind, .. } = entry else { continue };
+            let name = match kind {
+                Type::Known(kind) => format!("{kind:?}").to_lowercase(),
+                Type::Other(name) => name.clone(),
+            };
+            if !types.contains(&name) {
+                types.push(name);
+            }
+        }
+        types
+    }
+
+    /// Starts taking, each name at most once.
+    pub(super) fn take(&self) -> Taker<'_> {
+        Taker { file: self, left: self.entries.clone() }
+    }
+
+    fn missing(&self, name: &str, shape: &[usize]) -> SaeError {
+        SaeError::MissingTensor {
+            path: self.path.clone(),
+            name: name.to_owned(),
+            expected: shape.to_vec(),
+            held: self.names().collect::<Vec<_>>().join(", "),
+        }
+    }
+}
+
+/// The magic number that begins the files of the oldest `torch.save`, pickled.
+fn is_old_torch(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19")
+}
+
+/// Takes what a file holds, and knows in the end what nobody took.
+pub(super) struct Taker<'file> {
+    file: &'file TensorFile,
+    left: BTreeMap<String, Entry>,
+}
+
+impl Taker<'_> {
+    /// A tensor that must be there, as float32 on the CPU.
+    pub(super) fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, SaeError> {
+        self.optional(name, shape)?.ok_or_else(|| self.file.missing(name, shape))
+    }
+
+    /// A matrix that must be there and whose file has its columns as rows: `shape` is that of the file.
+    pub(super) fn turned(&mut self, name: &str, shape: [usize; 2]) -> Result<Tensor, SaeError> {
+        Ok(self.tensor(name, &shape)?.f_tr()?.f_contiguous()?)
+    }
+
+    /// A tensor that may be there, as float32 on the CPU.
+    pub(super) fn optional(&mut self, name: &str, shape: &[usize]) -> Result<Option<Tensor>, SaeError> {
+        let Some(entry) = self.left.remove(name) else { return Ok(None) };
+        let (path, name) = (self.file.path.clone(), name.to_owned());
+        let (kind, got, order, place) = match entry {
+            Entry::Tensor { kind: Type::Known(kind), shape, order, place }
+                if kind != Kind::Int64 && kind != Kind::Int =>
+            {
+                (kind, shape, order, place)
+            }
+            Entry::Tensor { kind: Type::Known(kind), .. } => {
+                let got = if kind == Kind::Int64 { "I64" } else { "I32" }.to_owned();
+                return Err(SaeError::TensorType { path, name, got });
+            }
+            Entry::Tensor { kind: Type::Other(got), .. } => return Err(SaeError::TensorType { path, name, got }),
+            Entry::Scalar(scalar) => return Err(SaeError::TensorType { path, name, got: format!("{scalar:?}") }),
+        };
+        if got != shape {
+            return Err(SaeError::Shape { path, name, expected: shape.to_vec(), got });
+        }
+        let stored = self.stored(&path, kind, shape, order, &place)?.f_to_kind(Kind::Float)?;
+        let finite = stored.f_isfinite()?.f_sum(Kind::Int64)?.f_int64_value(&[])?;
+        let count = stored.numel() as i64 - finite;
+        if count > 0 { Err(SaeError::NonFinite { path, name, count }) } else { Ok(Some(stored)) }
+    }
+
+    /// One number, if it is there: a tensor without dimensions, or a number beside the tensors.
+    pub(super) fn number(&mut self, name: &str) -> Result<Option<f64>, SaeError> {
+        let Some(entry) = self.left.remove(name) else { return Ok(None) };
+        let (path, name) = (self.file.path.clone(), name.to_owned());
+        match entry {
+            Entry::Scalar(Scalar::Integer(number)) => Ok(Some(number as f64)),
+            Entry::Scalar(Scalar::Number(number)) => Ok(Some(number)),
+            Entry::Scalar(other) => Err(SaeError::TensorType { path, name, got: format!("{other:?}") }),
+            Entry::Tensor { kind: Type::Other(got), .. } => Err(SaeError::TensorType { path, name, got }),
+            Entry::Tensor { shape, .. } if shape.iter().product::<usize>() != 1 => {
+                Err(SaeError::Shape { path, name, expected: Vec::new(), got: shape })
+            }
+            Entry::Tensor { kind: Type::Known(kind), order, place, .. } => {
+                let number = self.stored(&path, kind, &[1], order, &place)?.f_double_value(&[0])?;
+                if number.is_finite() { Ok(Some(number)) } else { Err(SaeError::NonFinite { path, name, count: 1 }) }
+            }
+        }
+    }
+
+    /// A number that the configuration says too, if it is there.
+    pub(super) fn check_number(&mut self, name: &str, expected: f64) -> Result<(), SaeError> {
+        match self.number(name)? {
+            Some(got) if (got - expected).abs() > 0.0 => {
+                let (path, name) = (self.file.path.clone(), name.to_owned());
+                Err(SaeError::Contradiction { path, name, expected: expected.to_string(), got: got.to_string() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The error of a number that must be there and is not.
+    pub(super) fn absent(&self, name: &str) -> SaeError {
+        self.file.missing(name, &[])
+    }
+
+    /// What a configuration that no parser makes would be.
+    pub(super) fn contradiction(&self, name: &str) -> SaeError {
+        let (path, name) = (self.file.path.clone(), name.to_owned());
+        SaeError::Contradiction {
+            path,
+            name,
+            expected: "what the architecture has".to_owned(),
+            got: "nothing".to_owned(),
+        }
+    }
+
+    /// A text beside the tensors, if it is there.
+    pub(super) fn text(&mut self, name: &str) -> Result<Option<String>, SaeError> {
+        match self.left.remove(name) {
+            None => Ok(None),
+            Some(Entry::Scalar(Scalar::Text(text))) => Ok(Some(text.to_string())),
+            Some(_) => {
+                let (path, name) = (self.file.path.clone(), name.to_owned());
+                Err(SaeError::TensorType { path, name, got: "something that is no text".to_owned() })
+            }
+        }
+    }
+
+    /// Passes over what is of training and changes no reconstruction.
+    pub(super) fn pass_over(&mut self, names: &[&str]) {
+        for name in names {
+            self.left.remove(*name);
+        }
+    }
+
+    /// Ends the taking: what is left means that the configuration does not describe these weights.
+    pub(super) fn finish(mut self, architecture: &'static str) -> Result<(), SaeError> {
+        match self.left.pop_first() {
+            None => Ok(()),
+            Some((name, _)) => Err(SaeError::UntakenTensor { path: self.file.path.clone(), name, architecture }),
+        }
+    }
+
+    /// A tensor in its own type.
+    fn stored(
+        &self,
+        path: &Path,
+        kind: Kind,
+        shape: &[usize],
+        order: Order,
+        place: &Place,
+    ) -> Result<Tensor, SaeError> {
+        let bytes = match place {
+            Place::Mapped { start, end } => {
+                let part = self.file.map.part(*start..*end);
+                part.map_err(|cause| SaeError::Io { path: path.to_path_buf(), cause })?
+            }
+            Place::Unpacked { bytes, start } => &bytes[*start..],
+        };
+        let sizes: Vec<i64> = shape.iter().map(|&size| size as i64).collect();
+        if order == Order::Rows {
+            return Ok(Tensor::f_from_data_size(bytes, &sizes, kind)?);
+        }
+        let turned: Vec<i64> = sizes.iter().rev().copied().collect();
+        let dimensions: Vec<i64> = (0..sizes.len() as i64).rev().collect();
+        Ok(Tensor::f_from_data_size(bytes, &turned, kind)?.f_permute(&dimensions)?.f_contiguous()?)
+    }
+}

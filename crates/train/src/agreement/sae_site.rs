@@ -1,0 +1,144 @@
+//! The site that an SAE is of, held against a cache's.
+
+use std::path::PathBuf;
+
+use hayloft_model::Site;
+use hayloft_sae::SaeFile;
+use hayloft_store::{Cache, SiteRecord};
+
+/// An SAE that is of another site than a cache holds, or than is asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteError {
+    /// No SAE was given.
+    #[error("expected at least one SAE, got none. Name their folders with --sae")]
+    NoSaes,
+    /// An SAE takes activations of another width.
+    #[error(
+        "{sae}: expected an SAE for {what} {expected} wide, as the cache holds, got one for {got}. Was it trained on another model?"
+    )]
+    SaeWidth {
+        /// The SAE's folder.
+        sae: PathBuf,
+        /// What is of another width.
+        what: &'static str,
+        /// The cache's width.
+        expected: usize,
+        /// The SAE's.
+        got: usize,
+    },
+    /// An SAE was trained on another site.
+    #[error("{sae}: expected an SAE of {expected}, got one of {got}. {advice}")]
+    SaeSite {
+        /// The SAE's folder.
+        sae: PathBuf,
+        /// The site evaluated at.
+        expected: String,
+        /// The site in the SAE's configuration.
+        got: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// An SAE does not say where it was trained, and neither did the user.
+    #[error(
+        "{sae}: expected a hook_name in its configuration, got none. Name the site with --site, one of: {available}"
+    )]
+    SaeWithoutSite {
+        /// The SAE's folder.
+        sae: PathBuf,
+        /// The cache's sites.
+        available: String,
+    },
+    /// The cache does not hold the site.
+    #[error(
+        "{cache}: expected activations of {wanted}, got only {available}. Harvest that site, or give an SAE of one of these"
+    )]
+    SiteNotHeld {
+        /// The cache's folder.
+        cache: PathBuf,
+        /// The site asked for.
+        wanted: String,
+        /// The cache's sites.
+        available: String,
+    },
+}
+
+/// Refuses an SAE for activations of a width that no site of the cache has.
+pub fn check_width(sae: &SaeFile, cache: &Cache) -> Result<(), SiteError> {
+    let (widths, got) = (cache.manifest().sites.iter().map(|site| site.d_model), sae.d_model());
+    match widths.clone().next() {
+        Some(expected) if widths.clone().all(|width| width != got) => {
+            Err(SiteError::SaeWidth { sae: sae.folder().to_path_buf(), what: "activations", expected, got })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether two names mean one tensor: what leaves a block enters the next.
+pub fn is_same_site(left: Site, right: Site) -> bool {
+    left == right || (left.block().is_some() && left.block() == right.block())
+}
+
+/// The site of all SAEs, or the one that the user names and no SAE contradicts.
+pub fn wanted_site(named: Option<Site>, saes: &[SaeFile], cache: &Cache) -> Result<Site, SiteError> {
+    let mut wanted = named;
+    for sae in saes {
+        let Some(name) = sae.site() else {
+            if named.is_some() {
+                continue;
+            }
+            let available = sites_in_words(cache);
+            return Err(SiteError::SaeWithoutSite { sae: sae.folder().to_path_buf(), available });
+        };
+        let site = match (parsed_site(sae, name), named) {
+            // The user knows better what a name means that is not known here.
+            (Err(_), Some(_)) => continue,
+            (site, _) => site?,
+        };
+        match wanted {
+            Some(wanted) if !is_same_site(wanted, site) => {
+                let advice = if named.is_some() {
+                    "Leave --site out, or give an SAE of that site"
+                } else {
+                    "Evaluate SAEs of different sites one site at a time, or put them all in at once with --splice-together"
+                };
+                return Err(other_site(sae, wanted.to_string(), site, advice));
+            }
+            Some(_) => {}
+            None => wanted = Some(site),
+        }
+    }
+    wanted.ok_or(SiteError::NoSaes)
+}
+
+/// The site that an SAE names.
+pub fn parsed_site(sae: &SaeFile, name: &str) -> Result<Site, SiteError> {
+    name.parse().map_err(|_| SiteError::SaeSite {
+        sae: sae.folder().to_path_buf(),
+        expected: "a site that is computed here, such as blocks.L.hook_resid_pre, hook_mlp_out or attn.hook_z"
+            .to_owned(),
+        got: name.to_owned(),
+        advice: "If it is one of these under another name, say so with --site",
+    })
+}
+
+fn other_site(sae: &SaeFile, expected: String, got: Site, advice: &'static str) -> SiteError {
+    SiteError::SaeSite { sae: sae.folder().to_path_buf(), expected, got: got.to_string(), advice }
+}
+
+/// The cache's record of a site, whatever its name.
+pub fn held_site(wanted: Site, cache: &Cache) -> Result<&SiteRecord, SiteError> {
+    let same = |record: &&SiteRecord| record.name.as_str().parse().is_ok_and(|site| is_same_site(site, wanted));
+    let found = cache.manifest().sites.iter().find(same).ok_or_else(|| SiteError::SiteNotHeld {
+        cache: cache.folder().to_path_buf(),
+        wanted: wanted.to_string(),
+        available: sites_in_words(cache),
+    })?;
+    if found.name.as_str() != wanted.to_string() {
+        tracing::info!(asked = %wanted, held = %found.name, "the cache holds the same residual under another name");
+    }
+    Ok(found)
+}
+
+fn sites_in_words(cache: &Cache) -> String {
+    cache.manifest().sites.iter().map(|site| site.name.to_string()).collect::<Vec<_>>().join(", ")
+}

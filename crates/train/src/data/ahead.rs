@@ -1,0 +1,37 @@
+//! Drawing batches on a thread ahead of the computation.
+
+use std::sync::mpsc::sync_channel;
+
+use super::batches::{Batch, Batches};
+use crate::error::TrainError;
+
+/// Batches that wait. One more is being drawn and one computed on.
+const DRAWN_AHEAD: usize = 2;
+
+/// Calls `work` with the batch of each of these steps, in order, while a thread reads and draws the next ones.
+/// `keeps_state` says after which steps the state of the batches is wanted.
+pub(crate) fn draw_ahead(
+    mut batches: Batches<'_>,
+    steps: std::ops::Range<u64>,
+    keeps_state: impl Fn(u64) -> bool + Send,
+    mut work: impl FnMut(u64, Batch) -> Result<(), TrainError>,
+) -> Result<(), TrainError> {
+    std::thread::scope(|scope| {
+        let (sender, drawn) = sync_channel(DRAWN_AHEAD);
+        let own = steps.clone();
+        let reader = scope.spawn(move || {
+            for step in own {
+                let batch = batches.draw(keeps_state(step));
+                let failed = batch.is_err();
+                // That nobody listens any more means that another error was first.
+                if sender.send(batch).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        for (step, batch) in steps.zip(drawn) {
+            work(step, batch?)?;
+        }
+        reader.join().map_err(|_| TrainError::ReaderLost)
+    })
+}

@@ -1,0 +1,64 @@
+//! What rows there are to train on, before any is read.
+
+use hayloft_results::{NormHistogram, RowCounts};
+use hayloft_rows::{LeftOut, ShardRows, Verdict};
+use hayloft_store::{Cache, SiteName};
+
+use super::filter::RowFilter;
+use super::largest_rows::{LargestRows, NormBins};
+use super::open_shard::row_group_bounds;
+use crate::error::TrainError;
+
+/// Row groups and rows of a cache.
+#[derive(Debug, Clone)]
+pub(crate) struct Census {
+    /// Row groups of each shard, in the manifest's order.
+    pub(super) row_groups: Vec<usize>,
+    /// Rows of each row group that the filter keeps, shard after shard.
+    pub(super) kept: Vec<usize>,
+    /// Rows of the sections that the filter leaves out.
+    left: LeftOut,
+    /// Norms of all rows of the sections.
+    norms: NormHistogram,
+    /// What the largest of the kept rows hold.
+    pub(crate) largest: LargestRows,
+}
+
+impl Census {
+    /// Looks at the tables of every shard, and at no activations.
+    pub(crate) fn take(cache: &Cache, site: &SiteName, filter: &RowFilter) -> Result<Self, TrainError> {
+        let (mut row_groups, mut kept) = (Vec::new(), Vec::new());
+        let (mut left, mut norms, mut bins) = (LeftOut::default(), NormHistogram::default(), NormBins::default());
+        let bos = cache.manifest().corpus.tokenizer.bos_id;
+        for place in 0..cache.shards() {
+            let shard = cache.shard(place)?;
+            let (bounds, rows) = (row_group_bounds(&shard), ShardRows::of(&shard, site)?);
+            row_groups.push(bounds.len() - 1);
+            for group in bounds.windows(2) {
+                let mut of_group = 0;
+                for row in (group[0]..group[1]).filter(|&row| filter.trains_on(rows.sequences[row])) {
+                    let (token, norm) = (rows.tokens[row], rows.norms[row]);
+                    let Some(verdict) = filter.judge(rows.sections[row], token, norm) else { continue };
+                    norms.add(f64::from(norm));
+                    left.count(verdict);
+                    if verdict == Verdict::Kept {
+                        of_group += 1;
+                        bins.add(norm, token == bos);
+                    }
+                }
+                kept.push(of_group);
+            }
+        }
+        Ok(Self { row_groups, kept, left, norms, largest: bins.largest() })
+    }
+
+    /// Rows that the filter keeps: what an epoch goes through.
+    pub(crate) fn rows(&self) -> usize {
+        self.kept.iter().sum()
+    }
+
+    /// Rows of the sections, and what the filter does with them.
+    pub(crate) fn counts(&self) -> RowCounts<'_> {
+        RowCounts { kept: self.rows() as u64, left: self.left, norms: &self.norms }
+    }
+}

@@ -1,0 +1,96 @@
+//! Random numbers that depend on the seed and on what they are for, and on nothing that happened before.
+//!
+//! Every step and every epoch has a generator of its own, so that a checkpoint needs to keep none.
+
+use rand::{Rng, SeedableRng};
+use rand_pcg::Pcg64;
+
+/// What random numbers are for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Purpose {
+    /// The decoder's first weights.
+    Weights,
+    /// The order in which an epoch reads row groups.
+    Order,
+    /// Which rows leave the mixing buffer for a batch.
+    Batch,
+}
+
+/// A generator of its own for the seed, the purpose and a number: of a step, of an epoch.
+#[derive(Debug)]
+pub(crate) struct Generator(Pcg64);
+
+impl Generator {
+    pub(crate) fn new(seed: u64, purpose: Purpose, number: u64) -> Self {
+        let purpose = match purpose {
+            Purpose::Weights => 1,
+            Purpose::Order => 2,
+            Purpose::Batch => 3,
+        };
+        Self(Pcg64::seed_from_u64(scramble(scramble(scramble(seed) ^ purpose) ^ number)))
+    }
+
+    /// A number below `bound`, which is above zero. Scaled by hand: the ranges of `rand` may draw differently in its next
+    /// version.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        ((u128::from(self.0.next_u64()) * bound as u128) >> 64) as usize
+    }
+
+    /// A number from −1 up to 1.
+    pub(crate) fn symmetric(&mut self) -> f32 {
+        const STEP: f32 = 1.0 / (1 << 23) as f32;
+        (self.0.next_u32() >> 8) as f32 * STEP - 1.0
+    }
+
+    /// Brings items into a random order (Fisher and Yates).
+    pub(crate) fn shuffle<Item>(&mut self, items: &mut [Item]) {
+        for last in (1..items.len()).rev() {
+            let other = self.below(last + 1);
+            items.swap(last, other);
+        }
+    }
+}
+
+/// A bijection that leaves no trace of neighbourhood: the output step of splitmix64 (Steele, Lea and Flood 2014).
+fn scramble(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Never change these numbers: trainings that were begun must go on the same.
+    #[test]
+    fn the_numbers_of_a_seed_are_pinned() {
+        let draw = |purpose, number| {
+            let mut generator = Generator::new(42, purpose, number);
+            [generator.below(1000), generator.below(1000), generator.below(1000)]
+        };
+        let drawn =
+            [draw(Purpose::Weights, 0), draw(Purpose::Order, 0), draw(Purpose::Batch, 0), draw(Purpose::Batch, 1)];
+        assert_eq!(drawn, [[708, 106, 873], [342, 202, 844], [954, 878, 736], [643, 542, 611]]);
+    }
+
+    #[test]
+    fn symmetric_numbers_fill_their_range() {
+        let mut generator = Generator::new(1, Purpose::Weights, 0);
+        let drawn: Vec<f32> = (0..10_000).map(|_| generator.symmetric()).collect();
+        assert!(drawn.iter().all(|number| (-1.0..1.0).contains(number)));
+        let mean = drawn.iter().sum::<f32>() / 1e4;
+        let square = drawn.iter().map(|number| number * number).sum::<f32>() / 1e4;
+        assert!(mean.abs() < 0.02 && (square - 1.0 / 3.0).abs() < 0.01, "{mean} {square}");
+    }
+
+    #[test]
+    fn a_shuffle_loses_nothing() {
+        let mut items: Vec<usize> = (0..50).collect();
+        Generator::new(3, Purpose::Order, 0).shuffle(&mut items);
+        assert_ne!(items, (0..50).collect::<Vec<_>>());
+        items.sort_unstable();
+        assert_eq!(items, (0..50).collect::<Vec<_>>());
+    }
+}

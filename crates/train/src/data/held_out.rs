@@ -1,0 +1,172 @@
+//! Rows that are kept from training, to see how the SAE does on what it was not trained on.
+
+use std::collections::BTreeMap;
+
+use hayloft_model::kind;
+use hayloft_rows::ShardRows;
+use hayloft_store::{Cache, SiteName};
+use tch::{Device, Kind, Tensor};
+
+use super::filter::RowFilter;
+use super::open_shard::row_group_bounds;
+use crate::error::TrainError;
+
+/// The last sequences of a cache by their ids, whole, with the rows that a filter keeps of them.
+#[derive(Debug)]
+pub(crate) struct HeldOutRows<'cache> {
+    cache: &'cache Cache,
+    site: &'cache SiteName,
+    d_model: usize,
+    /// The id of the first of the sequences: all from it on are held out.
+    first: u64,
+    sequences: u64,
+    rows: usize,
+    blocks: Vec<Block>,
+}
+
+/// Held-out rows of a row group.
+#[derive(Debug)]
+struct Block {
+    /// The place of its shard in the manifest's list.
+    place: usize,
+    row_group: usize,
+    /// Counted from the row group's first.
+    rows: Vec<i64>,
+}
+
+impl<'cache> HeldOutRows<'cache> {
+    /// As few of the last sequences as hold `wanted` kept rows; `batch` rows must be left. Looks at tables alone.
+    pub(crate) fn find(
+        (cache, site, d_model): (&'cache Cache, &'cache SiteName, usize),
+        filter: &RowFilter,
+        wanted: usize,
+        batch: usize,
+    ) -> Result<Self, TrainError> {
+        let mut last = LastSequences::default();
+        let mut all = 0;
+        for place in 0..cache.shards() {
+            let shard = cache.shard(place)?;
+            let rows = ShardRows::of(&shard, site)?;
+            for sequence in shard.sequences() {
+                let first = sequence.first_row as usize;
+                let own = first..first + sequence.length as usize;
+                let kept = own.filter(|&row| filter.keeps(&rows, row)).count();
+                all += kept;
+                last.add(sequence.id, kept, wanted);
+            }
+        }
+        let LastSequences { kept, rows } = last;
+        let first = kept.keys().next().copied().unwrap_or(0);
+        if rows < wanted || all - rows < batch {
+            let expected = format!(
+                "at most {}, so that of {all} activations that sections and outlier norm leave a batch of {batch} remains to train on",
+                all.saturating_sub(batch)
+            );
+            let got = format!("{wanted}, which the sequences {first}.. hold with {rows}");
+            return Err(TrainError::Setting { what: "held-out rows", expected, got });
+        }
+        let mut blocks = Vec::new();
+        for place in 0..cache.shards() {
+            let shard = cache.shard(place)?;
+            if shard.sequences().iter().all(|sequence| sequence.id < first) {
+                continue;
+            }
+            let tables = ShardRows::of(&shard, site)?;
+            for (row_group, bounds) in row_group_bounds(&shard).windows(2).enumerate() {
+                let held_out = |row: &usize| tables.sequences[*row] >= first && filter.keeps(&tables, *row);
+                let rows: Vec<i64> =
+                    (bounds[0]..bounds[1]).filter(held_out).map(|row| (row - bounds[0]) as i64).collect();
+                if !rows.is_empty() {
+                    blocks.push(Block { place, row_group, rows });
+                }
+            }
+        }
+        Ok(Self { cache, site, d_model, first, sequences: kept.len() as u64, rows, blocks })
+    }
+
+    /// The id of the first held-out sequence.
+    pub(crate) fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// How many sequences are held out.
+    pub(crate) fn sequences(&self) -> u64 {
+        self.sequences
+    }
+
+    /// How many rows they hold that the filter keeps.
+    pub(crate) fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Reads the rows in the order of the cache, `[n, d_model]` of the stored type on the device, a row group at a time.
+    pub(crate) fn for_each(
+        &self,
+        device: Device,
+        mut work: impl FnMut(&Tensor) -> Result<(), TrainError>,
+    ) -> Result<(), TrainError> {
+        let kind: Kind = kind(self.cache.manifest().read_dtype());
+        let mut bytes = Vec::new();
+        let mut open = None;
+        for Block { place, row_group, rows } in &self.blocks {
+            let reader = match open.take() {
+                Some((of, reader)) if of == *place => reader,
+                _ => self.cache.shard(*place)?.activations(self.site)?,
+            };
+            reader.read(*row_group, &mut bytes)?;
+            let shape = [reader.rows(*row_group) as i64, self.d_model as i64];
+            let all = Tensor::f_from_data_size(&bytes, &shape, kind)?;
+            let own =
+                if rows.len() as i64 == shape[0] { all } else { all.f_index_select(0, &Tensor::f_from_slice(rows)?)? };
+            work(&own.f_to_device(device)?)?;
+            open = Some((*place, reader));
+        }
+        Ok(())
+    }
+}
+
+/// The last of the sequences seen so far, as few as hold enough rows.
+#[derive(Debug, Default)]
+struct LastSequences {
+    /// Rows by sequence.
+    kept: BTreeMap<u64, usize>,
+    rows: usize,
+}
+
+impl LastSequences {
+    fn add(&mut self, sequence: u64, rows: usize, wanted: usize) {
+        *self.kept.entry(sequence).or_default() += rows;
+        self.rows += rows;
+        while let Some(first) = self.kept.first_entry()
+            && self.rows - first.get() >= wanted
+        {
+            self.rows -= first.remove();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_last_sequences_are_found_in_whatever_order_they_come(
+            rows in vec(0usize..9, 1..40), wanted in 1usize..60, seed in any::<u64>()
+        ) {
+            let mut order: Vec<usize> = (0..rows.len()).collect();
+            order.sort_by_key(|&sequence| (sequence as u64 + 1).wrapping_mul(seed | 1).rotate_left(17));
+            let mut last = LastSequences::default();
+            for sequence in order {
+                last.add(sequence as u64, rows[sequence], wanted);
+            }
+            let enough = |first: &usize| rows[*first..].iter().sum::<usize>() >= wanted;
+            let first = (0..rows.len()).rev().find(enough).unwrap_or(0);
+            prop_assert_eq!(last.rows, rows[first..].iter().sum::<usize>());
+            prop_assert!(last.kept.keys().copied().eq(first as u64..rows.len() as u64));
+        }
+    }
+}

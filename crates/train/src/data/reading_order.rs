@@ -1,0 +1,94 @@
+//! The order in which an epoch reads row groups.
+
+use crate::data::generator::{Generator, Purpose};
+
+/// Shards that are read from at the same time. More would mix better, and keep more files open.
+const LANES: usize = 8;
+
+/// A row group of a cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Block {
+    /// The place of its shard in the manifest's list.
+    pub(super) place: usize,
+    /// Its number in the shard.
+    pub(super) row_group: usize,
+}
+
+/// Every row group of an epoch, once: shards in random order, [`LANES`] of them at a time, each from its first row group
+/// to its last. `row_groups` counts those of each shard.
+///
+/// Within a shard, sequences are sorted by their length; reading from several shards puts different lengths side by
+/// side.
+pub(super) fn reading_order(row_groups: &[usize], seed: u64, epoch: u64) -> Vec<Block> {
+    let mut generator = Generator::new(seed, Purpose::Order, epoch);
+    let mut waiting: Vec<usize> = (0..row_groups.len()).filter(|&place| row_groups[place] > 0).collect();
+    generator.shuffle(&mut waiting);
+    let mut lanes: Vec<Block> = Vec::new();
+    let mut order = Vec::with_capacity(row_groups.iter().sum());
+    loop {
+        while lanes.len() < LANES {
+            let Some(place) = waiting.pop() else { break };
+            lanes.push(Block { place, row_group: 0 });
+        }
+        // A lane is chosen in proportion to what is left in it, so that all end at about the same time.
+        let left = |lane: &Block| row_groups[lane.place] - lane.row_group;
+        let total: usize = lanes.iter().map(left).sum();
+        if total == 0 {
+            return order;
+        }
+        let mut chosen = generator.below(total);
+        let Some(lane) = lanes.iter().position(|lane| {
+            let within = chosen < left(lane);
+            chosen = chosen.saturating_sub(left(lane));
+            within
+        }) else {
+            return order;
+        };
+        order.push(lanes[lane]);
+        lanes[lane].row_group += 1;
+        if left(&lanes[lane]) == 0 {
+            lanes.swap_remove(lane);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_row_group_comes_once_and_shards_are_read_forwards(
+            row_groups in vec(0usize..6, 0..30), seed in 0u64..100, epoch in 0u64..3
+        ) {
+            let order = reading_order(&row_groups, seed, epoch);
+            prop_assert_eq!(order.len(), row_groups.iter().sum::<usize>());
+            let mut next = vec![0; row_groups.len()];
+            for block in order {
+                prop_assert_eq!(block.row_group, next[block.place]);
+                next[block.place] += 1;
+                let open = (0..next.len()).filter(|&place| next[place] > 0 && next[place] < row_groups[place]).count();
+                prop_assert!(open <= LANES);
+            }
+            prop_assert_eq!(next, row_groups);
+        }
+    }
+
+    #[test]
+    fn epochs_and_seeds_have_orders_of_their_own() {
+        let row_groups = [5; 12];
+        let first = |seed, epoch| {
+            let order = reading_order(&row_groups, seed, epoch);
+            order.iter().map(|block| block.place).collect::<Vec<_>>()
+        };
+        let orders: BTreeSet<Vec<usize>> =
+            [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(seed, epoch)| first(seed, epoch)).into();
+        assert_eq!(orders.len(), 4);
+        assert_eq!(first(0, 0), first(0, 0));
+    }
+}

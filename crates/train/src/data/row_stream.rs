@@ -1,0 +1,135 @@
+//! An endless stream of kept rows, epoch after epoch.
+
+use std::collections::BTreeMap;
+
+use hayloft_store::{Cache, SiteName};
+use serde::{Deserialize, Serialize};
+
+use super::census::Census;
+use super::filter::RowFilter;
+use super::mixing_buffer::Origin;
+use super::open_shard::OpenShard;
+use super::reading_order::{Block, reading_order};
+use crate::error::TrainError;
+
+/// Where a stream stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Position {
+    /// The epoch, from 0.
+    epoch: u64,
+    /// Row groups of the epoch that are used up.
+    blocks: usize,
+    /// Kept rows of the next one that are used up.
+    rows: usize,
+}
+
+/// Reads row groups in the order of each epoch, and gives the rows that the filter keeps.
+#[derive(Debug)]
+pub(super) struct RowStream<'cache> {
+    cache: &'cache Cache,
+    site: &'cache SiteName,
+    filter: RowFilter,
+    census: Census,
+    /// The number of each shard's first row group, counted over the cache.
+    first_blocks: Vec<usize>,
+    seed: u64,
+    row_bytes: usize,
+    position: Position,
+    /// The row groups of this epoch.
+    order: Vec<Block>,
+    /// The kept rows of the row group that the stream stands in; empty before it is read.
+    kept: Vec<u32>,
+    /// That row group, `[rows, d_model]`.
+    bytes: Vec<u8>,
+    open: BTreeMap<usize, OpenShard>,
+}
+
+impl<'cache> RowStream<'cache> {
+    /// A stream that stands at a position. At least one row is kept, or it would look for one for ever.
+    pub(super) fn at(
+        position: Position,
+        (cache, site): (&'cache Cache, &'cache SiteName),
+        (filter, census): (RowFilter, Census),
+        (seed, row_bytes): (u64, usize),
+    ) -> Self {
+        let mut blocks = 0;
+        let first_blocks = census.row_groups.iter().map(|&count| {
+            blocks += count;
+            blocks - count
+        });
+        Self {
+            first_blocks: first_blocks.collect(),
+            order: reading_order(&census.row_groups, seed, position.epoch),
+            cache,
+            site,
+            filter,
+            census,
+            seed,
+            row_bytes,
+            position,
+            kept: Vec::new(),
+            bytes: Vec::new(),
+            open: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The next kept row.
+    pub(super) fn next(&mut self) -> Result<(&[u8], Origin), TrainError> {
+        loop {
+            if let Some(&block) = self.order.get(self.position.blocks) {
+                let number = self.number(block);
+                if self.position.rows < self.census.kept[number] {
+                    if self.kept.is_empty() {
+                        self.load(block)?;
+                    }
+                    let row = self.kept[self.position.rows];
+                    self.position.rows += 1;
+                    let start = row as usize * self.row_bytes;
+                    let origin = Origin { block: number as u32, row };
+                    return Ok((&self.bytes[start..start + self.row_bytes], origin));
+                }
+                self.leave(block);
+            } else {
+                self.position = Position { epoch: self.position.epoch + 1, ..Position::default() };
+                self.order = reading_order(&self.census.row_groups, self.seed, self.position.epoch);
+            }
+        }
+    }
+
+    /// Reads one row group out of turn, whole.
+    pub(super) fn read(&mut self, number: u32, into: &mut Vec<u8>) -> Result<(), TrainError> {
+        let place = self.first_blocks.partition_point(|&first| first <= number as usize) - 1;
+        let block = Block { place, row_group: number as usize - self.first_blocks[place] };
+        let shard = OpenShard::open(self.cache, place, self.site, &self.filter)?;
+        shard.read(block.row_group, into)
+    }
+
+    /// A row group's number over the whole cache.
+    fn number(&self, block: Block) -> usize {
+        self.first_blocks[block.place] + block.row_group
+    }
+
+    fn load(&mut self, block: Block) -> Result<(), TrainError> {
+        if !self.open.contains_key(&block.place) {
+            self.open.insert(block.place, OpenShard::open(self.cache, block.place, self.site, &self.filter)?);
+        }
+        let shard = &self.open[&block.place];
+        shard.read(block.row_group, &mut self.bytes)?;
+        self.kept = shard.kept(block.row_group);
+        Ok(())
+    }
+
+    /// Goes on to the next row group, and closes the shard if this was its last.
+    fn leave(&mut self, block: Block) {
+        self.position.blocks += 1;
+        self.position.rows = 0;
+        self.kept.clear();
+        if block.row_group + 1 == self.census.row_groups[block.place] {
+            self.open.remove(&block.place);
+        }
+    }
+}

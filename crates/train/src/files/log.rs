@@ -1,0 +1,103 @@
+//! `training.jsonl`, and the curves in it.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use hayloft_report::training_curves;
+use hayloft_results::TrainingRecord;
+use hayloft_runtime::write_whole;
+
+use crate::error::TrainError;
+
+const FILE: &str = "training.jsonl";
+const CURVES: &str = "training.svg";
+
+/// The records of a training, written as they come.
+#[derive(Debug)]
+pub(crate) struct TrainingLog {
+    path: PathBuf,
+    file: File,
+}
+
+impl TrainingLog {
+    /// Goes on after the records of the first `step` steps; later ones, of a run that was killed, come again.
+    pub(crate) fn open(out: &Path, step: u64) -> Result<Self, TrainError> {
+        let path = out.join(FILE);
+        let kept: String = read(&path).iter().filter(|record| record.step <= step).filter_map(line).collect();
+        let failed = |cause| TrainError::Write { path: path.clone(), cause };
+        write_whole(&path, kept.as_bytes()).map_err(failed)?;
+        let file = OpenOptions::new().append(true).open(&path).map_err(failed)?;
+        Ok(Self { path, file })
+    }
+
+    /// Adds a record.
+    pub(crate) fn push(&mut self, record: &TrainingRecord) -> Result<(), TrainError> {
+        let line = line(record).unwrap_or_default();
+        self.file.write_all(line.as_bytes()).map_err(|cause| TrainError::Write { path: self.path.clone(), cause })
+    }
+
+    /// Draws all records so far, as `training.svg` beside the log.
+    pub(crate) fn draw(&self) -> Result<(), TrainError> {
+        let path = self.path.with_file_name(CURVES);
+        let curves = training_curves(&read(&self.path));
+        write_whole(&path, curves.as_bytes()).map_err(|cause| TrainError::Write { path, cause })
+    }
+}
+
+/// The records in a file; what a kill cut off in the middle of a line is none.
+fn read(path: &Path) -> Vec<TrainingRecord> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+fn line(record: &TrainingRecord) -> Option<String> {
+    Some(serde_json::to_string(record).ok()? + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(step: u64) -> TrainingRecord {
+        TrainingRecord {
+            step,
+            tokens: step * 8,
+            learning_rate: 0.1,
+            loss: 1.0 / 3.0,
+            reconstruction_loss: 0.25,
+            sparsity_loss: None,
+            auxiliary_loss: Some(0.5),
+            l0: 4.0,
+            explained_variance: -2662.0,
+            dead_fraction: None,
+            never_fired_fraction: Some(0.25),
+            held_out: None,
+        }
+    }
+
+    #[test]
+    fn a_resumed_log_goes_on_where_the_checkpoint_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = TrainingLog::open(folder.path(), 0).unwrap();
+        for step in [10, 20, 30] {
+            log.push(&record(step)).unwrap();
+        }
+        let path = folder.path().join(FILE);
+        let torn = std::fs::read_to_string(&path).unwrap() + "{\"step\": 4";
+        std::fs::write(&path, torn).unwrap();
+        let mut log = TrainingLog::open(folder.path(), 20).unwrap();
+        log.push(&record(30)).unwrap();
+        assert_eq!(read(&path), [record(10), record(20), record(30)]);
+        assert!(std::fs::read_to_string(&path).unwrap().contains("\"sparsity_loss\":null"));
+        log.draw().unwrap();
+        assert!(std::fs::read_to_string(folder.path().join(CURVES)).unwrap().starts_with("<svg"));
+    }
+    #[test]
+    fn records_of_earlier_versions_are_read() {
+        let line = r#"{"step":10,"tokens":10240,"learning_rate":0.1,"loss":1.0,"reconstruction_loss":1.0,"sparsity_loss":null,"auxiliary_loss":null,"l0":4.0,"explained_variance":null,"dead_fraction":0.5}"#;
+        let record: TrainingRecord = serde_json::from_str(line).unwrap();
+        assert_eq!((record.dead_fraction, record.never_fired_fraction), (Some(0.5), None));
+        assert!(record.held_out.is_none() && record.explained_variance.is_nan());
+    }
+}

@@ -1,0 +1,146 @@
+//! Going on from an SAE that is there.
+
+use std::path::PathBuf;
+
+use hayloft_model::Site;
+use hayloft_runtime::Progress;
+use hayloft_sae::{ArchitectureTensors, SaeFile, SaeFormat, SaeTensors};
+use hayloft_store::Cache;
+use serde_json::{Map, Value, json};
+
+use crate::agreement::sae_site::{SiteError, check_width, held_site, wanted_site};
+use crate::agreement::training_origin::training_origin;
+use crate::error::TrainError;
+use crate::files::provenance::metadata;
+use crate::messages::summary::TrainingSummary;
+use crate::model::{Fold, reopen};
+use crate::selection::Selection;
+use crate::session::{self, Job};
+use crate::settings::architecture::{Architecture, Penalty};
+use crate::settings::course::Course;
+
+/// What a fine-tuning is asked for.
+#[derive(Debug, Clone)]
+pub struct FinetuneSettings {
+    /// On what, how long, how fast, and where to.
+    pub course: Course,
+    /// Folder of the SAE. It keeps its architecture, k, input bias and normalisation.
+    pub sae: PathBuf,
+    /// The site; `None` takes it from the SAE.
+    pub site: Option<Site>,
+    /// What the losses are multiplied by; `None` is what the SAE's `cfg.json` says that it was trained with.
+    pub coefficients: Coefficients,
+}
+
+/// What the losses of a fine-tuning are multiplied by.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Coefficients {
+    /// L1 of standard and gated SAEs.
+    pub l1: Option<f64>,
+    /// The penalty of a `JumpReLU`.
+    pub l0: Option<f64>,
+    /// The loss of dead latents of a `TopK`; otherwise SAELens's default.
+    pub auxiliary: Option<f64>,
+}
+
+/// Trains an SAE further, and saves it in its own space.
+pub fn finetune(settings: &FinetuneSettings, progress: Progress) -> Result<TrainingSummary, TrainError> {
+    let course = &settings.course;
+    course.check()?;
+    let file = SaeFile::open(&settings.sae)?;
+    if file.format() != SaeFormat::Saelens || file.is_transcoder() {
+        let got = format!("{}: {} in the format {}", settings.sae.display(), file.architecture(), file.format());
+        let expected = "an autoencoder in SAELens's format, which `evaluate convert` makes of others".to_owned();
+        return Err(TrainError::Setting { what: "SAE to fine-tune", expected, got });
+    }
+    let cache = Cache::open_at(&course.cache, &course.remote)?;
+    for &section in &course.sections {
+        section.check(&cache)?;
+    }
+    check_width(&file, &cache)?;
+    let wanted = wanted_site(settings.site, std::slice::from_ref(&file), &cache)?;
+    let site = held_site(wanted, &cache)?;
+    let (expected, got) = (site.d_model, file.d_model());
+    if expected != got {
+        let sae = settings.sae.clone();
+        return Err(SiteError::SaeWidth { sae, what: "activations", expected, got }.into());
+    }
+    let origin = training_origin(&file)?;
+    let recorded = origin.as_ref().and_then(|origin| origin.scale_rows.as_ref());
+    let rule = course.scale().rule(file.normalisation().as_str(), recorded, &course.rows());
+    let selection = Selection::of(course, &rule, (&cache, site), course.tokenizer.as_deref())?;
+    let parts = file.parts()?;
+    let architecture = architecture(&parts, &file, settings.coefficients)?;
+    architecture.check(file.width())?;
+    let mut metadata = metadata(&cache, site, course, &selection);
+    keep_metadata(&mut metadata, &file);
+    metadata.insert("finetuned_from".to_owned(), json!(file.hashes()));
+    let own = json!({
+        "architecture": architecture,
+        "finetuned_from": file.hashes(),
+        "normalize_activations": file.normalisation().as_str(),
+    });
+    let job = Job {
+        course,
+        cache: &cache,
+        site,
+        selection: &selection,
+        coefficient: architecture.coefficient(),
+        fold: Fold::Keep(file.normalisation()),
+        settings: own.as_object().cloned().unwrap_or_default(),
+        metadata,
+    };
+    let model = reopen(parts, &architecture, course.device)?;
+    session::train(&job, model, progress)
+}
+
+/// The SAE's architecture, with what its losses are multiplied by.
+fn architecture(parts: &SaeTensors, file: &SaeFile, given: Coefficients) -> Result<Architecture, TrainError> {
+    let detail = |name: &str| file.raw_config().pointer("/metadata/training_architecture_details")?.get(name);
+    let number = |name: &str| detail(name).and_then(Value::as_f64);
+    let needed = |given: Option<f64>, what, name: &str| {
+        given.or_else(|| number(name)).ok_or_else(|| TrainError::Setting {
+            what,
+            expected: format!("a coefficient, as {} does not say what it was trained with", file.folder().display()),
+            got: "none".to_owned(),
+        })
+    };
+    let auxiliary = given.auxiliary.or_else(|| number("aux_loss_coefficient")).unwrap_or(Architecture::AUXILIARY);
+    Ok(match parts.own {
+        ArchitectureTensors::Standard { .. } => {
+            Architecture::Standard { l1: needed(given.l1, "l1", "l1_coefficient")? }
+        }
+        ArchitectureTensors::Gated { .. } => Architecture::Gated { l1: needed(given.l1, "l1", "l1_coefficient")? },
+        ArchitectureTensors::TopK { k, .. } => Architecture::TopK { k, auxiliary },
+        ArchitectureTensors::BatchTopK { k, .. } => Architecture::BatchTopK {
+            k: k.ok_or_else(|| TrainError::Setting {
+                what: "k",
+                expected: "the cfg.json of a training checkpoint to say it".to_owned(),
+                got: "none".to_owned(),
+            })?,
+            auxiliary,
+        },
+        ArchitectureTensors::JumpRelu { .. } => {
+            let is_tanh = detail("jumprelu_sparsity_loss_mode").and_then(Value::as_str) == Some("tanh");
+            let scale = number("jumprelu_tanh_scale").unwrap_or(Architecture::TANH_SCALE);
+            Architecture::JumpRelu {
+                l0: needed(given.l0, "l0", "l0_coefficient")?,
+                penalty: if is_tanh { Penalty::Tanh { scale } } else { Penalty::L0 },
+                bandwidth: number("jumprelu_bandwidth").unwrap_or(Architecture::BANDWIDTH),
+                initial_threshold: Architecture::INITIAL_THRESHOLD,
+            }
+        }
+    })
+}
+
+/// What the SAE says of itself stays, but for what training changes: where its activations came from.
+fn keep_metadata(metadata: &mut Map<String, Value>, file: &SaeFile) {
+    if let Some(name) = file.model_name() {
+        metadata.insert("base_model_name".to_owned(), json!(name));
+    }
+    for name in ["training_architecture", "training_architecture_details"] {
+        if let Some(value) = file.raw_config().get("metadata").and_then(|metadata| metadata.get(name)) {
+            metadata.insert(name.to_owned(), value.clone());
+        }
+    }
+}

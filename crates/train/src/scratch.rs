@@ -1,0 +1,168 @@
+//! Training from the beginning.
+
+use hayloft_model::Site;
+use hayloft_rows::ScaleSource;
+use hayloft_runtime::Progress;
+use hayloft_sae::{InputBias, Normalisation};
+use hayloft_store::Cache;
+use serde_json::{Map, json};
+
+use crate::agreement::sae_site::held_site;
+use crate::error::TrainError;
+use crate::files::provenance::metadata;
+use crate::messages::summary::TrainingSummary;
+use crate::model::{FRESH_DECODER_NORM, Fold, fresh};
+use crate::selection::Selection;
+use crate::session::{self, Job};
+use crate::settings::architecture::{Architecture, Penalty};
+use crate::settings::course::Course;
+
+/// What a training from the beginning is asked for.
+#[derive(Debug, Clone)]
+pub struct TrainSettings {
+    /// On what, how long, how fast, and where to.
+    pub course: Course,
+    /// The site.
+    pub site: Site,
+    /// What is trained.
+    pub architecture: Architecture,
+    /// Latents.
+    pub width: usize,
+    /// Whether the decoder's bias is taken from the input.
+    pub centring: Centring,
+    /// The space that the SAE is saved in.
+    pub space: Space,
+    /// What `cfg.json` calls the model; `None` is the model's type.
+    pub model_name: Option<String>,
+}
+
+/// Whether the decoder's bias is taken from the input: SAELens's `apply_b_dec_to_input`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Centring {
+    /// It is, as by SAELens's default.
+    #[default]
+    DecoderBias,
+    /// It is not.
+    None,
+}
+
+/// The space that an SAE is saved in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Space {
+    /// The scale is folded into the weights: the SAE takes residuals as they are (`normalize_activations` is `none`).
+    #[default]
+    Raw,
+    /// The SAE takes scaled residuals (`expected_average_only_in`).
+    Scaled,
+}
+
+/// Trains an SAE on a cache, and saves it as SAELens does.
+///
+/// ```no_run
+/// use hayloft_train::{Architecture, Course, TrainSettings, train};
+/// use hayloft_runtime::Progress;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let course = Course::new("cache", "saes/mine", 100_000_000);
+/// let architecture = Architecture::TopK { k: 64, auxiliary: Architecture::AUXILIARY };
+/// let settings = TrainSettings::new(course, "blocks.16.hook_resid_pre".parse()?, architecture, 32_768);
+/// println!("{}", train(&settings, Progress::Silent)?.last.explained_variance);
+/// # Ok(()) }
+/// ```
+pub fn train(settings: &TrainSettings, progress: Progress) -> Result<TrainingSummary, TrainError> {
+    let TrainSettings { course, architecture, width, .. } = settings;
+    course.check()?;
+    if *width == 0 {
+        return Err(TrainError::Setting { what: "width", expected: "at least 1".to_owned(), got: "0".to_owned() });
+    }
+    architecture.check(*width)?;
+    let cache = Cache::open_at(&course.cache, &course.remote)?;
+    if cache.manifest().held.tokens == 0 {
+        return Err(TrainError::EmptyCache { cache: course.cache.clone() });
+    }
+    for &section in &course.sections {
+        section.check(&cache)?;
+    }
+    let site = held_site(settings.site, &cache)?;
+    let rule = course.scale().rule(Normalisation::None.as_str(), None, &course.rows());
+    let selection = Selection::of(course, &rule, (&cache, site), course.tokenizer.as_deref())?;
+    let scale = &selection.scale;
+    let fold = match settings.space {
+        Space::Raw => Fold::Scale(scale.value),
+        Space::Scaled if scale.source == ScaleSource::None => {
+            let expected = "a scale to keep (--scale auto, or a number)".to_owned();
+            return Err(TrainError::Setting { what: "keep-scale", expected, got: "none".to_owned() });
+        }
+        Space::Scaled => Fold::Keep(Normalisation::ExpectedAverageOnlyIn),
+    };
+    let input_bias = match settings.centring {
+        Centring::DecoderBias => InputBias::DecoderBias,
+        Centring::None => InputBias::None,
+    };
+    let model = fresh(architecture, (site.d_model, *width), input_bias, course.seed, course.device)?;
+    let own = json!({
+        "architecture": architecture,
+        "width": width,
+        "apply_b_dec_to_input": input_bias == InputBias::DecoderBias,
+        "scale_is_folded": settings.space == Space::Raw,
+    });
+    let mut metadata = metadata(&cache, site, course, &selection);
+    if let Some(name) = &settings.model_name {
+        metadata.insert("model_name".to_owned(), json!(name));
+    }
+    metadata.insert("training_architecture".to_owned(), json!(architecture.as_str()));
+    metadata.insert("training_architecture_details".to_owned(), details(architecture, course));
+    let job = Job {
+        course,
+        cache: &cache,
+        site,
+        selection: &selection,
+        coefficient: architecture.coefficient(),
+        fold,
+        settings: own.as_object().cloned().unwrap_or_default(),
+        metadata,
+    };
+    session::train(&job, model, progress)
+}
+
+impl TrainSettings {
+    /// Settings with every choice left at its default.
+    pub fn new(course: Course, site: Site, architecture: Architecture, width: usize) -> Self {
+        let (centring, space) = (Centring::default(), Space::default());
+        Self { course, site, architecture, width, centring, space, model_name: None }
+    }
+}
+
+/// SAELens's names of what it was trained with.
+fn details(architecture: &Architecture, course: &Course) -> serde_json::Value {
+    let mut details = Map::new();
+    let mut set = |name: &str, value| details.insert(name.to_owned(), value);
+    set("decoder_init_norm", json!(FRESH_DECODER_NORM));
+    match *architecture {
+        Architecture::Standard { l1 } | Architecture::Gated { l1 } => {
+            set("l1_coefficient", json!(l1));
+            set("l1_warm_up_steps", json!(course.sparsity_warm_up));
+        }
+        Architecture::TopK { auxiliary, .. } => {
+            set("aux_loss_coefficient", json!(auxiliary));
+        }
+        Architecture::BatchTopK { k, auxiliary } => {
+            set("k", json!(k));
+            set("aux_loss_coefficient", json!(auxiliary));
+            set("rescale_acts_by_decoder_norm", json!(true));
+        }
+        Architecture::JumpRelu { l0, penalty, bandwidth, initial_threshold } => {
+            set("l0_coefficient", json!(l0));
+            set("l0_warm_up_steps", json!(course.sparsity_warm_up));
+            set("jumprelu_bandwidth", json!(bandwidth));
+            set("jumprelu_init_threshold", json!(initial_threshold));
+            match penalty {
+                Penalty::L0 => set("jumprelu_sparsity_loss_mode", json!("step")),
+                Penalty::Tanh { scale } => {
+                    set("jumprelu_sparsity_loss_mode", json!("tanh"));
+                    set("jumprelu_tanh_scale", json!(scale))
+                }
+            };
+        }
+    }
+    details.into()
+}

@@ -1,0 +1,48 @@
+//! What is told of baselines that were computed without an evaluation.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use hayloft_runtime::{Part, words};
+use serde::Serialize;
+
+use crate::session::context::EvaluationContext;
+use crate::session::share::Share;
+
+/// Baselines that are kept now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PreparedBaselines {
+    /// The folder in which they are kept.
+    pub folder: PathBuf,
+    /// `I/N`; `None` for those of the whole cache.
+    pub part: Option<String>,
+    /// The numbers of the shards that they are of.
+    pub shards: Vec<usize>,
+    /// How many shards the cache has.
+    pub of_shards: usize,
+}
+
+impl PreparedBaselines {
+    pub(crate) fn of(context: &EvaluationContext, share: &Share) -> Self {
+        Self {
+            folder: context.baselines.clone(),
+            part: share.part.as_ref().map(Part::to_string),
+            shards: share.numbers(&context.cache),
+            of_shards: context.cache.shards(),
+        }
+    }
+}
+
+impl fmt::Display for PreparedBaselines {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { folder, part, shards, of_shards } = self;
+        if let Some(part) = part {
+            write!(formatter, "part {part}: ")?;
+        }
+        write!(formatter, "baselines of {} of {of_shards} shards", shards.len())?;
+        if !shards.is_empty() {
+            write!(formatter, " ({})", words::list(shards))?;
+        }
+        write!(formatter, " are in {}", folder.display())
+    }
+}

@@ -1,0 +1,4 @@
+//! Batches over a cache, for splicing.
+
+pub(crate) mod batch;
+pub(crate) mod reader;

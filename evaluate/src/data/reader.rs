@@ -1,0 +1,131 @@
+//! Reading the row groups of a site ahead of the computation, in bounded memory.
+
+use std::sync::Arc;
+
+use hayloft_model::{Jobs, in_order, kind, steps};
+use hayloft_results::{KlWay, ModelWeights};
+use hayloft_rows::Excluded;
+use hayloft_runtime::{Gauge, Phase};
+use hayloft_store::{ActivationReader, Cache};
+use tch::Device;
+
+use crate::data::batch::{Batch, Tables};
+use crate::error::EvaluateError;
+use crate::session::splice_site::SpliceSite;
+
+/// The sites of a cache that an evaluation reads, for a device.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source<'cache> {
+    pub(crate) cache: &'cache Cache,
+    pub(crate) point: &'cache SpliceSite,
+    pub(crate) device: Device,
+    /// The tokens to leave out of figures.
+    pub(crate) excluded: &'cache Excluded,
+    /// What weights the activations are to be those of.
+    pub(crate) weights: ModelWeights,
+    /// What divergences are computed from, if any are.
+    pub(crate) kl: Option<KlWay>,
+}
+
+impl Source<'_> {
+    /// Does `work` on every batch of the shards at these places, on the device's workers, and hands what comes of it to `collect`
+    /// in their order, while a thread reads, verifies and decodes what comes next.
+    pub(crate) fn for_each<Done: Send>(
+        self,
+        places: &[usize],
+        gauge: &Gauge,
+        work: impl Fn(&Batch) -> Result<Done, EvaluateError> + Sync,
+        mut collect: impl FnMut(&Batch, Done) -> Result<(), EvaluateError>,
+    ) -> Result<(), EvaluateError> {
+        in_order(
+            self.device,
+            move |jobs| self.read_all(places, jobs),
+            |batch| work(&batch).map(|done| (batch, done)),
+            |(batch, done)| {
+                collect(&batch, done)?;
+                gauge.advance(batch.rows() as u64);
+                Ok(())
+            },
+        )
+    }
+
+    /// The first batches of the cache, with at least this many rows if there are that many in its first row group.
+    pub(crate) fn first(self, rows: usize) -> Result<Vec<Batch>, EvaluateError> {
+        let (tables, readers) = self.open(0)?;
+        let mut batches = Batch::read(&tables, &readers, 0, self.excluded, |lengths| steps(lengths, self.device))?;
+        let mut held = 0;
+        batches.retain(|batch| {
+            let wanted = held < rows;
+            held += batch.rows();
+            wanted
+        });
+        Ok(batches)
+    }
+
+    /// The first sequences of the shard at a place, as many as it takes to have this many rows, if its first row group has them.
+    pub(crate) fn few(self, place: usize, rows: usize) -> Result<Option<Batch>, EvaluateError> {
+        let (tables, readers) = self.open(place)?;
+        let enough = |lengths: &[usize]| {
+            let mut held = 0;
+            let before = |length: &&usize| {
+                held += **length;
+                held - **length < rows
+            };
+            let range = 0..lengths.iter().take_while(before).count();
+            std::iter::once(range).collect()
+        };
+        Ok(Batch::read(&tables, &readers, 0, self.excluded, enough)?.pop())
+    }
+
+    /// Hands over every batch until there are no more, one cannot be read, or nobody wants them.
+    fn read_all(self, places: &[usize], jobs: &mut Jobs<Batch>) -> Result<(), EvaluateError> {
+        for (number, &place) in places.iter().enumerate() {
+            let (tables, readers) = self.open(place)?;
+            if let Some(&next) = places.get(number + 1) {
+                for site in self.point.sites() {
+                    self.cache.read_ahead(next, site);
+                }
+            }
+            for row_group in 0..readers.first().map_or(0, ActivationReader::row_groups) {
+                for reader in &readers {
+                    reader.prefetch(row_group + 1);
+                }
+                let cut = |lengths: &[usize]| steps(lengths, self.device);
+                let batches = Batch::read(&tables, &readers, row_group, self.excluded, cut)?;
+                for reader in &readers {
+                    reader.release(row_group);
+                }
+                for batch in batches {
+                    if jobs.send(batch).is_err() {
+                        return Ok(()); // whoever stopped says why
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn open(self, place: usize) -> Result<(Tables, Vec<ActivationReader>), EvaluateError> {
+        let _phase = Phase::Read.begin(0);
+        let shard = self.cache.shard(place)?;
+        let readers: Vec<ActivationReader> =
+            self.point.sites().into_iter().map(|site| shard.activations(site)).collect::<Result<_, _>>()?;
+        let reads_logits = self.kl.is_some_and(KlWay::reads_logits);
+        let table = shard.token_table()?;
+        let predictions = match self.kl {
+            Some(KlWay::Bound { .. }) => table.predictions()?,
+            _ => table.predictions_without_top()?,
+        };
+        let tables = Tables {
+            place,
+            shard: shard.record().index,
+            sequences: shard.sequences().to_vec(),
+            tokens: table.tokens()?,
+            predictions,
+            logits: if reads_logits { shard.logits()?.map(Arc::new) } else { None },
+            kl: self.kl,
+            kind: kind(self.cache.manifest().read_dtype()),
+        };
+        Ok((tables, readers))
+    }
+}

@@ -1,0 +1,77 @@
+//! A fine-tuning with an evaluation before and after it.
+
+use std::path::PathBuf;
+
+use hayloft_model::Site;
+use hayloft_results::Results;
+use hayloft_runtime::{Dtype, Progress};
+use hayloft_sae::SaeFile;
+use hayloft_store::Cache;
+use hayloft_train::{FinetuneSettings, TrainError, TrainingSummary, wanted_site};
+
+use crate::error::EvaluateError;
+use crate::run::run;
+use crate::session::context::EvaluationContext;
+use crate::session::settings::RunSettings;
+
+/// How an SAE is evaluated before and after it is fine-tuned.
+#[derive(Debug, Clone)]
+pub struct Evaluation {
+    /// Folder of the checkpoint that the evaluated cache was harvested from.
+    pub model: PathBuf,
+    /// Folder of the cache; `None` is the one that is trained on.
+    pub cache: Option<PathBuf>,
+    /// What the model runs in; `None` is what the cache's model ran in.
+    pub precision: Option<Dtype>,
+}
+
+/// What came of a fine-tuning.
+#[derive(Debug)]
+pub struct Finetuned {
+    /// The training.
+    pub training: TrainingSummary,
+    /// Results named `before` and `after`.
+    pub results: Results,
+}
+
+/// Trains an SAE further, saves it in its own space, and evaluates it before and after. Special tokens are told by the evaluated model's
+/// tokenizer where the settings name no other.
+pub fn finetune(
+    settings: &FinetuneSettings,
+    evaluation: &Evaluation,
+    progress: Progress,
+) -> Result<Finetuned, EvaluateError> {
+    let mut settings = settings.clone();
+    settings.course.tokenizer.get_or_insert_with(|| evaluation.model.clone());
+    let file = SaeFile::open(&settings.sae)?;
+    let cache = Cache::open_at(&settings.course.cache, &settings.course.remote)?;
+    let site = wanted_site(settings.site, std::slice::from_ref(&file), &cache)?;
+    let mut evaluated = evaluation_settings(&settings, evaluation, site);
+    // What cannot be evaluated afterwards is refused now.
+    EvaluationContext::open(&evaluated, std::slice::from_ref(&file))?;
+    let training = hayloft_train::finetune(&settings, progress).map_err(Box::<TrainError>::from)?;
+    evaluated.saes.push(settings.course.out.clone());
+    let mut results = run(&evaluated, progress)?;
+    let sections = results.results.len() / 2;
+    for (place, result) in results.results.iter_mut().enumerate() {
+        if place < sections { "before" } else { "after" }.clone_into(&mut result.sae);
+    }
+    results.write(&settings.course.out)?;
+    Ok(Finetuned { training, results })
+}
+
+fn evaluation_settings(settings: &FinetuneSettings, evaluation: &Evaluation, site: Site) -> RunSettings {
+    let course = &settings.course;
+    let cache = evaluation.cache.as_ref().unwrap_or(&course.cache);
+    RunSettings {
+        site: Some(site),
+        sections: course.sections.clone(),
+        exclude: course.exclude,
+        outlier_norm: course.outlier_norm,
+        scale: course.scale(),
+        device: course.device,
+        precision: evaluation.precision,
+        remote: course.remote.clone(),
+        ..RunSettings::new(&evaluation.model, cache, vec![settings.sae.clone()])
+    }
+}

@@ -1,0 +1,89 @@
+//! How the user wants divergences computed.
+
+use std::fmt;
+use std::str::FromStr;
+
+use hayloft_results::KlWay;
+use hayloft_store::{Cache, Codec, KeptPredictions};
+
+use crate::error::EvaluateError;
+
+/// How the user wants KL(clean ‖ spliced) computed.
+///
+/// ```
+/// use hayloft_evaluate::KlChoice;
+///
+/// assert_eq!("bound".parse(), Ok(KlChoice::Bound));
+/// assert!("cheap".parse::<KlChoice>().unwrap_err().contains("exact, stored, recomputed or bound"));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KlChoice {
+    /// Exactly: from stored logits where the cache has them all, else from recomputed ones.
+    Exact,
+    /// Exactly, from the logits that the cache keeps; not so where its codec rounds, and labelled so.
+    Stored,
+    /// Exactly, from logits that the clean residual gives in the upper model, once for all SAEs.
+    Recomputed,
+    /// A lower bound, from the largest logits that the cache keeps.
+    Bound,
+}
+
+impl KlChoice {
+    const ALL: [(&'static str, Self); 4] =
+        [("exact", Self::Exact), ("stored", Self::Stored), ("recomputed", Self::Recomputed), ("bound", Self::Bound)];
+
+    /// The way that is taken for a cache. Unless told otherwise, a run takes stored logits only where it takes the cached losses,
+    /// and never rounded ones.
+    pub(crate) fn resolve(self, cache: &Cache, takes_cached_losses: bool) -> Result<KlWay, EvaluateError> {
+        let kept = cache.manifest().predictions;
+        let largest = kept.map_or(0, |kept| kept.top_k);
+        let stored = kept.is_some_and(|kept| kept.full_logits);
+        let rounded = cache.manifest().codec == Codec::Int8;
+        let missing = |expected, harvest| EvaluateError::KlNotKept {
+            cache: cache.folder().to_path_buf(),
+            choice: self,
+            expected,
+            got: in_words(cache),
+            harvest,
+        };
+        match self {
+            Self::Exact if stored && !rounded && takes_cached_losses => Ok(KlWay::Stored),
+            Self::Exact | Self::Recomputed => Ok(KlWay::Recomputed),
+            Self::Stored if !stored => Err(missing("all logits of each token", "full")),
+            Self::Stored if rounded => Ok(KlWay::StoredRounded),
+            Self::Stored => Ok(KlWay::Stored),
+            Self::Bound if largest == 0 => Err(missing("the largest logits of each token", "top=64")),
+            Self::Bound => Ok(KlWay::Bound { top_k: largest }),
+        }
+    }
+}
+
+/// What a cache keeps of its predictions.
+fn in_words(cache: &Cache) -> String {
+    match cache.manifest().predictions {
+        None => "no predictions".to_owned(),
+        Some(KeptPredictions { top_k: 0, full_logits: false }) => "losses only".to_owned(),
+        Some(KeptPredictions { top_k: 0, full_logits: true }) => {
+            "losses and all logits, but not the largest by themselves".to_owned()
+        }
+        Some(kept) => format!("losses and the top {} logits", kept.top_k),
+    }
+}
+
+impl FromStr for KlChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|(name, _)| *name == text);
+        found
+            .map(|(_, choice)| choice)
+            .ok_or_else(|| format!("expected exact, stored, recomputed or bound, got {text}"))
+    }
+}
+
+impl fmt::Display for KlChoice {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::ALL.iter().find(|(_, choice)| choice == self).map_or("", |(name, _)| name);
+        formatter.write_str(name)
+    }
+}

@@ -1,0 +1,236 @@
+//! One pass over batches for all SAEs: each batch is read, decoded and normed once, measured by every SAE, and its measurements
+//! are summed in the order of the cache.
+
+use std::ops::Range;
+
+use hayloft_model::Divergences;
+use hayloft_results::{BySubset, LatentCounts, SequenceSums, SubsetSums, Sums};
+use hayloft_rows::SectionChoice;
+use hayloft_runtime::{Gauge, Phase};
+
+use crate::baseline::Baselines;
+use crate::data::batch::Batch;
+use crate::data::reader::Source;
+use crate::error::EvaluateError;
+use crate::metrics::batch_sums::BatchSums;
+use crate::metrics::subsets;
+use crate::splice::predictions::{PredictionReader, TOGETHER, read_ends};
+use crate::splice::sae_runner::{BatchOutcome, Predicted, SaeRunner};
+
+/// What a pass over some shards gives for one section of one SAE: sums, one entry a shard, and how often each latent fired in all
+/// of them.
+#[derive(Debug)]
+pub(crate) struct SectionOutcome {
+    pub(crate) section: SectionChoice,
+    /// The place of the first shard in the cache's list; the others follow it.
+    first: usize,
+    pub(crate) shards: Vec<Sums>,
+    pub(crate) latents: LatentCounts,
+    /// Of each shard one for each sequence in the order of the cache, if they are kept.
+    pub(crate) sequences: Option<Vec<Vec<SequenceSums>>>,
+    /// Of each shard the sums over each subset, if they are kept.
+    pub(crate) subsets: Option<Vec<BySubset<SubsetSums>>>,
+}
+
+/// Which sums are kept beside those over each shard.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Keep {
+    /// Those over each sequence.
+    pub(crate) sequences: bool,
+    /// Those over each subset.
+    pub(crate) subsets: bool,
+}
+
+/// Outcomes, one list of sections for each SAE.
+pub(crate) type Outcomes = Vec<Vec<SectionOutcome>>;
+
+/// Evaluates all SAEs on the shards at these places; returns the outcomes of that, and those of the batches that
+/// [`Source::first`] gives for `sample_rows`. What is told to be kept beside them is kept for the former only.
+pub(crate) fn pass(
+    source: Source<'_>,
+    places: &Range<usize>,
+    runners: &[SaeRunner<'_>],
+    sections: &[SectionChoice],
+    reading: PredictionReader<'_>,
+    (sample_rows, keep): (usize, Keep),
+    gauge: &Gauge,
+) -> Result<(Outcomes, Outcomes), EvaluateError> {
+    let mut outcomes = empty(places, runners, sections, keep);
+    let mut sample = empty(&(0..1), runners, sections, Keep::default());
+    let mut sampled = 0;
+    source.for_each(
+        &places.clone().collect::<Vec<_>>(),
+        gauge,
+        |batch| measure(source, batch, runners, sections, reading),
+        |batch, measured| {
+            if sampled < sample_rows && (batch.place, batch.row_group) == (0, 0) {
+                sampled += batch.rows();
+                add(&mut sample, batch, &measured);
+            }
+            add(&mut outcomes, batch, &measured);
+            Ok(())
+        },
+    )?;
+    Ok((outcomes, sample))
+}
+
+/// Evaluates all SAEs on some batches of the first shard, one after the other.
+pub(crate) fn pass_over(
+    source: Source<'_>,
+    batches: &[Batch],
+    runners: &[SaeRunner<'_>],
+    sections: &[SectionChoice],
+    reading: PredictionReader<'_>,
+) -> Result<Outcomes, EvaluateError> {
+    let mut outcomes = empty(&(0..1), runners, sections, Keep::default());
+    for batch in batches {
+        add(&mut outcomes, batch, &measure(source, batch, runners, sections, reading)?);
+    }
+    Ok(outcomes)
+}
+
+fn empty(places: &Range<usize>, runners: &[SaeRunner<'_>], sections: &[SectionChoice], keep: Keep) -> Outcomes {
+    let empty = |runner: &SaeRunner<'_>, section| SectionOutcome::empty(runner.width(), section, places, keep);
+    let outcomes = |runner| sections.iter().map(|&section| empty(runner, section)).collect();
+    runners.iter().map(outcomes).collect()
+}
+
+/// What every SAE makes of a batch, and the norms of its rows.
+type BatchMeasured = (Vec<f64>, Vec<Vec<BatchOutcome>>);
+
+fn measure(
+    source: Source<'_>,
+    batch: &Batch,
+    runners: &[SaeRunner<'_>],
+    sections: &[SectionChoice],
+    reading: PredictionReader<'_>,
+) -> Result<BatchMeasured, EvaluateError> {
+    let (activations, norms) = {
+        let _phase = Phase::Splice.begin(0);
+        let activations = batch.to_device(source)?;
+        let norms = activations.norms()?;
+        (activations, norms)
+    };
+    let untouched = reading.untouched(batch, &activations, sections)?;
+    let measure = |runner: &SaeRunner<'_>| runner.measure(batch, &activations, &norms, reading);
+    let mut all = Vec::with_capacity(runners.len());
+    for some in runners.chunks(TOGETHER) {
+        let mut measured = some.iter().map(measure).collect::<Result<Vec<_>, _>>()?;
+        if let Some(untouched) = &untouched {
+            read_ends(untouched, batch, sections, &mut measured)?;
+        }
+        all.extend(measured);
+    }
+    Ok((norms, all))
+}
+
+/// Adds what was measured on the next batch, in row order.
+fn add(outcomes: &mut [Vec<SectionOutcome>], batch: &Batch, (norms, measured): &BatchMeasured) {
+    let _phase = Phase::Splice.begin(0);
+    for (outcomes, measured) in outcomes.iter_mut().zip(measured) {
+        for (outcome, measured) in outcomes.iter_mut().zip(measured) {
+            outcome.add(batch, norms, measured);
+        }
+    }
+}
+
+impl SectionOutcome {
+    /// Nothing yet of an SAE with so many latents, over the shards at these places.
+    pub(crate) fn empty(width: usize, section: SectionChoice, places: &Range<usize>, keep: Keep) -> Self {
+        Self {
+            section,
+            first: places.start,
+            shards: vec![Sums::default(); places.len()],
+            latents: LatentCounts { rows: 0, firings: vec![0; width] },
+            sequences: keep.sequences.then(|| vec![Vec::new(); places.len()]),
+            subsets: keep.subsets.then(|| vec![BySubset::default(); places.len()]),
+        }
+    }
+
+    /// The sums of a batch's shard.
+    pub(crate) fn shard_of(&mut self, batch: &Batch) -> &mut Sums {
+        &mut self.shards[batch.place - self.first]
+    }
+
+    /// Adds what was measured on the next batch; `norms` are those of what the SAE was given.
+    pub(crate) fn add(&mut self, batch: &Batch, norms: &[f64], measured: &BatchOutcome) {
+        let place = batch.place - self.first;
+        let sums = &mut self.shards[place];
+        for row in batch.members(self.section) {
+            sums.norms.add(norms[row as usize]);
+        }
+        for (position, terms) in batch.positions_at(&measured.kept).into_iter().zip(&measured.terms) {
+            sums.add_activation(terms);
+            sums.positions.add_activation(position, terms);
+        }
+        let positions = || batch.positions_at(&batch.counted(self.section));
+        match &measured.predicted {
+            Predicted::Nothing | Predicted::End(_) => {}
+            Predicted::Losses(losses) => sums.add_sae_losses(&positions(), losses),
+            Predicted::Divergences(Divergences { loss, kl }) => {
+                sums.add_sae_losses(&positions(), loss);
+                sums.kl.get_or_insert_default().add(kl);
+            }
+        }
+        if let Some(sequences) = &mut self.sequences {
+            sequences[place].extend(tallies(batch, measured, &batch.counted(self.section)));
+        }
+        if let Some(shards) = &mut self.subsets {
+            subsets::add(&mut shards[place], batch, measured, &batch.counted(self.section));
+        }
+        self.latents.rows += measured.terms.len() as u64;
+        for (total, &firings) in self.latents.firings.iter_mut().zip(&measured.firings) {
+            *total += u64::from(firings);
+        }
+    }
+
+    /// Adds what the baselines know of the same tokens.
+    pub(crate) fn complete(&mut self, baselines: &Baselines, runner: &SaeRunner<'_>) {
+        for (sums, losses) in self.shards.iter_mut().zip(baselines.losses(self.section)) {
+            sums.clean_loss = losses.clean_loss;
+            sums.zero_loss = losses.zero_loss;
+            sums.positions.clean_loss = losses.clean_by_position.clone();
+            sums.positions.zero_loss = losses.zero_by_position.clone();
+        }
+        for (sums, ablated) in self.shards.iter_mut().zip(baselines.divergences(self.section)) {
+            sums.kl.get_or_insert_default().kl_ablated = ablated.kl;
+        }
+        let moments = baselines.moments(self.section, runner.rule).iter().skip(self.first);
+        for (sums, moments) in self.shards.iter_mut().zip(moments) {
+            sums.outlier_rows = moments.outlier_rows;
+            sums.non_finite_rows = moments.non_finite_rows;
+            sums.excluded_rows = moments.excluded_rows;
+        }
+        for (subsets, losses) in self.subsets.iter_mut().flatten().zip(baselines.losses(self.section)) {
+            for (subset, SubsetSums { sums, .. }) in subsets.iter_mut() {
+                let of_subset = losses.by_subset.get(subset).copied().unwrap_or_default();
+                (sums.clean_loss, sums.zero_loss) = (of_subset.clean_loss, of_subset.zero_loss);
+            }
+        }
+        let mut divergences = baselines.divergences(self.section).iter();
+        for (tallies, losses) in self.sequences.iter_mut().flatten().zip(baselines.losses(self.section)) {
+            let losses = losses.clean_by_sequence.values().iter().zip(losses.zero_by_sequence.values());
+            // Without divergences there is nothing to add of them.
+            let ablated = divergences.next().map_or(&[][..], |shard| shard.by_sequence.values());
+            let ablated = ablated.iter().chain(std::iter::repeat(&0.0));
+            for ((tally, (&clean, &zero)), &ablated) in tallies.iter_mut().zip(losses).zip(ablated) {
+                tally.complete(clean, zero, ablated);
+            }
+        }
+    }
+}
+
+/// What was measured in each sequence of a batch, of which the losses are at the rows `counted`.
+fn tallies(batch: &Batch, measured: &BatchOutcome, counted: &[i64]) -> impl Iterator<Item = SequenceSums> {
+    let mut tallies = BatchSums::new(batch);
+    tallies.add_activations(&measured.kept, &measured.terms);
+    match &measured.predicted {
+        Predicted::Nothing | Predicted::End(_) => {}
+        Predicted::Losses(losses) => tallies.add_losses(counted, losses),
+        Predicted::Divergences(Divergences { loss, kl }) => {
+            tallies.add_losses(counted, loss);
+            tallies.add_divergences(counted, kl);
+        }
+    }
+    tallies.finish()
+}

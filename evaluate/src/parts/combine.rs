@@ -1,0 +1,190 @@
+//! The measurements of parts as one of all shards.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use hayloft_rows::SectionChoice;
+use hayloft_runtime::{Part, words};
+
+use super::differences::{Difference, first_difference};
+use super::error::{Mismatch, PartialError};
+use super::measurement::{Measurement, SaeIdentity, SectionMeasurement};
+
+/// A part's measurement, and where it was read.
+#[derive(Debug, Clone)]
+pub(super) struct ReadPart {
+    pub(super) path: PathBuf,
+    pub(super) part: Part,
+    pub(super) measurement: Measurement,
+}
+
+impl ReadPart {
+    /// The places of its shards in the cache's list.
+    fn places(&self) -> Range<usize> {
+        self.part.range(self.measurement.cache.shards.len())
+    }
+
+    /// The place of an SAE in its own list.
+    fn sae(&self, name: &str) -> Option<usize> {
+        self.measurement.saes.iter().position(|sae| sae.name == name)
+    }
+
+    /// What it measured of an SAE in a section, which is then no longer in it.
+    fn take(&mut self, name: &str, section: SectionChoice) -> Option<SectionMeasurement> {
+        let sae = self.sae(name)?;
+        let sections = &mut self.measurement.sections;
+        let place = sections.iter().position(|own| own.sae == sae && own.section == section)?;
+        Some(sections.swap_remove(place))
+    }
+}
+
+/// Puts parts together, which must be of one cache and one protocol and have every shard once for every SAE. SAEs come in the
+/// order in which the parts, as they are given, name them first.
+pub(super) fn combine(mut parts: Vec<ReadPart>) -> Result<Measurement, PartialError> {
+    let Some(first) = parts.first() else { return Err(PartialError::None { path: PathBuf::new() }) };
+    for other in &parts[1..] {
+        is_of_one_run(first, other)?;
+    }
+    let saes = saes(&parts)?;
+    let tiles: Vec<Vec<usize>> = saes.iter().map(|sae| tile(&parts, &sae.name)).collect::<Result<_, _>>()?;
+    same_sequences(&parts)?;
+    let (cache, protocol) = (first.measurement.cache.clone(), first.measurement.protocol.clone());
+    let pairs: Vec<(usize, SectionChoice)> = if protocol.splice_together {
+        protocol.sections.iter().flat_map(|own| (0..saes.len()).map(move |sae| (sae, *own))).collect()
+    } else {
+        (0..saes.len()).flat_map(|sae| protocol.sections.iter().map(move |own| (sae, *own))).collect()
+    };
+    let sections = pairs.into_iter().map(|(sae, section)| {
+        let mut all = SectionMeasurement::none(sae, section);
+        for &place in &tiles[sae] {
+            if let Some(own) = parts[place].take(&saes[sae].name, section) {
+                all.append(own);
+            }
+        }
+        all
+    });
+    let sections = sections.collect();
+    let of_first_sae = tiles.first().map(Vec::as_slice).unwrap_or_default();
+    let with_first = of_first_sae.first().and_then(|&place| parts.get(place)).map(|part| &part.measurement);
+    let (clean_check, stored_rounding) = with_first.map_or((None, None), |own| (own.clean_check, own.stored_rounding));
+    let of_lowest_shard = |(sae, tiles): (&SaeIdentity, &Vec<usize>)| {
+        // Its folder is that of this part's machine.
+        let lowest = tiles.first().and_then(|&place| parts.get(place));
+        lowest.and_then(|part| part.measurement.saes.get(part.sae(&sae.name)?)).unwrap_or(sae).clone()
+    };
+    let identities = saes.iter().zip(&tiles).map(of_lowest_shard).collect();
+    Ok(Measurement {
+        shards: cache.shards.clone(),
+        clean_check,
+        stored_rounding,
+        saes: identities,
+        sections,
+        cache,
+        protocol,
+    })
+}
+
+/// Refuses a part of another cache, or one that was measured otherwise.
+fn is_of_one_run(first: &ReadPart, other: &ReadPart) -> Result<(), PartialError> {
+    let (expected, got) = (&first.measurement, &other.measurement);
+    if let Some(difference) = first_difference(&expected.cache, &got.cache) {
+        return Err(PartialError::OtherCache(Box::new(mismatch(first, other, difference))));
+    }
+    if let Some(difference) = first_difference(&expected.protocol, &got.protocol) {
+        return Err(PartialError::OtherSetting(Box::new(mismatch(first, other, difference))));
+    }
+    let names = |own: &Measurement| own.saes.iter().map(|sae| sae.name.as_str()).collect::<Vec<_>>().join(", ");
+    if expected.protocol.splice_together && names(expected) != names(got) {
+        let (field, expected, got) = ("the SAEs in place at once".to_owned(), names(expected), names(got));
+        return Err(PartialError::OtherSetting(Box::new(mismatch(first, other, Difference { field, expected, got }))));
+    }
+    Ok(())
+}
+
+fn mismatch(first: &ReadPart, other: &ReadPart, difference: Difference) -> Mismatch {
+    let Difference { field, expected, got } = difference;
+    Mismatch { path: other.path.clone(), first: first.path.clone(), what: field, expected, got }
+}
+
+/// The SAEs of all parts, each once, in the order in which they are first named.
+fn saes(parts: &[ReadPart]) -> Result<Vec<SaeIdentity>, PartialError> {
+    let mut found: Vec<(SaeIdentity, &ReadPart)> = Vec::new();
+    for part in parts {
+        for sae in &part.measurement.saes {
+            let Some((known, first)) = found.iter().find(|(known, _)| known.name == sae.name) else {
+                found.push((sae.clone(), part));
+                continue;
+            };
+            // Machines may have it in different places.
+            let mut here = sae.clone();
+            here.provenance.folder.clone_from(&known.provenance.folder);
+            if let Some(difference) = first_difference(known, &here) {
+                return Err(PartialError::OtherSae(Box::new(mismatch(first, part, difference)), sae.name.clone()));
+            }
+        }
+    }
+    Ok(found.into_iter().map(|(sae, _)| sae).collect())
+}
+
+/// The places of the parts that have an SAE, in the order of their shards, without those that have none. Between them they have every
+/// shard once.
+fn tile(parts: &[ReadPart], sae: &str) -> Result<Vec<usize>, PartialError> {
+    let own = parts.iter().enumerate().filter(|(_, part)| part.sae(sae).is_some());
+    let mut tiles: Vec<usize> =
+        own.clone().filter(|(_, part)| !part.places().is_empty()).map(|(place, _)| place).collect();
+    tiles.sort_by_key(|&place| (parts[place].places().start, parts[place].places().end));
+    // The same cache for all, as was seen.
+    let all = parts.first().map_or(&[][..], |part| part.measurement.cache.shards.as_slice());
+    let numbers = |places: Range<usize>| all.get(places).unwrap_or_default();
+    let mut reached = 0;
+    let mut last: Option<&ReadPart> = None;
+    let mut missing = Vec::new();
+    for part in tiles.iter().map(|&place| &parts[place]) {
+        let places = part.places();
+        if let Some(last) = last.filter(|_| places.start < reached) {
+            return Err(PartialError::Doubled {
+                first: last.path.clone(),
+                second: part.path.clone(),
+                sae: sae.to_owned(),
+                shards: words::list(numbers(places.start..places.end.min(reached))),
+            });
+        }
+        missing.extend(reached..places.start);
+        (reached, last) = (places.end, Some(part));
+    }
+    missing.extend(reached..all.len());
+    let Some(&place) = missing.first() else { return Ok(tiles) };
+    let of = own.map(|(_, part)| part.part.of()).next().unwrap_or(1);
+    let parts = (0..of).filter_map(|index| Part::new(index, of));
+    let part = parts.into_iter().find(|part| part.range(all.len()).contains(&place));
+    Err(PartialError::Missing {
+        sae: sae.to_owned(),
+        count: all.len(),
+        shards: words::list(&missing.iter().filter_map(|&place| all.get(place).copied()).collect::<Vec<_>>()),
+        place,
+        part: part.map_or_else(String::new, |part| part.to_string()),
+    })
+}
+
+/// Refuses parts that do not have the same number of sequences in a shard that they both have, for different SAEs.
+fn same_sequences(parts: &[ReadPart]) -> Result<(), PartialError> {
+    let count = parts.first().map_or(0, |part| part.measurement.cache.shards.len());
+    let mut known: Vec<Option<(usize, &ReadPart)>> = vec![None; count];
+    for part in parts {
+        let Some(lengths) = part.measurement.sections.iter().find_map(|own| own.sequences.as_deref()) else { continue };
+        for (shard, place) in part.places().enumerate() {
+            let sequences = lengths.get(shard).map_or(0, Vec::len);
+            match known[place] {
+                None => known[place] = Some((sequences, part)),
+                Some((expected, first)) if expected != sequences => {
+                    let field = format!("list of sequences in shard {}", part.measurement.cache.shards[place]);
+                    let (expected, got) = (format!("{expected} long"), format!("{sequences} long"));
+                    let difference = Difference { field, expected, got };
+                    return Err(PartialError::OtherCache(Box::new(mismatch(first, part, difference))));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! What a partial result's file says in JSON; the long lists of numbers beside it are tensors.
+
+use hayloft_results::{BySubset, CleanCheck, ComputeSample, StoredRounding, SubsetSums, Sums};
+use hayloft_rows::SectionChoice;
+use hayloft_runtime::Part;
+use serde::{Deserialize, Serialize};
+
+use super::measurement::{CacheIdentity, Measurement, Protocol, SaeIdentity};
+
+/// The header: a measurement without its tensors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Header {
+    pub(super) hayloft_version: String,
+    pub(super) part: PartRecord,
+    pub(super) cache: CacheIdentity,
+    pub(super) protocol: Protocol,
+    /// The numbers of the part's shards.
+    pub(super) shards: Vec<usize>,
+    /// Of each of them its sequences, where tallies are kept.
+    pub(super) sequences: Vec<usize>,
+    pub(super) clean_check: Option<CleanCheck>,
+    pub(super) stored_rounding: Option<StoredRounding>,
+    pub(super) saes: Vec<SaeIdentity>,
+    pub(super) sections: Vec<SectionHeader>,
+}
+
+/// Which share of the cache's shards it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PartRecord {
+    pub(super) index: usize,
+    pub(super) of: usize,
+}
+
+/// One SAE in one section.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SectionHeader {
+    /// The place of the SAE in the header's list.
+    pub(super) sae: usize,
+    pub(super) section: SectionChoice,
+    /// Rows behind the counts of latents.
+    pub(super) rows: u64,
+    /// Sums over each shard.
+    pub(super) sums: Vec<Sums>,
+    /// Sums over each subset of each shard, where figures of subsets are wanted.
+    pub(super) subsets: Option<Vec<BySubset<SubsetSums>>>,
+    pub(super) sample: Option<ComputeSample>,
+}
+
+impl Header {
+    /// The header of a part's measurement.
+    pub(super) fn of(measurement: &Measurement, part: Part) -> Self {
+        let Measurement { cache, protocol, shards, clean_check, stored_rounding, saes, sections } = measurement;
+        let with_sequences = sections.iter().find_map(|own| own.sequences.as_ref());
+        Self {
+            hayloft_version: env!("CARGO_PKG_VERSION").to_owned(),
+            part: PartRecord { index: part.index(), of: part.of() },
+            cache: cache.clone(),
+            protocol: protocol.clone(),
+            shards: shards.clone(),
+            sequences: with_sequences.map_or_else(Vec::new, |shards| shards.iter().map(Vec::len).collect()),
+            clean_check: *clean_check,
+            stored_rounding: *stored_rounding,
+            saes: saes.clone(),
+            sections: sections
+                .iter()
+                .map(|own| SectionHeader {
+                    sae: own.sae,
+                    section: own.section,
+                    rows: own.latents.rows,
+                    sums: own.shards.clone(),
+                    subsets: own.subsets.clone(),
+                    sample: own.sample.clone(),
+                })
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! A partial result, as it is written and told of.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hayloft_runtime::{Part, words, write_whole};
+use serde_json::json;
+
+use super::error::PartialError;
+use super::file::to_bytes;
+use super::measurement::Measurement;
+use super::merge::NAME;
+
+/// What was measured on one part of a cache's shards. Figures come of it with the other parts: see [`merge`](crate::merge).
+#[derive(Debug, Clone)]
+pub struct PartialResults {
+    part: Part,
+    measurement: Measurement,
+}
+
+impl PartialResults {
+    pub(crate) fn new(part: Part, measurement: Measurement) -> Self {
+        Self { part, measurement }
+    }
+
+    /// Writes `part-I-of-N.safetensors` into a folder, which is made if need be; whole or not at all. Returns its path.
+    pub fn write(&self, folder: &Path) -> Result<PathBuf, PartialError> {
+        let path = folder.join(format!("{}{}-of-{}{}", NAME.0, self.part.index(), self.part.of(), NAME.1));
+        let written = self.bytes().and_then(|bytes| write_whole(&path, &bytes));
+        written.map_err(|cause| PartialError::Write { path: path.clone(), cause })?;
+        Ok(path)
+    }
+
+    /// The same, of SAEs that lie in this folder.
+    pub(crate) fn with_folder(mut self, folder: &str) -> Self {
+        for sae in &mut self.measurement.saes {
+            folder.clone_into(&mut sae.provenance.folder);
+        }
+        self
+    }
+
+    /// The bytes of its file.
+    pub(crate) fn bytes(&self) -> io::Result<Vec<u8>> {
+        to_bytes(&self.measurement, self.part)
+    }
+
+    /// The numbers of the shards that were measured.
+    pub fn shards(&self) -> &[usize] {
+        &self.measurement.shards
+    }
+
+    /// What is in it, as JSON: `part`, the numbers of its `shards`, how many the cache has (`of_shards`), its `saes` and
+    /// `sections`.
+    pub fn json(&self) -> serde_json::Value {
+        let Measurement { cache, protocol, shards, saes, .. } = &self.measurement;
+        json!({
+            "part": self.part.to_string(),
+            "shards": shards,
+            "of_shards": cache.shards.len(),
+            "saes": saes.iter().map(|sae| &sae.name).collect::<Vec<_>>(),
+            "sections": protocol.sections,
+        })
+    }
+}
+
+impl fmt::Display for PartialResults {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Measurement { cache, shards, saes, .. } = &self.measurement;
+        let names: Vec<&str> = saes.iter().map(|sae| sae.name.as_str()).collect();
+        let (part, of) = (self.part, cache.shards.len());
+        write!(formatter, "part {part}: {} of {of} shards", shards.len())?;
+        if !shards.is_empty() {
+            write!(formatter, " ({})", words::list(shards))?;
+        }
+        write!(formatter, ", {}", names.join(", "))
+    }
+}

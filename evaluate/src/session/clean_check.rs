@@ -1,0 +1,76 @@
+//! Before the first figure: does going on from the cached residual give the cached losses?
+
+use hayloft_results::CleanCheck;
+use hayloft_rows::SectionChoice;
+use hayloft_runtime::Dtype;
+
+use crate::data::reader::Source;
+use crate::error::EvaluateError;
+use crate::session::context::EvaluationContext;
+use crate::splice::upper_model::UpperModel;
+
+/// Rows of the first sequences that are checked: a wrong model, site or precision is off at every one of them.
+const CHECKED_ROWS: usize = 256;
+
+/// The largest difference taken at one token, in nats. On the machine and in the precision of the harvest it is zero or
+/// nearly; other kernels round elsewhere, and a logit of size 20 to 30 has steps of 2e-6 in f32, 0.016 in f16 and 0.125
+/// in bf16. The wrong residual is off by nats.
+fn tolerance(precision: Dtype) -> f64 {
+    match precision {
+        Dtype::F32 => 1e-3,
+        Dtype::F16 => 0.1,
+        Dtype::Bf16 => 0.75,
+    }
+}
+
+/// The same where the codec of the cache rounds: what it does to one token in hundreds.
+const ROUNDED_TOLERANCE: f64 = 2.0;
+
+/// Recomputes the losses of the first sequences of the shard at `place`, the first that a run reads, and refuses a cache whose losses
+/// are others. `None` where the cache keeps no losses.
+pub(crate) fn clean_check(
+    context: &EvaluationContext,
+    source: Source<'_>,
+    place: usize,
+    upper_model: &UpperModel,
+) -> Result<Option<CleanCheck>, EvaluateError> {
+    let Some(batch) = source.few(place, CHECKED_ROWS)? else { return Ok(None) };
+    let rows = batch.counted(SectionChoice::All);
+    let Some(cached) = batch.losses_at(&rows) else { return Ok(None) };
+    let activations = batch.to_device(source)?;
+    let computed = upper_model.losses(&batch, &upper_model.clean(&activations)?, &rows)?;
+    let max_difference = largest_difference(&cached, &computed);
+    let rounded = if context.point.input.rounding.is_some() { ROUNDED_TOLERANCE } else { 0.0 };
+    let tolerance = tolerance(context.precision).max(tolerance(context.cache_precision)).max(rounded);
+    let tokens = rows.len();
+    if max_difference <= tolerance {
+        return Ok(Some(CleanCheck { tokens, max_difference, tolerance }));
+    }
+    let cache = context.cache.folder().to_path_buf();
+    Err(EvaluateError::CleanCheck { cache, tokens, difference: max_difference, tolerance })
+}
+
+/// Two losses that are both NaN, as after a NaN activation, do not differ; NaN and a number differ infinitely.
+fn largest_difference(cached: &[f32], computed: &[f32]) -> f64 {
+    let differences =
+        cached.iter().zip(computed).map(|(&cached, &computed)| match (cached.is_nan(), computed.is_nan()) {
+            (true, true) => 0.0,
+            (false, false) => (f64::from(cached) - f64::from(computed)).abs(),
+            _ => f64::INFINITY,
+        });
+    differences.fold(0.0, f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nan_is_like_nan_and_unlike_any_number() {
+        let nan = f32::NAN;
+        assert!((largest_difference(&[1.0, nan, 3.0], &[1.5, nan, 3.0]) - 0.5).abs() < f64::EPSILON);
+        assert!(largest_difference(&[nan], &[1.0]).is_infinite());
+        assert!(largest_difference(&[1.0], &[nan]).is_infinite());
+        assert!(largest_difference(&[], &[]).abs() < f64::EPSILON);
+    }
+}

@@ -1,0 +1,157 @@
+//! What is evaluated on: a cache and the model that it was harvested from, checked against one another.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use hayloft_model::{Checkpoint, DecoderSpec};
+use hayloft_results::{KlWay, ModelWeights};
+use hayloft_rows::Excluded;
+use hayloft_runtime::{Dtype, FileHash, Fingerprint};
+use hayloft_sae::{SaeFile, SaeFormat};
+use hayloft_store::Cache;
+use hayloft_train::special_tokens;
+use tch::Device;
+
+use crate::baseline;
+use crate::data::reader::Source;
+use crate::error::EvaluateError;
+use crate::session::settings::RunSettings;
+use crate::session::splice_site::SpliceSite;
+use crate::splice::upper_model::UpperModel;
+
+/// A cache, its model, and the place in both that is evaluated at.
+#[derive(Debug)]
+pub(crate) struct EvaluationContext {
+    pub(crate) cache: Cache,
+    /// The folder in which baselines are kept.
+    pub(crate) baselines: PathBuf,
+    /// The model; without it there are no losses.
+    pub(crate) checkpoint: Option<Checkpoint>,
+    pub(crate) fingerprint: Fingerprint,
+    /// Where SAEs read and write.
+    pub(crate) point: SpliceSite,
+    /// The weights that the SAEs were trained on.
+    pub(crate) weights: ModelWeights,
+    /// The tokens to leave out of figures.
+    pub(crate) excluded: Excluded,
+    /// What the cache's model ran in.
+    pub(crate) cache_precision: Dtype,
+    /// What the model runs in now.
+    pub(crate) precision: Dtype,
+}
+
+impl EvaluationContext {
+    /// Opens cache and model. Hashes the whole checkpoint: a cache of another model is refused before any figure.
+    pub(crate) fn open(settings: &RunSettings, saes: &[SaeFile]) -> Result<Self, EvaluateError> {
+        let cache = Cache::open_at(&settings.cache, &settings.remote)?;
+        let manifest = cache.manifest();
+        if manifest.shards.is_empty() || manifest.held.tokens == 0 {
+            return Err(EvaluateError::EmptyCache { cache: settings.cache.clone() });
+        }
+        for section in settings.sections() {
+            section.check(&cache)?;
+        }
+        let checkpoint = settings.model.as_deref().map(Checkpoint::open).transpose()?;
+        let spec = checkpoint.as_ref().map(Checkpoint::spec);
+        let point = SpliceSite::find(settings.site, saes, &cache, spec)?;
+        let weights = settings.weights.resolve(saes, spec, &point)?;
+        let excluded = Excluded::of(settings.exclude, &cache, || {
+            special_tokens::<EvaluateError>(&cache, settings.model.as_deref())
+        })?;
+        let fingerprint = match &checkpoint {
+            Some(checkpoint) => {
+                let fingerprint = checkpoint.fingerprint()?;
+                check_model(&cache, checkpoint, &fingerprint)?;
+                fingerprint
+            }
+            None => recorded_fingerprint(&cache),
+        };
+        let baselines = settings.baselines.clone().unwrap_or_else(|| cache.folder().join(baseline::FOLDER));
+        let cache_precision = cache.manifest().model.precision;
+        Ok(Self {
+            baselines,
+            checkpoint,
+            fingerprint,
+            point,
+            weights,
+            excluded,
+            cache_precision,
+            precision: settings.compute.or(settings.precision).unwrap_or(cache_precision),
+            cache,
+        })
+    }
+
+    /// What the model computes, if there is one.
+    pub(crate) fn spec(&self) -> Option<&DecoderSpec> {
+        self.checkpoint.as_ref().map(Checkpoint::spec)
+    }
+
+    /// What is read of the cache, on a device, with what divergences are computed from.
+    pub(crate) fn source(&self, device: Device, kl: Option<KlWay>) -> Source<'_> {
+        let Self { cache, point, weights, excluded, .. } = self;
+        Source { cache, point, device, excluded, weights: *weights, kl }
+    }
+
+    /// The model from where reconstructions go on, if there is one.
+    pub(crate) fn upper_model(&self, precision: Dtype, device: Device) -> Result<Option<UpperModel>, EvaluateError> {
+        let load = |checkpoint| UpperModel::load(checkpoint, self.point.site, precision, device);
+        self.checkpoint.as_ref().map(load).transpose()
+    }
+}
+
+/// The model that the cache says it is of.
+fn recorded_fingerprint(cache: &Cache) -> Fingerprint {
+    let record = &cache.manifest().model;
+    let weights = record.weights.iter();
+    Fingerprint {
+        model_type: record.model_type.clone(),
+        config_blake3: record.config_blake3.clone(),
+        weights: weights
+            .map(|file| FileHash { file: file.path.clone(), bytes: file.bytes, blake3: file.blake3.clone() })
+            .collect(),
+    }
+}
+
+fn check_model(cache: &Cache, checkpoint: &Checkpoint, fingerprint: &Fingerprint) -> Result<(), EvaluateError> {
+    let record = &cache.manifest().model;
+    if !record.is_known() {
+        let (cache, model) = (cache.folder().to_path_buf(), checkpoint.folder().to_path_buf());
+        return Err(EvaluateError::UnknownModel { cache, model });
+    }
+    let differs = |what: String, expected: &str, got: &str| EvaluateError::OtherModel {
+        cache: cache.folder().to_path_buf(),
+        model: checkpoint.folder().to_path_buf(),
+        what,
+        expected: expected.to_owned(),
+        got: got.to_owned(),
+    };
+    let Fingerprint { model_type, config_blake3, weights } = fingerprint;
+    if *model_type != record.model_type {
+        return Err(differs("model_type".to_owned(), &record.model_type, model_type));
+    }
+    // The weights come first: which checkpoint it is says more than that its configuration was touched.
+    let expected: BTreeMap<&str, &str> =
+        record.weights.iter().map(|file| (file.path.as_str(), file.blake3.as_str())).collect();
+    let got: BTreeMap<&str, &str> =
+        weights.iter().map(|FileHash { file, blake3, .. }| (file.as_str(), blake3.as_str())).collect();
+    for name in expected.keys().chain(got.keys()) {
+        let (expected, got) = (expected.get(name), got.get(name));
+        if expected != got {
+            let say = |hash: Option<&&str>| hash.map_or("no such file".to_owned(), |hash| format!("BLAKE3 {hash}"));
+            return Err(differs((*name).to_owned(), &say(expected), &say(got)));
+        }
+    }
+    if *config_blake3 != record.config_blake3 {
+        let say = |hash: &str| format!("BLAKE3 {hash}");
+        return Err(differs("config.json".to_owned(), &say(&record.config_blake3), &say(config_blake3)));
+    }
+    Ok(())
+}
+
+/// Opens SAEs, in the order given.
+pub(crate) fn open_saes<'path>(
+    paths: impl IntoIterator<Item = &'path Path>,
+    format: Option<SaeFormat>,
+) -> Result<Vec<SaeFile>, EvaluateError> {
+    paths.into_iter().map(|path| Ok(SaeFile::open_as(path, format)?)).collect()
+}

@@ -1,0 +1,12 @@
+//! What a run is given and has opened: settings, cache and model, the splice site, scales, conventions.
+
+pub(crate) mod clean_check;
+pub(crate) mod context;
+pub(crate) mod median;
+pub(crate) mod protocol;
+pub(crate) mod scale;
+pub(crate) mod settings;
+pub(crate) mod share;
+pub(crate) mod splice_site;
+pub(crate) mod training_remarks;
+pub(crate) mod weights;

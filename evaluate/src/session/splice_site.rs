@@ -1,0 +1,115 @@
+//! Where an evaluation reads from the model, and where it writes to it.
+
+use hayloft_model::{DecoderSpec, Site};
+use hayloft_sae::SaeFile;
+use hayloft_store::{Cache, SiteName, SiteRecord};
+use hayloft_train::{SiteError, check_width, held_site, is_same_site, parsed_site, wanted_site};
+
+use crate::error::EvaluateError;
+
+/// What SAEs are given, and what their reconstructions take the place of.
+#[derive(Debug, Clone)]
+pub(crate) struct SpliceSite {
+    /// What SAEs are given, by the cache's record.
+    pub(crate) input: SiteRecord,
+    /// What reconstructions are held against and take the place of: the same, but for transcoders.
+    pub(crate) target: SiteRecord,
+    /// The target in the model.
+    pub(crate) site: Site,
+    /// What going on from the target takes besides it, by the cache's names. None without a model.
+    pub(crate) beside: Vec<SiteName>,
+}
+
+impl SpliceSite {
+    /// The point that all SAEs were trained at, or the one that the user names and no SAE contradicts. `spec` is that of the
+    /// model, if there is one.
+    pub(crate) fn find(
+        named: Option<Site>,
+        saes: &[SaeFile],
+        cache: &Cache,
+        spec: Option<&DecoderSpec>,
+    ) -> Result<Self, EvaluateError> {
+        for sae in saes {
+            check_width(sae, cache)?;
+        }
+        let input = wanted_site(named, saes, cache)?;
+        let site = wanted_target(input, saes)?;
+        for site in [input, site] {
+            if let Some(spec) = spec {
+                site.check(spec)?;
+            }
+        }
+        let held = held_site(input, cache)?.clone();
+        let target = held_site(site, cache)?.clone();
+        for sae in saes {
+            for (what, expected, got) in
+                [("activations", held.d_model, sae.d_model()), ("reconstructions", target.d_model, sae.d_out())]
+            {
+                if expected != got {
+                    return Err(SiteError::SaeWidth { sae: sae.folder().to_path_buf(), what, expected, got }.into());
+                }
+            }
+        }
+        let beside = match spec {
+            Some(spec) => site.beside(spec).into_iter().map(|beside| held_beside(site, beside, cache)).collect(),
+            None => Ok(Vec::new()),
+        };
+        Ok(Self { input: held, target, site, beside: beside? })
+    }
+
+    /// The sites that are read: the input, the target where it is another, and what going on takes.
+    pub(crate) fn sites(&self) -> Vec<&SiteName> {
+        let target = if self.is_transcoder() { Some(&self.target.name) } else { None };
+        std::iter::once(&self.input.name).chain(target).chain(&self.beside).collect()
+    }
+
+    /// Whether reconstructions take the place of something else than what SAEs are given.
+    pub(crate) fn is_transcoder(&self) -> bool {
+        self.input.name != self.target.name
+    }
+
+    /// What it is called in results and in the names of kept files.
+    pub(crate) fn label(&self) -> String {
+        if self.is_transcoder() {
+            format!("{}-to-{}", self.input.name, self.target.name)
+        } else {
+            self.input.name.to_string()
+        }
+    }
+}
+
+/// What all SAEs reconstruct.
+fn wanted_target(input: Site, saes: &[SaeFile]) -> Result<Site, EvaluateError> {
+    let mut wanted = None;
+    for sae in saes {
+        let target = match sae.output_site() {
+            Some(name) => parsed_site(sae, name)?,
+            None if sae.is_transcoder() => {
+                return Err(EvaluateError::TranscoderWithoutTarget { sae: sae.folder().to_path_buf() });
+            }
+            None => input,
+        };
+        match wanted {
+            Some(wanted) if !is_same_site(wanted, target) => {
+                let advice = "Evaluate SAEs and transcoders of different targets one target at a time";
+                return Err(SiteError::SaeSite {
+                    sae: sae.folder().to_path_buf(),
+                    expected: wanted.to_string(),
+                    got: target.to_string(),
+                    advice,
+                }
+                .into());
+            }
+            _ => wanted = Some(target),
+        }
+    }
+    Ok(wanted.unwrap_or(input))
+}
+
+fn held_beside(site: Site, beside: Site, cache: &Cache) -> Result<SiteName, EvaluateError> {
+    held_site(beside, cache).map(|record| record.name.clone()).map_err(|_| EvaluateError::BesideNotHeld {
+        cache: cache.folder().to_path_buf(),
+        site: site.to_string(),
+        beside: beside.to_string(),
+    })
+}

@@ -1,0 +1,261 @@
+//! An SAE in a run: what it makes of one batch. Nothing here is changed by that, so that batches may be measured on several
+//! threads.
+
+use hayloft_model::Divergences;
+use hayloft_results::RowTerms;
+use hayloft_rows::{OutlierRule, SectionChoice, Verdict};
+use hayloft_runtime::{Dtype, Phase};
+use hayloft_sae::{Closeness, Firings, Sae, SaeFile, TargetMean};
+use tch::{Device, Kind, TchError, Tensor};
+
+use crate::baseline::{Baselines, Moments};
+use crate::data::batch::{Activations, Batch, rows_at};
+use crate::error::EvaluateError;
+use crate::splice::predictions::PredictionReader;
+use crate::splice::upper_model::UpperModel;
+
+/// An SAE in a run.
+#[derive(Debug)]
+pub(crate) struct SaeRunner<'file> {
+    pub(crate) file: &'file SaeFile,
+    /// c, by which activations are multiplied.
+    pub(crate) scale: f64,
+    pub(crate) rule: OutlierRule,
+    sae: Sae,
+    sections: Vec<SectionMean>,
+}
+
+/// A section, with the mean of its activations.
+#[derive(Debug)]
+struct SectionMean {
+    section: SectionChoice,
+    /// Of the scaled targets, outliers apart.
+    mean: TargetMean,
+}
+
+/// What one SAE makes of one section of one batch. Each list is in the order of the batch's rows.
+#[derive(Debug)]
+pub(crate) struct BatchOutcome {
+    /// The section's rows that are no outliers.
+    pub(crate) kept: Vec<i64>,
+    /// Of each of them, what it adds to the sums.
+    pub(crate) terms: Vec<RowTerms>,
+    /// In how many of these rows each latent fired.
+    pub(crate) firings: Firings,
+    /// Of the spliced run at each row that has a next token.
+    pub(crate) predicted: Predicted,
+}
+
+/// What one SAE makes of one section of one batch, before anything is put back. Lists are in the order of the batch's rows.
+#[derive(Debug)]
+pub(crate) struct SaeOutput {
+    /// The section's rows that are no outliers.
+    pub(crate) kept: Vec<i64>,
+    /// Their reconstructions `[kept.len(), width]`, float32, in the model's own space.
+    pub(crate) values: Tensor,
+    /// Of each of them, what it adds to the sums.
+    terms: Vec<RowTerms>,
+    /// In how many of these rows each latent fired.
+    firings: Firings,
+}
+
+/// What is known of the spliced run's predictions.
+#[derive(Debug)]
+pub(crate) enum Predicted {
+    /// There is no model.
+    Nothing,
+    /// Its losses.
+    Losses(Vec<f32>),
+    /// `[n, d_model]`: the residual that enters the final norm, from which losses and divergences are yet to be read.
+    End(Tensor),
+    /// Its losses, and how far it is from the clean run.
+    Divergences(Divergences),
+}
+
+impl<'file> SaeRunner<'file> {
+    /// Loads an SAE whose products are to be computed in `precision`.
+    pub(crate) fn load(
+        file: &'file SaeFile,
+        scale: f64,
+        rule: OutlierRule,
+        sections: &[SectionChoice],
+        baselines: &Baselines,
+        (precision, device): (Dtype, Device),
+    ) -> Result<Self, EvaluateError> {
+        let section = |&section: &SectionChoice| -> Result<SectionMean, TchError> {
+            let mean = Moments::mean(baselines.moments(section, rule));
+            let mean: Vec<f32> = mean.iter().map(|mean| (mean * target_scale(file, scale)) as f32).collect();
+            Ok(SectionMean { section, mean: TargetMean::new(&mean, device)? })
+        };
+        let sections = sections.iter().map(section).collect::<Result<_, _>>()?;
+        Ok(Self { file, scale, rule, sae: file.load_computing_in(device, precision)?, sections })
+    }
+
+    /// Measures the SAE on a batch, section by section; `norms` are those of the batch's rows, `reading` says what the
+    /// reconstruction goes through. Where divergences are wanted, the spliced run is left at its end, as they are read for several
+    /// SAEs at once.
+    pub(crate) fn measure(
+        &self,
+        batch: &Batch,
+        activations: &Activations,
+        norms: &[f64],
+        reading: PredictionReader<'_>,
+    ) -> Result<Vec<BatchOutcome>, EvaluateError> {
+        let seen = self.look(batch, (&activations.input, &activations.target), norms)?;
+        let mut measured = Vec::with_capacity(self.sections.len());
+        for (own, seen) in self.sections.iter().zip(seen) {
+            let predicted = match reading.upper_model {
+                Some(upper_model) => {
+                    let splice = Splice { rows: &seen.kept, values: &seen.values, upper_model };
+                    splice.predict(batch, activations, &batch.counted(own.section), reading.kl.is_some())?
+                }
+                None => Predicted::Nothing,
+            };
+            measured.push(seen.with(predicted));
+        }
+        Ok(measured)
+    }
+
+    /// What the SAE makes of the rows of a batch, section by section: of what it is given and of what it is to give back,
+    /// `[rows, width]` each.
+    pub(crate) fn look(
+        &self,
+        batch: &Batch,
+        (input, target): (&Tensor, &Tensor),
+        norms: &[f64],
+    ) -> Result<Vec<SaeOutput>, EvaluateError> {
+        let in_any = |row: i64| self.sections.iter().any(|own| batch.is_member(row, own.section));
+        let is_kept = |row: i64| batch.judge(row, norms, self.rule) == Verdict::Kept;
+        let kept: Vec<i64> = (0..batch.rows() as i64).filter(|&row| in_any(row) && is_kept(row)).collect();
+        let members_of = |own: &SectionMean| kept.iter().map(|&row| batch.is_member(row, own.section)).collect();
+        let groups: Vec<Vec<bool>> = self.sections.iter().map(members_of).collect();
+        let (inputs, targets) = {
+            let _phase = Phase::Splice.begin(0);
+            let inputs = multiplied(&rows_at(input, &kept)?, self.scale)?;
+            // What is to be given back: an autoencoder's own input.
+            let targets = if self.file.is_transcoder() {
+                rows_at(target, &kept)?.f_to_kind(Kind::Float)?
+            } else {
+                inputs.shallow_clone()
+            };
+            (inputs, targets)
+        };
+        let (reconstruction, firings) = self.sae.reconstruct_counting(&inputs, &groups)?;
+        let close = {
+            let _phase = Phase::Splice.begin(0);
+            Closeness::of(&targets, &reconstruction.rows)?
+        };
+        if close.errors.iter().any(|error| !error.is_finite()) {
+            return Err(EvaluateError::NonFiniteReconstruction {
+                sae: self.file.folder().to_path_buf(),
+                shard: batch.shard,
+                row_group: batch.row_group,
+            });
+        }
+        let (fired, l1): (Vec<i64>, Vec<f32>) =
+            (Vec::try_from(&reconstruction.fired)?, Vec::try_from(&reconstruction.l1)?);
+        let mut seen = Vec::with_capacity(self.sections.len());
+        for ((own, members), firings) in self.sections.iter().zip(&groups).zip(firings) {
+            // Places among the kept rows.
+            let places: Vec<usize> = (0..kept.len()).filter(|&place| members[place]).collect();
+            let _phase = Phase::Splice.begin(0);
+            let deviations = own.mean.squared_deviations(&select(&targets, &places)?)?;
+            let terms = places
+                .iter()
+                .zip(deviations)
+                .map(|(&place, deviation)| RowTerms::new((fired[place], l1[place]), deviation, close.at(place)));
+            seen.push(SaeOutput {
+                kept: places.iter().map(|&place| kept[place]).collect(),
+                values: divided(&select(&reconstruction.rows, &places)?, self.target_scale())?,
+                terms: terms.collect(),
+                firings,
+            });
+        }
+        Ok(seen)
+    }
+
+    /// What targets and reconstructions are multiplied by: the scale, but for transcoders, which give back another site than
+    /// the one that they are given.
+    pub(crate) fn target_scale(&self) -> f64 {
+        target_scale(self.file, self.scale)
+    }
+
+    /// Number of latents.
+    pub(crate) fn width(&self) -> usize {
+        self.file.width()
+    }
+}
+
+impl Predicted {
+    /// The losses of the spliced run, as far as they have been read.
+    pub(crate) fn losses(&self) -> &[f32] {
+        match self {
+            Self::Nothing | Self::End(_) => &[],
+            Self::Losses(losses) => losses,
+            Self::Divergences(divergences) => &divergences.loss,
+        }
+    }
+}
+
+impl SaeOutput {
+    /// With what the spliced run predicts.
+    pub(crate) fn with(self, predicted: Predicted) -> BatchOutcome {
+        let Self { kept, terms, firings, .. } = self;
+        BatchOutcome { kept, terms, firings, predicted }
+    }
+}
+
+fn target_scale(file: &SaeFile, scale: f64) -> f64 {
+    if file.is_transcoder() { 1.0 } else { scale }
+}
+
+/// Rows in float32 times a number; one changes nothing.
+fn multiplied(rows: &Tensor, factor: f64) -> Result<Tensor, TchError> {
+    let rows = rows.f_to_kind(Kind::Float)?;
+    if factor.to_bits() == 1.0f64.to_bits() { Ok(rows) } else { rows.f_mul_scalar(factor) }
+}
+
+/// Rows divided by a number; one changes nothing.
+fn divided(rows: &Tensor, divisor: f64) -> Result<Tensor, TchError> {
+    if divisor.to_bits() == 1.0f64.to_bits() { Ok(rows.shallow_clone()) } else { rows.f_div_scalar(divisor) }
+}
+
+/// `values` `[n, width]` in place of `n` rows.
+struct Splice<'run> {
+    rows: &'run [i64],
+    values: &'run Tensor,
+    upper_model: &'run UpperModel,
+}
+
+impl Splice<'_> {
+    /// What the model predicts at some rows: losses, or the residual from which more can be read.
+    fn predict(
+        &self,
+        batch: &Batch,
+        activations: &Activations,
+        counted: &[i64],
+        to_end: bool,
+    ) -> Result<Predicted, EvaluateError> {
+        if counted.is_empty() {
+            return Ok(Predicted::Losses(Vec::new()));
+        }
+        let spliced = {
+            let _phase = Phase::Splice.begin(0);
+            self.upper_model.spliced(activations, self.rows, self.values)?
+        };
+        Ok(if to_end {
+            Predicted::End(self.upper_model.end(batch, &spliced, counted)?)
+        } else {
+            Predicted::Losses(self.upper_model.losses(batch, &spliced, counted)?)
+        })
+    }
+}
+
+/// Some rows of a tensor, in order, each at most once; all of them without a copy.
+fn select(rows: &Tensor, places: &[usize]) -> Result<Tensor, TchError> {
+    if places.len() as i64 == rows.size()[0] {
+        return Ok(rows.shallow_clone());
+    }
+    let places: Vec<i64> = places.iter().map(|&place| place as i64).collect();
+    rows.f_index_select(0, &Tensor::f_from_slice(&places)?.f_to_device(rows.device())?)
+}

@@ -1,0 +1,217 @@
+//! The model from where reconstructions go to its end: from activations, whatever was done to them, to losses.
+
+use hayloft_model::{Checkpoint, CleanRun, Decoder, Divergences, Portion, Positions, Residual, Site, Stop, kind};
+use hayloft_runtime::{Dtype, Phase};
+use tch::{Device, Kind, Tensor};
+
+use crate::data::batch::{Activations, Batch};
+use crate::error::EvaluateError;
+
+/// The blocks from the target on, the final norm and the unembedding. The layers below are never loaded.
+#[derive(Debug)]
+pub(crate) struct UpperModel {
+    decoder: Decoder,
+    /// Where reconstructions go.
+    target: Site,
+}
+
+/// Values at the target, with which the model goes on.
+#[derive(Debug)]
+pub(crate) struct PatchedRun<'batch> {
+    /// `[rows, width]`, in the model's precision.
+    value: Tensor,
+    /// What going on takes besides, as it is stored.
+    beside: &'batch [Tensor],
+}
+
+impl UpperModel {
+    pub(crate) fn load(
+        checkpoint: &Checkpoint,
+        target: Site,
+        precision: Dtype,
+        device: Device,
+    ) -> Result<Self, EvaluateError> {
+        Ok(Self { decoder: Decoder::load(checkpoint, Portion::From(target.rest()), precision, device)?, target })
+    }
+
+    pub(crate) fn precision(&self) -> Dtype {
+        self.decoder.precision()
+    }
+
+    /// A batch's target `[rows, width]` in the model's precision, untouched.
+    pub(crate) fn clean<'batch>(&self, activations: &'batch Activations) -> Result<PatchedRun<'batch>, EvaluateError> {
+        Ok(PatchedRun { value: activations.in_model.f_to_kind(self.kind())?, beside: &activations.beside })
+    }
+
+    /// A batch's target with zeros at some rows.
+    pub(crate) fn ablated<'batch>(
+        &self,
+        activations: &'batch Activations,
+        rows: &[i64],
+    ) -> Result<PatchedRun<'batch>, EvaluateError> {
+        let PatchedRun { value, beside } = self.clean(activations)?;
+        Ok(PatchedRun { value: value.f_index_fill(0, &self.index(rows)?, 0.0)?, beside })
+    }
+
+    /// A batch's target with `values` `[n, width]`, in the model's own space, in place of `n` rows.
+    pub(crate) fn spliced<'batch>(
+        &self,
+        activations: &'batch Activations,
+        rows: &[i64],
+        values: &Tensor,
+    ) -> Result<PatchedRun<'batch>, EvaluateError> {
+        let values = values.f_to_kind(self.kind())?;
+        if values.size() == activations.in_model.size() {
+            return Ok(PatchedRun { value: values, beside: &activations.beside }); // every row, in order
+        }
+        let PatchedRun { value, beside } = self.clean(activations)?;
+        Ok(PatchedRun { value: value.f_index_copy(0, &self.index(rows)?, &values)?, beside })
+    }
+
+    /// Next-token losses, in nats, at some rows of a batch that goes on from these values. Only sequences with such rows go
+    /// through the blocks, and only those rows meet the final norm and the unembedding.
+    pub(crate) fn losses(&self, batch: &Batch, from: &PatchedRun<'_>, at: &[i64]) -> Result<Vec<f32>, EvaluateError> {
+        let end = self.end(batch, from, at)?;
+        let _phase = Phase::Loss.begin(self.decoder.head_operations(at.len()));
+        Ok(self.decoder.losses(&end, &batch.labels_at(at))?)
+    }
+
+    /// Losses of changed runs and how far they are from the untouched one, at rows with these labels; each of `ends` is the
+    /// residual `[labels.len(), d_model]` that enters the final norm.
+    pub(crate) fn divergences(
+        &self,
+        untouched: CleanRun<'_>,
+        ends: &[Tensor],
+        labels: &[i64],
+    ) -> Result<Vec<Divergences>, EvaluateError> {
+        let products = ends.len() + usize::from(matches!(untouched, CleanRun::Residual(_)));
+        let _phase = Phase::Loss.begin(self.decoder.head_operations(labels.len() * products));
+        Ok(self.decoder.divergences(untouched, ends, labels)?)
+    }
+
+    /// The residual `[at.len(), d_model]` that enters the final norm at some rows of a batch that goes on from these values.
+    /// Only sequences with such rows go through the blocks.
+    pub(crate) fn end(&self, batch: &Batch, from: &PatchedRun<'_>, at: &[i64]) -> Result<Tensor, EvaluateError> {
+        let layout = &batch.layout;
+        let needed = layout.sequences_of(at);
+        let length = layout.length as i64;
+        let mut slots: Vec<i64> = at.iter().map(|&row| layout.slots[row as usize]).collect();
+        if needed.len() < layout.sequences {
+            for slot in &mut slots {
+                // The sequences that are left out are before or after whole sequences.
+                let place = needed.partition_point(|&sequence| sequence < *slot / length) as i64;
+                *slot = place * length + *slot % length;
+            }
+        }
+        let end = self.finish(&self.stop(batch, from, &needed)?, needed.len(), layout.length)?;
+        let _phase = Phase::Loss.begin(0);
+        let all = end.stream.f_flatten(0, 1)?;
+        Ok(if slots.len() as i64 == all.size()[0] { all } else { all.f_index_select(0, &self.index(&slots)?)? })
+    }
+
+    /// Rows `[rows, width]` of a batch as the model takes them, those of the needed sequences alone: `[needed, pos, width]`.
+    fn padded(&self, batch: &Batch, needed: &[i64], rows: &Tensor) -> Result<Tensor, EvaluateError> {
+        let layout = &batch.layout;
+        let (sequences, length, width) = (layout.sequences as i64, layout.length as i64, rows.size()[1]);
+        let padded = if layout.slots.len() as i64 == sequences * length {
+            rows.f_view([sequences, length, width])?
+        } else {
+            Tensor::f_zeros([sequences * length, width], (rows.f_kind()?, self.decoder.device()))?
+                .f_index_copy_(0, &self.index(&layout.slots)?, rows)?
+                .f_view([sequences, length, width])?
+        };
+        Ok(if needed.len() < layout.sequences { padded.f_index_select(0, &self.index(needed)?)? } else { padded })
+    }
+
+    /// Some sequences of a batch, standing at the target with these values.
+    fn stop(&self, batch: &Batch, from: &PatchedRun<'_>, needed: &[i64]) -> Result<Stop, EvaluateError> {
+        let beside = from.beside.iter().map(|rows| self.padded(batch, needed, &rows.f_to_kind(self.kind())?));
+        let beside = beside.collect::<Result<_, _>>()?;
+        Ok(Stop { site: self.target, value: self.padded(batch, needed, &from.value)?, beside })
+    }
+
+    /// From a site to the end.
+    fn finish(&self, stop: &Stop, sequences: usize, length: usize) -> Result<Residual, EvaluateError> {
+        let n_blocks = self.decoder.spec().n_blocks;
+        let positions = Positions::from_start(length);
+        let blocks = n_blocks - stop.site.rest();
+        let _phase = Phase::Advance.begin(self.decoder.advance_operations(sequences, length, blocks));
+        let left = self.decoder.leave(stop, &positions)?;
+        Ok(self.decoder.advance(&left, n_blocks, &positions)?)
+    }
+
+    /// A batch that stands at the target with these values, all its sequences.
+    pub(crate) fn start(&self, batch: &Batch, from: &PatchedRun<'_>) -> Result<Stop, EvaluateError> {
+        let all: Vec<i64> = (0..batch.layout.sequences as i64).collect();
+        self.stop(batch, from, &all)
+    }
+
+    /// Takes a batch on to a site.
+    pub(crate) fn go_on(&self, batch: &Batch, from: &Stop, to: Site) -> Result<Stop, EvaluateError> {
+        let blocks = to.rest().saturating_sub(from.site.rest());
+        let layout = &batch.layout;
+        let operations = self.decoder.advance_operations(layout.sequences, layout.length, blocks);
+        let _phase = Phase::Advance.begin(operations);
+        Ok(self.decoder.go_on(from, to, &Positions::from_start(layout.length))?)
+    }
+
+    /// The rows of a batch, `[rows, width]`, of what is at a site, `[sequences, pos, width]`.
+    pub(crate) fn rows(&self, batch: &Batch, value: &Tensor) -> Result<Tensor, EvaluateError> {
+        Ok(value.f_flatten(0, 1)?.f_index_select(0, &self.index(&batch.layout.slots)?)?)
+    }
+
+    /// Puts `values` `[n, width]` in place of `n` rows of what is at a site.
+    pub(crate) fn put(&self, batch: &Batch, at: Stop, rows: &[i64], values: &Tensor) -> Result<Stop, EvaluateError> {
+        let slots: Vec<i64> = rows.iter().map(|&row| batch.layout.slots[row as usize]).collect();
+        let shape = at.value.size();
+        let flat = at.value.f_flatten(0, 1)?.f_index_copy(0, &self.index(&slots)?, &values.f_to_kind(self.kind())?)?;
+        Ok(Stop { value: flat.f_view(shape.as_slice())?, ..at })
+    }
+
+    /// Next-token losses, in nats, at some rows of a batch that goes on from a site.
+    pub(crate) fn losses_after(&self, batch: &Batch, from: &Stop, at: &[i64]) -> Result<Vec<f32>, EvaluateError> {
+        if at.is_empty() {
+            return Ok(Vec::new());
+        }
+        let end = self.finish(from, batch.layout.sequences, batch.layout.length)?;
+        let _phase = Phase::Loss.begin(self.decoder.head_operations(at.len()));
+        let slots: Vec<i64> = at.iter().map(|&row| batch.layout.slots[row as usize]).collect();
+        let rows = end.stream.f_flatten(0, 1)?.f_index_select(0, &self.index(&slots)?)?;
+        Ok(self.decoder.losses(&rows, &batch.labels_at(at))?)
+    }
+
+    /// Whether zeros at every position of the target make every position of the model say the same: attention over equal
+    /// values gives that value whatever its weights. Not where the model goes on with more than the target.
+    pub(crate) fn is_same_everywhere_when_zero(&self) -> bool {
+        self.target.beside(self.decoder.spec()).is_empty()
+    }
+
+    /// The residual `[1, d_model]` that enters the final norm where every position of every sequence is zero at the target:
+    /// as every position [says the same](Self::is_same_everywhere_when_zero), one says it for all.
+    pub(crate) fn all_zero_end(&self) -> Result<Tensor, EvaluateError> {
+        Ok(self.zero_end()?.stream.f_flatten(0, 1)?)
+    }
+
+    /// Losses where every position of every sequence is zero. `[vocab]` float32, nats: the loss of each token as a label.
+    pub(crate) fn all_zero_losses(&self) -> Result<Vec<f32>, EvaluateError> {
+        let logits = self.decoder.logits(&self.zero_end()?)?.f_flatten(0, 2)?.f_to_kind(Kind::Double)?;
+        Ok(Vec::<f64>::try_from(logits.f_log_softmax(-1, Kind::Double)?.f_neg()?)?
+            .into_iter()
+            .map(|loss| loss as f32)
+            .collect())
+    }
+
+    fn zero_end(&self) -> Result<Residual, EvaluateError> {
+        let width = self.target.width(self.decoder.spec()) as i64;
+        let value = Tensor::f_zeros([1, 1, width], (self.kind(), self.decoder.device()))?;
+        self.finish(&Stop { site: self.target, value, beside: Vec::new() }, 1, 1)
+    }
+
+    fn kind(&self) -> Kind {
+        kind(self.decoder.precision())
+    }
+
+    fn index(&self, rows: &[i64]) -> Result<Tensor, EvaluateError> {
+        Ok(Tensor::f_from_slice(rows)?.f_to_device(self.decoder.device())?)
+    }
+}

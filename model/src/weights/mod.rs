@@ -1,8 +1,0 @@
-//! A checkpoint's tensors: which there must be, what they are called, and the mapped files that hold them.
-
-mod files;
-mod layout;
-pub(crate) mod names;
-
-pub(crate) use files::WeightFiles;
-pub(crate) use layout::{BlockPart, Stored};

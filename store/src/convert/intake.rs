@@ -1,0 +1,161 @@
+//! What both imports share: whose activations these are, and the plan that a cache begins with.
+
+use std::path::Path;
+
+use hayloft_runtime::Dtype;
+
+use crate::convert::checkpoint::{Identity, UNKNOWN};
+use crate::convert::provenance::Provenance;
+use crate::convert::{ImportSettings, ImportSummary};
+use crate::error::{Result, StoreError};
+use crate::format::manifest::Manifest;
+use crate::format::plan::{PLAN_FILE, PlanReader, PlanWriter};
+use crate::format::records::{Corpus, DataRecord, FileRecord, ModelRecord, Packing};
+use crate::format::settings::Existing;
+use crate::format::tables::sequences::Sequence;
+use crate::format::tables::tokens::Tokens;
+
+/// The model and the tokenizer: those of the checkpoint, else those that an export recorded, else unknown.
+pub(super) fn identity(
+    settings: &ImportSettings,
+    provenance: Option<&Provenance>,
+    d_model: usize,
+    dtype: Dtype,
+) -> Result<Identity> {
+    let recorded = provenance.map(|provenance| provenance.model.precision);
+    let precision = settings.precision.or(recorded).unwrap_or(dtype);
+    let mut identity = match (&settings.checkpoint, provenance) {
+        (Some(folder), _) => Identity::read(folder, precision)?,
+        (None, Some(Provenance { model, corpus, .. })) => {
+            Identity { model: ModelRecord { precision, ..model.clone() }, tokenizer: corpus.tokenizer.clone() }
+        }
+        (None, None) => Identity::unknown(d_model, precision),
+    };
+    if identity.model.d_model != d_model {
+        let what = format!("{}: width of the activations", settings.from.display());
+        let expected = format!("{} as the residual stream of the model has", identity.model.d_model);
+        return Err(StoreError::invalid(what, expected, d_model));
+    }
+    if let Some(bos) = settings.bos {
+        let known = identity.tokenizer.bos_id == bos;
+        identity.tokenizer.bos_id = bos;
+        if !known {
+            // A token by its number alone.
+            UNKNOWN.clone_into(&mut identity.tokenizer.bos_text);
+        }
+    }
+    Ok(identity)
+}
+
+/// A corpus of which no more is known than the files that it came in. Each sequence counts as a document.
+pub(super) fn corpus(
+    settings: &ImportSettings,
+    name: String,
+    identity: &Identity,
+    files: Vec<FileRecord>,
+    sequences: u64,
+    context: usize,
+) -> Corpus {
+    Corpus {
+        name,
+        tokenizer: identity.tokenizer.clone(),
+        data: DataRecord {
+            files,
+            text_field: "token_ids".to_owned(),
+            subset_field: None,
+            max_tokens: None,
+            seed: None,
+            shuffle_buffer: None,
+            documents: sequences,
+            selection: None,
+        },
+        chat: None,
+        selected_from: Vec::new(),
+        packing: Packing::Concat,
+        context_length: u32::try_from(context).unwrap_or(u32::MAX),
+        row_group_rows: settings.row_group_rows,
+        shard_tokens: settings.shard_tokens,
+    }
+}
+
+/// Refuses a token that the model has no row for, where it is known how many it has.
+pub(super) fn check_tokens(from: &Path, model: &ModelRecord, tokens: &[u32]) -> Result<()> {
+    let beyond = |token: &&u32| model.vocab_size != 0 && **token as usize >= model.vocab_size;
+    tokens.iter().find(beyond).map_or(Ok(()), |token| {
+        let expected = format!("less than the model's {}. Is it another model's?", model.vocab_size);
+        Err(StoreError::invalid(format!("{}: token", from.display()), expected, token))
+    })
+}
+
+/// The plan of an import: written, or, where an interrupted import wrote it, found to be the same.
+#[derive(Debug)]
+pub(super) enum Planning {
+    /// It is to be written.
+    New(PlanWriter),
+    /// It is there, and so many of its shards were found to be the same.
+    There(Box<PlanReader>, usize),
+}
+
+impl Planning {
+    pub(super) fn begin(settings: &ImportSettings) -> Result<Self> {
+        if settings.existing == Existing::Resume && settings.out.join(PLAN_FILE).exists() {
+            return Ok(Self::There(Box::new(PlanReader::open(&settings.out)?), 0));
+        }
+        Ok(Self::New(PlanWriter::create(&settings.out)?))
+    }
+
+    pub(super) fn add_shard(&mut self, sequences: &[Sequence], tokens: &Tokens) -> Result<()> {
+        match self {
+            Self::New(writer) => writer.add_shard(sequences, tokens),
+            Self::There(plan, next) => {
+                let index = *next;
+                *next += 1;
+                let (planned, planned_tokens) = plan.sequences_and_tokens(index)?;
+                if planned == sequences && planned_tokens == *tokens {
+                    return Ok(());
+                }
+                let what = format!("planned shard {index} of the import to go on with");
+                Err(StoreError::invalid(what, "the tokens of the folder. Import into another folder", "others"))
+            }
+        }
+    }
+
+    pub(super) fn finish(self, settings: &ImportSettings, corpus: Corpus) -> Result<()> {
+        let plan = match self {
+            Self::New(writer) => return writer.finish(corpus).map(|_| ()),
+            Self::There(plan, _) => plan,
+        };
+        let recorded = &plan.plan().corpus;
+        let differs = |field: &str, expected: String, got: String| StoreError::Mismatch {
+            path: settings.out.join(PLAN_FILE),
+            field: field.to_owned(),
+            expected,
+            got,
+        };
+        if *recorded == corpus {
+            return Ok(());
+        }
+        if recorded.data.files != corpus.data.files {
+            return Err(differs("the imported files", in_words(&corpus), in_words(recorded)));
+        }
+        Err(differs("corpus", format!("{corpus:?}"), format!("{recorded:?}")))
+    }
+}
+
+fn in_words(corpus: &Corpus) -> String {
+    let names = corpus.data.files.iter().map(|file| format!("{} {}", file.path, file.blake3));
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// What was made, out of the manifest.
+pub(super) fn summary(settings: &ImportSettings, manifest: &Manifest) -> ImportSummary {
+    ImportSummary {
+        folder: settings.out.clone(),
+        shards: manifest.shards.len(),
+        sequences: manifest.held.sequences,
+        tokens: manifest.held.tokens,
+        sites: manifest.sites.iter().map(|site| site.name.clone()).collect(),
+        dtype: manifest.dtype,
+        model_known: manifest.model.is_known(),
+    }
+}

@@ -1,0 +1,169 @@
+//! The words of some blocks of a row group: decoded, checked and put together, block by block, on as many threads as there
+//! are.
+
+use std::cell::RefCell;
+use std::hash::Hasher;
+use std::ops::Range;
+
+use rayon::prelude::*;
+use twox_hash::XxHash3_64;
+
+use crate::codec::{Codec, int8, planes};
+use crate::error::{Result, StoreError};
+use crate::format::activations::layout::Layout;
+use crate::format::activations::pages::Pages;
+
+/// Words of fewer bytes are done before other threads have woken up.
+const PARALLEL_BYTES: usize = 1 << 20;
+
+/// Bytes that are hashed, then taken apart, at a time: they stay in a core's cache in between.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// A row group's columns, and how it is divided into blocks.
+pub(crate) struct Blocks<'a> {
+    pub(crate) layout: &'a Layout,
+    /// The pages of each column, in the order of the codec's columns.
+    pub(crate) columns: Vec<Pages<'a>>,
+    pub(crate) rows: usize,
+    /// Rows of a block; the last may have fewer.
+    pub(crate) block_rows: usize,
+}
+
+impl Blocks<'_> {
+    /// The rows of the blocks that hold `rows`.
+    pub(crate) fn covering(&self, rows: &Range<usize>) -> Range<usize> {
+        let from = rows.start / self.block_rows * self.block_rows;
+        from..rows.end.div_ceil(self.block_rows).saturating_mul(self.block_rows).min(self.rows)
+    }
+
+    /// Decodes `rows`, which are those of whole blocks, into `words`, which has room for just them.
+    pub(crate) fn decode(&self, rows: Range<usize>, words: &mut [u8]) -> Result<()> {
+        let block_bytes = self.block_rows.saturating_mul(self.layout.read_row_bytes());
+        let first = rows.start / self.block_rows;
+        let decode = |(index, words): (usize, &mut [u8])| self.decode_block(first + index, words);
+        if words.len() < PARALLEL_BYTES || rayon::current_num_threads() == 1 {
+            words.chunks_mut(block_bytes).enumerate().try_for_each(decode)
+        } else {
+            words.par_chunks_mut(block_bytes).enumerate().try_for_each(decode)
+        }
+    }
+
+    fn rows_of(&self, block: usize) -> Range<usize> {
+        let from = block * self.block_rows;
+        from..from.saturating_add(self.block_rows).min(self.rows)
+    }
+
+    fn decode_block(&self, block: usize, words: &mut [u8]) -> Result<()> {
+        match (self.layout.codec, self.columns.as_slice()) {
+            (Codec::Planes | Codec::PlanesAt(_), [exponent, mantissa]) => {
+                self.merge_planes(block, exponent, mantissa, words)
+            }
+            (Codec::Int8, [scale, quantised]) => {
+                let rows = self.rows_of(block);
+                let (scales, numbers) = (scale.stored(rows.clone()), quantised.stored(rows));
+                scale.check(block, XxHash3_64::oneshot(&scales))?;
+                quantised.check(block, XxHash3_64::oneshot(&numbers))?;
+                int8::restore(self.layout.d_model, &scales, &numbers, words);
+                Ok(())
+            }
+            (Codec::Raw, [bits]) => {
+                let mut hasher = XxHash3_64::new();
+                // What is hashed is the copy, while it is still in the cache.
+                for (from, into) in
+                    bits.stored(self.rows_of(block)).chunks(PIECE_BYTES).zip(words.chunks_mut(PIECE_BYTES))
+                {
+                    into.copy_from_slice(from);
+                    hasher.write(into);
+                }
+                bits.check(block, hasher.finish())
+            }
+            (codec, columns) => Err(StoreError::invalid("columns", format!("those of {codec}"), columns.len())),
+        }
+    }
+
+    /// Decompresses exponents page by page, and hashes and merges each while it is in the cache.
+    fn merge_planes(&self, block: usize, exponent: &Pages<'_>, mantissa: &Pages<'_>, words: &mut [u8]) -> Result<()> {
+        thread_local! {
+            static DECODED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        let (d_model, row_bytes) = (self.layout.d_model, self.layout.row_bytes());
+        let rows = self.rows_of(block);
+        let stored = mantissa.stored(rows.clone());
+        let (mut exponent_hasher, mut mantissa_hasher) = (XxHash3_64::new(), XxHash3_64::new());
+        let (mut words_left, mut mantissa_left) = (words, stored.as_ref());
+        DECODED.with_borrow_mut(|decoded| {
+            for page in exponent.over(rows)? {
+                let (words, next_words) = words_left.split_at_mut(page.rows * row_bytes);
+                let (mantissa, next_mantissa) = mantissa_left.split_at(page.rows * (row_bytes - d_model));
+                (words_left, mantissa_left) = (next_words, next_mantissa);
+                decoded.resize(page.rows * d_model, 0);
+                exponent.decompress(page, decoded)?;
+                exponent_hasher.write(decoded);
+                mantissa_hasher.write(mantissa);
+                planes::merge(self.layout.dtype, decoded, mantissa, words);
+            }
+            Ok(())
+        })?;
+        exponent.check(block, exponent_hasher.finish())?;
+        mantissa.check(block, mantissa_hasher.finish())
+    }
+
+    /// Checks the one column of a codec that stores words as they are, where it lies.
+    pub(crate) fn check_stored(&self, column: &Pages<'_>) -> Result<()> {
+        let blocks = self.rows.div_ceil(self.block_rows);
+        let check = |block| column.check(block, XxHash3_64::oneshot(&column.stored(self.rows_of(block))));
+        (0..blocks).into_par_iter().try_for_each(check)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use bytes::Bytes;
+
+    use crate::codec::Codec;
+    use crate::codec::encode::Buffers;
+    use crate::format::activations::layout::Layout;
+    use crate::format::activations::reader::ActivationReader;
+    use crate::format::activations::writer::ActivationWriter;
+    use crate::fs::hash::blake3_hex;
+    use hayloft_runtime::Dtype;
+
+    /// Forty blocks, and a part of one.
+    const ROWS: usize = 40 * 256 + 17;
+
+    fn file(bits: &Bytes) -> (ActivationReader, Vec<u8>, Layout, String) {
+        let site = "blocks.0.hook_resid_pre".parse().unwrap();
+        let layout = Layout { site, dtype: Dtype::Bf16, codec: Codec::Planes, d_model: 1024 };
+        let mut writer = ActivationWriter::new(Path::new("a"), Vec::new(), layout.clone()).unwrap();
+        writer.write(bits, &mut Buffers::default()).unwrap();
+        let (file, written) = writer.finish().unwrap();
+        let footer = written.footer_blake3;
+        (open(file.clone(), &layout, &footer), file, layout, footer)
+    }
+
+    fn open(file: Vec<u8>, layout: &Layout, footer: &str) -> ActivationReader {
+        let file = Bytes::from(file).into();
+        ActivationReader::open("a".into(), file, layout.clone(), footer, &[ROWS as u64]).unwrap()
+    }
+
+    #[test]
+    fn any_number_of_threads_reads_the_same_and_sees_damage() {
+        let bits: Bytes = (0..ROWS * 2048).map(|index| ((index * index) >> 9) as u8).collect();
+        let (reader, file, layout, footer) = file(&bits);
+        let mut damaged = file.clone();
+        let last_mantissa = file.len() - 2000;
+        assert_ne!(blake3_hex(&file[last_mantissa..]), footer, "the footer is shorter");
+        damaged[last_mantissa] ^= 1;
+        let damaged = open(damaged, &layout, &footer);
+        for threads in [1, 2, 4] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let mut read = vec![1; 10];
+            pool.install(|| reader.read(0, &mut read)).unwrap();
+            assert!(read == bits, "{threads} threads");
+            let error = pool.install(|| damaged.read(0, &mut read)).unwrap_err();
+            assert!(error.to_string().contains("mantissa") && read.is_empty(), "{error}");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Reading an activation file through a memory map, row group by row group, each checked before it is handed out.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hayloft_runtime::Dtype;
+use parquet::file::metadata::RowGroupMetaData;
+
+use crate::codec::Codec;
+use crate::error::{Result, StoreError};
+use crate::format::activations::decoding::Blocks;
+use crate::format::activations::footer::{check_schema, read_footer};
+use crate::format::activations::layout::{Checksums, Layout};
+use crate::format::activations::pages::{Chunk, Pages};
+use crate::format::tables::sequences::Sequence;
+use crate::fs::map::{Map, MappedFile};
+
+/// One site's activations over one shard. Shared between threads, it reads several row groups at a time.
+#[derive(Debug)]
+pub struct ActivationReader {
+    path: PathBuf,
+    file: Arc<Bytes>,
+    map: Option<Map>,
+    layout: Layout,
+    block_rows: usize,
+    row_groups: Vec<RowGroup>,
+}
+
+#[derive(Debug)]
+struct RowGroup {
+    rows: usize,
+    /// In the order of the codec's columns.
+    chunks: Vec<Chunk>,
+}
+
+impl ActivationReader {
+    /// Reads the footer of the file at `path`, whose bytes are `file`, and checks it against what it should hold.
+    pub(crate) fn open(
+        path: PathBuf,
+        file: MappedFile,
+        layout: Layout,
+        footer_blake3: &str,
+        row_group_rows: &[u64],
+    ) -> Result<Self> {
+        let MappedFile { bytes: file, map } = file;
+        let (metadata, data_end) = read_footer(&path, &file, footer_blake3)?;
+        check_schema(&path, &metadata, &layout)?;
+        let rows: Vec<u64> =
+            metadata.row_groups().iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).collect();
+        if rows != row_group_rows {
+            let say = |rows: &[u64]| format!("{} row groups of {} rows in all", rows.len(), total(rows));
+            return Err(StoreError::damaged(&path, say(row_group_rows), say(&rows)));
+        }
+        let key_values = metadata.file_metadata().key_value_metadata();
+        let Checksums { block_rows, row_groups: checksums } = layout.read_key_values(&path, key_values, &rows)?;
+        let row_groups = metadata
+            .row_groups()
+            .iter()
+            .zip(checksums)
+            .enumerate()
+            .map(|(index, (group, checksums))| RowGroup::check(&path, index, group, checksums, &layout, data_end))
+            .collect::<Result<_>>()?;
+        Ok(Self { path, file: Arc::new(file), map, layout, block_rows, row_groups })
+    }
+
+    /// The number of row groups.
+    pub fn row_groups(&self) -> usize {
+        self.row_groups.len()
+    }
+
+    /// The rows of a row group; 0 for one that is not there.
+    pub fn rows(&self, row_group: usize) -> usize {
+        self.row_groups.get(row_group).map_or(0, |group| group.rows)
+    }
+
+    /// Elements of a row.
+    pub fn d_model(&self) -> usize {
+        self.layout.d_model
+    }
+
+    /// The type of the words that are read: the cache's, or f32 where the codec rounds.
+    pub fn dtype(&self) -> Dtype {
+        self.layout.read_dtype()
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads a row group into `into`, whose old contents are dropped and whose memory is used again: little-endian words
+    /// of [`Self::dtype`], `[rows, d_model]`, bit for bit as written unless the codec rounds.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where a checksum does not fit; `into` is then empty.
+    pub fn read(&self, row_group: usize, into: &mut Vec<u8>) -> Result<()> {
+        self.read_rows(row_group, 0..self.rows(row_group), into)
+    }
+
+    /// Reads some rows of a row group, as of one sequence, and checks them; as little else as the blocks of the file allow.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] for rows that are not there. [`StoreError::Damaged`] where a checksum does not fit. `into` is
+    /// empty after either.
+    pub fn read_rows(&self, row_group: usize, rows: Range<usize>, into: &mut Vec<u8>) -> Result<()> {
+        let read = self.group(row_group).and_then(|group| {
+            if rows.start > rows.end || rows.end > group.rows {
+                let what = format!("{}: rows of row group {row_group}", self.path.display());
+                return Err(StoreError::invalid(what, format!("within 0 to {}", group.rows), format!("{rows:?}")));
+            }
+            self.read_group(row_group, group, &rows, into)
+        });
+        if read.is_err() {
+            into.clear();
+        }
+        read
+    }
+
+    /// Reads the rows of one sequence of the shard: [`Self::read_rows`] of where they are in their row group.
+    pub fn read_sequence(&self, sequence: &Sequence, into: &mut Vec<u8>) -> Result<()> {
+        let row_group = sequence.row_group as usize;
+        let before: usize = self.row_groups.iter().take(row_group).map(|group| group.rows).sum();
+        let Some(first) = usize::try_from(sequence.first_row).ok().and_then(|row| row.checked_sub(before)) else {
+            let what = format!("{}: first row of sequence {}", self.path.display(), sequence.id);
+            return Err(StoreError::invalid(what, format!("at least {before}"), sequence.first_row));
+        };
+        self.read_rows(row_group, first..first.saturating_add(sequence.length as usize), into)
+    }
+
+    /// A row group's words where they are in the file, without a copy: what [`Self::read`] would give. None for a codec
+    /// whose words must be decoded first, which is any but `raw`.
+    ///
+    /// The bytes were checked when this returned. They stay readable as long as the view or a clone of it is kept, also
+    /// after the reader is gone. They begin at any address, so words are to be taken from them as bytes. They are the
+    /// file's own: a program that changes the file after that changes them unnoticed, and one that cuts it short ends
+    /// this process, where `read` would have made a copy that nobody can change.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where the checksum does not fit.
+    pub fn view(&self, row_group: usize) -> Result<Option<Bytes>> {
+        let group = self.group(row_group)?;
+        if self.layout.codec != Codec::Raw {
+            return Ok(None);
+        }
+        let blocks = self.blocks(row_group, group)?;
+        let [bits] = blocks.columns.as_slice() else {
+            return Err(StoreError::damaged(&self.path, "one column", blocks.columns.len()));
+        };
+        blocks.check_stored(bits)?;
+        Ok(Some(bits.stored(0..group.rows)))
+    }
+
+    /// Asks the system to bring a row group from the disk while the caller does something else, and returns at once. A
+    /// wish that it may not grant; it is no error to name a row group that is not there, as after the last one.
+    pub fn prefetch(&self, row_group: usize) {
+        if let Some((map, range)) = self.mapped(row_group) {
+            map.will_need(range);
+        }
+    }
+
+    /// Gives up the memory of a row group that has been read, so that a whole cache can be gone through in little of it.
+    /// The row group can be read again, from the system's cache or the disk.
+    pub fn release(&self, row_group: usize) {
+        if let Some((map, range)) = self.mapped(row_group) {
+            map.done_with(range);
+        }
+    }
+
+    /// Where in which map a row group is.
+    fn mapped(&self, row_group: usize) -> Option<(&Map, Range<usize>)> {
+        let group = self.row_groups.get(row_group)?;
+        let start = group.chunks.iter().map(|chunk| chunk.range().start).min()?;
+        let end = group.chunks.iter().map(|chunk| chunk.range().end).max()?;
+        Some((self.map.as_ref()?, start..end))
+    }
+
+    /// A row group that is about to be read.
+    fn group(&self, row_group: usize) -> Result<&RowGroup> {
+        if let Some(map) = &self.map {
+            map.check_length(&self.path)?;
+        }
+        self.row_groups.get(row_group).ok_or_else(|| {
+            let what = format!("{}: row group", self.path.display());
+            StoreError::invalid(what, format!("less than {}", self.row_groups()), row_group)
+        })
+    }
+
+    fn read_group(&self, index: usize, group: &RowGroup, rows: &Range<usize>, into: &mut Vec<u8>) -> Result<()> {
+        let row_bytes = self.layout.read_row_bytes();
+        // Each element has at least one byte in the file that is not compressed, and at most four in memory, so this is at
+        // most four times the file's size.
+        let elements = group.rows.checked_mul(self.layout.d_model).filter(|elements| *elements <= self.file.len());
+        if elements.is_none() {
+            let got = format!("{} in row group {index}", group.rows);
+            return Err(StoreError::damaged(&self.path, "rows that fit the file", got));
+        }
+        let blocks = self.blocks(index, group)?;
+        let covering = blocks.covering(rows);
+        let bytes = covering.len() * row_bytes;
+        if into.capacity() < bytes {
+            // Memory that comes zeroed need not be filled once more.
+            *into = vec![0; bytes];
+        } else {
+            into.resize(bytes, 0);
+        }
+        blocks.decode(covering.clone(), into)?;
+        into.truncate((rows.end - covering.start) * row_bytes);
+        into.drain(..(rows.start - covering.start) * row_bytes);
+        Ok(())
+    }
+
+    fn blocks<'a>(&'a self, index: usize, group: &'a RowGroup) -> Result<Blocks<'a>> {
+        let pages = |chunk| Pages::find(&self.path, &self.file, index, chunk, group.rows);
+        let columns = group.chunks.iter().map(pages).collect::<Result<_>>()?;
+        let block_rows = self.block_rows.min(group.rows.max(1));
+        Ok(Blocks { layout: &self.layout, columns, rows: group.rows, block_rows })
+    }
+}
+
+impl RowGroup {
+    fn check(
+        path: &Path,
+        index: usize,
+        metadata: &RowGroupMetaData,
+        checksums: Vec<Vec<u64>>,
+        layout: &Layout,
+        data_end: usize,
+    ) -> Result<Self> {
+        let rows = usize::try_from(metadata.num_rows()).unwrap_or(0);
+        let columns = layout.columns();
+        if metadata.num_columns() != columns.len() {
+            let expected = format!("{} columns in row group {index}", columns.len());
+            return Err(StoreError::damaged(path, expected, metadata.num_columns()));
+        }
+        let chunks = columns
+            .into_iter()
+            .zip(metadata.columns())
+            .zip(checksums)
+            .map(|((column, chunk), xxh3)| Chunk::check(path, index, column, chunk, rows, data_end, xxh3))
+            .collect::<Result<_>>()?;
+        Ok(Self { rows, chunks })
+    }
+}
+
+fn total(rows: &[u64]) -> u64 {
+    rows.iter().fold(0, |sum, rows| sum.saturating_add(*rows))
+}
+
+#[cfg(test)]
+mod tests;

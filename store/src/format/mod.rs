@@ -1,0 +1,13 @@
+//! What a cache is on the disk: its records, tables and activation files.
+
+pub(crate) mod activations;
+pub(crate) mod group_sums;
+pub(crate) mod manifest;
+pub(crate) mod plan;
+pub(crate) mod records;
+pub(crate) mod section;
+pub(crate) mod settings;
+pub(crate) mod shard_record;
+pub(crate) mod site;
+pub(crate) mod statistics;
+pub(crate) mod tables;

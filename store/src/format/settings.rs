@@ -1,0 +1,162 @@
+//! What a harvest is asked for, and how two askings are told apart.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{Debug, Display};
+
+use hayloft_runtime::Dtype;
+use serde::{Deserialize, Serialize};
+
+use crate::codec::Codec;
+use crate::error::{Result, StoreError};
+use crate::format::records::{KeptPredictions, ModelRecord};
+use crate::format::site::SiteName;
+
+/// Everything, besides the plan, that decides the bytes of a cache's shards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HarvestSettings {
+    /// The model.
+    pub model: ModelRecord,
+    /// The sites whose activations are stored. Their order does not matter.
+    pub sites: Vec<SiteName>,
+    /// Elements of a row, for sites whose rows are not `model.d_model` wide: attention's heads, side by side, need not be.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub site_widths: BTreeMap<SiteName, usize>,
+    /// The type that activations are stored in.
+    pub dtype: Dtype,
+    /// How they are stored.
+    pub codec: Codec,
+    /// The predictions that are stored; none if absent.
+    pub predictions: Option<KeptPredictions>,
+}
+
+/// What to do with activations that are NaN or infinite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NonFinite {
+    /// Fail, naming the first.
+    Refuse,
+    /// Store them, and count their rows.
+    Allow,
+}
+
+/// What to do with a cache that has shards already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// Fail.
+    Refuse,
+    /// Keep the whole ones, if they were made with the same settings.
+    Resume,
+}
+
+/// A setting that differs: its name, one value, the other.
+pub(crate) type Difference = (&'static str, String, String);
+
+/// More than any model is wide; the bytes of a row stay well inside the 31 bits that Parquet counts them in.
+pub(crate) const MAX_D_MODEL: usize = 1 << 24;
+
+/// More than anyone keeps; a row of them stays inside 31 bits of bytes.
+const MAX_TOP_K: u32 = 1 << 24;
+
+impl HarvestSettings {
+    /// The same settings with the sites in order, once they have been found usable.
+    pub(crate) fn checked(mut self) -> Result<Self> {
+        self.sites.sort();
+        if self.sites.is_empty() {
+            return Err(StoreError::invalid("sites", "at least one", "none"));
+        }
+        let distinct: BTreeSet<&SiteName> = self.sites.iter().collect();
+        if distinct.len() != self.sites.len() {
+            return Err(StoreError::invalid("sites", "each once", self.sites_in_words()));
+        }
+        let d_model = self.model.d_model;
+        self.site_widths.retain(|_, width| *width != d_model);
+        self.check_sizes()?;
+        Ok(self)
+    }
+
+    /// Elements of a row of a site.
+    pub fn width(&self, site: &SiteName) -> usize {
+        self.site_widths.get(site).copied().unwrap_or(self.model.d_model)
+    }
+
+    /// The same settings with the sites that are wanted alone.
+    pub(crate) fn retain_sites(&mut self, wanted: impl Fn(&SiteName) -> bool) {
+        self.sites.retain(&wanted);
+        self.site_widths.retain(|site, _| wanted(site));
+    }
+
+    /// Refuses widths that no row has.
+    pub(crate) fn check_sizes(&self) -> Result<()> {
+        if !(1..=MAX_D_MODEL).contains(&self.model.d_model) {
+            return Err(StoreError::invalid("d_model", format!("1 to {MAX_D_MODEL}"), self.model.d_model));
+        }
+        for (site, width) in &self.site_widths {
+            if !self.sites.contains(site) || !(1..=MAX_D_MODEL).contains(width) {
+                let expected = format!("1 to {MAX_D_MODEL} for one of the sites {}", self.sites_in_words());
+                return Err(StoreError::invalid("site_widths", expected, format!("{width} for {site}")));
+            }
+        }
+        if self.predictions.is_some_and(|kept| kept.full_logits) && !(1..=MAX_D_MODEL).contains(&self.model.vocab_size)
+        {
+            let expected = format!("1 to {MAX_D_MODEL} to keep all logits");
+            return Err(StoreError::invalid("vocab_size", expected, self.model.vocab_size));
+        }
+        let top_k = self.predictions.map_or(0, |kept| kept.top_k);
+        if top_k > MAX_TOP_K {
+            return Err(StoreError::invalid("top_k", format!("at most {MAX_TOP_K}"), top_k));
+        }
+        Ok(())
+    }
+
+    /// The names of the sites, joined by commas.
+    pub(crate) fn sites_in_words(&self) -> String {
+        let names: Vec<&str> = self.sites.iter().map(SiteName::as_str).collect();
+        names.join(", ")
+    }
+
+    /// The first setting in which these differ from others.
+    pub(crate) fn difference(&self, other: &Self) -> Option<Difference> {
+        self.differences(other).into_iter().next()
+    }
+
+    /// Every setting in which these differ from others.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<Difference> {
+        let (ours, theirs) = (&self.model, &other.model);
+        let weights = |model: &ModelRecord| {
+            let files = model.weights.iter().map(|file| format!("{} {}", file.path, file.blake3));
+            files.collect::<Vec<_>>().join(", ")
+        };
+        let known = [
+            differ("model.model_type", &ours.model_type, &theirs.model_type),
+            differ("model.config_blake3", &ours.config_blake3, &theirs.config_blake3),
+            differ("model.weights", &weights(ours), &weights(theirs)),
+            differ("model.precision", &ours.precision, &theirs.precision),
+            differ("dtype", &self.dtype, &other.dtype),
+            differ("codec", &self.codec, &other.codec),
+            differ("sites", &self.sites_in_words(), &other.sites_in_words()),
+            differ("site_widths", &in_words(&self.site_widths), &in_words(&other.site_widths)),
+            differ("predictions", &predictions_in_words(self), &predictions_in_words(other)),
+        ];
+        let mut differences: Vec<Difference> = known.into_iter().flatten().collect();
+        // What is left follows from config.json, and differs only where a file was made up.
+        if differences.is_empty() && self != other {
+            differences.push(("model", in_words(ours), in_words(theirs)));
+        }
+        differences
+    }
+}
+
+/// The difference between two values of a field, if there is one.
+pub(crate) fn differ<T: PartialEq + Display>(field: &'static str, ours: &T, theirs: &T) -> Option<Difference> {
+    (ours != theirs).then(|| (field, ours.to_string(), theirs.to_string()))
+}
+
+fn predictions_in_words(settings: &HarvestSettings) -> String {
+    settings.predictions.map_or_else(
+        || "none".to_owned(),
+        |kept| format!("top={}{}", kept.top_k, if kept.full_logits { " and full" } else { "" }),
+    )
+}
+
+fn in_words(value: &impl Debug) -> String {
+    format!("{value:?}")
+}

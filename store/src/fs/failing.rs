@@ -1,0 +1,44 @@
+//! A disk that is full after a number of bytes, or breaks at a numbered operation.
+
+use std::io;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use crate::fs::watched::{Operation, WatchedDisk, Watcher};
+
+/// Passes operations on until its budget is spent; each costs one, each byte written one more. Removing is always let
+/// through, as by a disk that is full.
+pub(crate) type FailingDisk = WatchedDisk<Budget>;
+
+/// What is left to be spent.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    left: AtomicI64,
+    bytes_cost: i64,
+}
+
+impl FailingDisk {
+    /// Full after `bytes` bytes and operations.
+    pub(crate) fn full_after(bytes: i64) -> Self {
+        Self::new(Budget { left: AtomicI64::new(bytes), bytes_cost: 1 })
+    }
+
+    /// Breaks at operation number `operations`, however much each writes.
+    pub(crate) fn breaks_at(operations: i64) -> Self {
+        Self::new(Budget { left: AtomicI64::new(operations), bytes_cost: 0 })
+    }
+}
+
+impl Watcher for Budget {
+    fn before(&self, operation: Operation<'_>) -> io::Result<()> {
+        let bytes = match operation {
+            Operation::RemoveFile(_) | Operation::RemoveFolder(_) => return Ok(()),
+            Operation::Write(_, bytes) => bytes.len() as i64,
+            _ => 0,
+        };
+        let cost = 1 + self.bytes_cost * bytes;
+        if self.left.fetch_sub(cost, Ordering::Relaxed) < cost {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,175 @@
+//! JSON files that carry their own checksum.
+//!
+//! ```text
+//! {                             ┐
+//!   "format": 2,                │ hashed: everything up to the end of the last value
+//!   "name": "stories"           ┘
+//!                    ,          the comma is not
+//!   "checksum": "<BLAKE3 of those bytes, 64 hexadecimal digits>"
+//! }
+//! ```
+
+use std::io::Read;
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::FORMAT_VERSION;
+use crate::error::{Result, StoreError};
+use crate::fs::json_layout::to_pretty_json;
+use crate::fs::open::open_file;
+
+const BEFORE_CHECKSUM: &str = ",\n  \"checksum\": \"";
+const AFTER_CHECKSUM: &str = "\"\n}\n";
+const CHECKSUM_DIGITS: usize = 64;
+
+/// More than any such file needs: a record of 16 sites 16,384 wide takes about 5 MB.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// Longest name of another program that is repeated in an error.
+const MAX_GENERATOR: usize = 80;
+
+/// What every version of the format has: the version, and in the manifest the program that wrote it.
+#[derive(Deserialize)]
+struct AnyVersion {
+    format: u32,
+    generator: Option<String>,
+}
+
+/// `value`, an object that does not come out empty, as the bytes of a file.
+pub(crate) fn seal<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>> {
+    let mut bytes = to_pretty_json(value)
+        .map_err(|error| StoreError::invalid(path.display(), "values that JSON can hold", error))?;
+    let body = bytes.trim_ascii_end().len() - "\n}".len();
+    bytes.truncate(body);
+    add_checksum(&mut bytes);
+    Ok(bytes)
+}
+
+/// Ends a file whose last value has been written.
+fn add_checksum(bytes: &mut Vec<u8>) {
+    let checksum = blake3::hash(bytes).to_hex();
+    bytes.extend_from_slice(BEFORE_CHECKSUM.as_bytes());
+    bytes.extend_from_slice(checksum.as_bytes());
+    bytes.extend_from_slice(AFTER_CHECKSUM.as_bytes());
+}
+
+/// The bytes of a file that somebody changed, with a checksum that fits them.
+pub(crate) fn sealed_again(bytes: &[u8]) -> Vec<u8> {
+    let end = bytes.len().saturating_sub(BEFORE_CHECKSUM.len() + CHECKSUM_DIGITS + AFTER_CHECKSUM.len());
+    let mut sealed = bytes[..end].to_vec();
+    add_checksum(&mut sealed);
+    sealed
+}
+
+/// Reads the bytes of a file that [`seal`] made.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    let failed = |source| StoreError::io(path, "read", source);
+    let file = open_file(path)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(StoreError::damaged(path, format!("at most {MAX_BYTES} bytes"), "more"));
+    }
+    Ok(bytes)
+}
+
+/// The value in the bytes of the file at `path`.
+///
+/// # Errors
+/// [`StoreError::Version`] for a file of another version, [`StoreError::Damaged`] where the checksum is missing or does
+/// not fit, [`StoreError::Malformed`] where the bytes are as written and yet not what this version writes.
+pub(crate) fn unseal<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
+    // Another version may seal its files in another way, so that comes first.
+    if let Ok(AnyVersion { format, generator }) = serde_json::from_slice(bytes)
+        && !(1..=FORMAT_VERSION).contains(&format)
+    {
+        let generator = generator.unwrap_or_else(|| "another version of hayloft".to_owned());
+        let generator = generator.chars().filter(|character| !character.is_control()).take(MAX_GENERATOR).collect();
+        return Err(StoreError::Version { path: path.to_owned(), expected: FORMAT_VERSION, got: format, generator });
+    }
+    let (body, expected) = split_checksum(bytes).ok_or_else(|| {
+        StoreError::damaged(path, "a checksum as the last field", "none: the file was cut short or edited by hand")
+    })?;
+    let got = blake3::hash(body).to_hex();
+    if got.as_bytes() != expected {
+        let expected = String::from_utf8_lossy(expected);
+        return Err(StoreError::damaged(path, format!("checksum {expected}"), format!("{got} of the bytes before it")));
+    }
+    serde_json::from_slice(bytes).map_err(|error| StoreError::Malformed {
+        path: path.to_owned(),
+        expected: format!("a file of format version 1 to {FORMAT_VERSION}"),
+        got: error.to_string(),
+    })
+}
+
+/// Whether the bytes are not what [`seal`] made, of this version or another.
+pub(crate) fn is_damaged(bytes: &[u8]) -> bool {
+    matches!(unseal::<serde::de::IgnoredAny>(Path::new(""), bytes), Err(StoreError::Damaged { .. }))
+}
+
+fn split_checksum(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let bytes = bytes.strip_suffix(AFTER_CHECKSUM.as_bytes())?;
+    let (bytes, checksum) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM_DIGITS)?)?;
+    Some((bytes.strip_suffix(BEFORE_CHECKSUM.as_bytes())?, checksum))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Example {
+        format: u32,
+        mean: Vec<f64>,
+    }
+
+    fn sealed(format: u32) -> Vec<u8> {
+        seal(Path::new("a.json"), &Example { format, mean: vec![0.1, -2.0] }).unwrap()
+    }
+
+    #[test]
+    fn a_sealed_file_reads_back_and_is_plain_json() {
+        let bytes = sealed(FORMAT_VERSION);
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        assert!(text.starts_with("{\n  \"format\": 2,\n  \"mean\": [0.1, -2.0],\n  \"checksum\": \""), "{text}");
+        assert!(text.ends_with("\"\n}\n"));
+        let value: Example = unseal(Path::new("a.json"), &bytes).unwrap();
+        assert_eq!(value, Example { format: FORMAT_VERSION, mean: vec![0.1, -2.0] });
+        assert!(serde_json::from_slice::<serde_json::Value>(&bytes).unwrap()["checksum"].is_string());
+    }
+
+    #[test]
+    fn no_flipped_bit_and_no_truncation_goes_unseen() {
+        let bytes = sealed(FORMAT_VERSION);
+        for position in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut flipped = bytes.clone();
+                flipped[position] ^= 1 << bit;
+                let error = unseal::<Example>(Path::new("a.json"), &flipped).unwrap_err();
+                assert!(error.to_string().starts_with("a.json: "), "{error}");
+            }
+            assert!(unseal::<Example>(Path::new("a.json"), &bytes[..position]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_said_to_be_one() {
+        let error = unseal::<Example>(Path::new("a.json"), &sealed(FORMAT_VERSION + 1)).unwrap_err();
+        assert!(matches!(error, StoreError::Version { expected: 2, got: 3, .. }), "{error}");
+        let newer = b"{\"format\": 7, \"other\": {}, \"generator\": \"hayloft 9.0.0\"}";
+        let error = unseal::<Example>(Path::new("a.json"), newer).unwrap_err();
+        assert!(matches!(error, StoreError::Version { got: 7, .. }), "{error}");
+        assert!(error.to_string().contains("written by hayloft 9.0.0"), "{error}");
+        assert!(unseal::<Example>(Path::new("a.json"), &sealed(0)).is_err());
+        assert!(unseal::<Example>(Path::new("a.json"), &sealed(1)).is_ok(), "older ones are read");
+    }
+
+    #[test]
+    fn well_sealed_nonsense_is_malformed() {
+        let bytes = seal(Path::new("a.json"), &serde_json::json!({"format": 2, "mean": "none"})).unwrap();
+        let error = unseal::<Example>(Path::new("a.json"), &bytes).unwrap_err();
+        assert!(matches!(error, StoreError::Malformed { .. }), "{error}");
+    }
+}

@@ -1,0 +1,148 @@
+//! A cache taken in hand: its plan, its settings, and its whole shards by their own records.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::FORMAT_VERSION;
+use crate::error::{Result, StoreError};
+use crate::format::manifest::{MANIFEST_FILE, ShardRecord};
+use crate::format::plan::{PLAN_FILE, PlanReader, shard_name};
+use crate::format::records::FileRecord;
+use crate::format::settings::{Difference, HarvestSettings};
+use crate::format::shard_record::{SHARDS_FOLDER, WrittenShard};
+use crate::fs::folder::Folder;
+use crate::maintain::differences;
+use crate::read::cache::Cache;
+
+/// A cache that is to be put together with others, or changed.
+pub(super) struct Holding {
+    pub(super) cache: Cache,
+    pub(super) plan: PlanReader,
+    pub(super) settings: HarvestSettings,
+    /// By their numbers in the plan.
+    pub(super) shards: BTreeMap<usize, WrittenShard>,
+}
+
+impl Holding {
+    /// Reads the records of the cache in `folder`: those that its manifest lists, and shards that are whole but came too
+    /// late for it, as where a harvest was killed.
+    ///
+    /// # Errors
+    /// Those of [`Cache::open`] and [`PlanReader::open`]; damage to any of the records, by name.
+    pub(super) fn open(folder: &Path) -> Result<Self> {
+        let cache = Cache::open(folder)?;
+        let plan = plan_of(&cache)?;
+        let settings = cache.manifest().settings();
+        let mut shards = BTreeMap::new();
+        for record in &cache.manifest().shards {
+            let contents = cache.contents(record)?;
+            let planned = &plan.shard(record.index)?.counts;
+            let shard = WrittenShard { contents, record: record.clone() };
+            if &record.counts != planned || shards.insert(record.index, shard).is_some() {
+                return Err(StoreError::Malformed {
+                    path: folder.join(MANIFEST_FILE),
+                    expected: format!("shard {} once, with the {} tokens planned", record.index, planned.tokens),
+                    got: format!("it twice or with {} tokens", record.counts.tokens),
+                });
+            }
+        }
+        for index in 0..plan.plan().shards.len() {
+            if !shards.contains_key(&index)
+                && let Some(shard) = WrittenShard::find(folder, index, &plan, &settings)?
+            {
+                shards.insert(index, shard);
+            }
+        }
+        Ok(Self { cache, plan, settings, shards })
+    }
+
+    /// Checks that the cache is of the version that is written, so that no cache is of two.
+    pub(super) fn check_current(&self) -> Result<()> {
+        let (expected, got) = (FORMAT_VERSION, self.cache.manifest().format);
+        if expected == got {
+            return Ok(());
+        }
+        Err(StoreError::OldVersion { folder: self.folder().to_owned(), expected, got })
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        self.cache.folder()
+    }
+
+    /// Where a file of a shard is.
+    pub(super) fn locate(&self, shard: &WrittenShard, file: &FileRecord) -> Result<PathBuf> {
+        let folder = Folder::new(self.folder());
+        folder.locate(&self.folder().join(MANIFEST_FILE), &format!("{}/{}", shard.record.path, file.path))
+    }
+
+    /// The error that says in what `other` is not of this cache's kind.
+    pub(super) fn unlike(&self, other: &Self, (field, expected, got): Difference) -> StoreError {
+        self.unlike_in(other.folder(), field, expected, got)
+    }
+
+    /// The same for something at `path`.
+    pub(super) fn unlike_in(
+        &self,
+        path: &Path,
+        field: impl Into<Box<str>>,
+        expected: impl Into<Box<str>>,
+        got: impl Into<Box<str>>,
+    ) -> StoreError {
+        StoreError::Unlike {
+            path: path.to_owned(),
+            field: field.into(),
+            expected: expected.into(),
+            got: got.into(),
+            like: self.folder().to_owned(),
+        }
+    }
+
+    /// Checks that `other` has the same plan and was made with `settings`.
+    pub(super) fn check_alike(&self, other: &Self, settings: &HarvestSettings) -> Result<()> {
+        let difference = differences::first((&self.plan, settings), (&other.plan, &other.settings));
+        difference.map_or(Ok(()), |difference| Err(self.unlike(other, difference)))
+    }
+
+    /// Checks that a shard is in `other` as it is here, file by file.
+    pub(super) fn check_same_shard(&self, other: &Self, index: usize) -> Result<()> {
+        let (Some(ours), Some(theirs)) = (self.shards.get(&index), other.shards.get(&index)) else {
+            return Ok(());
+        };
+        let mut pairs = ours.record.files.iter().zip(&theirs.record.files);
+        match pairs.find(|(ours, theirs)| ours != theirs) {
+            None => Ok(()),
+            // Where shard.json differs, so does a file that it lists; that one says more.
+            Some(first) => {
+                let (ours, theirs) = pairs.find(|(ours, theirs)| ours != theirs).unwrap_or(first);
+                let path = other.folder().join(&other.shards[&index].record.path).join(&theirs.path);
+                Err(self.unlike_in(&path, format!("shard {index}"), hash(ours), hash(theirs)))
+            }
+        }
+    }
+}
+
+fn hash(file: &FileRecord) -> String {
+    format!("{} bytes of BLAKE3 {}", file.bytes, file.blake3)
+}
+
+/// The plan of a cache, which must be the one that its manifest names.
+pub(super) fn plan_of(cache: &Cache) -> Result<PlanReader> {
+    let plan = PlanReader::open(cache.folder())?;
+    let expected = &cache.manifest().plan_blake3;
+    if plan.blake3() == expected {
+        return Ok(plan);
+    }
+    let path = cache.folder().join(PLAN_FILE);
+    Err(StoreError::damaged(&path, format!("BLAKE3 {expected} by the manifest"), plan.blake3()))
+}
+
+/// A shard's record when it is where the format has it.
+pub(super) fn at_home(shard: &WrittenShard) -> WrittenShard {
+    let path = home(shard.index());
+    WrittenShard { contents: shard.contents.clone(), record: ShardRecord { path, ..shard.record.clone() } }
+}
+
+/// Where the format has a shard.
+pub(super) fn home(index: usize) -> String {
+    format!("{SHARDS_FOLDER}/{}", shard_name(index))
+}

@@ -1,0 +1,129 @@
+//! Several caches of one plan, put together: what machines harvested that shared its shards.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::error::{Result, StoreError};
+use crate::format::settings::{Existing, NonFinite};
+use crate::fs::disk::{self, Disk};
+use crate::maintain::destination::{check_apart, place_plan};
+use crate::maintain::holding::{Holding, at_home, home};
+use crate::maintain::placing::{Files, Placed, Placing, bytes_of, restage};
+use crate::maintain::verify::Progress;
+use crate::write::cache_writer::CacheWriter;
+
+/// What [`merge`] put together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Merged {
+    /// Shards of the new cache.
+    pub shards: usize,
+    /// Shards of its plan.
+    pub planned_shards: usize,
+    /// Tokens of the new cache.
+    pub tokens: u64,
+    /// What came from each input, in their order.
+    pub taken: Vec<Taken>,
+    /// How the files got there.
+    pub placed: Placed,
+}
+
+/// What [`merge`] took from an input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Taken {
+    /// The input's folder.
+    pub cache: PathBuf,
+    /// The shards that came from there; one that an earlier input has too is not among them.
+    pub shards: Vec<usize>,
+}
+
+/// Puts the shards of `inputs`, caches of one plan made with the same settings, into a new cache `out`: byte for byte
+/// what one harvest of all of them would have written. The hash of every file is checked on the way.
+///
+/// An input may itself lack shards, and so may the result; `harvest run --resume` fills them. A merge that was killed
+/// goes on with [`Existing::Resume`], and keeps the shards that are there.
+///
+/// # Errors
+/// [`StoreError::Unlike`] where the inputs' model, tokenizer, plan, sites, type, codec or predictions differ, or where two
+/// have a shard that is not the same: nothing has been written then. [`StoreError::Damaged`] for an input's damaged file;
+/// [`StoreError::Exists`] where `out` has a plan or shards and `existing` does not allow for any;
+/// [`StoreError::Locked`] where another process writes to it; [`StoreError::Invalid`] where it is in or around an input.
+pub fn merge(
+    inputs: &[PathBuf],
+    out: &Path,
+    files: Files,
+    existing: Existing,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Merged> {
+    merge_on(&disk::machine(), inputs, out, files, existing, progress)
+}
+
+pub(super) fn merge_on(
+    disk: &Arc<dyn Disk>,
+    inputs: &[PathBuf],
+    out: &Path,
+    files: Files,
+    existing: Existing,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Merged> {
+    check_apart(out, inputs)?;
+    let holdings = inputs.iter().map(|input| Holding::open(input)).collect::<Result<Vec<_>>>()?;
+    let Some(first) = holdings.first() else {
+        return Err(StoreError::invalid("caches to merge", "at least one", "none"));
+    };
+    check_together(&holdings)?;
+    let total_bytes = holdings.iter().map(|holding| bytes_of(holding.shards.values())).sum();
+    let mut placing = Placing::new(disk, files, total_bytes, progress);
+    place_plan(&mut placing, first, out, existing)?;
+    let mut writer = CacheWriter::open_on(Arc::clone(disk), out, first.settings.clone(), NonFinite::Allow, existing)?;
+    let mut taken = Vec::new();
+    let mut done = BTreeSet::new();
+    for holding in &holdings {
+        let mut shards = Vec::new();
+        for (index, shard) in &holding.shards {
+            if !done.insert(*index) {
+                placing.advance(bytes_of([shard]), holding.folder());
+                continue;
+            }
+            shards.push(*index);
+            if let Some(there) = writer.whole(*index) {
+                if there.files != shard.record.files {
+                    let path = out.join(&there.path);
+                    return Err(holding.unlike_in(&path, format!("shard {index}"), "the same files", "others"));
+                }
+                placing.advance(bytes_of([shard]), holding.folder());
+                continue;
+            }
+            let staged = restage(disk, out.join(home(*index)))?;
+            placing.place_shard(holding, shard, &staged)?;
+            staged.commit()?;
+            writer.record(at_home(shard))?;
+        }
+        taken.push(Taken { cache: holding.folder().to_owned(), shards });
+    }
+    let manifest = writer.finish()?;
+    Ok(Merged {
+        shards: manifest.shards.len(),
+        planned_shards: manifest.planned_shards,
+        tokens: manifest.held.tokens,
+        taken,
+        placed: placing.placed,
+    })
+}
+
+/// Checks that all are like the first, and that a shard is the same wherever it is.
+fn check_together(holdings: &[Holding]) -> Result<()> {
+    for (place, holding) in holdings.iter().enumerate() {
+        let first = &holdings[0];
+        holding.check_current()?;
+        first.check_alike(holding, &first.settings)?;
+        for earlier in &holdings[..place] {
+            for index in holding.shards.keys() {
+                earlier.check_same_shard(holding, *index)?;
+            }
+        }
+    }
+    Ok(())
+}

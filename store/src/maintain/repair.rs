@@ -1,0 +1,271 @@
+//! A damaged cache made whole: what can be had again is, and what cannot is dropped, for a resume to fill again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::error::{Result, StoreError};
+use crate::format::manifest::{MANIFEST_FILE, Manifest};
+use crate::format::plan::{PLAN_FILE, PlanReader};
+use crate::format::settings::HarvestSettings;
+use crate::format::shard_record::{SHARD_FILE, SHARDS_FOLDER, ShardContents, WrittenShard};
+use crate::fs::disk::{self, Disk};
+use crate::fs::json;
+use crate::fs::lock::Lock;
+use crate::fs::staged::{create_folders, discard, remove_leftovers, replace_file};
+use crate::maintain::holding::home;
+use crate::maintain::plan_repair::damaged_tables;
+use crate::maintain::replacing::{settle, write_manifest};
+use crate::maintain::verify::{Progress, verify_shards};
+use crate::read::cache::Cache;
+
+/// What [`repair`] did, or would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Repaired {
+    /// Each thing that was wrong, in the order it was found. None if the cache was whole.
+    pub repairs: Vec<Repair>,
+    /// Shards that were dropped.
+    pub dropped: Vec<usize>,
+    /// Whole shards that are left.
+    pub shards: usize,
+    /// Shards that are planned and not there, for `harvest run --resume` to fill.
+    pub missing: usize,
+    /// Files of the plan that could not be restored; their shards cannot be filled again.
+    pub lost: Vec<String>,
+}
+
+/// Something that was wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Repair {
+    /// The file or folder, relative to the cache's folder.
+    pub path: String,
+    /// What was done: `restored` to the bytes it had, `rewritten`, `dropped`, or `lost` where nothing could be done.
+    pub action: &'static str,
+    /// What was wrong, and from where it was restored.
+    pub why: String,
+}
+
+/// Makes the cache in `folder` whole, as far as its own files allow; with `dry_run`, only says how.
+///
+/// - A manifest that is missing, damaged, or behind the shards is made again from the shards' own records.
+/// - The plan's tables and a shard's `sequences.parquet` are restored from one another, byte for byte.
+/// - Every file is checked, as by [`verify`](crate::maintain::verify()). Shards with damage are dropped, so that
+///   `harvest run --resume` fills them again to the same bytes. None is dropped that the plan can no longer fill.
+///
+/// # Errors
+/// [`StoreError::PlanLost`] where `plan.json` is missing or damaged; nothing has been written then.
+/// [`StoreError::Mismatch`] where the manifest is lost and the shards disagree about the settings.
+/// [`StoreError::Locked`] where another process writes.
+pub fn repair(folder: &Path, dry_run: bool, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Repaired> {
+    repair_on(&disk::machine(), folder, dry_run, progress)
+}
+
+pub(super) fn repair_on(
+    disk: &Arc<dyn Disk>,
+    folder: &Path,
+    dry_run: bool,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Repaired> {
+    let (cache, manifest_problem) = match Cache::open(folder) {
+        Ok(cache) => (Some(cache), None),
+        Err(error @ StoreError::MissingManifest { .. }) if !folder.join(PLAN_FILE).exists() => return Err(error),
+        Err(
+            error @ (StoreError::MissingManifest { .. } | StoreError::Damaged { .. } | StoreError::Malformed { .. }),
+        ) => (None, Some(error.to_string())),
+        Err(other) => return Err(other),
+    };
+    let _lock = if dry_run { None } else { Some(Lock::take(folder)?) };
+    let cache = match cache {
+        Some(_) if !dry_run => {
+            // What was being replaced when a process was killed takes its places first.
+            settle(disk, folder)?;
+            remove_leftovers(disk.as_ref(), folder)?;
+            remove_leftovers(disk.as_ref(), &folder.join(SHARDS_FOLDER))?;
+            Some(Cache::open(folder)?)
+        }
+        cache => cache,
+    };
+    let plan = readable_plan(folder, cache.as_ref())?;
+    let mut job = Job { disk, folder, dry_run, plan, repaired: Repaired::default() };
+    let lost = job.restore_tables()?;
+    let manifest = job.present(cache.as_ref().map(Cache::manifest), manifest_problem)?;
+    job.drop_damaged(manifest, cache.as_ref().map(Cache::manifest), &lost, progress)?;
+    Ok(job.repaired)
+}
+
+/// The plan, without which nothing can be filled again.
+fn readable_plan(folder: &Path, cache: Option<&Cache>) -> Result<PlanReader> {
+    let lost = |why: String| StoreError::PlanLost { path: folder.join(PLAN_FILE), why };
+    let plan = PlanReader::open(folder).map_err(|error| match error {
+        StoreError::MissingPlan { .. } => lost("there is none".to_owned()),
+        StoreError::Damaged { expected, got, .. } | StoreError::Malformed { expected, got, .. } => {
+            lost(format!("expected {expected}, got {got}"))
+        }
+        other => other,
+    })?;
+    match cache.map(|cache| &cache.manifest().plan_blake3) {
+        Some(expected) if expected != plan.blake3() => {
+            Err(lost(format!("expected BLAKE3 {expected} by the manifest, got {}", plan.blake3())))
+        }
+        _ => Ok(plan),
+    }
+}
+
+struct Job<'a> {
+    disk: &'a Arc<dyn Disk>,
+    folder: &'a Path,
+    dry_run: bool,
+    plan: PlanReader,
+    repaired: Repaired,
+}
+
+/// Whole shards, and what they were made with.
+struct Present {
+    settings: HarvestSettings,
+    shards: BTreeMap<usize, WrittenShard>,
+}
+
+impl Job<'_> {
+    fn note(&mut self, path: impl Into<String>, action: &'static str, why: impl Into<String>) {
+        self.repaired.repairs.push(Repair { path: path.into(), action, why: why.into() });
+    }
+
+    /// Restores tables that are damaged. Returns the shards whose plan could not be restored.
+    fn restore_tables(&mut self) -> Result<BTreeSet<usize>> {
+        let mut lost = BTreeSet::new();
+        for index in 0..self.plan.plan().shards.len() {
+            for table in damaged_tables(self.folder, &self.plan, index, &home(index))? {
+                let Some(bytes) = table.bytes else {
+                    // A shard's own table goes with the shard.
+                    if table.file.starts_with("plan/") {
+                        lost.insert(index);
+                        self.repaired.lost.push(table.file.clone());
+                        self.note(table.file, "lost", table.problem);
+                    }
+                    continue;
+                };
+                if !self.dry_run {
+                    let path = self.folder.join(&table.file);
+                    create_folders(self.disk.as_ref(), path.parent().unwrap_or(self.folder))?;
+                    replace_file(self.disk.as_ref(), &path, &bytes)?;
+                }
+                self.note(table.file, "restored", format!("from {}: {}", table.source, table.problem));
+            }
+        }
+        Ok(lost)
+    }
+
+    /// The shards that the manifest lists, or, without one, those that are whole by their own records; and those that came
+    /// too late for it.
+    fn present(&mut self, manifest: Option<&Manifest>, problem: Option<String>) -> Result<Manifest> {
+        let settings = match manifest {
+            Some(manifest) => manifest.settings(),
+            None => self.settings_of_first()?,
+        };
+        let mut present = Present { settings, shards: BTreeMap::new() };
+        let listed: BTreeSet<usize> =
+            manifest.iter().flat_map(|manifest| &manifest.shards).map(|shard| shard.index).collect();
+        for index in 0..self.plan.plan().shards.len() {
+            if listed.contains(&index) {
+                continue;
+            }
+            if let Some(shard) = WrittenShard::find(self.folder, index, &self.plan, &present.settings)? {
+                present.shards.insert(index, shard);
+            }
+        }
+        let Some(manifest) = manifest else {
+            let why = problem.unwrap_or_default();
+            self.note(MANIFEST_FILE, "rewritten", format!("from {} whole shards: {why}", present.shards.len()));
+            return Ok(Manifest::new(&self.plan, &present.settings, &present.shards));
+        };
+        if present.shards.is_empty() {
+            return Ok(manifest.clone());
+        }
+        let numbers: Vec<String> = present.shards.keys().map(usize::to_string).collect();
+        self.note(MANIFEST_FILE, "rewritten", format!("shards {} are whole and not listed", numbers.join(", ")));
+        let mut manifest = manifest.clone();
+        manifest.shards.extend(present.shards.into_values().map(|shard| shard.record));
+        manifest.shards.sort_by_key(|shard| shard.index);
+        Ok(manifest)
+    }
+
+    /// The settings of the first shard whose record is intact.
+    fn settings_of_first(&self) -> Result<HarvestSettings> {
+        for index in 0..self.plan.plan().shards.len() {
+            let path = self.folder.join(home(index)).join(SHARD_FILE);
+            if !path.exists() {
+                continue;
+            }
+            match json::unseal::<ShardContents>(&path, &json::read(&path)?) {
+                Ok(contents) => return Ok(contents.settings),
+                Err(StoreError::Damaged { .. }) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        let what = format!("{}: records of shards to make a manifest from", self.folder.display());
+        Err(StoreError::invalid(what, "at least one shards/NUMBER/shard.json that is intact", "none: harvest again"))
+    }
+
+    /// Checks every file of the shards of `manifest`, drops those with damage, and replaces the manifest where it is no longer
+    /// the one that is there.
+    fn drop_damaged(
+        &mut self,
+        manifest: Manifest,
+        there: Option<&Manifest>,
+        lost: &BTreeSet<usize>,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<()> {
+        let settings = manifest.settings();
+        let paths: Vec<(usize, String)> =
+            manifest.shards.iter().map(|shard| (shard.index, format!("{}/", shard.path))).collect();
+        let cache = Cache::with_manifest(self.folder, manifest);
+        let mut damaged: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+        for damage in verify_shards(&cache, progress).damages {
+            // Under a dry run, what would be restored is still as it was.
+            if self.repaired.repairs.iter().any(|repair| repair.action == "restored" && repair.path == damage.file) {
+                continue;
+            }
+            match paths.iter().find(|(_, path)| damage.file.starts_with(path)) {
+                Some((index, _)) => damaged.entry(*index).or_default().push(damage.problem),
+                // The sums of a manifest to which shards were added are made anew in any case.
+                None if self.repaired.repairs.iter().any(|repair| repair.path == damage.file) => {}
+                None => self.note(damage.file, "rewritten", damage.problem),
+            }
+        }
+        let mut kept = BTreeMap::new();
+        for record in &cache.manifest().shards {
+            match damaged.get(&record.index) {
+                Some(problems) if lost.contains(&record.index) => {
+                    let why = format!("{}; not dropped, as the plan cannot fill it again", problems.join("; "));
+                    self.note(record.path.clone(), "lost", why);
+                }
+                Some(problems) => {
+                    self.note(record.path.clone(), "dropped", problems.join("; "));
+                    self.repaired.dropped.push(record.index);
+                    if !self.dry_run {
+                        discard(self.disk.as_ref(), &self.folder.join(&record.path))?;
+                    }
+                    continue;
+                }
+                None => {}
+            }
+            match cache.contents(record) {
+                Ok(contents) => drop(kept.insert(record.index, WrittenShard { contents, record: record.clone() })),
+                Err(error) if lost.contains(&record.index) => {
+                    // It stays where it is, and can no longer be listed.
+                    self.note(record.path.clone(), "lost", error.to_string());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let repaired = Manifest::new(&self.plan, &settings, &kept);
+        self.repaired.shards = kept.len();
+        self.repaired.missing = repaired.planned_shards - kept.len();
+        if there != Some(&repaired) && !self.dry_run {
+            write_manifest(self.disk.as_ref(), self.folder, &repaired)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,159 @@
+//! Replacing shards that a manifest lists by others, so that a reader finds the old cache or the new one, whole, whatever
+//! moment the process is killed at.
+//!
+//! ```text
+//!  1  .replaced.partial/00000 …    the new shards are staged, one by one; nothing refers to them
+//!  2  replaced/00000 …             all of them are there: the folder takes its name
+//!  3  manifest.json → replaced/…   in one step the cache is the new one
+//!  4  shards/00000 …               the new shards take their places, under a second name
+//!  5  manifest.json → shards/…     the cache is as if it had been written so
+//!  6  replaced/ is removed
+//! ```
+//!
+//! The manifest is the journal. Killed before 3, the cache is the old one, and the same command goes on with the shards that
+//! are staged; another writer removes them. Killed after 3, it is the new one and [`settle`] goes on from 4.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::{Result, StoreError};
+use crate::format::manifest::{MANIFEST_FILE, Manifest};
+use crate::format::plan::{PLAN_FILE, PlanReader, shard_name};
+use crate::format::settings::HarvestSettings;
+use crate::format::shard_record::{SHARDS_FOLDER, WrittenShard};
+use crate::fs::disk::Disk;
+use crate::fs::folder::Folder;
+use crate::fs::hash::blake3_hex;
+use crate::fs::json;
+use crate::fs::staged::{StagedFolder, create_folders, remove_entry, remove_leftovers, replace_file};
+use crate::maintain::holding::{home, plan_of};
+use crate::maintain::placing::{Files, Placing, restage};
+use crate::read::cache::Cache;
+
+/// What the manifest leads to in between.
+const REPLACED: &str = "replaced";
+const STAGING: &str = ".replaced.partial";
+
+/// New shards being staged beside those that they are to replace. The caller holds the cache's lock.
+pub(super) struct Replacement {
+    disk: Arc<dyn Disk>,
+    cache: PathBuf,
+}
+
+impl Replacement {
+    /// Starts, or goes on where a killed attempt stopped. The cache must be settled.
+    pub(super) fn begin(disk: &Arc<dyn Disk>, cache: &Path) -> Result<Self> {
+        let replacement = Self { disk: Arc::clone(disk), cache: cache.to_owned() };
+        let staging = cache.join(STAGING);
+        create_folders(disk.as_ref(), &staging)?;
+        remove_leftovers(disk.as_ref(), &staging)?;
+        Ok(replacement)
+    }
+
+    /// A shard that an earlier attempt staged, if it is whole and made by these settings.
+    pub(super) fn staged(&self, index: usize, plan: &PlanReader, settings: &HarvestSettings) -> Option<WrittenShard> {
+        // One that is damaged or of another attempt is staged again.
+        WrittenShard::find_at(self.place(index), index, plan, settings).ok().flatten()
+    }
+
+    /// Starts staging a shard.
+    pub(super) fn stage(&self, index: usize) -> Result<StagedFolder> {
+        restage(&self.disk, self.place(index))
+    }
+
+    /// Stages a plan that is to replace the cache's; `bytes` are those of its `plan.json`, and its tables stay.
+    pub(super) fn stage_plan(&self, bytes: &[u8]) -> Result<()> {
+        replace_file(self.disk.as_ref(), &self.cache.join(STAGING).join(PLAN_FILE), bytes)
+    }
+
+    fn place(&self, index: usize) -> PathBuf {
+        self.cache.join(STAGING).join(shard_name(index))
+    }
+
+    /// Makes the cache the one of `manifest`, all of whose shards are staged.
+    pub(super) fn finish(self, mut manifest: Manifest) -> Result<()> {
+        let Self { disk, cache } = self;
+        rename(disk.as_ref(), &cache.join(STAGING), &cache.join(REPLACED))?;
+        for shard in &mut manifest.shards {
+            shard.path = format!("{REPLACED}/{}", shard_name(shard.index));
+        }
+        write_manifest(disk.as_ref(), &cache, &manifest)?;
+        settle(&disk, &cache)
+    }
+}
+
+/// Brings shards that were replaced to their places, where a replacement got as far as that. The caller holds the lock.
+pub(super) fn settle(disk: &Arc<dyn Disk>, folder: &Path) -> Result<()> {
+    let cache = Cache::open(folder)?;
+    if !is_unsettled(cache.manifest()) {
+        // Nothing leads there: it was not yet in use when the process was killed, or no longer. In either case it is
+        // unfinished work, which the same command takes up and any other writer removes.
+        let (replaced, staging) = (folder.join(REPLACED), folder.join(STAGING));
+        if replaced.exists() {
+            remove_entry(disk.as_ref(), &staging)?;
+            rename(disk.as_ref(), &replaced, &staging)?;
+        }
+        return Ok(());
+    }
+    settle_plan(disk.as_ref(), &cache)?;
+    let plan = plan_of(&cache)?;
+    let settings = cache.manifest().settings();
+    let mut manifest = cache.manifest().clone();
+    let shards_folder = folder.join(SHARDS_FOLDER);
+    create_folders(disk.as_ref(), &shards_folder)?;
+    remove_leftovers(disk.as_ref(), &shards_folder)?;
+    let mut silent = |_: crate::Progress<'_>| ();
+    let mut placing = Placing::new(disk, Files::LinkOrCopy, 0, &mut silent);
+    for record in &mut manifest.shards {
+        let place = home(record.index);
+        if record.path == place {
+            continue;
+        }
+        let there = WrittenShard::find(folder, record.index, &plan, &settings).ok().flatten();
+        if there.is_none_or(|there| there.record.files != record.files) {
+            let staged = restage(disk, folder.join(&place))?;
+            for file in &record.files {
+                let named = format!("{}/{}", record.path, file.path);
+                let from = Folder::new(folder).locate(&folder.join(MANIFEST_FILE), &named)?;
+                placing.place_own(&from, file, &staged.file(&file.path))?;
+            }
+            staged.commit()?;
+        }
+        record.path = place;
+    }
+    write_manifest(disk.as_ref(), folder, &manifest)?;
+    // Under the name of what is unfinished, so that what is left of it is no replacement to go on with.
+    rename(disk.as_ref(), &folder.join(REPLACED), &folder.join(STAGING))?;
+    remove_entry(disk.as_ref(), &folder.join(STAGING))
+}
+
+/// Brings the plan that came with replaced shards to its place, if one did.
+fn settle_plan(disk: &dyn Disk, cache: &Cache) -> Result<()> {
+    let staged = cache.folder().join(REPLACED).join(PLAN_FILE);
+    if !staged.exists() {
+        return Ok(());
+    }
+    let bytes = json::read(&staged)?;
+    if blake3_hex(&bytes) != cache.manifest().plan_blake3 {
+        let expected = format!("BLAKE3 {} by the manifest", cache.manifest().plan_blake3);
+        return Err(StoreError::damaged(&staged, expected, blake3_hex(&bytes)));
+    }
+    replace_file(disk, &cache.folder().join(PLAN_FILE), &bytes)
+}
+
+/// Whether a manifest leads to shards that have not taken their places.
+pub(super) fn is_unsettled(manifest: &Manifest) -> bool {
+    manifest.shards.iter().any(|shard| shard.path != home(shard.index))
+}
+
+/// Replaces the manifest.
+pub(super) fn write_manifest(disk: &dyn Disk, folder: &Path, manifest: &Manifest) -> Result<()> {
+    let path = folder.join(MANIFEST_FILE);
+    replace_file(disk, &path, &json::seal(&path, manifest)?)
+}
+
+fn rename(disk: &dyn Disk, from: &Path, to: &Path) -> Result<()> {
+    disk.rename(from, to).map_err(|source| StoreError::io(to, "give the folder its name", source))?;
+    let parent = to.parent().unwrap_or(Path::new("."));
+    disk.sync_folder(parent).map_err(|source| StoreError::io(parent, "write to the disk", source))
+}

@@ -1,0 +1,4 @@
+//! Reading a cache.
+
+pub(crate) mod cache;
+pub(crate) mod inspect;

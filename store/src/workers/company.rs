@@ -1,0 +1,188 @@
+//! Who else fills a cache, and how a shard gets its name among them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use super::bucket::Bucket;
+use super::leases::Leases;
+use crate::error::Result;
+use crate::format::manifest::{Manifest, Totals};
+use crate::format::plan::PlanReader;
+use crate::format::settings::HarvestSettings;
+use crate::format::shard_record::WrittenShard;
+use crate::fs::lock::Lock;
+use crate::fs::staged::{StagedFolder, move_aside, move_back, partial_of, remove_entry};
+use crate::write::core::WriterCore;
+use crate::write::known_shards::FileHashes;
+
+/// Who else fills the cache.
+#[derive(Debug)]
+pub(crate) enum Company {
+    /// Nobody: this writer holds the cache's lock alone.
+    Alone { _lock: Lock },
+    /// Other workers, with claims on shards.
+    Beside(Box<Beside>),
+}
+
+/// A worker beside others.
+#[derive(Debug)]
+pub(crate) struct Beside {
+    pub(crate) leases: Leases,
+    /// What tells this worker from the others.
+    pub(crate) worker: String,
+    /// Where shards go from the folder that they are written to, if that is not where they stay.
+    pub(crate) bucket: Option<Arc<Bucket>>,
+    /// On the folder that shards are written to: shared with the other workers, but for a scratch folder. Let go of at the end.
+    pub(crate) lock: Mutex<Option<Lock>>,
+    /// What it has filled, to be told of.
+    pub(crate) filled: Mutex<Filled>,
+}
+
+/// The shards that one worker has filled, in whatever order: sums of theirs are no other worker's to compare with.
+#[derive(Debug)]
+pub(crate) struct Filled {
+    totals: Totals,
+    files: BTreeMap<usize, FileHashes>,
+}
+
+impl Filled {
+    pub(crate) fn new(settings: &HarvestSettings) -> Self {
+        Self { totals: Totals::new(settings), files: BTreeMap::new() }
+    }
+
+    pub(crate) fn add(&mut self, shard: &WrittenShard) {
+        self.totals.add(shard);
+        self.files.insert(shard.index(), FileHashes::of(shard));
+    }
+
+    pub(crate) fn manifest(&self, plan: &PlanReader, settings: &HarvestSettings) -> Manifest {
+        let records = self.files.iter().map(|(index, files)| files.record(plan, settings, *index));
+        self.totals.manifest(plan, settings, records.collect())
+    }
+}
+
+impl Company {
+    /// The others' company, if there are others.
+    pub(crate) fn beside(&self) -> Option<&Beside> {
+        match self {
+            Self::Alone { .. } => None,
+            Self::Beside(beside) => Some(beside),
+        }
+    }
+
+    /// Where a folder is filled that is to be called `destination`.
+    pub(crate) fn temporary(&self, destination: &Path) -> Option<PathBuf> {
+        Some(partial_of(&self.beside()?.worker, destination))
+    }
+}
+
+impl WriterCore {
+    /// Gives a shard that has been filled its name, and lets go of the claim on it. Where another worker was first, what this
+    /// one wrote is dropped, and the other's is returned: it is the same.
+    pub(crate) fn commit(&self, staged: StagedFolder, shard: WrittenShard) -> Result<WrittenShard> {
+        let Some(beside) = self.company.beside() else {
+            staged.commit()?;
+            return Ok(shard);
+        };
+        let shard = match &beside.bucket {
+            None => self.commit_beside(&beside.worker, staged, shard)?,
+            Some(bucket) => {
+                staged.commit()?;
+                bucket.push_shard(self, &beside.worker, &shard)?
+            }
+        };
+        beside.leases.finish(shard.index())?;
+        Ok(shard)
+    }
+
+    /// The shard of this number that another worker has finished meanwhile.
+    pub(crate) fn of_another(&self, index: usize) -> Result<Option<WrittenShard>> {
+        match self.company.beside() {
+            Some(Beside { bucket: None, .. }) => WrittenShard::find(&self.folder, index, &self.plan, &self.settings),
+            _ => Ok(None),
+        }
+    }
+
+    fn commit_beside(&self, worker: &str, mut staged: StagedFolder, shard: WrittenShard) -> Result<WrittenShard> {
+        while !staged.commit_where_free()? {
+            if let Some(there) = WrittenShard::find(&self.folder, shard.index(), &self.plan, &self.settings)? {
+                tell_of_difference(&shard, &there);
+                return Ok(there);
+            }
+            self.make_room(worker, staged.destination(), shard.index())?;
+        }
+        Ok(shard)
+    }
+
+    /// Takes the name from a shard that was found not to be whole. Whoever holds the claim, another worker may have replaced it by
+    /// a whole one between the finding and this: so it is looked at once more where nobody else touches it, and put back.
+    fn make_room(&self, worker: &str, destination: &Path, index: usize) -> Result<()> {
+        let disk = self.disk.as_ref();
+        let aside = partial_of(&format!("{worker}.old"), destination);
+        if !move_aside(disk, destination, &aside)? {
+            return Ok(());
+        }
+        match WrittenShard::find_at(aside.clone(), index, &self.plan, &self.settings)? {
+            Some(_) => move_back(disk, &aside, destination),
+            None => remove_entry(disk, &aside),
+        }
+    }
+}
+
+/// Says so where a shard that another worker made is not the same: their processors, or their libraries, compute differently.
+pub(crate) fn tell_of_difference(own: &WrittenShard, there: &WrittenShard) {
+    let shard = own.index();
+    if own.contents.files == there.contents.files {
+        tracing::info!(shard, "another worker was first with this shard, so that this one's is dropped");
+    } else {
+        tracing::warn!(
+            shard,
+            "another worker was first with this shard, and got other bytes: workers on different hardware round differently. Its shard is kept"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::codec::Codec;
+    use crate::format::settings::NonFinite;
+    use crate::support::{files_below, fill_shard, lengths, settings, write_plan};
+    use crate::workers::Sharing;
+    use crate::write::cache_writer::CacheWriter;
+    use hayloft_runtime::Dtype;
+
+    #[test]
+    fn whoever_makes_room_or_takes_over_removes_nothing_that_is_whole_or_in_use() {
+        let folder = tempfile::tempdir().unwrap();
+        write_plan(folder.path(), &lengths());
+        let settings = settings(Dtype::Bf16, Codec::Planes);
+        let writer = CacheWriter::open_beside(folder.path(), settings, NonFinite::Refuse, Sharing::default()).unwrap();
+        let shared = writer.shared();
+        let beside = shared.company.beside().unwrap();
+        let shards = folder.path().join("shards");
+        let place = shards.join("00000");
+        // It was found not to be whole, and has become whole since.
+        fill_shard(&writer, 0).unwrap();
+        let whole = files_below(&shards);
+        shared.make_room(&beside.worker, &place, 0).unwrap();
+        beside.prepare(shared, 0, &[]).unwrap();
+        assert_eq!(files_below(&shards), whole);
+        // What is half there goes.
+        fs::remove_file(place.join("tokens.parquet")).unwrap();
+        shared.make_room(&beside.worker, &place, 0).unwrap();
+        assert_eq!(fs::read_dir(&shards).unwrap().count(), 0);
+        shared.make_room(&beside.worker, &place, 0).unwrap();
+
+        // Of unfinished folders, those of workers that have ended go.
+        for worker in ["dead", "silent"] {
+            fs::create_dir(partial_of(worker, &place)).unwrap();
+        }
+        beside.prepare(shared, 0, &["dead".to_owned()]).unwrap();
+        let left: Vec<_> = fs::read_dir(&shards).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, [".00000.silent.partial"]);
+    }
+}

@@ -1,0 +1,186 @@
+//! Which shard is filled next.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use super::company::Beside;
+use super::leases::Taking;
+use crate::error::Result;
+use crate::format::plan::shard_name;
+use crate::format::shard_record::{SHARDS_FOLDER, WrittenShard};
+use crate::format::tables::sequences::Sequence;
+use crate::format::tables::tokens::Tokens;
+use crate::fs::staged::{partial_of, remove_entry};
+use crate::write::core::WriterCore;
+
+/// The longest between two looks at what others hold.
+const SELDOM: Duration = Duration::from_secs(2);
+
+/// How often one that waits looks whether it is to stop.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Goes through the shards of a range and hands out those that are not whole, one at a time. Beside other workers, each is
+/// claimed before it is handed out, and one that is somebody else's is waited for, or taken over from a worker that is gone.
+#[derive(Debug)]
+pub struct Turns {
+    shared: Arc<WriterCore>,
+    /// Shards that were not whole when last looked at, the next one first.
+    left: Vec<usize>,
+    /// Tokens of shards that others have filled since the beginning.
+    done_by_others: u64,
+    /// Whether anyone was told who is waited for.
+    has_told: bool,
+}
+
+impl Turns {
+    pub(crate) fn new(shared: Arc<WriterCore>, range: Range<usize>, is_whole: impl Fn(usize) -> bool) -> Result<Self> {
+        let mut left: Vec<usize> = range.collect();
+        if let Some(beside) = shared.company.beside() {
+            beside.refresh(&left)?;
+        }
+        for shard in std::mem::take(&mut left) {
+            let whole = match shared.company.beside() {
+                None => is_whole(shard),
+                Some(beside) => beside.seems_whole(&shared, shard)?,
+            };
+            if !whole {
+                left.push(shard);
+            }
+        }
+        // Workers that begin at the same time begin at different places.
+        if let (Some(beside), false) = (shared.company.beside(), left.is_empty()) {
+            let start = u64::from_str_radix(&beside.worker, 16).unwrap_or_default() as usize % left.len();
+            left.rotate_left(start);
+        }
+        Ok(Self { shared, left, done_by_others: 0, has_told: false })
+    }
+
+    /// Whether nothing is left to fill.
+    pub fn is_over(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    /// Tokens of the shards that are left.
+    pub fn tokens(&self) -> u64 {
+        // A plan may say anything.
+        let tokens = self.left.iter().map(|shard| self.shared.plan.plan().shards[*shard].counts.tokens);
+        tokens.fold(0, u64::saturating_add)
+    }
+
+    /// Tokens that others have filled since this was asked last.
+    pub fn take_done_by_others(&mut self) -> u64 {
+        std::mem::take(&mut self.done_by_others)
+    }
+
+    /// The sequences and tokens of a shard that was handed out.
+    pub fn sequences_and_tokens(&self, shard: usize) -> Result<(Vec<Sequence>, Tokens)> {
+        self.shared.plan.sequences_and_tokens(shard)
+    }
+
+    /// The next shard to fill; `None` when all are whole, or when `stop` says so.
+    pub fn next(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<usize>> {
+        let shared = Arc::clone(&self.shared);
+        let Some(beside) = shared.company.beside() else {
+            let next = if stop() || self.left.is_empty() { None } else { Some(self.left.remove(0)) };
+            return Ok(next);
+        };
+        while !self.left.is_empty() && !stop() {
+            beside.refresh(&self.left)?;
+            let mut holder = None;
+            let mut place = 0;
+            while let Some(&shard) = self.left.get(place) {
+                if stop() {
+                    return Ok(None);
+                }
+                if beside.seems_whole(&shared, shard)? {
+                    self.forget(place);
+                    continue;
+                }
+                match beside.leases.take(shard)? {
+                    Taking::Held(by) => holder = Some((shard, by)),
+                    // It may have become whole before the claim on it was free.
+                    Taking::Taken { .. } if beside.complete(&shared, shard)? => {
+                        beside.leases.finish(shard)?;
+                        self.forget(place);
+                        continue;
+                    }
+                    Taking::Taken { ended } => {
+                        self.left.remove(place);
+                        beside.prepare(&shared, shard, &ended)?;
+                        return Ok(Some(shard));
+                    }
+                }
+                place += 1;
+            }
+            if let Some((shard, by)) = holder {
+                self.tell(shard, &by);
+                wait(beside.leases.lease() / 20, stop);
+            }
+        }
+        Ok(None)
+    }
+
+    fn forget(&mut self, place: usize) {
+        let shard = self.left.remove(place);
+        let tokens = self.shared.plan.plan().shards[shard].counts.tokens;
+        self.done_by_others = self.done_by_others.saturating_add(tokens);
+    }
+
+    fn tell(&mut self, shard: usize, holder: &str) {
+        if !std::mem::replace(&mut self.has_told, true) {
+            let left = self.left.len();
+            tracing::info!(left, shard, holder, "waiting for shards that other workers are filling");
+        }
+    }
+}
+
+fn wait(how_long: Duration, stop: &dyn Fn() -> bool) {
+    let mut left = how_long.clamp(LOOK, SELDOM);
+    while !left.is_zero() && !stop() {
+        let nap = left.min(LOOK);
+        thread::sleep(nap);
+        left -= nap;
+    }
+}
+
+impl Beside {
+    /// Learns which of these shards are whole, where each question takes a request: once for all of them.
+    fn refresh(&self, shards: &[usize]) -> Result<()> {
+        self.bucket.as_ref().map_or(Ok(()), |bucket| bucket.refresh(shards))
+    }
+
+    /// Whether a shard was whole at the last look, whoever filled it.
+    fn seems_whole(&self, cache: &WriterCore, shard: usize) -> Result<bool> {
+        match &self.bucket {
+            Some(bucket) => Ok(bucket.was_whole(shard)),
+            None => Ok(WrittenShard::find(&cache.folder, shard, &cache.plan, &cache.settings)?.is_some()),
+        }
+    }
+
+    /// Whether a shard that this worker has the claim on is whole, or becomes so without being filled again.
+    fn complete(&self, cache: &WriterCore, shard: usize) -> Result<bool> {
+        match &self.bucket {
+            Some(bucket) => bucket.publish_what_is_decided(cache, shard),
+            None => self.seems_whole(cache, shard),
+        }
+    }
+
+    /// Prepares to fill a shard that this worker has the claim on. What workers left of it that are known to have ended is removed;
+    /// one that is only silent goes on where it was as soon as it can, so that its folder stays.
+    pub(super) fn prepare(&self, cache: &WriterCore, shard: usize, ended: &[String]) -> Result<()> {
+        if let Some(bucket) = &self.bucket {
+            bucket.bring_plan_of(&cache.plan, shard)?;
+        }
+        for worker in ended {
+            if let Some(bucket) = &self.bucket {
+                bucket.remove_attempt(shard, worker)?;
+            } else {
+                let destination = cache.folder.join(SHARDS_FOLDER).join(shard_name(shard));
+                remove_entry(cache.disk.as_ref(), &partial_of(worker, &destination))?;
+            }
+        }
+        Ok(())
+    }
+}

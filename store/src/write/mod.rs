@@ -1,0 +1,6 @@
+//! Filling a cache.
+
+pub(crate) mod cache_writer;
+pub(crate) mod core;
+pub(crate) mod known_shards;
+pub(crate) mod shard_writer;
