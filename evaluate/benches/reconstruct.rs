@@ -4,7 +4,7 @@
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use hayloft_sae::Sae;
+use hayloft_sae::{Sae, SaeFile};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
@@ -49,7 +49,7 @@ fn sae(firing: i64, architecture: &str) -> (Sae, Tensor) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     std::fs::write(folder.path().join("cfg.json"), cfg.to_string()).expect("a file");
     Tensor::write_safetensors(&weights, folder.path().join("sae_weights.safetensors")).expect("a file");
-    (Sae::open(folder.path(), Device::Cpu).expect("an SAE"), x)
+    (SaeFile::open(folder.path()).and_then(|file| file.load(Device::Cpu)).expect("an SAE"), x)
 }
 
 fn bench(bencher: Bencher<'_, '_>, firing: i64, architecture: &str) {

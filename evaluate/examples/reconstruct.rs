@@ -10,7 +10,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use hayloft_sae::Sae;
+use hayloft_sae::SaeFile;
 use tch::{Device, Tensor};
 
 fn main() -> Result<()> {
@@ -24,7 +24,7 @@ fn main() -> Result<()> {
     let _no_grad = hayloft_model::no_grad();
     let tensors = Tensor::read_safetensors(&rows)?;
     let (_, x) = tensors.iter().find(|(name, _)| name == "x").context("expected a tensor x, got none")?;
-    let reconstruction = Sae::open(&sae, Device::Cpu)?.reconstruct(x)?;
+    let reconstruction = SaeFile::open(&sae).and_then(|file| file.load(Device::Cpu))?.reconstruct(x)?;
     let answers = [("reconstruction", reconstruction.rows), ("fired", reconstruction.fired)];
     Ok(Tensor::write_safetensors(&answers, &out)?)
 }

@@ -7,7 +7,7 @@ use hayloft_sae::{SaeError, SaeFile};
 
 use crate::baseline::prepared::PreparedBaselines;
 use crate::baseline::{self, Baselines, Wanted};
-use crate::data::reader::Source;
+use crate::data::reader::CacheReader;
 use crate::error::EvaluateError;
 use crate::metrics::pass::{Keep, SectionOutcome, pass};
 use crate::metrics::{compute_effect, stored_rounding};
@@ -121,7 +121,7 @@ impl<'run> Job<'run> {
         Ok(Self { settings, files, names, scales, context, kl, share })
     }
 
-    fn source(&self) -> Source<'_> {
+    fn source(&self) -> CacheReader<'_> {
         self.context.source(self.settings.device, self.kl)
     }
 

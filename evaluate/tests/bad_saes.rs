@@ -1,13 +1,13 @@
 //! One test for each way in which an SAE's files can be wrong.
 
-use hayloft_sae::{Sae, SaeError};
+use hayloft_sae::{SaeError, SaeFile};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 use crate::support::Copy;
 
 fn refused(copy: &Copy) -> SaeError {
-    Sae::open(copy.path(), Device::Cpu).expect_err("these files are wrong")
+    SaeFile::open(copy.path()).and_then(|file| file.load(Device::Cpu)).expect_err("these files are wrong")
 }
 
 #[track_caller]
@@ -28,7 +28,7 @@ fn replace(name: &str, change: impl FnOnce(&Tensor) -> Tensor) -> impl FnOnce(&m
 #[test]
 fn a_folder_without_files() {
     let folder = tempfile::tempdir().unwrap();
-    let error = Sae::open(folder.path(), Device::Cpu).unwrap_err();
+    let error = SaeFile::open(folder.path()).and_then(|file| file.load(Device::Cpu)).unwrap_err();
     assert_says(&error, &["expected the files of an SAE", "cfg.json and sae_weights.safetensors", "params.npz"]);
 }
 

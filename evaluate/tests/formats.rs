@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use hayloft_sae::{Sae, SaeError, SaeFile, SaeFormat, SaeInspection, convert};
+use hayloft_sae::{SaeError, SaeFile, SaeFormat, SaeInspection, convert};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
@@ -104,7 +104,9 @@ fn every_format_and_class_agrees_with_its_owner() {
     let mut worst: f64 = 0.0;
     for folder in cases {
         let golden = |name| tensor(&folder.join("golden.safetensors"), name);
-        let sae = Sae::open(&folder, Device::Cpu).unwrap_or_else(|error| panic!("{}: {error}", name(&folder)));
+        let sae = SaeFile::open(&folder)
+            .and_then(|file| file.load(Device::Cpu))
+            .unwrap_or_else(|error| panic!("{}: {error}", name(&folder)));
         let encoded = sae.encode(&x()).unwrap();
         let relative = |got: &Tensor, name| {
             let expected = golden(name);
@@ -180,7 +182,9 @@ fn what_is_converted_reconstructs_the_same_and_says_where_it_came_from() {
         }
         converted.unwrap();
         let x = x();
-        let of = |path: &Path| Sae::open(path, Device::Cpu).unwrap().reconstruct(&x).unwrap().rows;
+        let of = |path: &Path| {
+            SaeFile::open(path).and_then(|file| file.load(Device::Cpu)).unwrap().reconstruct(&x).unwrap().rows
+        };
         assert!(distance(&of(&out), &of(&folder)) < 1e-6, "{case}");
         let file = SaeFile::open(&out).unwrap();
         let original = SaeFile::open(&folder).unwrap();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hayloft_sae::Sae;
+use hayloft_sae::SaeFile;
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
@@ -14,7 +14,7 @@ const TOLERANCE: f64 = 1e-5;
 const DETECTED: f64 = 1e-3;
 
 fn latents_and_reconstruction(folder: &Path, x: &Tensor) -> (Tensor, Tensor) {
-    let sae = Sae::open(folder, Device::Cpu).unwrap_or_else(|error| panic!("{error}"));
+    let sae = SaeFile::open(folder).and_then(|file| file.load(Device::Cpu)).unwrap_or_else(|error| panic!("{error}"));
     let encoded = sae.encode(x).unwrap();
     let reconstruction = sae.decode(&encoded).unwrap();
     (encoded.latents, reconstruction)
@@ -38,7 +38,12 @@ fn every_architecture_and_option_agrees_with_saelens() {
         let latents = distance(&latents, &golden("latents"));
         let reconstruction = distance(&reconstruction, &golden("reconstruction"));
         assert!(latents < TOLERANCE && reconstruction < TOLERANCE, "{case}: {latents:e}, {reconstruction:e}");
-        let in_tiles = Sae::open(&folder, Device::Cpu).unwrap().reconstruct(&golden("x")).unwrap().rows;
+        let in_tiles = SaeFile::open(&folder)
+            .and_then(|file| file.load(Device::Cpu))
+            .unwrap()
+            .reconstruct(&golden("x"))
+            .unwrap()
+            .rows;
         let in_tiles = distance(&in_tiles, &golden("reconstruction"));
         assert!(in_tiles < TOLERANCE, "{case}, in tiles: {in_tiles:e}");
     }
@@ -49,7 +54,12 @@ fn latents_are_counted_as_saelens_has_them() {
     for case in cases() {
         let folder = sae_fixtures().join(&case);
         let golden = |name| tensor(&folder.join("golden.safetensors"), name);
-        let fired = Sae::open(&folder, Device::Cpu).unwrap().reconstruct(&golden("x")).unwrap().fired;
+        let fired = SaeFile::open(&folder)
+            .and_then(|file| file.load(Device::Cpu))
+            .unwrap()
+            .reconstruct(&golden("x"))
+            .unwrap()
+            .fired;
         let expected = golden("latents").gt(0.0).sum_dim_intlist([-1i64].as_slice(), false, tch::Kind::Int64);
         assert_eq!(fired, expected, "{case}");
     }

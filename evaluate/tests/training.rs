@@ -5,7 +5,7 @@ use std::path::Path;
 use hayloft_evaluate::{EvaluateError, finetune};
 use hayloft_rows::{RowsError, ScaleChoice, SectionChoice};
 use hayloft_runtime::Progress;
-use hayloft_sae::{Normalisation, Sae, SaeFile};
+use hayloft_sae::{Normalisation, SaeFile};
 use hayloft_store::{Cache, Section};
 use hayloft_train::{
     Architecture, Coefficients, Existing, FinetuneSettings, SiteError, Space, TrainError, TrainSettings,
@@ -47,7 +47,12 @@ fn every_architecture_learns_and_is_saved_as_saelens_saves_it() {
         let saved = if architecture.as_str() == "batchtopk" { "jumprelu" } else { architecture.as_str() };
         assert_eq!((file.architecture(), file.width(), file.site()), (saved, WIDTH, Some(SITE)));
         assert_eq!(file.normalisation(), Normalisation::None);
-        let fired = Sae::open(&out, Device::Cpu).unwrap().reconstruct(&rows(&bench.tiny.cache())).unwrap().fired;
+        let fired = SaeFile::open(&out)
+            .and_then(|file| file.load(Device::Cpu))
+            .unwrap()
+            .reconstruct(&rows(&bench.tiny.cache()))
+            .unwrap()
+            .fired;
         assert!(fired.max().int64_value(&[]) > 0, "{name}");
         assert!(!out.join("checkpoint").exists(), "a training that is done needs none");
     }
@@ -64,7 +69,7 @@ fn a_folded_scale_gives_what_a_kept_one_gives() {
             let mut settings = TrainSettings { space, ..bench.settings(&format!("{name}-{number}"), architecture) };
             settings.course.scale = ScaleChoice::Auto;
             trained(&settings);
-            Sae::open(&settings.course.out, Device::Cpu).unwrap()
+            SaeFile::open(&settings.course.out).and_then(|file| file.load(Device::Cpu)).unwrap()
         };
         let (raw, scaled) = (train_in(Space::Raw, "raw"), train_in(Space::Scaled, "scaled"));
         assert_eq!(raw.normalisation(), Normalisation::None);

@@ -14,24 +14,22 @@
 //! Inputs run in worker processes, so that one that ends its process (an abort, a stack overflow, an allocation beyond the
 //! limit) is a failure like any other: the worker has written it down before it ran it.
 
-mod allocator;
 mod bundle;
 mod campaign;
 mod corpus;
-mod guard;
+mod guarded;
 mod mutate;
 mod outcome;
 mod pool;
 mod replay;
 mod report;
-mod scratch;
 pub mod seeds;
 mod targets;
 mod worker;
 
 pub use campaign::{Campaign, campaign};
 pub use corpus::{CorpusFile, corpus, corpus_folder};
-pub use guard::{Failure, guarded};
+pub use guarded::guard::{Failure, guarded};
 pub use outcome::Outcome;
 pub use replay::replay;
 pub use report::{FailureReport, TargetReport};

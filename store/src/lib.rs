@@ -30,11 +30,11 @@ pub use convert::{ExchangeProgress, ExportSettings, ExportSummary, ImportSetting
 pub use error::{Result, StoreError};
 pub use format::activations::reader::ActivationReader;
 pub use format::group_sums::{GroupSums, NormSums, PredictionSums};
-pub use format::manifest::{Manifest, ShardRecord, SiteRecord};
+pub use format::manifest::{Manifest, SiteRecord};
 pub use format::plan::{Plan, PlanReader, PlanShard, PlanWriter, plan_at};
 pub use format::records::{
     ChatRecord, Corpus, Counts, DataRecord, FileRecord, KeptPredictions, ModelRecord, Packing, SelectedFrom,
-    SelectionRecord, TokenizerRecord,
+    SelectionRecord, ShardRecord, TokenizerRecord,
 };
 pub use format::section::Section;
 pub use format::settings::{Existing, HarvestSettings, NonFinite};

@@ -9,7 +9,7 @@ use hayloft_model::{Checkpoint, Decoder, Portion, Positions, Site, Stop, no_grad
 use hayloft_results::SaeResult;
 use hayloft_rows::{ExcludeChoice, OutlierNorm};
 use hayloft_runtime::{Dtype, Progress};
-use hayloft_sae::Sae;
+use hayloft_sae::SaeFile;
 use hayloft_store::Cache;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
@@ -172,7 +172,7 @@ fn assert_near(got: Option<f64>, expected: f64, what: &str) {
 }
 
 fn reconstructed(sae: &Path) -> impl Fn(&Tensor) -> Tensor {
-    let sae = Sae::open(sae, CPU).unwrap();
+    let sae = SaeFile::open(sae).and_then(|file| file.load(CPU)).unwrap();
     move |x: &Tensor| sae.reconstruct(&x.contiguous()).unwrap().rows
 }
 

@@ -12,7 +12,6 @@ mod bootstrap;
 mod checks;
 mod columns;
 mod error;
-mod held_out_figures;
 mod histograms;
 mod kl;
 mod outlier_warning;
@@ -20,7 +19,7 @@ mod output;
 mod results;
 mod subsets;
 mod sums;
-mod training_record;
+mod training;
 pub mod undefined;
 
 pub use bootstrap::{Bootstrap, Difference, DifferenceFigure, Interval, Intervals, Uncertain, uncertainty};
@@ -30,7 +29,6 @@ pub use checks::compute_effect::{ComputeEffect, ComputeSample};
 pub use checks::stored_rounding::StoredRounding;
 pub use columns::{Columns, recovered};
 pub use error::ResultsError;
-pub use held_out_figures::HeldOutFigures;
 pub use histograms::{
     BinSums, LatentCounts, LatentSummary, NORM_BINS, NormHistogram, POSITION_BINS, PositionCounts, PositionSums,
     first_position, position_bin,
@@ -49,4 +47,5 @@ pub use subsets::figures::{SubsetColumns, SubsetFigures, SubsetSums, subset_figu
 pub use sums::sequence::{ResampledSums, SequenceSums, TERMS};
 pub use sums::terms::RowTerms;
 pub use sums::{Sums, total_loss};
-pub use training_record::TrainingRecord;
+pub use training::held_out::HeldOutFigures;
+pub use training::record::TrainingRecord;

@@ -12,7 +12,7 @@ use crate::error::SaeError;
 use crate::file::SaeFile;
 use crate::formats::SaeFormat;
 use crate::forward::load::fold_decoder_norms;
-use crate::parts::{ArchitectureTensors, SaeTensors};
+use crate::tensors::{ArchitectureTensors, SaeTensors};
 
 /// The version of SAELens whose layout is written: from its major version readers know it.
 pub const LAYOUT_VERSION: &str = "6.54.12";

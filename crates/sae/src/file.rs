@@ -10,10 +10,9 @@ use tch::Device;
 use crate::config::{Conventions, Role, SaeConfig};
 use crate::error::SaeError;
 use crate::formats::{self, Opened, SaeFormat};
-use crate::forward::load;
+use crate::forward::Sae;
 use crate::normalisation::Normalisation;
-use crate::parts::SaeTensors;
-use crate::sae::Sae;
+use crate::tensors::SaeTensors;
 
 /// An SAE on disk, in whatever format.
 #[derive(Debug)]
@@ -45,7 +44,7 @@ impl SaeFile {
 
     /// The same, with the encoder's products computed in a precision.
     pub fn load_computing_in(&self, device: Device, precision: Dtype) -> Result<Sae, SaeError> {
-        load::load(self.parts()?, device, precision)
+        Sae::new(self.parts()?, device, precision)
     }
 
     /// The weights as the file has them, in float32. Says once what of them is not what it seems.

@@ -12,7 +12,7 @@ use crate::error::SaeError;
 use crate::file::SaeFile;
 use crate::formats::SaeFormat;
 use crate::normalisation::Normalisation;
-use crate::parts::{ArchitectureTensors, SaeTensors};
+use crate::tensors::{ArchitectureTensors, SaeTensors};
 
 /// What was understood of an SAE's files.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -15,9 +15,8 @@ mod inspection;
 #[cfg(test)]
 mod misreadings;
 mod normalisation;
-mod parts;
-mod sae;
 mod tensor_files;
+mod tensors;
 
 pub use config::{Conventions, InputBias, PositionSlice, Ranking, WithoutTokens};
 pub use convert::{LAYOUT_VERSION, convert};
@@ -25,8 +24,7 @@ pub use error::SaeError;
 pub use file::SaeFile;
 pub use formats::SaeFormat;
 pub use forward::closeness::{Closeness, TargetMean};
-pub use forward::{Encoded, Firings, Reconstruction};
+pub use forward::{Encoded, Firings, Reconstruction, Sae};
 pub use inspection::{SaeInspection, Spread};
 pub use normalisation::{Normalisation, Undo};
-pub use parts::{ArchitectureTensors, SaeTensors};
-pub use sae::Sae;
+pub use tensors::{ArchitectureTensors, SaeTensors};

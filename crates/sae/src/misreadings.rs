@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use safetensors::SafeTensors;
 use tch::{Device, Kind, Tensor};
 
+use crate::file::SaeFile;
+use crate::forward::Sae;
 use crate::forward::activation::Activation;
 use crate::normalisation::Normalisation;
-use crate::sae::Sae;
 
 /// A hundred times what a correct reading may differ by.
 const DETECTED: f64 = 1e-3;
@@ -27,7 +28,8 @@ fn golden(case: &str, name: &str) -> Tensor {
 
 /// How far a case reconstructs from its reference once it has been misread.
 fn distance_of(case: &str, misread: impl FnOnce(&mut Sae)) -> f64 {
-    let mut sae = Sae::open(&fixture(case), Device::Cpu).unwrap_or_else(|error| panic!("{error}"));
+    let mut sae =
+        SaeFile::open(&fixture(case)).and_then(|file| file.load(Device::Cpu)).unwrap_or_else(|error| panic!("{error}"));
     sae.screen = None;
     misread(&mut sae);
     let got = sae.decode(&sae.encode(&golden(case, "x")).unwrap()).unwrap();

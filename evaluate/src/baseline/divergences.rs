@@ -9,7 +9,7 @@ use hayloft_runtime::Dtype;
 use serde::{Deserialize, Serialize};
 use tch::{TchError, Tensor};
 
-use super::shelf::{Key, ShardSums};
+use super::shard_sums::{Key, ShardSums};
 use crate::data::batch::{Activations, Batch};
 use crate::error::EvaluateError;
 use crate::metrics::kl::BatchCleanRun;

@@ -1,6 +1,7 @@
 //! One baseline while a run gets it together: what is kept of it, and what is yet to be computed.
 
-use super::shelf::{Kept, Key, ShardSums, Shelf};
+use super::shard_sums::{Key, ShardSums};
+use super::shelf::{Kept, Shelf};
 use crate::error::EvaluateError;
 use crate::session::share::Share;
 

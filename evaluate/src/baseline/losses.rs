@@ -8,7 +8,7 @@ use hayloft_rows::SectionChoice;
 use hayloft_runtime::Dtype;
 use serde::{Deserialize, Serialize};
 
-use super::shelf::{Key, ShardSums};
+use super::shard_sums::{Key, ShardSums};
 use crate::data::batch::Batch;
 
 /// What losses are told apart by.

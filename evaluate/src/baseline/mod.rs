@@ -20,6 +20,7 @@ mod pass;
 mod pieces;
 pub(crate) mod prepared;
 mod seal;
+mod shard_sums;
 mod shelf;
 
 pub(crate) use self::moments::Moments;

@@ -6,7 +6,7 @@ use hayloft_rows::{OutlierRule, SectionChoice};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, TchError};
 
-use super::shelf::{Key, ShardSums};
+use super::shard_sums::{Key, ShardSums};
 use crate::data::batch::{Activations, Batch, rows_at};
 
 /// What moments are told apart by.

@@ -11,9 +11,10 @@ use super::divergences::{AblatedDivergences, AblatedRun, DivergencesKey};
 use super::ledger::Ledger;
 use super::losses::{Losses, LossesKey};
 use super::moments::{Moments, MomentsKey};
-use super::shelf::{Key, ShardSums, Shelf};
+use super::shard_sums::{Key, ShardSums};
+use super::shelf::Shelf;
 use crate::data::batch::{Activations, Batch};
-use crate::data::reader::Source;
+use crate::data::reader::CacheReader;
 use crate::error::EvaluateError;
 use crate::session::context::EvaluationContext;
 use crate::session::share::Share;
@@ -66,7 +67,7 @@ impl Baselines {
 /// Reads kept baselines and computes those that are missing of the share's shards.
 pub(crate) fn prepare(
     context: &EvaluationContext,
-    source: Source<'_>,
+    source: CacheReader<'_>,
     reading: PredictionReader<'_>,
     wanted: &Wanted,
     progress: Progress,
@@ -105,7 +106,7 @@ pub(crate) fn prepare(
             &places,
             &gauge,
             |batch| {
-                let activations = batch.to_device(source)?;
+                let activations = source.to_device(batch)?;
                 let moments = batch_moments(batch, &activations, &moments)?;
                 let losses = ablation.as_ref().map(|ablation| ablation.measure(batch, &activations)).transpose()?;
                 let divergences = ablated.as_ref().map(|ablated| ablated.measure(batch, &activations)).transpose()?;

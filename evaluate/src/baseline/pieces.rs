@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use hayloft_runtime::Part;
 
-use super::shelf::{EXTENSION, Kept, Key, ShardSums, Shelf, read};
+use super::shard_sums::{Key, ShardSums};
+use super::shelf::{EXTENSION, Kept, Shelf, read};
 use crate::error::EvaluateError;
 
 /// A shard's sums, and the place in the list of pieces that they are from.

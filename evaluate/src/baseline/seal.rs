@@ -11,7 +11,7 @@ use hayloft_runtime::{TensorBytes, safetensors};
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use super::shelf::{Key, ShardSums};
+use super::shard_sums::{Key, ShardSums};
 
 /// The version of the files' layout and of what their numbers mean.
 pub(super) const FORMAT: u32 = 5;

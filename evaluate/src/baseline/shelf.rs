@@ -1,14 +1,12 @@
 //! The folder in which baselines are kept.
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use hayloft_runtime::write_whole;
 use hayloft_store::Cache;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::seal::{About, FORMAT, Record, seal, unseal};
+use super::shard_sums::{Key, ShardSums};
 use crate::error::EvaluateError;
 
 /// Where baselines of a cache are kept unless the user says otherwise.
@@ -19,36 +17,6 @@ const MAX_BYTES: u64 = 1 << 34;
 
 /// What files are called at the end.
 pub(super) const EXTENSION: &str = "safetensors";
-
-/// Sums over one shard: whole numbers and lists of numbers, each with a name.
-pub(super) trait ShardSums: Clone {
-    /// The names of the whole numbers; the first is `shard`, its number in the plan.
-    const COUNTS: &'static [&'static str];
-    /// The names of the lists.
-    const LISTS: &'static [&'static str];
-    /// The whole numbers, in the order of their names.
-    fn counts(&self) -> Vec<u64>;
-    /// The lists, in the order of their names.
-    fn lists(&self) -> Vec<Cow<'_, [f64]>>;
-    /// The names of the subsets that some of the lists are by, in their order; none where no list is.
-    fn subsets(&self) -> Vec<Option<&str>> {
-        Vec::new()
-    }
-    /// The sums that have these numbers, by these subsets; `None` where none can.
-    fn of(counts: &[u64], lists: Vec<Vec<f64>>, subsets: &[Option<String>]) -> Option<Self>;
-
-    /// The shard's number in the plan.
-    fn shard(&self) -> usize {
-        // A plan's shards are numbered in memory.
-        self.counts().first().map_or(usize::MAX, |&shard| shard as usize)
-    }
-}
-
-/// What tells baselines of one kind apart.
-pub(super) trait Key: Serialize + DeserializeOwned + PartialEq + Clone {
-    /// A name of its own, fit for a file.
-    fn file_stem(&self) -> String;
-}
 
 /// Keeps baselines of one cache.
 #[derive(Debug)]
@@ -139,6 +107,7 @@ pub(super) fn read<K: Key, S: ShardSums>(path: &Path) -> Option<Record<K, S>> {
 #[cfg(test)]
 pub(super) mod tests {
     use serde::{Deserialize, Serialize};
+    use std::borrow::Cow;
 
     use super::*;
 

@@ -8,9 +8,8 @@ use hayloft_results::{KlWay, ModelWeights, RowSubsets};
 use hayloft_rows::{Excluded, LeftOut, OutlierRule, SectionChoice, Verdict};
 use hayloft_runtime::Phase;
 use hayloft_store::{ActivationReader, Predictions, Section, Sequence, Tokens};
-use tch::{Kind, TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
-use crate::data::reader::Source;
 use crate::error::EvaluateError;
 use crate::metrics::kl::Largest;
 
@@ -26,6 +25,8 @@ pub(crate) struct Batch {
     pub(crate) layout: Layout,
     /// Of each site that is read, in the order of [`SpliceSite::sites`](crate::session::splice_site::SplicePoint::sites).
     sites: Vec<SiteBits>,
+    /// Whether the second site is what reconstructions are held against.
+    has_target: bool,
     kind: Kind,
     /// `[rows]`: the section of each row.
     sections: Vec<Section>,
@@ -92,6 +93,8 @@ impl Layout {
 /// The tables of a shard, read once for all its row groups.
 #[derive(Debug)]
 pub(crate) struct Tables {
+    /// Whether the second site is what reconstructions are held against.
+    pub(crate) has_target: bool,
     pub(crate) place: usize,
     pub(crate) shard: usize,
     pub(crate) sequences: Vec<Sequence>,
@@ -155,6 +158,7 @@ impl Batch {
                 shard: tables.shard,
                 row_group,
                 sites: sites.iter().map(|(bits, width)| of_site(bits, *width, first)).collect(),
+                has_target: tables.has_target,
                 kind: tables.kind,
                 sections: tables.tokens.section[rows.clone()].to_vec(),
                 subsets: RowSubsets::of(&tables.tokens.subset[rows.clone()]),
@@ -260,18 +264,17 @@ impl Batch {
     }
 
     /// The activations on a device, in the type they are stored in.
-    pub(crate) fn to_device(&self, source: Source<'_>) -> Result<Activations, TchError> {
+    pub(crate) fn to_device(&self, device: Device, weights: ModelWeights) -> Result<Activations, TchError> {
         let load = |site: &SiteBits| {
             let bytes = self.rows() * site.width * self.kind.elt_size_in_bytes();
             let bits = &site.bits[site.start..site.start + bytes];
             let shape = [self.rows() as i64, site.width as i64];
-            Tensor::f_from_data_size(bits, &shape, self.kind)?.f_to_device(source.device)
+            Tensor::f_from_data_size(bits, &shape, self.kind)?.f_to_device(device)
         };
         let mut tensors = self.sites.iter().map(load).collect::<Result<Vec<_>, _>>()?.into_iter();
         let input = tensors.next().unwrap_or_default();
-        let in_model =
-            if source.point.is_transcoder() { tensors.next().unwrap_or_default() } else { input.shallow_clone() };
-        let (input, target) = (as_given(source.weights, &input)?, as_given(source.weights, &in_model)?);
+        let in_model = if self.has_target { tensors.next().unwrap_or_default() } else { input.shallow_clone() };
+        let (input, target) = (as_given(weights, &input)?, as_given(weights, &in_model)?);
         Ok(Activations { input, target, in_model, beside: tensors.collect() })
     }
 

@@ -7,15 +7,15 @@ use hayloft_results::{KlWay, ModelWeights};
 use hayloft_rows::Excluded;
 use hayloft_runtime::{Gauge, Phase};
 use hayloft_store::{ActivationReader, Cache};
-use tch::Device;
+use tch::{Device, TchError};
 
-use crate::data::batch::{Batch, Tables};
+use crate::data::batch::{Activations, Batch, Tables};
 use crate::error::EvaluateError;
 use crate::session::splice_site::SpliceSite;
 
 /// The sites of a cache that an evaluation reads, for a device.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Source<'cache> {
+pub(crate) struct CacheReader<'cache> {
     pub(crate) cache: &'cache Cache,
     pub(crate) point: &'cache SpliceSite,
     pub(crate) device: Device,
@@ -27,7 +27,12 @@ pub(crate) struct Source<'cache> {
     pub(crate) kl: Option<KlWay>,
 }
 
-impl Source<'_> {
+impl CacheReader<'_> {
+    /// A batch's activations on the device, as the weights of the run have them.
+    pub(crate) fn to_device(self, batch: &Batch) -> Result<Activations, TchError> {
+        batch.to_device(self.device, self.weights)
+    }
+
     /// Does `work` on every batch of the shards at these places, on the device's workers, and hands what comes of it to `collect`
     /// in their order, while a thread reads, verifies and decodes what comes next.
     pub(crate) fn for_each<Done: Send>(
@@ -117,6 +122,7 @@ impl Source<'_> {
             _ => table.predictions_without_top()?,
         };
         let tables = Tables {
+            has_target: self.point.is_transcoder(),
             place,
             shard: shard.record().index,
             sequences: shard.sequences().to_vec(),

@@ -4,7 +4,7 @@ use hayloft_results::{ComputeSample, Sums};
 use hayloft_runtime::Dtype;
 
 use crate::baseline::Baselines;
-use crate::data::reader::Source;
+use crate::data::reader::CacheReader;
 use crate::error::EvaluateError;
 use crate::metrics::pass::{Outcomes, SectionOutcome, pass_over};
 use crate::session::context::EvaluationContext;
@@ -25,7 +25,7 @@ pub(crate) fn sample_rows(context: &EvaluationContext) -> usize {
 pub(crate) fn measure<'file>(
     settings: &RunSettings,
     context: &EvaluationContext,
-    source: Source<'_>,
+    source: CacheReader<'_>,
     runners: &[SaeRunner<'file>],
     low: &Outcomes,
     baselines: &Baselines,

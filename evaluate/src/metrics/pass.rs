@@ -10,12 +10,13 @@ use hayloft_runtime::{Gauge, Phase};
 
 use crate::baseline::Baselines;
 use crate::data::batch::Batch;
-use crate::data::reader::Source;
+use crate::data::reader::CacheReader;
 use crate::error::EvaluateError;
 use crate::metrics::batch_sums::BatchSums;
 use crate::metrics::subsets;
+use crate::splice::outcome::{BatchOutcome, Predicted};
 use crate::splice::predictions::{PredictionReader, TOGETHER, read_ends};
-use crate::splice::sae_runner::{BatchOutcome, Predicted, SaeRunner};
+use crate::splice::sae_runner::SaeRunner;
 
 /// What a pass over some shards gives for one section of one SAE: sums, one entry a shard, and how often each latent fired in all
 /// of them.
@@ -45,9 +46,9 @@ pub(crate) struct Keep {
 pub(crate) type Outcomes = Vec<Vec<SectionOutcome>>;
 
 /// Evaluates all SAEs on the shards at these places; returns the outcomes of that, and those of the batches that
-/// [`Source::first`] gives for `sample_rows`. What is told to be kept beside them is kept for the former only.
+/// [`CacheReader::first`] gives for `sample_rows`. What is told to be kept beside them is kept for the former only.
 pub(crate) fn pass(
-    source: Source<'_>,
+    source: CacheReader<'_>,
     places: &Range<usize>,
     runners: &[SaeRunner<'_>],
     sections: &[SectionChoice],
@@ -76,7 +77,7 @@ pub(crate) fn pass(
 
 /// Evaluates all SAEs on some batches of the first shard, one after the other.
 pub(crate) fn pass_over(
-    source: Source<'_>,
+    source: CacheReader<'_>,
     batches: &[Batch],
     runners: &[SaeRunner<'_>],
     sections: &[SectionChoice],
@@ -99,7 +100,7 @@ fn empty(places: &Range<usize>, runners: &[SaeRunner<'_>], sections: &[SectionCh
 type BatchMeasured = (Vec<f64>, Vec<Vec<BatchOutcome>>);
 
 fn measure(
-    source: Source<'_>,
+    source: CacheReader<'_>,
     batch: &Batch,
     runners: &[SaeRunner<'_>],
     sections: &[SectionChoice],
@@ -107,7 +108,7 @@ fn measure(
 ) -> Result<BatchMeasured, EvaluateError> {
     let (activations, norms) = {
         let _phase = Phase::Splice.begin(0);
-        let activations = batch.to_device(source)?;
+        let activations = source.to_device(batch)?;
         let norms = activations.norms()?;
         (activations, norms)
     };

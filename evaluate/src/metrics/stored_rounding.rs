@@ -4,7 +4,7 @@
 use hayloft_results::StoredRounding;
 use hayloft_rows::SectionChoice;
 
-use crate::data::reader::Source;
+use crate::data::reader::CacheReader;
 use crate::error::EvaluateError;
 use crate::metrics::compute_effect::sample_rows;
 use crate::session::context::EvaluationContext;
@@ -13,7 +13,7 @@ use crate::splice::upper_model::UpperModel;
 /// Measures it; `None` where the codec is lossless.
 pub(crate) fn measure(
     context: &EvaluationContext,
-    source: Source<'_>,
+    source: CacheReader<'_>,
     upper_model: Option<&UpperModel>,
 ) -> Result<Option<StoredRounding>, EvaluateError> {
     let Some(rounding) = context.point.input.rounding else { return Ok(None) };
@@ -22,7 +22,7 @@ pub(crate) fn measure(
         for batch in source.first(sample_rows(context))? {
             let rows = batch.counted(SectionChoice::All);
             let Some(cached) = batch.losses_at(&rows) else { break };
-            let activations = batch.to_device(source)?;
+            let activations = source.to_device(&batch)?;
             let computed = upper_model.losses(&batch, &upper_model.clean(&activations)?, &rows)?;
             difference +=
                 computed.iter().zip(&cached).map(|(now, then)| f64::from(*now) - f64::from(*then)).sum::<f64>();

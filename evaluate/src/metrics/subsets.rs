@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use hayloft_results::{BySubset, SubsetSums};
 
 use crate::data::batch::Batch;
-use crate::splice::sae_runner::BatchOutcome;
+use crate::splice::outcome::BatchOutcome;
 
 /// Adds what was measured on the next batch to a shard's sums, in row order; `counted` are the rows of its losses.
 pub(crate) fn add(shard: &mut BySubset<SubsetSums>, batch: &Batch, measured: &BatchOutcome, counted: &[i64]) {

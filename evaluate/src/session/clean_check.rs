@@ -4,7 +4,7 @@ use hayloft_results::CleanCheck;
 use hayloft_rows::SectionChoice;
 use hayloft_runtime::Dtype;
 
-use crate::data::reader::Source;
+use crate::data::reader::CacheReader;
 use crate::error::EvaluateError;
 use crate::session::context::EvaluationContext;
 use crate::splice::upper_model::UpperModel;
@@ -30,14 +30,14 @@ const ROUNDED_TOLERANCE: f64 = 2.0;
 /// are others. `None` where the cache keeps no losses.
 pub(crate) fn clean_check(
     context: &EvaluationContext,
-    source: Source<'_>,
+    source: CacheReader<'_>,
     place: usize,
     upper_model: &UpperModel,
 ) -> Result<Option<CleanCheck>, EvaluateError> {
     let Some(batch) = source.few(place, CHECKED_ROWS)? else { return Ok(None) };
     let rows = batch.counted(SectionChoice::All);
     let Some(cached) = batch.losses_at(&rows) else { return Ok(None) };
-    let activations = batch.to_device(source)?;
+    let activations = source.to_device(&batch)?;
     let computed = upper_model.losses(&batch, &upper_model.clean(&activations)?, &rows)?;
     let max_difference = largest_difference(&cached, &computed);
     let rounded = if context.point.input.rounding.is_some() { ROUNDED_TOLERANCE } else { 0.0 };

@@ -13,7 +13,7 @@ use hayloft_train::special_tokens;
 use tch::Device;
 
 use crate::baseline;
-use crate::data::reader::Source;
+use crate::data::reader::CacheReader;
 use crate::error::EvaluateError;
 use crate::session::settings::RunSettings;
 use crate::session::splice_site::SpliceSite;
@@ -87,9 +87,9 @@ impl EvaluationContext {
     }
 
     /// What is read of the cache, on a device, with what divergences are computed from.
-    pub(crate) fn source(&self, device: Device, kl: Option<KlWay>) -> Source<'_> {
+    pub(crate) fn source(&self, device: Device, kl: Option<KlWay>) -> CacheReader<'_> {
         let Self { cache, point, weights, excluded, .. } = self;
-        Source { cache, point, device, excluded, weights: *weights, kl }
+        CacheReader { cache, point, device, excluded, weights: *weights, kl }
     }
 
     /// The model from where reconstructions go on, if there is one.

@@ -4,13 +4,17 @@ use hayloft_results::ModelWeights;
 use hayloft_rows::{MedianRule, OutlierRule, Rows, SectionChoice, at_rank, lower_middle, median_norm};
 use hayloft_runtime::Progress;
 
-use crate::data::reader::Source;
+use crate::data::reader::CacheReader;
 use crate::error::EvaluateError;
 
 /// Over all rows of the cache whose tokens are not left out: of the norms in its tables, or, where activations are centred, of
 /// their own, for which all are read twice.
-pub(crate) fn median_rule(multiple: f64, source: Source<'_>, progress: Progress) -> Result<MedianRule, EvaluateError> {
-    let Source { cache, point, excluded, weights, .. } = source;
+pub(crate) fn median_rule(
+    multiple: f64,
+    source: CacheReader<'_>,
+    progress: Progress,
+) -> Result<MedianRule, EvaluateError> {
+    let CacheReader { cache, point, excluded, weights, .. } = source;
     let median = match weights {
         ModelWeights::AsStored => median_norm(cache, &point.input.name, &Rows::of_any_section(excluded.clone()))?,
         ModelWeights::CentredWriting => {
@@ -22,14 +26,18 @@ pub(crate) fn median_rule(multiple: f64, source: Source<'_>, progress: Progress)
 }
 
 /// Shows the norms of all activations of the cache that are finite and whose tokens are not left out.
-fn for_each_norm(source: Source<'_>, progress: Progress, look: &mut dyn FnMut(&[f32])) -> Result<(), EvaluateError> {
+fn for_each_norm(
+    source: CacheReader<'_>,
+    progress: Progress,
+    look: &mut dyn FnMut(&[f32]),
+) -> Result<(), EvaluateError> {
     let gauge = progress.gauge("median norm", Some(source.cache.manifest().held.tokens));
     let places: Vec<usize> = (0..source.cache.shards()).collect();
     source.for_each(
         &places,
         &gauge,
         |batch| {
-            let norms = batch.to_device(source)?.norms()?;
+            let norms = source.to_device(batch)?.norms()?;
             let (kept, _) = batch.kept(SectionChoice::All, &norms, OutlierRule::above(None));
             Ok(kept.into_iter().map(|row| norms[row as usize] as f32).collect::<Vec<f32>>())
         },

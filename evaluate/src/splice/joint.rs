@@ -18,7 +18,7 @@ use tch::{Kind, Tensor};
 use crate::baseline::prepared::PreparedBaselines;
 use crate::baseline::{self, Baselines, Wanted};
 use crate::data::batch::{Batch, as_given, row_norms};
-use crate::data::reader::Source;
+use crate::data::reader::CacheReader;
 use crate::error::EvaluateError;
 use crate::metrics::pass::{Keep, SectionOutcome};
 use crate::metrics::stored_rounding;
@@ -31,8 +31,9 @@ use crate::session::settings::RunSettings;
 use crate::session::share::Share;
 use crate::session::splice_site::SpliceSite;
 use crate::session::training_remarks;
+use crate::splice::outcome::{BatchOutcome, Predicted};
 use crate::splice::predictions::PredictionReader;
-use crate::splice::sae_runner::{BatchOutcome, Predicted, SaeRunner};
+use crate::splice::sae_runner::SaeRunner;
 use crate::splice::upper_model::UpperModel;
 
 /// An SAE of the run, with where it reads and writes.
@@ -250,7 +251,7 @@ struct Found {
 impl Run<'_> {
     fn pass(
         &self,
-        source: Source<'_>,
+        source: CacheReader<'_>,
         places: &Range<usize>,
         gauge: &Gauge,
     ) -> Result<Vec<SectionOutcome>, EvaluateError> {
@@ -284,8 +285,8 @@ impl Run<'_> {
         Ok(outcomes)
     }
 
-    fn measure(&self, source: Source<'_>, batch: &Batch) -> Result<Found, EvaluateError> {
-        let activations = batch.to_device(source)?;
+    fn measure(&self, source: CacheReader<'_>, batch: &Batch) -> Result<Found, EvaluateError> {
+        let activations = source.to_device(batch)?;
         let counted = batch.counted(self.section);
         let untouched = self.upper_model.clean(&activations)?;
         let start = self.upper_model.start(batch, &untouched)?;

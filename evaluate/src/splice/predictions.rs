@@ -7,7 +7,7 @@ use tch::Tensor;
 use crate::data::batch::{Activations, Batch};
 use crate::error::EvaluateError;
 use crate::metrics::kl::BatchCleanRun;
-use crate::splice::sae_runner::{BatchOutcome, Predicted};
+use crate::splice::outcome::{BatchOutcome, Predicted};
 use crate::splice::upper_model::UpperModel;
 
 /// SAEs whose spliced runs are read off at once, against the same logits of the clean run. More would take more memory

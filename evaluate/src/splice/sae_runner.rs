@@ -1,16 +1,16 @@
 //! An SAE in a run: what it makes of one batch. Nothing here is changed by that, so that batches may be measured on several
 //! threads.
 
-use hayloft_model::Divergences;
 use hayloft_results::RowTerms;
 use hayloft_rows::{OutlierRule, SectionChoice, Verdict};
 use hayloft_runtime::{Dtype, Phase};
-use hayloft_sae::{Closeness, Firings, Sae, SaeFile, TargetMean};
+use hayloft_sae::{Closeness, Sae, SaeFile, TargetMean};
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::baseline::{Baselines, Moments};
 use crate::data::batch::{Activations, Batch, rows_at};
 use crate::error::EvaluateError;
+use crate::splice::outcome::{BatchOutcome, Predicted, SaeOutput};
 use crate::splice::predictions::PredictionReader;
 use crate::splice::upper_model::UpperModel;
 
@@ -31,45 +31,6 @@ struct SectionMean {
     section: SectionChoice,
     /// Of the scaled targets, outliers apart.
     mean: TargetMean,
-}
-
-/// What one SAE makes of one section of one batch. Each list is in the order of the batch's rows.
-#[derive(Debug)]
-pub(crate) struct BatchOutcome {
-    /// The section's rows that are no outliers.
-    pub(crate) kept: Vec<i64>,
-    /// Of each of them, what it adds to the sums.
-    pub(crate) terms: Vec<RowTerms>,
-    /// In how many of these rows each latent fired.
-    pub(crate) firings: Firings,
-    /// Of the spliced run at each row that has a next token.
-    pub(crate) predicted: Predicted,
-}
-
-/// What one SAE makes of one section of one batch, before anything is put back. Lists are in the order of the batch's rows.
-#[derive(Debug)]
-pub(crate) struct SaeOutput {
-    /// The section's rows that are no outliers.
-    pub(crate) kept: Vec<i64>,
-    /// Their reconstructions `[kept.len(), width]`, float32, in the model's own space.
-    pub(crate) values: Tensor,
-    /// Of each of them, what it adds to the sums.
-    terms: Vec<RowTerms>,
-    /// In how many of these rows each latent fired.
-    firings: Firings,
-}
-
-/// What is known of the spliced run's predictions.
-#[derive(Debug)]
-pub(crate) enum Predicted {
-    /// There is no model.
-    Nothing,
-    /// Its losses.
-    Losses(Vec<f32>),
-    /// `[n, d_model]`: the residual that enters the final norm, from which losses and divergences are yet to be read.
-    End(Tensor),
-    /// Its losses, and how far it is from the clean run.
-    Divergences(Divergences),
 }
 
 impl<'file> SaeRunner<'file> {
@@ -183,25 +144,6 @@ impl<'file> SaeRunner<'file> {
     /// Number of latents.
     pub(crate) fn width(&self) -> usize {
         self.file.width()
-    }
-}
-
-impl Predicted {
-    /// The losses of the spliced run, as far as they have been read.
-    pub(crate) fn losses(&self) -> &[f32] {
-        match self {
-            Self::Nothing | Self::End(_) => &[],
-            Self::Losses(losses) => losses,
-            Self::Divergences(divergences) => &divergences.loss,
-        }
-    }
-}
-
-impl SaeOutput {
-    /// With what the spliced run predicts.
-    pub(crate) fn with(self, predicted: Predicted) -> BatchOutcome {
-        let Self { kept, terms, firings, .. } = self;
-        BatchOutcome { kept, terms, firings, predicted }
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn write(folder: &Path) {
 
 /// The bytes of its manifest.
 pub(crate) fn manifest() -> Vec<u8> {
-    let folder = crate::scratch::folder("pristine cache", write);
+    let folder = crate::guarded::scratch::folder("pristine cache", write);
     fs::read(folder.join("manifest.json")).expect("a manifest")
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{Seed, cache};
 use crate::bundle::{Bundled, join};
-use crate::scratch::read_below;
+use crate::guarded::scratch::read_below;
 use crate::targets::{IMPORTED, REMOTE, import_settings};
 
 pub(super) fn seeds() -> Vec<Seed> {

@@ -2,8 +2,9 @@
 
 use hayloft_harvest::{ChatTemplate, TemplateChoice};
 
+use crate::guarded::scratch;
 use crate::outcome::words;
-use crate::{Outcome, scratch, seeds};
+use crate::{Outcome, seeds};
 
 /// `chat_template.jinja`.
 pub(super) fn template(input: &[u8]) -> Outcome {

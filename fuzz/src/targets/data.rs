@@ -8,8 +8,9 @@ use hayloft_harvest::{
 };
 use hayloft_store::Packing;
 
+use crate::guarded::scratch;
 use crate::outcome::words;
-use crate::{Outcome, scratch, seeds};
+use crate::{Outcome, seeds};
 
 /// A data manifest, and what it reads of a folder with one small file of each kind.
 pub(super) fn manifest(input: &[u8]) -> Outcome {

@@ -6,9 +6,10 @@ use std::path::Path;
 use hayloft_store::convert::{saelens, safetensors};
 use hayloft_store::{Codec, Existing, ImportSettings, NonFinite, fuzzing, verify};
 
+use crate::Outcome;
 use crate::bundle::{self, Bundled};
+use crate::guarded::scratch;
 use crate::outcome::words;
-use crate::{Outcome, scratch};
 
 /// The names that a folder's files may have here. Where the names in a file lead is for its reader to check.
 pub(crate) const FILES: [&str; 16] = [

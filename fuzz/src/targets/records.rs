@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use hayloft_store::{Cache, PlanReader, Shard, fuzzing, inspect, verify};
 use serde_json::{Map, Value, json};
 
+use crate::guarded::scratch;
 use crate::outcome::words;
-use crate::{Outcome, scratch, seeds};
+use crate::{Outcome, seeds};
 
 /// More shards than any seed has.
 const MOST_SHARDS: usize = 8;

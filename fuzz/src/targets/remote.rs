@@ -8,8 +8,9 @@ use hayloft_store::{Cache, Environment, Location, PullSelection, RemoteOptions, 
 
 use super::records::whole_shard;
 use crate::bundle::{self, Bundled};
+use crate::guarded::scratch;
 use crate::outcome::words;
-use crate::{Outcome, scratch, seeds};
+use crate::{Outcome, seeds};
 
 /// More shards than any seed has.
 const MOST_SHARDS: usize = 8;

@@ -5,8 +5,9 @@ use std::path::Path;
 use hayloft_sae::SaeFile;
 use tch::{Device, Kind, Tensor};
 
+use crate::guarded::scratch;
 use crate::outcome::words;
-use crate::{Outcome, scratch, seeds};
+use crate::{Outcome, seeds};
 
 /// `cfg.json`, beside the weights of each architecture.
 pub(super) fn config(input: &[u8]) -> Outcome {

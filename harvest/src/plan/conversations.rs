@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::corpus::chat_record;
 use super::packing::{PackedSequence, Source, Span};
-use super::planner::Planned;
+use super::planned::Planned;
 use super::sink::ShardSink;
 use crate::chat::{ChatError, ChatTemplate, EndOfTurn, Reply, conversation};
 use crate::data::{ChatReader, ChatRow, ChatSettings, DataManifest, Replies, UnusableRows};

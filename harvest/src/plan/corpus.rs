@@ -3,7 +3,7 @@
 use hayloft_model::{ModelError, SpecialToken, Tokenizer};
 use hayloft_store::{ChatRecord, Corpus, DataRecord, FileRecord, SelectionRecord, TokenizerRecord};
 
-use super::planner::PlanSettings;
+use super::settings::PlanSettings;
 use crate::chat::{ChatTemplate, EndOfTurn};
 use crate::data::{ChatSettings, DataManifest, RowOrder, Selection};
 

@@ -3,7 +3,7 @@
 use hayloft_model::{SpecialToken, Tokenizer};
 
 use super::packing::{PackedSequence, Packer, PackingSettings};
-use super::planner::Planned;
+use super::planned::Planned;
 use super::sink::ShardSink;
 use super::tokenise::next_batch;
 use crate::data::{DataManifest, DocumentReader, FilesRead};

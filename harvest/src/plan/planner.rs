@@ -1,44 +1,21 @@
 //! The way from a data manifest to `plan.json`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hayloft_model::{Checkpoint, DecoderSpec, Tokenizer};
 use hayloft_runtime::{Progress, Stopping};
-use hayloft_store::{ChatRecord, FileRecord, PlanWriter, StoreError};
+use hayloft_store::{PlanWriter, StoreError};
 
 use super::conversations::plan_conversations;
 use super::corpus::{begin_token, record};
 use super::documents::plan_documents;
+use super::planned::Planned;
+use super::settings::PlanSettings;
 use super::shards::Grouping;
 use super::sink::{Finished, ShardSink};
 use crate::data::DataManifest;
 use crate::error::HarvestError;
-use crate::summary::{ChatSummary, PlanSummary};
-
-/// What to plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlanSettings {
-    /// The checkpoint's folder. Only its configuration and tokenizer are read.
-    pub model: PathBuf,
-    /// The data manifest.
-    pub data: PathBuf,
-    /// Where relative paths in the data manifest start; by default its own folder.
-    pub data_root: Option<PathBuf>,
-    /// The cache's folder.
-    pub out: PathBuf,
-    /// The tokens that a shard is filled up to.
-    pub shard_tokens: u64,
-    /// The rows that a row group is filled up to.
-    pub row_group_rows: u32,
-}
-
-impl PlanSettings {
-    /// The tokens of a shard, unless something else is asked for: seconds of work on a GPU, so that little is lost when
-    /// a run is stopped, and files large enough for a bucket.
-    pub const SHARD_TOKENS: u64 = 65536;
-    /// The rows of a row group, unless something else is asked for.
-    pub const ROW_GROUP_ROWS: u32 = 4096;
-}
+use crate::summary::PlanSummary;
 
 /// Plans a cache: reads, tokenises and packs the documents, or the conversations, into token shards.
 ///
@@ -118,20 +95,4 @@ pub(crate) fn check_context(
         model: model.to_owned(),
         longest: spec.context_length,
     })
-}
-
-/// What became of the data, with the sequences all in the sink.
-pub(super) struct Planned {
-    /// The files that were read.
-    pub(super) files: Vec<FileRecord>,
-    /// How rows became conversations, if they did.
-    pub(super) chat_record: Option<ChatRecord>,
-    /// Documents that gave no tokens.
-    pub(super) empty_documents: u64,
-    /// Tokens that are in no sequence.
-    pub(super) dropped_tokens: u64,
-    /// What was counted of conversations, if rows became such.
-    pub(super) chat: Option<ChatSummary>,
-    /// Where the sequences went.
-    pub(super) sink: ShardSink,
 }

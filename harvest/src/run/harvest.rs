@@ -1,66 +1,22 @@
 //! A run, from settings to summary.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use hayloft_model::{Checkpoint, Decoder, DecoderSpec, Portion, Site, Tokenizer, matrix_product_rate, no_grad};
-use hayloft_runtime::{MatrixRates, Profile, Profiling, Progress, Stopping};
+use hayloft_runtime::{MatrixRates, Profile, Profiling, Progress};
 use hayloft_store::{
-    Codec, Dtype, Existing, FileRecord, HarvestSettings, KeptPredictions, Manifest, ModelRecord, NonFinite, SiteName,
-    StoreError, plan_at,
+    Dtype, FileRecord, HarvestSettings, KeptPredictions, Manifest, ModelRecord, SiteName, StoreError, plan_at,
 };
-use tch::Device;
 
 use super::forward::Forward;
-use super::logits::Logits;
 use super::pipeline::{Filled, fill};
-use super::shard_range::ShardRange;
-use super::share::{self, Share, check_place};
-use super::site_pattern::SitePattern;
+use super::settings::{RunSettings, Share};
+use super::share::{self, check_place};
 use crate::data::DataManifest;
 use crate::error::HarvestError;
 use crate::plan::{Asked, PlanSettings, check_agreement, check_context, plan_with};
 use crate::summary::{RunSummary, SiteSummary};
-
-/// What to harvest.
-#[derive(Debug, Clone)]
-pub struct RunSettings {
-    /// The checkpoint's folder.
-    pub model: PathBuf,
-    /// The data manifest. It may be left out where there is a plan.
-    pub data: Option<PathBuf>,
-    /// Where relative paths in the data manifest start; by default its own folder.
-    pub data_root: Option<PathBuf>,
-    /// The cache's folder; beside other processes it may be a location, such as `s3://farm/stories`.
-    pub out: PathBuf,
-    /// The tokens that a shard is filled up to; by default those of the plan that is there, else
-    /// [`PlanSettings::SHARD_TOKENS`].
-    pub shard_tokens: Option<u64>,
-    /// The rows that a row group is filled up to; by default those of the plan that is there, else
-    /// [`PlanSettings::ROW_GROUP_ROWS`].
-    pub row_group_rows: Option<u32>,
-    /// The sites to keep; at least one. Sites that going on from these takes are kept beside them.
-    pub sites: Vec<SitePattern>,
-    /// How activations are stored.
-    pub codec: Codec,
-    /// What the model runs in and activations are stored in; by default what the checkpoint is stored in.
-    pub precision: Option<Dtype>,
-    /// Where the model runs.
-    pub device: Device,
-    /// What is kept of the predictions.
-    pub logits: Logits,
-    /// Which of the planned shards to fill.
-    pub shards: ShardRange,
-    /// What to do where the cache has shards already. Beside other processes they are kept.
-    pub existing: Existing,
-    /// How the cache is filled beside other processes; `None` where this one is to be alone.
-    pub share: Option<Share>,
-    /// Asks the run to stop.
-    pub stopping: Stopping,
-    /// What to do with activations that are NaN or infinite.
-    pub non_finite: NonFinite,
-}
 
 /// Fills a cache's planned shards, after planning them where there is no plan.
 ///

@@ -1,30 +1,11 @@
 //! Filling a cache beside other processes.
 
 use std::ops::Range;
-use std::path::PathBuf;
 
-use hayloft_store::{CacheWriter, HarvestSettings, Place, RemoteOptions, Sharing};
+use hayloft_store::{CacheWriter, HarvestSettings, Place};
 
-use super::harvest::RunSettings;
+use super::settings::{RunSettings, Share};
 use crate::error::HarvestError;
-
-/// How a cache is filled beside other processes, on whatever machines.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Share {
-    /// How long a process may be silent before others take its shard over.
-    pub sharing: Sharing,
-    /// Where shards are written before they are pushed, where the cache is in a bucket.
-    pub scratch: PathBuf,
-    /// Whether this machine, as one of a cloud, is asked for credentials where no variable names any.
-    pub instance_credentials: bool,
-}
-
-impl Share {
-    /// How a bucket is reached.
-    pub(super) fn remote(&self) -> RemoteOptions {
-        RemoteOptions { instance_credentials: self.instance_credentials, ..RemoteOptions::default() }
-    }
-}
 
 /// Opens the cache as the settings ask: alone or beside others, in a folder or in a bucket.
 pub(crate) fn open(settings: &RunSettings, cache_settings: HarvestSettings) -> Result<CacheWriter, HarvestError> {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use crate::error::{Result, StoreError};
 use crate::format::records::FileRecord;
-use crate::fs::disk::{self, Disk};
+use crate::fs::disk::Disk;
 use crate::fs::hash::HashingFile;
 use crate::fs::lock::Lock;
+use crate::fs::machine::machine;
 use crate::fs::staged::{StagedFolder, create_folders, partial, remove_entry, write_file};
 
 /// A folder that is filled under a temporary name beside its place, and takes its own name last.
@@ -26,7 +27,7 @@ impl Destination {
     /// [`StoreError::Exists`] where there is something by that name, [`StoreError::Locked`] where another process is
     /// filling it.
     pub(super) fn create(folder: &Path) -> Result<Self> {
-        Self::create_on(disk::machine(), folder)
+        Self::create_on(machine(), folder)
     }
 
     fn create_on(disk: Arc<dyn Disk>, folder: &Path) -> Result<Self> {

@@ -1,6 +1,5 @@
 //! `manifest.json`: what a cache holds.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use hayloft_runtime::Dtype;
@@ -9,18 +8,15 @@ use serde::{Deserialize, Serialize};
 use crate::codec::Codec;
 use crate::codec::int8::RoundingError;
 use crate::error::{Result, StoreError};
-use crate::format::group_sums::{self, GroupSums};
-use crate::format::plan::PlanReader;
-use crate::format::records::{Corpus, Counts, FileRecord, KeptPredictions, ModelRecord};
+use crate::format::group_sums::GroupSums;
+use crate::format::records::{Corpus, Counts, KeptPredictions, ModelRecord, ShardRecord};
 use crate::format::settings::HarvestSettings;
-use crate::format::shard_record::WrittenShard;
 use crate::format::site::SiteName;
-use crate::format::statistics::ActivationSums;
 
 pub(crate) const MANIFEST_FILE: &str = "manifest.json";
 
 /// The program that writes the files, with its version.
-const GENERATOR: &str = concat!("hayloft ", env!("CARGO_PKG_VERSION"));
+pub(crate) const GENERATOR: &str = concat!("hayloft ", env!("CARGO_PKG_VERSION"));
 
 /// What `manifest.json` holds. `Shards` lists the shards: records in memory, or what serialises as they do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,29 +83,7 @@ impl SiteRecord {
     }
 }
 
-/// A whole shard as the manifest lists it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ShardRecord {
-    /// The shard's number in the plan.
-    pub index: usize,
-    /// Its folder, relative to the cache's.
-    pub path: String,
-    /// How much is in it.
-    pub counts: Counts,
-    /// Its files, `shard.json` first; paths are relative to its folder.
-    pub files: Vec<FileRecord>,
-}
-
 impl Manifest {
-    /// The manifest of a cache with these shards.
-    pub(crate) fn new(plan: &PlanReader, settings: &HarvestSettings, shards: &BTreeMap<usize, WrittenShard>) -> Self {
-        let mut totals = Totals::new(settings);
-        for shard in shards.values() {
-            totals.add(shard);
-        }
-        totals.manifest(plan, settings, shards.values().map(|shard| shard.record.clone()).collect())
-    }
-
     /// Checks that the sizes in it are ones that it has the numbers for: nothing is then sized by more than the file
     /// holds.
     pub(crate) fn check_sizes(&self, path: &Path) -> Result<()> {
@@ -166,95 +140,6 @@ impl<Shards> Manifest<Shards> {
     }
 }
 
-/// What a manifest says of all shards together, while they are added in the order of their numbers. However many there are, it takes
-/// the room of one.
-#[derive(Clone, Debug)]
-pub(crate) struct Totals {
-    held: Counts,
-    sites: Vec<(ActivationSums, Option<RoundingError>)>,
-    logits_rounding: Option<RoundingError>,
-    /// None from the first shard on that has none.
-    statistics: Option<Vec<GroupSums>>,
-}
-
-impl Totals {
-    /// Of no shards.
-    pub(crate) fn new(settings: &HarvestSettings) -> Self {
-        let sites = settings.sites.iter().map(|site| (ActivationSums::new(settings.width(site)), None));
-        Self { held: Counts::default(), sites: sites.collect(), logits_rounding: None, statistics: Some(Vec::new()) }
-    }
-
-    /// Adds the shard that follows.
-    pub(crate) fn add(&mut self, shard: &WrittenShard) {
-        let contents = &shard.contents;
-        self.held.add(&contents.counts);
-        for ((sum, rounding), site) in self.sites.iter_mut().zip(&contents.sites) {
-            sum.add(&site.sums);
-            *rounding = summed(*rounding, site.rounding);
-        }
-        self.logits_rounding =
-            summed(self.logits_rounding, contents.logits.as_ref().and_then(|logits| logits.rounding));
-        let statistics = self.statistics.take().zip(contents.statistics.as_ref());
-        self.statistics = statistics.map(|(sums, next)| group_sums::with_next(&sums, next));
-    }
-
-    /// Each site's record.
-    pub(crate) fn sites(&self, settings: &HarvestSettings) -> Vec<SiteRecord> {
-        let of_site = |(name, (sums, rounding)): (&SiteName, &(ActivationSums, Option<RoundingError>))| SiteRecord {
-            name: name.clone(),
-            d_model: settings.width(name),
-            rows: sums.rows,
-            non_finite_rows: sums.non_finite_rows,
-            mean_norm: sums.mean_norm(),
-            mean: sums.mean(),
-            rounding: *rounding,
-        };
-        settings.sites.iter().zip(&self.sites).map(of_site).collect()
-    }
-
-    /// Sums over the tokens of each section of each subset; none where a shard has none.
-    pub(crate) fn statistics(&self) -> Option<&Vec<GroupSums>> {
-        self.statistics.as_ref()
-    }
-
-    /// The manifest over the shards that were added, whose records are `shards`.
-    pub(crate) fn manifest<Shards>(
-        &self,
-        plan: &PlanReader,
-        settings: &HarvestSettings,
-        shards: Shards,
-    ) -> Manifest<Shards> {
-        Manifest {
-            format: plan.plan().format,
-            generator: GENERATOR.to_owned(),
-            plan_blake3: plan.blake3().to_owned(),
-            model: settings.model.clone(),
-            corpus: plan.plan().corpus.clone(),
-            predictions: settings.predictions,
-            codec: settings.codec,
-            dtype: settings.dtype,
-            sites: self.sites(settings),
-            logits_rounding: self.logits_rounding,
-            statistics: self.statistics.clone(),
-            planned_shards: plan.plan().shards.len(),
-            planned: plan.plan().counts.clone(),
-            held: self.held.clone(),
-            shards,
-        }
-    }
-}
-
-/// The errors of shards and of one that follows together; none if neither has one.
-fn summed(sum: Option<RoundingError>, next: Option<RoundingError>) -> Option<RoundingError> {
-    match (sum, next) {
-        (Some(mut sum), Some(next)) => {
-            sum.add(next);
-            Some(sum)
-        }
-        (sum, next) => sum.or(next),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,25 +156,5 @@ mod tests {
             rounding: None,
         };
         assert!((site.scale() - 0.5).abs() < 1e-15);
-    }
-
-    #[test]
-    fn one_shard_without_sums_over_groups_leaves_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let settings = crate::support::settings(Dtype::Bf16, Codec::Raw);
-        crate::support::write_plan(folder.path(), &crate::support::lengths());
-        let writer = crate::support::open(folder.path(), &settings, crate::Existing::Refuse).unwrap();
-        let shard = crate::support::fill_shard(&writer, 0).unwrap();
-        let mut without = shard.clone();
-        without.contents.statistics = None;
-        for (shards, has) in
-            [(vec![&shard, &shard], true), (vec![&shard, &without], false), (vec![&without, &shard], false)]
-        {
-            let mut totals = Totals::new(&settings);
-            for shard in shards {
-                totals.add(shard);
-            }
-            assert_eq!(totals.statistics().is_some(), has);
-        }
     }
 }

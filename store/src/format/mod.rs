@@ -11,3 +11,4 @@ pub(crate) mod shard_record;
 pub(crate) mod site;
 pub(crate) mod statistics;
 pub(crate) mod tables;
+pub(crate) mod totals;

@@ -12,11 +12,12 @@ use crate::format::records::{Corpus, Counts, FileRecord};
 use crate::format::tables::columns::TableWriter;
 use crate::format::tables::sequences::{self, Sequence};
 use crate::format::tables::tokens::{self, Tokens};
-use crate::fs::disk::{self, Disk};
+use crate::fs::disk::Disk;
 use crate::fs::folder::Folder;
 use crate::fs::hash::{HashingFile, blake3_hex, read_verified};
 use crate::fs::json;
 use crate::fs::lock::Lock;
+use crate::fs::machine::machine;
 use crate::fs::staged::{StagedFolder, create_folder, create_folders, discard, remove_leftovers, replace_file};
 use crate::remote::{Location, Remote, RemoteOptions};
 
@@ -165,7 +166,7 @@ impl PlanWriter {
     /// # Errors
     /// [`StoreError::Exists`] where there is a plan already, [`StoreError::Locked`] where another process writes.
     pub fn create(folder: &Path) -> Result<Self> {
-        Self::create_on(disk::machine(), folder)
+        Self::create_on(machine(), folder)
     }
 
     pub(crate) fn create_on(disk: Arc<dyn Disk>, folder: &Path) -> Result<Self> {

@@ -169,6 +169,19 @@ impl Counts {
     }
 }
 
+/// A whole shard as the manifest lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardRecord {
+    /// The shard's number in the plan.
+    pub index: usize,
+    /// Its folder, relative to the cache's.
+    pub path: String,
+    /// How much is in it.
+    pub counts: Counts,
+    /// Its files, `shard.json` first; paths are relative to its folder.
+    pub files: Vec<FileRecord>,
+}
+
 /// The model that the activations come from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelRecord {

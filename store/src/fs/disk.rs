@@ -4,7 +4,6 @@ use std::fmt::Debug;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Arc;
 
 /// A file being written.
 pub(crate) trait DiskFile: Write + Send {
@@ -29,15 +28,6 @@ pub(crate) trait Disk: Debug + Send + Sync {
     fn remove_folder(&self, path: &Path) -> io::Result<()>;
     /// Returns once the folder's entries are on the disk.
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
-}
-
-/// The disk of this machine. With the feature `failpoints` it fails where `HAYLOFT_FAILPOINT` says.
-pub(crate) fn machine() -> Arc<dyn Disk> {
-    #[cfg(any(test, feature = "failpoints"))]
-    if let Some(disk) = crate::fs::failpoints::from_environment() {
-        return disk;
-    }
-    Arc::new(FileSystem)
 }
 
 /// The file system of the machine.

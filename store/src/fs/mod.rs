@@ -10,6 +10,7 @@ pub(crate) mod hash;
 pub(crate) mod json;
 mod json_layout;
 pub(crate) mod lock;
+pub(crate) mod machine;
 pub(crate) mod map;
 pub(crate) mod open;
 #[cfg(test)]

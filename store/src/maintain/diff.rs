@@ -93,7 +93,9 @@ pub fn diff(a: &Path, b: &Path, compare_values: bool, progress: &mut dyn FnMut(P
         let files = differing_files(shard, their_shard);
         if compare_values && !files.is_empty() {
             progress(Progress { bytes, total_bytes, file: &shard.record.path });
-            found.values.extend(values::compare(&ours, &theirs, shard, their_shard, &files)?);
+            let differs =
+                |name: &str| files.iter().any(|file| file.file == name && file.a.is_some() && file.b.is_some());
+            found.values.extend(values::compare(&ours, &theirs, shard, their_shard, differs)?);
         }
         bytes += bytes_of([shard]);
         found.files.extend(files);

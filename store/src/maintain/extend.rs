@@ -14,9 +14,11 @@ use crate::format::shard_record::{SHARD_FILE, SHARDS_FOLDER, ShardContents, Shar
 use crate::format::site::SiteName;
 use crate::format::tables::predictions::Predictions;
 use crate::format::tables::token_table::TokenTable;
-use crate::fs::disk::{self, Disk};
+use crate::format::totals::manifest_of;
+use crate::fs::disk::Disk;
 use crate::fs::json;
 use crate::fs::lock::Lock;
+use crate::fs::machine::machine;
 use crate::fs::staged::{create_folders, remove_leftovers, write_file};
 use crate::maintain::destination::check_apart;
 use crate::maintain::holding::{Holding, at_home, home};
@@ -58,7 +60,7 @@ pub struct Extended {
 /// [`StoreError::Unlike`] where the caches do not go together, with the shards that `other` lacks: nothing has been written
 /// then. [`StoreError::Damaged`] for a damaged file of `other`; [`StoreError::Locked`] where another process writes.
 pub fn extend(folder: &Path, other: &Path, files: Files, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Extended> {
-    extend_on(&disk::machine(), folder, other, files, progress)
+    extend_on(&machine(), folder, other, files, progress)
 }
 
 pub(super) fn extend_on(
@@ -201,7 +203,7 @@ impl<'a> Extension<'a> {
             staged.commit()?;
             shards.insert(*index, at_home(shard));
         }
-        let manifest = Manifest::new(&self.ours.plan, &self.settings, &shards);
+        let manifest = manifest_of(&self.ours.plan, &self.settings, &shards);
         if &manifest != self.ours.cache.manifest() {
             write_manifest(placing.disk.as_ref(), folder, &manifest)?;
         }
@@ -231,7 +233,7 @@ impl<'a> Extension<'a> {
             }
             shards.insert(*index, at_home(shard));
         }
-        let manifest = Manifest::new(&self.ours.plan, &self.settings, &shards);
+        let manifest = manifest_of(&self.ours.plan, &self.settings, &shards);
         replacement.finish(manifest.clone())?;
         Ok(manifest)
     }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::FORMAT_VERSION;
 use crate::error::{Result, StoreError};
-use crate::format::manifest::{MANIFEST_FILE, ShardRecord};
+use crate::format::manifest::MANIFEST_FILE;
 use crate::format::plan::{PLAN_FILE, PlanReader, shard_name};
-use crate::format::records::FileRecord;
+use crate::format::records::{FileRecord, ShardRecord};
 use crate::format::settings::{Difference, HarvestSettings};
 use crate::format::shard_record::{SHARDS_FOLDER, WrittenShard};
 use crate::fs::folder::Folder;

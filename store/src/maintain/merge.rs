@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::error::{Result, StoreError};
 use crate::format::settings::{Existing, NonFinite};
-use crate::fs::disk::{self, Disk};
+use crate::fs::disk::Disk;
+use crate::fs::machine::machine;
 use crate::maintain::destination::{check_apart, place_plan};
 use crate::maintain::holding::{Holding, at_home, home};
 use crate::maintain::placing::{Files, Placed, Placing, bytes_of, restage};
@@ -57,7 +58,7 @@ pub fn merge(
     existing: Existing,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Merged> {
-    merge_on(&disk::machine(), inputs, out, files, existing, progress)
+    merge_on(&machine(), inputs, out, files, existing, progress)
 }
 
 pub(super) fn merge_on(

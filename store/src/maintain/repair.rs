@@ -11,9 +11,11 @@ use crate::format::manifest::{MANIFEST_FILE, Manifest};
 use crate::format::plan::{PLAN_FILE, PlanReader};
 use crate::format::settings::HarvestSettings;
 use crate::format::shard_record::{SHARD_FILE, SHARDS_FOLDER, ShardContents, WrittenShard};
-use crate::fs::disk::{self, Disk};
+use crate::format::totals::manifest_of;
+use crate::fs::disk::Disk;
 use crate::fs::json;
 use crate::fs::lock::Lock;
+use crate::fs::machine::machine;
 use crate::fs::staged::{create_folders, discard, remove_leftovers, replace_file};
 use crate::maintain::holding::home;
 use crate::maintain::plan_repair::damaged_tables;
@@ -59,7 +61,7 @@ pub struct Repair {
 /// [`StoreError::Mismatch`] where the manifest is lost and the shards disagree about the settings.
 /// [`StoreError::Locked`] where another process writes.
 pub fn repair(folder: &Path, dry_run: bool, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Repaired> {
-    repair_on(&disk::machine(), folder, dry_run, progress)
+    repair_on(&machine(), folder, dry_run, progress)
 }
 
 pub(super) fn repair_on(
@@ -178,7 +180,7 @@ impl Job<'_> {
         let Some(manifest) = manifest else {
             let why = problem.unwrap_or_default();
             self.note(MANIFEST_FILE, "rewritten", format!("from {} whole shards: {why}", present.shards.len()));
-            return Ok(Manifest::new(&self.plan, &present.settings, &present.shards));
+            return Ok(manifest_of(&self.plan, &present.settings, &present.shards));
         };
         if present.shards.is_empty() {
             return Ok(manifest.clone());
@@ -260,7 +262,7 @@ impl Job<'_> {
                 Err(error) => return Err(error),
             }
         }
-        let repaired = Manifest::new(&self.plan, &settings, &kept);
+        let repaired = manifest_of(&self.plan, &settings, &kept);
         self.repaired.shards = kept.len();
         self.repaired.missing = repaired.planned_shards - kept.len();
         if there != Some(&repaired) && !self.dry_run {

@@ -14,7 +14,8 @@ use crate::format::section::Section;
 use crate::format::settings::{Existing, HarvestSettings, NonFinite};
 use crate::format::shard_record::SHARD_FILE;
 use crate::format::site::SiteName;
-use crate::fs::disk::{self, Disk};
+use crate::fs::disk::Disk;
+use crate::fs::machine::machine;
 use crate::fs::staged::{StagedFolder, create_folders, write_file};
 use crate::maintain::destination::{check_apart, place_plan};
 use crate::maintain::gather::{self, Source};
@@ -80,7 +81,7 @@ pub fn select(
     files: Files,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Selected> {
-    select_on(&disk::machine(), folder, out, selection, files, progress)
+    select_on(&machine(), folder, out, selection, files, progress)
 }
 
 pub(super) fn select_on(

@@ -9,15 +9,16 @@ use serde::Serialize;
 use crate::FORMAT_VERSION;
 use crate::error::{Result, StoreError};
 use crate::format::group_sums::GroupSums;
-use crate::format::manifest::Manifest;
 use crate::format::plan::{PLAN_FILE, Plan, PlanReader};
 use crate::format::settings::HarvestSettings;
 use crate::format::shard_record::{SHARD_FILE, SHARDS_FOLDER, ShardContents, WrittenShard};
 use crate::format::site::SiteName;
 use crate::format::tables::token_table::TokenTable;
-use crate::fs::disk::{self, Disk};
+use crate::format::totals::manifest_of;
+use crate::fs::disk::Disk;
 use crate::fs::json;
 use crate::fs::lock::Lock;
+use crate::fs::machine::machine;
 use crate::fs::staged::{remove_leftovers, replace_file, write_file};
 use crate::maintain::holding::Holding;
 use crate::maintain::placing::{Files, Placing, bytes_of};
@@ -46,7 +47,7 @@ pub struct Upgraded {
 /// # Errors
 /// [`StoreError::Damaged`] for a damaged table or record; [`StoreError::Locked`] where another process writes.
 pub fn upgrade(folder: &Path, dry_run: bool, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Upgraded> {
-    upgrade_on(&disk::machine(), folder, dry_run, progress)
+    upgrade_on(&machine(), folder, dry_run, progress)
 }
 
 pub(super) fn upgrade_on(
@@ -99,7 +100,7 @@ pub(super) fn upgrade_on(
         };
         shards.insert(*index, staged);
     }
-    replacement.finish(Manifest::new(&plan, &old.settings, &shards))?;
+    replacement.finish(manifest_of(&plan, &old.settings, &shards))?;
     Ok(Upgraded { from, to: FORMAT_VERSION, shards: shards.len() })
 }
 

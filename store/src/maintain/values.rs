@@ -6,7 +6,6 @@ use crate::error::Result;
 use crate::format::plan::TOKENS_FILE;
 use crate::format::shard_record::WrittenShard;
 use crate::format::tables::sequences::Sequence;
-use crate::maintain::diff::FileDiff;
 use crate::maintain::holding::Holding;
 use crate::read::cache::Shard;
 
@@ -46,7 +45,7 @@ pub(super) fn compare(
     theirs: &Holding,
     a: &WrittenShard,
     b: &WrittenShard,
-    files: &[FileDiff],
+    differs: impl Fn(&str) -> bool,
 ) -> Result<Vec<ValueDiff>> {
     let (a, b) = (ours.cache.shard_of(&a.record)?, theirs.cache.shard_of(&b.record)?);
     let width = |shard: &Shard, site| shard.contents().settings.width(site);
@@ -54,7 +53,6 @@ pub(super) fn compare(
     if a.sequences() != b.sequences() || !same_width {
         return Ok(Vec::new());
     }
-    let differs = |name: &str| files.iter().any(|file| file.file == name && file.a.is_some() && file.b.is_some());
     let mut found = Vec::new();
     for site in &a.contents().settings.sites {
         if differs(&site.file_name()) {

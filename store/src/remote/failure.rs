@@ -6,9 +6,9 @@ use std::io;
 use object_store::Error;
 
 use crate::error::StoreError;
+use crate::remote::cause::{Cause, Failure};
 use crate::remote::environment::Environment;
 use crate::remote::location::{Location, Service};
-use crate::remote::requests::{Cause, Failure};
 
 /// Variables that hold something which must never be shown.
 const SECRET: [&str; 4] = ["SECRET", "TOKEN", "KEY", "PASSWORD"];
@@ -125,7 +125,7 @@ fn advice(location: &Location, cause: Cause) -> String {
         Cause::Certificate => format!(
             "Nothing was sent. Does the server speak TLS at that port? For a certificate of one's own, SSL_CERT_FILE names a PEM file of what signed it. {looked_at}"
         ),
-        Cause::NobodyThere => format!("Nothing listens there: is the service running, and the address right? {looked_at}"),
+        Cause::NotListening => format!("Nothing listens there: is the service running, and the address right? {looked_at}"),
         Cause::UnknownHost => format!("Is the host's name right, and is there a network? {looked_at}"),
         Cause::Setting => {
             format!("For a server without encryption, *_ALLOW_HTTP=true must be set besides. {looked_at}")

@@ -14,8 +14,8 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Result, StoreError};
-use crate::fs::disk;
 use crate::fs::folder::Located;
+use crate::fs::machine::machine;
 use crate::fs::staged::create_folders;
 
 /// Locked by who makes room; holds the bytes that are taken up, or more.
@@ -37,7 +37,7 @@ pub(crate) struct Shelf {
 impl Shelf {
     /// The shelf in `folder`, which is created unless it is there, of at most `limit` bytes.
     pub(crate) fn open(folder: PathBuf, limit: u64) -> Result<Self> {
-        create_folders(disk::machine().as_ref(), &folder)?;
+        create_folders(machine().as_ref(), &folder)?;
         Ok(Self { folder, limit })
     }
 
@@ -58,7 +58,7 @@ impl Shelf {
             [OsString::from("."), name.to_owned(), ".partial".into()].into_iter().collect::<OsString>(),
         );
         if let Some(parent) = path.parent() {
-            create_folders(disk::machine().as_ref(), parent)?;
+            create_folders(machine().as_ref(), parent)?;
         }
         loop {
             if let Some(found) = Self::find(path, bytes)? {

@@ -9,9 +9,9 @@ use crate::error::{Result, StoreError};
 use crate::format::plan::{PLAN_FILE, PLAN_FOLDER};
 use crate::format::records::FileRecord;
 use crate::format::shard_record::SHARD_FILE;
-use crate::fs::disk;
 use crate::fs::folder::plain_path;
 use crate::fs::hash::check_file;
+use crate::fs::machine::machine;
 use crate::fs::staged::{create_folders, partial, put_in_place, remove_entry, write_file};
 use crate::remote::blocking::Remote;
 use crate::remote::download::{Earlier, download};
@@ -31,7 +31,7 @@ pub(crate) fn land(
             more(record.bytes);
             return Ok(());
         }
-        remove_entry(disk::machine().as_ref(), path)?;
+        remove_entry(machine().as_ref(), path)?;
     }
     let unfinished = partial(path);
     let opened = File::options().read(true).write(true).create(true).truncate(false).open(&unfinished);
@@ -46,7 +46,7 @@ pub(crate) fn plan_table_place(record: &FileRecord, cache: &Path) -> Result<Path
     let Some(folder) = folder.filter(|_| plain_path(&record.path).is_some()) else {
         return Err(StoreError::LeavesFolder { path: cache.join(PLAN_FILE), named: record.path.clone() });
     };
-    create_folders(disk::machine().as_ref(), &cache.join(folder))?;
+    create_folders(machine().as_ref(), &cache.join(folder))?;
     Ok(cache.join(&record.path))
 }
 
@@ -62,7 +62,7 @@ impl Landing {
     /// Begins to fill what will be `folder`, or goes on with it.
     pub(crate) fn begin(folder: PathBuf) -> Result<Self> {
         let unfinished = partial(&folder);
-        create_folders(disk::machine().as_ref(), &unfinished)?;
+        create_folders(machine().as_ref(), &unfinished)?;
         Ok(Self { unfinished, folder, landed: AtomicUsize::new(0) })
     }
 
@@ -79,7 +79,7 @@ impl Landing {
     /// Writes `shard.json`, and gives the folder its name; what has it is no whole shard. To be called once all files
     /// are there.
     pub(crate) fn commit(&self, shard_json: &[u8]) -> Result<()> {
-        let disk = disk::machine();
+        let disk = machine();
         let own = self.file(SHARD_FILE);
         remove_entry(disk.as_ref(), &own)?;
         write_file(disk.as_ref(), &own, shard_json)?;

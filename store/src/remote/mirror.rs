@@ -7,11 +7,11 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use crate::error::{Result, StoreError};
-use crate::format::manifest::{MANIFEST_FILE, ShardRecord};
-use crate::format::records::FileRecord;
+use crate::format::manifest::MANIFEST_FILE;
+use crate::format::records::{FileRecord, ShardRecord};
 use crate::format::site::SiteName;
-use crate::fs::disk;
 use crate::fs::folder::{Fetch, Located};
+use crate::fs::machine::machine;
 use crate::fs::staged::create_folders;
 use crate::remote::blocking::Remote;
 use crate::remote::download::{Earlier, download};
@@ -46,7 +46,7 @@ impl Mirror {
         let shelf = Shelf::open(options.kept_in()?, options.limit)?;
         let key = blake3::hash(location.to_string().as_bytes()).to_hex();
         let folder = shelf.folder().join(&key[..DIGITS]);
-        create_folders(disk::machine().as_ref(), &folder)?;
+        create_folders(machine().as_ref(), &folder)?;
         // For people who look at the shelf. Nothing reads it.
         let _ = std::fs::write(folder.join("location.txt"), format!("{location}\n"));
         Ok(Self { shared: Arc::new(Shared { remote, shelf, folder }), ahead: OnceLock::new() })

@@ -8,6 +8,7 @@
 //! neither undoes what the other did. Before the first such write, an empty object shows whether the service keeps conditions.
 
 mod blocking;
+mod cause;
 mod connect;
 mod credentials;
 mod download;
@@ -21,7 +22,6 @@ mod options;
 mod place;
 mod pull;
 mod push;
-mod push_manifest;
 mod requests;
 mod selection;
 mod traffic;
@@ -40,5 +40,5 @@ pub use traffic::{Moved, Traffic};
 // What filling a bucket beside others is made of.
 pub(crate) use blocking::Remote;
 pub(crate) use landing::{land, plan_table_place};
-pub(crate) use push_manifest::put_whole_manifest;
+pub(crate) use push::manifest::put_whole_manifest;
 pub(crate) use workers::in_parallel;

@@ -6,15 +6,17 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::error::{Result, StoreError};
-use crate::format::manifest::{MANIFEST_FILE, Manifest, ShardRecord};
+use crate::format::manifest::{MANIFEST_FILE, Manifest};
 use crate::format::plan::{PLAN_FILE, Plan, PlanReader, shard_name};
-use crate::format::records::FileRecord;
+use crate::format::records::{FileRecord, ShardRecord};
 use crate::format::settings::HarvestSettings;
 use crate::format::shard_record::{SHARD_FILE, SHARDS_FOLDER, WrittenShard};
+use crate::format::totals::manifest_of;
 use crate::fs::hash::blake3_hex;
+use crate::fs::json;
 use crate::fs::lock::Lock;
+use crate::fs::machine::machine;
 use crate::fs::staged::{create_folders, replace_file};
-use crate::fs::{disk, json};
 use crate::maintain::narrowing::{narrowed_settings, narrowed_shard};
 use crate::read::cache::{Cache, check_contents};
 use crate::remote::blocking::Remote;
@@ -88,7 +90,7 @@ pub fn pull(
     let chosen = selection.shards(&manifest)?;
     check_paths(&url, &manifest)?;
 
-    create_folders(disk::machine().as_ref(), folder)?;
+    create_folders(machine().as_ref(), folder)?;
     let _lock = Lock::take(folder)?;
     let more = |bytes| moved(Moved::More(bytes));
     let pull = Pull { remote: &remote, folder, manifest: &manifest, settings, more: &more };
@@ -99,7 +101,7 @@ pub fn pull(
     pull.bring_plan(&plan_json, &plan_files)?;
     let plan = PlanReader::open(folder)?;
 
-    create_folders(disk::machine().as_ref(), &folder.join(SHARDS_FOLDER))?;
+    create_folders(machine().as_ref(), &folder.join(SHARDS_FOLDER))?;
     let mut tasks = Vec::new();
     let mut found = 0;
     for record in chosen {
@@ -186,7 +188,7 @@ impl Pull<'_> {
             land(self.remote, &file.path, file, place, self.more)
         })?;
         if !listed_in.exists() {
-            replace_file(disk::machine().as_ref(), &listed_in, plan_json)?;
+            replace_file(machine().as_ref(), &listed_in, plan_json)?;
         }
         Ok(())
     }
@@ -259,9 +261,8 @@ impl Pull<'_> {
         let path = self.folder.join(MANIFEST_FILE);
         let all = self.settings.sites.len() == self.manifest.sites.len()
             && shards.values().map(|shard| &shard.record).eq(&self.manifest.shards);
-        let bytes =
-            if all { there.to_vec() } else { json::seal(&path, &Manifest::new(plan, &self.settings, &shards))? };
-        replace_file(disk::machine().as_ref(), &path, &bytes)?;
+        let bytes = if all { there.to_vec() } else { json::seal(&path, &manifest_of(plan, &self.settings, &shards))? };
+        replace_file(machine().as_ref(), &path, &bytes)?;
         // What was written must be what opens.
         Cache::open(self.folder)?;
         Ok((shards.len(), blake3_hex(&bytes)))

@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use crate::error::{Result, StoreError};
-use crate::format::manifest::{Manifest, ShardRecord};
+use crate::format::manifest::Manifest;
+use crate::format::records::ShardRecord;
 use crate::format::section::Section;
 use crate::format::site::SiteName;
 

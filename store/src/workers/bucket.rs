@@ -27,17 +27,19 @@ use tempfile::TempDir;
 
 use super::CLAIMS_FOLDER;
 use super::claim::is_worker_name;
-use super::company::tell_of_difference;
+use super::difference::tell_of_difference;
 use super::place::ClaimPlace;
 use crate::error::{Result, StoreError};
-use crate::format::manifest::{MANIFEST_FILE, Manifest, Totals};
+use crate::format::manifest::{MANIFEST_FILE, Manifest};
 use crate::format::plan::{PLAN_FILE, Plan, PlanReader, shard_name};
 use crate::format::settings::HarvestSettings;
 use crate::format::shard_record::{SHARD_FILE, SHARDS_FOLDER, WrittenShard};
+use crate::format::totals::Totals;
 use crate::fs::hash::{blake3_hex, check_file, map_sized};
+use crate::fs::json;
 use crate::fs::lock::Lock;
+use crate::fs::machine::machine;
 use crate::fs::staged::{create_folders, remove_entry, replace_file};
-use crate::fs::{disk, json};
 use crate::remote::{Location, Remote, RemoteOptions, in_parallel, land, plan_table_place, put_whole_manifest};
 use crate::write::core::WriterCore;
 
@@ -94,11 +96,11 @@ impl Bucket {
             return Err(StoreError::MissingPlan { folder: PathBuf::from(location.to_string()) });
         };
         let _: Plan = json::unseal(location.join(PLAN_FILE).as_ref(), &plan.bytes)?;
-        create_folders(disk::machine().as_ref(), scratch)?;
+        create_folders(machine().as_ref(), scratch)?;
         remove_abandoned(scratch);
         let made = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(scratch);
         let scratch = made.map_err(|cause| StoreError::io(scratch, "create a folder in", cause))?;
-        replace_file(disk::machine().as_ref(), &scratch.path().join(PLAN_FILE), &plan.bytes)?;
+        replace_file(machine().as_ref(), &scratch.path().join(PLAN_FILE), &plan.bytes)?;
         let bucket = Self { remote, scratch, jobs: options.jobs, known: Mutex::default() };
         bucket.look()?;
         Ok(bucket)

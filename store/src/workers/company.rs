@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::bucket::Bucket;
+use super::difference::tell_of_difference;
 use super::leases::Leases;
 use crate::error::Result;
-use crate::format::manifest::{Manifest, Totals};
+use crate::format::manifest::Manifest;
 use crate::format::plan::PlanReader;
 use crate::format::settings::HarvestSettings;
 use crate::format::shard_record::WrittenShard;
+use crate::format::totals::Totals;
 use crate::fs::lock::Lock;
 use crate::fs::staged::{StagedFolder, move_aside, move_back, partial_of, remove_entry};
 use crate::write::core::WriterCore;
@@ -127,19 +129,6 @@ impl WriterCore {
             Some(_) => move_back(disk, &aside, destination),
             None => remove_entry(disk, &aside),
         }
-    }
-}
-
-/// Says so where a shard that another worker made is not the same: their processors, or their libraries, compute differently.
-pub(crate) fn tell_of_difference(own: &WrittenShard, there: &WrittenShard) {
-    let shard = own.index();
-    if own.contents.files == there.contents.files {
-        tracing::info!(shard, "another worker was first with this shard, so that this one's is dropped");
-    } else {
-        tracing::warn!(
-            shard,
-            "another worker was first with this shard, and got other bytes: workers on different hardware round differently. Its shard is kept"
-        );
     }
 }
 

@@ -22,6 +22,7 @@
 mod bucket;
 mod claim;
 mod company;
+mod difference;
 mod leases;
 mod place;
 mod process;

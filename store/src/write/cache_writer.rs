@@ -9,15 +9,18 @@ use std::time::{Duration, Instant};
 
 use crate::FORMAT_VERSION;
 use crate::error::{Result, StoreError};
-use crate::format::manifest::{MANIFEST_FILE, Manifest, ShardRecord, Totals};
+use crate::format::manifest::{MANIFEST_FILE, Manifest};
 use crate::format::plan::{PLAN_FILE, Plan, PlanReader, shard_name};
+use crate::format::records::ShardRecord;
 use crate::format::settings::{Existing, HarvestSettings, NonFinite};
 use crate::format::shard_record::{SHARDS_FOLDER, WrittenShard};
 use crate::format::tables::sequences::Sequence;
 use crate::format::tables::tokens::Tokens;
-use crate::fs::disk::{self, Disk};
+use crate::format::totals::Totals;
+use crate::fs::disk::Disk;
 use crate::fs::json;
 use crate::fs::lock::Lock;
+use crate::fs::machine::machine;
 use crate::fs::staged::{create_folder, discard, leftovers, partial, remove_leftovers, replace_file, replace_file_by};
 use crate::remote::{Location, RemoteOptions};
 use crate::workers::{
@@ -53,7 +56,7 @@ impl CacheWriter {
     /// where a shard was made with other settings; [`StoreError::OldVersion`] where the plan is of an earlier version of the
     /// format, so that no cache is of two.
     pub fn open(folder: &Path, settings: HarvestSettings, non_finite: NonFinite, existing: Existing) -> Result<Self> {
-        Self::open_on(disk::machine(), folder, settings, non_finite, existing)
+        Self::open_on(machine(), folder, settings, non_finite, existing)
     }
 
     pub(crate) fn open_on(
@@ -94,7 +97,7 @@ impl CacheWriter {
         non_finite: NonFinite,
         sharing: Sharing,
     ) -> Result<Self> {
-        Self::open_beside_on(disk::machine(), folder, settings, non_finite, sharing)
+        Self::open_beside_on(machine(), folder, settings, non_finite, sharing)
     }
 
     fn open_beside_on(
@@ -129,8 +132,7 @@ impl CacheWriter {
         let folder = bucket.scratch().to_owned();
         let lock = Lock::take(&folder)?;
         let (place, cache, worker) = (bucket.claims(), bucket.location(), worker_name(&folder));
-        let joining =
-            Joining { disk: disk::machine(), folder: &folder, cache, place, worker, lock, bucket: Some(bucket) };
+        let joining = Joining { disk: machine(), folder: &folder, cache, place, worker, lock, bucket: Some(bucket) };
         joining.join(settings, non_finite, sharing)
     }
 

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 use crate::error::Result;
-use crate::format::manifest::{Manifest, ShardRecord, Totals};
+use crate::format::manifest::Manifest;
 use crate::format::plan::{PlanReader, shard_name};
-use crate::format::records::FileRecord;
+use crate::format::records::{FileRecord, ShardRecord};
 use crate::format::settings::HarvestSettings;
 use crate::format::shard_record::{SHARD_FILE, SHARDS_FOLDER, WrittenShard, file_names};
+use crate::format::totals::Totals;
 use crate::write::core::WriterCore;
 
 /// Shards that are whole. A shard's sums are tens of kilobytes for each site, so that they are added up as the shards come, where
@@ -138,6 +139,7 @@ mod tests {
     use super::*;
     use crate::codec::Codec;
     use crate::format::settings::{Existing, NonFinite};
+    use crate::format::totals::manifest_of;
     use crate::support::{fill_shard, lengths, settings, write_plan};
     use crate::write::cache_writer::CacheWriter;
     use hayloft_runtime::Dtype;
@@ -164,7 +166,7 @@ mod tests {
             for index in order {
                 known.add(cache, &whole[index]);
                 expected.insert(index, whole[index].clone());
-                let manifest = Manifest::new(&cache.plan, &cache.settings, &expected);
+                let manifest = manifest_of(&cache.plan, &cache.settings, &expected);
                 assert_eq!(whole_manifest(&mut known, cache), manifest, "{order:?} up to {index}");
             }
         }
@@ -175,7 +177,7 @@ mod tests {
             let mut known = KnownShards::find(cache).unwrap();
             let mut expected: BTreeMap<_, _> = whole.iter().map(|shard| (shard.index(), shard.clone())).collect();
             expected.retain(|index, _| !missing.contains(index));
-            let manifest = |expected: &BTreeMap<_, _>| Manifest::new(&cache.plan, &cache.settings, expected);
+            let manifest = |expected: &BTreeMap<_, _>| manifest_of(&cache.plan, &cache.settings, expected);
             assert_eq!(whole_manifest(&mut known, cache), manifest(&expected), "without {missing:?}");
             for &index in &missing {
                 let shard = fill_shard(&writer, index).unwrap();

@@ -5,6 +5,7 @@ mod files;
 mod layout;
 pub(crate) mod map;
 pub(crate) mod names;
+pub(crate) mod stored;
 
 pub(crate) use files::WeightFiles;
-pub(crate) use layout::{BlockPart, Stored};
+pub(crate) use stored::{BlockPart, Stored};

@@ -1,7 +1,7 @@
 //! What the families call their tensors.
 
-use super::layout::{BlockPart, Cut, Stored};
 use crate::spec::{DecoderSpec, NormPlacement, WeightLayout};
+use crate::weights::stored::{BlockPart, Cut, Stored};
 
 /// Names outside the blocks.
 pub(crate) struct OutsideNames {

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use super::entry::Entry;
 use super::error::ReportError;
-use super::load::Entry;
 
 /// Refuses results that are there twice, and results that claim to be about the same model, cache or SAE but are not.
 pub(super) fn check_agreement(entries: &[Entry]) -> Result<(), ReportError> {

@@ -5,10 +5,11 @@ use std::path::Path;
 use hayloft_results::{SaeResult, TrainingRecord};
 
 use super::agreement::check_agreement;
+use super::entry::Entry;
 use super::error::ReportError;
 use super::experiment::{Experiment, ResultsEntry, TrainingEntry, read};
 use super::left_out::LeftOut;
-use super::role::{ModelRole, SaeRole};
+use super::role::SaeRole;
 
 /// More than the results of a hundred SAEs over a thousand shards take.
 const MAX_RESULTS_BYTES: u64 = 1 << 30;
@@ -23,18 +24,6 @@ pub struct Report {
     pub(super) entries: Vec<Entry>,
     pub(super) trainings: Vec<Training>,
     pub(super) left_out: Vec<LeftOut>,
-}
-
-/// One result, and its place in the experiment.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) dataset: String,
-    pub(super) family: String,
-    pub(super) model: ModelRole,
-    pub(super) sae: SaeRole,
-    pub(super) result: SaeResult,
-    /// The file that it is from.
-    pub(super) file: std::path::PathBuf,
 }
 
 /// One training run.

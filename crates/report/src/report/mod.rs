@@ -8,6 +8,7 @@
 
 mod agreement;
 mod delimited;
+mod entry;
 mod error;
 mod experiment;
 mod figures;

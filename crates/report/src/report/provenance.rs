@@ -1,6 +1,7 @@
 //! What the figures were computed from.
 
-use super::load::{Entry, Report};
+use super::entry::Entry;
+use super::load::Report;
 use super::tables::dataset_in_words;
 
 /// One fact.

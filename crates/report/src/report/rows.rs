@@ -4,8 +4,9 @@ use hayloft_results::Columns;
 use hayloft_rows::{OutlierNorm, SectionChoice};
 use serde::{Deserialize, Serialize};
 
+use super::entry::Entry;
 use super::left_out::LeftOut;
-use super::load::{Entry, Report};
+use super::load::Report;
 use super::role::{ModelRole, SaeRole};
 
 /// `summary.json`.

@@ -9,8 +9,8 @@ use super::source::Source;
 use crate::config::{Architecture, Conventions, InputBias, Ranking, Role, SaeConfig, WithoutTokens};
 use crate::error::SaeError;
 use crate::normalisation::Normalisation;
-use crate::parts::{ArchitectureTensors, SaeTensors};
 use crate::tensor_files::Taker;
+use crate::tensors::{ArchitectureTensors, SaeTensors};
 
 #[derive(Deserialize)]
 struct Fields {

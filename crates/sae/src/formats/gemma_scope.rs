@@ -14,8 +14,8 @@ use super::source::Source;
 use crate::config::{Architecture, Conventions, InputBias, Ranking, Role, SaeConfig, Skip};
 use crate::error::SaeError;
 use crate::normalisation::Normalisation;
-use crate::parts::{ArchitectureTensors, SaeTensors};
 use crate::tensor_files::{Taker, TensorFile};
+use crate::tensors::{ArchitectureTensors, SaeTensors};
 
 /// Of `config.json` of Gemma Scope 2. Other fields are of training.
 #[derive(Deserialize)]

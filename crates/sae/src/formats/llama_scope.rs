@@ -11,8 +11,8 @@ use super::source::Source;
 use crate::config::{Architecture, Conventions, InputBias, Ranking, Role, SaeConfig, Skip};
 use crate::error::SaeError;
 use crate::normalisation::Normalisation;
-use crate::parts::{ArchitectureTensors, SaeTensors};
 use crate::tensor_files::Taker;
+use crate::tensors::{ArchitectureTensors, SaeTensors};
 
 /// Of `hyperparams.json`. Other fields are of training.
 #[derive(Deserialize)]

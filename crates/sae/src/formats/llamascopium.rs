@@ -10,8 +10,8 @@ use super::source::Source;
 use crate::config::{Architecture, Conventions, InputBias, Ranking, Role, SaeConfig, Skip};
 use crate::error::SaeError;
 use crate::normalisation::Normalisation;
-use crate::parts::{ArchitectureTensors, SaeTensors};
 use crate::tensor_files::{Taker, TensorFile};
+use crate::tensors::{ArchitectureTensors, SaeTensors};
 
 /// What of `config.json` bears on the forward pass. Other fields are of training and initialisation.
 #[derive(Deserialize)]

@@ -24,8 +24,8 @@ use self::place::locate;
 use self::source::read_bounded;
 use crate::config::SaeConfig;
 use crate::error::SaeError;
-use crate::parts::SaeTensors;
 use crate::tensor_files::TensorFile;
+use crate::tensors::SaeTensors;
 
 /// A format that SAEs are published in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

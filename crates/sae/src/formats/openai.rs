@@ -7,8 +7,8 @@ use super::source::Source;
 use crate::config::{Architecture, Conventions, InputBias, Ranking, Role, SaeConfig};
 use crate::error::SaeError;
 use crate::normalisation::Normalisation;
-use crate::parts::{ArchitectureTensors, SaeTensors};
 use crate::tensor_files::{Taker, TensorFile};
+use crate::tensors::{ArchitectureTensors, SaeTensors};
 
 /// What is counted in training.
 const OF_TRAINING: [&str; 3] = ["stats_last_nonzero", "latents_activation_frequency", "latents_mean_square"];

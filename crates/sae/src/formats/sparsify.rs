@@ -10,8 +10,8 @@ use super::source::Source;
 use crate::config::{Architecture, Conventions, InputBias, Ranking, Role, SaeConfig, Skip};
 use crate::error::SaeError;
 use crate::normalisation::Normalisation;
-use crate::parts::{ArchitectureTensors, SaeTensors};
 use crate::tensor_files::{Taker, TensorFile};
+use crate::tensors::{ArchitectureTensors, SaeTensors};
 
 /// `cfg.json`. A field that is not here may change the forward pass and is refused.
 #[derive(Deserialize)]

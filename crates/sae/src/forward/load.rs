@@ -5,38 +5,41 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use crate::config::{InputBias, Ranking};
 use crate::error::SaeError;
+use crate::forward::Sae;
 use crate::forward::activation::Activation;
-use crate::parts::{ArchitectureTensors, SaeTensors};
-use crate::sae::Sae;
+use crate::tensors::{ArchitectureTensors, SaeTensors};
 
 /// No decoder norm smaller than this is divided by, as in SAELens.
 const SMALLEST_NORM: f64 = 1e-8;
 
-pub(crate) fn load(parts: SaeTensors, device: Device, precision: Dtype) -> Result<Sae, SaeError> {
-    let SaeTensors { encoder, decoder, decoder_bias, skip, input_bias, normalisation, own } = parts;
-    let d_sae = decoder.size()[0] as usize;
-    let (encoder_bias, activation, ranking) = activation(own, d_sae)?;
-    let (encoder, encoder_bias, decoder) = match ranking {
-        Ranking::PreActivation => (encoder, encoder_bias, decoder),
-        Ranking::DecoderNorm => fold_decoder_norms(&encoder, &encoder_bias, &decoder)?,
-    };
-    let move_to_device = |tensor: &Tensor| tensor.f_contiguous()?.f_to_device(device);
-    let decoder_bias = move_to_device(&decoder_bias)?;
-    let sae = Sae {
-        encoder: move_to_device(&encoder.f_tr()?)?.into(),
-        encoder_bias: move_to_device(&encoder_bias)?.into(),
-        decoder: move_to_device(&decoder)?.into(),
-        input_bias: match input_bias {
-            InputBias::DecoderBias => Some(decoder_bias.shallow_clone().into()),
-            InputBias::None => None,
-        },
-        decoder_bias: decoder_bias.into(),
-        skip: skip.map(|skip| move_to_device(&skip)).transpose()?.map(Into::into),
-        activation: activation.to_device(device)?,
-        normalisation,
-        screen: None,
-    };
-    sae.computing_in(precision)
+impl Sae {
+    /// The SAE with these tensors, on a device, with the encoder's products computed in a precision.
+    pub fn new(tensors: SaeTensors, device: Device, precision: Dtype) -> Result<Self, SaeError> {
+        let SaeTensors { encoder, decoder, decoder_bias, skip, input_bias, normalisation, own } = tensors;
+        let d_sae = decoder.size()[0] as usize;
+        let (encoder_bias, activation, ranking) = activation(own, d_sae)?;
+        let (encoder, encoder_bias, decoder) = match ranking {
+            Ranking::PreActivation => (encoder, encoder_bias, decoder),
+            Ranking::DecoderNorm => fold_decoder_norms(&encoder, &encoder_bias, &decoder)?,
+        };
+        let move_to_device = |tensor: &Tensor| tensor.f_contiguous()?.f_to_device(device);
+        let decoder_bias = move_to_device(&decoder_bias)?;
+        let sae = Sae {
+            encoder: move_to_device(&encoder.f_tr()?)?.into(),
+            encoder_bias: move_to_device(&encoder_bias)?.into(),
+            decoder: move_to_device(&decoder)?.into(),
+            input_bias: match input_bias {
+                InputBias::DecoderBias => Some(decoder_bias.shallow_clone().into()),
+                InputBias::None => None,
+            },
+            decoder_bias: decoder_bias.into(),
+            skip: skip.map(|skip| move_to_device(&skip)).transpose()?.map(Into::into),
+            activation: activation.to_device(device)?,
+            normalisation,
+            screen: None,
+        };
+        sae.computing_in(precision)
+    }
 }
 
 impl Activation {

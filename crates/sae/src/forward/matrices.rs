@@ -3,8 +3,7 @@
 use tch::{Kind, TchError, Tensor};
 
 use crate::error::SaeError;
-use crate::forward::{Firings, Reconstruction};
-use crate::sae::Sae;
+use crate::forward::{Firings, Reconstruction, Sae};
 
 /// The most bytes that one `[rows, width]` float32 matrix takes: 256 MiB. Encoding holds two or three of them at once.
 const LATENT_BYTES: usize = 256 << 20;

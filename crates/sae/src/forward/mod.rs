@@ -11,11 +11,76 @@ pub(crate) mod shared_tensor;
 mod tensor_slice;
 mod tiles;
 
+use hayloft_model::kind;
+use hayloft_runtime::Dtype;
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::error::SaeError;
-use crate::normalisation::Undo;
-use crate::sae::Sae;
+use crate::forward::activation::Activation;
+use crate::forward::screen::Screen;
+use crate::forward::shared_tensor::SharedTensor;
+use crate::normalisation::{Normalisation, Undo};
+
+/// A sparse autoencoder on a device, in float32. Any number of threads may share one.
+///
+/// ```text
+/// x [rows, d_in] ── normalise ── − input bias ── · encoder + bias ── activation ── latents [rows, width]
+/// latents ── · decoder + bias ── undo the normalisation ── + x · skip ── reconstruction [rows, d_out]
+/// ```
+///
+/// Loaders fold whatever their format adds (decoder norms, a gate's own bias) into these few tensors.
+#[derive(Debug)]
+pub struct Sae {
+    /// `[width, d_in]`: float32, or the type that products with it are to be computed in.
+    pub(crate) encoder: SharedTensor,
+    /// `[width]`.
+    pub(crate) encoder_bias: SharedTensor,
+    /// `[width, d_out]`.
+    pub(crate) decoder: SharedTensor,
+    /// `[d_out]`.
+    pub(crate) decoder_bias: SharedTensor,
+    /// `[d_out, d_in]`: what a transcoder's input adds to its output past the latents, where it does.
+    pub(crate) skip: Option<SharedTensor>,
+    /// `[d_in]`: subtracted from the normalised input, where there is one.
+    pub(crate) input_bias: Option<SharedTensor>,
+    pub(crate) activation: Activation,
+    pub(crate) normalisation: Normalisation,
+    /// Finds out which latents may fire; where there is none, all are computed.
+    pub(crate) screen: Option<Screen>,
+}
+
+impl Sae {
+    /// Width of the activations that it takes.
+    pub fn d_model(&self) -> usize {
+        self.encoder.size()[1] as usize
+    }
+
+    /// Width of its reconstructions: that of what it takes, but for transcoders.
+    pub fn d_out(&self) -> usize {
+        self.decoder.size()[1] as usize
+    }
+
+    /// Number of latents.
+    pub fn width(&self) -> usize {
+        self.encoder.size()[0] as usize
+    }
+
+    /// The same SAE with the encoder's products computed in a precision. Latents, sums and the decoder stay float32. In
+    /// float32, latents that cannot fire may be ruled out in bf16 first.
+    pub fn computing_in(mut self, precision: Dtype) -> Result<Self, SaeError> {
+        if precision == Dtype::F32 {
+            self.screen = Screen::new(&self)?;
+        } else {
+            self.encoder = self.encoder.f_to_kind(kind(precision))?.into();
+        }
+        Ok(self)
+    }
+
+    /// What is done to the input before the encoder.
+    pub fn normalisation(&self) -> Normalisation {
+        self.normalisation
+    }
+}
 
 /// Latents of some rows, with what the decoder needs to know of their input.
 #[derive(Debug)]
@@ -162,7 +227,7 @@ mod tests {
             plain.encoder_bias = rarely.into();
             let x = random(&[700, 8]);
             let expected = plain.reconstruct(&x).unwrap();
-            let screened = plain.computing_in(hayloft_runtime::Dtype::F32).unwrap();
+            let screened = plain.computing_in(Dtype::F32).unwrap();
             let got = screened.reconstruct(&x).unwrap();
             // A latent that is as good as at its threshold may fall to either side of it.
             let apart = (&got.fired - &expected.fired).abs().sum(Kind::Int64).int64_value(&[]);

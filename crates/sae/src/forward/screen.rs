@@ -11,8 +11,7 @@ use crate::error::SaeError;
 use crate::forward::activation::Activation;
 use crate::forward::ragged::Ragged;
 use crate::forward::shared_tensor::SharedTensor;
-use crate::forward::tensor_slice;
-use crate::sae::Sae;
+use crate::forward::{Sae, tensor_slice};
 
 /// Half a unit in the last place of bf16, relative.
 const ROUNDING: f32 = 1.0 / 256.0;

@@ -12,8 +12,7 @@ use crate::error::SaeError;
 use crate::forward::activation::Activation;
 use crate::forward::fired::{Fired, add_decoder_rows};
 use crate::forward::screen::{Candidates, Screen, ScreenInput, dot};
-use crate::forward::{Firings, Reconstruction, tensor_slice};
-use crate::sae::Sae;
+use crate::forward::{Firings, Reconstruction, Sae, tensor_slice};
 
 /// Rows and latents of a tile, 2 MiB of float32: matrix products of this size run at full speed.
 const TILE_ROWS: i64 = 512;

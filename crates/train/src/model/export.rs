@@ -1,5 +1,6 @@
 //! From the form that is trained to the form that is saved: SAELens's tensors and the fields of its `cfg.json`.
 
+use hayloft_runtime::Dtype;
 use hayloft_sae::{ArchitectureTensors, InputBias, Normalisation, Ranking, Sae, SaeError, SaeTensors};
 use serde_json::{Map, Value};
 use tch::{Device, Kind, TchError, Tensor};
@@ -110,7 +111,7 @@ impl Exported {
             normalisation: self.normalisation,
             own,
         };
-        parts.load(device)
+        Sae::new(parts, device, Dtype::F32)
     }
 
     fn find(&self, name: &str) -> Option<&Tensor> {

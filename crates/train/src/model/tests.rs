@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hayloft_sae::{ArchitectureTensors, InputBias, Normalisation, Ranking, Sae, SaeFile, SaeTensors};
+use hayloft_sae::{ArchitectureTensors, InputBias, Normalisation, Ranking, SaeFile, SaeTensors};
 use tch::{Device, Kind, Tensor};
 
 use super::{Fold, Forward, Input, Model, reopen};
@@ -258,7 +258,12 @@ fn every_sae_opens_for_training_and_is_saved_as_it_was() {
         let exported = model.export(Fold::Keep(file.normalisation())).unwrap();
         let unsaved = exported.load(Device::Cpu).unwrap().reconstruct(&x).unwrap().rows;
         SavedSae { exported, metadata: crate::files::provenance::layout() }.write(scratch.path()).unwrap();
-        let saved = Sae::open(scratch.path(), Device::Cpu).unwrap().reconstruct(&x).unwrap().rows;
+        let saved = SaeFile::open(scratch.path())
+            .and_then(|file| file.load(Device::Cpu))
+            .unwrap()
+            .reconstruct(&x)
+            .unwrap()
+            .rows;
         assert!(far(&saved) < 1e-5, "{name} saved: {:e}", far(&saved));
         assert_eq!(unsaved, saved, "{name}: what is looked at in training is what is read back");
     }

@@ -4,7 +4,8 @@ use hayloft_results::count;
 
 use super::{Data, Figure, Gallery, caption, drawn, sae_ink, sae_stroke, setting_in_words};
 use crate::plot::{Axes, Axis, Join, Series, lines};
-use crate::report::load::{Entry, Report};
+use crate::report::entry::Entry;
+use crate::report::load::Report;
 
 /// A picture for each family, dataset, section, model and treatment of outliers, with a line for each SAE.
 pub(super) fn densities(report: &Report) -> Gallery {

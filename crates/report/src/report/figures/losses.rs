@@ -4,7 +4,8 @@ use hayloft_results::{BinSums, first_position};
 
 use super::{Data, Figure, Gallery, caption, drawn, sae_ink, sae_stroke, setting_in_words};
 use crate::plot::{Axes, Axis, Ink, Join, Series, Stroke, lines};
-use crate::report::load::{Entry, Report};
+use crate::report::entry::Entry;
+use crate::report::load::Report;
 use crate::report::numbers::four;
 
 /// A picture for each family, dataset, section, model and treatment of outliers.

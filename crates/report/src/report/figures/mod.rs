@@ -8,10 +8,11 @@ mod training;
 
 use hayloft_rows::SectionChoice;
 
-use super::load::{Entry, Report};
+use super::load::Report;
 use super::role::{ModelRole, SaeRole};
 use super::tables::{dataset_in_words, section_in_words, slug};
 use crate::plot::{Caption, Ink, Stroke};
+use crate::report::entry::Entry;
 
 /// A picture.
 #[derive(Debug, Clone, serde::Serialize)]

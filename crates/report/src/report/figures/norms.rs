@@ -2,7 +2,8 @@
 
 use super::{Data, Figure, Gallery, caption, drawn, model_style, place_in_words};
 use crate::plot::{Axes, Axis, Join, Series, Threshold, lines};
-use crate::report::load::{Entry, Report};
+use crate::report::entry::Entry;
+use crate::report::load::Report;
 use crate::report::numbers::figure;
 use crate::report::role::ModelRole;
 

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::{flat, nested};
-use crate::config::{Conventions, PositionSlice, SaeConfig, WithoutTokens};
+use crate::config::SaeConfig;
 use crate::error::SaeError;
 use crate::formats::source::Source;
 
@@ -19,62 +18,6 @@ pub(in crate::formats) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig,
     let config =
         if is_nested(&source, &value)? { nested::parse(&source, fields)? } else { flat::parse(&source, fields)? };
     Ok((config, value))
-}
-
-/// What the configuration says of the activations: at the top before version 6, in `metadata` since.
-#[derive(Default, Deserialize)]
-pub(super) struct TrainedOn {
-    model_from_pretrained_kwargs: Option<Value>,
-    prepend_bos: Option<bool>,
-    context_size: Option<Value>,
-    seqpos_slice: Option<Value>,
-    exclude_special_tokens: Option<Value>,
-    /// Of an SAE that was converted from a format which says so.
-    trained_without: Option<Value>,
-}
-
-impl TrainedOn {
-    pub(super) fn conventions(&self, source: &Source<'_>) -> Result<Conventions, SaeError> {
-        let kwargs = self.model_from_pretrained_kwargs.as_ref();
-        let centred = kwargs.and_then(|kwargs| kwargs.get("center_writing_weights")).and_then(Value::as_bool);
-        Ok(Conventions {
-            center_writing_weights: centred.unwrap_or(false),
-            prepend_bos: self.prepend_bos,
-            // -1 stands for what the dataset has.
-            context_size: self.context_size.as_ref().and_then(Value::as_u64),
-            positions: self.positions(source)?,
-            without: self.without(source)?,
-        })
-    }
-
-    fn positions(&self, source: &Source<'_>) -> Result<PositionSlice, SaeError> {
-        let Some(value) = &self.seqpos_slice else { return Ok(PositionSlice::default()) };
-        let numbers: Option<Vec<Option<i64>>> = serde_json::from_value(value.clone()).ok();
-        // As Python's slice takes them: one is where it stops.
-        match numbers.as_deref() {
-            Some([]) => Ok(PositionSlice::default()),
-            Some(&[stop]) => Ok(PositionSlice { stop, ..PositionSlice::default() }),
-            Some(&[start, stop]) => Ok(PositionSlice { start, stop, step: None }),
-            Some(&[start, end, step]) => Ok(PositionSlice { start, stop: end, step }),
-            _ => Err(source.field("seqpos_slice", "up to three whole numbers or nulls", value)),
-        }
-    }
-
-    fn without(&self, source: &Source<'_>) -> Result<WithoutTokens, SaeError> {
-        let by_name = match &self.trained_without {
-            Some(Value::String(name)) if name == "bos" => WithoutTokens::Bos,
-            _ => WithoutTokens::None,
-        };
-        match &self.exclude_special_tokens {
-            None | Some(Value::Bool(false)) => Ok(by_name),
-            Some(Value::Bool(true)) => Ok(WithoutTokens::Special),
-            Some(value) => match serde_json::from_value::<Vec<u32>>(value.clone()) {
-                Ok(ids) if ids.is_empty() => Ok(by_name),
-                Ok(ids) => Ok(WithoutTokens::Ids(ids)),
-                Err(_) => Err(source.field("exclude_special_tokens", "true, false or a list of token ids", value)),
-            },
-        }
-    }
 }
 
 /// Version 6 moved what does not change the computation to `metadata`, where it also keeps its version.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
-use super::config::TrainedOn;
 use super::fields::{Options, Said};
+use super::trained_on::TrainedOn;
 use crate::config::SaeConfig;
 use crate::error::SaeError;
 use crate::formats::source::Source;

@@ -7,6 +7,7 @@ mod fields;
 mod flat;
 mod nested;
 mod tensors;
+mod trained_on;
 
 pub(super) use self::config::parse;
 pub(super) use self::tensors::take;

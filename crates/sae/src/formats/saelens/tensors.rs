@@ -2,8 +2,8 @@
 
 use crate::config::{Architecture, Ranking, Role, SaeConfig, Skip};
 use crate::error::SaeError;
-use crate::parts::{ArchitectureTensors, SaeTensors};
 use crate::tensor_files::{Taker, TensorFile};
+use crate::tensors::{ArchitectureTensors, SaeTensors};
 
 /// How far a `scaling_factor` may be from one: `torch.allclose`'s tolerance.
 const ONES_TOLERANCE: f64 = 1e-5;

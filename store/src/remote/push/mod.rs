@@ -1,5 +1,7 @@
 //! Putting a cache somewhere else.
 
+pub(crate) mod manifest;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,20 +12,21 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::error::{Result, StoreError};
-use crate::format::manifest::{MANIFEST_FILE, ShardRecord};
+use crate::format::manifest::MANIFEST_FILE;
 use crate::format::plan::{PLAN_FILE, PlanReader};
-use crate::format::records::FileRecord;
+use crate::format::records::{FileRecord, ShardRecord};
 use crate::format::shard_record::WrittenShard;
 use crate::fs::folder::Folder;
 use crate::fs::hash::{blake3_hex, check_file, map_sized};
+use crate::fs::json;
 use crate::fs::lock::Lock;
+use crate::fs::machine::machine;
 use crate::fs::staged::create_folders;
-use crate::fs::{disk, json};
 use crate::read::cache::Cache;
 use crate::remote::blocking::{Remote, Seen};
 use crate::remote::location::Location;
 use crate::remote::options::RemoteOptions;
-use crate::remote::push_manifest::{check_same, push_manifest, read_manifest};
+use crate::remote::push::manifest::{check_same, push_manifest, read_manifest};
 use crate::remote::traffic::{Moved, Traffic};
 use crate::remote::workers::in_parallel;
 use crate::workers::CLAIMS_FOLDER;
@@ -163,7 +166,7 @@ fn refuse_beside_workers(remote: &Remote) -> Result<()> {
 /// A folder cannot say "write this if nobody else has": its lock is held instead.
 fn lock(location: &Location) -> Result<Option<Lock>> {
     let Some(folder) = location.folder() else { return Ok(None) };
-    create_folders(disk::machine().as_ref(), &folder)?;
+    create_folders(machine().as_ref(), &folder)?;
     Lock::take(&folder).map(Some)
 }
 

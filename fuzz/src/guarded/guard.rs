@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
-use crate::{Outcome, Target, allocator};
+use crate::guarded::allocator;
+use crate::{Outcome, Target};
 
 /// A reader that panicked.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::held_out_figures::HeldOutFigures;
+use crate::training::held_out::HeldOutFigures;
 use crate::undefined;
 
 /// What a step was like: of its batch, before its update, by the function that is trained (of a `BatchTopK` that is another one than the

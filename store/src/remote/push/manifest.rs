@@ -7,10 +7,12 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 
 use crate::error::{Result, StoreError};
-use crate::format::manifest::{MANIFEST_FILE, Manifest, ShardRecord};
+use crate::format::manifest::{MANIFEST_FILE, Manifest};
 use crate::format::plan::{PlanReader, shard_name};
+use crate::format::records::ShardRecord;
 use crate::format::settings::HarvestSettings;
 use crate::format::shard_record::{SHARD_FILE, SHARDS_FOLDER, WrittenShard};
+use crate::format::totals::manifest_of;
 use crate::fs::hash::blake3_hex;
 use crate::fs::json;
 use crate::read::cache::check_contents;
@@ -78,7 +80,7 @@ pub(crate) fn push_manifest(
                 return Ok((listed, blake3_hex(&there.bytes)));
             }
         }
-        let manifest = Manifest::new(plan, &settings, &shards);
+        let manifest = manifest_of(plan, &settings, &shards);
         let bytes = Bytes::from(json::seal(url.as_ref(), &manifest)?);
         let written = match there {
             Some(there) => remote.update(MANIFEST_FILE, &bytes, there.version)?,

@@ -1,13 +1,9 @@
 //! An SAE's tensors as they are in the file, with nothing folded.
 
-use hayloft_runtime::Dtype;
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use crate::config::{InputBias, Ranking};
-use crate::error::SaeError;
-use crate::forward::load;
 use crate::normalisation::Normalisation;
-use crate::sae::Sae;
 
 /// An SAE as its file describes it, in float32 on the CPU.
 #[derive(Debug)]
@@ -26,13 +22,6 @@ pub struct SaeTensors {
     pub normalisation: Normalisation,
     /// What the architecture has besides.
     pub own: ArchitectureTensors,
-}
-
-impl SaeTensors {
-    /// The one form that the forward pass knows, on a device, in float32.
-    pub fn load(self, device: Device) -> Result<Sae, SaeError> {
-        load::load(self, device, Dtype::F32)
-    }
 }
 
 /// What each architecture has besides encoder and decoder. Vectors are `[width]`; `bias` is added to pre-activations.
@@ -105,6 +94,8 @@ impl ArchitectureTensors {
 
 #[cfg(test)]
 mod tests {
+    use tch::Device;
+
     use super::*;
 
     #[test]

@@ -1,0 +1,17 @@
+//! One result of an experiment.
+
+use hayloft_results::SaeResult;
+
+use super::role::{ModelRole, SaeRole};
+
+/// One result, and its place in the experiment.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) dataset: String,
+    pub(super) family: String,
+    pub(super) model: ModelRole,
+    pub(super) sae: SaeRole,
+    pub(super) result: SaeResult,
+    /// The file that it is from.
+    pub(super) file: std::path::PathBuf,
+}
