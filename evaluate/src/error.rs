@@ -1,4 +1,4 @@
-//! What can go wrong with an evaluation, each said with what was expected, what was found and what to do.
+//! Errors of an evaluation. Each message says what was expected, what was found and what to do.
 
 use std::io;
 use std::path::PathBuf;
@@ -23,25 +23,25 @@ pub enum EvaluateError {
     /// The cache could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Rows of the cache could not be chosen.
+    /// Rows of the cache could not be selected.
     #[error(transparent)]
     Rows(#[from] RowsError),
-    /// An SAE is of another site.
+    /// An SAE belongs to another site.
     #[error(transparent)]
     Site(#[from] SiteError),
     /// Results could not be written.
     #[error(transparent)]
     Results(#[from] ResultsError),
-    /// A training failed.
+    /// Training failed.
     #[error(transparent)]
     Train(#[from] Box<TrainError>),
     /// An SAE could not be read or run.
     #[error(transparent)]
     Sae(#[from] SaeError),
-    /// LibTorch refused, most often for want of memory.
+    /// LibTorch returned an error, most often because of insufficient memory.
     #[error(transparent)]
     Torch(#[from] TchError),
-    /// The cache was imported, and nobody said which model it is of.
+    /// The cache was imported without its checkpoint, so its model is unknown.
     #[error(
         "{cache}: expected a cache that says which model its activations come from, got one of an unknown model: it was imported without its checkpoint. Import it again with `store import --checkpoint {model}` if that is the one, or leave --model out"
     )]
@@ -62,42 +62,42 @@ pub enum EvaluateError {
         model: PathBuf,
         /// What differs.
         what: String,
-        /// What the manifest says.
+        /// The manifest's value.
         expected: String,
-        /// What the checkpoint is.
+        /// The checkpoint's value.
         got: String,
     },
-    /// There is nothing to evaluate.
+    /// The cache has no whole shard.
     #[error("{cache}: expected at least one whole shard, got none. Go on with `harvest run --resume`")]
     EmptyCache {
         /// The cache's folder.
         cache: PathBuf,
     },
-    /// Divergences were asked for without a model.
+    /// Divergences were requested without a model.
     #[error(
         "--kl={choice}: expected --model too, got none: how far predictions are apart is known only where there are predictions. Give the checkpoint that the cache was made with, or leave --kl out"
     )]
     KlWithoutModel {
-        /// What was asked for.
+        /// The requested way.
         choice: KlChoice,
     },
-    /// Divergences were asked for from logits that the cache does not keep.
+    /// Divergences were requested from logits that the cache does not store.
     #[error(
         "{cache}: --kl={choice}: expected a cache with {expected}, got one with {got}. Harvest with --logits {harvest}, or take --kl=recomputed, which needs no stored logits"
     )]
     KlNotKept {
         /// The cache's folder.
         cache: PathBuf,
-        /// What was asked for.
+        /// The requested way.
         choice: KlChoice,
-        /// What that needs.
+        /// What the requested way needs.
         expected: &'static str,
-        /// What the cache keeps of predictions.
+        /// The predictions that the cache stores.
         got: String,
-        /// The harvest's --logits that keeps it.
+        /// The value of the harvest's --logits that stores them.
         harvest: &'static str,
     },
-    /// A transcoder does not say what it reconstructs.
+    /// A transcoder's configuration does not name its output site.
     #[error(
         "{sae}: expected the configuration of a transcoder to name the site that it reconstructs (hook_name_out), got none. Add it"
     )]
@@ -105,7 +105,7 @@ pub enum EvaluateError {
         /// The transcoder's folder.
         sae: PathBuf,
     },
-    /// The cache does not hold what going on from a site takes.
+    /// The cache lacks a site that the forward pass from the spliced site needs.
     #[error(
         "{cache}: expected activations of {beside} too, which going on from {site} takes, got none. Harvest {site} again, which keeps them beside it, or add them with `store extend`"
     )]
@@ -114,83 +114,83 @@ pub enum EvaluateError {
         cache: PathBuf,
         /// The site whose values are replaced.
         site: String,
-        /// The site that is missing.
+        /// The missing site.
         beside: String,
     },
-    /// SAEs of one run were trained on different weights of the model.
+    /// The SAEs of one run were trained on different weights of the model.
     #[error(
         "{sae}: expected an SAE of a model with {expected} weights, as the first, got one of the other kind (center_writing_weights). Evaluate them apart, or say --weights as-stored or --weights centred for all"
     )]
     MixedWeights {
         /// The SAE's folder.
         sae: PathBuf,
-        /// The weights that the first SAE asks for.
+        /// The weights that the first SAE was trained on.
         expected: ModelWeights,
     },
-    /// Centred writing weights would change what the model computes, or are not known not to.
+    /// Centring the writing weights would change what the model computes, or could.
     #[error(
         "centred writing weights: expected a model whose every norm takes the mean away (LayerNorm) and a site that is written to its residual stream, got {got}. Say --weights as-stored to evaluate on the weights as they are"
     )]
     CannotCentre {
-        /// What there is.
+        /// The reason.
         got: String,
     },
-    /// SAEs cannot be in place at once without a model.
+    /// Splicing SAEs together was requested without a model.
     #[error(
         "--splice-together: expected --model too, got none: SAEs that are in place at once change one another's activations"
     )]
     TogetherWithoutModel,
-    /// Two SAEs of one splice are at one site.
+    /// Two SAEs that are spliced together are at one site.
     #[error(
         "{second}: expected SAEs of different sites, one behind the other, got {site}, where {first} is already. Put one of them in, or evaluate them one by one without --splice-together"
     )]
     TwoAtOneSite {
-        /// One SAE.
+        /// The first SAE.
         first: PathBuf,
-        /// The other.
+        /// The second SAE.
         second: PathBuf,
         /// The site.
         site: String,
     },
-    /// The scale that an SAE's files ask for cannot be had of the cache.
+    /// The scale that an SAE's files ask for cannot be computed on this cache.
     #[error(
         "{sae}: expected to scale activations as its cfg.json says, by sqrt(d_model) over the mean norm of {rows}, got: {cause}: --scale auto is over all rows of this cache, and --scale {trained} is what it was trained with"
     )]
     RecordedScale {
         /// The SAE's folder.
         sae: PathBuf,
-        /// The rows that it is averaged over.
+        /// The rows that it averages over.
         rows: String,
-        /// The scale in its training.
+        /// The scale used in training.
         trained: f64,
-        /// Why not.
+        /// The underlying error.
         cause: Box<EvaluateError>,
     },
-    /// A setting that makes no sense.
+    /// A setting is invalid.
     #[error("{what}: expected {expected}, got {got}")]
     Setting {
         /// The setting.
         what: &'static str,
-        /// What is allowed.
+        /// The allowed values.
         expected: &'static str,
-        /// What was given.
+        /// The given value.
         got: String,
     },
-    /// Going on from the cached residual does not give the cached losses.
+    /// The forward pass from the cached residual stream does not reproduce the cached losses.
     #[error(
         "{cache}: going on from the cached residual, the clean loss of {tokens} tokens differs from the cached loss by up to {difference:.3e} nats at one token, expected at most {tolerance:.0e}. The cache is not what this model and this code give; verify it with `store verify`, or harvest again"
     )]
     CleanCheck {
         /// The cache's folder.
         cache: PathBuf,
-        /// Tokens compared.
+        /// Number of tokens compared.
         tokens: usize,
-        /// The largest difference.
+        /// The largest difference, in nats.
         difference: f64,
-        /// The largest that is taken.
+        /// The largest difference allowed, in nats.
         tolerance: f64,
     },
-    /// An SAE makes NaN or infinity out of finite activations.
+    /// An SAE returned NaN or infinity for finite activations.
     #[error(
         "{sae}: expected finite reconstructions, got NaN or infinity at a token of shard {shard}, row group {row_group}. The SAE does not fit these activations; is its scale right (--scale)?"
     )]
@@ -199,10 +199,10 @@ pub enum EvaluateError {
         sae: PathBuf,
         /// The shard's number.
         shard: usize,
-        /// The row group in it.
+        /// The row group in the shard.
         row_group: usize,
     },
-    /// A part's run needs baselines that other parts compute.
+    /// A part's run needs baselines that other parts have not computed yet.
     #[error(
         "--part {part}: expected baselines of every shard in {folder}, as means are over the whole cache, got none of shards {shards}. Run every part with --only-baselines first (the same command, with --only-baselines and the same --baselines)"
     )]
@@ -214,27 +214,27 @@ pub enum EvaluateError {
         /// The shards' numbers.
         shards: String,
     },
-    /// Two pieces of a baseline say different things of one shard.
+    /// Two pieces of a baseline disagree about one shard.
     #[error(
         "{second}: expected the sums of shard {shard} that {first} has, got others. They were computed on different machines or by different versions: remove one of the two"
     )]
     PiecesDiffer {
-        /// One file.
+        /// The first file.
         first: PathBuf,
-        /// The other.
+        /// The second file.
         second: PathBuf,
         /// The shard's number.
         shard: usize,
     },
-    /// A baseline could not be kept.
+    /// A baseline could not be written.
     #[error("{path}: cannot write: {cause}. Name a folder for baselines with --baselines")]
     KeepBaseline {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         cause: io::Error,
     },
-    /// A thread ended before its work was done.
+    /// The reader thread ended early.
     #[error("the thread that reads the cache ended early: a defect in hayloft, please report it")]
     ReaderLost,
 }

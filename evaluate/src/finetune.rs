@@ -1,4 +1,4 @@
-//! A fine-tuning with an evaluation before and after it.
+//! Fine-tuning with an evaluation before and after.
 
 use std::path::PathBuf;
 
@@ -14,28 +14,28 @@ use crate::run::run;
 use crate::session::context::EvaluationContext;
 use crate::session::settings::RunSettings;
 
-/// How an SAE is evaluated before and after it is fine-tuned.
+/// How an SAE is evaluated before and after fine-tuning.
 #[derive(Debug, Clone)]
 pub struct Evaluation {
     /// Folder of the checkpoint that the evaluated cache was harvested from.
     pub model: PathBuf,
-    /// Folder of the cache; `None` is the one that is trained on.
+    /// Folder of the cache; `None` uses the training cache.
     pub cache: Option<PathBuf>,
-    /// What the model runs in; `None` is what the cache's model ran in.
+    /// Precision of the model; `None` uses that of the cache's model.
     pub precision: Option<Dtype>,
 }
 
-/// What came of a fine-tuning.
+/// The outcome of a fine-tuning.
 #[derive(Debug)]
 pub struct Finetuned {
-    /// The training.
+    /// Summary of the training.
     pub training: TrainingSummary,
     /// Results named `before` and `after`.
     pub results: Results,
 }
 
-/// Trains an SAE further, saves it in its own space, and evaluates it before and after. Special tokens are told by the evaluated model's
-/// tokenizer where the settings name no other.
+/// Fine-tunes an SAE, saves it with its original normalisation, and evaluates it before and after. Special tokens come
+/// from the evaluated model's tokenizer unless the settings name another.
 pub fn finetune(
     settings: &FinetuneSettings,
     evaluation: &Evaluation,
@@ -47,7 +47,7 @@ pub fn finetune(
     let cache = Cache::open_at(&settings.course.cache, &settings.course.remote)?;
     let site = wanted_site(settings.site, std::slice::from_ref(&file), &cache)?;
     let mut evaluated = evaluation_settings(&settings, evaluation, site);
-    // What cannot be evaluated afterwards is refused now.
+    // Reject before training what could not be evaluated afterwards.
     EvaluationContext::open(&evaluated, std::slice::from_ref(&file))?;
     let training = hayloft_train::finetune(&settings, progress).map_err(Box::<TrainError>::from)?;
     evaluated.saes.push(settings.course.out.clone());

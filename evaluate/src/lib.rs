@@ -1,16 +1,15 @@
-//! Evaluates sparse autoencoders (SAEs) against a cache of activations, by putting their reconstructions back into the
-//! model.
+//! Evaluates sparse autoencoders (SAEs) on a cache of activations, by splicing their reconstructions into the model.
 //!
 //! ```text
-//! cache ─► row group, read ahead ─► x = c · residual ─► SAE ─► r ─► sums: L0, error, explained variance
-//!                 │                                             │
-//!                 └──────────────► residual, r/c put back ◄─────┘
-//!                                             │
-//!                           block ─► … ─► block ─► losses at the positions that count
+//! cache ─► row group, prefetched ─► x = c · residual ─► SAE ─► r ─► sums: L0, error, explained variance
+//!                 │                                            │
+//!                 └────────────► residual, r/c spliced in ◄────┘
+//!                                            │
+//!                            block ─► … ─► block ─► losses at rows with a next token
 //! ```
 //!
-//! [`run`] is the whole of it; [`Results`](hayloft_results::Results) can be printed and written in several forms. [`run_part`] measures
-//! some shards, and [`merge`] makes of all parts what [`run`] gives.
+//! [`run`] evaluates a whole cache and returns [`Results`](hayloft_results::Results), which can be printed and written
+//! in several formats. [`run_part`] measures some shards, and [`merge`] combines all parts into the results of [`run`].
 
 mod baseline;
 mod data;

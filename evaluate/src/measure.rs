@@ -1,4 +1,4 @@
-//! Measuring SAEs, each by itself, on some shards of a cache.
+//! Measures SAEs one at a time on some shards of a cache.
 
 use hayloft_results::{CleanCheck, CleanSource, ComputeSample, KlWay, unique_names};
 use hayloft_rows::{MedianRule, OutlierNorm, OutlierRule, OutlierThreshold, Scale, ScaleRule};
@@ -26,7 +26,7 @@ use crate::splice::predictions::PredictionReader;
 use crate::splice::sae_runner::SaeRunner;
 use crate::splice::upper_model::UpperModel;
 
-/// Measures a part of the shards, or all of them; with the tokens that were gone through.
+/// Measures a part of the shards, or all of them. Also returns the number of tokens processed.
 pub(crate) fn measure(
     settings: &RunSettings,
     part: Option<Part>,
@@ -68,7 +68,7 @@ pub(crate) fn measure(
     Ok((measurement, job.share.tokens(&context.cache)))
 }
 
-/// Computes and keeps the baselines of a part of the shards, or of all of them.
+/// Computes and stores the baselines of a part of the shards, or of all of them.
 pub(crate) fn only_baselines(
     settings: &RunSettings,
     part: Option<Part>,
@@ -82,10 +82,10 @@ pub(crate) fn only_baselines(
     Ok(PreparedBaselines::of(&job.context, &job.share))
 }
 
-/// What comes of a section of an SAE, whose place in the list stands before it.
+/// The outcome of one section of an SAE, preceded by the SAE's index.
 type OfSae = (usize, SectionOutcome);
 
-/// What is to be measured on what.
+/// The inputs of a measurement.
 struct Job<'run> {
     settings: &'run RunSettings,
     files: Vec<SaeFile>,
@@ -96,12 +96,12 @@ struct Job<'run> {
     share: Share,
 }
 
-/// What has to be known before the first SAE is measured.
+/// Quantities needed before the first SAE is measured.
 struct Ready {
     clean_check: Option<CleanCheck>,
     clean_source: Option<CleanSource>,
     median: Option<MedianRule>,
-    /// Of each SAE.
+    /// One per SAE.
     thresholds: Vec<Option<OutlierThreshold>>,
     rules: Vec<OutlierRule>,
     baselines: Baselines,
@@ -125,7 +125,7 @@ impl<'run> Job<'run> {
         self.context.source(self.settings.device, self.kl)
     }
 
-    /// The model, if there is one and anything to run through it.
+    /// The upper model, if there is a model and the share has shards.
     fn upper_model(&self) -> Result<Option<UpperModel>, EvaluateError> {
         if self.share.places.is_empty() {
             return Ok(None);
@@ -133,7 +133,8 @@ impl<'run> Job<'run> {
         self.context.upper_model(self.context.precision, self.settings.device)
     }
 
-    /// Tries the cache, and gets together what depends on no SAE; if that is `alone` what is wanted, of this part's shards only.
+    /// Checks the cache and prepares everything that depends on no SAE. `alone` restricts baselines to this part's
+    /// shards.
     fn prepare(&self, reading: PredictionReader<'_>, alone: bool, progress: Progress) -> Result<Ready, EvaluateError> {
         let Self { settings, context, .. } = self;
         let clean_check = match reading.upper_model {
@@ -145,7 +146,7 @@ impl<'run> Job<'run> {
             Some(OutlierNorm::MedianMultiple(multiple)) => Some(median_rule(multiple, self.source(), progress)?),
             _ => None,
         };
-        // Of each SAE, on what it is given.
+        // One per SAE, in the scale of its input.
         let thresholds: Vec<Option<OutlierThreshold>> =
             self.scales.iter().map(|scale| threshold(settings, median, scale)).collect();
         for (((file, name), scale), own) in self.files.iter().zip(&self.names).zip(&self.scales).zip(&thresholds) {
@@ -163,8 +164,7 @@ impl<'run> Job<'run> {
         Ok(Ready { clean_check, clean_source, median, thresholds, rules, baselines })
     }
 
-    /// What comes of each section of each SAE, and of each the sample of a lower precision,
-    /// where one is taken.
+    /// Measures each section of each SAE. Also returns the lower-precision sample of each, if one is taken.
     fn pass(
         &self,
         reading: PredictionReader<'_>,
@@ -210,7 +210,7 @@ impl<'run> Job<'run> {
         Ok((all, samples))
     }
 
-    /// The SAEs, with what was resolved for each.
+    /// The SAEs and the settings resolved for each.
     fn saes(&self, ready: &Ready) -> Result<Vec<SaeIdentity>, SaeError> {
         let own = self.files.iter().zip(&self.names).zip(&self.scales).zip(&ready.thresholds);
         own.map(|(((file, name), scale), outliers)| {
@@ -236,7 +236,7 @@ fn resolve_scales(
     names: &[String],
 ) -> Result<Vec<Scale>, EvaluateError> {
     let mut scales = Vec::with_capacity(files.len());
-    // What is averaged over some rows reads the tables of the whole cache.
+    // A scale averaged over some rows reads the tables of the whole cache, so each rule is evaluated once.
     let mut known: Vec<(ScaleRule, Scale)> = Vec::new();
     for (file, name) in files.iter().zip(names) {
         let rule = scale_rule(settings, file)?;
@@ -251,7 +251,7 @@ fn resolve_scales(
     Ok(scales)
 }
 
-/// How divergences are computed, if they are wanted.
+/// How divergences are computed, if requested.
 fn resolve_kl(settings: &RunSettings, context: &EvaluationContext) -> Result<Option<KlWay>, EvaluateError> {
     let Some(choice) = settings.kl else { return Ok(None) };
     let way = choice.resolve(&context.cache, takes_cached_losses(settings, context))?;

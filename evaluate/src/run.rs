@@ -1,4 +1,4 @@
-//! An evaluation from beginning to end.
+//! Entry points of an evaluation.
 
 use hayloft_model::matrix_product_rate;
 use hayloft_results::Results;
@@ -11,10 +11,10 @@ use crate::parts::{Measurement, PartialResults, assemble};
 use crate::session::settings::{RunSettings, Splice};
 use crate::splice::joint;
 
-/// Evaluates SAEs against a cache.
+/// Evaluates SAEs on a cache.
 ///
-/// The model's layers below the site are never loaded, the clean losses come from the cache, and what depends on no SAE
-/// is computed once and kept beside the cache: each SAE costs one upper model of a forward pass.
+/// The layers below the site are never loaded, the clean losses come from the cache, and quantities that depend on no
+/// SAE are computed once and stored next to the cache. Each SAE costs one forward pass through the upper layers.
 ///
 /// ```no_run
 /// use hayloft_evaluate::{RunSettings, run};
@@ -33,22 +33,23 @@ pub fn run(settings: &RunSettings, progress: Progress) -> Result<Results, Evalua
     Ok(assemble(measure(settings, None, progress, &mut Profiling::begin())?.0))
 }
 
-/// The same, with where the time went.
+/// Same as `run`, and also returns a profile of the time spent.
 pub fn run_profiled(settings: &RunSettings, progress: Progress) -> Result<(Results, Profile), EvaluateError> {
     let (measurement, profile) = measure_profiled(settings, None, progress)?;
     Ok((assemble(measurement), profile))
 }
 
-/// Evaluates SAEs on one part of a cache's shards. What comes of all parts, [`merge`](crate::merge) puts together to the results of
-/// [`run`], to the bit.
+/// Evaluates SAEs on one part of a cache's shards. [`merge`](crate::merge) combines all parts into the results of
+/// [`run`], bit for bit.
 ///
-/// x̄ is over the whole cache, so that the moments of all shards must be kept by then: [`prepare_baselines`] computes those of a part.
+/// x̄ is averaged over the whole cache, so the moments of all shards must be stored beforehand; [`prepare_baselines`]
+/// computes those of a part.
 pub fn run_part(settings: &RunSettings, part: Part, progress: Progress) -> Result<PartialResults, EvaluateError> {
     let (measurement, _) = measure(settings, Some(part), progress, &mut Profiling::begin())?;
     Ok(PartialResults::new(part, measurement))
 }
 
-/// The same, with where the time went.
+/// Same as `run_part`, and also returns a profile of the time spent.
 pub fn run_part_profiled(
     settings: &RunSettings,
     part: Part,
@@ -58,7 +59,7 @@ pub fn run_part_profiled(
     Ok((PartialResults::new(part, measurement), profile))
 }
 
-/// Computes what a run needs that depends on no SAE, as far as it is not kept yet, and keeps it: of one part's shards, or of all.
+/// Computes and stores the baselines that a run needs and that are missing, for one part's shards or for all of them.
 pub fn prepare_baselines(
     settings: &RunSettings,
     part: Option<Part>,
@@ -72,7 +73,7 @@ pub fn prepare_baselines(
     }
 }
 
-/// Measures a part of a cache's shards, or all of them; with the tokens that were gone through.
+/// Measures a part of a cache's shards, or all of them. Also returns the number of tokens processed.
 fn measure(
     settings: &RunSettings,
     part: Option<Part>,

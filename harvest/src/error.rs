@@ -1,4 +1,4 @@
-//! Everything that can go wrong between documents and a cache.
+//! Errors of planning and harvesting.
 
 use std::path::PathBuf;
 
@@ -18,24 +18,24 @@ pub enum HarvestError {
     /// The chat template cannot be used.
     #[error(transparent)]
     Chat(Box<ChatError>),
-    /// A row cannot be made a conversation.
+    /// A row cannot be converted to a conversation.
     #[error("{manifest}: row {row} of its files (counted from 0): {cause}")]
     ChatRow {
         /// The data manifest.
         manifest: PathBuf,
-        /// The row, among all rows of the files.
+        /// The row's index among all rows of the files.
         row: u64,
-        /// What is wrong with it.
+        /// What is wrong.
         cause: Box<ChatError>,
     },
-    /// No row gave a conversation.
+    /// No row yields a conversation.
     #[error(
         "{manifest}: expected conversations, got none: {skipped} rows were skipped. Check files and [selection] in the data manifest, and whether context_length holds a prompt"
     )]
     NoConversations {
         /// The data manifest.
         manifest: PathBuf,
-        /// The rows that were passed over.
+        /// Number of rows skipped.
         skipped: u64,
     },
     /// The model or its tokenizer cannot be used.
@@ -47,43 +47,43 @@ pub enum HarvestError {
     /// LibTorch reported an error.
     #[error(transparent)]
     Torch(#[from] tch::TchError),
-    /// The sequences are longer than the model takes.
+    /// The sequences are longer than the model supports.
     #[error(
         "{source_file}: context_length: expected at most {longest}, the max_position_embeddings of {model}, got {context_length}. Lower context_length in the data manifest and plan again"
     )]
     ContextTooLong {
-        /// The data manifest or `plan.json` that asks for it.
+        /// The data manifest or `plan.json` that sets the length.
         source_file: PathBuf,
-        /// What it asks for, in tokens.
+        /// The requested length, in tokens.
         context_length: u32,
         /// The checkpoint's folder.
         model: PathBuf,
-        /// The most that the model takes, in tokens.
+        /// The longest supported, in tokens.
         longest: usize,
     },
-    /// The data has no text in it.
+    /// The data has no text.
     #[error(
         "{manifest}: expected text, got none: {documents} documents, all of them without tokens. Check files and text_field in the data manifest"
     )]
     NoTokens {
         /// The data manifest.
         manifest: PathBuf,
-        /// The documents that were read.
+        /// Number of documents read.
         documents: u64,
     },
-    /// The data has less text than one sequence takes.
+    /// The data has too few tokens for one sequence.
     #[error(
         "{manifest}: expected tokens for at least one sequence, got {tokens} tokens with context_length {context_length}. Add files or lower context_length in the data manifest, or use packing = \"per-document\""
     )]
     TooFewTokens {
         /// The data manifest.
         manifest: PathBuf,
-        /// The tokens that there are.
+        /// Number of tokens in the data.
         tokens: u64,
         /// The length of a sequence.
         context_length: u32,
     },
-    /// The limit on tokens leaves no room for a sequence.
+    /// `max_tokens` is too small for one sequence.
     #[error(
         "{manifest}: max_tokens: expected room for at least the first sequence, got {max_tokens}. Raise max_tokens or lower context_length in the data manifest"
     )]
@@ -93,7 +93,7 @@ pub enum HarvestError {
         /// The limit.
         max_tokens: u64,
     },
-    /// There is a plan, and it is not for what is asked.
+    /// The existing plan differs from the requested settings.
     #[error(
         "{path}: {setting}: expected {expected} as asked for now, got {got} in the plan that is there. Ask for the same as the plan, or use another --out"
     )]
@@ -102,12 +102,12 @@ pub enum HarvestError {
         path: PathBuf,
         /// The setting that differs.
         setting: String,
-        /// What is asked for.
+        /// The requested value.
         expected: String,
-        /// What is planned.
+        /// The planned value.
         got: String,
     },
-    /// There is a plan, and a new one was asked for.
+    /// A plan already exists.
     #[error(
         "{path}: expected no plan, got one that is never changed. `harvest run` fills it; to plan something else, use another --out"
     )]
@@ -115,7 +115,7 @@ pub enum HarvestError {
         /// The `plan.json`.
         path: PathBuf,
     },
-    /// There is no plan, and nothing to make one from.
+    /// No plan exists, and no data manifest is given to make one.
     #[error(
         "{folder}: expected plan.json, got none. Name a data manifest with --data, so that it can be planned, or copy the planned folder here"
     )]
@@ -123,56 +123,56 @@ pub enum HarvestError {
         /// The cache's folder.
         folder: PathBuf,
     },
-    /// No site was asked for.
+    /// No site was given.
     #[error("--site: expected at least one, got none. An example is --site blocks.{example}.hook_resid_pre")]
     NoSites {
         /// A block in the middle of the model.
         example: usize,
     },
-    /// The shards asked for cannot be understood.
+    /// The shard range cannot be parsed.
     #[error(
         "--shards {text:?}: expected A..B, A.. or ..B: the first shard and the one after the last, counted from 0, such as 0..16"
     )]
     ShardRangeText {
-        /// What was given.
+        /// The text given.
         text: String,
     },
-    /// The shards asked for are not in the plan.
+    /// The shard range is outside the plan.
     #[error("--shards {range}: expected shards among the {planned} that are planned, 0..{planned}")]
     ShardRange {
-        /// What was asked for.
+        /// The range given.
         range: String,
-        /// The number of shards in the plan.
+        /// Number of shards in the plan.
         planned: usize,
     },
-    /// What to keep of the logits cannot be understood.
+    /// The logits setting cannot be parsed.
     #[error("--logits {text:?}: expected none, loss, top=K or full, with K of at least 1, such as top=64")]
     LogitsText {
-        /// What was given.
+        /// The text given.
         text: String,
     },
-    /// A cache that is not a folder was asked for alone.
+    /// The cache is a remote location, and sharing is off.
     #[error(
         "{out}: expected a folder, got a location, which only processes with --share fill. Add --share, or harvest into a folder and `store push` it"
     )]
     NotShared {
-        /// What was asked for.
+        /// The location given.
         out: PathBuf,
     },
-    /// The process of one of several devices failed.
+    /// The process of one device failed.
     #[error("{device}: {said}. The other devices were stopped; run the same command again with --resume to go on")]
     Device {
         /// The device.
         device: String,
-        /// What its process said.
+        /// The error that its process reported.
         said: String,
     },
-    /// The run was asked to stop.
+    /// A stop was requested.
     #[error(
         "stopped as asked. Nothing half-written was left, and shards that are whole stay: run the same command again, with --resume or --share, to go on"
     )]
     Stopped,
-    /// The thread that writes has stopped. Its own error says why and is returned in this one's place.
+    /// The writing thread has stopped. The writing thread's own error is returned in place of this one.
     #[error("the thread that writes has stopped")]
     WritingStopped,
 }

@@ -1,10 +1,10 @@
-//! The writer of rollouts files, for the fuzzer's seeds alone. No part of the crate's interface.
+//! The writer of rollouts files, for the fuzzer's seeds. Not part of the public API.
 
 use std::path::Path;
 
 use crate::rollouts::{RolloutError, RolloutRow, RolloutsRecord, write_rollouts};
 
-/// Writes a rollouts file with `record`, the JSON of how it was made.
+/// Writes a rollouts file. `record` is the JSON of a `RolloutsRecord`.
 pub fn rollouts_file(path: &Path, record: &str, rows: &[RolloutRow]) -> Result<(), RolloutError> {
     let record: RolloutsRecord = serde_json::from_str(record)
         .map_err(|error| RolloutError::Damaged { path: path.to_owned(), problem: error.to_string() })?;

@@ -1,4 +1,4 @@
-//! Fills a cache with a language model's activations.
+//! Harvests language-model activations into a cache.
 //!
 //! ```text
 //! data manifest ─► documents ─► tokens ─► sequences ─► shards ─► plan.json, plan/00000/…      plan, no weights needed
@@ -8,19 +8,19 @@
 //!                                  └─────────────┴───────────┴─► encode ─► shards/00000/…      run
 //! ```
 //!
-//! Where the data manifest has `[chat]`, rows are instructions with what a model answered, and each becomes a sequence
-//! through a [`ChatTemplate`], with a section for every token: see [`conversation()`].
+//! With `[chat]` in the data manifest, rows are instructions with a model's replies. Each row becomes a sequence
+//! through a [`ChatTemplate`], and every token has a section: see [`conversation()`].
 //!
-//! [`plan`] is a function of the data, the tokenizer and its settings, and of nothing else: no clock, no thread count.
-//! [`run`] fills any of the planned shards; each is written once and whole, so a run that was stopped goes on after the
-//! last whole shard, and several machines can share the shards of one plan.
+//! [`plan`] is a function of the data, the tokenizer and its settings only. It reads no clock, and the thread count
+//! does not matter. [`run`] fills any of the planned shards. Each shard is written once and atomically, so an
+//! interrupted run resumes after the last complete shard, and several machines can share one plan.
 //!
-//! [`fetch`] brings models, datasets and SAEs from the Hugging Face Hub beforehand.
+//! [`fetch`] downloads models, datasets and SAEs from the Hugging Face Hub.
 //!
-//! [`rollouts`] lets a chat model answer instructions first, so that there are conversations to plan.
+//! [`rollouts`] generates a chat model's replies to instructions, as conversations to plan.
 //!
-//! The two halves of [`run`] overlap. The forward pass stays on the thread that called it; bytes go over a bounded
-//! channel to a thread that encodes and writes, and memory holds no more than a few row groups.
+//! The two halves of [`run`] overlap. The forward pass stays on the calling thread. A bounded channel carries bytes to
+//! a thread that encodes and writes. Memory holds at most a few row groups.
 
 mod chat;
 mod data;

@@ -1,4 +1,4 @@
-//! What was done, for people and for programs.
+//! Summaries of plans and harvests, as text and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,83 +8,83 @@ use hayloft_store::Section;
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 
-/// What a plan holds.
+/// The contents of a plan.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PlanSummary {
-    /// The name of the data.
+    /// Name of the data.
     pub name: String,
     /// The cache's folder.
     pub folder: PathBuf,
     /// Documents with tokens in the plan.
     pub documents: u64,
-    /// Documents that were passed over because they have no tokens.
+    /// Documents skipped because they have no tokens.
     pub empty_documents: u64,
     /// Sequences.
     pub sequences: u64,
     /// Tokens.
     pub tokens: u64,
-    /// Tokens read that are in no sequence: those that filled no context, or those beyond the context length.
+    /// Tokens read that are in no sequence: the last, unfilled context, or tokens beyond the context length.
     pub dropped_tokens: u64,
     /// Tokens in each section.
     pub sections: BTreeMap<Section, u64>,
     /// Tokens in each subset.
     pub subsets: BTreeMap<String, u64>,
-    /// What was counted of conversations; `None` for running text.
+    /// Counts for conversations; `None` for running text.
     pub chat: Option<ChatSummary>,
-    /// The share of padding in the batches of the forward pass, from 0 to 1.
+    /// Fraction of padding in the batches of the forward pass, from 0 to 1.
     pub padding_share: f64,
     /// Shards.
     pub shards: usize,
 }
 
-/// What was worth counting of conversations.
+/// Counts for planned conversations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct ChatSummary {
-    /// Rows that were passed over: their prompt fills the context, or their instruction is empty.
+    /// Rows skipped: the prompt fills the context, or the instruction is empty.
     pub skipped_rows: u64,
-    /// Conversations in which the model said nothing.
+    /// Conversations with an empty reply.
     pub empty_rollouts: u64,
-    /// Conversations whose rollout has no end of turn, as when it was cut at the limit on new tokens.
+    /// Conversations whose rollout has no end of turn, for example because it reached the limit on new tokens.
     pub unended_rollouts: u64,
 }
 
-/// What a harvest did, and what the cache holds after it.
+/// The result of a harvest, and the state of the cache after it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RunSummary {
     /// The cache's folder.
     pub folder: PathBuf,
     /// Shards in the plan.
     pub planned_shards: usize,
-    /// Shards that are whole now.
+    /// Complete shards.
     pub complete_shards: usize,
-    /// Shards that this run filled.
+    /// Shards filled by this run.
     pub filled_shards: usize,
-    /// Tokens that this run took through the model.
+    /// Tokens processed by this run.
     pub tokens: u64,
-    /// Seconds that this took, without loading the model.
+    /// Wall time in seconds, without loading the model.
     pub seconds: f64,
-    /// Tokens in a second; 0 where nothing was to be done.
+    /// Throughput; 0 if the run had nothing to do.
     pub tokens_per_second: f64,
-    /// Bytes of the shards that this run filled.
+    /// Bytes of the shards filled by this run.
     pub bytes: u64,
-    /// Bytes for each token; 0 where nothing was to be done.
+    /// Storage per token; 0 if the run had nothing to do.
     pub bytes_per_token: f64,
-    /// What the whole cache says of each site.
+    /// Statistics of each site over the whole cache.
     pub sites: Vec<SiteSummary>,
 }
 
-/// What a cache says of a site.
+/// Statistics of one site of a cache.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SiteSummary {
-    /// Its name.
+    /// Site name.
     pub site: String,
-    /// Activations.
+    /// Number of activations.
     pub rows: u64,
-    /// Mean of their Euclidean norms.
+    /// Mean Euclidean norm.
     pub mean_norm: f64,
-    /// `sqrt(d_model) / mean_norm`, what activations are multiplied by to have the norm `sqrt(d_model)` on average.
+    /// `sqrt(d_model) / mean_norm`, the factor that scales activations to a mean norm of `sqrt(d_model)`.
     pub scale: f64,
-    /// Activations with NaN or infinity in them, which are in neither figure.
+    /// Activations with NaN or infinite values, excluded from both statistics.
     pub non_finite_rows: u64,
 }
 

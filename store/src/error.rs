@@ -1,4 +1,4 @@
-//! Everything that can go wrong with a cache, each said with its path, what was expected, what was found and what to do.
+//! Errors of caches. Each states its path, what was expected, what was found and how to fix it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,24 +8,24 @@ use crate::remote::Location;
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The operating system refused an operation.
+    /// The operating system reported an error.
     #[error("{path}: cannot {action}: {cause}")]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was being done, as a verb: "read", "create".
+        /// The operation, as a verb: "read", "create".
         action: &'static str,
-        /// What the operating system said.
+        /// The error of the operating system.
         cause: io::Error,
     },
-    /// The disk, or the quota on it, is full.
+    /// The disk is full, or its quota is exhausted.
     #[error(
         "{path}: the disk is full ({cause}). Nothing half-written was left; free some space, then run the same command again (`harvest run --resume` keeps the shards that are whole)"
     )]
     DiskFull {
         /// The file being written.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         cause: io::Error,
     },
     /// The folder has no `plan.json`.
@@ -39,10 +39,10 @@ pub enum StoreError {
     MissingManifest {
         /// The cache folder.
         folder: PathBuf,
-        /// Why that may be, and what to do.
+        /// The likely reason and what to do.
         advice: String,
     },
-    /// The file was written in a format that this version does not know.
+    /// The file has a format version that this crate does not know.
     #[error(
         "{path}: expected format version 1 to {expected}, got {got}, written by {generator}. This is hayloft {}: read it with a newer one", env!("CARGO_PKG_VERSION")
     )]
@@ -53,10 +53,10 @@ pub enum StoreError {
         expected: u32,
         /// The version in the file.
         got: u32,
-        /// The program that the file says it was written by.
+        /// The program that wrote the file, according to the file.
         generator: String,
     },
-    /// The cache is in an earlier format, which is read but no longer written.
+    /// The cache has an earlier format version, which can be read but not written.
     #[error(
         "{folder}: expected format version {expected} to add to it, got {got}. Run `store upgrade {folder}` first; reading it needs no upgrade"
     )]
@@ -68,28 +68,28 @@ pub enum StoreError {
         /// The version of the cache.
         got: u32,
     },
-    /// A JSON file could not be understood.
+    /// A file could not be parsed.
     #[error("{}: expected {expected}, got {got}. {}", path.display(), again(path, "or harvest again"))]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What should have been there.
+        /// The expected contents.
         expected: String,
-        /// What is there, with line and column where they are known.
+        /// The actual contents, with line and column if known.
         got: String,
     },
-    /// Stored bytes are not those that were written.
+    /// Stored bytes differ from those written.
     #[error("{}: damaged{}: expected {expected}, got {got}. {}", path.display(), place(*row_group, column.as_deref()), again(path, "or delete its shard's folder and run `harvest run --resume`"))]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// The row group in it, where the damage is in one.
+        /// The damaged row group, if any.
         row_group: Option<usize>,
-        /// The column in it, where the damage is in one.
+        /// The damaged column, if any.
         column: Option<String>,
-        /// What should have been there.
+        /// The expected contents.
         expected: String,
-        /// What is there.
+        /// The actual contents.
         got: String,
     },
     /// Another process is writing to the cache.
@@ -99,10 +99,10 @@ pub enum StoreError {
     Locked {
         /// The cache folder.
         folder: PathBuf,
-        /// Who holds the lock.
+        /// The holder of the lock.
         holder: String,
     },
-    /// What is in the cache was made with other settings.
+    /// The cache was made with other settings.
     #[error(
         "{path}: {field} differs: expected {expected} as asked for now, got {got} from what is there. Use the same settings, or another folder"
     )]
@@ -111,19 +111,19 @@ pub enum StoreError {
         path: PathBuf,
         /// The setting.
         field: String,
-        /// The value asked for now.
+        /// The requested value.
         expected: String,
         /// The value recorded.
         got: String,
     },
-    /// Two caches that are to be put together are not of the same kind.
+    /// Two caches to be merged are incompatible.
     #[error(
         "{path}: {field} differs: expected {expected} as in {like}, got {got}. Only caches of the same model, tokenizer and plan, stored in the same way, go together"
     )]
     Unlike {
-        /// The cache, or the file in it, that is of another kind.
+        /// The incompatible cache, or the file in it.
         path: PathBuf,
-        /// What differs. Boxed, so that errors stay small.
+        /// The property that differs. Boxed to keep errors small.
         field: Box<str>,
         /// The value in the first cache.
         expected: Box<str>,
@@ -132,32 +132,32 @@ pub enum StoreError {
         /// The first cache.
         like: PathBuf,
     },
-    /// The cache already holds something, and no leave was given to add to it.
+    /// The cache already has contents, and adding to it was not allowed.
     #[error(
         "{path}: expected a folder without it, got one that has it already. Use --resume to go on with it, or another folder"
     )]
     Exists {
-        /// The file or folder that is there.
+        /// The existing file or folder.
         path: PathBuf,
     },
-    /// The plan is gone, and with it the knowledge of which tokens a shard is to be filled with.
+    /// The plan is lost, and with it the assignment of tokens to shards.
     #[error(
         "{path}: {why}. The plan cannot be made again from the shards. Copy plan.json and plan/ from another copy of this cache; or run `harvest plan` on another folder with the same data manifest, tokenizer and settings, which gives the same bytes, and copy them from there"
     )]
     PlanLost {
         /// The plan.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         why: String,
     },
-    /// A path recorded in a file would leave the cache's folder.
+    /// A path recorded in a file leaves the cache folder.
     #[error(
         "{path}: it names `{named}`: expected a relative path that stays inside the folder, got one that leaves it. Do not trust this cache; take it again from its source"
     )]
     LeavesFolder {
-        /// The file that names it.
+        /// The file that records the path.
         path: PathBuf,
-        /// The path it names.
+        /// The recorded path.
         named: String,
     },
     /// An activation is NaN or infinite.
@@ -172,26 +172,26 @@ pub enum StoreError {
         /// The position in it, from 0.
         position: u64,
     },
-    /// A value that a name or a number must not have.
+    /// A value is out of range.
     #[error("{what}: expected {expected}, got {got}")]
     Invalid {
-        /// What it is the value of.
+        /// What the value is for.
         what: String,
-        /// What is allowed.
+        /// The allowed values.
         expected: String,
-        /// What was given.
+        /// The actual value.
         got: String,
     },
-    /// Something at another place than this machine cannot be had, or is not what it should be.
+    /// A remote operation failed, or a remote object is not as expected.
     #[error("{url}: cannot {action}: expected {expected}, got {got}. {advice}")]
     Remote {
-        /// The object or place, without credentials.
+        /// The object or location, without credentials.
         url: String,
-        /// What was being done, as a verb: "read", "push to".
+        /// The operation, as a verb: "read", "push to".
         action: &'static str,
-        /// What should have been there. Boxed, like what follows, so that errors stay small.
+        /// The expected contents. This and the following are boxed to keep errors small.
         expected: Box<str>,
-        /// What is there, or what the service said.
+        /// The actual contents, or the response of the service.
         got: Box<str>,
         /// What to do.
         advice: Box<str>,
@@ -201,29 +201,29 @@ pub enum StoreError {
     UnknownSite {
         /// The cache or shard folder.
         folder: PathBuf,
-        /// The site asked for.
+        /// The requested site.
         site: String,
-        /// The sites there are.
+        /// The available sites.
         available: String,
     },
 }
 
-/// What this crate's fallible functions return.
+/// The result type of this crate.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
-/// The words for where in a file damage is.
+/// Describes the position of damage in a file.
 fn place(row_group: Option<usize>, column: Option<&str>) -> String {
     let row_group = row_group.map(|index| format!(" in row group {index}")).unwrap_or_default();
     let column = column.map(|name| format!(", column {name}")).unwrap_or_default();
     row_group + &column
 }
 
-/// Whether a path stands for a place that is not on this machine.
+/// Returns whether a path stands for a remote location.
 fn is_elsewhere(path: &Path) -> bool {
     path.to_str().is_some_and(Location::is_meant)
 }
 
-/// How a file comes to be what it should be.
+/// Returns advice on how to restore a file.
 fn again(path: &Path, or_else: &str) -> String {
     if is_elsewhere(path) {
         let who =
@@ -235,7 +235,7 @@ fn again(path: &Path, or_else: &str) -> String {
     format!("Copy the file again from its source, {or_else}")
 }
 
-/// How a folder comes to have a plan.
+/// Returns advice on how to create a plan.
 fn plan_first(folder: &Path) -> String {
     if is_elsewhere(folder) {
         return format!("Run `harvest plan` for a folder, and `store push` it to {}", folder.display());
@@ -244,7 +244,7 @@ fn plan_first(folder: &Path) -> String {
 }
 
 impl StoreError {
-    /// An I/O error, told apart by whether the disk is full.
+    /// Creates an I/O error, or a disk-full error if applicable.
     pub(crate) fn io(path: &Path, action: &'static str, cause: io::Error) -> Self {
         match cause.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -254,7 +254,7 @@ impl StoreError {
         }
     }
 
-    /// Damage to a whole file, or to a part of it that is no row group.
+    /// Creates an error for damage outside of row groups.
     #[expect(clippy::needless_pass_by_value, reason = "so that a literal, a number or a String is passed as it is")]
     pub(crate) fn damaged(path: &Path, expected: impl ToString, got: impl ToString) -> Self {
         Self::Damaged {
@@ -266,7 +266,7 @@ impl StoreError {
         }
     }
 
-    /// Damage within one column of one row group.
+    /// Creates an error for damage in one column of one row group.
     #[expect(clippy::needless_pass_by_value, reason = "so that a literal, a number or a String is passed as it is")]
     pub(crate) fn damaged_column(
         path: &Path,
@@ -284,13 +284,12 @@ impl StoreError {
         }
     }
 
-    /// A value outside what is allowed.
     #[expect(clippy::needless_pass_by_value, reason = "so that a literal, a number or a String is passed as it is")]
     pub(crate) fn invalid(what: impl ToString, expected: impl ToString, got: impl ToString) -> Self {
         Self::Invalid { what: what.to_string(), expected: expected.to_string(), got: got.to_string() }
     }
 
-    /// An error of the Parquet writer: its I/O error where it carries one.
+    /// Converts an error of the Parquet writer, unwrapping its I/O error if it has one.
     pub(crate) fn writing(path: &Path, error: parquet::errors::ParquetError) -> Self {
         let source = match error {
             parquet::errors::ParquetError::External(inner) => match inner.downcast::<io::Error>() {

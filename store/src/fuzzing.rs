@@ -1,6 +1,6 @@
-//! The readers of single files, for the fuzzer alone. No part of the crate's interface.
+//! Entry points for fuzzing the file readers. Not part of the public API.
 //!
-//! What proves that a file is its writer's, its hash, is put right first: whoever makes up a file makes up its hash too.
+//! Hashes are recomputed first, because a forged file has a forged hash too.
 
 use std::path::{Path, PathBuf};
 
@@ -23,26 +23,26 @@ use crate::fs::hash::blake3_hex;
 use crate::fs::json;
 use crate::safe_parquet::decode_footer;
 
-/// What stands for the file's path in messages.
+/// The path used in error messages.
 const PATH: &str = "input";
 
-/// The bytes of a JSON file with a checksum that fits them, whatever they are.
+/// Returns the contents of a JSON file with its checksum corrected.
 pub fn sealed(bytes: &[u8]) -> Vec<u8> {
     json::sealed_again(bytes)
 }
 
-/// BLAKE3 in lower-case hexadecimal.
+/// Returns the BLAKE3 in lower-case hexadecimal.
 pub fn blake3(bytes: &[u8]) -> String {
     blake3_hex(bytes)
 }
 
-/// Reads `sequences.parquet`, as many sequences as its footer says, over `rows` rows.
+/// Reads `sequences.parquet` over `rows` rows, with the number of sequences in its footer.
 pub fn sequences(bytes: Bytes, rows: u64) -> Result<Vec<Sequence>> {
     let count = rows_said(&bytes);
     sequences::read(Path::new(PATH), bytes, count, rows)
 }
 
-/// Reads `tokens.parquet`, as many rows as its footer says, of `sequences`.
+/// Reads `tokens.parquet` for `sequences`, with the number of rows in its footer.
 pub fn tokens(bytes: Bytes, sequences: &[Sequence]) -> Result<Tokens> {
     let rows = rows_said(&bytes);
     tokens::read(Path::new(PATH), bytes, rows, sequences)
@@ -60,7 +60,7 @@ pub fn norms(bytes: Bytes, site: &SiteName) -> Result<Vec<f32>> {
     prediction_columns::read_norms(Path::new(PATH), bytes, rows, site)
 }
 
-/// Opens an activation file as what its footer says that it is.
+/// Opens an activation file with the layout in its footer.
 pub fn activations(bytes: Bytes) -> Result<ActivationReader> {
     let footer = footer_start(&bytes);
     let footer_blake3 = blake3_hex(&bytes[footer..]);
@@ -72,14 +72,14 @@ pub fn activations(bytes: Bytes) -> Result<ActivationReader> {
     ActivationReader::open(PathBuf::from(PATH), bytes.into(), layout, &footer_blake3, &rows)
 }
 
-/// What a footer's key-value pairs say; of what they do not say, something.
+/// Returns the layout in a footer's key-value pairs, with defaults for missing ones.
 fn layout(pairs: &[KeyValue]) -> Layout {
     let said = |key: &str| pairs.iter().find(|pair| pair.key == key)?.value.as_deref();
     Layout {
         site: said("hayloft.site").unwrap_or_default().parse().unwrap_or_else(|_| some_site()),
         dtype: said("hayloft.dtype").unwrap_or_default().parse().unwrap_or(Dtype::Bf16),
         codec: said("hayloft.codec").unwrap_or_default().parse().unwrap_or(Codec::Raw),
-        // The record of a shard has a sum for each element, so that no file has fewer bytes than this.
+        // Outside the fuzzer, a shard's record has a sum per element, and its size bounds `d_model`.
         d_model: said("hayloft.d_model")
             .and_then(|text| text.parse().ok())
             .filter(|d_model| *d_model < 1 << 16)
@@ -91,7 +91,7 @@ fn some_site() -> SiteName {
     "blocks.0.hook_resid_pre".parse().expect("a site's name")
 }
 
-/// Where the footer begins by what the file's end says.
+/// Returns the start of the footer according to the end of the file.
 fn footer_start(bytes: &[u8]) -> usize {
     let tail = bytes.last_chunk::<TAIL_BYTES>().and_then(|tail| tail.first_chunk::<4>());
     let length = tail.map_or(0, |length| u32::from_le_bytes(*length) as usize);

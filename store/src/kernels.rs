@@ -1,4 +1,4 @@
-//! The loops that speed depends on, for the benches alone. No part of the crate's interface.
+//! Hot loops, exported for benchmarks. Not part of the public API.
 
 use bytes::Bytes;
 use hayloft_runtime::Dtype;
@@ -8,32 +8,32 @@ use crate::codec::encode::{self, Buffers};
 use crate::codec::{self, Codec};
 use crate::format::statistics;
 
-/// Takes words apart.
+/// Splits words into exponents and mantissas.
 pub fn split(dtype: Dtype, words: &[u8], exponent: &mut [u8], mantissa: &mut [u8]) {
     codec::planes::split(dtype, words, exponent, mantissa);
 }
 
-/// Puts words together.
+/// Merges exponents and mantissas into words.
 pub fn merge(dtype: Dtype, exponent: &[u8], mantissa: &[u8], words: &mut [u8]) {
     codec::planes::merge(dtype, exponent, mantissa, words);
 }
 
-/// The sum of the norms of `[rows, d_model]` words, and of all else that is summed up with it.
+/// Computes all statistics of `[rows, d_model]` words, and returns the sum of norms.
 pub fn measure(dtype: Dtype, d_model: usize, words: &[u8]) -> f64 {
     statistics::measure(dtype, d_model, words).sums.norm
 }
 
-/// A checksum.
+/// Returns the XXH3-64 of the bytes.
 pub fn xxh3(bytes: &[u8]) -> u64 {
     XxHash3_64::oneshot(bytes)
 }
 
-/// Encodes row groups, one after the other.
+/// Encodes row groups one by one.
 #[derive(Debug, Default)]
 pub struct Encoder(Buffers);
 
 impl Encoder {
-    /// Encodes one, and says how many bytes it takes.
+    /// Encodes a row group and returns its encoded size in bytes.
     pub fn encode(&mut self, codec: Codec, dtype: Dtype, d_model: usize, words: &Bytes) -> std::io::Result<usize> {
         let encoded = encode::encode(codec, dtype, d_model, words, &mut self.0)?;
         Ok(encoded.columns.iter().flat_map(|column| &column.pages).map(|page| page.bytes.len()).sum())

@@ -17,7 +17,7 @@ pub mod safe_parquet;
 mod workers;
 mod write;
 
-// So that the tests inside the crate can share what those outside of it use.
+// Lets the unit tests share support code with the integration tests.
 #[cfg(test)]
 extern crate self as hayloft_store;
 #[cfg(test)]
@@ -61,5 +61,5 @@ pub use workers::{Sharing, Turns};
 pub use write::cache_writer::CacheWriter;
 pub use write::shard_writer::ShardWriter;
 
-/// The version of the format that this crate reads and writes.
+/// The format version that this crate writes. It also reads earlier ones.
 pub const FORMAT_VERSION: u32 = 2;

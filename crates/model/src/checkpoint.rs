@@ -1,4 +1,4 @@
-//! A Hugging Face folder, opened and checked, its weights mapped but not read.
+//! An opened Hugging Face folder: checked, with its weights mapped but not read.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::weights::{WeightFiles, adapter, names};
 
 const CONFIG: &str = "config.json";
 
-/// A checkpoint whose configuration is understood and whose tensors are all there.
+/// A checkpoint with a supported configuration and a complete set of tensors.
 #[derive(Debug)]
 pub struct Checkpoint {
     folder: PathBuf,
@@ -22,10 +22,11 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a folder with `config.json` and `model.safetensors`, or its shards and their index.
+    /// Opens a folder with `config.json` and `model.safetensors`, or the shards and their index.
     ///
-    /// Every tensor that the configuration calls for must be there in its shape, and no other. A tied unembedding that the
-    /// files hold too, with other values, is taken as stored. An adapter in the folder is refused.
+    /// The files must hold every tensor that the configuration calls for, in its shape, and no other. If a tied unembedding
+    /// is stored with values that differ from the embedding, the stored values are used. A folder with an adapter is
+    /// refused.
     pub fn open(folder: &Path) -> Result<Self, ModelError> {
         adapter::refuse(folder)?;
         let ModelConfig { mut spec, precision, quantisation } = config::read(&folder.join(CONFIG))?;
@@ -60,27 +61,27 @@ impl Checkpoint {
         Ok(Self { folder: folder.to_path_buf(), spec, precision, weights })
     }
 
-    /// What the configuration in `folder` says, without a look at the weights.
+    /// Reads the configuration in `folder` without opening the weights.
     pub fn read_spec(folder: &Path) -> Result<DecoderSpec, ModelError> {
         Ok(config::read(&folder.join(CONFIG))?.spec)
     }
 
-    /// What the model computes.
+    /// The architecture of the model.
     pub fn spec(&self) -> &DecoderSpec {
         &self.spec
     }
 
-    /// The number type that the checkpoint was saved in.
+    /// The number type of the saved weights.
     pub fn precision(&self) -> Dtype {
         self.precision
     }
 
-    /// The folder.
+    /// The checkpoint folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Hashes the configuration and all weights: reads the whole checkpoint once, on all cores.
+    /// Hashes the configuration and all weights. Reads the whole checkpoint once, on all cores.
     pub fn fingerprint(&self) -> Result<Fingerprint, ModelError> {
         let hash = |name: &str| {
             FileHash::of(&self.folder, name).map_err(|source| ModelError::io(&self.folder.join(name), source))

@@ -1,4 +1,4 @@
-//! Everything that can go wrong between a folder of files and a tensor.
+//! Errors of loading and running a model.
 
 use std::path::{Path, PathBuf};
 
@@ -12,10 +12,10 @@ pub enum ModelError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         cause: std::io::Error,
     },
-    /// A folder has no weights in a form that is read.
+    /// A folder has no weights in a supported format.
     #[error(
         "{folder}: no weights: expected model.safetensors or model.safetensors.index.json, found neither. Pickled .bin weights are not read; convert them to safetensors"
     )]
@@ -23,24 +23,24 @@ pub enum ModelError {
         /// The checkpoint folder.
         folder: PathBuf,
     },
-    /// A JSON file could not be understood.
+    /// A JSON file is invalid.
     #[error("{path}: {problem}")]
     Json {
         /// The file.
         path: PathBuf,
-        /// What is wrong, with the key where it is known.
+        /// What is wrong, with the key if known.
         problem: String,
     },
-    /// `config.json` asks for something that this crate does not compute.
+    /// `config.json` asks for something that this crate does not support.
     #[error("{path}: {key} is {got}, expected {expected}. {advice}")]
     Unsupported {
-        /// The `config.json`.
+        /// Path of `config.json`.
         path: PathBuf,
-        /// The key in it.
+        /// The key.
         key: String,
         /// The value found.
         got: String,
-        /// The values that are supported.
+        /// The supported values.
         expected: String,
         /// What to do.
         advice: String,
@@ -50,12 +50,12 @@ pub enum ModelError {
         "{path}: quantization_config: the weights are quantised by {method}, expected plain f32, bf16 or f16. Take the original checkpoint"
     )]
     Quantised {
-        /// The `config.json`.
+        /// Path of `config.json`.
         path: PathBuf,
-        /// The method that it names.
+        /// The quantisation method.
         method: String,
     },
-    /// The folder holds an adapter, alone or beside the weights that it was trained on.
+    /// The folder holds an adapter, with or without the weights of its base model.
     #[error(
         "{path}: an adapter of PEFT ({kind}) for {base}, {place}. Expected a whole checkpoint: merge the adapter into its base model (merge_and_unload and save_pretrained of PEFT) and give that folder, or move adapter_config.json and adapter_model.* away to take the base model as it is"
     )]
@@ -66,18 +66,18 @@ pub enum ModelError {
         kind: String,
         /// Its `base_model_name_or_path`.
         base: String,
-        /// Where it lies.
+        /// Its location.
         place: &'static str,
     },
-    /// A safetensors file is damaged or is not one.
+    /// A safetensors file is damaged, or not a safetensors file.
     #[error("{path}: not a whole safetensors file: {problem}. Copy or download it again")]
     Weights {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong.
         problem: String,
     },
-    /// The checkpoint has no tensor of a name that its configuration calls for.
+    /// The checkpoint lacks a tensor that its configuration calls for.
     #[error(
         "{folder}: tensor {name} is missing: expected it with shape {shape:?}, got none. Is a file of the checkpoint absent, or does config.json belong to another model?"
     )]
@@ -86,22 +86,22 @@ pub enum ModelError {
         folder: PathBuf,
         /// The tensor's name.
         name: String,
-        /// The shape it should have.
+        /// The expected shape.
         shape: Vec<usize>,
     },
-    /// The checkpoint holds tensors that the configuration has no place for.
+    /// The checkpoint holds tensors that the configuration does not call for.
     #[error(
         "{path}: {count} tensor(s) nobody took, the first is {name}: expected only the tensors that config.json calls for. Is this another architecture, or a file of another model?"
     )]
     UntakenTensor {
-        /// The file that holds the first of them.
+        /// The file of the first such tensor.
         path: PathBuf,
         /// Its name.
         name: String,
-        /// How many there are.
+        /// Number of such tensors.
         count: usize,
     },
-    /// A tensor has another shape than the configuration says.
+    /// The shape of a tensor differs from that in the configuration.
     #[error("{path}: tensor {name} has shape {got:?}, expected {expected:?} by config.json")]
     Shape {
         /// The file.
@@ -113,7 +113,7 @@ pub enum ModelError {
         /// The shape that the configuration implies.
         expected: Vec<usize>,
     },
-    /// A tensor's element type is not one of the three that models are stored in.
+    /// The element type of a tensor is not one of the three supported types.
     #[error("{path}: tensor {name} is stored as {got}, expected F32, BF16 or F16. Quantised checkpoints are not read")]
     TensorType {
         /// The file.
@@ -123,7 +123,7 @@ pub enum ModelError {
         /// The type found.
         got: String,
     },
-    /// The tokenizer could not be used.
+    /// The tokenizer cannot be used.
     #[error("{path}: {problem}")]
     Tokenizer {
         /// The tokenizer's file or folder.
@@ -131,7 +131,7 @@ pub enum ModelError {
         /// What is wrong and what to do.
         problem: String,
     },
-    /// Tokenizer and model disagree about the vocabulary.
+    /// The tokenizer's vocabulary exceeds that of the model.
     #[error(
         "{path}: the tokenizer knows token {token:?} with id {id}, but the model's vocabulary ends at {vocabulary}. Expected tokenizer and model from one checkpoint"
     )]
@@ -140,17 +140,17 @@ pub enum ModelError {
         path: PathBuf,
         /// The token with the highest id.
         token: String,
-        /// That id.
+        /// Its id.
         id: u32,
-        /// The number of rows in the model's embedding.
+        /// Rows of the model's embedding.
         vocabulary: usize,
     },
-    /// The name of a site could not be understood.
+    /// The name of a site is invalid.
     #[error(
         "site {name:?}: expected blocks.L.hook_resid_pre, hook_resid_mid, hook_resid_post, hook_attn_out, hook_mlp_out, attn.hook_z, mlp.hook_in or ln2.hook_normalized, for example blocks.16.hook_resid_pre"
     )]
     SiteName {
-        /// What was given.
+        /// The name given.
         name: String,
     },
     /// A site lies outside the model.
@@ -163,45 +163,45 @@ pub enum ModelError {
         /// The number of blocks of the model.
         n_blocks: usize,
     },
-    /// A site that models of the family do not have.
+    /// The model's family does not have the site.
     #[error("site {site}: a model of type {model_type} does not have it: {reason}. Give another site of the block")]
     SiteAbsent {
         /// The site.
         site: String,
         /// The model's family.
         model_type: String,
-        /// Why there is none.
+        /// Why it does not exist.
         reason: &'static str,
     },
-    /// A device name could not be understood or is not there.
+    /// A device name is invalid, or the device does not exist.
     #[error("device {name:?}: {problem}")]
     Device {
-        /// What was given.
+        /// The name given.
         name: String,
         /// What is wrong and what to do.
         problem: String,
     },
-    /// The decoder was asked for a part that was not loaded, or to go backwards.
+    /// A requested part of the decoder is not loaded, or a pass would go backwards.
     #[error("{asked}: not in the loaded part of the model ({loaded})")]
     NotLoaded {
-        /// What was asked for.
+        /// What was requested.
         asked: String,
-        /// What is there.
+        /// What is loaded.
         loaded: String,
     },
-    /// Input that the model cannot take.
+    /// The model cannot take the input.
     #[error("{problem}")]
     Input {
-        /// What is wrong, with expected and got.
+        /// What is wrong: expected and actual.
         problem: String,
     },
-    /// LibTorch reported an error.
+    /// An error from LibTorch.
     #[error(transparent)]
     Torch(#[from] tch::TchError),
 }
 
 impl ModelError {
-    /// Wraps an I/O error with the path that it happened at.
+    /// Wraps an I/O error with its path.
     pub(crate) fn io(path: &Path, cause: std::io::Error) -> Self {
         Self::Io { path: path.to_path_buf(), cause }
     }

@@ -1,11 +1,12 @@
 //! Decoder-only language models whose residual stream can be stopped and resumed.
 //!
-//! A Hugging Face folder becomes a [`Checkpoint`]; its `config.json` becomes a [`DecoderSpec`] of resolved facts;
-//! a [`Portion`] of its weights becomes a [`Decoder`]. The decoder has no hooks: it turns tokens into a [`Residual`],
-//! advances that residual from block to block, and reads predictions off its end.
+//! A Hugging Face folder is opened as a [`Checkpoint`]. Its `config.json` is resolved to a [`DecoderSpec`], and a
+//! [`Portion`] of its weights is loaded as a [`Decoder`]. The decoder has no hooks: it embeds tokens into a [`Residual`],
+//! advances the residual from block to block, and predicts from the last one.
 //!
 //! ```no_run
-//! use hayloft_model::{Checkpoint, Decoder, Portion, Positions, Dtype, Tokenizer, no_grad, parse_device};
+//! use hayloft_model::{Checkpoint, Decoder, Portion, Positions, Tokenizer, no_grad, parse_device};
+//! use hayloft_runtime::Dtype;
 //! # fn main() -> Result<(), hayloft_model::ModelError> {
 //! let _guard = no_grad();
 //! let folder = std::path::Path::new("mistral-7b");
@@ -22,7 +23,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Laws, held by tests: advancing a→b→c equals a→c bit for bit; a residual that is put back unchanged gives identical
+//! Invariants, checked by tests: advancing a→b→c equals a→c bit for bit; splicing a residual unchanged gives identical
 //! logits; every family agrees with transformers in float32.
 
 mod checkpoint;
@@ -61,7 +62,7 @@ pub use tensors::tensor_slice::{append_bytes, floats_of};
 pub use tokenizer::{EncodedText, SpecialToken, Tokenizer};
 pub use weights::map::{MappedFile, map_file};
 
-/// Turns gradient recording off for as long as the guard lives. Bind it to a name: a bare `_` drops it at once.
+/// Disables gradient recording while the guard lives. Bind it to a name: a bare `_` drops it at once.
 pub fn no_grad() -> tch::NoGradGuard {
     tch::no_grad_guard()
 }

@@ -1,47 +1,47 @@
-//! The residual stream on its way through the model.
+//! The residual stream and token positions.
 
 use tch::{Device, Kind, Tensor};
 
 use crate::error::ModelError;
 
-/// The residual stream, stopped between two blocks.
+/// The residual stream between two blocks.
 #[derive(Debug)]
 pub struct Residual {
     /// `[batch, pos, d_model]`, in the decoder's precision, on its device.
     pub stream: Tensor,
-    /// The block that it is about to enter; the number of blocks means the final norm.
+    /// The next block. The number of blocks means the final norm.
     pub block: usize,
 }
 
-/// Where in their sequences the columns of a batch lie. Sequences are padded on the right, if at all, so where all
-/// start at 0 one description serves every row, and under the causal mask padding needs no mask of its own. Rows that go
-/// on from a [cache](crate::KeyValueCache) have each a start of their own.
+/// Positions of a batch's columns in their sequences. Sequences are padded on the right, if at all. Where all start at 0,
+/// one description therefore serves every row, and the causal mask covers padding. Rows that continue from a
+/// [cache](crate::KeyValueCache) have individual starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Positions<'rows> {
-    /// The position of each row's first column; `None` where it is 0 in every row.
+    /// Position of each row's first column. `None` if 0 in every row.
     starts: Option<&'rows [usize]>,
     length: usize,
 }
 
 impl Positions<'static> {
-    /// Every sequence of the batch starts at position 0 and has `length` columns.
+    /// Positions of sequences that start at 0, with `length` columns each.
     pub fn from_start(length: usize) -> Self {
         Self { starts: None, length }
     }
 }
 
 impl<'rows> Positions<'rows> {
-    /// Row `r` starts at position `starts[r]`; each has `length` columns.
+    /// Positions of rows that start at `starts[r]`, with `length` columns each.
     pub(crate) fn from_each(starts: &'rows [usize], length: usize) -> Self {
         Self { starts: Some(starts), length }
     }
 
-    /// The number of columns.
+    /// Number of columns.
     pub fn length(self) -> usize {
         self.length
     }
 
-    /// The positions as numbers of a kind, `[pos]` where they are the same in every row, else `[batch, pos]`.
+    /// The positions as a tensor of this kind: `[pos]` if equal in every row, else `[batch, pos]`.
     pub(crate) fn numbers(self, kind: Kind, device: Device) -> Result<Tensor, ModelError> {
         let columns = Tensor::f_arange(self.length as i64, (kind, device))?;
         let Some(starts) = self.starts else { return Ok(columns) };

@@ -1,4 +1,4 @@
-//! Where in the model an activation is taken, by `TransformerLens`'s names.
+//! Hook points, with `TransformerLens`'s names.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,22 +8,22 @@ use tch::Tensor;
 use crate::error::ModelError;
 use crate::spec::{DecoderSpec, NormPlacement, Residuals};
 
-/// Which tensor of a block, in the order in which a forward pass comes by them.
+/// A tensor of a block, in the order of the forward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Hook {
     /// The residual stream entering the block.
     ResidPre,
-    /// Attention's heads side by side, before they are joined: `[.., n_heads * head_dim]`.
+    /// The concatenated outputs of the attention heads, before the output projection: `[.., n_heads * head_dim]`.
     Z,
-    /// What attention adds to the residual stream.
+    /// The output of attention, as added to the residual stream.
     AttnOut,
     /// The residual stream between attention and feed-forward.
     ResidMid,
-    /// The norm before the feed-forward part; of a root-mean-square norm without its weight.
+    /// The output of the norm before the feed-forward part; for an RMS norm, without the weight.
     Ln2Normalized,
-    /// What enters the feed-forward part.
+    /// The input of the feed-forward part.
     MlpIn,
-    /// What the feed-forward part adds to the residual stream.
+    /// The output of the feed-forward part, as added to the residual stream.
     MlpOut,
     /// The residual stream leaving the block.
     ResidPost,
@@ -49,27 +49,27 @@ impl fmt::Display for Hook {
     }
 }
 
-/// A site: one tensor `[batch, pos, width]` of every forward pass, such as `blocks.16.hook_resid_pre`. Sites are in the order
-/// in which a forward pass comes by them.
+/// A site: one tensor `[batch, pos, width]` of every forward pass, such as `blocks.16.hook_resid_pre`. Ordered as in the
+/// forward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Site {
     layer: usize,
     hook: Hook,
 }
 
-/// A forward pass that stands at a site, with what going on takes.
+/// A forward pass stopped at a site, with everything needed to continue.
 #[derive(Debug)]
 pub struct Stop {
     /// The site.
     pub site: Site,
-    /// What is there, `[batch, pos, width]`, in the decoder's precision, on its device.
+    /// The activation, `[batch, pos, width]`, in the decoder's precision, on its device.
     pub value: Tensor,
-    /// The values at the sites of [`Site::beside`], in their order.
+    /// The values at the sites of [`Site::beside`], in order.
     pub beside: Vec<Tensor>,
 }
 
 impl Stop {
-    /// The same place, with the same tensors.
+    /// A copy that shares the tensors.
     #[must_use]
     pub fn shallow_clone(&self) -> Self {
         let beside = self.beside.iter().map(Tensor::shallow_clone).collect();
@@ -78,24 +78,24 @@ impl Stop {
 }
 
 impl Site {
-    /// A tensor of a block.
+    /// A site in a block.
     pub fn new(layer: usize, hook: Hook) -> Self {
         Self { layer, hook }
     }
 
-    /// The block that it is in.
+    /// Its block.
     pub fn layer(&self) -> usize {
         self.layer
     }
 
-    /// Which tensor of the block it is.
+    /// Its tensor within the block.
     pub fn hook(&self) -> Hook {
         self.hook
     }
 
-    /// The block that it enters, where it is a residual stream between two blocks; the number of blocks means the final norm.
+    /// For a residual stream between two blocks, the block that it enters. The number of blocks means the final norm.
     ///
-    /// `blocks.3.hook_resid_post` and `blocks.4.hook_resid_pre` are one tensor, and both answer 4.
+    /// `blocks.3.hook_resid_post` and `blocks.4.hook_resid_pre` are the same tensor; both return 4.
     pub fn block(&self) -> Option<usize> {
         match self.hook {
             Hook::ResidPre => Some(self.layer),
@@ -104,12 +104,12 @@ impl Site {
         }
     }
 
-    /// The first block that is still to be gone through, wholly or in part, from here.
+    /// The first block that remains to be run, fully or in part.
     pub fn rest(&self) -> usize {
         self.block().unwrap_or(self.layer)
     }
 
-    /// Elements of a row.
+    /// Width of a row.
     pub fn width(&self, spec: &DecoderSpec) -> usize {
         match self.hook {
             Hook::Z => spec.attention.n_heads * spec.attention.head_dim,
@@ -117,7 +117,7 @@ impl Site {
         }
     }
 
-    /// The sites whose values going on from this one takes besides its own. None for a residual stream.
+    /// The other sites whose values are needed to continue from this one. Empty for a residual stream.
     pub fn beside(&self, spec: &DecoderSpec) -> Vec<Self> {
         let hooks: &[Hook] = match (self.hook, spec.block.residuals) {
             (Hook::ResidPre | Hook::ResidMid | Hook::ResidPost, _) => &[],
@@ -160,7 +160,7 @@ impl FromStr for Site {
         let parse = || {
             let (layer, hook) = name.strip_prefix("blocks.")?.split_once('.')?;
             let (hook, _) = Hook::ALL.into_iter().find(|(_, known)| *known == hook)?;
-            // A leading zero or sign would make two names for one site.
+            // A leading zero or sign would give a site two names.
             let canonical = layer == "0" || !layer.starts_with(['0', '+']);
             let layer = layer.parse::<u32>().ok().filter(|_| canonical)?;
             Some(Self { layer: layer as usize, hook })

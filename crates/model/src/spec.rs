@@ -1,46 +1,46 @@
-//! What a decoder computes, as resolved facts. Forward code reads these and never asks which family it runs.
+//! The architecture of a decoder. The forward pass reads these facts and never the family.
 
-/// A decoder-only model.
+/// Architecture of a decoder-only model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecoderSpec {
     /// Family name as in `config.json`, for records and messages only.
     pub model_type: String,
-    /// Rows of the embedding, and columns of the logits.
+    /// Rows of the embedding and width of the logits.
     pub vocab_size: usize,
     /// Width of the residual stream.
     pub d_model: usize,
     /// Number of blocks.
     pub n_blocks: usize,
-    /// The longest sequence that the model was made for (`max_position_embeddings`).
+    /// Maximum sequence length (`max_position_embeddings`).
     pub context_length: usize,
-    /// What embeddings are multiplied by. It is rounded to the activations' number type first, as Gemma was trained.
+    /// Factor of the embeddings. Rounded to the activations' type first, as in Gemma's training.
     pub embedding_scale: Option<f64>,
-    /// How a block is put together.
+    /// Structure of a block.
     pub block: BlockSpec,
-    /// Attention, the same in every block but for its window and its rotary embedding.
+    /// Attention. Blocks differ only in window and rotary embedding.
     pub attention: AttentionSpec,
-    /// For each block how many keys a query sees, itself included; `None` means all before it.
+    /// The window of each block: how many keys a query sees, itself included. `None` means all preceding ones.
     pub windows: Vec<Option<usize>>,
-    /// How the model knows positions.
+    /// Position encoding.
     pub positions: PositionSpec,
     /// The feed-forward part.
     pub mlp: MlpSpec,
     /// All norms of the model.
     pub norm: NormSpec,
-    /// Whether the unembedding is the embedding matrix or one of its own.
+    /// Whether the unembedding shares the embedding matrix.
     pub head: HeadWeights,
-    /// Logits l become c · tanh(l / c).
+    /// c of the soft cap on logits: l becomes c · tanh(l / c).
     pub logit_soft_cap: Option<f64>,
-    /// What the tensors are called, and how they are cut.
+    /// Names and layout of the tensors.
     pub layout: WeightLayout,
 }
 
-/// How a block is put together.
+/// Structure of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockSpec {
-    /// Where attention and feed-forward have their norms.
+    /// Placement of the norms.
     pub norms: NormPlacement,
-    /// What the feed-forward part reads.
+    /// Input of the feed-forward part.
     pub residuals: Residuals,
 }
 
@@ -49,23 +49,23 @@ impl BlockSpec {
     pub const PRE_NORM: Self = Self { norms: NormPlacement::Before, residuals: Residuals::Sequential };
 }
 
-/// Where attention and feed-forward have their norms.
+/// Placement of the norms of attention and feed-forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NormPlacement {
     /// Before each (Llama).
     Before,
-    /// Before and behind each (Gemma 2).
+    /// Before and after each (Gemma 2).
     Around,
-    /// Behind each (`OLMo` 2).
+    /// After each (`OLMo` 2).
     Behind,
 }
 
-/// What the feed-forward part reads.
+/// Input of the feed-forward part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Residuals {
-    /// The residual stream with what attention added to it.
+    /// The residual stream after attention.
     Sequential,
-    /// What attention reads too; both are then added at once (GPT-NeoX).
+    /// The input of attention; both outputs are added together (GPT-NeoX).
     Parallel,
 }
 
@@ -74,21 +74,21 @@ pub enum Residuals {
 pub struct AttentionSpec {
     /// Query heads.
     pub n_heads: usize,
-    /// Key and value heads; a divisor of `n_heads`.
+    /// Key and value heads, a divisor of `n_heads`.
     pub n_kv_heads: usize,
-    /// Width of a head; `n_heads * head_dim` need not be `d_model`.
+    /// Width of a head. `n_heads * head_dim` may differ from `d_model`.
     pub head_dim: usize,
-    /// What scores are multiplied by before the softmax.
+    /// Factor of the scores before the softmax.
     pub scale: f64,
-    /// Which of the projections have a bias.
+    /// Which projections have a bias.
     pub bias: AttentionBias,
-    /// Whether queries and keys are normed before they are turned.
+    /// Norms of queries and keys before rotation.
     pub query_key_norm: QueryKeyNorm,
-    /// Scores s, scaled, become c · tanh(s / c).
+    /// c of the soft cap on scaled scores: s becomes c · tanh(s / c).
     pub soft_cap: Option<f64>,
 }
 
-/// Which projections of the attention have a bias.
+/// Which projections of attention have a bias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttentionBias {
     /// None of them.
@@ -99,28 +99,28 @@ pub enum AttentionBias {
     All,
 }
 
-/// Whether queries and keys are normed before they are turned.
+/// Norms of queries and keys before rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QueryKeyNorm {
-    /// They are not.
+    /// None.
     None,
-    /// Each head by itself, with one weight for all heads (Qwen3).
+    /// Per head, with one weight for all heads (Qwen3).
     EachHead,
-    /// All heads side by side (`OLMo` 2).
+    /// Over all heads together (`OLMo` 2).
     AllHeads,
 }
 
-/// How the model knows positions.
+/// Position encoding.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PositionSpec {
-    /// Queries and keys are turned.
+    /// Rotary embedding of queries and keys.
     Rotary {
-        /// The rotary embeddings that blocks may have.
+        /// The distinct rotary embeddings of the model.
         ropes: Vec<RopeSpec>,
-        /// For each block, which of them.
+        /// Index into `ropes` for each block.
         of_block: Vec<usize>,
     },
-    /// A vector for each position is added to the embedding (GPT-2).
+    /// A learned vector per position, added to the embedding (GPT-2).
     Learned,
 }
 
@@ -129,23 +129,23 @@ pub enum PositionSpec {
 pub struct RopeSpec {
     /// Base of the frequencies.
     pub theta: f64,
-    /// How many elements of a head are turned, the first ones; even.
+    /// Number of leading elements of a head that are rotated. Even.
     pub dimensions: usize,
-    /// How the frequencies are stretched for long contexts.
+    /// Scaling of the frequencies for long contexts.
     pub scaling: RopeScaling,
 }
 
-/// A rule that stretches rotary frequencies.
+/// Scaling of rotary frequencies.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RopeScaling {
-    /// As trained.
+    /// None.
     None,
-    /// Every frequency divided by `factor`.
+    /// Divides every frequency by `factor`.
     Linear {
         /// The divisor.
         factor: f64,
     },
-    /// Llama 3.1's rule: long wavelengths divided by `factor`, short ones kept, a linear blend between.
+    /// The rule of Llama 3.1: long wavelengths are divided by `factor`, short ones kept, with a linear blend between.
     Llama3 {
         /// The divisor of the long wavelengths.
         factor: f64,
@@ -153,7 +153,7 @@ pub enum RopeScaling {
         low_frequency_factor: f64,
         /// Wavelengths below `original_context / high_frequency_factor` are short.
         high_frequency_factor: f64,
-        /// The context of the first training.
+        /// Context length of the original training.
         original_context: f64,
     },
 }
@@ -161,7 +161,7 @@ pub enum RopeScaling {
 /// The feed-forward part.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MlpSpec {
-    /// Width of what meets the activation.
+    /// Width of the hidden layer.
     pub d_mlp: usize,
     /// The activation.
     pub activation: Activation,
@@ -205,15 +205,15 @@ pub enum Activation {
 /// A norm, computed in float32, times a weight.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NormSpec {
-    /// What it does.
+    /// Kind of norm.
     pub kind: NormKind,
-    /// Added to the mean square, or to the variance.
+    /// Added to the mean square or the variance.
     pub epsilon: f64,
     /// How the weight is applied.
     pub weight: NormWeight,
 }
 
-/// What a norm does.
+/// Kind of norm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NormKind {
     /// `x / sqrt(mean(x²) + epsilon)`.
@@ -222,14 +222,14 @@ pub enum NormKind {
     Layer,
 }
 
-/// How a norm's weight is applied; the difference shows in bf16.
+/// How a norm's weight is applied. The difference shows in bf16.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NormWeight {
-    /// The normalised value is rounded to the activations' type, then multiplied by the weight (Llama).
+    /// Rounds the normalised value to the activations' type, then multiplies by the weight (Llama).
     Plain,
-    /// The normalised value is multiplied by the weight in float32, then rounded (`OLMo` 2, and every `LayerNorm`).
+    /// Multiplies the normalised value by the weight in float32, then rounds (`OLMo` 2, and every `LayerNorm`).
     Wide,
-    /// The normalised value is multiplied by one plus the weight in float32, then rounded (Gemma).
+    /// Multiplies the normalised value by one plus the weight in float32, then rounds (Gemma).
     OnePlus,
 }
 
@@ -242,21 +242,21 @@ pub enum HeadWeights {
     Tied,
 }
 
-/// What the tensors of a checkpoint are called, and how they are cut.
+/// Names and layout of a checkpoint's tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WeightLayout {
-    /// `model.layers.N.self_attn.q_proj`: a tensor for each projection.
+    /// `model.layers.N.self_attn.q_proj`: one tensor per projection.
     Llama,
-    /// The same, with query, key and value in one tensor, and gate and up in another.
+    /// As `Llama`, with fused query, key and value, and fused gate and up.
     Phi3,
-    /// `transformer.h.N.attn.c_attn`: query, key and value in one tensor; matrices are `[in, out]`.
+    /// `transformer.h.N.attn.c_attn`: fused query, key and value; matrices are `[in, out]`.
     Gpt2,
-    /// `gpt_neox.layers.N.attention.query_key_value`: query, key and value of each head side by side.
+    /// `gpt_neox.layers.N.attention.query_key_value`: query, key and value fused per head.
     GptNeoX,
 }
 
 impl DecoderSpec {
-    /// The rotary embedding of a block, if it has one: which of the model's, and what it is.
+    /// The rotary embedding of a block, if any, with its index.
     pub(crate) fn rope(&self, block: usize) -> Option<(usize, &RopeSpec)> {
         match &self.positions {
             PositionSpec::Rotary { ropes, of_block } => {
@@ -267,7 +267,7 @@ impl DecoderSpec {
         }
     }
 
-    /// The model's rotary embeddings.
+    /// The distinct rotary embeddings of the model.
     pub(crate) fn ropes(&self) -> &[RopeSpec] {
         match &self.positions {
             PositionSpec::Rotary { ropes, .. } => ropes,

@@ -1,4 +1,4 @@
-//! Text to tokens, by the checkpoint's own files.
+//! Tokenization with the checkpoint's files.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::error::{ModelError, read_json};
 
 const TOKENIZER: &str = "tokenizer.json";
 
-/// A special token, and where its meaning was found.
+/// A special token and the source of its role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpecialToken {
     /// Its id.
@@ -21,13 +21,13 @@ pub struct SpecialToken {
     pub source: String,
 }
 
-/// The tokens of a text, and where in it each ends.
+/// The tokens of a text and their end offsets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedText {
     /// The tokens' ids.
     pub ids: Vec<u32>,
-    /// For each token, the byte of the text after its last one. A token of a few bytes of a character, and so all tokens of
-    /// that character, end where the character does.
+    /// For each token, the byte offset of its end in the text. A token that is part of a multi-byte character ends where the
+    /// character does.
     pub ends: Vec<usize>,
 }
 
@@ -40,7 +40,7 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json` of a checkpoint folder. Truncation and padding that it may ask for are switched off.
+    /// Reads `tokenizer.json` of a checkpoint folder. Its truncation and padding settings are switched off.
     pub fn open(folder: &Path) -> Result<Self, ModelError> {
         let path = folder.join(TOKENIZER);
         let bytes = std::fs::read(&path).map_err(|source| ModelError::io(&path, source))?;
@@ -50,7 +50,7 @@ impl Tokenizer {
         };
         let mut inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(problem)?;
         inner.with_padding(None).with_truncation(None).map_err(problem)?;
-        // A post-processor adds special tokens, which is never asked for here, and moves the offsets of tokens that begin
+        // A post-processor adds special tokens, which are never requested here, and moves the offsets of tokens that begin
         // or end with a space.
         inner.with_post_processor(None::<PostProcessorWrapper>);
         Ok(Self { folder: folder.to_path_buf(), inner, blake3: blake3::hash(&bytes).to_hex().to_string() })
@@ -61,13 +61,13 @@ impl Tokenizer {
         &self.blake3
     }
 
-    /// How many tokens it knows, added ones included.
+    /// Number of tokens, added ones included.
     pub fn vocabulary_size(&self) -> usize {
         self.inner.get_vocab_size(true)
     }
 
-    /// Refuses a tokenizer that makes ids which the model's embedding does not have. A model may have more rows than
-    /// the tokenizer has tokens: they are padding.
+    /// Refuses a tokenizer whose ids exceed the model's embedding. The model may have more rows than the tokenizer has
+    /// tokens: they are padding.
     pub fn check_vocabulary(&self, vocabulary: usize) -> Result<(), ModelError> {
         let highest = self.inner.get_vocab(true).into_iter().max_by_key(|(_, id)| *id);
         match highest {
@@ -78,26 +78,25 @@ impl Tokenizer {
         }
     }
 
-    /// Tokens of each text, on all cores. No special token is added; one that is spelled out in the text is recognised.
+    /// Tokenizes texts, on all cores. Adds no special tokens; those spelled out in a text are recognised.
     pub fn encode_batch(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>, ModelError> {
         let encodings = self.inner.encode_batch_fast(texts.to_vec(), false).map_err(|error| self.problem(&error))?;
         Ok(encodings.into_iter().map(|encoding| encoding.get_ids().to_vec()).collect())
     }
 
-    /// Tokens of a text with their places in it. No special token is added; one that is spelled out in the text is
-    /// recognised.
+    /// Tokenizes a text, with end offsets. Adds no special tokens; those spelled out in the text are recognised.
     pub fn encode_with_ends(&self, text: &str) -> Result<EncodedText, ModelError> {
         let encoding = self.inner.encode(text, false).map_err(|error| self.problem(&error))?;
         let ends = encoding.get_offsets().iter().map(|(_, end)| *end).collect();
         Ok(EncodedText { ids: encoding.get_ids().to_vec(), ends })
     }
 
-    /// Text of tokens, special ones left out.
+    /// Decodes tokens to text, without special tokens.
     pub fn decode(&self, ids: &[u32]) -> Result<String, ModelError> {
         self.inner.decode(ids, true).map_err(|error| self.problem(&error))
     }
 
-    /// How the vocabulary spells a token: `▁hay`, `Ġhay`, `<0x0A>`. Empty for an id that it does not have.
+    /// The spelling of a token in the vocabulary: `▁hay`, `Ġhay`, `<0x0A>`. Empty for an unknown id.
     pub fn vocabulary_text(&self, id: u32) -> String {
         self.inner.id_to_token(id).unwrap_or_default()
     }
@@ -107,7 +106,7 @@ impl Tokenizer {
         self.inner.get_added_vocabulary().is_special_token(text)
     }
 
-    /// The token whose text this is.
+    /// The token with this text.
     pub fn token(&self, text: &str, source: &str) -> Result<SpecialToken, ModelError> {
         let id = self.inner.token_to_id(text).ok_or_else(|| ModelError::Tokenizer {
             path: self.folder.join(TOKENIZER),
@@ -116,7 +115,7 @@ impl Tokenizer {
         Ok(SpecialToken { id, text: text.to_owned(), source: source.to_owned() })
     }
 
-    /// The token that begins a sequence: named by the tokenizer's files, else, as for Qwen, by the model's.
+    /// The BOS token: from the tokenizer's files, else from those of the model, as for Qwen.
     pub fn bos(&self) -> Result<SpecialToken, ModelError> {
         if let Some((text, source)) = self.named("bos_token")? {
             return self.token(&text, &source);
@@ -140,13 +139,13 @@ impl Tokenizer {
         })
     }
 
-    /// Whether `tokenizer_config.json` says that texts are to begin with BOS (`add_bos_token`); `None` where it does not say.
+    /// Whether `tokenizer_config.json` asks for texts to begin with BOS (`add_bos_token`). `None` if not given.
     pub fn adds_bos(&self) -> Result<Option<bool>, ModelError> {
         Ok(self.key("tokenizer_config.json", "add_bos_token")?.as_ref().and_then(Value::as_bool))
     }
 
-    /// The tokens that end what the model writes, each once: `eos_token` of the tokenizer's files and `eos_token_id`, one or
-    /// several, of `generation_config.json`, else of `config.json`. Empty where no file names one.
+    /// The tokens that end a generation, without duplicates: `eos_token` of the tokenizer's files and `eos_token_id`, one or
+    /// several, of `generation_config.json`, else of `config.json`. Empty if no file names one.
     pub fn eos(&self) -> Result<Vec<SpecialToken>, ModelError> {
         let mut tokens: Vec<SpecialToken> = Vec::new();
         if let Some((text, source)) = self.named("eos_token")? {
@@ -161,7 +160,7 @@ impl Tokenizer {
             other => other.into_iter().collect(),
         };
         for id in ids.iter().filter_map(Value::as_u64).filter_map(|id| u32::try_from(id).ok()) {
-            // A model's padding may be named here too; what the tokenizer does not know is in no text.
+            // These may include padding of the model; a token that the tokenizer does not know occurs in no text.
             if let Some(text) = self.inner.id_to_token(id) {
                 tokens.push(SpecialToken { id, text, source: format!("{file}: eos_token_id") });
             }
@@ -171,13 +170,13 @@ impl Tokenizer {
         Ok(tokens)
     }
 
-    /// The tokens that structure a text rather than belong to it, each once: those that the tokenizer's files name for the
-    /// beginning, the end, padding and separation. The tokens of a chat template are none of them, as in SAELens.
+    /// The tokens that structure a text, without duplicates: those that the tokenizer's files name for beginning, end,
+    /// padding and separation. Tokens of a chat template are not included, as in SAELens.
     pub fn structural_tokens(&self) -> Result<Vec<SpecialToken>, ModelError> {
         let mut tokens: Vec<SpecialToken> = Vec::new();
         for key in ["bos_token", "eos_token", "pad_token", "sep_token"] {
             let Some((text, source)) = self.named(key)? else { continue };
-            // A name for what the vocabulary does not have is in no text.
+            // A token missing from the vocabulary occurs in no text.
             if let Some(id) = self.inner.token_to_id(&text)
                 && tokens.iter().all(|token| token.id != id)
             {
@@ -187,7 +186,7 @@ impl Tokenizer {
         Ok(tokens)
     }
 
-    /// The text that the tokenizer's files have for a token's role, and where they have it.
+    /// The text of a token with this role and its source, from the tokenizer's files.
     fn named(&self, key: &str) -> Result<Option<(String, String)>, ModelError> {
         for file in ["tokenizer_config.json", "special_tokens_map.json"] {
             if let Some(text) = self.key(file, key)?.as_ref().and_then(token_text) {
@@ -197,7 +196,7 @@ impl Tokenizer {
         Ok(None)
     }
 
-    /// A key of one of the folder's JSON files; `None` where the file or the key is absent or null.
+    /// A key of a JSON file in the folder. `None` if the file or the key is absent or null.
     fn key(&self, file: &str, key: &str) -> Result<Option<Value>, ModelError> {
         let path = self.folder.join(file);
         if !path.is_file() {
@@ -212,7 +211,7 @@ impl Tokenizer {
     }
 }
 
-/// The text of a special token, which files give as a string or as an object with `content`.
+/// The text of a special token, given as a string or as an object with `content`.
 fn token_text(value: &Value) -> Option<&str> {
     value.as_str().or_else(|| value.get("content")?.as_str())
 }

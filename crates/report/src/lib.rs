@@ -1,9 +1,9 @@
-//! Reports of many evaluations: tables, plots, a page for a browser, and comparisons with expected figures. It reads results files, and
-//! neither caches nor models.
+//! Reports on several evaluations: tables, plots, an HTML page, and comparisons with expected values. Reads result
+//! files, never caches or models.
 //!
 //! ```text
 //! results.json, training.jsonl ── an experiment names their roles ──► Report ──► tables, plots, page
-//!                              └─ expected figures, tolerances ─────► Comparison
+//!                              └─ expected metrics, tolerances ─────► Comparison
 //! ```
 
 mod compare;

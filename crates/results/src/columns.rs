@@ -1,30 +1,30 @@
-//! The columns of a result, from sums. Each cites its definition.
+//! The columns of a result, computed from sums. Each states its definition.
 
 use serde::{Deserialize, Serialize};
 
 use crate::sums::Sums;
 
-/// A difference of mean losses smaller than this, in nats, is no denominator.
+/// A smaller difference of mean losses, in nats, is not used as a denominator.
 const SMALLEST_GAP: f64 = 1e-4;
 
-/// The figures of a result. Fractions are fractions, not per cent; `None` is a figure that is undefined, such as a mean
-/// over no tokens. Where no row is kept nothing is spliced, and no figure of the spliced run is defined.
+/// The metrics of a result. Fractions are not in per cent. `None` is undefined, such as a mean over no tokens. If no
+/// row is kept nothing is spliced, and every metric of the spliced run is undefined.
 ///
-/// x is what the SAE is to give back at a token, r what it gives, x̄ the mean of x over the section's tokens, all scaled;
-/// outliers are in none of the figures on activations.
+/// x is the SAE's target at a token, r its reconstruction, x̄ the mean of x over the section's tokens, all scaled.
+/// Metrics on activations exclude outliers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Columns {
-    /// Mean count of latents above zero.
+    /// Mean number of latents above zero.
     pub l0: Option<f64>,
-    /// (zero − SAE) / (zero − clean) of the mean losses; the denominator is 1 where it is under 1e-4 in size.
+    /// (zero − SAE) / (zero − clean) of the mean losses. A denominator below 1e-4 in magnitude is replaced by 1.
     pub ce_recovered: Option<f64>,
-    /// Mean next-token cross-entropy of the untouched run, nats.
+    /// Mean next-token cross-entropy loss of the clean run, nats.
     pub ce_clean: Option<f64>,
-    /// The same with r/c in place of the residual.
+    /// The same with r/c spliced in for the residual.
     pub ce_sae: Option<f64>,
     /// SAE − clean.
     pub ce_delta: Option<f64>,
-    /// The same with zeros in place of the residual.
+    /// The same under zero ablation of the residual.
     pub ce_zero: Option<f64>,
     /// Mean over tokens of 1 − ‖x − r‖² / ‖x − x̄‖².
     pub explained_variance: Option<f64>,
@@ -32,26 +32,26 @@ pub struct Columns {
     pub explained_variance_pooled: Option<f64>,
     /// Mean over tokens of ‖x − r‖², in scaled space.
     pub mse: Option<f64>,
-    /// `mse` / c²: in the model's own space.
+    /// `mse` / c²: unscaled.
     pub mse_raw: Option<f64>,
-    /// Tokens behind the losses.
+    /// Tokens that the losses cover.
     pub loss_tokens: u64,
-    /// Tokens behind the other figures.
+    /// Tokens that the other metrics cover.
     pub activation_rows: u64,
-    /// Tokens dropped from the other figures.
+    /// Tokens excluded from the other metrics as outliers.
     pub outlier_rows: u64,
-    /// Mean over tokens of the cosine of the angle between x and r.
+    /// Mean over tokens of the cosine similarity of x and r.
     pub cosine_similarity: Option<f64>,
     /// Mean over tokens of ‖r‖ / ‖x‖.
     pub l2_ratio: Option<f64>,
     /// Mean over tokens of the sum of the latents.
     pub l1: Option<f64>,
-    /// Σ‖r‖² / Σ x · r: 1 where r is x but for an error at right angles to r, less where it is too short.
+    /// Σ‖r‖² / Σ x · r: 1 if x − r is orthogonal to r, less if r is too short.
     pub relative_reconstruction_bias: Option<f64>,
 }
 
 impl Columns {
-    /// The names of all columns, in order.
+    /// Names of all columns, in order.
     pub const NAMES: [&'static str; 17] = [
         "l0",
         "ce_recovered",
@@ -72,7 +72,7 @@ impl Columns {
         "relative_reconstruction_bias",
     ];
 
-    /// The figures that these sums give for a scale c.
+    /// Computes the columns from sums, for a scale c.
     pub fn of(sums: &Sums, scale: f64) -> Self {
         let per_loss = |sum: f64| sum / sums.loss_tokens as f64;
         let per_row = |sum: f64| sum / sums.activation_rows as f64;
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn columns_agree_with_values_by_hand() {
-        // Three tokens: errors 1, 2, 6; deviations 4, 8, 8; latents 2, 3, 5, which add up to 1, 2, 6; norms of x 2, 2, 3, of r
+        // Three tokens: errors 1, 2, 6; deviations 4, 8, 8; latents 2, 3, 5 with sums 1, 2, 6; norms of x 2, 2, 3, of r
         // 1, 2, 3; products 1, 3, 6. Two losses.
         let mut sums = Sums { clean_loss: 2.0, zero_loss: 12.0, outlier_rows: 1, ..Sums::default() };
         for (latents, squared_error, squared_deviation, [target_square, reconstruction_square, product]) in

@@ -1,9 +1,9 @@
-//! What can go wrong with results.
+//! Errors of writing results.
 
 use std::io;
 use std::path::PathBuf;
 
-/// An error of results.
+/// An error of writing results.
 #[derive(Debug, thiserror::Error)]
 pub enum ResultsError {
     /// Results could not be written.
@@ -11,7 +11,7 @@ pub enum ResultsError {
     Write {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         cause: io::Error,
     },
 }

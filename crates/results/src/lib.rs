@@ -1,12 +1,12 @@
-//! What a figure is: sums, the columns that follow from them, intervals, and the files that results are written to.
-//! `RESULTS.md` describes every field.
+//! Metrics: the sums behind them, the columns computed from sums, intervals, and result files. `RESULTS.md` describes
+//! every field.
 //!
 //! ```text
 //! rows ──► Sums (of a shard, a subset, a sequence) ──► Columns, Intervals ──► Results ──► table, JSON, CSV, Markdown
 //! ```
 //!
-//! Every figure is computed from [`Sums`], which are kept for each shard; [`Columns::of`] turns merged sums into figures with the bits
-//! that an undivided run has.
+//! Every metric is computed from [`Sums`], which are kept per shard. [`Columns::of`] on merged sums gives the same bits
+//! as an undivided run.
 
 mod bootstrap;
 mod checks;

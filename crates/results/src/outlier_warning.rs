@@ -1,4 +1,4 @@
-//! What is said where a rule for outliers leaves out more than outliers.
+//! Warning about an outlier rule that leaves out too many rows.
 
 use std::fmt::Write as _;
 
@@ -7,23 +7,23 @@ use hayloft_runtime::words::brief;
 
 use crate::histograms::NormHistogram;
 
-/// More outliers than one in so many rows are no outliers.
+/// More outliers than one row in this many cause a warning.
 const ONE_IN: u64 = 10;
 
-/// The rows of a section, and what was done with them.
+/// Row counts of a section.
 #[derive(Debug)]
 pub struct RowCounts<'run> {
-    /// Rows that figures are over.
+    /// Rows that metrics on activations cover.
     pub kept: u64,
-    /// Rows that are in none.
+    /// Rows that they leave out.
     pub left: LeftOut,
-    /// Norms of all of them that are finite, in the model's own space.
+    /// Finite norms of all rows of the section, unscaled.
     pub norms: &'run NormHistogram,
 }
 
 impl RowCounts<'_> {
-    /// A sentence or several where more than a tenth of the rows are outliers, or none is kept: counts, norms and the likely cause.
-    /// `other` is how the SAE was trained, where that was with another rule.
+    /// Returns a warning if more than a tenth of the rows are outliers or no row is kept. It gives counts, norms and
+    /// the likely cause. `other` is the training's outlier rule, if it differs.
     pub fn warning(
         &self,
         threshold: Option<&OutlierThreshold>,
@@ -60,7 +60,7 @@ impl RowCounts<'_> {
     }
 }
 
-/// Why a threshold may leave out so much, but for how the SAE was trained.
+/// The likely cause, other than the SAE's training.
 fn cause(threshold: OutlierThreshold, source: ScaleSource) -> Option<String> {
     match (threshold.rule, source) {
         (OutlierNorm::Scaled(_), ScaleSource::None) => Some(
@@ -108,7 +108,7 @@ mod tests {
     fn a_tenth_may_be_outliers_and_no_more() {
         assert_eq!(warning(900, 100, "20", 0.1), None);
         assert!(warning(899, 101, "20", 0.1).unwrap().starts_with("only 899 of 1000"));
-        // Tokens that were asked to be left out are none.
+        // Excluded tokens are not outliers.
         assert_eq!(warning(1, 0, "20", 0.1), None);
         assert!(warning(0, 0, "20", 0.1).unwrap().contains("1000 are left out for their tokens"));
     }

@@ -1,23 +1,24 @@
-//! Serde for numbers that may be undefined: JSON has no NaN and no infinity, so they are `null` and come back as NaN.
+//! Serde for numbers that may be undefined. JSON has neither NaN nor infinity, so they become `null` and read back as
+//! NaN.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Writes a number, or null.
+/// Writes a number, or null if it is not finite.
 pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     value.is_finite().then_some(*value).serialize(serializer)
 }
 
-/// Reads a number, or NaN from null.
+/// Reads a number; null becomes NaN.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
-/// A number as it comes back from JSON: what is not finite is undefined.
+/// The value after a round trip through JSON: non-finite numbers become NaN.
 pub fn settled(value: f64) -> f64 {
     if value.is_finite() { value } else { f64::NAN }
 }
 
-/// What a number is that results of an earlier version do not have.
+/// Default of a sum that results of earlier versions lack: NaN.
 pub fn not_measured() -> f64 {
     f64::NAN
 }

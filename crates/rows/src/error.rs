@@ -1,10 +1,10 @@
-//! What can go wrong in choosing rows.
+//! Errors of row selection.
 
 use std::path::PathBuf;
 
 use hayloft_store::StoreError;
 
-/// An error of choosing rows, said with what was expected, what was found and what to do.
+/// An error of row selection. Messages say what was expected, what was found and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum RowsError {
     /// The cache could not be read.
@@ -18,7 +18,7 @@ pub enum RowsError {
         /// The cache's folder.
         cache: PathBuf,
     },
-    /// Special tokens are known only to a model's tokenizer.
+    /// Excluding special tokens needs the model's tokenizer.
     #[error(
         "special tokens: expected the folder of the model's tokenizer, which says which they are, got none. Name it with --model (in training --tokenizer), or leave out BOS alone (--exclude bos), which needs none"
     )]
@@ -32,9 +32,9 @@ pub enum RowsError {
         cache: PathBuf,
         /// The tokenizer's folder.
         model: PathBuf,
-        /// What the manifest says.
+        /// The hash in the manifest.
         expected: String,
-        /// What the tokenizer is.
+        /// The hash of the tokenizer.
         got: String,
     },
     /// No token of the cache is in the section.
@@ -42,34 +42,34 @@ pub enum RowsError {
     EmptySection {
         /// The cache's folder.
         cache: PathBuf,
-        /// The section asked for.
+        /// The requested section.
         section: String,
-        /// The sections there are, with their tokens.
+        /// The sections of the cache, with their token counts.
         available: String,
     },
-    /// There is no activation to take a median of.
+    /// There is no finite activation to take the median of.
     #[error("outlier norm: expected activations to take a median of, got no finite activation")]
     NoMedian,
-    /// There is no row to average the scale over.
+    /// There is no row to compute the scale from.
     #[error(
         "{cache}: expected {rows} of a norm above zero to take the scale from, got none: the cache holds {available}. Give the scale with --scale"
     )]
     NoRowsForScale {
         /// The cache's folder.
         cache: PathBuf,
-        /// Which rows.
+        /// The selected rows.
         rows: String,
-        /// The sections there are, with their tokens.
+        /// The sections of the cache, with their token counts.
         available: String,
     },
-    /// The cache cannot say what the scale is.
+    /// The mean norm in the manifest gives no scale.
     #[error(
         "{site}: expected a mean norm above zero to take the scale from, got {mean_norm}. Give the scale with --scale"
     )]
     NoScale {
         /// The site.
         site: String,
-        /// Its mean norm in the manifest.
+        /// The mean norm in the manifest.
         mean_norm: f64,
     },
 }

@@ -1,4 +1,4 @@
-//! Tokens that are left out of figures for what they are, whatever their activations look like.
+//! Tokens that are excluded from metrics by their id.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,31 +9,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::RowsError;
 
-/// Which tokens to leave out. At their positions the spliced run keeps the model's own activation, and no figure on
-/// activations counts them; their losses still count. In SAELens's `exclude_special_tokens` their losses do not.
+/// Which tokens to exclude. At their positions the spliced run keeps the model's activation, and metrics on activations
+/// do not count them. Their losses still count, unlike in SAELens's `exclude_special_tokens`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExcludeChoice {
-    /// Those that the tokenizer has for the structure of a text: BOS, EOS, padding and separator.
+    /// The tokenizer's structural tokens: BOS, EOS, padding and separator.
     Special,
-    /// BOS alone.
+    /// BOS only.
     Bos,
-    /// None of them.
+    /// No token.
     #[default]
     None,
 }
 
-/// The tokens that are left out.
+/// The excluded tokens.
 #[derive(Debug, Clone, Default)]
 pub struct Excluded {
-    /// What was asked for.
+    /// The choice that they follow from.
     pub choice: ExcludeChoice,
     tokens: BTreeSet<u32>,
 }
 
 impl Excluded {
-    /// The tokens of a cache that a choice leaves out. `special` are those that the model's tokenizer has for the structure of a text;
-    /// it is asked for only where the choice is [`ExcludeChoice::Special`].
+    /// Resolves a choice for a cache. `special` returns the structural tokens of the model's tokenizer; it is called
+    /// only for [`ExcludeChoice::Special`].
     pub fn of<E: From<RowsError>>(
         choice: ExcludeChoice,
         cache: &Cache,
@@ -51,17 +51,17 @@ impl Excluded {
         Ok(Self { choice, tokens })
     }
 
-    /// These tokens.
+    /// Excludes these tokens.
     pub fn new(choice: ExcludeChoice, tokens: &[u32]) -> Self {
         Self { choice, tokens: tokens.iter().copied().collect() }
     }
 
-    /// Whether a token is left out.
+    /// Whether a token is excluded.
     pub fn contains(&self, token: u32) -> bool {
         self.tokens.contains(&token)
     }
 
-    /// The tokens, in order.
+    /// The excluded tokens, in ascending order.
     pub fn tokens(&self) -> Vec<u32> {
         self.tokens.iter().copied().collect()
     }

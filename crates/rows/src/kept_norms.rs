@@ -1,12 +1,12 @@
-//! Mean and median of the norms of some rows of a cache, from its tables alone.
+//! Mean and median norm of selected rows, from the cache's tables alone.
 
 use hayloft_store::{Cache, SiteName, StoreError};
 
 use crate::ranked::{at_rank, lower_middle};
 use crate::rows::{Rows, ShardRows};
 
-/// The mean Euclidean norm of rows in the model's own space, those that are not finite not counted; `None` of none. Summed
-/// in float64, row by row and shard by shard, so that it is the same wherever it is computed.
+/// Mean Euclidean norm of the selected rows, unscaled and without non-finite rows. `None` if there are no such rows.
+/// Summed in float64 in row and shard order, so that the result is reproducible.
 pub fn mean_norm(cache: &Cache, site: &SiteName, rows: &Rows) -> Result<Option<f64>, StoreError> {
     let (mut count, mut sum) = (0, 0.0);
     for_each_shard(cache, site, rows, &mut |norms| {
@@ -18,8 +18,8 @@ pub fn mean_norm(cache: &Cache, site: &SiteName, rows: &Rows) -> Result<Option<f
     Ok((count > 0).then(|| sum / count as f64))
 }
 
-/// The median of the same norms, of two middle ones the lower; `None` of none. Reads the tables twice, and keeps nothing that
-/// grows with the cache.
+/// Median of the same norms, the lower of two middle ones. `None` if there are none. Reads the tables twice, in memory
+/// that does not grow with the cache.
 pub fn median_norm(cache: &Cache, site: &SiteName, rows: &Rows) -> Result<Option<f64>, StoreError> {
     let found = at_rank(lower_middle, |look| for_each_shard(cache, site, rows, look))?;
     Ok(found.map(|(median, _)| f64::from(median)))

@@ -1,4 +1,4 @@
-//! Which rows of a cache count, and as what: section, excluded tokens, outlier rule and median, scale.
+//! Selection of cache rows: sections, excluded tokens, outlier rule and median, scale.
 //!
 //! ```text
 //! tables of a shard ──► section, token, norm of each row ──► RowChoice, OutlierRule ──► kept, excluded, outlier, not finite

@@ -1,4 +1,4 @@
-//! Which activations count as outliers.
+//! The outlier rule.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,54 +8,53 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::RowsError;
 
-/// What a user calls an outlier: an activation of a norm above this.
+/// An outlier threshold as the user writes it. Activations with a larger norm are outliers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum OutlierNorm {
-    /// The norm in scaled space, of c times the residual: `200`.
+    /// A norm in scaled space, of c · residual: `200`.
     Scaled(f64),
-    /// The norm in the model's own space: `870raw`.
+    /// An unscaled norm, of the residual itself: `870raw`.
     Raw(f64),
-    /// So many times the median norm of the cache's activations, as in `dictionary_learning`: `10xmedian`.
+    /// A multiple of the median norm of the cache's activations, as in `dictionary_learning`: `10xmedian`.
     MedianMultiple(f64),
 }
 
-/// A threshold on norms, with what it comes to where it is applied.
+/// A resolved threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct OutlierThreshold {
-    /// As it was asked for.
+    /// The rule that it follows from.
     pub rule: OutlierNorm,
-    /// In scaled space: of c times the residual.
+    /// In scaled space.
     pub scaled: f64,
-    /// In the model's own space.
+    /// Unscaled.
     pub raw: f64,
 }
 
-/// The median that a threshold was taken from.
+/// A threshold relative to a median.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct MedianRule {
-    /// How many times the median an activation may be.
+    /// The multiple of the median.
     pub multiple: f64,
-    /// The median Euclidean norm of the site's finite activations, tokens that are left out not counted, in the model's own
-    /// units.
+    /// Median Euclidean norm of the site's finite activations, unscaled, without excluded tokens.
     pub median: f64,
 }
 
 impl OutlierNorm {
-    /// Behind the number of a multiple.
+    /// Suffix of a multiple of the median.
     const OF_MEDIAN: &'static str = "xmedian";
 
-    /// Behind a norm in the model's own space.
+    /// Suffix of an unscaled norm.
     const RAW: &'static str = "raw";
 
-    /// The number in it, which must be above zero.
+    /// The number of the rule; always above zero.
     pub fn number(self) -> f64 {
         match self {
             Self::Scaled(number) | Self::Raw(number) | Self::MedianMultiple(number) => number,
         }
     }
 
-    /// The threshold where activations are multiplied by `scale`; `None` for a multiple of a median that is not known.
+    /// Resolves the rule for activations that are multiplied by `scale`. `None` for a multiple of an unknown median.
     pub fn resolve(self, scale: f64, median: Option<MedianRule>) -> Option<OutlierThreshold> {
         let (scaled, raw) = match self {
             Self::Scaled(norm) => (norm, norm / scale),
@@ -67,19 +66,19 @@ impl OutlierNorm {
 }
 
 impl OutlierThreshold {
-    /// Its value in either space.
+    /// Describes the threshold in both spaces.
     pub fn in_words(&self) -> String {
         format!("{} in scaled space, {} in the model's own", brief(self.scaled), brief(self.raw))
     }
 }
 
 impl MedianRule {
-    /// A multiple of a median that there must be.
+    /// Combines a multiple with a median; an error if there is no median.
     pub fn of(multiple: f64, median: Option<f64>) -> Result<Self, RowsError> {
         Ok(Self { multiple, median: median.ok_or(RowsError::NoMedian)? })
     }
 
-    /// The threshold in the model's own units.
+    /// The unscaled threshold.
     pub fn threshold(self) -> f64 {
         self.multiple * self.median
     }
@@ -135,40 +134,40 @@ impl fmt::Display for OutlierNorm {
     }
 }
 
-/// Rows with a norm above a threshold, and rows with NaN or infinity in them, are outliers: no figure is computed from
-/// them, and in the spliced run they keep their own activation.
+/// Classifies rows. Rows with a norm above the threshold and rows with NaN or infinity are outliers: metrics do not
+/// count them, and the spliced run keeps the model's activation there.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OutlierRule {
-    /// In the model's own space.
+    /// Unscaled.
     threshold: Option<f64>,
 }
 
-/// What a rule says of a row.
+/// The classification of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It counts.
+    /// The row counts.
     Kept,
     /// Its norm is above the threshold.
     Outlier,
-    /// An element of it is NaN or infinite.
+    /// An element is NaN or infinite.
     NonFinite,
-    /// Its token is one to leave out.
+    /// Its token is excluded.
     Excluded,
 }
 
-/// Rows that the figures on activations leave out.
+/// Counts of rows that metrics on activations leave out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Of too large a norm, or of none.
+    /// Rows with a norm that is above the threshold or not finite.
     pub outliers: u64,
-    /// Those of them that are NaN or infinite.
+    /// Of these, the rows with NaN or infinity.
     pub non_finite: u64,
-    /// Of tokens to leave out.
+    /// Rows of excluded tokens.
     pub excluded: u64,
 }
 
 impl LeftOut {
-    /// Counts a row, if it is left out.
+    /// Counts a row unless it is kept.
     pub fn count(&mut self, verdict: Verdict) {
         match verdict {
             Verdict::Kept => {}
@@ -183,22 +182,22 @@ impl LeftOut {
 }
 
 impl OutlierRule {
-    /// The rule for a threshold in the model's own space.
+    /// The rule for an unscaled threshold.
     pub fn above(threshold: Option<f64>) -> Self {
         Self { threshold }
     }
 
-    /// The rule for a threshold that was resolved; without one, what is finite is kept.
+    /// The rule for a resolved threshold. Without one every finite row is kept.
     pub fn of(threshold: Option<OutlierThreshold>) -> Self {
         Self::above(threshold.map(|threshold| threshold.raw))
     }
 
-    /// The threshold in the model's own units.
+    /// The unscaled threshold.
     pub fn threshold(self) -> Option<f64> {
         self.threshold
     }
 
-    /// What it says of a row of this norm, in the model's own units.
+    /// Classifies a row by its unscaled norm.
     pub fn judge(self, norm: f64) -> Verdict {
         match self.threshold {
             _ if !norm.is_finite() => Verdict::NonFinite,
@@ -207,7 +206,7 @@ impl OutlierRule {
         }
     }
 
-    /// The same of a row whose token may be one to leave out; a row that is not finite is so first of all.
+    /// Classifies a row by its unscaled norm and its token. Non-finite takes precedence over excluded.
     pub fn judge_row(self, norm: f64, is_excluded: bool) -> Verdict {
         match self.judge(norm) {
             Verdict::NonFinite => Verdict::NonFinite,

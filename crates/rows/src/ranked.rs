@@ -1,16 +1,17 @@
-//! Numbers by their rank among many more than are to be held.
+//! Order statistics of float32 streams too long to hold.
 //!
-//! Bits of floats that are not negative are in the order of the floats. So one pass counts them by the upper halves of their bits, and a
-//! second, among those that share the upper half of the number that is sought, by the lower halves.
+//! The bit patterns of non-negative floats have the order of the floats. A first pass counts the upper halves of the
+//! bits; a second pass counts the lower halves of those numbers that share the upper half of the result.
 
 use std::cmp::Ordering;
 
-/// Values of one half of a float32's bits.
+/// Number of values of one half of a float32's bits.
 const HALVES: usize = 1 << 16;
 
-/// The number of a rank, counted from zero for the smallest, and the one of the next rank; `None` for that where there is none. `rank`
-/// says which rank is sought among so many numbers; where it says `None`, so does this. `pass` shows all of the numbers, some at a time
-/// and in any order, and is called twice; none of them is negative or NaN.
+/// Returns the number with the given rank (zero is the smallest) and the number with the next rank, if there is one.
+///
+/// `rank` receives the count of numbers and returns the rank; if it returns `None`, so does this function. `pass`
+/// visits all numbers in chunks, in any order, and is called twice. No number may be negative or NaN.
 pub fn at_rank<Failure>(
     rank: impl FnOnce(u64) -> Option<u64>,
     mut pass: impl FnMut(&mut dyn FnMut(&[f32])) -> Result<(), Failure>,
@@ -33,7 +34,8 @@ pub fn at_rank<Failure>(
     Ok(number(rank).map(|found| (found, number(rank + 1).or(above))))
 }
 
-/// The rank of the median among so many numbers, of two middle ones the lower, as `torch.median` has it; `None` of none.
+/// The rank of the median among `total` numbers, the lower of two middle ones as in `torch.median`. `None` if there are
+/// none.
 pub fn lower_middle(total: u64) -> Option<u64> {
     Some(total.checked_sub(1)? / 2)
 }
@@ -42,7 +44,7 @@ fn upper(number: f32) -> usize {
     (number.to_bits() >> 16) as usize
 }
 
-/// The place that a rank is counted at, and its rank among those there.
+/// Returns the bin that holds a rank, and the rank within that bin.
 fn find(counts: &[u64], mut rank: u64) -> Option<(usize, u64)> {
     for (place, &count) in counts.iter().enumerate() {
         if rank < count {

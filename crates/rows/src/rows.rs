@@ -1,4 +1,4 @@
-//! Rows of a cache by what they are, whatever their activations.
+//! Selection of rows by section and token.
 
 use std::fmt;
 
@@ -9,22 +9,22 @@ use crate::error::RowsError;
 use crate::exclusion::{ExcludeChoice, Excluded};
 use crate::section_choice::SectionChoice;
 
-/// Which rows: those of some sections, without some tokens.
+/// A selection of rows by section, without excluded tokens.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowChoice {
-    /// Those of any of these sections; empty means of all.
+    /// The sections; empty means all.
     pub sections: Vec<SectionChoice>,
-    /// Those of these tokens are left out.
+    /// The tokens to exclude.
     pub exclude: ExcludeChoice,
 }
 
 impl RowChoice {
-    /// Whether it leaves none out.
+    /// Whether the selection keeps every row.
     pub fn is_everything(&self) -> bool {
         self.exclude == ExcludeChoice::None && self.has_all_sections()
     }
 
-    /// The same on one cache. `special` gives the special tokens of its tokenizer: see [`Excluded::of`].
+    /// Resolves the selection for a cache. `special` returns the special tokens of its tokenizer: see [`Excluded::of`].
     pub fn on<E: From<RowsError>>(
         &self,
         cache: &Cache,
@@ -54,68 +54,68 @@ impl fmt::Display for RowChoice {
     }
 }
 
-/// Which rows of one cache.
+/// A selection of rows that is resolved for one cache.
 #[derive(Debug, Clone)]
 pub struct Rows {
     sections: Vec<SectionChoice>,
-    /// The tokens that are left out.
+    /// The excluded tokens.
     pub excluded: Excluded,
 }
 
 impl Rows {
-    /// Those of any of these sections (empty means of all), without some tokens.
+    /// Selects the rows of these sections (empty means all), without excluded tokens.
     pub fn new(sections: Vec<SectionChoice>, excluded: Excluded) -> Self {
         Self { sections, excluded }
     }
 
-    /// Those of all sections, without some tokens.
+    /// Selects the rows of all sections, without excluded tokens.
     pub fn of_any_section(excluded: Excluded) -> Self {
         Self { sections: Vec::new(), excluded }
     }
 
-    /// Whether rows of a section are among them, tokens that are left out apart.
+    /// Whether the selection includes a section.
     pub fn has_section(&self, section: Section) -> bool {
         self.sections.is_empty() || self.sections.iter().any(|choice| choice.contains(section))
     }
 
-    /// Whether a row of this section and token is among them.
+    /// Whether the selection includes a row of this section and token.
     pub fn contains(&self, section: Section, token: u32) -> bool {
         self.has_section(section) && !self.excluded.contains(token)
     }
 }
 
-/// What the tables say of a shard's rows at one site.
+/// Per-row data of a shard at one site, from its tables.
 #[derive(Debug)]
 pub struct ShardRows {
-    /// `[rows]`: the id of the row's sequence.
+    /// `[rows]`: ids of the rows' sequences.
     pub sequences: Vec<u64>,
-    /// `[rows]`.
+    /// `[rows]`: sections.
     pub sections: Vec<Section>,
-    /// `[rows]`.
+    /// `[rows]`: token ids.
     pub tokens: Vec<u32>,
-    /// `[rows]`: Euclidean norms in the model's own space; not finite where an element is not.
+    /// `[rows]`: unscaled Euclidean norms; not finite if an element is not.
     pub norms: Vec<f32>,
 }
 
 impl ShardRows {
-    /// Reads the tables of a shard, and no activations.
+    /// Reads the tables of a shard. Activations are not read.
     pub fn of(shard: &Shard, site: &SiteName) -> Result<Self, StoreError> {
         let tokens = shard.tokens()?;
         let norms = shard.norms(site)?;
         Ok(Self { sequences: tokens.sequence, sections: tokens.section, tokens: tokens.token, norms })
     }
 
-    /// Whether there are none.
+    /// Whether the shard has no rows.
     pub fn is_empty(&self) -> bool {
         self.sequences.is_empty()
     }
 
-    /// How many there are.
+    /// The number of rows.
     pub fn len(&self) -> usize {
         self.sequences.len()
     }
 
-    /// The finite norms of rows that are among some, in order.
+    /// The finite norms of selected rows, in order.
     pub fn norms_of<'rows>(&'rows self, rows: &'rows Rows) -> impl Iterator<Item = f32> + 'rows {
         let own = self.sections.iter().zip(&self.tokens).zip(&self.norms);
         own.filter(|((section, token), norm)| norm.is_finite() && rows.contains(**section, **token))

@@ -1,4 +1,4 @@
-//! The number c that a residual is multiplied by before an SAE sees it.
+//! The factor c that multiplies the residual before it enters an SAE.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,27 +10,27 @@ use crate::error::RowsError;
 use crate::kept_norms::mean_norm;
 use crate::rows::RowChoice;
 
-/// SAELens's name of the normalisation of SAEs that are given activations times c.
+/// SAELens's name for the normalisation that multiplies activations by c.
 const AVERAGE_NORM: &str = "expected_average_only_in";
 
-/// What the user says of the scale. It is a property of the evaluated model, never of an SAE.
+/// The requested scale. The scale belongs to the evaluated model, not to the SAE.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub enum ScaleChoice {
-    /// The cache's for an SAE that wants `expected_average_only_in`, over the rows that the SAE says it was trained on if it
-    /// was trained here; 1 for any other.
+    /// For an SAE with `expected_average_only_in`, the cache's scale over the rows that the SAE's training recorded, or
+    /// else over all rows; 1 for any other SAE.
     #[default]
     FollowSae,
-    /// The cache's, `sqrt(d_model) / mean norm` of all its rows, for every SAE. In training it is [`Self::KeptRows`].
+    /// `sqrt(d_model) / mean norm` of all rows of the cache, for every SAE. Training uses [`Self::KeptRows`] instead.
     Auto,
     /// The same over the rows that sections and exclusions keep, for every SAE.
     KeptRows,
     /// 1 for every SAE.
     None,
-    /// This number for every SAE; finite and above zero.
+    /// This number for every SAE. Finite and above zero.
     Given(f64),
 }
 
-/// Where a scale came from.
+/// The source of a scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ScaleSource {
@@ -38,36 +38,36 @@ pub enum ScaleSource {
     Cache,
     /// The mean norm of some rows of the cache.
     KeptRows,
-    /// The user.
+    /// Given by the user.
     Given,
-    /// No scale: 1.
+    /// No scale: c is 1.
     None,
 }
 
 impl ScaleSource {
-    /// Whether an SAE of this normalisation is given activations in the scaled space that it was trained in.
+    /// Whether an SAE with this normalisation receives activations in the scaled space of its training.
     pub fn is_scaled(self, normalisation: &str) -> bool {
         self != Self::None && normalisation == AVERAGE_NORM
     }
 }
 
-/// A scale and where it came from.
+/// A scale and its source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scale {
-    /// c, by which residuals are multiplied and reconstructions divided.
+    /// c. Residuals are multiplied by it, reconstructions divided.
     pub value: f64,
-    /// Where it came from.
+    /// The source of c.
     pub source: ScaleSource,
-    /// The rows that it is averaged over, where these are not all of the cache.
+    /// The rows that c is computed over; `None` means all rows of the cache, or that c does not come from the cache.
     pub rows: Option<RowChoice>,
 }
 
-/// How a scale follows from a cache.
+/// How to compute a scale from a cache.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ScaleRule {
-    /// It is 1.
+    /// c is 1.
     One,
-    /// It is this number.
+    /// c is this number.
     Given(f64),
     /// `sqrt(d_model) / mean norm` of all rows.
     AllRows,
@@ -76,8 +76,8 @@ pub enum ScaleRule {
 }
 
 impl ScaleChoice {
-    /// The rule for an SAE that wants its input normalised like this, by SAELens's name. `recorded` are the rows that its files say its scale is averaged over, `kept`
-    /// those that the sections and exclusions of the run or the training keep.
+    /// The rule for an SAE with this input normalisation, by SAELens's name. `recorded` are the rows that the SAE's
+    /// files name for its scale; `kept` are the rows that sections and exclusions keep.
     pub fn rule(self, normalisation: &str, recorded: Option<&RowChoice>, kept: &RowChoice) -> ScaleRule {
         let wants_average = normalisation == AVERAGE_NORM;
         match self {
@@ -95,8 +95,8 @@ impl ScaleRule {
         if rows.is_everything() { Self::AllRows } else { Self::Rows(rows.clone()) }
     }
 
-    /// The scale of a cache's site. Some rows are told from others by the tables of all its shards; `special` gives the special tokens
-    /// of its tokenizer: see [`Excluded::of`](crate::Excluded::of).
+    /// Computes the scale of a site. A selection of rows needs the tables of all shards. `special` returns the special
+    /// tokens of the cache's tokenizer: see [`Excluded::of`](crate::Excluded::of).
     pub fn on<E: From<RowsError>>(
         &self,
         cache: &Cache,

@@ -1,4 +1,4 @@
-//! Which rows of a cache a result is about.
+//! The section that a result covers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::RowsError;
 
-/// All rows, as in the Pile protocol, or those of one section, as in the Alpaca protocol.
+/// All rows, as in the Pile protocol, or the rows of one section, as in the Alpaca protocol.
 ///
-/// It decides three things at once: which positions are spliced and ablated, which losses are counted (those of its
-/// rows that have a next token to predict), and which rows are behind L0, error and explained variance.
+/// The choice decides which positions are spliced and ablated, which losses count (those at its rows with a next
+/// token), and which rows L0, error and explained variance cover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum SectionChoice {
@@ -24,7 +24,7 @@ pub enum SectionChoice {
 impl SectionChoice {
     const ALL: &'static str = "all";
 
-    /// Whether a row of this section belongs to it.
+    /// Whether the choice includes a section.
     pub fn contains(self, section: Section) -> bool {
         match self {
             Self::All => true,
@@ -32,7 +32,7 @@ impl SectionChoice {
         }
     }
 
-    /// Refuses a section that no token of the cache is in.
+    /// Returns an error if the cache has no token in the section.
     pub fn check(self, cache: &Cache) -> Result<(), RowsError> {
         let Self::Only(only) = self else { return Ok(()) };
         let held = &cache.manifest().held.sections;

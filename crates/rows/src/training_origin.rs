@@ -1,4 +1,4 @@
-//! What an SAE that was trained here says of its training: `metadata.hayloft` of its `cfg.json`.
+//! The training record in an SAE's `cfg.json`, under `metadata.hayloft`.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,25 +6,25 @@ use crate::outliers::{OutlierNorm, OutlierThreshold};
 use crate::rows::RowChoice;
 use crate::scale::ScaleSource;
 
-/// What an SAE was made from, and how activations were scaled and chosen. Training writes it, and evaluation reads it.
+/// The data, scale and row selection that an SAE was trained with. Training writes it, evaluation reads it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainingOrigin {
-    /// Version of hayloft.
+    /// Hayloft's version.
     pub version: String,
-    /// The name of the corpus in the cache.
+    /// The corpus of the cache.
     pub corpus: String,
     /// BLAKE3 of the cache's `manifest.json`.
     pub cache_manifest_blake3: String,
     /// BLAKE3 of the model's `config.json`.
     pub model_config_blake3: String,
-    /// c, by which activations were multiplied.
+    /// c, the factor on activations.
     pub scale: f64,
-    /// Where c came from.
+    /// The source of c.
     pub scale_source: ScaleSource,
-    /// The rows that c is averaged over, where these are not all of the cache.
+    /// The rows that c is computed over, if not all of the cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_rows: Option<RowChoice>,
-    /// The rows that it was trained on; `None` in SAEs of versions that did not say.
+    /// The rows of the training set; `None` in SAEs of versions that did not record them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<TrainedRows>,
 }
@@ -32,21 +32,21 @@ pub struct TrainingOrigin {
 /// The rows that an SAE was trained on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainedRows {
-    /// Those of these sections and tokens,
+    /// Sections and excluded tokens.
     #[serde(flatten)]
     pub choice: RowChoice,
-    /// but those of larger norms than this.
+    /// The threshold above which rows were left out.
     pub outlier_norm: Option<OutlierThreshold>,
 }
 
 impl TrainingOrigin {
-    /// The rule for outliers that it was trained with, if it was.
+    /// The outlier threshold of the training, if it had one.
     pub fn outliers(&self) -> Option<OutlierThreshold> {
         self.rows.as_ref()?.outlier_norm
     }
 
-    /// The rule of its training where a run leaves out other rows for their norm. `is_scaled` says whether the SAE is given scaled
-    /// activations: its rule in scaled space is then that of any model's.
+    /// Returns the training's outlier rule if the run's rule leaves out other rows. `is_scaled`: the SAE receives
+    /// scaled activations, so that a rule in scaled space means the same for every model.
     pub fn other_outliers(&self, run: Option<&OutlierThreshold>, is_scaled: bool) -> Option<OtherOutliers> {
         let trained = self.outliers()?;
         let near = |run: f64, trained: f64| (run / trained - 1.0).abs() < SAME;
@@ -64,16 +64,16 @@ impl TrainingOrigin {
     }
 }
 
-/// A training that left out other rows for their norm than a run does.
+/// A training whose outlier rule differs from the run's.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OtherOutliers {
     trained: OutlierThreshold,
-    /// What leaves out the same in the run.
+    /// The rule with which the run leaves out what the training did.
     same: OutlierNorm,
 }
 
 impl OtherOutliers {
-    /// Both, with the switch that makes them one.
+    /// Describes both rules, and the `--outlier-norm` that makes the run match the training.
     pub fn beside(&self, run: Option<&OutlierThreshold>) -> String {
         let run = run.map_or_else(
             || "this run leaves none out for their norm".to_owned(),
@@ -86,7 +86,7 @@ impl OtherOutliers {
         )
     }
 
-    /// Why a run left out so much.
+    /// Describes the mismatch as the likely cause of too many outliers.
     pub fn cause(&self) -> String {
         let Self { trained: OutlierThreshold { rule, .. }, same } = self;
         format!(
@@ -95,7 +95,7 @@ impl OtherOutliers {
     }
 }
 
-/// Norms that differ by less, relatively, are one norm that was written down and read again.
+/// Relative tolerance below which two norms are equal, for rounding in text.
 const SAME: f64 = 1e-6;
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use serde::{Deserialize, Serialize};
 
-/// Words that are widened from f16 at a time, by the processor's own instructions where it has them.
+/// Words per block of f16 conversion. `half` uses hardware instructions where the processor has them.
 const F16_BLOCK: usize = 64;
 
-/// A floating-point type of activations and weights.
+/// A floating-point type of activations or weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
@@ -23,7 +23,7 @@ pub enum Dtype {
 }
 
 impl Dtype {
-    /// Bytes an element takes.
+    /// Size of an element in bytes.
     pub const fn bytes(self) -> usize {
         match self {
             Self::F32 => 4,
@@ -31,7 +31,7 @@ impl Dtype {
         }
     }
 
-    /// Widens little-endian words to `f32`, exactly. `bits` holds `into.len()` words of this type.
+    /// Widens little-endian words to `f32`. Exact. `bits` holds `into.len()` words of this type.
     #[inline(always)]
     pub fn widen(self, bits: &[u8], into: &mut [f32]) {
         match self {
@@ -42,7 +42,7 @@ impl Dtype {
             }
             Self::Bf16 => {
                 for (word, value) in bits.as_chunks::<2>().0.iter().zip(into) {
-                    // The shift alone, where the `half` crate would look for NaNs, is what the compiler can vectorise.
+                    // A bare shift vectorises; `half` also checks for NaN.
                     *value = f32::from_bits(u32::from(u16::from_le_bytes(*word)) << 16);
                 }
             }
@@ -73,7 +73,7 @@ impl fmt::Display for Dtype {
 impl FromStr for Dtype {
     type Err = String;
 
-    /// Accepts the short names and those that `config.json` and PyTorch use.
+    /// Accepts the short names and the names used by `config.json` and PyTorch.
     fn from_str(name: &str) -> Result<Self, String> {
         match name.strip_prefix("torch.").unwrap_or(name) {
             "f32" | "float32" => Ok(Self::F32),

@@ -1,20 +1,21 @@
-//! Files that appear whole or not at all.
+//! Atomic file writes.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Puts `bytes` at `path` in one step: whoever opens it finds the old bytes or the new ones. Creates the folder.
+/// Writes `bytes` to a temporary file, fsyncs it and renames it to `path`. A reader sees the old bytes or the new ones.
+/// Creates the folder.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_whole_with(path, |file| file.write_all(bytes))
 }
 
-/// The same for bytes that are written piece by piece.
+/// As `write_whole`, for content that `write` produces piece by piece.
 pub fn write_whole_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
-    // The usual permissions, less the user's umask: these files are for sharing.
+    // The default permissions, less the user's umask: these files are meant to be shared.
     let permissions = Permissions::from_mode(0o666);
     let mut file =
         tempfile::Builder::new().prefix(".").suffix(".partial").permissions(permissions).tempfile_in(folder)?;

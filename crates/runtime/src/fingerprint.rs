@@ -1,4 +1,4 @@
-//! Hashes of the files that a model or an SAE is read from.
+//! Hashes of the files of a model or an SAE.
 
 use std::io;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! What all of hayloft stands on: number types, fingerprints of files, files that appear whole, shares of a job, stop signals,
-//! profiling, and the programs' talk to a person.
+//! Shared foundations of hayloft: number types, file fingerprints, atomic file writes, parts of a job, stop signals,
+//! profiling and terminal output.
 
 mod dtype;
 mod files;

@@ -1,13 +1,13 @@
-//! A share of a job that several processes do between them.
+//! One part of a job that is split over several processes.
 
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-/// One of `of` shares of a job, counted from zero: what `--part I/N` names.
+/// Part `index` of `of` parts of a job, counted from zero; the value of `--part I/N`.
 ///
-/// The shares of a list are ranges of it, one after another, as even as can be. Where there are more shares than things to
-/// share out, some are empty.
+/// The parts of a list are consecutive ranges of equal length, give or take one. With more parts than items, some parts are
+/// empty.
 ///
 /// ```
 /// use hayloft_runtime::Part;
@@ -24,30 +24,30 @@ pub struct Part {
 }
 
 impl Part {
-    /// The most shares that a job is cut into.
+    /// Largest number of parts.
     pub const MOST: usize = 1_000_000;
 
-    /// The one share of a job that is not shared.
+    /// The single part of an undivided job.
     pub const WHOLE: Self = Self { index: 0, of: 1 };
 
-    /// The share of this number, from zero, of so many; `None` where there is no such share.
+    /// Part `index` of `of`, counted from zero. `None` if out of range.
     pub fn new(index: usize, of: usize) -> Option<Self> {
         (index < of && of <= Self::MOST).then_some(Self { index, of })
     }
 
-    /// Its number, counted from zero.
+    /// Index of this part, counted from zero.
     pub fn index(self) -> usize {
         self.index
     }
 
-    /// How many shares there are.
+    /// Number of parts.
     pub fn of(self) -> usize {
         self.of
     }
 
-    /// Its share of `count` things, by their places. Those of all parts in order cover `0..count`, each place once.
+    /// The range of this part among `count` items. The ranges of all parts, in order, tile `0..count`.
     pub fn range(self, count: usize) -> Range<usize> {
-        // At most 2^64 times a million: it does not fit 64 bits.
+        // The product may exceed 64 bits: up to 2^64 times a million.
         let border = |index: usize| (index as u128 * count as u128 / self.of as u128) as usize;
         border(self.index)..border(self.index + 1)
     }
@@ -60,7 +60,7 @@ impl FromStr for Part {
         let most = Self::MOST;
         let refuse = || format!("expected I/N with N from 1 to {most}, such as 0/8 for the first of eight, got {text}");
         let (index, of) = text.split_once('/').ok_or_else(refuse)?;
-        // Digits alone: no sign, no space.
+        // Digits only: no sign, no space.
         let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
         let (index, of) = number(index).zip(number(of)).ok_or_else(refuse)?;
         if of == 0 || of > most {

@@ -1,6 +1,6 @@
-//! Plain numbers as a safetensors file, the same bytes each time.
+//! Deterministic safetensors files of plain numbers.
 //!
-//! The crate's own writer keeps metadata in a hash map, whose order changes from run to run.
+//! The writer of the `safetensors` crate keeps metadata in a hash map, whose order changes from run to run.
 
 use std::io;
 
@@ -8,13 +8,13 @@ use safetensors::Dtype;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-/// A tensor: its name, type, shape, and little-endian elements.
+/// A tensor: name, type, shape, and little-endian elements.
 pub type TensorBytes<'data> = (String, Dtype, Vec<usize>, &'data [u8]);
 
-/// What a file says of a tensor: its name, type and shape, and how many bytes it takes.
+/// Header entry of a tensor: name, type, shape and size in bytes.
 pub type TensorEntry<Size> = (String, Dtype, Vec<Size>, usize);
 
-/// A file of these tensors, in their order, and of metadata.
+/// Serialises these tensors, in this order, with metadata.
 pub fn safetensors(metadata: &[(&str, String)], tensors: &[TensorBytes<'_>]) -> io::Result<Vec<u8>> {
     let metadata: Map<String, Value> =
         metadata.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str()))).collect();
@@ -26,7 +26,7 @@ pub fn safetensors(metadata: &[(&str, String)], tensors: &[TensorBytes<'_>]) -> 
     Ok(file)
 }
 
-/// What such a file begins with: all that stands before the bytes of the first tensor.
+/// The header of a safetensors file: everything before the bytes of the first tensor.
 pub fn safetensors_header<Size: Serialize>(
     metadata: Option<Map<String, Value>>,
     tensors: impl Iterator<Item = TensorEntry<Size>>,
@@ -41,7 +41,7 @@ pub fn safetensors_header<Size: Serialize>(
         header.insert(name, about);
     }
     let mut header = serde_json::to_vec(&header)?;
-    // The data begins at a multiple of eight.
+    // Pads the header so that the data start at a multiple of eight.
     header.resize(header.len().next_multiple_of(8), b' ');
     let mut beginning = (header.len() as u64).to_le_bytes().to_vec();
     beginning.extend(header);

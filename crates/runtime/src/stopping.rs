@@ -1,4 +1,4 @@
-//! Being asked to stop.
+//! Stop requests.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -8,45 +8,44 @@ use std::thread;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-/// That this process has been asked to stop, by a signal or by whoever started it. Work that takes long looks at it now and then,
-/// clears up what is half done, and ends.
+/// A stop request, set by a signal or by the parent process. Long-running work polls it, cleans up partial work and returns.
 #[derive(Debug, Clone, Default)]
 pub struct Stopping {
     asked: Arc<AtomicBool>,
 }
 
 impl Stopping {
-    /// Asked by SIGINT (Ctrl-C) or SIGTERM; the second one ends the process at once, as if nobody listened.
+    /// Requests a stop on SIGINT (Ctrl-C) or SIGTERM. A second signal ends the process at once, by the default action.
     pub fn on_signals() -> io::Result<Self> {
         let stopping = Self::default();
         for signal in [SIGINT, SIGTERM] {
-            // In this order: the first signal only raises the flag that the next one is judged by.
+            // The order matters: the first signal only sets the flag, which makes the second one take the default action.
             flag::register_conditional_default(signal, Arc::clone(&stopping.asked))?;
             flag::register(signal, Arc::clone(&stopping.asked))?;
         }
         Ok(stopping)
     }
 
-    /// Asked by the end of standard input too: a process that started this one with a pipe, and has ended in whatever way, leaves it
-    /// at its end.
+    /// Also requests a stop at the end of standard input. The pipe from a parent process reaches its end when the parent
+    /// exits, for any reason.
     pub fn on_end_of_input(&self) -> io::Result<()> {
         let asked = Arc::clone(&self.asked);
         let wait = move || {
             let mut input = io::stdin().lock();
             let mut ignored = [0; 256];
-            // What cannot be read any more has ended too.
+            // A read error counts as the end.
             while input.read(&mut ignored).is_ok_and(|read| read > 0) {}
             asked.store(true, Ordering::Release);
         };
         thread::Builder::new().name("end of input".to_owned()).spawn(wait).map(|_| ())
     }
 
-    /// Whether it has been asked.
+    /// Whether a stop was requested.
     pub fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Acquire)
     }
 
-    /// Asks it.
+    /// Requests a stop.
     pub fn ask(&self) {
         self.asked.store(true, Ordering::Release);
     }

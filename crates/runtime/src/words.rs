@@ -1,9 +1,9 @@
-//! Numbers in words.
+//! Formatting of numbers in messages.
 
-/// How many runs of numbers are named one by one.
+/// Most runs that a list names.
 const NAMED: usize = 8;
 
-/// Numbers in order, those that follow one another as a range: `0 to 3, 7, 9`. Of many, the first and how many more.
+/// Formats ascending numbers, with runs as ranges: `0 to 3, 7, 9`. A long list is cut, with a count of the rest.
 pub fn list(numbers: &[usize]) -> String {
     let mut runs = numbers.chunk_by(|one, next| one.checked_add(1) == Some(*next));
     let in_words = |run: &[usize]| match run {
@@ -15,7 +15,7 @@ pub fn list(numbers: &[usize]) -> String {
     if more > 0 { format!("{} and {more} more", named.join(", ")) } else { named.join(", ") }
 }
 
-/// A number above zero with six digits that count, and no zeros behind them.
+/// Formats a positive number with six significant digits and no trailing zeros.
 pub fn brief(number: f64) -> String {
     const DIGITS: i32 = 6;
     let decimals = (DIGITS - 1 - number.abs().log10().floor() as i32).clamp(0, 12) as usize;

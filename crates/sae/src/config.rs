@@ -1,89 +1,90 @@
-//! What an SAE's files say of it, whatever format they are in.
+//! The configuration of an SAE, in a form common to all formats.
 
 use std::fmt;
 
 use crate::normalisation::Normalisation;
 
-/// Facts of a configuration; nothing in it remains to be checked but the weights.
+/// A parsed and validated configuration. Only the weights remain to be checked.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct SaeConfig {
     pub(crate) architecture: Architecture,
     pub(crate) role: Role,
-    /// Width of what it is given.
+    /// Width of the input.
     pub(crate) d_in: usize,
-    /// Width of what it gives.
+    /// Width of the output.
     pub(crate) d_out: usize,
     /// Number of latents.
     pub(crate) d_sae: usize,
     pub(crate) input_bias: InputBias,
     pub(crate) normalisation: Normalisation,
     pub(crate) site: Option<String>,
-    /// Of a transcoder.
+    /// The output site of a transcoder.
     pub(crate) output_site: Option<String>,
     pub(crate) model_name: Option<String>,
     pub(crate) conventions: Conventions,
 }
 
-/// What an SAE gives back.
+/// What an SAE reconstructs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// What it is given.
+    /// Its input.
     Autoencoder,
-    /// What another place in the model has.
+    /// The activations of another site.
     Transcoder(Skip),
 }
 
-/// Whether a transcoder's input goes past its latents too.
+/// A transcoder's skip connection from input to output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Skip {
-    /// It does not.
+    /// No skip connection.
     None,
-    /// Through a matrix.
+    /// A linear skip connection.
     Matrix,
 }
 
-/// What an SAE's files say of how the activations that it was trained on were made. What they do not say is not guessed.
+/// How the training activations of an SAE were produced, as far as its files say. Missing values are not guessed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conventions {
     /// The model's writing weights were centred.
     pub center_writing_weights: bool,
     /// Sequences began with BOS.
     pub prepend_bos: Option<bool>,
-    /// Tokens of a sequence.
+    /// Context length in tokens.
     pub context_size: Option<u64>,
-    /// The positions of a sequence that were trained on.
+    /// The sequence positions used for training.
     pub positions: PositionSlice,
-    /// The tokens whose activations were not trained on.
+    /// The tokens excluded from training.
     pub without: WithoutTokens,
 }
 
-/// Positions of a sequence, as Python slices a list: what is absent is its beginning, its end and a step of 1.
+/// A slice of sequence positions with the semantics of a Python slice. Missing values default to the beginning, the end and a
+/// step of 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PositionSlice {
-    /// The first, from the end where it is negative.
+    /// The first position; negative values count from the end.
     pub start: Option<i64>,
-    /// The one after the last, from the end where it is negative.
+    /// The position after the last; negative values count from the end.
     pub stop: Option<i64>,
-    /// Every so many.
+    /// The step.
     pub step: Option<i64>,
 }
 
-/// Tokens whose activations an SAE was not trained on, though they were there.
+/// Tokens that were in the training sequences but whose activations were excluded from training.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum WithoutTokens {
-    /// It was trained on all, as far as its files say.
+    /// No tokens are excluded, as far as the files say.
     #[default]
     None,
     /// BOS.
     Bos,
     /// Every special token of the tokenizer.
     Special,
-    /// The tokens of these ids.
+    /// The tokens with these ids.
     Ids(Vec<u32>),
 }
 
 impl PositionSlice {
-    /// Whether it takes every position of a sequence of `length` tokens.
+    /// Whether the slice covers every position of a sequence of `length` tokens.
     pub fn is_all_of(self, length: u64) -> bool {
         let reaches_end = |stop: i64| u64::try_from(stop).is_ok_and(|stop| stop >= length);
         self.start.unwrap_or(0) == 0 && self.step.unwrap_or(1) == 1 && self.stop.is_none_or(reaches_end)
@@ -115,7 +116,7 @@ impl fmt::Display for WithoutTokens {
     }
 }
 
-/// The architectures, training checkpoints included.
+/// SAE architectures, including those of training checkpoints.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Architecture {
     Standard,
@@ -125,36 +126,36 @@ pub(crate) enum Architecture {
     },
     JumpRelu,
     Gated,
-    /// A training checkpoint of `BatchTopK` or its Matryoshka form, with one threshold for all latents. What SAELens
-    /// exports of it is a `JumpReLU`.
+    /// A training checkpoint of `BatchTopK` or Matryoshka `BatchTopK`, with one threshold for all latents. SAELens exports it
+    /// as a `JumpReLU`.
     BatchTopK {
         name: &'static str,
-        /// Latents a row on average, where the file says so; only training needs it.
+        /// Mean number of active latents per row, if the file says so. Only training needs it.
         k: Option<f64>,
         ranking: Ranking,
     },
 }
 
-/// What latents are compared by.
+/// The quantity by which latents are ranked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ranking {
-    /// Their pre-activations.
+    /// The pre-activation.
     PreActivation,
-    /// Their pre-activations times the norms of their decoder rows (`rescale_acts_by_decoder_norm`).
+    /// The pre-activation times the norm of the decoder row (`rescale_acts_by_decoder_norm`).
     DecoderNorm,
 }
 
-/// Whether the decoder's bias is taken from the input (`apply_b_dec_to_input`).
+/// Whether the decoder bias is subtracted from the input (`apply_b_dec_to_input`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InputBias {
-    /// It is.
+    /// The decoder bias is subtracted.
     DecoderBias,
-    /// It is not.
+    /// Nothing is subtracted.
     None,
 }
 
 impl SaeConfig {
-    /// The architecture and the role, by SAELens's name where it has one.
+    /// The architecture and role, by SAELens's name where one exists.
     pub(crate) fn kind(&self) -> &'static str {
         match (self.role, self.architecture) {
             (Role::Autoencoder, architecture) => architecture.as_str(),
@@ -170,7 +171,7 @@ impl SaeConfig {
 }
 
 impl Architecture {
-    /// By SAELens's name.
+    /// SAELens's name.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Standard => "standard",

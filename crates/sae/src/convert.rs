@@ -1,4 +1,4 @@
-//! From any format to SAELens's native layout: the same reconstructions, in files that SAELens and much else reads.
+//! Converts any format to SAELens's native layout. Reconstructions are unchanged.
 
 use std::fs;
 use std::io;
@@ -14,15 +14,15 @@ use crate::formats::SaeFormat;
 use crate::forward::load::fold_decoder_norms;
 use crate::tensors::{ArchitectureTensors, SaeTensors};
 
-/// The version of SAELens whose layout is written: from its major version readers know it.
+/// The SAELens version whose layout is written. Readers detect the layout from the major version.
 pub const LAYOUT_VERSION: &str = "6.54.12";
 
-/// Writes an SAE as SAELens saves one, `cfg.json` and `sae_weights.safetensors` in float32, into a new folder: all of it, or
-/// nothing.
+/// Converts an SAE to SAELens's layout: `cfg.json` and `sae_weights.safetensors` in float32, in a new folder. The folder
+/// appears complete or not at all.
 ///
 /// # Errors
-/// [`SaeError::NotInSaelens`] for a transcoder with an activation that SAELens's transcoders do not have;
-/// [`SaeError::Write`] where there is something at `out`, or it cannot be written.
+/// [`SaeError::NotInSaelens`] for a transcoder with an activation function that SAELens's transcoders do not have;
+/// [`SaeError::Write`] if `out` exists or cannot be written.
 pub fn convert(path: &Path, format: Option<SaeFormat>, out: &Path) -> Result<(), SaeError> {
     let failed = |cause: io::Error| SaeError::Write { path: out.to_path_buf(), cause };
     if out.exists() {
@@ -59,11 +59,11 @@ pub fn convert(path: &Path, format: Option<SaeFormat>, out: &Path) -> Result<(),
     }
     set_usual_permissions(staged.path()).map_err(failed)?;
     fs::rename(staged.path(), out).map_err(failed)?;
-    let _ = staged.keep(); // it has another name now
+    let _ = staged.keep(); // the folder was renamed
     Ok(())
 }
 
-/// A temporary folder is its owner's alone; an SAE is to be shared.
+/// Temporary folders are created private to their owner. Sets the permissions of an ordinary folder.
 fn set_usual_permissions(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
@@ -75,11 +75,11 @@ fn set_usual_permissions(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// An SAE in SAELens's terms.
+/// An SAE in SAELens's representation.
 struct Saelens {
     architecture: &'static str,
     tensors: Vec<(&'static str, Tensor)>,
-    /// Fields that belong to some architectures only.
+    /// Architecture-specific fields.
     options: Map<String, Value>,
 }
 
@@ -100,7 +100,7 @@ impl Saelens {
                 fold(ranking, &mut encoder, &mut bias, &mut decoder)?;
                 ("jumprelu", vec![("b_enc", bias), ("threshold", threshold)])
             }
-            // As SAELens exports it: a JumpReLU with one threshold.
+            // SAELens exports it as a JumpReLU with one threshold.
             ArchitectureTensors::BatchTopK { mut bias, threshold, ranking, .. } => {
                 fold(ranking, &mut encoder, &mut bias, &mut decoder)?;
                 ("jumprelu", vec![("b_enc", bias), ("threshold", threshold.f_repeat([config.d_sae as i64])?)])
@@ -137,7 +137,8 @@ fn fold(ranking: Ranking, encoder: &mut Tensor, bias: &mut Tensor, decoder: &mut
     Ok(())
 }
 
-/// What SAELens reads of it is `hook_name`, `model_name` and what it makes the model with; it takes anything else along.
+/// Returns the `metadata` object. SAELens reads `hook_name`, `model_name` and the model's loading options, and preserves
+/// other fields.
 fn metadata(file: &SaeFile) -> Map<String, Value> {
     let mut metadata = Map::new();
     let mut say = |name: &str, value: Value| metadata.insert(name.to_owned(), value);

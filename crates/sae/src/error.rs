@@ -1,4 +1,4 @@
-//! What can be wrong with an SAE's files.
+//! Errors of reading and writing SAEs.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,62 +6,62 @@ use std::path::PathBuf;
 use hayloft_model::ModelError;
 use tch::TchError;
 
-/// An error of reading an SAE, with the file, what was expected, what was found and what to do.
+/// An error of reading or writing an SAE. Messages name the file, the expected and actual values, and a remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum SaeError {
-    /// The operating system refused to read.
+    /// A file cannot be read.
     #[error("{path}: cannot read: {cause}. `evaluate inspect` says which files an SAE of each format has")]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         cause: io::Error,
     },
-    /// A file is a link to somewhere else.
+    /// A file is a link that leaves its folder.
     #[error(
         "{path}: expected a file in its folder, or in the blobs of the Hub's cache that the folder lies in, got a link to {target}. Copy the file into the folder"
     )]
     LeavesFolder {
         /// The link.
         path: PathBuf,
-        /// Where it leads.
+        /// The link's target.
         target: PathBuf,
     },
-    /// The configuration is not JSON of the expected layout.
+    /// The configuration is not JSON with the expected layout.
     #[error(
         "{path}: expected a configuration as its format has it, got {problem}. Save the SAE again, or correct the file"
     )]
     Config {
         /// The configuration file.
         path: PathBuf,
-        /// What is wrong, with line and column where they are known.
+        /// The problem, with line and column if known.
         problem: String,
     },
-    /// A field has a value that is not supported or makes no sense.
+    /// A field has an unsupported or invalid value.
     #[error("{path}: {field}: expected {expected}, got {got}")]
     Field {
         /// The configuration file.
         path: PathBuf,
         /// The field.
         field: String,
-        /// What is supported.
+        /// The supported values.
         expected: String,
-        /// The value found.
+        /// The actual value.
         got: String,
     },
-    /// A field whose meaning is not known, and which may change what the SAE computes.
+    /// An unknown field, which may change what the SAE computes.
     #[error(
         "{path}: expected only fields that are known, got {field} (one of {count} unknown). If it does not change what the SAE computes, take it out of the file"
     )]
     UnknownField {
         /// The configuration file.
         path: PathBuf,
-        /// The first such field.
+        /// The first unknown field.
         field: String,
-        /// How many there are.
+        /// Number of unknown fields.
         count: usize,
     },
-    /// Nothing in a folder says what SAE it is.
+    /// No known format matches the folder.
     #[error(
         "{folder}: expected the files of an SAE, got none that are known: cfg.json and sae_weights.safetensors (SAELens), params.npz (Gemma Scope), config.json and params.safetensors (Gemma Scope 2), hyperparams.json and checkpoints/final.safetensors (Llama Scope), config.json and ae.pt (dictionary_learning), cfg.json and sae.safetensors (sparsify), config.json and sae_weights.safetensors (llamascopium), autoencoder.pt (OpenAI). Name the folder that holds them, or the file itself with --sae-format"
     )]
@@ -69,51 +69,51 @@ pub enum SaeError {
         /// The folder.
         folder: PathBuf,
     },
-    /// A folder has the files of two formats.
+    /// The folder matches two formats.
     #[error(
         "{folder}: expected the files of one format, got those of {first} and of {second}. Say which with --sae-format"
     )]
     TwoFormats {
         /// The folder.
         folder: PathBuf,
-        /// One format.
+        /// The first format.
         first: &'static str,
-        /// Another.
+        /// The second format.
         second: &'static str,
     },
-    /// The configuration and the weights say different things.
+    /// The configuration and the weights disagree.
     #[error("{path}: {name}: expected {expected} as the configuration says, got {got}. Which of the two is right?")]
     Contradiction {
         /// The weight file.
         path: PathBuf,
-        /// What they differ in.
+        /// The quantity they disagree on.
         name: String,
-        /// What the configuration says.
+        /// The configuration's value.
         expected: String,
-        /// What the file says.
+        /// The weight file's value.
         got: String,
     },
-    /// An SAE cannot be written in SAELens's layout.
+    /// The SAE has no representation in SAELens's layout.
     #[error("{path}: SAELens's layout has no {what}, so it cannot be converted. It can be evaluated as it is")]
     NotInSaelens {
         /// The SAE.
         path: PathBuf,
-        /// What it is.
+        /// The feature that SAELens's layout lacks.
         what: String,
     },
-    /// The weights are not a sound file of their kind.
+    /// The weight file is malformed.
     #[error(
         "{path}: expected a sound file of weights (safetensors, .npz or .pt), got {bytes} bytes that are none: {problem}. Copy the file again from its source"
     )]
     Weights {
         /// The weight file.
         path: PathBuf,
-        /// Its size.
+        /// Its size in bytes.
         bytes: usize,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
-    /// A tensor is not there.
+    /// A tensor is missing.
     #[error(
         "{path}: expected tensor {name} of shape {expected:?}, got none: the file holds {held}. Is the architecture in cfg.json that of these weights?"
     )]
@@ -122,12 +122,12 @@ pub enum SaeError {
         path: PathBuf,
         /// The tensor.
         name: String,
-        /// The shape that it should have.
+        /// The expected shape.
         expected: Vec<usize>,
         /// The tensors in the file.
         held: String,
     },
-    /// A tensor that no part of the SAE uses: the configuration does not describe these weights.
+    /// A tensor that the SAE does not use, so the configuration does not describe these weights.
     #[error(
         "{path}: expected every tensor to have a use in a {architecture} SAE, got {name}, which has none. Is the architecture in cfg.json that of these weights?"
     )]
@@ -136,32 +136,32 @@ pub enum SaeError {
         path: PathBuf,
         /// The tensor.
         name: String,
-        /// The architecture that the configuration names.
+        /// The architecture named by the configuration.
         architecture: &'static str,
     },
-    /// A tensor of another shape.
+    /// A tensor has the wrong shape.
     #[error("{path}: tensor {name}: expected shape {expected:?}, got {got:?}{}", transposed(expected, got))]
     Shape {
         /// The weight file.
         path: PathBuf,
         /// The tensor.
         name: String,
-        /// The shape that the configuration calls for.
+        /// The shape implied by the configuration.
         expected: Vec<usize>,
         /// The shape in the file.
         got: Vec<usize>,
     },
-    /// A tensor of a type that weights do not have.
+    /// A tensor has an unsupported dtype.
     #[error("{path}: tensor {name}: expected F32, F64, F16 or BF16, got {got}")]
     TensorType {
         /// The weight file.
         path: PathBuf,
         /// The tensor.
         name: String,
-        /// The type in the file.
+        /// The dtype in the file.
         got: String,
     },
-    /// A tensor with NaN or infinity in it.
+    /// A tensor contains NaN or infinite values.
     #[error(
         "{path}: tensor {name}: expected finite numbers, got {count} that are NaN or infinite. The training diverged, or the file is damaged"
     )]
@@ -170,31 +170,31 @@ pub enum SaeError {
         path: PathBuf,
         /// The tensor.
         name: String,
-        /// How many.
+        /// Number of non-finite values.
         count: i64,
     },
-    /// A fine-tuning scale that is not folded into the weights.
+    /// A fine-tuning scale that has not been folded into the weights.
     #[error(
         "{path}: tensor scaling_factor: expected ones, got other numbers (as far as {largest:.3e} from one). Fold it into the decoder and save again"
     )]
     ScalingFactor {
         /// The weight file.
         path: PathBuf,
-        /// The largest distance from one.
+        /// The largest deviation from one.
         largest: f64,
     },
-    /// An SAE could not be written.
+    /// An SAE cannot be written.
     #[error("{path}: cannot write: {cause}. Nothing was left there")]
     Write {
         /// The folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         cause: io::Error,
     },
-    /// LibTorch refused, most often for want of memory.
+    /// A LibTorch error, most often out of memory.
     #[error(transparent)]
     Torch(#[from] TchError),
-    /// A tensor is not where the forward pass needs it.
+    /// A tensor has the wrong dtype, device or layout for the forward pass.
     #[error(transparent)]
     Model(#[from] ModelError),
 }

@@ -1,4 +1,4 @@
-//! An SAE's files: what they say understood, the weights mapped but not read.
+//! An SAE on disk: the parsed configuration and the memory-mapped weights.
 
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -14,40 +14,40 @@ use crate::forward::Sae;
 use crate::normalisation::Normalisation;
 use crate::tensors::SaeTensors;
 
-/// An SAE on disk, in whatever format.
+/// An SAE on disk, in any supported format.
 #[derive(Debug)]
 pub struct SaeFile {
-    /// As it was named.
+    /// The path as given by the caller.
     path: PathBuf,
     format: SaeFormat,
     opened: Opened,
-    /// What is to be said of the weights was said.
+    /// Set once the remark on the weights has been logged.
     told: Once,
 }
 
 impl SaeFile {
-    /// Opens an SAE's folder, or its one file, and reads its configuration whole. The format is told from the files.
+    /// Opens an SAE's folder or single file and parses its configuration. The format is detected from the files.
     pub fn open(path: &Path) -> Result<Self, SaeError> {
         Self::open_as(path, None)
     }
 
-    /// The same where the user may say the format.
+    /// Like `Self::open`, with an optional explicit format.
     pub fn open_as(path: &Path, format: Option<SaeFormat>) -> Result<Self, SaeError> {
         let (format, opened) = formats::open(path, format)?;
         Ok(Self { path: path.to_path_buf(), format, opened, told: Once::new() })
     }
 
-    /// Copies the weights to a device, in float32, in the one form that the forward pass knows.
+    /// Loads the weights onto a device in float32, in the normalised form that the forward pass uses.
     pub fn load(&self, device: Device) -> Result<Sae, SaeError> {
         self.load_computing_in(device, Dtype::F32)
     }
 
-    /// The same, with the encoder's products computed in a precision.
+    /// Like `Self::load`, with the encoder's matrix products in `precision`.
     pub fn load_computing_in(&self, device: Device, precision: Dtype) -> Result<Sae, SaeError> {
         Sae::new(self.parts()?, device, precision)
     }
 
-    /// The weights as the file has them, in float32. Says once what of them is not what it seems.
+    /// Reads the weights as stored, converted to float32. Logs a remark on unusual weights once.
     pub fn parts(&self) -> Result<SaeTensors, SaeError> {
         let parts = self.format.take(&self.opened)?;
         if let Some(remark) = parts.own.remark()? {
@@ -56,12 +56,12 @@ impl SaeFile {
         Ok(parts)
     }
 
-    /// The whole of the configuration; null where the format has none.
+    /// The full configuration; null if the format has none.
     pub fn raw_config(&self) -> &Value {
         &self.opened.raw_config
     }
 
-    /// What the files say.
+    /// The parsed configuration.
     pub(crate) fn config(&self) -> &SaeConfig {
         &self.opened.config
     }
@@ -71,17 +71,17 @@ impl SaeFile {
         self.format
     }
 
-    /// The folder or file as it was named.
+    /// The folder or file as given by the caller.
     pub fn folder(&self) -> &Path {
         &self.path
     }
 
-    /// Width of the activations that it takes.
+    /// Width of the input activations.
     pub fn d_model(&self) -> usize {
         self.config().d_in
     }
 
-    /// Width of its reconstructions.
+    /// Width of the reconstructions.
     pub fn d_out(&self) -> usize {
         self.config().d_out
     }
@@ -96,47 +96,47 @@ impl SaeFile {
         self.config().kind()
     }
 
-    /// Whether it reconstructs another site than it takes.
+    /// Whether the SAE reconstructs a different site from its input.
     pub fn is_transcoder(&self) -> bool {
         self.config().role != Role::Autoencoder
     }
 
-    /// What it wants done to its input.
+    /// The normalisation applied to the input.
     pub fn normalisation(&self) -> Normalisation {
         self.config().normalisation
     }
 
-    /// The site that it says it was trained on, as text: it may be one that no cache has.
+    /// The training site in the configuration. It is unparsed, so it may be a site that no cache holds.
     pub fn site(&self) -> Option<&str> {
         self.config().site.as_deref()
     }
 
-    /// The site that it reconstructs, where that is another: of a transcoder.
+    /// The site that a transcoder reconstructs.
     pub fn output_site(&self) -> Option<&str> {
         self.config().output_site.as_deref()
     }
 
-    /// The model that it says it was trained on.
+    /// The model named in the configuration.
     pub fn model_name(&self) -> Option<&str> {
         self.config().model_name.as_deref()
     }
 
-    /// What it says of its training where it was trained here: `metadata.hayloft` of its `cfg.json`.
+    /// Hayloft's training record, `metadata.hayloft` of `cfg.json`, if Hayloft trained the SAE.
     pub fn training_record(&self) -> Option<&Value> {
         self.raw_config().pointer("/metadata/hayloft").filter(|_| self.format == SaeFormat::Saelens)
     }
 
-    /// What its files say of how activations were made.
+    /// How the training activations were produced, according to the files.
     pub fn conventions(&self) -> &Conventions {
         &self.config().conventions
     }
 
-    /// The types of the tensors in the file, each once.
+    /// The dtypes of the stored tensors, without duplicates.
     pub fn types(&self) -> Vec<String> {
         self.opened.weights.types()
     }
 
-    /// Hashes of the files that it was read from. Reads the weights once, on all cores.
+    /// Hashes of the SAE's files. Reads the weights once, using all cores.
     pub fn hashes(&self) -> Vec<FileHash> {
         let config = self.opened.config_file.iter().map(|(name, bytes)| FileHash {
             file: (*name).to_owned(),

@@ -1,4 +1,4 @@
-//! What was understood of an SAE's files, for a person to read or a script.
+//! The description printed by `evaluate inspect`, as text or JSON.
 
 use std::fmt;
 use std::path::Path;
@@ -14,71 +14,71 @@ use crate::formats::SaeFormat;
 use crate::normalisation::Normalisation;
 use crate::tensors::{ArchitectureTensors, SaeTensors};
 
-/// What was understood of an SAE's files.
+/// A description of an SAE.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SaeInspection {
-    /// The folder or file as it was named.
+    /// The folder or file as given by the caller.
     pub path: String,
     /// The format.
     pub format: SaeFormat,
-    /// The architecture, by SAELens's name where it has one.
+    /// The architecture, by SAELens's name where one exists.
     pub architecture: &'static str,
-    /// The site that it was trained on.
+    /// The training site.
     pub site: Option<String>,
-    /// The site that a transcoder gives back.
+    /// The output site of a transcoder.
     pub output_site: Option<String>,
-    /// The model that it was trained on.
+    /// The model it was trained on.
     pub model_name: Option<String>,
-    /// Width of what it is given.
+    /// Width of the input.
     pub d_in: usize,
-    /// Width of what it gives.
+    /// Width of the output.
     pub d_out: usize,
     /// Number of latents.
     pub width: usize,
-    /// Latents that fire in each row, of a `TopK`.
+    /// Active latents per row of a `TopK`.
     pub k: Option<usize>,
-    /// What a latent must exceed to fire, of a `JumpReLU` or a batch `TopK`.
+    /// The thresholds of a `JumpReLU` or batch `TopK`.
     pub threshold: Option<Spread>,
-    /// What is done to the input, by SAELens's name.
+    /// The input normalisation, by SAELens's name.
     pub normalisation: &'static str,
     /// What is subtracted from the input: `decoder_bias` or `nothing`.
     pub subtracted: &'static str,
-    /// How the input reaches the output past the latents: `none`, or through a `matrix`.
+    /// The skip connection: `none` or `matrix`.
     pub skip: &'static str,
-    /// Whether latents are compared by their size in the output.
+    /// Whether latents are ranked by pre-activation times decoder norm.
     pub ranks_by_decoder_norm: bool,
-    /// Norms of the decoder's rows.
+    /// Norms of the decoder rows.
     pub decoder_norms: Spread,
-    /// Types of the tensors in the file.
+    /// Dtypes of the stored tensors.
     pub types: Vec<String>,
-    /// The weights of the model were centred.
+    /// Whether the model's writing weights were centred.
     pub center_writing_weights: bool,
-    /// Sequences began with BOS, if the files say.
+    /// Whether sequences began with BOS, if known.
     pub prepend_bos: Option<bool>,
-    /// Tokens of the sequences that it was trained on, if the files say.
+    /// Context length in tokens, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context_size: Option<u64>,
-    /// The positions of them, if they were not all.
+    /// The sequence positions used for training, if not all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub positions: Option<String>,
-    /// The tokens that were left out of training, if some were.
+    /// The tokens excluded from training, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trained_without: Option<String>,
-    /// What of the weights is not what it seems.
+    /// A remark on unusual weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remark: Option<String>,
-    /// The files, with their hashes.
+    /// The SAE's files with their hashes.
     pub files: Vec<FileHash>,
 }
 
-/// The least, the mean and the largest of some numbers.
+/// Minimum, mean and maximum.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Spread {
-    /// The least.
+    /// The minimum.
     pub least: f64,
     /// The mean.
     pub mean: f64,
-    /// The largest.
+    /// The maximum.
     pub largest: f64,
 }
 
@@ -91,7 +91,7 @@ impl Spread {
 }
 
 impl SaeInspection {
-    /// Opens an SAE, reads all of it and says what it is. What cannot be evaluated is an error here too.
+    /// Opens an SAE, reads all of it and describes it. An SAE that cannot be evaluated is an error.
     pub fn of(path: &Path, format: Option<SaeFormat>) -> Result<Self, SaeError> {
         let file = SaeFile::open_as(path, format)?;
         let SaeTensors { decoder, own, .. } = file.parts()?;
@@ -134,7 +134,7 @@ impl SaeInspection {
         })
     }
 
-    /// What there is to say, in the order in which one would ask.
+    /// The labelled lines of the text output.
     fn lines(&self) -> Vec<(&'static str, String)> {
         let unsaid = || "not said: name it with --site".to_owned();
         let mut lines = vec![

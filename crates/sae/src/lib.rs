@@ -1,8 +1,7 @@
-//! Sparse autoencoders (SAEs): the files of every suite that publishes them, one normalised form in memory, and one forward
-//! pass.
+//! Sparse autoencoders (SAEs): readers for the published formats, a normalised in-memory form, and one forward pass.
 //!
 //! ```text
-//! files ── format, told from the files ──► SaeFile ──► SaeTensors ──► Sae ──► latents, reconstructions
+//! files ── detect the format ──► SaeFile ──► SaeTensors ──► Sae ──► latents, reconstructions
 //! ```
 
 mod config;

@@ -1,4 +1,4 @@
-//! What each deliberate misreading of an SAE's files would give: far from the reference, so that the goldens tell it.
+//! Deliberate misreadings of SAE files. Each must differ enough from the reference for the golden tests to detect it.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use crate::forward::Sae;
 use crate::forward::activation::Activation;
 use crate::normalisation::Normalisation;
 
-/// A hundred times what a correct reading may differ by.
+/// A hundred times the tolerance of a correct reading.
 const DETECTED: f64 = 1e-3;
 
 fn fixture(case: &str) -> PathBuf {
@@ -26,7 +26,7 @@ fn golden(case: &str, name: &str) -> Tensor {
     Tensor::from_data_size(view.data(), &shape, Kind::Float)
 }
 
-/// How far a case reconstructs from its reference once it has been misread.
+/// The largest deviation of a case's reconstruction from its reference after a misreading.
 fn distance_of(case: &str, misread: impl FnOnce(&mut Sae)) -> f64 {
     let mut sae =
         SaeFile::open(&fixture(case)).and_then(|file| file.load(Device::Cpu)).unwrap_or_else(|error| panic!("{error}"));
@@ -149,7 +149,7 @@ fn a_skip_that_is_left_out_or_transposed_and_weights_that_are_turned() {
     assert_detected("sparsify-skip-transcoder/layers.1.mlp", "transposed skip", |sae| {
         sae.skip = sae.skip.as_ref().map(|skip| skip.tr().contiguous().into());
     });
-    // As many numbers in the same file, read in the other order.
+    // Reinterprets the same elements in the other order.
     let turned = |matrix: &Tensor| {
         let [rows, columns] = [matrix.size()[0], matrix.size()[1]];
         matrix.tr().contiguous().view([rows, columns])

@@ -1,28 +1,28 @@
-//! What is done to an activation before the encoder, and undone after the decoder.
+//! Normalisation of the encoder's input, and its inverse for the decoder's output.
 
 use tch::{Kind, TchError, Tensor};
 
-/// SAELens's name and constant for the small number added to a standard deviation.
+/// SAELens's epsilon, added to the standard deviation.
 const LAYER_NORM_EPSILON: f64 = 1e-5;
 
-/// How an SAE wants its input.
+/// The normalisation an SAE expects of its input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Normalisation {
-    /// As it is.
+    /// No normalisation.
     None,
-    /// Times one number for the whole model, `sqrt(d_model) / mean norm`, which is in no SAE's files. Whoever calls the
-    /// forward pass has applied it; nothing is done here.
+    /// A single factor per model, `sqrt(d_model) / mean norm`, which SAE files do not contain. The caller of the forward pass
+    /// applies it; nothing is done here.
     ExpectedAverageOnlyIn,
-    /// Each row brought to norm `sqrt(d_model)`.
+    /// Each row is rescaled to norm `sqrt(d_model)`.
     ConstantNormRescale,
-    /// Each row brought to mean 0 and standard deviation 1 (unbiased).
+    /// Each row is normalised to mean 0 and standard deviation 1 (unbiased).
     LayerNorm,
 }
 
-/// What brings a reconstruction back to the scale of its input; each `[rows, 1]` float32.
+/// The inverse of a normalisation. Tensors are `[rows, 1]` float32.
 #[derive(Debug)]
 pub enum Undo {
-    /// It is in that scale.
+    /// The identity.
     Nothing,
     /// A division.
     Divide {
@@ -39,7 +39,7 @@ pub enum Undo {
 }
 
 impl Normalisation {
-    /// The name that SAELens gives it.
+    /// SAELens's name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -49,7 +49,7 @@ impl Normalisation {
         }
     }
 
-    /// Rows `[rows, d_model]` float32, normalised, and the way back.
+    /// Normalises rows `[rows, d_model]` float32. Also returns the inverse.
     pub fn apply(self, x: &Tensor) -> Result<(Tensor, Undo), TchError> {
         match self {
             Self::None | Self::ExpectedAverageOnlyIn => Ok((x.shallow_clone(), Undo::Nothing)),
@@ -71,17 +71,17 @@ impl Normalisation {
 }
 
 impl Undo {
-    /// Reconstruction `[rows, d_model]` back to the scale of the input.
+    /// Maps a reconstruction `[rows, d_model]` back to the scale of the input.
     pub fn apply(&self, reconstruction: Tensor) -> Result<Tensor, TchError> {
         match self {
             Self::Nothing => Ok(reconstruction),
             Self::Divide { by } => reconstruction.f_div(by),
-            // Without the epsilon, as SAELens does it.
+            // Without the epsilon, as in SAELens.
             Self::Spread { deviation, mean } => reconstruction.f_mul(deviation)?.f_add(mean),
         }
     }
 
-    /// What [`Self::apply`] adds for a difference `[rows, d_model]` in what it is given.
+    /// The linear part of [`Self::apply`], for a difference `[rows, d_model]` of two reconstructions.
     pub fn stretch(&self, difference: Tensor) -> Result<Tensor, TchError> {
         match self {
             Self::Nothing => Ok(difference),

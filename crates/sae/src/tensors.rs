@@ -1,11 +1,11 @@
-//! An SAE's tensors as they are in the file, with nothing folded.
+//! The tensors of an SAE as stored, without folding.
 
 use tch::{Kind, TchError, Tensor};
 
 use crate::config::{InputBias, Ranking};
 use crate::normalisation::Normalisation;
 
-/// An SAE as its file describes it, in float32 on the CPU.
+/// The tensors and settings of an SAE, in float32 on the CPU.
 #[derive(Debug)]
 pub struct SaeTensors {
     /// `[d_in, width]`.
@@ -14,17 +14,17 @@ pub struct SaeTensors {
     pub decoder: Tensor,
     /// `[d_out]`.
     pub decoder_bias: Tensor,
-    /// `[d_out, d_in]`, of a transcoder whose input goes past its latents too.
+    /// `[d_out, d_in]`: the skip connection of a transcoder.
     pub skip: Option<Tensor>,
-    /// Whether the decoder's bias is taken from the input.
+    /// Whether the decoder bias is subtracted from the input.
     pub input_bias: InputBias,
-    /// What is done to the input before the encoder.
+    /// The normalisation applied to the input.
     pub normalisation: Normalisation,
-    /// What the architecture has besides.
+    /// Architecture-specific tensors.
     pub own: ArchitectureTensors,
 }
 
-/// What each architecture has besides encoder and decoder. Vectors are `[width]`; `bias` is added to pre-activations.
+/// Architecture-specific tensors. Vectors are `[width]`; `bias` is added to pre-activations.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "fields are named as in the papers")]
 pub enum ArchitectureTensors {
@@ -44,7 +44,7 @@ pub enum ArchitectureTensors {
     Gated {
         gate_bias: Tensor,
         magnitude_bias: Tensor,
-        /// Its exponential is what the gate's pre-activation is multiplied by.
+        /// Logarithm of the factor applied to the gate's pre-activation.
         magnitude_log_scale: Tensor,
     },
     /// A training checkpoint.
@@ -52,15 +52,15 @@ pub enum ArchitectureTensors {
         bias: Tensor,
         /// `[]`.
         threshold: Tensor,
-        /// Latents a row on average, if the file says.
+        /// Mean number of active latents per row, if the file says so.
         k: Option<f64>,
         ranking: Ranking,
     },
 }
 
 impl ArchitectureTensors {
-    /// What is to be said of thresholds that no training leaves behind: below zero, or zero for all latents, they hold nothing
-    /// back, and a latent is `max(pre, 0)`.
+    /// Returns a remark on untrained thresholds. Thresholds below zero, or zero for all latents, have no effect: latents are
+    /// `max(pre, 0)`.
     pub fn remark(&self) -> Result<Option<String>, TchError> {
         let (threshold, name) = match self {
             Self::BatchTopK { threshold, .. } => (threshold, "batch TopK"),

@@ -1,4 +1,4 @@
-//! What can go wrong with a training.
+//! Errors of training.
 
 use std::io;
 use std::path::PathBuf;
@@ -11,68 +11,68 @@ use tch::TchError;
 
 use crate::agreement::sae_site::SiteError;
 
-/// An error of a training, said with what was expected, what was found and what to do.
+/// An error of training. Messages name the expected and actual values and a remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// The cache could not be read.
+    /// The cache cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The model or its tokenizer could not be read.
+    /// The model or its tokenizer cannot be read.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// An SAE could not be read or run.
+    /// An SAE cannot be read or run.
     #[error(transparent)]
     Sae(#[from] SaeError),
-    /// Rows of the cache could not be chosen.
+    /// Row selection failed.
     #[error(transparent)]
     Rows(#[from] RowsError),
-    /// The SAE is of another site.
+    /// The SAE's site does not match.
     #[error(transparent)]
     Site(#[from] SiteError),
-    /// LibTorch refused, most often for want of memory.
+    /// A LibTorch error, most often out of memory.
     #[error(transparent)]
     Torch(#[from] TchError),
-    /// There is nothing to train on.
+    /// The cache has no complete shard.
     #[error("{cache}: expected at least one whole shard, got none. Go on with `harvest run --resume`")]
     EmptyCache {
         /// The cache's folder.
         cache: PathBuf,
     },
-    /// A setting that makes no sense.
+    /// A setting is invalid.
     #[error("{what}: expected {expected}, got {got}")]
     Setting {
         /// The setting.
         what: &'static str,
-        /// What is allowed.
+        /// The allowed values.
         expected: String,
-        /// What was given.
+        /// The given value.
         got: String,
     },
-    /// Fewer tokens were asked for than a batch has.
+    /// Fewer tokens are requested than a batch holds.
     #[error(
         "tokens: expected at least one batch of {batch} (and batches of at least one), got {asked}. Train on more (--tokens), or in smaller batches (--batch)"
     )]
     TooFewTokens {
-        /// The tokens asked for.
+        /// The requested tokens.
         asked: u64,
-        /// The rows of a batch.
+        /// Rows per batch.
         batch: usize,
     },
-    /// The cache holds fewer rows than a batch has.
+    /// The cache has fewer kept rows than a batch holds.
     #[error(
         "{cache}: expected at least {batch} activations to fill a batch, got {rows} of {held} that sections and outlier norm leave. Harvest more, leave out fewer, or train in smaller batches (--batch)"
     )]
     TooFewRows {
         /// The cache's folder.
         cache: PathBuf,
-        /// The rows of a batch.
+        /// Rows per batch.
         batch: usize,
-        /// Rows that are kept.
+        /// Kept rows.
         rows: usize,
-        /// Rows that the cache holds.
+        /// Rows in the cache.
         held: u64,
     },
-    /// Something is there already.
+    /// The output folder is not empty.
     #[error(
         "{out}: expected no folder or an empty one, got files. Go on with a training that was begun there by --resume, or name another folder"
     )]
@@ -80,7 +80,7 @@ pub enum TrainError {
         /// The folder.
         out: PathBuf,
     },
-    /// A training cannot be gone on with under other settings.
+    /// The settings differ from those of the training to be resumed.
     #[error(
         "{out}: {what}: expected {expected}, as the training was begun with, got {got}. Resume with the same settings, or train into another folder"
     )]
@@ -89,19 +89,19 @@ pub enum TrainError {
         out: PathBuf,
         /// The setting.
         what: String,
-        /// What the training was begun with.
+        /// The value that the training was started with.
         expected: String,
-        /// What is asked for now.
+        /// The requested value.
         got: String,
     },
-    /// A checkpoint is not what was written.
+    /// A checkpoint is damaged.
     #[error("{path}: expected {expected}, got {got}. The checkpoint is damaged: train again into another folder")]
     Checkpoint {
         /// The file.
         path: PathBuf,
-        /// What is wanted.
+        /// The expected content.
         expected: String,
-        /// What is there.
+        /// The actual content.
         got: String,
     },
     /// A checkpoint names a row that the cache does not have.
@@ -109,12 +109,12 @@ pub enum TrainError {
         "row group {block} of the cache: expected row {row}, which the checkpoint names, got fewer rows. The checkpoint is damaged: train again into another folder"
     )]
     OtherRows {
-        /// The row group, counted over the cache.
+        /// Cache-wide index of the row group.
         block: u32,
-        /// The row in it.
+        /// The row in the row group.
         row: usize,
     },
-    /// The loss is no longer a number.
+    /// The loss is not finite.
     #[error(
         "step {step}: expected a finite loss, got {loss} (norm of the gradients {gradient_norm}): the training diverged and was stopped. {}. Try a smaller --learning-rate, a longer --warm-up, --scale auto or an --outlier-norm",
         last_good(checkpoint.as_ref())
@@ -126,26 +126,26 @@ pub enum TrainError {
         loss: f64,
         /// The norm of the gradients.
         gradient_norm: f64,
-        /// The last good checkpoint, if there is one.
+        /// The last valid checkpoint, if any.
         checkpoint: Option<PathBuf>,
     },
-    /// A file could not be read.
+    /// A file cannot be read.
     #[error("{path}: cannot read: {cause}")]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         cause: io::Error,
     },
-    /// A file could not be written.
+    /// A file cannot be written.
     #[error("{path}: cannot write: {cause}. Checkpoints that were there before are as they were; go on with --resume")]
     Write {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         cause: io::Error,
     },
-    /// A thread ended before its work was done.
+    /// The reader thread ended early.
     #[error("the thread that reads the cache ended early: a defect in hayloft, please report it")]
     ReaderLost,
 }

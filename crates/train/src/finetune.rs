@@ -1,4 +1,4 @@
-//! Going on from an SAE that is there.
+//! Fine-tuning of existing SAEs.
 
 use std::path::PathBuf;
 
@@ -19,31 +19,31 @@ use crate::session::{self, Job};
 use crate::settings::architecture::{Architecture, Penalty};
 use crate::settings::course::Course;
 
-/// What a fine-tuning is asked for.
+/// Settings of a fine-tuning.
 #[derive(Debug, Clone)]
 pub struct FinetuneSettings {
-    /// On what, how long, how fast, and where to.
+    /// Data, duration, learning rate and output folder.
     pub course: Course,
-    /// Folder of the SAE. It keeps its architecture, k, input bias and normalisation.
+    /// The SAE's folder. Architecture, k, input bias and normalisation are kept.
     pub sae: PathBuf,
-    /// The site; `None` takes it from the SAE.
+    /// The site; `None` uses the SAE's site.
     pub site: Option<Site>,
-    /// What the losses are multiplied by; `None` is what the SAE's `cfg.json` says that it was trained with.
+    /// Loss coefficients; `None` uses those in the SAE's `cfg.json`.
     pub coefficients: Coefficients,
 }
 
-/// What the losses of a fine-tuning are multiplied by.
+/// Loss coefficients of a fine-tuning.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Coefficients {
-    /// L1 of standard and gated SAEs.
+    /// The L1 coefficient of standard and gated SAEs.
     pub l1: Option<f64>,
-    /// The penalty of a `JumpReLU`.
+    /// The penalty coefficient of a `JumpReLU`.
     pub l0: Option<f64>,
-    /// The loss of dead latents of a `TopK`; otherwise SAELens's default.
+    /// The auxiliary (dead latent) loss coefficient of a `TopK`; SAELens's default if unknown.
     pub auxiliary: Option<f64>,
 }
 
-/// Trains an SAE further, and saves it in its own space.
+/// Fine-tunes an SAE. The result is saved in the SAE's original space.
 pub fn finetune(settings: &FinetuneSettings, progress: Progress) -> Result<TrainingSummary, TrainError> {
     let course = &settings.course;
     course.check()?;
@@ -94,7 +94,7 @@ pub fn finetune(settings: &FinetuneSettings, progress: Progress) -> Result<Train
     session::train(&job, model, progress)
 }
 
-/// The SAE's architecture, with what its losses are multiplied by.
+/// The SAE's architecture, with its loss coefficients.
 fn architecture(parts: &SaeTensors, file: &SaeFile, given: Coefficients) -> Result<Architecture, TrainError> {
     let detail = |name: &str| file.raw_config().pointer("/metadata/training_architecture_details")?.get(name);
     let number = |name: &str| detail(name).and_then(Value::as_f64);
@@ -133,7 +133,7 @@ fn architecture(parts: &SaeTensors, file: &SaeFile, given: Coefficients) -> Resu
     })
 }
 
-/// What the SAE says of itself stays, but for what training changes: where its activations came from.
+/// Keeps the SAE's own metadata, except for what training changes: the origin of the activations.
 fn keep_metadata(metadata: &mut Map<String, Value>, file: &SaeFile) {
     if let Some(name) = file.model_name() {
         metadata.insert("base_model_name".to_owned(), json!(name));

@@ -1,4 +1,4 @@
-//! Training SAEs on cached activations.
+//! Training of SAEs on cached activations.
 //!
 //! ```text
 //! cache ─► batches, mixed in bounded memory ─► c · residual ─► model ─► losses ─► gradients ─► Adam
@@ -6,11 +6,11 @@
 //!                                              SAELens's layout ◄── checkpoint ◄───────────────┘
 //! ```
 //!
-//! [`train`] begins with random weights, [`finetune`] with an SAE that is there. Losses, initial weights and schedules are
-//! those of SAELens 6.54.12, so that its coefficients can be taken over.
+//! [`train`] starts from random weights, [`finetune`] from an existing SAE. Losses, initial weights and schedules are those of
+//! SAELens 6.54.12, so its coefficients can be used unchanged.
 //!
-//! A training that was killed goes on from its last checkpoint to the same weights, bit for bit, on the same machine and
-//! device and with the same number of threads. With another number, LibTorch may add in another order.
+//! An interrupted training resumes from its last checkpoint to bit-identical weights, on the same machine and device and with
+//! the same number of threads. With another number of threads, LibTorch may sum in a different order.
 
 mod agreement;
 mod data;

@@ -1,4 +1,4 @@
-//! Training from the beginning.
+//! Training from scratch.
 
 use hayloft_model::Site;
 use hayloft_rows::ScaleSource;
@@ -17,46 +17,46 @@ use crate::session::{self, Job};
 use crate::settings::architecture::{Architecture, Penalty};
 use crate::settings::course::Course;
 
-/// What a training from the beginning is asked for.
+/// Settings of a training from scratch.
 #[derive(Debug, Clone)]
 pub struct TrainSettings {
-    /// On what, how long, how fast, and where to.
+    /// Data, duration, learning rate and output folder.
     pub course: Course,
     /// The site.
     pub site: Site,
-    /// What is trained.
+    /// The architecture.
     pub architecture: Architecture,
-    /// Latents.
+    /// Number of latents.
     pub width: usize,
-    /// Whether the decoder's bias is taken from the input.
+    /// Whether the decoder bias is subtracted from the input.
     pub centring: Centring,
-    /// The space that the SAE is saved in.
+    /// The space in which the SAE is saved.
     pub space: Space,
-    /// What `cfg.json` calls the model; `None` is the model's type.
+    /// The model's name in `cfg.json`; `None` uses the model's type.
     pub model_name: Option<String>,
 }
 
-/// Whether the decoder's bias is taken from the input: SAELens's `apply_b_dec_to_input`.
+/// Whether the decoder bias is subtracted from the input: SAELens's `apply_b_dec_to_input`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Centring {
-    /// It is, as by SAELens's default.
+    /// The decoder bias is subtracted, SAELens's default.
     #[default]
     DecoderBias,
-    /// It is not.
+    /// Nothing is subtracted.
     None,
 }
 
-/// The space that an SAE is saved in.
+/// The space in which an SAE is saved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Space {
-    /// The scale is folded into the weights: the SAE takes residuals as they are (`normalize_activations` is `none`).
+    /// The scale is folded into the weights, so the SAE takes unscaled residuals (`normalize_activations` is `none`).
     #[default]
     Raw,
     /// The SAE takes scaled residuals (`expected_average_only_in`).
     Scaled,
 }
 
-/// Trains an SAE on a cache, and saves it as SAELens does.
+/// Trains an SAE on a cache and saves it in SAELens's layout.
 ///
 /// ```no_run
 /// use hayloft_train::{Architecture, Course, TrainSettings, train};
@@ -125,14 +125,14 @@ pub fn train(settings: &TrainSettings, progress: Progress) -> Result<TrainingSum
 }
 
 impl TrainSettings {
-    /// Settings with every choice left at its default.
+    /// Creates settings with default values.
     pub fn new(course: Course, site: Site, architecture: Architecture, width: usize) -> Self {
         let (centring, space) = (Centring::default(), Space::default());
         Self { course, site, architecture, width, centring, space, model_name: None }
     }
 }
 
-/// SAELens's names of what it was trained with.
+/// The training hyperparameters, by SAELens's names.
 fn details(architecture: &Architecture, course: &Course) -> serde_json::Value {
     let mut details = Map::new();
     let mut set = |name: &str, value| details.insert(name.to_owned(), value);

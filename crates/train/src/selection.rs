@@ -1,4 +1,4 @@
-//! Which rows a training is on, and the scale and the threshold that follow from them.
+//! The training rows, and the scale and outlier threshold derived from them.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::data::RowFilter;
 use crate::error::TrainError;
 use crate::settings::course::Course;
 
-/// The rows, and what follows from them.
+/// The selected rows, with scale and outlier threshold.
 #[derive(Debug)]
 pub(super) struct Selection {
     pub(super) rows: Rows,
@@ -21,8 +21,8 @@ pub(super) struct Selection {
 }
 
 impl Selection {
-    /// What a course asks for, with activations scaled by a rule. Reads tables of the cache where scale or threshold are taken from
-    /// some of its rows.
+    /// Resolves a course's row selection, with activations scaled by `scale`. Reads tables of the cache if the scale or
+    /// threshold is computed from its rows.
     pub(super) fn of(
         course: &Course,
         scale: &ScaleRule,
@@ -46,7 +46,7 @@ impl Selection {
         RowFilter::new(self.rows.clone(), OutlierRule::of(self.outliers))
     }
 
-    /// As the SAE says of itself.
+    /// The record stored with the SAE.
     pub(super) fn record(&self, course: &Course) -> TrainedRows {
         TrainedRows { choice: course.rows(), outlier_norm: self.outliers }
     }

@@ -1,4 +1,4 @@
-//! A training from beginning to end, whatever is trained.
+//! The training session, common to training from scratch and fine-tuning.
 
 use std::path::{Path, PathBuf};
 
@@ -26,25 +26,25 @@ use crate::settings::course::{Course, Existing};
 
 const SUMMARY: &str = "training.json";
 
-/// What is trained on, and what becomes of it.
+/// The inputs of a training session.
 #[derive(Debug)]
 pub(super) struct Job<'job> {
     pub(super) course: &'job Course,
     pub(super) cache: &'job Cache,
     pub(super) site: &'job SiteRecord,
     pub(super) selection: &'job Selection,
-    /// What the sparsity loss is multiplied by once it is warm.
+    /// Coefficient of the sparsity loss after warm-up.
     pub(super) coefficient: f64,
-    /// What becomes of the scale when the SAE is saved.
+    /// How to save the scale.
     pub(super) fold: Fold,
-    /// Settings beside the course's that the weights depend on.
+    /// Settings beyond the course's that the weights depend on.
     pub(super) settings: Map<String, Value>,
-    /// What `cfg.json` says of the SAE's origin.
+    /// The provenance for `cfg.json`.
     pub(super) metadata: Map<String, Value>,
 }
 
 impl Job<'_> {
-    /// What the saved SAE is given is the stored row times this.
+    /// Factor from a stored row to the saved SAE's input.
     fn saved_scale(&self) -> f64 {
         match self.fold {
             Fold::Keep(_) => self.selection.scale.value,
@@ -53,8 +53,8 @@ impl Job<'_> {
     }
 }
 
-/// Trains a model and saves it. Where a training was begun and is to be resumed, goes on; where it is done, says what it
-/// came to.
+/// Trains a model and saves it. Resumes a started training if the course allows it, and returns the summary of a finished
+/// one.
 pub(super) fn train(job: &Job<'_>, model: Box<dyn Model>, progress: Progress) -> Result<TrainingSummary, TrainError> {
     let (course, out) = (job.course, job.course.out.as_path());
     let settings = settings(job);
@@ -95,7 +95,7 @@ pub(super) fn train(job: &Job<'_>, model: Box<dyn Model>, progress: Progress) ->
     session.finish(&trainer, &plan)
 }
 
-/// A training that is under way.
+/// A running training.
 struct Session<'job> {
     job: &'job Job<'job>,
     settings: Map<String, Value>,
@@ -103,19 +103,19 @@ struct Session<'job> {
     log: TrainingLog,
     gauge: Gauge,
     held_out: Option<LookedAt<'job>>,
-    /// Whether it has been said that the saved SAE is another than the one that is trained.
+    /// Whether the warning that the saved SAE differs from the trained one has been logged.
     has_warned: bool,
-    /// Once the last step is done.
+    /// Set after the last step.
     end: Option<End>,
 }
 
-/// What is held out.
+/// The held-out data.
 struct LookedAt<'job> {
     sequences: HeldOutSequences,
     rows: HeldOut<'job>,
 }
 
-/// What the last step leaves.
+/// The results of the last step.
 struct End {
     record: TrainingRecord,
     batches: BatchState,
@@ -165,7 +165,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// `[batch, d_model]` float32 on the device, as stored.
+    /// Converts a batch to `[batch, d_model]` float32 on the device, unscaled.
     fn rows(&self, bytes: &[u8]) -> Result<Tensor, TrainError> {
         let sizes = [self.job.course.batch as i64, self.job.site.d_model as i64];
         let stored = Tensor::f_from_data_size(bytes, &sizes, kind(self.job.cache.manifest().read_dtype()))?;
@@ -184,7 +184,7 @@ impl Session<'_> {
         }
     }
 
-    /// Says once, while there is time, that the SAE as it would be saved has another L0 than the one that is trained.
+    /// Warns once during training if the SAE as saved now would have a different L0 from the trained one.
     fn warn_early(&mut self, trainer: &Trainer, record: &TrainingRecord) {
         let Some(held_out) = record.held_out.and_then(|figures| figures.l0) else { return };
         if !self.has_warned && trainer.model.average().is_some() && is_far(held_out, record.l0) {
@@ -229,7 +229,7 @@ impl Session<'_> {
         if trainer.model.average().is_some() {
             let running = trainer.model.export(job.fold)?.threshold()?;
             TrainingSummary::describe_threshold(&mut metadata, job.course.threshold, exported.threshold()?, running);
-            // One from held-out rows is right there by construction.
+            // A threshold from held-out rows matches their L0 by construction.
             if job.course.threshold == ThresholdSource::Running
                 && let Some(warning) = summary.warning()
             {
@@ -240,7 +240,7 @@ impl Session<'_> {
         }
         SavedSae { exported, metadata }.write(out)?;
         self.log.draw()?;
-        // Last of all: it says that the rest is there.
+        // Written last: it marks the output as complete.
         write_json(&out.join(SUMMARY), &summary)?;
         self.checkpoints.remove()?;
         Ok(summary)
@@ -263,7 +263,7 @@ fn in_words(record: &TrainingRecord) -> String {
     format!("step {step}: loss {loss:.4}, L0 {l0:.2}, EV {}, {latents}, {held_out}", percent(Some(*explained_variance)))
 }
 
-/// Everything that the weights depend on.
+/// All settings that the weights depend on.
 fn settings(job: &Job<'_>) -> Map<String, Value> {
     let course = job.course;
     let own = [
@@ -292,7 +292,7 @@ fn settings(job: &Job<'_>) -> Map<String, Value> {
     settings
 }
 
-/// Refuses a folder that is not empty, unless it is to be gone on with; `Some` where that is done already.
+/// Rejects a non-empty folder unless the course resumes. Returns the summary if the training has finished.
 fn finished(
     out: &Path,
     existing: Existing,
@@ -323,7 +323,7 @@ fn check_same(out: &Path, begun: &Map<String, Value>, asked: &Map<String, Value>
     }
 }
 
-/// Which rows are in which batch, and which are in none.
+/// Determines the batch plan and the held-out rows.
 fn batch_plan<'job>(job: &Job<'job>) -> Result<(BatchPlan, Option<HeldOutRows<'job>>), TrainError> {
     let course = job.course;
     let (site, d_model) = (&job.site.name, job.site.d_model);
@@ -350,7 +350,7 @@ fn batch_plan<'job>(job: &Job<'job>) -> Result<(BatchPlan, Option<HeldOutRows<'j
     Ok((BatchPlan { filter, census, seed, batch, mix_rows, row_bytes }, held_out))
 }
 
-/// Says what is held out, and reads it once.
+/// Logs the held-out sequences and reads their rows once.
 fn hold_out<'job>(job: &Job<'job>, rows: HeldOutRows<'job>) -> Result<LookedAt<'job>, TrainError> {
     let _no_grad = hayloft_model::no_grad();
     let sequences =
@@ -360,7 +360,7 @@ fn hold_out<'job>(job: &Job<'job>, rows: HeldOutRows<'job>) -> Result<LookedAt<'
     Ok(LookedAt { sequences, rows: HeldOut::open(rows, job.saved_scale(), job.course.device)? })
 }
 
-/// Puts the trainer where the newest checkpoint is, if there is one; returns the state of the batches there.
+/// Restores the trainer from the newest checkpoint, if any, and returns its batch state.
 fn resume(
     checkpoints: &Checkpoints,
     course: &Course,

@@ -1,4 +1,4 @@
-//! Losses of the untouched and the zero-ablated run over one batch.
+//! Losses of the clean and the zero-ablated run over one batch.
 
 use hayloft_results::CleanSource;
 use hayloft_rows::SectionChoice;
@@ -7,17 +7,17 @@ use crate::data::batch::{Activations, Batch};
 use crate::error::EvaluateError;
 use crate::splice::upper_model::UpperModel;
 
-/// What zero ablation needs that is the same for all batches.
+/// State of the zero ablation that is the same for all batches.
 #[derive(Debug)]
 pub(super) struct Ablation<'run> {
     upper_model: &'run UpperModel,
     sections: Vec<SectionChoice>,
     clean_source: CleanSource,
-    /// `[vocab]`: the loss of each label where everything is ablated, where that is the same at every position.
+    /// `[vocab]`: the loss of each label with every position ablated; `None` where it depends on the position.
     all_zero: Option<Vec<f32>>,
 }
 
-/// Losses of one section over one batch, at its rows that count.
+/// Losses of one section over one batch, at its rows with a next token.
 #[derive(Debug, Default)]
 pub(super) struct BatchLosses {
     pub(super) clean: Vec<f32>,
@@ -35,7 +35,6 @@ impl<'run> Ablation<'run> {
         Ok(Self { upper_model, sections, clean_source, all_zero })
     }
 
-    /// The losses of each section.
     pub(super) fn measure(&self, batch: &Batch, activations: &Activations) -> Result<Vec<BatchLosses>, EvaluateError> {
         self.sections.iter().map(|&section| self.measure_section(batch, activations, section)).collect()
     }

@@ -1,4 +1,4 @@
-//! How far the zero-ablated run's predictions are from the clean run's.
+//! Divergences of the zero-ablated run's predictions from the clean run's.
 
 use std::borrow::Cow;
 use std::slice;
@@ -16,7 +16,6 @@ use crate::metrics::kl::BatchCleanRun;
 use crate::splice::predictions::PredictionReader;
 use crate::splice::upper_model::UpperModel;
 
-/// What divergences are told apart by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DivergencesKey {
@@ -44,7 +43,7 @@ pub(crate) struct AblatedDivergences {
 }
 
 impl AblatedDivergences {
-    /// Adds the divergences at the next batch's rows that count.
+    /// Adds the divergences at the next batch's rows with a next token.
     pub(super) fn add(&mut self, batch: &Batch, rows: &[i64], kl: &[f64]) {
         self.kl += kl.iter().sum::<f64>();
         self.by_sequence.extend(batch.sums_by_sequence(rows, kl.iter().copied()));
@@ -71,7 +70,7 @@ impl ShardSums for AblatedDivergences {
     }
 }
 
-/// What the divergences of the zero-ablated run need that is the same for all batches.
+/// State for the divergences of the zero-ablated run that is the same for all batches.
 #[derive(Debug)]
 pub(super) struct AblatedRun<'run> {
     reading: PredictionReader<'run>,
@@ -88,7 +87,7 @@ impl<'run> AblatedRun<'run> {
         Self { reading, upper_model, sections }
     }
 
-    /// For each section the divergences over one batch, at its rows that count.
+    /// Returns, for each section, the divergences over one batch at its rows with a next token.
     pub(super) fn measure(&self, batch: &Batch, activations: &Activations) -> Result<Vec<Vec<f64>>, EvaluateError> {
         let Some(untouched) = self.reading.untouched(batch, activations, &self.sections)? else {
             return Ok(Vec::new());

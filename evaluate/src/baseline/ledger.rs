@@ -1,22 +1,21 @@
-//! One baseline while a run gets it together: what is kept of it, and what is yet to be computed.
+//! One baseline during a run: the sums read from disk and those still to compute.
 
 use super::shard_sums::{Key, ShardSums};
 use super::shelf::{Kept, Shelf};
 use crate::error::EvaluateError;
 use crate::session::share::Share;
 
-/// A baseline of a run.
 #[derive(Debug)]
 pub(super) struct Ledger<K, S> {
     key: K,
     kept: Kept<S>,
-    /// Places of the run's own shards whose sums are not kept, in order.
+    /// Indices of the run's shards without stored sums, in order.
     missing: Vec<usize>,
 }
 
 impl<K: Key, S: ShardSums> Ledger<K, S> {
-    /// What is on the shelf of it, as far as `fits`, and sums of nothing for those of the run's own shards that are not; `empty` is
-    /// given their numbers.
+    /// Reads the stored sums accepted by `fits`. Initialises those missing from the run's own shards with `empty`,
+    /// which takes the shard's number.
     pub(super) fn open(
         shelf: &Shelf,
         key: K,
@@ -37,23 +36,24 @@ impl<K: Key, S: ShardSums> Ledger<K, S> {
         Ok(Self { key, kept, missing })
     }
 
-    /// Places whose sums are to be computed.
+    /// Indices of the shards to compute.
     pub(super) fn missing(&self) -> &[usize] {
         &self.missing
     }
 
-    /// Numbers of shards that another run is to compute.
+    /// Numbers of the missing shards that other runs have to compute.
     pub(super) fn missing_elsewhere<'own>(&'own self, kept_in: &'own Shelf) -> impl Iterator<Item = usize> + 'own {
         self.kept.shards.iter().zip(&kept_in.shards).filter(|(own, _)| own.is_none()).map(|(_, &shard)| shard)
     }
 
-    /// The sums at a place that are being computed; `None` where they are kept.
+    /// The sums being computed for the shard at an index; `None` if they were read from disk.
     pub(super) fn computing(&mut self, place: usize) -> Option<&mut S> {
         self.missing.binary_search(&place).ok()?;
         self.kept.shards.get_mut(place)?.as_mut()
     }
 
-    /// Keeps what was computed: a run over the whole cache in one file of all shards, in place of pieces, and a part in a piece.
+    /// Stores the computed sums. A run over the whole cache writes one file of all shards and removes the pieces; a
+    /// part writes a piece.
     pub(super) fn keep(&self, kept_in: &Shelf, share: &Share) -> Result<(), EvaluateError> {
         match share.part {
             None if !self.missing.is_empty() || !self.kept.pieces.is_empty() => {
@@ -71,7 +71,7 @@ impl<K: Key, S: ShardSums> Ledger<K, S> {
         self.kept.shards.get(share.places.clone()).unwrap_or_default().iter().flatten().cloned().collect()
     }
 
-    /// The sums of all shards that there are, in order.
+    /// The available sums of all shards, in order.
     pub(super) fn into_all(self) -> Vec<S> {
         self.kept.shards.into_iter().flatten().collect()
     }

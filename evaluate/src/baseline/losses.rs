@@ -1,4 +1,4 @@
-//! Losses of the untouched and of the zero-ablated run.
+//! Losses of the clean and the zero-ablated run.
 
 use std::borrow::Cow;
 use std::slice;
@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use super::shard_sums::{Key, ShardSums};
 use crate::data::batch::Batch;
 
-/// What losses are told apart by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LossesKey {
@@ -34,33 +33,29 @@ pub(crate) struct Losses {
     pub(crate) shard: usize,
     /// Tokens of the section that have a next token.
     pub(crate) loss_tokens: u64,
-    /// Of the untouched run.
+    /// Sum over the clean run.
     pub(crate) clean_loss: f64,
-    /// With zeros in place of the section's residuals.
+    /// Sum with zeros in place of the section's activations.
     pub(crate) zero_loss: f64,
-    /// Clean losses by position.
     pub(crate) clean_by_position: BinSums,
-    /// Losses under zero ablation by position.
     pub(crate) zero_by_position: BinSums,
-    /// Clean losses of each sequence.
     pub(crate) clean_by_sequence: BinSums,
-    /// Losses under zero ablation of each sequence.
     pub(crate) zero_by_sequence: BinSums,
-    /// Both of the tokens of each subset, where any counts.
+    /// Both losses of each subset that has tokens with a next token.
     pub(crate) by_subset: BySubset<SubsetLosses>,
 }
 
 /// Losses over the tokens of one subset in one shard; nats.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct SubsetLosses {
-    /// Of the untouched run.
+    /// Sum over the clean run.
     pub(crate) clean_loss: f64,
-    /// With zeros in place of the section's residuals.
+    /// Sum with zeros in place of the section's activations.
     pub(crate) zero_loss: f64,
 }
 
 impl Losses {
-    /// Adds the losses at the next batch's rows that count.
+    /// Adds the losses at the next batch's rows with a next token.
     pub(super) fn add(&mut self, batch: &Batch, rows: &[i64], clean: &[f32], zero: &[f32]) {
         let positions = batch.positions_at(rows);
         let by_sequence = |losses: &[f32]| batch.sums_by_sequence(rows, losses.iter().map(|&loss| f64::from(loss)));

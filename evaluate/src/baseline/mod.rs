@@ -1,15 +1,15 @@
-//! What depends on the cache and the model but on no SAE: computed once, and kept beside the cache.
+//! Quantities that depend on the cache and the model but on no SAE. Computed once and stored next to the cache.
 //!
-//! Three kinds, each with sums for every shard, in `baselines/` of the cache's folder:
+//! There are three kinds, each with sums per shard, in `baselines/` of the cache's folder:
 //!
-//! - [`Losses`]: of the untouched and of the zero-ablated run, for a site, a section and a precision;
-//! - [`AblatedDivergences`]: of the zero-ablated run from the untouched one, where a run asks for them; also for the way in
-//!   which they are computed;
-//! - [`Moments`]: count and sum of the activations, for a site, a section and a threshold on their norms.
+//! - [`Losses`]: the clean and the zero-ablated run, for a site, a section and a precision;
+//! - [`AblatedDivergences`]: KL of the zero-ablated from the clean run, if requested; also keyed by the way it is
+//!   computed;
+//! - [`Moments`]: count and sum of the activations, for a site, a section and a norm threshold.
 //!
-//! Each file names the manifest that it belongs to and carries a hash of its own; one that does not fit is computed
-//! again. A part of a run, which has some of the shards, keeps a piece, with the sums of these; pieces of all shards are as good as
-//! the one file of a run over the whole cache. Moments need no forward pass, so that another threshold costs one reading of the cache.
+//! Each file names its manifest and carries a hash of its contents; a file that does not match is recomputed. A part of
+//! a run stores a piece with the sums of its shards. Pieces that cover all shards are equivalent to the single file of
+//! a run over the whole cache. Moments need no forward pass, so another threshold costs one pass over the cache.
 
 mod ablation;
 mod divergences;

@@ -9,15 +9,13 @@ use tch::{Kind, TchError};
 use super::shard_sums::{Key, ShardSums};
 use crate::data::batch::{Activations, Batch, rows_at};
 
-/// What moments are told apart by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MomentsKey {
     pub(super) site: String,
     pub(super) section: SectionChoice,
-    /// Norms above this, in the model's own units, are left out.
+    /// Rows with a larger norm, before scaling, are left out.
     pub(super) largest_norm: Option<f64>,
-    /// Tokens that are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) excluded: Vec<u32>,
 }
@@ -31,20 +29,19 @@ impl Key for MomentsKey {
     }
 }
 
-/// Moments of the activations of one section over one shard, in the model's own units.
+/// Moments of the unscaled activations of one section over one shard.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Moments {
     /// The shard's number in the plan.
     pub(crate) shard: usize,
-    /// Rows in the sum.
     pub(crate) rows: u64,
-    /// Rows left out, with a norm above the threshold or not finite.
+    /// Rows left out because the norm is above the threshold or not finite.
     pub(crate) outlier_rows: u64,
     /// Those of them that are NaN or infinite.
     pub(crate) non_finite_rows: u64,
-    /// Rows left out for their tokens.
+    /// Rows left out because of their token.
     pub(crate) excluded_rows: u64,
-    /// `[width]`: the sum of the others, float64.
+    /// `[width]`: the sum over the remaining rows, float64.
     pub(crate) sum: Vec<f64>,
 }
 
@@ -100,7 +97,7 @@ impl Moments {
         Ok(())
     }
 
-    /// Adds those of the rows that follow.
+    /// Adds the sums of the following rows.
     pub(super) fn merge(&mut self, next: &Self) {
         self.rows += next.rows;
         self.outlier_rows += next.outlier_rows;
@@ -111,7 +108,7 @@ impl Moments {
         }
     }
 
-    /// The mean `[d_model]` over shards, merged in their order; zeros over no rows.
+    /// The mean `[width]` over shards, accumulated in their order; zeros if there are no rows.
     pub(crate) fn mean(shards: &[Self]) -> Vec<f64> {
         let rows: u64 = shards.iter().map(|shard| shard.rows).sum();
         let width = shards.first().map_or(0, |shard| shard.sum.len());

@@ -1,4 +1,4 @@
-//! Baselines for a run: those kept beside the cache, and one pass over it for those that are missing.
+//! Baselines of a run: reads the stored ones and computes the missing ones in one pass over the cache.
 
 use std::collections::BTreeSet;
 
@@ -20,16 +20,17 @@ use crate::session::context::EvaluationContext;
 use crate::session::share::Share;
 use crate::splice::predictions::PredictionReader;
 
-/// What baselines a run needs.
+/// The baselines that a run needs.
 #[derive(Debug)]
 pub(crate) struct Wanted {
     pub(crate) sections: Vec<SectionChoice>,
-    /// Each once.
+    /// Without duplicates.
     pub(crate) rules: Vec<OutlierRule>,
     pub(crate) clean_source: CleanSource,
     /// The shards whose losses and divergences are needed.
     pub(crate) share: Share,
-    /// Whether baselines are all that is wanted: then those of other shards may be missing, and not to keep one is an error.
+    /// Whether the run computes baselines only. Then those of other shards may be missing, and a failed write is an
+    /// error.
     pub(crate) alone: bool,
 }
 
@@ -38,9 +39,9 @@ pub(crate) struct Wanted {
 pub(crate) struct Baselines {
     /// One entry for each shard of the run's share.
     losses: Vec<(SectionChoice, Vec<Losses>)>,
-    /// Likewise.
+    /// One entry for each shard of the run's share.
     divergences: Vec<(SectionChoice, Vec<AblatedDivergences>)>,
-    /// One entry for each shard of the cache: x̄ is over all.
+    /// One entry for each shard of the cache, because x̄ is over all of them.
     moments: Vec<(SectionChoice, OutlierRule, Vec<Moments>)>,
 }
 
@@ -51,20 +52,20 @@ impl Baselines {
         found.map_or(&[], |(_, shards)| shards)
     }
 
-    /// Divergences of the zero-ablated run over a section of these shards; empty where they are not wanted.
+    /// Divergences of a section of the zero-ablated run over the same shards; empty if not requested.
     pub(crate) fn divergences(&self, section: SectionChoice) -> &[AblatedDivergences] {
         let found = self.divergences.iter().find(|(of, _)| *of == section);
         found.map_or(&[], |(_, shards)| shards)
     }
 
-    /// Moments of a section under a rule over all shards.
+    /// Moments of a section under an outlier rule, over all shards.
     pub(crate) fn moments(&self, section: SectionChoice, rule: OutlierRule) -> &[Moments] {
         let found = self.moments.iter().find(|(of, under, _)| *of == section && *under == rule);
         found.map_or(&[], |(_, _, shards)| shards)
     }
 }
 
-/// Reads kept baselines and computes those that are missing of the share's shards.
+/// Reads stored baselines and computes the missing ones of the share's shards.
 pub(crate) fn prepare(
     context: &EvaluationContext,
     source: CacheReader<'_>,
@@ -126,7 +127,7 @@ pub(crate) fn prepare(
     Ok(ledgers.into_baselines(share))
 }
 
-/// What baselines of a run are called on the shelf.
+/// Keys of a run's baselines.
 struct Keys<'run> {
     context: &'run EvaluationContext,
     reading: PredictionReader<'run>,
@@ -148,7 +149,7 @@ impl Keys<'_> {
         Some(LossesKey { site: self.site(), section, precision, clean_source: self.clean_source })
     }
 
-    /// `None` where they are not wanted.
+    /// `None` if divergences are not requested.
     fn divergences(&self, section: SectionChoice) -> Option<DivergencesKey> {
         let (precision, way) = (self.reading.upper_model?.precision(), self.reading.kl?);
         Some(DivergencesKey { site: self.site(), section, precision, way })
@@ -160,7 +161,7 @@ impl Keys<'_> {
     }
 }
 
-/// What is on the shelf of what is wanted, and empty sums of what is not.
+/// Reads the stored baselines and adds empty sums for the missing ones.
 fn look(shelf: &Shelf, keys: &Keys<'_>, wanted: &Wanted) -> Result<Ledgers, EvaluateError> {
     let (width, share) = (keys.context.point.target.d_model, &wanted.share);
     let mut ledgers = Ledgers::default();
@@ -183,13 +184,13 @@ fn look(shelf: &Shelf, keys: &Keys<'_>, wanted: &Wanted) -> Result<Ledgers, Eval
     Ok(ledgers)
 }
 
-/// The sections of which something is to be computed.
+/// The sections with missing sums.
 fn sections_of<K: Key, S: ShardSums>(ledgers: &[(SectionChoice, Ledger<K, S>)]) -> Vec<SectionChoice> {
     let missing = ledgers.iter().filter(|(_, ledger)| !ledger.missing().is_empty());
     missing.map(|(section, _)| *section).collect()
 }
 
-/// Baselines that are being got together.
+/// The baselines of a run while they are computed.
 #[derive(Default)]
 struct Ledgers {
     losses: Vec<(SectionChoice, Ledger<LossesKey, Losses>)>,
@@ -198,7 +199,7 @@ struct Ledgers {
 }
 
 impl Ledgers {
-    /// The places of shards of which anything is to be computed, in order.
+    /// Indices of the shards with anything missing, in order.
     fn missing(&self) -> Vec<usize> {
         let losses = self.losses.iter().flat_map(|(_, ledger)| ledger.missing());
         let divergences = self.divergences.iter().flat_map(|(_, ledger)| ledger.missing());
@@ -207,7 +208,7 @@ impl Ledgers {
         places.into_iter().collect()
     }
 
-    /// Refuses to go on without the moments of shards that are not the run's own.
+    /// Returns an error if moments of shards outside the share are missing.
     fn refuse_missing_elsewhere(
         &self,
         context: &EvaluationContext,
@@ -226,13 +227,13 @@ impl Ledgers {
         }
     }
 
-    /// What the user is told meanwhile.
+    /// Label of the progress bar.
     fn doing(&self) -> &'static str {
         let only_moments = sections_of(&self.losses).is_empty() && sections_of(&self.divergences).is_empty();
         if only_moments { "mean activation" } else { "zero ablation" }
     }
 
-    /// Adds what was measured on the next batch, in the order of these lists.
+    /// Adds the measurements of the next batch, in the order of these lists.
     fn add(&mut self, batch: &Batch, moments: Vec<Moments>, losses: Vec<BatchLosses>, divergences: &[Vec<f64>]) {
         let computed = self.moments.iter_mut().filter(|(_, _, ledger)| !ledger.missing().is_empty());
         for ((_, _, ledger), measured) in computed.zip(moments) {
@@ -254,7 +255,7 @@ impl Ledgers {
         }
     }
 
-    /// Keeps what was computed, as far as it can be; the first error is told.
+    /// Stores every computed baseline that can be written; returns the first error.
     fn keep(&self, kept_in: &Shelf, share: &Share) -> Result<(), EvaluateError> {
         let losses = self.losses.iter().map(|(_, ledger)| ledger.keep(kept_in, share));
         let divergences = self.divergences.iter().map(|(_, ledger)| ledger.keep(kept_in, share));

@@ -1,5 +1,5 @@
-//! Baselines of which each of several processes has computed its own shards: pieces, which lie beside one another until a run
-//! over the whole cache puts them together.
+//! Pieces of baselines: files that several processes write, each for its own shards. A run over the whole cache merges
+//! them into one file.
 
 use std::path::{Path, PathBuf};
 
@@ -9,11 +9,10 @@ use super::shard_sums::{Key, ShardSums};
 use super::shelf::{EXTENSION, Kept, Shelf, read};
 use crate::error::EvaluateError;
 
-/// A shard's sums, and the place in the list of pieces that they are from.
+/// A shard's sums and the index of the piece they come from.
 type Held<S> = Option<(S, usize)>;
 
 impl Shelf {
-    /// Keeps the sums of a part's shards.
     pub(super) fn put_piece<K: Key, S: ShardSums>(
         &self,
         key: &K,
@@ -24,8 +23,8 @@ impl Shelf {
         self.write(self.folder.join(name), key, shards)
     }
 
-    /// What the pieces of a baseline have between them. Those of differently cut parts may lie side by side; a shard that two
-    /// of them have must have the same sums in both.
+    /// Combines the pieces of a baseline. Pieces of different splits may coexist; a shard in two of them must have the
+    /// same sums in both.
     pub(super) fn of_pieces<K: Key, S: ShardSums>(&self, key: &K) -> Result<Kept<S>, EvaluateError> {
         let mut held: Vec<Held<S>> = self.shards.iter().map(|_| None).collect();
         let mut pieces: Vec<PathBuf> = Vec::new();
@@ -53,7 +52,7 @@ impl Shelf {
         Ok(Kept { shards: held.into_iter().map(|own| own.map(|(sums, _)| sums)).collect(), pieces })
     }
 
-    /// Removes pieces that are part of a file of all shards by now. One that stays is in nobody's way.
+    /// Removes pieces that have been merged into the file of all shards. A piece that cannot be removed does no harm.
     pub(super) fn remove(pieces: &[PathBuf]) {
         for path in pieces {
             if let Err(error) = std::fs::remove_file(path) {
@@ -62,7 +61,7 @@ impl Shelf {
         }
     }
 
-    /// Files that are called as pieces of a baseline are, in the order of their names.
+    /// Files named like pieces of a baseline, sorted by name.
     fn paths_of_pieces(&self, key: &impl Key) -> Vec<PathBuf> {
         let Ok(folder) = std::fs::read_dir(&self.folder) else { return Vec::new() };
         let before = before_part(key);
@@ -73,7 +72,7 @@ impl Shelf {
     }
 }
 
-/// What the names of a baseline's pieces begin with.
+/// File name prefix of a baseline's pieces.
 fn before_part(key: &impl Key) -> String {
     format!("{}.part-", key.file_stem())
 }
@@ -84,7 +83,7 @@ fn is_piece(path: &Path, before: &str) -> bool {
     part.is_some_and(|part| part.replacen("-of-", "/", 1).parse::<Part>().is_ok())
 }
 
-/// Whether two sums have the same bits; undefined ones are alike.
+/// Whether two sums have the same bits; NaNs compare equal.
 fn is_same<S: ShardSums>(left: &S, right: &S) -> bool {
     let alike = |left: f64, right: f64| left.to_bits() == right.to_bits() || left.is_nan() && right.is_nan();
     let lists = left.lists().into_iter().zip(right.lists());
@@ -130,13 +129,13 @@ mod tests {
         put(&shelf, "0/2");
         let kept = shelf.get::<_, Sum>(&key()).unwrap();
         let held: Vec<Option<usize>> = kept.shards.iter().map(|own| own.as_ref().map(|own| own.shard)).collect();
-        // The first half, and the second third, which share shard 2.
+        // The first half and the second third share shard 2.
         assert_eq!(held, [Some(0), Some(1), Some(2), Some(3), None, None]);
         put(&shelf, "2/3");
         let kept = shelf.get::<_, Sum>(&key()).unwrap();
         assert_eq!(kept.shards, (0..6).map(|shard| Some(sum(shard))).collect::<Vec<_>>());
         assert_eq!(kept.pieces.len(), 3);
-        // One file of all shards comes before pieces, which are removed then.
+        // The file of all shards takes precedence over pieces, which are then removed.
         shelf.put(&key(), &(0..6).map(sum).collect::<Vec<_>>()).unwrap();
         Shelf::remove(&kept.pieces);
         let whole = shelf.get::<_, Sum>(&key()).unwrap();
@@ -167,7 +166,7 @@ mod tests {
         assert_eq!(kept(&other, &key()), 0);
         let fewer = Shelf { shards: vec![1, 2, 3], ..six(folder.path()) };
         assert_eq!(kept(&fewer, &key()), 0);
-        // The name of one is the beginning of the other's.
+        // One name is a prefix of the other.
         assert_eq!(kept(&shelf, &Name("a".to_owned())), 0);
         assert_eq!(kept(&shelf, &Name("a.norm-1e".to_owned())), 0);
         let path = shelf.folder.join("a.norm-1e1.part-0-of-2.safetensors");

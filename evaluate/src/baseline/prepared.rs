@@ -1,4 +1,4 @@
-//! What is told of baselines that were computed without an evaluation.
+//! Summary of baselines computed without an evaluation.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,16 +9,16 @@ use serde::Serialize;
 use crate::session::context::EvaluationContext;
 use crate::session::share::Share;
 
-/// Baselines that are kept now.
+/// The baselines now stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PreparedBaselines {
-    /// The folder in which they are kept.
+    /// The folder of the baselines.
     pub folder: PathBuf,
-    /// `I/N`; `None` for those of the whole cache.
+    /// `I/N`; `None` for the whole cache.
     pub part: Option<String>,
-    /// The numbers of the shards that they are of.
+    /// Numbers of the shards covered.
     pub shards: Vec<usize>,
-    /// How many shards the cache has.
+    /// Number of shards in the cache.
     pub of_shards: usize,
 }
 

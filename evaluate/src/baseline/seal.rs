@@ -1,9 +1,13 @@
-//! A baseline as the bytes of a file, in which no bit can change unseen: safetensors, sealed by a hash of all that comes before it.
+//! File format of baselines: safetensors, sealed by a hash of all preceding bytes, which detects any changed bit.
 //!
-//! Tensors: for each count that is kept of a shard one of its name, u64 `[shards]`, among them `shard`, its number in the plan; for
-//! each list of numbers its numbers over all shards, one shard after the other, f64, and under `NAME.lengths` how many are of each
-//! shard, u64 `[shards]`; `subsets`, the JSON of a list for each shard of the names that some of its lists are by; and last of all `seal`,
-//! the BLAKE3 of every byte before it. The metadata say what it is of.
+//! Tensors, with shards in order:
+//!
+//! - each count under its own name, u64 `[shards]`; one of them is `shard`, the shard's number in the plan;
+//! - each list of numbers, concatenated over shards, f64; its length per shard is in `NAME.lengths`, u64 `[shards]`;
+//! - `subsets`, JSON: a list per shard of the subset names that some of its lists are indexed by;
+//! - `seal`, the last tensor: the BLAKE3 of every byte before it.
+//!
+//! The metadata hold the format version, the manifest's hash and the baseline's key.
 
 use std::io;
 
@@ -13,25 +17,25 @@ use serde::{Deserialize, Serialize};
 
 use super::shard_sums::{Key, ShardSums};
 
-/// The version of the files' layout and of what their numbers mean.
+/// Version of the file layout and of the meaning of its numbers.
 pub(super) const FORMAT: u32 = 5;
 
-/// Where the metadata say what a file is of.
+/// Metadata key of the `About` record.
 const ABOUT: &str = "hayloft_baseline";
 
-/// The tensor of the names of subsets.
+/// Name of the tensor of subset names.
 const SUBSETS: &str = "subsets";
 
-/// Bytes of a BLAKE3.
+/// Size of a BLAKE3 hash in bytes.
 const SEAL_BYTES: usize = 32;
 
-/// What a file is of, and its numbers.
+/// The contents of a file.
 pub(super) struct Record<K, S> {
     pub(super) about: About<K>,
     pub(super) shards: Vec<S>,
 }
 
-/// What a file is of.
+/// Identifies the cache and the baseline.
 #[derive(Serialize, Deserialize)]
 pub(super) struct About<K> {
     pub(super) format: u32,
@@ -39,7 +43,7 @@ pub(super) struct About<K> {
     pub(super) key: K,
 }
 
-/// The record in a file's bytes; `None` where they are not, to the last one, those that [`seal`] made of it.
+/// Parses the bytes of a file; `None` if they are not exactly what [`seal`] wrote.
 pub(super) fn unseal<K: Key, S: ShardSums>(bytes: &[u8]) -> Option<Record<K, S>> {
     let body = bytes.len().checked_sub(SEAL_BYTES)?;
     if blake3::hash(&bytes[..body]).as_bytes() != &bytes[body..] {
@@ -72,7 +76,7 @@ pub(super) fn unseal<K: Key, S: ShardSums>(bytes: &[u8]) -> Option<Record<K, S>>
     Some(Record { about, shards })
 }
 
-/// The bytes of a file.
+/// Serialises a record to the bytes of a file.
 pub(super) fn seal<K: Key, S: ShardSums>(record: &Record<K, S>) -> io::Result<Vec<u8>> {
     let Record { about, shards } = record;
     let mut tensors: Vec<(String, Dtype, Vec<u8>)> = Vec::new();

@@ -1,25 +1,25 @@
-//! What is kept of a shard, and by which key.
+//! Traits of the sums stored per shard, and of their keys.
 
 use std::borrow::Cow;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Sums over one shard: whole numbers and lists of numbers, each with a name.
+/// Sums over one shard: named integers and named lists of numbers.
 pub(super) trait ShardSums: Clone {
-    /// The names of the whole numbers; the first is `shard`, its number in the plan.
+    /// Names of the integers; the first is `shard`, the shard's number in the plan.
     const COUNTS: &'static [&'static str];
-    /// The names of the lists.
+    /// Names of the lists.
     const LISTS: &'static [&'static str];
-    /// The whole numbers, in the order of their names.
+    /// The integers, in the order of their names.
     fn counts(&self) -> Vec<u64>;
     /// The lists, in the order of their names.
     fn lists(&self) -> Vec<Cow<'_, [f64]>>;
-    /// The names of the subsets that some of the lists are by, in their order; none where no list is.
+    /// The subset names that some of the lists are indexed by, in order; empty if no list is.
     fn subsets(&self) -> Vec<Option<&str>> {
         Vec::new()
     }
-    /// The sums that have these numbers, by these subsets; `None` where none can.
+    /// Builds sums from these numbers and subsets; `None` if they are invalid.
     fn of(counts: &[u64], lists: Vec<Vec<f64>>, subsets: &[Option<String>]) -> Option<Self>;
 
     /// The shard's number in the plan.
@@ -29,8 +29,8 @@ pub(super) trait ShardSums: Clone {
     }
 }
 
-/// What tells baselines of one kind apart.
+/// Distinguishes baselines of one kind.
 pub(super) trait Key: Serialize + DeserializeOwned + PartialEq + Clone {
-    /// A name of its own, fit for a file.
+    /// A unique name that is valid as a file name.
     fn file_stem(&self) -> String;
 }

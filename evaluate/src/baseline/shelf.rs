@@ -1,4 +1,4 @@
-//! The folder in which baselines are kept.
+//! The folder of a cache's baselines.
 
 use std::path::{Path, PathBuf};
 
@@ -9,16 +9,15 @@ use super::seal::{About, FORMAT, Record, seal, unseal};
 use super::shard_sums::{Key, ShardSums};
 use crate::error::EvaluateError;
 
-/// Where baselines of a cache are kept unless the user says otherwise.
+/// Default folder of baselines, inside the cache's.
 pub(crate) const FOLDER: &str = "baselines";
 
-/// More than a baseline of a hundred thousand shards of a model 16,384 wide takes.
+/// Upper bound on the size of a baseline file: more than 100,000 shards of a model of width 16,384 take.
 const MAX_BYTES: u64 = 1 << 34;
 
-/// What files are called at the end.
 pub(super) const EXTENSION: &str = "safetensors";
 
-/// Keeps baselines of one cache.
+/// The stored baselines of one cache.
 #[derive(Debug)]
 pub(super) struct Shelf {
     pub(super) folder: PathBuf,
@@ -27,12 +26,12 @@ pub(super) struct Shelf {
     pub(super) shards: Vec<usize>,
 }
 
-/// What is kept of one baseline.
+/// The stored sums of one baseline.
 #[derive(Debug)]
 pub(super) struct Kept<S> {
-    /// One for each of the cache's shards, in order, as far as they are kept.
+    /// One entry for each of the cache's shards, in order; `None` if not stored.
     pub(super) shards: Vec<Option<S>>,
-    /// The files of parts that they are from; none where there is one of all shards.
+    /// The pieces that the sums come from; empty if they come from the file of all shards.
     pub(super) pieces: Vec<PathBuf>,
 }
 
@@ -45,7 +44,7 @@ impl Shelf {
         }
     }
 
-    /// The sums kept under a key: those of the one file of all shards, or else what the files of parts have.
+    /// Reads the sums under a key, from the file of all shards or else from pieces.
     pub(super) fn get<K: Key, S: ShardSums>(&self, key: &K) -> Result<Kept<S>, EvaluateError> {
         match self.whole(key) {
             Some(shards) => Ok(Kept { shards: shards.into_iter().map(Some).collect(), pieces: Vec::new() }),
@@ -53,12 +52,10 @@ impl Shelf {
         }
     }
 
-    /// Keeps the sums of all shards.
     pub(super) fn put<K: Key, S: ShardSums>(&self, key: &K, shards: &[S]) -> Result<(), EvaluateError> {
         self.write(self.path(key), key, shards)
     }
 
-    /// Writes sums of some shards.
     pub(super) fn write<K: Key, S: ShardSums>(
         &self,
         path: PathBuf,
@@ -74,7 +71,7 @@ impl Shelf {
         self.folder.join(format!("{}.{EXTENSION}", key.file_stem()))
     }
 
-    /// The sums in the file of all shards, if it is there and fits.
+    /// The sums in the file of all shards, if it exists and matches.
     fn whole<K: Key, S: ShardSums>(&self, key: &K) -> Option<Vec<S>> {
         let path = self.path(key);
         let baseline = read::<K, S>(&path)?;
@@ -86,14 +83,14 @@ impl Shelf {
         None
     }
 
-    /// Whether a file is of this cache and key.
+    /// Whether a file belongs to this cache and key.
     pub(super) fn fits<K: Key, S: ShardSums>(&self, key: &K, baseline: &Record<K, S>) -> bool {
         let about = &baseline.about;
         about.format == FORMAT && about.manifest_blake3 == self.manifest_blake3 && about.key == *key
     }
 }
 
-/// What a file holds; `None` where there is none, or one that cannot be trusted.
+/// Reads a file; `None` if it is missing or invalid.
 pub(super) fn read<K: Key, S: ShardSums>(path: &Path) -> Option<Record<K, S>> {
     let size = std::fs::metadata(path).ok()?.len();
     let read = if size <= MAX_BYTES { std::fs::read(path).ok() } else { None };
@@ -211,7 +208,7 @@ pub(super) mod tests {
         let read = shelf.whole::<_, Moments>(&key).unwrap();
         assert_eq!(read.len(), shards);
         assert!(read.iter().enumerate().all(|(shard, read)| *read == own(shard)));
-        // Eight bytes a number, and little else.
+        // Eight bytes per number, plus a small overhead.
         assert!(bytes / shards as u64 <= 8 * 4096 + 64, "{bytes}");
     }
 

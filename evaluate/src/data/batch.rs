@@ -1,4 +1,4 @@
-//! Some sequences of a row group on their way from the cache to the device.
+//! A batch: some sequences of a row group, read from the cache and moved to the device.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,67 +13,67 @@ use tch::{Device, Kind, TchError, Tensor};
 use crate::error::EvaluateError;
 use crate::metrics::kl::Largest;
 
-/// A step's worth of a row group as read: whole sequences, their activations one after another without padding.
+/// One step of a row group: whole sequences, with their activations concatenated without padding.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    /// The place of its shard in the manifest's list.
+    /// Index of the shard in the manifest's list.
     pub(crate) place: usize,
     /// The shard's number in the plan.
     pub(crate) shard: usize,
-    /// Its own number in the shard.
+    /// Index of the row group in the shard.
     pub(crate) row_group: usize,
     pub(crate) layout: Layout,
-    /// Of each site that is read, in the order of [`SpliceSite::sites`](crate::session::splice_site::SplicePoint::sites).
+    /// One per site read, in the order of [`SpliceSite::sites`](crate::session::splice_site::SpliceSite::sites).
     sites: Vec<SiteBits>,
-    /// Whether the second site is what reconstructions are held against.
+    /// Whether the second site is the target that reconstructions are compared with.
     has_target: bool,
     kind: Kind,
     /// `[rows]`: the section of each row.
     sections: Vec<Section>,
     /// `[rows]`: the subset of each row's token.
     pub(crate) subsets: RowSubsets,
-    /// `[rows]`: whether a row's token is one to leave out.
+    /// `[rows]`: whether the row's token is excluded.
     excluded: Vec<bool>,
-    /// `[rows]`: the next token of each row's sequence, -1 in the last row.
+    /// `[rows]`: the next token of the row's sequence, -1 in the last row of a sequence.
     labels: Vec<i64>,
-    /// `[rows]`: the cached loss of each row in nats, NaN in the last row of a sequence; `None` if not kept.
+    /// `[rows]`: the cached loss of each row in nats, NaN in the last row of a sequence; `None` if not stored.
     losses: Option<Vec<f32>>,
-    /// Where its logits are; `None` where nothing is computed from them.
+    /// Location of the cached logits; `None` unless divergences use them.
     logits: Option<StoredLogits>,
-    /// `[rows]`: the largest cached logits of each row; empty where nothing is computed from them.
+    /// `[rows]`: the largest cached logits of each row; empty unless divergences use them.
     largest: Largest,
 }
 
 /// A site's activations.
 #[derive(Debug)]
 struct SiteBits {
-    /// Little-endian words: the whole row group's, shared by its batches.
+    /// Little-endian words of the whole row group, shared by its batches.
     bits: Arc<Vec<u8>>,
-    /// Where in `bits` the batch's `[rows, width]` start.
+    /// Offset in `bits` of the batch's `[rows, width]`.
     start: usize,
     width: usize,
 }
 
-/// Where the cache keeps all logits of a batch.
+/// Location of the full cached logits of a batch.
 #[derive(Debug)]
 struct StoredLogits {
     reader: Arc<ActivationReader>,
-    /// In the row group.
+    /// Rows in the row group.
     rows: Range<usize>,
 }
 
-/// Where the rows of a batch lie in a batch padded on the right, `[sequences, length]`.
+/// Positions of a batch's rows in the right-padded batch `[sequences, length]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) sequences: usize,
-    /// The longest sequence.
+    /// Length of the longest sequence.
     pub(crate) length: usize,
-    /// `[rows]`: the place of each row in the padded batch, flattened.
+    /// `[rows]`: index of each row in the flattened padded batch.
     pub(crate) slots: Vec<i64>,
 }
 
 impl Layout {
-    /// The sequences that some rows, in their order, are of, each once.
+    /// The distinct sequences of some rows, which must be in order.
     pub(crate) fn sequences_of(&self, rows: &[i64]) -> Vec<i64> {
         let mut sequences: Vec<i64> = rows.iter().map(|&row| self.slots[row as usize] / self.length as i64).collect();
         sequences.dedup();
@@ -93,16 +93,15 @@ impl Layout {
 /// The tables of a shard, read once for all its row groups.
 #[derive(Debug)]
 pub(crate) struct Tables {
-    /// Whether the second site is what reconstructions are held against.
     pub(crate) has_target: bool,
     pub(crate) place: usize,
     pub(crate) shard: usize,
     pub(crate) sequences: Vec<Sequence>,
     pub(crate) tokens: Tokens,
     pub(crate) predictions: Option<Predictions>,
-    /// The file of all logits, if divergences are computed from them.
+    /// Reader of the full logits, if divergences use them.
     pub(crate) logits: Option<Arc<ActivationReader>>,
-    /// What divergences are computed from, if any are.
+    /// How divergences are computed, if requested.
     pub(crate) kl: Option<KlWay>,
     pub(crate) kind: Kind,
 }
@@ -117,8 +116,8 @@ impl Tables {
 }
 
 impl Batch {
-    /// Reads and verifies one row group of the shard that `tables` are of, at the sites of `readers`, and cuts it into
-    /// batches: `cut` gives the ranges of sequences for their lengths.
+    /// Reads and verifies one row group of the shard of `tables` at the sites of `readers`, and splits it into batches.
+    /// `cut` maps sequence lengths to ranges of sequences.
     pub(crate) fn read(
         tables: &Tables,
         readers: &[ActivationReader],
@@ -136,7 +135,7 @@ impl Batch {
         let own: Vec<&Sequence> =
             tables.sequences.iter().filter(|sequence| sequence.row_group as usize == row_group).collect();
         let lengths: Vec<usize> = own.iter().map(|sequence| sequence.length as usize).collect();
-        // The store has checked that a row group's sequences follow one another without gaps.
+        // The store has checked that a row group's sequences are contiguous.
         let first_row = own.first().map_or(0, |sequence| sequence.first_row as usize);
         let of_site = |bits: &Arc<Vec<u8>>, width: usize, first: usize| {
             let start = (first - first_row) * width * tables.kind.elt_size_in_bytes();
@@ -176,22 +175,20 @@ impl Batch {
         Ok(cut(&lengths).into_iter().map(|range| batch(&own[range])).collect())
     }
 
-    /// The number of rows.
     pub(crate) fn rows(&self) -> usize {
         self.sections.len()
     }
 
-    /// Rows of a section.
+    /// Rows in a section.
     pub(crate) fn members(&self, section: SectionChoice) -> Vec<i64> {
         self.rows_where(|row| section.contains(self.sections[row]))
     }
 
-    /// Rows of a section whose loss counts: those with a next token.
+    /// Rows in a section that have a next token, and so a loss.
     pub(crate) fn counted(&self, section: SectionChoice) -> Vec<i64> {
         self.rows_where(|row| section.contains(self.sections[row]) && self.labels[row] >= 0)
     }
 
-    /// Whether a row is of a section.
     pub(crate) fn is_member(&self, row: i64, section: SectionChoice) -> bool {
         section.contains(self.sections[row as usize])
     }
@@ -201,12 +198,12 @@ impl Batch {
         rows.iter().map(|&row| self.labels[row as usize]).collect()
     }
 
-    /// The places in the batch of the sequences that some rows are of, one for each row.
+    /// For each row, the index of its sequence in the batch.
     pub(crate) fn sequences_at(&self, rows: &[i64]) -> Vec<usize> {
         rows.iter().map(|&row| self.layout.slots[row as usize] as usize / self.layout.length).collect()
     }
 
-    /// What the values at some rows add up to in each sequence of the batch.
+    /// Sums values at some rows by sequence of the batch.
     pub(crate) fn sums_by_sequence(&self, rows: &[i64], values: impl IntoIterator<Item = f64>) -> Vec<f64> {
         let mut sums = vec![0.0; self.layout.sequences];
         for (sequence, value) in self.sequences_at(rows).into_iter().zip(values) {
@@ -215,24 +212,24 @@ impl Batch {
         sums
     }
 
-    /// The positions of some rows in their sequences, counted from zero.
+    /// The positions of some rows in their sequences, from zero.
     pub(crate) fn positions_at(&self, rows: &[i64]) -> Vec<usize> {
         rows.iter().map(|&row| self.layout.slots[row as usize] as usize % self.layout.length).collect()
     }
 
-    /// The cached losses at some rows, if they were kept.
+    /// The cached losses at some rows, if stored.
     pub(crate) fn losses_at(&self, rows: &[i64]) -> Option<Vec<f32>> {
         let losses = self.losses.as_ref()?;
         Some(rows.iter().map(|&row| losses[row as usize]).collect())
     }
 
-    /// The largest cached logits, if the source was asked for divergences from them.
+    /// The largest cached logits; empty unless divergences use them.
     pub(crate) fn largest(&self) -> &Largest {
         &self.largest
     }
 
-    /// Reads and verifies all cached logits, `[rows, vocab]` in the type they are stored in, in main memory; `None` if the source
-    /// was not asked for divergences from them.
+    /// Reads and verifies the full cached logits, `[rows, vocab]` in their stored dtype, in host memory; `None` unless
+    /// divergences use them.
     pub(crate) fn logits(&self) -> Result<Option<Tensor>, EvaluateError> {
         let Some(StoredLogits { reader, rows }) = &self.logits else { return Ok(None) };
         let _phase = Phase::Decode.begin(0);
@@ -245,12 +242,12 @@ impl Batch {
         Ok(Some(Tensor::f_from_data_size(&bits, &shape, kind(reader.dtype()))?))
     }
 
-    /// What a rule says of a row, whose norm is that of what SAEs are given.
+    /// Applies an outlier rule to a row; `norms` are those of the SAE's input.
     pub(crate) fn judge(&self, row: i64, norms: &[f64], rule: OutlierRule) -> Verdict {
         rule.judge_row(norms[row as usize], self.excluded[row as usize])
     }
 
-    /// Rows of a section that a rule keeps, and how many it does not, by why.
+    /// Rows of a section kept by a rule, and the counts of the rows left out, by reason.
     pub(crate) fn kept(&self, section: SectionChoice, norms: &[f64], rule: OutlierRule) -> (Vec<i64>, LeftOut) {
         let (mut kept, mut left) = (Vec::new(), LeftOut::default());
         for row in self.members(section) {
@@ -263,7 +260,7 @@ impl Batch {
         (kept, left)
     }
 
-    /// The activations on a device, in the type they are stored in.
+    /// The activations on a device, in their stored dtype.
     pub(crate) fn to_device(&self, device: Device, weights: ModelWeights) -> Result<Activations, TchError> {
         let load = |site: &SiteBits| {
             let bytes = self.rows() * site.width * self.kind.elt_size_in_bytes();
@@ -283,21 +280,21 @@ impl Batch {
     }
 }
 
-/// The activations of a batch on a device, in the type they are stored in, unscaled.
+/// The activations of a batch on a device, in their stored dtype, unscaled.
 #[derive(Debug)]
 pub(crate) struct Activations {
-    /// What SAEs are given, `[rows, width]`.
+    /// The SAE's input, `[rows, width]`.
     pub(crate) input: Tensor,
-    /// What their reconstructions are held against, `[rows, width]`: the input itself, but for transcoders.
+    /// What reconstructions are compared with, `[rows, width]`: the input, except for transcoders.
     pub(crate) target: Tensor,
-    /// What they take the place of: the target as the model has it.
+    /// What reconstructions replace: the target in the model's stored weights, before centring.
     pub(crate) in_model: Tensor,
-    /// What going on from the target takes besides it, `[rows, width]` each.
+    /// Other sites that the forward pass from the target needs, `[rows, width]` each.
     pub(crate) beside: Vec<Tensor>,
 }
 
 impl Activations {
-    /// The Euclidean norm of each row of the input, in float64 so that no finite row has an infinite one.
+    /// The Euclidean norm of each row of the input, in float64 so that finite rows have finite norms.
     pub(crate) fn norms(&self) -> Result<Vec<f64>, TchError> {
         row_norms(&self.input)
     }
@@ -309,7 +306,7 @@ pub(crate) fn row_norms(rows: &Tensor) -> Result<Vec<f64>, TchError> {
     Vec::try_from(squares.f_sum_dim_intlist([-1i64].as_slice(), false, Kind::Double)?.f_sqrt()?)
 }
 
-/// What SAEs are given of rows as the model has them.
+/// Converts rows as the model has them to the SAE's weights convention.
 pub(crate) fn as_given(weights: ModelWeights, rows: &Tensor) -> Result<Tensor, TchError> {
     match weights {
         ModelWeights::AsStored => Ok(rows.shallow_clone()),
@@ -317,7 +314,7 @@ pub(crate) fn as_given(weights: ModelWeights, rows: &Tensor) -> Result<Tensor, T
     }
 }
 
-/// Some rows of a tensor, in order, each at most once, `[n, width]`; all of them without a copy.
+/// Selects rows of a tensor, `[n, width]`, in order and without duplicates; does not copy if all are selected.
 pub(crate) fn rows_at(tensor: &Tensor, rows: &[i64]) -> Result<Tensor, TchError> {
     if rows.len() as i64 == tensor.size()[0] {
         return Ok(tensor.shallow_clone());
@@ -325,7 +322,7 @@ pub(crate) fn rows_at(tensor: &Tensor, rows: &[i64]) -> Result<Tensor, TchError>
     tensor.f_index_select(0, &Tensor::f_from_slice(rows)?.f_to_device(tensor.device())?)
 }
 
-/// Rows less their own mean, in their own type: what a model writes whose writing weights have been centred.
+/// Subtracts each row's mean, in the row's dtype: the output of a model with centred writing weights.
 fn centred(rows: &Tensor) -> Result<Tensor, TchError> {
     let wide = rows.f_to_kind(Kind::Float)?;
     wide.f_sub(&wide.f_mean_dim([-1i64].as_slice(), true, Kind::Float)?)?.f_to_kind(rows.f_kind()?)

@@ -1,4 +1,4 @@
-//! Batches over a cache, for splicing.
+//! Batches of a cache, for splicing.
 
 pub(crate) mod batch;
 pub(crate) mod reader;

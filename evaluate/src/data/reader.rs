@@ -1,4 +1,4 @@
-//! Reading the row groups of a site ahead of the computation, in bounded memory.
+//! Prefetching reader of a site's row groups, in bounded memory.
 
 use std::sync::Arc;
 
@@ -13,28 +13,28 @@ use crate::data::batch::{Activations, Batch, Tables};
 use crate::error::EvaluateError;
 use crate::session::splice_site::SpliceSite;
 
-/// The sites of a cache that an evaluation reads, for a device.
+/// Reads the sites of a cache that an evaluation needs, for a device.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CacheReader<'cache> {
     pub(crate) cache: &'cache Cache,
     pub(crate) point: &'cache SpliceSite,
     pub(crate) device: Device,
-    /// The tokens to leave out of figures.
+    /// Tokens excluded from the metrics.
     pub(crate) excluded: &'cache Excluded,
-    /// What weights the activations are to be those of.
+    /// The weights convention that activations are converted to.
     pub(crate) weights: ModelWeights,
-    /// What divergences are computed from, if any are.
+    /// How divergences are computed, if requested.
     pub(crate) kl: Option<KlWay>,
 }
 
 impl CacheReader<'_> {
-    /// A batch's activations on the device, as the weights of the run have them.
+    /// Moves a batch's activations to the device, in the run's weights convention.
     pub(crate) fn to_device(self, batch: &Batch) -> Result<Activations, TchError> {
         batch.to_device(self.device, self.weights)
     }
 
-    /// Does `work` on every batch of the shards at these places, on the device's workers, and hands what comes of it to `collect`
-    /// in their order, while a thread reads, verifies and decodes what comes next.
+    /// Runs `work` on every batch of the shards at these indices, on the device's workers, and passes the results to
+    /// `collect` in order. A separate thread reads, verifies and decodes the following batches.
     pub(crate) fn for_each<Done: Send>(
         self,
         places: &[usize],
@@ -54,7 +54,7 @@ impl CacheReader<'_> {
         )
     }
 
-    /// The first batches of the cache, with at least this many rows if there are that many in its first row group.
+    /// The first batches of the cache, with at least this many rows if its first row group has as many.
     pub(crate) fn first(self, rows: usize) -> Result<Vec<Batch>, EvaluateError> {
         let (tables, readers) = self.open(0)?;
         let mut batches = Batch::read(&tables, &readers, 0, self.excluded, |lengths| steps(lengths, self.device))?;
@@ -67,7 +67,7 @@ impl CacheReader<'_> {
         Ok(batches)
     }
 
-    /// The first sequences of the shard at a place, as many as it takes to have this many rows, if its first row group has them.
+    /// The first sequences of the shard at an index, as many as give this many rows, within its first row group.
     pub(crate) fn few(self, place: usize, rows: usize) -> Result<Option<Batch>, EvaluateError> {
         let (tables, readers) = self.open(place)?;
         let enough = |lengths: &[usize]| {
@@ -82,7 +82,7 @@ impl CacheReader<'_> {
         Ok(Batch::read(&tables, &readers, 0, self.excluded, enough)?.pop())
     }
 
-    /// Hands over every batch until there are no more, one cannot be read, or nobody wants them.
+    /// Sends every batch, until the end, a read error, or a closed channel.
     fn read_all(self, places: &[usize], jobs: &mut Jobs<Batch>) -> Result<(), EvaluateError> {
         for (number, &place) in places.iter().enumerate() {
             let (tables, readers) = self.open(place)?;
@@ -102,7 +102,7 @@ impl CacheReader<'_> {
                 }
                 for batch in batches {
                     if jobs.send(batch).is_err() {
-                        return Ok(()); // whoever stopped says why
+                        return Ok(()); // the consumer reports the error
                     }
                 }
             }

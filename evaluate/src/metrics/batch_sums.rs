@@ -1,14 +1,14 @@
-//! What an SAE does in each sequence of a batch.
+//! Sums per sequence of a batch.
 
 use hayloft_results::{RowTerms, SequenceSums, Sums};
 
 use crate::data::batch::Batch;
 
-/// What an SAE does in each sequence of a batch, while it is added up.
+/// Accumulates an SAE's sums for each sequence of a batch.
 #[derive(Debug)]
 pub(crate) struct BatchSums<'batch> {
     batch: &'batch Batch,
-    /// Of each sequence.
+    /// One per sequence.
     sums: Vec<Sums>,
 }
 
@@ -32,14 +32,14 @@ impl<'batch> BatchSums<'batch> {
         }
     }
 
-    /// Adds how far the spliced run is from the clean one at some rows.
+    /// Adds the divergences of the spliced run from the clean run at some rows.
     pub(crate) fn add_divergences(&mut self, rows: &[i64], kl: &[f64]) {
         for (sequence, &kl) in self.batch.sequences_at(rows).into_iter().zip(kl) {
             self.sums[sequence].kl.get_or_insert_default().add(&[kl]);
         }
     }
 
-    /// One for each sequence, in order.
+    /// Returns one entry per sequence, in order.
     pub(crate) fn finish(self) -> impl Iterator<Item = SequenceSums> {
         self.sums.into_iter().map(|sums| SequenceSums::of(&sums))
     }

@@ -1,4 +1,4 @@
-//! What computing in a lower precision does to the figures, measured on a sample.
+//! Effect of a lower compute precision on the metrics, measured on a sample.
 
 use hayloft_results::{ComputeSample, Sums};
 use hayloft_runtime::Dtype;
@@ -12,16 +12,16 @@ use crate::session::settings::RunSettings;
 use crate::splice::predictions::PredictionReader;
 use crate::splice::sae_runner::SaeRunner;
 
-/// The sample is this part of the cache's tokens, rounded up to whole steps of the first row group.
+/// The sample is one in this many of the cache's tokens, rounded up to whole steps of the first row group.
 const SAMPLE: u64 = 32;
 
-/// How many rows the sample has at least, if the first row group has as many.
+/// Minimum number of rows in the sample, if the first row group has as many.
 pub(crate) fn sample_rows(context: &EvaluationContext) -> usize {
     context.cache.manifest().held.tokens.div_ceil(SAMPLE) as usize
 }
 
-/// The sample of each SAE and section, in the order of results, from what the run made of it. Loads the model and the SAEs a second
-/// time, in float32, and lets go of them again.
+/// Pairs the run's low-precision sums with float32 sums, for each SAE and section in the order of results. Loads the
+/// model and the SAEs a second time, in float32, and drops them afterwards.
 pub(crate) fn measure<'file>(
     settings: &RunSettings,
     context: &EvaluationContext,

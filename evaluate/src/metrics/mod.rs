@@ -1,4 +1,4 @@
-//! Sums of a run: per shard, sequence, subset and position, and what lower precision and rounding do to them.
+//! Sums of a run per shard, sequence, subset and position, and the effects of low precision and rounding on them.
 
 pub(crate) mod batch_sums;
 pub(crate) mod compute_effect;

@@ -1,5 +1,5 @@
-//! One pass over batches for all SAEs: each batch is read, decoded and normed once, measured by every SAE, and its measurements
-//! are summed in the order of the cache.
+//! One pass over batches for all SAEs. Each batch is read and decoded once, its norms are computed once, every SAE
+//! measures it, and the measurements are summed in the cache's order.
 
 use std::ops::Range;
 
@@ -18,35 +18,33 @@ use crate::splice::outcome::{BatchOutcome, Predicted};
 use crate::splice::predictions::{PredictionReader, TOGETHER, read_ends};
 use crate::splice::sae_runner::SaeRunner;
 
-/// What a pass over some shards gives for one section of one SAE: sums, one entry a shard, and how often each latent fired in all
-/// of them.
+/// Result of a pass over some shards for one section of one SAE: sums per shard, and firing counts of each latent over
+/// all of them.
 #[derive(Debug)]
 pub(crate) struct SectionOutcome {
     pub(crate) section: SectionChoice,
-    /// The place of the first shard in the cache's list; the others follow it.
+    /// Index of the first shard in the cache's list; the others follow it.
     first: usize,
     pub(crate) shards: Vec<Sums>,
     pub(crate) latents: LatentCounts,
-    /// Of each shard one for each sequence in the order of the cache, if they are kept.
+    /// For each shard one entry per sequence, in the cache's order, if kept.
     pub(crate) sequences: Option<Vec<Vec<SequenceSums>>>,
-    /// Of each shard the sums over each subset, if they are kept.
+    /// For each shard the sums over each subset, if kept.
     pub(crate) subsets: Option<Vec<BySubset<SubsetSums>>>,
 }
 
-/// Which sums are kept beside those over each shard.
+/// Which sums are kept in addition to those per shard.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Keep {
-    /// Those over each sequence.
     pub(crate) sequences: bool,
-    /// Those over each subset.
     pub(crate) subsets: bool,
 }
 
-/// Outcomes, one list of sections for each SAE.
+/// Outcomes by SAE, then by section.
 pub(crate) type Outcomes = Vec<Vec<SectionOutcome>>;
 
-/// Evaluates all SAEs on the shards at these places; returns the outcomes of that, and those of the batches that
-/// [`CacheReader::first`] gives for `sample_rows`. What is told to be kept beside them is kept for the former only.
+/// Evaluates all SAEs on the shards at these indices. Returns their outcomes, and those of the batches that
+/// [`CacheReader::first`] gives for `sample_rows`. `keep` applies to the former only.
 pub(crate) fn pass(
     source: CacheReader<'_>,
     places: &Range<usize>,
@@ -96,7 +94,7 @@ fn empty(places: &Range<usize>, runners: &[SaeRunner<'_>], sections: &[SectionCh
     runners.iter().map(outcomes).collect()
 }
 
-/// What every SAE makes of a batch, and the norms of its rows.
+/// The norms of a batch's rows, and the outcome of each section of each SAE.
 type BatchMeasured = (Vec<f64>, Vec<Vec<BatchOutcome>>);
 
 fn measure(
@@ -125,7 +123,7 @@ fn measure(
     Ok((norms, all))
 }
 
-/// Adds what was measured on the next batch, in row order.
+/// Adds the measurements of the next batch, in row order.
 fn add(outcomes: &mut [Vec<SectionOutcome>], batch: &Batch, (norms, measured): &BatchMeasured) {
     let _phase = Phase::Splice.begin(0);
     for (outcomes, measured) in outcomes.iter_mut().zip(measured) {
@@ -136,7 +134,7 @@ fn add(outcomes: &mut [Vec<SectionOutcome>], batch: &Batch, (norms, measured): &
 }
 
 impl SectionOutcome {
-    /// Nothing yet of an SAE with so many latents, over the shards at these places.
+    /// Empty sums of an SAE with `width` latents, over the shards at these indices.
     pub(crate) fn empty(width: usize, section: SectionChoice, places: &Range<usize>, keep: Keep) -> Self {
         Self {
             section,
@@ -148,12 +146,11 @@ impl SectionOutcome {
         }
     }
 
-    /// The sums of a batch's shard.
     pub(crate) fn shard_of(&mut self, batch: &Batch) -> &mut Sums {
         &mut self.shards[batch.place - self.first]
     }
 
-    /// Adds what was measured on the next batch; `norms` are those of what the SAE was given.
+    /// Adds the measurements of the next batch; `norms` are those of the SAE's input.
     pub(crate) fn add(&mut self, batch: &Batch, norms: &[f64], measured: &BatchOutcome) {
         let place = batch.place - self.first;
         let sums = &mut self.shards[place];
@@ -185,7 +182,7 @@ impl SectionOutcome {
         }
     }
 
-    /// Adds what the baselines know of the same tokens.
+    /// Adds the baselines of the same tokens.
     pub(crate) fn complete(&mut self, baselines: &Baselines, runner: &SaeRunner<'_>) {
         for (sums, losses) in self.shards.iter_mut().zip(baselines.losses(self.section)) {
             sums.clean_loss = losses.clean_loss;
@@ -211,7 +208,7 @@ impl SectionOutcome {
         let mut divergences = baselines.divergences(self.section).iter();
         for (tallies, losses) in self.sequences.iter_mut().flatten().zip(baselines.losses(self.section)) {
             let losses = losses.clean_by_sequence.values().iter().zip(losses.zero_by_sequence.values());
-            // Without divergences there is nothing to add of them.
+            // Without divergences, the ablated term is zero.
             let ablated = divergences.next().map_or(&[][..], |shard| shard.by_sequence.values());
             let ablated = ablated.iter().chain(std::iter::repeat(&0.0));
             for ((tally, (&clean, &zero)), &ablated) in tallies.iter_mut().zip(losses).zip(ablated) {
@@ -221,7 +218,7 @@ impl SectionOutcome {
     }
 }
 
-/// What was measured in each sequence of a batch, of which the losses are at the rows `counted`.
+/// The sums of each sequence of a batch; `counted` are the rows of its losses.
 fn tallies(batch: &Batch, measured: &BatchOutcome, counted: &[i64]) -> impl Iterator<Item = SequenceSums> {
     let mut tallies = BatchSums::new(batch);
     tallies.add_activations(&measured.kept, &measured.terms);

@@ -1,5 +1,5 @@
-//! What a codec that rounds does to the figures: how far activations are from what the model made, and how far a clean
-//! loss computed from them is from the loss that the harvest saw.
+//! Effect of a lossy codec on the metrics: the error of stored activations, and the difference between a clean loss
+//! computed from them and the loss recorded by the harvest.
 
 use hayloft_results::StoredRounding;
 use hayloft_rows::SectionChoice;
@@ -10,7 +10,7 @@ use crate::metrics::compute_effect::sample_rows;
 use crate::session::context::EvaluationContext;
 use crate::splice::upper_model::UpperModel;
 
-/// Measures it; `None` where the codec is lossless.
+/// Measures the effect; `None` if the codec is lossless.
 pub(crate) fn measure(
     context: &EvaluationContext,
     source: CacheReader<'_>,

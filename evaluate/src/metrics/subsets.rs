@@ -1,4 +1,4 @@
-//! Sums of each subset of the corpus.
+//! Sums per subset of the corpus.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use hayloft_results::{BySubset, SubsetSums};
 use crate::data::batch::Batch;
 use crate::splice::outcome::BatchOutcome;
 
-/// Adds what was measured on the next batch to a shard's sums, in row order; `counted` are the rows of its losses.
+/// Adds the measurements of the next batch to a shard's sums, in row order; `counted` are the rows of its losses.
 pub(crate) fn add(shard: &mut BySubset<SubsetSums>, batch: &Batch, measured: &BatchOutcome, counted: &[i64]) {
     let losses = measured.predicted.losses();
     let (kept_rows, counted) = (&measured.kept, if losses.is_empty() { &[][..] } else { counted });

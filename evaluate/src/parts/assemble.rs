@@ -1,4 +1,4 @@
-//! From what was measured on all shards to results.
+//! Computes results from a measurement of all shards.
 
 use hayloft_results::{
     Bootstrap, Columns, ComputeEffect, Kl, LatentCounts, Provenance, ResultConventions, Results, RowCounts, SaeResult,
@@ -8,7 +8,7 @@ use hayloft_rows::LeftOut;
 
 use crate::parts::{Measurement, Protocol, SaeIdentity, SectionMeasurement};
 
-/// The results of a measurement of all shards. Every figure is computed here, whichever processes measured.
+/// Computes the results of a measurement of all shards. Every metric is computed here, however the shards were split.
 pub(crate) fn assemble(measurement: Measurement) -> Results {
     let mut measurement = measurement;
     let (mut results, mut latents) = (Vec::new(), Vec::<LatentCounts>::new());
@@ -69,7 +69,7 @@ fn result(measurement: &Measurement, sae: &SaeIdentity, own: &SectionMeasurement
     }
 }
 
-/// Adds the intervals, if they are wanted; `sequences` are those of each result, or none where nothing is wanted.
+/// Adds the intervals, if requested; `sequences` are those of each result, or empty if not requested.
 fn add_intervals(results: &mut [SaeResult], sequences: &[Vec<SequenceSums>], protocol: &Protocol) {
     let Some(resamples) = protocol.bootstrap else { return };
     for &section in &protocol.sections {
@@ -88,7 +88,7 @@ fn add_intervals(results: &mut [SaeResult], sequences: &[Vec<SequenceSums>], pro
     }
 }
 
-/// Says where a rule left out more than outliers.
+/// Warns if an outlier rule appears to have left out more than outliers.
 fn warn_of_left_out(results: &[SaeResult], saes: &[SaeIdentity]) {
     for SaeResult { sae, section, sums, .. } in results {
         let Some(of) = saes.iter().find(|own| own.name == *sae) else { continue };

@@ -1,5 +1,4 @@
-//! Whether a file says what a run could have measured: whoever wrote it, nothing is then sized, added or named by more than it
-//! may be.
+//! Validates partial results from untrusted files, so that no allocation, sum or file name depends on unchecked input.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +8,10 @@ use hayloft_runtime::Part;
 use super::header::Header;
 use super::measurement::{Measurement, SaeIdentity};
 
-/// No count of one shard, or of one part, is larger: then those of [`Part::MOST`] of them still fit 64 bits.
+/// Largest count allowed in one shard or part, such that [`Part::MOST`] of them still fit into 64 bits.
 const LARGEST_COUNT: u64 = 1 << 43;
 
-/// Checks what is in the header; the error says what it found.
+/// Checks the header; the error describes what was found.
 pub(super) fn header(header: &Header) -> Result<Part, String> {
     let part = Part::new(header.part.index, header.part.of)
         .ok_or_else(|| format!("part {}/{}", header.part.index, header.part.of))?;
@@ -40,7 +39,7 @@ pub(super) fn header(header: &Header) -> Result<Part, String> {
     Ok(part)
 }
 
-/// A name becomes that of a file.
+/// Checks an SAE; its name becomes a file name.
 fn sae(sae: &SaeIdentity) -> Result<(), String> {
     let thresholds = sae.outliers.map(|outliers| [outliers.scaled, outliers.raw]);
     let numbers = thresholds.into_iter().flatten().chain([sae.scale]);
@@ -53,7 +52,7 @@ fn sae(sae: &SaeIdentity) -> Result<(), String> {
     Ok(())
 }
 
-/// Every SAE in every section, each once.
+/// Checks that every SAE appears once in every section.
 fn sections(header: &Header) -> Result<(), String> {
     let wanted = &header.protocol.sections;
     let found: BTreeSet<_> = header.sections.iter().map(|own| (own.sae, own.section)).collect();
@@ -71,7 +70,7 @@ fn sections(header: &Header) -> Result<(), String> {
     Ok(())
 }
 
-/// Of every shard, where they are wanted, each subset once.
+/// Checks that every shard has each subset once, if subsets are requested.
 fn subsets(shards: Option<&[BySubset<SubsetSums>]>, header: &Header) -> Result<(), String> {
     if shards.map(<[_]>::len) != header.protocol.by_subset.then_some(header.shards.len()) {
         return Err("subsets that do not go with its settings and shards".to_owned());
@@ -82,7 +81,7 @@ fn subsets(shards: Option<&[BySubset<SubsetSums>]>, header: &Header) -> Result<(
     Ok(())
 }
 
-/// Checks that counts can be added up.
+/// Checks that counts can be added without overflow.
 pub(super) fn counts(measurement: &Measurement) -> Result<(), String> {
     for own in &measurement.sections {
         let sampled = own.sample.iter().flat_map(|sample| [&sample.low, &sample.exact]);

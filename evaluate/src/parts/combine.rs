@@ -1,4 +1,4 @@
-//! The measurements of parts as one of all shards.
+//! Combines the measurements of parts into one of all shards.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use super::differences::{Difference, first_difference};
 use super::error::{Mismatch, PartialError};
 use super::measurement::{Measurement, SaeIdentity, SectionMeasurement};
 
-/// A part's measurement, and where it was read.
+/// A part's measurement and the file it was read from.
 #[derive(Debug, Clone)]
 pub(super) struct ReadPart {
     pub(super) path: PathBuf,
@@ -19,17 +19,17 @@ pub(super) struct ReadPart {
 }
 
 impl ReadPart {
-    /// The places of its shards in the cache's list.
+    /// Indices of the part's shards in the cache's list.
     fn places(&self) -> Range<usize> {
         self.part.range(self.measurement.cache.shards.len())
     }
 
-    /// The place of an SAE in its own list.
+    /// Index of an SAE in the part's list.
     fn sae(&self, name: &str) -> Option<usize> {
         self.measurement.saes.iter().position(|sae| sae.name == name)
     }
 
-    /// What it measured of an SAE in a section, which is then no longer in it.
+    /// Takes the measurement of an SAE in a section out of the part.
     fn take(&mut self, name: &str, section: SectionChoice) -> Option<SectionMeasurement> {
         let sae = self.sae(name)?;
         let sections = &mut self.measurement.sections;
@@ -38,8 +38,8 @@ impl ReadPart {
     }
 }
 
-/// Puts parts together, which must be of one cache and one protocol and have every shard once for every SAE. SAEs come in the
-/// order in which the parts, as they are given, name them first.
+/// Combines parts of one cache and one protocol that cover every shard once for every SAE. SAEs are ordered by their
+/// first appearance in the given parts.
 pub(super) fn combine(mut parts: Vec<ReadPart>) -> Result<Measurement, PartialError> {
     let Some(first) = parts.first() else { return Err(PartialError::None { path: PathBuf::new() }) };
     for other in &parts[1..] {
@@ -68,7 +68,7 @@ pub(super) fn combine(mut parts: Vec<ReadPart>) -> Result<Measurement, PartialEr
     let with_first = of_first_sae.first().and_then(|&place| parts.get(place)).map(|part| &part.measurement);
     let (clean_check, stored_rounding) = with_first.map_or((None, None), |own| (own.clean_check, own.stored_rounding));
     let of_lowest_shard = |(sae, tiles): (&SaeIdentity, &Vec<usize>)| {
-        // Its folder is that of this part's machine.
+        // The folder is as recorded by this part.
         let lowest = tiles.first().and_then(|&place| parts.get(place));
         lowest.and_then(|part| part.measurement.saes.get(part.sae(&sae.name)?)).unwrap_or(sae).clone()
     };
@@ -84,7 +84,7 @@ pub(super) fn combine(mut parts: Vec<ReadPart>) -> Result<Measurement, PartialEr
     })
 }
 
-/// Refuses a part of another cache, or one that was measured otherwise.
+/// Returns an error if a part has another cache or other settings.
 fn is_of_one_run(first: &ReadPart, other: &ReadPart) -> Result<(), PartialError> {
     let (expected, got) = (&first.measurement, &other.measurement);
     if let Some(difference) = first_difference(&expected.cache, &got.cache) {
@@ -106,7 +106,7 @@ fn mismatch(first: &ReadPart, other: &ReadPart, difference: Difference) -> Misma
     Mismatch { path: other.path.clone(), first: first.path.clone(), what: field, expected, got }
 }
 
-/// The SAEs of all parts, each once, in the order in which they are first named.
+/// The SAEs of all parts without duplicates, ordered by first appearance.
 fn saes(parts: &[ReadPart]) -> Result<Vec<SaeIdentity>, PartialError> {
     let mut found: Vec<(SaeIdentity, &ReadPart)> = Vec::new();
     for part in parts {
@@ -115,7 +115,7 @@ fn saes(parts: &[ReadPart]) -> Result<Vec<SaeIdentity>, PartialError> {
                 found.push((sae.clone(), part));
                 continue;
             };
-            // Machines may have it in different places.
+            // Machines may have it in different folders.
             let mut here = sae.clone();
             here.provenance.folder.clone_from(&known.provenance.folder);
             if let Some(difference) = first_difference(known, &here) {
@@ -126,14 +126,13 @@ fn saes(parts: &[ReadPart]) -> Result<Vec<SaeIdentity>, PartialError> {
     Ok(found.into_iter().map(|(sae, _)| sae).collect())
 }
 
-/// The places of the parts that have an SAE, in the order of their shards, without those that have none. Between them they have every
-/// shard once.
+/// Indices of the non-empty parts with an SAE, in the order of their shards. Together they must cover every shard once.
 fn tile(parts: &[ReadPart], sae: &str) -> Result<Vec<usize>, PartialError> {
     let own = parts.iter().enumerate().filter(|(_, part)| part.sae(sae).is_some());
     let mut tiles: Vec<usize> =
         own.clone().filter(|(_, part)| !part.places().is_empty()).map(|(place, _)| place).collect();
     tiles.sort_by_key(|&place| (parts[place].places().start, parts[place].places().end));
-    // The same cache for all, as was seen.
+    // The cache is known to be the same for all parts.
     let all = parts.first().map_or(&[][..], |part| part.measurement.cache.shards.as_slice());
     let numbers = |places: Range<usize>| all.get(places).unwrap_or_default();
     let mut reached = 0;
@@ -166,7 +165,7 @@ fn tile(parts: &[ReadPart], sae: &str) -> Result<Vec<usize>, PartialError> {
     })
 }
 
-/// Refuses parts that do not have the same number of sequences in a shard that they both have, for different SAEs.
+/// Returns an error if parts with different SAEs have different numbers of sequences in a common shard.
 fn same_sequences(parts: &[ReadPart]) -> Result<(), PartialError> {
     let count = parts.first().map_or(0, |part| part.measurement.cache.shards.len());
     let mut known: Vec<Option<(usize, &ReadPart)>> = vec![None; count];

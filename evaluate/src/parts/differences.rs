@@ -1,19 +1,19 @@
-//! The first field in which two records differ, by name.
+//! Finds the first field in which two records differ.
 
 use serde::Serialize;
 use serde_json::Value;
 
-/// Characters of a value that are shown.
+/// Maximum number of characters shown of a value.
 const SHOWN: usize = 200;
 
-/// A field, what is expected there, and what is found, in words.
+/// The name of a field, with its expected and found values as text.
 pub(super) struct Difference {
     pub(super) field: String,
     pub(super) expected: String,
     pub(super) got: String,
 }
 
-/// The first difference between two records, in the order of their fields; `None` where there is none.
+/// The first difference between two records, in field order; `None` if they are equal.
 pub(super) fn first_difference<R: Serialize>(expected: &R, got: &R) -> Option<Difference> {
     let (expected, got) = (serde_json::to_value(expected).ok()?, serde_json::to_value(got).ok()?);
     between("", &expected, &got)

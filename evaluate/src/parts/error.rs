@@ -1,12 +1,12 @@
-//! Why partial results cannot be put together.
+//! Errors of combining partial results.
 
 use std::io;
 use std::path::PathBuf;
 
-/// Why partial results cannot be put together.
+/// An error of reading, writing or combining partial results.
 #[derive(Debug, thiserror::Error)]
 pub enum PartialError {
-    /// There is nothing to put together.
+    /// No partial results were found.
     #[error(
         "{path}: expected partial results, part-I-of-N.safetensors, got none. Name the folders that `evaluate run --part I/N --out DIR` wrote into"
     )]
@@ -19,10 +19,10 @@ pub enum PartialError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         cause: io::Error,
     },
-    /// A file is not, to the last bit, one that was written.
+    /// A file is damaged or is not a partial result.
     #[error("{path}: expected a whole partial result, got {got}. Copy it again, or evaluate that part again")]
     Damaged {
         /// The file.
@@ -30,7 +30,7 @@ pub enum PartialError {
         /// What was found.
         got: String,
     },
-    /// A file is of another version of the format.
+    /// A file has another version of the format.
     #[error(
         "{path}: expected a partial result of format {expected}, got {got}. Merge it with the version of hayloft that wrote it, or evaluate that part again"
     )]
@@ -39,10 +39,10 @@ pub enum PartialError {
         path: PathBuf,
         /// The format that this program reads.
         expected: String,
-        /// The file's.
+        /// The file's format.
         got: String,
     },
-    /// A file was written by another version of hayloft, which may compute figures otherwise.
+    /// A file was written by another version of hayloft, which may compute metrics differently.
     #[error(
         "{path}: expected a partial result of hayloft {expected}, as this program is, got one of hayloft {got}. Evaluate all parts and merge them with one version"
     )]
@@ -54,32 +54,32 @@ pub enum PartialError {
         /// The version that wrote the file.
         got: String,
     },
-    /// Two parts are of different caches.
+    /// Two parts belong to different caches.
     #[error("{path}: expected a part of the cache of {first}, whose {what} is {expected}, got {got}. Merge parts of one cache, all of it as it was in one state",
         path = .0.path.display(), first = .0.first.display(), what = .0.what, expected = .0.expected, got = .0.got)]
     OtherCache(Box<Mismatch>),
-    /// Two parts were measured by different protocols.
+    /// Two parts were measured with different settings.
     #[error("{path}: expected {what} {expected}, as in {first}, got {got}. Evaluate all parts with the same settings",
         path = .0.path.display(), first = .0.first.display(), what = .0.what, expected = .0.expected, got = .0.got)]
     OtherSetting(Box<Mismatch>),
-    /// Two SAEs have one name.
+    /// Two different SAEs have the same name.
     #[error("{path}: expected its SAE {sae} to be that of {first}, of which {what} is {expected}, got {got}. If they are different SAEs, merge them apart, or name both with --sae in every run, so that they get different names",
         path = .0.path.display(), sae = .1, first = .0.first.display(), what = .0.what, expected = .0.expected, got = .0.got)]
     OtherSae(Box<Mismatch>, String),
-    /// A shard was measured by nobody.
+    /// Shards are in none of the parts.
     #[error(
         "{sae}: expected parts that have all {count} shards of the cache between them, got none with shards {shards}. Evaluate the parts that are missing: shard {place} of the list is in --part {part}"
     )]
     Missing {
         /// The SAE's name.
         sae: String,
-        /// How many shards the cache has.
+        /// Number of shards in the cache.
         count: usize,
-        /// The numbers of those that are missing.
+        /// Numbers of the missing shards.
         shards: String,
-        /// The place of the first of them in the cache's list.
+        /// Index of the first missing shard in the cache's list.
         place: usize,
-        /// A part that has it, cut as the given ones are.
+        /// A part that has this shard, in the split of the given parts.
         part: String,
     },
     /// Two parts have measured the same shard.
@@ -87,39 +87,39 @@ pub enum PartialError {
         "{second}: expected shards that no other part has, got shards {shards}, which are in {first} too, for the SAE {sae}. Leave one of the two files out"
     )]
     Doubled {
-        /// One file.
+        /// The first file.
         first: PathBuf,
-        /// The other.
+        /// The second file.
         second: PathBuf,
         /// The SAE's name.
         sae: String,
-        /// The numbers of these shards.
+        /// Numbers of the common shards.
         shards: String,
     },
-    /// Figures of subsets are asked for, and the parts have none.
+    /// Metrics per subset were requested, but the parts have none.
     #[error("--by subset: expected parts with sums of subsets, got parts without. Evaluate them with --by subset too")]
     NoSubsets,
-    /// A file could not be made.
+    /// A file could not be written.
     #[error("{path}: cannot write: {cause}")]
     Write {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         cause: io::Error,
     },
 }
 
-/// What differs between two parts.
+/// A difference between two parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
     /// The file.
     pub path: PathBuf,
-    /// The file that it is held against.
+    /// The file that it is compared with.
     pub first: PathBuf,
-    /// What differs: of settings, the first that does.
+    /// The first field that differs.
     pub what: String,
-    /// The first file's.
+    /// The value in the first file.
     pub expected: String,
-    /// This file's.
+    /// The value in this file.
     pub got: String,
 }

@@ -1,8 +1,11 @@
-//! A partial result as the bytes of a file: safetensors, sealed by a hash of all that comes before it.
+//! File format of partial results: safetensors, sealed by a hash of all preceding bytes.
 //!
-//! Tensors: `header`, the JSON of [`Header`]; `firings.K`, u64 `[width]`, of the K-th SAE and section; `tallies.K.S`, f32
-//! `[sequences, 16]`, of its S-th shard, where sums over sequences are kept; and last of all `seal`, the BLAKE3 of every byte
-//! before it.
+//! Tensors:
+//!
+//! - `header`: the JSON of [`Header`];
+//! - `firings.K`, u64 `[width]`: firing counts of the K-th SAE and section;
+//! - `tallies.K.S`, f32 `[sequences, 16]`: sums per sequence of its S-th shard, if kept;
+//! - `seal`, the last tensor: the BLAKE3 of every byte before it.
 
 use std::path::Path;
 
@@ -15,16 +18,15 @@ use super::error::PartialError;
 use super::header::Header;
 use super::measurement::{Measurement, SectionMeasurement};
 
-/// The version of the file's layout and of what its numbers mean.
+/// Version of the file layout and of the meaning of its numbers.
 const FORMAT: &str = "2";
 
-/// Where the version is in the metadata.
 const FORMAT_KEY: &str = "hayloft_partial_result";
 
-/// Bytes of a BLAKE3.
+/// Size of a BLAKE3 hash in bytes.
 const SEAL_BYTES: usize = 32;
 
-/// The bytes of a part's measurement.
+/// Serialises a part's measurement to the bytes of a file.
 pub(super) fn to_bytes(measurement: &Measurement, part: Part) -> std::io::Result<Vec<u8>> {
     let header = Header::of(measurement, part);
     let json = serde_json::to_vec(&header)?;
@@ -48,7 +50,7 @@ pub(super) fn to_bytes(measurement: &Measurement, part: Part) -> std::io::Result
     Ok(file)
 }
 
-/// Puts the hash of all other bytes of a file at its end, where room is left for it.
+/// Overwrites the last bytes of a file with the hash of all preceding ones.
 pub(super) fn seal(file: &mut [u8]) {
     if let Some(body) = file.len().checked_sub(SEAL_BYTES) {
         let hash = blake3::hash(&file[..body]);
@@ -56,12 +58,12 @@ pub(super) fn seal(file: &mut [u8]) {
     }
 }
 
-/// The part and the measurement in a file's bytes, written by this version; `path` is for errors.
+/// Parses a file written by this version of hayloft; `path` is for errors.
 pub(super) fn from_bytes(path: &Path, bytes: &[u8]) -> Result<(Part, Measurement), PartialError> {
     from_bytes_of(path, bytes, Some(env!("CARGO_PKG_VERSION")))
 }
 
-/// The same of a version of hayloft, or of any.
+/// Parses a file written by the expected version of hayloft, or by any if `None`.
 pub(super) fn from_bytes_of(
     path: &Path,
     bytes: &[u8],
@@ -84,7 +86,7 @@ pub(super) fn from_bytes_of(
     }
     let tensors = Tensors(SafeTensors::deserialize(bytes).map_err(|error| damaged(error.to_string()))?);
     let json = tensors.data("header", Dtype::U8, None).map_err(damaged)?;
-    // A header of another version may have other fields, so that is told first.
+    // A header of another version may have other fields, so the version is checked first.
     let version = serde_json::from_slice(json).map(|VersionOnly { hayloft_version }| hayloft_version);
     let got = version.map_err(|error| damaged(error.to_string()))?;
     if let Some(expected) = expected.filter(|expected| got != *expected) {
@@ -107,7 +109,7 @@ struct VersionOnly {
 struct Tensors<'data>(SafeTensors<'data>);
 
 impl Tensors<'_> {
-    /// The bytes of a tensor that must be of this type and shape.
+    /// The bytes of a tensor, which must have this dtype and shape.
     fn data(&self, name: &str, dtype: Dtype, shape: Option<&[usize]>) -> Result<&[u8], String> {
         let view = self.0.tensor(name).map_err(|error| format!("no tensor {name} ({error})"))?;
         if view.dtype() != dtype || shape.is_some_and(|shape| view.shape() != shape) {
@@ -121,7 +123,7 @@ impl Tensors<'_> {
         let sequences = header.sequences.as_slice();
         let mut sections = Vec::with_capacity(header.sections.len());
         for (place, own) in header.sections.into_iter().enumerate() {
-            // The header was checked to have it.
+            // The header check guarantees that the SAE exists.
             let width = header.saes.get(own.sae).map_or(0, |sae| sae.provenance.width);
             let firings = self.data(&format!("firings.{place}"), Dtype::U64, Some(&[width]))?;
             let tallies = |(shard, &sequences): (usize, &usize)| {
@@ -158,7 +160,7 @@ fn tallies_name(place: usize, shard: usize) -> String {
     format!("tallies.{place}.{shard}")
 }
 
-/// Little-endian numbers, one after another.
+/// Little-endian words, one after another.
 fn numbers<const BYTES: usize>(data: &[u8]) -> impl Iterator<Item = [u8; BYTES]> + '_ {
     data.as_chunks().0.iter().copied()
 }

@@ -1,4 +1,4 @@
-//! What a partial result's file says in JSON; the long lists of numbers beside it are tensors.
+//! JSON header of a partial result's file; long lists of numbers are stored as tensors.
 
 use hayloft_results::{BySubset, CleanCheck, ComputeSample, StoredRounding, SubsetSums, Sums};
 use hayloft_rows::SectionChoice;
@@ -17,7 +17,7 @@ pub(super) struct Header {
     pub(super) protocol: Protocol,
     /// The numbers of the part's shards.
     pub(super) shards: Vec<usize>,
-    /// Of each of them its sequences, where tallies are kept.
+    /// Number of sequences in each of these shards, if sums per sequence are kept.
     pub(super) sequences: Vec<usize>,
     pub(super) clean_check: Option<CleanCheck>,
     pub(super) stored_rounding: Option<StoredRounding>,
@@ -25,7 +25,7 @@ pub(super) struct Header {
     pub(super) sections: Vec<SectionHeader>,
 }
 
-/// Which share of the cache's shards it is.
+/// Which part of the cache's shards the file covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PartRecord {
@@ -37,20 +37,19 @@ pub(super) struct PartRecord {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SectionHeader {
-    /// The place of the SAE in the header's list.
+    /// Index of the SAE in the header's list.
     pub(super) sae: usize,
     pub(super) section: SectionChoice,
-    /// Rows behind the counts of latents.
+    /// Number of rows behind the latents' firing counts.
     pub(super) rows: u64,
-    /// Sums over each shard.
+    /// Sums per shard.
     pub(super) sums: Vec<Sums>,
-    /// Sums over each subset of each shard, where figures of subsets are wanted.
+    /// Sums per subset of each shard, if requested.
     pub(super) subsets: Option<Vec<BySubset<SubsetSums>>>,
     pub(super) sample: Option<ComputeSample>,
 }
 
 impl Header {
-    /// The header of a part's measurement.
     pub(super) fn of(measurement: &Measurement, part: Part) -> Self {
         let Measurement { cache, protocol, shards, clean_check, stored_rounding, saes, sections } = measurement;
         let with_sequences = sections.iter().find_map(|own| own.sequences.as_ref());

@@ -1,4 +1,4 @@
-//! What was measured on some shards of a cache.
+//! The measurement of some shards of a cache.
 
 use hayloft_results::{
     BySubset, CleanCheck, CleanSource, ComputeSample, KlWay, LatentCounts, ResultConventions, SaeProvenance,
@@ -13,18 +13,18 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Measurement {
     pub(crate) cache: CacheIdentity,
     pub(crate) protocol: Protocol,
-    /// The numbers of the shards that were measured.
+    /// The numbers of the measured shards.
     pub(crate) shards: Vec<usize>,
-    /// The check of the cache against the model on the first rows of the first of these shards.
+    /// The check of the cache against the model, on the first rows of the first of these shards.
     pub(crate) clean_check: Option<CleanCheck>,
-    /// Measured on the cache's first rows, and so only where its first shard is among these.
+    /// Measured on the cache's first rows, so present only if its first shard is among these.
     pub(crate) stored_rounding: Option<StoredRounding>,
     pub(crate) saes: Vec<SaeIdentity>,
     /// In the order of results.
     pub(crate) sections: Vec<SectionMeasurement>,
 }
 
-/// Which cache it was, and which model.
+/// Identifies the cache and the model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CacheIdentity {
@@ -37,25 +37,25 @@ pub(crate) struct CacheIdentity {
     pub(crate) shards: Vec<usize>,
 }
 
-/// Every setting that figures depend on and that is the same for all SAEs of a run. Fields are compared, and the first that
-/// differs is named, in this order.
+/// Every setting that metrics depend on and that all SAEs of a run share. Fields are compared in this order, and the
+/// first difference is reported.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Protocol {
     pub(crate) splice_together: bool,
-    /// The site of all SAEs; `None` where they are in place together, each at its own.
+    /// The site of all SAEs; `None` if they are spliced together, each at a different site.
     pub(crate) site: Option<String>,
     pub(crate) sections: Vec<SectionChoice>,
-    /// As it was asked for.
+    /// As given by the user.
     pub(crate) outlier_norm: Option<String>,
-    /// As it was asked for.
+    /// As given by the user.
     pub(crate) scale: String,
     pub(crate) conventions: ResultConventions,
     pub(crate) precision: Dtype,
     pub(crate) compute: Option<Dtype>,
     pub(crate) clean_loss_source: Option<CleanSource>,
     pub(crate) kl: Option<KlProtocol>,
-    /// Resamples.
+    /// Number of resamples.
     pub(crate) bootstrap: Option<usize>,
     pub(crate) by_subset: bool,
     pub(crate) definitions: String,
@@ -70,7 +70,7 @@ pub(crate) struct KlProtocol {
     pub(crate) spliced_precision: Dtype,
 }
 
-/// An SAE of a run, and what was resolved for it.
+/// An SAE of a run and the settings resolved for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SaeIdentity {
@@ -80,31 +80,31 @@ pub(crate) struct SaeIdentity {
     pub(crate) scale_source: ScaleSource,
     pub(crate) scale_rows: Option<RowChoice>,
     pub(crate) outliers: Option<OutlierThreshold>,
-    /// The other SAEs that were in place at the same time.
+    /// The other SAEs that were spliced in together with this one.
     pub(crate) spliced_with: Vec<String>,
     pub(crate) provenance: SaeProvenance,
 }
 
-/// What was measured of one SAE in one section.
+/// The measurement of one SAE in one section.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct SectionMeasurement {
-    /// The place of the SAE in the list of the measurement.
+    /// Index of the SAE in the measurement's list.
     pub(crate) sae: usize,
     pub(crate) section: SectionChoice,
-    /// Sums over each shard.
+    /// Sums per shard.
     pub(crate) shards: Vec<Sums>,
-    /// How often latents fired in all these shards.
+    /// Firing counts of the latents over all these shards.
     pub(crate) latents: LatentCounts,
-    /// Of each shard the sums over each sequence, where intervals are wanted.
+    /// For each shard the sums per sequence, if intervals are requested.
     pub(crate) sequences: Option<Vec<Vec<SequenceSums>>>,
-    /// Of each shard the sums over each subset, where figures of subsets are wanted.
+    /// For each shard the sums per subset, if requested.
     pub(crate) subsets: Option<Vec<BySubset<SubsetSums>>>,
-    /// What a lower precision did on the cache's first rows, where it was asked for and the first shard is among these.
+    /// The effect of a lower precision on the cache's first rows, if requested and if the first shard is among these.
     pub(crate) sample: Option<ComputeSample>,
 }
 
 impl SaeIdentity {
-    /// The rule of its training where that left out other rows for their norm.
+    /// The outlier rule of its training, if that left out other rows because of their norm.
     pub(crate) fn other_outliers(&self) -> Option<OtherOutliers> {
         let is_scaled = self.scale_source.is_scaled(&self.provenance.normalize_activations);
         self.provenance.training.as_ref()?.other_outliers(self.outliers.as_ref(), is_scaled)
@@ -112,23 +112,22 @@ impl SaeIdentity {
 }
 
 impl Protocol {
-    /// Whether sums over each sequence are kept.
     pub(crate) fn keeps_sequences(&self) -> bool {
         self.bootstrap.is_some()
     }
 }
 
 impl SectionMeasurement {
-    /// Over no shards.
+    /// An empty measurement, over no shards.
     pub(crate) fn none(sae: usize, section: SectionChoice) -> Self {
         let latents = LatentCounts { rows: 0, firings: Vec::new() };
         Self { sae, section, shards: Vec::new(), latents, sequences: None, subsets: None, sample: None }
     }
 
-    /// Adds what was measured of the same SAE and section on the shards that follow.
+    /// Appends the measurement of the same SAE and section on the following shards.
     pub(crate) fn append(&mut self, next: Self) {
         self.shards.extend(next.shards);
-        // All of one SAE, and so of one width.
+        // All of one SAE, hence of one width.
         self.latents.firings.resize(next.latents.firings.len(), 0);
         self.latents.merge(&next.latents);
         if let Some(sequences) = next.sequences {
@@ -142,7 +141,7 @@ impl SectionMeasurement {
 }
 
 impl Measurement {
-    /// Makes of sums what comes of them when they are written down and read again.
+    /// Replaces values that JSON cannot represent, as writing and reading the sums would.
     pub(crate) fn settle(&mut self) {
         for own in &mut self.sections {
             let of_subsets = own.subsets.iter_mut().flatten().flat_map(BySubset::iter_mut);

@@ -1,4 +1,4 @@
-//! Partial results from files to results.
+//! Merges partial results from files into results.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,12 +10,12 @@ use super::combine::{ReadPart, combine};
 use super::error::PartialError;
 use super::file::{from_bytes, from_bytes_of, seal};
 
-/// What the names of partial results begin and end with.
+/// File name prefix and suffix of partial results.
 pub(super) const NAME: (&str, &str) = ("part-", ".safetensors");
 
-/// Puts partial results together: files, or folders of them. The results are those that one run over the whole cache gives, to the
-/// bit, in whatever order parts are named. SAEs come in the order in which parts name them first; in a folder, parts are taken in
-/// the order of their names.
+/// Merges partial results, given as files or folders of files. The results are bit-identical to those of one run over
+/// the whole cache, in whatever order parts are given. SAEs are ordered by their first appearance in the parts; the
+/// parts of a folder are read in order of file name.
 ///
 /// ```no_run
 /// use hayloft_evaluate::{RunSettings, merge, run_part};
@@ -41,7 +41,7 @@ pub fn merge(paths: &[PathBuf]) -> Result<Results, PartialError> {
     Ok(assemble(combine(parts)?))
 }
 
-/// The results of the one part in these bytes, without intervals, whatever their seal and the version that wrote them.
+/// The results of the single part in these bytes, without intervals; ignores the seal and the version that wrote them.
 pub(crate) fn read_sealed_again(bytes: &[u8]) -> Result<Results, PartialError> {
     let mut bytes = bytes.to_vec();
     seal(&mut bytes);
@@ -51,7 +51,7 @@ pub(crate) fn read_sealed_again(bytes: &[u8]) -> Result<Results, PartialError> {
     Ok(assemble(combine(vec![ReadPart { path, part, measurement }])?))
 }
 
-/// The files that are named, or lie in folders that are, each once.
+/// The given files and those in the given folders, without duplicates.
 fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, PartialError> {
     let mut files = Vec::new();
     for path in paths {

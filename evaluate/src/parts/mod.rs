@@ -1,4 +1,4 @@
-//! What was measured on some shards of a cache, and how that of all shards becomes results.
+//! Measurements of some shards of a cache, and how they are combined into results.
 //!
 //! ```text
 //! a run over the whole cache ──► Measurement ──────────────────────────────────► assemble ──► Results
@@ -6,9 +6,9 @@
 //! run --part 1/2 ──► Measurement ──► part-1-of-2.safetensors ─┴─► read ──► combine ──┘
 //! ```
 //!
-//! Both ways end in [`assemble`], which is given the same sums of the same shards in the same order: so the figures have the same
-//! bits. A [`Measurement`] holds nothing that depends on how the shards were shared out but what can be put together exactly: sums
-//! of each shard by itself, whole numbers, and what is measured on the cache's first rows, which one part has.
+//! Both paths end in [`assemble`], which receives the same sums of the same shards in the same order, so the metrics
+//! are bit-identical. A [`Measurement`] holds only what can be combined exactly, however the shards are split: sums per
+//! shard, integers, and quantities measured on the cache's first rows, which exactly one part has.
 
 mod assemble;
 mod check;

@@ -1,4 +1,4 @@
-//! A partial result, as it is written and told of.
+//! Writing and displaying a partial result.
 
 use std::fmt;
 use std::io;
@@ -12,7 +12,7 @@ use super::file::to_bytes;
 use super::measurement::Measurement;
 use super::merge::NAME;
 
-/// What was measured on one part of a cache's shards. Figures come of it with the other parts: see [`merge`](crate::merge).
+/// The measurement of one part of a cache's shards. Metrics need all parts: see [`merge`](crate::merge).
 #[derive(Debug, Clone)]
 pub struct PartialResults {
     part: Part,
@@ -24,7 +24,8 @@ impl PartialResults {
         Self { part, measurement }
     }
 
-    /// Writes `part-I-of-N.safetensors` into a folder, which is made if need be; whole or not at all. Returns its path.
+    /// Writes `part-I-of-N.safetensors` into a folder, which is created if missing. The write is atomic. Returns the
+    /// file's path.
     pub fn write(&self, folder: &Path) -> Result<PathBuf, PartialError> {
         let path = folder.join(format!("{}{}-of-{}{}", NAME.0, self.part.index(), self.part.of(), NAME.1));
         let written = self.bytes().and_then(|bytes| write_whole(&path, &bytes));
@@ -32,7 +33,7 @@ impl PartialResults {
         Ok(path)
     }
 
-    /// The same, of SAEs that lie in this folder.
+    /// Replaces the folder recorded for every SAE.
     pub(crate) fn with_folder(mut self, folder: &str) -> Self {
         for sae in &mut self.measurement.saes {
             folder.clone_into(&mut sae.provenance.folder);
@@ -40,17 +41,16 @@ impl PartialResults {
         self
     }
 
-    /// The bytes of its file.
     pub(crate) fn bytes(&self) -> io::Result<Vec<u8>> {
         to_bytes(&self.measurement, self.part)
     }
 
-    /// The numbers of the shards that were measured.
+    /// The numbers of the measured shards.
     pub fn shards(&self) -> &[usize] {
         &self.measurement.shards
     }
 
-    /// What is in it, as JSON: `part`, the numbers of its `shards`, how many the cache has (`of_shards`), its `saes` and
+    /// A summary as JSON: `part`, the numbers of its `shards`, the cache's number of shards (`of_shards`), `saes` and
     /// `sections`.
     pub fn json(&self) -> serde_json::Value {
         let Measurement { cache, protocol, shards, saes, .. } = &self.measurement;

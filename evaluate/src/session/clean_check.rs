@@ -1,4 +1,4 @@
-//! Before the first figure: does going on from the cached residual give the cached losses?
+//! Checks before the first metric that the forward pass from the cached activations reproduces the cached losses.
 
 use hayloft_results::CleanCheck;
 use hayloft_rows::SectionChoice;
@@ -9,12 +9,12 @@ use crate::error::EvaluateError;
 use crate::session::context::EvaluationContext;
 use crate::splice::upper_model::UpperModel;
 
-/// Rows of the first sequences that are checked: a wrong model, site or precision is off at every one of them.
+/// Number of rows checked, from the first sequences. A wrong model, site or precision is off at every row.
 const CHECKED_ROWS: usize = 256;
 
-/// The largest difference taken at one token, in nats. On the machine and in the precision of the harvest it is zero or
-/// nearly; other kernels round elsewhere, and a logit of size 20 to 30 has steps of 2e-6 in f32, 0.016 in f16 and 0.125
-/// in bf16. The wrong residual is off by nats.
+/// Largest difference allowed at one token, in nats. On the harvest's machine and in its precision the difference is
+/// about zero. Other kernels round differently: a logit of size 20 to 30 has steps of 2e-6 in f32, 0.016 in f16 and
+/// 0.125 in bf16. A wrong residual stream is off by nats.
 fn tolerance(precision: Dtype) -> f64 {
     match precision {
         Dtype::F32 => 1e-3,
@@ -23,11 +23,11 @@ fn tolerance(precision: Dtype) -> f64 {
     }
 }
 
-/// The same where the codec of the cache rounds: what it does to one token in hundreds.
+/// Tolerance in nats if the cache's codec is lossy: the error at about one token in hundreds.
 const ROUNDED_TOLERANCE: f64 = 2.0;
 
-/// Recomputes the losses of the first sequences of the shard at `place`, the first that a run reads, and refuses a cache whose losses
-/// are others. `None` where the cache keeps no losses.
+/// Recomputes the losses of the first sequences of the shard at index `place`, the first one that a run reads, and
+/// returns an error if the cached losses differ. `None` if the cache stores no losses.
 pub(crate) fn clean_check(
     context: &EvaluationContext,
     source: CacheReader<'_>,

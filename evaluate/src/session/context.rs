@@ -1,4 +1,4 @@
-//! What is evaluated on: a cache and the model that it was harvested from, checked against one another.
+//! The evaluated cache and the model it was harvested from, checked against each other.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,29 +19,29 @@ use crate::session::settings::RunSettings;
 use crate::session::splice_site::SpliceSite;
 use crate::splice::upper_model::UpperModel;
 
-/// A cache, its model, and the place in both that is evaluated at.
+/// A cache, its model, and the site of the evaluation.
 #[derive(Debug)]
 pub(crate) struct EvaluationContext {
     pub(crate) cache: Cache,
-    /// The folder in which baselines are kept.
+    /// The folder of the baselines.
     pub(crate) baselines: PathBuf,
     /// The model; without it there are no losses.
     pub(crate) checkpoint: Option<Checkpoint>,
     pub(crate) fingerprint: Fingerprint,
-    /// Where SAEs read and write.
+    /// The sites that SAEs read and write.
     pub(crate) point: SpliceSite,
-    /// The weights that the SAEs were trained on.
+    /// The weights convention that the SAEs were trained on.
     pub(crate) weights: ModelWeights,
-    /// The tokens to leave out of figures.
+    /// Tokens excluded from the metrics.
     pub(crate) excluded: Excluded,
-    /// What the cache's model ran in.
+    /// Precision of the cache's model.
     pub(crate) cache_precision: Dtype,
-    /// What the model runs in now.
+    /// Precision of the model in this run.
     pub(crate) precision: Dtype,
 }
 
 impl EvaluationContext {
-    /// Opens cache and model. Hashes the whole checkpoint: a cache of another model is refused before any figure.
+    /// Opens the cache and the model. Hashes the whole checkpoint, so that a cache of another model is rejected first.
     pub(crate) fn open(settings: &RunSettings, saes: &[SaeFile]) -> Result<Self, EvaluateError> {
         let cache = Cache::open_at(&settings.cache, &settings.remote)?;
         let manifest = cache.manifest();
@@ -81,25 +81,24 @@ impl EvaluationContext {
         })
     }
 
-    /// What the model computes, if there is one.
     pub(crate) fn spec(&self) -> Option<&DecoderSpec> {
         self.checkpoint.as_ref().map(Checkpoint::spec)
     }
 
-    /// What is read of the cache, on a device, with what divergences are computed from.
+    /// A reader of the cache for a device, including the inputs of divergences.
     pub(crate) fn source(&self, device: Device, kl: Option<KlWay>) -> CacheReader<'_> {
         let Self { cache, point, weights, excluded, .. } = self;
         CacheReader { cache, point, device, excluded, weights: *weights, kl }
     }
 
-    /// The model from where reconstructions go on, if there is one.
+    /// The model from the target site up, if there is a model.
     pub(crate) fn upper_model(&self, precision: Dtype, device: Device) -> Result<Option<UpperModel>, EvaluateError> {
         let load = |checkpoint| UpperModel::load(checkpoint, self.point.site, precision, device);
         self.checkpoint.as_ref().map(load).transpose()
     }
 }
 
-/// The model that the cache says it is of.
+/// The model recorded in the cache's manifest.
 fn recorded_fingerprint(cache: &Cache) -> Fingerprint {
     let record = &cache.manifest().model;
     let weights = record.weights.iter();
@@ -129,7 +128,7 @@ fn check_model(cache: &Cache, checkpoint: &Checkpoint, fingerprint: &Fingerprint
     if *model_type != record.model_type {
         return Err(differs("model_type".to_owned(), &record.model_type, model_type));
     }
-    // The weights come first: which checkpoint it is says more than that its configuration was touched.
+    // Weights are compared first: a different checkpoint is more informative than an edited configuration.
     let expected: BTreeMap<&str, &str> =
         record.weights.iter().map(|file| (file.path.as_str(), file.blake3.as_str())).collect();
     let got: BTreeMap<&str, &str> =
@@ -148,7 +147,6 @@ fn check_model(cache: &Cache, checkpoint: &Checkpoint, fingerprint: &Fingerprint
     Ok(())
 }
 
-/// Opens SAEs, in the order given.
 pub(crate) fn open_saes<'path>(
     paths: impl IntoIterator<Item = &'path Path>,
     format: Option<SaeFormat>,

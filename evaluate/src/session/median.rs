@@ -1,4 +1,4 @@
-//! The median norm that outliers are told by.
+//! The median norm that defines outliers.
 
 use hayloft_results::ModelWeights;
 use hayloft_rows::{MedianRule, OutlierRule, Rows, SectionChoice, at_rank, lower_middle, median_norm};
@@ -7,8 +7,8 @@ use hayloft_runtime::Progress;
 use crate::data::reader::CacheReader;
 use crate::error::EvaluateError;
 
-/// Over all rows of the cache whose tokens are not left out: of the norms in its tables, or, where activations are centred, of
-/// their own, for which all are read twice.
+/// Computes the rule from the median norm over all rows of the cache without excluded tokens. Norms come from the
+/// cache's tables; for centred activations they are recomputed, which reads all activations twice.
 pub(crate) fn median_rule(
     multiple: f64,
     source: CacheReader<'_>,
@@ -25,7 +25,7 @@ pub(crate) fn median_rule(
     Ok(MedianRule::of(multiple, median)?)
 }
 
-/// Shows the norms of all activations of the cache that are finite and whose tokens are not left out.
+/// Passes on the norms of all activations of the cache that are finite and whose tokens are not excluded.
 fn for_each_norm(
     source: CacheReader<'_>,
     progress: Progress,

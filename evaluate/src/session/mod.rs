@@ -1,4 +1,4 @@
-//! What a run is given and has opened: settings, cache and model, the splice site, scales, conventions.
+//! The inputs of a run: settings, cache and model, splice site, scales, conventions.
 
 pub(crate) mod clean_check;
 pub(crate) mod context;

@@ -1,4 +1,4 @@
-//! What a run is by: the facts that stand beside figures and that parts of one run must share.
+//! The protocol of a run: the facts recorded with the metrics, which all parts of one run must share.
 
 use hayloft_results::{CleanCheck, CleanSource, DEFINITIONS, KlWay, ResultConventions, SaeProvenance};
 use hayloft_rows::{MedianRule, OutlierThreshold, Scale};
@@ -9,7 +9,6 @@ use crate::parts::{CacheIdentity, KlProtocol, Protocol};
 use crate::session::context::EvaluationContext;
 use crate::session::settings::{RunSettings, Splice};
 
-/// Which cache and which model it is.
 pub(crate) fn cache_identity(context: &EvaluationContext) -> CacheIdentity {
     let manifest = context.cache.manifest();
     CacheIdentity {
@@ -21,7 +20,7 @@ pub(crate) fn cache_identity(context: &EvaluationContext) -> CacheIdentity {
     }
 }
 
-/// The settings, as far as they were resolved.
+/// The resolved settings.
 pub(crate) fn protocol(
     settings: &RunSettings,
     context: &EvaluationContext,
@@ -57,7 +56,7 @@ pub(crate) fn protocol(
     }
 }
 
-/// Which SAE it is. Reads its weights once.
+/// Identifies the SAE. Reads its weights once.
 pub(crate) fn provenance(file: &SaeFile) -> Result<SaeProvenance, SaeError> {
     Ok(SaeProvenance {
         folder: file.folder().display().to_string(),
@@ -72,12 +71,12 @@ pub(crate) fn provenance(file: &SaeFile) -> Result<SaeProvenance, SaeError> {
     })
 }
 
-/// The threshold above which norms are outliers, for an SAE with this scale.
+/// The norm threshold of outliers for an SAE with this scale.
 pub(crate) fn threshold(settings: &RunSettings, median: Option<MedianRule>, scale: &Scale) -> Option<OutlierThreshold> {
     settings.outlier_norm?.resolve(scale.value, median)
 }
 
-/// Says where an SAE that was trained here was trained without other rows than the run leaves out for their norm.
+/// Warns if an SAE trained by hayloft left out other rows in training, because of their norm, than the run does.
 pub(crate) fn warn_of_other_outliers(
     file: &SaeFile,
     name: &str,
@@ -91,13 +90,13 @@ pub(crate) fn warn_of_other_outliers(
     Ok(())
 }
 
-/// Whether what the cache has of clean predictions is what spliced ones are held against: it was computed in the same
-/// precision, or the run computes in a lower one for speed alone.
+/// Whether spliced predictions are compared with the cache's clean predictions. They are if both have the same
+/// precision, or if the run uses a lower one only for speed.
 pub(crate) fn takes_cached_losses(settings: &RunSettings, context: &EvaluationContext) -> bool {
     context.cache_precision == context.precision || settings.compute.is_some()
 }
 
-/// Says how the check went, and decides where clean losses come from; `None` without a model.
+/// Logs the outcome of the clean check and decides where clean losses come from; `None` without a model.
 pub(crate) fn clean_source(
     settings: &RunSettings,
     context: &EvaluationContext,

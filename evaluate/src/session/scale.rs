@@ -1,4 +1,4 @@
-//! The scale of an SAE in a run: what the user says, or what the SAE's files say.
+//! The scale of an SAE in a run, from the user or from the SAE's files.
 
 use hayloft_rows::{RowChoice, Scale, ScaleChoice, ScaleRule};
 use hayloft_sae::{Normalisation, SaeFile};
@@ -8,7 +8,7 @@ use hayloft_train::{special_tokens, training_origin};
 use crate::error::EvaluateError;
 use crate::session::settings::RunSettings;
 
-/// The rule of an SAE's scale in a run. Says where the user's is not the one that the SAE was trained by.
+/// The scale rule of an SAE in a run. Warns if the user's choice is not the rule used in training.
 pub(crate) fn scale_rule(settings: &RunSettings, file: &SaeFile) -> Result<ScaleRule, EvaluateError> {
     let kept = RowChoice { sections: settings.sections.clone(), exclude: settings.exclude };
     let origin = training_origin(file)?;
@@ -25,7 +25,7 @@ pub(crate) fn scale_rule(settings: &RunSettings, file: &SaeFile) -> Result<Scale
     Ok(rule)
 }
 
-/// The scale by that rule on a cache's site.
+/// The scale that the rule gives on a site of the cache.
 pub(crate) fn scale_on(
     rule: &ScaleRule,
     settings: &RunSettings,

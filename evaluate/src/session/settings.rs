@@ -1,4 +1,4 @@
-//! What an evaluation is asked for.
+//! Settings of an evaluation.
 
 use std::path::PathBuf;
 
@@ -14,63 +14,63 @@ use crate::error::EvaluateError;
 use crate::metrics::kl::KlChoice;
 use crate::session::weights::WeightsChoice;
 
-/// How several SAEs are put into the model.
+/// How several SAEs are spliced into the model.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Splice {
-    /// Each by itself, all at one site.
+    /// One at a time, all at the same site.
     #[default]
     EachAlone,
-    /// All at once, each at a site of its own.
+    /// All at once, each at a different site.
     Together,
 }
 
-/// What an evaluation is asked for.
+/// Settings of an evaluation.
 #[derive(Debug, Clone)]
 pub struct RunSettings {
-    /// Folder of the checkpoint that the cache was harvested from; without it there are no losses, only the figures on
+    /// Folder of the checkpoint that the cache was harvested from; without it there are no losses, only metrics on
     /// activations.
     pub model: Option<PathBuf>,
-    /// Folder of the cache, or its location, such as `s3://farm/stories`.
+    /// Folder of the cache, or its URL, such as `s3://farm/stories`.
     pub cache: PathBuf,
-    /// How a cache at a location is reached, and where what is read from it is kept.
+    /// How a remote cache is accessed, and where data read from it are stored locally.
     pub remote: RemoteOptions,
-    /// Folder in which baselines are kept; `None` is the cache's own.
+    /// Folder of the baselines; `None` uses the cache's own.
     pub baselines: Option<PathBuf>,
     /// Folders of the SAEs, all of one site.
     pub saes: Vec<PathBuf>,
-    /// How several SAEs are put into the model.
+    /// How several SAEs are spliced into the model.
     pub splice: Splice,
-    /// The format of the SAEs; `None` tells it from their files.
+    /// Format of the SAEs; `None` detects it from their files.
     pub sae_format: Option<SaeFormat>,
     /// The site; `None` takes it from the SAEs.
     pub site: Option<Site>,
-    /// Which rows; one set of results for each. Empty means all rows.
+    /// Sections of rows to evaluate, with one set of results for each. Empty means all rows.
     pub sections: Vec<SectionChoice>,
-    /// Activations of a larger norm than this are outliers.
+    /// Activations with a larger norm are outliers.
     pub outlier_norm: Option<OutlierNorm>,
-    /// Tokens that are left out of figures for what they are.
+    /// Tokens excluded from the metrics, by kind.
     pub exclude: ExcludeChoice,
-    /// The weights that the SAEs were trained on.
+    /// The weights convention that the SAEs were trained on.
     pub weights: WeightsChoice,
-    /// What activations are multiplied by.
+    /// The factor that activations are multiplied by.
     pub scale: ScaleChoice,
-    /// Where to compute.
+    /// The device to compute on.
     pub device: Device,
-    /// What the model's upper model runs in; `None` is what the cache's model ran in. SAEs run in float32.
+    /// Precision of the upper model; `None` uses that of the cache's model. SAEs run in float32.
     pub precision: Option<Dtype>,
-    /// What all matrix products are computed in, of model and SAEs, for speed; what that does to each figure is measured on
-    /// a sample. Takes the place of `precision`; clean losses stay the cache's.
+    /// Precision of all matrix products, of model and SAEs, for speed. Its effect on each metric is measured on a
+    /// sample. Overrides `precision`; clean losses still come from the cache.
     pub compute: Option<Dtype>,
-    /// How KL(clean ‖ spliced) is computed; `None` leaves it out. It takes a model.
+    /// How KL(clean ‖ spliced) is computed; `None` omits it. Needs a model.
     pub kl: Option<KlChoice>,
-    /// How figures get their intervals; `None` leaves them out.
+    /// Bootstrap of the metrics' intervals; `None` omits them.
     pub bootstrap: Option<Bootstrap>,
-    /// Whether figures of each subset of the corpus are wanted.
+    /// Whether to compute metrics per subset of the corpus.
     pub by_subset: bool,
 }
 
 impl RunSettings {
-    /// Settings with every choice left at its default: all rows, no outliers, on the CPU.
+    /// Settings with every option at its default: all rows, no outliers, on the CPU.
     pub fn new(model: impl Into<PathBuf>, cache: impl Into<PathBuf>, saes: Vec<PathBuf>) -> Self {
         Self {
             model: Some(model.into()),
@@ -95,13 +95,13 @@ impl RunSettings {
         }
     }
 
-    /// The sections, each once, in the order given.
+    /// The sections without duplicates, in the order given.
     pub(crate) fn sections(&self) -> Vec<SectionChoice> {
         let sections = each_once(&self.sections);
         if sections.is_empty() { vec![SectionChoice::All] } else { sections }
     }
 
-    /// Refuses what is not computed where SAEs are in place at once.
+    /// Returns an error for settings that are unsupported when SAEs are spliced together.
     fn check_together(&self) -> Result<(), EvaluateError> {
         if self.model.is_none() {
             return Err(EvaluateError::TogetherWithoutModel);
@@ -123,7 +123,7 @@ impl RunSettings {
         Ok(())
     }
 
-    /// Refuses what makes no sense.
+    /// Returns an error for invalid settings.
     pub(crate) fn check(&self) -> Result<(), EvaluateError> {
         if self.saes.is_empty() {
             return Err(hayloft_train::SiteError::NoSaes.into());
@@ -154,7 +154,7 @@ impl RunSettings {
     }
 }
 
-/// The items without those that came before already.
+/// The items without duplicates, in order of first occurrence.
 pub(crate) fn each_once<T: Copy + PartialEq>(items: &[T]) -> Vec<T> {
     let mut once = Vec::new();
     for &item in items {

@@ -1,4 +1,4 @@
-//! Where an evaluation reads from the model, and where it writes to it.
+//! The sites that an evaluation reads from the model and writes to.
 
 use hayloft_model::{DecoderSpec, Site};
 use hayloft_sae::SaeFile;
@@ -7,22 +7,22 @@ use hayloft_train::{SiteError, check_width, held_site, is_same_site, parsed_site
 
 use crate::error::EvaluateError;
 
-/// What SAEs are given, and what their reconstructions take the place of.
+/// The SAEs' input site, and the site that their reconstructions replace.
 #[derive(Debug, Clone)]
 pub(crate) struct SpliceSite {
-    /// What SAEs are given, by the cache's record.
+    /// The SAEs' input, as recorded in the cache.
     pub(crate) input: SiteRecord,
-    /// What reconstructions are held against and take the place of: the same, but for transcoders.
+    /// The site that reconstructions are compared with and replace: the input, except for transcoders.
     pub(crate) target: SiteRecord,
     /// The target in the model.
     pub(crate) site: Site,
-    /// What going on from the target takes besides it, by the cache's names. None without a model.
+    /// Other sites that the forward pass from the target needs, by their names in the cache. Empty without a model.
     pub(crate) beside: Vec<SiteName>,
 }
 
 impl SpliceSite {
-    /// The point that all SAEs were trained at, or the one that the user names and no SAE contradicts. `spec` is that of the
-    /// model, if there is one.
+    /// The site that all SAEs were trained at, or the one that the user names, if no SAE contradicts it. `spec` is that
+    /// of the model, if there is one.
     pub(crate) fn find(
         named: Option<Site>,
         saes: &[SaeFile],
@@ -57,18 +57,18 @@ impl SpliceSite {
         Ok(Self { input: held, target, site, beside: beside? })
     }
 
-    /// The sites that are read: the input, the target where it is another, and what going on takes.
+    /// The sites to read: the input, the target if it is another site, and those that the forward pass needs.
     pub(crate) fn sites(&self) -> Vec<&SiteName> {
         let target = if self.is_transcoder() { Some(&self.target.name) } else { None };
         std::iter::once(&self.input.name).chain(target).chain(&self.beside).collect()
     }
 
-    /// Whether reconstructions take the place of something else than what SAEs are given.
+    /// Whether reconstructions replace another site than the SAEs' input.
     pub(crate) fn is_transcoder(&self) -> bool {
         self.input.name != self.target.name
     }
 
-    /// What it is called in results and in the names of kept files.
+    /// The site's label in results and in the names of stored files.
     pub(crate) fn label(&self) -> String {
         if self.is_transcoder() {
             format!("{}-to-{}", self.input.name, self.target.name)
@@ -78,7 +78,7 @@ impl SpliceSite {
     }
 }
 
-/// What all SAEs reconstruct.
+/// The site that all SAEs reconstruct.
 fn wanted_target(input: Site, saes: &[SaeFile]) -> Result<Site, EvaluateError> {
     let mut wanted = None;
     for sae in saes {

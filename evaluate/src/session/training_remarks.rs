@@ -1,4 +1,4 @@
-//! What an SAE was trained on, held against the cache that it is evaluated on.
+//! Compares an SAE's training data with the cache that it is evaluated on.
 
 use hayloft_rows::{ExcludeChoice, Excluded};
 use hayloft_sae::{Conventions, SaeFile, WithoutTokens};
@@ -7,7 +7,7 @@ use hayloft_train::bos_tokens;
 
 use crate::session::context::EvaluationContext;
 
-/// Says once of an SAE in what the cache is not what it was trained on, and which switch comes nearest.
+/// Warns about each difference between the SAE's training data and the cache, and names the closest option.
 pub(crate) fn tell(name: &str, file: &SaeFile, context: &EvaluationContext) {
     for remark in remarks(file.conventions(), context.cache.manifest(), &context.excluded) {
         tracing::warn!("SAE {name}: {remark}");

@@ -1,4 +1,4 @@
-//! Which of two ways to hold the same model's weights an SAE was trained on.
+//! Which of two equivalent forms of the model's weights an SAE was trained on.
 
 use std::str::FromStr;
 
@@ -9,13 +9,13 @@ use hayloft_sae::SaeFile;
 use crate::error::EvaluateError;
 use crate::session::splice_site::SpliceSite;
 
-/// What the user says of the weights.
+/// The user's choice of weights.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum WeightsChoice {
-    /// What the SAEs' configurations say.
+    /// Follow the SAEs' configurations.
     #[default]
     FollowSae,
-    /// These, whatever they say.
+    /// Use these, regardless of the configurations.
     Given(ModelWeights),
 }
 

@@ -1,8 +1,9 @@
-//! Several SAEs in place at once, at different sites.
+//! Several SAEs spliced in together, at different sites.
 //!
-//! The model goes on from the cached activations of the lowest site. At each SAE's site its reconstruction takes the place of what
-//! is there by then, which the SAEs before it have changed; so each SAE is given, and held against, the changed run's
-//! activations. Losses are those of all together, and zero ablation zeroes all their sites at once.
+//! The forward pass starts from the cached activations of the lowest site. At each SAE's site its reconstruction
+//! replaces the current activations, which the preceding SAEs have changed. So the activations of the spliced run are
+//! each SAE's input and target. Losses are those of all SAEs together, and zero ablation zeroes all their sites at
+//! once.
 
 use std::ops::Range;
 use std::path::Path;
@@ -36,7 +37,7 @@ use crate::splice::predictions::PredictionReader;
 use crate::splice::sae_runner::SaeRunner;
 use crate::splice::upper_model::UpperModel;
 
-/// An SAE of the run, with where it reads and writes.
+/// An SAE of the run with its input and target sites.
 struct Placed {
     file: SaeFile,
     name: String,
@@ -44,7 +45,7 @@ struct Placed {
     input: Site,
 }
 
-/// Measures all SAEs at once on a part of the shards, or on all of them; with the tokens that were gone through.
+/// Measures all SAEs together on a part of the shards, or on all of them. Also returns the number of tokens processed.
 pub(crate) fn measure(
     settings: &RunSettings,
     part: Option<Part>,
@@ -107,7 +108,7 @@ pub(crate) fn measure(
     Ok((measurement, job.share.tokens(&context.cache)))
 }
 
-/// Computes and keeps the baselines of a part of the shards, or of all of them.
+/// Computes and stores the baselines of a part of the shards, or of all of them.
 pub(crate) fn only_baselines(
     settings: &RunSettings,
     part: Option<Part>,
@@ -119,17 +120,17 @@ pub(crate) fn only_baselines(
     Ok(PreparedBaselines::of(&job.context, &job.share))
 }
 
-/// What is to be measured on what.
+/// The inputs of a measurement.
 struct Job<'run> {
     settings: &'run RunSettings,
     placed: Vec<Placed>,
-    /// Of the lowest site, where the model goes on.
+    /// The lowest site, where the forward pass starts.
     start: SpliceSite,
     context: EvaluationContext,
     share: Share,
 }
 
-/// What has to be known of an SAE before it is measured.
+/// Quantities of an SAE needed before it is measured.
 struct Ready {
     scale: Scale,
     rule: OutlierRule,
@@ -158,7 +159,7 @@ impl<'run> Job<'run> {
         Ok(Self { settings, placed, start, context, share })
     }
 
-    /// Scales, thresholds and means of each SAE. x̄ is the untouched run's.
+    /// Resolves the scale, threshold and mean of each SAE. x̄ is that of the clean run.
     fn prepare(&mut self, alone: bool, progress: Progress) -> Result<Vec<Ready>, EvaluateError> {
         let mut prepared = Vec::with_capacity(self.placed.len());
         for own in &self.placed {
@@ -183,7 +184,7 @@ impl<'run> Job<'run> {
         Ok(prepared)
     }
 
-    /// What comes of a section of each SAE.
+    /// Measures one section of each SAE.
     fn pass(
         &mut self,
         section: SectionChoice,
@@ -209,7 +210,7 @@ impl<'run> Job<'run> {
     }
 }
 
-/// Where each SAE reads and writes, in the order in which a forward pass comes by.
+/// The SAEs with their sites, in the order of the forward pass.
 fn place(context: &EvaluationContext, files: Vec<SaeFile>, names: Vec<String>) -> Result<Vec<Placed>, EvaluateError> {
     let mut placed = Vec::with_capacity(files.len());
     for (file, name) in files.into_iter().zip(names) {
@@ -221,7 +222,7 @@ fn place(context: &EvaluationContext, files: Vec<SaeFile>, names: Vec<String>) -
     for pair in placed.windows(2) {
         let [before, after] = pair else { continue };
         let path = |own: &Placed| Path::to_path_buf(own.file.folder());
-        // What leaves a block is what enters the next.
+        // The output of a block is the input of the next.
         let same = before.point.target.name == after.point.target.name;
         if same || after.input <= before.point.site {
             let (first, second, site) = (path(before), path(after), after.point.site.to_string());
@@ -240,9 +241,8 @@ struct Run<'run> {
     clean_source: Option<CleanSource>,
 }
 
-/// What is found in one batch.
 struct Found {
-    /// Of each SAE: the norms of what it was given, and what it made of it.
+    /// For each SAE, the norms of its input and its outcome.
     measured: Vec<(Vec<f64>, BatchOutcome)>,
     clean: Vec<f32>,
     zero: Vec<f32>,
@@ -324,8 +324,8 @@ impl Run<'_> {
         Ok(Found { measured, clean, zero })
     }
 
-    /// Takes a batch past all sites; `put` is given what is at an SAE's input and at its target, `[rows, width]` each, and says
-    /// which rows of the target become what.
+    /// Runs a batch past all sites. `put` receives the activations at an SAE's input and target, `[rows, width]` each,
+    /// and returns the rows of the target to replace and their new values.
     fn walk(
         &self,
         batch: &Batch,

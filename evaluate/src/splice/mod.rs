@@ -1,4 +1,4 @@
-//! SAEs put in place: what each makes of a batch, and what the upper model predicts from there.
+//! Splicing SAEs: their outcomes on a batch, and the upper model's predictions from there.
 
 pub(crate) mod joint;
 pub(crate) mod outcome;

@@ -1,51 +1,52 @@
-//! What an SAE makes of a batch.
+//! Outcomes of an SAE on a batch.
 
 use hayloft_model::Divergences;
 use hayloft_results::RowTerms;
 use hayloft_sae::Firings;
 use tch::Tensor;
 
-/// What one SAE makes of one section of one batch. Each list is in the order of the batch's rows.
+/// Outcome of one SAE on one section of one batch. Lists are in the order of the batch's rows.
 #[derive(Debug)]
 pub(crate) struct BatchOutcome {
-    /// The section's rows that are no outliers.
+    /// The section's rows that are not left out.
     pub(crate) kept: Vec<i64>,
-    /// Of each of them, what it adds to the sums.
+    /// For each kept row, its terms of the sums.
     pub(crate) terms: Vec<RowTerms>,
-    /// In how many of these rows each latent fired.
+    /// For each latent, the number of kept rows in which it fired.
     pub(crate) firings: Firings,
-    /// Of the spliced run at each row that has a next token.
+    /// Predictions of the spliced run at each row with a next token.
     pub(crate) predicted: Predicted,
 }
 
-/// What one SAE makes of one section of one batch, before anything is put back. Lists are in the order of the batch's rows.
+/// Output of one SAE on one section of one batch, before splicing. Lists are in the order of the batch's rows.
 #[derive(Debug)]
 pub(crate) struct SaeOutput {
-    /// The section's rows that are no outliers.
+    /// The section's rows that are not left out.
     pub(crate) kept: Vec<i64>,
-    /// Their reconstructions `[kept.len(), width]`, float32, in the model's own space.
+    /// Reconstructions of the kept rows, `[kept.len(), width]`, float32, unscaled.
     pub(crate) values: Tensor,
-    /// Of each of them, what it adds to the sums.
+    /// For each kept row, its terms of the sums.
     pub(crate) terms: Vec<RowTerms>,
-    /// In how many of these rows each latent fired.
+    /// For each latent, the number of kept rows in which it fired.
     pub(crate) firings: Firings,
 }
 
-/// What is known of the spliced run's predictions.
+/// Predictions of the spliced run, as far as they are read.
 #[derive(Debug)]
 pub(crate) enum Predicted {
     /// There is no model.
     Nothing,
-    /// Its losses.
+    /// Losses in nats.
     Losses(Vec<f32>),
-    /// `[n, d_model]`: the residual that enters the final norm, from which losses and divergences are yet to be read.
+    /// `[n, d_model]`: the residual stream at the final norm's input, from which losses and divergences are still to be
+    /// read.
     End(Tensor),
-    /// Its losses, and how far it is from the clean run.
+    /// Losses and divergences from the clean run.
     Divergences(Divergences),
 }
 
 impl Predicted {
-    /// The losses of the spliced run, as far as they have been read.
+    /// The losses of the spliced run; empty if they have not been read.
     pub(crate) fn losses(&self) -> &[f32] {
         match self {
             Self::Nothing | Self::End(_) => &[],
@@ -56,7 +57,7 @@ impl Predicted {
 }
 
 impl SaeOutput {
-    /// With what the spliced run predicts.
+    /// Adds the predictions of the spliced run.
     pub(crate) fn with(self, predicted: Predicted) -> BatchOutcome {
         let Self { kept, terms, firings, .. } = self;
         BatchOutcome { kept, terms, firings, predicted }

@@ -1,4 +1,4 @@
-//! How predictions of changed runs are read off.
+//! Reads predictions of spliced and ablated runs.
 
 use hayloft_results::KlWay;
 use hayloft_rows::SectionChoice;
@@ -10,26 +10,26 @@ use crate::metrics::kl::BatchCleanRun;
 use crate::splice::outcome::{BatchOutcome, Predicted};
 use crate::splice::upper_model::UpperModel;
 
-/// SAEs whose spliced runs are read off at once, against the same logits of the clean run. More would take more memory
-/// (a batch's residual each), fewer more time.
+/// Number of SAEs whose spliced runs are read at once, against the same logits of the clean run. More take more memory
+/// (one batch of the residual stream each), fewer more time.
 pub(crate) const TOGETHER: usize = 8;
 
-/// What changed residuals go through, and what is read off at the end.
+/// The upper model that changed activations run through, and what is read at its end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PredictionReader<'run> {
-    /// Without a model, nothing.
+    /// `None` without a model; then nothing is read.
     pub(crate) upper_model: Option<&'run UpperModel>,
-    /// How divergences from the clean run are computed, if they are wanted.
+    /// How divergences from the clean run are computed, if requested.
     pub(crate) kl: Option<KlWay>,
 }
 
 impl<'run> PredictionReader<'run> {
-    /// Losses alone.
+    /// Reads losses only.
     pub(crate) fn losses(upper_model: Option<&'run UpperModel>) -> Self {
         Self { upper_model, kl: None }
     }
 
-    /// The clean run over a batch, where divergences from it are wanted.
+    /// The clean run over a batch, if divergences are requested.
     pub(crate) fn untouched<'batch>(
         self,
         batch: &'batch Batch,
@@ -44,7 +44,7 @@ impl<'run> PredictionReader<'run> {
     }
 }
 
-/// Reads losses and divergences off the ends of the spliced runs of several SAEs, each measured section by section.
+/// Reads losses and divergences from the ends of the spliced runs of several SAEs, section by section.
 pub(crate) fn read_ends(
     untouched: &BatchCleanRun<'_>,
     batch: &Batch,
@@ -57,7 +57,7 @@ pub(crate) fn read_ends(
             _ => None,
         };
         let ends: Vec<Tensor> = measured.iter().filter_map(of_section).collect();
-        // All or none: whether any row counts is the same for every SAE.
+        // All or none: every SAE has the same rows with a next token.
         let read = untouched.divergences(&ends, &batch.counted(section))?;
         for (all, divergences) in measured.iter_mut().zip(read) {
             all[place].predicted = Predicted::Divergences(divergences);

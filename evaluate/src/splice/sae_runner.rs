@@ -1,5 +1,4 @@
-//! An SAE in a run: what it makes of one batch. Nothing here is changed by that, so that batches may be measured on several
-//! threads.
+//! Runs an SAE on batches. Measuring takes `&self`, so several threads may measure batches at once.
 
 use hayloft_results::RowTerms;
 use hayloft_rows::{OutlierRule, SectionChoice, Verdict};
@@ -14,27 +13,26 @@ use crate::splice::outcome::{BatchOutcome, Predicted, SaeOutput};
 use crate::splice::predictions::PredictionReader;
 use crate::splice::upper_model::UpperModel;
 
-/// An SAE in a run.
 #[derive(Debug)]
 pub(crate) struct SaeRunner<'file> {
     pub(crate) file: &'file SaeFile,
-    /// c, by which activations are multiplied.
+    /// The factor c that activations are multiplied by.
     pub(crate) scale: f64,
     pub(crate) rule: OutlierRule,
     sae: Sae,
     sections: Vec<SectionMean>,
 }
 
-/// A section, with the mean of its activations.
+/// A section and its mean.
 #[derive(Debug)]
 struct SectionMean {
     section: SectionChoice,
-    /// Of the scaled targets, outliers apart.
+    /// Mean of the scaled targets without outliers.
     mean: TargetMean,
 }
 
 impl<'file> SaeRunner<'file> {
-    /// Loads an SAE whose products are to be computed in `precision`.
+    /// Loads an SAE whose matrix products run in `precision`.
     pub(crate) fn load(
         file: &'file SaeFile,
         scale: f64,
@@ -52,9 +50,9 @@ impl<'file> SaeRunner<'file> {
         Ok(Self { file, scale, rule, sae: file.load_computing_in(device, precision)?, sections })
     }
 
-    /// Measures the SAE on a batch, section by section; `norms` are those of the batch's rows, `reading` says what the
-    /// reconstruction goes through. Where divergences are wanted, the spliced run is left at its end, as they are read for several
-    /// SAEs at once.
+    /// Measures the SAE on a batch, section by section. `norms` are those of the batch's rows; `reading` holds the
+    /// upper model. If divergences are requested, the spliced run stops at the final norm's input, because divergences
+    /// are read for several SAEs at once.
     pub(crate) fn measure(
         &self,
         batch: &Batch,
@@ -77,8 +75,7 @@ impl<'file> SaeRunner<'file> {
         Ok(measured)
     }
 
-    /// What the SAE makes of the rows of a batch, section by section: of what it is given and of what it is to give back,
-    /// `[rows, width]` each.
+    /// Runs the SAE on the rows of a batch, section by section; `input` and `target` are `[rows, width]` each.
     pub(crate) fn look(
         &self,
         batch: &Batch,
@@ -93,7 +90,7 @@ impl<'file> SaeRunner<'file> {
         let (inputs, targets) = {
             let _phase = Phase::Splice.begin(0);
             let inputs = multiplied(&rows_at(input, &kept)?, self.scale)?;
-            // What is to be given back: an autoencoder's own input.
+            // The target of an autoencoder is its input.
             let targets = if self.file.is_transcoder() {
                 rows_at(target, &kept)?.f_to_kind(Kind::Float)?
             } else {
@@ -117,7 +114,7 @@ impl<'file> SaeRunner<'file> {
             (Vec::try_from(&reconstruction.fired)?, Vec::try_from(&reconstruction.l1)?);
         let mut seen = Vec::with_capacity(self.sections.len());
         for ((own, members), firings) in self.sections.iter().zip(&groups).zip(firings) {
-            // Places among the kept rows.
+            // Indices into the kept rows.
             let places: Vec<usize> = (0..kept.len()).filter(|&place| members[place]).collect();
             let _phase = Phase::Splice.begin(0);
             let deviations = own.mean.squared_deviations(&select(&targets, &places)?)?;
@@ -135,8 +132,8 @@ impl<'file> SaeRunner<'file> {
         Ok(seen)
     }
 
-    /// What targets and reconstructions are multiplied by: the scale, but for transcoders, which give back another site than
-    /// the one that they are given.
+    /// The factor that targets and reconstructions are multiplied by: the scale, or 1 for transcoders, which
+    /// reconstruct another site than their input.
     pub(crate) fn target_scale(&self) -> f64 {
         target_scale(self.file, self.scale)
     }
@@ -151,18 +148,18 @@ fn target_scale(file: &SaeFile, scale: f64) -> f64 {
     if file.is_transcoder() { 1.0 } else { scale }
 }
 
-/// Rows in float32 times a number; one changes nothing.
+/// Converts rows to float32 and multiplies them by a factor; skips a factor of 1.
 fn multiplied(rows: &Tensor, factor: f64) -> Result<Tensor, TchError> {
     let rows = rows.f_to_kind(Kind::Float)?;
     if factor.to_bits() == 1.0f64.to_bits() { Ok(rows) } else { rows.f_mul_scalar(factor) }
 }
 
-/// Rows divided by a number; one changes nothing.
+/// Divides rows by a number; skips a divisor of 1.
 fn divided(rows: &Tensor, divisor: f64) -> Result<Tensor, TchError> {
     if divisor.to_bits() == 1.0f64.to_bits() { Ok(rows.shallow_clone()) } else { rows.f_div_scalar(divisor) }
 }
 
-/// `values` `[n, width]` in place of `n` rows.
+/// `values` `[n, width]` that replace `n` rows.
 struct Splice<'run> {
     rows: &'run [i64],
     values: &'run Tensor,
@@ -170,7 +167,7 @@ struct Splice<'run> {
 }
 
 impl Splice<'_> {
-    /// What the model predicts at some rows: losses, or the residual from which more can be read.
+    /// The model's predictions at some rows: losses, or the residual stream at the final norm's input if `to_end`.
     fn predict(
         &self,
         batch: &Batch,
@@ -193,7 +190,7 @@ impl Splice<'_> {
     }
 }
 
-/// Some rows of a tensor, in order, each at most once; all of them without a copy.
+/// Selects rows of a tensor, in order and without duplicates; does not copy if all are selected.
 fn select(rows: &Tensor, places: &[usize]) -> Result<Tensor, TchError> {
     if places.len() as i64 == rows.size()[0] {
         return Ok(rows.shallow_clone());

@@ -1,4 +1,4 @@
-//! The model from where reconstructions go to its end: from activations, whatever was done to them, to losses.
+//! The upper part of the model: from clean, spliced or ablated activations at the target to losses.
 
 use hayloft_model::{Checkpoint, CleanRun, Decoder, Divergences, Portion, Positions, Residual, Site, Stop, kind};
 use hayloft_runtime::{Dtype, Phase};
@@ -7,20 +7,20 @@ use tch::{Device, Kind, Tensor};
 use crate::data::batch::{Activations, Batch};
 use crate::error::EvaluateError;
 
-/// The blocks from the target on, the final norm and the unembedding. The layers below are never loaded.
+/// The blocks from the target up, the final norm and the unembedding. Lower layers are never loaded.
 #[derive(Debug)]
 pub(crate) struct UpperModel {
     decoder: Decoder,
-    /// Where reconstructions go.
+    /// The site that reconstructions replace.
     target: Site,
 }
 
-/// Values at the target, with which the model goes on.
+/// Values at the target from which the forward pass continues.
 #[derive(Debug)]
 pub(crate) struct PatchedRun<'batch> {
     /// `[rows, width]`, in the model's precision.
     value: Tensor,
-    /// What going on takes besides, as it is stored.
+    /// Other sites that the forward pass needs, in their stored dtype.
     beside: &'batch [Tensor],
 }
 
@@ -38,7 +38,7 @@ impl UpperModel {
         self.decoder.precision()
     }
 
-    /// A batch's target `[rows, width]` in the model's precision, untouched.
+    /// The unchanged target `[rows, width]` of a batch, in the model's precision.
     pub(crate) fn clean<'batch>(&self, activations: &'batch Activations) -> Result<PatchedRun<'batch>, EvaluateError> {
         Ok(PatchedRun { value: activations.in_model.f_to_kind(self.kind())?, beside: &activations.beside })
     }
@@ -53,7 +53,7 @@ impl UpperModel {
         Ok(PatchedRun { value: value.f_index_fill(0, &self.index(rows)?, 0.0)?, beside })
     }
 
-    /// A batch's target with `values` `[n, width]`, in the model's own space, in place of `n` rows.
+    /// A batch's target with `n` rows replaced by the unscaled `values` `[n, width]`.
     pub(crate) fn spliced<'batch>(
         &self,
         activations: &'batch Activations,
@@ -68,16 +68,16 @@ impl UpperModel {
         Ok(PatchedRun { value: value.f_index_copy(0, &self.index(rows)?, &values)?, beside })
     }
 
-    /// Next-token losses, in nats, at some rows of a batch that goes on from these values. Only sequences with such rows go
-    /// through the blocks, and only those rows meet the final norm and the unembedding.
+    /// Next-token losses, in nats, at some rows of a batch with these values at the target. Only sequences with such
+    /// rows pass through the blocks, and only those rows through the final norm and the unembedding.
     pub(crate) fn losses(&self, batch: &Batch, from: &PatchedRun<'_>, at: &[i64]) -> Result<Vec<f32>, EvaluateError> {
         let end = self.end(batch, from, at)?;
         let _phase = Phase::Loss.begin(self.decoder.head_operations(at.len()));
         Ok(self.decoder.losses(&end, &batch.labels_at(at))?)
     }
 
-    /// Losses of changed runs and how far they are from the untouched one, at rows with these labels; each of `ends` is the
-    /// residual `[labels.len(), d_model]` that enters the final norm.
+    /// Losses of changed runs and their divergences from the clean run, at rows with these labels. Each of `ends` is
+    /// the residual stream `[labels.len(), d_model]` at the final norm's input.
     pub(crate) fn divergences(
         &self,
         untouched: CleanRun<'_>,
@@ -89,8 +89,8 @@ impl UpperModel {
         Ok(self.decoder.divergences(untouched, ends, labels)?)
     }
 
-    /// The residual `[at.len(), d_model]` that enters the final norm at some rows of a batch that goes on from these values.
-    /// Only sequences with such rows go through the blocks.
+    /// The residual stream `[at.len(), d_model]` at the final norm's input, at some rows of a batch with these values
+    /// at the target. Only sequences with such rows pass through the blocks.
     pub(crate) fn end(&self, batch: &Batch, from: &PatchedRun<'_>, at: &[i64]) -> Result<Tensor, EvaluateError> {
         let layout = &batch.layout;
         let needed = layout.sequences_of(at);
@@ -98,7 +98,7 @@ impl UpperModel {
         let mut slots: Vec<i64> = at.iter().map(|&row| layout.slots[row as usize]).collect();
         if needed.len() < layout.sequences {
             for slot in &mut slots {
-                // The sequences that are left out are before or after whole sequences.
+                // Only whole sequences are left out.
                 let place = needed.partition_point(|&sequence| sequence < *slot / length) as i64;
                 *slot = place * length + *slot % length;
             }
@@ -109,7 +109,7 @@ impl UpperModel {
         Ok(if slots.len() as i64 == all.size()[0] { all } else { all.f_index_select(0, &self.index(&slots)?)? })
     }
 
-    /// Rows `[rows, width]` of a batch as the model takes them, those of the needed sequences alone: `[needed, pos, width]`.
+    /// Pads rows `[rows, width]` of a batch to the model's input `[needed, pos, width]`, for the needed sequences only.
     fn padded(&self, batch: &Batch, needed: &[i64], rows: &Tensor) -> Result<Tensor, EvaluateError> {
         let layout = &batch.layout;
         let (sequences, length, width) = (layout.sequences as i64, layout.length as i64, rows.size()[1]);
@@ -123,14 +123,14 @@ impl UpperModel {
         Ok(if needed.len() < layout.sequences { padded.f_index_select(0, &self.index(needed)?)? } else { padded })
     }
 
-    /// Some sequences of a batch, standing at the target with these values.
+    /// Some sequences of a batch, stopped at the target with these values.
     fn stop(&self, batch: &Batch, from: &PatchedRun<'_>, needed: &[i64]) -> Result<Stop, EvaluateError> {
         let beside = from.beside.iter().map(|rows| self.padded(batch, needed, &rows.f_to_kind(self.kind())?));
         let beside = beside.collect::<Result<_, _>>()?;
         Ok(Stop { site: self.target, value: self.padded(batch, needed, &from.value)?, beside })
     }
 
-    /// From a site to the end.
+    /// Runs from a site to the end.
     fn finish(&self, stop: &Stop, sequences: usize, length: usize) -> Result<Residual, EvaluateError> {
         let n_blocks = self.decoder.spec().n_blocks;
         let positions = Positions::from_start(length);
@@ -140,13 +140,13 @@ impl UpperModel {
         Ok(self.decoder.advance(&left, n_blocks, &positions)?)
     }
 
-    /// A batch that stands at the target with these values, all its sequences.
+    /// All sequences of a batch, stopped at the target with these values.
     pub(crate) fn start(&self, batch: &Batch, from: &PatchedRun<'_>) -> Result<Stop, EvaluateError> {
         let all: Vec<i64> = (0..batch.layout.sequences as i64).collect();
         self.stop(batch, from, &all)
     }
 
-    /// Takes a batch on to a site.
+    /// Runs a batch forward to a later site.
     pub(crate) fn go_on(&self, batch: &Batch, from: &Stop, to: Site) -> Result<Stop, EvaluateError> {
         let blocks = to.rest().saturating_sub(from.site.rest());
         let layout = &batch.layout;
@@ -155,12 +155,12 @@ impl UpperModel {
         Ok(self.decoder.go_on(from, to, &Positions::from_start(layout.length))?)
     }
 
-    /// The rows of a batch, `[rows, width]`, of what is at a site, `[sequences, pos, width]`.
+    /// The rows of a batch, `[rows, width]`, from padded values at a site, `[sequences, pos, width]`.
     pub(crate) fn rows(&self, batch: &Batch, value: &Tensor) -> Result<Tensor, EvaluateError> {
         Ok(value.f_flatten(0, 1)?.f_index_select(0, &self.index(&batch.layout.slots)?)?)
     }
 
-    /// Puts `values` `[n, width]` in place of `n` rows of what is at a site.
+    /// Replaces `n` rows at a site by `values` `[n, width]`.
     pub(crate) fn put(&self, batch: &Batch, at: Stop, rows: &[i64], values: &Tensor) -> Result<Stop, EvaluateError> {
         let slots: Vec<i64> = rows.iter().map(|&row| batch.layout.slots[row as usize]).collect();
         let shape = at.value.size();
@@ -168,7 +168,7 @@ impl UpperModel {
         Ok(Stop { value: flat.f_view(shape.as_slice())?, ..at })
     }
 
-    /// Next-token losses, in nats, at some rows of a batch that goes on from a site.
+    /// Next-token losses, in nats, at some rows of a batch stopped at a site.
     pub(crate) fn losses_after(&self, batch: &Batch, from: &Stop, at: &[i64]) -> Result<Vec<f32>, EvaluateError> {
         if at.is_empty() {
             return Ok(Vec::new());
@@ -180,19 +180,19 @@ impl UpperModel {
         Ok(self.decoder.losses(&rows, &batch.labels_at(at))?)
     }
 
-    /// Whether zeros at every position of the target make every position of the model say the same: attention over equal
-    /// values gives that value whatever its weights. Not where the model goes on with more than the target.
+    /// Whether zeros at every position of the target give the same prediction at every position. Attention over equal
+    /// values returns that value for any weights. False if the forward pass needs other sites too.
     pub(crate) fn is_same_everywhere_when_zero(&self) -> bool {
         self.target.beside(self.decoder.spec()).is_empty()
     }
 
-    /// The residual `[1, d_model]` that enters the final norm where every position of every sequence is zero at the target:
-    /// as every position [says the same](Self::is_same_everywhere_when_zero), one says it for all.
+    /// The residual stream `[1, d_model]` at the final norm's input with zeros at every position of the target. One row
+    /// stands for all positions, if the prediction [is the same everywhere](Self::is_same_everywhere_when_zero).
     pub(crate) fn all_zero_end(&self) -> Result<Tensor, EvaluateError> {
         Ok(self.zero_end()?.stream.f_flatten(0, 1)?)
     }
 
-    /// Losses where every position of every sequence is zero. `[vocab]` float32, nats: the loss of each token as a label.
+    /// `[vocab]` float32, nats: the loss of each token as a label, with zeros at every position.
     pub(crate) fn all_zero_losses(&self) -> Result<Vec<f32>, EvaluateError> {
         let logits = self.decoder.logits(&self.zero_end()?)?.f_flatten(0, 2)?.f_to_kind(Kind::Double)?;
         Ok(Vec::<f64>::try_from(logits.f_log_softmax(-1, Kind::Double)?.f_neg()?)?

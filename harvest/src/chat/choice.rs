@@ -1,4 +1,4 @@
-//! Which chat template is used.
+//! The choice of chat template.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,23 +7,23 @@ use serde::{Deserialize, Serialize};
 
 use super::ChatError;
 
-/// Which chat template is used: the checkpoint's own, or one of the study's by name.
+/// The choice of chat template: the checkpoint's, or one of the study's by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TemplateChoice {
-    /// The checkpoint's own Jinja: `chat_template.jinja`, or `chat_template` in `tokenizer_config.json`.
+    /// The checkpoint's Jinja template: `chat_template.jinja`, or `chat_template` in `tokenizer_config.json`.
     #[default]
     Checkpoint,
     /// The study's for Mistral: `" [INST] {instruction} [/INST] "`.
     Mistral,
     /// The study's for Qwen: ChatML without a system turn.
     Qwen,
-    /// The study's for Gemma: its turns.
+    /// The study's for Gemma, in Gemma's turn format.
     Gemma,
 }
 
 impl TemplateChoice {
-    /// Every choice, in the order they are defined.
+    /// All choices, in order of definition.
     pub const ALL: [Self; 4] = [Self::Checkpoint, Self::Mistral, Self::Qwen, Self::Gemma];
 
     /// The name in data manifests, in records and on the command line.

@@ -1,74 +1,75 @@
-//! The tokens of a conversation, each with its section.
+//! Tokens of a conversation with their sections.
 
 use hayloft_model::{SpecialToken, Tokenizer};
 use hayloft_store::Section;
 
 use super::{ChatError, ChatTemplate, Prompt};
 
-/// One user turn and what the model answered.
+/// One user turn and the model's reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conversation {
-    /// The tokens; the first is BOS, and no other BOS follows it unless the text spells one out.
+    /// The tokens. The first is BOS; no other BOS follows unless the text contains one.
     pub tokens: Vec<u32>,
-    /// The section of each.
+    /// The section of each token.
     pub sections: Vec<Section>,
     counts: Counts,
 }
 
 impl Conversation {
-    /// How many of its tokens are the prompt: what the model read before it wrote.
+    /// Returns the number of prompt tokens: those the model read before its reply.
     pub fn prompt_length(&self) -> usize {
         self.counts.prompt_end
     }
 
-    /// Leaves the first `longest` tokens; those that are the last two now are `final`.
+    /// Truncates to the first `longest` tokens. The last two remaining tokens are `final`.
     pub fn truncate(&mut self, longest: usize) {
         self.tokens.truncate(longest);
         self.sections = self.counts.sections(self.tokens.len());
     }
 }
 
-/// What was said before the turn ended.
+/// The reply before the end of the turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speech<'reply> {
-    /// A text, which is tokenised in its place after the prompt.
+    /// Text, tokenised together with the prompt.
     Text(&'reply str),
-    /// Tokens, which are taken as they are.
+    /// Token ids, used unchanged.
     Tokens(&'reply [u32]),
 }
 
-/// How many tokens the parts of a prompt take, as the study counts them.
+/// Token counts of the parts of a prompt, as the study defines them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Counts {
-    /// Tokens before the instruction, BOS among them: `len(soi)`.
+    /// Tokens before the instruction, including BOS: `len(soi)`.
     start: usize,
-    /// Tokens before the template's after the instruction: `i`.
+    /// Tokens up to the end of the instruction: `i`.
     instruction_end: usize,
     /// Tokens before the reply: `i + len(eoi)`.
     prompt_end: usize,
 }
 
-/// The tokens of a conversation with their sections.
+/// Builds the tokens of a conversation with their sections.
 ///
-/// **Tokens.** The prompt and a reply that is text are tokenised as one text, so that tokens are those that a model would
-/// really read; as in transformers, a special token that the text spells out is recognised. Token ids are appended to the
-/// prompt's tokens as they are. A BOS that the template writes is the one that begins the sequence. The token that ended
-/// the turn is not part of the sequence.
+/// **Tokens.** The prompt and a text reply are tokenised as one text, so the tokens match the model's real input. As in
+/// transformers, special tokens in the text are recognised. Token ids of a reply are appended to the prompt's tokens
+/// unchanged. A BOS in the template is the BOS of the sequence. The token that ended the turn is not part of the
+/// sequence.
 ///
-/// **Parts.** A token belongs to the part of the text in which it ends. So a space of the template that is one token with
-/// the word after it counts with that word.
+/// **Parts.** A token belongs to the part of the text in which it ends. A token that joins a template space with the
+/// following word belongs to that word.
 ///
-/// **Sections** are those of the study, a mask over *input* positions, each predicting the next token. With soi the
-/// template's tokens before the instruction, BOS among them, eoi those after it, and i the position where eoi starts:
+/// **Sections** follow the study: a mask over *input* positions, each of which predicts the next token. soi is the
+/// template's tokens before the instruction, including BOS. eoi is the template's tokens after it. i is the position at
+/// which eoi starts:
 ///
 /// ```text
 /// position   0    1 … len(soi)   len(soi) … i   i … i + len(eoi) − 1   i + len(eoi) − 1 … n − 2   n − 2 … n
 /// section    bos  control        user_prompt    control                rollout                    final
 /// ```
 ///
-/// The last token of eoi, which predicts the first of the reply, is in `rollout`; the last two of the sequence are `final`,
-/// whatever else they would be. Where the template puts no token between instruction and reply, it is the instruction's
-/// last token that predicts the reply, and is in `rollout`.
+/// The last token of eoi predicts the first reply token and is in `rollout`. The last two tokens of the sequence are
+/// always `final`. If the template has no token between instruction and reply, the last instruction token predicts the
+/// reply and is in `rollout`.
 pub fn conversation(
     template: &ChatTemplate,
     tokenizer: &Tokenizer,
@@ -88,7 +89,7 @@ pub fn conversation(
     Ok(Conversation { sections: counts.sections(tokens.len()), tokens, counts })
 }
 
-/// The tokens that a model reads before it answers, BOS first.
+/// Returns the prompt tokens that the model reads before its reply, BOS first.
 pub fn prompt_tokens(
     template: &ChatTemplate,
     tokenizer: &Tokenizer,
@@ -98,7 +99,7 @@ pub fn prompt_tokens(
     Ok(encode(template, tokenizer, bos, &template.prompt(instruction)?, "")?.0)
 }
 
-/// Tokens of a prompt and a reply.
+/// Tokenises a prompt and a reply.
 fn encode(
     template: &ChatTemplate,
     tokenizer: &Tokenizer,
@@ -106,8 +107,7 @@ fn encode(
     prompt: &Prompt,
     reply: &str,
 ) -> Result<(Vec<u32>, Counts), ChatError> {
-    // What the template itself wrote is tokenised where it stands: a tokenizer may treat the beginning of a text in a way
-    // of its own.
+    // A BOS in the template is tokenised in place, because a tokenizer may treat the start of a text differently.
     let written = prompt.written_bos.as_deref().unwrap_or_default();
     let text = [written, &prompt.text, reply].concat();
     let before_instruction = &text[..written.len() + prompt.instruction.start];
@@ -134,12 +134,12 @@ fn encode(
 }
 
 impl Counts {
-    /// The sections of a sequence of `length` tokens.
+    /// Returns the sections of a sequence of `length` tokens.
     fn sections(self, length: usize) -> Vec<Section> {
         (0..length).map(|position| self.section(position, length)).collect()
     }
 
-    /// The section of a position in a sequence of `length` tokens.
+    /// Returns the section of a position in a sequence of `length` tokens.
     fn section(self, position: usize, length: usize) -> Section {
         const FINAL: usize = 2;
         if position == 0 {
@@ -174,10 +174,10 @@ mod tests {
 
     #[test]
     fn sections_are_the_studys_masks() {
-        // soi: BOS and two tokens; three of the instruction; eoi of four; five of the reply.
+        // soi: BOS and two tokens; three instruction tokens; four of eoi; five of the reply.
         let counts = Counts { start: 3, instruction_end: 6, prompt_end: 10 };
         assert_eq!(letters(counts, 15), "bccuuucccrrrrff");
-        // A reply of two tokens, of one, and none.
+        // Replies of two, one and zero tokens.
         assert_eq!(letters(counts, 12), "bccuuucccrff");
         assert_eq!(letters(counts, 11), "bccuuucccff");
         assert_eq!(letters(counts, 10), "bccuuuccff");

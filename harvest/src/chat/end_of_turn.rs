@@ -1,4 +1,4 @@
-//! The tokens that end the assistant's turn, and cutting a reply there.
+//! Tokens that end the assistant's turn, and cutting a reply at them.
 
 use hayloft_model::{FinishReason, ModelError, SpecialToken, Tokenizer};
 
@@ -8,13 +8,13 @@ use super::{ChatTemplate, Reply, Speech};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndOfTurn {
     tokens: Vec<SpecialToken>,
-    /// Whether a reply that never ended its turn loses its last character.
+    /// Whether an unended reply loses its last character.
     drop_last_character: bool,
 }
 
 impl EndOfTurn {
-    /// The token that `named` says, as `source` names it; else the tokenizer's end-of-sequence tokens and the special token
-    /// that the template writes first after the assistant's words.
+    /// Finds the tokens: the token `named`, which `source` gives, if any. Otherwise the tokenizer's end-of-sequence
+    /// tokens and the first special token that the template writes after the reply.
     pub fn find(
         named: Option<&str>,
         source: &str,
@@ -41,18 +41,18 @@ impl EndOfTurn {
         Ok(Self { tokens, drop_last_character: false })
     }
 
-    /// The same, with the study's quirk if `wanted`: a reply that never ended its turn loses its last character.
+    /// Sets the study's quirk: an unended reply loses its last character.
     #[must_use]
     pub fn dropping_last_character(self, wanted: bool) -> Self {
         Self { drop_last_character: wanted, ..self }
     }
 
-    /// The tokens; none where no file names one, and then no reply is cut.
+    /// Returns the tokens. If no file names one, the list is empty and no reply is cut.
     pub fn tokens(&self) -> &[SpecialToken] {
         &self.tokens
     }
 
-    /// What was said before the turn ended, and whether it did end.
+    /// Returns the reply before the end of the turn, and whether the turn ended.
     pub fn cut<'reply>(&self, reply: &'reply Reply) -> (Speech<'reply>, bool) {
         match reply {
             Reply::Text(text) => {
@@ -63,7 +63,7 @@ impl EndOfTurn {
                 let end = ids.iter().position(|id| self.tokens.iter().any(|token| token.id == *id));
                 let ended = end.is_some() || *finish_reason == FinishReason::Stop;
                 if self.drop_last_character && !ended {
-                    // A character may be part of a token, so what is left is tokenised anew, as the study did.
+                    // A character may be part of a token, so the shortened text is tokenised again, as in the study.
                     return (Speech::Text(self.cut_text(text).0), false);
                 }
                 (Speech::Tokens(&ids[..end.unwrap_or(ids.len())]), ended)

@@ -1,4 +1,4 @@
-//! Everything that can go wrong between an instruction and its tokens.
+//! Errors of chat templates and conversations.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,10 +9,10 @@ use hayloft_model::ModelError;
 /// what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ChatError {
-    /// A template's name is none that is known.
+    /// The template's name is unknown.
     #[error("template {text:?}: expected checkpoint, mistral, qwen or gemma")]
     ChoiceText {
-        /// What was given.
+        /// The name given.
         text: String,
     },
     /// A file of the checkpoint cannot be read.
@@ -20,20 +20,20 @@ pub enum ChatError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         cause: io::Error,
     },
-    /// A file of the checkpoint is larger than any that is meant.
+    /// A file of the checkpoint is too large.
     #[error("{path}: expected at most {limit} bytes, got {bytes}. Is this another file, or a damaged one?")]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// The most bytes.
+        /// The size limit in bytes.
         limit: u64,
-        /// Its bytes.
+        /// The file's size in bytes.
         bytes: u64,
     },
-    /// A JSON file of the checkpoint does not hold what it should.
+    /// A JSON file of the checkpoint has unexpected content.
     #[error("{path}: {problem}. Copy or download it again")]
     Json {
         /// The file.
@@ -49,51 +49,51 @@ pub enum ChatError {
         /// The checkpoint's folder.
         folder: PathBuf,
     },
-    /// The template could not be read, or stopped, or would not stop.
+    /// The template cannot be parsed, raises an error or exceeds its limits.
     #[error(
         "{path}: the chat template fails: {problem}. It is rendered for one user turn, as transformers does but without strftime_now, for a prompt must be the same every day. Correct it, or name one of the study's in the data manifest"
     )]
     Failed {
         /// The file that holds the template.
         path: PathBuf,
-        /// What went wrong, with the line of the template where it is known.
+        /// The error, with the template's line if known.
         problem: String,
     },
-    /// The template does not hold the instruction exactly once and unchanged.
+    /// The template does not contain the instruction exactly once and unchanged.
     #[error(
         "{path}: the chat template {problem}, expected the instruction in it once and unchanged but for white space around it. Where the user's words begin and end could not be told. Correct it, or name one of the study's in the data manifest"
     )]
     Instruction {
         /// The file that holds the template.
         path: PathBuf,
-        /// What it does with the instruction.
+        /// How the template treats the instruction.
         problem: String,
     },
-    /// The template begins with another token than the sequences do.
+    /// The template begins with a token other than the sequence's BOS.
     #[error(
         "{path}: the chat template begins with {written:?}, expected nothing or the token {bos:?} that begins each sequence, named by {source_of_bos}. Leave bos out of the data manifest, or name the template's token there"
     )]
     Bos {
         /// The file that holds the template.
         path: PathBuf,
-        /// What it begins with.
+        /// The text that the template begins with.
         written: String,
         /// The token that begins each sequence.
         bos: String,
-        /// What names that token.
+        /// The source of that token.
         source_of_bos: String,
     },
-    /// There is nothing to ask.
+    /// The instruction is empty.
     #[error(
         "the instruction is empty, expected text other than white space. Leave such rows out with [chat] unusable_rows = \"skip\" in the data manifest"
     )]
     EmptyInstruction,
-    /// The instruction is longer than is rendered.
+    /// The instruction is too long to render.
     #[error("the instruction has {bytes} bytes, expected at most {limit}")]
     LongInstruction {
-        /// Its bytes.
+        /// The instruction's size in bytes.
         bytes: usize,
-        /// The most bytes.
+        /// The size limit in bytes.
         limit: usize,
     },
     /// The prompt leaves no room for a reply.
@@ -101,7 +101,7 @@ pub enum ChatError {
         "the prompt has {tokens} tokens, expected fewer than the {longest} of context_length. Raise context_length in the data manifest, or leave such rows out with [chat] unusable_rows = \"skip\""
     )]
     LongPrompt {
-        /// Its tokens, BOS included.
+        /// The prompt's tokens, including BOS.
         tokens: usize,
         /// The length of the context.
         longest: usize,

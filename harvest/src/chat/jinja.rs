@@ -1,4 +1,4 @@
-//! The environment that transformers gives a chat template, bounded: a template may come from a stranger.
+//! The Jinja environment of transformers' chat templates, with resource limits because templates are untrusted.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,11 +10,11 @@ use minijinja_contrib::pycompat::unknown_method_callback;
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
-/// One unit pays for an instruction of the template, or for 64 bytes that it makes: 128 MiB and a second at the most.
-/// The templates of released models take under 10,000 for one turn.
+/// One unit pays for one template instruction, or for 64 bytes of output: at most 128 MiB and one second. The templates
+/// of released models take under 10,000 units for one turn.
 const FUEL: u64 = 2_000_000;
 
-/// The most that `tojson` may be asked to indent by.
+/// The maximum indent of `tojson`.
 const MOST_INDENT: usize = 16;
 
 const NAME: &str = "chat_template";
@@ -24,20 +24,20 @@ const NAME: &str = "chat_template";
 pub(super) struct Message<'text> {
     /// `user` or `assistant`.
     pub(super) role: &'static str,
-    /// What was said.
+    /// The text of the turn.
     pub(super) content: &'text str,
 }
 
-/// Whether the assistant's turn is opened at the end.
+/// Whether the rendered text opens the assistant's turn at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// It is: the model goes on from there.
+    /// Open: the model generates from there.
     GenerationPrompt,
-    /// It is not: the conversation is over.
+    /// Closed: the conversation is complete.
     Closed,
 }
 
-/// A chat template that can be rendered.
+/// A parsed chat template.
 #[derive(Debug)]
 pub(super) struct Jinja {
     environment: Environment<'static>,
@@ -45,7 +45,7 @@ pub(super) struct Jinja {
 }
 
 impl Jinja {
-    /// Reads a template. `special_tokens` are its variables `bos_token`, `eos_token` and so on.
+    /// Parses a template. `special_tokens` are the variables `bos_token`, `eos_token` and so on.
     pub(super) fn new(text: &str, special_tokens: BTreeMap<String, String>) -> Result<Self, Error> {
         let mut environment = Environment::new();
         environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
@@ -60,7 +60,7 @@ impl Jinja {
     /// Renders a conversation.
     pub(super) fn render(&self, messages: &[Message<'_>], ending: Ending) -> Result<String, Error> {
         let add_generation_prompt = ending == Ending::GenerationPrompt;
-        // What transformers passes where there are none: the names are defined.
+        // As in transformers, absent values are defined as none.
         let (tools, documents) = (Value::from(()), Value::from(()));
         let messages = Value::from(Serde(messages));
         let turns = context! { messages, add_generation_prompt, tools, documents };
@@ -69,13 +69,13 @@ impl Jinja {
     }
 }
 
-/// How a template says that it does not take a conversation.
+/// Lets a template reject a conversation.
 fn raise_exception(message: &str) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, format!("the template raised an exception: {message}")))
 }
 
-/// Python's `json.dumps` with `ensure_ascii=False`, which is what transformers has in place of Jinja's own `tojson`: no
-/// character is escaped for the sake of HTML.
+/// Python's `json.dumps` with `ensure_ascii=False`, which transformers uses in place of Jinja's `tojson`. No character
+/// is escaped for HTML.
 #[expect(clippy::needless_pass_by_value, reason = "a filter is given its options by value")]
 fn to_json(value: &Value, options: Kwargs) -> Result<String, Error> {
     let mut value = serde_json::to_value(value)
@@ -118,8 +118,8 @@ impl Formatter for Spaced {
     }
 }
 
-/// Replaces transformers' own tags `{% generation %}` and `{% endgeneration %}`, which mark what an assistant said and
-/// print nothing, by tags that are read and do as little.
+/// Replaces transformers' tags `{% generation %}` and `{% endgeneration %}`, which mark the assistant's text and print
+/// nothing, by tags without effect.
 fn without_generation_tags(template: &str) -> String {
     let mut text = String::with_capacity(template.len());
     let mut rest = template;
@@ -137,7 +137,7 @@ fn without_generation_tags(template: &str) -> String {
             _ => None,
         };
         match replaced {
-            // Writing to a text does not fail.
+            // Writing to a `String` cannot fail.
             Some(replacement) => drop(write!(text, "{{%{}%}}", tag.replace(name, replacement))),
             None => drop(write!(text, "{{%{tag}%}}")),
         }

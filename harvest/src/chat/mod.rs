@@ -1,4 +1,4 @@
-//! From an instruction and its answer to the tokens of a conversation.
+//! Builds the tokens of a conversation from an instruction and its reply.
 //!
 //! ```text
 //! instruction ─► template ─► prompt ─┐

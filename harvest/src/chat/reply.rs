@@ -1,19 +1,19 @@
-//! What the model answered, as data files hold it.
+//! The model's reply, as data files hold it.
 
 use hayloft_model::FinishReason;
 
-/// What the model answered.
+/// The model's reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// Its text; what follows the end of its turn may still be there.
+    /// Text. Text after the end of the turn may still follow.
     Text(String),
-    /// The tokens that it wrote, from a rollouts file.
+    /// Token ids, from a rollouts file.
     Tokens {
-        /// Their text.
+        /// The text of the tokens.
         text: String,
-        /// Their ids, without the token that ended the turn.
+        /// The ids, without the token that ended the turn.
         ids: Vec<u32>,
-        /// Why there are no more.
+        /// The reason for which generation ended.
         finish_reason: FinishReason,
     },
 }

@@ -1,4 +1,4 @@
-//! The chat template and the special tokens that a checkpoint's files name.
+//! Reads a checkpoint's chat template and special tokens.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,22 +13,22 @@ const TEMPLATE_FILE: &str = "chat_template.jinja";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const SPECIAL_TOKENS: &str = "special_tokens_map.json";
 
-/// Templates are a few kilobytes, the longest known some thirty. Places in one, by line and column, are counted in 16 bits by
-/// minijinja, so it must be shorter than they go.
+/// Templates are a few kilobytes, the longest known about 30. minijinja stores lines and columns in 16 bits, so the
+/// limit is below that range.
 const TEMPLATE_BYTES: u64 = 60_000;
-/// A `tokenizer_config.json` lists every added token, of which some models have thousands.
+/// `tokenizer_config.json` lists every added token; some models have thousands.
 const CONFIG_BYTES: u64 = 64 << 20;
 
-/// A template as a checkpoint holds it.
+/// A template as stored in a checkpoint.
 pub(super) struct TemplateSource {
-    /// The file that holds it.
+    /// The file that holds the template.
     pub(super) path: PathBuf,
-    /// The Jinja.
+    /// The Jinja source.
     pub(super) text: String,
 }
 
-/// The checkpoint's template: `chat_template.jinja`, else `chat_template` of `tokenizer_config.json`, which is a text or
-/// a list of named ones of which `default` is taken. The same order as in transformers.
+/// Returns the checkpoint's template: `chat_template.jinja`, else `chat_template` of `tokenizer_config.json`, which is
+/// a text or a list of named templates with a `default`. The order is that of transformers.
 pub(super) fn checkpoint_template(folder: &Path) -> Result<TemplateSource, ChatError> {
     let path = folder.join(TEMPLATE_FILE);
     if let Some(text) = read(&path, TEMPLATE_BYTES)? {
@@ -63,10 +63,10 @@ pub(super) fn checkpoint_template(folder: &Path) -> Result<TemplateSource, ChatE
     Ok(TemplateSource { path, text })
 }
 
-/// The checkpoint's special tokens as a template sees them: `bos_token`, `eos_token`, … → their texts.
+/// Returns the checkpoint's special tokens as template variables: `bos_token`, `eos_token`, … → their texts.
 pub(super) fn special_tokens(folder: &Path) -> Result<BTreeMap<String, String>, ChatError> {
     let mut tokens = BTreeMap::new();
-    // The later one wins.
+    // The later file takes precedence.
     for file in [SPECIAL_TOKENS, TOKENIZER_CONFIG] {
         for (key, value) in read_object(&folder.join(file))? {
             let text = value.as_str().or_else(|| value.get("content")?.as_str());
@@ -78,7 +78,7 @@ pub(super) fn special_tokens(folder: &Path) -> Result<BTreeMap<String, String>, 
     Ok(tokens)
 }
 
-/// The fields of a JSON file; none where it is absent.
+/// Returns the fields of a JSON file; empty if the file does not exist.
 fn read_object(path: &Path) -> Result<Map<String, Value>, ChatError> {
     let Some(text) = read(path, CONFIG_BYTES)? else { return Ok(Map::new()) };
     serde_json::from_str(&text).map_err(|error| ChatError::Json {
@@ -87,7 +87,7 @@ fn read_object(path: &Path) -> Result<Map<String, Value>, ChatError> {
     })
 }
 
-/// The text of a file of at most `limit` bytes; `None` where it is absent.
+/// Returns the text of a file of at most `limit` bytes; `None` if the file does not exist.
 fn read(path: &Path, limit: u64) -> Result<Option<String>, ChatError> {
     if !path.exists() {
         return Ok(None);
@@ -95,7 +95,7 @@ fn read(path: &Path, limit: u64) -> Result<Option<String>, ChatError> {
     let failed = |cause| ChatError::Io { path: path.to_owned(), cause };
     let metadata = path.metadata().map_err(failed)?;
     if !metadata.is_file() {
-        // Opening a pipe that nobody writes to would wait for ever.
+        // Opening a pipe without a writer blocks indefinitely.
         return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "expected a file, got something else")));
     }
     let file = File::open(path).map_err(failed)?;

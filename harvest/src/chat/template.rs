@@ -1,4 +1,4 @@
-//! A chat template: an instruction's prompt, and where in it the instruction lies.
+//! Renders the prompt of an instruction, and locates the instruction in it.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -7,34 +7,34 @@ use super::jinja::{Ending, Jinja, Message};
 use super::source::{checkpoint_template, special_tokens};
 use super::{ChatError, TemplateChoice};
 
-/// A chat template that holds the instruction once and unchanged.
+/// A chat template that contains the instruction once and unchanged.
 ///
-/// Where the instruction lies is never found by searching for its words, which a template may contain too. A template is
-/// rendered once with each of two stand-ins that no template contains. What lies before and after them must be the same;
-/// and the rendered instruction must lie between the same two texts.
+/// The instruction is not located by searching for its text, because a template may contain the same words. The
+/// template is rendered once with each of two placeholders that no template contains. The text before and after both
+/// must be identical, and a rendered instruction must lie between the same two texts.
 #[derive(Debug)]
 pub struct ChatTemplate {
-    /// The file that holds it, for messages; of one of the study's, its name.
+    /// The file that holds the template, for messages; the name of a study template.
     path: PathBuf,
     source: String,
-    /// The text of the token that the checkpoint begins a sequence with, if its tokenizer's files name one.
+    /// The text of the checkpoint's BOS token, if its tokenizer's files name one.
     bos: Option<String>,
     form: Form,
-    /// What lies around the instruction, BOS included.
+    /// The text around the instruction, including BOS.
     frame: Frame,
-    /// What the template writes after the assistant's words.
+    /// The text that the template writes after the assistant's reply.
     after_reply: String,
 }
 
-/// One user turn and the opening of the assistant's.
+/// One user turn and the opening of the assistant's turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompt {
-    /// The text, without the BOS that the sequence begins with.
+    /// The text, without the BOS of the sequence.
     pub text: String,
-    /// Where the instruction lies: bytes of `text`. Where the template trims the instruction, this is what it leaves.
+    /// Byte range of the instruction in `text`, after any trimming by the template.
     pub instruction: Range<usize>,
-    /// The text of the BOS that the template itself wrote before `text`. `None` where it wrote none, and one is put
-    /// before the tokens.
+    /// The text of a BOS that the template writes before `text`. `None` if it writes none; BOS is then added to the
+    /// tokens.
     pub written_bos: Option<String>,
 }
 
@@ -50,15 +50,15 @@ struct Frame {
     after: String,
 }
 
-/// The most bytes of an instruction: more than any context holds.
+/// Size limit of an instruction, longer than any context.
 const INSTRUCTION_BYTES: usize = 1 << 20;
 
-/// Private characters that no tokenizer or template has a use for, around letters that a change of case would show in.
+/// Private-use characters that no tokenizer or template uses, around letters that reveal a change of case.
 const STAND_INS: [&str; 2] = ["\u{f8f0}First Stand-in\u{f8f1}", "\u{f8f2}Another of Other Length\u{f8f3}"];
 
 impl ChatTemplate {
-    /// Reads a template and makes sure that it holds the instruction. `checkpoint` is the folder that holds it, and
-    /// whose tokenizer's files name the special tokens.
+    /// Reads a template and checks that it contains the instruction. `checkpoint` is the folder of the template and of
+    /// the tokenizer files that name the special tokens.
     pub fn open(choice: TemplateChoice, checkpoint: &Path) -> Result<Self, ChatError> {
         let special_tokens = special_tokens(checkpoint)?;
         let bos = special_tokens.get("bos_token").cloned();
@@ -97,10 +97,10 @@ impl ChatTemplate {
         })
     }
 
-    /// One user turn and the opening of the assistant's.
+    /// Renders one user turn and the opening of the assistant's turn.
     ///
-    /// A template may trim the instruction, as Gemma's does: white space at its ends is then not part of the prompt. Any
-    /// other change of it is an error.
+    /// A template may trim the instruction, as Gemma's does. White space at its ends is then not part of the prompt.
+    /// Any other change is an error.
     pub fn prompt(&self, instruction: &str) -> Result<Prompt, ChatError> {
         if instruction.trim().is_empty() {
             return Err(ChatError::EmptyInstruction);
@@ -127,22 +127,22 @@ impl ChatTemplate {
         Ok(Prompt { text: rendered[cut..].to_owned(), instruction, written_bos })
     }
 
-    /// The file that holds it, for messages; of one of the study's, its name.
+    /// Returns the file that holds the template, for messages; the name of a study template.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What the template writes after the assistant's words, such as `<|im_end|>\n`; empty where it does not say.
+    /// Returns the text that the template writes after the reply, such as `<|im_end|>\n`; empty if unknown.
     pub fn after_reply(&self) -> &str {
         &self.after_reply
     }
 
-    /// The template: its Jinja, or one of the study's with `{instruction}` in the instruction's place.
+    /// Returns the template: its Jinja source, or a study template with `{instruction}` as the placeholder.
     pub fn source(&self) -> String {
         self.source.clone()
     }
 
-    /// BLAKE3 of [`ChatTemplate::source`], hexadecimal.
+    /// Returns the BLAKE3 hash of [`ChatTemplate::source`] in hexadecimal.
     pub fn blake3(&self) -> String {
         blake3::hash(self.source.as_bytes()).to_hex().to_string()
     }
@@ -155,7 +155,7 @@ fn render(jinja: &Jinja, instruction: &str, path: &Path) -> Result<String, ChatE
         .map_err(|error| ChatError::Failed { path: path.to_owned(), problem: error.to_string() })
 }
 
-/// What the template writes around any instruction.
+/// Returns the text that the template writes around any instruction.
 fn jinja_frame(jinja: &Jinja, path: &Path) -> Result<Frame, ChatError> {
     let wrong = |problem: &str| ChatError::Instruction { path: path.to_owned(), problem: problem.to_owned() };
     let mut frames = Vec::new();
@@ -176,7 +176,8 @@ fn jinja_frame(jinja: &Jinja, path: &Path) -> Result<Frame, ChatError> {
     }
 }
 
-/// What the template writes after the assistant's words; empty where it takes no such turn or does not hold it.
+/// Returns the text that the template writes after the reply; empty if the template accepts no assistant turn, or does
+/// not contain the reply.
 fn jinja_after_reply(jinja: &Jinja) -> String {
     let [question, answer] = STAND_INS;
     let turns = [Message { role: "user", content: question }, Message { role: "assistant", content: answer }];
@@ -184,7 +185,7 @@ fn jinja_after_reply(jinja: &Jinja) -> String {
     rendered.split_once(answer).map(|(_, after)| after.to_owned()).unwrap_or_default()
 }
 
-/// Whether `held` is `instruction` with nothing but white space taken away at its ends.
+/// Returns whether `held` is `instruction` with only white space trimmed at its ends.
 fn is_trimmed(held: &str, instruction: &str) -> bool {
     let around = |text: &str| {
         let core = text.trim_start();
@@ -195,7 +196,7 @@ fn is_trimmed(held: &str, instruction: &str) -> bool {
     held_length == length && instruction[cut..].starts_with(held)
 }
 
-/// The first words of a text, for messages.
+/// Returns the beginning of a text, for messages.
 fn beginning(text: &str) -> String {
     const SHOWN_CHARACTERS: usize = 60;
     let mut shown: String = text.chars().take(SHOWN_CHARACTERS).collect();
@@ -217,7 +218,7 @@ mod tests {
         for held in ["ha", "", "   hay", "hay\n", "Hay", "hay hay", "\nhay"] {
             assert!(!is_trimmed(held, "  hay \n"), "{held:?}");
         }
-        // Letters of several bytes at the ends.
+        // Multi-byte characters at the ends.
         assert!(is_trimmed("é", "\u{3000}é\u{3000}"));
     }
 }

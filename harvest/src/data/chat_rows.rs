@@ -1,4 +1,4 @@
-//! Instructions, and what was answered to them, out of the files of a data manifest with `[chat]`.
+//! Reads instructions and replies from the files of a data manifest with `[chat]`.
 
 use std::sync::Arc;
 
@@ -12,34 +12,34 @@ use super::selection::SelectedRows;
 use super::{ChatSettings, DataError, DataManifest, FieldPath, FileKind, LineProblem};
 use crate::chat::Reply;
 
-/// One instruction.
+/// An instruction and its reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChatRow {
-    /// Its place among all rows of the data manifest's files, from 0.
+    /// The row's index among all rows of the data manifest's files, from 0.
     pub row: u64,
-    /// What the user says; empty where the field is empty or null.
+    /// The user's text; empty if the field is empty or null.
     pub instruction: String,
-    /// What the model answered; `None` where replies are not read.
+    /// The model's reply; `None` if replies are not read.
     pub reply: Option<Reply>,
-    /// The subset that it belongs to.
+    /// The row's subset.
     pub subset: Option<Arc<str>>,
 }
 
 /// Whether replies are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replies<'expected> {
-    /// They are not, and need not be there: they are yet to be made.
+    /// Not read, and need not exist yet.
     Ignored,
-    /// They are. Of a rollouts file, which holds token ids, tokenizer and template must have these BLAKE3 hashes.
+    /// Read. A rollouts file holds token ids, so the tokenizer and the template must have these BLAKE3 hashes.
     Read {
-        /// Of `tokenizer.json`.
+        /// Hash of `tokenizer.json`.
         tokenizer_blake3: &'expected str,
-        /// Of the chat template.
+        /// Hash of the chat template.
         template_blake3: &'expected str,
     },
 }
 
-/// Reads the selected instructions of a data manifest in their order, one at a time.
+/// Reads the selected instructions of a data manifest in order, one at a time.
 pub struct ChatReader<'manifest> {
     manifest: &'manifest DataManifest,
     settings: &'manifest ChatSettings,
@@ -48,7 +48,7 @@ pub struct ChatReader<'manifest> {
     forms: Vec<ReplyForm>,
 }
 
-/// How a file holds replies.
+/// The form of replies in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ReplyForm {
     Ignored,
@@ -56,13 +56,13 @@ enum ReplyForm {
     Tokens,
 }
 
-/// The key of a rollouts file's metadata that says how it was made.
+/// Key of the record in a rollouts file's metadata.
 pub const ROLLOUTS_KEY: &str = "hayloft.rollouts";
 
 const TOKEN_IDS: &str = "rollout_token_ids";
 const FINISH_REASON: &str = "finish_reason";
 
-/// What of that record decides whether the token ids can be used.
+/// The fields of the record that decide whether the token ids can be used.
 #[derive(Deserialize)]
 struct RolloutsRecord {
     tokenizer_blake3: String,
@@ -70,7 +70,7 @@ struct RolloutsRecord {
 }
 
 impl<'manifest> ChatReader<'manifest> {
-    /// Makes sure that every file is there and that token ids in it can be used, and begins before the first row.
+    /// Checks that every file exists and that its token ids can be used. Positions before the first row.
     pub fn open(
         manifest: &'manifest DataManifest,
         settings: &'manifest ChatSettings,
@@ -98,8 +98,7 @@ impl<'manifest> ChatReader<'manifest> {
         Ok(Self { manifest, settings, rows, subsets: SubsetNames::default(), forms })
     }
 
-    /// Ends the reading, early or not. The file that was being read is hashed to its end; files after it are left alone
-    /// and are not among those read.
+    /// Ends reading, early or not. The current file is hashed to its end. Later files are not opened and not returned.
     pub fn finish(self) -> Result<Vec<FileRecord>, DataError> {
         self.rows.finish()
     }
@@ -137,7 +136,8 @@ impl Iterator for ChatReader<'_> {
     }
 }
 
-/// How a Parquet file holds replies: as token ids if it is a rollouts file, which must fit tokenizer and template.
+/// Returns the form of replies in a Parquet file: token ids for a rollouts file, whose tokenizer and template must
+/// match.
 fn rollouts_form(path: &std::path::Path, tokenizer: &str, template: &str) -> Result<ReplyForm, DataError> {
     let Some(text) = metadata(path, ROLLOUTS_KEY)? else { return Ok(ReplyForm::Text) };
     let different = |what, expected: &str, got: String| DataError::Rollouts {

@@ -13,29 +13,29 @@ pub struct ChatSettings {
     pub template: TemplateChoice,
     /// The field that holds the instruction.
     pub instruction_field: FieldPath,
-    /// The field that holds what the model answered.
+    /// The field that holds the model's reply.
     pub rollout_field: FieldPath,
-    /// The text of the token that ends the assistant's turn; by default what the tokenizer and the template say.
+    /// The text of the token that ends the assistant's turn; by default from the tokenizer and the template.
     pub end_of_turn: Option<String>,
-    /// What becomes of a row that cannot be used.
+    /// How unusable rows are treated.
     pub unusable_rows: UnusableRows,
-    /// Whether a rollout that never ended its turn loses its last character, as in the study's code.
+    /// Whether an unended rollout loses its last character, as in the study's code.
     pub study_quirk_drop_last_character: bool,
 }
 
-/// What becomes of a row whose prompt fills the context, or whose instruction is empty.
+/// Treatment of a row whose prompt fills the context or whose instruction is empty.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UnusableRows {
-    /// It is an error.
+    /// Return an error.
     #[default]
     Refuse,
-    /// It is passed over and counted.
+    /// Skip and count the row.
     Skip,
 }
 
 impl UnusableRows {
-    /// The name in files.
+    /// Returns the name used in files.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Refuse => "refuse",

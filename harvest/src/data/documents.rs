@@ -1,4 +1,4 @@
-//! Documents, one after another, out of all files of a data manifest.
+//! Reads the documents of a data manifest.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,30 +10,30 @@ use super::selection::SelectedRows;
 use super::shuffle::ShuffleBuffer;
 use super::{DataError, DataManifest, FieldPath, LineProblem};
 
-/// A document with text in it.
+/// A document with text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
-    /// Its place among all documents of the data manifest's files, from 0. Empty ones have a place too.
+    /// The document's index among all documents of the data manifest's files, from 0. Empty documents are counted.
     pub index: u64,
     /// Its text; never empty.
     pub text: String,
-    /// The subset that it belongs to.
+    /// The document's subset.
     pub subset: Option<Arc<str>>,
 }
 
-/// What was read, once reading is over.
+/// The result of reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilesRead {
-    /// The files that were opened, in order, each hashed to its end.
+    /// The files opened, in order, each hashed to its end.
     pub files: Vec<FileRecord>,
-    /// The documents without text, which were passed over.
+    /// Documents skipped because they have no text.
     pub empty_documents: u64,
 }
 
-/// Reads the selected documents of a data manifest in order, or in its shuffled order, one at a time.
+/// Reads the selected documents of a data manifest one at a time, in order or shuffled.
 ///
-/// Memory is bounded by the longest document (64 MiB) and, when shuffling, by the buffer; a selection in an order of its own
-/// is held in memory. Files are hashed as they are read, and their hashes checked.
+/// Memory is bounded by the longest document (64 MiB) and, when shuffling, by the buffer. A selection with its own
+/// order is held in memory. Files are hashed while they are read, and the hashes are checked.
 pub struct DocumentReader<'manifest> {
     manifest: &'manifest DataManifest,
     rows: SelectedRows<'manifest>,
@@ -43,7 +43,7 @@ pub struct DocumentReader<'manifest> {
 }
 
 impl<'manifest> DocumentReader<'manifest> {
-    /// Makes sure that every file is there, and begins before the first document.
+    /// Checks that every file exists. Positions before the first document.
     pub fn open(manifest: &'manifest DataManifest) -> Result<Self, DataError> {
         let fields = [Some(&manifest.text_field), manifest.subset_field.as_ref()].into_iter().flatten().cloned();
         Ok(Self {
@@ -55,13 +55,12 @@ impl<'manifest> DocumentReader<'manifest> {
         })
     }
 
-    /// Ends the reading, early or not. The file that was being read is hashed to its end; files after it are left alone
-    /// and are not among those read.
+    /// Ends reading, early or not. The current file is hashed to its end. Later files are not opened and not returned.
     pub fn finish(self) -> Result<FilesRead, DataError> {
         Ok(FilesRead { files: self.rows.finish()?, empty_documents: self.empty_documents })
     }
 
-    /// The next document in the order of the selection.
+    /// Returns the next document in the order of the selection.
     fn read_next(&mut self) -> Result<Option<Document>, DataError> {
         while let Some(row) = self.rows.next()? {
             let subset = self.subsets.of(&row, self.manifest.subset_field.as_ref())?;
@@ -98,20 +97,20 @@ impl Iterator for DocumentReader<'_> {
     }
 }
 
-/// One shared copy of each subset's name.
+/// Interned subset names.
 #[derive(Default)]
 pub(super) struct SubsetNames {
     names: HashSet<Arc<str>>,
 }
 
-/// The most bytes of a subset's name, which the store takes.
+/// Size limit of a subset's name, as in the store.
 const SUBSET_BYTES: usize = 4096;
 
 /// The Pile has 22 subsets. A field with thousands of values is an identifier.
 const MOST_SUBSETS: usize = 1024;
 
 impl SubsetNames {
-    /// The subset of a row, which lies in `field`; a text file is in none.
+    /// Returns the subset of a row, from `field`. A text file has none.
     pub(super) fn of(&mut self, row: &Row<'_>, field: Option<&FieldPath>) -> Result<Option<Arc<str>>, DataError> {
         let (Some(field), Content::Fields(_)) = (field, &row.content) else { return Ok(None) };
         let Some(name) = row.text(field, "subset_field")? else { return Ok(None) };

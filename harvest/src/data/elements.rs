@@ -1,12 +1,12 @@
-//! One object after another out of a JSON file, without holding the file in memory.
+//! Reads the objects of a JSON file one at a time, without holding the file in memory.
 
 use std::io::{self, BufRead};
 
 use super::LineProblem;
 
-/// Finds the objects of an array, `[{…}, {…}]`, or of a file of objects that follow one another.
+/// Splits an array, `[{…}, {…}]`, or a sequence of objects into its objects.
 ///
-/// It looks for their ends alone; whether what lies between is JSON is for the parser to say.
+/// Only finds where objects end. The parser validates their content.
 #[derive(Debug, Default)]
 pub(super) struct Elements {
     state: State,
@@ -14,23 +14,23 @@ pub(super) struct Elements {
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Nothing was read yet.
+    /// Nothing read yet.
     #[default]
     Start,
-    /// Objects follow one another, divided by nothing but white space.
+    /// Objects separated by white space.
     Stream,
-    /// An array was opened: an object or its end is due.
+    /// The array is open: an object or its end is due.
     First,
-    /// An object of the array was read: a comma or the array's end is due.
+    /// An object was read: a comma or the array's end is due.
     After,
     /// A comma was read: an object is due.
     Next,
-    /// The array was closed.
+    /// The array is closed.
     Closed,
 }
 
 impl Elements {
-    /// Reads the next object into `element`. `false` at the end of the file.
+    /// Reads the next object into `element`. Returns `false` at the end of the file.
     pub(super) fn next(
         &mut self,
         reader: &mut impl BufRead,
@@ -79,7 +79,7 @@ impl State {
     }
 }
 
-/// The next byte that is no white space, not yet taken; `None` at the end of the file.
+/// Returns the next byte that is not white space, without consuming it; `None` at the end of the file.
 fn next_visible(reader: &mut impl BufRead) -> io::Result<Option<u8>> {
     loop {
         let bytes = reader.fill_buf()?;
@@ -95,7 +95,7 @@ fn next_visible(reader: &mut impl BufRead) -> io::Result<Option<u8>> {
     }
 }
 
-/// Reads an object from its `{` to the `}` that closes it.
+/// Reads an object from `{` to its closing `}`.
 fn object(reader: &mut impl BufRead, limit: usize, element: &mut Vec<u8>) -> io::Result<Result<bool, LineProblem>> {
     let mut depth = 0_usize;
     let mut within_text = false;

@@ -1,4 +1,4 @@
-//! Everything that can be wrong with a data manifest or with the files it names.
+//! Errors of data manifests and data files.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,14 +11,14 @@ pub enum DataError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What was being done, as a verb.
+        /// The operation, as a verb.
         action: &'static str,
-        /// What the operating system said.
+        /// The operating system's error.
         cause: io::Error,
         /// What to do.
         advice: &'static str,
     },
-    /// The data manifest is not the TOML that was expected.
+    /// The data manifest is not valid.
     #[error("{path}: not a data manifest: {problem}\ndata-manifests/README.md describes every key")]
     Manifest {
         /// The data manifest.
@@ -26,19 +26,19 @@ pub enum DataError {
         /// What is wrong, with line and key.
         problem: String,
     },
-    /// A key of the data manifest has a value that it cannot have.
+    /// A key of the data manifest has an invalid value.
     #[error("{path}: {key}: expected {expected}, got {got}")]
     Key {
         /// The data manifest.
         path: PathBuf,
         /// The key.
         key: String,
-        /// What it may be.
+        /// The valid values.
         expected: String,
-        /// What it is.
+        /// The value found.
         got: String,
     },
-    /// A file is not the one that the data manifest means.
+    /// A file differs from the one in the data manifest.
     #[error(
         "{path}: expected sha256 {expected}, got {got}. This is another version of the file, or a damaged one: download it again, or correct the hash in the data manifest"
     )]
@@ -55,9 +55,9 @@ pub enum DataError {
     Line {
         /// The file.
         path: PathBuf,
-        /// The line, from 1; of the decompressed text where the file is compressed.
+        /// The line, from 1, in the decompressed text.
         line: u64,
-        /// What is wrong with it.
+        /// What is wrong.
         problem: LineProblem,
     },
     /// A row of a JSON or Parquet file cannot be used.
@@ -67,18 +67,18 @@ pub enum DataError {
         path: PathBuf,
         /// The row within the file, from 0.
         row: u64,
-        /// What is wrong with it.
+        /// What is wrong.
         problem: LineProblem,
     },
-    /// A file is no Parquet file, or is damaged.
+    /// A file is not a valid Parquet file.
     #[error("{path}: expected a whole Parquet file, got an error: {problem}. Download or copy the file again")]
     Parquet {
         /// The file.
         path: PathBuf,
-        /// What the parser said.
+        /// The parser's error.
         problem: String,
     },
-    /// A rollouts file does not fit what is asked for.
+    /// A rollouts file was made with another tokenizer or template.
     #[error(
         "{path}: {what}: expected {expected}, got {got}. Its token ids mean nothing here: make the rollouts again with `harvest rollouts`, or take the checkpoint that made them"
     )]
@@ -87,31 +87,31 @@ pub enum DataError {
         path: PathBuf,
         /// What differs.
         what: &'static str,
-        /// What is asked for.
+        /// The requested value.
         expected: String,
-        /// What the file records.
+        /// The recorded value.
         got: String,
     },
-    /// The selection names a row that is not there.
+    /// The selection names a row that does not exist.
     #[error("{path}: selection.rows: expected rows among the {rows} that the files hold, from 0, got {row}")]
     NoSuchRow {
         /// The data manifest.
         path: PathBuf,
         /// The row.
         row: u64,
-        /// How many rows there are.
+        /// Number of rows.
         rows: u64,
     },
-    /// There are more rows than can be shuffled as a whole.
+    /// The data has too many rows for a full shuffle.
     #[error(
         "{path}: selection.shuffle_seed: expected fewer than {limit} rows, got {rows}. Use seed and shuffle_buffer, which hold few of them at a time"
     )]
     TooManyRows {
         /// The data manifest.
         path: PathBuf,
-        /// How many rows there are.
+        /// Number of rows.
         rows: u64,
-        /// The most rows.
+        /// Limit on the number of rows.
         limit: u32,
     },
     /// A text file cannot be used.
@@ -119,46 +119,46 @@ pub enum DataError {
     Text {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong.
         problem: LineProblem,
     },
-    /// A compressed file ends too early or is damaged.
+    /// A compressed file is truncated or damaged.
     #[error(
         "{path}: its zstd data is cut short or damaged after {bytes} decompressed bytes: {cause}. Download or copy the file again"
     )]
     Compressed {
         /// The file.
         path: PathBuf,
-        /// How far decompression came.
+        /// Number of bytes decompressed.
         bytes: u64,
-        /// What the decoder said.
+        /// The decoder's error.
         cause: io::Error,
     },
 }
 
-/// What can be wrong with a line, or with a text.
+/// What is wrong with a line, row or text.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LineProblem {
-    /// Longer than is read into memory.
+    /// Too long to read into memory.
     #[error("longer than {limit} bytes, the most that one document may take. Cut it into several documents")]
     TooLong {
-        /// The most bytes.
+        /// The size limit in bytes.
         limit: usize,
     },
-    /// A subset's name that is no name.
+    /// A subset's name is too long.
     #[error(
         "expected the name of a subset in {field}, of at most {limit} bytes, got a longer text. Is it another field?"
     )]
     LongSubset {
         /// The field.
         field: String,
-        /// The most bytes.
+        /// The size limit in bytes.
         limit: usize,
     },
     /// Not UTF-8.
     #[error("expected UTF-8, got other bytes from byte {offset} on. Convert the file, for example with iconv")]
     NotUtf8 {
-        /// The number of good bytes before it.
+        /// Number of valid bytes before the error.
         offset: usize,
     },
     /// Not JSON.
@@ -166,42 +166,42 @@ pub enum LineProblem {
     NotJson {
         /// The column, from 1.
         column: usize,
-        /// What the parser said.
+        /// The parser's error.
         reason: String,
     },
-    /// A JSON file is neither an array of objects nor objects that follow one another.
+    /// A JSON file is neither an array of objects nor a sequence of objects.
     #[error("expected {expected}, got '{got}'. A JSON file holds one array of objects, or objects one after another")]
     Between {
-        /// What was due.
+        /// What was expected.
         expected: &'static str,
-        /// The byte that came.
+        /// The byte found.
         got: String,
     },
-    /// A JSON file ends before its array or object does.
+    /// A JSON file ends within an array or object.
     #[error("the file ends in the middle of a JSON array or object. Download or copy it again")]
     EndsEarly,
-    /// A column of a Parquet file has a type that is not read.
+    /// A column of a Parquet file has an unsupported type.
     #[error("expected text, numbers, lists or structures in the column {column:?}, got the type {got}")]
     ColumnType {
         /// The column.
         column: String,
-        /// Its type, as Arrow names it.
+        /// The Arrow name of its type.
         got: String,
     },
-    /// A field is no list of token ids.
+    /// A field is not a list of token ids.
     #[error("expected a list of token ids in the field {field:?}, got {got}")]
     NotTokens {
         /// The field's path.
         field: String,
-        /// What kind of value is there.
+        /// The kind of value found.
         got: &'static str,
     },
-    /// A rollout ended for no reason that is known.
+    /// A rollout has an unknown finish reason.
     #[error("expected stop, length or context in the field {field:?}, got {got:?}")]
     FinishReason {
         /// The field's path.
         field: String,
-        /// What is there.
+        /// The value found.
         got: String,
     },
     /// The object lacks a field.
@@ -209,35 +209,35 @@ pub enum LineProblem {
     MissingField {
         /// The field's path.
         field: String,
-        /// The fields there are, or what is there in an object's place.
+        /// The object's fields, or the kind of value found instead of an object.
         got: String,
         /// The key of the data manifest that names the field.
         key: &'static str,
     },
-    /// A field is no text.
+    /// A field is not text.
     #[error("expected text in the field {field:?}, got {got}. Name the right field as {key} in the data manifest")]
     NotText {
         /// The field's path.
         field: String,
-        /// What kind of value is there.
+        /// The kind of value found.
         got: &'static str,
         /// The key of the data manifest that names the field.
         key: &'static str,
     },
-    /// The subset's field takes too many values to be one.
+    /// The subset field has too many distinct values.
     #[error(
         "more than {limit} subsets in the field {field:?}: expected a name that many documents share. Name another field as subset_field in the data manifest, or leave it out"
     )]
     TooManySubsets {
         /// The field's path.
         field: String,
-        /// The most subsets.
+        /// Limit on the number of subsets.
         limit: usize,
     },
 }
 
 impl DataError {
-    /// An I/O error at a data file.
+    /// Wraps an I/O error at a data file.
     pub(super) fn file(path: &Path, action: &'static str, cause: io::Error) -> Self {
         let advice =
             "The data manifest names it; relative paths start at --data-root, by default the manifest's folder";

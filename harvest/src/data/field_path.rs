@@ -1,4 +1,4 @@
-//! Where in a JSON object a value lies.
+//! Paths of fields in a JSON object.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::LineProblem;
 
-/// The path of a field: the names of nested objects' keys, joined by dots, such as `meta.pile_set_name`.
+/// The path of a field: keys of nested objects joined by dots, such as `meta.pile_set_name`.
 ///
 /// ```
 /// use hayloft_harvest::FieldPath;
@@ -21,8 +21,8 @@ use super::LineProblem;
 pub struct FieldPath(String);
 
 impl FieldPath {
-    /// The text at this path in `line`; `None` where the value is `null`. `key` is the data manifest's key that named
-    /// this path, for messages.
+    /// Returns the text at this path in `line`; `None` for `null`. `key` is the data manifest's key for this path, for
+    /// messages.
     pub fn text<'line>(&self, line: &'line Value, key: &'static str) -> Result<Option<&'line str>, LineProblem> {
         match self.value(line, key)? {
             Value::Null => Ok(None),
@@ -31,7 +31,7 @@ impl FieldPath {
         }
     }
 
-    /// The token ids at this path in `line`.
+    /// Returns the token ids at this path in `line`.
     pub(super) fn token_ids(&self, line: &Value, key: &'static str) -> Result<Vec<u32>, LineProblem> {
         let value = self.value(line, key)?;
         let id = |id: &Value| u32::try_from(id.as_u64()?).ok();
@@ -41,7 +41,7 @@ impl FieldPath {
             .ok_or_else(|| LineProblem::NotTokens { field: self.0.clone(), got: kind(value) })
     }
 
-    /// The name of the outermost object's key: of a table, the column.
+    /// Returns the key of the outermost object; for a table, the column.
     pub(super) fn root(&self) -> &str {
         self.0.split_once('.').map_or(self.0.as_str(), |(root, _)| root)
     }
@@ -55,7 +55,7 @@ impl FieldPath {
     }
 
     fn missing(&self, parent: &Value, key: &'static str) -> LineProblem {
-        // A line may have any number of fields with names of any length.
+        // An object may have any number of fields, with names of any length.
         const SHOWN_FIELDS: usize = 8;
         const SHOWN_CHARACTERS: usize = 40;
         let got = match parent {
@@ -74,7 +74,7 @@ impl FieldPath {
     }
 }
 
-/// What a value is, in words.
+/// Names the kind of a value, for messages.
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -98,7 +98,7 @@ impl TryFrom<String> for FieldPath {
 }
 
 impl FieldPath {
-    /// A field of the outermost object whose name is fixed in this crate, and has no dots.
+    /// Creates the path of a top-level field. `name` has no dots.
     pub(crate) fn known(name: &'static str) -> Self {
         Self(name.to_owned())
     }

@@ -1,16 +1,16 @@
-//! What a data file holds, by the ending of its name.
+//! Kinds of data file, by file name extension.
 
 use std::path::Path;
 
-/// The kinds of data file that are read.
+/// Supported kinds of data file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
-    /// JSON Lines: one object, and so one document, on each line.
+    /// JSON Lines: each line is an object, which is one document.
     Lines {
         /// Whether the file is compressed with zstd.
         zstd: bool,
     },
-    /// JSON: an array of objects, or objects one after another, each a document.
+    /// JSON: an array of objects or a sequence of objects, each a document.
     Json {
         /// Whether the file is compressed with zstd.
         zstd: bool,
@@ -25,10 +25,10 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    /// The endings that are known, for messages.
+    /// The supported extensions, for messages.
     pub const ENDINGS: &'static str = ".jsonl, .ndjson, .json or .txt, with or without .zst, or .parquet";
 
-    /// The kind that a file's name says it is.
+    /// Returns the kind by the file name's extension.
     pub fn of(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?;
         let (name, zstd) = match name.strip_suffix(".zst") {
@@ -44,7 +44,7 @@ impl FileKind {
         }
     }
 
-    /// Whether the file is compressed with zstd.
+    /// Returns whether the file is compressed with zstd.
     pub fn is_zstd(self) -> bool {
         match self {
             Self::Lines { zstd } | Self::Json { zstd } | Self::Text { zstd } => zstd,

@@ -1,4 +1,4 @@
-//! Reading a data file once: hashed as it passes, decompressed if need be.
+//! Reads a data file in one pass: hashes and decompresses it.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -9,7 +9,7 @@ use sha2::Digest;
 
 use super::{DataError, DataFile, Sha256};
 
-/// A file whose bytes are counted and hashed as they are read.
+/// A file that counts and hashes its bytes while they are read.
 struct HashedFile {
     file: File,
     bytes: u64,
@@ -28,10 +28,10 @@ impl Read for HashedFile {
     }
 }
 
-/// A data file being read: what comes out is decompressed, what is hashed is the file as it lies on disk.
+/// Reads a data file. The output is decompressed; the hash covers the file on disk.
 pub(super) struct DataReader {
     stream: Stream,
-    /// Decompressed bytes handed out.
+    /// Decompressed bytes returned so far.
     pub(super) bytes: u64,
 }
 
@@ -44,10 +44,10 @@ enum Stream {
 const BUFFER_BYTES: usize = 1 << 18;
 
 impl DataReader {
-    /// Opens a file at its beginning.
+    /// Opens a file.
     pub(super) fn open(file: &DataFile) -> Result<Self, DataError> {
         let error = |source| DataError::file(&file.path, "open", source);
-        // Opening a pipe that nobody writes to would wait for ever.
+        // Opening a pipe without a writer blocks indefinitely.
         if !file.path.metadata().map_err(error)?.is_file() {
             return Err(error(io::Error::new(io::ErrorKind::InvalidInput, "expected a file, got something else")));
         }
@@ -67,8 +67,8 @@ impl DataReader {
         Ok(Self { stream, bytes: 0 })
     }
 
-    /// Reads the rest of the file for its hashes, holds the SHA-256 against the one that the data manifest gives, and
-    /// returns what the plan records.
+    /// Reads the rest of the file, checks its SHA-256 against the data manifest's, and returns the plan's record of the
+    /// file.
     pub(super) fn finish(self, file: &DataFile) -> Result<FileRecord, DataError> {
         let mut hashed = match self.stream {
             Stream::Plain(reader) => reader.into_inner(),
@@ -90,7 +90,7 @@ impl DataReader {
         })
     }
 
-    /// Turns an error of reading into one that tells a damaged archive from a failing disk.
+    /// Converts a read error. Distinguishes a damaged archive from a failing disk.
     pub(super) fn error(&self, path: &Path, cause: io::Error) -> DataError {
         match self.stream {
             Stream::Plain(_) => DataError::file(path, "read", cause),

@@ -1,20 +1,20 @@
-//! Bounded reads: one line, or one whole text, never more than a limit.
+//! Bounded reads of a line or of a whole text.
 
 use std::io::{self, BufRead, Read};
 
 use super::LineProblem;
 
-/// The most bytes of one line, and of one text file: 64 MiB.
+/// Size limit of a line and of a text file: 64 MiB.
 pub(super) const DOCUMENT_BYTES: usize = 64 << 20;
 
-/// Reads one line into `line` without its ending. `false` at the end of the file.
+/// Reads a line into `line`, without its line ending. Returns `false` at the end of the file.
 pub(super) fn read_line(
     reader: &mut impl BufRead,
     limit: usize,
     line: &mut Vec<u8>,
 ) -> io::Result<Result<bool, LineProblem>> {
     line.clear();
-    // Two more than the limit: room for "\r\n" on a line of just that length.
+    // Two bytes more, for "\r\n" after a line of exactly the limit.
     reader.take(limit as u64 + 2).read_until(b'\n', line)?;
     if line.is_empty() {
         return Ok(Ok(false));
@@ -28,7 +28,7 @@ pub(super) fn read_line(
     Ok(if line.len() > limit { Err(LineProblem::TooLong { limit }) } else { Ok(true) })
 }
 
-/// Reads everything that is left into `text`.
+/// Reads the rest into `text`.
 pub(super) fn read_text(
     reader: &mut impl Read,
     limit: usize,
@@ -39,7 +39,7 @@ pub(super) fn read_text(
     Ok(if text.len() > limit { Err(LineProblem::TooLong { limit }) } else { Ok(()) })
 }
 
-/// Takes bytes as text.
+/// Checks that bytes are UTF-8.
 pub(super) fn utf8(bytes: &[u8]) -> Result<&str, LineProblem> {
     std::str::from_utf8(bytes).map_err(|error| LineProblem::NotUtf8 { offset: error.valid_up_to() })
 }

@@ -1,4 +1,4 @@
-//! The data manifest: a TOML file that says which documents, and how they become sequences.
+//! The data manifest: a TOML file that selects documents and sets how they become sequences.
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -9,58 +9,58 @@ use serde::Deserialize;
 use super::selection::WrittenSelection;
 use super::{ChatSettings, DataError, FieldPath, FileKind, RowOrder, Selection, Sha256};
 
-/// A data manifest, read and resolved. `data-manifests/README.md` describes the keys.
+/// A data manifest, parsed and resolved. `data-manifests/README.md` describes the keys.
 #[derive(Debug, Clone)]
 pub struct DataManifest {
-    /// Where it was read from, for messages.
+    /// The manifest's path, for messages.
     pub path: PathBuf,
-    /// The name of the data.
+    /// Name of the data.
     pub name: String,
     /// How documents become sequences.
     pub packing: Packing,
-    /// The longest a sequence may be, in tokens; with [`Packing::Concat`] the length of each.
+    /// The maximum sequence length in tokens; with [`Packing::Concat`], the length of every sequence.
     pub context_length: u32,
-    /// The field of a row that holds the text; with [`DataManifest::chat`] it is not looked at.
+    /// The field that holds the text; not used with [`DataManifest::chat`].
     pub text_field: FieldPath,
-    /// The field of a row that names the document's subset.
+    /// The field that holds the document's subset.
     pub subset_field: Option<FieldPath>,
-    /// Whole sequences are taken while their tokens stay within this.
+    /// Limit on the total number of tokens. Only whole sequences within the limit are kept.
     pub max_tokens: Option<NonZeroU64>,
-    /// How documents are shuffled; `None` keeps the order of the files.
+    /// How documents are shuffled; `None` keeps file order.
     pub shuffle: Option<Shuffle>,
-    /// The text of the token that begins a sequence, where the tokenizer's own files name none or another is wanted.
+    /// The text of the token that begins a sequence, if the tokenizer's files name none or another is wanted.
     pub bos: Option<String>,
-    /// How rows become conversations; `None` where they are documents.
+    /// How rows become conversations; `None` if rows are documents.
     pub chat: Option<ChatSettings>,
-    /// Which of the rows are used, and in which order.
+    /// Which rows are used, and their order.
     pub selection: Selection,
-    /// The files, in the order they are read.
+    /// The files, in reading order.
     pub files: Vec<DataFile>,
 }
 
 /// A seeded shuffle through a bounded buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shuffle {
-    /// What decides the order.
+    /// The seed of the order.
     pub seed: u64,
-    /// The documents held at once.
+    /// Number of documents in the buffer.
     pub buffer: NonZeroUsize,
 }
 
-/// A file that the data manifest names.
+/// A file of the data manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataFile {
-    /// Its path as the data manifest writes it.
+    /// The path as written in the data manifest.
     pub named: String,
-    /// Its path with the data root before it.
+    /// The path resolved against the data root.
     pub path: PathBuf,
-    /// What it holds.
+    /// The kind of file.
     pub kind: FileKind,
-    /// The hash that it must have.
+    /// The required hash.
     pub sha256: Option<Sha256>,
 }
 
-/// The TOML as it is written.
+/// The TOML as written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -86,15 +86,15 @@ struct WrittenFile {
     sha256: Option<Sha256>,
 }
 
-/// Documents held by a shuffle when the data manifest does not say how many.
+/// Default number of documents in a shuffle buffer.
 const DEFAULT_SHUFFLE_BUFFER: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
 
-/// One token of text after BOS, which is the least that has anything to predict.
+/// BOS and one token of text: the minimum with a token to predict.
 const SHORTEST_CONTEXT: u32 = 2;
 
 impl DataManifest {
-    /// Reads a data manifest. Relative paths in it start at `data_root`, by default the manifest's own folder. The
-    /// files themselves are not looked at.
+    /// Reads a data manifest. Relative paths are resolved against `data_root`, by default the manifest's folder. The
+    /// data files are not opened.
     pub fn open(path: &Path, data_root: Option<&Path>) -> Result<Self, DataError> {
         let text = std::fs::read_to_string(path).map_err(|cause| DataError::Io {
             path: path.to_owned(),
@@ -197,7 +197,7 @@ mod tests {
         manifest
     }
 
-    /// The error of the least manifest with one line put in at the top level.
+    /// Returns the error of the minimal manifest with one extra top-level line.
     fn refusal(line: &str) -> String {
         read(&format!("{line}\n{LEAST}"), None).unwrap_err().to_string()
     }

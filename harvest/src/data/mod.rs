@@ -1,4 +1,4 @@
-//! From a data manifest to documents and conversations: what to read, and reading it.
+//! Reads documents and conversations as a data manifest selects them.
 
 mod chat_rows;
 mod chat_settings;

@@ -1,11 +1,11 @@
-//! numpy's permutation of a seed, which is how the `datasets` library shuffles.
+//! numpy's seeded permutation, which the `datasets` library uses to shuffle.
 
 use rand::Rng;
 use rand_pcg::Pcg64;
 
-/// `numpy.random.default_rng(seed).permutation(length)`, bit for bit.
+/// Returns `numpy.random.default_rng(seed).permutation(length)`, bit for bit.
 ///
-/// `datasets.Dataset.shuffle(seed)` puts row `permutation[k]` at place k.
+/// `datasets.Dataset.shuffle(seed)` puts row `permutation[k]` at index k.
 pub(super) fn permutation(seed: u64, length: u32) -> Vec<u32> {
     let mut random = NumpyRandom::new(seed);
     let mut items: Vec<u32> = (0..length).collect();
@@ -16,10 +16,10 @@ pub(super) fn permutation(seed: u64, length: u32) -> Vec<u32> {
     items
 }
 
-/// numpy's `PCG64` as its `default_rng` seeds and draws from it.
+/// numpy's `PCG64`, seeded and drawn from as in `default_rng`.
 struct NumpyRandom {
     bits: Pcg64,
-    /// The upper half of the last 64 bits drawn, if only the lower was used.
+    /// The upper half of the last 64 bits drawn, if unused.
     kept: Option<u32>,
 }
 
@@ -39,7 +39,7 @@ impl NumpyRandom {
         both as u32
     }
 
-    /// A number from 0 to `most`: numpy's `random_interval`, which draws until one fits.
+    /// Draws a number from 0 to `most` by rejection, as numpy's `random_interval` does.
     fn up_to(&mut self, most: u32) -> u32 {
         let mask = u32::MAX.checked_shr(most.leading_zeros()).unwrap_or(0);
         loop {
@@ -55,10 +55,10 @@ const POOL: usize = 4;
 const MULTIPLY_MIX_LEFT: u32 = 0xca01_f9dd;
 const MULTIPLY_MIX_RIGHT: u32 = 0x4973_f715;
 
-/// numpy's `SeedSequence(seed).generate_state(4, numpy.uint64)`.
+/// Returns numpy's `SeedSequence(seed).generate_state(4, numpy.uint64)`.
 fn seed_sequence(seed: u64) -> [u64; 4] {
     let mut hash = Hash { constant: 0x43b0_d7e5, multiplier: 0x931e_8875 };
-    // The seed's words, the lowest first; words that a smaller seed does not have are 0.
+    // The seed's words, lowest first, padded with 0.
     let mut pool = [seed as u32, (seed >> 32) as u32, 0, 0].map(|word| hash.of(word));
     for source in 0..POOL {
         for target in (0..POOL).filter(|target| *target != source) {
@@ -72,7 +72,7 @@ fn seed_sequence(seed: u64) -> [u64; 4] {
     [(); 4].map(|()| word() | word() << 32)
 }
 
-/// numpy's `hashmix`, whose constant changes with each word.
+/// numpy's `hashmix`. Its constant changes with each word.
 struct Hash {
     constant: u32,
     multiplier: u32,
@@ -100,13 +100,13 @@ mod tests {
     use super::super::Sha256;
     use super::*;
 
-    /// A case of `tests/fixtures/sections/permutations.json`, made with numpy by `scripts/goldens/sections.py`.
+    /// A case of `tests/fixtures/sections/permutations.json`, generated with numpy by `scripts/goldens/sections.py`.
     #[derive(Deserialize)]
     struct Golden {
         seed: u64,
         rows: u32,
         first: Vec<u32>,
-        /// Of the whole permutation as little-endian words.
+        /// Hash of the permutation as little-endian words.
         sha256: String,
     }
 

@@ -1,4 +1,4 @@
-//! The rows of a Parquet file, a few at a time.
+//! Reads the rows of a Parquet file in small batches.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -17,15 +17,15 @@ use super::hashing::DataReader;
 use super::lines::DOCUMENT_BYTES;
 use super::{DataError, DataFile, FieldPath, LineProblem};
 
-/// Rows that are decoded at a time: documents may be long.
+/// Rows decoded at a time; documents may be long.
 const BATCH_ROWS: usize = 8;
 
-/// What a file may ask for. A page holds whole documents; writers end dictionaries at a mebibyte and the text that is
-/// beyond it.
+/// Resource limits of a file. A page holds whole documents. Writers end a dictionary at one mebibyte plus the text that
+/// exceeds it.
 pub(crate) const LIMITS: Limits =
     Limits { page_bytes: DOCUMENT_BYTES + (4 << 20), dictionary_text_bytes: 16 << 20, plain_numbers: false };
 
-/// A Parquet file being read. It was hashed before: its rows are read out of order, the footer first.
+/// Reads a Parquet file. The file is hashed beforehand, because Parquet is not read in order: the footer comes first.
 pub(super) struct ParquetRows {
     path: PathBuf,
     record: FileRecord,
@@ -38,13 +38,13 @@ pub(super) struct ParquetRows {
 /// Which columns are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reading {
-    /// Those that were asked for.
+    /// The requested columns.
     Wanted,
-    /// All, for one that was asked for is missing. Values of types that are not read are null.
+    /// All columns, because a requested one is missing. Values of unsupported types are null.
     All,
 }
 
-/// The value of a key in the file's own metadata, without reading its rows; `None` where it has no such key.
+/// Returns the value of a key in the file's metadata, without reading rows; `None` if absent.
 pub(super) fn metadata(path: &Path, key: &str) -> Result<Option<String>, DataError> {
     let file = open(path)?;
     let pairs = file.metadata().file_metadata().key_value_metadata();
@@ -61,8 +61,8 @@ fn damaged(path: &Path, error: &ParquetError) -> DataError {
 }
 
 impl ParquetRows {
-    /// Hashes a file, checks its hash, and begins before its first row. Only the columns in which `fields` lie are read;
-    /// where one is not there, all are, so that a message can name them.
+    /// Hashes a file, checks its hash, and positions before its first row. Only the columns of `fields` are read. If
+    /// one is missing, all columns are read, so that a message can name them.
     pub(super) fn open(file: &DataFile, fields: &[FieldPath]) -> Result<Self, DataError> {
         let record = DataReader::open(file)?.finish(file)?;
         let parquet = open(&file.path)?;
@@ -76,12 +76,12 @@ impl ParquetRows {
         Ok(Self { path: file.path.clone(), record, batches, batch: None, next_in_batch: 0, reading })
     }
 
-    /// What the plan records of the file.
+    /// Returns the plan's record of the file.
     pub(super) fn record(self) -> FileRecord {
         self.record
     }
 
-    /// The next row as an object of its columns.
+    /// Returns the next row as an object of its columns.
     pub(super) fn next(&mut self) -> Result<Option<Result<Value, LineProblem>>, DataError> {
         loop {
             if let Some(batch) = self.batch.as_ref().filter(|batch| self.next_in_batch < batch.num_rows()) {
@@ -112,7 +112,7 @@ fn object(batch: &RecordBatch, row: usize, reading: Reading) -> Result<Value, Li
     Ok(Value::Object(fields))
 }
 
-/// One value of a column, of the types that texts, names and token ids are stored in.
+/// Returns a value of a column. Supports the types that hold texts, names and token ids.
 fn value(column: &str, array: &dyn Array, row: usize) -> Result<Value, LineProblem> {
     if array.is_null(row) {
         return Ok(Value::Null);

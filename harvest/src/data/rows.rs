@@ -1,4 +1,4 @@
-//! Rows, one after another, out of all files of a data manifest.
+//! Reads the rows of all files of a data manifest.
 
 use std::path::Path;
 
@@ -11,26 +11,26 @@ use super::lines::{DOCUMENT_BYTES, read_line, read_text, utf8};
 use super::parquet_rows::ParquetRows;
 use super::{DataError, DataFile, FieldPath, FileKind, LineProblem};
 
-/// A row: what one document or one conversation is made from.
+/// A row: the source of one document or conversation.
 pub(super) struct Row<'manifest> {
-    /// Its place among all rows of the data manifest's files, from 0.
+    /// The row's index among all rows of the data manifest's files, from 0.
     pub(super) index: u64,
     pub(super) content: Content,
     place: Place<'manifest>,
 }
 
-/// What a row holds.
+/// The content of a row.
 pub(super) enum Content {
-    /// An object's fields.
+    /// The fields of an object.
     Fields(Value),
     /// A whole text file.
     Text(String),
 }
 
-/// Where a row lies, for messages.
+/// The position of a row, for messages.
 #[derive(Clone, Copy)]
 struct Place<'manifest> {
-    /// The file's place in the data manifest.
+    /// The file's index in the data manifest.
     file_index: usize,
     file: &'manifest DataFile,
     /// The line from 1, or the row within the file from 0.
@@ -38,18 +38,17 @@ struct Place<'manifest> {
 }
 
 impl Row<'_> {
-    /// An error about this row.
+    /// Returns an error about this row.
     pub(super) fn wrong(&self, problem: LineProblem) -> DataError {
         self.place.wrong(problem)
     }
 
-    /// The place of its file in the data manifest.
+    /// Returns the index of the row's file in the data manifest.
     pub(super) fn file_index(&self) -> usize {
         self.place.file_index
     }
 
-    /// The text of one of its fields; of a text file, which has none, all of it. `key` is the data manifest's that names
-    /// the field.
+    /// Returns the text of a field; for a text file, the whole text. `key` is the data manifest's key for the field.
     pub(super) fn text(&self, field: &FieldPath, key: &'static str) -> Result<Option<&str>, DataError> {
         match &self.content {
             Content::Text(text) => Ok(Some(text)),
@@ -69,12 +68,12 @@ impl Place<'_> {
     }
 }
 
-/// Reads rows in the order of the files. Each file but Parquet is read once: it is hashed as it passes, and its hash is
-/// checked at its end. Memory is bounded by the longest row (64 MiB).
+/// Reads rows in file order. Every file except Parquet is read in one pass: it is hashed while it is read, and the hash
+/// is checked at its end. Memory is bounded by the longest row (64 MiB).
 pub(super) struct RowReader<'manifest> {
-    /// The file being read, and those to come.
+    /// The current file and later files.
     files: std::iter::Enumerate<std::slice::Iter<'manifest, DataFile>>,
-    /// The fields that are looked at.
+    /// The fields used.
     fields: Vec<FieldPath>,
     current: Option<CurrentFile<'manifest>>,
     next_index: u64,
@@ -98,7 +97,7 @@ enum FileReader {
 }
 
 impl<'manifest> RowReader<'manifest> {
-    /// Makes sure that every file is there, and begins before the first row. `fields` are those that will be looked at.
+    /// Checks that every file exists. Positions before the first row. `fields` are the fields that will be used.
     pub(super) fn open(files: &'manifest [DataFile], fields: Vec<FieldPath>) -> Result<Self, DataError> {
         for file in files {
             file.path.metadata().map_err(|source| DataError::file(&file.path, "find", source))?;
@@ -107,8 +106,7 @@ impl<'manifest> RowReader<'manifest> {
         Ok(Self { files, fields, current: None, next_index: 0, read: Vec::new(), buffer: Vec::new() })
     }
 
-    /// Ends the reading, early or not. The file that was being read is hashed to its end; files after it are left alone
-    /// and are not among those read.
+    /// Ends reading, early or not. The current file is hashed to its end. Later files are not opened and not returned.
     pub(super) fn finish(mut self) -> Result<Vec<FileRecord>, DataError> {
         if let Some(current) = self.current.take() {
             self.read.push(current.finish()?);
@@ -116,7 +114,7 @@ impl<'manifest> RowReader<'manifest> {
         Ok(self.read)
     }
 
-    /// The next row.
+    /// Returns the next row.
     pub(super) fn next(&mut self) -> Result<Option<Row<'manifest>>, DataError> {
         loop {
             let current = match &mut self.current {
@@ -206,7 +204,7 @@ impl<'manifest> CurrentFile<'manifest> {
 
 fn parse(text: &str) -> Result<Value, LineProblem> {
     serde_json::from_str(text).map_err(|error| {
-        // The parser counts lines within the text that it was given.
+        // The parser counts lines within the given text.
         let message = error.to_string();
         let reason = message.split(" at line ").next().unwrap_or_default().to_owned();
         LineProblem::NotJson { column: error.column(), reason }

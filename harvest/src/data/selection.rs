@@ -1,4 +1,4 @@
-//! Which of the rows are used, and in which order.
+//! Row selection and row order.
 
 use std::collections::HashMap;
 
@@ -9,33 +9,33 @@ use super::numpy_random::permutation;
 use super::rows::{Content, Row, RowReader};
 use super::{DataError, DataManifest, FieldPath};
 
-/// Which of the rows are used, and in which order: first the order, then how many, then which of those.
+/// Which rows are used, and their order. Applied in this sequence: the order, then `first`, then `empty_field`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// The order.
+    /// The row order.
     pub order: RowOrder,
-    /// Only the first so many are used.
+    /// Use only the first rows, up to this number.
     pub first: Option<u64>,
-    /// Of those, only the ones whose field is empty are used.
+    /// Of those, use only rows in which this field is empty.
     pub empty_field: Option<FieldPath>,
 }
 
-/// The order of rows.
+/// The row order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum RowOrder {
-    /// That of the files.
+    /// File order.
     #[default]
     Files,
-    /// That of the `datasets` library after `shuffle(seed)`: `numpy.random.default_rng(seed).permutation(rows)`.
+    /// The order of the `datasets` library's `shuffle(seed)`: `numpy.random.default_rng(seed).permutation(rows)`.
     Shuffled {
         /// The seed.
         seed: u64,
     },
-    /// These rows, in this order; numbers are places among all rows of the files, from 0.
+    /// These rows in this order. Numbers are indices among all rows of the files, from 0.
     Rows(Vec<u64>),
 }
 
-/// The `[selection]` table as it is written.
+/// The `[selection]` table as written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WrittenSelection {
@@ -46,7 +46,7 @@ pub(super) struct WrittenSelection {
 }
 
 impl WrittenSelection {
-    /// What it means; on an error, the key, what was expected and what it is.
+    /// Resolves the table. An error holds the key, the expected value and the value found.
     pub(super) fn resolve(self) -> Result<Selection, (&'static str, &'static str, String)> {
         if self.first == Some(0) {
             return Err(("selection.first", "at least 1", "0".to_owned()));
@@ -72,11 +72,10 @@ impl WrittenSelection {
     }
 }
 
-/// The rows that a data manifest selects, in their order.
+/// Reads the selected rows of a data manifest in order.
 ///
-/// Rows in the order of the files pass through one at a time. For another order the files are read through first, and the
-/// rows that it uses are held in memory; a shuffle has to count all rows before it knows which those are, so files are then
-/// read twice.
+/// In file order, rows are read one at a time. For any other order, the files are read to the end first, and the
+/// selected rows are held in memory. A shuffle must count all rows before it can select them, so it reads files twice.
 pub(super) struct SelectedRows<'manifest> {
     manifest: &'manifest DataManifest,
     rows: Rows<'manifest>,
@@ -89,7 +88,7 @@ enum Rows<'manifest> {
 }
 
 impl<'manifest> SelectedRows<'manifest> {
-    /// Begins before the first row. `fields` are those that will be looked at.
+    /// Positions before the first row. `fields` are the fields that will be used.
     pub(super) fn open(manifest: &'manifest DataManifest, mut fields: Vec<FieldPath>) -> Result<Self, DataError> {
         fields.extend(manifest.selection.empty_field.clone());
         let mut reader = RowReader::open(&manifest.files, fields.clone())?;
@@ -116,7 +115,7 @@ impl<'manifest> SelectedRows<'manifest> {
         Ok(Self { manifest, rows, passed: 0 })
     }
 
-    /// The next row.
+    /// Returns the next row.
     pub(super) fn next(&mut self) -> Result<Option<Row<'manifest>>, DataError> {
         let selection = &self.manifest.selection;
         loop {
@@ -131,7 +130,7 @@ impl<'manifest> SelectedRows<'manifest> {
             self.passed += 1;
             let Some(field) = &selection.empty_field else { return Ok(Some(row)) };
             let empty = match &row.content {
-                // It has no fields.
+                // A text file has no fields.
                 Content::Text(_) => true,
                 Content::Fields(_) => row.text(field, "selection.empty_field")?.is_none_or(str::is_empty),
             };
@@ -141,7 +140,7 @@ impl<'manifest> SelectedRows<'manifest> {
         }
     }
 
-    /// Ends the reading, early or not; see [`RowReader::finish`].
+    /// Ends reading, early or not; see [`RowReader::finish`].
     pub(super) fn finish(self) -> Result<Vec<FileRecord>, DataError> {
         match self.rows {
             Rows::Streamed(reader) => reader.finish(),
@@ -150,7 +149,7 @@ impl<'manifest> SelectedRows<'manifest> {
     }
 }
 
-/// The rows of these numbers, in this order.
+/// Reads the rows with these numbers, in this order.
 fn gather<'manifest>(
     manifest: &DataManifest,
     reader: &mut RowReader<'manifest>,

@@ -1,16 +1,16 @@
-//! A SHA-256 hash as data manifests write it.
+//! SHA-256 hashes, as written in data manifests.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A SHA-256 hash: 64 hexadecimal digits, kept in lower case.
+/// A SHA-256 hash: 64 hexadecimal digits in lower case.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Sha256(String);
 
 impl Sha256 {
-    /// Takes the 32 bytes of a finished hash.
+    /// Converts the 32 bytes of a digest.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
         let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or_default();
         Self(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())

@@ -5,10 +5,10 @@ use std::num::NonZeroUsize;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
 
-/// Holds up to `capacity` items and lets a random one go for each that comes in.
+/// Holds up to `capacity` items, and returns a random one for each new item.
 ///
-/// The order depends on the seed, the capacity and the order of arrival alone, and is pinned by a test: plans that were
-/// made once must be made the same for ever.
+/// The order depends only on the seed, the capacity and the order of arrival. A test pins it, so that existing plans
+/// stay reproducible.
 pub(super) struct ShuffleBuffer<Item> {
     random: Pcg64,
     capacity: usize,
@@ -20,7 +20,7 @@ impl<Item> ShuffleBuffer<Item> {
         Self { random: Pcg64::seed_from_u64(seed), capacity: capacity.get(), held: Vec::new() }
     }
 
-    /// Takes an item in and, once the buffer is full, lets another go.
+    /// Adds an item. Returns another one if the buffer is full.
     pub(super) fn exchange(&mut self, item: Item) -> Option<Item> {
         if self.held.len() < self.capacity {
             self.held.push(item);
@@ -30,7 +30,7 @@ impl<Item> ShuffleBuffer<Item> {
         Some(std::mem::replace(&mut self.held[place], item))
     }
 
-    /// Lets an item go when no more come in; `None` when all are gone.
+    /// Removes an item after the end of the input; `None` if the buffer is empty.
     pub(super) fn drain(&mut self) -> Option<Item> {
         if self.held.is_empty() {
             return None;
@@ -39,7 +39,7 @@ impl<Item> ShuffleBuffer<Item> {
         Some(self.held.swap_remove(place))
     }
 
-    /// An index of a held item. Scaled by hand: the ranges of `rand` may draw differently in its next version.
+    /// Draws an index. Scaled by hand, because later versions of `rand` may draw ranges differently.
     fn draw(&mut self) -> usize {
         ((u128::from(self.random.next_u64()) * self.held.len() as u128) >> 64) as usize
     }
@@ -56,7 +56,7 @@ mod tests {
         all
     }
 
-    /// Never change these numbers: they are the order of documents in existing plans.
+    /// Never change these numbers: they define the order of documents in existing plans.
     #[test]
     fn the_order_of_a_seed_is_pinned() {
         assert_eq!(shuffled(12, 0, 4), [0, 1, 2, 4, 3, 7, 9, 6, 8, 11, 10, 5]);

@@ -1,4 +1,4 @@
-//! The processes, one a device, and what they say.
+//! Child processes, one for each device, and their output.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write, read_to_string};
@@ -16,31 +16,31 @@ use crate::error::HarvestError;
 use crate::run::{Filled, RunSettings, asked_shards, open, prepare, summary};
 use crate::summary::RunSummary;
 
-/// How often the processes are looked at.
+/// Interval between checks of the processes.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How long a process that was asked to stop may take to clear up.
+/// Time that a process may take to clean up after a stop request.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The program that the processes are, with its arguments but for those that differ between them.
+/// The child program, with the arguments that all children share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
-    /// The program's file.
+    /// The executable.
     pub path: PathBuf,
-    /// `run` and what follows.
+    /// `run` and its arguments.
     pub arguments: Vec<OsString>,
-    /// Threads of all processes together; by default all processors.
+    /// Total threads of all processes; by default all processors.
     pub threads: Option<usize>,
 }
 
 impl Program {
-    /// Options of `harvest run` with a value that are the parent's to say: those of a plan that is made by then among them.
+    /// Options of `harvest run` with a value that the parent sets. Includes those of the plan, which exists by then.
     const WITH_VALUE: [&str; 7] =
         ["--device", "--threads", "--processors", "--data", "--data-root", "--shard-tokens", "--row-group-rows"];
-    /// Those without.
+    /// Such options without a value.
     const ALONE: [&str; 4] = ["--resume", "--share", "--json", "--stop-on-eof"];
 
-    /// This program as it was called, less what its children are told otherwise.
+    /// This program with its arguments, less the options that the parent sets.
     pub fn this(arguments: impl IntoIterator<Item = OsString>, threads: Option<usize>) -> std::io::Result<Self> {
         let mut kept = Vec::new();
         let mut arguments = arguments.into_iter();
@@ -70,20 +70,23 @@ struct LineProgress {
     done: u64,
 }
 
-/// One process.
+/// A child process.
 struct Worker<'scope> {
     device: String,
     child: Child,
-    /// Where it ends, the process stops.
+    /// Standard input; closing it stops the process.
     input: Option<ChildStdin>,
-    /// What it says, and what it prints.
+    /// Readers of stderr and stdout.
     heard: Option<(ScopedJoinHandle<'scope, String>, ScopedJoinHandle<'scope, String>)>,
 }
 
-/// Fills a cache with a process for each device, after planning it where there is no plan. The bytes are those of one process.
+/// Fills a cache with one process for each device. Plans the cache first if it has no plan. The bytes equal those of a
+/// single process.
 ///
 /// # Errors
-/// Those of [`run`](crate::run()); [`HarvestError::Device`] with what a process said last, after the others have stopped.
+///
+/// Those of [`run`](crate::run()); [`HarvestError::Device`] with the last error of a failed process, after the others
+/// have stopped.
 pub fn run_on_devices(
     settings: &RunSettings,
     devices: &[String],
@@ -91,7 +94,7 @@ pub fn run_on_devices(
     progress: Progress,
 ) -> Result<RunSummary, HarvestError> {
     let prepared = prepare(settings, progress)?;
-    // Whether the cache may be filled is found out before anything is started; leftovers of processes that are gone go.
+    // Checks that the cache may be filled before any process starts, and removes leftovers of dead processes.
     let (is_over, tokens) = {
         let cache = open(settings, prepared.cache_settings.clone())?;
         let turns = cache.turns(asked_shards(settings, &cache)?)?;
@@ -110,7 +113,7 @@ pub fn run_on_devices(
     Ok(summary(settings, planned_shards, &cache.finish()?, &filled, seconds))
 }
 
-/// Runs the processes until all have ended well, and adds up what they filled.
+/// Runs the processes until all have succeeded, and sums their work.
 fn fill(settings: &RunSettings, devices: &[String], program: &Program, gauge: &Gauge) -> Result<Filled, HarvestError> {
     let places = placement(devices);
     let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -143,7 +146,7 @@ fn fill(settings: &RunSettings, devices: &[String], program: &Program, gauge: &G
     })
 }
 
-/// Waits for all; when one fails, or this process is asked to stop, the others are stopped.
+/// Waits for all processes. If one fails or a stop is requested, stops the others.
 fn watch(settings: &RunSettings, workers: &mut [Worker<'_>]) -> Result<Filled, HarvestError> {
     let mut filled = Filled::default();
     let mut failure = None;
@@ -168,7 +171,7 @@ fn watch(settings: &RunSettings, workers: &mut [Worker<'_>]) -> Result<Filled, H
     failure.map_or(Ok(filled), Err)
 }
 
-/// Ends all that are still there: they are told, and those that do not listen are killed.
+/// Stops the remaining processes, and kills those that do not end in time.
 fn stop(workers: &mut [Worker<'_>]) {
     for worker in &mut *workers {
         drop(worker.input.take());
@@ -177,7 +180,7 @@ fn stop(workers: &mut [Worker<'_>]) {
     for worker in workers {
         while worker.child.try_wait().is_ok_and(|ended| ended.is_none()) {
             if start.elapsed() > PATIENCE {
-                // It may have ended just now.
+                // The process may have ended just now.
                 let _ = worker.child.kill();
                 let _ = worker.child.wait();
                 break;
@@ -187,8 +190,8 @@ fn stop(workers: &mut [Worker<'_>]) {
     }
 }
 
-/// Reads what a process says: progress goes to the gauge of all, everything else to stderr with the device's name before it.
-/// Returns its last error.
+/// Reads a process's stderr. Progress goes to the shared gauge, other lines to stderr with the device's name as prefix.
+/// Returns the last error.
 fn listen(device: &str, said: impl Read, gauge: &Gauge) -> String {
     let (mut error, mut done) = (String::new(), 0);
     for line in BufReader::new(said).lines().map_while(Result::ok) {
@@ -198,7 +201,7 @@ fn listen(device: &str, said: impl Read, gauge: &Gauge) -> String {
         } else if let Some(words) = line.strip_prefix("error: ") {
             words.clone_into(&mut error);
         } else if !line.is_empty() {
-            // With stderr gone there is nobody to tell.
+            // If stderr is closed, the line is lost.
             let _ = writeln!(std::io::stderr().lock(), "{device}: {line}");
         }
     }

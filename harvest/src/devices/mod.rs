@@ -1,7 +1,7 @@
-//! Several devices of one machine: a process for each, beside one another on one cache.
+//! Runs several devices of one machine, one process for each, on one cache.
 //!
-//! A process per device and not a thread: LibTorch's allocator, its streams and its random state are a process's own, and a
-//! device that fails takes only its own process with it. The processes share the shards like workers on different machines do.
+//! Processes rather than threads: LibTorch's allocator, streams and random state are per process, and a failing device
+//! ends only its own process. The processes share the shards like workers on different machines.
 
 mod children;
 mod placement;

@@ -1,12 +1,12 @@
-//! Which processors serve which device.
+//! Assigns processors to devices.
 
 use std::fs;
 use std::path::Path;
 
 use super::processors::Processors;
 
-/// For each device the processors to keep its process to: of a GPU those of its own socket, shared with the other GPUs there, so
-/// that memory is where it is used. `None` where nothing is known of processors.
+/// Returns the processors for each device's process. For a GPU, these are the processors of its socket, shared with the
+/// other GPUs there, so that memory is local. `None` if the processors are unknown.
 pub(super) fn placement(devices: &[String]) -> Vec<Option<Processors>> {
     placement_in(devices, Processors::allowed().as_ref(), &|device| near(device, Path::new("/")))
 }
@@ -29,8 +29,8 @@ fn placement_in(
     homes.iter().enumerate().map(place).collect()
 }
 
-/// The processors of a GPU's socket, by what the driver and the kernel say below `root`. GPUs are counted in the order of their
-/// bus, as `CUDA_DEVICE_ORDER=PCI_BUS_ID` has them.
+/// Returns the processors of a GPU's socket, from the driver's and the kernel's files below `root`. GPUs are numbered
+/// in bus order, as with `CUDA_DEVICE_ORDER=PCI_BUS_ID`.
 fn near(device: &str, root: &Path) -> Option<Processors> {
     let index: usize = match device {
         "cuda" => 0,
@@ -69,7 +69,7 @@ mod tests {
         let all: Processors = "0-31".parse().unwrap();
         let placed = words(&placement_in(&devices, Some(&all), &near));
         assert_eq!(placed, ["0-7", "16-23", "8-15", "24-31"]);
-        // A container with a part of the machine.
+        // A container with part of the machine.
         let some: Processors = "0-3".parse().unwrap();
         assert_eq!(words(&placement_in(&devices[..2], Some(&some), &near)), ["0-1", "2-3"]);
         assert_eq!(words(&placement_in(&devices, None, &near)), ["any"; 4]);

@@ -1,4 +1,4 @@
-//! Processors to run on.
+//! Sets of processors.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// Processors of this machine by their numbers, as Linux lists them: `0-15,32-47`.
+/// Processors of this machine by number, in Linux list format: `0-15,32-47`.
 ///
 /// ```
 /// use hayloft_harvest::Processors;
@@ -20,7 +20,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 pub struct Processors(BTreeSet<usize>);
 
 impl Processors {
-    /// Those that this process may run on; `None` where the system does not say.
+    /// Returns the processors that this process may run on; `None` if the system does not report them.
     pub(super) fn allowed() -> Option<Self> {
         let set = sched_getaffinity(None).ok()?;
         Self::of((0..CpuSet::MAX_CPU).filter(|&processor| set.is_set(processor)))
@@ -31,17 +31,18 @@ impl Processors {
         (!numbers.is_empty()).then_some(Self(numbers))
     }
 
-    /// How many.
+    /// Returns the number of processors.
     pub(super) fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// Those that are in both; `None` where none is.
+    /// Returns the intersection; `None` if it is empty.
     pub(super) fn both(&self, other: &Self) -> Option<Self> {
         Self::of(self.0.intersection(&other.0).copied())
     }
 
-    /// The `index`-th of `of` shares: neighbours, which share caches. Where there are fewer processors than shares, one, in turn.
+    /// Returns the `index`-th of `of` shares. A share is contiguous, because neighbours share caches. With fewer
+    /// processors than shares, each share is one processor, in turn.
     pub(super) fn share(&self, index: usize, of: usize) -> Self {
         let count = self.count();
         let range =
@@ -49,7 +50,7 @@ impl Processors {
         Self(self.0.iter().copied().skip(range.start).take(range.len()).collect())
     }
 
-    /// Keeps the calling thread, and those that it starts from now on, on these.
+    /// Pins the calling thread, and the threads that it starts from now on, to these processors.
     pub fn keep_to(&self) -> io::Result<()> {
         let mut set = CpuSet::new();
         for &processor in &self.0 {

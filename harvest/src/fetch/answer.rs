@@ -1,4 +1,4 @@
-//! An answer to a request for a file, and what its headers say of the file.
+//! HTTP responses for files, and their headers.
 
 use ureq::Body;
 use ureq::http::{HeaderMap, Response};
@@ -7,45 +7,45 @@ use super::digest::Expected;
 use super::names::is_hexadecimal;
 use crate::data::Sha256;
 
-/// A file on its way.
+/// A response for a file.
 pub(super) struct Answer {
-    /// The bytes.
+    /// The response body.
     pub body: Body,
-    /// The address that answered, without its query.
+    /// The URL of the response, without its query.
     pub server: String,
-    /// Where the bytes begin, if the server honoured the range that was asked for.
+    /// The start of the bytes; shows whether the server honoured the requested range.
     pub start: Start,
-    /// What the Hub's own headers say.
+    /// Metadata from the Hub's headers.
     pub facts: Facts,
-    /// The size of the whole file by the headers of the answer itself.
+    /// The file size according to the response's own headers.
     total: Option<u64>,
 }
 
-/// Where the bytes of an answer begin.
+/// The start of the bytes in a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
-    /// At the beginning of the file.
+    /// The start of the file.
     Beginning,
-    /// At one of its bytes.
+    /// A byte offset.
     Byte(u64),
-    /// There are none: the range is not one of the file.
+    /// No bytes: the requested range is not in the file.
     OutOfRange,
 }
 
-/// What the Hub's headers say of a file. A store that the Hub redirects to is not asked.
+/// Metadata from the Hub's headers. Headers of a store that the Hub redirects to are not used.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     bytes: Option<u64>,
     etag: Option<String>,
 }
 
-/// The text of a header.
+/// Returns a header as text.
 pub(super) fn header(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
 impl Facts {
-    /// Takes what one response of the Hub says; the first to say something counts.
+    /// Adds the headers of a Hub response. Earlier values take precedence.
     pub(super) fn learn(&mut self, headers: &HeaderMap) {
         let number = |name| header(headers, name).and_then(|text| text.parse().ok());
         let tag = |name| header(headers, name).map(|tag| tag.trim_start_matches("W/").trim_matches('"').to_owned());
@@ -53,8 +53,8 @@ impl Facts {
         self.etag = self.etag.take().or_else(|| tag("x-linked-etag")).or_else(|| tag("etag"));
     }
 
-    /// Fills in what the listing of the repository left out. The `ETag` of a large file is its SHA-256, that of a small
-    /// one the id of its git blob.
+    /// Fills in what the repository listing lacks. The `ETag` of a large file is its SHA-256, that of a small file its
+    /// git blob id.
     pub(super) fn complete(&self, expected: &mut Expected) {
         expected.bytes = expected.bytes.or(self.bytes);
         if let Some(etag) = self.etag.as_ref().filter(|_| expected.large.is_none() && expected.blob.is_none()) {
@@ -69,7 +69,7 @@ impl Answer {
         let range = header(response.headers(), "content-range").and_then(|text| ContentRange::parse(&text));
         let start = match (response.status().as_u16(), range) {
             (206, Some(range)) => Start::Byte(range.start),
-            // A part whose place is not said cannot be used.
+            // A partial response without its range cannot be used.
             (206, None) | (416, _) => Start::OutOfRange,
             _ => Start::Beginning,
         };
@@ -81,7 +81,7 @@ impl Answer {
         Self { body: response.into_body(), server, start, facts, total }
     }
 
-    /// Fills in what the listing of the repository left out.
+    /// Fills in what the repository listing lacks.
     pub(super) fn complete(&self, expected: &mut Expected) {
         self.facts.complete(expected);
         expected.bytes = expected.bytes.or(self.total);

@@ -1,4 +1,4 @@
-//! A repository as the Hub describes it: `/api/models/{repo}/revision/{revision}?blobs=true`.
+//! The Hub's description of a repository: `/api/models/{repo}/revision/{revision}?blobs=true`.
 
 use serde::Deserialize;
 
@@ -8,7 +8,7 @@ use super::listing::{ListedFile, Listing};
 use super::names::{Commit, is_hexadecimal};
 use crate::data::Sha256;
 
-/// The JSON, as far as it is used.
+/// The fields of the JSON that are used.
 #[derive(Deserialize)]
 pub(super) struct Described {
     sha: Commit,
@@ -31,7 +31,7 @@ struct DescribedLarge {
 }
 
 impl Described {
-    /// The files there are. A commit other than the one that was asked for is an error, in words.
+    /// Returns the files. The error is a message about a commit other than the requested one.
     pub(super) fn listing(self, entry: &FetchEntry) -> Result<Listing, String> {
         match entry.revision.commit() {
             Some(asked) if asked != self.sha => Err(format!("expected commit {asked}, got {}", self.sha)),
@@ -44,7 +44,7 @@ impl From<DescribedFile> for ListedFile {
     fn from(file: DescribedFile) -> Self {
         let DescribedFile { rfilename: name, size, blob_id, lfs } = file;
         let (large, bytes) = lfs.map_or((None, None), |lfs| (Some(lfs.sha256), lfs.size));
-        // The blob of a large file is git's pointer to it, not the file.
+        // The blob of a large file is the Git LFS pointer, not the file.
         let blob = blob_id.filter(|blob| large.is_none() && is_hexadecimal(blob, 40));
         let blob = blob.map(|blob| blob.to_ascii_lowercase());
         Self { name, expected: Expected { bytes: size.or(bytes), manifest: None, large, blob } }

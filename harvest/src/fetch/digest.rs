@@ -1,4 +1,4 @@
-//! Hashes of a file: what the Hub and the manifest say, and what the bytes are.
+//! Hashes of a file: expected and actual.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,20 +9,20 @@ use sha2::Digest;
 use super::FetchError;
 use crate::data::Sha256;
 
-/// What is known of a file's bytes before they are here.
+/// What is known of a file before it is downloaded.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Expected {
-    /// Their number.
+    /// The size in bytes.
     pub bytes: Option<u64>,
-    /// What the manifest says.
+    /// The SHA-256 in the manifest.
     pub manifest: Option<Sha256>,
-    /// What the Hub says of a large file (Git LFS or Xet).
+    /// The Hub's SHA-256 of a large file (Git LFS or Xet).
     pub large: Option<Sha256>,
-    /// What the Hub says of a small file: the id of git's blob, SHA-1 over `blob SIZE\0` and the bytes, in hexadecimal.
+    /// The Hub's git blob id of a small file: SHA-1 over `blob SIZE\0` and the bytes, in hexadecimal.
     pub blob: Option<String>,
 }
 
-/// Hashes over the bytes so far.
+/// Incremental hashes of the bytes so far.
 pub(super) struct Hashing {
     pub bytes: u64,
     sha256: sha2::Sha256,
@@ -30,7 +30,7 @@ pub(super) struct Hashing {
 }
 
 impl Hashing {
-    /// Starts at the beginning of a file.
+    /// Starts hashing an empty file.
     pub(super) fn new(expected: &Expected) -> Self {
         let blob = expected.bytes.filter(|_| expected.blob.is_some());
         let blob = blob.map(|bytes| sha1::Sha1::new_with_prefix(format!("blob {bytes}\0")));
@@ -45,7 +45,7 @@ impl Hashing {
         }
     }
 
-    /// Hashes what a file holds, and tells how far it is.
+    /// Hashes a file's content and reports progress.
     pub(super) fn read(&mut self, path: &Path, mut tell: impl FnMut(u64)) -> io::Result<()> {
         let mut file = File::open(path)?;
         let mut buffer = vec![0; 1 << 18];
@@ -59,7 +59,7 @@ impl Hashing {
         }
     }
 
-    /// The SHA-256 of the whole file, if it is the one that is expected. `what` names it for the message.
+    /// Returns the file's SHA-256 if all hashes match. `what` names the file in messages.
     pub(super) fn finish(self, expected: &Expected, what: &str) -> Result<Sha256, FetchError> {
         let again = "Run the same command again; if it stays so, the server or something between gives wrong bytes";
         let wrong = |hash, expected: String, said_by, got: String, advice| FetchError::Hash {
@@ -87,7 +87,7 @@ impl Hashing {
     }
 }
 
-/// The error of a file that is sound, and not the one that the manifest means.
+/// Returns the error of an intact file whose hash differs from the manifest's.
 pub(super) fn another_version(what: &str, manifest: &Sha256, got: &Sha256) -> FetchError {
     FetchError::Hash {
         what: what.to_owned(),

@@ -1,4 +1,4 @@
-//! One model, dataset or SAE that is wanted.
+//! An entry of a fetch manifest: a model, dataset or SAE.
 
 use std::collections::BTreeMap;
 
@@ -12,24 +12,24 @@ use crate::data::Sha256;
 /// An entry of a fetch manifest.
 #[derive(Debug, Clone)]
 pub struct FetchEntry {
-    /// What it is called; also the name of its folder.
+    /// The entry's name, also its folder's name.
     pub name: EntryName,
-    /// What it is.
+    /// The kind of entry.
     pub kind: EntryKind,
-    /// Where it lies on the Hub.
+    /// The Hub repository.
     pub repo: RepoId,
-    /// The version of it.
+    /// The revision.
     pub revision: Revision,
-    /// The folder of the repository that it lies in; `None` is the repository itself.
+    /// The folder within the repository; `None` for the root.
     pub folder: Option<FileName>,
-    /// The files wanted, by their names in that folder. Empty stands for the default of the kind.
+    /// Patterns of the files to fetch, relative to the folder. Empty for the kind's default.
     pub files: Vec<FilePattern>,
-    /// The SHA-256 that files must have, by their names in that folder.
+    /// Required SHA-256 hashes by file name, relative to the folder.
     pub sha256: BTreeMap<String, Sha256>,
 }
 
 impl FetchEntry {
-    /// What is asked for, as it is recorded.
+    /// Returns the request as it is recorded.
     pub(super) fn asked(&self) -> Asked {
         Asked {
             kind: self.kind,
@@ -40,28 +40,28 @@ impl FetchEntry {
         }
     }
 
-    /// The repository at a revision, as `hf-hub` has it.
+    /// Returns the repository at a revision as `hf-hub`'s type.
     pub(super) fn repo_at(&self, revision: &str) -> Repo {
         Repo::with_revision(self.repo.to_string(), self.kind.repo_type(), revision.to_owned())
     }
 
-    /// A file of the repository, for messages.
+    /// Names a file of the repository, for messages.
     pub(super) fn file(&self, name: &FileName) -> String {
         format!("{}: {name}", self.repo)
     }
 
-    /// The patterns of the files that are wanted.
+    /// Returns the patterns of the files to fetch.
     pub(super) fn patterns(&self) -> Vec<FilePattern> {
         if self.files.is_empty() { fixed(self.kind.default_files()) } else { self.files.clone() }
     }
 
-    /// The patterns that must match something.
+    /// Returns the patterns that must match a file.
     pub(super) fn required_patterns(&self) -> Vec<FilePattern> {
         if self.files.is_empty() { fixed(self.kind.required_files()) } else { self.files.clone() }
     }
 }
 
-/// Patterns of this program's own, each of which is one.
+/// Parses this crate's constant patterns.
 fn fixed(patterns: &[&str]) -> Vec<FilePattern> {
     patterns.iter().filter_map(|pattern| FilePattern::try_from((*pattern).to_owned()).ok()).collect()
 }

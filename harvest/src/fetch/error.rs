@@ -1,4 +1,4 @@
-//! Everything that can go wrong while fetching.
+//! Errors of fetching.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::EntryKind;
 
 /// An error of fetching. Every message names the file, repository or variable, what was expected, what was found and
-/// what to do. None of them holds a token, and no address in them its query, where stores put signatures.
+/// what to do. No message contains a token, or a URL's query, which may hold a signature.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The operating system refused an operation.
@@ -14,14 +14,14 @@ pub enum FetchError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was being done, as a verb.
+        /// The operation, as a verb.
         action: &'static str,
-        /// What the operating system said.
+        /// The operating system's error.
         cause: io::Error,
         /// What to do.
         advice: &'static str,
     },
-    /// The fetch manifest is not what was expected.
+    /// The fetch manifest is not valid.
     #[error("{path}: not a fetch manifest: {problem}\ndata-manifests/README.md describes every key")]
     Manifest {
         /// The fetch manifest.
@@ -29,27 +29,27 @@ pub enum FetchError {
         /// What is wrong, with line and key.
         problem: String,
     },
-    /// Something was asked for by a name that the manifest does not have.
+    /// The requested name is not in the manifest.
     #[error("{path}: expected one of its names ({known}), got {name:?}")]
     UnknownName {
         /// The fetch manifest.
         path: PathBuf,
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// The names there are.
+        /// The names in the manifest.
         known: String,
     },
-    /// An environment variable has a value that it cannot have.
+    /// An environment variable has an invalid value.
     #[error("{setting}: expected {expected}, got {got}")]
     Setting {
         /// The variable or file.
         setting: String,
-        /// What it may be.
+        /// The valid values.
         expected: &'static str,
-        /// What it is, if that is no secret.
+        /// The value found, unless it is secret.
         got: String,
     },
-    /// The Hub wants to know who asks.
+    /// The Hub requires authentication.
     #[error(
         "{repo}: expected access, got 401 from {endpoint} {sent}. Set HF_TOKEN to a token with read access (https://huggingface.co/settings/tokens), and check the repository's name: the Hub says the same of one that is private or not there"
     )]
@@ -61,7 +61,7 @@ pub enum FetchError {
         /// Which token was sent: `without a token` or `with the token in …`.
         sent: String,
     },
-    /// The owner of the repository wants its terms accepted.
+    /// The repository is gated.
     #[error(
         "{repo}: expected access, got 403 from {endpoint} {sent}: the repository is gated, or the token may not read it. Accept its terms at {endpoint}/{page}, and set HF_TOKEN to a token with read access of the account that did"
     )]
@@ -72,15 +72,15 @@ pub enum FetchError {
         endpoint: String,
         /// Which token was sent.
         sent: String,
-        /// The path of the repository's page.
+        /// The path of the repository's web page.
         page: String,
     },
-    /// There is no such repository, revision or file.
+    /// The repository, revision or file does not exist.
     #[error(
         "{what}: expected it on {endpoint}, got 404: there is no such {missing}. Correct {key} in the fetch manifest"
     )]
     NotFound {
-        /// The repository, with revision and file where they are meant.
+        /// The repository, with revision and file where relevant.
         what: String,
         /// The Hub.
         endpoint: String,
@@ -89,123 +89,123 @@ pub enum FetchError {
         /// The key of the manifest that names it.
         key: &'static str,
     },
-    /// The Hub wants fewer requests.
+    /// The Hub's rate limit is exceeded.
     #[error(
         "{what}: got 429, too many requests, from {endpoint} at attempt {attempts}{asked}. Run the same command again later: what has arrived is kept. Set HF_TOKEN for a higher limit"
     )]
     RateLimited {
-        /// What was asked for.
+        /// The request.
         what: String,
         /// The Hub.
         endpoint: String,
-        /// Which attempt was given up.
+        /// The number of attempts.
         attempts: u32,
-        /// How long it asked to wait: empty, or words that follow a count.
+        /// The wait that the Hub requested: empty, or words that follow a count.
         asked: String,
     },
-    /// A server answered with another status.
+    /// A server returned another error status.
     #[error(
         "{what}: expected a file, got status {status} from {server}. If it lasts, the server's operators can say why; run the same command again later"
     )]
     Status {
-        /// What was asked for.
+        /// The request.
         what: String,
-        /// The address that answered, without its query.
+        /// The URL of the response, without its query.
         server: String,
-        /// The status.
+        /// The HTTP status.
         status: u16,
     },
-    /// No server answered.
+    /// No server responded.
     #[error(
         "{what}: cannot reach {server}: {cause}. Check the network, the proxy (HTTPS_PROXY) and HF_ENDPOINT; --offline uses only what is on this machine"
     )]
     Unreachable {
-        /// What was asked for.
+        /// The request.
         what: String,
-        /// The address, without its query.
+        /// The URL, without its query.
         server: String,
-        /// What went wrong.
+        /// The error.
         cause: String,
     },
-    /// A download stopped before its end.
+    /// A download was interrupted.
     #[error(
         "{what}: expected {expected} bytes, got {got} before the connection ended: {cause}. They are kept: run the same command again, and it asks for the rest only"
     )]
     Interrupted {
         /// The file.
         what: String,
-        /// Its size, if it is known.
+        /// The expected size, if known.
         expected: String,
-        /// The bytes that are here.
+        /// Bytes received.
         got: u64,
-        /// What went wrong.
+        /// The error.
         cause: String,
     },
-    /// A file is not the one that is meant.
+    /// A file has the wrong hash.
     #[error("{what}: expected {hash} {expected} ({said_by} says so), got {got}. The file is not kept. {advice}")]
     Hash {
         /// The file.
         what: String,
-        /// Which hash: `sha256` or `git blob`.
+        /// The kind of hash: `sha256` or `git blob`.
         hash: &'static str,
-        /// What it should be.
+        /// The expected hash.
         expected: String,
-        /// Who says so.
+        /// The source of the expected hash.
         said_by: &'static str,
-        /// What it is.
+        /// The hash found.
         got: String,
         /// What to do.
         advice: &'static str,
     },
-    /// A server said something that a Hub does not say.
+    /// A response is not one of a Hub.
     #[error("{what}: {problem} (from {server}). Check HF_ENDPOINT: this is not what the Hub says")]
     Answer {
-        /// What was asked for.
+        /// The request.
         what: String,
-        /// The address, without its query.
+        /// The URL, without its query.
         server: String,
-        /// What is wrong with the answer.
+        /// What is wrong.
         problem: String,
     },
-    /// A repository has a file whose name leaves the folder that it would be put into.
+    /// A file name in a repository would leave the destination folder.
     #[error("{repo}: {problem}. A file of this name could be written anywhere: nothing of this repository is fetched")]
     HostileName {
         /// The repository.
         repo: String,
-        /// What is wrong with the name.
+        /// What is wrong.
         problem: String,
     },
-    /// Nothing in the repository is called what is wanted.
+    /// No file in the repository matches.
     #[error("{repo}: expected a file {wanted}, got {got}. {advice}")]
     NothingMatches {
         /// The repository and its revision.
         repo: String,
         /// The pattern.
         wanted: String,
-        /// Some of the files that are there.
+        /// Some of the repository's files.
         got: String,
         /// What to do.
         advice: &'static str,
     },
-    /// It is not on this machine, and the Hub may not be asked.
+    /// The entry is not on this machine, and offline mode is on.
     #[error(
         "{name}: expected {kind} {repo} at {revision} on this machine because of {said_by}, got nothing in {cache}. Run the same command once with a network and without {said_by}"
     )]
     Offline {
         /// The entry.
         name: String,
-        /// What it is.
+        /// The kind of entry.
         kind: EntryKind,
         /// Its repository.
         repo: String,
-        /// The revision wanted.
+        /// The requested revision.
         revision: String,
-        /// The flag or variable that says so.
+        /// The flag or variable that sets offline mode.
         said_by: &'static str,
         /// Hugging Face's cache.
         cache: PathBuf,
     },
-    /// A folder stands where an entry goes, and was not fetched.
+    /// The entry's folder exists and was not fetched.
     #[error(
         "{path}: expected nothing, or a folder with fetched.json in it, got something else. It is left as it is: move it away, or use another --out"
     )]
@@ -213,7 +213,7 @@ pub enum FetchError {
         /// The folder.
         path: PathBuf,
     },
-    /// Another process fetches the same entry into the same place.
+    /// Another process is fetching the same entry into the same folder.
     #[error(
         "{path}: expected to be alone, got another harvest fetch that fills this folder. Wait for it, or use another --out"
     )]
@@ -224,7 +224,7 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    /// The error as it is told after so many attempts.
+    /// Sets the number of attempts in the message.
     pub(super) fn after(self, attempts: u32) -> Self {
         match self {
             Self::RateLimited { what, endpoint, asked, .. } => Self::RateLimited { what, endpoint, attempts, asked },
@@ -232,7 +232,7 @@ impl FetchError {
         }
     }
 
-    /// What went wrong, without what to do: something is being done about it.
+    /// Returns the error without advice, for a message about a retry.
     pub(super) fn in_short(&self) -> String {
         match self {
             Self::RateLimited { endpoint, .. } => format!("{endpoint} wants fewer requests (429)"),
@@ -245,7 +245,7 @@ impl FetchError {
         }
     }
 
-    /// An I/O error in a folder that is being filled.
+    /// Wraps an I/O error in a folder that is being filled.
     pub(super) fn io(path: impl Into<PathBuf>, action: &'static str, cause: io::Error) -> Self {
         Self::Io { path: path.into(), action, cause, advice: "Check permissions and free space, or use another --out" }
     }

@@ -1,4 +1,4 @@
-//! What went wrong with one request, and whether to try again.
+//! Failures of a request, and whether to retry.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use super::answer::header;
 use super::hub_settings::HubSettings;
 use super::{FetchEntry, FetchError};
 
-/// What went wrong with one request.
+/// A failure of a request.
 pub(super) enum Failure {
-    /// It will go wrong again.
+    /// Permanent: a retry fails too.
     Lasting(Box<FetchError>),
-    /// It may go well the next time.
+    /// Transient: a retry may succeed.
     Passing {
         error: Box<FetchError>,
-        /// The wait that the server asks for.
+        /// The wait that the server requests.
         asked_for: Option<Duration>,
-        /// Bytes that came before it went wrong.
+        /// Bytes received before the failure.
         received: u64,
     },
 }
@@ -29,12 +29,12 @@ impl From<FetchError> for Failure {
 }
 
 impl Failure {
-    /// It may go well the next time.
+    /// Creates a transient failure.
     pub(super) fn passing(error: FetchError) -> Self {
         Self::Passing { error: Box::new(error), asked_for: None, received: 0 }
     }
 
-    /// No answer came. `server` is an address without its query.
+    /// Classifies a request without a response. `server` is a URL without its query.
     pub(super) fn unreachable(error: &ureq::Error, what: &str, server: &str) -> Self {
         let passing = matches!(
             error,
@@ -46,15 +46,15 @@ impl Failure {
     }
 }
 
-/// A request whose answer is no success.
+/// A request with an unsuccessful response.
 pub(super) struct Refused<'a> {
     pub settings: &'a HubSettings,
     pub entry: &'a FetchEntry,
-    /// What was asked for, for messages.
+    /// The request, for messages.
     pub what: &'a str,
-    /// The address that answered, without its query.
+    /// The URL of the response, without its query.
     pub server: &'a str,
-    /// Whether that is the Hub, rather than a store that it redirects to.
+    /// Whether the server is the Hub, not a store that it redirects to.
     pub is_hub: bool,
     pub status: u16,
     pub headers: &'a HeaderMap,
@@ -68,7 +68,7 @@ impl From<Refused<'_>> for Failure {
             status => {
                 let error =
                     FetchError::Status { what: refused.what.to_owned(), server: refused.server.to_owned(), status };
-                // A store's signed address that has run out is made anew by asking the Hub again.
+                // A store's signed URL may have expired; the Hub issues a new one on retry.
                 if status >= 500 || status == 408 || !refused.is_hub { Self::passing(error) } else { error.into() }
             }
         }
@@ -88,7 +88,7 @@ impl Refused<'_> {
         Failure::Passing { error: Box::new(error), asked_for: asked_for.map(Duration::from_secs), received: 0 }
     }
 
-    /// 401, 403 and 404 from the Hub, which says more in a header.
+    /// Classifies 401, 403 and 404 from the Hub by its error header.
     fn by_hub(&self) -> FetchError {
         let code = header(self.headers, "x-error-code").unwrap_or_default();
         let (repo, endpoint) = (self.entry.repo.to_string(), self.endpoint());

@@ -1,9 +1,9 @@
-//! The Hub over HTTP: addresses and requests are `hf-hub`'s, and what it lacks is here.
+//! The Hub over HTTP. URLs and requests come from `hf-hub`; this module adds what it lacks.
 //!
-//! `hf-hub` 0.5 can download on its own, but not as a stranger's server requires: its `metadata` sends the token on to
-//! whatever host a redirect names, it appends to a partial file without looking whether the server honoured the range,
-//! compares no hash, does not wait as long as `Retry-After` asks, and panics on addresses that it cannot parse. So each
-//! redirect is followed here, with the token for the Hub's own origin alone, and the rest is in [`super::transfer`].
+//! `hf-hub` 0.5 can download files, but not safely from an untrusted server. Its `metadata` sends the token to any host
+//! that a redirect names. It appends to a partial file without checking whether the server honoured the range. It
+//! compares no hashes, ignores long `Retry-After` waits, and panics on URLs that it cannot parse. This module follows
+//! each redirect and sends the token only to the Hub's origin. [`super::transfer`] does the rest.
 
 use std::io::Read;
 use std::thread;
@@ -27,17 +27,17 @@ pub(super) struct Hub {
     settings: HubSettings,
     /// Sends the token.
     known: Api,
-    /// Sends none.
+    /// Sends no token.
     anonymous: Api,
 }
 
 /// The Hub redirects once or twice.
 const MOST_REDIRECTS: usize = 8;
 
-/// A repository of a hundred thousand files is described in about 30 MB.
+/// The description of a repository with a hundred thousand files is about 30 MB.
 const LARGEST_LISTING: u64 = 256 << 20;
 
-/// A connection that fails after so many bytes has not failed in vain: failures are counted anew.
+/// Bytes received that reset the retry budget.
 const PROGRESS: u64 = 1 << 20;
 
 const CONNECT: Duration = Duration::from_secs(30);
@@ -63,7 +63,7 @@ impl Hub {
         Ok(Self { settings: settings.clone(), known: api(secret)?, anonymous: api(None)? })
     }
 
-    /// The files of an entry's repository at its revision.
+    /// Returns the files of an entry's repository at its revision.
     pub(super) fn listing(&self, entry: &FetchEntry) -> Result<Listing, FetchError> {
         let what = format!("{} at {}", entry.repo, entry.revision);
         let repo = entry.repo_at(entry.revision.as_str());
@@ -82,12 +82,12 @@ impl Hub {
         })
     }
 
-    /// The address of a file.
+    /// Returns the URL of a file.
     pub(super) fn address(&self, entry: &FetchEntry, commit: &Commit, name: &FileName) -> String {
         self.anonymous.repo(entry.repo_at(commit.as_str())).url(&name.in_address())
     }
 
-    /// Asks for a file from one of its bytes on, and follows redirects. The body is still to be read.
+    /// Requests a file from a byte offset, and follows redirects. Does not read the body.
     pub(super) fn open(&self, entry: &FetchEntry, what: &str, address: &str, from: u64) -> Result<Answer, Failure> {
         let wrong = |target: &str, problem: String| {
             Failure::from(FetchError::Answer { what: what.to_owned(), server: shown(target), problem })
@@ -129,10 +129,10 @@ impl Hub {
         Err(wrong(address, format!("expected at most {MOST_REDIRECTS} redirects, got more")))
     }
 
-    /// One request, without following where it leads.
+    /// Sends one request, without following redirects.
     fn request(&self, repo: &Repo, is_hub: bool, address: Uri, from: u64) -> Result<Response<Body>, ureq::Error> {
         let api = if is_hub { &self.known } else { &self.anonymous };
-        // hf-hub's own request, with its headers, to another address.
+        // hf-hub's request with its headers, sent to another URL.
         let mut request = api.repo(repo.clone()).info_request().uri(address);
         if from > 0 {
             request = request.header("Range", format!("bytes={from}-"));
@@ -141,7 +141,7 @@ impl Hub {
             .config()
             .max_redirects(0)
             .http_status_as_error(false)
-            // Ranges and sizes are those of the file itself.
+            // Ranges and sizes refer to the uncompressed file.
             .accept_encoding("identity")
             .timeout_connect(Some(CONNECT))
             .timeout_per_read(Some(self.settings.patience.silence))
@@ -149,7 +149,7 @@ impl Hub {
             .call()
     }
 
-    /// Tries until it goes well, goes wrong for good, or patience ends.
+    /// Retries until success, a permanent failure or the end of the retry budget.
     pub(super) fn patiently<T>(&self, mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, FetchError> {
         let mut failures = 0;
         loop {
@@ -168,12 +168,12 @@ impl Hub {
     }
 }
 
-/// An address without its query, where stores put signatures.
+/// Returns a URL without its query, which may hold a signature.
 fn shown(address: &str) -> String {
     address.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 
-/// Where a redirect leads: a whole address, or a path of the same server.
+/// Resolves a redirect: an absolute URL, or a path on the same server.
 fn resolve(from: &Uri, location: &str) -> Option<String> {
     if location.starts_with("http://") || location.starts_with("https://") {
         return Some(location.to_owned());

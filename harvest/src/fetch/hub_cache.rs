@@ -1,4 +1,4 @@
-//! The cache that Hugging Face's own programs fill, `$HF_HOME/hub`. It is read only.
+//! Hugging Face's own cache, `$HF_HOME/hub`. Read-only.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub(super) struct CachedRepo {
     folder: PathBuf,
 }
 
-/// Folders are not gone into any deeper.
+/// Limit on the depth of folders.
 const DEEPEST: usize = 16;
 
 impl CachedRepo {
@@ -32,7 +32,7 @@ impl CachedRepo {
         Self { folder: Cache::new(cache.to_owned()).path().join(repo.folder_name()) }
     }
 
-    /// The files there are of an entry's revision; `None` where there is none.
+    /// Returns the cached files of an entry's revision; `None` if it is not cached.
     pub(super) fn listing(&self, entry: &FetchEntry) -> Option<Listing> {
         let commit = entry.revision.commit().or_else(|| {
             let reference = fs::read_to_string(self.folder.join("refs").join(entry.revision.as_str())).ok()?;
@@ -51,7 +51,7 @@ impl CachedRepo {
         (!files.is_empty()).then_some(Listing { commit, files })
     }
 
-    /// Where the bytes of a file lie, if they are there and within the cache.
+    /// Returns the path of a cached file, if it exists and lies within the cache.
     pub(super) fn file(&self, commit: &Commit, name: &FileName) -> Option<PathBuf> {
         let real = name.within(&self.snapshot(commit)).canonicalize().ok()?;
         let within = real.starts_with(self.folder.canonicalize().ok()?);
@@ -63,7 +63,7 @@ impl CachedRepo {
     }
 }
 
-/// What the name of a blob says of it.
+/// Returns what a blob's name says of its content.
 fn expected(blob: &Path) -> Expected {
     let name = blob.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Expected {
@@ -74,7 +74,7 @@ fn expected(blob: &Path) -> Expected {
     }
 }
 
-/// The names of all files in a folder, with the folders before them.
+/// Collects the names of all files in a folder, with their folder prefix.
 fn collect(folder: &Path, before: &str, deeper: usize, names: &mut Vec<String>) {
     let Some(deeper) = deeper.checked_sub(1) else { return };
     let Ok(entries) = fs::read_dir(folder) else { return };

@@ -1,4 +1,4 @@
-//! Where the Hub is, who asks, and how patiently: the variables that every Hugging Face program reads.
+//! Hub settings: endpoint, token and retries, from the environment variables of Hugging Face programs.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,44 +9,44 @@ use ureq::http::Uri;
 
 use super::FetchError;
 
-/// How the Hub is reached.
+/// Hub settings.
 #[derive(Debug, Clone)]
 pub struct HubSettings {
-    /// Where it is.
+    /// The Hub's URL.
     pub endpoint: Endpoint,
-    /// Who asks; `None` is anybody.
+    /// The access token; `None` for anonymous access.
     pub token: Option<Token>,
-    /// The cache that Hugging Face's own programs fill. It is read, never written.
+    /// Hugging Face's own cache. Read, never written.
     pub cache: PathBuf,
-    /// Whether the Hub may be asked at all.
+    /// Whether network access is allowed.
     pub reach: Reach,
-    /// How often and how long to try.
+    /// The retry budget.
     pub patience: Patience,
 }
 
-/// Whether the Hub may be asked.
+/// Whether network access is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// It may.
+    /// Allowed.
     Online,
-    /// It may not: only what is on this machine counts.
+    /// Not allowed: only local files are used.
     Offline {
-        /// The flag or variable that says so.
+        /// The flag or variable that sets offline mode.
         said_by: &'static str,
     },
 }
 
-/// How often and how long to try. What fails in passing (no connection, 429, 5xx) is tried again after a wait that
-/// doubles each time, or that the server asks for.
+/// The retry budget. A transient failure (no connection, 429, 5xx) is retried after a wait that doubles each time, or
+/// that the server requests.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// Failures in a row after which it is given up. A failure after some progress is the first of a new row.
+    /// Limit on consecutive failures. Progress resets the count.
     pub attempts: u32,
     /// The wait after the first failure.
     pub first_wait: Duration,
-    /// The longest wait. A server that asks for a longer one is not waited for.
+    /// The longest wait. If the server requests a longer one, the request fails.
     pub longest_wait: Duration,
-    /// How long a connection may be silent.
+    /// Timeout of an idle connection.
     pub silence: Duration,
 }
 
@@ -62,7 +62,8 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// How long to wait after so many failures in a row, the last of which asked for a wait; `None` gives up.
+    /// Returns the wait after this number of consecutive failures, given the wait that the server requests; `None` to
+    /// give up.
     pub(super) fn wait(&self, failures: u32, asked_for: Option<Duration>) -> Option<Duration> {
         let doubled = self.first_wait.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1)));
         let wait = asked_for.unwrap_or(doubled.min(self.longest_wait));
@@ -70,11 +71,11 @@ impl Patience {
     }
 }
 
-/// A token of the Hub. Nothing prints it.
+/// A Hub access token. Never printed.
 #[derive(Clone)]
 pub struct Token {
     pub(super) secret: String,
-    /// The variable or file that it is from.
+    /// The variable or file that holds the token.
     pub(super) source: String,
 }
 
@@ -85,7 +86,7 @@ impl fmt::Debug for Token {
 }
 
 impl Token {
-    /// Takes a token from a variable or file. It travels in a header, so it must be plain text.
+    /// Checks a token from a variable or file. It is sent in a header, so it must be plain text.
     pub fn new(secret: &str, source: impl Into<String>) -> Result<Self, FetchError> {
         let (secret, source) = (secret.trim().to_owned(), source.into());
         if secret.is_empty() || !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -96,14 +97,14 @@ impl Token {
     }
 }
 
-/// The address of the Hub, without a slash at its end.
+/// The Hub's URL, without a trailing slash.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     pub(super) address: String,
     pub(super) origin: Origin,
 }
 
-/// What decides whether an address belongs to the Hub: scheme, host and port.
+/// The origin of a URL: scheme, host and port. Decides whether a URL belongs to the Hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Origin {
     pub(super) scheme: String,
@@ -112,7 +113,7 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// The origin of an address over HTTP or HTTPS.
+    /// Returns the origin of an HTTP or HTTPS URL.
     pub(super) fn of(address: &Uri) -> Option<Self> {
         let scheme = address.scheme_str()?.to_ascii_lowercase();
         let usual = match scheme.as_str() {
@@ -128,7 +129,7 @@ impl Origin {
 impl Endpoint {
     const HUB: &str = "https://huggingface.co";
 
-    /// Takes an address that `setting` gives.
+    /// Parses a URL from the setting `setting`.
     pub fn new(address: &str, setting: &str) -> Result<Self, FetchError> {
         let address = address.trim().trim_end_matches('/');
         let parsed = address.parse::<Uri>().ok();
@@ -138,7 +139,7 @@ impl Endpoint {
             None => Err(FetchError::Setting {
                 setting: setting.to_owned(),
                 expected: "the address of a Hub, such as https://huggingface.co, without user or query",
-                // An address may hold a password.
+                // A URL may contain a password.
                 got: if address.contains('@') { "one with a user".to_owned() } else { format!("{address:?}") },
             }),
         }
@@ -146,9 +147,8 @@ impl Endpoint {
 }
 
 impl HubSettings {
-    /// Reads `HF_ENDPOINT`, `HF_TOKEN` (or the file that `hf auth login` writes), `HF_HUB_OFFLINE`, `HF_HOME` and `HF_HUB_CACHE`
-    /// through
-    /// a function that gives a variable's value. An empty variable counts as none.
+    /// Reads `HF_ENDPOINT`, `HF_TOKEN` (or the file that `hf auth login` writes), `HF_HUB_OFFLINE`, `HF_HOME` and
+    /// `HF_HUB_CACHE`. `variable` returns a variable's value. An empty variable counts as unset.
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, FetchError> {
         let variable = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
         let home = match variable("HF_HOME") {

@@ -1,11 +1,11 @@
-//! What an entry of a fetch manifest is: a model, a dataset or an SAE.
+//! Kinds of entries: model, dataset and SAE.
 
 use std::fmt;
 
 use hf_hub::RepoType;
 use serde::{Deserialize, Serialize};
 
-/// What an entry is. It decides where on the Hub it lies and which of its files are taken.
+/// The kind of an entry. Decides the type of repository and which files are fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EntryKind {
@@ -13,12 +13,12 @@ pub enum EntryKind {
     Model,
     /// Documents or instructions, for a data manifest.
     Dataset,
-    /// A sparse autoencoder for `--sae`. The Hub has no such type: it lies in a model repository.
+    /// A sparse autoencoder for `--sae`. The Hub has no such type; SAEs are in model repositories.
     Sae,
 }
 
-/// What a checkpoint needs. Weights are named as transformers names them, so that a second copy of them beside (such as
-/// `consolidated.safetensors`) is not taken.
+/// The files of a checkpoint. Weights have the names that transformers gives them, so that a second copy (such as
+/// `consolidated.safetensors`) is not fetched.
 const MODEL_FILES: [&str; 7] = [
     "config.json",
     "generation_config.json",
@@ -29,11 +29,11 @@ const MODEL_FILES: [&str; 7] = [
     "model.safetensors.index.json",
 ];
 
-/// What SAELens saves.
+/// The files that SAELens saves.
 const SAE_FILES: [&str; 3] = ["cfg.json", "sae_weights.safetensors", "sparsity.safetensors"];
 
 impl EntryKind {
-    /// The type of repository that it lies in.
+    /// Returns the type of repository.
     pub(super) fn repo_type(self) -> RepoType {
         match self {
             Self::Model | Self::Sae => RepoType::Model,
@@ -41,7 +41,7 @@ impl EntryKind {
         }
     }
 
-    /// The files that are taken where the manifest does not say; none for a dataset, which must say.
+    /// Returns the default files; empty for a dataset, whose files the manifest must name.
     pub(super) fn default_files(self) -> &'static [&'static str] {
         match self {
             Self::Model => &MODEL_FILES,
@@ -50,7 +50,7 @@ impl EntryKind {
         }
     }
 
-    /// Which of the default files there must be.
+    /// Returns the default files that must exist.
     pub(super) fn required_files(self) -> &'static [&'static str] {
         match self {
             Self::Model => &["config.json", "model*.safetensors"],
@@ -59,7 +59,7 @@ impl EntryKind {
         }
     }
 
-    /// Whether a file is never taken, whatever the manifest says: weights that are a pickle, and so a program.
+    /// Returns whether a file is never fetched, regardless of the manifest: pickled weights, which can execute code.
     pub(super) fn never_takes(self, name: &str) -> bool {
         let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending).to_ascii_lowercase();
         let pickled = ["bin", "pt", "pth", "ckpt", "pkl", "pickle"].contains(&ending.as_str());

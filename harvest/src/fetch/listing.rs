@@ -1,4 +1,4 @@
-//! The files of a repository, and which of them are wanted.
+//! The files of a repository, and selecting from them.
 
 use super::digest::{Expected, another_version};
 use super::names::{Commit, FileName};
@@ -14,7 +14,7 @@ pub(super) struct Listing {
 /// A file of a repository.
 #[derive(Debug)]
 pub(super) struct ListedFile {
-    /// Its name as the server gives it: not to be trusted.
+    /// The name as the server gives it; untrusted.
     pub name: String,
     pub expected: Expected,
 }
@@ -22,19 +22,19 @@ pub(super) struct ListedFile {
 /// A file to be fetched.
 #[derive(Debug, Clone)]
 pub(super) struct WantedFile {
-    /// Its name in the repository.
+    /// Name in the repository.
     pub remote: FileName,
-    /// Its name in the entry's folder.
+    /// Name in the entry's folder.
     pub local: FileName,
     pub expected: Expected,
 }
 
-/// Files named in a message, at most.
+/// Limit on the files named in a message.
 const SHOWN: usize = 12;
 
 impl Listing {
-    /// The files that an entry wants, by name. A name anywhere in the repository that would leave its folder, a pattern
-    /// that matches nothing and a hash that cannot come out are errors before anything is fetched.
+    /// Returns the files to fetch, by name. Returns an error before any download if a name in the repository would
+    /// leave the folder, a pattern matches nothing, or a hash cannot match.
     pub(super) fn select(&self, entry: &FetchEntry) -> Result<Vec<WantedFile>, FetchError> {
         let patterns = entry.patterns();
         let mut wanted = Vec::new();

@@ -1,4 +1,4 @@
-//! The fetch manifest: a TOML file that says which models, datasets and SAEs are wanted.
+//! The fetch manifest: a TOML file that names models, datasets and SAEs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,13 +12,13 @@ use crate::data::Sha256;
 /// A fetch manifest. `data-manifests/README.md` describes the keys.
 #[derive(Debug, Clone)]
 pub struct FetchManifest {
-    /// Where it was read from, for messages.
+    /// The manifest's path, for messages.
     pub path: PathBuf,
-    /// What it asks for: models, then datasets, then SAEs.
+    /// The entries: models, then datasets, then SAEs.
     pub entries: Vec<FetchEntry>,
 }
 
-/// The TOML as it is written.
+/// The TOML as written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -79,7 +79,7 @@ impl FetchManifest {
         Ok(Self { path: path.to_owned(), entries })
     }
 
-    /// The entries by these names, or all of them where no name is given.
+    /// Returns the entries with these names, or all entries if `names` is empty.
     pub fn select(&self, names: &[String]) -> Result<Vec<&FetchEntry>, FetchError> {
         if let Some(name) = names.iter().find(|name| !self.entries.iter().any(|entry| entry.name.as_str() == **name)) {
             let known: Vec<_> = self.entries.iter().map(|entry| entry.name.as_str()).collect();

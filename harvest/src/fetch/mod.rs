@@ -1,4 +1,4 @@
-//! Models, datasets and SAEs from the Hugging Face Hub, as plain folders.
+//! Fetches models, datasets and SAEs from the Hugging Face Hub into plain folders.
 //!
 //! ```text
 //! fetch manifest ─► entries ─► listing at one commit ─► files wanted ─► here already? ─► download ─► hashes ─► OUT/NAME/
@@ -6,8 +6,8 @@
 //!                                                                                          └───┘ resumed, retried
 //! ```
 //!
-//! An entry's folder is whole or not there. What a server says is not trusted: names that leave the folder are refused,
-//! hashes are compared, weights that are a pickle are never fetched, and the token goes to the Hub's own origin only.
+//! An entry's folder appears atomically, when complete. Servers are untrusted: names that leave the folder are refused,
+//! hashes are compared, pickled weights are never fetched, and the token is sent only to the Hub's origin.
 
 mod answer;
 mod described;
@@ -44,31 +44,31 @@ pub use patterns::FilePattern;
 pub use record::{Asked, Fetched, FetchedFile};
 pub use summary::{EntrySummary, FetchOutcome, FetchSummary, FileSummary};
 
-/// What to fetch, and where to.
+/// Fetch settings.
 #[derive(Debug, Clone)]
 pub struct FetchSettings {
     /// The fetch manifest.
     pub manifest: PathBuf,
-    /// The folder in which each entry gets one.
+    /// The output folder, with one folder for each entry.
     pub out: PathBuf,
-    /// The entries wanted; all of them where none is named.
+    /// Names of the entries to fetch; empty for all.
     pub names: Vec<String>,
-    /// Whether to do it.
+    /// Whether to fetch or to do a dry run.
     pub mode: FetchMode,
-    /// How the Hub is reached.
+    /// The Hub settings.
     pub hub: HubSettings,
 }
 
-/// Whether to fetch, or to say what would be.
+/// Whether to fetch or to do a dry run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FetchMode {
     /// Fetch.
     Fetch,
-    /// Ask the Hub, and say what would be fetched.
+    /// Query the Hub and report what would be fetched.
     DryRun,
 }
 
-/// Fetches what a manifest names into a folder for each entry. What is there is left as it is, without a request.
+/// Fetches the entries of a manifest, each into its own folder. Existing entries are kept, without a request.
 pub fn fetch(settings: &FetchSettings, progress: Progress) -> Result<FetchSummary, FetchError> {
     let manifest = FetchManifest::open(&settings.manifest)?;
     let entries = manifest.select(&settings.names)?;

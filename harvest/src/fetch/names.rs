@@ -1,4 +1,4 @@
-//! Names that come from a manifest or from a server, checked before they become paths or addresses.
+//! Validated names from manifests and servers, safe to use in paths and URLs.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
-/// The name of an entry, which is also its folder's: letters, digits, `-`, `_` and dots within.
+/// The name of an entry and of its folder: letters, digits, `-`, `_` and inner dots.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct EntryName(String);
 
-/// A repository on the Hub, `owner/name` or one of the old `name`.
+/// A Hub repository: `owner/name`, or a legacy `name`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RepoId(String);
@@ -26,16 +26,16 @@ pub struct Revision(String);
 #[serde(try_from = "String", into = "String")]
 pub struct Commit(String);
 
-/// A file of a repository: plain names joined by `/`. It cannot leave the folder that it is put into.
+/// A file of a repository: plain names joined by `/`. It cannot leave its folder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct FileName(String);
 
-/// Longer names are refused; file systems take no longer parts.
+/// Limits on the length of a name and of its parts; file systems have similar limits.
 const LONGEST_NAME: usize = 1024;
 const LONGEST_PART: usize = 255;
 
-/// The name of an entry gets a few letters more while its folder is filled.
+/// Leaves room for the characters added to an entry's name while its folder is filled.
 const LONGEST_PLAIN: usize = 200;
 
 fn is_plain(text: &str) -> bool {
@@ -94,7 +94,7 @@ impl TryFrom<String> for FileName {
     fn try_from(text: String) -> Result<Self, String> {
         let part = |part: &str| {
             !part.is_empty() && part != "." && part != ".." && part.len() <= LONGEST_PART
-                // A backslash separates elsewhere; control characters would be printed.
+                // A backslash is a separator on other systems, and control characters would be printed.
                 && !part.contains(|c: char| c.is_control() || c == '\\')
         };
         if text.len() <= LONGEST_NAME && text.split('/').all(part) {
@@ -104,38 +104,38 @@ impl TryFrom<String> for FileName {
     }
 }
 
-/// Whether a text is so many hexadecimal digits.
+/// Returns whether a text is this number of hexadecimal digits.
 pub(super) fn is_hexadecimal(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 impl Revision {
-    /// The branch that a repository shows.
+    /// Returns the default branch.
     pub(super) fn main() -> Self {
         Self("main".to_owned())
     }
 
-    /// The commit, if it is one rather than a name that may move.
+    /// Returns the commit, if the revision is one and not a name that may move.
     pub fn commit(&self) -> Option<Commit> {
         Commit::try_from(self.0.clone()).ok()
     }
 }
 
-/// What stays as it is in a path of an address.
+/// Characters that are not escaped in a URL path.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 
 impl FileName {
-    /// The name as the path of an address holds it.
+    /// Returns the name, escaped for a URL path.
     pub(super) fn in_address(&self) -> String {
         utf8_percent_encode(&self.0, IN_PATH).to_string()
     }
 
-    /// The path in a folder.
+    /// Returns the path within a folder.
     pub(super) fn within(&self, folder: &Path) -> PathBuf {
         folder.join(&self.0)
     }
 
-    /// The name seen from within a folder of the repository; `None` where it lies elsewhere.
+    /// Returns the name relative to a folder of the repository; `None` if it is outside.
     pub(super) fn seen_from(&self, folder: Option<&Self>) -> Option<Self> {
         let Some(Self(folder)) = folder else { return Some(self.clone()) };
         self.0.strip_prefix(folder.as_str())?.strip_prefix('/').map(|below| Self(below.to_owned()))
@@ -145,7 +145,7 @@ impl FileName {
 macro_rules! text {
     ($($name:ident),*) => {$(
         impl $name {
-            /// The name as text.
+            /// Returns the name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

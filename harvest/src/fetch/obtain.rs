@@ -1,4 +1,4 @@
-//! One entry: looked for here, listed, filled file by file, put in its place.
+//! Fetches one entry: finds local files, lists the repository, downloads the rest and commits the folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use super::summary::{EntrySummary, FetchOutcome, FileSummary};
 use super::transfer::download;
 use super::{FetchEntry, FetchError, FetchMode, FetchSettings};
 
-/// Fetches one entry, if it is not there.
+/// Fetches an entry unless it exists.
 pub(super) fn obtain(
     entry: &FetchEntry,
     hub: &Hub,
@@ -80,7 +80,7 @@ pub(super) fn obtain(
     Ok(summary(FetchOutcome::Fetched, record.files.iter().map(FileSummary::from).collect(), bytes, received))
 }
 
-/// What there is to choose from: what the Hub has, or offline what its cache on this machine has.
+/// Returns the available files: those of the Hub, or offline those of its cache on this machine.
 fn list(entry: &FetchEntry, hub: &Hub, cached: &CachedRepo, settings: &FetchSettings) -> Result<Listing, FetchError> {
     match settings.hub.reach {
         Reach::Online => hub.listing(entry),
@@ -95,16 +95,16 @@ fn list(entry: &FetchEntry, hub: &Hub, cached: &CachedRepo, settings: &FetchSett
     }
 }
 
-/// Where on this machine a file may be.
+/// Local places that may hold a file.
 struct Places<'a> {
     staging: &'a Staging,
-    /// What was fetched before under the same name, and its folder.
+    /// The earlier fetch under the same name, and its folder.
     replaced: Option<(&'a Fetched, &'a Path)>,
 }
 
 impl Places<'_> {
-    /// Finds a file that is here already: from an attempt that was stopped, in the folder that is to be replaced, or in
-    /// Hugging Face's cache. Its bytes are hashed before it is believed.
+    /// Finds a local copy of a file: in an interrupted attempt, in the folder to be replaced, or in Hugging Face's
+    /// cache. Its bytes are hashed before use.
     fn find(
         &self,
         entry: &FetchEntry,

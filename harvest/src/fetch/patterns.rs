@@ -1,9 +1,9 @@
-//! Which files of a repository are asked for.
+//! Patterns of file names.
 
 use glob::{MatchOptions, Pattern};
 use serde::{Deserialize, Serialize};
 
-/// A pattern for file names, as a shell has them: `*`, `?` and `[…]` stay within a folder, `**/` goes through folders.
+/// A shell pattern for file names. `*`, `?` and `[…]` stay within a folder; `**/` crosses folders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct FilePattern(Pattern);
@@ -12,12 +12,12 @@ const OPTIONS: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
 
 impl FilePattern {
-    /// Whether it matches a file's name, which has the folders before it.
+    /// Returns whether the pattern matches a file name, which includes its folders.
     pub fn matches(&self, name: &str) -> bool {
         self.0.matches_with(name, OPTIONS)
     }
 
-    /// The pattern as it was written.
+    /// Returns the pattern as written.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }

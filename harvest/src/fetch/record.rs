@@ -1,4 +1,4 @@
-//! `fetched.json`: where the files of a folder are from.
+//! `fetched.json`: the source of the files in a folder.
 
 use std::fs;
 use std::path::Path;
@@ -9,50 +9,50 @@ use super::names::{Commit, FileName, RepoId, Revision};
 use super::{EntryKind, FetchEntry, FilePattern};
 use crate::data::Sha256;
 
-/// The record's name in the folder.
+/// File name of the record.
 pub(super) const RECORD: &str = "fetched.json";
 
-/// A larger record is none of ours.
+/// Size limit of a record.
 const LARGEST: u64 = 64 << 20;
 
-/// The version of the record's form.
+/// The format version of the record.
 const FORMAT: u32 = 1;
 
-/// What was asked for.
+/// The request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
-    /// What it is.
+    /// The kind of entry.
     pub kind: EntryKind,
-    /// Where it lies on the Hub.
+    /// The Hub repository.
     pub repo: RepoId,
-    /// The version, as the manifest names it.
+    /// The revision, as the manifest names it.
     pub revision: Revision,
-    /// The folder of the repository.
+    /// The folder within the repository.
     pub folder: Option<FileName>,
-    /// The files; empty stands for the default of the kind.
+    /// The file patterns; empty for the kind's default.
     pub files: Vec<FilePattern>,
 }
 
-/// What was fetched.
+/// A completed fetch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fetched {
     format: u32,
-    /// What was asked for.
+    /// The request.
     pub asked: Asked,
-    /// The commit that it was taken from.
+    /// The fetched commit.
     pub commit: Commit,
     /// The files, by name.
     pub files: Vec<FetchedFile>,
 }
 
-/// A file that was fetched.
+/// A fetched file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FetchedFile {
-    /// Its name in the folder.
+    /// The name in the folder.
     pub name: FileName,
-    /// Its size.
+    /// The size in bytes.
     pub bytes: u64,
-    /// The hash of its bytes.
+    /// The SHA-256 of the bytes.
     pub sha256: Sha256,
 }
 
@@ -61,7 +61,7 @@ impl Fetched {
         Self { format: FORMAT, asked, commit, files }
     }
 
-    /// The record of a folder; `None` where it has none that can be read.
+    /// Reads the record of a folder; `None` if it has no readable record.
     pub(super) fn of(folder: &Path) -> Option<Self> {
         let path = folder.join(RECORD);
         let about = fs::symlink_metadata(&path).ok()?;
@@ -72,7 +72,7 @@ impl Fetched {
         (record.format == FORMAT).then_some(record)
     }
 
-    /// Whether a folder with this record is what an entry asks for, file by file. Sizes are looked at, bytes are not.
+    /// Returns whether a folder with this record satisfies an entry, file by file. Checks sizes, not bytes.
     pub(super) fn serves(&self, entry: &FetchEntry, folder: &Path) -> bool {
         let whole = |file: &FetchedFile| {
             fs::symlink_metadata(file.name.within(folder)).is_ok_and(|is| is.is_file() && is.len() == file.bytes)

@@ -1,14 +1,14 @@
-//! A folder that is filled beside its place, and takes it in one step.
+//! A staging folder beside its destination, moved there by an atomic rename.
 //!
 //! ```text
-//! OUT/mistral-7b/                  whole, with fetched.json
+//! OUT/mistral-7b/                  complete, with fetched.json
 //! OUT/.mistral-7b.partial/lock     held by the process that fills it
-//!                        /for.json   what it is filled for
-//!                        /files/…    whole files, which become OUT/mistral-7b
-//!                        /incomplete/HASH   what has come of a file
+//!                        /for.json   the purpose
+//!                        /files/…    complete files, which become OUT/mistral-7b
+//!                        /incomplete/HASH   a partial file
 //! ```
 //!
-//! What is in it stays after a failure, so that the next attempt asks for the rest only.
+//! Its content is kept after a failure, so that the next attempt requests only the rest.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -19,18 +19,18 @@ use super::names::{Commit, EntryName, FileName};
 use super::record::RECORD;
 use super::{FetchError, Fetched};
 
-/// A folder being filled. Nobody else fills it meanwhile.
+/// A folder being filled, locked against other processes.
 #[derive(Debug)]
 pub(super) struct Staging {
     folder: PathBuf,
     destination: PathBuf,
-    /// Released when it is dropped.
+    /// The lock; released on drop.
     _lock: File,
 }
 
 impl Staging {
-    /// Opens what will be `destination`, with what an earlier attempt at the same thing left in it. `purpose` says what
-    /// that is; files for anything else are removed.
+    /// Opens the staging folder of `destination`, with the files of an earlier attempt with the same `purpose`. Files
+    /// of any other purpose are removed.
     pub(super) fn open(out: &Path, name: &EntryName, purpose: &str) -> Result<Self, FetchError> {
         let destination = out.join(name.as_str());
         let folder = out.join(format!(".{name}.partial"));
@@ -57,11 +57,11 @@ impl Staging {
         Ok(staging)
     }
 
-    /// Where a file goes once it is whole.
+    /// Returns the path of a complete file.
     pub(super) fn whole(&self, local: &FileName) -> Result<PathBuf, FetchError> {
         let files = self.folder.join("files");
         let path = local.within(&files);
-        // Each folder on the way is made here or was: none is a link that leads elsewhere.
+        // Each folder on the way is created or checked here, so none is a symbolic link out of the folder.
         let between = path.strip_prefix(&files).ok().and_then(Path::parent).unwrap_or(Path::new(""));
         let mut folder = files;
         for part in between.components() {
@@ -71,8 +71,8 @@ impl Staging {
         Ok(path)
     }
 
-    /// Where a file lies while it comes. Its name says which bytes they are to become, so that those of another version
-    /// are not gone on from.
+    /// Returns the path of a partial file. Its name identifies the expected bytes, so that a download of another
+    /// version is not resumed.
     pub(super) fn incomplete(&self, commit: &Commit, file: &WantedFile) -> Result<PathBuf, FetchError> {
         let expected = &file.expected;
         let name = match (&expected.large, &expected.blob) {
@@ -87,14 +87,13 @@ impl Staging {
         Ok(path)
     }
 
-    /// Gives a file that has come, and is right, its name.
+    /// Moves a complete and verified file to its name.
     pub(super) fn finish(&self, incomplete: &Path, local: &FileName) -> Result<(), FetchError> {
         let path = self.whole(local)?;
         fs::rename(incomplete, &path).map_err(|cause| FetchError::io(&path, "create", cause))
     }
 
-    /// Takes a file that lies elsewhere on this machine: a second name for it where the file system allows that, else a
-    /// copy.
+    /// Takes a local file: a hard link where the file system allows it, else a copy.
     pub(super) fn take(&self, from: &Path, local: &FileName) -> Result<(), FetchError> {
         let path = self.whole(local)?;
         remove_entry(&path)?;
@@ -108,7 +107,7 @@ impl Staging {
             .map_err(|cause| FetchError::io(&path, "copy", cause))
     }
 
-    /// Puts the folder in its place, with its record. What was fetched there before is removed.
+    /// Renames the folder to its destination, with its record. Removes an earlier fetch at that path.
     pub(super) fn commit(self, record: &Fetched) -> Result<(), FetchError> {
         let files = self.folder.join("files");
         let record_path = files.join(RECORD);
@@ -126,7 +125,7 @@ impl Staging {
         }
         if let Err(cause) = fs::rename(&files, &self.destination) {
             if there {
-                // The first error is the one to tell.
+                // The first error is the one to report.
                 let _ = fs::rename(&replaced, &self.destination);
             }
             return Err(FetchError::io(&self.destination, "give the finished folder its name", cause));
@@ -135,7 +134,7 @@ impl Staging {
     }
 }
 
-/// Makes a folder, unless it is there. A link in its place is refused.
+/// Creates a folder unless it exists. Refuses a symbolic link.
 fn make_folder(path: &Path) -> Result<(), FetchError> {
     match fs::symlink_metadata(path) {
         Ok(is) if is.is_dir() => Ok(()),
@@ -144,7 +143,7 @@ fn make_folder(path: &Path) -> Result<(), FetchError> {
     }
 }
 
-/// Removes a file, a link or a whole folder, if it is there. A link's target is left alone.
+/// Removes a file, a symbolic link or a folder, if it exists. Does not follow links.
 fn remove_entry(path: &Path) -> Result<(), FetchError> {
     let removed = match fs::symlink_metadata(path) {
         Ok(is) if is.is_dir() => fs::remove_dir_all(path),

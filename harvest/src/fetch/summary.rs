@@ -1,4 +1,4 @@
-//! What was fetched, for people and for programs.
+//! The summary of a fetch, as text and as JSON.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,56 +10,56 @@ use super::names::{Commit, EntryName, FileName, RepoId};
 use super::{EntryKind, FetchedFile};
 use crate::data::Sha256;
 
-/// What became of the entries that were asked for.
+/// The results of all requested entries.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FetchSummary {
-    /// One for each entry, in the manifest's order.
+    /// One result for each entry, in manifest order.
     pub entries: Vec<EntrySummary>,
 }
 
-/// What became of one entry.
+/// The result of one entry.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EntrySummary {
-    /// Its name.
+    /// The entry's name.
     pub name: EntryName,
-    /// What it is.
+    /// The kind of entry.
     pub kind: EntryKind,
-    /// Its repository.
+    /// The Hub repository.
     pub repo: RepoId,
-    /// The commit that it is of.
+    /// The commit.
     pub commit: Commit,
-    /// What was done.
+    /// The outcome.
     pub outcome: FetchOutcome,
-    /// Where it lies, or would.
+    /// The entry's folder.
     pub folder: PathBuf,
     /// Its files.
     pub files: Vec<FileSummary>,
-    /// The size of the files together, as far as it is known.
+    /// Total size of the files, as far as known.
     pub bytes: u64,
-    /// Bytes that came over the network.
+    /// Bytes received over the network.
     pub received: u64,
 }
 
-/// What was done about an entry.
+/// The outcome of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FetchOutcome {
-    /// Nothing: it was there.
+    /// Already present.
     Present,
-    /// It was fetched.
+    /// Fetched.
     Fetched,
-    /// It would have been fetched.
+    /// Would be fetched.
     WouldFetch,
 }
 
 /// A file of an entry.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FileSummary {
-    /// Its name in the folder.
+    /// Name in the folder.
     pub name: FileName,
-    /// Its size, if it is known.
+    /// Size in bytes, if known.
     pub bytes: Option<u64>,
-    /// Its hash, if it is known.
+    /// SHA-256, if known.
     pub sha256: Option<Sha256>,
 }
 

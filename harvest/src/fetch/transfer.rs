@@ -1,4 +1,4 @@
-//! One file from the Hub to the disk: resumed where it stopped, and kept only if its hashes are right.
+//! Downloads a file from the Hub: resumes partial downloads and verifies hashes.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -18,8 +18,8 @@ use crate::data::Sha256;
 
 const BUFFER: usize = 1 << 18;
 
-/// Fetches a file into `staging`, and goes on from what an earlier attempt left there. Returns what is recorded of it,
-/// and how many bytes came over the network.
+/// Downloads a file into `staging`, and resumes an earlier attempt. Returns the file's record and the number of bytes
+/// received over the network.
 pub(super) fn download(
     hub: &Hub,
     entry: &FetchEntry,
@@ -38,21 +38,21 @@ pub(super) fn download(
     Ok((FetchedFile { name: file.local.clone(), bytes, sha256 }, received))
 }
 
-/// A file that is not whole yet, with the hashes of what is there.
+/// A partial file with the hashes of its bytes so far.
 struct Download<'gauge> {
     path: PathBuf,
     file: File,
     hashing: Hashing,
     expected: Expected,
-    /// What it is, for messages.
+    /// The file, for messages.
     what: String,
     gauge: &'gauge Gauge,
-    /// Bytes that came over the network.
+    /// Bytes received over the network.
     received: u64,
 }
 
 impl<'gauge> Download<'gauge> {
-    /// Takes what is there, and hashes it.
+    /// Opens the partial file and hashes its content.
     fn resume(path: PathBuf, expected: Expected, what: String, gauge: &'gauge Gauge) -> Result<Self, FetchError> {
         let file = OpenOptions::new().create(true).append(true).open(&path);
         let file = file.map_err(|cause| FetchError::io(&path, "create", cause))?;
@@ -65,14 +65,14 @@ impl<'gauge> Download<'gauge> {
         Ok(Self { path, file, hashing, expected, what, gauge, received: 0 })
     }
 
-    /// Forgets what is there.
+    /// Discards the partial content.
     fn start_over(&mut self) -> Result<(), FetchError> {
         self.file.set_len(0).map_err(|cause| FetchError::io(&self.path, "empty", cause))?;
         self.hashing = Hashing::new(&self.expected);
         Ok(())
     }
 
-    /// Asks for what is missing, and takes what comes.
+    /// Requests the missing bytes and writes them.
     fn attempt(&mut self, hub: &Hub, entry: &FetchEntry, address: &str) -> Result<(), Failure> {
         if self.expected.bytes.is_some_and(|bytes| self.hashing.bytes > bytes) {
             self.start_over()?;
@@ -84,7 +84,8 @@ impl<'gauge> Download<'gauge> {
         answer.complete(&mut self.expected);
         match answer.start {
             Start::Byte(start) if start == self.hashing.bytes => {}
-            // All of it comes, whatever was asked for. A new hash also knows the size that the answer told.
+            // The server sends the whole file, regardless of the requested range. A new hash also includes the size
+            // from the response.
             Start::Beginning => self.start_over()?,
             Start::Byte(_) | Start::OutOfRange => {
                 self.start_over()?;
@@ -95,7 +96,7 @@ impl<'gauge> Download<'gauge> {
         self.take(answer)
     }
 
-    /// Writes and hashes the body of an answer.
+    /// Writes and hashes a response body.
     fn take(&mut self, answer: Answer) -> Result<(), Failure> {
         let Answer { body, server, .. } = answer;
         let mut body = body.into_reader();
@@ -137,7 +138,7 @@ impl<'gauge> Download<'gauge> {
         Failure::Passing { error: Box::new(error), asked_for: None, received: self.received - received_before }
     }
 
-    /// Checks the hashes. A file with a wrong one is removed.
+    /// Checks the hashes. Removes the file if one is wrong.
     fn finish(self) -> Result<(PathBuf, u64, Sha256), FetchError> {
         self.file.sync_all().map_err(|cause| FetchError::io(&self.path, "write", cause))?;
         let bytes = self.hashing.bytes;

@@ -1,4 +1,4 @@
-//! Whether a plan that is there is the one that is asked for.
+//! Compares an existing plan with the requested settings.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::chat::ChatTemplate;
 use crate::data::DataManifest;
 use crate::error::HarvestError;
 
-/// What is asked of a plan that is there. What is `None` was not asked for, and any will do.
+/// The settings requested of an existing plan. `None` accepts any value.
 pub(crate) struct Asked<'settings> {
     /// The checkpoint's folder, which may hold the chat template.
     pub(crate) model: &'settings Path,
@@ -21,10 +21,10 @@ pub(crate) struct Asked<'settings> {
     pub(crate) row_group_rows: Option<u32>,
 }
 
-/// Refuses a plan that differs from what is asked for in anything that decides its tokens.
+/// Returns an error if a plan differs from the request in a setting that decides its tokens.
 ///
-/// The data's files are not read again: their names are compared, and the sizes of those that are there. So a plan can
-/// be filled on a machine that does not have the data.
+/// The data files are not read again. Their names are compared, and the sizes of those that exist, so a plan can be
+/// filled on a machine without the data.
 pub(crate) fn check_agreement(
     path: &Path,
     corpus: &Corpus,
@@ -68,13 +68,13 @@ pub(crate) fn check_agreement(
     plan.same_files(manifest, corpus)
 }
 
-/// Which rows, in words.
+/// Describes the row selection.
 fn selected(selection: Option<&SelectionRecord>) -> String {
     let Some(SelectionRecord { shuffle_seed, rows, first, empty_field }) = selection else { return "none".to_owned() };
     format!("shuffle_seed {shuffle_seed:?}, rows {rows:?}, first {first:?}, empty_field {empty_field:?}")
 }
 
-/// How rows become conversations, in words.
+/// Describes how rows become conversations.
 fn spoken(chat: Option<&ChatRecord>) -> String {
     let Some(chat) = chat else { return "none".to_owned() };
     format!(
@@ -89,7 +89,7 @@ fn spoken(chat: Option<&ChatRecord>) -> String {
     )
 }
 
-/// A setting that may be absent, in words.
+/// Describes an optional setting.
 fn optional(value: Option<impl Display>) -> String {
     value.map_or_else(|| "none".to_owned(), |value| value.to_string())
 }
@@ -109,7 +109,7 @@ impl Recorded<'_> {
 
     fn same_files(&self, manifest: &DataManifest, corpus: &Corpus) -> Result<(), HarvestError> {
         let planned = &corpus.data.files;
-        // With a limit on tokens the last files may not have been needed.
+        // With a token limit, the last files may not have been needed.
         let needed = if corpus.data.max_tokens.is_some() { planned.len() } else { manifest.files.len() };
         let asked = manifest.files.get(..needed).unwrap_or(&manifest.files);
         let names = |names: Vec<&str>| names.join(", ");

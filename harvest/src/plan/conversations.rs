@@ -1,4 +1,4 @@
-//! From instructions and replies to sequences with sections.
+//! Converts instructions and replies to sequences with sections.
 
 use std::path::Path;
 
@@ -14,10 +14,10 @@ use crate::data::{ChatReader, ChatRow, ChatSettings, DataManifest, Replies, Unus
 use crate::error::HarvestError;
 use crate::summary::ChatSummary;
 
-/// Conversations that are tokenised together, on all cores.
+/// Conversations tokenised together, on all cores.
 const BATCH_ROWS: usize = 1024;
 
-/// Makes a sequence of each row, or of as many as `max_tokens` has room for.
+/// Makes a sequence of each row, up to `max_tokens`.
 pub(super) fn plan_conversations(
     manifest: &DataManifest,
     settings: &ChatSettings,
@@ -41,7 +41,7 @@ pub(super) fn plan_conversations(
         if batch.is_empty() {
             break;
         }
-        // Results one by one, so that it is always the first bad row that is named.
+        // Results are collected in order, so the first bad row is the one reported.
         let made: Vec<Result<Made, HarvestError>> = batch.par_iter().map(|row| maker.sequence(row)).collect();
         for made in made {
             let Made::Sequence(sequence, notes) = made? else {
@@ -70,7 +70,7 @@ pub(super) fn plan_conversations(
     })
 }
 
-/// The tokens before which replies are cut, as the data manifest says.
+/// Returns the tokens before which replies are cut, as the data manifest sets them.
 pub(crate) fn end_of_turn(
     manifest: &DataManifest,
     settings: &ChatSettings,
@@ -82,7 +82,7 @@ pub(crate) fn end_of_turn(
     Ok(found.dropping_last_character(settings.study_quirk_drop_last_character))
 }
 
-/// What makes a conversation of a row.
+/// Converts rows to conversations.
 struct Maker<'settings> {
     manifest: &'settings DataManifest,
     settings: &'settings ChatSettings,
@@ -92,13 +92,13 @@ struct Maker<'settings> {
     end_of_turn: EndOfTurn,
 }
 
-/// A row as a sequence, or what is wrong with it.
+/// A row as a sequence, or the reason why it is skipped.
 enum Made {
     Sequence(PackedSequence, Notes),
     Unusable,
 }
 
-/// What is worth counting of a conversation.
+/// Counts of one conversation.
 #[derive(Clone, Copy)]
 struct Notes {
     is_empty: bool,

@@ -1,4 +1,4 @@
-//! What the plan records of where its tokens come from.
+//! The plan's record of the source of its tokens.
 
 use hayloft_model::{ModelError, SpecialToken, Tokenizer};
 use hayloft_store::{ChatRecord, Corpus, DataRecord, FileRecord, SelectionRecord, TokenizerRecord};
@@ -7,7 +7,7 @@ use super::settings::PlanSettings;
 use crate::chat::{ChatTemplate, EndOfTurn};
 use crate::data::{ChatSettings, DataManifest, RowOrder, Selection};
 
-/// The token that begins each sequence: the data manifest's, or else the tokenizer's.
+/// Returns the token that begins each sequence: the data manifest's if set, else the tokenizer's.
 pub(crate) fn begin_token(manifest: &DataManifest, tokenizer: &Tokenizer) -> Result<SpecialToken, ModelError> {
     match &manifest.bos {
         Some(text) => tokenizer.token(text, &format!("{}: bos", manifest.path.display())),
@@ -15,7 +15,7 @@ pub(crate) fn begin_token(manifest: &DataManifest, tokenizer: &Tokenizer) -> Res
     }
 }
 
-/// The tokenizer with the token that begins each sequence.
+/// Records the tokenizer and the token that begins each sequence.
 pub(super) fn tokenizer_record(tokenizer: &Tokenizer, bos: &SpecialToken) -> TokenizerRecord {
     TokenizerRecord {
         blake3: tokenizer.blake3().to_owned(),
@@ -25,7 +25,7 @@ pub(super) fn tokenizer_record(tokenizer: &Tokenizer, bos: &SpecialToken) -> Tok
     }
 }
 
-/// Which rows are used; `None` where it is all of them in their order.
+/// Records the row selection; `None` for all rows in file order.
 pub(super) fn selection_record(selection: &Selection) -> Option<SelectionRecord> {
     if *selection == Selection::default() {
         return None;
@@ -39,7 +39,7 @@ pub(super) fn selection_record(selection: &Selection) -> Option<SelectionRecord>
     Some(SelectionRecord { shuffle_seed, rows, first: selection.first, empty_field })
 }
 
-/// How rows become conversations.
+/// Records how rows become conversations.
 pub(super) fn chat_record(settings: &ChatSettings, template: &ChatTemplate, end_of_turn: &EndOfTurn) -> ChatRecord {
     ChatRecord {
         template: settings.template.to_string(),
@@ -53,7 +53,7 @@ pub(super) fn chat_record(settings: &ChatSettings, template: &ChatTemplate, end_
     }
 }
 
-/// Everything that decides the tokens of a plan. `files` are those that were read, `documents` those that were used.
+/// Records everything that decides the tokens of a plan. `files` are the files read, `documents` the documents used.
 pub(super) fn record(
     manifest: &DataManifest,
     tokenizer: &Tokenizer,

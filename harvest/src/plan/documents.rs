@@ -1,4 +1,4 @@
-//! From documents to sequences of running text.
+//! Converts documents to sequences of running text.
 
 use hayloft_model::{SpecialToken, Tokenizer};
 
@@ -9,7 +9,7 @@ use super::tokenise::next_batch;
 use crate::data::{DataManifest, DocumentReader, FilesRead};
 use crate::error::HarvestError;
 
-/// Takes all documents through tokenizer and packing, or as many as `max_tokens` has room for.
+/// Tokenises and packs documents, up to `max_tokens`.
 pub(super) fn plan_documents(
     manifest: &DataManifest,
     tokenizer: &Tokenizer,
@@ -38,19 +38,19 @@ pub(super) fn plan_documents(
     })
 }
 
-/// What became of the documents.
+/// The result of packing.
 struct Packed {
     read: FilesRead,
-    /// Documents whose text gave no tokens.
+    /// Documents without tokens.
     without_tokens: u64,
     with_tokens: u64,
     dropped_tokens: u64,
-    /// Whether `max_tokens` ended it.
+    /// Whether `max_tokens` ended the packing.
     reached_limit: bool,
 }
 
 impl Packed {
-    /// Why there is not one sequence.
+    /// The error for a plan without a sequence.
     fn nothing(&self, manifest: &DataManifest) -> HarvestError {
         if self.with_tokens == 0 {
             let documents = self.read.empty_documents + self.without_tokens;
@@ -69,7 +69,7 @@ impl Packed {
     }
 }
 
-/// Takes documents through tokenizer and packing until there are no more, or until `max_tokens` is reached.
+/// Tokenises and packs documents until the data ends or `max_tokens` is reached.
 fn pack(
     mut documents: DocumentReader<'_>,
     tokenizer: &Tokenizer,

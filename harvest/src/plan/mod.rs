@@ -1,4 +1,4 @@
-//! From documents to planned shards.
+//! Plans shards from documents.
 
 mod agreement;
 mod conversations;

@@ -1,4 +1,4 @@
-//! From documents' tokens to sequences.
+//! Packs document tokens into sequences.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -10,49 +10,49 @@ use hayloft_store::{Packing, Section};
 pub struct TokenisedDocument {
     /// The document.
     pub source: Source,
-    /// Its tokens; never empty.
+    /// The tokens; never empty.
     pub tokens: Vec<u32>,
 }
 
-/// Where tokens are from.
+/// The source of a run of tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// The document's place among all documents.
+    /// The document's index among all documents.
     pub document: u64,
-    /// The subset that it belongs to.
+    /// The document's subset.
     pub subset: Option<Arc<str>>,
 }
 
-/// A sequence: what the model reads in one go.
+/// A packed sequence: one row of the model's input batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PackedSequence {
     /// The tokens; the first is BOS.
     pub tokens: Vec<u32>,
-    /// The section of each.
+    /// The section of each token.
     pub sections: Vec<Section>,
-    /// Where they are from, in order. Each BOS that the packing put in counts with the document after it.
+    /// The source of the tokens, in order. A BOS added by the packing belongs to the document after it.
     pub spans: Vec<Span>,
 }
 
-/// A run of tokens of one document within a sequence.
+/// A run of tokens from one document within a sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
     /// The document.
     pub source: Source,
-    /// The number of tokens.
+    /// Number of tokens.
     pub length: u32,
 }
 
-/// How sequences are made.
+/// Packing settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PackingSettings {
     /// How documents become sequences.
     pub packing: Packing,
-    /// The longest a sequence may be; with [`Packing::Concat`] the length of each. At least 2.
+    /// The maximum sequence length; with [`Packing::Concat`], the length of every sequence. At least 2.
     pub context_length: u32,
     /// The token that begins each sequence.
     pub bos: u32,
-    /// Whole sequences are taken while their tokens stay within this.
+    /// Limit on the total number of tokens. Only whole sequences within the limit are kept.
     pub max_tokens: Option<NonZeroU64>,
 }
 
@@ -64,17 +64,17 @@ pub struct PackingSettings {
 /// sequences  ^abc ^def ^gh^…        sequences  ^ab  ^cde
 /// ```
 ///
-/// `concat` is the Pile protocol, to the token what `SAELens`'s `concat_and_batch_sequences` makes with BOS as
-/// `begin_batch_token_id` and as `sequence_separator_token_id`: each context is full and starts with BOS, documents are
-/// joined with BOS between them, a document that goes on in the next context is continued there after a BOS. No BOS is
-/// put before a token that is BOS already. Where the separator is the last token of a context, the document after it
-/// starts in the next context, with its BOS. What does not fill a context at the end is dropped.
+/// `concat` is the Pile protocol. Its tokens are identical to those of `SAELens`'s `concat_and_batch_sequences` with
+/// BOS as `begin_batch_token_id` and as `sequence_separator_token_id`. Each context is full and starts with BOS.
+/// Documents are joined with BOS between them. A document that does not fit continues in the next context after a BOS.
+/// No BOS is added before a token that is already BOS. If the separator is the last token of a context, the next
+/// document starts in the next context, with its BOS. An unfilled last context is dropped.
 ///
-/// `per-document` makes one sequence of each document: BOS and its tokens, cut to the context length.
+/// `per-document` makes one sequence of each document: BOS and its tokens, truncated to the context length.
 #[derive(Debug)]
 pub struct Packer {
     settings: PackingSettings,
-    /// The context being filled; it has no tokens when a new one is due.
+    /// The context being filled; empty when a new one is due.
     filling: PackedSequence,
     taken_tokens: u64,
     dropped_tokens: u64,
@@ -82,12 +82,12 @@ pub struct Packer {
 }
 
 impl Packer {
-    /// Starts with no documents.
+    /// Creates a packer without documents.
     pub fn new(settings: PackingSettings) -> Self {
         Self { settings, filling: PackedSequence::default(), taken_tokens: 0, dropped_tokens: 0, full: false }
     }
 
-    /// Adds a document and hands every sequence that it completes to `take`.
+    /// Adds a document and passes every completed sequence to `take`.
     pub fn push(&mut self, document: &TokenisedDocument, take: &mut impl FnMut(PackedSequence)) {
         if self.full {
             return;
@@ -98,13 +98,13 @@ impl Packer {
         }
     }
 
-    /// Whether `max_tokens` is reached, so that no more sequences will come.
+    /// Returns whether `max_tokens` is reached, so no more sequences follow.
     pub fn is_full(&self) -> bool {
         self.full
     }
 
-    /// Ends the packing. Returns the number of tokens that were read and are in no sequence: those of the last context,
-    /// which was not filled, or those beyond the context length.
+    /// Ends the packing. Returns the number of tokens read that are in no sequence: those of the unfilled last context,
+    /// or those beyond the context length.
     pub fn finish(self) -> u64 {
         self.dropped_tokens + self.filling.tokens.len() as u64
     }
@@ -117,8 +117,8 @@ impl Packer {
             if self.full {
                 return;
             }
-            // Both where a context begins and between two documents. Within a document the context is never partly
-            // filled here: the document goes on until the context is full.
+            // Runs at the start of a context and between two documents. A continued document always starts a new
+            // context, because it fills the previous one.
             let before = self.filling.tokens.len();
             if first != self.settings.bos {
                 self.filling.tokens.push(self.settings.bos);
@@ -192,7 +192,7 @@ mod tests {
         sequences.iter().map(|sequence| sequence.tokens.clone()).collect()
     }
 
-    /// A case of `tests/fixtures/packing.json`, made by `scripts/goldens/packing.py`.
+    /// A case of `tests/fixtures/packing.json`, generated by `scripts/goldens/packing.py`.
     #[derive(Deserialize)]
     struct Golden {
         name: String,
@@ -246,7 +246,7 @@ mod tests {
             (Packing::Concat, 5, vec![vec![1, 10, 11]]),
             (Packing::Concat, 6, vec![vec![1, 10, 11], vec![1, 12, 1]]),
             (Packing::Concat, 2, vec![]),
-            // The second does not fit, and no later one is taken in its stead.
+            // The second document does not fit, and no later one replaces it.
             (Packing::PerDocument, 5, vec![vec![1, 10, 11]]),
         ] {
             let settings = PackingSettings { max_tokens: NonZeroU64::new(most), ..settings(packing, 3) };
@@ -256,7 +256,7 @@ mod tests {
     }
 
     fn documents() -> impl Strategy<Value = Vec<Vec<u32>>> {
-        // BOS is among the tokens, for text may spell it out.
+        // BOS is among the tokens, because text may contain it.
         prop::collection::vec(prop::collection::vec(1..9_u32, 1..20), 0..12)
     }
 
@@ -270,7 +270,7 @@ mod tests {
                 let spanned: u32 = sequence.spans.iter().map(|span| span.length).sum();
                 prop_assert_eq!(spanned, context_length);
             }
-            // Without any BOS, the contexts and the dropped rest are the documents, joined.
+            // Without BOS, the contexts and the dropped rest are the concatenated documents.
             let kept: Vec<u32> = tokens(&sequences).concat().into_iter().filter(|token| *token != BOS).collect();
             let joined: Vec<u32> = documents.concat().into_iter().filter(|token| *token != BOS).collect();
             prop_assert!(joined.starts_with(&kept));

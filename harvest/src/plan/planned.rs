@@ -1,22 +1,22 @@
-//! What was planned.
+//! The result of reading the data.
 
 use hayloft_store::{ChatRecord, FileRecord};
 
 use super::sink::ShardSink;
 use crate::summary::ChatSummary;
 
-/// What became of the data, with the sequences all in the sink.
+/// The result of reading the data. All sequences are in the sink.
 pub(super) struct Planned {
-    /// The files that were read.
+    /// The files read.
     pub(super) files: Vec<FileRecord>,
-    /// How rows became conversations, if they did.
+    /// How rows became conversations; `None` for documents.
     pub(super) chat_record: Option<ChatRecord>,
-    /// Documents that gave no tokens.
+    /// Documents without tokens.
     pub(super) empty_documents: u64,
     /// Tokens that are in no sequence.
     pub(super) dropped_tokens: u64,
-    /// What was counted of conversations, if rows became such.
+    /// Counts for conversations; `None` for documents.
     pub(super) chat: Option<ChatSummary>,
-    /// Where the sequences went.
+    /// The sink that holds the sequences.
     pub(super) sink: ShardSink,
 }

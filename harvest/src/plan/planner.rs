@@ -1,4 +1,4 @@
-//! The way from a data manifest to `plan.json`.
+//! Plans a cache: from a data manifest to `plan.json`.
 
 use std::path::Path;
 
@@ -17,17 +17,17 @@ use crate::data::DataManifest;
 use crate::error::HarvestError;
 use crate::summary::PlanSummary;
 
-/// Plans a cache: reads, tokenises and packs the documents, or the conversations, into token shards.
+/// Plans a cache: reads, tokenises and packs the documents or conversations into token shards.
 ///
 /// The same data, tokenizer and settings give the same bytes. Memory holds one shard, one batch of documents and the
-/// shuffle's buffer, however much data there is. On an error nothing is left of the plan.
+/// shuffle buffer, independent of the amount of data. After an error, no part of the plan remains.
 pub fn plan(settings: &PlanSettings, progress: Progress) -> Result<PlanSummary, HarvestError> {
     let spec = Checkpoint::read_spec(&settings.model)?;
     let tokenizer = Tokenizer::open(&settings.model)?;
     plan_with(settings, &spec, &tokenizer, &Stopping::default(), progress)
 }
 
-/// The same with a model that is open already, unless it is asked to stop.
+/// Like `plan`, with an open model and a stop request.
 pub(crate) fn plan_with(
     settings: &PlanSettings,
     spec: &DecoderSpec,
@@ -79,7 +79,7 @@ pub(crate) fn plan_with(
     })
 }
 
-/// Refuses sequences that are longer than the model takes. `source` is the file that asks for them.
+/// Returns an error if sequences are longer than the model supports. `source` is the file that sets the length.
 pub(crate) fn check_context(
     source: &Path,
     context_length: u32,

@@ -1,28 +1,28 @@
-//! What a plan is asked for.
+//! Plan settings.
 
 use std::path::PathBuf;
 
-/// What to plan.
+/// Plan settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanSettings {
     /// The checkpoint's folder. Only its configuration and tokenizer are read.
     pub model: PathBuf,
     /// The data manifest.
     pub data: PathBuf,
-    /// Where relative paths in the data manifest start; by default its own folder.
+    /// Base of relative paths in the data manifest; by default the manifest's folder.
     pub data_root: Option<PathBuf>,
     /// The cache's folder.
     pub out: PathBuf,
-    /// The tokens that a shard is filled up to.
+    /// Target number of tokens in a shard.
     pub shard_tokens: u64,
-    /// The rows that a row group is filled up to.
+    /// Target number of rows in a row group.
     pub row_group_rows: u32,
 }
 
 impl PlanSettings {
-    /// The tokens of a shard, unless something else is asked for: seconds of work on a GPU, so that little is lost when
-    /// a run is stopped, and files large enough for a bucket.
+    /// Default number of tokens in a shard: seconds of work on a GPU, so an interrupted run loses little, and files are
+    /// large enough for a bucket.
     pub const SHARD_TOKENS: u64 = 65536;
-    /// The rows of a row group, unless something else is asked for.
+    /// Default number of rows in a row group.
     pub const ROW_GROUP_ROWS: u32 = 4096;
 }

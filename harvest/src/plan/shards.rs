@@ -1,33 +1,33 @@
-//! From sequences to shards and their row groups.
+//! Groups sequences into shards and row groups.
 
 use hayloft_store::{Sequence, Tokens};
 
 use super::packing::PackedSequence;
 
-/// How sequences are grouped.
+/// Grouping settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grouping {
-    /// The tokens that a shard is filled up to; a single longer sequence is a shard by itself.
+    /// Target number of tokens in a shard; a single longer sequence has its own shard.
     pub shard_tokens: u64,
-    /// The rows that a row group is filled up to; a single longer sequence is a row group by itself.
+    /// Target number of rows in a row group; a single longer sequence has its own row group.
     pub row_group_rows: u32,
 }
 
-/// A shard of the plan.
+/// A planned shard.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlannedShard {
-    /// Its sequences in the order they are stored: the longest first.
+    /// Its sequences in storage order: longest first.
     pub sequences: Vec<Sequence>,
-    /// Its tokens, in the same order.
+    /// Its tokens, in storage order.
     pub tokens: Tokens,
-    /// Cells `[batch, pos]` of its batches, padding included.
+    /// Cells `[batch, pos]` of its batches, including padding.
     pub cells: u64,
 }
 
-/// Collects sequences into shards, in the order of the documents.
+/// Groups sequences into shards, in document order.
 ///
-/// Within a shard sequences are sorted by length, the longest first and equal ones in order, and cut into row groups of
-/// whole sequences. A row group is the batch of the forward pass; of nearly equal lengths it needs little padding.
+/// Within a shard, sequences are sorted by length, longest first, and cut into row groups of whole sequences. The sort
+/// is stable. A row group is the batch of the forward pass, and similar lengths need little padding.
 #[derive(Debug)]
 pub struct ShardBuilder {
     grouping: Grouping,
@@ -38,12 +38,12 @@ pub struct ShardBuilder {
 }
 
 impl ShardBuilder {
-    /// Starts with no sequences.
+    /// Creates a builder without sequences.
     pub fn new(grouping: Grouping) -> Self {
         Self { grouping, filling: Vec::new(), filling_tokens: 0, next_id: 0 }
     }
 
-    /// Adds a sequence. Returns the shard before it when it has no room there.
+    /// Adds a sequence. Returns the previous shard if the sequence does not fit into it.
     pub fn push(&mut self, sequence: PackedSequence) -> Option<PlannedShard> {
         let tokens = sequence.tokens.len() as u64;
         let finished = if self.filling_tokens + tokens > self.grouping.shard_tokens { self.take() } else { None };
@@ -53,7 +53,7 @@ impl ShardBuilder {
         finished
     }
 
-    /// The shard that is being filled, if there is anything in it.
+    /// Returns the shard being filled, if it has sequences.
     pub fn finish(&mut self) -> Option<PlannedShard> {
         self.take()
     }
@@ -66,7 +66,7 @@ impl ShardBuilder {
 }
 
 fn group(mut packed: Vec<(u64, PackedSequence)>, grouping: Grouping) -> PlannedShard {
-    // Stable, so that the order depends on nothing but the lengths.
+    // Stable, so the order depends only on the lengths.
     packed.sort_by_key(|(_, sequence)| std::cmp::Reverse(sequence.tokens.len()));
     let mut sequences = Vec::with_capacity(packed.len());
     let mut tokens = Tokens::default();
@@ -74,7 +74,7 @@ fn group(mut packed: Vec<(u64, PackedSequence)>, grouping: Grouping) -> PlannedS
     let mut first_row = 0;
     let mut row_group = 0;
     let mut group_rows = 0;
-    // The longest of the row group is its first, and every other is padded to it.
+    // The first sequence of a row group is the longest, and the others are padded to its length.
     let mut group_width = 0;
     for (id, sequence) in &packed {
         let length = sequence.tokens.len() as u32;

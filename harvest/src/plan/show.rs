@@ -1,4 +1,4 @@
-//! Planned sequences for a person to look at.
+//! Shows planned sequences as text.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,12 +9,12 @@ use hayloft_store::{PlanReader, Section, Sequence, Tokens};
 
 use crate::error::HarvestError;
 
-/// The first `count` sequences of the plan in `folder`, a line for each run of tokens in one section: the section, the
-/// number of tokens, and their text with the tokens divided by `·`.
+/// Returns the first `count` sequences of the plan in `folder` as text. Each line is a run of tokens in one section:
+/// the section, the number of tokens, and their text with `·` between tokens.
 pub fn show_sequences(folder: &Path, model: &Path, count: u64) -> Result<String, HarvestError> {
     let tokenizer = Tokenizer::open(model)?;
     let plan = PlanReader::open(folder)?;
-    // Within a shard the longest come first.
+    // Sequences within a shard are ordered by length, not by id.
     let mut shown = BTreeMap::new();
     for shard in 0..plan.plan().shards.len() {
         let (sequences, tokens) = plan.sequences_and_tokens(shard)?;
@@ -38,14 +38,14 @@ fn describe(sequence: &Sequence, tokens: &Tokens, tokenizer: &Tokenizer) -> Stri
         let words: Vec<String> =
             ids[start..end].iter().map(|id| tokenizer.vocabulary_text(*id)).map(|word| visible(&word)).collect();
         let section = run.first().copied().unwrap_or(Section::Text);
-        // Writing to a text does not fail.
+        // Writing to a `String` cannot fail.
         let _ = writeln!(text, "  {:<12}{:>5}  {}", section.as_str(), run.len(), words.join("·"));
         start = end;
     }
     text
 }
 
-/// A token's text on one line: control characters are spelled out.
+/// Escapes control characters, so that a token stays on one line.
 fn visible(text: &str) -> String {
     text.chars()
         .map(|letter| if letter.is_control() { letter.escape_default().to_string() } else { letter.into() })

@@ -1,4 +1,4 @@
-//! Where planned sequences go: grouped into shards, and those written.
+//! Groups planned sequences into shards and writes them.
 
 use hayloft_runtime::{Gauge, Stopping};
 use hayloft_store::PlanWriter;
@@ -7,7 +7,7 @@ use super::packing::PackedSequence;
 use super::shards::{Grouping, PlannedShard, ShardBuilder};
 use crate::error::HarvestError;
 
-/// Groups sequences into shards and writes those.
+/// Groups sequences into shards and writes them.
 pub(super) struct ShardSink {
     writer: PlanWriter,
     builder: ShardBuilder,
@@ -17,23 +17,23 @@ pub(super) struct ShardSink {
     cells: u64,
 }
 
-/// A plan of which nothing but `plan.json` is left to write.
+/// A plan that only lacks `plan.json`.
 pub(super) struct Finished {
     pub(super) writer: PlanWriter,
     /// Documents with tokens in the plan.
     pub(super) documents: u64,
-    /// Cells of all batches, padding included.
+    /// Cells of all batches, including padding.
     pub(super) cells: u64,
 }
 
 impl ShardSink {
-    /// Starts with no sequences.
+    /// Creates a sink without sequences.
     pub(super) fn new(writer: PlanWriter, grouping: Grouping, stopping: Stopping, gauge: Gauge) -> Self {
         let builder = ShardBuilder::new(grouping);
         Self { writer, builder, stopping, gauge, documents: DistinctDocuments::default(), cells: 0 }
     }
 
-    /// Takes a sequence.
+    /// Adds a sequence.
     pub(super) fn add(&mut self, sequence: PackedSequence) -> Result<(), HarvestError> {
         if self.stopping.is_asked() {
             return Err(HarvestError::Stopped);
@@ -46,7 +46,7 @@ impl ShardSink {
         Ok(())
     }
 
-    /// Whether it took none.
+    /// Returns whether no sequence was added.
     pub(super) fn is_empty(&self) -> bool {
         self.documents.count == 0
     }
@@ -65,7 +65,7 @@ impl ShardSink {
     }
 }
 
-/// Counts documents; each comes in one piece, over one or more sequences.
+/// Counts distinct documents. The spans of a document are contiguous, over one or more sequences.
 #[derive(Default)]
 struct DistinctDocuments {
     count: u64,

@@ -1,4 +1,4 @@
-//! From documents to their tokens, many at a time.
+//! Tokenises documents in batches.
 
 use hayloft_model::Tokenizer;
 
@@ -6,13 +6,13 @@ use super::packing::{Source, TokenisedDocument};
 use crate::data::{Document, DocumentReader};
 use crate::error::HarvestError;
 
-/// Documents that are tokenised together, on all cores: so many, or so many bytes of text.
+/// Limits of a batch: documents, or bytes of text. A batch is tokenised on all cores.
 const BATCH_DOCUMENTS: usize = 1024;
 const BATCH_BYTES: usize = 4 << 20;
 
-/// The next batch of documents with their tokens, in order; empty when there are no more.
+/// Returns the next batch of documents with their tokens, in order; empty at the end.
 ///
-/// A document whose text gives no tokens comes with none.
+/// A document without tokens has an empty list.
 pub(super) fn next_batch(
     documents: &mut DocumentReader<'_>,
     tokenizer: &Tokenizer,

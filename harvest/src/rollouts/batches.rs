@@ -1,11 +1,11 @@
-//! Which prompts go through the model together.
+//! Groups prompts into batches.
 
 use std::ops::Range;
 
 use super::prompts::Asked;
 
-/// Cuts prompts, in their order, into batches of up to `batch_tokens` tokens: rows times the longest prompt with its
-/// room for `max_new_tokens`. A prompt that is longer than that is a batch of its own.
+/// Cuts prompts, in order, into batches of up to `batch_tokens` tokens: rows × (longest prompt + `max_new_tokens`).
+/// A prompt above the limit has its own batch.
 pub(super) fn batches(prompts: &[Asked], max_new_tokens: usize, batch_tokens: usize) -> Vec<Range<usize>> {
     let mut batches = Vec::new();
     let (mut start, mut longest) = (0, 0);

@@ -1,4 +1,4 @@
-//! Everything that can go wrong between instructions and rollouts.
+//! Errors of rollouts.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub enum RolloutError {
     /// The model or its tokenizer cannot be used.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// The data manifest is about documents.
+    /// The data manifest has no `[chat]` table.
     #[error(
         "{manifest}: expected a [chat] table, which says what is asked and in which template, got none. data-manifests/README.md describes it; the least is an empty [chat]"
     )]
@@ -27,13 +27,13 @@ pub enum RolloutError {
         /// The data manifest.
         manifest: PathBuf,
     },
-    /// The output's name would not be understood when it is read again.
+    /// The output's name has no ending that data manifests recognise.
     #[error("--out {path}: expected a name that ends in .parquet, by which data manifests know the file again")]
     OutName {
-        /// What was given.
+        /// The path given.
         path: PathBuf,
     },
-    /// There are rollouts already.
+    /// Rollouts already exist.
     #[error(
         "{path}: expected nothing here, got rollouts of an earlier run. Go on with them with --resume, use another --out, or remove it"
     )]
@@ -41,26 +41,26 @@ pub enum RolloutError {
         /// The file, or the folder of its parts.
         path: PathBuf,
     },
-    /// What is there was made otherwise than asked for now.
+    /// The existing rollouts were made with other settings.
     #[error(
         "{path}: {setting}: expected {expected} as asked for now, got {got} in what is there. Ask for the same, use another --out, or remove it"
     )]
     Differs {
         /// The file.
         path: PathBuf,
-        /// The setting, or what else differs.
+        /// The setting or value that differs.
         setting: String,
-        /// What is asked for.
+        /// The requested value.
         expected: String,
-        /// What is there.
+        /// The existing value.
         got: String,
     },
-    /// A file is no Parquet file with rollouts.
+    /// A file is not a complete rollouts file.
     #[error("{path}: not a whole rollouts file: {problem}. If it is a part of a run that is to go on, remove it")]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong.
         problem: String,
     },
     /// The operating system refused an operation.
@@ -68,15 +68,15 @@ pub enum RolloutError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was being done, as a verb.
+        /// The operation, as a verb.
         action: &'static str,
-        /// What the operating system said.
+        /// The operating system's error.
         cause: io::Error,
     },
 }
 
 impl RolloutError {
-    /// Wraps an I/O error with what was being done.
+    /// Wraps an I/O error with the operation.
     pub(super) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |cause| Self::Io { path: path.to_owned(), action, cause }
     }

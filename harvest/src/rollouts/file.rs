@@ -1,4 +1,4 @@
-//! Rollouts as Parquet: written whole or not at all, and read back.
+//! Rollouts as Parquet: written atomically, and read back.
 
 use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -21,21 +21,21 @@ use super::record::RolloutsRecord;
 use super::row::RolloutRow;
 use crate::data::{PARQUET_LIMITS, ROLLOUTS_KEY};
 
-/// Rows of a row group: what the writer holds in memory.
+/// Rows in a row group, which the writer holds in memory.
 const ROW_GROUP_ROWS: usize = 8192;
 
-/// Rows that are decoded at a time: texts may be long.
+/// Rows decoded at a time; texts may be long.
 const READ_ROWS: usize = 8;
 
-/// Bytes that all rows together may take in memory, and how many more for each byte of the file: a text in a dictionary
-/// may be in every row.
+/// Limit on the memory of all rows: a base, plus a factor of the file size. Dictionary encoding can repeat one text in
+/// every row.
 const MOST_BYTES: u64 = 64 << 20;
 const MOST_RATIO: u64 = 64;
 
-/// What is recorded as the writer: without a version, so that a new release writes the same bytes.
+/// The recorded writer. It has no version, so that a new release writes the same bytes.
 const CREATED_BY: &str = "hayloft";
 
-/// A rollouts file on its way; nothing is at its place until it is whole.
+/// Writes a rollouts file. The file appears at its path only when complete.
 pub(super) struct RolloutsWriter<'path> {
     path: &'path Path,
     writer: ArrowWriter<NamedTempFile>,
@@ -43,7 +43,7 @@ pub(super) struct RolloutsWriter<'path> {
 }
 
 impl<'path> RolloutsWriter<'path> {
-    /// Begins a file. Its folder is there.
+    /// Begins a file in an existing folder.
     pub(super) fn create(path: &'path Path, record: &RolloutsRecord) -> Result<Self, RolloutError> {
         let properties = WriterProperties::builder()
             .set_created_by(CREATED_BY.to_owned())
@@ -52,10 +52,10 @@ impl<'path> RolloutsWriter<'path> {
             .set_offset_index_disabled(true)
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .set_key_value_metadata(Some(vec![KeyValue::new(ROLLOUTS_KEY.to_owned(), record.to_json())]));
-        // Without the Arrow schema in the footer the file is plain Parquet, the same to every reader.
+        // Without the Arrow schema in the footer, the file is plain Parquet.
         let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // The usual permissions, less the user's umask: these files are for sharing.
+        // The usual permissions, less the umask: these files are shared.
         let permissions = Permissions::from_mode(0o666);
         let file = tempfile::Builder::new()
             .prefix(".")
@@ -96,7 +96,7 @@ impl<'path> RolloutsWriter<'path> {
         self.writer.write(&batch).map_err(|error| unwritten(self.path, error))
     }
 
-    /// Puts the whole file in its place.
+    /// Moves the complete file to its path.
     pub(super) fn finish(self) -> Result<(), RolloutError> {
         let failed = RolloutError::io(self.path, "be written");
         let file = self.writer.into_inner().map_err(|error| unwritten(self.path, error))?;
@@ -112,7 +112,7 @@ pub(crate) fn write_rollouts(path: &Path, record: &RolloutsRecord, rows: &[Rollo
     writer.finish()
 }
 
-/// Reads a rollouts file, with how it was made.
+/// Reads a rollouts file and its record.
 pub fn read_rollouts(path: &Path) -> Result<(RolloutsRecord, Vec<RolloutRow>), RolloutError> {
     let damaged = |problem: String| RolloutError::Damaged { path: path.to_owned(), problem };
     let file = File::open(path).map_err(RolloutError::io(path, "be read"))?;
@@ -137,7 +137,7 @@ pub fn read_rollouts(path: &Path) -> Result<(RolloutsRecord, Vec<RolloutRow>), R
     Ok((record, rows))
 }
 
-/// Adds the rows of a batch; on an error, what is wrong.
+/// Appends the rows of a batch.
 fn take_rows(batch: &RecordBatch, rows: &mut Vec<RolloutRow>) -> Result<(), String> {
     let row: &UInt64Array = column(batch, "row")?;
     let [instruction, prompt, rollout, finish_reason] =
@@ -164,7 +164,7 @@ fn take_rows(batch: &RecordBatch, rows: &mut Vec<RolloutRow>) -> Result<(), Stri
     Ok(())
 }
 
-/// A column by name, which has a value in every row.
+/// Returns a column by name. The column must have no nulls.
 fn column<'batch, T: Array + 'static>(batch: &'batch RecordBatch, name: &str) -> Result<&'batch T, String> {
     let column = batch.column_by_name(name).ok_or_else(|| format!("expected the column {name}, got none"))?;
     if column.null_count() > 0 {
@@ -188,7 +188,7 @@ fn schema() -> SchemaRef {
     ]))
 }
 
-/// What the lists hold, by the name that Parquet's specification gives it.
+/// The list element field, with the name that the Parquet specification gives it.
 fn element() -> Field {
     Field::new("element", DataType::UInt32, false)
 }

@@ -1,13 +1,12 @@
-//! A chat model answers instructions: rollouts, made in batches and kept as Parquet.
+//! Rollouts: a chat model's replies to instructions, generated in batches and stored as Parquet.
 //!
 //! ```text
 //! data manifest ─► instructions ─► prompts ─► batches ─► OUT.parts/00000.parquet, 00001.parquet, …  ─► OUT
 //! ```
 //!
-//! Each finished batch is a part of its own, written whole or not at all and with the settings that it was made with in
-//! its metadata. [`rollouts`] with [`Existing::Resume`](hayloft_store::Existing::Resume) keeps the parts that are there
-//! and makes the others; the file that all parts are put together into is the same as without an interruption, byte for
-//! byte.
+//! Each finished batch is a separate part file. A part is written atomically and stores its settings in the metadata.
+//! [`rollouts`] with [`Existing::Resume`](hayloft_store::Existing::Resume) keeps the existing parts and generates the
+//! others. The merged file is byte-identical to that of an uninterrupted run.
 
 mod batches;
 mod error;

@@ -1,4 +1,4 @@
-//! The finished batches of a run, each a file of its own, until they are put together.
+//! Part files: the finished batches of a run, until they are merged.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,13 @@ use super::prompts::Asked;
 use super::record::RolloutsRecord;
 use super::row::RolloutRow;
 
-/// The folder of parts beside an output.
+/// The folder of parts beside an output file.
 pub(super) struct Parts {
     folder: PathBuf,
 }
 
 impl Parts {
-    /// `OUT.parts`.
+    /// Returns `OUT.parts`.
     pub(super) fn of(out: &Path) -> Self {
         let mut name = out.as_os_str().to_owned();
         name.push(".parts");
@@ -34,7 +34,7 @@ impl Parts {
         self.folder.join(format!("{part:05}.parquet"))
     }
 
-    /// A part that is there and is what would be made now; `None` where it is yet to be made.
+    /// Reads a part that matches the current run; `None` if it does not exist yet.
     pub(super) fn read(
         &self,
         part: usize,
@@ -55,7 +55,7 @@ impl Parts {
         writer.finish()
     }
 
-    /// Removes the folder, if it is there.
+    /// Removes the folder if it exists.
     pub(super) fn remove(&self) -> Result<(), RolloutError> {
         match fs::remove_dir_all(&self.folder) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -66,7 +66,7 @@ impl Parts {
     }
 }
 
-/// Reads a file that must have been made with these settings from these prompts.
+/// Reads a file and checks that it was made with these settings from these prompts.
 pub(super) fn read_same(
     path: &Path,
     record: &RolloutsRecord,

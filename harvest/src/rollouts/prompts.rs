@@ -1,4 +1,4 @@
-//! From instructions to what the model reads.
+//! Builds prompts from instructions.
 
 use hayloft_model::{SpecialToken, Tokenizer};
 use rayon::prelude::*;
@@ -8,19 +8,19 @@ use crate::chat::{ChatError, ChatTemplate, prompt_tokens};
 use crate::data::{ChatReader, ChatRow, ChatSettings, DataManifest, Replies, UnusableRows};
 use crate::error::HarvestError;
 
-/// An instruction in the template.
+/// An instruction rendered with the template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Asked {
-    /// The row's place among all rows of the data manifest's files.
+    /// The row's index among all rows of the data manifest's files.
     pub(super) row: u64,
     pub(super) instruction: String,
-    /// The template's text, without the BOS that the sequence begins with.
+    /// The rendered text, without the BOS of the sequence.
     pub(super) prompt: String,
-    /// BOS included; at least one token shorter than the context.
+    /// The tokens, including BOS; shorter than the context.
     pub(super) tokens: Vec<u32>,
 }
 
-/// What makes prompts of rows.
+/// Builds prompts from rows.
 pub(super) struct Prompter<'run> {
     pub(super) manifest: &'run DataManifest,
     pub(super) settings: &'run ChatSettings,
@@ -30,7 +30,8 @@ pub(super) struct Prompter<'run> {
 }
 
 impl Prompter<'_> {
-    /// The prompts of the first `limit` selected rows, and how many of those rows cannot be used and are passed over.
+    /// Returns the prompts of the first `limit` selected rows, and the number of those rows that are skipped as
+    /// unusable.
     pub(super) fn read(&self, limit: usize) -> Result<(Vec<Asked>, u64), RolloutError> {
         let mut reader = ChatReader::open(self.manifest, self.settings, Replies::Ignored)?;
         let rows: Vec<ChatRow> = reader.by_ref().take(limit).collect::<Result<_, _>>()?;
@@ -45,7 +46,7 @@ impl Prompter<'_> {
         Ok((prompts, skipped))
     }
 
-    /// `None` where the row cannot be used and is to be passed over.
+    /// Returns `None` for an unusable row that is skipped.
     fn prompt(&self, row: ChatRow) -> Result<Option<Asked>, HarvestError> {
         match self.ask(&row.instruction) {
             Ok((prompt, tokens)) => Ok(Some(Asked { row: row.row, instruction: row.instruction, prompt, tokens })),

@@ -1,4 +1,4 @@
-//! How rollouts were made, as their file says it.
+//! The record of how rollouts were made.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::error::RolloutError;
 
-/// Everything that decides what the rollouts are, but for the instructions themselves. It is kept as JSON under
+/// Everything that decides the rollouts, except the instructions. Stored as JSON under
 /// [`ROLLOUTS_KEY`](crate::ROLLOUTS_KEY) in the metadata of the file and of each part.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RolloutsRecord {
@@ -17,7 +17,7 @@ pub struct RolloutsRecord {
     pub format: u32,
     /// The model.
     pub model: Fingerprint,
-    /// What it ran in.
+    /// The dtype of inference.
     pub precision: Dtype,
     /// BLAKE3 of `tokenizer.json`, hexadecimal.
     pub tokenizer_blake3: String,
@@ -27,34 +27,34 @@ pub struct RolloutsRecord {
     pub template: String,
     /// BLAKE3 of the template, hexadecimal.
     pub template_blake3: String,
-    /// How tokens were chosen.
+    /// The sampling settings.
     pub sampling: Sampling,
-    /// What the checkpoint's `generation_config.json` did to logits before; absent where it did nothing.
+    /// Logits processors from the checkpoint's `generation_config.json`; absent if empty.
     #[serde(default, skip_serializing_if = "LogitsProcessors::is_empty")]
     pub logits_processors: LogitsProcessors,
-    /// The most tokens of a rollout.
+    /// Limit on the tokens of a rollout.
     pub max_new_tokens: usize,
-    /// The most tokens of prompt and rollout together.
+    /// Limit on the tokens of prompt and rollout together.
     pub context_length: usize,
-    /// The tokens at which a rollout ended.
+    /// Ids of the tokens that end a rollout.
     pub stop_token_ids: Vec<u32>,
-    /// Their texts.
+    /// Texts of those tokens.
     pub end_of_turn: Vec<String>,
-    /// The most tokens of a batch; in float32 rollouts do not depend on it.
+    /// Limit on the tokens of a batch. In float32, rollouts do not depend on it.
     pub batch_tokens: usize,
 }
 
 impl RolloutsRecord {
-    /// The version that is written and read.
+    /// The current version.
     pub const FORMAT: u32 = 1;
 
-    /// The record as it is kept in a file.
+    /// Serialises the record.
     pub(super) fn to_json(&self) -> String {
-        // Numbers, texts and lists of them are always JSON.
+        // Numbers, strings and lists always serialise.
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Refuses a file that was made otherwise, by the first setting that differs.
+    /// Returns an error that names the first setting that differs.
     pub(super) fn check_same(&self, there: &Self, path: &Path) -> Result<(), RolloutError> {
         let (asked, there) = (fields(self), fields(there));
         for setting in asked.keys().chain(there.keys()) {

@@ -2,21 +2,21 @@
 
 use hayloft_model::FinishReason;
 
-/// An instruction and what the model answered: a row of a rollouts file.
+/// A row of a rollouts file: an instruction and the model's reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RolloutRow {
-    /// The instruction's place among all rows of the data manifest's files, from 0.
+    /// The instruction's index among all rows of the data manifest's files, from 0.
     pub row: u64,
-    /// What the user says.
+    /// The user's text.
     pub instruction: String,
-    /// The instruction in the template, up to where the model goes on, without the BOS that begins the sequence.
+    /// The rendered prompt up to the start of the reply, without the BOS of the sequence.
     pub prompt: String,
-    /// The tokens that the model read, BOS included.
+    /// The prompt's tokens, including BOS.
     pub prompt_token_ids: Vec<u32>,
-    /// What it answered, without special tokens.
+    /// The reply, without special tokens.
     pub rollout: String,
-    /// The tokens that it answered with, without the one that ended its turn.
+    /// The reply's tokens, without the token that ended the turn.
     pub rollout_token_ids: Vec<u32>,
-    /// Why there are no more.
+    /// The reason for which generation ended.
     pub finish_reason: FinishReason,
 }

@@ -1,4 +1,4 @@
-//! A run, from settings to summary.
+//! Runs rollouts, from settings to summary.
 
 use std::time::Instant;
 
@@ -22,11 +22,11 @@ use crate::chat::ChatTemplate;
 use crate::data::DataManifest;
 use crate::plan::{begin_token, check_context, end_of_turn};
 
-/// Lets the model answer the data manifest's instructions.
+/// Generates the model's replies to the data manifest's instructions.
 ///
-/// After an error, or where the process was killed, the batches that were finished stay in `OUT.parts`, and the same run
-/// with [`Existing::Resume`] goes on after them. Several processes may generate a share of the batches each; the run with
-/// [`Existing::Resume`] and no share then puts all together.
+/// After an error or a kill, finished batches remain in `OUT.parts`, and the same run with [`Existing::Resume`]
+/// continues after them. Several processes may each generate a share of the batches. A run with [`Existing::Resume`]
+/// and no share then merges the parts.
 pub fn rollouts(settings: &RolloutSettings, progress: Progress) -> Result<RolloutSummary, RolloutError> {
     let parts = Parts::of(&settings.out);
     check_out(settings, &parts)?;
@@ -70,7 +70,7 @@ pub fn rollouts(settings: &RolloutSettings, progress: Progress) -> Result<Rollou
     };
     let mut summary = RolloutSummary::new(settings.out.clone(), skipped);
     if settings.out.exists() {
-        // Finished before; at most its parts are still to be cleared away.
+        // Already finished; only leftover parts remain to be removed.
         summary.count(&read_same(&settings.out, &record, &prompts)?);
     } else {
         let work = Work { settings, checkpoint: &checkpoint, tokenizer: &tokenizer, record: &record, parts: &parts };
@@ -85,7 +85,7 @@ pub fn rollouts(settings: &RolloutSettings, progress: Progress) -> Result<Rollou
     Ok(summary)
 }
 
-/// Refuses to write where something is, and where it could not be read again.
+/// Returns an error if the output exists, or has a name that could not be read again.
 fn check_out(settings: &RolloutSettings, parts: &Parts) -> Result<(), RolloutError> {
     let out = &settings.out;
     if out.extension().is_none_or(|extension| extension != "parquet") {
@@ -109,7 +109,7 @@ fn warn_of_no_stop(stop: &[SpecialToken]) {
     }
 }
 
-/// Says what of the checkpoint's `generation_config.json` is applied, and what is not.
+/// Logs which settings of the checkpoint's `generation_config.json` apply.
 fn tell(generation: &GenerationConfig, sampling: Sampling) {
     let GenerationConfig { processors, samples, sampling: wanted, unknown } = generation;
     if !processors.is_empty() {
@@ -119,7 +119,7 @@ fn tell(generation: &GenerationConfig, sampling: Sampling) {
         );
     }
     let how = if sampling == Sampling::Greedy { "greedily" } else { "as --temperature and --top-p say" };
-    // Greedy decoding follows a file that does not ask for sampling, whatever its other settings of sampling are.
+    // A file that does not ask for sampling agrees with greedy decoding, whatever its sampling settings are.
     if *samples || sampling != Sampling::Greedy && !wanted.is_empty() {
         let wanted = if wanted.is_empty() { "nothing more".to_owned() } else { wanted.join(", ") };
         tracing::info!("generation_config.json: do_sample {samples}, {wanted}: not followed, tokens are chosen {how}");
@@ -132,15 +132,15 @@ fn tell(generation: &GenerationConfig, sampling: Sampling) {
     }
 }
 
-/// Its settings as the file has them.
+/// Formats the processors with the file's keys.
 fn in_words(processors: &LogitsProcessors) -> String {
-    // Numbers and lists of them are always JSON.
+    // Numbers and lists always serialise.
     let fields = serde_json::to_value(processors).unwrap_or_default();
     let fields = fields.as_object().into_iter().flatten().map(|(key, value)| format!("{key} {value}"));
     fields.collect::<Vec<_>>().join(", ")
 }
 
-/// What the batches of a run share.
+/// Shared state of the batches of a run.
 struct Work<'run> {
     settings: &'run RolloutSettings,
     checkpoint: &'run Checkpoint,
@@ -150,7 +150,7 @@ struct Work<'run> {
 }
 
 impl Work<'_> {
-    /// Makes the parts that are not there, and of all of them the file.
+    /// Generates the missing parts and merges all parts into the file.
     fn fill(&self, prompts: &[Asked], summary: &mut RolloutSummary, progress: Progress) -> Result<(), RolloutError> {
         self.parts.create()?;
         let batches = batches(prompts, self.record.max_new_tokens, self.record.batch_tokens);
@@ -200,7 +200,7 @@ impl Work<'_> {
         Ok(Decoder::load(self.checkpoint, Portion::Whole, precision, device)?)
     }
 
-    /// The most tokens that prompts can be answered with.
+    /// Returns the maximum number of tokens that can be generated for the prompts.
     fn room(&self, prompts: &[Asked]) -> u64 {
         let room = |prompt: &Asked| {
             self.record.max_new_tokens.min(self.record.context_length.saturating_sub(prompt.tokens.len())) as u64
@@ -208,7 +208,7 @@ impl Work<'_> {
         prompts.iter().map(room).sum()
     }
 
-    /// Answers a batch; returns the tokens that were generated too.
+    /// Generates a batch. Also returns the number of generated tokens.
     fn generate(
         &self,
         decoder: &Decoder,

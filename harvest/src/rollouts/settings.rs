@@ -1,4 +1,4 @@
-//! What rollouts are asked for.
+//! Rollout settings.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -8,42 +8,41 @@ use hayloft_runtime::{Dtype, Part};
 use hayloft_store::Existing;
 use tch::Device;
 
-/// What to generate.
+/// Rollout settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RolloutSettings {
     /// The checkpoint's folder.
     pub model: PathBuf,
-    /// The data manifest; it has a `[chat]` table.
+    /// The data manifest; must have a `[chat]` table.
     pub data: PathBuf,
-    /// Where relative paths in the data manifest start; by default its own folder.
+    /// Base of relative paths in the data manifest; by default the manifest's folder.
     pub data_root: Option<PathBuf>,
-    /// The Parquet file.
+    /// The output Parquet file.
     pub out: PathBuf,
-    /// The most tokens of a rollout.
+    /// Limit on the tokens of a rollout.
     pub max_new_tokens: NonZeroUsize,
-    /// How tokens are chosen.
+    /// The sampling settings.
     pub sampling: Sampling,
-    /// Texts of the tokens at which a rollout ends; where there are none, those that the data manifest, the checkpoint
-    /// and the template name.
+    /// Texts of the tokens that end a rollout. If empty, those of the data manifest, the checkpoint and the template.
     pub stop: Vec<String>,
-    /// The most tokens of a batch, padding and room for new tokens counted in.
+    /// Limit on the tokens of a batch, including padding and room for new tokens.
     pub batch_tokens: NonZeroUsize,
-    /// What the model runs in; by default what the checkpoint is stored in.
+    /// The dtype of inference; by default the checkpoint's.
     pub precision: Option<Dtype>,
-    /// Where the model runs.
+    /// The device to run on.
     pub device: Device,
-    /// Only the first so many of the selected rows are used.
+    /// Use only the first `limit` selected rows.
     pub limit: Option<NonZeroUsize>,
-    /// What to do where there are rollouts, or parts of them, already. For a share of the batches, they are kept.
+    /// What to do if rollouts or parts exist. For a share of the batches, existing parts are kept.
     pub existing: Existing,
-    /// Which share of the batches to generate, where several processes share them; they stay in `OUT.parts`.
+    /// The share of batches to generate, if several processes share them. The parts stay in `OUT.parts`.
     pub part: Option<Part>,
 }
 
 impl RolloutSettings {
-    /// The most new tokens, unless something else is asked for: the study's.
+    /// Default limit on new tokens, as in the study.
     pub const MAX_NEW_TOKENS: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
-    /// The tokens of a batch, unless something else is asked for: 2 GB of keys and values for a model of 7 billion
-    /// parameters in bf16 with grouped heads.
+    /// Default tokens of a batch: 2 GB of keys and values for a model of 7 billion parameters in bf16 with
+    /// grouped-query attention.
     pub const BATCH_TOKENS: NonZeroUsize = NonZeroUsize::new(16384).expect("not zero");
 }

@@ -1,4 +1,4 @@
-//! The forward pass over one step: tokens in, activations and numbers out.
+//! The forward pass over one step: tokens to activations and predictions.
 
 use hayloft_model::{Decoder, Positions, Predictions, Residual, Site, Stop};
 use hayloft_runtime::Phase;
@@ -8,25 +8,25 @@ use tch::{Device, Tensor};
 use super::steps::Step;
 use crate::error::HarvestError;
 
-/// A model with the sites that are wanted from it.
+/// A model and the sites to record.
 #[derive(Debug)]
 pub(super) struct Forward {
     decoder: Decoder,
-    /// In the order in which a forward pass comes by them.
+    /// The sites, in forward-pass order.
     sites: Vec<(Site, SiteName)>,
     kept: Option<KeptPredictions>,
 }
 
-/// What comes of one step.
+/// The result of one step.
 #[derive(Debug)]
 pub(super) struct StepDone {
     pub(super) step: Step,
-    /// Of each site, in the order of [`Forward::sites`]: `[rows, width]` in the decoder's precision, without padding, in main
-    /// memory.
+    /// Activations of each site, in the order of [`Forward::sites`]: `[rows, width]` in the decoder's precision,
+    /// without padding, on the CPU.
     pub(super) activations: Vec<Tensor>,
-    /// At the same rows, if any are kept.
+    /// Predictions for the same rows, if kept.
     pub(super) predictions: Option<Predictions>,
-    /// All logits at the same rows, `[rows, vocab]` words in the decoder's precision; empty if they are not kept.
+    /// All logits of the same rows, `[rows, vocab]` words in the decoder's precision; empty if not kept.
     pub(super) logits: Vec<u8>,
 }
 
@@ -36,22 +36,22 @@ impl Forward {
         Self { decoder, sites, kept }
     }
 
-    /// The sites, in the order in which a forward pass comes by them.
+    /// Returns the sites, in forward-pass order.
     pub(super) fn sites(&self) -> impl Iterator<Item = &SiteName> {
         self.sites.iter().map(|(_, name)| name)
     }
 
-    /// Where the model is.
+    /// Returns the model's device.
     pub(super) fn device(&self) -> Device {
         self.decoder.device()
     }
 
-    /// What is kept of the predictions.
+    /// Returns which predictions are kept.
     pub(super) fn kept(&self) -> Option<KeptPredictions> {
         self.kept
     }
 
-    /// Runs the model over a step.
+    /// Runs the model on a step.
     pub(super) fn step(&self, step: Step) -> Result<StepDone, HarvestError> {
         let device = self.decoder.device();
         let padded = Padded::new(&step);
@@ -91,7 +91,7 @@ impl Forward {
         Ok(StepDone { step, activations, predictions, logits })
     }
 
-    /// Takes the forward pass on to a site.
+    /// Advances the forward pass to a site.
     fn reach(
         &self,
         from: Standing,
@@ -107,7 +107,7 @@ impl Forward {
         })
     }
 
-    /// Takes it to the final norm.
+    /// Advances the forward pass to the final norm.
     fn finish(&self, from: Standing, sequences: usize, positions: Positions<'_>) -> Result<Residual, HarvestError> {
         let end = self.decoder.spec().n_blocks;
         let blocks = end - from.block().min(end);
@@ -120,7 +120,7 @@ impl Forward {
     }
 }
 
-/// How far the forward pass has come.
+/// The position of the forward pass.
 enum Standing {
     /// Between two blocks.
     Between(Residual),
@@ -129,7 +129,7 @@ enum Standing {
 }
 
 impl Standing {
-    /// The first block that is not behind it, for the count of operations: one that is half done counts as done.
+    /// Returns the first block not yet run. For the operation count, a partly run block counts as done.
     fn block(&self) -> usize {
         match self {
             Self::Between(residual) => residual.block,
@@ -138,12 +138,12 @@ impl Standing {
     }
 }
 
-/// A step as the model takes it, `[batch, pos]`, padded on the right.
+/// A step as model input, `[batch, pos]`, padded on the right.
 struct Padded {
-    /// `[batch * pos]`. Under the causal mask nobody looks at the padding, so any token will do.
+    /// `[batch * pos]`. The causal mask hides the padding from real tokens, so any token will do.
     tokens: Vec<i64>,
     width: usize,
-    /// Where in `tokens` the rows lie; `None` where there is no padding.
+    /// Indices of the rows in `tokens`; `None` without padding.
     rows: Option<Vec<i64>>,
 }
 
@@ -167,7 +167,7 @@ impl Padded {
     }
 }
 
-/// The token after each row's own, `[rows]`; -1 at the end of each sequence.
+/// Returns the next token of each row, `[rows]`; -1 at the end of each sequence.
 fn labels(step: &Step) -> Vec<i64> {
     let mut labels = Vec::with_capacity(step.tokens().len());
     let mut rest = step.tokens();
@@ -180,7 +180,7 @@ fn labels(step: &Step) -> Vec<i64> {
     labels
 }
 
-/// Activations `[batch, pos, width]` without their padding, `[rows, width]`.
+/// Removes the padding of activations `[batch, pos, width]`, giving `[rows, width]`.
 fn gather(activations: &Tensor, rows: Option<&Tensor>) -> Result<Tensor, HarvestError> {
     let all = activations.f_flatten(0, 1)?;
     Ok(match rows {

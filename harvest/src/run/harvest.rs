@@ -1,4 +1,4 @@
-//! A run, from settings to summary.
+//! Runs a harvest, from settings to summary.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -18,15 +18,15 @@ use crate::error::HarvestError;
 use crate::plan::{Asked, PlanSettings, check_agreement, check_context, plan_with};
 use crate::summary::{RunSummary, SiteSummary};
 
-/// Fills a cache's planned shards, after planning them where there is no plan.
+/// Fills a cache's planned shards. Plans them first if the cache has no plan.
 ///
-/// Returns with nothing done where no shard is left to fill. After an error, or where the process was killed, the shards
-/// that were whole stay whole, and the same run with [`Existing::Resume`] goes on after them.
+/// Returns immediately if no shard is left to fill. After an error or a kill, complete shards remain, and the same run
+/// with [`Existing::Resume`](hayloft_store::Existing::Resume) continues after them.
 pub fn run(settings: &RunSettings, progress: Progress) -> Result<RunSummary, HarvestError> {
     harvest(settings, progress, &mut Profiling::begin())
 }
 
-/// The same, with where the time went.
+/// Like `run`, with a profile of the time.
 pub fn run_profiled(settings: &RunSettings, progress: Progress) -> Result<(RunSummary, Profile), HarvestError> {
     let mut profiling = Profiling::begin();
     let summary = harvest(settings, progress, &mut profiling)?;
@@ -42,17 +42,17 @@ pub fn run_profiled(settings: &RunSettings, progress: Progress) -> Result<(RunSu
     Ok((summary, profile))
 }
 
-/// What is to be harvested, checked, with a plan.
+/// A checked harvest with a plan.
 pub(crate) struct Prepared {
     checkpoint: Checkpoint,
     sites: Vec<(Site, SiteName)>,
     precision: Dtype,
     kept: Option<KeptPredictions>,
-    /// What decides the bytes of the cache's shards.
+    /// Everything that decides the bytes of the cache's shards.
     pub(crate) cache_settings: HarvestSettings,
 }
 
-/// Opens the checkpoint, and sees to it that there is a plan that fits what is asked for.
+/// Opens the checkpoint, and ensures that a matching plan exists.
 pub(crate) fn prepare(settings: &RunSettings, progress: Progress) -> Result<Prepared, HarvestError> {
     check_place(settings)?;
     let checkpoint = Checkpoint::open(&settings.model)?;
@@ -105,8 +105,8 @@ fn harvest(settings: &RunSettings, progress: Progress, profiling: &mut Profiling
     Ok(summary(settings, planned_shards, &manifest, &filled, seconds))
 }
 
-/// The sites, each once, with the names that the cache has for them: those that are asked for, and what an evaluation needs
-/// beside them to put something in their place.
+/// Returns the requested sites, each once, with their names in the cache. Includes the sites that an evaluation needs
+/// to splice at the requested ones.
 fn wanted_sites(settings: &RunSettings, spec: &DecoderSpec) -> Result<Vec<(Site, SiteName)>, HarvestError> {
     if settings.sites.is_empty() {
         return Err(HarvestError::NoSites { example: spec.n_blocks / 2 });
@@ -128,7 +128,7 @@ fn wanted_sites(settings: &RunSettings, spec: &DecoderSpec) -> Result<Vec<(Site,
     sites.into_iter().map(|site| Ok((site, site.to_string().parse()?))).collect()
 }
 
-/// Sees to it that there is a plan, and that it is the one that is asked for.
+/// Ensures that a plan exists and matches the request.
 fn prepare_plan(
     settings: &RunSettings,
     checkpoint: &Checkpoint,
@@ -137,7 +137,7 @@ fn prepare_plan(
 ) -> Result<(), HarvestError> {
     let planned = match plan_at(&settings.out, &settings.share.as_ref().map(Share::remote).unwrap_or_default()) {
         Ok(planned) => planned,
-        // Of several processes, each would plan.
+        // With several processes, each would make the plan.
         Err(error @ StoreError::MissingPlan { .. }) if settings.share.is_some() => return Err(error.into()),
         Err(StoreError::MissingPlan { folder }) => {
             let Some(data) = settings.data.clone() else { return Err(HarvestError::NothingPlanned { folder }) };
@@ -200,7 +200,7 @@ pub(crate) fn summary(
     filled: &Filled,
     seconds: f64,
 ) -> RunSummary {
-    // Over nothing, a rate is nothing.
+    // A rate over zero is zero.
     let per = |amount: f64, of: f64| if of > 0.0 { amount / of } else { 0.0 };
     RunSummary {
         folder: settings.out.clone(),

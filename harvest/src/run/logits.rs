@@ -1,4 +1,4 @@
-//! What is kept of the model's predictions.
+//! Which of the model's predictions are kept.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -8,7 +8,7 @@ use hayloft_store::KeptPredictions;
 
 use crate::error::HarvestError;
 
-/// How many of the highest logits are kept unless told otherwise.
+/// Default number of highest logits kept.
 const MOST: NonZeroU32 = NonZeroU32::new(64).expect("not zero");
 
 /// How much of the logits the cache keeps for each token.
@@ -22,18 +22,18 @@ const MOST: NonZeroU32 = NonZeroU32::new(64).expect("not zero");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Logits {
-    /// Nothing: the model runs no further than the last site, and the blocks above it are not loaded.
+    /// Nothing. The model runs only up to the last site, and later blocks are not loaded.
     None,
     /// Label loss, logsumexp and entropy.
     Loss,
-    /// The same, and the so many highest logits with their tokens.
+    /// The same, plus this number of highest logits with their tokens.
     Top(NonZeroU32),
-    /// The same with the 64 highest logits, and all logits in a file of their own.
+    /// The same with the 64 highest logits, plus all logits in a separate file.
     Full,
 }
 
 impl Logits {
-    /// What a cache of a model with `vocab_size` tokens keeps.
+    /// Returns what a cache keeps for a model with `vocab_size` tokens.
     pub fn kept(self, vocab_size: usize) -> Option<KeptPredictions> {
         let capped = |most: NonZeroU32| most.get().min(u32::try_from(vocab_size).unwrap_or(u32::MAX));
         match self {

@@ -1,4 +1,4 @@
-//! From planned shards to activations.
+//! Fills planned shards with activations.
 
 mod forward;
 mod harvest;

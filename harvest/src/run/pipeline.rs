@@ -1,4 +1,4 @@
-//! Forward pass and writing side by side, over bounded channels.
+//! Overlaps forward pass and writing with bounded channels.
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,10 +15,10 @@ use super::steps::{Completes, hand_over};
 use super::writing::{Work, bytes, write_shards};
 use crate::error::HarvestError;
 
-/// Pieces of work that may wait: while one is being written, the next is there and another is being made.
+/// Capacity of the channel: one item is written while one waits and another is being made.
 const WAITING: usize = 2;
 
-/// What a run has done.
+/// The work done by a run.
 #[derive(Debug, Default)]
 pub(crate) struct Filled {
     pub(super) shards: usize,
@@ -27,14 +27,14 @@ pub(crate) struct Filled {
 }
 
 impl Filled {
-    /// Counts a shard.
+    /// Adds a shard.
     fn add(&mut self, shard: &WrittenShard) {
         self.shards += 1;
         self.tokens += shard.contents().counts.tokens;
         self.bytes += bytes(shard);
     }
 
-    /// Counts what another process has done, from the summary that it printed as JSON.
+    /// Adds the work of another process, from its JSON summary.
     pub(crate) fn add_printed(&mut self, summary: &str) {
         #[derive(Deserialize)]
         struct Printed {
@@ -50,10 +50,10 @@ impl Filled {
     }
 }
 
-/// Fills planned shards, as their turns come.
+/// Fills planned shards in turn.
 ///
-/// An error on either side stops both, and so does being asked to. Shards that are whole by then stay; of an unfinished one
-/// nothing is left.
+/// An error on either side stops both, as does a stop request. Shards complete by then remain; an unfinished shard
+/// leaves nothing behind.
 pub(super) fn fill(
     cache: &mut CacheWriter,
     turns: Turns,
@@ -64,7 +64,7 @@ pub(super) fn fill(
     let (sender, receiver) = sync_channel(WAITING);
     let (finished_sender, finished) = channel();
     let mut filled = Filled::default();
-    // Who waits for another's shard is to know that what it is waiting for would not be written.
+    // Ends a wait for another worker's shard once the writing thread has ended.
     let writes = AtomicBool::new(true);
     let stop = || stopping.is_asked() || !writes.load(Ordering::Acquire);
     thread::scope(|scope| {
@@ -88,9 +88,9 @@ pub(super) fn fill(
                 if whole { record_finished(cache, &finished, &mut filled) } else { Ok(()) }
             },
         );
-        // By this the writing thread knows that no more comes.
+        // Closes the channel, so that the writing thread ends.
         drop(assembly);
-        // Where writing failed, the forward pass stopped because of it: the first cause is the one to tell.
+        // If writing failed, the forward pass stopped because of it, so the writing error comes first.
         writing.join().unwrap_or_else(|panic| resume_unwind(panic))?;
         forwarding
     })?;
@@ -98,7 +98,7 @@ pub(super) fn fill(
     if stopping.is_asked() { Err(HarvestError::Stopped) } else { Ok(filled) }
 }
 
-/// Takes note that the thread that writes has ended, by whichever way.
+/// Signals the end of the writing thread, also on panic.
 struct Ends<'a>(&'a AtomicBool);
 
 impl Drop for Ends<'_> {
@@ -107,16 +107,16 @@ impl Drop for Ends<'_> {
     }
 }
 
-/// Puts steps, which come in order, together to row groups, and sends these to be written.
+/// Assembles consecutive steps into row groups, and sends them to the writing thread.
 struct Assembly {
     sender: SyncSender<Work>,
-    /// The shard that is under way.
+    /// The current shard.
     shard: Option<usize>,
-    /// Of each site: the bits of the row group so far.
+    /// For each site, the bytes of the row group so far.
     groups: Vec<(SiteName, Vec<u8>)>,
-    /// All logits of the row group so far, if they are kept.
+    /// All logits of the row group so far, if kept.
     logits: Vec<u8>,
-    /// Of the shard so far.
+    /// Predictions of the shard so far.
     predictions: Option<Predictions>,
     kept: Option<KeptPredictions>,
 }
@@ -157,7 +157,7 @@ impl Assembly {
         }
         for place in 0..self.groups.len() {
             let (site, group) = &mut self.groups[place];
-            // The next row group is about as large.
+            // The next row group has a similar size.
             let next = Vec::with_capacity(group.len());
             let work = Work::Activations(site.clone(), std::mem::replace(group, next));
             self.send(work)?;
@@ -179,7 +179,7 @@ impl Assembly {
     }
 }
 
-/// Tells the cache of the shards that have been written meanwhile.
+/// Records finished shards in the cache.
 fn record_finished(
     cache: &mut CacheWriter,
     finished: &Receiver<WrittenShard>,

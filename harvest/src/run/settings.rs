@@ -1,4 +1,4 @@
-//! What a harvest is asked for.
+//! Harvest settings.
 
 use std::path::PathBuf;
 
@@ -10,58 +10,56 @@ use super::logits::Logits;
 use super::shard_range::ShardRange;
 use super::site_pattern::SitePattern;
 
-/// What to harvest.
+/// Harvest settings.
 #[derive(Debug, Clone)]
 pub struct RunSettings {
     /// The checkpoint's folder.
     pub model: PathBuf,
-    /// The data manifest. It may be left out where there is a plan.
+    /// The data manifest. Optional if a plan exists.
     pub data: Option<PathBuf>,
-    /// Where relative paths in the data manifest start; by default its own folder.
+    /// Base of relative paths in the data manifest; by default the manifest's folder.
     pub data_root: Option<PathBuf>,
-    /// The cache's folder; beside other processes it may be a location, such as `s3://farm/stories`.
+    /// The cache's folder. When sharing with other processes, it may be a location such as `s3://farm/stories`.
     pub out: PathBuf,
-    /// The tokens that a shard is filled up to; by default those of the plan that is there, else
-    /// [`PlanSettings::SHARD_TOKENS`].
+    /// Target number of tokens in a shard; by default the existing plan's, else [`PlanSettings::SHARD_TOKENS`](crate::PlanSettings::SHARD_TOKENS).
     pub shard_tokens: Option<u64>,
-    /// The rows that a row group is filled up to; by default those of the plan that is there, else
-    /// [`PlanSettings::ROW_GROUP_ROWS`].
+    /// Target number of rows in a row group; by default the existing plan's, else [`PlanSettings::ROW_GROUP_ROWS`](crate::PlanSettings::ROW_GROUP_ROWS).
     pub row_group_rows: Option<u32>,
-    /// The sites to keep; at least one. Sites that going on from these takes are kept beside them.
+    /// The sites to keep; at least one. Sites needed to resume the forward pass from these are kept too.
     pub sites: Vec<SitePattern>,
-    /// How activations are stored.
+    /// The codec of stored activations.
     pub codec: Codec,
-    /// What the model runs in and activations are stored in; by default what the checkpoint is stored in.
+    /// The dtype of inference and of stored activations; by default the checkpoint's.
     pub precision: Option<Dtype>,
-    /// Where the model runs.
+    /// The device to run on.
     pub device: Device,
-    /// What is kept of the predictions.
+    /// Which predictions are kept.
     pub logits: Logits,
     /// Which of the planned shards to fill.
     pub shards: ShardRange,
-    /// What to do where the cache has shards already. Beside other processes they are kept.
+    /// What to do if the cache has shards. When sharing with other processes, existing shards are kept.
     pub existing: Existing,
-    /// How the cache is filled beside other processes; `None` where this one is to be alone.
+    /// Settings for sharing the cache with other processes; `None` for exclusive use.
     pub share: Option<Share>,
-    /// Asks the run to stop.
+    /// The stop request.
     pub stopping: Stopping,
     /// What to do with activations that are NaN or infinite.
     pub non_finite: NonFinite,
 }
 
-/// How a cache is filled beside other processes, on whatever machines.
+/// Settings for sharing a cache with other processes on any machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Share {
-    /// How long a process may be silent before others take its shard over.
+    /// How long a process may be silent before another worker takes over its shard.
     pub sharing: Sharing,
-    /// Where shards are written before they are pushed, where the cache is in a bucket.
+    /// Local folder for shards before they are uploaded, if the cache is in a bucket.
     pub scratch: PathBuf,
-    /// Whether this machine, as one of a cloud, is asked for credentials where no variable names any.
+    /// Whether the cloud instance's credentials are used if no variable sets any.
     pub instance_credentials: bool,
 }
 
 impl Share {
-    /// How a bucket is reached.
+    /// Returns the options to reach a bucket.
     pub(super) fn remote(&self) -> RemoteOptions {
         RemoteOptions { instance_credentials: self.instance_credentials, ..RemoteOptions::default() }
     }

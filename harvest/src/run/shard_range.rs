@@ -1,4 +1,4 @@
-//! Which of the planned shards to fill.
+//! A range of planned shards.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::error::HarvestError;
 
-/// A range of shards, `A..B` without B; either end may be left out.
+/// A range of shards, `A..B` without B. Either end is optional.
 ///
 /// ```
 /// use hayloft_harvest::ShardRange;
@@ -22,7 +22,7 @@ pub struct ShardRange {
 }
 
 impl ShardRange {
-    /// The shards that this is of a plan with `planned` of them.
+    /// Resolves the range for a plan with `planned` shards.
     pub fn within(self, planned: usize) -> Result<Range<usize>, HarvestError> {
         let range = self.first.unwrap_or(0)..self.end.unwrap_or(planned);
         if range.is_empty() || range.end > planned {

@@ -1,4 +1,4 @@
-//! Filling a cache beside other processes.
+//! Shares a cache with other processes.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use hayloft_store::{CacheWriter, HarvestSettings, Place};
 use super::settings::{RunSettings, Share};
 use crate::error::HarvestError;
 
-/// Opens the cache as the settings ask: alone or beside others, in a folder or in a bucket.
+/// Opens the cache as the settings say: exclusive or shared, in a folder or in a bucket.
 pub(crate) fn open(settings: &RunSettings, cache_settings: HarvestSettings) -> Result<CacheWriter, HarvestError> {
     let (out, non_finite) = (&settings.out, settings.non_finite);
     let Some(share) = &settings.share else {
@@ -23,7 +23,7 @@ pub(crate) fn open(settings: &RunSettings, cache_settings: HarvestSettings) -> R
     }
 }
 
-/// Refuses a location where a folder is needed.
+/// Returns an error for a remote location where a folder is required.
 pub(super) fn check_place(settings: &RunSettings) -> Result<(), HarvestError> {
     match Place::of(&settings.out)? {
         Place::Remote(_) if settings.share.is_none() => Err(HarvestError::NotShared { out: settings.out.clone() }),
@@ -31,7 +31,7 @@ pub(super) fn check_place(settings: &RunSettings) -> Result<(), HarvestError> {
     }
 }
 
-/// The shards that are asked for, of those that are planned.
+/// Returns the requested range of the planned shards.
 pub(crate) fn asked_shards(settings: &RunSettings, cache: &CacheWriter) -> Result<Range<usize>, HarvestError> {
     settings.shards.within(cache.plan().shards.len())
 }

@@ -1,19 +1,19 @@
-//! Sites as a command line names them: one, or those of one kind at many blocks.
+//! Site patterns of the command line: one site, or one kind of site at several blocks.
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use hayloft_model::{ModelError, Site};
 
-/// More blocks than any model has; keeps a slip of the finger from making a list of billions.
+/// More blocks than any model has, so that a typing error does not produce a list of billions.
 const MOST_BLOCKS: usize = 1 << 16;
 
-/// Sites of one kind: `blocks.4.hook_resid_pre`, `blocks.{4,8..12}.hook_resid_pre` or `blocks.*.hook_resid_pre`. Braces are
-/// those of a shell, so that both ends of a range are meant.
+/// Sites of one kind: `blocks.4.hook_resid_pre`, `blocks.{4,8..12}.hook_resid_pre` or `blocks.*.hook_resid_pre`. Ranges
+/// in braces are inclusive, as in a shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SitePattern {
     blocks: Blocks,
-    /// What follows `blocks.L.`.
+    /// The part after `blocks.L.`.
     hook: String,
 }
 
@@ -24,7 +24,7 @@ enum Blocks {
 }
 
 impl SitePattern {
-    /// The sites in a model of `n_blocks` blocks. Whether it has them is not looked at.
+    /// Returns the sites in a model of `n_blocks` blocks. Does not check that the model has them.
     pub fn sites(&self, n_blocks: usize) -> Result<Vec<Site>, ModelError> {
         let site = |block: usize| format!("blocks.{block}.{}", self.hook).parse();
         match &self.blocks {
@@ -61,7 +61,7 @@ impl FromStr for SitePattern {
     }
 }
 
-/// The numbers of a list such as `4,8..12`.
+/// Parses a list of numbers such as `4,8..12`.
 fn listed(list: &str) -> Option<BTreeSet<usize>> {
     let number = |text: &str| text.parse::<usize>().ok().filter(|&block| block < MOST_BLOCKS);
     let mut blocks = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! The steps of a harvest: shards and their row groups cut into what the model takes at once.
+//! Cuts shards and row groups into steps for the model.
 
 use std::sync::Arc;
 
@@ -9,33 +9,33 @@ use tch::Device;
 
 use crate::error::HarvestError;
 
-/// Some sequences of a row group.
+/// A step: some sequences of a row group.
 #[derive(Debug)]
 pub(super) struct Step {
     pub(super) shard: usize,
-    /// The tokens of the shard.
+    /// The shard's tokens.
     tokens: Arc<Vec<u32>>,
-    /// The first of them that is of this step.
+    /// Index of the step's first token.
     first_row: usize,
-    /// The lengths of its sequences; their sum is the number of its rows.
+    /// Lengths of the step's sequences; their sum is `rows`.
     pub(super) lengths: Vec<usize>,
-    /// The number of its rows.
+    /// Number of rows.
     pub(super) rows: usize,
-    /// What is whole with it.
+    /// What this step completes.
     pub(super) completes: Completes,
 }
 
-/// What is whole once a step is done.
+/// What a step completes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Completes {
     Nothing,
     RowGroup,
-    /// The last row group too.
+    /// The shard, with its last row group.
     Shard,
 }
 
 impl Step {
-    /// The tokens of all its sequences, one after another, `[rows]`.
+    /// Returns the tokens of all sequences, concatenated, `[rows]`.
     pub(super) fn tokens(&self) -> &[u32] {
         &self.tokens[self.first_row..self.first_row + self.rows]
     }
@@ -53,7 +53,7 @@ impl Step {
     }
 }
 
-/// Hands over the steps of shards as their turns come, until nobody wants more.
+/// Sends the steps of shards in turn, until the shards or the receiver end.
 pub(super) fn hand_over(
     mut turns: Turns,
     device: Device,
@@ -61,7 +61,7 @@ pub(super) fn hand_over(
     gauge: &Gauge,
     jobs: &mut Jobs<Step>,
 ) -> Result<(), HarvestError> {
-    // One who waits for others' shards waits in vain once a step has failed.
+    // After a failed step, waiting for other workers' shards is pointless.
     while let Some(shard) = turns.next(&|| stop() || jobs.is_over())? {
         gauge.spare(turns.take_done_by_others());
         let (sequences, tokens) = turns.sequences_and_tokens(shard)?;
@@ -81,7 +81,7 @@ pub(super) fn hand_over(
                 let next = Step { shard, tokens: Arc::clone(&tokens), first_row, lengths, rows, completes };
                 first_row += rows;
                 if jobs.send(next).is_err() {
-                    return Ok(()); // whoever stopped says why
+                    return Ok(()); // the receiver reports the error
                 }
             }
         }

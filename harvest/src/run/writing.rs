@@ -1,11 +1,11 @@
-//! The thread that encodes and writes what the forward pass makes.
+//! The thread that encodes and writes the results of the forward pass.
 
 use std::sync::mpsc::{Receiver, Sender};
 
 use hayloft_runtime::{Gauge, Phase};
 use hayloft_store::{Predictions, ShardWriter, SiteName, StoreError, WrittenShard};
 
-/// What the forward pass hands over, in this order for each shard: its writer, its row groups, its end.
+/// Work from the forward pass. The order for each shard is: its writer, its row groups, its end.
 pub(super) enum Work {
     /// A shard begins.
     Begin(ShardWriter),
@@ -13,13 +13,13 @@ pub(super) enum Work {
     Activations(SiteName, Vec<u8>),
     /// All logits of the next row group, `[rows, vocab]` little-endian words.
     Logits(Vec<u8>),
-    /// The shard is whole.
+    /// The shard is complete.
     End(Option<Predictions>),
 }
 
-/// Encodes and writes until no more work comes, and reports each shard that is finished.
+/// Encodes and writes until the channel closes, and reports each finished shard.
 ///
-/// A shard whose end never comes is dropped, and with it what was written of it.
+/// A shard without an end is dropped together with its files.
 pub(super) fn write_shards(
     work: &Receiver<Work>,
     finished: &Sender<WrittenShard>,
@@ -46,7 +46,7 @@ pub(super) fn write_shards(
                     let _phase = Phase::Write.begin(0);
                     let shard = writer.finish(predictions)?;
                     gauge.wrote(bytes(&shard));
-                    // Nobody listens any more only where the forward pass has failed; the shard is whole all the same.
+                    // The receiver is gone only if the forward pass failed. The shard is complete all the same.
                     let _ = finished.send(shard);
                 }
             }
@@ -55,7 +55,7 @@ pub(super) fn write_shards(
     Ok(())
 }
 
-/// The bytes of a shard's files.
+/// Returns the size of a shard's files in bytes.
 pub(super) fn bytes(shard: &WrittenShard) -> u64 {
     shard.contents().files.iter().map(|file| file.bytes).sum()
 }

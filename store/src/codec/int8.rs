@@ -1,42 +1,44 @@
-//! Eight bits an element: each row is divided by its own scale, a 127th of its largest magnitude, and rounded to the
-//! nearest whole number, halves to even. What is read is scale times number, in f32.
+//! Symmetric 8-bit quantisation with one scale per row. The scale is the largest magnitude of the row divided by 127.
+//! Elements are divided by it and rounded to the nearest integer, ties to even. Decoded values are scale times integer,
+//! in f32.
 
 use hayloft_runtime::Dtype;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::simd::{self, Kernel};
 
-/// A scale is an f32, little-endian.
+/// Size of a scale: a little-endian f32.
 pub(crate) const SCALE_BYTES: usize = 4;
 
-/// The largest number stored; -128 is left unused, so that the numbers are symmetric.
+/// The largest quantised value. -128 is unused, to keep the range symmetric.
 const LARGEST: f32 = 127.0;
 
-/// How far what is read is from what was given, over the rows that are finite.
+/// Quantisation error over the finite rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RoundingError {
-    /// Sum over all elements of the square of the difference.
+    /// Sum of the squared differences of all elements.
     pub squared_error: f64,
-    /// Sum over all elements of the square of what was given.
+    /// Sum of the squares of all original elements.
     pub squares: f64,
 }
 
 impl RoundingError {
-    /// Adds the sums of the rows that follow these.
+    /// Adds the sums of the rows that follow.
     pub(crate) fn add(&mut self, next: Self) {
         self.squared_error += next.squared_error;
         self.squares += next.squares;
     }
 
-    /// The norm of all differences over the norm of all that was given; 0 where that is 0.
+    /// Returns the norm of the error relative to the norm of the original; 0 if the latter is 0.
     pub fn relative(&self) -> f64 {
         if self.squares > 0.0 { (self.squared_error / self.squares).sqrt() } else { 0.0 }
     }
 }
 
-/// Quantises rows of `words` into a scale and `d_model` signed bytes each, for which there must be just room.
+/// Quantises each row of `words` into a scale and `d_model` signed bytes. The outputs must have exactly the size
+/// needed.
 ///
-/// A row with a NaN or infinite element gets NaN as its scale, and is read as NaNs.
+/// A row with a NaN or infinite element gets a NaN scale, and is decoded as NaNs.
 pub(crate) fn quantise(
     dtype: Dtype,
     d_model: usize,
@@ -47,7 +49,7 @@ pub(crate) fn quantise(
     simd::run(Quantise { dtype, d_model, words, scales, quantised })
 }
 
-/// Gives `words`, in f32, of scales and numbers.
+/// Dequantises rows into `words`, as little-endian f32.
 pub(crate) fn restore(d_model: usize, scales: &[u8], quantised: &[u8], words: &mut [u8]) {
     simd::run(Restore { d_model, scales, quantised, words });
 }
@@ -75,7 +77,7 @@ impl Kernel for Quantise<'_> {
             dtype.widen(words, &mut row);
             let scale = scale(&row);
             *scale_bytes = scale.to_le_bytes();
-            // Zero for a row of zeros, and for one that is not finite.
+            // Zero for rows of zeros and for non-finite rows.
             let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
             for (number, element) in quantised.iter_mut().zip(&row) {
                 *number = (element * inverse).round_ties_even().clamp(-LARGEST, LARGEST) as i8 as u8;
@@ -88,8 +90,8 @@ impl Kernel for Quantise<'_> {
     }
 }
 
-/// A 127th of the largest magnitude; NaN if an element is not finite. Rows whose scale would be too small to divide by
-/// are stored as zeros.
+/// Returns the scale of a row; NaN if an element is not finite. Returns 0 if the scale would be subnormal, so that the
+/// row is stored as zeros.
 #[inline(always)]
 fn scale(row: &[f32]) -> f32 {
     let mut largest = 0_f32;

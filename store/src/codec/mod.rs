@@ -1,4 +1,4 @@
-//! Codecs: how the bits of a row group's activations become the columns of a Parquet file. All but `int8` are lossless.
+//! Codecs: the mapping of a row group's activations to the columns of a Parquet file. All but `int8` are lossless.
 
 pub(crate) mod encode;
 pub(crate) mod int8;
@@ -13,29 +13,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
 
-/// A way to store activations.
+/// A codec for activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Codec {
-    /// Words split into a compressed column of exponents and an uncompressed one of mantissas: about two thirds of the
+    /// Words are split into a compressed exponent column and an uncompressed mantissa column. About two thirds of the
     /// size of `Raw` for bf16. Lossless.
     Planes,
-    /// The same, compressed at a level of ZSTD instead of as fast as it goes. Lossless.
+    /// `Planes` with an explicit ZSTD level instead of the fastest settings. Lossless.
     PlanesAt(CompressionLevel),
-    /// The words as they are, read without any work. Lossless.
+    /// Plain words, readable without decoding. Lossless.
     Raw,
-    /// Eight bits an element and a scale a token, whatever the type of the words. It rounds; how much is recorded.
+    /// 8 bits per element and one scale per row, for any dtype. Lossy; the rounding error is recorded.
     Int8,
 }
 
-/// A level of ZSTD, from 1 to 22.
+/// A ZSTD compression level, from 1 to 22.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CompressionLevel(i32);
 
 impl CompressionLevel {
     const LARGEST: i32 = 22;
 
-    /// The level as a number.
+    /// Returns the level as a number.
     pub fn get(self) -> i32 {
         self.0
     }
@@ -94,16 +94,15 @@ impl From<Codec> for String {
 /// A column of an activation file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Column {
-    /// Its name in the file.
     pub(crate) name: &'static str,
-    /// Bytes a row takes in it, decoded.
+    /// Decoded bytes per row.
     pub(crate) width: usize,
-    /// Whether its pages are ZSTD frames or the bytes themselves.
+    /// Whether pages are ZSTD frames rather than plain bytes.
     pub(crate) compressed: bool,
 }
 
 impl Codec {
-    /// The columns that this codec stores rows of `d_model` elements in.
+    /// Returns the columns that store rows of `d_model` elements.
     pub(crate) fn columns(self, dtype: Dtype, d_model: usize) -> Vec<Column> {
         let stored = |name, width| Column { name, width, compressed: false };
         match self {
@@ -116,7 +115,7 @@ impl Codec {
         }
     }
 
-    /// The type of the words that are read from what was written as `dtype`.
+    /// Returns the dtype of the decoded words, for words written as `dtype`.
     pub(crate) fn read_dtype(self, dtype: Dtype) -> Dtype {
         match self {
             Self::Planes | Self::PlanesAt(_) | Self::Raw => dtype,

@@ -1,8 +1,7 @@
-//! The split of floating-point words into an exponent byte, which compresses well, and mantissa bytes, which do not.
+//! Splitting of floating-point words into an exponent byte, which compresses well, and mantissa bytes, which do not.
 //!
-//! Rotating a word left by one bit moves its sign from the top to the bottom. The top byte is then the whole exponent of
-//! a bf16 or f32 (of an f16, the exponent and the three upper bits of the mantissa), and the bytes below are mantissa
-//! and sign:
+//! Rotating a word left by one bit moves the sign to the lowest bit. The top byte is then the exponent of a bf16 or f32
+//! (of an f16, the exponent and the upper three bits of the mantissa). The bytes below are mantissa and sign:
 //!
 //! ```text
 //! bf16   s eeeeeeee mmmmmmm        →   eeeeeeee | mmmmmmms
@@ -10,19 +9,19 @@
 //! f32    s eeeeeeee mmm…m (23)     →   eeeeeeee | mmm…ms (24)
 //! ```
 //!
-//! The loops below are written so that the compiler turns them into vector code: no bounds checks, no branches.
+//! The loops have no bounds checks and no branches, so that the compiler vectorises them.
 
 use hayloft_runtime::Dtype;
 
 use crate::codec::simd::{self, Kernel};
 
-/// Splits `words`, little-endian, into one byte an element in `exponent` and the rest in `mantissa`, which must have
-/// room for just that.
+/// Splits little-endian `words` into one byte per element in `exponent` and the rest in `mantissa`. The outputs must
+/// have exactly the size needed.
 pub(crate) fn split(dtype: Dtype, words: &[u8], exponent: &mut [u8], mantissa: &mut [u8]) {
     simd::run(Split { dtype, words, exponent, mantissa });
 }
 
-/// Puts together what [`split`] took apart. `words` must have room for just the result.
+/// Inverts [`split`]. `words` must have exactly the size of the result.
 pub(crate) fn merge(dtype: Dtype, exponent: &[u8], mantissa: &[u8], words: &mut [u8]) {
     simd::run(Merge { dtype, exponent, mantissa, words });
 }
@@ -82,7 +81,7 @@ fn merge_16(exponent: &[u8], mantissa: &[u8], words: &mut [u8]) {
     }
 }
 
-/// Four elements at a time, whose mantissas fill three whole words.
+/// Processes four elements at a time, whose mantissas fill three words.
 #[inline(always)]
 fn split_32(words: &[u8], exponent: &mut [u8], mantissa: &mut [u8]) {
     let (words, last_words) = words.as_chunks::<16>();
@@ -170,7 +169,7 @@ mod tests {
         assert_eq!(merged, words);
     }
 
-    /// The split as FORMAT.md words it, element by element.
+    /// The split as FORMAT.md defines it, element by element.
     fn by_definition_32(words: &[u32]) -> (Vec<u8>, Vec<u8>) {
         let rotated: Vec<[u8; 4]> = words.iter().map(|word| word.rotate_left(1).to_le_bytes()).collect();
         (rotated.iter().map(|bytes| bytes[3]).collect(), rotated.iter().flat_map(|bytes| bytes[..3].to_vec()).collect())

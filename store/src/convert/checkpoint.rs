@@ -1,4 +1,4 @@
-//! The identity of a model, out of its Hugging Face folder, as a harvest records it.
+//! The identity of a model, read from its Hugging Face folder, as a harvest records it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -20,13 +20,13 @@ const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const TOKENIZER: &str = "tokenizer.json";
 
-/// More than any such file takes; the largest tokenizers have about 30 MB.
+/// Limit on the size of a JSON file. The largest tokenizers take about 30 MB.
 const MAX_JSON_BYTES: u64 = 1 << 28;
 
-/// What is said where nothing is known.
+/// The value recorded where a field is unknown.
 pub(super) const UNKNOWN: &str = "unknown";
 
-/// What an import needs of a model, in the names that families give it.
+/// The keys of `config.json` that an import needs, with the names that model families use.
 #[derive(Deserialize)]
 struct Config {
     model_type: String,
@@ -52,7 +52,7 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Reads a checkpoint's folder. Hashes all of its weights.
+    /// Reads a checkpoint folder. Hashes all weights.
     pub(super) fn read(folder: &Path, precision: Dtype) -> Result<Self> {
         let path = folder.join(CONFIG);
         let config_bytes = read_bounded(&path)?;
@@ -70,7 +70,7 @@ impl Identity {
         Ok(Self { model, tokenizer: tokenizer(folder)? })
     }
 
-    /// Of a model that nothing is known of but the width of its residual stream.
+    /// The identity of an unknown model, except for the width of its residual stream.
     pub(super) fn unknown(d_model: usize, precision: Dtype) -> Self {
         Self {
             model: ModelRecord {
@@ -92,7 +92,7 @@ fn unknown_tokenizer() -> TokenizerRecord {
     TokenizerRecord { blake3: String::new(), vocab_size: 0, bos_id: u32::MAX, bos_text: UNKNOWN.to_owned() }
 }
 
-/// The record of a file in `folder`, read once and hashed as it comes.
+/// The record of a file in `folder`. Hashes the file in one pass.
 fn hashed(folder: &Path, name: &str) -> Result<FileRecord> {
     let path = folder.join(name);
     let mut hasher = blake3::Hasher::new();
@@ -108,14 +108,14 @@ fn weight_files(folder: &Path) -> Result<Vec<String>> {
     let path = folder.join(INDEX);
     let index: Index = parse(&path, &read_bounded(&path)?)?;
     let names: BTreeSet<String> = index.weight_map.into_values().collect();
-    // A hostile index must not lead out of the checkpoint.
+    // A hostile index must not lead out of the checkpoint folder.
     match names.iter().find(|name| name.contains('/') || plain_path(name).is_none()) {
         Some(outside) => Err(StoreError::LeavesFolder { path, named: outside.clone() }),
         None => Ok(names.into_iter().collect()),
     }
 }
 
-/// The tokenizer in `folder`; one that nothing is known of where there is no `tokenizer.json`.
+/// The tokenizer in `folder`, or an unknown one if there is no `tokenizer.json`.
 fn tokenizer(folder: &Path) -> Result<TokenizerRecord> {
     let path = folder.join(TOKENIZER);
     if !path.exists() {
@@ -125,7 +125,7 @@ fn tokenizer(folder: &Path) -> Result<TokenizerRecord> {
     let ids = vocabulary(&parse(&path, &bytes)?);
     let mut record = TokenizerRecord { blake3: blake3_hex(&bytes), vocab_size: ids.len(), ..unknown_tokenizer() };
     for file in ["tokenizer_config.json", "special_tokens_map.json"] {
-        // A string, or an object that says more about the token.
+        // A string, or an object with a `content` key.
         let token = key(folder, file, "bos_token")?;
         let text = token.as_ref().and_then(|token| token.as_str().or_else(|| token.get("content")?.as_str()));
         if let Some((text, id)) = text.and_then(|text| Some((text, *ids.get(text)?))) {
@@ -143,7 +143,7 @@ fn tokenizer(folder: &Path) -> Result<TokenizerRecord> {
     Ok(record)
 }
 
-/// Each token's id: those of the model's vocabulary, an object or a list of pairs, and those that were added.
+/// The id of each token: the model's vocabulary (an object, or a list of pairs) and the added tokens.
 fn vocabulary(tokenizer: &Value) -> BTreeMap<String, u32> {
     let mut ids = BTreeMap::new();
     let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
@@ -165,7 +165,7 @@ fn vocabulary(tokenizer: &Value) -> BTreeMap<String, u32> {
     ids
 }
 
-/// A key of a JSON file in `folder`, where there are both and it is not null.
+/// A key of a JSON file in `folder`. `None` if the file or the key is missing or the value is null.
 fn key(folder: &Path, file: &str, key: &str) -> Result<Option<Value>> {
     let path = folder.join(file);
     if !path.is_file() {
@@ -175,7 +175,7 @@ fn key(folder: &Path, file: &str, key: &str) -> Result<Option<Value>> {
     Ok(keys.remove(key).filter(|value| !value.is_null()))
 }
 
-/// The bytes of a file that others wrote.
+/// Reads an untrusted file, up to a size limit.
 pub(super) fn read_bounded(path: &Path) -> Result<Vec<u8>> {
     let failed = |source| StoreError::io(path, "read", source);
     let mut bytes = Vec::new();
@@ -186,7 +186,7 @@ pub(super) fn read_bounded(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What the bytes of the JSON file at `path` hold.
+/// Parses the JSON file at `path` from its bytes.
 pub(super) fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|error| StoreError::Malformed {
         path: path.to_owned(),

@@ -1,4 +1,4 @@
-//! The folder that an export writes: whole, or not there.
+//! The output folder of an export, created atomically.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::fs::lock::Lock;
 use crate::fs::machine::machine;
 use crate::fs::staged::{StagedFolder, create_folders, partial, remove_entry, write_file};
 
-/// A folder that is filled under a temporary name beside its place, and takes its own name last.
+/// A folder that is filled under a temporary name and renamed into place at the end.
 #[derive(Debug)]
 pub(super) struct Destination {
     disk: Arc<dyn Disk>,
@@ -21,17 +21,16 @@ pub(super) struct Destination {
 }
 
 impl Destination {
-    /// Starts filling what will be `folder`.
+    /// Starts filling `folder`.
     ///
     /// # Errors
-    /// [`StoreError::Exists`] where there is something by that name, [`StoreError::Locked`] where another process is
-    /// filling it.
+    /// [`StoreError::Exists`] if the path exists, [`StoreError::Locked`] if another process is filling it.
     pub(super) fn create(folder: &Path) -> Result<Self> {
         Self::create_on(machine(), folder)
     }
 
     fn create_on(disk: Arc<dyn Disk>, folder: &Path) -> Result<Self> {
-        // So that there is a parent to bring to the disk, also where the name is a plain one.
+        // An absolute path has a parent to fsync, even if `folder` is a bare name.
         let path = std::path::absolute(folder).map_err(|source| StoreError::io(folder, "find", source))?;
         if fs::symlink_metadata(&path).is_ok() {
             return Err(StoreError::Exists { path: folder.to_owned() });
@@ -39,7 +38,7 @@ impl Destination {
         create_folders(disk.as_ref(), path.parent().unwrap_or(Path::new("/")))?;
         let temporary = partial(&path);
         if temporary.is_dir() {
-            // Left by an export that was killed, unless somebody still holds it.
+            // Left by a killed export, unless another process holds its lock.
             drop(Lock::take(&temporary)?);
             remove_entry(disk.as_ref(), &temporary)?;
         }
@@ -48,24 +47,24 @@ impl Destination {
         Ok(Self { disk, staged, lock })
     }
 
-    /// Starts a file of the folder.
+    /// Creates a file in the folder.
     pub(super) fn create_file(&self, name: &str) -> Result<(PathBuf, HashingFile)> {
         let path = self.staged.file(name);
         let file = HashingFile::create(self.disk.as_ref(), &path)?;
         Ok((path, file))
     }
 
-    /// Writes a small file of the folder.
+    /// Writes a small file into the folder.
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         write_file(self.disk.as_ref(), &self.staged.file(name), bytes)
     }
 
-    /// Where a file of the folder is while it is being filled.
+    /// The temporary path of a file in the folder.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.staged.file(name)
     }
 
-    /// Gives the folder its name.
+    /// Renames the folder into place.
     pub(super) fn commit(self) -> Result<()> {
         let Self { disk, staged, lock } = self;
         let path = staged.file(".lock");
@@ -75,7 +74,7 @@ impl Destination {
     }
 }
 
-/// Bytes of all files.
+/// The total size of the files, in bytes.
 pub(super) fn total_bytes(files: &[FileRecord]) -> u64 {
     files.iter().map(|file| file.bytes).sum()
 }
@@ -117,7 +116,7 @@ mod tests {
                 assert!(whole && operation >= 8, "{operation}");
                 break;
             }
-            // Only the last step, bringing the parent to the disk, comes after the name.
+            // Only the last step, the fsync of the parent, comes after the rename.
             if whole {
                 fs::remove_dir_all(&folder).unwrap();
             }

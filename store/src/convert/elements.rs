@@ -1,16 +1,16 @@
-//! From one type of elements to another.
+//! Conversion between element types.
 
 use half::{bf16, f16};
 use hayloft_runtime::Dtype;
 
-/// Memory that conversions use again.
+/// Converts elements, reusing its buffers.
 #[derive(Debug, Default)]
 pub(super) struct Converter {
     values: Vec<f32>,
     words: Vec<u8>,
 }
 
-/// A finite element, by its place, that the narrower type can only hold as infinity.
+/// A finite element, with its index, that overflows to infinity in the narrower type.
 #[derive(Debug, PartialEq)]
 pub(super) struct TooLarge {
     pub(super) element: usize,
@@ -18,15 +18,15 @@ pub(super) struct TooLarge {
 }
 
 impl Converter {
-    /// Little-endian words of `from` as values, exactly.
+    /// Converts little-endian elements of `from` to f32, exactly.
     pub(super) fn widen(&mut self, from: Dtype, bits: &[u8]) -> &[f32] {
         self.values.resize(bits.len() / from.bytes(), 0.0);
         from.widen(bits, &mut self.values);
         &self.values
     }
 
-    /// Little-endian words of `from` as words of `to`: exact where `to` is `f32` or the same type, else rounded to the
-    /// nearest, ties to even.
+    /// Converts little-endian elements of `from` to `to`: exactly if `to` is `f32` or the same type, otherwise rounded
+    /// to nearest, ties to even.
     pub(super) fn convert<'a>(&'a mut self, from: Dtype, to: Dtype, bits: &'a [u8]) -> Result<&'a [u8], TooLarge> {
         if from == to {
             return Ok(bits);
@@ -75,7 +75,7 @@ mod tests {
         for (word, got) in (0..=u16::MAX).zip(wide.as_chunks::<4>().0) {
             assert_eq!(u32::from_le_bytes(*got), u32::from(word) << 16);
         }
-        // All but signalling NaNs come back as well.
+        // All but signalling NaNs round-trip.
         let back = converter.convert(Dtype::F32, Dtype::Bf16, &wide).unwrap();
         for (word, got) in (0..=u16::MAX).zip(back.as_chunks::<2>().0) {
             let same = u16::from_le_bytes(*got) == word || bf16::from_bits(word).is_nan();

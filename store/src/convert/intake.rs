@@ -1,4 +1,4 @@
-//! What both imports share: whose activations these are, and the plan that a cache begins with.
+//! Code shared by both imports: the model's identity and the plan of the new cache.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::format::settings::Existing;
 use crate::format::tables::sequences::Sequence;
 use crate::format::tables::tokens::Tokens;
 
-/// The model and the tokenizer: those of the checkpoint, else those that an export recorded, else unknown.
+/// The model and the tokenizer: from the checkpoint, else from the record of the export, else unknown.
 pub(super) fn identity(
     settings: &ImportSettings,
     provenance: Option<&Provenance>,
@@ -40,14 +40,14 @@ pub(super) fn identity(
         let known = identity.tokenizer.bos_id == bos;
         identity.tokenizer.bos_id = bos;
         if !known {
-            // A token by its number alone.
+            // Only the token's id is known.
             UNKNOWN.clone_into(&mut identity.tokenizer.bos_text);
         }
     }
     Ok(identity)
 }
 
-/// A corpus of which no more is known than the files that it came in. Each sequence counts as a document.
+/// A corpus of which only the files are known. Each sequence counts as a document.
 pub(super) fn corpus(
     settings: &ImportSettings,
     name: String,
@@ -78,7 +78,7 @@ pub(super) fn corpus(
     }
 }
 
-/// Refuses a token that the model has no row for, where it is known how many it has.
+/// Rejects tokens outside the model's vocabulary, if its size is known.
 pub(super) fn check_tokens(from: &Path, model: &ModelRecord, tokens: &[u32]) -> Result<()> {
     let beyond = |token: &&u32| model.vocab_size != 0 && **token as usize >= model.vocab_size;
     tokens.iter().find(beyond).map_or(Ok(()), |token| {
@@ -87,12 +87,12 @@ pub(super) fn check_tokens(from: &Path, model: &ModelRecord, tokens: &[u32]) -> 
     })
 }
 
-/// The plan of an import: written, or, where an interrupted import wrote it, found to be the same.
+/// The plan of an import: newly written, or, when resuming, compared with the existing one.
 #[derive(Debug)]
 pub(super) enum Planning {
-    /// It is to be written.
+    /// The plan is being written.
     New(PlanWriter),
-    /// It is there, and so many of its shards were found to be the same.
+    /// An existing plan, and the number of its shards compared so far.
     There(Box<PlanReader>, usize),
 }
 
@@ -147,7 +147,7 @@ fn in_words(corpus: &Corpus) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// What was made, out of the manifest.
+/// Summarises the import from the manifest.
 pub(super) fn summary(settings: &ImportSettings, manifest: &Manifest) -> ImportSummary {
     ImportSummary {
         folder: settings.out.clone(),

@@ -1,4 +1,4 @@
-//! To and from the formats of others: SAELens's cached activations, and safetensors.
+//! Conversion to and from other formats: SAELens's cached activations, and safetensors.
 
 mod checkpoint;
 mod destination;
@@ -18,97 +18,97 @@ use crate::codec::Codec;
 use crate::format::settings::{Existing, NonFinite};
 use crate::format::site::SiteName;
 
-/// How far an export or an import has come.
+/// Progress of an export or an import.
 #[derive(Clone, Copy, Debug)]
 pub struct ExchangeProgress {
     /// Tokens done.
     pub tokens: u64,
-    /// Tokens to be done.
+    /// Tokens in total.
     pub total_tokens: u64,
 }
 
-/// What an export is asked for.
+/// Settings of an export.
 #[derive(Clone, Debug)]
 pub struct ExportSettings {
     /// The cache.
     pub cache: PathBuf,
-    /// The folder to be written. It must not be there.
+    /// The folder to write. It must not exist.
     pub out: PathBuf,
-    /// The sites; empty for all.
+    /// The sites to export; empty for all.
     pub sites: Vec<SiteName>,
-    /// The type of the exported elements; none for the one that suits the format.
+    /// The type of the exported elements; `None` for the default of the format.
     pub dtype: Option<Dtype>,
-    /// Whether sequences that a format cannot hold are left out and counted, rather than refused.
+    /// Whether to leave out and count sequences that the format cannot hold, rather than fail.
     pub leave_out_short: bool,
 }
 
-/// What an export wrote.
+/// The result of an export.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ExportSummary {
     /// The folder.
     pub folder: PathBuf,
-    /// Files of activations in it.
+    /// Number of activation files.
     pub files: usize,
-    /// Bytes of those files.
+    /// Size of the activation files in bytes.
     pub bytes: u64,
     /// Sequences exported.
     pub sequences: u64,
     /// Tokens exported.
     pub tokens: u64,
-    /// Sequences left out because their length is another.
+    /// Sequences left out because of their length.
     pub left_out_sequences: u64,
     /// The sites exported.
     pub sites: Vec<SiteName>,
     /// The type of the exported elements.
     pub dtype: Dtype,
-    /// How the cache stored activations: they are rounded where that is `int8`.
+    /// How the cache stored activations. With `int8` they are rounded.
     pub codec: Codec,
 }
 
-/// What an import is asked for.
+/// Settings of an import.
 #[derive(Clone, Debug)]
 pub struct ImportSettings {
-    /// The folder to be imported.
+    /// The folder to import.
     pub from: PathBuf,
-    /// The cache to be made.
+    /// The cache to create.
     pub out: PathBuf,
-    /// The Hugging Face folder of the model that the activations come from, if it is at hand.
+    /// The Hugging Face folder of the model that produced the activations, if available.
     pub checkpoint: Option<PathBuf>,
-    /// The sites; empty for all.
+    /// The sites to import; empty for all.
     pub sites: Vec<SiteName>,
-    /// How activations are to be stored.
+    /// How to store activations.
     pub codec: Codec,
-    /// The name of the corpus; none for what the folder says.
+    /// The name of the corpus; `None` for the name recorded in the folder.
     pub name: Option<String>,
-    /// The token that begins sequences; none for what the checkpoint says.
+    /// The BOS token that starts sequences; `None` for the checkpoint's.
     pub bos: Option<u32>,
-    /// The type that the model ran in; none for what the folder says, or else the type that the activations are in.
+    /// The type that the model ran in; `None` for the recorded type, or else the type of the activations.
     pub precision: Option<Dtype>,
-    /// The tokens that a shard is filled up to.
+    /// The target number of tokens per shard.
     pub shard_tokens: u64,
-    /// The rows that a row group is filled up to.
+    /// The target number of rows per row group.
     pub row_group_rows: u32,
-    /// What to do with activations that are NaN or infinite.
+    /// How to handle activations that are NaN or infinite.
     pub non_finite: NonFinite,
-    /// What to do with an import of the same folder that was interrupted.
+    /// How to handle an interrupted import of the same folder.
     pub existing: Existing,
 }
 
-/// What an import made.
+/// The result of an import.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ImportSummary {
     /// The cache's folder.
     pub folder: PathBuf,
-    /// Its shards.
+    /// Number of shards.
     pub shards: usize,
-    /// Its sequences.
+    /// Number of sequences.
     pub sequences: u64,
-    /// Its tokens.
+    /// Number of tokens.
     pub tokens: u64,
-    /// Its sites.
+    /// The sites.
     pub sites: Vec<SiteName>,
-    /// The type of its elements.
+    /// The element type.
     pub dtype: Dtype,
-    /// Whether it is known which model the activations come from.
+    /// Whether the model that produced the activations is known.
     pub model_known: bool,
 }

@@ -1,5 +1,5 @@
-//! `hayloft.json`: what an exported folder was made from. It lies beside the files of the other format, whose readers
-//! pass over it, so that an import knows the model, the tokenizer and the hash of every file again.
+//! `hayloft.json`: the origin of an exported folder. Readers of the other format ignore it. It lets an import recover
+//! the model, the tokenizer and the hash of every file.
 
 use std::path::Path;
 
@@ -16,28 +16,28 @@ use crate::fs::json;
 
 pub(super) const PROVENANCE_FILE: &str = "hayloft.json";
 
-/// What `hayloft.json` holds.
+/// The contents of `hayloft.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Provenance {
-    /// The version of the cache's format.
+    /// The format version of the cache.
     pub(super) format: u32,
     /// The format of the export: `safetensors` or `saelens`.
     pub(super) exported_as: String,
-    /// BLAKE3 of the manifest of the cache that was exported.
+    /// BLAKE3 of the manifest of the exported cache.
     pub(super) manifest_blake3: String,
-    /// How that cache stored activations: they are rounded where that is `int8`.
+    /// How that cache stored activations. With `int8` they are rounded.
     pub(super) codec: Codec,
     pub(super) model: ModelRecord,
     pub(super) corpus: Corpus,
     pub(super) sites: Vec<SiteName>,
     /// The type of the exported elements.
     pub(super) dtype: Dtype,
-    /// The files of activations, relative to the folder, in order.
+    /// The activation files in order, relative to the folder.
     pub(super) files: Vec<FileRecord>,
 }
 
 impl Provenance {
-    /// Reads the record of an exported folder, if there is one, and checks that its files are those that were written.
+    /// Reads the record of an exported folder, if it has one, and verifies the hashes of the files.
     pub(super) fn read(folder: &Path, exported_as: &str) -> Result<Option<Self>> {
         let path = folder.join(PROVENANCE_FILE);
         if !path.exists() {

@@ -1,11 +1,11 @@
-//! Which of the sites that are there are wanted.
+//! Selection of sites.
 
 use std::path::Path;
 
 use crate::error::{Result, StoreError};
 use crate::format::site::SiteName;
 
-/// The wanted sites, in order; all of them where none is named.
+/// The wanted sites, sorted; all available ones if `wanted` is empty.
 pub(super) fn choose_sites(folder: &Path, available: &[SiteName], wanted: &[SiteName]) -> Result<Vec<SiteName>> {
     let absent = wanted.iter().find(|site| !available.contains(site));
     if let Some(site) = absent {

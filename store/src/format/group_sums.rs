@@ -1,8 +1,8 @@
-//! Sums over the tokens of each section of each subset: what `store inspect` shows of a cache of any size without reading
-//! its tables.
+//! Sums over the tokens of each section and subset. With them, `store inspect` summarises a cache of any size without
+//! reading its tables.
 //!
-//! They are f64 sums of the f32 values in `tokens.parquet`, token by token in the order of the rows, shard by shard, so
-//! that they can be made again from it to the bit.
+//! They are f64 sums of the f32 values in `tokens.parquet`, in order of rows and shards, so that they can be recomputed
+//! bit for bit.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -20,37 +20,37 @@ use crate::format::tables::tokens::Tokens;
 pub struct GroupSums {
     /// The section.
     pub section: Section,
-    /// The subset; null for tokens without one.
+    /// The subset; null for tokens without a subset.
     pub subset: Option<String>,
-    /// Tokens.
+    /// Number of tokens.
     pub tokens: u64,
-    /// What the model predicted at them; none where predictions are not kept.
+    /// Sums over the predictions; none if predictions are not stored.
     pub predictions: Option<PredictionSums>,
-    /// Their norms at each site, in order of the sites.
+    /// Norms by site, in order of the sites.
     pub norms: Vec<NormSums>,
 }
 
 /// Sums over predictions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PredictionSums {
-    /// Tokens with a next one in their sequence, whose loss is finite.
+    /// Tokens that have a next token and a finite loss.
     pub losses: u64,
-    /// Sum of their losses, in nats.
+    /// Sum of these losses, in nats.
     pub loss: f64,
     /// Tokens with a finite entropy.
     pub entropies: u64,
-    /// Sum of their entropies, in nats.
+    /// Sum of these entropies, in nats.
     pub entropy: f64,
 }
 
-/// Sums over the norms of the activations of a site.
+/// Sums over the activation norms of a site.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NormSums {
     /// The site.
     pub site: SiteName,
     /// Rows with a finite norm.
     pub rows: u64,
-    /// Sum of their norms.
+    /// Sum of these norms.
     pub norm: f64,
 }
 
@@ -66,7 +66,7 @@ impl GroupSums {
     }
 
     fn add(&mut self, next: &Self) {
-        // A record may say anything.
+        // Saturating, because a record is untrusted.
         let count = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
         count(&mut self.tokens, next.tokens);
         if let (Some(sums), Some(next)) = (&mut self.predictions, &next.predictions) {
@@ -82,7 +82,7 @@ impl GroupSums {
     }
 }
 
-/// The sums over a shard's tokens, by section, then by subset. `norms` has each site's, `[rows]`.
+/// Computes the sums of a shard, sorted by section, then by subset. `norms` has `[rows]` for each site.
 pub(crate) fn of_shard(
     tokens: &Tokens,
     predictions: Option<&Predictions>,
@@ -97,7 +97,7 @@ pub(crate) fn of_shard(
             .or_insert_with(|| GroupSums::new(section, subset, predictions.is_some(), sites));
         group.tokens += 1;
         if let (Some(sums), Some(predictions)) = (&mut group.predictions, predictions) {
-            // The last of a sequence predicts nothing that is there.
+            // The last token of a sequence has no loss.
             if tokens.sequence.get(row + 1) == Some(&tokens.sequence[row]) {
                 add_finite(predictions.loss[row], &mut sums.losses, &mut sums.loss);
             }
@@ -117,12 +117,12 @@ fn add_finite(value: f32, count: &mut u64, sum: &mut f64) {
     }
 }
 
-/// The sums over shards and one that follows.
+/// Adds the sums of the next shard.
 pub(crate) fn with_next(sums: &[GroupSums], next: &[GroupSums]) -> Vec<GroupSums> {
     summed_by(sums.iter().chain(next), |group| (group.section, group.subset.clone()))
 }
 
-/// The sums of groups that have the same key, in order of the keys. Each keeps the section and the subset of its first.
+/// Merges groups that have the same key, sorted by key. Each result has the section and subset of its first group.
 pub(crate) fn summed_by<'a, K: Ord>(
     groups: impl IntoIterator<Item = &'a GroupSums>,
     key: impl Fn(&GroupSums) -> K,
@@ -137,7 +137,7 @@ pub(crate) fn summed_by<'a, K: Ord>(
     sums.into_values().collect()
 }
 
-/// Whether a shard's sums are over the tokens that it counts, and over its sites.
+/// Returns whether a shard's sums match its token counts and sites.
 pub(crate) fn fit(groups: &[GroupSums], counts: &Counts, sites: &[SiteName], predictions: bool) -> bool {
     let mut sections: BTreeMap<Section, u64> = BTreeMap::new();
     for group in groups {
@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(groups.iter().map(|group| group.tokens).sum::<u64>(), rows as u64);
         let sums: Vec<_> = groups.iter().filter_map(|group| group.predictions).collect();
         let losses: f64 = sums.iter().map(|sums| sums.loss).sum();
-        // Whatever a table says of the last of a sequence, it has no loss.
+        // The last token of a sequence has no loss, even if the table has a value.
         let has_next = |&row: &usize| row > 0 && tokens.position[row + 1] > 0;
         let expected: Vec<usize> = (0..rows - 1).filter(has_next).collect();
         assert!(expected.len() < rows - 2, "several sequences");

@@ -1,4 +1,4 @@
-//! `manifest.json`: what a cache holds.
+//! `manifest.json`: the contents of a cache.
 
 use std::path::Path;
 
@@ -15,77 +15,77 @@ use crate::format::site::SiteName;
 
 pub(crate) const MANIFEST_FILE: &str = "manifest.json";
 
-/// The program that writes the files, with its version.
+/// The name and version of this program.
 pub(crate) const GENERATOR: &str = concat!("hayloft ", env!("CARGO_PKG_VERSION"));
 
-/// What `manifest.json` holds. `Shards` lists the shards: records in memory, or what serialises as they do.
+/// The contents of `manifest.json`. `Shards` is the list of shards: records in memory, or a type that serialises like
+/// them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest<Shards = Vec<ShardRecord>> {
-    /// The format's version.
+    /// Format version.
     pub format: u32,
-    /// The program that wrote it, with its version.
+    /// The program that wrote the manifest, with its version.
     pub generator: String,
     /// BLAKE3 of `plan.json`.
     pub plan_blake3: String,
-    /// The model that the activations come from.
+    /// The model that produced the activations.
     pub model: ModelRecord,
-    /// What the tokens are.
+    /// The corpus.
     pub corpus: Corpus,
-    /// The predictions that are kept; null for none.
+    /// The stored predictions; null for none.
     pub predictions: Option<KeptPredictions>,
-    /// How activations are stored.
+    /// The codec of the activations.
     pub codec: Codec,
-    /// The type that they are stored in.
+    /// The dtype of the stored activations.
     pub dtype: Dtype,
-    /// The sites, in order of their names.
+    /// The sites, sorted by name.
     pub sites: Vec<SiteRecord>,
-    /// How far stored logits are from those of the model, where the codec rounds.
+    /// Rounding error of the full logits, for a lossy codec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logits_rounding: Option<RoundingError>,
-    /// Sums over the tokens of each section of each subset; none in a cache of format version 1.
+    /// Sums by section and subset; none in format version 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub statistics: Option<Vec<GroupSums>>,
-    /// How many shards are planned.
+    /// Number of planned shards.
     pub planned_shards: usize,
-    /// How much is planned, over all shards.
+    /// Counts over all planned shards.
     pub planned: Counts,
-    /// How much is here, over the shards listed.
+    /// Counts over the listed shards.
     pub held: Counts,
-    /// The shards that are whole, in order of their numbers.
+    /// The complete shards, in order of their numbers.
     pub shards: Shards,
 }
 
-/// One site over all shards of a cache.
+/// A site, over all shards of a cache.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SiteRecord {
     /// The site.
     pub name: SiteName,
-    /// Elements of a row.
+    /// Row width.
     pub d_model: usize,
-    /// Rows.
+    /// Number of rows.
     pub rows: u64,
-    /// Rows with a NaN or infinite element; they are in neither mean.
+    /// Rows with a NaN or infinite element, which are excluded from both means.
     pub non_finite_rows: u64,
-    /// Mean Euclidean norm of the other rows; 0 if there are none.
+    /// Mean Euclidean norm of the finite rows; 0 without any.
     pub mean_norm: f64,
-    /// Mean of the other rows, `[d_model]`; zeros if there are none.
+    /// Mean of the finite rows, `[d_model]`; zeros without any.
     pub mean: Vec<f64>,
-    /// How far what is read is from what was given, where the codec rounds.
+    /// Rounding error, for a lossy codec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rounding: Option<RoundingError>,
 }
 
 impl SiteRecord {
-    /// The scale c that brings the mean norm to `sqrt(d_model)`: `expected_average_only_in`. Infinite if no row is finite
-    /// and non-zero.
+    /// Returns the scale c that brings the mean norm to `sqrt(d_model)`: SAELens' `expected_average_only_in`. Infinite
+    /// if every finite row is zero.
     pub fn scale(&self) -> f64 {
         (self.d_model as f64).sqrt() / self.mean_norm
     }
 }
 
 impl Manifest {
-    /// Checks that the sizes in it are ones that it has the numbers for: nothing is then sized by more than the file
-    /// holds.
+    /// Checks that each mean has `d_model` elements. Later allocations are thus bounded by the size of the file.
     pub(crate) fn check_sizes(&self, path: &Path) -> Result<()> {
         let malformed = |expected: String, got: String| StoreError::Malformed { path: path.to_owned(), expected, got };
         self.settings().check_sizes().map_err(|error| malformed("sizes of a model".to_owned(), error.to_string()))?;
@@ -98,12 +98,12 @@ impl Manifest {
         }
     }
 
-    /// The type of the words that are read: [`Self::dtype`], or f32 where the codec rounds.
+    /// Returns the dtype of the decoded words: [`Self::dtype`], or f32 for a lossy codec.
     pub fn read_dtype(&self) -> Dtype {
         self.codec.read_dtype(self.dtype)
     }
 
-    /// What the cache was made with.
+    /// Returns the settings that the cache was made with.
     pub fn settings(&self) -> HarvestSettings {
         let others = self.sites.iter().filter(|site| site.d_model != self.model.d_model);
         HarvestSettings {
@@ -118,7 +118,7 @@ impl Manifest {
 }
 
 impl<Shards> Manifest<Shards> {
-    /// The same with the shards listed otherwise.
+    /// Replaces the list of shards.
     pub(crate) fn listing<Others>(self, shards: Others) -> Manifest<Others> {
         Manifest {
             format: self.format,

@@ -1,4 +1,4 @@
-//! What a cache is on the disk: its records, tables and activation files.
+//! The on-disk format: records, tables and activation files.
 
 pub(crate) mod activations;
 pub(crate) mod group_sums;

@@ -1,4 +1,4 @@
-//! The plan: which tokens, in which shards, before any model has run.
+//! The plan: the assignment of tokens to shards, made before the forward pass.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -26,34 +26,34 @@ pub(crate) const PLAN_FOLDER: &str = "plan";
 pub(crate) const SEQUENCES_FILE: &str = "sequences.parquet";
 pub(crate) const TOKENS_FILE: &str = "tokens.parquet";
 
-/// The name of shard `index`'s folder, under `plan/` and under `shards/`.
+/// Returns the name of the folder of shard `index`, under `plan/` and `shards/`.
 pub(crate) fn shard_name(index: usize) -> String {
     format!("{index:05}")
 }
 
-/// What `plan.json` holds.
+/// The contents of `plan.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// The format's version.
+    /// Format version.
     pub format: u32,
-    /// What the tokens are.
+    /// The corpus.
     pub corpus: Corpus,
-    /// How many of them there are, over all shards.
+    /// Counts over all shards.
     pub counts: Counts,
     /// The shards.
     pub shards: Vec<PlanShard>,
 }
 
-/// A shard as planned.
+/// A planned shard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanShard {
-    /// How much is in it.
+    /// Counts of sequences and tokens.
     pub counts: Counts,
-    /// Its tables, `sequences.parquet` first; paths are relative to the cache's folder.
+    /// The shard's tables, `sequences.parquet` first. Paths are relative to the cache folder.
     pub files: Vec<FileRecord>,
 }
 
-/// A plan that has been read, with what is needed to read its shards.
+/// A parsed plan, with access to the tables of its shards.
 #[derive(Clone, Debug)]
 pub struct PlanReader {
     folder: Folder,
@@ -84,22 +84,21 @@ impl PlanReader {
         Ok(Self { folder: Folder::new(folder), path, plan, blake3: blake3_hex(&bytes) })
     }
 
-    /// The same tables under another `plan.json`, whose bytes these are.
+    /// Returns a reader of the same tables with another `plan.json`, given as plan and bytes.
     pub(crate) fn replaced_by(&self, plan: Plan, bytes: &[u8]) -> Self {
         Self { plan, blake3: blake3_hex(bytes), ..self.clone() }
     }
 
-    /// The plan.
+    /// Returns the plan.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// BLAKE3 of the bytes of `plan.json`.
+    /// Returns the BLAKE3 of `plan.json`.
     pub fn blake3(&self) -> &str {
         &self.blake3
     }
 
-    /// A planned shard.
     pub(crate) fn shard(&self, index: usize) -> Result<&PlanShard> {
         self.plan.shards.get(index).ok_or_else(|| {
             let what = format!("{}: shard", self.path.display());
@@ -107,20 +106,20 @@ impl PlanReader {
         })
     }
 
-    /// The path and record of a shard's file, whose index is 0 for the sequences and 1 for the tokens.
+    /// Returns the path and record of a shard's file: `which` is 0 for the sequences and 1 for the tokens.
     pub(crate) fn file(&self, index: usize, which: usize) -> Result<(PathBuf, &FileRecord)> {
         let record = &self.shard(index)?.files[which];
         Ok((self.folder.locate(&self.path, &record.path)?, record))
     }
 
-    /// The sequences of a shard.
+    /// Reads the sequences of a shard.
     pub fn sequences(&self, index: usize) -> Result<Vec<Sequence>> {
         let counts = &self.shard(index)?.counts;
         let (path, record) = self.file(index, 0)?;
         sequences::read(&path, read_verified(&path, record)?, counts.sequences, counts.tokens)
     }
 
-    /// The sequences of a shard and their tokens.
+    /// Reads the sequences and tokens of a shard.
     pub fn sequences_and_tokens(&self, index: usize) -> Result<(Vec<Sequence>, Tokens)> {
         let sequences = self.sequences(index)?;
         let (path, record) = self.file(index, 1)?;
@@ -130,10 +129,10 @@ impl PlanReader {
     }
 }
 
-/// The plan of a cache in a folder or at a location.
+/// Reads the plan of a cache in a folder or at a location.
 ///
 /// # Errors
-/// [`StoreError::MissingPlan`] where there is none.
+/// [`StoreError::MissingPlan`] without a plan.
 pub fn plan_at(place: &Path, options: &RemoteOptions) -> Result<Plan> {
     let Some(location) = Location::of_place(place)? else { return Ok(PlanReader::open(place)?.plan) };
     let fetched = Remote::connect(&location, options)?.get(PLAN_FILE)?;
@@ -141,7 +140,7 @@ pub fn plan_at(place: &Path, options: &RemoteOptions) -> Result<Plan> {
     json::unseal(location.join(PLAN_FILE).as_ref(), &fetched.bytes)
 }
 
-/// Writes a planned shard's table of tokens.
+/// Writes the token table of a planned shard.
 pub(crate) fn write_tokens<W: Write + Send>(path: &Path, sink: &mut W, tokens: &Tokens) -> Result<()> {
     let mut table = TableWriter::new(path, sink, tokens::fields(), &tokens::REPETITIVE)?;
     for rows in tokens::batches(tokens.len()) {
@@ -150,8 +149,8 @@ pub(crate) fn write_tokens<W: Write + Send>(path: &Path, sink: &mut W, tokens: &
     table.finish(path)
 }
 
-/// Writes a plan shard by shard. `plan.json` comes last: without it there is no plan. Dropped before that, it leaves no
-/// shard behind.
+/// Writes a plan shard by shard. `plan.json` is written last and commits the plan. Dropping the writer before that
+/// removes its shards.
 #[derive(Debug)]
 pub struct PlanWriter {
     folder: PathBuf,
@@ -161,10 +160,10 @@ pub struct PlanWriter {
 }
 
 impl PlanWriter {
-    /// Starts a plan in `folder`, which is created unless it is there.
+    /// Starts a plan in `folder`, which is created if needed.
     ///
     /// # Errors
-    /// [`StoreError::Exists`] where there is a plan already, [`StoreError::Locked`] where another process writes.
+    /// [`StoreError::Exists`] if there is a plan already, [`StoreError::Locked`] if another process holds the lock.
     pub fn create(folder: &Path) -> Result<Self> {
         Self::create_on(machine(), folder)
     }
@@ -177,7 +176,7 @@ impl PlanWriter {
             return Err(StoreError::Exists { path });
         }
         remove_leftovers(disk.as_ref(), folder)?;
-        // A planning that was killed: without plan.json, nothing refers to its shards.
+        // Left by a killed process. Nothing refers to these shards without plan.json.
         discard(disk.as_ref(), &folder.join(PLAN_FOLDER))?;
         create_folder(disk.as_ref(), &folder.join(PLAN_FOLDER))?;
         Ok(Self { folder: folder.to_owned(), disk, shards: Vec::new(), _lock: lock })
@@ -186,8 +185,8 @@ impl PlanWriter {
     /// Adds the next shard.
     ///
     /// # Errors
-    /// [`StoreError::Invalid`] where there are no sequences, where they do not follow one another from row 0 and row
-    /// group 0 on without gaps, or where the tokens are not those of the sequences.
+    /// [`StoreError::Invalid`] if there are no sequences, if they are not contiguous from row 0 and row group 0, or if
+    /// the tokens do not match the sequences.
     pub fn add_shard(&mut self, sequences: &[Sequence], tokens: &Tokens) -> Result<()> {
         if sequences.is_empty() {
             return Err(StoreError::invalid("a shard's sequences", "at least one", "none"));
@@ -232,7 +231,7 @@ impl PlanWriter {
 impl Drop for PlanWriter {
     fn drop(&mut self) {
         if !self.folder.join(PLAN_FILE).exists() {
-            // Nobody is left to tell; the next planning removes what stays.
+            // Best effort: `drop` cannot return the error, and the next plan removes leftovers.
             let _ = discard(self.disk.as_ref(), &self.folder.join(PLAN_FOLDER));
         }
     }
@@ -267,8 +266,8 @@ mod tests {
                 assert_eq!(there, expected);
                 break;
             }
-            // Nothing half-written, and plan.json only over a whole plan. A disk that lets nothing be renamed keeps shards
-            // that nothing refers to.
+            // No partial files, and plan.json only with a complete plan. If renames fail, unreferenced shards may
+            // remain.
             assert!(there.iter().all(|(name, bytes)| expected.get(name) == Some(bytes)), "operation {operation}");
             assert!(there == expected || !there.contains_key(PLAN_FILE), "operation {operation}: {:?}", there.keys());
             if there != expected {

@@ -1,4 +1,4 @@
-//! The records that `plan.json`, `manifest.json` and `shard.json` share.
+//! Records shared by `plan.json`, `manifest.json` and `shard.json`.
 
 use std::collections::BTreeMap;
 
@@ -7,42 +7,42 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::section::Section;
 
-/// A file with what is needed to know it again.
+/// A file, with its size and hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
-    /// Where it is, relative to the folder that the record's owner names; parts joined by `/`.
+    /// Path relative to the folder that the enclosing record names, with parts joined by `/`.
     pub path: String,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub bytes: u64,
-    /// The BLAKE3 hash of its bytes, in lower-case hexadecimal.
+    /// BLAKE3 of the contents, in lower-case hexadecimal.
     pub blake3: String,
 }
 
-/// The tokenizer that made the tokens.
+/// The tokenizer that produced the tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenizerRecord {
     /// BLAKE3 of its `tokenizer.json`.
     pub blake3: String,
-    /// How many tokens it knows, those added to it included.
+    /// Number of tokens in the vocabulary, including added tokens.
     pub vocab_size: usize,
-    /// The id of the beginning-of-sequence token.
+    /// Id of the beginning-of-sequence token.
     pub bos_id: u32,
-    /// That token's text.
+    /// Text of that token.
     pub bos_text: String,
 }
 
-/// How documents become sequences.
+/// How documents are packed into sequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Packing {
-    /// Documents are joined, with BOS between them, and cut into full contexts.
+    /// Documents are concatenated, separated by BOS, and cut into sequences of the full context length.
     Concat,
-    /// Each document is a sequence of its own, cut to the context length.
+    /// Each document is one sequence, truncated to the context length.
     PerDocument,
 }
 
 impl Packing {
-    /// The name in files.
+    /// Returns the name used in files.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Concat => "concat",
@@ -51,24 +51,24 @@ impl Packing {
     }
 }
 
-/// Where the documents came from.
+/// The source of the documents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataRecord {
-    /// The files read, in the order they were read. Their paths are those of the data manifest and are never opened.
+    /// The input files, in the order read. Their paths are those of the data manifest and are never opened.
     pub files: Vec<FileRecord>,
-    /// The field of a JSON line that holds the text.
+    /// The JSON field of the text.
     pub text_field: String,
-    /// The field of a JSON line that names the subset, if there is one.
+    /// The JSON field of the subset's name, if any.
     pub subset_field: Option<String>,
-    /// The most tokens that were to be taken, if there was a limit.
+    /// The token limit, if any.
     pub max_tokens: Option<u64>,
-    /// The seed that documents were shuffled with, if they were.
+    /// The seed of the document shuffle, if any.
     pub seed: Option<u64>,
-    /// How many documents the shuffle held at a time, if there was one.
+    /// The buffer size of the shuffle, in documents, if any.
     pub shuffle_buffer: Option<u64>,
-    /// The documents that were used.
+    /// Number of documents used.
     pub documents: u64,
-    /// Which rows of the files were used, if not all in their order.
+    /// Which rows of the files were used, if not all of them in order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selection: Option<SelectionRecord>,
 }
@@ -76,86 +76,86 @@ pub struct DataRecord {
 /// Which rows of the files were used, and in which order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SelectionRecord {
-    /// The seed of the shuffle over all rows that came first: `numpy.random.default_rng(seed).permutation(rows)`.
+    /// Seed of the initial shuffle of all rows: `numpy.random.default_rng(seed).permutation(rows)`.
     pub shuffle_seed: Option<u64>,
-    /// The rows in their order, if they were listed.
+    /// Explicit list of rows, in order, if given.
     pub rows: Option<Vec<u64>>,
-    /// The most rows that were used.
+    /// Maximum number of rows used.
     pub first: Option<u64>,
     /// The field that had to be empty.
     pub empty_field: Option<String>,
 }
 
-/// How rows became conversations.
+/// How rows were converted to conversations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChatRecord {
-    /// The name of the chat template; `checkpoint` for the model's own.
+    /// Name of the chat template; `checkpoint` for that of the model.
     pub template: String,
-    /// The template itself: Jinja, or a text with `{instruction}` in it.
+    /// Source of the template: Jinja, or a text that contains `{instruction}`.
     pub template_source: String,
-    /// BLAKE3 of that text.
+    /// BLAKE3 of `template_source`.
     pub template_blake3: String,
-    /// The texts of the tokens before which a rollout was cut.
+    /// Texts of the tokens at which a rollout was truncated.
     pub end_of_turn: Vec<String>,
-    /// The field that holds the instruction.
+    /// The field of the instruction.
     pub instruction_field: String,
-    /// The field that holds the rollout.
+    /// The field of the rollout.
     pub rollout_field: String,
-    /// Whether a rollout that never ended its turn lost its last character.
+    /// Whether the last character of a rollout without an end-of-turn token was dropped.
     pub drop_last_character: bool,
-    /// What became of rows that could not be used: `refuse` or `skip`.
+    /// How unusable rows were handled: `refuse` or `skip`.
     pub unusable_rows: String,
 }
 
-/// A plan that sequences were selected from.
+/// A plan from which sequences were selected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SelectedFrom {
     /// BLAKE3 of its `plan.json`.
     pub plan_blake3: String,
-    /// What was asked for, as on the command line of `store select`.
+    /// The selection, in the syntax of `store select`.
     pub what: String,
 }
 
-/// What the tokens are: everything that decides them.
+/// The corpus: everything that determines the tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Corpus {
-    /// The name that the data manifest gives it.
+    /// Name in the data manifest.
     pub name: String,
     /// The tokenizer.
     pub tokenizer: TokenizerRecord,
     /// The documents.
     pub data: DataRecord,
-    /// How they became conversations; none where they are running text.
+    /// Conversion to conversations; none for plain text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat: Option<ChatRecord>,
-    /// What it was selected from, if it is a part of another plan's sequences; the whole first, the last selection last.
+    /// The plans that this one was selected from, the original first; empty if it is not a selection.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub selected_from: Vec<SelectedFrom>,
-    /// How documents become sequences.
+    /// How documents are packed into sequences.
     pub packing: Packing,
-    /// The longest a sequence may be, in tokens.
+    /// Maximum length of a sequence, in tokens.
     pub context_length: u32,
-    /// The rows that a row group is filled up to; one sequence longer than that is a row group by itself.
+    /// Target number of rows of a row group. A longer sequence is a row group on its own.
     pub row_group_rows: u32,
-    /// The tokens that a shard is filled up to.
+    /// Target number of tokens of a shard.
     pub shard_tokens: u64,
 }
 
-/// How much there is of what.
+/// Numbers of sequences and tokens, in total and by group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Sequences.
+    /// Number of sequences.
     pub sequences: u64,
-    /// Tokens.
+    /// Number of tokens.
     pub tokens: u64,
-    /// Tokens in each section; a section without any is left out.
+    /// Tokens by section; sections without tokens are omitted.
     pub sections: BTreeMap<Section, u64>,
-    /// Tokens in each subset; tokens without a subset are in none.
+    /// Tokens by subset; tokens without a subset are omitted.
     pub subsets: BTreeMap<String, u64>,
 }
 
 impl Counts {
-    /// Adds another's counts to these, as far as they can be counted: a record may say anything.
+    /// Adds other counts to these. Saturating, because records are untrusted.
     pub fn add(&mut self, other: &Self) {
         let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
         add(&mut self.sequences, other.sequences);
@@ -169,60 +169,60 @@ impl Counts {
     }
 }
 
-/// A whole shard as the manifest lists it.
+/// A complete shard as listed in the manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardRecord {
-    /// The shard's number in the plan.
+    /// Number of the shard in the plan.
     pub index: usize,
-    /// Its folder, relative to the cache's.
+    /// The shard's folder, relative to the cache folder.
     pub path: String,
-    /// How much is in it.
+    /// Counts of sequences and tokens.
     pub counts: Counts,
-    /// Its files, `shard.json` first; paths are relative to its folder.
+    /// Files of the shard, `shard.json` first. Paths are relative to the shard's folder.
     pub files: Vec<FileRecord>,
 }
 
-/// The model that the activations come from.
+/// The model that produced the activations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelRecord {
-    /// `model_type` of its `config.json`.
+    /// `model_type` in `config.json`.
     pub model_type: String,
-    /// BLAKE3 of its `config.json`.
+    /// BLAKE3 of `config.json`.
     pub config_blake3: String,
-    /// Its weight files. Their names are those in the checkpoint's folder and are never opened.
+    /// Weight files. Their names are relative to the checkpoint and are never opened.
     pub weights: Vec<FileRecord>,
-    /// The type that it ran in.
+    /// The dtype of the forward pass.
     pub precision: Dtype,
-    /// Tokens that its embedding has rows for.
+    /// Number of rows of the embedding.
     pub vocab_size: usize,
-    /// The width of its residual stream.
+    /// Width of the residual stream.
     pub d_model: usize,
-    /// Its blocks.
+    /// Number of blocks.
     pub n_blocks: usize,
-    /// The longest sequence that it takes, in tokens.
+    /// Maximum sequence length, in tokens.
     pub context_length: usize,
 }
 
 impl ModelRecord {
-    /// Whether it is known which model this is. It is not where activations were imported without their checkpoint; then
-    /// there are no hashes, and all sizes but `d_model` are 0.
+    /// Returns whether the model is identified. It is not if activations were imported without their checkpoint; then
+    /// the hashes are empty, and all sizes but `d_model` are 0.
     pub fn is_known(&self) -> bool {
         !self.config_blake3.is_empty()
     }
 }
 
-/// The predictions that a cache keeps for each token: label loss, logsumexp, entropy and the top of the logits.
+/// The predictions stored for each token: loss, log-sum-exp, entropy and top logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptPredictions {
-    /// How many of the highest logits are kept; 0 for none.
+    /// Number of top logits stored; 0 for none.
     pub top_k: u32,
-    /// Whether all logits are kept as well, in a file of their own.
+    /// Whether the full logits are stored too, in a separate file.
     #[serde(default, skip_serializing_if = "is_false")]
     pub full_logits: bool,
 }
 
 impl KeptPredictions {
-    /// Label loss, logsumexp, entropy and the `top_k` highest logits.
+    /// Returns the setting with `top_k` top logits and without full logits.
     pub const fn top(top_k: u32) -> Self {
         Self { top_k, full_logits: false }
     }

@@ -1,4 +1,4 @@
-//! The part of a sequence that a token belongs to.
+//! Sections: which part of a sequence a token belongs to.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,29 +7,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
 
-/// The section of a token. Every token is in exactly one.
+/// The section of a token. Each token is in exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Section {
-    /// Running text.
+    /// Plain text.
     Text,
-    /// A beginning-of-sequence token put in by the packing.
+    /// A beginning-of-sequence token inserted by the packing.
     Bos,
-    /// The chat template's own tokens.
+    /// A token of the chat template.
     Control,
-    /// What the user wrote.
+    /// A token of the user's prompt.
     UserPrompt,
-    /// What the model answered.
+    /// A token of the model's answer.
     Rollout,
-    /// The last tokens of a chat sequence, which the study's protocol counts in no section.
+    /// The last tokens of a chat sequence, which the study protocol assigns to no section.
     Final,
 }
 
 impl Section {
-    /// Every section, in the order they are defined.
+    /// All sections, in order of definition.
     pub const ALL: [Self; 6] = [Self::Text, Self::Bos, Self::Control, Self::UserPrompt, Self::Rollout, Self::Final];
 
-    /// The name in files and on the command line.
+    /// Returns the name used in files and on the command line.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Text => "text",

@@ -1,4 +1,4 @@
-//! What a harvest is asked for, and how two askings are told apart.
+//! Harvest settings, and how two of them are compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Display};
@@ -11,53 +11,53 @@ use crate::error::{Result, StoreError};
 use crate::format::records::{KeptPredictions, ModelRecord};
 use crate::format::site::SiteName;
 
-/// Everything, besides the plan, that decides the bytes of a cache's shards.
+/// Everything, besides the plan, that determines the bytes of a cache's shards.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HarvestSettings {
     /// The model.
     pub model: ModelRecord,
-    /// The sites whose activations are stored. Their order does not matter.
+    /// The sites to store. Their order is irrelevant.
     pub sites: Vec<SiteName>,
-    /// Elements of a row, for sites whose rows are not `model.d_model` wide: attention's heads, side by side, need not be.
+    /// Row widths of sites that are not `model.d_model` wide, such as concatenated attention heads.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub site_widths: BTreeMap<SiteName, usize>,
-    /// The type that activations are stored in.
+    /// The dtype of the stored activations.
     pub dtype: Dtype,
-    /// How they are stored.
+    /// The codec of the stored activations.
     pub codec: Codec,
-    /// The predictions that are stored; none if absent.
+    /// The predictions to store, if any.
     pub predictions: Option<KeptPredictions>,
 }
 
-/// What to do with activations that are NaN or infinite.
+/// How to handle NaN or infinite activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NonFinite {
-    /// Fail, naming the first.
+    /// Fail at the first one.
     Refuse,
     /// Store them, and count their rows.
     Allow,
 }
 
-/// What to do with a cache that has shards already.
+/// How to handle a cache that already has shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
     /// Fail.
     Refuse,
-    /// Keep the whole ones, if they were made with the same settings.
+    /// Keep the complete shards if they have the same settings.
     Resume,
 }
 
-/// A setting that differs: its name, one value, the other.
+/// A setting that differs: its name and the two values.
 pub(crate) type Difference = (&'static str, String, String);
 
-/// More than any model is wide; the bytes of a row stay well inside the 31 bits that Parquet counts them in.
+/// Maximum row width. The bytes of a row stay well within the 31 bits that Parquet allows.
 pub(crate) const MAX_D_MODEL: usize = 1 << 24;
 
-/// More than anyone keeps; a row of them stays inside 31 bits of bytes.
+/// Maximum number of top logits. The bytes of a row fit in 31 bits.
 const MAX_TOP_K: u32 = 1 << 24;
 
 impl HarvestSettings {
-    /// The same settings with the sites in order, once they have been found usable.
+    /// Validates the settings and returns them with the sites sorted.
     pub(crate) fn checked(mut self) -> Result<Self> {
         self.sites.sort();
         if self.sites.is_empty() {
@@ -73,18 +73,18 @@ impl HarvestSettings {
         Ok(self)
     }
 
-    /// Elements of a row of a site.
+    /// Returns the row width of a site.
     pub fn width(&self, site: &SiteName) -> usize {
         self.site_widths.get(site).copied().unwrap_or(self.model.d_model)
     }
 
-    /// The same settings with the sites that are wanted alone.
+    /// Keeps only the wanted sites.
     pub(crate) fn retain_sites(&mut self, wanted: impl Fn(&SiteName) -> bool) {
         self.sites.retain(&wanted);
         self.site_widths.retain(|site, _| wanted(site));
     }
 
-    /// Refuses widths that no row has.
+    /// Checks that all widths are in range.
     pub(crate) fn check_sizes(&self) -> Result<()> {
         if !(1..=MAX_D_MODEL).contains(&self.model.d_model) {
             return Err(StoreError::invalid("d_model", format!("1 to {MAX_D_MODEL}"), self.model.d_model));
@@ -107,18 +107,18 @@ impl HarvestSettings {
         Ok(())
     }
 
-    /// The names of the sites, joined by commas.
+    /// Returns the site names, joined by commas.
     pub(crate) fn sites_in_words(&self) -> String {
         let names: Vec<&str> = self.sites.iter().map(SiteName::as_str).collect();
         names.join(", ")
     }
 
-    /// The first setting in which these differ from others.
+    /// Returns the first setting that differs.
     pub(crate) fn difference(&self, other: &Self) -> Option<Difference> {
         self.differences(other).into_iter().next()
     }
 
-    /// Every setting in which these differ from others.
+    /// Returns all settings that differ.
     pub(crate) fn differences(&self, other: &Self) -> Vec<Difference> {
         let (ours, theirs) = (&self.model, &other.model);
         let weights = |model: &ModelRecord| {
@@ -137,7 +137,7 @@ impl HarvestSettings {
             differ("predictions", &predictions_in_words(self), &predictions_in_words(other)),
         ];
         let mut differences: Vec<Difference> = known.into_iter().flatten().collect();
-        // What is left follows from config.json, and differs only where a file was made up.
+        // The rest follows from config.json, and differs only in a forged file.
         if differences.is_empty() && self != other {
             differences.push(("model", in_words(ours), in_words(theirs)));
         }
@@ -145,7 +145,7 @@ impl HarvestSettings {
     }
 }
 
-/// The difference between two values of a field, if there is one.
+/// Returns the difference between two values of a field, if any.
 pub(crate) fn differ<T: PartialEq + Display>(field: &'static str, ours: &T, theirs: &T) -> Option<Difference> {
     (ours != theirs).then(|| (field, ours.to_string(), theirs.to_string()))
 }

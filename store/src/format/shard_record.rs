@@ -1,5 +1,5 @@
-//! `shard.json`: what a shard's folder holds. With it, a resume trusts a whole shard without the manifest, and shards
-//! filled on several machines can be put together.
+//! `shard.json`: the contents of a shard's folder. It makes a shard self-describing: a resume needs no manifest, and
+//! shards from several machines can be merged.
 
 use std::path::{Path, PathBuf};
 
@@ -20,28 +20,28 @@ use crate::fs::json;
 pub(crate) const SHARD_FILE: &str = "shard.json";
 pub(crate) const SHARDS_FOLDER: &str = "shards";
 
-/// What `shard.json` holds.
+/// The contents of `shard.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ShardContents {
-    /// The format's version.
+    /// Format version.
     pub format: u32,
-    /// The shard's number in the plan.
+    /// Number of the shard in the plan.
     pub index: usize,
-    /// BLAKE3 of the `plan.json` that it was made by.
+    /// BLAKE3 of the `plan.json` that the shard was made from.
     pub plan_blake3: String,
-    /// What it was made with.
+    /// The harvest settings.
     pub settings: HarvestSettings,
-    /// How much is in it.
+    /// Counts of sequences and tokens.
     pub counts: Counts,
-    /// Its files: `sequences.parquet`, `tokens.parquet`, each site's, then `logits.parquet` where all logits are kept; paths
-    /// are relative to the shard's folder.
+    /// Files: `sequences.parquet`, `tokens.parquet`, one per site, then `logits.parquet` if full logits are stored.
+    /// Paths are relative to the shard's folder.
     pub files: Vec<FileRecord>,
-    /// Its sites, in the order of `settings.sites`.
+    /// The sites, in the order of `settings.sites`.
     pub sites: Vec<ShardSite>,
-    /// All logits, where they are kept.
+    /// The full logits, if stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logits: Option<ShardLogits>,
-    /// Sums over the tokens of each section of each subset; none in a shard of format version 1.
+    /// Sums by section and subset; none in format version 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub statistics: Option<Vec<GroupSums>>,
 }
@@ -51,26 +51,26 @@ pub struct ShardContents {
 pub struct ShardSite {
     /// The site.
     pub name: SiteName,
-    /// BLAKE3 of its file's footer: the Parquet metadata, its length and the closing magic.
+    /// BLAKE3 of the file's footer: the Parquet metadata, its length and the closing magic.
     pub footer_blake3: String,
-    /// Sums over the shard's rows, of the activations as they were given.
+    /// Sums over the shard's rows, of the activations before encoding.
     pub sums: ActivationSums,
-    /// How far what is read is from what was given, where the codec rounds.
+    /// Rounding error, for a lossy codec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rounding: Option<RoundingError>,
 }
 
-/// All logits over a shard, `[rows, vocab_size]`.
+/// The full logits over a shard, `[rows, vocab_size]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ShardLogits {
-    /// BLAKE3 of their file's footer.
+    /// BLAKE3 of the file's footer.
     pub footer_blake3: String,
-    /// How far what is read is from what was given, where the codec rounds.
+    /// Rounding error, for a lossy codec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rounding: Option<RoundingError>,
 }
 
-/// A shard that is whole and in its place.
+/// A complete, committed shard.
 #[derive(Clone, Debug)]
 pub struct WrittenShard {
     pub(crate) contents: ShardContents,
@@ -78,17 +78,17 @@ pub struct WrittenShard {
 }
 
 impl WrittenShard {
-    /// Its number in the plan.
+    /// Returns the shard's number in the plan.
     pub fn index(&self) -> usize {
         self.contents.index
     }
 
-    /// What it holds.
+    /// Returns the contents of the shard's `shard.json`.
     pub fn contents(&self) -> &ShardContents {
         &self.contents
     }
 
-    /// The shard with these contents, whose `shard.json` is `bytes`.
+    /// Creates the shard with these contents, whose `shard.json` is `bytes`.
     pub(crate) fn new(contents: ShardContents, bytes: &[u8]) -> Self {
         let own = FileRecord { path: SHARD_FILE.to_owned(), bytes: bytes.len() as u64, blake3: blake3_hex(bytes) };
         let record = ShardRecord {
@@ -100,12 +100,12 @@ impl WrittenShard {
         Self { contents, record }
     }
 
-    /// The shard `index` of a cache, if it is whole: if `shard.json` is intact and every file that it lists is there with
-    /// the size that it records.
+    /// Finds the shard `index` of a cache. Returns it if complete: `shard.json` is intact, and every listed file has
+    /// its recorded size.
     ///
     /// # Errors
-    /// Those that say that the shard is somebody's and must not be replaced: it has another format version, other
-    /// settings or another plan.
+    /// Fails if the shard belongs to another harvest and must not be replaced: its format version, settings or plan
+    /// differ.
     pub(crate) fn find(
         cache: &Path,
         index: usize,
@@ -116,16 +116,16 @@ impl WrittenShard {
         if !cache.join(&named).exists() {
             return Ok(None);
         }
-        // It may be a link to anywhere.
+        // The path may be a link.
         match Folder::new(cache).locate(cache, &named) {
             Ok(folder) => Self::find_at(folder, index, plan, settings),
-            // Gone since it was looked for.
+            // Removed concurrently.
             Err(StoreError::Damaged { .. }) => Ok(None),
             Err(other) => Err(other),
         }
     }
 
-    /// The same for a shard in whatever folder.
+    /// Finds the shard `index` in the given folder, as `find` does.
     pub(crate) fn find_at(
         folder: PathBuf,
         index: usize,
@@ -137,7 +137,7 @@ impl WrittenShard {
             return Ok(None);
         }
         let bytes = match Folder::new(&folder).locate(&path, SHARD_FILE).and_then(|path| json::read(&path)) {
-            // Gone since it was looked for.
+            // Removed concurrently.
             Err(_) if !path.exists() => return Ok(None),
             read => read?,
         };
@@ -157,7 +157,8 @@ impl WrittenShard {
         Ok(Some(shard))
     }
 
-    /// The shard `index` as the bytes of its `shard.json` say, which lies at `path`; `None` where they are damaged.
+    /// Parses the `shard.json` of shard `index`, with path `path` and contents `bytes`. Returns `None` if it is
+    /// damaged.
     ///
     /// # Errors
     /// Those of [`Self::find`].
@@ -193,7 +194,7 @@ impl WrittenShard {
     }
 }
 
-/// The files that a shard's record lists, in their order.
+/// Returns the names of the files in a shard's record, in order.
 pub(crate) fn file_names(settings: &HarvestSettings) -> impl Iterator<Item = String> {
     let logits = settings.predictions.is_some_and(|kept| kept.full_logits).then(SiteName::logits);
     let tables = [SEQUENCES_FILE, TOKENS_FILE].map(str::to_owned);
@@ -201,7 +202,7 @@ pub(crate) fn file_names(settings: &HarvestSettings) -> impl Iterator<Item = Str
     tables.into_iter().chain(sites).chain(logits.as_ref().map(SiteName::file_name))
 }
 
-/// Checks that a shard's record lists what its settings and plan say that it holds.
+/// Checks that a shard's record matches its settings and the plan.
 pub(crate) fn check_listing(path: &Path, contents: &ShardContents, format: u32, planned: &Counts) -> Result<()> {
     let malformed = |expected: String, got: String| StoreError::Malformed { path: path.to_owned(), expected, got };
     if contents.format != format {

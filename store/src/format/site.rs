@@ -1,4 +1,4 @@
-//! The name of a place in the model where activations are taken.
+//! Site names. A site is a hook point of the model.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
 
-/// A site's name, such as `blocks.13.hook_resid_pre`. It is also the stem of the site's file, so it is held to letters,
-/// digits, `_` and `.`, starts with no dot, has no two dots in a row and is at most 128 characters long.
+/// A site name, such as `blocks.13.hook_resid_pre`. It is also the stem of the site's file. It consists of at most 128
+/// letters, digits, `_` and `.`, with no leading dot and no two dots in a row.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SiteName(String);
@@ -17,17 +17,17 @@ impl SiteName {
     const MAX_LENGTH: usize = 128;
     const LOGITS: &str = "logits";
 
-    /// The name that the file of all logits has in place of a site's.
+    /// Returns the name used for the file of full logits.
     pub(crate) fn logits() -> Self {
         Self(Self::LOGITS.to_owned())
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The name of the file in a shard's folder that holds this site's activations.
+    /// Returns the name of the site's activation file in a shard's folder.
     pub fn file_name(&self) -> String {
         format!("{}.parquet", self.0)
     }
@@ -43,7 +43,7 @@ impl TryFrom<String> for SiteName {
             && name.chars().all(allowed)
             && !name.starts_with('.')
             && !name.contains("..");
-        // These stems belong to the shard's own tables.
+        // Stems of the shard's other files.
         let taken = matches!(name.as_str(), "sequences" | "tokens" | Self::LOGITS);
         if well_formed && !taken {
             Ok(Self(name))

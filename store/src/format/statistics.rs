@@ -1,7 +1,8 @@
-//! Sums over activations: norms, the mean norm and mean vector that follow from them, and rows that are not finite.
+//! Statistics of activations: sums of norms and elements, from which mean norm and mean vector follow, and counts of
+//! non-finite rows.
 //!
-//! Sums are f64. They are added up over blocks of rows of a fixed size, then block by block in row order, row group by row
-//! group, shard by shard, so that neither the number of threads nor a resume changes a bit of them.
+//! Sums are f64. They are accumulated over blocks of a fixed number of rows, then over blocks, row groups and shards in
+//! order. Neither the number of threads nor a resume changes a bit of them.
 
 use hayloft_runtime::Dtype;
 use rayon::prelude::*;
@@ -9,35 +10,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::simd::{self, Kernel};
 
-/// Rows summed up on one thread before their sums join the others.
+/// Rows of a block, summed on one thread.
 const BLOCK_ROWS: usize = 256;
 
-/// Partial sums of squares kept side by side, so that they are added up in vectors. A constant of the format's writer:
-/// another number would round differently.
+/// Partial sums of squares, for vectorisation. Part of the format: another number would round differently.
 const LANES: usize = 8;
 
-/// Sums over rows of `d_model` activations. A row with a NaN or infinite element is counted, and is in no sum.
+/// Sums over rows of `d_model` activations. Rows with a NaN or infinite element are counted but excluded from the sums.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ActivationSums {
-    /// Rows, those that are not finite included.
+    /// Number of rows, including non-finite ones.
     pub rows: u64,
-    /// Rows with a NaN or infinite element.
+    /// Number of rows with a NaN or infinite element.
     pub non_finite_rows: u64,
-    /// Sum over finite rows of their Euclidean norm.
+    /// Sum of the Euclidean norms of the finite rows.
     pub norm: f64,
-    /// Sum over finite rows of each element, `[d_model]`.
+    /// Sum of the finite rows, `[d_model]`.
     pub elements: Vec<f64>,
 }
 
 impl ActivationSums {
-    /// No rows yet.
     pub(crate) fn new(d_model: usize) -> Self {
         Self { elements: vec![0.0; d_model], ..Self::default() }
     }
 
-    /// Adds the sums of the rows that follow these.
+    /// Adds the sums of the rows that follow.
     pub(crate) fn add(&mut self, next: &Self) {
-        // A record may say anything.
+        // Saturating, because a record is untrusted.
         self.rows = self.rows.saturating_add(next.rows);
         self.non_finite_rows = self.non_finite_rows.saturating_add(next.non_finite_rows);
         self.norm += next.norm;
@@ -46,33 +45,32 @@ impl ActivationSums {
         }
     }
 
-    /// The rows that the sums are over.
+    /// Returns the number of finite rows.
     pub fn finite_rows(&self) -> u64 {
         self.rows.saturating_sub(self.non_finite_rows)
     }
 
-    /// Mean Euclidean norm of the finite rows; 0 if there are none.
+    /// Returns the mean Euclidean norm of the finite rows; 0 without any.
     pub fn mean_norm(&self) -> f64 {
         self.norm / self.finite_rows().max(1) as f64
     }
 
-    /// Mean of the finite rows, `[d_model]`; zeros if there are none.
+    /// Returns the mean of the finite rows, `[d_model]`; zeros without any.
     pub fn mean(&self) -> Vec<f64> {
         let rows = self.finite_rows().max(1) as f64;
         self.elements.iter().map(|sum| sum / rows).collect()
     }
 }
 
-/// What [`measure`] finds in a row group.
+/// The result of [`measure`].
 pub(crate) struct Measured {
     pub(crate) sums: ActivationSums,
-    /// Each row's Euclidean norm, `[rows]`; NaN or infinite for a row that is not finite.
+    /// Euclidean norm of each row, `[rows]`; NaN or infinite for a non-finite row.
     pub(crate) norms: Vec<f32>,
-    /// The first row that is not finite.
     pub(crate) first_non_finite: Option<usize>,
 }
 
-/// Sums up `bits`, `[rows, d_model]` little-endian words.
+/// Computes the statistics of `bits`, `[rows, d_model]` little-endian words.
 pub(crate) fn measure(dtype: Dtype, d_model: usize, bits: &[u8]) -> Measured {
     let row_bytes = d_model * dtype.bytes();
     let blocks: Vec<(ActivationSums, Vec<f32>)> = bits
@@ -89,7 +87,7 @@ pub(crate) fn measure(dtype: Dtype, d_model: usize, bits: &[u8]) -> Measured {
     Measured { sums, norms, first_non_finite }
 }
 
-/// Sums up a block of whole rows: a function of it alone, by whatever instructions.
+/// Computes the sums of one block. The result does not depend on the instruction set.
 struct MeasureBlock<'a> {
     dtype: Dtype,
     d_model: usize,
@@ -107,11 +105,11 @@ impl Kernel for MeasureBlock<'_> {
         let mut row = vec![0_f32; d_model];
         for bits in block.chunks_exact(d_model * dtype.bytes()) {
             dtype.widen(bits, &mut row);
-            // No f32 is so large that its square overflows an f64, nor so many of them their sum: this is finite if
-            // and only if every element is.
+            // The square of an f32 does not overflow an f64, nor does the sum over a row, so this is finite if and only
+            // if every element is.
             let squares = sum_of_squares(&row);
             sums.rows += 1;
-            // One NaN for all: which of several comes out of a sum is up to the instructions.
+            // A canonical NaN: the payload of a sum of NaNs depends on the instruction set.
             norms.push(if squares.is_nan() { f32::NAN } else { squares.sqrt() as f32 });
             if squares.is_finite() {
                 sums.norm += squares.sqrt();
@@ -238,7 +236,7 @@ mod tests {
         }
     }
 
-    /// The order of additions that the format's sums are in, word for word.
+    /// Spells out the order of additions that the format defines.
     #[test]
     fn squares_are_added_up_in_eight_lanes() {
         let row: Vec<f32> = (0..37).map(|index| ((index * 7919 % 1013) as f32 - 500.0) / 77.0).collect();

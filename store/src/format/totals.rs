@@ -1,4 +1,4 @@
-//! What a manifest says of all shards together.
+//! Totals over all shards of a manifest.
 
 use std::collections::BTreeMap;
 
@@ -12,25 +12,23 @@ use crate::format::shard_record::WrittenShard;
 use crate::format::site::SiteName;
 use crate::format::statistics::ActivationSums;
 
-/// What a manifest says of all shards together, while they are added in the order of their numbers. However many there are, it takes
-/// the room of one.
+/// Running totals over shards, added in order of their numbers. Memory is independent of the number of shards.
 #[derive(Clone, Debug)]
 pub(crate) struct Totals {
     held: Counts,
     sites: Vec<(ActivationSums, Option<RoundingError>)>,
     logits_rounding: Option<RoundingError>,
-    /// None from the first shard on that has none.
+    /// `None` once a shard without statistics has been added.
     statistics: Option<Vec<GroupSums>>,
 }
 
 impl Totals {
-    /// Of no shards.
     pub(crate) fn new(settings: &HarvestSettings) -> Self {
         let sites = settings.sites.iter().map(|site| (ActivationSums::new(settings.width(site)), None));
         Self { held: Counts::default(), sites: sites.collect(), logits_rounding: None, statistics: Some(Vec::new()) }
     }
 
-    /// Adds the shard that follows.
+    /// Adds the next shard.
     pub(crate) fn add(&mut self, shard: &WrittenShard) {
         let contents = &shard.contents;
         self.held.add(&contents.counts);
@@ -44,7 +42,6 @@ impl Totals {
         self.statistics = statistics.map(|(sums, next)| group_sums::with_next(&sums, next));
     }
 
-    /// Each site's record.
     pub(crate) fn sites(&self, settings: &HarvestSettings) -> Vec<SiteRecord> {
         let of_site = |(name, (sums, rounding)): (&SiteName, &(ActivationSums, Option<RoundingError>))| SiteRecord {
             name: name.clone(),
@@ -58,12 +55,12 @@ impl Totals {
         settings.sites.iter().zip(&self.sites).map(of_site).collect()
     }
 
-    /// Sums over the tokens of each section of each subset; none where a shard has none.
+    /// Returns the sums by section and subset; none if a shard has none.
     pub(crate) fn statistics(&self) -> Option<&Vec<GroupSums>> {
         self.statistics.as_ref()
     }
 
-    /// The manifest over the shards that were added, whose records are `shards`.
+    /// Returns the manifest over the added shards, with the records `shards`.
     pub(crate) fn manifest<Shards>(
         &self,
         plan: &PlanReader,
@@ -90,7 +87,7 @@ impl Totals {
     }
 }
 
-/// The errors of shards and of one that follows together; none if neither has one.
+/// Adds two optional rounding errors; none if both are absent.
 fn summed(sum: Option<RoundingError>, next: Option<RoundingError>) -> Option<RoundingError> {
     match (sum, next) {
         (Some(mut sum), Some(next)) => {
@@ -101,7 +98,7 @@ fn summed(sum: Option<RoundingError>, next: Option<RoundingError>) -> Option<Rou
     }
 }
 
-/// The manifest of a cache with these shards.
+/// Returns the manifest of a cache with these shards.
 pub(crate) fn manifest_of(
     plan: &PlanReader,
     settings: &HarvestSettings,

@@ -1,4 +1,4 @@
-//! The operations that change what is on the disk, behind a trait so that tests can make any one of them fail.
+//! The operations that change the disk, behind a trait so that tests can make any of them fail.
 
 use std::fmt::Debug;
 use std::fs::{self, File};
@@ -7,30 +7,30 @@ use std::path::Path;
 
 /// A file being written.
 pub(crate) trait DiskFile: Write + Send {
-    /// Returns once every byte written so far is on the disk.
+    /// Returns once all written bytes are on the disk.
     fn sync(&mut self) -> io::Result<()>;
 }
 
-/// The operations by which a cache comes to be: all that this crate does to a file system but for the lock's file, whose
-/// bytes mean nothing once its holder is gone. Reading does not go through here.
+/// The operations that write a cache. Everything this crate writes goes through here, except the lock file, whose
+/// contents mean nothing once its holder is gone. Reads do not go through here.
 pub(crate) trait Disk: Debug + Send + Sync {
-    /// Creates a file that must not be there yet.
+    /// Creates a file. The path must not exist.
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
-    /// Creates a folder that must not be there yet, in one that is.
+    /// Creates a folder. The path must not exist; its parent must.
     fn create_folder(&self, path: &Path) -> io::Result<()>;
-    /// Renames a file over another, or a folder to a name that is free.
+    /// Renames a file over another, or a folder to a free name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Gives a file a second name, which must be free.
+    /// Creates a hard link. The new name must be free.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file or a link.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
-    /// Removes a folder and all that is in it, in no order, following no link.
+    /// Removes a folder and its contents, in no particular order, without following links.
     fn remove_folder(&self, path: &Path) -> io::Result<()>;
     /// Returns once the folder's entries are on the disk.
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
 }
 
-/// The file system of the machine.
+/// The machine's file system.
 #[derive(Debug)]
 pub(crate) struct FileSystem;
 

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::fs::watched::{Operation, WatchedDisk, Watcher};
 
-/// Passes operations on until its budget is spent; each costs one, each byte written one more. Removing is always let
-/// through, as by a disk that is full.
+/// Passes operations on until its budget is spent. An operation costs 1, and each byte written may cost 1 more.
+/// Removals always succeed, as on a full disk.
 pub(crate) type FailingDisk = WatchedDisk<Budget>;
 
-/// What is left to be spent.
+/// The remaining budget.
 #[derive(Debug)]
 pub(crate) struct Budget {
     left: AtomicI64,
@@ -22,7 +22,7 @@ impl FailingDisk {
         Self::new(Budget { left: AtomicI64::new(bytes), bytes_cost: 1 })
     }
 
-    /// Breaks at operation number `operations`, however much each writes.
+    /// Breaks at operation number `operations`, regardless of how much each writes.
     pub(crate) fn breaks_at(operations: i64) -> Self {
         Self::new(Budget { left: AtomicI64::new(operations), bytes_cost: 0 })
     }

@@ -1,21 +1,22 @@
-//! Failpoints, for the tests that kill programs and for `scripts/crash-test`: what the environment variable
-//! `HAYLOFT_FAILPOINT` says goes wrong, at a boundary that it names. Every operation of [`Disk`] is a boundary; they are
-//! numbered from 1, over the whole process.
+//! Failpoints, for the tests that kill programs and for `scripts/crash-test`. The environment variable
+//! `HAYLOFT_FAILPOINT` names a fault and the boundary at which to inject it. Every operation of [`Disk`] is a boundary.
+//! Boundaries are numbered from 1 over the whole process.
 //!
-//! | value | what happens |
+//! | value | effect |
 //! |---|---|
-//! | `list:FILE` | nothing goes wrong; FILE gets a line for each boundary |
-//! | `kill:N` | the process is killed (SIGKILL: no handler, no destructor) just before boundary N |
-//! | `torn:N` | half of what the N-th write or removal of a folder does is done, then the process is killed |
-//! | `full:N` | from boundary N on the disk is full: whatever takes space fails with ENOSPC |
-//! | `read-only:N` | from boundary N on the disk is read-only: all but syncing fails with EROFS |
-//! | `broken-sync:N` | the N-th sync fails with EIO; those after it do not, as with a real disk |
-//! | `hold@FILE WORDS` | just before that boundary FILE is made, and the boundary waits until FILE is removed |
+//! | `list:FILE` | no fault; FILE gets a line per boundary |
+//! | `kill:N` | kills the process (SIGKILL: no handler, no destructor) just before boundary N |
+//! | `torn:N` | does half of the N-th write or folder removal, then kills the process |
+//! | `full:N` | the disk is full from boundary N on: operations that take space fail with ENOSPC |
+//! | `read-only:N` | the disk is read-only from boundary N on: all operations but syncs fail with EROFS |
+//! | `broken-sync:N` | the N-th sync fails with EIO; later ones do not, as on a real disk |
+//! | `hold@FILE WORDS` | creates FILE just before that boundary and waits there until FILE is removed |
 //!
-//! `kill@WORDS` and so on in place of `kill:N` mean the first boundary in whose line, as `list` writes it, each of the words
-//! occurs: `kill@create shards/.00001. tokens.parquet`. It is the same one however threads take turns.
+//! With `kill@WORDS` and so on in place of `kill:N`, the boundary is the first whose line, as written by `list`,
+//! contains each of the words: `kill@create shards/.00001. tokens.parquet`. This does not depend on how threads
+//! interleave.
 //!
-//! Only there with the cargo feature `failpoints`, which is off in a release.
+//! Only compiled with the cargo feature `failpoints`, which is off in a release.
 
 use std::env;
 use std::fs::{self, File};
@@ -34,15 +35,15 @@ use crate::fs::watched::{Operation, WatchedDisk, Watcher};
 
 const VARIABLE: &str = "HAYLOFT_FAILPOINT";
 
-/// The failing disk that the environment asks for, if it does.
+/// The failing disk that the environment asks for, if any.
 pub(crate) fn from_environment() -> Option<Arc<dyn Disk>> {
     environment().map(|disk| Arc::new(disk.clone()) as Arc<dyn Disk>)
 }
 
-/// One for the process, so that its boundaries are numbered throughout.
+/// The failing disk of the process, shared so that boundaries are numbered consistently.
 ///
 /// # Panics
-/// Where the variable says nothing that is known: a crash test that tests nothing must not pass.
+/// If the variable's value is invalid: a crash test that tests nothing must not pass.
 fn environment() -> Option<&'static WatchedDisk<Failpoint>> {
     static DISK: OnceLock<Option<WatchedDisk<Failpoint>>> = OnceLock::new();
     let disk = DISK.get_or_init(|| {
@@ -53,10 +54,10 @@ fn environment() -> Option<&'static WatchedDisk<Failpoint>> {
     disk.as_ref()
 }
 
-/// The boundary of a crate that renames what it has written without [`Disk`].
+/// The boundary of a crate that renames files without [`Disk`].
 ///
 /// # Errors
-/// What goes wrong there.
+/// The injected fault.
 #[cfg(feature = "failpoints")]
 pub fn before_rename(from: &Path, to: &Path) -> io::Result<()> {
     environment().map_or(Ok(()), |disk| disk.watcher().before(Operation::Rename(from, to)))
@@ -73,21 +74,21 @@ enum Fault {
     Hold(PathBuf),
 }
 
-/// Which boundary.
+/// Selects a boundary.
 #[derive(Debug)]
 enum Place {
     Number(u64),
     Words(Vec<String>),
 }
 
-/// What goes wrong, and at which boundary.
+/// A fault, and the boundary to inject it at.
 #[derive(Debug)]
 pub(crate) struct Failpoint {
     fault: Fault,
     at: Place,
-    /// Boundaries so far.
+    /// Boundaries passed so far.
     passed: AtomicU64,
-    /// The one that is named by words has been among them.
+    /// Whether the boundary named by words has been passed.
     found: AtomicBool,
 }
 
@@ -118,7 +119,7 @@ impl Failpoint {
         Self { fault, at, passed: AtomicU64::new(0), found: AtomicBool::new(false) }
     }
 
-    /// Whether a boundary is the one, and whether it is that or a later one.
+    /// Whether this boundary is the selected one, and whether it is that or a later one.
     fn place(&self, operation: Operation<'_>) -> (bool, bool) {
         let number = 1 + self.passed.fetch_add(1, Ordering::SeqCst);
         match &self.at {
@@ -134,7 +135,7 @@ impl Failpoint {
 }
 
 impl Fault {
-    /// One that needs nothing but a place.
+    /// Parses a fault that takes only a place.
     fn parse(name: &str) -> Option<Self> {
         Some(match name {
             "kill" => Self::Kill,
@@ -177,7 +178,7 @@ impl Watcher for Failpoint {
     }
 }
 
-/// The operation's name and paths, with tabs between.
+/// The operation's name and paths, separated by tabs.
 fn in_words(operation: Operation<'_>) -> String {
     let (name, path) = match operation {
         Operation::Rename(from, to) => return format!("rename\t{}\t{}", to.display(), from.display()),
@@ -207,7 +208,7 @@ fn half_done(operation: Operation<'_>) -> io::Result<()> {
     }
 }
 
-/// Makes a file, and waits until it is removed.
+/// Creates a file and waits until it is removed.
 fn hold(file: &Path) -> io::Result<()> {
     File::create_new(file)?;
     while file.exists() {
@@ -216,10 +217,10 @@ fn hold(file: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Ends this process as a power switch would, and nothing is done after it.
+/// Kills this process, as a power switch would.
 fn kill(operation: Operation<'_>) -> ! {
     eprintln!("killed before\t{}", in_words(operation));
-    // It cannot be refused, and the loop is for the moment until it arrives.
+    // SIGKILL cannot be refused. The loop covers the time until it arrives.
     let _ = kill_process(getpid(), Signal::KILL);
     loop {
         thread::park();
@@ -250,7 +251,7 @@ mod tests {
     fn a_sync_fails_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
-        // 1 is that of the file, 2 that of the folder that it has been renamed in.
+        // 1 is the sync of the file, 2 that of its folder after the rename.
         for number in [1, 2] {
             let error = replace_file(&disk(&format!("broken-sync:{number}")), &path, b"hay").unwrap_err();
             assert!(error.to_string().contains("write to the disk"), "{error}");

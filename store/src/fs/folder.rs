@@ -1,4 +1,4 @@
-//! Paths recorded in files, which must stay inside their folder.
+//! Paths recorded in files. They must stay inside their folder.
 
 use std::fmt::Debug;
 use std::fs::File;
@@ -13,21 +13,21 @@ use crate::format::records::FileRecord;
 use crate::fs::hash::{map_sized, read_verified};
 use crate::fs::map::MappedFile;
 
-/// Brings files from elsewhere when they are asked for.
+/// Fetches remote files on demand.
 pub(crate) trait Fetch: Debug + Send + Sync {
-    /// The file that is recorded under `named`, its parts joined by `/`, relative to the cache.
+    /// Fetches the file recorded as `named`, a path relative to the cache, with parts joined by `/`.
     fn fetch(&self, named: &str, record: &FileRecord) -> Result<Located>;
 }
 
-/// A file of a cache, where it is on this machine.
+/// The local copy of a cache's file.
 #[derive(Debug)]
 pub(crate) struct Located {
     pub(crate) path: PathBuf,
-    /// What keeps the file from being removed, for one that is only kept for a time.
+    /// Keeps a temporary file from being removed.
     pub(crate) keep: Option<File>,
 }
 
-/// Bytes of a file, and what keeps the file.
+/// The bytes of a file, and a handle that keeps the file.
 struct Kept {
     bytes: Bytes,
     _keep: File,
@@ -40,7 +40,7 @@ impl AsRef<[u8]> for Kept {
 }
 
 impl Located {
-    /// Maps the file and checks its size, but not yet its hash. As long as its bytes are there, the file is kept.
+    /// Maps the file and checks its size, but not yet its hash. The bytes keep the file.
     pub(crate) fn map_sized(self, record: &FileRecord) -> Result<MappedFile> {
         let mut mapped = map_sized(&self.path, record)?;
         if let Some(keep) = self.keep {
@@ -55,11 +55,11 @@ impl Located {
     }
 }
 
-/// A folder whose recorded paths are followed only as long as they stay inside it.
+/// A folder that resolves recorded paths only if they stay inside it.
 #[derive(Clone, Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
-    /// Where files come from that are not here, and the folder's name there with a slash behind it.
+    /// The source of remote files, and the folder's name there with a trailing slash.
     elsewhere: Option<(Arc<dyn Fetch>, String)>,
 }
 
@@ -68,12 +68,12 @@ impl Folder {
         Self { path: path.into(), elsewhere: None }
     }
 
-    /// A folder whose files are brought by `fetch` when they are asked for.
+    /// A folder whose files `fetch` provides on demand.
     pub(crate) fn elsewhere(path: impl Into<PathBuf>, fetch: Arc<dyn Fetch>) -> Self {
         Self { path: path.into(), elsewhere: Some((fetch, String::new())) }
     }
 
-    /// The folder in this one that `named` stands for. See [`Self::locate`].
+    /// The subfolder `named`. See [`Self::locate`].
     pub(crate) fn inner(&self, named_in: &Path, named: &str) -> Result<Self> {
         let Some((fetch, above)) = &self.elsewhere else {
             return Ok(Self::new(self.locate(named_in, named)?));
@@ -83,7 +83,7 @@ impl Folder {
         Ok(Self { path: self.path.join(relative), elsewhere: Some((Arc::clone(fetch), format!("{above}{named}/"))) })
     }
 
-    /// The file that a record in the file `named_in` stands for, brought here if it is elsewhere. See [`Self::locate`].
+    /// The file of a record in the file `named_in`, fetched if it is remote. See [`Self::locate`].
     pub(crate) fn file(&self, named_in: &Path, record: &FileRecord) -> Result<Located> {
         let Some((fetch, above)) = &self.elsewhere else {
             return Ok(Located { path: self.locate(named_in, &record.path)?, keep: None });
@@ -98,11 +98,11 @@ impl Folder {
         &self.path
     }
 
-    /// The file that `named`, a path recorded in the file `named_in`, stands for.
+    /// Resolves `named`, a path recorded in the file `named_in`.
     ///
     /// # Errors
-    /// [`StoreError::LeavesFolder`] where it is absolute, has a part other than a plain name, or is or passes through a
-    /// symbolic link to somewhere outside. [`StoreError::Damaged`] where there is nothing by that name.
+    /// [`StoreError::LeavesFolder`] if it is absolute, has a part other than a plain name, or leads outside through a
+    /// symbolic link. [`StoreError::Damaged`] if it does not exist.
     pub(crate) fn locate(&self, named_in: &Path, named: &str) -> Result<PathBuf> {
         let leaves = || StoreError::LeavesFolder { path: named_in.to_owned(), named: named.to_owned() };
         let relative = plain_path(named).ok_or_else(leaves)?;
@@ -124,9 +124,9 @@ impl Folder {
 pub(crate) fn plain_path(named: &str) -> Option<&Path> {
     let path = Path::new(named);
     let plain = !named.is_empty()
-        // A name with an escape sequence in it would do as it likes with a terminal that shows it.
+        // An escape sequence in a name could control the terminal that prints it.
         && !named.contains(|letter: char| letter == '\\' || letter.is_control())
-        // `components` passes over `.` parts and doubled or trailing slashes; a recorded path has none.
+        // `components` ignores `.` parts and doubled or trailing slashes, which a recorded path does not have.
         && named.split('/').all(|part| !part.is_empty() && part != ".")
         && path.components().all(|component| matches!(component, Component::Normal(_)));
     plain.then_some(path)

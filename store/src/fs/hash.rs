@@ -1,4 +1,4 @@
-//! Hashes: BLAKE3 of whole files, taken as they are written and checked as they are read.
+//! BLAKE3 hashes of whole files, computed while writing and checked while reading.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -19,7 +19,7 @@ pub(crate) fn blake3_hex(bytes: &[u8]) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// Below this, splitting the work over threads costs more than it saves.
+/// Below this size, hashing on several threads costs more than it saves.
 const PARALLEL_BYTES: usize = 256 << 10;
 
 fn update(hasher: &mut blake3::Hasher, bytes: &[u8]) {
@@ -30,16 +30,16 @@ fn update(hasher: &mut blake3::Hasher, bytes: &[u8]) {
     }
 }
 
-/// What is written and hashed at a time, from a multiple of it on. BLAKE3 is a tree, and only what begins where a large
-/// branch does can be hashed in wide vectors and on many threads; pages begin anywhere.
+/// The unit of writing and hashing, aligned to its multiples. BLAKE3 is a tree: only input that starts at a large
+/// branch can be hashed with wide vectors and on many threads, and pages start anywhere.
 const BLOCK_BYTES: usize = 1 << 20;
 
-/// A new file that knows the hash of what it was given, so that nobody need read it back.
+/// A new file that is hashed as it is written, so that it need not be read back.
 pub(crate) struct HashingFile {
     file: Box<dyn DiskFile>,
     hasher: blake3::Hasher,
     bytes: u64,
-    /// The beginning of the next block.
+    /// The start of the next block.
     pending: Vec<u8>,
 }
 
@@ -49,7 +49,7 @@ impl HashingFile {
         Ok(Self { file, hasher: blake3::Hasher::new(), bytes: 0, pending: Vec::new() })
     }
 
-    /// Waits until the file is on the disk. The record's path is `name`.
+    /// Syncs the file and returns its record, with the path `name`.
     pub(crate) fn finish(mut self, path: &Path, name: impl Into<String>) -> Result<FileRecord> {
         self.flush().map_err(|source| StoreError::io(path, "write", source))?;
         self.file.sync().map_err(|source| StoreError::io(path, "write to the disk", source))?;
@@ -57,7 +57,7 @@ impl HashingFile {
         Ok(FileRecord { path: name.into(), bytes: self.bytes, blake3 })
     }
 
-    /// Writes and hashes at the same time, where there is a second thread, and else while a block is in the cache.
+    /// Writes and hashes in parallel if there is a second thread, and otherwise while the block is in the CPU cache.
     fn put(file: &mut dyn DiskFile, hasher: &mut blake3::Hasher, bytes: &[u8]) -> io::Result<()> {
         for block in bytes.chunks(BLOCK_BYTES) {
             rayon::join(|| file.write_all(block), || update(hasher, block)).0?;
@@ -78,7 +78,7 @@ impl Write for HashingFile {
                 self.pending.clear();
             }
         }
-        // If anything is left, nothing is pending.
+        // `pending` is empty if `rest` is not.
         let (whole, beginning) = rest.split_at(rest.len() / BLOCK_BYTES * BLOCK_BYTES);
         Self::put(self.file.as_mut(), &mut self.hasher, whole)?;
         self.pending.extend_from_slice(beginning);
@@ -100,10 +100,11 @@ pub(crate) fn map_sized(path: &Path, record: &FileRecord) -> Result<MappedFile> 
     Ok(file)
 }
 
-/// More than the tables and the record of any shard take: about fifteen million tokens with 64 predictions each.
+/// Limit on the size of a file read into memory. A shard of about fifteen million tokens with 64 predictions each stays
+/// below it.
 const MAX_READ_BYTES: u64 = 8 << 30;
 
-/// Reads a file into memory, where nobody can change it any more, and checks its size and hash.
+/// Reads a file into memory, where no other process can change it, and checks its size and hash.
 pub(crate) fn read_verified(path: &Path, record: &FileRecord) -> Result<Bytes> {
     let (file, _) = open_sized(path, record)?;
     if record.bytes > MAX_READ_BYTES {

@@ -1,4 +1,4 @@
-//! JSON files that carry their own checksum.
+//! JSON files with a checksum.
 //!
 //! ```text
 //! {                             ┐
@@ -24,20 +24,20 @@ const BEFORE_CHECKSUM: &str = ",\n  \"checksum\": \"";
 const AFTER_CHECKSUM: &str = "\"\n}\n";
 const CHECKSUM_DIGITS: usize = 64;
 
-/// More than any such file needs: a record of 16 sites 16,384 wide takes about 5 MB.
+/// Limit on a file's size. A record of 16 sites 16,384 wide takes about 5 MB.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// Longest name of another program that is repeated in an error.
+/// Limit on the length of another program's name in an error.
 const MAX_GENERATOR: usize = 80;
 
-/// What every version of the format has: the version, and in the manifest the program that wrote it.
+/// The fields of every format version: the version, and in the manifest the program that wrote it.
 #[derive(Deserialize)]
 struct AnyVersion {
     format: u32,
     generator: Option<String>,
 }
 
-/// `value`, an object that does not come out empty, as the bytes of a file.
+/// Serialises `value`, a non-empty object, to the bytes of a file.
 pub(crate) fn seal<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>> {
     let mut bytes = to_pretty_json(value)
         .map_err(|error| StoreError::invalid(path.display(), "values that JSON can hold", error))?;
@@ -47,7 +47,7 @@ pub(crate) fn seal<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Ends a file whose last value has been written.
+/// Appends the checksum after the last value.
 fn add_checksum(bytes: &mut Vec<u8>) {
     let checksum = blake3::hash(bytes).to_hex();
     bytes.extend_from_slice(BEFORE_CHECKSUM.as_bytes());
@@ -55,7 +55,7 @@ fn add_checksum(bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(AFTER_CHECKSUM.as_bytes());
 }
 
-/// The bytes of a file that somebody changed, with a checksum that fits them.
+/// Replaces the checksum of modified bytes.
 pub(crate) fn sealed_again(bytes: &[u8]) -> Vec<u8> {
     let end = bytes.len().saturating_sub(BEFORE_CHECKSUM.len() + CHECKSUM_DIGITS + AFTER_CHECKSUM.len());
     let mut sealed = bytes[..end].to_vec();
@@ -75,13 +75,13 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The value in the bytes of the file at `path`.
+/// Parses the bytes of the file at `path`.
 ///
 /// # Errors
-/// [`StoreError::Version`] for a file of another version, [`StoreError::Damaged`] where the checksum is missing or does
-/// not fit, [`StoreError::Malformed`] where the bytes are as written and yet not what this version writes.
+/// [`StoreError::Version`] for a file of another version, [`StoreError::Damaged`] if the checksum is missing or wrong,
+/// [`StoreError::Malformed`] if the checksum is right but the contents are not those of this version.
 pub(crate) fn unseal<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
-    // Another version may seal its files in another way, so that comes first.
+    // Check the version first: another version may use a different checksum layout.
     if let Ok(AnyVersion { format, generator }) = serde_json::from_slice(bytes)
         && !(1..=FORMAT_VERSION).contains(&format)
     {
@@ -104,7 +104,7 @@ pub(crate) fn unseal<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T
     })
 }
 
-/// Whether the bytes are not what [`seal`] made, of this version or another.
+/// Whether the bytes are not from [`seal`], of this version or another.
 pub(crate) fn is_damaged(bytes: &[u8]) -> bool {
     matches!(unseal::<serde::de::IgnoredAny>(Path::new(""), bytes), Err(StoreError::Damaged { .. }))
 }

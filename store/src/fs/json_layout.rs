@@ -1,5 +1,5 @@
-//! How the JSON files are laid out: indented, with each array of floating-point numbers on one line, since a mean vector
-//! of thousands of lines would bury everything else.
+//! The layout of the JSON files: indented, with each array of floating-point numbers on one line. A mean vector has
+//! thousands of elements.
 
 use std::io::{self, Write};
 
@@ -13,13 +13,14 @@ pub(crate) fn to_pretty_json<T: Serialize>(value: &T) -> serde_json::Result<Vec<
     Ok(bytes)
 }
 
-/// `serde_json`'s own indenting, with the break before an array's element held back until its type is seen.
+/// `serde_json`'s pretty formatter, with the line break before an array element delayed until the element's type is
+/// known.
 #[derive(Default)]
 struct Layout {
     pretty: PrettyFormatter<'static>,
-    /// An element of an array is due; whether it is the array's first.
+    /// Set when an array element is due; true for the first element.
     due: Option<bool>,
-    /// The last element written was a number on the line of the one before.
+    /// Whether the last element was a number on the current line.
     in_line: bool,
 }
 
@@ -79,7 +80,7 @@ impl Formatter for Layout {
 
     fn end_array<W: Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
         if std::mem::take(&mut self.in_line) {
-            // Only to have it step back by one level of indenting; the line break that it writes is not wanted.
+            // Reduces the indentation by one level. The line break is discarded.
             self.pretty.end_array(&mut io::sink())?;
             return writer.write_all(b"]");
         }

@@ -1,4 +1,4 @@
-//! One writer at a time.
+//! A lock that admits one writer at a time.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
@@ -10,19 +10,19 @@ use crate::error::{Result, StoreError};
 
 const FILE_NAME: &str = ".lock";
 
-/// Someone who only asks who the writer is takes the lock for a moment; a writer who comes just then tries again.
+/// Asking for the current holder takes the lock for a moment, so a writer retries.
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The lock of a cache folder, held until dropped. The operating system releases it when the process ends in whatever
-/// way, so a killed writer never locks anyone out.
+/// The lock of a cache folder, held until dropped. The operating system releases it when the process ends, so a killed
+/// writer never blocks others.
 #[derive(Debug)]
 pub(crate) struct Lock {
     file: File,
 }
 
 impl Lock {
-    /// Takes the lock of `folder`, which must be there.
+    /// Takes the lock of `folder`, which must exist.
     ///
     /// # Errors
     /// [`StoreError::Locked`] with the other writer's process and host.
@@ -34,10 +34,10 @@ impl Lock {
         Ok(lock)
     }
 
-    /// Takes the lock of `folder`, which must be there, together with others who take it like this.
+    /// Takes a shared lock of `folder`, which must exist.
     ///
     /// # Errors
-    /// [`StoreError::Locked`] where somebody has it alone.
+    /// [`StoreError::Locked`] if another process holds it exclusively.
     pub(crate) fn take_shared(folder: &Path) -> Result<Self> {
         Self::acquire(folder, File::try_lock_shared)
     }
@@ -64,7 +64,7 @@ impl Lock {
         }
     }
 
-    /// Who is writing to `folder` at this moment, if anyone.
+    /// The process that is currently writing to `folder`, if any.
     pub(crate) fn current_holder(folder: &Path) -> Option<String> {
         let mut file = File::open(folder.join(FILE_NAME)).ok()?;
         match file.try_lock_shared() {
@@ -76,15 +76,15 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // What the file says matters only while it is locked; emptied, it does not tell of a process long gone. Who shares the
-        // lock has written nothing, and an empty file stays one.
+        // The contents matter only while the file is locked. Emptying it avoids naming a dead process. A shared holder
+        // has written nothing, so this changes nothing then.
         let _ = self.file.set_len(0);
     }
 }
 
 fn holder(file: &mut File) -> String {
     let mut words = String::new();
-    // The writer may be between locking the file and filling it, or be on another file system that hides it.
+    // The writer may not have written its name yet, or another file system may hide it.
     let read: io::Result<usize> = file.take(256).read_to_string(&mut words);
     match (read, words.trim()) {
         (Ok(_), words) if !words.is_empty() => words.to_owned(),
@@ -92,7 +92,7 @@ fn holder(file: &mut File) -> String {
     }
 }
 
-/// The machine's name, for people.
+/// The host name, for messages.
 pub(crate) fn host_name() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| fs::read_to_string("/etc/hostname"));
     name.map_or_else(|_| "this host".to_owned(), |name| name.trim().to_owned())

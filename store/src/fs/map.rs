@@ -11,28 +11,28 @@ use memmap2::Mmap;
 use crate::error::{Result, StoreError};
 use crate::fs::open::open_file;
 
-/// The bytes of a file, and the map that they are in.
+/// The bytes of a file and their map.
 pub(crate) struct MappedFile {
     pub(crate) bytes: Bytes,
     pub(crate) map: Option<Map>,
 }
 
-/// Bytes that no file is behind.
+/// Bytes that are not mapped.
 impl From<Bytes> for MappedFile {
     fn from(bytes: Bytes) -> Self {
         Self { bytes, map: None }
     }
 }
 
-/// A map, to give the system advice about, and the file behind it. The map's bytes are handed out as [`Bytes`], which
-/// keep it.
+/// A map, for advice to the kernel, and its file. The map's contents are handed out as [`Bytes`], which keep the map
+/// alive.
 #[derive(Clone, Debug)]
 pub(crate) struct Map {
     map: Arc<Mmap>,
     file: Arc<File>,
 }
 
-/// What keeps a map as long as any of its bytes are looked at.
+/// Keeps a map alive while its bytes are in use.
 struct Owner(Arc<Mmap>);
 
 impl AsRef<[u8]> for Owner {
@@ -42,7 +42,7 @@ impl AsRef<[u8]> for Owner {
 }
 
 impl Map {
-    /// Refuses a file that has become shorter since it was mapped, whose missing bytes could not be touched.
+    /// Rejects a file that was truncated after it was mapped. Reading the missing bytes would fault.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] with both lengths.
@@ -56,49 +56,48 @@ impl Map {
         Ok(())
     }
 
-    /// Says that `range` is soon to be read, so that it be brought from the disk by then.
+    /// Prefetches `range`, which is to be read soon.
     #[cfg(unix)]
     pub(crate) fn will_need(&self, range: Range<usize>) {
-        // Advice that is not taken changes no byte.
+        // Failed advice changes no byte.
         let _ = self.map.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
     }
 
-    /// Says that `range` is not to be read again soon: its pages no longer count as this process's memory.
+    /// Releases the pages of `range`, which is not to be read again soon.
     #[cfg(unix)]
     #[expect(unsafe_code, reason = "for maps that are written to, this advice throws bytes away")]
     pub(crate) fn done_with(&self, range: Range<usize>) {
-        // SAFETY: the map is of a file and is never written to, so that a page that is given up is read from the file
-        // again when somebody looks at it, with the same bytes as long as nobody changes the file.
-        // Advice that is not taken changes no byte.
+        // SAFETY: the map is of a file and is never written to, so a released page is read from the file again on its
+        // next access, with the same bytes as long as no process changes the file. Failed advice changes no byte.
         let _ =
             unsafe { self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len()) };
     }
 
-    /// Says that `range` is not to be read again soon; here, nobody listens.
+    /// No-op on this platform.
     #[cfg(not(unix))]
     pub(crate) fn done_with(&self, _range: Range<usize>) {}
 
-    /// Says that `range` is soon to be read; here, nobody listens.
+    /// No-op on this platform.
     #[cfg(not(unix))]
     pub(crate) fn will_need(&self, _range: Range<usize>) {}
 }
 
-/// The bytes of a file, mapped. An empty file, which cannot be mapped, is empty bytes.
+/// Maps a file. An empty file cannot be mapped and gives empty bytes.
 pub(crate) fn map_file(path: &Path) -> Result<MappedFile> {
     let file = open_file(path)?;
     let metadata = file.metadata().map_err(|source| StoreError::io(path, "read the size of", source))?;
     if metadata.len() == 0 {
         return Ok(Bytes::new().into());
     }
-    // SAFETY: the map is sound as long as nobody changes or truncates the file while it is mapped. This crate never
-    // does: a shard's files are written under a temporary name and never opened for writing again after the rename,
-    // and a rename or removal leaves an open map whole. No reference into the map outlives it: `Bytes` owns the map.
+    // SAFETY: the map is sound as long as no process changes or truncates the file while it is mapped. This crate never
+    // does: a shard's files are written under a temporary name and never opened for writing again after the rename, and
+    // a rename or removal leaves an open map intact. No reference into the map outlives it: `Bytes` owns the map.
     //
-    // Another program could. Bytes that it changes are an error by their checksums, in all but the moment between check
-    // and use of a view. Where it cuts the file short, `check_length` is asked before each row group and says so.
-    // What cannot be promised: if the file is cut short just while a row group is being read, or while a view of it is
-    // in use, touching what is gone ends the process with SIGBUS. Only copying could rule that out, and so all files but
-    // those of activations, which are too large for that, are read by copying and never mapped.
+    // Another program could. Bytes that it changes fail their checksums, except between the check and the use of a
+    // view. Truncation is reported by `check_length`, which is called before each row group. One case remains: if the
+    // file is truncated while a row group is being read, or while a view of it is in use, accessing the missing bytes
+    // ends the process with SIGBUS. Only copying could rule that out. So readers of a cache copy every file except
+    // activation files, which are too large for that. Maintenance, imports and repair map what they copy or convert.
     #[expect(unsafe_code, reason = "a map of a file that others could change cannot be made safely")]
     let map = unsafe { Mmap::map(&file) };
     let map = map.map_err(|source| StoreError::io(path, "map", source))?;

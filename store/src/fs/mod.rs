@@ -1,4 +1,4 @@
-//! Files and folders, below anything that knows what is in them: written whole or not at all, hashed, mapped, locked.
+//! Files and folders, independent of their contents: atomic writes, hashes, maps, locks.
 
 pub(crate) mod disk;
 #[cfg(test)]

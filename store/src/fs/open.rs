@@ -1,12 +1,12 @@
-//! Opening a file that somebody else put there.
+//! Opens files from untrusted sources.
 
 use std::fs::File;
 use std::path::Path;
 
 use crate::error::{Result, StoreError};
 
-/// Opens a file to read it. What is no file is refused before it is opened: opening a pipe that nobody writes to would
-/// wait for ever.
+/// Opens a file for reading. Anything but a regular file is rejected before it is opened: opening a pipe without a
+/// writer would block.
 pub(crate) fn open_file(path: &Path) -> Result<File> {
     let metadata = path.metadata().map_err(|source| StoreError::io(path, "open", source))?;
     if !metadata.is_file() {

@@ -1,7 +1,7 @@
-//! A power cut, simulated: what was not brought to the disk is lost, in the worst ways that a file system may lose it.
+//! A simulated power cut: data that was not synced is lost, in the worst ways that a file system may lose it.
 //!
-//! Bytes of a file are safe once the file was synced, a name in a folder once that folder was. Of everything else, each
-//! name is there or not and each file is old, new or torn, independently of the order in which it was done.
+//! The bytes of a file are safe once the file was synced, and a name in a folder once that folder was synced. Otherwise
+//! each name is present or not and each file is old, new or torn, independently of the order of the operations.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,24 +11,24 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::fs::watched::{Operation, WatchedDisk, Watcher};
 
-/// The file system, of which a second copy is kept in memory: what is safe.
+/// The file system, with a copy in memory of its synced state.
 pub(crate) type PowerLossDisk = WatchedDisk<PowerLoss>;
 
-/// What becomes of what was not safe.
+/// The fate of unsynced data.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fate {
     /// All of it is lost.
     Lost,
-    /// Names survive and bytes do not: the way of file systems that allocate late.
+    /// Names survive and bytes do not, as on file systems with delayed allocation.
     NamesOnly,
-    /// Each name by a coin, the bytes of each file old, new or half of them: drawn from this seed.
+    /// Each name survives or not, and each file is old, new or torn, at random from this seed.
     Drawn(u64),
 }
 
 #[derive(Debug)]
 pub(crate) struct PowerLoss {
     root: PathBuf,
-    /// How many operations are done before the power is cut.
+    /// The number of operations before the power is cut.
     lasts: u64,
     state: Mutex<State>,
 }
@@ -36,7 +36,7 @@ pub(crate) struct PowerLoss {
 #[derive(Debug)]
 struct State {
     passed: u64,
-    /// The root is the first.
+    /// The first is the root.
     nodes: Vec<Node>,
 }
 
@@ -47,7 +47,7 @@ enum Node {
 }
 
 impl PowerLossDisk {
-    /// The power is cut after `lasts` operations below `root`; all that is there already is safe.
+    /// Cuts the power after `lasts` operations below `root`. Existing files are safe.
     pub(crate) fn cut_after(lasts: u64, root: &Path) -> Self {
         let mut state = State { passed: 0, nodes: Vec::new() };
         state.take_in(root);
@@ -60,19 +60,19 @@ impl PowerLoss {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The operations that were done.
+    /// The number of operations done.
     pub(crate) fn passed(&self) -> u64 {
         self.state().passed
     }
 
-    /// Lays out below `into` what is found when the power is back.
+    /// Writes the state after the power cut to `into`.
     pub(crate) fn lay_out(&self, mut fate: Fate, into: &Path) {
         self.state().lay_out(0, &mut fate, into);
     }
 }
 
 impl State {
-    /// Adds what is at `path` and all below it; returns its place.
+    /// Adds the file or folder at `path`, recursively. Returns its index.
     fn take_in(&mut self, path: &Path) -> usize {
         let place = self.nodes.len();
         if path.is_dir() {
@@ -97,13 +97,13 @@ impl State {
         }
     }
 
-    /// The place of what is now at `path`.
+    /// The index of the current node at `path`.
     fn find(&mut self, root: &Path, path: &Path) -> usize {
         let below = path.strip_prefix(root).unwrap();
         below.iter().fold(0, |folder, name| self.entries(folder)[name.to_str().unwrap()])
     }
 
-    /// The entries of the folder that `path` is or will be in, and its name there.
+    /// The entries of the parent folder of `path`, and its name there.
     fn slot(&mut self, root: &Path, path: &Path) -> (&mut BTreeMap<String, usize>, String) {
         let folder = self.find(root, path.parent().unwrap());
         (self.entries(folder), path.file_name().unwrap().to_str().unwrap().to_owned())
@@ -113,7 +113,7 @@ impl State {
         let place = self.nodes.len();
         self.nodes.push(node);
         let (entries, name) = self.slot(root, path);
-        // What is there already stays, and the file system says so.
+        // An existing entry stays, and the file system reports the error.
         entries.entry(name).or_insert(place);
     }
 
@@ -153,7 +153,7 @@ impl State {
             }
             Operation::RemoveFolder(path) => {
                 let (entries, name) = self.slot(root, path);
-                // Each name in it goes by itself, and may go before that of the folder.
+                // Each name in the folder is removed separately, and may be lost before that of the folder.
                 let mut places: Vec<usize> = entries.remove(&name).into_iter().collect();
                 while let Some(place) = places.pop() {
                     if let Node::Folder { now, .. } = &mut self.nodes[place] {
@@ -206,7 +206,7 @@ impl State {
 }
 
 impl Fate {
-    /// A number below `bound`, where there is anything to draw.
+    /// A random number below `bound`, if the fate is random.
     fn draw(&mut self, bound: u64) -> Option<u64> {
         let Self::Drawn(state) = self else { return None };
         *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -1,7 +1,7 @@
-//! What is written whole or not at all: files replaced in one step, folders written once.
+//! Atomic writes: files replaced in one step, and folders written once.
 //!
-//! Whatever is unfinished has a name that starts with `.` and ends in `.partial`; nothing else does. The next writer
-//! removes what a killed one left under such names.
+//! The name of anything unfinished starts with `.` and ends in `.partial`; no other name does. The next writer removes
+//! such leftovers of a killed process.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -11,37 +11,37 @@ use std::sync::Arc;
 use crate::error::{Result, StoreError};
 use crate::fs::disk::Disk;
 
-/// The unfinished sibling of `path`.
+/// The temporary sibling of `path`.
 pub(crate) fn partial(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.partial"))
 }
 
-/// The unfinished sibling of `path` that is `worker`'s own, where several may be filling it.
+/// The temporary sibling of `path` for one worker, where several may be filling it.
 pub(crate) fn partial_of(worker: &str, path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.{worker}.partial"))
 }
 
-/// Puts `bytes` in the place of the file at `path`, in one step: whoever opens it finds the old bytes or the new ones.
+/// Replaces the file at `path` atomically: readers see the old bytes or the new ones.
 pub(crate) fn replace_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
     replace_file_by(disk, &partial(path), path, bytes)
 }
 
-/// The same by way of a temporary file of one's own, where others may be replacing it too.
+/// Like `replace_file`, with a given temporary file, where other processes may be replacing `path` too.
 pub(crate) fn replace_file_by(disk: &dyn Disk, temporary: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
     remove_entry(disk, temporary)?;
     let written = write_file(disk, temporary, bytes)
         .and_then(|()| disk.rename(temporary, path).map_err(|source| StoreError::io(path, "replace", source)));
     if let Err(error) = written {
-        // The first error is the one to tell; the leftover, if any, goes with the next writer.
+        // Report the first error. The next writer removes the leftover, if any.
         let _ = disk.remove_file(temporary);
         return Err(error);
     }
     sync_parent(disk, path)
 }
 
-/// Writes a new file and waits until it is on the disk.
+/// Writes and syncs a new file.
 pub(crate) fn write_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = disk.create(path).map_err(|source| StoreError::io(path, "create", source))?;
     file.write_all(bytes).map_err(|source| StoreError::io(path, "write", source))?;
@@ -49,12 +49,12 @@ pub(crate) fn write_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(
 }
 
 fn sync_parent(disk: &dyn Disk, path: &Path) -> Result<()> {
-    // That of a bare name is empty.
+    // The parent of a bare name is empty.
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     disk.sync_folder(parent).map_err(|source| StoreError::io(parent, "write to the disk", source))
 }
 
-/// A folder that is filled under a temporary name and takes its own in one step. Dropped before that, it is removed.
+/// A folder that is filled under a temporary name and renamed into place. It is removed if dropped before.
 #[derive(Debug)]
 pub(crate) struct StagedFolder {
     disk: Arc<dyn Disk>,
@@ -64,40 +64,40 @@ pub(crate) struct StagedFolder {
 }
 
 impl StagedFolder {
-    /// Starts filling what will be `destination`. Its parent must be there, and nobody else be filling it.
+    /// Starts filling `destination`. Its parent must exist, and no other process may be filling it.
     pub(crate) fn create(disk: Arc<dyn Disk>, destination: PathBuf) -> Result<Self> {
         let temporary = partial(&destination);
         Self::create_at(disk, temporary, destination)
     }
 
-    /// The same under a temporary name of one's own, where others may be filling it too.
+    /// Like `create`, with a given temporary name, where other processes may be filling it too.
     pub(crate) fn create_at(disk: Arc<dyn Disk>, temporary: PathBuf, destination: PathBuf) -> Result<Self> {
         disk.create_folder(&temporary).map_err(|source| StoreError::io(&temporary, "create", source))?;
         Ok(Self { disk, temporary, destination, committed: false })
     }
 
-    /// Removes what a killed attempt to fill `destination` left.
+    /// Removes the leftover of a killed attempt to fill `destination`.
     pub(crate) fn remove_leftover(disk: &dyn Disk, destination: &Path) -> Result<()> {
         remove_entry(disk, &partial(destination))
     }
 
-    /// The folder while it is being filled.
+    /// The temporary path of the folder.
     pub(crate) fn path(&self) -> &Path {
         &self.temporary
     }
 
-    /// The path of a file in the folder while it is being filled.
+    /// The temporary path of a file in the folder.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.temporary.join(name)
     }
 
-    /// What it is to be called.
+    /// The final path.
     pub(crate) fn destination(&self) -> &Path {
         &self.destination
     }
 
-    /// Gives the folder its own name, in one step, unless something has it: whether it did. What is there stays. Its files must
-    /// already be on the disk.
+    /// Renames the folder into place unless the name is taken. Returns whether it did. The folder's files must already
+    /// be synced.
     pub(crate) fn commit_where_free(&mut self) -> Result<bool> {
         let synced = self.disk.sync_folder(&self.temporary);
         synced.map_err(|source| StoreError::io(&self.temporary, "write to the disk", source))?;
@@ -113,17 +113,17 @@ impl StagedFolder {
         Ok(true)
     }
 
-    /// Gives the folder its own name. Its files must already be on the disk. What stood under that name is removed: it
-    /// has been found not to be whole.
+    /// Renames the folder into place. Its files must already be synced. An existing folder of that name, which the
+    /// caller has found incomplete, is removed.
     pub(crate) fn commit(mut self) -> Result<()> {
         let disk = Arc::clone(&self.disk);
-        // Once it has its name, it stays, even where that name cannot be brought to the disk.
+        // Once renamed it stays, even if the sync of its parent fails.
         put_in_place(disk.as_ref(), &self.temporary, &self.destination, || self.committed = true)
     }
 }
 
-/// Brings a filled folder to the disk and gives it its name. What stood under that name is removed. `named` is called as
-/// soon as the folder has it.
+/// Syncs a filled folder and renames it into place, after removing an existing entry of that name. Calls `named` right
+/// after the rename.
 pub(crate) fn put_in_place(disk: &dyn Disk, temporary: &Path, destination: &Path, named: impl FnOnce()) -> Result<()> {
     let synced = disk.sync_folder(temporary);
     synced.map_err(|source| StoreError::io(temporary, "write to the disk", source))?;
@@ -134,7 +134,7 @@ pub(crate) fn put_in_place(disk: &dyn Disk, temporary: &Path, destination: &Path
     sync_parent(disk, destination)
 }
 
-/// Takes the name from what has it by renaming it to `aside`, for which nothing may have that name. `false` where nothing has it.
+/// Renames `path` to `aside`, which must be free. Returns `false` if `path` does not exist.
 pub(crate) fn move_aside(disk: &dyn Disk, path: &Path, aside: &Path) -> Result<bool> {
     match disk.rename(path, aside) {
         Err(gone) if gone.kind() == ErrorKind::NotFound => Ok(false),
@@ -142,7 +142,7 @@ pub(crate) fn move_aside(disk: &dyn Disk, path: &Path, aside: &Path) -> Result<b
     }
 }
 
-/// Gives a folder that was moved aside its name back, unless something has it by now: then the folder is removed.
+/// Renames a folder back to `path`, or removes it if that name is taken by now.
 pub(crate) fn move_back(disk: &dyn Disk, aside: &Path, path: &Path) -> Result<()> {
     match disk.rename(aside, path) {
         Err(error) if is_taken(&error) => remove_entry(disk, aside),
@@ -150,8 +150,7 @@ pub(crate) fn move_back(disk: &dyn Disk, aside: &Path, path: &Path) -> Result<()
     }
 }
 
-/// Whether a folder could not be given a name since something has it. A folder that has anything in it is never replaced by renaming
-/// another.
+/// Whether a rename of a folder failed because the name is taken. A rename never replaces a folder that is not empty.
 fn is_taken(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty | ErrorKind::NotADirectory)
 }
@@ -159,18 +158,18 @@ fn is_taken(error: &std::io::Error) -> bool {
 impl Drop for StagedFolder {
     fn drop(&mut self) {
         if !self.committed {
-            // Nobody is left to tell; the next writer removes it by its name.
+            // The error cannot be reported. The next writer removes the folder.
             let _ = self.disk.remove_folder(&self.temporary);
         }
     }
 }
 
-/// Removes what killed writers left unfinished in `folder`. Its lock must be held alone.
+/// Removes the leftovers of killed writers in `folder`. The caller must hold its lock exclusively.
 pub(crate) fn remove_leftovers(disk: &dyn Disk, folder: &Path) -> Result<()> {
     leftovers(folder)?.iter().try_for_each(|path| remove_entry(disk, path))
 }
 
-/// What is unfinished in `folder`. No such folder is as good as an empty one.
+/// The unfinished entries of `folder`. A missing folder has none.
 pub(crate) fn leftovers(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Err(source) if source.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -188,8 +187,8 @@ pub(crate) fn leftovers(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Creates a folder and those above it, unless they are there. The names of those that it creates are on the disk when it
-/// returns: what is put into a folder that is lost is lost with it.
+/// Creates a folder and its missing parents. Their names are synced on return, since losing a folder loses its
+/// contents.
 pub(crate) fn create_folders(disk: &dyn Disk, path: &Path) -> Result<()> {
     if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
@@ -200,8 +199,8 @@ pub(crate) fn create_folders(disk: &dyn Disk, path: &Path) -> Result<()> {
     create_folder(disk, path)
 }
 
-/// Creates a folder in one that is there, unless it is there too. Its name is on the disk when this returns, even if
-/// somebody else created it and was killed.
+/// Creates a folder in an existing one, unless it exists. Its name is synced on return, even if another process created
+/// it and was killed.
 pub(crate) fn create_folder(disk: &dyn Disk, path: &Path) -> Result<()> {
     match disk.create_folder(path) {
         Err(source) if source.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
@@ -210,8 +209,8 @@ pub(crate) fn create_folder(disk: &dyn Disk, path: &Path) -> Result<()> {
     sync_parent(disk, path)
 }
 
-/// Removes a file, a link or a whole folder, if it is there, after it has lost its name in one step: a folder from which
-/// one file after the other goes never stands under that name.
+/// Removes a file, a link or a whole folder, if it exists. It is renamed first, so that a partly removed folder never
+/// has its own name.
 pub(crate) fn discard(disk: &dyn Disk, path: &Path) -> Result<()> {
     if fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
         return Ok(());
@@ -220,12 +219,12 @@ pub(crate) fn discard(disk: &dyn Disk, path: &Path) -> Result<()> {
     let aside = partial(&path.with_file_name(format!("{name}.old")));
     remove_entry(disk, &aside)?;
     disk.rename(path, &aside).map_err(|source| StoreError::io(path, "remove", source))?;
-    // After a power cut too, either the whole folder or none has the name.
+    // Sync, so that the name refers to the whole folder or none even after a power cut.
     sync_parent(disk, path)?;
     remove_entry(disk, &aside)
 }
 
-/// Removes a file, a link or a whole folder, if it is there. A link's target is left alone.
+/// Removes a file, a link or a whole folder, if it exists. The target of a link stays.
 pub(crate) fn remove_entry(disk: &dyn Disk, path: &Path) -> Result<()> {
     let removed = match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => disk.remove_folder(path),
@@ -233,7 +232,7 @@ pub(crate) fn remove_entry(disk: &dyn Disk, path: &Path) -> Result<()> {
         Err(source) => Err(source),
     };
     match removed {
-        // Somebody else was faster.
+        // Another process removed it first.
         Err(source) if source.kind() == ErrorKind::NotFound => Ok(()),
         other => other.map_err(|source| StoreError::io(path, "remove", source)),
     }
@@ -250,7 +249,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("manifest.json");
         replace_file(&FileSystem, &path, b"old").unwrap();
-        // Create, write, sync and rename come before the new bytes are seen.
+        // Create, write, sync and rename come before the new bytes are visible.
         for operation in 0..4 {
             let error = replace_file(&FailingDisk::breaks_at(operation), &path, b"new").unwrap_err();
             assert!(matches!(error, StoreError::DiskFull { .. }), "{error}");
@@ -296,7 +295,7 @@ mod tests {
     fn what_is_discarded_has_no_name_while_it_goes() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("00000");
-        // It is renamed, and the name is brought to the disk, before anything is removed.
+        // It is renamed and the rename synced before anything is removed.
         for breaks_at in 0..=2 {
             fs::create_dir_all(&folder).unwrap();
             fs::write(folder.join("a"), "a").unwrap();
@@ -315,7 +314,7 @@ mod tests {
         let folder = parent.path().join("a/b");
         create_folders(&FileSystem, &folder).unwrap();
         assert!(folder.is_dir());
-        // Nothing is left to be done, not even on a disk that does nothing.
+        // An existing folder needs no operation.
         create_folders(&FailingDisk::breaks_at(0), &folder).unwrap();
         create_folder(&FileSystem, &folder).unwrap();
         fs::write(folder.join("file"), "").unwrap();

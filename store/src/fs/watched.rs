@@ -1,5 +1,5 @@
-//! The file system with somebody beside it who sees every operation before it is done, and may refuse it: what the tests'
-//! failing disks are made of. Not in a release build.
+//! A file system with a watcher that sees every operation before it is done and may refuse it. The tests' failing disks
+//! are built on it. Not in a release build.
 
 use std::fmt::Debug;
 use std::io::{self, Write};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::fs::disk::{Disk, DiskFile, FileSystem};
 
-/// An operation that is about to be done.
+/// An operation about to be done.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Operation<'a> {
     Create(&'a Path),
@@ -17,7 +17,7 @@ pub(crate) enum Operation<'a> {
     CreateFolder(&'a Path),
     /// From, to.
     Rename(&'a Path, &'a Path),
-    /// The file, its second name.
+    /// The file, its new name.
     Link(&'a Path, &'a Path),
     RemoveFile(&'a Path),
     RemoveFolder(&'a Path),
@@ -25,12 +25,12 @@ pub(crate) enum Operation<'a> {
 }
 
 impl Operation<'_> {
-    /// It takes space on the disk; the others free some or take none.
+    /// Whether it takes space on the disk.
     pub(crate) fn takes_space(self) -> bool {
         matches!(self, Self::Create(_) | Self::Write(..) | Self::CreateFolder(_) | Self::Rename(..) | Self::Link(..))
     }
 
-    /// It waits for the disk.
+    /// Whether it waits for the disk.
     pub(crate) fn syncs(self) -> bool {
         matches!(self, Self::Sync(_) | Self::SyncFolder(_))
     }
@@ -38,7 +38,7 @@ impl Operation<'_> {
 
 /// Sees every operation before it is done.
 pub(crate) trait Watcher: Debug + Send + Sync {
-    /// An error is what the operation ends with, and then nothing is done.
+    /// An error prevents the operation and becomes its result.
     fn before(&self, operation: Operation<'_>) -> io::Result<()>;
 }
 
@@ -58,7 +58,7 @@ impl<W> WatchedDisk<W> {
     }
 }
 
-/// Another hand on the same disk, with the same watcher.
+/// Shares the watcher.
 impl<W> Clone for WatchedDisk<W> {
     fn clone(&self) -> Self {
         Self { watcher: Arc::clone(&self.watcher) }

@@ -1,5 +1,5 @@
-//! Killed before any operation of the disk, or met by a disk that fails at it: what is there is whole, the old cache or the
-//! new one, and the same command goes on to the same bytes.
+//! Crash tests of the maintenance commands. Whether killed before a disk operation or failed by one, the cache is the
+//! complete old one or the complete new one, and running the command again gives the same bytes.
 
 use std::fs;
 use std::io;
@@ -27,7 +27,7 @@ use crate::support::{
     Everything, Lengths, files_below, fill_shard, lengths, open, read_everything, settings, site, write_plan,
 };
 
-/// Copies a folder before each operation that changes what is there: what a process killed at that moment leaves behind.
+/// Copies a folder before each operation that changes it, as a process killed at that moment would leave it.
 #[derive(Debug)]
 struct Copies {
     watched: PathBuf,
@@ -37,7 +37,7 @@ struct Copies {
 
 impl Watcher for Copies {
     fn before(&self, operation: Operation<'_>) -> io::Result<()> {
-        // What is written is not looked at before it is synced and renamed, and there is a lot of it.
+        // Writes are numerous and not visible before the sync and the rename.
         if !matches!(operation, Operation::Write(..)) {
             let number = self.taken.fetch_add(1, Ordering::Relaxed);
             copy(&self.watched, &self.into.join(number.to_string()));
@@ -46,7 +46,7 @@ impl Watcher for Copies {
     }
 }
 
-/// A folder's files under another folder. A folder that is not there makes an empty one.
+/// Copies a folder's files. A missing folder gives an empty one.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     if from.exists() {
@@ -77,8 +77,8 @@ fn harvest_shards(folder: &Path, settings: &HarvestSettings, shards: &[usize]) {
     writer.finish().unwrap();
 }
 
-/// Runs `command` on a copy of the cache `start`, killed before any operation and then with a disk that fails at any, and
-/// each time goes on without either. `readable` says whether there is a cache at all times.
+/// Runs `command` on copies of the cache `start`, killed before each operation, and with a disk that fails at each
+/// operation, then runs it again without the fault. `readable` says whether a cache must be readable at all times.
 fn survives(start: &Path, expected: &Path, readable: bool, command: impl Fn(&Arc<dyn Disk>, &Path) -> Result<()>) {
     let expected_files = files_below(expected);
     let old = readable.then(|| read_everything(start).unwrap());
@@ -116,7 +116,7 @@ fn survives(start: &Path, expected: &Path, readable: bool, command: impl Fn(&Arc
     }
 }
 
-/// A reader finds the old cache or the new one, and nothing that is damaged.
+/// Checks that a reader sees the old cache or the new one, undamaged.
 fn check_whole(folder: &Path, old: Option<&Everything>, new: &Everything, at: &str) {
     let mut found = read_everything(folder).unwrap_or_else(|error| panic!("{at}: {error}"));
     for shard in &mut found.manifest.shards {
@@ -124,7 +124,7 @@ fn check_whole(folder: &Path, old: Option<&Everything>, new: &Everything, at: &s
     }
     assert!(Some(&found) == old || found == *new, "{at}: neither the old cache nor the new one");
     let damages = verify(folder, &mut |_| ()).unwrap().damages;
-    // In between the plan is still the old one; the cache can be read without.
+    // In between, the plan is still the old one. The cache can be read without it.
     let damages: Vec<_> = damages.into_iter().filter(|damage| damage.file != "plan.json").collect();
     assert_eq!(damages, [], "{at}");
 }
@@ -210,12 +210,12 @@ fn a_selection_appears_whole_or_not_at_all() {
                 assert!(operation > 15, "{operation} operations are too few to be all");
                 break;
             }
-            // Only bringing the folder above it to the disk comes after its name.
+            // Only the sync of the parent folder comes after the rename.
             if out.exists() {
                 assert!(files_below(&out) == expected);
                 continue;
             }
-            // What a killed attempt leaves is no obstacle.
+            // The leftover of a killed attempt does not get in the way.
             fs::create_dir_all(path(&format!(".{name}-{operation}.partial/plan"))).unwrap();
             select(&real, &out).unwrap();
             assert!(files_below(&out) == expected, "operation {operation}");

@@ -1,4 +1,4 @@
-//! The folder that a new cache is put into.
+//! The folder of a new cache.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::fs::staged::{create_folders, remove_entry, remove_leftovers, replace_
 use crate::maintain::holding::Holding;
 use crate::maintain::placing::{Placing, restage};
 
-/// Checks that `out` is neither one of `inputs`, nor inside of one, nor around one.
+/// Checks that `out` is none of `inputs`, nor inside or around one.
 pub(super) fn check_apart(out: &Path, inputs: &[PathBuf]) -> Result<()> {
     let real_out = resolve(out)?;
     for input in inputs {
@@ -29,7 +29,7 @@ pub(super) fn check_apart(out: &Path, inputs: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// The path without links and dots, also of what is not there yet.
+/// Resolves links and dots in a path that need not exist.
 fn resolve(path: &Path) -> Result<PathBuf> {
     let failed = |source: io::Error| StoreError::io(path, "find", source);
     let absolute = std::path::absolute(path).map_err(failed)?;
@@ -46,11 +46,11 @@ fn resolve(path: &Path) -> Result<PathBuf> {
     Ok(absolute)
 }
 
-/// Puts the plan of `from` into the folder `out`, which is created unless it is there; `plan.json` comes last.
+/// Copies the plan of `from` into the folder `out`, which is created if necessary; `plan.json` comes last.
 ///
 /// # Errors
-/// [`StoreError::Exists`] where there is a plan or a cache and `existing` does not allow for any;
-/// [`StoreError::Mismatch`] where it is another plan.
+/// [`StoreError::Exists`] if there is a plan or a cache and `existing` does not allow it; [`StoreError::Mismatch`] if
+/// the plan is another one.
 pub(super) fn place_plan(placing: &mut Placing<'_>, from: &Holding, out: &Path, existing: Existing) -> Result<()> {
     let disk = Arc::clone(&placing.disk);
     let disk = disk.as_ref();
@@ -72,7 +72,7 @@ pub(super) fn place_plan(placing: &mut Placing<'_>, from: &Holding, out: &Path, 
         }
         return Ok(());
     }
-    // A manifest without its plan is a damaged cache, not a place for a new one.
+    // A manifest without a plan is a damaged cache, not a place for a new one.
     if out.join(MANIFEST_FILE).exists() {
         return Err(StoreError::Exists { path: out.join(MANIFEST_FILE) });
     }

@@ -1,4 +1,4 @@
-//! In what two caches differ.
+//! Comparison of two caches.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,64 +15,64 @@ use crate::maintain::placing::bytes_of;
 use crate::maintain::values::{self, ValueDiff};
 use crate::maintain::verify::Progress;
 
-/// What [`diff`] found.
+/// The result of [`diff`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct CacheDiff {
     /// The first cache's folder.
     pub a: PathBuf,
-    /// The second's.
+    /// The second cache's folder.
     pub b: PathBuf,
-    /// Fields of the plan in which they differ; the last is its hash, so that none means the same tokens.
+    /// Fields of the plan that differ. The last is its hash, so an empty list means the same tokens.
     pub plan: Vec<SettingDiff>,
-    /// Settings in which they differ.
+    /// Settings that differ.
     pub settings: Vec<SettingDiff>,
     /// Shards that only the first has.
     pub only_a: Vec<usize>,
     /// Shards that only the second has.
     pub only_b: Vec<usize>,
-    /// Files of shards that both have and that differ, or that one of them lacks, by their recorded hashes.
+    /// Files that differ by their recorded hashes, or that only one cache has, in the shards that both have.
     pub files: Vec<FileDiff>,
-    /// In the files that differ, the numbers that do; empty unless they were asked for.
+    /// The values that differ in those files; empty unless requested.
     pub values: Vec<ValueDiff>,
 }
 
-/// A field with different values.
+/// A field whose values differ.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SettingDiff {
     /// The field.
     pub field: String,
     /// Its value in the first cache.
     pub a: String,
-    /// Its value in the second.
+    /// Its value in the second cache.
     pub b: String,
 }
 
-/// A file that differs, as each cache's shard records it.
+/// A file that differs, as recorded by each cache's shard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FileDiff {
     /// The shard.
     pub shard: usize,
-    /// The file's name in its folder.
+    /// The file's name in the shard's folder.
     pub file: String,
-    /// The first cache's; null where it has none.
+    /// The first cache's record; null if it has no such file.
     pub a: Option<FileRecord>,
-    /// The second's.
+    /// The second cache's record.
     pub b: Option<FileRecord>,
 }
 
 impl CacheDiff {
-    /// Whether the caches are the same: the same plan, settings and shards, file by file.
+    /// Whether the caches have the same plan, settings and shards, file by file.
     pub fn is_empty(&self) -> bool {
         let Self { plan, settings, only_a, only_b, files, .. } = self;
         plan.is_empty() && settings.is_empty() && only_a.is_empty() && only_b.is_empty() && files.is_empty()
     }
 }
 
-/// Compares two caches by their records: settings, plan, shards, and the hash of every file. With `compare_values`, the files
-/// that differ are read, and their words and losses compared, in shards with the same sequences.
+/// Compares two caches by their records: settings, plan, shards, and the hash of every file. With `compare_values`,
+/// also compares the activations and losses in files that differ, for shards with the same sequences.
 ///
-/// Damage is not looked for: a file that is not what its record says is only met where its values are read. See
-/// [`verify`](crate::maintain::verify()).
+/// Does not look for damage: a file that does not match its record is noticed only if its values are read. See
+/// [`verify`](crate::verify()).
 pub fn diff(a: &Path, b: &Path, compare_values: bool, progress: &mut dyn FnMut(Progress<'_>)) -> Result<CacheDiff> {
     let (ours, theirs) = (Holding::open(a)?, Holding::open(b)?);
     let named = |(field, a, b): Difference| SettingDiff { field: field.to_owned(), a, b };
@@ -103,12 +103,12 @@ pub fn diff(a: &Path, b: &Path, compare_values: bool, progress: &mut dyn FnMut(P
     Ok(found)
 }
 
-/// The shards that `ours` has and `theirs` has not.
+/// The shards that only `ours` has.
 fn only(ours: &Holding, theirs: &Holding) -> Vec<usize> {
     ours.shards.keys().filter(|index| !theirs.shards.contains_key(index)).copied().collect()
 }
 
-/// The files of a shard that differ. `shard.json`, which lists the others, is left to them unless it alone differs.
+/// The files of a shard that differ. `shard.json` lists the others, so it is included only if it alone differs.
 fn differing_files(a: &WrittenShard, b: &WrittenShard) -> Vec<FileDiff> {
     let names: BTreeSet<&String> = a.record.files.iter().chain(&b.record.files).map(|file| &file.path).collect();
     let of = |shard: &WrittenShard, name: &str| shard.record.files.iter().find(|file| file.path == name).cloned();

@@ -1,4 +1,4 @@
-//! In what two caches differ, by the names of the fields.
+//! The fields in which two caches differ.
 
 use serde::Serialize;
 
@@ -32,13 +32,13 @@ pub(super) fn of_plans(ours: &PlanReader, theirs: &PlanReader) -> Vec<Difference
         differ("corpus.row_group_rows", &a.row_group_rows, &b.row_group_rows),
         differ("corpus.shard_tokens", &a.shard_tokens, &b.shard_tokens),
         differ("corpus.selected_from", &json(&a.selected_from), &json(&b.selected_from)),
-        // Last, for whatever has no name above.
+        // Covers fields without a name above.
         differ("plan_blake3", &ours.blake3(), &theirs.blake3()),
     ];
     known.into_iter().flatten().collect()
 }
 
-/// The first field in which two caches' tokens or settings differ.
+/// The first field in which the tokens or settings of two caches differ.
 pub(super) fn first(
     (our_plan, ours): (&PlanReader, &HarvestSettings),
     (their_plan, theirs): (&PlanReader, &HarvestSettings),
@@ -46,7 +46,7 @@ pub(super) fn first(
     of_plans(our_plan, their_plan).into_iter().next().or_else(|| ours.difference(theirs))
 }
 
-/// A value as one line of JSON. Records hold nothing that JSON cannot.
+/// A value as one line of JSON. Every record can be serialised.
 fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }

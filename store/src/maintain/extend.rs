@@ -1,4 +1,4 @@
-//! A cache that gets more shards, or more sites, from another of its plan.
+//! Adds shards or sites of another cache with the same plan to a cache.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,38 +27,38 @@ use crate::maintain::replacing::{Replacement, settle, write_manifest};
 use crate::maintain::verify::Progress;
 use crate::read::cache::Cache;
 
-/// What [`extend`] added.
+/// The result of [`extend`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Extended {
-    /// Shards that the cache did not have.
+    /// Shards added.
     pub added_shards: Vec<usize>,
-    /// Sites that it did not have.
+    /// Sites added.
     pub added_sites: Vec<SiteName>,
-    /// Shards of the other cache that it still does not have: the other lacks some of its sites, or its predictions.
+    /// Shards of the other cache that were not added, because it lacks some of the sites or the predictions.
     pub left_out: Vec<usize>,
-    /// Shards of the cache now.
+    /// Shards in the cache now.
     pub shards: usize,
-    /// Shards of its plan.
+    /// Shards in its plan.
     pub planned_shards: usize,
-    /// Tokens of the cache now.
+    /// Tokens in the cache now.
     pub tokens: u64,
-    /// How files got there.
+    /// How the files were placed.
     pub placed: Placed,
 }
 
-/// Adds to the cache in `folder` what `other`, a cache of the same plan, model, type and codec, has beyond it: its other
-/// sites, on the same shards, and its other shards, where they have every site. The result is byte for byte what one
-/// harvest of all that would have written. Where there is nothing to add, nothing is done.
+/// Adds to the cache in `folder` the additional contents of `other`, a cache with the same plan, model, type and codec:
+/// its additional sites on the same shards, and its additional shards if they have every site. The result is byte for
+/// byte that of one harvest of everything. If there is nothing to add, nothing changes.
 ///
-/// A cache's shards all have the same sites, so sites are added only where `other` has every shard of the cache. Of the
-/// other's predictions nothing is taken; if it has any they must be the same, bit for bit.
+/// All shards of a cache have the same sites, so sites are added only if `other` has every shard of the cache.
+/// Predictions of `other` are not copied; if present, they must be bitwise equal.
 ///
-/// Killed at any moment, the cache is whole for readers, with or without what was to be added, and the same call goes on.
-/// Readers that have it open while sites are added may have to open it again.
+/// If the process is killed, the cache remains valid for readers, with or without the additions, and the same call
+/// resumes. Readers that have the cache open while sites are added may have to reopen it.
 ///
 /// # Errors
-/// [`StoreError::Unlike`] where the caches do not go together, with the shards that `other` lacks: nothing has been written
-/// then. [`StoreError::Damaged`] for a damaged file of `other`; [`StoreError::Locked`] where another process writes.
+/// [`StoreError::Unlike`] if the caches do not match, naming the shards that `other` lacks; nothing has been written
+/// then. [`StoreError::Damaged`] for a damaged file of `other`; [`StoreError::Locked`] if another process is writing.
 pub fn extend(folder: &Path, other: &Path, files: Files, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Extended> {
     extend_on(&machine(), folder, other, files, progress)
 }
@@ -71,7 +71,7 @@ pub(super) fn extend_on(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Extended> {
     check_apart(folder, &[other.to_owned()])?;
-    // Where there is no cache, there is none to lock.
+    // Fails if there is no cache, before a lock file is created.
     Cache::open(folder)?;
     let _lock = Lock::take(folder)?;
     settle(disk, folder)?;
@@ -98,11 +98,11 @@ pub(super) fn extend_on(
     })
 }
 
-/// What is to be added, found before anything is written.
+/// The additions, determined before anything is written.
 struct Extension<'a> {
     ours: &'a Holding,
     theirs: &'a Holding,
-    /// What every shard is to be made with.
+    /// The resulting settings of every shard.
     settings: HarvestSettings,
     added_sites: Vec<SiteName>,
     added_shards: Vec<usize>,
@@ -142,7 +142,7 @@ impl<'a> Extension<'a> {
         Ok(extension)
     }
 
-    /// Checks that both have the same of what both have.
+    /// Checks that the common contents are equal.
     fn check_shards(&self) -> Result<()> {
         if !self.added_sites.is_empty() {
             let missing: Vec<usize> =
@@ -188,7 +188,7 @@ impl<'a> Extension<'a> {
         added + kept + new_files.map(|file| file.bytes).sum::<u64>()
     }
 
-    /// Shards that are not in the manifest can be put in their places at once.
+    /// Adds shards that the manifest does not list. They can be put into place directly.
     fn add_shards(&self, placing: &mut Placing<'_>) -> Result<Manifest> {
         let folder = self.ours.folder();
         let disk = placing.disk.as_ref();
@@ -238,7 +238,7 @@ impl<'a> Extension<'a> {
         Ok(manifest)
     }
 
-    /// Stages a shard with the sites of both.
+    /// Stages a shard with the sites of both caches.
     fn stage(
         &self,
         placing: &mut Placing<'_>,
@@ -276,7 +276,7 @@ impl<'a> Extension<'a> {
         let table = TokenTable { planned: &planned, predictions: predictions.as_ref(), norms };
         let (tokens, statistics) = table.write(placing.disk.as_ref(), &staged.file(TOKENS_FILE))?;
         files.splice(0..0, [sequences.clone(), tokens]);
-        // All logits, if they are kept, come last.
+        // The full logits, if kept, come last.
         for file in &ours.contents.files[2 + ours.contents.sites.len()..] {
             placing.place_own(&self.ours.locate(ours, file)?, file, &staged.file(&file.path))?;
             files.push(file.clone());
@@ -291,12 +291,12 @@ impl<'a> Extension<'a> {
     }
 }
 
-/// The predictions of a shard. Listed or found, every shard of a holding can be opened by its record.
+/// The predictions of a shard. Every shard of a holding, listed or found, can be opened by its record.
 fn predictions(holding: &Holding, index: usize) -> Result<Option<Predictions>> {
     holding.cache.shard_of(&holding.shards[&index].record)?.predictions()
 }
 
-/// A shard's record of a site, and of its file.
+/// A shard's records of a site and of its file.
 fn of_site<'a>(contents: &'a ShardContents, site: &SiteName) -> Result<(&'a ShardSite, &'a FileRecord)> {
     let mut sites = contents.sites.iter().zip(&contents.files[2..]);
     sites.find(|(record, _)| &record.name == site).ok_or_else(|| {
@@ -304,7 +304,7 @@ fn of_site<'a>(contents: &'a ShardContents, site: &SiteName) -> Result<(&'a Shar
     })
 }
 
-/// The files of the sites that both have.
+/// The files of the sites that both shards have.
 fn common_files<'a>(
     ours: &'a ShardContents,
     theirs: &'a ShardContents,
@@ -315,7 +315,7 @@ fn common_files<'a>(
     })
 }
 
-/// Whether a shard has the files of each of its sites from one of these.
+/// Whether each site's file in a staged shard comes from one of the two shards.
 fn is_union(staged: &WrittenShard, ours: &WrittenShard, theirs: &WrittenShard) -> bool {
     let from = [&ours.contents, &theirs.contents];
     staged.contents.sites.iter().zip(&staged.contents.files[2..]).all(|(site, file)| {

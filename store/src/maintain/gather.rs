@@ -1,4 +1,4 @@
-//! Rows taken out of a cache's shards, piece by piece: activations, logits and predictions of selected sequences.
+//! Gathers the rows of selected sequences from a cache's shards: activations, logits and predictions.
 
 use crate::error::{Result, StoreError};
 use crate::format::activations::reader::ActivationReader;
@@ -8,7 +8,7 @@ use crate::maintain::holding::Holding;
 use crate::maintain::picking::{Piece, ShardPieces};
 use crate::read::cache::Shard;
 
-/// What is gathered: a site's activations, or all logits.
+/// The data to gather: a site's activations, or the full logits.
 #[derive(Clone, Copy)]
 pub(super) enum Source<'a> {
     Site(&'a SiteName),
@@ -24,8 +24,8 @@ impl Source<'_> {
     }
 }
 
-/// Gives `take` the words of each new row group, in order. A file is opened once as long as its pieces follow one another,
-/// and a reader's blocks are read only where there are rows that are wanted.
+/// Calls `take` with the raw elements of each new row group, in order. Consecutive pieces of one file share a reader,
+/// and only blocks with selected rows are read.
 pub(super) fn words(
     from: &Holding,
     source: Source<'_>,
@@ -52,7 +52,7 @@ pub(super) fn words(
     Ok(())
 }
 
-/// The pieces, those that follow one another without a gap as one.
+/// Merges adjacent pieces.
 fn joined(pieces: &[Piece]) -> Vec<Piece> {
     let mut joined: Vec<Piece> = Vec::new();
     for piece in pieces {
@@ -70,7 +70,7 @@ fn joined(pieces: &[Piece]) -> Vec<Piece> {
     joined
 }
 
-/// The predictions of a new shard's rows, if they are kept.
+/// The predictions of a new shard's rows, if the cache has predictions.
 pub(super) fn predictions(from: &Holding, pieces: &ShardPieces) -> Result<Option<Predictions>> {
     let Some(kept) = from.settings.predictions else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! A cache taken in hand: its plan, its settings, and its whole shards by their own records.
+//! A cache opened for maintenance: its plan, its settings, and the records of its complete shards.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,21 +14,21 @@ use crate::fs::folder::Folder;
 use crate::maintain::differences;
 use crate::read::cache::Cache;
 
-/// A cache that is to be put together with others, or changed.
+/// A cache that is to be combined with others, or changed.
 pub(super) struct Holding {
     pub(super) cache: Cache,
     pub(super) plan: PlanReader,
     pub(super) settings: HarvestSettings,
-    /// By their numbers in the plan.
+    /// By index in the plan.
     pub(super) shards: BTreeMap<usize, WrittenShard>,
 }
 
 impl Holding {
-    /// Reads the records of the cache in `folder`: those that its manifest lists, and shards that are whole but came too
-    /// late for it, as where a harvest was killed.
+    /// Reads the records of the cache in `folder`: the shards that its manifest lists, and complete shards missing from
+    /// it after a killed harvest.
     ///
     /// # Errors
-    /// Those of [`Cache::open`] and [`PlanReader::open`]; damage to any of the records, by name.
+    /// Those of [`Cache::open`] and [`PlanReader::open`]; damage to a record, with its name.
     pub(super) fn open(folder: &Path) -> Result<Self> {
         let cache = Cache::open(folder)?;
         let plan = plan_of(&cache)?;
@@ -56,7 +56,7 @@ impl Holding {
         Ok(Self { cache, plan, settings, shards })
     }
 
-    /// Checks that the cache is of the version that is written, so that no cache is of two.
+    /// Checks that the cache has the current format version, so that no cache mixes two.
     pub(super) fn check_current(&self) -> Result<()> {
         let (expected, got) = (FORMAT_VERSION, self.cache.manifest().format);
         if expected == got {
@@ -69,18 +69,18 @@ impl Holding {
         self.cache.folder()
     }
 
-    /// Where a file of a shard is.
+    /// The path of a shard's file.
     pub(super) fn locate(&self, shard: &WrittenShard, file: &FileRecord) -> Result<PathBuf> {
         let folder = Folder::new(self.folder());
         folder.locate(&self.folder().join(MANIFEST_FILE), &format!("{}/{}", shard.record.path, file.path))
     }
 
-    /// The error that says in what `other` is not of this cache's kind.
+    /// The error for a difference between `other` and this cache.
     pub(super) fn unlike(&self, other: &Self, (field, expected, got): Difference) -> StoreError {
         self.unlike_in(other.folder(), field, expected, got)
     }
 
-    /// The same for something at `path`.
+    /// Like `unlike`, for something at `path`.
     pub(super) fn unlike_in(
         &self,
         path: &Path,
@@ -103,7 +103,7 @@ impl Holding {
         difference.map_or(Ok(()), |difference| Err(self.unlike(other, difference)))
     }
 
-    /// Checks that a shard is in `other` as it is here, file by file.
+    /// Checks that the files of a shard are the same in `other`, if both have it.
     pub(super) fn check_same_shard(&self, other: &Self, index: usize) -> Result<()> {
         let (Some(ours), Some(theirs)) = (self.shards.get(&index), other.shards.get(&index)) else {
             return Ok(());
@@ -111,7 +111,7 @@ impl Holding {
         let mut pairs = ours.record.files.iter().zip(&theirs.record.files);
         match pairs.find(|(ours, theirs)| ours != theirs) {
             None => Ok(()),
-            // Where shard.json differs, so does a file that it lists; that one says more.
+            // If `shard.json` differs, so does a file that it lists. That file is more informative.
             Some(first) => {
                 let (ours, theirs) = pairs.find(|(ours, theirs)| ours != theirs).unwrap_or(first);
                 let path = other.folder().join(&other.shards[&index].record.path).join(&theirs.path);
@@ -125,7 +125,7 @@ fn hash(file: &FileRecord) -> String {
     format!("{} bytes of BLAKE3 {}", file.bytes, file.blake3)
 }
 
-/// The plan of a cache, which must be the one that its manifest names.
+/// Opens the plan of a cache. It must match the hash in the manifest.
 pub(super) fn plan_of(cache: &Cache) -> Result<PlanReader> {
     let plan = PlanReader::open(cache.folder())?;
     let expected = &cache.manifest().plan_blake3;
@@ -136,13 +136,13 @@ pub(super) fn plan_of(cache: &Cache) -> Result<PlanReader> {
     Err(StoreError::damaged(&path, format!("BLAKE3 {expected} by the manifest"), plan.blake3()))
 }
 
-/// A shard's record when it is where the format has it.
+/// A shard's record with the standard path.
 pub(super) fn at_home(shard: &WrittenShard) -> WrittenShard {
     let path = home(shard.index());
     WrittenShard { contents: shard.contents.clone(), record: ShardRecord { path, ..shard.record.clone() } }
 }
 
-/// Where the format has a shard.
+/// The standard path of a shard.
 pub(super) fn home(index: usize) -> String {
     format!("{SHARDS_FOLDER}/{}", shard_name(index))
 }

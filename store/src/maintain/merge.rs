@@ -1,4 +1,4 @@
-//! Several caches of one plan, put together: what machines harvested that shared its shards.
+//! Merges caches with the same plan, such as those of machines that shared its shards.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -16,41 +16,41 @@ use crate::maintain::placing::{Files, Placed, Placing, bytes_of, restage};
 use crate::maintain::verify::Progress;
 use crate::write::cache_writer::CacheWriter;
 
-/// What [`merge`] put together.
+/// The result of [`merge`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Merged {
-    /// Shards of the new cache.
+    /// Shards in the new cache.
     pub shards: usize,
-    /// Shards of its plan.
+    /// Shards in its plan.
     pub planned_shards: usize,
-    /// Tokens of the new cache.
+    /// Tokens in the new cache.
     pub tokens: u64,
-    /// What came from each input, in their order.
+    /// The shards taken from each input, in input order.
     pub taken: Vec<Taken>,
-    /// How the files got there.
+    /// How the files were placed.
     pub placed: Placed,
 }
 
-/// What [`merge`] took from an input.
+/// The shards that [`merge`] took from an input.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Taken {
     /// The input's folder.
     pub cache: PathBuf,
-    /// The shards that came from there; one that an earlier input has too is not among them.
+    /// The shards taken, without those that an earlier input also has.
     pub shards: Vec<usize>,
 }
 
-/// Puts the shards of `inputs`, caches of one plan made with the same settings, into a new cache `out`: byte for byte
-/// what one harvest of all of them would have written. The hash of every file is checked on the way.
+/// Merges the shards of `inputs`, caches with the same plan and settings, into a new cache `out`. The result is byte
+/// for byte that of one harvest. Checks the hash of every file.
 ///
-/// An input may itself lack shards, and so may the result; `harvest run --resume` fills them. A merge that was killed
-/// goes on with [`Existing::Resume`], and keeps the shards that are there.
+/// Inputs may lack shards, and so may the result; `harvest run --resume` fills them. A killed merge resumes with
+/// [`Existing::Resume`] and keeps the shards already merged.
 ///
 /// # Errors
-/// [`StoreError::Unlike`] where the inputs' model, tokenizer, plan, sites, type, codec or predictions differ, or where two
-/// have a shard that is not the same: nothing has been written then. [`StoreError::Damaged`] for an input's damaged file;
-/// [`StoreError::Exists`] where `out` has a plan or shards and `existing` does not allow for any;
-/// [`StoreError::Locked`] where another process writes to it; [`StoreError::Invalid`] where it is in or around an input.
+/// [`StoreError::Unlike`] if the inputs' model, tokenizer, plan, sites, type, codec or predictions differ, or if a
+/// shard differs between two inputs; nothing has been written then. [`StoreError::Damaged`] for a damaged input file;
+/// [`StoreError::Exists`] if `out` has a plan or shards and `existing` does not allow them; [`StoreError::Locked`] if
+/// another process is writing to it; [`StoreError::Invalid`] if it is inside or around an input.
 pub fn merge(
     inputs: &[PathBuf],
     out: &Path,
@@ -114,7 +114,7 @@ pub(super) fn merge_on(
     })
 }
 
-/// Checks that all are like the first, and that a shard is the same wherever it is.
+/// Checks that all caches match the first, and that shards present in several are the same.
 fn check_together(holdings: &[Holding]) -> Result<()> {
     for (place, holding) in holdings.iter().enumerate() {
         let first = &holdings[0];

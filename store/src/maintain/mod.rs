@@ -1,16 +1,16 @@
-//! What is done to whole caches: put together, extended, cut down, compared, repaired.
+//! Operations on whole caches: merge, extend, select, compare, repair, upgrade.
 //!
 //! ```text
 //!  merge    shards of several caches of one plan          → a new cache
 //!  extend   shards, or sites, of another cache            → the same cache
 //!  select   sites, shards, or sequences of a cache        → a new cache
-//!  diff     two caches                                    → what differs
-//!  repair   a damaged cache                               → one that is whole, and what a resume is to refill
-//!  upgrade  a cache of an earlier version of the format   → one of the present version
+//!  diff     two caches                                    → their differences
+//!  repair   a damaged cache                               → a valid one, with missing shards for a resume to fill
+//!  upgrade  a cache of an earlier format version          → one of the current version
 //! ```
 //!
-//! They share how a cache is taken in hand (`holding`), how two are found to be of a kind (`differences`), and how
-//! files get from one to another (`placing`). None changes a file that is in its place; what is replaced is replaced whole.
+//! They share the opening of a cache (`holding`), the comparison of two caches (`differences`), and the placing of
+//! files (`placing`). None modifies a file in place: files are replaced whole.
 
 #[cfg(test)]
 mod crash;

@@ -1,7 +1,6 @@
-//! A shard with fewer sites: the same files but for those of the sites left out, under a record of its own.
+//! A shard with fewer sites: the same files without those of the removed sites, under a new record.
 //!
-//! The files stay as they are, byte for byte. `tokens.parquet` keeps the norms of the sites left out, in columns that
-//! nobody asks for.
+//! The remaining files keep their bytes. `tokens.parquet` keeps the norms of the removed sites, in unused columns.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,7 +11,7 @@ use crate::format::shard_record::{ShardContents, WrittenShard};
 use crate::format::site::SiteName;
 use crate::fs::json;
 
-/// The settings of a cache of these sites alone; all of them where none is named.
+/// The settings of a cache with only these sites; all sites if none is named.
 ///
 /// # Errors
 /// [`StoreError::UnknownSite`] for a site that the settings do not have.
@@ -34,8 +33,7 @@ pub(crate) fn narrowed_settings(
     Ok(narrowed)
 }
 
-/// A shard's record with the sites of `settings` alone, which are some of its own; and the bytes of its `shard.json`,
-/// to be at `path`.
+/// A shard's record restricted to the sites of `settings`, and the bytes of its `shard.json`, which goes to `path`.
 pub(crate) fn narrowed_shard(
     path: &Path,
     contents: &ShardContents,

@@ -1,11 +1,11 @@
-//! A range of numbers as on a command line.
+//! A range of numbers, as on a command line.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::error::StoreError;
 
-/// A range of numbers, `A..B` without B; either end may be left out.
+/// A half-open range of numbers, `A..B`. Either end may be omitted.
 ///
 /// ```
 /// use hayloft_store::maintain::NumberRange;
@@ -21,7 +21,7 @@ pub struct NumberRange {
 }
 
 impl NumberRange {
-    /// Whether a number is in it.
+    /// Whether the range contains a number.
     pub fn contains(self, number: u64) -> bool {
         self.first.is_none_or(|first| first <= number) && self.end.is_none_or(|end| number < end)
     }

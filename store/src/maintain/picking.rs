@@ -1,4 +1,4 @@
-//! Which sequences are selected, and how they are put together to the shards of a plan of their own.
+//! Picks sequences and packs them into the shards of a new plan.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use crate::format::tables::tokens::Tokens;
 use crate::maintain::holding::Holding;
 use crate::maintain::number_range::NumberRange;
 
-/// Which sequences are wanted. What is empty asks for nothing.
+/// The wanted sequences. An empty field does not restrict them.
 pub(super) struct Wanted<'a> {
     pub(super) sections: &'a [Section],
     pub(super) subsets: &'a [String],
@@ -18,8 +18,8 @@ pub(super) struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    /// Whether a sequence, whose tokens are at `rows`, is wanted: whether one of its tokens is in one of the sections and, at
-    /// the same time, in one of the subsets.
+    /// Whether a sequence, whose tokens are at `rows`, is wanted: whether one token is both in one of the sections and
+    /// in one of the subsets.
     fn has(&self, sequence: &Sequence, tokens: &Tokens, rows: Range<usize>) -> bool {
         let in_section = |row: usize| self.sections.is_empty() || self.sections.contains(&tokens.section[row]);
         let in_subset = |row: usize| {
@@ -30,10 +30,10 @@ impl Wanted<'_> {
     }
 }
 
-/// A stretch of rows in a row group of a shard that they come from: one selected sequence.
+/// The rows of one selected sequence, within a row group of its source shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
-    /// The shard's number in the plan that is selected from.
+    /// The shard's index in the source plan.
     pub(super) shard: usize,
     pub(super) row_group: usize,
     /// Within the row group.
@@ -45,10 +45,10 @@ pub(super) struct Piece {
 /// The pieces of each row group of a new shard.
 pub(super) type ShardPieces = Vec<Vec<Piece>>;
 
-/// Writes the plan of the wanted sequences in `shards`, in the order they are stored in. Row groups and shards are filled up
-/// as those of a harvest's plan.
+/// Writes the plan of the wanted sequences in `shards`, in stored order. Row groups and shards are filled as in a
+/// harvest's plan.
 ///
-/// Returns the pieces that each new shard is made of.
+/// Returns the pieces that make up each new shard.
 pub(super) fn write_plan(
     plan: &mut PlanWriter,
     from: &Holding,

@@ -1,4 +1,5 @@
-//! Files that go from one cache to another as they are: linked where that can be had, else copied, their hashes checked.
+//! Places files of one cache in another unchanged: hard-linked if possible, otherwise copied, with their hashes
+//! checked.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -16,34 +17,34 @@ use crate::fs::staged::StagedFolder;
 use crate::maintain::holding::Holding;
 use crate::maintain::verify::Progress;
 
-/// How files get into another cache.
+/// How to place files in another cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Files {
     /// As hard links: the same bytes on the disk under a second name, at no cost. A cache's files are never written to
-    /// again, so neither cache can change the other. Copies where the file system has no links, or is another one.
+    /// again, so neither cache can change the other. Copies if the file system has no links or is a different one.
     #[default]
     LinkOrCopy,
-    /// As copies, so that damage to the disk under one leaves the other whole.
+    /// As copies, so that disk damage to one leaves the other intact.
     Copy,
 }
 
-/// How many files got into a cache, and in which way.
+/// How many files were placed in a cache, by method.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Placed {
-    /// Files that were linked.
+    /// Files linked.
     pub linked_files: u64,
-    /// Their bytes.
+    /// Bytes linked.
     pub linked_bytes: u64,
-    /// Files that were copied.
+    /// Files copied.
     pub copied_files: u64,
-    /// Their bytes.
+    /// Bytes copied.
     pub copied_bytes: u64,
 }
 
-/// Bytes that are hashed, or copied, between two reports of progress.
+/// Bytes hashed or copied between two progress reports.
 const PIECE_BYTES: usize = 32 << 20;
 
-/// Puts files in places, and says how far it has come.
+/// Places files and reports progress.
 pub(super) struct Placing<'a> {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) placed: Placed,
@@ -54,7 +55,7 @@ pub(super) struct Placing<'a> {
 }
 
 impl<'a> Placing<'a> {
-    /// `total_bytes` are those of the files to come.
+    /// `total_bytes` is the size of all files to place.
     pub(super) fn new(
         disk: &Arc<dyn Disk>,
         files: Files,
@@ -64,10 +65,10 @@ impl<'a> Placing<'a> {
         Self { disk: Arc::clone(disk), placed: Placed::default(), files, bytes: 0, total_bytes, progress }
     }
 
-    /// Makes the new file `to` of what is at `from`, which must be what `record` says.
+    /// Places the file at `from`, which must match `record`, at `to`.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] where it is not; `to` may then be there, in a folder that has no name yet.
+    /// [`StoreError::Damaged`] if it does not match; `to` may then exist, in a folder that is still staged.
     pub(super) fn place(&mut self, from: &Path, record: &FileRecord, to: &Path) -> Result<()> {
         let mapped = map_sized(from, record)?;
         if self.link(from, to)? {
@@ -82,7 +83,7 @@ impl<'a> Placing<'a> {
         Ok(())
     }
 
-    /// The same within a cache: a link to what is already part of it needs no check.
+    /// Like `place`, within one cache: a link to a file that is already part of it needs no check.
     pub(super) fn place_own(&mut self, from: &Path, record: &FileRecord, to: &Path) -> Result<()> {
         let mapped = map_sized(from, record)?;
         if self.link(from, to)? {
@@ -97,7 +98,7 @@ impl<'a> Placing<'a> {
         Ok(())
     }
 
-    /// Puts every file of a shard that `holding` has into a folder being filled.
+    /// Places every file of a shard of `holding` in a staged folder.
     pub(super) fn place_shard(&mut self, holding: &Holding, shard: &WrittenShard, into: &StagedFolder) -> Result<()> {
         for file in &shard.record.files {
             self.place(&holding.locate(shard, file)?, file, &into.file(&file.path))?;
@@ -105,19 +106,19 @@ impl<'a> Placing<'a> {
         Ok(())
     }
 
-    /// Says that so many bytes more, of `file`, are done.
+    /// Reports `bytes` more as done, of `file`.
     pub(super) fn advance(&mut self, bytes: u64, file: &Path) {
         self.bytes += bytes;
         let file = file.to_string_lossy();
         (self.progress)(Progress { bytes: self.bytes, total_bytes: self.total_bytes.max(self.bytes), file: &file });
     }
 
-    /// Whether a link was made; if not, a copy is called for.
+    /// Creates a hard link. Returns `false` if the file has to be copied.
     fn link(&self, from: &Path, to: &Path) -> Result<bool> {
         if self.files == Files::Copy {
             return Ok(false);
         }
-        // A link to a symbolic link would not outlive what that leads to.
+        // Resolve symbolic links: a link to one would break when its target is removed.
         let real = from.canonicalize().map_err(|source| StoreError::io(from, "find", source))?;
         match self.disk.link(&real, to) {
             Ok(()) => Ok(true),
@@ -125,7 +126,7 @@ impl<'a> Placing<'a> {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::AlreadyExists => {
                     Err(StoreError::io(to, "link", source))
                 }
-                // Another file system, one without links, or a rule against links to files of others.
+                // Another file system, one without links, or a rule against links to other users' files.
                 _ => Ok(false),
             },
         }
@@ -165,13 +166,13 @@ fn same_hash(path: &Path, record: &FileRecord, got: &str) -> Result<()> {
     Err(StoreError::damaged(path, format!("BLAKE3 {}", record.blake3), format!("BLAKE3 {got}")))
 }
 
-/// The bytes of all files of these shards.
+/// The total size of the files of these shards.
 pub(super) fn bytes_of<'a>(shards: impl IntoIterator<Item = &'a WrittenShard>) -> u64 {
     let files = shards.into_iter().flat_map(|shard| &shard.record.files);
     files.fold(0, |sum: u64, file| sum.saturating_add(file.bytes))
 }
 
-/// Starts filling a folder, after removing what a killed attempt left of it.
+/// Starts staging a folder, after removing the leftover of a killed attempt.
 pub(super) fn restage(disk: &Arc<dyn Disk>, destination: PathBuf) -> Result<StagedFolder> {
     StagedFolder::remove_leftover(disk.as_ref(), &destination)?;
     StagedFolder::create(Arc::clone(disk), destination)

@@ -1,4 +1,4 @@
-//! Tables of a plan and of its shards that can be had from one another, byte for byte.
+//! Recovers the tables of a plan and of its shards from one another, byte for byte.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,20 +13,20 @@ use crate::fs::hash::{blake3_hex, read_verified};
 use crate::fs::json;
 use crate::fs::map::map_file;
 
-/// A table that is damaged, and its bytes where they could be had from elsewhere.
+/// A damaged table, and its bytes if they could be recovered.
 pub(super) struct DamagedTable {
     /// Relative to the cache's folder.
     pub(super) file: String,
     /// What is wrong with it.
     pub(super) problem: String,
-    /// Its bytes, whose hash is the recorded one.
+    /// The recovered bytes, which have the recorded hash.
     pub(super) bytes: Option<Vec<u8>>,
-    /// From where.
+    /// Where they were recovered from.
     pub(super) source: String,
 }
 
-/// The damaged tables of planned shard `index`: those of the plan, and the sequences of the shard in `shard`, a folder
-/// relative to `cache`, if it is there.
+/// The damaged tables of planned shard `index`: those of the plan, and the sequences in `shard`, the shard's folder
+/// relative to `cache`, if it exists.
 pub(super) fn damaged_tables(cache: &Path, plan: &PlanReader, index: usize, shard: &str) -> Result<Vec<DamagedTable>> {
     let planned = plan.shard(index)?;
     let (plan_path, folder) = (cache.join(PLAN_FILE), Folder::new(cache));
@@ -38,7 +38,7 @@ pub(super) fn damaged_tables(cache: &Path, plan: &PlanReader, index: usize, shar
     let of_plan = intact(&folder, &plan_path, sequences_record);
     let in_shard = contents.as_ref().filter(|contents| {
         contents.files.first().is_some_and(|file| {
-            // A copy of it by its record, so either can stand in for the other.
+            // The records match, so either copy can replace the other.
             (file.blake3.as_str(), file.bytes) == (&*sequences_record.blake3, sequences_record.bytes)
         })
     });
@@ -76,7 +76,7 @@ pub(super) fn damaged_tables(cache: &Path, plan: &PlanReader, index: usize, shar
     Ok(damaged)
 }
 
-/// The bytes of the file of a record, or what is wrong with it in words.
+/// The bytes of a recorded file, or a description of what is wrong with it.
 fn intact(folder: &Folder, named_in: &Path, record: &FileRecord) -> Result<Vec<u8>, String> {
     let read = folder.locate(named_in, &record.path).and_then(|path| read_verified(&path, record));
     read.map(|bytes| bytes.to_vec()).map_err(|error| error.to_string())
@@ -89,7 +89,7 @@ fn contents(shard: &Path) -> Option<ShardContents> {
     json::unseal(&path, &bytes).ok()
 }
 
-/// The plan's table of the tokens made again from the shard's, if both are what they were.
+/// Rebuilds the plan's token table from the shard's, if the hashes of both match their records.
 fn planned_tokens(
     cache: &Path,
     shard: &str,

@@ -1,4 +1,4 @@
-//! A damaged cache made whole: what can be had again is, and what cannot is dropped, for a resume to fill again.
+//! Repairs a damaged cache: restores what can be recovered and drops the rest, for a resume to fill again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -23,43 +23,43 @@ use crate::maintain::replacing::{settle, write_manifest};
 use crate::maintain::verify::{Progress, verify_shards};
 use crate::read::cache::Cache;
 
-/// What [`repair`] did, or would do.
+/// The result of [`repair`], or of a dry run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Repaired {
-    /// Each thing that was wrong, in the order it was found. None if the cache was whole.
+    /// The problems, in the order found. Empty if the cache was intact.
     pub repairs: Vec<Repair>,
-    /// Shards that were dropped.
+    /// Shards dropped.
     pub dropped: Vec<usize>,
-    /// Whole shards that are left.
+    /// Complete shards that remain.
     pub shards: usize,
-    /// Shards that are planned and not there, for `harvest run --resume` to fill.
+    /// Planned shards that are missing, for `harvest run --resume` to fill.
     pub missing: usize,
-    /// Files of the plan that could not be restored; their shards cannot be filled again.
+    /// Files of the plan that could not be restored. Their shards cannot be filled again.
     pub lost: Vec<String>,
 }
 
-/// Something that was wrong.
+/// A problem that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Repair {
     /// The file or folder, relative to the cache's folder.
     pub path: String,
-    /// What was done: `restored` to the bytes it had, `rewritten`, `dropped`, or `lost` where nothing could be done.
+    /// What was done: `restored` to the original bytes, `rewritten`, `dropped`, or `lost` if nothing could be done.
     pub action: &'static str,
-    /// What was wrong, and from where it was restored.
+    /// What was wrong, and the source it was restored from.
     pub why: String,
 }
 
-/// Makes the cache in `folder` whole, as far as its own files allow; with `dry_run`, only says how.
+/// Repairs the cache in `folder` as far as its own files allow. With `dry_run`, only reports the repairs.
 ///
-/// - A manifest that is missing, damaged, or behind the shards is made again from the shards' own records.
+/// - A manifest that is missing, damaged, or outdated is rebuilt from the shards' records.
 /// - The plan's tables and a shard's `sequences.parquet` are restored from one another, byte for byte.
-/// - Every file is checked, as by [`verify`](crate::maintain::verify()). Shards with damage are dropped, so that
-///   `harvest run --resume` fills them again to the same bytes. None is dropped that the plan can no longer fill.
+/// - Every file is checked, as by [`verify`](crate::verify()). Damaged shards are dropped, so that `harvest
+///   run --resume` fills them again with the same bytes. A shard that the plan can no longer fill is kept.
 ///
 /// # Errors
-/// [`StoreError::PlanLost`] where `plan.json` is missing or damaged; nothing has been written then.
-/// [`StoreError::Mismatch`] where the manifest is lost and the shards disagree about the settings.
-/// [`StoreError::Locked`] where another process writes.
+/// [`StoreError::PlanLost`] if `plan.json` is missing or damaged; nothing has been written then.
+/// [`StoreError::Mismatch`] if the manifest is lost and the shards disagree about the settings. [`StoreError::Locked`]
+/// if another process is writing.
 pub fn repair(folder: &Path, dry_run: bool, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Repaired> {
     repair_on(&machine(), folder, dry_run, progress)
 }
@@ -81,7 +81,7 @@ pub(super) fn repair_on(
     let _lock = if dry_run { None } else { Some(Lock::take(folder)?) };
     let cache = match cache {
         Some(_) if !dry_run => {
-            // What was being replaced when a process was killed takes its places first.
+            // First complete a replacement that was interrupted.
             settle(disk, folder)?;
             remove_leftovers(disk.as_ref(), folder)?;
             remove_leftovers(disk.as_ref(), &folder.join(SHARDS_FOLDER))?;
@@ -97,7 +97,7 @@ pub(super) fn repair_on(
     Ok(job.repaired)
 }
 
-/// The plan, without which nothing can be filled again.
+/// Opens the plan, without which no shard can be filled again.
 fn readable_plan(folder: &Path, cache: Option<&Cache>) -> Result<PlanReader> {
     let lost = |why: String| StoreError::PlanLost { path: folder.join(PLAN_FILE), why };
     let plan = PlanReader::open(folder).map_err(|error| match error {
@@ -123,7 +123,7 @@ struct Job<'a> {
     repaired: Repaired,
 }
 
-/// Whole shards, and what they were made with.
+/// The complete shards and their settings.
 struct Present {
     settings: HarvestSettings,
     shards: BTreeMap<usize, WrittenShard>,
@@ -134,13 +134,13 @@ impl Job<'_> {
         self.repaired.repairs.push(Repair { path: path.into(), action, why: why.into() });
     }
 
-    /// Restores tables that are damaged. Returns the shards whose plan could not be restored.
+    /// Restores damaged tables. Returns the shards whose plan could not be restored.
     fn restore_tables(&mut self) -> Result<BTreeSet<usize>> {
         let mut lost = BTreeSet::new();
         for index in 0..self.plan.plan().shards.len() {
             for table in damaged_tables(self.folder, &self.plan, index, &home(index))? {
                 let Some(bytes) = table.bytes else {
-                    // A shard's own table goes with the shard.
+                    // A shard's own table is dropped with the shard.
                     if table.file.starts_with("plan/") {
                         lost.insert(index);
                         self.repaired.lost.push(table.file.clone());
@@ -159,8 +159,8 @@ impl Job<'_> {
         Ok(lost)
     }
 
-    /// The shards that the manifest lists, or, without one, those that are whole by their own records; and those that came
-    /// too late for it.
+    /// The manifest, with the complete shards missing from it added. If it is lost, it is rebuilt from the shards'
+    /// records.
     fn present(&mut self, manifest: Option<&Manifest>, problem: Option<String>) -> Result<Manifest> {
         let settings = match manifest {
             Some(manifest) => manifest.settings(),
@@ -210,8 +210,7 @@ impl Job<'_> {
         Err(StoreError::invalid(what, "at least one shards/NUMBER/shard.json that is intact", "none: harvest again"))
     }
 
-    /// Checks every file of the shards of `manifest`, drops those with damage, and replaces the manifest where it is no longer
-    /// the one that is there.
+    /// Checks every file of the shards of `manifest`, drops damaged shards, and replaces the manifest if it changed.
     fn drop_damaged(
         &mut self,
         manifest: Manifest,
@@ -225,13 +224,13 @@ impl Job<'_> {
         let cache = Cache::with_manifest(self.folder, manifest);
         let mut damaged: BTreeMap<usize, Vec<String>> = BTreeMap::new();
         for damage in verify_shards(&cache, progress).damages {
-            // Under a dry run, what would be restored is still as it was.
+            // In a dry run, restorable files are still damaged.
             if self.repaired.repairs.iter().any(|repair| repair.action == "restored" && repair.path == damage.file) {
                 continue;
             }
             match paths.iter().find(|(_, path)| damage.file.starts_with(path)) {
                 Some((index, _)) => damaged.entry(*index).or_default().push(damage.problem),
-                // The sums of a manifest to which shards were added are made anew in any case.
+                // The sums of a manifest with added shards are recomputed anyway.
                 None if self.repaired.repairs.iter().any(|repair| repair.path == damage.file) => {}
                 None => self.note(damage.file, "rewritten", damage.problem),
             }
@@ -256,7 +255,7 @@ impl Job<'_> {
             match cache.contents(record) {
                 Ok(contents) => drop(kept.insert(record.index, WrittenShard { contents, record: record.clone() })),
                 Err(error) if lost.contains(&record.index) => {
-                    // It stays where it is, and can no longer be listed.
+                    // It stays in place but can no longer be listed.
                     self.note(record.path.clone(), "lost", error.to_string());
                 }
                 Err(error) => return Err(error),

@@ -1,17 +1,17 @@
-//! Replacing shards that a manifest lists by others, so that a reader finds the old cache or the new one, whole, whatever
-//! moment the process is killed at.
+//! Replaces shards that a manifest lists, so that readers see the complete old cache or the complete new one, even if
+//! the process is killed.
 //!
 //! ```text
-//!  1  .replaced.partial/00000 …    the new shards are staged, one by one; nothing refers to them
-//!  2  replaced/00000 …             all of them are there: the folder takes its name
-//!  3  manifest.json → replaced/…   in one step the cache is the new one
-//!  4  shards/00000 …               the new shards take their places, under a second name
-//!  5  manifest.json → shards/…     the cache is as if it had been written so
-//!  6  replaced/ is removed
+//!  1  .replaced.partial/00000 …    stage the new shards one by one; nothing refers to them
+//!  2  replaced/00000 …             all are staged: rename the folder
+//!  3  manifest.json → replaced/…   switch to the new cache, in one step
+//!  4  shards/00000 …               link the new shards into place
+//!  5  manifest.json → shards/…     refer to the final paths
+//!  6  remove replaced/
 //! ```
 //!
-//! The manifest is the journal. Killed before 3, the cache is the old one, and the same command goes on with the shards that
-//! are staged; another writer removes them. Killed after 3, it is the new one and [`settle`] goes on from 4.
+//! The manifest is the journal. Killed before 3, the cache is the old one: the same command resumes with the shards
+//! that are staged, and another writer removes them. Killed after 3, it is the new one and [`settle`] continues from 4.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,18 +30,18 @@ use crate::maintain::holding::{home, plan_of};
 use crate::maintain::placing::{Files, Placing, restage};
 use crate::read::cache::Cache;
 
-/// What the manifest leads to in between.
+/// The folder that the manifest refers to in between.
 const REPLACED: &str = "replaced";
 const STAGING: &str = ".replaced.partial";
 
-/// New shards being staged beside those that they are to replace. The caller holds the cache's lock.
+/// New shards staged beside those that they replace. The caller holds the cache's lock.
 pub(super) struct Replacement {
     disk: Arc<dyn Disk>,
     cache: PathBuf,
 }
 
 impl Replacement {
-    /// Starts, or goes on where a killed attempt stopped. The cache must be settled.
+    /// Starts a replacement, or resumes a killed one. The cache must be settled.
     pub(super) fn begin(disk: &Arc<dyn Disk>, cache: &Path) -> Result<Self> {
         let replacement = Self { disk: Arc::clone(disk), cache: cache.to_owned() };
         let staging = cache.join(STAGING);
@@ -50,9 +50,9 @@ impl Replacement {
         Ok(replacement)
     }
 
-    /// A shard that an earlier attempt staged, if it is whole and made by these settings.
+    /// A shard staged by an earlier attempt, if it is complete and made with these settings.
     pub(super) fn staged(&self, index: usize, plan: &PlanReader, settings: &HarvestSettings) -> Option<WrittenShard> {
-        // One that is damaged or of another attempt is staged again.
+        // A damaged or different one is staged again.
         WrittenShard::find_at(self.place(index), index, plan, settings).ok().flatten()
     }
 
@@ -61,7 +61,7 @@ impl Replacement {
         restage(&self.disk, self.place(index))
     }
 
-    /// Stages a plan that is to replace the cache's; `bytes` are those of its `plan.json`, and its tables stay.
+    /// Stages a plan that replaces the cache's. `bytes` is its `plan.json`; its tables stay.
     pub(super) fn stage_plan(&self, bytes: &[u8]) -> Result<()> {
         replace_file(self.disk.as_ref(), &self.cache.join(STAGING).join(PLAN_FILE), bytes)
     }
@@ -70,7 +70,7 @@ impl Replacement {
         self.cache.join(STAGING).join(shard_name(index))
     }
 
-    /// Makes the cache the one of `manifest`, all of whose shards are staged.
+    /// Switches the cache to `manifest`, whose shards are all staged.
     pub(super) fn finish(self, mut manifest: Manifest) -> Result<()> {
         let Self { disk, cache } = self;
         rename(disk.as_ref(), &cache.join(STAGING), &cache.join(REPLACED))?;
@@ -82,12 +82,12 @@ impl Replacement {
     }
 }
 
-/// Brings shards that were replaced to their places, where a replacement got as far as that. The caller holds the lock.
+/// Moves replaced shards to their final places, if a replacement got that far. The caller holds the lock.
 pub(super) fn settle(disk: &Arc<dyn Disk>, folder: &Path) -> Result<()> {
     let cache = Cache::open(folder)?;
     if !is_unsettled(cache.manifest()) {
-        // Nothing leads there: it was not yet in use when the process was killed, or no longer. In either case it is
-        // unfinished work, which the same command takes up and any other writer removes.
+        // The manifest does not refer to it yet, or no longer does. It is unfinished work: the same command resumes it,
+        // and any other writer removes it.
         let (replaced, staging) = (folder.join(REPLACED), folder.join(STAGING));
         if replaced.exists() {
             remove_entry(disk.as_ref(), &staging)?;
@@ -122,12 +122,12 @@ pub(super) fn settle(disk: &Arc<dyn Disk>, folder: &Path) -> Result<()> {
         record.path = place;
     }
     write_manifest(disk.as_ref(), folder, &manifest)?;
-    // Under the name of what is unfinished, so that what is left of it is no replacement to go on with.
+    // Use the name of unfinished work, so that a partly removed folder is not taken for a replacement.
     rename(disk.as_ref(), &folder.join(REPLACED), &folder.join(STAGING))?;
     remove_entry(disk.as_ref(), &folder.join(STAGING))
 }
 
-/// Brings the plan that came with replaced shards to its place, if one did.
+/// Moves the plan of a replacement to its place, if there is one.
 fn settle_plan(disk: &dyn Disk, cache: &Cache) -> Result<()> {
     let staged = cache.folder().join(REPLACED).join(PLAN_FILE);
     if !staged.exists() {
@@ -141,7 +141,7 @@ fn settle_plan(disk: &dyn Disk, cache: &Cache) -> Result<()> {
     replace_file(disk, &cache.folder().join(PLAN_FILE), &bytes)
 }
 
-/// Whether a manifest leads to shards that have not taken their places.
+/// Whether a manifest refers to shards outside their final places.
 pub(super) fn is_unsettled(manifest: &Manifest) -> bool {
     manifest.shards.iter().any(|shard| shard.path != home(shard.index))
 }

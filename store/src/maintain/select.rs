@@ -1,4 +1,4 @@
-//! A part of a cache as a cache of its own: some of its sites, its shards, or its sequences.
+//! Creates a cache from part of another: some of its sites, shards, or sequences.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,12 +27,12 @@ use crate::maintain::placing::{Files, Placed, Placing, bytes_of, restage};
 use crate::maintain::verify::Progress;
 use crate::write::cache_writer::CacheWriter;
 
-/// What to keep of a cache. What is not asked for is kept whole; together, all must hold.
+/// The part of a cache to keep. Fields that are not set do not restrict it; all restrictions apply together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// These sites.
     pub sites: Vec<SiteName>,
-    /// Shards with these numbers in the plan.
+    /// Shards with these indices in the plan.
     pub shards: Option<NumberRange>,
     /// Sequences with a token in one of these sections.
     pub sections: Vec<Section>,
@@ -42,10 +42,10 @@ pub struct Selection {
     pub sequences: Option<NumberRange>,
 }
 
-/// What [`select`] kept.
+/// The result of [`select`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Selected {
-    /// Shards of the new cache.
+    /// Shards in the new cache.
     pub shards: usize,
     /// Its sequences.
     pub sequences: u64,
@@ -53,27 +53,27 @@ pub struct Selected {
     pub tokens: u64,
     /// Its sites.
     pub sites: Vec<SiteName>,
-    /// Whether it has a plan of its own; otherwise it has that of the whole.
+    /// Whether it has a new plan rather than that of the source.
     pub new_plan: bool,
-    /// How files got there that are as they were.
+    /// How the unchanged files were placed.
     pub placed: Placed,
 }
 
-/// Makes a new cache `out` of a part of the cache in `folder`.
+/// Creates a new cache `out` from a part of the cache in `folder`.
 ///
-/// **Sites and shards** alone keep the plan, and files go over as they are. Shards that are not kept can be harvested into
-/// the new cache, or merged in.
+/// **Sites and shards** alone keep the plan, and files are placed unchanged. Shards left out can later be harvested
+/// into the new cache, or merged in.
 ///
-/// **Sections, subsets and sequences** pick sequences, which are kept whole: what a token's activations were computed from
-/// goes with it. The new cache has a plan of its own, with the same sequence ids and documents, which records what it was
-/// selected from (`corpus.selected_from`). Words, predictions and logits are carried over bit for bit, in the same type and
-/// codec; sums are those of what was kept. A cache of codec `int8` is refused: coded again, its words would not be the same.
+/// **Sections, subsets and sequences** pick whole sequences, so that a token keeps the context its activations were
+/// computed from. The new cache has a new plan with the same sequence ids and documents, which records its source
+/// (`corpus.selected_from`). Activations, predictions and logits are copied bit for bit, in the same type and codec;
+/// sums cover the kept tokens. The codec `int8` is rejected, because encoding again would change the values.
 ///
-/// The new cache appears whole or not at all.
+/// The new cache appears atomically.
 ///
 /// # Errors
-/// [`StoreError::Invalid`] where nothing is asked for or nothing fits, or `out` is there; [`StoreError::UnknownSite`];
-/// [`StoreError::Damaged`] where a checksum does not fit.
+/// [`StoreError::Invalid`] if nothing is requested or nothing matches, or if `out` exists; [`StoreError::UnknownSite`];
+/// [`StoreError::Damaged`] if a checksum does not match.
 pub fn select(
     folder: &Path,
     out: &Path,
@@ -136,7 +136,7 @@ impl Selection {
         self.shards.is_none_or(|shards| shards.contains(index as u64))
     }
 
-    /// Checks that there are tokens of what is asked for by name, so that a slip of the pen is told.
+    /// Checks that every section and subset requested by name has tokens, to catch typing errors.
     fn check_known(&self, from: &Holding) -> Result<()> {
         let held = &from.cache.manifest().held;
         let cache = from.folder().display();
@@ -162,7 +162,7 @@ impl Selection {
         StoreError::invalid(what, "something that the cache holds", got)
     }
 
-    /// What is asked for, but the sites, as on the command line.
+    /// The selection except the sites, as on the command line.
     fn in_words(&self) -> String {
         let shards = self.shards.map(|shards| format!("--shards {shards}"));
         let sections = self.sections.iter().map(|section| format!("--section {section}"));
@@ -185,7 +185,7 @@ impl Job<'_> {
         CacheWriter::open_on(Arc::clone(self.disk), folder, self.settings.clone(), NonFinite::Allow, existing)
     }
 
-    /// Whole shards, with all their sites or some: files as they are, under records of their own.
+    /// Selects shards, with all or some of their sites: unchanged files under new records.
     fn place_shards(
         &self,
         staged: &StagedFolder,
@@ -212,7 +212,7 @@ impl Job<'_> {
         Ok((writer.finish()?, placing.placed))
     }
 
-    /// Whole sequences, under a plan of their own.
+    /// Selects sequences, under a new plan.
     fn pick_sequences(&self, staged: &StagedFolder, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Manifest> {
         if self.settings.codec == Codec::Int8 {
             let what = format!("{}: codec of a cache to select sequences from", self.from.folder().display());
@@ -243,7 +243,7 @@ impl Job<'_> {
         writer.finish()
     }
 
-    /// Bytes of a token's words, at all sites and with all logits.
+    /// Size of a token's activations at all sites and its full logits, in bytes.
     fn row_bytes(&self) -> u64 {
         let settings = &self.settings;
         let logits =

@@ -1,4 +1,4 @@
-//! A cache of an earlier version of the format, made one of the present version.
+//! Upgrades a cache of an earlier format version to the current one.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,26 +26,27 @@ use crate::maintain::replacing::{Replacement, settle};
 use crate::maintain::verify::Progress;
 use crate::read::cache::{Cache, Shard};
 
-/// What [`upgrade`] did, or would do.
+/// The result of [`upgrade`], or of a dry run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Upgraded {
-    /// The version that the cache was of.
+    /// The version before.
     pub from: u32,
-    /// The version that it is of now.
+    /// The version now.
     pub to: u32,
-    /// Shards whose records were written anew; none where it was of that version already.
+    /// Shards whose records were rewritten; none if the version was current.
     pub shards: usize,
 }
 
-/// Makes the cache in `folder` one of the present version of the format; with `dry_run`, only reads what it would write.
+/// Upgrades the cache in `folder` to the current format version. With `dry_run`, only reads the data for it.
 ///
-/// `plan.json`, every `shard.json` and the manifest are written anew, with statistics of sections and subsets that are made
-/// from the tables. Activations and tables stay the files that they are.
+/// Rewrites `plan.json`, every `shard.json` and the manifest, and adds statistics of sections and subsets, computed
+/// from the tables. Activations and tables keep their files.
 ///
-/// Killed at any moment, the cache is whole for readers, in the old version or the new one, and the same call goes on.
+/// If the process is killed, the cache remains valid for readers, in the old version or the new one, and the same call
+/// resumes.
 ///
 /// # Errors
-/// [`StoreError::Damaged`] for a damaged table or record; [`StoreError::Locked`] where another process writes.
+/// [`StoreError::Damaged`] for a damaged table or record; [`StoreError::Locked`] if another process is writing.
 pub fn upgrade(folder: &Path, dry_run: bool, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Upgraded> {
     upgrade_on(&machine(), folder, dry_run, progress)
 }
@@ -56,7 +57,7 @@ pub(super) fn upgrade_on(
     dry_run: bool,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Upgraded> {
-    // Where there is neither, there is nothing to lock.
+    // Fails if there is neither, before a lock file is created.
     let is_filled = match Cache::open(folder) {
         Ok(_) => true,
         Err(StoreError::MissingManifest { .. }) if PlanReader::open(folder).is_ok() => false,
@@ -104,7 +105,7 @@ pub(super) fn upgrade_on(
     Ok(Upgraded { from, to: FORMAT_VERSION, shards: shards.len() })
 }
 
-/// Upgrades a plan that no shard has been harvested of.
+/// Upgrades a plan without harvested shards.
 fn upgrade_plan(disk: &Arc<dyn Disk>, folder: &Path, dry_run: bool) -> Result<Upgraded> {
     let old = PlanReader::open(folder)?;
     let from = old.plan().format;
@@ -122,7 +123,7 @@ fn upgrade_plan(disk: &Arc<dyn Disk>, folder: &Path, dry_run: bool) -> Result<Up
     Ok(Upgraded { from, to: FORMAT_VERSION, shards: 0 })
 }
 
-/// Stages a shard of the same files under a record of the present version.
+/// Stages a shard with the same files under a record of the current version.
 fn stage(
     placing: &mut Placing<'_>,
     replacement: &Replacement,
@@ -148,7 +149,7 @@ fn stage(
     Ok(WrittenShard::new(contents, &bytes))
 }
 
-/// A shard's sums over sections and subsets, from its tables.
+/// Computes a shard's sums over sections and subsets from its tables.
 fn statistics(shard: &Shard, settings: &HarvestSettings) -> Result<Vec<GroupSums>> {
     let (planned, predictions) = (shard.tokens()?, shard.predictions()?);
     let norms = settings.sites.iter().map(|site| shard.norms(site)).collect::<Result<Vec<_>>>()?;

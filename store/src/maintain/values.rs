@@ -1,4 +1,4 @@
-//! How far the numbers of two shards are apart.
+//! Numerical differences between two shards.
 
 use serde::Serialize;
 
@@ -9,26 +9,26 @@ use crate::format::tables::sequences::Sequence;
 use crate::maintain::holding::Holding;
 use crate::read::cache::Shard;
 
-/// How a site's words, or a shard's losses, differ between two caches.
+/// The differences between two caches in a site's activations, or in a shard's losses.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ValueDiff {
     /// The shard.
     pub shard: usize,
     /// The site, or `loss`.
     pub what: String,
-    /// Numbers compared.
+    /// Values compared.
     pub compared: u64,
-    /// Numbers that are not the same, bit for bit; where the types differ, after widening to f32.
+    /// Values that differ bitwise; if the types differ, after widening to f32.
     pub differing: u64,
-    /// The largest absolute difference between numbers that are finite in both.
+    /// The largest absolute difference between values that are finite in both.
     pub largest_absolute: f64,
-    /// The largest difference over the larger of the two magnitudes, between 0 and 2.
+    /// The largest difference divided by the larger of the two magnitudes, between 0 and 2.
     pub largest_relative: f64,
-    /// Where the first is that differs.
+    /// The first value that differs.
     pub first: Option<Place>,
 }
 
-/// Where a number is.
+/// The location of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Place {
     /// The sequence's id.
@@ -39,7 +39,7 @@ pub struct Place {
     pub dimension: Option<usize>,
 }
 
-/// Compares the numbers in files that differ. Nothing where the two shards are not of the same sequences.
+/// Compares the values in files that differ. Returns nothing if the sequences or widths of the shards differ.
 pub(super) fn compare(
     ours: &Holding,
     theirs: &Holding,
@@ -91,7 +91,7 @@ pub(super) fn compare(
     {
         let mut comparison = Comparison::new(&a, "loss");
         for (row, (a, b)) in ours.loss.iter().zip(&theirs.loss).enumerate() {
-            // The last of a sequence has none.
+            // The last token of a sequence has no loss.
             if !(a.is_nan() && b.is_nan()) {
                 comparison.add(row, None, *a, *b);
             }

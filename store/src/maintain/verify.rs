@@ -1,4 +1,4 @@
-//! Checking every hash and checksum of a cache.
+//! Checks every hash and checksum of a cache.
 
 use std::path::Path;
 
@@ -21,48 +21,48 @@ use crate::fs::folder::Folder;
 use crate::fs::hash::{check_file, read_verified};
 use crate::read::cache::{Cache, open_activations, read_sequences};
 
-/// What [`verify`] found.
+/// The result of [`verify`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// Files checked.
     pub files: u64,
     /// Their bytes, as recorded.
     pub bytes: u64,
-    /// Row groups of activations that were decoded and checked.
+    /// Activation row groups decoded and checked.
     pub row_groups: u64,
-    /// What is wrong, in the order it was found; empty if nothing is.
+    /// The damage, in the order found.
     pub damages: Vec<Damage>,
 }
 
-/// Something wrong in a cache.
+/// Damage to a cache.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Damage {
     /// The file, relative to the cache's folder.
     pub file: String,
-    /// The row group in it, where the damage is in one.
+    /// The damaged row group, if it is in one.
     pub row_group: Option<usize>,
-    /// The column in it, where the damage is in one.
+    /// The damaged column, if it is in one.
     pub column: Option<String>,
-    /// What is wrong and what to do, in words.
+    /// A description of the problem and what to do.
     pub problem: String,
 }
 
-/// How far [`verify`] has come.
+/// The progress of [`verify`].
 #[derive(Clone, Copy, Debug)]
 pub struct Progress<'a> {
     /// Bytes checked so far.
     pub bytes: u64,
-    /// Bytes to be checked.
+    /// Bytes in total.
     pub total_bytes: u64,
-    /// The file that comes next, relative to the cache's folder.
+    /// The next file, relative to the cache's folder.
     pub file: &'a str,
 }
 
-/// Checks every file that the manifest in `folder` answers for: its size and BLAKE3, the plan's and the manifest's own
-/// checksums, the tables' contents, each row group's XXH3, and the manifest's sums. Goes on after damage.
+/// Checks every file that the manifest in `folder` covers: its size and BLAKE3, the checksums of the plan and the
+/// manifest, the tables' contents, each row group's XXH3, and the manifest's sums. Continues after damage.
 ///
 /// # Errors
-/// Only where there is nothing to check: no manifest, or one of another version.
+/// Only if there is nothing to check: no manifest, or one of another version.
 pub fn verify(folder: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Report> {
     let cache = match Cache::open(folder) {
         Ok(cache) => cache,
@@ -78,14 +78,14 @@ pub fn verify(folder: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<R
     let in_shards = cache.manifest().shards.iter().flat_map(|shard| &shard.files);
     let total_bytes = in_plan.chain(in_shards).fold(0, |sum: u64, file| sum.saturating_add(file.bytes));
     let mut walk = Walk { cache: &cache, report: Report::default(), total_bytes, progress };
-    // The manifest has been checked by opening it.
+    // Opening the manifest has checked it.
     walk.report.files += 1;
     walk.check_plan(plan);
     walk.check_shards();
     Ok(walk.report)
 }
 
-/// The same for the shards of a cache alone, and the sums over them.
+/// Like `verify`, for the shards of a cache and the sums over them only.
 pub(crate) fn verify_shards(cache: &Cache, progress: &mut dyn FnMut(Progress<'_>)) -> Report {
     let in_shards = cache.manifest().shards.iter().flat_map(|shard| &shard.files);
     let total_bytes = in_shards.fold(0, |sum: u64, file| sum.saturating_add(file.bytes));
@@ -102,7 +102,7 @@ struct Walk<'a> {
 }
 
 impl Report {
-    /// Adds an error, met in `file`.
+    /// Records an error found in `file`.
     fn note(&mut self, file: &str, error: &StoreError) {
         let (row_group, column) = match error {
             StoreError::Damaged { row_group, column, .. } => (*row_group, column.clone()),
@@ -117,7 +117,7 @@ impl Walk<'_> {
         (self.progress)(Progress { bytes: self.report.bytes, total_bytes: self.total_bytes, file });
     }
 
-    /// Counts a file once it has been checked, and notes what was wrong with it.
+    /// Counts a checked file and records its error.
     fn end(&mut self, file: &str, bytes: u64, checked: &Result<()>) {
         self.report.files += 1;
         self.report.bytes = self.report.bytes.saturating_add(bytes);
@@ -143,7 +143,7 @@ impl Walk<'_> {
         };
         self.end(PLAN_FILE, 0, &Ok(()));
         for (index, shard) in plan.plan().shards.iter().enumerate() {
-            // Reading a table checks its hash; reading the tokens reads the sequences first.
+            // Reading a table checks its hash. Reading the tokens reads the sequences first.
             let sequences = plan.sequences(index).map(|_| ());
             let tokens = if sequences.is_ok() {
                 plan.sequences_and_tokens(index).map(|_| ())
@@ -180,7 +180,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The manifest's means must be those of the shards.
+    /// Checks the manifest's means against the shards.
     fn check_sums(&mut self, totals: &Totals) {
         let manifest = self.cache.manifest();
         let sites = totals.sites(&manifest.settings());
@@ -240,13 +240,13 @@ impl Walk<'_> {
             let damages = match &opened {
                 Some(Ok(reader)) => self.check_row_groups(reader),
                 Some(Err(error)) => vec![repeat(error)],
-                // Without the sequences the row groups are not known; the file's hash still is.
+                // Without the sequences the row groups are unknown; the file's hash is still checked.
                 None => Vec::new(),
             };
             for damage in &damages {
                 self.report.note(&named(file), damage);
             }
-            // Where the damage has been found more closely, the file's hash says nothing new.
+            // The file's hash adds nothing if the damage has been located.
             let checked = if damages.is_empty() { whole } else { Ok(()) };
             self.end(&named(file), file.bytes, &checked);
         }
@@ -262,7 +262,7 @@ impl Walk<'_> {
     }
 }
 
-/// A shard's sums over sections and subsets must be those of its tokens.
+/// Checks a shard's sums over sections and subsets against its tokens.
 fn check_statistics(
     path: &Path,
     contents: &ShardContents,
@@ -280,7 +280,7 @@ fn check_statistics(
     }
 }
 
-/// The same damage once more; an I/O error, which cannot be copied, as one in words.
+/// Copies an error. One other than damage becomes a description, since an I/O error cannot be cloned.
 fn repeat(error: &StoreError) -> StoreError {
     match error {
         StoreError::Damaged { path, row_group, column, expected, got } => StoreError::Damaged {

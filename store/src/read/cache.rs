@@ -23,23 +23,23 @@ use crate::fs::json;
 use crate::fs::lock::Lock;
 use crate::remote::{Location, Mirror, RemoteOptions, Traffic};
 
-/// A cache that has been opened for reading. It may still be growing: it is what its manifest said when it was opened.
+/// A cache opened for reading. It is a snapshot of the manifest at that time; the cache may still be growing.
 #[derive(Clone, Debug)]
 pub struct Cache {
     folder: Folder,
     path: PathBuf,
     manifest: Manifest,
     manifest_blake3: String,
-    /// Where the files come from, unless the folder has them.
+    /// The source of the files of a remote cache.
     mirror: Option<Arc<Mirror>>,
 }
 
 impl Cache {
-    /// Reads the manifest in `folder`.
+    /// Opens the cache in `folder` by reading its manifest.
     ///
     /// # Errors
-    /// [`StoreError::MissingManifest`] with what the folder seems to be, [`StoreError::Version`],
-    /// [`StoreError::Damaged`], [`StoreError::LeavesFolder`] where it names a path outside.
+    /// [`StoreError::MissingManifest`] with advice on what the folder appears to be, [`StoreError::Version`],
+    /// [`StoreError::Damaged`], [`StoreError::LeavesFolder`] if a recorded path leaves the folder.
     pub fn open(folder: &Path) -> Result<Self> {
         let path = folder.join(MANIFEST_FILE);
         if !path.exists() {
@@ -50,12 +50,11 @@ impl Cache {
         Self::of(Folder::new(folder), path, &bytes, None)
     }
 
-    /// Opens a cache in a folder or at a [`Location`]. Of a remote one the manifest is read; other files are brought
-    /// one by one when they are asked for, each checked by its BLAKE3, and kept in a local folder of bounded size, in
-    /// which those used least recently make room.
+    /// Opens a cache in a folder or at a [`Location`]. Of a remote cache, only the manifest is fetched. Other files are
+    /// fetched on demand, verified by BLAKE3 and kept in a local folder of bounded size with LRU eviction.
     ///
     /// # Errors
-    /// As [`Self::open`], and [`StoreError::Remote`] where there is no answer or no manifest.
+    /// As [`Self::open`], and [`StoreError::Remote`] if the remote does not answer or has no manifest.
     pub fn open_at(place: &Path, options: &RemoteOptions) -> Result<Self> {
         match Location::of_place(place)? {
             Some(location) => Self::open_location(&location, options),
@@ -84,7 +83,7 @@ impl Cache {
         Ok(Self { folder, path, manifest, manifest_blake3: blake3_hex(bytes), mirror })
     }
 
-    /// Logs what was moved to read a cache that is not on this machine.
+    /// Logs the traffic of a remote cache.
     pub fn log_traffic(&self) {
         if let Some(Traffic { requests, received, repeated, .. }) = self.traffic() {
             let kept_in = self.folder().display();
@@ -92,46 +91,46 @@ impl Cache {
         }
     }
 
-    /// What was moved to read a remote cache; none for one in a folder.
+    /// Returns the traffic of a remote cache; none for a local one.
     pub fn traffic(&self) -> Option<Traffic> {
         self.mirror.as_ref().map(|mirror| mirror.traffic())
     }
 
-    /// Begins to bring what reading a site of the shard at `place` takes, and returns at once. For a cache in a folder,
-    /// and for a place after the last, it does nothing; what goes wrong is told by whoever then reads the shard.
+    /// Starts prefetching the files needed to read a site of the shard at `place`, and returns at once. Does nothing
+    /// for a local cache or a `place` out of range. Errors are reported by the read itself.
     pub fn read_ahead(&self, place: usize, site: &SiteName) {
         if let (Some(mirror), Some(shard)) = (&self.mirror, self.manifest.shards.get(place)) {
             mirror.read_ahead(shard, site);
         }
     }
 
-    /// The cache in `folder` as a manifest has it that is not there, or not yet.
+    /// Creates the cache in `folder` with a manifest that is not on disk.
     pub(crate) fn with_manifest(folder: &Path, manifest: Manifest) -> Self {
         let path = folder.join(MANIFEST_FILE);
         Self { folder: Folder::new(folder), path, manifest, manifest_blake3: String::new(), mirror: None }
     }
 
-    /// The manifest.
+    /// Returns the manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// BLAKE3 of the bytes of `manifest.json`: what a result says that it was computed from.
+    /// Returns the BLAKE3 of `manifest.json`, which results record as their source.
     pub fn manifest_blake3(&self) -> &str {
         &self.manifest_blake3
     }
 
-    /// The folder; of a remote cache, the local one that its files are brought to.
+    /// Returns the cache folder; for a remote cache, the local folder of fetched files.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The number of shards that are whole. They need not be numbered without gaps in the plan.
+    /// Returns the number of complete shards. Their numbers in the plan may have gaps.
     pub fn shards(&self) -> usize {
         self.manifest.shards.len()
     }
 
-    /// Opens the shard at a place in the manifest's list, from 0.
+    /// Opens the shard at an index into the manifest's list, from 0.
     pub fn shard(&self, place: usize) -> Result<Shard> {
         let Some(record) = self.manifest.shards.get(place) else {
             let what = format!("{}: shard", self.path.display());
@@ -140,7 +139,7 @@ impl Cache {
         self.shard_of(record)
     }
 
-    /// Opens the shard of a record, which may be one that the manifest does not list yet.
+    /// Opens the shard of a record, which the manifest need not list.
     pub(crate) fn shard_of(&self, record: &ShardRecord) -> Result<Shard> {
         let contents = self.contents(record)?;
         let folder = self.folder.inner(&self.path, &record.path)?;
@@ -149,9 +148,10 @@ impl Cache {
         Ok(Shard { folder, path, record: record.clone(), contents, sequences })
     }
 
-    /// The shard that holds the sequence with a number, and where it is among that shard's sequences; none if no shard does.
+    /// Finds a sequence by its id. Returns its shard and its index among the shard's sequences; none if no shard has
+    /// it.
     ///
-    /// Plans number their sequences shard by shard, so the first shard looked into is nearly always the right one.
+    /// Plans number sequences shard by shard, so the first shard searched is nearly always the right one.
     pub fn find_sequence(&self, id: u64) -> Result<Option<(Shard, usize)>> {
         let mut first = 0_u64;
         let mut likely = Vec::new();
@@ -184,8 +184,7 @@ impl Cache {
     }
 }
 
-/// What the `shard.json` at `path` says, whose bytes have the hash that `record` in `manifest` says, if it says the same
-/// as these.
+/// Parses the `shard.json` at `path`, whose `bytes` match the hash in `record`, and checks it against the manifest.
 pub(crate) fn check_contents(
     path: &Path,
     manifest: &Manifest,
@@ -212,7 +211,7 @@ pub(crate) fn check_contents(
     Ok(contents)
 }
 
-/// What to do about a folder without a manifest.
+/// Returns the error for a folder without a manifest, with advice.
 fn missing_manifest(folder: &Path) -> StoreError {
     let advice = if let Some(holder) = Lock::current_holder(folder) {
         format!("It is being written by {holder}; the manifest comes with the first whole shard")
@@ -226,9 +225,8 @@ fn missing_manifest(folder: &Path) -> StoreError {
     StoreError::MissingManifest { folder: folder.to_owned(), advice }
 }
 
-/// Reads the table of a shard's sequences.
 pub(crate) fn read_sequences(folder: &Folder, path: &Path, contents: &ShardContents) -> Result<Vec<Sequence>> {
-    // `check_listing` has seen that these are the sequences.
+    // `check_listing` has verified that this is the sequence table.
     let record = &contents.files[0];
     let file = folder.file(path, record)?;
     let counts = &contents.counts;
@@ -246,22 +244,22 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// The manifest's record of it.
+    /// Returns the manifest's record of the shard.
     pub fn record(&self) -> &ShardRecord {
         &self.record
     }
 
-    /// Its own record, with the sums over its rows.
+    /// Returns the contents of `shard.json`, with the sums over the shard's rows.
     pub fn contents(&self) -> &ShardContents {
         &self.contents
     }
 
-    /// Its sequences, in the order their rows are stored.
+    /// Returns the sequences, in storage order.
     pub fn sequences(&self) -> &[Sequence] {
         &self.sequences
     }
 
-    /// Reads the table of its tokens and checks its hash, once for all columns that are wanted of it.
+    /// Reads and verifies the token table, so that several columns can be decoded from one read.
     pub fn token_table(&self) -> Result<ShardTokens<'_>> {
         let record = &self.contents.files[1];
         let file = self.folder.file(&self.path, record)?;
@@ -269,12 +267,12 @@ impl Shard {
         Ok(ShardTokens { shard: self, path: file.path, bytes })
     }
 
-    /// Its tokens, in the order their rows are stored.
+    /// Reads the tokens, in storage order.
     pub fn tokens(&self) -> Result<Tokens> {
         self.token_table()?.tokens()
     }
 
-    /// The predictions over its rows, if they were kept.
+    /// Reads the predictions, if stored.
     pub fn predictions(&self) -> Result<Option<Predictions>> {
         match self.contents.settings.predictions {
             Some(_) => self.token_table()?.predictions(),
@@ -282,7 +280,7 @@ impl Shard {
         }
     }
 
-    /// The Euclidean norm of each row of a site, `[rows]` f32.
+    /// Reads the Euclidean norm of each row of a site, `[rows]` f32.
     pub fn norms(&self, site: &SiteName) -> Result<Vec<f32>> {
         self.place(site)?;
         self.token_table()?.norms(site)
@@ -294,9 +292,9 @@ impl Shard {
         open_activations(&self.folder, &self.path, &self.contents, place, &row_group_rows(&self.sequences))
     }
 
-    /// Opens all logits, `[rows, vocab_size]`, if they were kept.
+    /// Opens the full logits, `[rows, vocab_size]`, if stored.
     pub fn logits(&self) -> Result<Option<ActivationReader>> {
-        // They follow the sites.
+        // Logits follow the sites.
         let place = self.contents.sites.len();
         let rows = row_group_rows(&self.sequences);
         let open = || open_activations(&self.folder, &self.path, &self.contents, place, &rows);
@@ -313,7 +311,7 @@ impl Shard {
     }
 }
 
-/// The table of a shard's tokens, in memory and checked. Its columns are decoded as they are asked for.
+/// A shard's token table, verified and in memory. Columns are decoded on demand.
 #[derive(Debug)]
 pub struct ShardTokens<'shard> {
     shard: &'shard Shard,
@@ -322,24 +320,24 @@ pub struct ShardTokens<'shard> {
 }
 
 impl ShardTokens<'_> {
-    /// The tokens, in the order their rows are stored.
+    /// Decodes the tokens, in storage order.
     pub fn tokens(&self) -> Result<Tokens> {
         tokens::read(&self.path, self.bytes.clone(), self.rows(), &self.shard.sequences)
     }
 
-    /// The predictions, if they were kept.
+    /// Decodes the predictions, if stored.
     pub fn predictions(&self) -> Result<Option<Predictions>> {
         let kept = self.shard.contents.settings.predictions;
         kept.map(|kept| prediction_columns::read(&self.path, self.bytes.clone(), self.rows(), kept)).transpose()
     }
 
-    /// The predictions without the largest logits, which take most of the table: as if the cache kept none.
+    /// Decodes the predictions without the top logits, which take most of the table.
     pub fn predictions_without_top(&self) -> Result<Option<Predictions>> {
         let kept = self.shard.contents.settings.predictions.map(|kept| KeptPredictions { top_k: 0, ..kept });
         kept.map(|kept| prediction_columns::read(&self.path, self.bytes.clone(), self.rows(), kept)).transpose()
     }
 
-    /// The Euclidean norm of each row of a site, `[rows]` f32.
+    /// Decodes the Euclidean norm of each row of a site, `[rows]` f32.
     pub fn norms(&self, site: &SiteName) -> Result<Vec<f32>> {
         self.shard.place(site)?;
         prediction_columns::read_norms(&self.path, self.bytes.clone(), self.rows(), site)
@@ -350,7 +348,8 @@ impl ShardTokens<'_> {
     }
 }
 
-/// Opens the activations of the site at `place` in a shard's list; after the last, all logits, if they are kept.
+/// Opens the activations of the site at index `place`. The index after the last site is that of the full logits, if
+/// stored.
 pub(crate) fn open_activations(
     folder: &Folder,
     path: &Path,
@@ -363,7 +362,7 @@ pub(crate) fn open_activations(
     let named = named.map(|site| (site.name.clone(), settings.width(&site.name), &site.footer_blake3));
     let logits = contents.logits.as_ref();
     let named = named.or(logits.map(|logits| (SiteName::logits(), settings.model.vocab_size, &logits.footer_blake3)));
-    // The files of the sites follow the two tables, in the same order, and that of the logits follows them.
+    // The files are the two tables, the sites in the same order, and the logits.
     let Some((record, (site, d_model, footer_blake3))) = contents.files.get(2 + place).zip(named) else {
         return Err(StoreError::invalid(path.display(), format!("less than {} sites", contents.sites.len()), place));
     };

@@ -1,4 +1,4 @@
-//! A cache in one screen's worth of facts.
+//! A one-screen summary of a cache.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,50 +19,50 @@ use crate::fs::lock::Lock;
 use crate::read::cache::Cache;
 use crate::remote::RemoteOptions;
 
-/// What [`inspect`] finds.
+/// The result of [`inspect`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
-    /// The cache's folder.
+    /// The cache folder.
     pub folder: PathBuf,
-    /// BLAKE3 of its `manifest.json`.
+    /// BLAKE3 of `manifest.json`.
     pub manifest_blake3: String,
-    /// The format's version.
+    /// Format version.
     pub format: u32,
-    /// The program that wrote it.
+    /// The program that wrote the manifest.
     pub generator: String,
-    /// Who is writing to it at the moment, if anyone.
+    /// The process that is writing to the cache, if any.
     pub being_written_by: Option<String>,
     /// The model.
     pub model: ModelRecord,
-    /// What the tokens are.
+    /// The corpus.
     pub corpus: Corpus,
-    /// The predictions that are kept.
+    /// The stored predictions.
     pub predictions: Option<KeptPredictions>,
-    /// Tokens with a next one whose loss is NaN or infinite, and so in no count or mean; null where that is not known.
+    /// Number of NaN or infinite losses, which are excluded from counts and means; null if unknown.
     pub non_finite_losses: Option<u64>,
-    /// The type that activations are stored in.
+    /// The dtype of the stored activations.
     pub dtype: Dtype,
-    /// How they are stored.
+    /// The codec of the activations.
     pub codec: Codec,
-    /// Shards planned.
+    /// Number of planned shards.
     pub planned_shards: usize,
-    /// Shards that are whole.
+    /// Number of complete shards.
     pub whole_shards: usize,
-    /// How much is planned.
+    /// Counts over all planned shards.
     pub planned: Counts,
-    /// How much is here.
+    /// Counts over the complete shards.
     pub held: Counts,
     /// The sites.
     pub sites: Vec<SiteSummary>,
-    /// By section and subset; null in a cache of format version 1, which `store upgrade` adds them to.
+    /// Statistics by section and subset; null in format version 1, until `store upgrade` adds them.
     pub statistics: Option<StatisticsSummary>,
-    /// Bytes of the files of all whole shards.
+    /// Size of all complete shards in bytes.
     pub bytes: u64,
-    /// Bytes of their tables: tokens, predictions, sequences and records.
+    /// Size of their tables in bytes: tokens, predictions, sequences and records.
     pub table_bytes: u64,
-    /// `bytes` over the tokens here; null if there are none.
+    /// `bytes` per token; null without tokens.
     pub bytes_per_token: Option<f64>,
-    /// Bytes of all activations as plain words over the bytes that they take; null if there are none.
+    /// Size of the activations as plain words relative to their stored size; null without activations.
     pub ratio_to_raw: Option<f64>,
 }
 
@@ -71,59 +71,59 @@ pub struct Summary {
 pub struct SiteSummary {
     /// The site.
     pub name: SiteName,
-    /// Elements of a row.
+    /// Row width.
     pub d_model: usize,
-    /// Rows.
+    /// Number of rows.
     pub rows: u64,
     /// Rows with a NaN or infinite element.
     pub non_finite_rows: u64,
-    /// Mean Euclidean norm of the other rows; null if there are none.
+    /// Mean Euclidean norm of the finite rows; null without any.
     pub mean_norm: Option<f64>,
-    /// The scale c that brings it to sqrt(`d_model`); null if no row is finite and non-zero.
+    /// The scale c that brings the mean norm to sqrt(`d_model`); null if every finite row is zero.
     pub scale: Option<f64>,
-    /// The norm of all that the codec has rounded away over the norm of all activations; null for one that is lossless.
+    /// Norm of the rounding error relative to the norm of the activations; null for a lossless codec.
     pub relative_rounding_error: Option<f64>,
-    /// Bytes of its files.
+    /// Size of the site's files in bytes.
     pub bytes: u64,
 }
 
-/// What is known of the tokens of each section and subset.
+/// Statistics by section and subset.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StatisticsSummary {
-    /// Each section, over all subsets.
+    /// Sections, over all subsets.
     pub sections: Vec<GroupSummary>,
-    /// Each subset, over all sections, and the tokens without a subset.
+    /// Subsets, over all sections, including tokens without a subset.
     pub subsets: Vec<GroupSummary>,
-    /// Each section of each subset.
+    /// Sections of each subset.
     pub sections_of_subsets: Vec<GroupSummary>,
 }
 
 /// A section, a subset, or a section of a subset in a [`StatisticsSummary`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GroupSummary {
-    /// The section; null for all of them.
+    /// The section; null for all sections.
     pub section: Option<Section>,
-    /// The subset; null for tokens without one, and for all of them.
+    /// The subset; null for all subsets and for tokens without a subset.
     pub subset: Option<String>,
-    /// Tokens.
+    /// Number of tokens.
     pub tokens: u64,
-    /// Those of them that have a loss, which is that of the token after them: all but the last of each sequence, and but
-    /// those whose loss is not finite. Null without predictions.
+    /// Number of tokens with a finite loss. The loss is that of the next token, so the last token of each sequence has
+    /// none. Null without predictions.
     pub losses: Option<u64>,
-    /// Mean of these losses, in nats; null without any.
+    /// Mean loss, in nats; null without losses.
     pub mean_loss: Option<f64>,
     /// Mean entropy of the predicted distribution, in nats; null without predictions.
     pub mean_entropy: Option<f64>,
-    /// Mean Euclidean norm at each site, in order of the sites; null where no row is finite.
+    /// Mean Euclidean norm by site, in order of the sites; null without finite rows.
     pub mean_norms: Vec<Option<f64>>,
 }
 
-/// Sums up the cache in `folder` from its manifest; no other file is read.
+/// Summarises the cache in `folder`. Reads only its manifest.
 pub fn inspect(folder: &Path) -> Result<Summary> {
     Ok(summary(&Cache::open(folder)?, folder))
 }
 
-/// Sums up the cache in a folder or at a [`Location`](crate::Location) from its manifest; no other file is read.
+/// Summarises the cache in a folder or at a [`Location`](crate::Location). Reads only its manifest.
 pub fn inspect_at(place: &Path, options: &RemoteOptions) -> Result<Summary> {
     Ok(summary(&Cache::open_at(place, options)?, place))
 }
@@ -174,7 +174,7 @@ fn summary(cache: &Cache, folder: &Path) -> Summary {
     }
 }
 
-/// Every token but the last of a sequence has a loss.
+/// Every token has a loss except the last of each sequence.
 fn non_finite_losses(manifest: &Manifest) -> Option<u64> {
     let groups = manifest.statistics.as_deref().filter(|_| manifest.predictions.is_some())?;
     let finite = total(groups.iter().filter_map(|group| group.predictions).map(|sums| sums.losses));
@@ -204,7 +204,7 @@ fn summary_of(group: &GroupSums) -> GroupSummary {
     }
 }
 
-/// The bytes of the files of each name, over all shards.
+/// Returns the total size of the files of each name, over all shards.
 fn bytes_by_file(manifest: &Manifest) -> BTreeMap<&str, u64> {
     let mut bytes: BTreeMap<&str, u64> = BTreeMap::new();
     for file in manifest.shards.iter().flat_map(|shard| &shard.files) {
@@ -214,7 +214,7 @@ fn bytes_by_file(manifest: &Manifest) -> BTreeMap<&str, u64> {
     bytes
 }
 
-/// A sum, as far as it can be counted: a manifest may say anything.
+/// Returns a saturating sum, because a manifest is untrusted.
 fn total(numbers: impl IntoIterator<Item = u64>) -> u64 {
     numbers.into_iter().fold(0, u64::saturating_add)
 }

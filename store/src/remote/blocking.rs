@@ -1,4 +1,4 @@
-//! Objects of one place, read and written by callers that wait. Behind it a private runtime and a client per place.
+//! A blocking client for the objects of one location, on top of a private async runtime.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -22,43 +22,43 @@ use crate::remote::options::RemoteOptions;
 use crate::remote::traffic::{Counters, Traffic};
 use crate::workers::CLAIMS_FOLDER;
 
-/// S3 refuses smaller parts, but for the last.
+/// S3 refuses smaller parts, except for the last.
 const SMALLEST_PART: u64 = 5 << 20;
 
 /// S3 refuses more parts than this.
 const MOST_PARTS: u64 = 10_000;
 
-/// More than any JSON file of a cache needs.
+/// Upper bound on the size of a JSON file of a cache.
 const MAX_WHOLE: u64 = 1 << 30;
 
-/// How often a large file is begun where the service knows nothing of its parts: an answer that it is whole can be lost.
+/// Tries of a multipart upload that the service no longer knows: the response that it is complete may have been lost.
 const UPLOADS: usize = 3;
 
-/// How often an object that is there is created before a service is taken for one that ignores conditions.
+/// How often an existing object is created before the service is taken to ignore conditions.
 const CREATIONS: usize = 5;
 
-/// Parts of one file that are sent at a time.
+/// Parts of one file in flight.
 const PARTS_AT_ONCE: usize = 4;
 
-/// The name under which a service keeps a file's hash beside it.
+/// The metadata key that holds a file's hash.
 const BLAKE3: &str = "blake3";
 
-/// An object that was read as a whole, and which version of it that was.
+/// An object read as a whole, and its version.
 #[derive(Debug)]
 pub(crate) struct Fetched {
     pub(crate) bytes: Bytes,
     pub(crate) version: UpdateVersion,
 }
 
-/// What a service says of an object.
+/// The metadata of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) bytes: u64,
-    /// The hash that whoever wrote it said that it has.
+    /// The hash that its writer recorded.
     pub(crate) blake3: Option<String>,
 }
 
-/// Whether a service refuses a write whose condition does not hold.
+/// Whether a service honours conditional writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Conditions {
     Unknown,
@@ -66,7 +66,7 @@ enum Conditions {
     Ignored,
 }
 
-/// What is at one location. Any number of threads may use it.
+/// The objects at one location. Safe to share between threads.
 #[derive(Debug)]
 pub(crate) struct Remote {
     location: Location,
@@ -78,7 +78,7 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    /// A client for `location`. Nothing is asked yet.
+    /// Creates a client for `location`, without sending a request.
     pub(crate) fn connect(location: &Location, options: &RemoteOptions) -> Result<Self> {
         let counters = Arc::default();
         let (store, prefix) = connect(location, options, &counters)?;
@@ -98,12 +98,12 @@ impl Remote {
         self.counters.so_far()
     }
 
-    /// Takes note that a file is begun again.
+    /// Counts a file that is read again.
     pub(crate) fn repeat(&self) {
         self.counters.repeat();
     }
 
-    /// A JSON file as a whole; none if it is not there.
+    /// Reads a whole JSON file; `None` if it does not exist.
     pub(crate) fn get(&self, name: &str) -> Result<Option<Fetched>> {
         let path = self.path(name)?;
         let read = self.ask(async {
@@ -124,7 +124,7 @@ impl Remote {
         Ok(Some(fetched))
     }
 
-    /// A stretch of an object, all of it.
+    /// Reads a range of an object. A short read is an error.
     pub(crate) fn get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
         let path = self.path(name)?;
         let wanted = range.end - range.start;
@@ -140,12 +140,12 @@ impl Remote {
         Ok(bytes)
     }
 
-    /// The bytes of an object, without reading it; none if it is not there.
+    /// Returns the size of an object; `None` if it does not exist.
     pub(crate) fn size(&self, name: &str) -> Result<Option<u64>> {
         Ok(self.look_at(name)?.map(|seen| seen.bytes))
     }
 
-    /// What is known of an object without reading it; none if it is not there.
+    /// Returns the metadata of an object; `None` if it does not exist.
     pub(crate) fn look_at(&self, name: &str) -> Result<Option<Seen>> {
         let path = self.path(name)?;
         let options = GetOptions { head: true, ..GetOptions::default() };
@@ -157,41 +157,41 @@ impl Remote {
         self.or_none(asked, name, "look at")
     }
 
-    /// Writes an object that must not be there yet, in one step. `false` if one is there, which may be this one: an
-    /// answer can be lost.
+    /// Creates an object atomically if it does not exist. Returns `false` if one exists, which may be this one: the response
+    /// to an earlier try may have been lost.
     ///
     /// # Errors
-    /// [`StoreError::Remote`] where the service would not refuse to.
+    /// [`StoreError::Remote`] if the service ignores conditions.
     pub(crate) fn create(&self, name: &str, bytes: &Bytes) -> Result<bool> {
         self.check_conditions()?;
         self.put_if(name, bytes, &PutMode::Create)
     }
 
-    /// Writes an object, in one step, if it is still at `version`: otherwise `false`, which may also be because it was
-    /// written by this and the answer was lost.
+    /// Replaces an object atomically if it is still at `version`. Returns `false` otherwise, which may also mean that an
+    /// earlier try succeeded and its response was lost.
     ///
-    /// A folder cannot compare: its caller must hold its lock.
+    /// A folder cannot compare versions: the caller must hold its lock.
     ///
     /// # Errors
-    /// [`StoreError::Remote`] where the service would not refuse to.
+    /// [`StoreError::Remote`] if the service ignores conditions.
     pub(crate) fn update(&self, name: &str, bytes: &Bytes, version: UpdateVersion) -> Result<bool> {
         self.check_conditions()?;
         let compares = self.location.service() != Service::Folder;
         self.put_if(name, bytes, &if compares { PutMode::Update(version) } else { PutMode::Overwrite })
     }
 
-    /// Sees to it, once, that the service refuses a write whose condition does not hold. One that does it all the same lets
-    /// two who write at once undo what the other did.
+    /// Checks once that the service honours conditional writes. Without them, concurrent writers would undo each other's
+    /// work.
     fn check_conditions(&self) -> Result<()> {
         if self.location.service() == Service::Folder {
             return Ok(());
         }
         let mut conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
         if *conditions == Conditions::Unknown {
-            // Of this machine: who is killed here leaves an empty object that the next who is not removes.
+            // Named after this machine: the next process here removes an object that a killed one left.
             let name = format!("{CLAIMS_FOLDER}/conditions-{}", &blake3::hash(host_name().as_bytes()).to_hex()[..16]);
             let kept = self.keeps_conditions(&name);
-            // Who may write and not remove leaves it there.
+            // Credentials may allow writes but not deletes.
             if let Err(error) = self.delete(&name) {
                 tracing::warn!(%error, "an empty object stays, which showed whether conditions are kept");
             }
@@ -209,9 +209,9 @@ impl Remote {
         })
     }
 
-    /// Whether of a write that must be the first, and of one over a version that is not there, both are refused.
+    /// Whether the service refuses both to create an existing object and to update a version that does not exist.
     fn keeps_conditions(&self, name: &str) -> Result<bool> {
-        // Others on this machine may remove it just in between; not each time.
+        // Another process on this machine may delete the object in between, but not every time.
         let mut refused = false;
         for _ in 0..=CREATIONS {
             refused = !self.put_if(name, &Bytes::new(), &PutMode::Create)?;
@@ -223,12 +223,12 @@ impl Remote {
         Ok(refused && !self.put_if(name, &Bytes::new(), &PutMode::Update(elsewhere))?)
     }
 
-    /// Writes a small object, whatever is there.
+    /// Writes a small object unconditionally.
     pub(crate) fn put(&self, name: &str, bytes: &Bytes) -> Result<()> {
         self.put_if(name, bytes, &PutMode::Overwrite).map(|_| ())
     }
 
-    /// Writes a file of a cache, whatever is there. A service, unlike a folder, keeps its hash beside it.
+    /// Writes a file of a cache unconditionally. A service, unlike a folder, keeps its hash as metadata.
     pub(crate) fn put_file(&self, name: &str, bytes: &Bytes, blake3: &str) -> Result<()> {
         if self.location.service() == Service::Folder {
             return self.put(name, bytes);
@@ -255,14 +255,15 @@ impl Remote {
         Ok(())
     }
 
-    /// Removes an object; one that is not there is none to remove.
+    /// Removes an object if it exists.
     pub(crate) fn delete(&self, name: &str) -> Result<()> {
         let path = self.path(name)?;
         self.or_none(self.ask(self.store.delete(&path)), name, "remove").map(|_| ())
     }
 
-    /// Has the service copy an object over another: whether that is known to have worked. Not every service copies, nor objects of
-    /// every size. In a folder, a copy would be a second name for the same file, which is no object of its own.
+    /// Copies an object within the service, and returns whether that is known to have worked. Not every service copies, nor
+    /// objects of every size. In a folder, a copy would be a hard link rather than a separate object, so the result is
+    /// `false`.
     pub(crate) fn copy(&self, from: &str, to: &str, bytes: u64) -> Result<bool> {
         if self.location.service() == Service::Folder {
             return Ok(false);
@@ -272,7 +273,7 @@ impl Remote {
         Ok(copied.is_ok() && self.size(to)? == Some(bytes))
     }
 
-    /// The names of the objects below `folder`, however deep.
+    /// Lists the objects below `folder`, recursively.
     pub(crate) fn list(&self, folder: &str) -> Result<Vec<String>> {
         let path = self.path(folder)?;
         let listed = self.ask(self.store.list_with_delimiter(Some(&path)));
@@ -295,13 +296,13 @@ impl Remote {
                 Ok(true)
             }
             Err(error) if *mode != PutMode::Overwrite && is_condition(&error) => Ok(false),
-            // S3 says of an object that has gone that it is not there.
+            // S3 reports a removed object as absent.
             Err(error) if matches!(mode, PutMode::Update(_)) && is_absent(&error) => Ok(false),
             Err(error) => Err(self.error(name, "write", &error)),
         }
     }
 
-    /// Writes a large object in parts, some at a time. It appears when all are there.
+    /// Uploads a large object in parallel parts. It appears once all parts are there.
     async fn put_parts(
         &self,
         path: &Path,
@@ -330,14 +331,14 @@ impl Remote {
         match sent {
             Ok(()) => upload.complete().await.map(|_| ()),
             Err(error) => {
-                // What the service keeps of it would only cost money; the first error is the one to tell.
+                // Parts that the service keeps cost money. The first error is the one to return.
                 let _ = upload.abort().await;
                 Err(error)
             }
         }
     }
 
-    /// Waits for an answer.
+    /// Blocks on a request.
     fn ask<T>(&self, answer: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
         self.counters.request();
         runtime()?.block_on(answer)
@@ -347,7 +348,7 @@ impl Remote {
         failed(&self.location, &self.options.environment, self.location.join(name), action, error)
     }
 
-    /// Nothing where there is no such object; where there is no such bucket, an error.
+    /// Returns `None` for a missing object. A missing bucket is an error.
     fn or_none<T>(&self, got: object_store::Result<T>, name: &str, action: &'static str) -> Result<Option<T>> {
         match got {
             Ok(got) => Ok(Some(got)),
@@ -361,7 +362,7 @@ impl Remote {
         StoreError::Remote { url, action, expected: expected.into(), got: got.into(), advice: advice.into() }
     }
 
-    /// Where the object of this name is.
+    /// Returns the path of an object.
     fn path(&self, name: &str) -> Result<Path> {
         if plain_path(name).is_none() {
             return Err(StoreError::LeavesFolder { path: self.location.to_string().into(), named: name.to_owned() });
@@ -378,7 +379,7 @@ fn joined(part: Option<Result<object_store::Result<()>, tokio::task::JoinError>>
     }
 }
 
-/// The runtime that all requests of this process run on; it is started by the first.
+/// The runtime for all requests of this process, started by the first.
 fn runtime() -> object_store::Result<&'static Runtime> {
     static RUNTIME: OnceLock<std::io::Result<Runtime>> = OnceLock::new();
     let started = RUNTIME

@@ -1,47 +1,46 @@
-//! Why a request got nowhere.
+//! Why a request failed.
 
 use std::time::Duration;
 
-/// Why a request got nowhere.
+/// Why a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// There is no such object.
+    /// The object does not exist.
     Absent,
-    /// There is no such bucket or container.
+    /// The bucket or container does not exist.
     NoBucket,
-    /// The service does not let one in, or does not allow it.
+    /// Authentication or authorisation failed.
     Denied,
-    /// A write said under which condition it is to be done, and it does not hold.
+    /// The condition of a write does not hold.
     Condition,
-    /// What is asked for is elsewhere.
+    /// The service redirects elsewhere.
     Redirect,
-    /// The service does not know how to do this.
+    /// The service does not support the request.
     Unsupported,
-    /// The object is shorter or longer than was asked for.
+    /// The object is shorter or longer than the requested range.
     Length,
-    /// The answer is a page for people, or all of an object where a part was asked for.
+    /// The response is an HTML page, or a whole object instead of a range.
     Page,
-    /// The service understood the request and will not have it.
+    /// The service rejected the request.
     Refused,
-    /// The service is up and cannot do it now.
+    /// The service is temporarily unavailable.
     Busy,
-    /// No encrypted connection that can be trusted.
+    /// No trusted TLS connection.
     Certificate,
     /// Nothing listens at the address.
     NotListening,
-    /// The host has no address.
+    /// The host name does not resolve.
     UnknownHost,
-    /// No answer came in time.
+    /// No response in time.
     Silent,
     /// The connection broke.
     Broken,
-    /// The settings make no request.
+    /// The settings make no valid request.
     Setting,
 }
 
 impl Cause {
-    /// Whether trying again would be no use. A service that has answered before may be started anew; one that never did
-    /// is not there.
+    /// Whether a retry is useless. A service that has responded before may be restarting; one that never has is not there.
     pub(crate) fn is_final(self, reached: bool) -> bool {
         match self {
             Self::Busy | Self::Silent | Self::Broken => false,
@@ -51,19 +50,19 @@ impl Cause {
     }
 }
 
-/// A request that got nowhere: among the causes of the error that the client makes of it.
+/// A failed request. Part of the source chain of the client's error.
 #[derive(Debug, thiserror::Error)]
 #[error("{said}{}", tried(.cause.is_final(false), *.tries, *.spent, *.budget))]
 pub(crate) struct Failure {
     pub(crate) cause: Cause,
-    /// What came, in words without anything secret.
+    /// The response or error in words, without secrets.
     pub(crate) said: String,
     pub(crate) tries: u32,
     pub(crate) spent: Duration,
     pub(crate) budget: Duration,
 }
 
-/// How often and how long, where another try might have helped.
+/// The number of tries and the time spent, for errors that are retried.
 fn tried(is_final: bool, tries: u32, spent: Duration, budget: Duration) -> String {
     if is_final && tries == 1 {
         return String::new();

@@ -1,4 +1,4 @@
-//! The client of a service, with credentials from the environment.
+//! Builds the client of a service, with credentials from the environment.
 
 use std::str::FromStr;
 use std::sync::{Arc, Once};
@@ -21,14 +21,14 @@ use crate::remote::options::RemoteOptions;
 use crate::remote::requests::Requests;
 use crate::remote::traffic::Counters;
 
-/// What the client itself does about failures: nothing. `Requests` tries again, and nothing else does.
+/// Disables the client's own retries: only `Requests` retries.
 const NEVER_AGAIN: RetryConfig = RetryConfig {
     backoff: BackoffConfig { init_backoff: Duration::ZERO, max_backoff: Duration::ZERO, base: 2.0 },
     max_retries: 0,
     retry_timeout: Duration::ZERO,
 };
 
-/// The client, and the path within it that names of objects follow.
+/// Returns the client and the prefix of its object names.
 pub(crate) fn connect(
     location: &Location,
     options: &RemoteOptions,
@@ -54,7 +54,7 @@ pub(crate) fn connect(
             let endpoint = value(AmazonS3ConfigKey::S3Endpoint).or_else(|| value(AmazonS3ConfigKey::Endpoint));
             check_endpoint(location, "AWS", endpoint, value(AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp)))?;
             check_named(location, options, named_for_s3(&builder))?;
-            // Nothing is removed in bulk, which not every service knows.
+            // Not every service supports bulk deletes.
             let builder = builder.with_disable_bulk_delete(true).with_bucket_name(location.bucket());
             let builder = builder.with_config(AmazonS3ConfigKey::Client(timeout.0), timeout.1);
             builder.with_retry(NEVER_AGAIN).with_http_connector(requests).build().map(|store| Arc::new(store) as _)
@@ -69,7 +69,7 @@ pub(crate) fn connect(
             check_endpoint(location, "GOOGLE", value(GoogleConfigKey::BaseUrl), allowed)?;
             check_named(location, options, named_for_google(&builder))?;
             if is_anonymous_at_google(&builder) {
-                // Else the client would look for gcloud's file all the same.
+                // Otherwise the client would still look for gcloud's credentials file.
                 let nobody = GcpCredential { bearer: String::new() };
                 builder = builder.with_credentials(Arc::new(StaticCredentialProvider::new(nobody)));
             }
@@ -91,7 +91,7 @@ pub(crate) fn connect(
             builder.with_retry(NEVER_AGAIN).with_http_connector(requests).build().map(|store| Arc::new(store) as _)
         }
         Service::Web => {
-            // Whether the address may be unencrypted was decided when it was read.
+            // Unencrypted addresses were checked when the location was parsed.
             let client = ClientOptions::new().with_allow_http(true).with_timeout(options.timeout);
             let mut base = location.url().clone();
             base.set_path("");
@@ -109,7 +109,7 @@ pub(crate) fn connect(
     Ok((built.map_err(|error| setting(&error))?, prefix))
 }
 
-/// Refuses to ask without credentials that variables name, unless the machine's own are asked for.
+/// Requires credentials from variables, unless instance credentials are allowed.
 fn check_named(location: &Location, options: &RemoteOptions, named: bool) -> Result<()> {
     if named || options.instance_credentials {
         return Ok(());
@@ -121,7 +121,7 @@ fn check_named(location: &Location, options: &RemoteOptions, named: bool) -> Res
     Err(wrong_setting(location, "credentials in the environment", "none", &advice))
 }
 
-/// Refuses the address of a service that makes no request.
+/// Checks that the service's endpoint is https, or http where that is allowed.
 fn check_endpoint(
     location: &Location,
     prefix: &str,
@@ -129,7 +129,7 @@ fn check_endpoint(
     allow_http: Option<String>,
 ) -> Result<()> {
     let Some(endpoint) = endpoint else { return Ok(()) };
-    // The address itself is not repeated: it may have a password in it.
+    // The address may contain a password, so the error does not repeat it.
     let url = Url::parse(&endpoint).ok().filter(Url::has_host);
     let (got, advice) = match url.as_ref().map(Url::scheme) {
         Some("https") => return Ok(()),
@@ -150,13 +150,13 @@ fn wrong_setting(location: &Location, expected: &str, got: &str, advice: &str) -
     StoreError::Remote { url, action: "reach", expected: expected.into(), got: got.into(), advice: advice.into() }
 }
 
-/// The variables that a client knows, as its keys.
+/// Returns the variables that a client knows, as its configuration keys.
 fn settings<K: FromStr>(options: &RemoteOptions, prefixes: &[&str]) -> Vec<(K, String)> {
     let variables = options.environment.variables(prefixes).into_iter();
     variables.filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse().ok()?, value))).collect()
 }
 
-/// TLS by the provider that the workspace has anyway. Somebody else's choice, made before, is as good.
+/// Installs the workspace's TLS provider. A provider installed earlier is kept.
 fn install_tls() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -1,13 +1,13 @@
-//! Who we are: what the variables say, and nothing else unless it is asked for.
+//! Checks that variables name credentials. Other sources are used only on request.
 //!
-//! The clients would otherwise ask the metadata service of the machine they run on, and look for a file of `gcloud`: an
-//! address that hangs elsewhere, and somebody's credentials where none were meant.
+//! By default, the clients would query the instance metadata service, which hangs outside a cloud, and pick up `gcloud`'s
+//! credentials file unasked.
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 
-/// Whether variables say with which credentials S3 is asked, or that it is asked without.
+/// Whether variables name credentials for S3, or select anonymous access.
 pub(super) fn named_for_s3(builder: &AmazonS3Builder) -> bool {
     use AmazonS3ConfigKey as Key;
     let has = |key| builder.get_config_value(&key).is_some();
@@ -26,7 +26,7 @@ pub(super) fn named_for_google(builder: &GoogleCloudStorageBuilder) -> bool {
     keys.iter().any(|key| builder.get_config_value(key).is_some()) || is_anonymous_at_google(builder)
 }
 
-/// Whether Google Cloud Storage is asked without credentials.
+/// Whether access to Google Cloud Storage is anonymous.
 pub(super) fn is_anonymous_at_google(builder: &GoogleCloudStorageBuilder) -> bool {
     is_on(builder.get_config_value(&GoogleConfigKey::SkipSignature))
 }
@@ -46,7 +46,7 @@ pub(super) fn named_for_azure(builder: &MicrosoftAzureBuilder) -> bool {
         || kind.is_some_and(|kind| !["auto", "managed_identity"].contains(&kind.as_str()))
 }
 
-/// Whether a setting says yes, in a word that the clients take for one.
+/// Whether a setting is on, in a spelling that the clients accept.
 pub(super) fn is_on(value: Option<String>) -> bool {
     value.is_some_and(|value| ["1", "true", "on", "yes", "y"].contains(&value.to_ascii_lowercase().as_str()))
 }

@@ -1,4 +1,4 @@
-//! One file of a remote cache, brought into a file of this machine and checked.
+//! Downloads and verifies one file of a remote cache.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -9,26 +9,26 @@ use crate::format::records::FileRecord;
 use crate::remote::blocking::Remote;
 use crate::remote::failure::mend;
 
-/// What is read back at a time to take up the hash of what is there already.
+/// Bytes read at a time when hashing what is already on disk.
 const READ_BYTES: usize = 1 << 20;
 
-/// How often a file whose bytes are not those recorded is read: what was damaged on its way is whole the second time.
+/// Tries of a file whose hash does not match. Damage in transit does not recur.
 const READINGS: u32 = 2;
 
-/// What to make of bytes that are in the file already.
+/// How to treat bytes that are already in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Earlier {
-    /// They are the beginning.
+    /// They are the beginning of the object.
     Keep,
-    /// They only take up room.
+    /// They only reserve space.
     Overwrite,
 }
 
-/// Brings what `record` describes from the object `name` into `file`, and waits until all is on the disk. Calls `more`
-/// with the bytes that are there, first those from earlier.
+/// Downloads the object `name`, described by `record`, into `file` and syncs it. Calls `more` with the number of bytes
+/// added, starting with those from an earlier download.
 ///
 /// # Errors
-/// [`StoreError::Remote`] where the bytes are not those recorded, each time they were asked for; none is then kept.
+/// [`StoreError::Remote`] if the hash is wrong at every try; no bytes are then kept.
 pub(crate) fn download(
     remote: &Remote,
     name: &str,
@@ -84,8 +84,7 @@ pub(crate) fn download(
     })
 }
 
-/// The hash of the bytes that are there, which the next are written after, and how many they are. More than there should
-/// be is as good as none.
+/// Returns the hash and number of the bytes in the file, positioned after them. A file longer than `bytes` is emptied.
 fn beginning(file: &mut File, bytes: u64) -> std::io::Result<(blake3::Hasher, u64)> {
     if file.metadata()?.len() > bytes {
         file.set_len(0)?;
@@ -105,7 +104,7 @@ fn beginning(file: &mut File, bytes: u64) -> std::io::Result<(blake3::Hasher, u6
     }
 }
 
-/// The hash of nothing, and the start of the file.
+/// Returns an empty hash, positioned at the start of the file.
 fn start(file: &mut File) -> std::io::Result<(blake3::Hasher, u64)> {
     file.seek(SeekFrom::Start(0))?;
     Ok((blake3::Hasher::new(), 0))

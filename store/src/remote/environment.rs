@@ -1,20 +1,20 @@
-//! The variables that credentials come from.
+//! The environment variables that hold credentials.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Where variables such as `AWS_SECRET_ACCESS_KEY` are looked at. Shown without their values.
+/// A source of variables such as `AWS_SECRET_ACCESS_KEY`. Debug output omits their values.
 #[derive(Clone, Default)]
 pub enum Environment {
-    /// The process's own.
+    /// The process environment.
     #[default]
     Process,
-    /// These, in place of the process's own: for a program that holds credentials of several services.
+    /// These variables instead, for a program that holds credentials of several services.
     Given(BTreeMap<String, String>),
 }
 
 impl Environment {
-    /// The variables whose names begin with one of `prefixes`.
+    /// Returns the variables whose names start with one of `prefixes`.
     pub(crate) fn variables(&self, prefixes: &[&str]) -> Vec<(String, String)> {
         let wanted = |(name, _): &(String, String)| prefixes.iter().any(|prefix| name.starts_with(prefix));
         match self {

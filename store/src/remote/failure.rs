@@ -1,4 +1,4 @@
-//! What a service said, as an error for people: with what to do, and without anything secret.
+//! Turns a service's response into an error message with advice and without secrets.
 
 use std::error::Error as StdError;
 use std::io;
@@ -10,18 +10,18 @@ use crate::remote::cause::{Cause, Failure};
 use crate::remote::environment::Environment;
 use crate::remote::location::{Location, Service};
 
-/// Variables that hold something which must never be shown.
+/// Parts of the names of variables that hold secrets.
 const SECRET: [&str; 4] = ["SECRET", "TOKEN", "KEY", "PASSWORD"];
 
-/// Shorter values are no secrets, and would be found everywhere.
+/// Shorter values are not secrets, and would match everywhere.
 const SHORTEST_SECRET: usize = 4;
 
-/// An error and what it was caused by, the outermost first.
+/// Returns an error and its sources, outermost first.
 pub(crate) fn causes<'a>(error: &'a (dyn StdError + 'static)) -> Vec<&'a (dyn StdError + 'static)> {
     let mut all = vec![error];
     let mut next = Some(error);
     while let Some(error) = next {
-        // An I/O error names as its cause the cause of what it holds.
+        // `source` of an I/O error skips the error that it wraps.
         let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         next = held.map(|held| held as &(dyn StdError + 'static)).or_else(|| error.source());
         all.extend(next);
@@ -29,7 +29,7 @@ pub(crate) fn causes<'a>(error: &'a (dyn StdError + 'static)) -> Vec<&'a (dyn St
     all
 }
 
-/// An error with what it was caused by, each said once.
+/// Formats an error with its sources, without repetition.
 pub(crate) fn with_causes(error: &(dyn StdError + 'static)) -> String {
     let mut words = String::new();
     for cause in causes(error) {
@@ -38,12 +38,12 @@ pub(crate) fn with_causes(error: &(dyn StdError + 'static)) -> String {
             words = if words.is_empty() { inner } else { format!("{words}: {inner}") };
         }
     }
-    // The body of an answer may be XML or a page.
+    // A response body may be XML or HTML.
     let words = words.split('<').next().unwrap_or_default();
     words.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(500).collect()
 }
 
-/// Why a request got nowhere, where it was one to a service.
+/// Returns why a request failed, if the error comes from a request.
 pub(crate) fn cause(error: &Error) -> Option<Cause> {
     failure(error).map(|failure| failure.cause)
 }
@@ -52,7 +52,7 @@ fn failure(error: &Error) -> Option<&Failure> {
     causes(error).into_iter().find_map(|cause| cause.downcast_ref())
 }
 
-/// Whether there is no such object, although there is such a bucket.
+/// Whether the object does not exist although its bucket does.
 pub(crate) fn is_absent(error: &Error) -> bool {
     match cause(error) {
         Some(cause) => cause == Cause::Absent,
@@ -60,7 +60,7 @@ pub(crate) fn is_absent(error: &Error) -> bool {
     }
 }
 
-/// Whether a write was refused because its condition does not hold.
+/// Whether the condition of a write did not hold.
 pub(crate) fn is_condition(error: &Error) -> bool {
     match cause(error) {
         Some(cause) => cause == Cause::Condition,
@@ -68,7 +68,7 @@ pub(crate) fn is_condition(error: &Error) -> bool {
     }
 }
 
-/// The error for what went wrong with an object.
+/// Returns the error for a failed operation on an object.
 pub(crate) fn failed(
     location: &Location,
     environment: &Environment,
@@ -97,7 +97,7 @@ pub(crate) fn failed(
     StoreError::Remote { url, action, expected: expected.into(), got: got.into(), advice: advice.into() }
 }
 
-/// What to do about each cause.
+/// Returns what to do about each cause.
 fn advice(location: &Location, cause: Cause) -> String {
     let looked_at = variables(location.service());
     let is_web = location.service() == Service::Web;
@@ -136,7 +136,7 @@ fn advice(location: &Location, cause: Cause) -> String {
     }
 }
 
-/// How an object comes to be what it should be.
+/// Returns how to repair a missing or damaged object.
 pub(crate) fn mend(location: &Location) -> String {
     match location.service() {
         Service::Web => format!(
@@ -148,7 +148,7 @@ pub(crate) fn mend(location: &Location) -> String {
     }
 }
 
-/// Which variables say who we are and where the service is.
+/// Returns the variables that name credentials and endpoint.
 pub(crate) fn variables(service: Service) -> &'static str {
     match service {
         Service::S3 => {
@@ -164,7 +164,7 @@ pub(crate) fn variables(service: Service) -> &'static str {
     }
 }
 
-/// `words` without the queries of addresses, which may be signed, and without what secret variables hold.
+/// Removes URL queries, which may be signed, and the values of secret variables from `words`.
 pub(crate) fn scrubbed(words: &str, environment: &Environment) -> String {
     let variables = environment.variables(&["AWS_", "GOOGLE_", "AZURE_"]).into_iter();
     let secrets = variables
@@ -177,7 +177,7 @@ pub(crate) fn scrubbed(words: &str, environment: &Environment) -> String {
         let end = address.find(|letter: char| letter.is_whitespace() || "\"'`<>()".contains(letter));
         let (address, after) = address.split_at(end.unwrap_or(address.len()));
         let place = address.split(['?', '#']).next().unwrap_or_default();
-        // A user and a password come before the first slash.
+        // User and password come before the first slash.
         let (host, path) = place.split_at(place.find('/').unwrap_or(place.len()));
         clean += before;
         clean += host.rsplit('@').next().unwrap_or_default();

@@ -1,8 +1,8 @@
 //! A local folder of bounded size for files that can be fetched again. Any number of processes may share it.
 //!
-//! A file that somebody reads is locked shared as long as it is mapped, so that nobody removes it; one that is being
-//! brought has a name that ends in `.partial` and is locked by who brings it, and others wait. Room is made by one process
-//! at a time, under the lock of the whole shelf. The system lets go of all locks of a process that ends, in whatever way.
+//! A reader holds a shared lock on a file while it is mapped, so that it is not evicted. A file being fetched has a name
+//! that ends in `.partial` and is locked by the process that fetches it; others wait. One process at a time evicts, under
+//! the lock of the whole shelf. The operating system releases the locks of a process that ends.
 
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
@@ -18,16 +18,16 @@ use crate::fs::folder::Located;
 use crate::fs::machine::machine;
 use crate::fs::staged::create_folders;
 
-/// Locked by who makes room; holds the bytes that are taken up, or more.
+/// The lock for eviction. Holds an upper bound on the bytes in use.
 const LOCK: &str = ".lock";
 
-/// How often one looks whether a file has been brought.
+/// How often a waiter checks whether a file has arrived.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// One part in so many is freed beyond what is asked for, so that the next file needs no look at all the others.
+/// Eviction frees one part in this many beyond the request, so that the next file needs no scan.
 const SPARE: u64 = 16;
 
-/// A folder of files that can be fetched again.
+/// A bounded folder of files that can be fetched again.
 #[derive(Clone, Debug)]
 pub(crate) struct Shelf {
     folder: PathBuf,
@@ -35,7 +35,7 @@ pub(crate) struct Shelf {
 }
 
 impl Shelf {
-    /// The shelf in `folder`, which is created unless it is there, of at most `limit` bytes.
+    /// Opens or creates the shelf in `folder`, of at most `limit` bytes.
     pub(crate) fn open(folder: PathBuf, limit: u64) -> Result<Self> {
         create_folders(machine().as_ref(), &folder)?;
         Ok(Self { folder, limit })
@@ -45,8 +45,8 @@ impl Shelf {
         &self.folder
     }
 
-    /// The file at `path` on the shelf, of so many bytes. If it is not there, `bring` fills it; one thread of one process
-    /// does, and others wait for it.
+    /// Returns the file at `path`, of `bytes` bytes. If it is missing, one thread of one process fills it with `bring`, and
+    /// others wait.
     pub(crate) fn get(
         &self,
         path: &Path,
@@ -72,15 +72,15 @@ impl Shelf {
             let mut file = opened.map_err(failed("create"))?;
             match file.try_lock() {
                 Ok(()) => {}
-                // Somebody brings it. To wait for the lock itself could be for ever: once the file has its name, who
-                // reads it holds that lock.
+                // Another caller fetches it. Blocking on the lock could take arbitrarily long: after the rename, readers
+                // hold that lock.
                 Err(TryLockError::WouldBlock) => {
                     thread::sleep(PAUSE);
                     continue;
                 }
                 Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
             }
-            // While this was opened, another may have brought the file, given it its name, and even removed it.
+            // Since the open, another process may have fetched, renamed and even evicted the file.
             if !is_at(&file, &partial) {
                 continue;
             }
@@ -92,14 +92,14 @@ impl Shelf {
             let brought = self.make_room(&partial, &file, bytes).and_then(|()| bring(&partial, &mut file));
             let named = brought.and_then(|()| fs::rename(&partial, path).map_err(failed("give its name to")));
             if let Err(error) = named {
-                // The first error is the one to tell; the leftover, if any, makes room for others.
+                // The first error is the one to return; a leftover file can be evicted.
                 let _ = fs::remove_file(&partial);
                 return Err(error);
             }
         }
     }
 
-    /// A file that is there, locked so that it stays, and marked as used now.
+    /// Opens an existing file, locks it against eviction and marks it as used.
     fn find(path: &Path, bytes: u64) -> Result<Option<Located>> {
         let file = match File::open(path) {
             Ok(file) => file,
@@ -111,16 +111,16 @@ impl Shelf {
             return Ok(None);
         }
         if file.metadata().map_err(|source| StoreError::io(path, "read the size of", source))?.len() != bytes {
-            // Somebody else's doing; what is fetched again is right.
+            // Changed by another program; it is fetched again.
             fs::remove_file(path).map_err(|source| StoreError::io(path, "remove", source))?;
             return Ok(None);
         }
-        // A shelf that is read-only forgets what was used last, and is still of use.
+        // A read-only shelf loses the time of last use but still works.
         let _ = File::options().write(true).open(path).and_then(|file| file.set_modified(SystemTime::now()));
         Ok(Some(Located { path: path.to_owned(), keep: Some(file) }))
     }
 
-    /// Takes up `bytes` for `file` at `partial`, and removes what was used least recently where they would not fit.
+    /// Reserves `bytes` for `file` at `partial`, and evicts the least recently used files if needed.
     fn make_room(&self, partial: &Path, file: &File, bytes: u64) -> Result<()> {
         let path = self.folder.join(LOCK);
         let failed = |action| {
@@ -134,7 +134,7 @@ impl Shelf {
         let noted = (&lock).take(32).read_to_string(&mut words).ok().and_then(|_| words.trim().parse::<u64>().ok());
         let total = match noted {
             Some(noted) if noted.saturating_add(bytes) <= self.limit => noted,
-            // Looking at every file takes time, and is needed only when room runs short.
+            // A scan of all files is slow, and needed only when space runs short.
             _ => self.remove_oldest(partial, bytes),
         };
         let wanted = total.saturating_add(bytes);
@@ -144,13 +144,13 @@ impl Shelf {
                 format!("at least {wanted} bytes, for a file of {bytes} besides {total} in use (--cache-limit)");
             return Err(StoreError::invalid(what, expected, self.limit));
         }
-        // Noted before it is taken up, as removal is noted after: what is noted is never less than what is there.
+        // Recorded before the space is taken; evictions are recorded afterwards. So the recorded total is never too low.
         lock.seek(SeekFrom::Start(0)).and_then(|_| lock.set_len(0)).map_err(failed("write"))?;
         lock.write_all(wanted.to_string().as_bytes()).map_err(failed("write"))?;
         file.set_len(bytes).map_err(|source| StoreError::io(partial, "make room for", source))
     }
 
-    /// Removes files until `bytes` more fit with some to spare, or nothing more can go. Returns the bytes that are left.
+    /// Evicts files until `bytes` more fit with some to spare, or nothing more can go. Returns the bytes still in use.
     fn remove_oldest(&self, partial: &Path, bytes: u64) -> u64 {
         let mut files = Vec::new();
         list(&self.folder, &mut files);
@@ -180,7 +180,7 @@ struct Held {
 }
 
 impl Held {
-    /// Removes the file unless somebody reads or brings it.
+    /// Removes the file unless it is being read or fetched.
     fn remove(&self) -> bool {
         let Ok(file) = File::open(&self.path) else { return false };
         match file.try_lock() {
@@ -190,14 +190,14 @@ impl Held {
     }
 }
 
-/// The files on a shelf that count: those of shards and plans of the caches that have a folder there.
+/// Collects the files that count towards the limit: the shards and plans of all caches on the shelf.
 fn list(folder: &Path, into: &mut Vec<Held>) {
     let caches = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut open: Vec<PathBuf> =
         caches.flat_map(|cache| ["plan", "shards"].map(|folder| cache.path().join(folder))).collect();
     while let Some(next) = open.pop() {
         for entry in fs::read_dir(&next).into_iter().flatten().flatten() {
-            // What is removed by another while this looks does not count.
+            // Files removed during the scan do not count.
             let Ok(metadata) = entry.metadata() else { continue };
             if metadata.is_dir() {
                 open.push(entry.path());
@@ -210,14 +210,14 @@ fn list(folder: &Path, into: &mut Vec<Held>) {
     }
 }
 
-/// Whether `file` is what is found at `path` now.
+/// Whether `path` still refers to `file`.
 #[cfg(not(unix))]
 fn is_at(_file: &File, path: &Path) -> bool {
-    // A file that is open cannot be removed or renamed there.
+    // An open file cannot be removed or renamed on this platform.
     path.exists()
 }
 
-/// Whether `file` is what is found at `path` now.
+/// Whether `path` still refers to `file`.
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> bool {
     let same = |(left, right): (fs::Metadata, fs::Metadata)| (left.dev(), left.ino()) == (right.dev(), right.ino());
@@ -258,7 +258,7 @@ mod tests {
         for (second, name) in ["a", "b", "c"].into_iter().enumerate() {
             set_used(&get(&shelf, name, 300).unwrap(), second as u64);
         }
-        // Used again, `a` is no longer the oldest.
+        // `a` is used again, so it is no longer the oldest.
         let path = get(&shelf, "a", 300).unwrap().path;
         get(&shelf, "d", 300).unwrap();
         assert_eq!(total(folder.path()), 900);

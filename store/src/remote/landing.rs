@@ -1,5 +1,5 @@
-//! Where pulled files land: each under a name of its own when it is whole, and a shard's folder when all of them are.
-//! What is unfinished stays between runs, under names that readers pass over and other writers remove.
+//! Where pulled files land. A file is renamed into place when it is whole, and a shard's folder when all its files are.
+//! Unfinished files stay between runs, under names that readers ignore and other writers remove.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -16,8 +16,7 @@ use crate::fs::staged::{create_folders, partial, put_in_place, remove_entry, wri
 use crate::remote::blocking::Remote;
 use crate::remote::download::{Earlier, download};
 
-/// Brings the object `name` to `path`, unless it is there. Of what an earlier pull left unfinished, only the rest is
-/// brought.
+/// Downloads the object `name` to `path` unless the file is there. Resumes an earlier, unfinished download.
 pub(crate) fn land(
     remote: &Remote,
     name: &str,
@@ -25,7 +24,7 @@ pub(crate) fn land(
     path: &Path,
     more: &(dyn Fn(u64) + Sync),
 ) -> Result<()> {
-    // What has the name was checked before it got it, by a pull; here, somebody else may have put it there.
+    // A pull verifies a file before the rename, but another program may have put this one here.
     if path.exists() {
         if check_file(path, record).is_ok() {
             more(record.bytes);
@@ -40,7 +39,7 @@ pub(crate) fn land(
     fs::rename(&unfinished, path).map_err(|source| StoreError::io(path, "give its name to", source))
 }
 
-/// Where a table of a plan lies in the folder of a cache, which must be below `plan/`. Makes the folder that it lies in.
+/// Returns the path of a plan's table in a cache folder, and creates its parent. The path must be below `plan/`.
 pub(crate) fn plan_table_place(record: &FileRecord, cache: &Path) -> Result<PathBuf> {
     let folder = Path::new(&record.path).parent().filter(|folder| folder.starts_with(PLAN_FOLDER));
     let Some(folder) = folder.filter(|_| plain_path(&record.path).is_some()) else {
@@ -50,7 +49,7 @@ pub(crate) fn plan_table_place(record: &FileRecord, cache: &Path) -> Result<Path
     Ok(cache.join(&record.path))
 }
 
-/// A shard's folder that is being filled. Unlike one that is written, it stays when the pull ends early.
+/// A shard's folder that is being pulled. It stays if the pull ends early.
 #[derive(Debug)]
 pub(crate) struct Landing {
     unfinished: PathBuf,
@@ -59,25 +58,24 @@ pub(crate) struct Landing {
 }
 
 impl Landing {
-    /// Begins to fill what will be `folder`, or goes on with it.
+    /// Starts or resumes filling what will be `folder`.
     pub(crate) fn begin(folder: PathBuf) -> Result<Self> {
         let unfinished = partial(&folder);
         create_folders(machine().as_ref(), &unfinished)?;
         Ok(Self { unfinished, folder, landed: AtomicUsize::new(0) })
     }
 
-    /// Where a file of it is to be until the folder has its name.
+    /// Returns the path of a file before the folder is renamed.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.unfinished.join(name)
     }
 
-    /// Takes note that one more file is there, and returns how many are.
+    /// Counts one more file, and returns how many are there.
     pub(crate) fn landed(&self) -> usize {
         self.landed.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// Writes `shard.json`, and gives the folder its name; what has it is no whole shard. To be called once all files
-    /// are there.
+    /// Writes `shard.json` and renames the folder into place, over an incomplete one if any. Call once all files are there.
     pub(crate) fn commit(&self, shard_json: &[u8]) -> Result<()> {
         let disk = machine();
         let own = self.file(SHARD_FILE);

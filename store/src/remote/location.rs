@@ -1,4 +1,4 @@
-//! Where a cache lies, in words: `s3://bucket/prefix` and its like.
+//! Parses locations such as `s3://bucket/prefix`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,26 +8,25 @@ use url::{Host, Url};
 
 use crate::error::{Result, StoreError};
 
-/// Set to `true`, this variable allows `http://` to hosts other than this machine.
+/// If this variable is `true`, `http://` is allowed to other hosts than this machine.
 pub(crate) const ALLOW_HTTP: &str = "HAYLOFT_ALLOW_HTTP";
 
 const EXPECTED: &str =
     "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, https://HOST/PATH or file:///FOLDER";
 
-/// What speaks at the other end.
+/// The kind of service at a location.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Service {
     S3,
     Google,
     Azure,
-    /// Any web server; it can be read only.
+    /// Any web server; read-only.
     Web,
-    /// A folder of this machine, or one that is mounted.
+    /// A local or mounted folder.
     Folder,
 }
 
-/// A place that a cache can be pushed to, pulled from or read at. Shown without anything secret: a location has neither
-/// user nor password nor query.
+/// A location that a cache is pushed to, pulled from or read at. It has no user, password or query, so it is safe to print.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Location {
     url: Url,
@@ -35,17 +34,17 @@ pub struct Location {
 }
 
 impl Location {
-    /// Whether `text` is meant as a location rather than as a path of a folder.
+    /// Returns whether `text` is a location rather than the path of a folder.
     pub fn is_meant(text: &str) -> bool {
         text.split_once("://").is_some_and(|(scheme, _)| {
             !scheme.is_empty() && scheme.chars().all(|letter| letter.is_ascii_alphanumeric() || "+-.".contains(letter))
         })
     }
 
-    /// The location that the place of a cache is meant as; `None` for the path of a folder.
+    /// Parses the place of a cache; `None` for the path of a folder.
     ///
     /// # Errors
-    /// [`StoreError::Invalid`] for one that is no location.
+    /// [`StoreError::Invalid`] if the location is malformed.
     pub fn of_place(place: &Path) -> Result<Option<Self>> {
         place.to_str().filter(|text| Self::is_meant(text)).map(str::parse).transpose()
     }
@@ -54,7 +53,7 @@ impl Location {
         self.service
     }
 
-    /// Refuses a location that can only be read.
+    /// Refuses a read-only location.
     pub(crate) fn check_writable(&self) -> Result<()> {
         if self.service == Service::Web {
             let expected = "a location that can be written to: s3://, gs://, az:// or file://";
@@ -67,17 +66,17 @@ impl Location {
         &self.url
     }
 
-    /// The bucket or container.
+    /// Returns the bucket or container.
     pub(crate) fn bucket(&self) -> &str {
         self.url.host_str().unwrap_or_default()
     }
 
-    /// The folder that a `file://` location stands for.
+    /// Returns the folder of a `file://` location.
     pub(crate) fn folder(&self) -> Option<PathBuf> {
         (self.service == Service::Folder).then(|| self.url.to_file_path().ok()).flatten()
     }
 
-    /// An object below it, for people.
+    /// Returns the URL of an object below the location, for messages.
     pub(crate) fn join(&self, name: &str) -> String {
         format!("{}/{name}", self.url.as_str().trim_end_matches('/'))
     }
@@ -87,9 +86,9 @@ impl FromStr for Location {
     type Err = StoreError;
 
     /// # Errors
-    /// [`StoreError::Invalid`], which never repeats a password.
+    /// [`StoreError::Invalid`], whose message never contains a password.
     fn from_str(text: &str) -> Result<Self> {
-        // What comes before a question mark or an at sign may be shown, what comes after may be secret.
+        // Messages leave out user, password and query, which may be secret.
         let refused = |expected: &str, got: &str| StoreError::invalid("location", expected, got);
         let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
         let url =

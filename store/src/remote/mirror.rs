@@ -1,4 +1,4 @@
-//! A remote cache that is read: its files are brought to a local shelf one by one, as they are asked for.
+//! Reads a remote cache: files are fetched to a local shelf on demand.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -21,14 +21,14 @@ use crate::remote::location::{Location, Service};
 use crate::remote::options::RemoteOptions;
 use crate::remote::traffic::Traffic;
 
-/// Hexadecimal digits of a hash that tell one cache, and one version of a file, from another on the shelf.
+/// Hexadecimal digits of a hash that identify a cache, or a version of a file, on the shelf.
 const DIGITS: usize = 16;
 
-/// A remote cache and the folder of the shelf that is for it.
+/// A remote cache and its folder on the shelf.
 #[derive(Debug)]
 pub(crate) struct Mirror {
     shared: Arc<Shared>,
-    /// Takes the files that are to be brought ahead, one after the other.
+    /// The queue of files to prefetch.
     ahead: OnceLock<Sender<(String, FileRecord)>>,
 }
 
@@ -40,19 +40,19 @@ struct Shared {
 }
 
 impl Mirror {
-    /// Prepares to read the cache at `location`. Nothing is asked yet.
+    /// Prepares to read the cache at `location`, without sending a request.
     pub(crate) fn open(location: &Location, options: &RemoteOptions) -> Result<Self> {
         let remote = Remote::connect(location, options)?;
         let shelf = Shelf::open(options.kept_in()?, options.limit)?;
         let key = blake3::hash(location.to_string().as_bytes()).to_hex();
         let folder = shelf.folder().join(&key[..DIGITS]);
         create_folders(machine().as_ref(), &folder)?;
-        // For people who look at the shelf. Nothing reads it.
+        // For users who look at the shelf; no code reads it.
         let _ = std::fs::write(folder.join("location.txt"), format!("{location}\n"));
         Ok(Self { shared: Arc::new(Shared { remote, shelf, folder }), ahead: OnceLock::new() })
     }
 
-    /// The local folder of this cache.
+    /// Returns the local folder of this cache.
     pub(crate) fn folder(&self) -> &Path {
         &self.shared.folder
     }
@@ -61,17 +61,17 @@ impl Mirror {
         self.shared.remote.traffic()
     }
 
-    /// The bytes of `manifest.json`, as they are now.
+    /// Returns the current bytes of `manifest.json`.
     pub(crate) fn manifest(&self) -> Result<Vec<u8>> {
         let remote = &self.shared.remote;
         let fetched = remote.get(MANIFEST_FILE)?.ok_or_else(|| no_manifest(remote.location()))?;
         Ok(fetched.bytes.to_vec())
     }
 
-    /// Begins to bring the files that reading `site` of `shard` takes, behind those that were asked for before, and returns at once.
+    /// Queues the files that reading `site` of `shard` needs for prefetch, and returns at once.
     ///
-    /// Whoever reads asks for the shard that follows when it opens one. So no more than one shard waits: further ones would push out
-    /// what is read now.
+    /// A reader calls this for the next shard when it opens one, so at most one shard is queued. More would evict files in
+    /// use.
     pub(crate) fn read_ahead(&self, shard: &ShardRecord, site: &SiteName) {
         let site_file = site.file_name();
         let ahead = self.ahead.get_or_init(|| {
@@ -80,7 +80,7 @@ impl Mirror {
             thread::spawn(move || {
                 for (name, record) in wanted {
                     if let Err(error) = own.fetch(&name, &record) {
-                        // Whoever needs the file meets the same error.
+                        // A reader that needs the file meets the same error.
                         tracing::debug!(file = name, %error, "cannot be read ahead");
                     }
                 }
@@ -88,7 +88,7 @@ impl Mirror {
             sender
         });
         for file in shard.files.iter().filter(|file| !is_a_site(file) || file.path == site_file) {
-            // The thread is there for as long as this is.
+            // The thread lives as long as this mirror.
             let _ = ahead.send((format!("{}/{}", shard.path, file.path), file.clone()));
         }
     }
@@ -102,7 +102,7 @@ impl Fetch for Mirror {
 
 impl Shared {
     fn fetch(&self, named: &str, record: &FileRecord) -> Result<Located> {
-        // A file that is pushed once more with other bytes is another file.
+        // A file that is pushed again with other bytes gets another name.
         let version =
             record.blake3.get(..DIGITS).filter(|digits| digits.chars().all(|digit| digit.is_ascii_hexdigit()));
         let version = version.ok_or_else(|| StoreError::Malformed {
@@ -117,14 +117,14 @@ impl Shared {
     }
 }
 
-/// Whether a shard's file holds activations, and not a table or a record.
+/// Whether a shard's file holds activations rather than a table or a record.
 fn is_a_site(file: &FileRecord) -> bool {
     use crate::format::plan::{SEQUENCES_FILE, TOKENS_FILE};
     use crate::format::shard_record::SHARD_FILE;
     ![SHARD_FILE, SEQUENCES_FILE, TOKENS_FILE].contains(&file.path.as_str())
 }
 
-/// The error for a place without a manifest.
+/// Returns the error for a location without a manifest.
 pub(crate) fn no_manifest(location: &Location) -> StoreError {
     let advice = match location.service() {
         Service::Web => mend(location),

@@ -1,11 +1,10 @@
-//! Caches at other places than this machine: pushed there, pulled from there, and read from there through a bounded
-//! local folder.
+//! Caches in buckets and on web servers: push, pull, and reads through a bounded local folder.
 //!
-//! Objects have the names that files have in a cache's folder, so that any tool that copies folders to buckets works both
-//! ways. No object but `manifest.json` is ever replaced by other bytes: `plan.json` and each shard's `shard.json` are
-//! written first, and only where there is none, as a claim that says by its hashes which bytes the other files have.
-//! `manifest.json` comes last, and only over the version that it was made from, so that of two who push at the same time
-//! neither undoes what the other did. Before the first such write, an empty object shows whether the service keeps conditions.
+//! Objects are named like the files of a cache folder, so any tool that copies folders to buckets works both ways. Only
+//! `manifest.json` is ever replaced by other bytes. `plan.json` and each shard's `shard.json` are written first, and only if
+//! absent: each is a claim whose hashes fix the bytes of the other files. `manifest.json` comes last, as a conditional
+//! update of the version it was made from, so concurrent pushes do not undo each other. Before the first such write, an
+//! empty object tests whether the service honours conditions.
 
 mod blocking;
 mod cause;
@@ -37,7 +36,7 @@ pub use push::{Pushed, push};
 pub use selection::{PullSelection, ShardRange};
 pub use traffic::{Moved, Traffic};
 
-// What filling a bucket beside others is made of.
+// Used by workers that fill a bucket.
 pub(crate) use blocking::Remote;
 pub(crate) use landing::{land, plan_table_place};
 pub(crate) use push::manifest::put_whole_manifest;

@@ -1,4 +1,4 @@
-//! How remote caches are reached, and where what is read from them is kept.
+//! Settings for remote caches, and for the local folder that their files are kept in.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,31 +7,29 @@ use crate::error::{Result, StoreError};
 use crate::remote::environment::Environment;
 use crate::remote::location::Location;
 
-/// Names the folder for what is read from remote caches, where no option does.
+/// Names the folder for files of remote caches, unless an option does.
 const FOLDER_VARIABLE: &str = "HAYLOFT_CACHE";
 
-/// How remote caches are reached. Credentials come from variables alone, unless `instance_credentials` are allowed.
+/// Settings for remote caches. Credentials come from variables only, unless `instance_credentials` is set.
 #[derive(Clone, Debug)]
 pub struct RemoteOptions {
-    /// The variables that credentials and endpoints come from.
+    /// The variables that name credentials and endpoints.
     pub environment: Environment,
-    /// The folder for what is read from remote caches; `None` is `HAYLOFT_CACHE`, or else `hayloft` in the user's folder
-    /// for caches.
+    /// The folder for files of remote caches. `None` means `HAYLOFT_CACHE`, or else `hayloft` in the user's cache folder.
     pub folder: Option<PathBuf>,
-    /// The most bytes that shards and plans take in that folder.
+    /// The maximum size of the shards and plans in that folder, in bytes.
     pub limit: u64,
-    /// Whether this machine, as one of a cloud, is asked for credentials where no variable names any, and the file that
-    /// `gcloud` keeps is looked for.
+    /// Whether the instance metadata service or `gcloud`'s file supplies credentials if no variable names any.
     pub instance_credentials: bool,
-    /// How long one request is tried in all.
+    /// The retry budget of one request: the total time for all tries.
     pub budget: Duration,
-    /// How long one try of a request may take.
+    /// The time limit of one try.
     pub timeout: Duration,
-    /// How long to wait after the first failure; twice as long after each further one.
+    /// The delay after the first failure; it doubles with each further one.
     pub pause: Duration,
-    /// The bytes of one request: larger files are moved in parts of this size, and sent in parts of at least 5 MiB.
+    /// The size of one request in bytes. Larger files are moved in parts of this size; uploaded parts have at least 5 MiB.
     pub part_bytes: u64,
-    /// How many files are moved at a time.
+    /// The number of files moved in parallel.
     pub jobs: usize,
 }
 
@@ -52,7 +50,7 @@ impl Default for RemoteOptions {
 }
 
 impl RemoteOptions {
-    /// The folder for what is read.
+    /// Returns the folder for files of remote caches.
     pub(crate) fn kept_in(&self) -> Result<PathBuf> {
         let named = self.folder.clone().or_else(|| std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from));
         if let Some(location) = named.as_deref().map(Location::of_place).transpose()?.flatten() {
@@ -66,10 +64,10 @@ impl RemoteOptions {
     }
 }
 
-/// Reads a number of bytes such as `50GB`, `512MiB` or `1000000`.
+/// Parses a size in bytes such as `50GB`, `512MiB` or `1000000`.
 ///
 /// # Errors
-/// [`StoreError::Invalid`] with the forms that are known.
+/// [`StoreError::Invalid`] with the accepted forms.
 pub fn parse_bytes(text: &str) -> Result<u64> {
     let digits = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);

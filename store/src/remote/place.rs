@@ -1,4 +1,4 @@
-//! Places in words, as arguments are given: the one reading of them for all programs.
+//! Parses the paths and locations that programs take as arguments.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -12,25 +12,25 @@ use clap::error::ErrorKind;
 use crate::error::{Result, StoreError};
 use crate::remote::location::Location;
 
-/// Where a cache lies: in a folder of this machine, or elsewhere.
+/// Where a cache is: a local folder or a remote location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// The path of a folder.
     Local(PathBuf),
-    /// A bucket, a web server, or a folder as a location.
+    /// A bucket, a web server, or a folder given as a location.
     Remote(Location),
 }
 
 impl Place {
-    /// The place that `path` is meant as.
+    /// Parses `path` as a place.
     ///
     /// # Errors
-    /// [`StoreError::Invalid`] for what is meant as a location and is none.
+    /// [`StoreError::Invalid`] for a malformed location.
     pub fn of(path: &Path) -> Result<Self> {
         Ok(Location::of_place(path)?.map_or_else(|| Self::Local(path.to_owned()), Self::Remote))
     }
 
-    /// The place in words, as the settings of programs hold it.
+    /// Returns the place as a path, for the settings of programs.
     pub fn into_path(self) -> PathBuf {
         match self {
             Self::Local(path) => path,
@@ -48,7 +48,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// A file or folder of this machine. `file://` may stand before its path; any other location is refused.
+/// A local file or folder. Its path may be given as `file://`; other locations are refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalPath(PathBuf);
 
@@ -94,7 +94,7 @@ impl FromStr for LocalPath {
     }
 }
 
-/// Reads an argument, and never repeats one that it refuses, as clap would: a password may be in it.
+/// A value parser that, unlike clap's, does not repeat a refused argument: it may contain a password.
 #[derive(Clone)]
 pub struct PlaceParser<T>(fn(&Path) -> Result<T>);
 
@@ -142,7 +142,7 @@ impl ValueParserFactory for Location {
     }
 }
 
-/// Panics where an argument of a command, or of one below it, takes a path that is not read here.
+/// Panics if an argument of a command or subcommand takes a path without these parsers.
 #[doc(hidden)]
 pub fn check_arguments(command: &clap::Command) {
     let bare = [clap::builder::ValueParser::path_buf().type_id(), clap::builder::ValueParser::os_string().type_id()];

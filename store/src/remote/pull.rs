@@ -1,4 +1,4 @@
-//! Bringing a cache, or a part of one, into a folder.
+//! Downloads a cache, or part of one, to a folder.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,36 +29,36 @@ use crate::remote::selection::PullSelection;
 use crate::remote::traffic::{Moved, Traffic};
 use crate::remote::workers::in_parallel;
 
-/// What [`pull`] did.
+/// The result of [`pull`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Pulled {
     /// Where the cache came from.
     pub location: String,
-    /// Shards brought.
+    /// Shards downloaded.
     pub shards_brought: usize,
-    /// Shards of those asked for that were whole already.
+    /// Requested shards that were already whole.
     pub shards_found: usize,
-    /// Shards in the folder now.
+    /// Shards now in the folder.
     pub shards: usize,
-    /// Sites in the folder now.
+    /// Sites now in the folder.
     pub sites: usize,
-    /// What was moved.
+    /// The data moved.
     pub traffic: Traffic,
-    /// BLAKE3 of the `manifest.json` that is in the folder now.
+    /// BLAKE3 of the `manifest.json` now in the folder.
     pub manifest_blake3: String,
 }
 
-/// A pull under way.
+/// A pull in progress.
 struct Pull<'a> {
     remote: &'a Remote,
     folder: &'a Path,
     manifest: &'a Manifest,
-    /// Those of the sites that are wanted.
+    /// The settings, narrowed to the selected sites.
     settings: HarvestSettings,
     more: &'a (dyn Fn(u64) + Sync),
 }
 
-/// A shard to be brought.
+/// A shard to download.
 struct Task<'a> {
     record: &'a ShardRecord,
     shard: WrittenShard,
@@ -66,15 +66,15 @@ struct Task<'a> {
     landing: Landing,
 }
 
-/// Brings the part of the cache at `location` that `selection` names into `folder`, and makes a cache of it: one that
-/// opens, verifies, and can be harvested on. The whole plan comes along. Every file is checked by its BLAKE3 before it
-/// takes its name, a shard's folder is whole or not there, and the manifest comes last. What is there already is not
-/// brought again, and of a file that was interrupted only the rest.
+/// Downloads the part of the cache at `location` that `selection` names, and the whole plan, into `folder`. The result is a
+/// cache that can be opened, verified and harvested further. Every file is verified by its BLAKE3 before it is renamed into
+/// place, a shard's folder is renamed as a whole, and the manifest comes last. Existing files are not downloaded again, and
+/// interrupted ones are resumed.
 ///
 /// # Errors
-/// [`StoreError::Mismatch`] where the folder holds something of another cache, [`StoreError::Locked`] where somebody
-/// writes to it, [`StoreError::UnknownSite`] and [`StoreError::Invalid`] where something is asked for that is not there,
-/// [`StoreError::Remote`] where the bytes cannot be had.
+/// [`StoreError::Mismatch`] if the folder holds part of another cache, [`StoreError::Locked`] if another process writes to
+/// it, [`StoreError::UnknownSite`] and [`StoreError::Invalid`] if the selection names something that does not exist,
+/// [`StoreError::Remote`] if the bytes cannot be downloaded.
 pub fn pull(
     location: &Location,
     folder: &Path,
@@ -123,7 +123,7 @@ pub fn pull(
     })
 }
 
-/// Refuses a manifest whose shards are not where a cache has them: what is pulled must not land elsewhere.
+/// Checks that the manifest's shards are where a cache has them, so that nothing lands elsewhere.
 fn check_paths(url: &Path, manifest: &Manifest) -> Result<()> {
     for shard in &manifest.shards {
         let expected = format!("{SHARDS_FOLDER}/{}", shard_name(shard.index));
@@ -136,7 +136,7 @@ fn check_paths(url: &Path, manifest: &Manifest) -> Result<()> {
 }
 
 impl Pull<'_> {
-    /// `plan.json`, from the folder if it is there.
+    /// Returns `plan.json`, from the folder if it is there.
     fn plan_json(&self) -> Result<Vec<u8>> {
         let path = self.folder.join(PLAN_FILE);
         let expected = &self.manifest.plan_blake3;
@@ -153,7 +153,7 @@ impl Pull<'_> {
         self.checked(PLAN_FILE, bytes, expected)
     }
 
-    /// Bytes that have come, if they are those recorded.
+    /// Returns downloaded bytes if their hash is right.
     fn checked(&self, name: &str, bytes: Vec<u8>, blake3: &str) -> Result<Vec<u8>> {
         let got = blake3_hex(&bytes);
         if got == blake3 {
@@ -178,10 +178,10 @@ impl Pull<'_> {
         plan_files.iter().copied().chain(of_shards).map(|file| file.bytes).fold(0, u64::saturating_add)
     }
 
-    /// The plan's files, and then `plan.json`.
+    /// Downloads the plan's tables, then writes `plan.json`.
     fn bring_plan(&self, plan_json: &[u8], files: &[&FileRecord]) -> Result<()> {
         let listed_in = self.folder.join(PLAN_FILE);
-        // All are looked at before any is brought.
+        // All paths are checked before any download.
         let places = files.iter().map(|file| plan_table_place(file, self.folder)).collect::<Result<Vec<_>>>()?;
         let tables: Vec<_> = files.iter().zip(places).collect();
         in_parallel(self.remote.options().jobs, &tables, |(file, place)| {
@@ -193,7 +193,7 @@ impl Pull<'_> {
         Ok(())
     }
 
-    /// What is to be brought of a shard; none if it is whole already.
+    /// Returns what to download of a shard; `None` if it is already whole.
     fn task<'a>(&self, record: &'a ShardRecord, plan: &PlanReader) -> Result<Option<Task<'a>>> {
         let folder = self.folder.join(&record.path);
         let path = folder.join(SHARD_FILE);
@@ -204,7 +204,7 @@ impl Pull<'_> {
         })?;
         let name = format!("{}/{SHARD_FILE}", record.path);
         let there = WrittenShard::find(self.folder, record.index, plan, &self.settings)?;
-        // Nothing need be asked where the shard that is here has the very record that is there.
+        // If the local shard has the same record, no request is needed.
         let same = there.as_ref().is_some_and(|there| there.record.files[0].blake3 == own.blake3);
         let bytes = if same {
             json::read(&path)?
@@ -215,7 +215,7 @@ impl Pull<'_> {
         let contents = check_contents(self.remote.location().join(&name).as_ref(), self.manifest, record, &bytes)?;
         let (shard, narrowed) = narrowed_shard(&path, &contents, &self.settings)?;
         let Some(there) = there else {
-            // All sites, sealed by this version, are the bytes that are there; by another they may be others.
+            // With all sites, keep the remote record: another version may have sealed it with other bytes.
             let whole = self.settings.sites.len() == contents.settings.sites.len();
             let (shard, shard_json) =
                 if whole { (WrittenShard::new(contents, &bytes), bytes) } else { (shard, narrowed) };
@@ -236,7 +236,7 @@ impl Pull<'_> {
         Ok(None)
     }
 
-    /// Brings all files of all shards, and gives each shard its name as soon as it has all of them.
+    /// Downloads the files of all shards, and commits each shard as soon as it is complete.
     fn bring_shards(&self, tasks: &[Task<'_>]) -> Result<()> {
         let files: Vec<(&Task<'_>, &FileRecord)> =
             tasks.iter().flat_map(|task| task.shard.contents().files.iter().map(move |file| (task, file))).collect();
@@ -250,7 +250,7 @@ impl Pull<'_> {
         })
     }
 
-    /// Writes the manifest over all whole shards in the folder; returns how many they are, and its BLAKE3.
+    /// Writes the manifest of all whole shards in the folder. Returns their number and the manifest's BLAKE3.
     fn write_manifest(&self, plan: &PlanReader, there: &[u8]) -> Result<(usize, String)> {
         let mut shards = BTreeMap::new();
         for index in 0..plan.plan().shards.len() {
@@ -263,7 +263,7 @@ impl Pull<'_> {
             && shards.values().map(|shard| &shard.record).eq(&self.manifest.shards);
         let bytes = if all { there.to_vec() } else { json::seal(&path, &manifest_of(plan, &self.settings, &shards))? };
         replace_file(machine().as_ref(), &path, &bytes)?;
-        // What was written must be what opens.
+        // Check that the result opens.
         Cache::open(self.folder)?;
         Ok((shards.len(), blake3_hex(&bytes)))
     }

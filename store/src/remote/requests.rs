@@ -1,5 +1,5 @@
-//! Sending requests: the one place where a request is tried again. All tries of one request share one budget of time, and
-//! what no try can mend ends it at once.
+//! Sends requests. Retries happen only here: all tries of one request share one retry budget, and a permanent error ends it
+//! at once.
 
 use std::error::Error;
 use std::future::Future;
@@ -21,26 +21,26 @@ use crate::remote::failure::{causes, scrubbed, with_causes};
 use crate::remote::options::RemoteOptions;
 use crate::remote::traffic::Counters;
 
-/// The longest that one waits before trying again.
+/// Longest delay between tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// How long a service of credentials of this machine is asked: it is near, or not there at all.
+/// Retry budget of the instance metadata service, which is either close or absent.
 const NEAR_BUDGET: Duration = Duration::from_secs(2);
 
-/// More than any answer that is read as a whole has.
+/// Upper bound on the size of a response read as a whole.
 const MAX_ANSWER: u64 = 1 << 30;
 
-/// What is looked at of an answer that is a refusal.
+/// Larger error responses are not read.
 const MAX_REFUSAL: u64 = 1 << 20;
 
-/// The most of a service's own words that is repeated.
+/// Upper bound on the characters quoted from a service's message.
 const MAX_WORDS: usize = 200;
 
-/// Makes clients whose requests are tried again.
+/// Creates clients that retry.
 #[derive(Clone, Debug)]
 pub(crate) struct Requests {
     counters: Arc<Counters>,
-    /// Whether anything has answered yet.
+    /// Whether any request has been answered yet.
     reached: Arc<AtomicBool>,
     budget: Duration,
     pause: Duration,
@@ -66,7 +66,7 @@ impl HttpConnector for Requests {
     }
 }
 
-/// A client whose requests are tried again.
+/// A client that retries.
 #[derive(Debug)]
 struct Trying {
     client: HttpClient,
@@ -82,7 +82,7 @@ impl HttpService for Trying {
         'a: 'call,
         Self: 'call,
     {
-        // Of no kind that the client knows how to try again itself.
+        // A kind of error that the client does not retry.
         let failed = |failure| HttpError::new(HttpErrorKind::Unknown, failure);
         Box::pin(async move { self.try_often(request).await.map_err(failed) })
     }
@@ -113,7 +113,7 @@ impl Trying {
         }
     }
 
-    /// One try, until the whole answer is there.
+    /// One try, including the whole response body.
     async fn once(&self, request: HttpRequest) -> Result<HttpResponse, (Cause, String)> {
         let asked = Asked::of(&request);
         let response = self.client.execute(request).await.map_err(|error| of_transport(&error))?;
@@ -151,13 +151,13 @@ impl Trying {
     }
 }
 
-/// What matters of a request for what its answer means.
+/// The parts of a request that determine how its response is read.
 struct Asked {
     head: bool,
     post: bool,
-    /// Whether it is a write that is to be done under a condition.
+    /// Whether it is a conditional write.
     conditional: bool,
-    /// The first and the last byte of a part.
+    /// The first and last byte of a range.
     range: Option<(u64, u64)>,
 }
 
@@ -175,13 +175,13 @@ impl Asked {
     }
 }
 
-/// Two numbers with a hyphen in between.
+/// Parses two numbers separated by a hyphen.
 fn both(range: &str) -> Option<(u64, u64)> {
     let (first, last) = range.split_once('-')?;
     first.parse().ok().zip(last.parse().ok())
 }
 
-/// Refuses an answer that is another part than the one asked for.
+/// Refuses a response with another range than requested.
 fn asked_range(first: u64, last: u64, status: u16, got: Option<&str>, is_page: bool) -> Result<(), (Cause, String)> {
     if status != 206 {
         let all = if is_page { "an HTML page" } else { "all of it" };
@@ -195,7 +195,7 @@ fn asked_range(first: u64, last: u64, status: u16, got: Option<&str>, is_page: b
     Ok(())
 }
 
-/// What a service says of a request that it does not fulfil.
+/// A service's error response.
 struct Refusal {
     code: String,
     message: String,
@@ -209,7 +209,7 @@ impl Refusal {
             Some(rest.split_once(&format!("</{name}>"))?.0.trim().to_owned())
         };
         let code = code.map(str::to_owned).or_else(|| element("Code")).unwrap_or_default();
-        // What is no XML may be a line of text; a page or anything long is none.
+        // Without XML, the body may be a line of text; HTML or anything long is ignored.
         let text = || (!body.contains('<') && body.len() <= MAX_WORDS).then(|| body.trim().to_owned());
         Self { code, message: element("Message").or_else(text).unwrap_or_default() }
     }
@@ -226,7 +226,7 @@ impl Refusal {
             || self.message.contains("bucket does not exist");
         match (status, self.code.as_str()) {
             (404 | 409, _) if bucket => Cause::NoBucket,
-            // Azure's name for a condition that does not hold.
+            // Azure's code for a condition that does not hold.
             (409, "BlobAlreadyExists") | (304 | 412, _) => Cause::Condition,
             (400, "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired") | (401 | 403, _) => Cause::Denied,
             (400, "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") | (300..400, _) => {
@@ -242,15 +242,15 @@ impl Refusal {
     }
 }
 
-/// What an answer that began as a success says, if it is that the service cannot: S3 may find out that it cannot put parts
-/// together after it has begun to answer. Azure's answer about several requests holds errors too, which are theirs alone.
+/// Returns the error in a response whose status was a success. S3 may fail to combine parts after it has sent the status.
+/// Errors in Azure batch responses concern single requests and are left alone.
 fn late_error(body: &[u8]) -> Option<String> {
     let refusal = Refusal::of(body, None);
     let is_late = ["InternalError", "SlowDown", "ServiceUnavailable"].contains(&refusal.code.as_str());
     is_late.then(|| refusal.in_words("an error"))
 }
 
-/// Why no answer came at all, or not all of one.
+/// Classifies an error without a complete response.
 fn of_transport(error: &HttpError) -> (Cause, String) {
     let all = causes(error);
     let io_kind = |kind| {
@@ -275,7 +275,7 @@ fn of_transport(error: &HttpError) -> (Cause, String) {
     (cause, with_causes(error as &(dyn Error + 'static)))
 }
 
-/// Whether a request goes to what gives this machine, as one of a cloud, its credentials.
+/// Whether a request goes to the instance metadata service of a cloud.
 fn is_near(request: &HttpRequest) -> bool {
     let host = request.uri().host().unwrap_or_default();
     host.starts_with("169.254.") || host.starts_with("metadata.google")
@@ -332,7 +332,7 @@ mod tests {
     fn an_error_in_a_success_is_one_if_the_service_says_that_it_cannot() {
         let body = |code: &str| format!("<Error><Code>{code}</Code><Message>why</Message></Error>");
         assert_eq!(late_error(body("InternalError").as_bytes()).unwrap(), "an error: InternalError: why");
-        // One of several requests of Azure's, which removes what is not there.
+        // One request of an Azure batch, which removes an object that does not exist.
         let batch =
             format!("--batch\r\nHTTP/1.1 404 The specified blob does not exist.\r\n\r\n{}", body("BlobNotFound"));
         assert_eq!(late_error(batch.as_bytes()), None);

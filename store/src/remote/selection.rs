@@ -1,4 +1,4 @@
-//! Which part of a remote cache is wanted.
+//! Selects part of a remote cache.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -10,20 +10,20 @@ use crate::format::records::ShardRecord;
 use crate::format::section::Section;
 use crate::format::site::SiteName;
 
-/// What to pull; nothing named is everything there is.
+/// What to pull. An empty list selects everything.
 #[derive(Clone, Debug, Default)]
 pub struct PullSelection {
     /// The sites.
     pub sites: Vec<SiteName>,
-    /// The shards, by their numbers in the plan.
+    /// The shards, by number in the plan.
     pub shards: Vec<ShardRange>,
-    /// Shards that hold tokens of one of these sections.
+    /// Only shards that hold tokens of one of these sections.
     pub sections: Vec<Section>,
-    /// Shards that hold tokens of one of these subsets.
+    /// Only shards that hold tokens of one of these subsets.
     pub subsets: Vec<String>,
 }
 
-/// Numbers of shards: `7`, or `0..3` for 0, 1 and 2.
+/// A range of shard numbers: `7`, or `0..3` for 0, 1 and 2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardRange(pub Range<usize>);
 
@@ -46,10 +46,10 @@ impl FromStr for ShardRange {
 }
 
 impl PullSelection {
-    /// The shards of `manifest` that are wanted.
+    /// Returns the selected shards of `manifest`.
     ///
     /// # Errors
-    /// [`StoreError::Invalid`] where something is named that is not there.
+    /// [`StoreError::Invalid`] if the selection names something that does not exist.
     pub(crate) fn shards<'a>(&self, manifest: &'a Manifest) -> Result<Vec<&'a ShardRecord>> {
         let held: BTreeSet<usize> = manifest.shards.iter().map(|shard| shard.index).collect();
         for ShardRange(range) in &self.shards {

@@ -1,23 +1,23 @@
-//! How much was moved, and in how many requests.
+//! Counts requests and bytes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-/// What was moved to and from a place so far.
+/// The data moved to and from a location so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Traffic {
-    /// Requests; one that the client repeated after a failure is counted once.
+    /// Requests. Retries are not counted.
     pub requests: u64,
     /// Bytes of objects received.
     pub received: u64,
     /// Bytes of objects sent.
     pub sent: u64,
-    /// Requests and files that were begun again because what came was no answer, too short or not what was expected.
+    /// Requests and files repeated because the response was missing, too short or wrong.
     pub repeated: u64,
 }
 
-/// Counts traffic on any number of threads.
+/// Thread-safe counters.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     requests: AtomicU64,
@@ -54,11 +54,11 @@ impl Counters {
     }
 }
 
-/// How far something has come that moves bytes.
+/// Progress of an operation that moves bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moved {
-    /// So many bytes are to be moved in all; said once, before the first are.
+    /// The total number of bytes to move; reported once, before any are moved.
     Total(u64),
-    /// So many bytes more are where they should be, moved or found there.
+    /// This many more bytes are in place, moved or already there.
     More(u64),
 }

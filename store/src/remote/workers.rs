@@ -1,4 +1,4 @@
-//! Several files at a time.
+//! Runs tasks in parallel.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -6,8 +6,8 @@ use std::thread;
 
 use crate::error::{Result, StoreError};
 
-/// Does `work` on every task, `jobs` at a time, started in order. After an error no other task is started, and the error
-/// that came first is told.
+/// Runs `work` on every task, `jobs` at a time, started in order. After an error no further task starts, and the first error
+/// is returned.
 pub(crate) fn in_parallel<T: Sync>(jobs: usize, tasks: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
     let next = AtomicUsize::new(0);
     let failed: Mutex<Option<StoreError>> = Mutex::new(None);

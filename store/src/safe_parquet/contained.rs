@@ -1,4 +1,4 @@
-//! Panics of the Parquet crate as errors.
+//! Turns panics of the Parquet crate into errors.
 
 use std::panic::{self, AssertUnwindSafe};
 
@@ -6,12 +6,12 @@ use parquet::errors::Result;
 
 use super::wrong;
 
-/// Runs the Parquet crate on bytes that somebody may have made up.
+/// Runs the Parquet crate on untrusted bytes.
 ///
-/// Its decoders unwrap, index and divide where the bytes of a page do not fit its header; fuzzing found five such places,
-/// none of which an option turns into an error. Those that can be told from a page's header are refused before (see
-/// `pages.rs`); the rest needs the decoded levels, and so a second decoder. Nothing that `work` was given is used again
-/// after a panic.
+/// Its decoders unwrap, index and divide where the bytes of a page do not match its header. Fuzzing found five such
+/// places, none of which an option turns into an error. Those that a page's header reveals are rejected before (see
+/// `pages.rs`). Detecting the rest would need the decoded levels, and so a second decoder. Nothing that `work` captures
+/// is used after a panic.
 pub(super) fn contained<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());

@@ -8,17 +8,16 @@ use parquet::errors::{ParquetError, Result};
 
 use super::wrong;
 
-/// The most that a byte of Snappy can stand for: three bytes copy 64.
+/// Upper bound on Snappy's compression ratio: three bytes copy 64.
 const SNAPPY_RATIO: usize = 64;
 
-/// What `bytes` decompress to, if that is no more than `limit` bytes. Room is made for what comes out, not for what the
-/// bytes say will.
+/// Decompresses `bytes` to at most `limit` bytes. Allocates for the actual output, not for the declared length.
 pub(super) fn decompress(compression: Compression, bytes: &Bytes, limit: usize) -> Result<Bytes> {
     let too_long = || wrong(format!("expected a page of at most {limit} bytes, got more"));
     match compression {
         Compression::UNCOMPRESSED if bytes.len() > limit => Err(too_long()),
         Compression::UNCOMPRESSED => Ok(bytes.clone()),
-        // Parquet's pages may be empty without a frame.
+        // A page in Parquet may be empty, without a frame.
         _ if bytes.is_empty() => Ok(Bytes::new()),
         Compression::ZSTD(_) => {
             let failed = |error: std::io::Error| ParquetError::External(Box::new(error));
@@ -63,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_snappy_length_that_the_bytes_cannot_hold_is_refused() {
-        // A length of 2^32 - 1, and nothing.
+        // A length of 2^32 - 1, and no data.
         let bytes = Bytes::from_static(&[0xff, 0xff, 0xff, 0xff, 0x0f, 0]);
         assert!(decompress(Compression::SNAPPY, &bytes, usize::MAX).unwrap_err().to_string().contains("got more"));
     }

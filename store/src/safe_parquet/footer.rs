@@ -1,4 +1,5 @@
-//! The footer of a Parquet file: decoded without a deep stack, and checked against the file before it sizes anything.
+//! The footer of a Parquet file: decoded with bounded stack use, and checked against the file before it sizes an
+//! allocation.
 
 use std::thread;
 
@@ -14,26 +15,26 @@ use super::wrong;
 /// The metadata's length and the closing magic.
 const TAIL_BYTES: u64 = 8;
 
-/// More than any footer needs: a column of a row group takes about a hundred bytes.
+/// Limit on the footer's size. A column of a row group takes about a hundred bytes.
 const MOST_FOOTER_BYTES: u64 = 64 << 20;
 
-/// Fields of a schema, those within others included.
+/// Limit on the number of fields in a schema, including nested ones.
 const MOST_FIELDS: u64 = 1 << 14;
 
-/// Schemas of so few fields are decoded on the stack there is, however deep they are.
+/// Schemas with at most this many fields are decoded on the current stack, at any depth.
 const FEW_FIELDS: u64 = 64;
 
-/// Enough for [`MOST_FIELDS`], each within the one before: the decoder calls itself for each.
+/// Enough for [`MOST_FIELDS`] nested fields. The decoder recurses once per level.
 const STACK_BYTES: usize = 256 << 20;
 
-/// How deep columns may lie in others.
+/// Limit on the nesting depth of columns.
 const MOST_DEPTH: usize = 32;
 
-/// What any file may decode to.
+/// Decoded bytes that any file may have.
 const FREE_BYTES: u64 = 8 << 20;
 
-/// What a byte of a file may decode to. A table of text needs less than ten. Columns that repeat themselves take more,
-/// but never all columns of a table.
+/// Limit on decoded bytes per byte of a file. A text table needs less than ten. Repetitive columns take more, but never
+/// all columns of a table.
 const MOST_RATIO: u64 = 4096;
 
 /// Reads the footer of a file.
@@ -51,7 +52,7 @@ pub(super) fn read<R: ChunkReader>(file: &R) -> Result<ParquetMetaData> {
     Ok(metadata)
 }
 
-/// Decodes a footer's metadata, whose schema is then no deeper than [`MOST_DEPTH`].
+/// Decodes a footer's metadata. Its schema is at most [`MOST_DEPTH`] deep.
 pub(crate) fn decode_footer(footer: &[u8]) -> Result<ParquetMetaData> {
     let fields =
         schema_fields(footer).ok_or_else(|| wrong("expected a footer that begins with a version and a schema"))?;
@@ -75,13 +76,13 @@ pub(crate) fn decode_footer(footer: &[u8]) -> Result<ParquetMetaData> {
     })
 }
 
-/// How many fields a footer's schema has: the length of the list that follows the version. Every writer writes the
-/// fields of a Thrift structure in their order.
+/// The number of fields in a footer's schema: the length of the list after the version. Every writer writes the fields
+/// of a Thrift structure in order.
 fn schema_fields(footer: &[u8]) -> Option<u64> {
-    /// A field with the next number, and its type: a 32-bit number, a list.
+    /// Thrift compact headers of a field with the next id: a 32-bit integer, a list.
     const NUMBER: u8 = 0x15;
     const LIST: u8 = 0x19;
-    /// In a list's header: structures, fewer than 15 of them or a number that follows.
+    /// In a list's header: the element type is a structure; 15 means that the length follows.
     const STRUCTURES: u8 = 0x0c;
     const NUMBER_FOLLOWS: u8 = 15;
     let (version, rest) = varint(footer.strip_prefix(&[NUMBER])?)?;
@@ -96,9 +97,9 @@ fn schema_fields(footer: &[u8]) -> Option<u64> {
     }
 }
 
-/// A number of seven bits a byte, and what follows it.
+/// Decodes a varint (seven bits per byte). Returns it and the remaining bytes.
 fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    /// As many as 32 bits take.
+    /// The maximum for 32 bits.
     const MOST_BYTES: usize = 5;
     let last = bytes.iter().take(MOST_BYTES).position(|byte| byte & 0x80 == 0)?;
     let (number, rest) = bytes.split_at(last + 1);
@@ -109,8 +110,8 @@ fn depth(field: &Type) -> usize {
     if field.is_group() { 1 + field.get_fields().iter().map(|field| depth(field)).max().unwrap_or(0) } else { 0 }
 }
 
-/// Checks that every chunk lies before the footer, which begins at `data_end`, and that they do not say that they decode
-/// to more than the file can hold.
+/// Checks that every chunk lies before the footer, which starts at `data_end`, and that their declared sizes are
+/// possible for the file.
 fn check(metadata: &ParquetMetaData, data_end: u64) -> Result<()> {
     let mut rows: i64 = 0;
     let mut decoded: u64 = 0;
@@ -142,14 +143,14 @@ fn check_place(chunk: &ColumnChunkMetaData, data_end: u64) -> Option<()> {
     (end <= data_end && chunk.data_page_offset() >= 0 && chunk.num_values() >= 0).then_some(())
 }
 
-/// The least bytes that a value takes, decoded.
+/// The minimal decoded size of a value in bytes.
 pub(super) fn width(chunk: &ColumnChunkMetaData) -> u64 {
     match chunk.column_type() {
         PhysicalType::BOOLEAN => 1,
         PhysicalType::INT32 | PhysicalType::FLOAT | PhysicalType::BYTE_ARRAY => 4,
         PhysicalType::INT64 | PhysicalType::DOUBLE => 8,
         PhysicalType::INT96 => 12,
-        // A negative length is no length, and refused where the column is read.
+        // A negative length is invalid, and rejected when the column is read.
         PhysicalType::FIXED_LEN_BYTE_ARRAY => u64::try_from(chunk.column_descr().type_length()).unwrap_or(0).max(1),
     }
 }
@@ -158,7 +159,7 @@ pub(super) fn width(chunk: &ColumnChunkMetaData) -> u64 {
 mod tests {
     use super::*;
 
-    /// A footer of no rows whose schema is `depth` groups, each within the one before, around a number.
+    /// A footer without rows whose schema is a number inside `depth` nested groups.
     fn nested(depth: usize) -> Vec<u8> {
         let mut footer = vec![0x15, 2, 0x19, 0xfc];
         let mut count = depth + 2;

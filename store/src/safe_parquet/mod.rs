@@ -1,13 +1,13 @@
-//! Parquet files that a stranger may have made, read in memory that the file's own size bounds.
+//! Reads untrusted Parquet files in memory bounded by the file's size.
 //!
 //! ```text
-//! footer ─► its schema is small and flat, its chunks lie in the file, what they say they decode to fits the file
+//! footer ─► check: the schema is small and flat, chunks lie in the file, declared sizes fit the file
 //!              │
-//!              └─► pages, taken as they lie ─► decompressed here, up to a limit ─► decoded by the Parquet crate
+//!              └─► raw pages ─► decompressed here, up to a limit ─► decoded by the Parquet crate
 //! ```
 //!
-//! The Parquet crate would make room for whatever a page says that it decompresses to (2 GiB), and panics at some bytes
-//! that no writer writes. What is known of both is refused beforehand; see `contained` for the rest.
+//! The Parquet crate allocates the decompressed size that a page declares (up to 2 GiB), and panics on some invalid
+//! bytes. Known cases of both are rejected beforehand; `contained` handles the rest.
 
 mod contained;
 mod decompress;
@@ -27,14 +27,16 @@ use self::contained::contained;
 pub(crate) use self::footer::decode_footer;
 use self::pages::Groups;
 
-/// What a file may ask for.
+/// Limits on a file.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes of a page, decompressed; of one in plain encoding, where that is called for, its values take no more anyway.
+    /// Limit on the decompressed size of a page in bytes. Pages that must be in plain encoding are bounded by their
+    /// values instead.
     pub page_bytes: usize,
-    /// Bytes of a text in a dictionary: any number of rows can refer to it.
+    /// Limit on the size of a text in a dictionary in bytes, since any number of rows can refer to it.
     pub dictionary_text_bytes: usize,
-    /// Whether what is no text must be in plain encoding, so that a row takes as many bytes of its page as it decodes to.
+    /// Whether columns other than text must be in plain encoding, so that a row takes as many bytes in its page as
+    /// decoded.
     pub plain_numbers: bool,
 }
 
@@ -50,22 +52,22 @@ impl<R: ChunkReader + 'static> ParquetFile<R> {
     /// Reads and checks the footer.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// A description of what is wrong with it.
     pub fn open(file: R, limits: Limits) -> Result<Self> {
         let metadata = Arc::new(footer::read(&file)?);
         Ok(Self { file: Arc::new(file), metadata, limits })
     }
 
-    /// What the footer says.
+    /// The footer's metadata.
     pub fn metadata(&self) -> &ParquetMetaData {
         &self.metadata
     }
 
-    /// Reads the columns of `mask`, so many rows at a time. Types are those of the Parquet schema; an Arrow schema that
-    /// the file may carry is not looked at.
+    /// Reads the columns of `mask` in batches of `rows` rows. Uses the types of the Parquet schema and ignores an
+    /// embedded Arrow schema.
     ///
     /// # Errors
-    /// What is wrong with the schema, in words.
+    /// A description of what is wrong with the schema.
     pub fn batches(&self, mask: ProjectionMask, rows: usize) -> Result<Batches> {
         let schema = self.metadata.file_metadata().schema_descr();
         contained(|| {
@@ -88,7 +90,7 @@ impl Iterator for Batches {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // A reader that has failed is not asked again: it may have panicked halfway through.
+        // A reader that failed is not used again: it may have panicked halfway.
         let mut reader = self.reader.take()?;
         let batch = contained(|| reader.next().transpose().map_err(ParquetError::from)).transpose()?;
         if batch.is_ok() {
@@ -98,7 +100,7 @@ impl Iterator for Batches {
     }
 }
 
-/// An error in words.
+/// An error with a message.
 fn wrong(problem: impl Into<String>) -> ParquetError {
     ParquetError::General(problem.into())
 }
@@ -120,7 +122,7 @@ mod tests {
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_dictionary_enabled(dictionary)
-            // One page for all: the headers of many would make the file longer.
+            // One page for all rows: many headers would make the file longer.
             .set_data_page_row_count_limit(usize::MAX)
             .set_data_page_size_limit(usize::MAX);
         let mut bytes = Vec::new();

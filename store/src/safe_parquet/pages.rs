@@ -1,4 +1,4 @@
-//! Pages as they lie in the file, decompressed within limits and checked for what the Parquet crate takes for granted.
+//! Reads raw pages, decompresses them within limits and checks what the Parquet crate does not.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::decompress::decompress;
 use super::footer::width;
 use super::{Limits, wrong};
 
-/// The row groups of a file whose footer was checked.
+/// The row groups of a file with a checked footer.
 pub(super) struct Groups<R> {
     pub(super) file: Arc<R>,
     pub(super) metadata: Arc<ParquetMetaData>,
@@ -46,7 +46,7 @@ impl<R: ChunkReader + 'static> RowGroups for Groups<R> {
     }
 }
 
-/// The chunks of one column that are still to be read, each with the rows of its row group.
+/// The remaining chunks of one column, each with the rows of its row group.
 struct Chunks<R> {
     file: Arc<R>,
     left: VecDeque<(usize, ColumnChunkMetaData)>,
@@ -67,29 +67,29 @@ impl<R: ChunkReader + 'static> PageIterator for Chunks<R> {}
 
 /// The pages of one chunk.
 struct BoundedPages<R: ChunkReader> {
-    /// Takes them as they lie: it is told that they are not compressed.
+    /// Reads raw pages: it is told that they are not compressed.
     inner: SerializedPageReader<R>,
     compression: Compression,
     kind: PhysicalType,
-    /// The least bytes that a value takes.
+    /// The minimal decoded size of a value in bytes.
     width: u64,
     limits: Limits,
-    /// Bytes that a page may decompress to.
+    /// Limit on the decompressed size of a page in bytes.
     page_bytes: usize,
     has_dictionary: bool,
-    /// Values that the chunk has by its footer and its pages have not had yet.
+    /// Values that the footer declares and the pages have not yielded yet.
     values_left: u64,
 }
 
 impl<R: ChunkReader> BoundedPages<R> {
     fn new(file: &Arc<R>, chunk: &ColumnChunkMetaData, rows: usize, limits: Limits) -> Result<Self> {
-        /// Of the levels of a value, and of a page beside its values.
+        /// Bytes for the levels of a value, and for a page in addition to its values.
         const LEVELS: u64 = 4;
         const OF_A_PAGE: u64 = 1 << 10;
         let values = u64::try_from(chunk.num_values()).unwrap_or(0);
         let plain = values.saturating_mul(width(chunk).saturating_add(LEVELS)).saturating_add(OF_A_PAGE);
         let page_bytes = if limits.plain_numbers && chunk.column_type() != PhysicalType::BYTE_ARRAY {
-            // The footer was checked to say no more than the file can hold.
+            // The footer was checked to declare no more than the file can hold.
             usize::try_from(plain).unwrap_or(usize::MAX)
         } else {
             limits.page_bytes
@@ -111,7 +111,7 @@ impl<R: ChunkReader> BoundedPages<R> {
         decompress(self.compression, bytes, self.page_bytes)
     }
 
-    /// Checks that a dictionary is the only one, and has as many values as it says.
+    /// Checks that a dictionary is the only one of its chunk and holds the declared number of values.
     fn dictionary(&mut self, bytes: &Bytes, values: u32) -> Result<()> {
         if self.has_dictionary {
             return Err(wrong("expected one dictionary for a column of a row group, got another"));
@@ -171,7 +171,7 @@ impl<R: ChunkReader> BoundedPages<R> {
                 if levels > buf.len() || num_nulls > num_values {
                     return Err(wrong("expected levels within their page, got more"));
                 }
-                // Where all are null there are no values, whatever else lies there.
+                // If all are null, there are no values, and other bytes are ignored.
                 let stored = if num_nulls == num_values { Bytes::new() } else { buf.slice(levels..) };
                 let values = if is_compressed { self.decompress(&stored)? } else { stored };
                 Page::DataPageV2 {
@@ -190,8 +190,8 @@ impl<R: ChunkReader> BoundedPages<R> {
     }
 }
 
-/// How many texts there are in a page in plain encoding, each a length and its bytes, of which none may be longer than
-/// `limit`.
+/// The number of texts in a page in plain encoding, each a length and its bytes. A text longer than `limit` is an
+/// error.
 fn texts(page: &[u8], limit: usize) -> Result<u64> {
     let (mut count, mut rest) = (0, page);
     while let Some((length, after)) = rest.split_first_chunk::<4>() {

@@ -1,22 +1,22 @@
-//! A cache in a bucket that workers fill: each writes shards to a scratch folder of its own and pushes them.
+//! A cache in a bucket that several workers fill. Each writes shards to its own scratch folder and uploads them.
 //!
 //! ```text
-//! claims/00007.0          who fills shard 7
-//! claims/00007.WORKER/…   the files as one worker made them, under its own name: nobody else writes there
-//! claims/00007.decided    the worker whose files the shard gets, made only where there is none, once all of them are there
+//! claims/00007.0          the worker that fills shard 7
+//! claims/00007.WORKER/…   the files that one worker made; no other worker writes there
+//! claims/00007.decided    the worker whose files the shard gets; created only if absent, once all its files are there
 //! shards/00007/…          copies of these files, shard.json last
-//! claims/00007.whole      all of them are there: the BLAKE3 of shard.json
-//! manifest.json           when all shards are; then the claims go
+//! claims/00007.whole      all copies are there; holds the BLAKE3 of shard.json
+//! manifest.json           written once all shards are whole; the claims are then removed
 //! ```
 //!
-//! Whatever has a name that readers know has the bytes of the one worker that was decided on, whoever copies them and however late.
-//! So a worker may die or stand still anywhere:
+//! Files under names that readers use always have the bytes of the worker that was decided on, no matter which worker copies
+//! them or when. So a worker may die or stall at any point:
 //!
-//! - before the decision, it leaves files that nobody looks at, and the next worker makes its own;
-//! - after it, whoever has the claim next copies what was decided on, and fills nothing;
-//! - one that comes to the decision late drops its files, and copies those that were decided on if nobody has yet;
-//! - one that copies late finds the files gone, since the shard is whole: then it has nothing to do;
-//! - one that comes to the decision after the claims have been cleared away finds the shard in the manifest, and copies nothing.
+//! - Before the decision, its files are ignored, and the next worker makes its own.
+//! - After the decision, the next worker with the claim copies the decided files and fills nothing.
+//! - A worker that reaches the decision late drops its files, and copies the decided ones if they are not copied yet.
+//! - A worker that copies late finds the source files gone because the shard is whole, and does nothing.
+//! - A worker that reaches the decision after the claims are removed finds the shard in the manifest, and copies nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -43,22 +43,22 @@ use crate::fs::staged::{create_folders, remove_entry, replace_file};
 use crate::remote::{Location, Remote, RemoteOptions, in_parallel, land, plan_table_place, put_whole_manifest};
 use crate::write::core::WriterCore;
 
-/// What a claim on a shard that is whole ends in.
+/// Suffix of the name that marks a shard as whole.
 const WHOLE: &str = "whole";
 
-/// What the name of the decision on a shard's files ends in.
+/// Suffix of the name that holds the decision on a shard's files.
 const DECIDED: &str = "decided";
 
-/// What was learnt of shards is no older than this where one is taken on it; it is asked once more before the shard is filled.
+/// How long the known state of the shards counts as current. A shard is checked again before it is filled.
 const RECENT: Duration = Duration::from_secs(1);
 
-/// What scratch folders are called, before what tells them apart.
+/// Prefix of the names of scratch folders.
 const SCRATCH: &str = "hayloft-scratch-";
 
-/// How long a request is tried: a bucket may be away for minutes, and a worker's hours are worth more than those.
+/// Minimum retry budget of a request. A bucket may be unreachable for minutes, and a worker's hours are worth more.
 const BUDGET: Duration = Duration::from_secs(300);
 
-/// The bucket, and the scratch folder of this worker.
+/// The bucket and this worker's scratch folder.
 #[derive(Debug)]
 pub(crate) struct Bucket {
     remote: Arc<Remote>,
@@ -67,27 +67,28 @@ pub(crate) struct Bucket {
     known: Mutex<Known>,
 }
 
-/// Up to so many shards are asked for one by one: a list of all claims takes a request for each thousand.
+/// Up to this many shards are looked up one by one. A list of all claims takes one request per thousand.
 const FEW: usize = 16;
 
-/// Shards whose records are in memory at a time.
+/// Number of shard records in memory at a time.
 const AT_A_TIME: usize = 64;
 
-/// What is known of the shards that are there.
+/// What is known of the shards in the bucket.
 #[derive(Debug, Default)]
 struct Known {
     whole: BTreeSet<usize>,
-    /// When that was last learnt.
+    /// When the bucket was last looked at.
     at: Option<Instant>,
-    /// The size of the manifest that was read last, if there was one.
+    /// The size of the manifest that was last read, if any.
     manifest_bytes: Option<u64>,
 }
 
 impl Bucket {
-    /// Finds the planned cache at `location`, and makes a scratch folder in `scratch`, with the plan in it, but for its tables.
+    /// Opens the planned cache at `location` and makes a scratch folder in `scratch`. The folder holds the plan without its
+    /// tables.
     ///
     /// # Errors
-    /// [`StoreError::MissingPlan`] where no plan has been pushed there; [`StoreError::Invalid`] where it cannot be written to.
+    /// [`StoreError::MissingPlan`] if no plan has been pushed there; [`StoreError::Invalid`] if the location is read-only.
     pub(crate) fn open(location: &Location, options: &RemoteOptions, scratch: &Path) -> Result<Self> {
         location.check_writable()?;
         let options = RemoteOptions { budget: options.budget.max(BUDGET), ..options.clone() };
@@ -106,17 +107,17 @@ impl Bucket {
         Ok(bucket)
     }
 
-    /// The scratch folder: for the time being, a cache of its own.
+    /// The scratch folder, laid out as a cache.
     pub(crate) fn scratch(&self) -> &Path {
         self.scratch.path()
     }
 
-    /// What claims are kept in.
+    /// Where the claims are stored.
     pub(crate) fn claims(&self) -> Arc<dyn ClaimPlace> {
         Arc::clone(&self.remote) as _
     }
 
-    /// The place of claims, for errors.
+    /// The location of the claims, for error messages.
     pub(crate) fn location(&self) -> PathBuf {
         PathBuf::from(self.remote.location().to_string())
     }
@@ -125,7 +126,7 @@ impl Bucket {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Learns which shards are whole: those of the manifest, and those that say so.
+    /// Finds out which shards are whole, from the manifest and the claims.
     fn look(&self) -> Result<()> {
         let suffix = format!(".{WHOLE}");
         for name in self.remote.list(CLAIMS_FOLDER)? {
@@ -137,12 +138,12 @@ impl Bucket {
         self.look_at_manifest()
     }
 
-    /// Whether a shard was whole when it was last looked at.
+    /// Whether a shard was whole at the last look.
     pub(crate) fn was_whole(&self, shard: usize) -> bool {
         self.known().whole.contains(&shard)
     }
 
-    /// Learns which of these shards are whole by now, unless that was learnt just now.
+    /// Updates which of these shards are whole, unless that was done just now.
     pub(crate) fn refresh(&self, shards: &[usize]) -> Result<()> {
         if self.known().at.is_some_and(|at| at.elapsed() < RECENT) {
             return Ok(());
@@ -175,7 +176,7 @@ impl Bucket {
         Ok(())
     }
 
-    /// Whether all files of a shard are there.
+    /// Whether all files of a shard are in the bucket.
     pub(crate) fn is_whole(&self, shard: usize) -> Result<bool> {
         if self.known().whole.contains(&shard) {
             return Ok(true);
@@ -184,12 +185,12 @@ impl Bucket {
             self.known().whole.insert(shard);
             return Ok(true);
         }
-        // Where all shards are whole, the claims have gone, and the manifest says so.
+        // Once all shards are whole, the claims are gone and the manifest lists the shards.
         self.look_at_manifest()?;
         Ok(self.known().whole.contains(&shard))
     }
 
-    /// Brings a planned shard's tables to the scratch folder.
+    /// Downloads the plan tables of a shard to the scratch folder.
     pub(crate) fn bring_plan_of(&self, plan: &PlanReader, shard: usize) -> Result<()> {
         for record in &plan.shard(shard)?.files {
             let place = plan_table_place(record, self.scratch())?;
@@ -198,15 +199,15 @@ impl Bucket {
         Ok(())
     }
 
-    /// Pushes a shard that lies in the scratch folder, and removes it there. Where another worker's was decided on, that one is
-    /// returned.
+    /// Uploads a shard from the scratch folder and removes it there. Returns the published shard, which is another worker's
+    /// if that one was decided on.
     pub(crate) fn push_shard(&self, cache: &WriterCore, worker: &str, shard: &WrittenShard) -> Result<WrittenShard> {
         let index = shard.index();
         let folder = self.scratch().join(SHARDS_FOLDER).join(shard_name(index));
         if !self.is_whole(index)? {
             self.upload(&attempt_name(index, worker), &folder, shard)?;
             let is_first = self.claims().create(&decided_name(index), worker.as_bytes())?;
-            // It is also the first where the shard has become whole and the claims have been cleared away: the manifest was written
+            // The create also succeeds if the shard is already whole and the claims were removed; the manifest was written
             // before that.
             if is_first && !self.is_whole(index)? {
                 self.publish(cache, worker, index, &folder)?;
@@ -223,7 +224,7 @@ impl Bucket {
         Ok(there)
     }
 
-    /// Sees to it that a shard is whole of which it has been decided whose files it gets: whether it is.
+    /// Publishes a shard whose files are already decided. Returns whether the shard is whole.
     pub(crate) fn publish_what_is_decided(&self, cache: &WriterCore, shard: usize) -> Result<bool> {
         if self.is_whole(shard)? {
             return Ok(true);
@@ -240,7 +241,7 @@ impl Bucket {
         Ok(true)
     }
 
-    /// Puts a shard's files where only this worker writes.
+    /// Uploads a shard's files under this worker's name.
     fn upload(&self, attempt: &str, folder: &Path, shard: &WrittenShard) -> Result<()> {
         in_parallel(self.jobs, &shard.record.files, |record| {
             let path = folder.join(&record.path);
@@ -250,11 +251,11 @@ impl Bucket {
         })
     }
 
-    /// Gives a shard the files of the worker that was decided on, unless it is whole by then. What the service cannot copy is sent
-    /// from `folder`, after it was brought there if it is not.
+    /// Publishes the files of the worker that was decided on, unless the shard is already whole. Files that the service
+    /// cannot copy are uploaded from `folder`, and downloaded to it first if missing.
     fn publish(&self, cache: &WriterCore, worker: &str, shard: usize, folder: &Path) -> Result<()> {
         let published = self.copy_attempt(cache, worker, shard, folder);
-        // Whoever made it whole has removed what this was copying.
+        // The worker that made the shard whole has removed the files being copied.
         if published.is_err() && self.is_whole(shard)? {
             return Ok(());
         }
@@ -286,13 +287,13 @@ impl Bucket {
         Ok(())
     }
 
-    /// Removes what a worker has put up of a shard.
+    /// Removes the files that a worker uploaded for a shard.
     pub(crate) fn remove_attempt(&self, shard: usize, worker: &str) -> Result<()> {
         let names = self.remote.list(&attempt_name(shard, worker))?;
         in_parallel(self.jobs, &names, |name| self.remote.delete(name))
     }
 
-    /// Writes the manifest and removes the claims, once all planned shards are there; `None` while they are not.
+    /// Writes the manifest and removes the claims once all planned shards are whole; returns `None` before that.
     pub(crate) fn finish(&self, plan: &PlanReader, settings: &HarvestSettings) -> Result<Option<Manifest>> {
         let all: Vec<usize> = (0..plan.plan().shards.len()).collect();
         self.look()?;
@@ -324,7 +325,7 @@ impl Bucket {
         let name = format!("{SHARDS_FOLDER}/{}/{SHARD_FILE}", shard_name(index));
         let bytes = remote.get(&name)?.map(|fetched| fetched.bytes).unwrap_or_default();
         let got = blake3_hex(&bytes);
-        // One that a manifest lists has no other.
+        // A shard known only from a manifest has no such object.
         let expected = remote.get(&whole_name(index))?.map(|said| String::from_utf8_lossy(&said.bytes).into_owned());
         let url = PathBuf::from(remote.location().join(&name));
         if let Some(expected) = expected.filter(|expected| *expected != got) {
@@ -343,19 +344,19 @@ fn decided_name(shard: usize) -> String {
     format!("{CLAIMS_FOLDER}/{}.{DECIDED}", shard_name(shard))
 }
 
-/// Where a worker puts its files of a shard.
+/// Where a worker uploads its files of a shard.
 fn attempt_name(shard: usize, worker: &str) -> String {
     format!("{CLAIMS_FOLDER}/{}.{worker}", shard_name(shard))
 }
 
-/// Removes scratch folders whose workers are gone: they are nobody's to lock.
+/// Removes the scratch folders of workers that have ended, whose locks are free.
 fn remove_abandoned(scratch: &Path) {
     for entry in std::fs::read_dir(scratch).into_iter().flatten().flatten() {
         let is_ours = entry.file_name().to_string_lossy().starts_with(SCRATCH);
-        // Just made by a worker that has not locked it yet, it is left alone.
+        // A recent folder is left alone: its worker may not have locked it yet.
         let age = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|at| at.elapsed().ok());
         if is_ours && age.is_some_and(|age| age > Duration::from_secs(60)) && Lock::take(&entry.path()).is_ok() {
-            // What cannot be removed only takes room.
+            // A folder that cannot be removed only takes up space.
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }

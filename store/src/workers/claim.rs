@@ -1,4 +1,4 @@
-//! What a claim says: who fills a shard, and that they still do.
+//! The contents of a claim: which worker fills a shard, and a counter that shows it is alive.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,50 +9,49 @@ use super::process::Process;
 use super::{CLAIMS_FOLDER, Sharing};
 use crate::format::plan::shard_name;
 
-/// A claim on a shard, as its file holds it.
+/// A claim on a shard, as stored in its file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Claim {
-    /// What tells this worker from all others.
+    /// The unique name of the worker.
     pub(crate) worker: String,
-    /// Its process.
     pub(crate) process: Process,
-    /// How long the claim may stand still before it is nobody's.
+    /// How long the claim may stay unchanged before it expires.
     pub(crate) lease_seconds: f64,
-    /// Counted up for as long as the shard is being filled.
+    /// Incremented for as long as the shard is being filled.
     pub(crate) beat: u64,
     /// The worker has given the shard up.
     pub(crate) released: bool,
 }
 
 impl Claim {
-    /// The claim in a file's bytes; `None` where they are none: somebody's who was killed, or not yet written.
+    /// Parses a claim; `None` if the file is not written yet or its writer was killed.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        // Words and finite numbers are always JSON.
+        // Strings and finite numbers always serialise.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Whether nobody needs to wait for it.
+    /// Whether no worker needs to wait for it.
     pub(crate) fn is_over(&self) -> bool {
         self.released || self.process.has_ended()
     }
 
-    /// Whether its worker is known to have ended, and what it left unfinished can be found.
+    /// Whether its worker is known to have ended and has a valid name, by which its unfinished files are found.
     pub(crate) fn is_of_the_dead(&self) -> bool {
         self.process.has_ended() && is_worker_name(&self.worker)
     }
 
-    /// How long it may stand still, whatever its file says.
+    /// How long it may stay unchanged, within the bounds of `Sharing`.
     pub(crate) fn lease(&self) -> Duration {
         let seconds = self.lease_seconds;
         let asked = if seconds.is_finite() { seconds } else { 0.0 };
         Duration::from_secs_f64(asked.clamp(Sharing::SHORTEST.as_secs_f64(), Sharing::LONGEST.as_secs_f64()))
     }
 
-    /// Who it is, for people.
+    /// The worker's process and machine, for messages.
     pub(crate) fn holder(&self) -> String {
         format!("process {} on {}", self.process.pid, self.process.host)
     }
@@ -63,12 +62,12 @@ pub(crate) fn claim_name(shard: usize, generation: u32) -> String {
     format!("{CLAIMS_FOLDER}/{}.{generation}", shard_name(shard))
 }
 
-/// Whether a name that was read somewhere can be a worker's, and so a part of a file's name.
+/// Whether a name read from a file can be a worker's, and is safe as part of a file name.
 pub(crate) fn is_worker_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 64 && name.chars().all(|letter| letter.is_ascii_alphanumeric())
 }
 
-/// A name for a worker that no other has: what it is and when it began, hashed.
+/// A unique worker name: a hash of the process, folder and time.
 pub(crate) fn worker_name(folder: &Path) -> String {
     use std::sync::atomic::{AtomicU64, Ordering};
     static WORKERS: AtomicU64 = AtomicU64::new(0);

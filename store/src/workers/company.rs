@@ -1,4 +1,4 @@
-//! Who else fills a cache, and how a shard gets its name among them.
+//! The other workers that fill a cache, and how a shard is committed beside them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,30 +18,32 @@ use crate::fs::staged::{StagedFolder, move_aside, move_back, partial_of, remove_
 use crate::write::core::WriterCore;
 use crate::write::known_shards::FileHashes;
 
-/// Who else fills the cache.
+/// Whether other workers fill the cache too.
 #[derive(Debug)]
 pub(crate) enum Company {
-    /// Nobody: this writer holds the cache's lock alone.
+    /// No other worker: this writer holds the cache's exclusive lock.
     Alone { _lock: Lock },
     /// Other workers, with claims on shards.
     Beside(Box<Beside>),
 }
 
-/// A worker beside others.
+/// A worker that fills a cache beside others.
 #[derive(Debug)]
 pub(crate) struct Beside {
     pub(crate) leases: Leases,
-    /// What tells this worker from the others.
+    /// The unique name of this worker.
     pub(crate) worker: String,
-    /// Where shards go from the folder that they are written to, if that is not where they stay.
+    /// The bucket that shards are uploaded to, if the local folder is only a scratch folder.
     pub(crate) bucket: Option<Arc<Bucket>>,
-    /// On the folder that shards are written to: shared with the other workers, but for a scratch folder. Let go of at the end.
+    /// The lock on the folder that shards are written to. Shared with the other workers, except for a scratch folder.
+    /// Released at the end.
     pub(crate) lock: Mutex<Option<Lock>>,
-    /// What it has filled, to be told of.
+    /// The shards that this worker has filled, for its report.
     pub(crate) filled: Mutex<Filled>,
 }
 
-/// The shards that one worker has filled, in whatever order: sums of theirs are no other worker's to compare with.
+/// The shards that one worker has filled, in any order. Their totals are not compared with another worker's, so the order of
+/// summation does not matter.
 #[derive(Debug)]
 pub(crate) struct Filled {
     totals: Totals,
@@ -65,7 +67,7 @@ impl Filled {
 }
 
 impl Company {
-    /// The others' company, if there are others.
+    /// Returns this worker's state if other workers fill the cache too.
     pub(crate) fn beside(&self) -> Option<&Beside> {
         match self {
             Self::Alone { .. } => None,
@@ -73,15 +75,15 @@ impl Company {
         }
     }
 
-    /// Where a folder is filled that is to be called `destination`.
+    /// The temporary folder that becomes `destination`.
     pub(crate) fn temporary(&self, destination: &Path) -> Option<PathBuf> {
         Some(partial_of(&self.beside()?.worker, destination))
     }
 }
 
 impl WriterCore {
-    /// Gives a shard that has been filled its name, and lets go of the claim on it. Where another worker was first, what this
-    /// one wrote is dropped, and the other's is returned: it is the same.
+    /// Commits a filled shard and releases the claim on it. If another worker was first, this worker's files are dropped and
+    /// the other's shard is returned.
     pub(crate) fn commit(&self, staged: StagedFolder, shard: WrittenShard) -> Result<WrittenShard> {
         let Some(beside) = self.company.beside() else {
             staged.commit()?;
@@ -98,7 +100,7 @@ impl WriterCore {
         Ok(shard)
     }
 
-    /// The shard of this number that another worker has finished meanwhile.
+    /// Returns the shard of this number if another worker has finished it meanwhile.
     pub(crate) fn of_another(&self, index: usize) -> Result<Option<WrittenShard>> {
         match self.company.beside() {
             Some(Beside { bucket: None, .. }) => WrittenShard::find(&self.folder, index, &self.plan, &self.settings),
@@ -117,8 +119,9 @@ impl WriterCore {
         Ok(shard)
     }
 
-    /// Takes the name from a shard that was found not to be whole. Whoever holds the claim, another worker may have replaced it by
-    /// a whole one between the finding and this: so it is looked at once more where nobody else touches it, and put back.
+    /// Moves an incomplete shard out of the way. Another worker may have replaced it by a whole one since it was checked,
+    /// even while this worker holds the claim. So the shard is checked again where no other worker touches it, and moved
+    /// back if whole.
     fn make_room(&self, worker: &str, destination: &Path, index: usize) -> Result<()> {
         let disk = self.disk.as_ref();
         let aside = partial_of(&format!("{worker}.old"), destination);
@@ -154,19 +157,19 @@ mod tests {
         let beside = shared.company.beside().unwrap();
         let shards = folder.path().join("shards");
         let place = shards.join("00000");
-        // It was found not to be whole, and has become whole since.
+        // It was found incomplete and has become whole since.
         fill_shard(&writer, 0).unwrap();
         let whole = files_below(&shards);
         shared.make_room(&beside.worker, &place, 0).unwrap();
         beside.prepare(shared, 0, &[]).unwrap();
         assert_eq!(files_below(&shards), whole);
-        // What is half there goes.
+        // An incomplete shard is removed.
         fs::remove_file(place.join("tokens.parquet")).unwrap();
         shared.make_room(&beside.worker, &place, 0).unwrap();
         assert_eq!(fs::read_dir(&shards).unwrap().count(), 0);
         shared.make_room(&beside.worker, &place, 0).unwrap();
 
-        // Of unfinished folders, those of workers that have ended go.
+        // Unfinished folders are removed if their workers have ended.
         for worker in ["dead", "silent"] {
             fs::create_dir(partial_of(worker, &place)).unwrap();
         }

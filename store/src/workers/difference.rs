@@ -1,8 +1,8 @@
-//! Shards that two workers filled.
+//! Shards that two workers both filled.
 
 use crate::format::shard_record::WrittenShard;
 
-/// Says so where a shard that another worker made is not the same: their processors, or their libraries, compute differently.
+/// Logs whether another worker's copy of a shard differs from this one's. Processors and libraries may round differently.
 pub(crate) fn tell_of_difference(own: &WrittenShard, there: &WrittenShard) {
     let shard = own.index();
     if own.contents.files == there.contents.files {

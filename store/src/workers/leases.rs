@@ -1,4 +1,4 @@
-//! Claims that are kept up while their shards are filled, and those of others, watched.
+//! Keeps this worker's claims alive while their shards are filled, and watches the claims of others.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,35 +11,35 @@ use super::place::ClaimPlace;
 use super::process::Process;
 use crate::error::Result;
 
-/// A claim is counted up so many times within its lease: some may be lost.
+/// Beats per lease. More than one, because some may be lost.
 const BEATS: u32 = 4;
 
-/// More often than any shard is taken over; what has more is no folder of claims.
+/// Upper bound on the takeovers of a shard. A folder with more is not a claims folder.
 const MOST_GENERATIONS: u32 = 10_000;
 
-/// Time since some moment, which only goes forward.
+/// A monotonic clock: the time since some fixed moment.
 type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
 
-/// What came of asking for a shard.
+/// The result of claiming a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Taking {
-    /// It is this worker's. Before it were, among others, workers of these names, which are known to have ended.
+    /// This worker holds the claim. `ended` names earlier claimants that are known to have ended.
     Taken { ended: Vec<String> },
-    /// It is somebody else's: who, for people.
+    /// Another worker holds the claim; its description, for messages.
     Held(String),
 }
 
-/// The claims of one worker. Dropped, it releases them.
+/// The claims of one worker. They are released on drop.
 #[derive(Debug)]
 pub(crate) struct Leases {
     own: Arc<Own>,
     beating: Option<JoinHandle<()>>,
 }
 
-/// What the worker and the thread that keeps its claims up share.
+/// State shared by the worker and the thread that keeps its claims alive.
 struct Own {
     place: Arc<dyn ClaimPlace>,
-    /// What its claims say, but for the beat.
+    /// The contents of the claims, apart from the beat.
     claim: Claim,
     clock: Clock,
     held: Mutex<BTreeMap<usize, Held>>,
@@ -62,7 +62,7 @@ struct Held {
     is_lost: bool,
 }
 
-/// A claim of somebody else as it was when it last changed.
+/// Another worker's claim as of its last change.
 #[derive(Debug)]
 struct Seen {
     generation: u32,
@@ -71,7 +71,7 @@ struct Seen {
 }
 
 impl Leases {
-    /// Claims of a new worker, kept up by a thread of their own.
+    /// Creates the claims of a new worker, and a thread that keeps them alive.
     pub(crate) fn new(place: Arc<dyn ClaimPlace>, worker: String, lease: Duration) -> Self {
         let start = Instant::now();
         let mut leases = Self::with_clock(place, worker, lease, Arc::new(move || start.elapsed()));
@@ -79,7 +79,7 @@ impl Leases {
         let spawned = thread::Builder::new().name("leases".to_owned()).spawn(move || own.keep_up(lease / BEATS));
         match spawned {
             Ok(beating) => leases.beating = Some(beating),
-            // Others will take over what takes longer than a lease.
+            // Other workers will take over shards that take longer than a lease.
             Err(error) => tracing::warn!(%error, "claims cannot be kept up: no thread can be started"),
         }
         leases
@@ -100,7 +100,7 @@ impl Leases {
         Self { own: Arc::new(own), beating: None }
     }
 
-    /// Claims a shard, unless somebody else has it and is not known to be gone.
+    /// Claims a shard, unless another worker holds it and is not known to have ended.
     pub(crate) fn take(&self, shard: usize) -> Result<Taking> {
         let own = &self.own;
         let (mut generation, mut last, mut ended) = (0, None, Vec::new());
@@ -127,7 +127,7 @@ impl Leases {
         Ok(Taking::Taken { ended })
     }
 
-    /// Lets go of a shard that is whole now: nobody will ask for it again.
+    /// Removes the claim on a shard that is now whole.
     pub(crate) fn finish(&self, shard: usize) -> Result<()> {
         let held = self.own.lock_held().remove(&shard);
         let Some(held) = held.filter(|held| !held.is_lost) else { return Ok(()) };
@@ -137,12 +137,12 @@ impl Leases {
         Ok(())
     }
 
-    /// Removes the claims of all workers, once nothing is left to claim.
+    /// Removes the claims of all workers, once no shard is left to claim.
     pub(crate) fn clear(&self) -> Result<()> {
         self.own.place.clear()
     }
 
-    /// How long until a claim that stands still from now on is nobody's.
+    /// How long a claim may stay unchanged before it expires.
     pub(crate) fn lease(&self) -> Duration {
         self.own.claim.lease()
     }
@@ -153,7 +153,7 @@ impl Drop for Leases {
         *self.own.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.own.end.notify_all();
         if let Some(beating) = self.beating.take() {
-            // It does nothing that could panic.
+            // The thread does nothing that could panic.
             let _ = beating.join();
         }
         let left: Vec<usize> = self.own.lock_held().keys().copied().collect();
@@ -173,7 +173,7 @@ impl Own {
         self.lock_held().get(&shard).filter(|held| !held.is_lost).map(|held| held.generation)
     }
 
-    /// Whose a claim is, if anybody's still; takes note of when it last changed.
+    /// Returns the holder of a claim, or `None` if the claim is over or has expired. Records when the claim last changed.
     fn holder(&self, shard: usize, generation: u32, bytes: Vec<u8>) -> Option<String> {
         let claim = Claim::read(&bytes);
         if claim.as_ref().is_some_and(Claim::is_over) {
@@ -191,7 +191,7 @@ impl Own {
         (now.saturating_sub(since) < lease).then(holder)
     }
 
-    /// Counts the claims up until the worker is dropped.
+    /// Renews the claims until the worker is dropped.
     fn keep_up(&self, every: Duration) {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         while !*ended {
@@ -204,8 +204,8 @@ impl Own {
         }
     }
 
-    /// Counts every claim up once. One that somebody has taken over, or cleared away, is lost; one that cannot be written just
-    /// now is tried again with the next beat.
+    /// Increments the counter of every claim once. A claim that another worker has taken over or removed is lost. A failed
+    /// write is retried at the next beat.
     fn beat(&self) {
         let held: Vec<(usize, u32, u64)> = {
             let held = self.lock_held();
@@ -235,18 +235,18 @@ impl Own {
         let name = claim_name(shard, generation);
         let taken_over = self.place.read(&claim_name(shard, generation + 1))?.is_some();
         if taken_over || self.place.read(&name)?.is_none() {
-            // It may have been finished meanwhile, which is no loss.
+            // If the shard was finished meanwhile, the claim is not lost.
             return Ok(self.generation(shard).is_none());
         }
         self.place.replace(&name, &Claim { beat, ..self.claim.clone() }.to_bytes())?;
         if self.generation(shard).is_none() {
-            // Finished between the two: nobody is to wait for it.
+            // The shard was finished in between, so no worker may wait for it.
             self.place.remove(&name)?;
         }
         Ok(true)
     }
 
-    /// Lets go of a shard that is not whole, for others to take at once.
+    /// Releases an incomplete shard, so that another worker can take it at once.
     fn release(&self, shard: usize) {
         let held = self.lock_held().remove(&shard);
         if let Some(held) = held.filter(|held| !held.is_lost) {

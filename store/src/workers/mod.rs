@@ -1,23 +1,22 @@
 //! Several processes, on any machines, that fill one cache at the same time.
 //!
-//! A shard is a pure function of the plan, the settings and its number, and is given its name in one step. So two workers that
-//! fill the same shard do no harm but to the bill; what is here sees to it that they do not.
+//! A shard is a pure function of the plan, the settings and its number, and is committed by an atomic rename. Two workers
+//! that fill the same shard only waste work; this module avoids that.
 //!
-//! - A **claim** ([`claim`]) is a small file `claims/{shard}.{generation}` that says who fills a shard. It is made only where there
-//!   is none, which folders and buckets both can ([`place`]).
-//! - A **lease** ([`leases`]) is a claim that is kept up: its owner counts a number in it up, again and again. Who waits for the
-//!   shard watches that number by a clock of its own; where it stands still for the length of the lease, the next generation may be
-//!   claimed. No two clocks are ever compared, so that none need agree. A process that has ended on the same machine is seen at
-//!   once.
-//! - **Turns** ([`turns`]) go through the shards and hand out those that nobody has.
-//! - The **session** ([`session`]) is what all workers must have in common: the version of the program and every setting.
-//! - A **bucket** ([`bucket`]) is filled from a scratch folder: shards are written there and put up, and it is decided once whose
-//!   files a shard gets.
+//! - A **claim** ([`claim`]) is a small file `claims/{shard}.{generation}` that names the worker filling a shard. It is
+//!   created only if absent, which both folders and buckets support ([`place`]).
+//! - A **lease** ([`leases`]) is a claim that is kept alive: its owner keeps incrementing a counter in it. A waiter times
+//!   the counter with its own monotonic clock; if the counter stands still for the length of the lease, the next generation
+//!   may be claimed. Clocks are never compared. A process that has ended on the same machine is detected at once.
+//! - **Turns** ([`turns`]) go through the shards and hand out those that are not claimed.
+//! - The **session** ([`session`]) is what all workers must share: the program version and every setting.
+//! - A **bucket** ([`bucket`]) is filled from a scratch folder: shards are written there and uploaded, and one decision per
+//!   shard settles which worker's files it gets.
 //!
-//! A worker that was stopped for longer than its lease goes on as if nothing had happened: nobody has touched its files, and where
-//! another was first with the shard, its own are dropped.
+//! A worker that was suspended for longer than its lease continues normally: no other worker touches its files. If another
+//! worker finished the shard first, the late worker's files are dropped.
 //!
-//! When all planned shards are there, whoever sees it first writes the manifest and removes the claims.
+//! The first worker that finds all planned shards whole writes the manifest and removes the claims.
 
 mod bucket;
 mod claim;
@@ -38,23 +37,23 @@ pub use self::turns::Turns;
 
 use std::time::Duration;
 
-/// The folder of claims in a cache, and the first part of their names in a bucket.
+/// The folder of claims in a cache, and the prefix of their names in a bucket.
 pub(crate) const CLAIMS_FOLDER: &str = "claims";
 
 /// How a cache is shared with other workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sharing {
-    /// How long a claim may stand still before others take the shard over: longer than a machine or a network is ever
-    /// silent while it works.
+    /// How long a claim may stay unchanged before other workers take the shard over. Must exceed any pause of a working
+    /// machine or network.
     pub lease: Duration,
 }
 
 impl Sharing {
-    /// The lease, unless another is asked for.
+    /// The default lease.
     pub const LEASE: Duration = Duration::from_secs(120);
-    /// With a shorter one, a slow disk is taken for a dead worker.
+    /// The shortest lease. With less, a slow disk would look like a dead worker.
     pub const SHORTEST: Duration = Duration::from_secs(1);
-    /// With a longer one, nobody waits for a dead worker.
+    /// The longest lease. With more, other workers would wait too long for a dead one.
     pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 }
 

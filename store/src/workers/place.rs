@@ -1,4 +1,4 @@
-//! Where claims are kept: in a folder that machines share, or in a bucket.
+//! Where claims are stored: a shared folder or a bucket.
 
 use std::fmt::Debug;
 use std::fs::{self, File};
@@ -11,37 +11,37 @@ use super::CLAIMS_FOLDER;
 use crate::error::{Result, StoreError};
 use crate::remote::Remote;
 
-/// How often a claim is made where its folder goes each time.
+/// Tries to create a claim while its folder keeps being removed.
 const ATTEMPTS: u32 = 20;
 
-/// More than any claim takes.
+/// Upper bound on the size of a claim.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Small files by name, of which one can be made only where there is none.
+/// A store of small named files with atomic create-if-absent.
 pub(crate) trait ClaimPlace: Debug + Send + Sync {
-    /// What the file of this name holds; `None` where there is none.
+    /// Returns the contents of a file; `None` if it does not exist.
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>>;
-    /// Makes a file, unless there is one: whether it did. Of all who try, one does.
+    /// Creates a file if it does not exist, and returns whether it did. Of several concurrent callers, exactly one succeeds.
     fn create(&self, name: &str, bytes: &[u8]) -> Result<bool>;
-    /// Makes a file, or puts another in its place.
+    /// Creates or replaces a file.
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<()>;
-    /// Removes a file, if it is there.
+    /// Removes a file if it exists.
     fn remove(&self, name: &str) -> Result<()>;
     /// Removes all claims.
     fn clear(&self) -> Result<()>;
 }
 
-/// Claims in a folder. Their bytes mean nothing once their owners are gone, so that nothing is synced, and none of it goes
-/// through [`Disk`](crate::fs::disk::Disk), as with the lock's file.
+/// Claims in a folder. They mean nothing after their owners end, so nothing is synced and nothing goes through
+/// [`Disk`](crate::fs::disk::Disk), as with the lock file.
 #[derive(Debug)]
 pub(crate) struct FolderClaims {
     cache: PathBuf,
-    /// What temporary names end in: the worker's own.
+    /// The suffix of temporary names: the worker's name.
     worker: String,
 }
 
 impl FolderClaims {
-    /// The claims of the cache in this folder.
+    /// Opens the claims of the cache in this folder.
     pub(crate) fn open(cache: &Path, worker: &str) -> Result<Self> {
         let folder = cache.join(CLAIMS_FOLDER);
         make_folder(&folder).map_err(|cause| StoreError::io(&folder, "create", cause))?;
@@ -52,7 +52,7 @@ impl FolderClaims {
         let path = self.cache.join(format!("{name}.{}.partial", self.worker));
         let mut written = fs::write(&path, bytes);
         for _ in 1..ATTEMPTS {
-            // Who saw that all shards are there has removed the folder.
+            // A worker that found all shards whole has removed the folder.
             if !written.as_ref().is_err_and(|cause| cause.kind() == io::ErrorKind::NotFound) {
                 break;
             }
@@ -78,7 +78,7 @@ impl ClaimPlace for FolderClaims {
         }
     }
 
-    /// By a second name for a file that is written already, which every file system makes in one step, those of networks too.
+    /// Hard-links a file that is already written, which is atomic on every file system, including network ones.
     fn create(&self, name: &str, bytes: &[u8]) -> Result<bool> {
         let path = self.cache.join(name);
         for attempt in 1.. {
@@ -86,13 +86,13 @@ impl ClaimPlace for FolderClaims {
             let linked = match fs::hard_link(&temporary, &path) {
                 Ok(()) => Ok(true),
                 Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-                // Who saw that all shards are there has removed the folder in between.
+                // A worker that found all shards whole has removed the folder in between.
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => continue,
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => Err(cause),
-                // A file system without second names: whoever reads the file before it is filled sees one that is no claim yet.
+                // The file system has no hard links. A reader that sees the file before it is filled finds no valid claim.
                 Err(_) => create_new(&path, bytes),
             };
-            // It stands for nothing; what stays goes with the folder.
+            // A leftover temporary file is harmless and goes with the folder.
             let _ = fs::remove_file(&temporary);
             return linked.map_err(|cause| StoreError::io(&path, "create", cause));
         }
@@ -113,14 +113,14 @@ impl ClaimPlace for FolderClaims {
     fn clear(&self) -> Result<()> {
         let folder = self.cache.join(CLAIMS_FOLDER);
         match absent_is_done(fs::remove_dir_all(&folder)) {
-            // A worker is just joining: it finds all shards whole, and clears up after itself.
+            // Another worker is just joining. It finds all shards whole and clears up after itself.
             Err(cause) if cause.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
             removed => removed.map_err(|cause| StoreError::io(&folder, "remove", cause)),
         }
     }
 }
 
-/// Makes a folder that others may be making or removing at the same time.
+/// Creates a folder that other processes may be creating or removing at the same time.
 fn make_folder(folder: &Path) -> io::Result<()> {
     match fs::create_dir_all(folder) {
         Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -143,7 +143,7 @@ fn absent_is_done(removed: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// In a bucket, by conditional writes.
+/// Claims in a bucket, created by conditional writes.
 impl ClaimPlace for Remote {
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
         Ok(self.get(name)?.map(|fetched| fetched.bytes.to_vec()))
@@ -153,7 +153,7 @@ impl ClaimPlace for Remote {
         if Remote::create(self, name, &Bytes::copy_from_slice(bytes))? {
             return Ok(true);
         }
-        // Where the answer was lost, what is there was written by this.
+        // If the response was lost, the object may be this claim.
         Ok(self.get(name)?.is_some_and(|there| there.bytes == bytes))
     }
 
@@ -169,7 +169,7 @@ impl ClaimPlace for Remote {
         for name in self.list(CLAIMS_FOLDER)? {
             self.delete(&name)?;
         }
-        // In a folder, what a killed process has half written is no object, and is not listed.
+        // In a folder, a file that a killed process left half-written is not listed as an object.
         match self.location().folder() {
             None => Ok(()),
             Some(folder) => {
@@ -208,7 +208,7 @@ mod tests {
             place.remove("claims/00001.0").unwrap();
             assert_eq!(place.read("claims/00001.0").unwrap(), None);
             assert!(place.create("claims/00002.0", b"one").unwrap());
-            // What the client of a folder leaves when it is killed.
+            // What a killed folder client leaves behind.
             let bucket = folder.path().join("bucket/claims");
             if bucket.exists() {
                 fs::write(bucket.join("00009.0#1"), "half").unwrap();

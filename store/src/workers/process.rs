@@ -1,4 +1,4 @@
-//! Which process it is, so that others on the same machine can see whether it is still there.
+//! Identifies a process, so that others on the same machine can see whether it still runs.
 
 use std::fs;
 
@@ -6,22 +6,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::fs::lock::host_name;
 
-/// A process, told from every other that ever ran anywhere.
+/// A process, identified uniquely across machines and reboots.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Process {
-    /// The machine's name, for people.
+    /// The machine's name, for messages.
     pub(crate) host: String,
-    /// What tells this start of this machine's kernel from all others; empty where it is not known.
+    /// The kernel's boot ID; empty if unknown.
     boot: String,
-    /// The namespace that `pid` is a number of.
+    /// The PID namespace of `pid`.
     namespace: String,
     pub(crate) pid: u32,
-    /// When the process started, in ticks of its kernel: numbers of processes are used again.
+    /// Start time of the process in kernel clock ticks. Needed because PIDs are reused.
     started: u64,
 }
 
 impl Process {
-    /// This one.
+    /// The current process.
     pub(crate) fn this() -> Self {
         let pid = std::process::id();
         let line = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
@@ -35,8 +35,8 @@ impl Process {
         }
     }
 
-    /// Whether it is known to have ended: it ran where this process runs, and is not there any more. Of other machines nothing is
-    /// known.
+    /// Whether the process is known to have ended: it ran on this machine and is gone. Nothing is known about other
+    /// machines.
     pub(crate) fn has_ended(&self) -> bool {
         let own = Self::this();
         let is_here = !self.boot.is_empty() && self.boot == own.boot && self.namespace == own.namespace;
@@ -44,14 +44,14 @@ impl Process {
     }
 }
 
-/// When the process of this number started; `None` where there is none, or one that has ended and is only still listed.
+/// Start time of the process with this PID; `None` if there is none or it is a zombie.
 fn alive_since(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may hold anything.
+    // The process name is in parentheses and may contain any characters.
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace();
     let state = fields.next()?;
-    // proc_pid_stat(5): the state is the third field, the start the twenty-second.
+    // proc_pid_stat(5): the state is field 3, the start time field 22.
     let started = fields.nth(18)?.parse().ok()?;
     (!matches!(state, "Z" | "X")).then_some(started)
 }
@@ -69,7 +69,7 @@ mod tests {
         let mut child = Command::new("sleep").arg("600").stdout(Stdio::null()).spawn().unwrap();
         let own = Process { pid: child.id(), started: alive_since(child.id()).unwrap(), ..this.clone() };
         assert!(!own.has_ended());
-        // The same number, used again by a process that started later.
+        // The same PID, reused by a process that started later.
         assert!(Process { started: own.started + 1, ..own.clone() }.has_ended());
         child.kill().unwrap();
         child.wait().unwrap();

@@ -1,4 +1,4 @@
-//! What all workers of a cache must have in common.
+//! What all workers of a cache must share.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use super::place::ClaimPlace;
 use crate::error::{Result, StoreError};
 use crate::format::settings::HarvestSettings;
 
-/// The version of the program, and what decides the bytes of shards.
+/// The program version and everything that determines the bytes of shards.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Session {
     hayloft_version: String,
@@ -17,10 +17,10 @@ struct Session {
     settings: HarvestSettings,
 }
 
-/// Joins the session of a cache, or begins it.
+/// Joins the session of a cache, or starts it.
 ///
 /// # Errors
-/// [`StoreError::Mismatch`] where workers that came before are of another version, or were asked for something else.
+/// [`StoreError::Mismatch`] if earlier workers have another version, plan or settings.
 pub(crate) fn join(place: &dyn ClaimPlace, cache: &Path, plan_blake3: &str, settings: &HarvestSettings) -> Result<()> {
     let name = format!("{CLAIMS_FOLDER}/session.json");
     let own = Session {
@@ -34,9 +34,9 @@ pub(crate) fn join(place: &dyn ClaimPlace, cache: &Path, plan_blake3: &str, sett
     if place.create(&name, &bytes)? {
         return Ok(());
     }
-    // Where all shards are whole by now, the session has been cleared away.
+    // The session has been removed because all shards are whole.
     let Some(there) = place.read(&name)? else { return Ok(()) };
-    // Only a program of another version writes what this one cannot read.
+    // Only another version of the program writes a file that this one cannot parse.
     let there: Option<Session> = serde_json::from_slice(&there).ok();
     let version = there.as_ref().map_or_else(|| "another".to_owned(), |there| there.hayloft_version.clone());
     let differs = |field: &str, expected: String, got: String| {

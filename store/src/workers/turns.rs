@@ -1,4 +1,4 @@
-//! Which shard is filled next.
+//! Chooses the next shard to fill.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,22 +15,22 @@ use crate::format::tables::tokens::Tokens;
 use crate::fs::staged::{partial_of, remove_entry};
 use crate::write::core::WriterCore;
 
-/// The longest between two looks at what others hold.
+/// The longest interval between looks at the claims of others.
 const SELDOM: Duration = Duration::from_secs(2);
 
-/// How often one that waits looks whether it is to stop.
+/// How often a waiting worker checks whether to stop.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Goes through the shards of a range and hands out those that are not whole, one at a time. Beside other workers, each is
-/// claimed before it is handed out, and one that is somebody else's is waited for, or taken over from a worker that is gone.
+/// Goes through the shards of a range and hands out those that are not whole, one at a time. Beside other workers, each
+/// shard is claimed first. A shard claimed by another worker is waited for, or taken over once that worker is gone.
 #[derive(Debug)]
 pub struct Turns {
     shared: Arc<WriterCore>,
-    /// Shards that were not whole when last looked at, the next one first.
+    /// Shards that were not whole at the last look, the next one first.
     left: Vec<usize>,
-    /// Tokens of shards that others have filled since the beginning.
+    /// Tokens of shards that other workers have filled since the last call of `take_done_by_others`.
     done_by_others: u64,
-    /// Whether anyone was told who is waited for.
+    /// Whether the wait for other workers has been logged.
     has_told: bool,
 }
 
@@ -49,7 +49,7 @@ impl Turns {
                 left.push(shard);
             }
         }
-        // Workers that begin at the same time begin at different places.
+        // Workers that start together begin at different shards.
         if let (Some(beside), false) = (shared.company.beside(), left.is_empty()) {
             let start = u64::from_str_radix(&beside.worker, 16).unwrap_or_default() as usize % left.len();
             left.rotate_left(start);
@@ -57,29 +57,29 @@ impl Turns {
         Ok(Self { shared, left, done_by_others: 0, has_told: false })
     }
 
-    /// Whether nothing is left to fill.
+    /// Returns whether no shard is left to fill.
     pub fn is_over(&self) -> bool {
         self.left.is_empty()
     }
 
-    /// Tokens of the shards that are left.
+    /// Returns the tokens of the shards that are left.
     pub fn tokens(&self) -> u64 {
-        // A plan may say anything.
+        // Counts in a plan are untrusted, so the sum must not overflow.
         let tokens = self.left.iter().map(|shard| self.shared.plan.plan().shards[*shard].counts.tokens);
         tokens.fold(0, u64::saturating_add)
     }
 
-    /// Tokens that others have filled since this was asked last.
+    /// Returns the tokens that other workers have filled since the last call.
     pub fn take_done_by_others(&mut self) -> u64 {
         std::mem::take(&mut self.done_by_others)
     }
 
-    /// The sequences and tokens of a shard that was handed out.
+    /// Returns the sequences and tokens of a shard that was handed out.
     pub fn sequences_and_tokens(&self, shard: usize) -> Result<(Vec<Sequence>, Tokens)> {
         self.shared.plan.sequences_and_tokens(shard)
     }
 
-    /// The next shard to fill; `None` when all are whole, or when `stop` says so.
+    /// Returns the next shard to fill; `None` when all are whole or `stop` returns `true`.
     pub fn next(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<usize>> {
         let shared = Arc::clone(&self.shared);
         let Some(beside) = shared.company.beside() else {
@@ -100,7 +100,7 @@ impl Turns {
                 }
                 match beside.leases.take(shard)? {
                     Taking::Held(by) => holder = Some((shard, by)),
-                    // It may have become whole before the claim on it was free.
+                    // It may have become whole before this worker got the claim.
                     Taking::Taken { .. } if beside.complete(&shared, shard)? => {
                         beside.leases.finish(shard)?;
                         self.forget(place);
@@ -146,12 +146,12 @@ fn wait(how_long: Duration, stop: &dyn Fn() -> bool) {
 }
 
 impl Beside {
-    /// Learns which of these shards are whole, where each question takes a request: once for all of them.
+    /// Updates which of these shards are whole with few requests. Does nothing for a local folder.
     fn refresh(&self, shards: &[usize]) -> Result<()> {
         self.bucket.as_ref().map_or(Ok(()), |bucket| bucket.refresh(shards))
     }
 
-    /// Whether a shard was whole at the last look, whoever filled it.
+    /// Whether a shard was whole at the last look.
     fn seems_whole(&self, cache: &WriterCore, shard: usize) -> Result<bool> {
         match &self.bucket {
             Some(bucket) => Ok(bucket.was_whole(shard)),
@@ -159,7 +159,7 @@ impl Beside {
         }
     }
 
-    /// Whether a shard that this worker has the claim on is whole, or becomes so without being filled again.
+    /// Whether a claimed shard is whole, or can be completed without filling it again.
     fn complete(&self, cache: &WriterCore, shard: usize) -> Result<bool> {
         match &self.bucket {
             Some(bucket) => bucket.publish_what_is_decided(cache, shard),
@@ -167,8 +167,8 @@ impl Beside {
         }
     }
 
-    /// Prepares to fill a shard that this worker has the claim on. What workers left of it that are known to have ended is removed;
-    /// one that is only silent goes on where it was as soon as it can, so that its folder stays.
+    /// Prepares to fill a claimed shard. Removes unfinished files of workers that are known to have ended. A worker that is
+    /// only silent may resume, so its folder stays.
     pub(super) fn prepare(&self, cache: &WriterCore, shard: usize, ended: &[String]) -> Result<()> {
         if let Some(bucket) = &self.bucket {
             bucket.bring_plan_of(&cache.plan, shard)?;

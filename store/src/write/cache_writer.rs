@@ -1,4 +1,4 @@
-//! Filling a cache: which planned shards are whole, which are to be written, and the manifest over them.
+//! Filling a cache: tracking of complete and missing shards, and writing of the manifest.
 
 use std::fs;
 use std::io;
@@ -31,30 +31,29 @@ use crate::write::core::WriterCore;
 use crate::write::known_shards::{KnownShards, Records};
 use crate::write::shard_writer::ShardWriter;
 
-/// How long a manifest may lag behind the shards while more are being written.
+/// Maximum delay of the manifest behind the shards while more are being written.
 const MANIFEST_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Of the time of a writer, manifests take one part in so many.
+/// Inverse of the maximum fraction of a writer's time spent on manifests.
 const MANIFEST_SHARE: u32 = 50;
 
-/// The one writer of a cache, which holds the cache's lock until it and every [`ShardWriter`] that it gave out are gone; or one of
-/// several workers, which share it (see [`Self::open_beside`]).
+/// The writer of a cache. It is either the only one, and holds the cache's lock until it and all its [`ShardWriter`]s
+/// are dropped, or one of several workers that share the lock (see [`Self::open_beside`]).
 #[derive(Debug)]
 pub struct CacheWriter {
     shared: Arc<WriterCore>,
     shards: KnownShards,
-    /// When the manifest is to be written next.
     manifest_due: Option<Instant>,
 }
 
 impl CacheWriter {
-    /// Takes the lock of `folder`, which must have a plan, and finds which shards are whole.
+    /// Takes the lock of `folder`, which must have a plan, and finds the complete shards.
     ///
     /// # Errors
-    /// [`StoreError::MissingPlan`] without a plan; [`StoreError::Locked`] where another process writes;
-    /// [`StoreError::Exists`] where there are shards and `existing` does not allow for any; [`StoreError::Mismatch`]
-    /// where a shard was made with other settings; [`StoreError::OldVersion`] where the plan is of an earlier version of the
-    /// format, so that no cache is of two.
+    /// [`StoreError::MissingPlan`] without a plan; [`StoreError::Locked`] if another process holds the lock;
+    /// [`StoreError::Exists`] if there are shards and `existing` forbids them; [`StoreError::Mismatch`] if a shard has
+    /// other settings; [`StoreError::OldVersion`] if the plan has an earlier format version, because a cache has a
+    /// single version.
     pub fn open(folder: &Path, settings: HarvestSettings, non_finite: NonFinite, existing: Existing) -> Result<Self> {
         Self::open_on(machine(), folder, settings, non_finite, existing)
     }
@@ -76,7 +75,7 @@ impl CacheWriter {
         }
         remove_leftovers(disk.as_ref(), folder)?;
         remove_leftovers(disk.as_ref(), &shards_folder)?;
-        // Of workers who are gone: while any is there, the lock cannot be had alone.
+        // Left by dead workers: a live one would prevent the exclusive lock.
         discard(disk.as_ref(), &folder.join(CLAIMS_FOLDER))?;
         create_folder(disk.as_ref(), &shards_folder)?;
         let company = Company::Alone { _lock: lock };
@@ -85,12 +84,12 @@ impl CacheWriter {
         Ok(Self { shared: Arc::new(shared), shards, manifest_due: None })
     }
 
-    /// Joins the workers that fill the cache in `folder`, which must have a plan and may be on any file system that machines share.
-    /// Shards that are whole are kept. [`Self::turns`] hands out the others, each to one worker.
+    /// Joins the workers that fill the cache in `folder`. The folder must have a plan and may be on a shared file
+    /// system. Complete shards are kept. [`Self::turns`] distributes the others over the workers.
     ///
     /// # Errors
-    /// Those of [`Self::open`], and [`StoreError::Mismatch`] where the other workers were asked for something else, or are of
-    /// another version.
+    /// Those of [`Self::open`], and [`StoreError::Mismatch`] if the other workers have other settings or another
+    /// version.
     pub fn open_beside(
         folder: &Path,
         settings: HarvestSettings,
@@ -115,11 +114,11 @@ impl CacheWriter {
         joining.join(settings, non_finite, sharing)
     }
 
-    /// Joins the workers that fill the cache at `location`, where a plan has been pushed. Shards are written to a folder in
-    /// `scratch`, pushed, and removed there.
+    /// Joins the workers that fill the cache at `location`, which must have a plan. Shards are written to a folder in
+    /// `scratch`, pushed, and removed from it.
     ///
     /// # Errors
-    /// Those of [`Self::open_beside`], and [`StoreError::Remote`] where the bucket is away for minutes.
+    /// Those of [`Self::open_beside`], and [`StoreError::Remote`] if the bucket is unreachable for minutes.
     pub fn open_bucket(
         location: &Location,
         options: &RemoteOptions,
@@ -136,27 +135,27 @@ impl CacheWriter {
         joining.join(settings, non_finite, sharing)
     }
 
-    /// The plan.
+    /// Returns the plan.
     pub fn plan(&self) -> &Plan {
         self.shared.plan.plan()
     }
 
-    /// The settings, with the sites in order.
+    /// Returns the settings, with sorted sites.
     pub fn settings(&self) -> &HarvestSettings {
         &self.shared.settings
     }
 
-    /// The sequences and tokens of a planned shard.
+    /// Reads the sequences and tokens of a planned shard.
     pub fn plan_shard(&self, index: usize) -> Result<(Vec<Sequence>, Tokens)> {
         self.shared.plan.sequences_and_tokens(index)
     }
 
-    /// The shards of a range that are to be filled, one at a time.
+    /// Hands out the missing shards of a range, one at a time.
     pub fn turns(&self, range: Range<usize>) -> Result<Turns> {
         Turns::new(Arc::clone(&self.shared), range, |shard| self.is_complete(shard))
     }
 
-    /// Whether a shard is known to be whole, and so need not be written.
+    /// Returns whether a shard is known to be complete.
     pub fn is_complete(&self, index: usize) -> bool {
         self.shards.contains(index)
     }
@@ -166,15 +165,15 @@ impl CacheWriter {
         &self.shared
     }
 
-    /// A shard that is whole.
+    /// Returns the record of a complete shard.
     pub(crate) fn whole(&self, index: usize) -> Option<ShardRecord> {
         self.shards.record(&self.shared, index)
     }
 
-    /// Starts writing a planned shard. Several may be written at the same time, on any thread.
+    /// Starts writing a planned shard. Several shards can be written concurrently, on any thread.
     ///
     /// # Errors
-    /// [`StoreError::Exists`] where it is whole already.
+    /// [`StoreError::Exists`] if the shard is already complete.
     pub fn begin_shard(&self, index: usize) -> Result<ShardWriter> {
         if self.is_complete(index) {
             return Err(StoreError::Exists { path: self.shared.folder.join(SHARDS_FOLDER).join(shard_name(index)) });
@@ -182,8 +181,8 @@ impl CacheWriter {
         ShardWriter::create(Arc::clone(&self.shared), index)
     }
 
-    /// Takes note of a shard that is finished. The manifest follows at once or within seconds; if no other shard comes,
-    /// by [`Self::finish`].
+    /// Records a finished shard. The manifest is updated at once or within seconds, or by [`Self::finish`] if no other
+    /// shard follows.
     #[expect(clippy::needless_pass_by_value, reason = "a shard is recorded once")]
     pub fn record(&mut self, shard: WrittenShard) -> Result<()> {
         if let Company::Beside(beside) = &self.shared.company {
@@ -197,10 +196,10 @@ impl CacheWriter {
         Ok(())
     }
 
-    /// Writes the manifest over all shards that are whole, and returns it.
+    /// Writes the manifest over all complete shards, and returns it.
     ///
-    /// Beside other workers, it is written by whoever ends when all planned shards are there; before that, nothing is written, and
-    /// what is returned is over the shards that this worker has filled.
+    /// With several workers, the manifest is written by a worker that finishes once all planned shards are complete.
+    /// Before that, nothing is written, and the returned manifest covers the shards that this worker filled.
     pub fn finish(mut self) -> Result<Manifest> {
         let Some(beside) = self.shared.company.beside() else {
             return self.write_manifest(|manifest| {
@@ -217,7 +216,8 @@ impl CacheWriter {
         Ok(written.unwrap_or_else(filled))
     }
 
-    /// Writes the manifest and removes the claims, if all planned shards are there. However many do it at once, it is the same.
+    /// Writes the manifest and removes the claims if all planned shards are complete. Concurrent calls have the same
+    /// result.
     fn finish_beside(&self, beside: &Beside) -> Result<Option<Manifest>> {
         let WriterCore { folder, disk, plan, settings, .. } = self.shared.as_ref();
         let (planned, shards_folder) = (plan.plan().shards.len(), folder.join(SHARDS_FOLDER));
@@ -239,7 +239,7 @@ impl CacheWriter {
             let temporary = self.shared.company.temporary(&path).unwrap_or_else(|| partial(&path));
             let replaced = replace_file_by(disk.as_ref(), &temporary, &path, &bytes);
             match replaced {
-                // A writer that came after the others cleared this one's away, and left the same manifest.
+                // Another writer removed this temporary file and left the same manifest.
                 Err(StoreError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound && is_written() => {}
                 other => other?,
             }
@@ -249,8 +249,8 @@ impl CacheWriter {
         Ok(Some(manifest))
     }
 
-    /// Removes what workers left that are gone, if this is the last one: while another holds the lock, which of it is unfinished and
-    /// which is being written cannot be told.
+    /// Removes the leftovers of dead workers, if this is the last worker. While another worker holds the lock,
+    /// leftovers cannot be distinguished from files being written.
     fn clear_up(&self, beside: &Beside) -> Result<()> {
         let WriterCore { folder, disk, .. } = self.shared.as_ref();
         let shards_folder = folder.join(SHARDS_FOLDER);
@@ -266,25 +266,24 @@ impl CacheWriter {
         remove_leftovers(disk.as_ref(), &shards_folder)
     }
 
-    /// Writes the manifest over the shards that are whole, and returns what `then` makes of it.
+    /// Writes the manifest over the complete shards, and returns the result of `then` on it.
     fn write_manifest<T>(&mut self, then: impl FnOnce(Manifest<Records<'_>>) -> T) -> Result<T> {
         let (started, WriterCore { folder, disk, .. }) = (Instant::now(), self.shared.as_ref());
         let manifest = self.shards.manifest(&self.shared)?;
         let path = folder.join(MANIFEST_FILE);
         replace_file(disk.as_ref(), &path, &json::seal(&path, &manifest)?)?;
-        // One that takes long, over many shards, is to take little of the time.
+        // Limits the share of time when the manifest has many shards.
         let pause = MANIFEST_INTERVAL.max(started.elapsed() * MANIFEST_SHARE);
         self.manifest_due = Some(Instant::now() + pause);
         Ok(then(manifest))
     }
 }
 
-/// A worker that is about to join others.
+/// The state of a worker while it joins others.
 struct Joining<'a> {
     disk: Arc<dyn Disk>,
-    /// Where shards are written.
     folder: &'a Path,
-    /// Where the cache is, for errors.
+    /// The location of the cache, for errors.
     cache: PathBuf,
     place: Arc<dyn ClaimPlace>,
     worker: String,
@@ -309,19 +308,19 @@ impl Joining<'_> {
     }
 }
 
-/// Fails without a plan: there may be no folder either then, and none to put a lock in.
+/// Fails without a plan. Checked before locking, because the folder may not exist.
 fn check_planned(folder: &Path) -> Result<()> {
     if folder.join(PLAN_FILE).exists() { Ok(()) } else { Err(StoreError::MissingPlan { folder: folder.to_owned() }) }
 }
 
-/// The plan in `folder`, which must be of the present format; errors are of `cache`.
+/// Reads the plan in `folder`, which must have the current format version. Errors refer to `cache`.
 fn present_plan(folder: &Path, cache: &Path) -> Result<PlanReader> {
     let plan = PlanReader::open(folder)?;
     let (expected, got) = (FORMAT_VERSION, plan.plan().format);
     if got == expected { Ok(plan) } else { Err(StoreError::OldVersion { folder: cache.to_owned(), expected, got }) }
 }
 
-/// Fails if there is a manifest or any shard.
+/// Fails if there is a manifest or a shard.
 fn refuse_existing(folder: &Path, shards_folder: &Path) -> Result<()> {
     let manifest = folder.join(MANIFEST_FILE);
     if manifest.exists() {
@@ -350,8 +349,8 @@ mod tests {
         CacheWriter::open_on(Arc::new(disk), folder, settings, NonFinite::Refuse, existing)
     }
 
-    /// Fills a cache on a disk that fails at ever later points, until it gets through. Whatever fails, what is there is
-    /// whole, and the harvest can go on.
+    /// Fills a cache on a disk that fails at later and later points, until it succeeds. After each failure, all
+    /// remaining files are complete and the harvest can resume.
     fn fails_cleanly_at_every_point(disk: impl Fn(i64) -> FailingDisk, step: i64) {
         let folder = tempfile::tempdir().unwrap();
         write_plan(folder.path(), &lengths());
@@ -406,7 +405,7 @@ mod tests {
             let settings = settings(Dtype::Bf16, Codec::Planes);
             CacheWriter::open_beside_on(Arc::new(disk), folder.path(), settings, NonFinite::Refuse, Sharing::default())
         };
-        // At ever later points, until its disk has room for all of it.
+        // Raises the point of failure until the disk has enough room.
         for room in (0..).step_by(997) {
             match join(FailingDisk::full_after(room)).and_then(work) {
                 Ok(_) => break,
@@ -414,7 +413,7 @@ mod tests {
             }
             let unfinished = fs::read_dir(folder.path().join(SHARDS_FOLDER)).into_iter().flatten().flatten();
             assert!(!unfinished.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with('.')));
-            // There is no lease to wait for: what was claimed was released.
+            // The failed worker released its claim, so there is no lease to wait for.
             work(join(FailingDisk::full_after(i64::MAX)).unwrap()).unwrap();
             assert_eq!(files_below(folder.path()), files_below(whole.path()));
             fs::remove_dir_all(folder.path().join(SHARDS_FOLDER)).unwrap();

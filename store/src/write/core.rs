@@ -1,4 +1,4 @@
-//! What a cache's writer and its shards' writers share.
+//! State shared by a cache writer and its shard writers.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::format::settings::{HarvestSettings, NonFinite};
 use crate::fs::disk::Disk;
 use crate::workers::Company;
 
-/// What a cache's writer and its shards' writers share.
+/// State shared by a cache writer and its shard writers.
 #[derive(Debug)]
 pub(crate) struct WriterCore {
     pub(crate) folder: PathBuf,

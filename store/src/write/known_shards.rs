@@ -1,4 +1,4 @@
-//! The whole shards of a cache that is being filled, and their sums, in memory that does not grow with them.
+//! The complete shards of a cache during writing, and their sums, in bounded memory.
 
 use std::collections::BTreeMap;
 
@@ -13,29 +13,29 @@ use crate::format::shard_record::{SHARD_FILE, SHARDS_FOLDER, WrittenShard, file_
 use crate::format::totals::Totals;
 use crate::write::core::WriterCore;
 
-/// Shards that are whole. A shard's sums are tens of kilobytes for each site, so that they are added up as the shards come, where
-/// these come in order, and read again from `shard.json` where they do not.
+/// Complete shards. The sums of a shard take tens of kilobytes per site. So they are accumulated as shards arrive in
+/// order, and read again from `shard.json` otherwise.
 #[derive(Debug)]
 pub(crate) struct KnownShards {
     files: BTreeMap<usize, FileHashes>,
-    /// Over the first of the records, all that are below `summed`.
+    /// Totals over the shards below `summed`.
     totals: Totals,
     summed: usize,
 }
 
-/// What the manifest says of a shard's files that plan and settings do not: size and BLAKE3 of each, `shard.json` first. It takes
-/// 40 bytes a file, a tenth of a [`ShardRecord`].
+/// The parts of a shard's manifest record that do not follow from plan and settings: size and BLAKE3 of each file,
+/// `shard.json` first. 40 bytes per file, a tenth of a [`ShardRecord`].
 #[derive(Debug)]
 pub(crate) struct FileHashes(Box<[(u64, [u8; 32])]>);
 
 impl FileHashes {
     pub(crate) fn of(shard: &WrittenShard) -> Self {
-        // Every record that is read is checked to have hashes.
+        // Hashes are validated when a record is read.
         let hash = |file: &FileRecord| blake3::Hash::from_hex(&file.blake3).map_or([0; 32], |hash| *hash.as_bytes());
         Self(shard.record.files.iter().map(|file| (file.bytes, hash(file))).collect())
     }
 
-    /// The record of shard `index` of a cache with this plan and these settings.
+    /// Returns the record of shard `index`, given plan and settings.
     pub(crate) fn record(&self, plan: &PlanReader, settings: &HarvestSettings, index: usize) -> ShardRecord {
         let file = |(path, (bytes, hash)): (String, &(u64, [u8; 32]))| FileRecord {
             path,
@@ -53,10 +53,10 @@ impl FileHashes {
 }
 
 impl KnownShards {
-    /// Those that are in the cache's folder.
     pub(crate) fn find(cache: &WriterCore) -> Result<Self> {
         let mut known = Self::new(cache);
-        // A shard is only added to the sums if those before it will not come later: else it is read again when they are there.
+        // Once there is a gap, shards are not added to the sums, because a missing one may still arrive. They are read
+        // again later.
         let mut is_gapless = true;
         for index in 0..cache.plan.plan().shards.len() {
             match WrittenShard::find(&cache.folder, index, &cache.plan, &cache.settings)? {
@@ -68,7 +68,6 @@ impl KnownShards {
         Ok(known)
     }
 
-    /// None.
     pub(crate) fn new(cache: &WriterCore) -> Self {
         Self { files: BTreeMap::new(), totals: Totals::new(&cache.settings), summed: 0 }
     }
@@ -81,7 +80,7 @@ impl KnownShards {
         Some(self.files.get(&index)?.record(&cache.plan, &cache.settings, index))
     }
 
-    /// Adds a shard, or puts another in its place.
+    /// Adds a shard, or replaces one.
     pub(crate) fn add(&mut self, cache: &WriterCore, shard: &WrittenShard) {
         let index = shard.index();
         let follows = index >= self.summed && self.files.range(self.summed..index).next().is_none();
@@ -89,13 +88,13 @@ impl KnownShards {
             self.totals.add(shard);
             self.summed = index + 1;
         } else if index < self.summed {
-            // It belongs before others that are in the sums.
+            // The shard precedes others that are already in the sums.
             (self.totals, self.summed) = (Totals::new(&cache.settings), 0);
         }
         self.files.insert(index, FileHashes::of(shard));
     }
 
-    /// The manifest over these shards. One that is not there any more is left out.
+    /// Returns the manifest over these shards. Shards that no longer exist are dropped.
     pub(crate) fn manifest<'a>(&'a mut self, cache: &'a WriterCore) -> Result<Manifest<Records<'a>>> {
         let WriterCore { folder, plan, settings, .. } = cache;
         let mut totals = self.totals.clone();
@@ -115,7 +114,7 @@ impl KnownShards {
     }
 }
 
-/// The records of shards, each made when it is asked for: a manifest is written without all of them in memory.
+/// Shard records, created on demand, so that a manifest can be written without all of them in memory.
 pub(crate) struct Records<'a> {
     cache: &'a WriterCore,
     files: &'a BTreeMap<usize, FileHashes>,

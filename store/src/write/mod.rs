@@ -1,4 +1,4 @@
-//! Filling a cache.
+//! Writing a cache.
 
 pub(crate) mod cache_writer;
 pub(crate) mod core;

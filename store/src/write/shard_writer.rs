@@ -1,4 +1,4 @@
-//! Filling one shard's folder.
+//! Writing one shard.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -28,8 +28,8 @@ use crate::fs::json;
 use crate::fs::staged::{StagedFolder, write_file};
 use crate::write::core::WriterCore;
 
-/// Writes one shard, row group by row group and site by site. Its memory is bounded by one row group and by what
-/// `tokens.parquet` takes. Dropped before [`Self::finish`], it removes what it wrote.
+/// Writes one shard by row group and site. Memory is bounded by one row group and the contents of `tokens.parquet`.
+/// Dropping the writer before [`Self::finish`] removes its files.
 #[derive(Debug)]
 pub struct ShardWriter {
     shared: Arc<WriterCore>,
@@ -38,13 +38,13 @@ pub struct ShardWriter {
     sequences: Vec<Sequence>,
     row_group_rows: Vec<u64>,
     sites: BTreeMap<SiteName, SiteWriter>,
-    /// Boxed, for most caches have none.
+    /// Boxed, because most caches have none.
     logits: Option<Box<LogitsWriter>>,
-    /// Of all sites, which are written one after the other.
+    /// Shared by all sites, which are written sequentially.
     buffers: Buffers,
 }
 
-/// One site's file, and what is summed up while it is written.
+/// The file of one site and its running statistics.
 struct SiteWriter {
     path: PathBuf,
     writer: ActivationWriter<HashingFile>,
@@ -52,7 +52,6 @@ struct SiteWriter {
     norms: Vec<f32>,
 }
 
-/// The file of all logits.
 struct LogitsWriter {
     path: PathBuf,
     writer: ActivationWriter<HashingFile>,
@@ -103,22 +102,22 @@ impl ShardWriter {
         Ok(Self { shared, staged, index, sequences, row_group_rows, sites, logits, buffers: Buffers::default() })
     }
 
-    /// The shard's number in the plan.
+    /// Returns the shard's number in the plan.
     pub fn index(&self) -> usize {
         self.index
     }
 
-    /// The rows that each row group must have.
+    /// Returns the required number of rows of each row group.
     pub fn row_group_rows(&self) -> &[u64] {
         &self.row_group_rows
     }
 
-    /// Writes a site's next row group. `bits` are little-endian words of the cache's type, `[rows, width]`, of the rows
-    /// of that row group and no padding. A `Vec<u8>` or [`Bytes`] is handed over and not copied.
+    /// Writes a site's next row group. `bits` are little-endian words of the cache's dtype, `[rows, width]`, without
+    /// padding. A `Vec<u8>` or [`Bytes`] is moved, not copied.
     ///
     /// # Errors
-    /// [`StoreError::NonFinite`] where an element is NaN or infinite and that was not allowed; [`StoreError::Invalid`]
-    /// where `bits` are of another size or the site is none of the cache's or has all its row groups.
+    /// [`StoreError::NonFinite`] if an element is NaN or infinite and that is not allowed; [`StoreError::Invalid`] if
+    /// `bits` has the wrong size, or if the site is unknown or has all its row groups.
     pub fn write_activations(&mut self, site: &SiteName, bits: impl Into<Bytes>) -> Result<()> {
         let bits = bits.into();
         let settings = &self.shared.settings;
@@ -137,10 +136,12 @@ impl ShardWriter {
         writer.writer.write(&bits, &mut self.buffers)
     }
 
-    /// Writes the next row group of all logits. `bits` are little-endian words of the cache's type, `[rows, vocab_size]`.
+    /// Writes the next row group of the full logits. `bits` are little-endian words of the cache's dtype,
+    /// `[rows, vocab_size]`.
     ///
     /// # Errors
-    /// [`StoreError::Invalid`] where `bits` are of another size, or all logits are not kept, or have all their row groups.
+    /// [`StoreError::Invalid`] if `bits` has the wrong size, if full logits are not stored, or if all row groups are
+    /// written.
     pub fn write_logits(&mut self, bits: impl Into<Bytes>) -> Result<()> {
         let bits = bits.into();
         let settings = &self.shared.settings;
@@ -152,16 +153,16 @@ impl ShardWriter {
         logits.writer.write(&bits, &mut self.buffers)
     }
 
-    /// Writes the tables and `shard.json`, waits until all is on the disk, and gives the folder its name. Beside other workers, the
-    /// shard that is returned may be one that another has finished meanwhile.
+    /// Writes the tables and `shard.json`, fsyncs the files and renames the folder to its final name. With several
+    /// workers, the returned shard may be one that another worker finished first.
     ///
     /// # Errors
-    /// [`StoreError::Invalid`] where a site lacks row groups, or the predictions are not those of the cache's settings.
+    /// [`StoreError::Invalid`] if a site lacks row groups, or if the predictions do not match the settings.
     #[expect(clippy::needless_pass_by_value, reason = "they are large, and go with the writer that they were made for")]
     pub fn finish(self, predictions: Option<Predictions>) -> Result<WrittenShard> {
         let (shared, index) = (Arc::clone(&self.shared), self.index);
         match self.finish_own(predictions.as_ref()) {
-            // Somebody who took this worker for dead has removed its folder. That is no matter where the shard is there.
+            // Another worker took this one for dead and removed its folder. No error if the shard is complete.
             Err(StoreError::Io { path, action, cause }) if cause.kind() == ErrorKind::NotFound => {
                 shared.of_another(index)?.ok_or(StoreError::Io { path, action, cause })
             }
@@ -232,7 +233,7 @@ impl ShardWriter {
         }
     }
 
-    /// The plan's table of the sequences is the shard's too, byte for byte.
+    /// Copies the plan's sequence table byte for byte.
     fn write_sequences(&self) -> Result<FileRecord> {
         let (source, record) = self.shared.plan.file(self.index, 0)?;
         let bytes = read_verified(&source, record)?;
@@ -248,7 +249,7 @@ impl ShardWriter {
     }
 }
 
-/// Where in a shard a row group is to be written.
+/// The position of a row group to write.
 struct Place<'a> {
     name: &'a SiteName,
     shard: usize,
@@ -256,7 +257,7 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Refuses bytes that are not those of the rows of this row group.
+    /// Checks that `bytes` is the size of this row group.
     fn check_size(&self, row_group_rows: &[u64], width: usize, dtype: Dtype, bytes: usize) -> Result<()> {
         let Self { name, shard, row_group } = self;
         let Some(rows) = row_group_rows.get(*row_group) else {
@@ -273,7 +274,7 @@ impl Place<'_> {
     }
 }
 
-/// The error for the row, counted within the shard, that is not finite.
+/// Returns the error for the non-finite row at index `row` of the shard.
 fn non_finite(site: &SiteName, sequences: &[Sequence], row: usize) -> StoreError {
     let row = row as u64;
     let after = sequences.partition_point(|sequence| sequence.first_row <= row);

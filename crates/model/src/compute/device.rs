@@ -1,10 +1,10 @@
-//! From the name of a device to a device that is really there.
+//! Device names.
 
 use tch::{Cuda, Device};
 
 use crate::error::ModelError;
 
-/// Understands `cpu`, `cuda` and `cuda:N`, and makes sure that the device is there.
+/// Parses `cpu`, `cuda` or `cuda:N` and checks that the device exists.
 pub fn parse_device(name: &str) -> Result<Device, ModelError> {
     let problem = |problem: String| ModelError::Device { name: name.to_owned(), problem };
     let index = match name {
@@ -25,13 +25,13 @@ pub fn parse_device(name: &str) -> Result<Device, ModelError> {
     Ok(Device::Cuda(index))
 }
 
-/// Brings `libtorch_cuda` into the process. The linker drops it because no symbol of it is named, and without it
-/// LibTorch says that there is no CUDA; it must be there before the first question.
+/// Loads `libtorch_cuda`. The linker drops it because no symbol refers to it, and without it LibTorch reports that there is
+/// no CUDA. It must be loaded before the first query.
 #[expect(unsafe_code, reason = "loading a shared library runs its initialisers")]
 fn load_cuda() -> Result<(), String> {
-    // SAFETY: the name is a constant C string; the library is LibTorch's own, found through the same search path as the
-    // parts that are already loaded, and its initialisers only register kernels. It is never closed. `dlerror` returns
-    // null or a C string that stays valid until the next call of this thread.
+    // SAFETY: the name is a constant C string; the library is part of LibTorch, found through the same search path as the
+    // parts that are already loaded, and its initialisers only register kernels. It is never closed. `dlerror` returns null
+    // or a C string that stays valid until this thread's next call.
     unsafe {
         let handle = libc::dlopen(c"libtorch_cuda.so".as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL);
         if !handle.is_null() {

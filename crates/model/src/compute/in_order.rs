@@ -1,4 +1,4 @@
-//! Work shared out among workers, its results in order.
+//! Parallel work with results in order.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -12,26 +12,26 @@ use tch::Device;
 
 use crate::compute::threads::{become_worker, workers};
 
-/// For each worker, jobs that are handed over and not yet collected: one that it does, two that wait for it, and two that are done
-/// and wait for an earlier one.
+/// Most jobs in flight per worker, handed over but not collected: one running, two queued, and two finished that wait for an
+/// earlier one.
 const AHEAD: usize = 5;
 
-/// Takes jobs for the workers.
+/// Sender of jobs to the workers.
 #[derive(Debug)]
 pub struct Jobs<Job> {
     sender: Sender<(usize, Job)>,
-    /// One for each job more that may be handed over.
+    /// One message for each further job that may be sent.
     room: Receiver<()>,
     sent: usize,
     over: Arc<AtomicBool>,
 }
 
-/// That nobody does jobs any more: a worker or whoever collects has failed, and says why elsewhere.
+/// Error of a closed queue: a worker or the collector failed and reports the reason elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stopped;
 
 impl<Job> Jobs<Job> {
-    /// Hands over the next job, once there is room for it.
+    /// Sends the next job. Blocks until there is room for it.
     pub fn send(&mut self, job: Job) -> Result<(), Stopped> {
         self.room.recv().map_err(|_| Stopped)?;
         if self.is_over() {
@@ -42,16 +42,16 @@ impl<Job> Jobs<Job> {
         Ok(())
     }
 
-    /// Whether nobody does jobs any more. Who waits for something else before the next job asks this now and then.
+    /// Whether the queue is closed. A producer that blocks on something else polls this in between.
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Acquire)
     }
 }
 
-/// What became of a job.
+/// Result of a job.
 type Outcome<Done, Error> = thread::Result<Result<Done, Error>>;
 
-/// Says that all is over when it is dropped, by whichever way.
+/// Sets the flag when dropped, on any exit path.
 struct Ends<'a>(&'a AtomicBool);
 
 impl Drop for Ends<'_> {
@@ -60,12 +60,12 @@ impl Drop for Ends<'_> {
     }
 }
 
-/// Makes jobs on a thread of its own, does them on the [`workers`] of a device, and collects what comes of them on the
-/// calling thread, in the order of the jobs.
+/// Runs `make` on a new thread, `work` on the [`workers`] of a device, and `collect` on the calling thread, in the order of
+/// the jobs.
 ///
-/// Bounded: `make` waits where it is a few jobs for each worker ahead of what is collected, so that a job that takes long does not
-/// let the others pile up behind it. The first error or panic, of any of the three, ends all of them: no other job is begun. Of
-/// several errors, that of the earliest job is returned, and one of `make` after those of all jobs that it had handed over.
+/// The queue is bounded: `make` blocks when it is a few jobs per worker ahead of `collect`, so that results do not pile up
+/// behind a slow job. The first error or panic in any of the three stops all of them; no further job starts. Of several
+/// errors, that of the earliest job is returned; an error of `make` comes after those of all jobs that it had sent.
 pub fn in_order<Job: Send, Done: Send, Error: Send>(
     device: Device,
     make: impl FnOnce(&mut Jobs<Job>) -> Result<(), Error> + Send,
@@ -84,24 +84,24 @@ fn in_order_on<Job: Send, Done: Send, Error: Send>(
     let over = Arc::new(AtomicBool::new(false));
     let (free, room) = channel();
     for _ in 0..AHEAD * count {
-        // `room` is there.
+        // Cannot fail: `room` exists.
         let _ = free.send(());
     }
     let (sender, jobs) = channel();
     let (done_sender, done) = channel();
     thread::scope(|scope| {
-        // Whatever this closure ends by, `make` and the workers end too.
+        // Stops `make` and the workers on every exit path of this closure.
         let (_ends, free) = (Ends(&over), free);
         let mut handing_over = Jobs { sender, room, sent: 0, over: Arc::clone(&over) };
         let making = scope.spawn(move || make(&mut handing_over));
-        // Owned by the workers alone, so that it is gone when they are, and `make` is not left waiting.
+        // Only the workers own the receiver. It is dropped when they end, so that `make` is not left waiting.
         let jobs: Arc<Mutex<Receiver<(usize, Job)>>> = Arc::new(Mutex::new(jobs));
         for _ in 0..count {
             let (jobs, done_sender, work, over) = (Arc::clone(&jobs), done_sender.clone(), &work, &over);
             scope.spawn(move || {
                 let _no_grad = become_worker();
                 while let Some((number, job)) = next(&jobs, over) {
-                    // What a job that panicked leaves behind is not looked at: the panic goes on where results are collected.
+                    // The state that a panicking job leaves behind is not read: the panic resumes in the collector.
                     let outcome: Outcome<Done, Error> = catch_unwind(AssertUnwindSafe(|| work(job)));
                     if !matches!(outcome, Ok(Ok(_))) {
                         over.store(true, Ordering::Release);
@@ -120,7 +120,7 @@ fn in_order_on<Job: Send, Done: Send, Error: Send>(
             while let Some(result) = early.remove(&next) {
                 collect(result?)?;
                 next += 1;
-                // Where `make` has ended, nobody wants it.
+                // Fails only if `make` has ended.
                 let _ = free.send(());
             }
         }
@@ -131,7 +131,7 @@ fn in_order_on<Job: Send, Done: Send, Error: Send>(
     })
 }
 
-/// The next job, unless no other is to be begun. Jobs are begun in their order: those before one that fails are being done.
+/// The next job; `None` once the queue is closed. Jobs start in order, so that all jobs before a failed one have started.
 fn next<Job>(jobs: &Mutex<Receiver<(usize, Job)>>, over: &AtomicBool) -> Option<(usize, Job)> {
     let jobs = jobs.lock().unwrap_or_else(PoisonError::into_inner);
     let next = jobs.recv().ok()?;
@@ -145,7 +145,7 @@ mod tests {
 
     use super::*;
 
-    /// Numbers without end, for as long as any are wanted.
+    /// Sends numbers until the queue closes.
     #[expect(clippy::unnecessary_wraps, reason = "making jobs may fail")]
     fn for_ever(jobs: &mut Jobs<usize>) -> Result<(), &'static str> {
         let mut number = 0;
@@ -166,7 +166,7 @@ mod tests {
             Ok(())
         };
         let work = |number: u64| {
-            // Later jobs are done sooner.
+            // Later jobs finish sooner.
             thread::sleep(Duration::from_micros(97 * (7 - number % 7)));
             if fail_at.is_some_and(|fails| number >= fails) { Err(number) } else { Ok(number * number) }
         };
@@ -206,7 +206,7 @@ mod tests {
         let (count, done, most) = (4, AtomicUsize::new(0), AtomicUsize::new(0));
         let work = |number: usize| {
             if number == 0 {
-                // Until the others have done all that they may, and stand still.
+                // Waits until the workers are idle.
                 let mut before = 0;
                 loop {
                     thread::sleep(Duration::from_millis(50));
@@ -247,14 +247,14 @@ mod tests {
                 }
             }
             let begun = begun.into_inner();
-            // Three are collected, and no more are ahead of those than may be.
+            // Three were collected; at most `AHEAD` per worker may follow.
             assert!(begun <= 3 + AHEAD * 2, "{begun} jobs were begun");
         }
     }
 
     #[test]
     fn who_waits_for_something_else_learns_that_all_is_over() {
-        // Nothing comes after the first job: only a look tells that it failed.
+        // No job follows the first one: only polling reveals that it failed.
         let waiting = |jobs: &mut Jobs<usize>| {
             let _ = jobs.send(0);
             while !jobs.is_over() {

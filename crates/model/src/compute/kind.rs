@@ -1,9 +1,9 @@
-//! LibTorch's names of number types.
+//! LibTorch's number types.
 
 use hayloft_runtime::Dtype;
 use tch::Kind;
 
-/// LibTorch's name of a number type.
+/// The LibTorch kind of a number type.
 pub fn kind(dtype: Dtype) -> Kind {
     match dtype {
         Dtype::F32 => Kind::Float,

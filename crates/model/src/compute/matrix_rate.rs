@@ -1,4 +1,4 @@
-//! How fast this machine multiplies matrices: what a forward pass could reach if it did nothing else.
+//! Matrix-product rate of this machine: the ceiling of a forward pass.
 
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,13 @@ use crate::compute::in_order::{Jobs, in_order};
 use crate::compute::kind::kind;
 use crate::error::ModelError;
 
-/// Rows and columns of the matrices: large enough for full speed, small enough to be multiplied often.
+/// Rows and columns of the matrices: large enough for full speed, small enough for many repetitions.
 const SIZE: i64 = 1024;
 
 const MEASURE_FOR: Duration = Duration::from_millis(500);
 
-/// Floating-point operations a second in large matrix products of a precision, by the kernels and on the workers that the
-/// forward pass uses. Takes half a second.
+/// Measures large matrix products of a precision, in FLOP/s, with the kernels and workers of the forward pass. Takes half a
+/// second.
 pub fn matrix_product_rate(precision: Dtype, device: Device) -> Result<f64, ModelError> {
     let matrix = || Tensor::f_ones([SIZE, SIZE], (Kind::Float, device))?.f_to_kind(kind(precision));
     let start = Instant::now();
@@ -42,7 +42,7 @@ pub fn matrix_product_rate(precision: Dtype, device: Device) -> Result<f64, Mode
     Ok(4.0 * 2.0 * (SIZE * SIZE * SIZE) as f64 / median * crate::workers(device) as f64)
 }
 
-/// Kernels of a GPU are only queued when their call returns.
+/// Waits for the queued kernels of a GPU.
 fn wait(device: Device) {
     if let Device::Cuda(index) = device {
         Cuda::synchronize(index as i64);

@@ -1,4 +1,4 @@
-//! How work is laid out on a machine: devices, threads, steps, results in their order.
+//! Execution: devices, threads, steps and ordered results.
 
 pub(crate) mod device;
 pub(crate) mod in_order;

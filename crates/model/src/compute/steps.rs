@@ -1,18 +1,17 @@
-//! How a batch of sequences is taken through the model: in steps.
+//! Division of a batch of sequences into steps.
 
 use std::ops::Range;
 
 use tch::Device;
 
-/// Padded rows of a step on a CPU: enough for matrix products at full speed, so few that the activations of a block stay in
-/// the cores' caches between one kernel and the next.
+/// Padded rows of a step on a CPU: enough for full matrix-product speed, few enough for the activations of a block to stay
+/// in cache between kernels.
 const CPU_ROWS: usize = 1024;
 
-/// Cuts sequences of these lengths into steps of whole sequences, in order.
+/// Divides sequences of these lengths into steps of whole sequences, in order.
 ///
-/// Steps depend on lengths and on the kind of device alone, never on memory or on the number of threads. On a GPU, all
-/// sequences are one step; on a CPU, a step has at least one sequence and, if it has more, at most 1024 rows with
-/// the padding that makes its sequences equally long.
+/// Steps depend only on lengths and on the kind of device, not on memory or the number of threads. On a GPU all sequences
+/// form one step. On a CPU a step has at least one sequence; a step of several has at most 1024 rows, padding included.
 pub fn steps(lengths: &[usize], device: Device) -> Vec<Range<usize>> {
     let most_rows = if device == Device::Cpu { CPU_ROWS } else { usize::MAX };
     let mut steps = Vec::new();

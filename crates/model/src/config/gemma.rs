@@ -1,4 +1,4 @@
-//! Gemma (version 1): scaled embeddings, norms with weights around zero, a gate of tanh-GELU.
+//! Gemma (version 1): scaled embeddings, norm weights centred on zero, and a tanh-GELU gate.
 
 use serde::Deserialize;
 
@@ -10,7 +10,7 @@ use crate::spec::{
     QueryKeyNorm, WeightLayout,
 };
 
-/// `config.json` with `"model_type": "gemma"`. Defaults are those of transformers.
+/// `config.json` with `"model_type": "gemma"`. Defaults follow transformers.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GemmaConfig {
@@ -82,7 +82,7 @@ impl GemmaConfig {
     }
 }
 
-/// Later versions of the family's code can attend in both directions.
+/// Refuses bidirectional attention, which later versions of the family's code support.
 pub(super) fn check_causal(source: &Source, bidirectional: Option<bool>) -> Result<(), ModelError> {
     if bidirectional != Some(true) {
         return Ok(());
@@ -91,7 +91,7 @@ pub(super) fn check_causal(source: &Source, bidirectional: Option<bool>) -> Resu
     Err(source.unsupported("use_bidirectional_attention", "true", "false or null", advice))
 }
 
-/// The released files say "gelu" and mean its tanh approximation, which is what Gemma was trained with.
+/// The released files say "gelu" but mean its tanh approximation, with which Gemma was trained.
 pub(super) fn check_activation(
     source: &Source,
     hidden_act: Option<&str>,

@@ -1,5 +1,4 @@
-//! Gemma 2: Gemma with norms behind attention and feed-forward too, caps on scores and logits, and a window on every other
-//! layer.
+//! Gemma 2: Gemma with post-norms, soft caps on scores and logits, and a sliding window in every other layer.
 
 use serde::Deserialize;
 
@@ -13,7 +12,7 @@ use crate::spec::{
     NormWeight, QueryKeyNorm, Residuals, WeightLayout,
 };
 
-/// `config.json` with `"model_type": "gemma2"`. Defaults are those of transformers.
+/// `config.json` with `"model_type": "gemma2"`. Defaults follow transformers.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Gemma2Config {
@@ -27,7 +26,7 @@ pub(super) struct Gemma2Config {
     hidden_act: Option<String>,
     hidden_activation: Option<String>,
     query_pre_attn_scalar: f64,
-    /// `null` means no window; absent means transformers' default.
+    /// `null` means no window; absent means the default of transformers.
     #[serde(default = "super::default_window")]
     sliding_window: Option<usize>,
     layer_types: Option<Vec<LayerType>>,
@@ -37,7 +36,7 @@ pub(super) struct Gemma2Config {
     /// `null` means none.
     #[serde(default = "default_score_cap")]
     attn_logit_softcapping: Option<f64>,
-    /// Of the reference's cache; it changes no number.
+    /// Setting of the reference's cache. No effect on results.
     #[serde(rename = "cache_implementation")]
     _cache_implementation: Option<String>,
     max_position_embeddings: usize,

@@ -1,5 +1,5 @@
-//! Gemma 3, text alone: Gemma 2 with normed heads in place of caps, five windowed layers to a full one, and a rotary
-//! embedding of its own for each of the two.
+//! Gemma 3, text only: Gemma 2 with query and key norms in place of soft caps, five windowed layers to each full one, and
+//! one rotary embedding for each of the two types.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -14,7 +14,7 @@ use crate::spec::{
     NormWeight, PositionSpec, QueryKeyNorm, Residuals, WeightLayout,
 };
 
-/// `config.json` with `"model_type": "gemma3_text"`. Defaults are those of transformers.
+/// `config.json` with `"model_type": "gemma3_text"`. Defaults follow transformers.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Gemma3Config {
@@ -46,7 +46,7 @@ pub(super) struct Gemma3Config {
     #[serde(default)]
     attention_bias: bool,
     use_bidirectional_attention: Option<bool>,
-    /// Of the reference's cache; it changes no number.
+    /// Setting of the reference's cache. No effect on results.
     #[serde(rename = "cache_implementation")]
     _cache_implementation: Option<String>,
 }
@@ -62,7 +62,7 @@ struct TwoRopes {
 const GLOBAL_THETA: f64 = 1e6;
 const LOCAL_THETA: f64 = 1e4;
 
-/// Every so many layers one is full.
+/// Every sixth layer attends to the full context.
 const PATTERN: usize = 6;
 
 impl Gemma3Config {
@@ -122,7 +122,7 @@ impl Gemma3Config {
     }
 }
 
-/// The text model within a `config.json` with `"model_type": "gemma3"`, whose files hold an image encoder besides.
+/// Refuses a multimodal `config.json` with `"model_type": "gemma3"`, whose files also hold an image encoder.
 pub(super) fn refuse_images(source: &Source, keys: &Value) -> ModelError {
     let text = keys.get("text_config").is_some();
     let got = if text { "gemma3, a text model and an image encoder" } else { "gemma3" };

@@ -1,4 +1,4 @@
-//! GPT-2: learned positions, `LayerNorm`, biases everywhere, no gate.
+//! GPT-2: learned positions, `LayerNorm`, biases on all projections, no gate.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::spec::{
     PositionSpec, QueryKeyNorm, WeightLayout,
 };
 
-/// `config.json` with `"model_type": "gpt2"`. Defaults are those of transformers.
+/// `config.json` with `"model_type": "gpt2"`. Defaults follow transformers.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Gpt2Config {
@@ -33,10 +33,10 @@ pub(super) struct Gpt2Config {
     add_cross_attention: Option<bool>,
     #[serde(default = "super::default_true")]
     tie_word_embeddings: bool,
-    /// Where attention is computed in float32 anyway, it changes no number.
+    /// Has no effect where attention runs in float32 anyway.
     #[serde(rename = "reorder_and_upcast_attn")]
     _reorder_and_upcast_attn: Option<bool>,
-    // What follows is of training and of classification heads.
+    // The keys below belong to training and classification heads.
     #[serde(rename = "resid_pdrop")]
     _resid_pdrop: Option<Value>,
     #[serde(rename = "embd_pdrop")]

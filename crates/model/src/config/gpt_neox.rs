@@ -1,4 +1,4 @@
-//! GPT-NeoX, and so Pythia: attention and feed-forward side by side, a part of each head turned, `LayerNorm`.
+//! GPT-NeoX, including Pythia: parallel attention and feed-forward, partial rotary embedding, `LayerNorm`.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -11,7 +11,7 @@ use crate::spec::{
     QueryKeyNorm, Residuals, WeightLayout,
 };
 
-/// `config.json` with `"model_type": "gpt_neox"`. Defaults are those of transformers.
+/// `config.json` with `"model_type": "gpt_neox"`. Defaults follow transformers.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GptNeoXConfig {
@@ -37,7 +37,7 @@ pub(super) struct GptNeoXConfig {
     attention_bias: bool,
     #[serde(default)]
     tie_word_embeddings: bool,
-    // What follows is of training and of classification heads.
+    // The keys below belong to training and classification heads.
     #[serde(rename = "hidden_dropout")]
     _hidden_dropout: Option<Value>,
     #[serde(rename = "classifier_dropout")]

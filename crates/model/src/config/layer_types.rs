@@ -1,11 +1,11 @@
-//! `layer_types`: which layers look through a window.
+//! `layer_types`: which layers have a sliding window.
 
 use serde::Deserialize;
 
 use super::{MOST_BLOCKS, Source};
 use crate::error::ModelError;
 
-/// How the attention of a layer is masked.
+/// Attention mask of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum LayerType {
@@ -13,7 +13,7 @@ pub(super) enum LayerType {
     SlidingAttention,
 }
 
-/// The type of each of `n_blocks` layers: what the file says, else what the family takes, by the layer's number.
+/// The type of each of `n_blocks` layers: from the file, else the family's default for the layer number.
 pub(super) fn resolve(
     source: &Source,
     named: Option<Vec<LayerType>>,
@@ -29,12 +29,12 @@ pub(super) fn resolve(
     Err(source.unsupported("layer_types", &got, &expected, "Mend the file"))
 }
 
-/// For each layer how many keys a query sees; `None` means all before it.
+/// The window of each layer: how many keys a query sees. `None` means all preceding ones.
 pub(super) fn windows(types: &[LayerType], window: Option<usize>) -> Vec<Option<usize>> {
     types.iter().map(|kind| window.filter(|_| *kind == LayerType::SlidingAttention)).collect()
 }
 
-/// The windows of models whose layers from `first` on look through one, where there is one and the file names no types.
+/// The windows of a model whose layers from `first` on have one, if it has a window and the file names no layer types.
 pub(super) fn upper_windows(
     source: &Source,
     named: Option<Vec<LayerType>>,

@@ -1,4 +1,4 @@
-//! Llama 2 and 3, and the many checkpoints that share their configuration.
+//! Llama 2 and 3, and checkpoints that share their configuration.
 
 use serde::Deserialize;
 
@@ -10,7 +10,7 @@ use crate::spec::{
     WeightLayout,
 };
 
-/// `config.json` with `"model_type": "llama"`. Defaults are those of transformers.
+/// `config.json` with `"model_type": "llama"`. Defaults follow transformers.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LlamaConfig {
@@ -28,7 +28,7 @@ pub(super) struct LlamaConfig {
     rope_theta: Option<f64>,
     rope_scaling: Option<RopeFields>,
     rope_parameters: Option<RopeFields>,
-    /// Whether neighbouring elements turn together, in place of the two halves of a head.
+    /// Whether adjacent elements are rotated together, instead of the two halves of a head.
     rope_interleaved: Option<bool>,
     #[serde(default)]
     tie_word_embeddings: bool,

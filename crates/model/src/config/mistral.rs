@@ -1,4 +1,4 @@
-//! Mistral 7B: Llama with a sliding window in its first version.
+//! Mistral 7B: Llama with, in its first version, a sliding window.
 
 use serde::Deserialize;
 
@@ -10,7 +10,7 @@ use crate::spec::{
     QueryKeyNorm, WeightLayout,
 };
 
-/// `config.json` with `"model_type": "mistral"`. Defaults are those of transformers.
+/// `config.json` with `"model_type": "mistral"`. Defaults follow transformers.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MistralConfig {
@@ -28,7 +28,7 @@ pub(super) struct MistralConfig {
     rope_theta: Option<f64>,
     rope_scaling: Option<RopeFields>,
     rope_parameters: Option<RopeFields>,
-    /// `null` means none; absent means transformers' default.
+    /// `null` means none; absent means the default of transformers.
     #[serde(default = "super::default_window")]
     sliding_window: Option<usize>,
     #[serde(default)]

@@ -1,8 +1,7 @@
-//! `config.json` of every family, resolved to one [`DecoderSpec`].
+//! `config.json` of every family, resolved to a [`DecoderSpec`].
 //!
-//! Each family has a struct of its own with every key that its forward pass depends on. Keys that never touch the
-//! forward pass are set aside by name; any other key is refused, because a key that is not understood may change the
-//! function that the model computes.
+//! Each family has a struct with every key that its forward pass depends on. Keys that never affect the forward pass are
+//! listed by name and ignored. Any other key is refused, because it may change the function that the model computes.
 
 mod gemma;
 mod gemma2;
@@ -27,7 +26,7 @@ use serde_json::{Map, Value};
 use crate::error::{ModelError, read_json};
 use crate::spec::{Activation, AttentionBias, AttentionSpec, DecoderSpec, HeadWeights, PositionSpec, RopeSpec};
 
-/// Keys that describe how a checkpoint was made, generates text or is trained, never what its forward pass computes.
+/// Keys that describe how a checkpoint was made, trained or generates text, but do not affect its forward pass.
 const INERT_KEYS: &[&str] = &[
     "_attn_implementation_autoset",
     "_from_model_config",
@@ -60,11 +59,11 @@ const INERT_KEYS: &[&str] = &[
 /// The parsed `config.json`.
 #[derive(Debug)]
 pub(crate) struct ModelConfig {
-    /// What the model computes.
+    /// The architecture of the model.
     pub spec: DecoderSpec,
-    /// The number type that it says it was saved in.
+    /// The number type of the saved weights, if given.
     pub precision: Option<Dtype>,
-    /// How its weights are quantised, if they are: then this describes the model but not what its files hold.
+    /// The quantisation of the weights, if any. The spec then describes the model but not the tensors in its files.
     pub quantisation: Option<Value>,
 }
 
@@ -104,10 +103,10 @@ pub(crate) fn read(path: &Path) -> Result<ModelConfig, ModelError> {
     Ok(ModelConfig { spec, precision, quantisation })
 }
 
-/// The values of `model_type` that are understood.
+/// The supported values of `model_type`.
 const FAMILIES: &str = "llama, mistral, qwen2, qwen3, gemma, gemma2, gemma3_text, gpt2, gpt_neox, phi3 or olmo2";
 
-/// The file that a configuration came from, for messages.
+/// The file of a configuration, for messages.
 struct Source {
     path: PathBuf,
 }
@@ -132,7 +131,7 @@ impl Source {
         }
     }
 
-    /// Takes the checkpoint's number type out of the keys, in the new spelling or the old.
+    /// Removes the checkpoint's number type, in the new spelling or the old, from the keys.
     fn precision(&self, keys: &mut Map<String, Value>) -> Result<Option<Dtype>, ModelError> {
         let spelled = [keys.remove("dtype"), keys.remove("torch_dtype")];
         match spelled.into_iter().flatten().find(|value| !value.is_null()) {
@@ -161,7 +160,7 @@ impl Source {
         }
     }
 
-    /// Refuses a number that is there and is no divisor.
+    /// Refuses a number that is present but not positive and finite.
     fn check_positive(&self, key: &str, value: Option<f64>) -> Result<(), ModelError> {
         match value.filter(|value| !value.is_finite() || *value <= 0.0) {
             None => Ok(()),
@@ -169,7 +168,7 @@ impl Source {
         }
     }
 
-    /// Refuses shapes that no forward pass can have, before anything is sized by them.
+    /// Refuses impossible shapes, before any allocation depends on them.
     fn check(&self, spec: &DecoderSpec) -> Result<(), ModelError> {
         const LARGEST: usize = 1 << 24;
         let too_many = |key: &str, value: usize, most: usize| {
@@ -208,7 +207,7 @@ impl Source {
     }
 }
 
-/// One entry of `windows` for each block, where the file's number of blocks may still be absurd.
+/// The same window for every block. Bounded, because the number of blocks has not been checked yet.
 fn same_window(n_blocks: usize, window: Option<usize>) -> Vec<Option<usize>> {
     vec![window; n_blocks.min(MOST_BLOCKS)]
 }
@@ -218,31 +217,31 @@ fn same_rope(n_blocks: usize, rope: RopeSpec) -> PositionSpec {
     PositionSpec::Rotary { ropes: vec![rope], of_block: vec![0; n_blocks.min(MOST_BLOCKS)] }
 }
 
-/// More blocks than any model has; keeps a hostile file from sizing a list.
+/// More blocks than any model has. Bounds the allocations that a hostile file can cause.
 const MOST_BLOCKS: usize = 1 << 16;
 
-/// The activation of these families where a file names none.
+/// The default activation of these families.
 fn default_activation() -> String {
     "silu".to_owned()
 }
 
-/// The epsilon of these families' norms where a file names none.
+/// The default norm epsilon of these families.
 fn default_epsilon() -> f64 {
     1e-5
 }
 
-/// A switch that is on where a file has no such key.
+/// Default of a switch that is on when the key is absent.
 fn default_true() -> bool {
     true
 }
 
-/// The sliding window where a file has no such key, which is not the same as `null`.
+/// The sliding window when the key is absent, as opposed to `null`.
 #[expect(clippy::unnecessary_wraps, reason = "serde wants the default of the field's own type")]
 fn default_window() -> Option<usize> {
     Some(4096)
 }
 
-/// Width of a head where the file does not name it.
+/// Width of a head, computed if the file does not give it.
 fn head_dim(named: Option<usize>, hidden_size: usize, num_attention_heads: usize) -> usize {
     named.unwrap_or(hidden_size.checked_div(num_attention_heads).unwrap_or(0))
 }
@@ -252,12 +251,12 @@ fn head(tie_word_embeddings: bool) -> HeadWeights {
     if tie_word_embeddings { HeadWeights::Tied } else { HeadWeights::Own }
 }
 
-/// The biases of attention in families that have all of them or none.
+/// Attention biases of families in which all projections have one or none do.
 fn attention_bias(on: bool) -> AttentionBias {
     if on { AttentionBias::All } else { AttentionBias::None }
 }
 
-/// The usual scale of attention scores: one over the root of the head's width.
+/// The usual scale of attention scores: `1 / sqrt(head_dim)`.
 fn attention_scale(head_dim: usize) -> f64 {
     (head_dim as f64).powf(-0.5)
 }

@@ -1,4 +1,4 @@
-//! `OLMo` 2: norms behind attention and feed-forward alone, and over all heads of query and key.
+//! `OLMo` 2: post-norms only, and query and key norms over all heads together.
 
 use serde::Deserialize;
 
@@ -10,7 +10,7 @@ use crate::spec::{
     QueryKeyNorm, Residuals, WeightLayout,
 };
 
-/// `config.json` with `"model_type": "olmo2"`. Defaults are those of transformers.
+/// `config.json` with `"model_type": "olmo2"`. Defaults follow transformers.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Olmo2Config {

@@ -1,4 +1,4 @@
-//! Phi-3: Llama with query, key and value in one matrix, and gate and up in another.
+//! Phi-3: Llama with fused query, key and value, and fused gate and up.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -11,7 +11,7 @@ use crate::spec::{
     QueryKeyNorm, WeightLayout,
 };
 
-/// `config.json` with `"model_type": "phi3"`. Defaults are those of transformers.
+/// `config.json` with `"model_type": "phi3"`. Defaults follow transformers.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Phi3Config {
@@ -36,10 +36,10 @@ pub(super) struct Phi3Config {
     attention_bias: bool,
     #[serde(default)]
     tie_word_embeddings: bool,
-    /// Of the rotary embedding for long contexts, which is refused where it is asked for.
+    /// Belongs to the long-context rotary embedding, which is refused.
     #[serde(rename = "original_max_position_embeddings")]
     _original_context: Option<Value>,
-    // What follows is of training.
+    // The keys below belong to training.
     #[serde(rename = "resid_pdrop")]
     _resid_pdrop: Option<Value>,
     #[serde(rename = "embd_pdrop")]

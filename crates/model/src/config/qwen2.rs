@@ -1,4 +1,4 @@
-//! Qwen1.5, Qwen2 and Qwen2.5: biases on query, key and value, and windows on the upper layers where switched on.
+//! Qwen1.5, Qwen2 and Qwen2.5: biases on query, key and value, and optional windows on the upper layers.
 
 use serde::Deserialize;
 
@@ -11,7 +11,7 @@ use crate::spec::{
     QueryKeyNorm, WeightLayout,
 };
 
-/// `config.json` with `"model_type": "qwen2"`. Defaults are those of transformers.
+/// `config.json` with `"model_type": "qwen2"`. Defaults follow transformers.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Qwen2Config {

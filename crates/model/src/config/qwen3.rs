@@ -1,4 +1,4 @@
-//! Qwen3: each head of query and key is normed by itself.
+//! Qwen3: query and key norms per head.
 
 use serde::Deserialize;
 
@@ -11,7 +11,7 @@ use crate::spec::{
     WeightLayout,
 };
 
-/// `config.json` with `"model_type": "qwen3"`. Defaults are those of transformers.
+/// `config.json` with `"model_type": "qwen3"`. Defaults follow transformers.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Qwen3Config {
@@ -43,7 +43,7 @@ pub(super) struct Qwen3Config {
     tie_word_embeddings: bool,
 }
 
-/// Qwen3's heads have this width whatever the model's.
+/// The head width of Qwen3, independent of the model's width.
 #[expect(clippy::unnecessary_wraps, reason = "serde wants the default of the field's own type")]
 fn default_head_dim() -> Option<usize> {
     Some(128)

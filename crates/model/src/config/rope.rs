@@ -1,4 +1,4 @@
-//! Rotary settings: the older spelling (`rope_theta`, `rope_scaling`) and the newer one (`rope_parameters`).
+//! Rotary settings, in the older spelling (`rope_theta`, `rope_scaling`) and the newer one (`rope_parameters`).
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -7,7 +7,7 @@ use super::Source;
 use crate::error::ModelError;
 use crate::spec::{RopeScaling, RopeSpec};
 
-/// The base of the frequencies where a file names none, as in transformers.
+/// The default base of the frequencies, as in transformers.
 const DEFAULT_THETA: f64 = 10_000.0;
 
 /// The object under `rope_parameters` or `rope_scaling`.
@@ -22,23 +22,23 @@ pub(super) struct RopeFields {
     high_freq_factor: Option<f64>,
     original_max_position_embeddings: Option<usize>,
     partial_rotary_factor: Option<f64>,
-    /// Of `longrope`, which is refused by its name.
+    /// Belongs to `longrope`, which is refused by name.
     #[serde(rename = "long_factor")]
     _long_factor: Option<Value>,
     #[serde(rename = "short_factor")]
     _short_factor: Option<Value>,
 }
 
-/// Which part of a head is turned.
+/// Which part of a head is rotated.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Turned {
-    /// All of it; the file may not say otherwise.
+    /// All of it; a file that says otherwise is refused.
     WholeHead,
-    /// This part, unless the file's rotary settings name another.
+    /// This fraction, unless the file gives another.
     Part(f64),
 }
 
-/// Resolves the three keys that a file may hold, for heads of this width.
+/// Resolves the three keys for heads of this width.
 pub(super) fn resolve(
     source: &Source,
     head_dim: usize,
@@ -97,7 +97,7 @@ pub(super) fn resolve(
     Ok(RopeSpec { theta, dimensions, scaling })
 }
 
-/// How many elements of a head are turned.
+/// Number of elements of a head that are rotated.
 fn dimensions(source: &Source, head_dim: usize, turned: Turned, named: Option<f64>) -> Result<usize, ModelError> {
     let part = match (turned, named) {
         (Turned::WholeHead, Some(part)) if (part - 1.0).abs() > f64::EPSILON => {

@@ -1,4 +1,4 @@
-//! Causal self-attention, with grouped heads, an optional window and an optional cap on its scores.
+//! Causal self-attention with grouped heads, an optional window and an optional soft cap on the scores.
 
 use tch::{Device, Kind, Tensor};
 
@@ -11,10 +11,10 @@ use crate::error::ModelError;
 use crate::spec::{AttentionSpec, DecoderSpec, QueryKeyNorm};
 use crate::weights::BlockPart;
 
-/// Queries that meet their keys together on a CPU.
+/// Queries per block on a CPU.
 const QUERY_BLOCK: i64 = 128;
 
-/// One block's attention.
+/// The attention of one block.
 #[derive(Debug)]
 pub(super) struct Attention {
     query: Linear,
@@ -24,7 +24,7 @@ pub(super) struct Attention {
     query_norm: Option<Norm>,
     key_norm: Option<Norm>,
     spec: AttentionSpec,
-    /// How many keys a query sees, itself included.
+    /// Number of keys that a query sees, itself included.
     window: Option<usize>,
 }
 
@@ -42,8 +42,8 @@ impl Attention {
         })
     }
 
-    /// The heads side by side, `[batch, pos, n_heads * head_dim]`, of a stream `[batch, pos, d_model]`. `angles` turn queries and
-    /// keys where the model does that.
+    /// The outputs of all heads, concatenated: `[batch, pos, d_model]` → `[batch, pos, n_heads * head_dim]`. `angles` rotate
+    /// queries and keys in models with rotary embeddings.
     pub(super) fn heads(
         &self,
         stream: &Tensor,
@@ -73,12 +73,12 @@ impl Attention {
         Ok(mixed.f_transpose(1, 2)?.f_reshape([batch, length, (n_heads * head_dim) as i64])?)
     }
 
-    /// What attention gives, `[batch, pos, d_model]`, of [`heads`](Self::heads).
+    /// The output projection of [`heads`](Self::heads): `[batch, pos, d_model]`.
     pub(super) fn output(&self, heads: &Tensor) -> Result<Tensor, ModelError> {
         self.output.forward(heads)
     }
 
-    /// Queries or keys `[batch, pos, heads * head_dim]`, normed and turned: `[batch, heads, pos, head_dim]`.
+    /// Normalises and rotates queries or keys: `[batch, pos, heads * head_dim]` → `[batch, heads, pos, head_dim]`.
     fn turned(
         &self,
         projected: &Tensor,
@@ -97,11 +97,11 @@ impl Attention {
         angles.map_or(Ok(heads.shallow_clone()), |angles| angles.turn(&heads))
     }
 
-    /// Queries and keys of one batch, which starts every sequence: query `[batch, n_heads, pos, head_dim]`, key and
+    /// Attention within a batch whose sequences all start at position 0: query `[batch, n_heads, pos, head_dim]`, key and
     /// value `[batch, n_kv_heads, pos, head_dim]` → `[batch, n_heads, pos, head_dim]`.
     ///
-    /// On a CPU, a block of queries at a time meets just the keys that one of them may see: the kernel does not leave out
-    /// the others by itself as well as that.
+    /// On a CPU, each block of queries is multiplied only with the keys that some query of the block may see; the kernel
+    /// skips masked keys less well.
     fn within(&self, query: &Tensor, key: &Tensor, value: &Tensor) -> Result<Tensor, ModelError> {
         let length = query.size4()?.2;
         let block = if query.device() == Device::Cpu { QUERY_BLOCK } else { length.max(1) };
@@ -120,7 +120,8 @@ impl Attention {
         Ok(Tensor::f_cat(&blocks, 2)?)
     }
 
-    /// Queries `[batch, n_heads, queries, head_dim]`, the first of which is level with key number `offset`.
+    /// Attention of one block of queries, `[batch, n_heads, queries, head_dim]`. The first query has the position of key
+    /// `offset`.
     fn block_within(&self, query: &Tensor, key: &Tensor, value: &Tensor, offset: i64) -> Result<Tensor, ModelError> {
         let AttentionSpec { n_heads, n_kv_heads, scale, .. } = self.spec;
         let (queries, keys) = (query.size4()?.2, key.size4()?.2);
@@ -139,8 +140,8 @@ impl Attention {
         Ok(Tensor::f_scaled_dot_product_attention(query, key, value, mask, 0.0, is_causal, scale, grouped)?)
     }
 
-    /// Queries `[batch, n_heads, pos, head_dim]` over the keys and values of a cache, `[batch, n_kv_heads, columns,
-    /// head_dim]` → `[batch, n_heads, pos, head_dim]`.
+    /// Attention over a cache: queries `[batch, n_heads, pos, head_dim]`, keys and values
+    /// `[batch, n_kv_heads, columns, head_dim]` → `[batch, n_heads, pos, head_dim]`.
     fn across(&self, query: &Tensor, keys: &Tensor, values: &Tensor, earlier: &Earlier) -> Result<Tensor, ModelError> {
         let AttentionSpec { n_kv_heads, scale, .. } = self.spec;
         let (batch, n_heads, length, head_dim) = query.size4()?;
@@ -156,8 +157,8 @@ impl Attention {
     }
 }
 
-/// Attention whose scores s, scaled, are c · tanh(s / c), as the reference computes it: no fused kernel does. The query is
-/// `[batch, heads, queries, head_dim]`, key and value have as many heads; the mask is added to the scores.
+/// Attention with soft-capped scores, c · tanh(s / c), computed as in the reference; no fused kernel supports it. The query
+/// is `[batch, heads, queries, head_dim]`, and key and value have as many heads. The mask is added to the scores.
 fn capped(
     query: &Tensor,
     key: &Tensor,
@@ -172,8 +173,8 @@ fn capped(
     Ok(weights.f_matmul(value)?)
 }
 
-/// `[queries, keys]`, true where a query (row) may see a key (column): the first query is level with key `offset`; a key is
-/// not after the query, and fewer than `window` places before it.
+/// Causal mask `[queries, keys]`: true where a query (row) may see a key (column). The first query has the position of key
+/// `offset`. A query sees itself and the keys before it, `window` in all.
 fn seen(queries: i64, keys: i64, offset: i64, window: Option<usize>, device: Device) -> Result<Tensor, ModelError> {
     let causal = Tensor::f_ones([queries, keys], (Kind::Bool, device))?.f_tril(offset)?;
     Ok(match window {
@@ -202,7 +203,7 @@ mod tests {
         assert_eq!(rows(&seen(2, 3, 1, Some(2), Device::Cpu).unwrap()), [[1, 1, 0], [0, 1, 1]]);
     }
 
-    /// Longer than a block of queries, against the textbook's formula in float64.
+    /// Sequences longer than a block of queries, against the textbook formula in float64.
     #[test]
     fn long_sequences_attend_as_short_ones_do() {
         let spec = crate::Checkpoint::read_spec(std::path::Path::new(concat!(

@@ -1,4 +1,4 @@
-//! What the queries of a batch may see: the keys of the batch itself, or those of a cache that it is put into.
+//! What the queries of a batch may see: the keys of the batch, or those of a cache.
 
 use std::collections::HashMap;
 
@@ -9,37 +9,37 @@ use crate::error::ModelError;
 use crate::residual::Positions;
 use crate::spec::DecoderSpec;
 
-/// Whose keys a block's queries look at.
+/// The keys that a block's queries attend to.
 pub(super) enum Reach<'forward> {
-    /// Those of the batch, which starts every sequence.
+    /// Those of the batch, whose sequences all start at position 0.
     Batch,
-    /// Those of the batch, which are kept as well.
+    /// Those of the batch, which are added to a cache.
     Kept(&'forward mut BlockCache, &'forward Extension),
 }
 
-/// How a batch is added to a cache: the same at every block.
+/// How a batch is added to a cache; the same at every block.
 #[derive(Debug)]
 pub(super) struct Extension {
-    /// `[batch * pos]` i64: where the batch's keys go, counted through all rows' columns.
+    /// `[batch * pos]` i64: the columns of the new keys, as flat indices over all rows.
     pub(super) places: Tensor,
-    /// What is seen of the keys that were there before; `None` where the cache was empty and the batch starts every
-    /// sequence, which is then computed exactly as without a cache.
+    /// Masks of the keys already cached. `None` if the cache was empty and the batch starts every sequence; the computation
+    /// is then exactly the uncached one.
     pub(super) earlier: Option<Earlier>,
 }
 
-/// What the queries see of a cache.
+/// The masks of a cache.
 #[derive(Debug)]
 pub(super) struct Earlier {
-    /// How many columns of the cache are in use, at the most in any row.
+    /// Columns of the cache in use, the maximum over rows.
     pub(super) columns: i64,
-    /// For each window that a block of the model has, `[batch, 1, group * pos, columns]`, in the activations' type: 0
-    /// where a query may see a key, minus infinity where not. The queries of the `group` heads that share a key head
-    /// are rows of one matrix, so that keys are never repeated.
+    /// For each window among the model's blocks, `[batch, 1, group * pos, columns]` in the activations' type: 0 where a
+    /// query may see a key, minus infinity elsewhere. The queries of the `group` heads that share a key head are rows of one
+    /// matrix, so that keys are never repeated.
     masks: HashMap<Option<usize>, Tensor>,
 }
 
 impl Extension {
-    /// `length` more columns for each row of a cache.
+    /// Adds `length` columns to each row of a cache.
     pub(super) fn new(
         spec: &DecoderSpec,
         cache: &KeyValueCache,
@@ -66,7 +66,7 @@ impl Earlier {
     ) -> Result<Self, ModelError> {
         let columns = (starts.iter().copied().max().unwrap_or(0) + length) as i64;
         let queries = Positions::from_each(starts, length).numbers(Kind::Int64, device)?;
-        // [batch, pos, columns]: how many places a key lies before a query.
+        // [batch, pos, columns]: how many positions a key precedes a query by.
         let distance = queries.f_unsqueeze(-1)?.f_sub(&Tensor::f_arange(columns, (Kind::Int64, device))?)?;
         let group = (spec.attention.n_heads / spec.attention.n_kv_heads) as i64;
         let (batch, length) = (starts.len() as i64, length as i64);

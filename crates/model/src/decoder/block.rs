@@ -1,12 +1,12 @@
-//! One block, as a walk past its sites: attention and feed-forward, each reading the residual stream and adding to it.
+//! One block, as a walk along its sites: attention and feed-forward each read the residual stream and add to it.
 //!
 //! ```text
 //! sequential   resid_pre ─► z ─► attn_out ─► resid_mid ─► (ln2) mlp_in ─► mlp_out ─► resid_post
 //! parallel     resid_pre ─► z ─► attn_out ──────────────► (ln2) mlp_in ─► mlp_out ─► resid_post
 //! ```
 //!
-//! Between two sites there is one step. What it takes besides the value at the first is carried along: the stream that the
-//! next sum adds to.
+//! One step leads from each site to the next. Besides the value at the site, a step carries the streams that later sums
+//! need.
 
 use tch::Tensor;
 
@@ -31,17 +31,17 @@ pub(super) struct Block {
     mlp: Mlp,
     mlp_post_norm: Option<Norm>,
     residuals: Residuals,
-    /// Which of the model's rotary embeddings it has.
+    /// Index of its rotary embedding among those of the model.
     pub(super) rope: Option<usize>,
 }
 
-/// Where in a block a walk is.
+/// A position in the walk through a block.
 #[derive(Debug)]
 pub(super) struct Within {
     pub(super) hook: Hook,
-    /// What is there, `[batch, pos, width]`.
+    /// The value at this site, `[batch, pos, width]`.
     pub(super) value: Tensor,
-    /// The streams that the sums behind it take, `[batch, pos, d_model]` each; which, [`Site::beside`](crate::Site::beside) says.
+    /// The streams that later sums need, `[batch, pos, d_model]` each, as listed by [`Site::beside`](crate::Site::beside).
     pub(super) beside: Vec<Tensor>,
 }
 
@@ -60,7 +60,7 @@ impl Block {
         })
     }
 
-    /// The whole block: `[batch, pos, d_model]` in and out.
+    /// Runs the whole block: `[batch, pos, d_model]` in and out.
     pub(super) fn forward(
         &self,
         stream: &Tensor,
@@ -76,7 +76,7 @@ impl Block {
         Ok(at.value)
     }
 
-    /// From one site to a later one of the same block.
+    /// Advances from one site to a later one of the same block.
     pub(super) fn walk(&self, from: Within, to: Hook, angles: Option<&Angles>) -> Result<Within, ModelError> {
         let mut at = from;
         while at.hook != to {
@@ -85,7 +85,7 @@ impl Block {
         Ok(at)
     }
 
-    /// To the next site on the way to `to`; a batch starts every sequence.
+    /// Advances to the next site on the way to `to`. All sequences of the batch start at position 0.
     fn step(&self, at: Within, to: Hook, angles: Option<&Angles>) -> Result<Within, ModelError> {
         let Within { hook, value, beside } = at;
         let stop = |hook, value, beside| Ok(Within { hook, value, beside });
@@ -122,7 +122,7 @@ impl Block {
             }
             Hook::MlpOut => {
                 let stream = first(&beside)?;
-                // In the order in which the references add: three terms do not add up to the same bits in any order.
+                // The summation order of the references: a sum of three terms depends on it bit for bit.
                 let sum = match beside.get(1) {
                     Some(attention) => value.f_add(attention)?.f_add(stream)?,
                     None => stream.f_add(&value)?,
@@ -136,7 +136,7 @@ impl Block {
         }
     }
 
-    /// Past the norm before the feed-forward part, with a halt in the middle of it only where one is asked for.
+    /// Applies the norm before the feed-forward part. Stops at the normalised value only if `to` asks for it.
     fn enter_mlp(&self, stream: &Tensor, to: Hook, beside: Vec<Tensor>) -> Result<Within, ModelError> {
         let (hook, value) = match &self.mlp_norm {
             Some(norm) if to == Hook::Ln2Normalized => (Hook::Ln2Normalized, norm.normalized(stream)?),

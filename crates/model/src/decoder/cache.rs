@@ -1,18 +1,17 @@
-//! Keys and values of the tokens that have been through the model, so that a sequence grows by a token for the price
-//! of a token.
+//! Key-value cache: a sequence grows by a token at the cost of a token.
 //!
-//! Row r of a batch keeps the key of its position p in column p, whatever the other rows do: prompts of several
-//! lengths are padded on the right, as everywhere in this crate, and each row goes on in the column after its own last.
-//! What padding left there is overwritten before any query may see it. Padding on the left would put all rows' newest
-//! keys into one column, but move every other key of a short row to a column that depends on its batch; kernels cut
-//! their sums by columns, and the row's bits would depend on its neighbours.
+//! Row r of a batch keeps the key of position p in column p, independent of the other rows. Prompts of different lengths are
+//! padded on the right, as everywhere in this crate, and each row continues in the column after its last token. Keys of
+//! padding are overwritten before any query may see them. Left padding would put the newest keys of all rows into one
+//! column, but would shift the other keys of a short row by an amount that depends on its batch. Kernels split their sums by
+//! columns, so that the bits of a row would depend on its neighbours.
 
 use tch::{Device, Kind, Tensor};
 
 use crate::error::ModelError;
 use crate::spec::AttentionSpec;
 
-/// The keys and values of a batch of sequences, at all blocks.
+/// The keys and values of a batch of sequences, for all blocks.
 #[derive(Debug)]
 pub struct KeyValueCache {
     pub(super) blocks: Vec<BlockCache>,
@@ -20,11 +19,10 @@ pub struct KeyValueCache {
     capacity: usize,
 }
 
-/// The keys and values at one block, turned already.
+/// The keys, already rotated, and values of one block.
 #[derive(Debug)]
 pub(super) struct BlockCache {
-    /// `[batch, capacity, n_kv_heads, head_dim]`. Zero where nothing was put, never undefined: a masked value is
-    /// multiplied by zero all the same.
+    /// `[batch, capacity, n_kv_heads, head_dim]`. Initialised to zero, because masked values are still multiplied by zero.
     keys: Tensor,
     /// `[batch, capacity, n_kv_heads, head_dim]`.
     values: Tensor,
@@ -45,17 +43,17 @@ impl KeyValueCache {
         Ok(Self { blocks, lengths: vec![0; batch], capacity })
     }
 
-    /// How many tokens each row holds, which is the position of its next one.
+    /// Number of tokens in each row, which is the position of its next token.
     pub fn lengths(&self) -> &[usize] {
         &self.lengths
     }
 
-    /// The most tokens that a row can hold.
+    /// The most tokens per row.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Makes sure that there is room for tokens `[batch, pos]`, of which the first `lengths[row]` of a row count; returns
+    /// Checks that there is room for tokens `[batch, pos]`, of which the first `lengths[row]` of each row are real. Returns
     /// their number of columns.
     pub(super) fn check_room(&self, tokens: &Tensor, lengths: &[usize]) -> Result<usize, ModelError> {
         let wrong = |problem: String| Err(ModelError::Input { problem });
@@ -77,17 +75,17 @@ impl KeyValueCache {
         Ok(length)
     }
 
-    /// Each row has so many tokens more.
+    /// Adds to the length of each row.
     pub(super) fn lengthen(&mut self, by: &[usize]) {
         for (length, by) in self.lengths.iter_mut().zip(by) {
             *length += by;
         }
     }
 
-    /// Forgets a row; the last row takes its place, as with [`Vec::swap_remove`]. Nothing but that row is copied.
+    /// Removes a row and moves the last row into its place, as [`Vec::swap_remove`] does. Only the moved row is copied.
     ///
     /// # Panics
-    /// Where there is no such row, as with [`Vec::swap_remove`].
+    /// If the row is out of bounds.
     pub fn swap_remove(&mut self, row: usize) -> Result<(), ModelError> {
         self.lengths.swap_remove(row);
         let last = self.lengths.len();
@@ -104,8 +102,8 @@ impl KeyValueCache {
 }
 
 impl BlockCache {
-    /// Puts keys and values `[batch, n_kv_heads, pos, head_dim]` at `places` `[batch * pos]`, counted through all
-    /// rows' columns.
+    /// Stores keys and values `[batch, n_kv_heads, pos, head_dim]` at `places` `[batch * pos]`, flat indices over the
+    /// columns of all rows.
     pub(super) fn put(&mut self, keys: &Tensor, values: &Tensor, places: &Tensor) -> Result<(), ModelError> {
         for (kept, new) in [(&self.keys, keys), (&self.values, values)] {
             let new = new.f_transpose(1, 2)?.f_flatten(0, 1)?;
@@ -114,7 +112,7 @@ impl BlockCache {
         Ok(())
     }
 
-    /// Keys and values of the first so many columns, `[batch, n_kv_heads, columns, head_dim]` each.
+    /// Keys and values of the first `columns` columns, `[batch, n_kv_heads, columns, head_dim]` each.
     pub(super) fn first(&self, columns: i64) -> Result<(Tensor, Tensor), ModelError> {
         let first = |kept: &Tensor| kept.f_narrow(1, 0, columns)?.f_transpose(1, 2);
         Ok((first(&self.keys)?, first(&self.values)?))

@@ -1,4 +1,4 @@
-//! Matrix products with the weights of a block.
+//! Linear layers.
 
 use tch::Tensor;
 

@@ -1,4 +1,4 @@
-//! The feed-forward part of a block.
+//! Feed-forward layers.
 
 use tch::Tensor;
 

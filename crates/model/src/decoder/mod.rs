@@ -1,4 +1,4 @@
-//! The forward pass: embed, advance, halt at a site and go on, read off.
+//! The forward pass: embed, advance, stop at a site and continue, predict.
 
 mod attention;
 mod attention_mask;
@@ -33,29 +33,29 @@ use hayloft_runtime::Dtype;
 /// Which part of a model to load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Portion {
-    /// All of it.
+    /// The whole model.
     Whole,
-    /// The embedding and the blocks before this one: enough to make the residual that enters it.
+    /// The embedding and the blocks before this one: enough to compute the residual that enters it.
     Below(usize),
-    /// This block, those after it, the final norm and the unembedding: enough to go on from a stored residual.
+    /// This block, all later ones, the final norm and the unembedding: enough to continue from a stored residual.
     From(usize),
 }
 
 /// A decoder-only model, or a portion of one, on a device.
 ///
-/// Any number of threads may share one: its weights are only ever read.
+/// Threads may share one: its weights are never written.
 #[derive(Debug)]
 pub struct Decoder {
     spec: DecoderSpec,
     precision: Dtype,
     device: Device,
-    /// The rotary embeddings that its blocks may have.
+    /// The rotary embeddings of the blocks.
     rotaries: Vec<Rotary>,
     /// `[vocab, d_model]`.
     embedding: Option<SharedTensor>,
-    /// `[context_length, d_model]`, of models that learned their positions.
+    /// `[context_length, d_model]`, in models with learned positions.
     positions: Option<SharedTensor>,
-    /// The block that `blocks[0]` is.
+    /// Number of the block at `blocks[0]`.
     first_block: usize,
     blocks: Vec<Block>,
     head: Option<Head>,
@@ -98,17 +98,17 @@ impl Decoder {
         Ok(Self { spec, precision, device, rotaries, embedding, positions, first_block: first, blocks, head })
     }
 
-    /// What the model computes.
+    /// The architecture of the model.
     pub fn spec(&self) -> &DecoderSpec {
         &self.spec
     }
 
-    /// The number type that it runs in.
+    /// The number type of the computation.
     pub fn precision(&self) -> Dtype {
         self.precision
     }
 
-    /// Where it runs.
+    /// The device of the weights.
     pub fn device(&self) -> Device {
         self.device
     }
@@ -118,28 +118,28 @@ impl Decoder {
         self.embed_at(tokens, Positions::from_start(*tokens.size().last().unwrap_or(&0) as usize))
     }
 
-    /// The same where the tokens do not lie at the beginnings of their sequences.
+    /// As `embed`, for tokens at other positions than the start of their sequences.
     fn embed_at(&self, tokens: &Tensor, positions: Positions<'_>) -> Result<Residual, ModelError> {
         let embedding = self.embedding.as_ref().ok_or_else(|| self.not_loaded("the embedding"))?;
         self.check_length(*tokens.size().last().unwrap_or(&0))?;
         let mut stream = Tensor::f_embedding(embedding, tokens, -1, false, false)?;
         if let Some(scale) = self.spec.embedding_scale {
-            // Rounded to the activations' type before it multiplies: in bf16 the root of 2048 is 45.25.
+            // The scale is rounded to the activations' type first: in bf16 the square root of 2048 is 45.25.
             let scale = Tensor::f_from_slice(&[scale])?.f_to_device(self.device)?.f_to_kind(kind(self.precision))?;
             stream = stream.f_mul(&scale)?;
         }
         if let Some(learned) = &self.positions {
             let places = positions.numbers(Kind::Int64, self.device)?;
-            // Padding may lie beyond the last position; nobody looks at it.
+            // Padding may exceed the last position; its values are never read.
             let places = places.f_clamp_max(self.spec.context_length as i64 - 1)?;
             stream = stream.f_add(&Tensor::f_embedding(learned, &places, -1, false, false)?)?;
         }
         Ok(Residual { stream, block: 0 })
     }
 
-    /// Takes the residual through the blocks `from.block .. to`.
+    /// Runs the residual through the blocks `from.block .. to`.
     ///
-    /// In one go or in several, the result is the same to the bit.
+    /// Splitting the range over several calls gives the same bits.
     pub fn advance(&self, from: &Residual, to: usize, positions: &Positions<'_>) -> Result<Residual, ModelError> {
         let loaded = self.first_block..=self.first_block + self.blocks.len();
         if from.block > to || !loaded.contains(&from.block) || !loaded.contains(&to) {
@@ -160,19 +160,19 @@ impl Decoder {
         Ok(Residual { stream, block: to })
     }
 
-    /// An empty cache for `batch` sequences of up to `capacity` tokens each.
+    /// Creates an empty cache for `batch` sequences of up to `capacity` tokens each.
     pub fn cache(&self, batch: usize, capacity: usize) -> Result<KeyValueCache, ModelError> {
         self.check_length(capacity as i64)?;
         let options = (kind(self.precision), self.device);
         KeyValueCache::new(self.blocks.len(), &self.spec.attention, batch, capacity, options)
     }
 
-    /// Puts more tokens into a cache and predicts what follows them: logits `[batch, vocab]`, in the decoder's
-    /// precision, after the last new token of each row.
+    /// Appends tokens to a cache and returns the logits `[batch, vocab]`, in the decoder's precision, after the last new
+    /// token of each row.
     ///
-    /// `tokens` are `[batch, pos]` (i64, on the device), row for row with the cache and padded on the right: the first
-    /// `lengths[row]` of a row count, at least one. An empty cache is filled by the very computation that
-    /// [`advance`](Self::advance) makes.
+    /// `tokens` are `[batch, pos]` (i64, on the device), with the same rows as the cache and padded on the right: the first
+    /// `lengths[row]` of each row, at least one, are real. On an empty cache the computation is exactly that of
+    /// [`advance`](Self::advance).
     pub fn extend(&self, cache: &mut KeyValueCache, tokens: &Tensor, lengths: &[usize]) -> Result<Tensor, ModelError> {
         if self.blocks.len() != self.spec.n_blocks {
             return Err(self.not_loaded("every block"));
@@ -194,26 +194,25 @@ impl Decoder {
         self.head()?.logits(&stream.f_flatten(0, 1)?.f_index_select(0, &last)?)
     }
 
-    /// Logits `[batch, pos, vocab]` in the decoder's precision. For small inputs: nothing here is chunked.
+    /// Logits `[batch, pos, vocab]` in the decoder's precision. Not chunked, so for small inputs only.
     pub fn logits(&self, end: &Residual) -> Result<Tensor, ModelError> {
         self.check_end(end)?;
         self.head()?.logits(&end.stream)
     }
 
-    /// Next-token loss `[n]` in nats at rows `[n, d_model]` of the residual that enters the final norm, for
-    /// labels `[n]`. Where a label is -1 the loss is NaN.
+    /// Next-token loss `[n]` in nats, at rows `[n, d_model]` of the residual before the final norm, for labels `[n]`. NaN
+    /// where a label is -1.
     pub fn losses(&self, rows: &Tensor, labels: &[i64]) -> Result<Vec<f32>, ModelError> {
         self.head()?.losses(rows, labels)
     }
 
-    /// Loss, logsumexp, entropy and the `top_k` largest logits at rows `[n, d_model]` of the residual that enters the
-    /// final norm. Where a label is -1 the loss is NaN.
+    /// Loss, logsumexp, entropy and the `top_k` largest logits at rows `[n, d_model]` of the residual before the final norm.
+    /// The loss is NaN where a label is -1.
     pub fn predictions(&self, rows: &Tensor, labels: &[i64], top_k: usize) -> Result<Predictions, ModelError> {
         self.head()?.predictions(rows, labels, top_k)
     }
 
-    /// The same with the logits themselves: `[n, vocab]` little-endian words in the decoder's precision, put after what `logits`
-    /// holds.
+    /// As `predictions`; also appends the logits, `[n, vocab]` little-endian words in the decoder's precision, to `logits`.
     pub fn predictions_and_logits(
         &self,
         rows: &Tensor,
@@ -224,11 +223,11 @@ impl Decoder {
         self.head()?.predictions_and_logits(rows, labels, top_k, logits)
     }
 
-    /// Losses of changed runs, and how far what they predict is from what the untouched run predicts, at the same rows:
-    /// `[n, d_model]` of the residual that enters the final norm of each changed run, for labels `[n]`.
+    /// Losses of changed runs, and divergences of their predictions from those of the clean run, at the same rows:
+    /// `[n, d_model]` of the residual before the final norm of each changed run, for labels `[n]`.
     ///
-    /// On a CPU it takes one pass over tiles of the vocabulary, in each of which the untouched run's logits are there once for
-    /// all changed runs. Losses have the bits that [`losses`](Self::losses) gives.
+    /// On a CPU this is one pass over tiles of the vocabulary; the clean run's logits of a tile are computed once for all
+    /// changed runs. Losses have the bits of [`losses`](Self::losses).
     pub fn divergences(
         &self,
         untouched: CleanRun<'_>,
@@ -238,25 +237,25 @@ impl Decoder {
         self.head()?.divergences(untouched, changed, labels)
     }
 
-    /// Floating-point operations in the matrix products of [`advance`](Self::advance) over so many blocks: `sequences` of
-    /// `length` columns each. Attention counts the keys that a query may see.
+    /// Floating-point operations in the matrix products of [`advance`](Self::advance) over `blocks` blocks, for `sequences`
+    /// of `length` columns each. Attention counts only visible keys.
     pub fn advance_operations(&self, sequences: usize, length: usize, blocks: usize) -> u64 {
         let spec = &self.spec;
         let AttentionSpec { n_heads, n_kv_heads, head_dim, .. } = spec.attention;
         let projections = spec.d_model * head_dim * 2 * (n_heads + n_kv_heads);
         let matrices = if spec.mlp.gate == MlpGate::Gated { 3 } else { 2 };
         let feed_forward = matrices * spec.d_model * spec.mlp.d_mlp;
-        let attention = n_heads * head_dim * (length + 1); // two products, half of the keys each
+        let attention = n_heads * head_dim * (length + 1); // two products, each over half of the keys
         2 * (sequences * length * blocks * (projections + feed_forward + attention)) as u64
     }
 
-    /// Floating-point operations in the matrix products of [`losses`](Self::losses) or
-    /// [`predictions`](Self::predictions) at so many rows.
+    /// Floating-point operations in the matrix products of [`losses`](Self::losses) or [`predictions`](Self::predictions) at
+    /// `rows` rows.
     pub fn head_operations(&self, rows: usize) -> u64 {
         2 * (rows * self.spec.d_model * self.spec.vocab_size) as u64
     }
 
-    /// Of each rotary embedding.
+    /// The angles of each rotary embedding.
     fn angles(&self, positions: Positions<'_>) -> Result<Vec<Angles>, ModelError> {
         self.rotaries.iter().map(|rotary| rotary.angles(positions, self.precision)).collect()
     }
@@ -296,12 +295,12 @@ impl Decoder {
     }
 }
 
-/// Those of a block, where it turns its queries and keys.
+/// The angles of a block with a rotary embedding.
 fn angles_of<'angles>(angles: &'angles [Angles], block: &Block) -> Option<&'angles Angles> {
     angles.get(block.rope?)
 }
 
-/// Loads tensors in one precision to one device.
+/// Loads tensors to one device in one precision.
 struct Weights<'checkpoint> {
     files: &'checkpoint WeightFiles,
     precision: Dtype,
@@ -313,14 +312,14 @@ impl Weights<'_> {
         Ok(self.files.load(name, self.precision, self.device)?.into())
     }
 
-    /// A piece of a tensor.
+    /// Loads a piece of a tensor.
     fn load_piece(&self, stored: &Stored) -> Result<SharedTensor, ModelError> {
         Ok(stored.cut.of(self.files.load(&stored.name, self.precision, self.device)?)?.into())
     }
 
-    /// Weights of some norms are used in float32 whatever the activations' type.
+    /// Loads a weight of a norm that is applied in float32, regardless of the activations' type.
     fn load_f32(&self, name: &str) -> Result<Tensor, ModelError> {
-        // By way of the model's precision, so that the rounding is that of a model held in it.
+        // Via the model's precision, for the same rounding as in a model held in it.
         Ok(self.load(name)?.f_to_kind(Kind::Float)?)
     }
 }

@@ -1,4 +1,4 @@
-//! Norms: root-mean-square and `LayerNorm`.
+//! RMS norm and `LayerNorm`.
 
 use tch::{Kind, Tensor};
 
@@ -8,12 +8,12 @@ use crate::spec::{DecoderSpec, NormKind, NormSpec, NormWeight};
 use crate::tensors::shared_tensor::SharedTensor;
 use crate::weights::BlockPart;
 
-/// A norm of one place in the model.
+/// A norm layer.
 #[derive(Debug)]
 pub(super) struct Norm {
-    /// `[width]`; float32 where it is applied in float32, and one already added for [`NormWeight::OnePlus`].
+    /// `[width]`. Float32 if applied in float32. Includes the added one of [`NormWeight::OnePlus`].
     weight: SharedTensor,
-    /// `[width]`, float32; of a `LayerNorm`.
+    /// `[width]`, float32. `LayerNorm` only.
     bias: Option<SharedTensor>,
     spec: NormSpec,
 }
@@ -34,7 +34,7 @@ impl Norm {
         Ok(Self { weight, bias, spec: spec.clone() })
     }
 
-    /// The norm of a part of a block, if blocks of this spec have it.
+    /// The norm of a part of a block, if the spec has it.
     pub(super) fn of_block(
         part: BlockPart,
         spec: &DecoderSpec,
@@ -48,7 +48,7 @@ impl Norm {
         Self::load(&spec.norm, &part.weight(block, spec).name, bias.as_deref(), weights).map(Some)
     }
 
-    /// `[.., width]` in, the same out, in the activations' type.
+    /// `[.., width]` in and out, in the activations' type.
     pub(super) fn forward(&self, stream: &Tensor) -> Result<Tensor, ModelError> {
         let kind = stream.f_kind()?;
         let normed = self.unweighted(stream)?;
@@ -58,8 +58,8 @@ impl Norm {
         })
     }
 
-    /// What `TransformerLens` calls `hook_normalized`, in the activations' type: what a root-mean-square norm has before its
-    /// weight, and all of a `LayerNorm`.
+    /// `hook_normalized` of `TransformerLens`, in the activations' type: an RMS norm before its weight, or the full output
+    /// of a `LayerNorm`.
     pub(super) fn normalized(&self, stream: &Tensor) -> Result<Tensor, ModelError> {
         match self.spec.kind {
             NormKind::RootMeanSquare => Ok(self.unweighted(stream)?.f_to_kind(stream.f_kind()?)?),
@@ -67,7 +67,7 @@ impl Norm {
         }
     }
 
-    /// What the norm gives where that is [`normalized`](Self::normalized).
+    /// The output of the norm, given [`normalized`](Self::normalized).
     pub(super) fn finish(&self, normalized: &Tensor) -> Result<Tensor, ModelError> {
         if self.spec.kind == NormKind::Layer {
             return Ok(normalized.shallow_clone());
@@ -81,7 +81,7 @@ impl Norm {
         })
     }
 
-    /// Float32, before the weight.
+    /// The normalised values before the weight, float32.
     fn unweighted(&self, stream: &Tensor) -> Result<Tensor, ModelError> {
         let stream = stream.f_to_kind(Kind::Float)?;
         let stream = match self.spec.kind {
@@ -92,7 +92,7 @@ impl Norm {
         Ok(stream.f_mul(&mean_square.f_add_scalar(self.spec.epsilon)?.f_rsqrt()?)?)
     }
 
-    /// Times the weight and plus the bias, in float32.
+    /// Applies weight and bias, in float32.
     fn weighted(&self, normed: &Tensor) -> Result<Tensor, ModelError> {
         let weighted = normed.f_mul(&self.weight)?;
         Ok(match &self.bias {

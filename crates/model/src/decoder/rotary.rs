@@ -1,4 +1,4 @@
-//! Rotary position embedding, "half" layout: element i of a head turns with element `i + dimensions/2`.
+//! Rotary position embedding, "half" layout: element i of a head is rotated with element `i + dimensions/2`.
 
 use hayloft_runtime::Dtype;
 use tch::{Device, Kind, Tensor};
@@ -16,12 +16,12 @@ pub(super) struct Rotary {
     inverse_frequencies: SharedTensor,
 }
 
-/// Cosines and sines for the columns of one batch, and where those columns lie.
+/// Cosines and sines for the positions of one batch.
 #[derive(Debug)]
 pub(super) struct Angles {
-    /// `[pos, dimensions]`, or `[batch, 1, pos, dimensions]` where rows differ, in the activations' type.
+    /// `[pos, dimensions]`, or `[batch, 1, pos, dimensions]` if rows differ, in the activations' type.
     cos: Tensor,
-    /// As `cos`.
+    /// Same shape as `cos`.
     sin: Tensor,
 }
 
@@ -31,11 +31,11 @@ impl Rotary {
         Ok(Self { inverse_frequencies: Tensor::f_from_slice(&frequencies)?.f_to_device(device)?.into() })
     }
 
-    /// Angles are computed in float32 and rounded once, as transformers does.
+    /// Computes angles in float32 and rounds once, as in transformers.
     pub(super) fn angles(&self, positions: Positions<'_>, precision: Dtype) -> Result<Angles, ModelError> {
         let mut positions = positions.numbers(Kind::Float, self.inverse_frequencies.device())?;
         if positions.dim() == 2 {
-            positions = positions.f_unsqueeze(1)?; // for the heads
+            positions = positions.f_unsqueeze(1)?; // broadcast over heads
         }
         let half = positions.f_unsqueeze(-1)?.f_mul(&self.inverse_frequencies)?;
         let angles = Tensor::f_cat(&[&half, &half], -1)?;
@@ -45,7 +45,7 @@ impl Rotary {
 }
 
 impl Angles {
-    /// Turns queries or keys `[batch, heads, pos, head_dim]`: the first `dimensions` elements of each, the others stay.
+    /// Rotates the first `dimensions` elements of each head of queries or keys `[batch, heads, pos, head_dim]`.
     pub(super) fn turn(&self, heads: &Tensor) -> Result<Tensor, ModelError> {
         let (dimensions, head_dim) = (*self.cos.size().last().unwrap_or(&0), heads.size4()?.3);
         if dimensions == head_dim {
@@ -62,8 +62,8 @@ impl Angles {
     }
 }
 
-/// theta^(-2i/dimensions), stretched. In float32 throughout: the reference implementation computes it so, and at position
-/// 8000 a float64 result differs visibly.
+/// theta^(-2i/dimensions), scaled. In float32 throughout, like the reference: at position 8000 a float64 result differs
+/// visibly.
 fn inverse_frequencies(spec: &RopeSpec) -> Vec<f32> {
     let theta = spec.theta as f32;
     let dimensions = spec.dimensions;

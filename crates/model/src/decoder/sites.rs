@@ -1,4 +1,4 @@
-//! A forward pass that halts at sites: what is there can be read, or something else put in its place, before it goes on.
+//! Forward passes that stop at sites, where an activation can be read or spliced before the pass continues.
 
 use super::block::Within;
 use super::{Decoder, angles_of};
@@ -7,10 +7,10 @@ use crate::residual::{Positions, Residual};
 use crate::site::{Hook, Site, Stop};
 
 impl Decoder {
-    /// Takes the residual to a site: through whole blocks to the site's own, and in that past the sites before it.
+    /// Advances the residual to a site: through whole blocks to the site's block, then within it.
     ///
-    /// Halting anywhere and going on gives the bits that an undivided pass gives; but for `ln2.hook_normalized` of a norm whose
-    /// weight is applied in float32 ([`NormWeight`](crate::NormWeight)), whose value there is rounded in bf16 and f16.
+    /// Stopping at a site and continuing gives the bits of an undivided pass. The one exception is `ln2.hook_normalized` of
+    /// a norm whose weight is applied in float32 ([`NormWeight`](crate::NormWeight)): its value is rounded in bf16 and f16.
     pub fn reach(&self, from: &Residual, site: Site, positions: &Positions<'_>) -> Result<Stop, ModelError> {
         site.check(&self.spec)?;
         let whole = site.rest();
@@ -22,7 +22,7 @@ impl Decoder {
         self.walk(site.layer(), start, site.hook(), positions)
     }
 
-    /// From one site to a later one, which may be in the same block.
+    /// Advances from one site to a later one, possibly in the same block.
     pub fn go_on(&self, from: &Stop, to: Site, positions: &Positions<'_>) -> Result<Stop, ModelError> {
         to.check(&self.spec)?;
         if to < from.site && to.block() != from.site.block() {
@@ -34,8 +34,8 @@ impl Decoder {
         self.reach(&self.leave(from, positions)?, to, positions)
     }
 
-    /// From a site, whatever was put there, to the residual that enters the next block. A site between two blocks is that
-    /// residual.
+    /// Advances from a site, with its possibly spliced value, to the residual that enters the next block. At a site between
+    /// two blocks this is the value itself.
     pub fn leave(&self, from: &Stop, positions: &Positions<'_>) -> Result<Residual, ModelError> {
         if let Some(block) = from.site.block() {
             return Ok(Residual { stream: from.value.shallow_clone(), block });
@@ -44,7 +44,7 @@ impl Decoder {
         Ok(Residual { stream: left.value, block: from.site.layer() + 1 })
     }
 
-    /// Within one block.
+    /// Advances within one block.
     fn walk(&self, layer: usize, from: Within, to: Hook, positions: &Positions<'_>) -> Result<Stop, ModelError> {
         let place = layer.checked_sub(self.first_block).and_then(|place| self.blocks.get(place));
         let block = place.ok_or_else(|| self.not_loaded(&format!("block {layer}")))?;

@@ -1,35 +1,35 @@
-//! One token from one row of logits.
+//! Choice of a token from a row of logits.
 
 use std::cmp::Ordering;
 
 use super::random::uniform;
 use super::sampling::Sampling;
 
-/// A choice could turn where logits are off by half of this. Two computations of a float32 logit in different order
-/// agree to a tenth of that half, on every model that the tests know.
+/// Twice the error of a logit that could change a choice. Reordered float32 computations of a logit agree to a tenth of that
+/// error on every tested model.
 const CLOSE: f64 = 4e-4;
 
-/// Tokens that are ranked first; a nucleus is seldom larger.
+/// Number of tokens ranked at first. A nucleus is rarely larger.
 const FIRST_RANKED: usize = 128;
 
-/// A token that was chosen.
+/// A chosen token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Choice {
     pub(super) token: u32,
     pub(super) margin: Margin,
 }
 
-/// Whether rounding could have made the choice.
+/// Whether rounding could change the choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Margin {
-    /// It could not.
+    /// Rounding cannot change it.
     Wide,
-    /// It could.
+    /// Rounding could change it.
     Close,
 }
 
-/// Chooses from logits `[vocab]`, for the token that `row` takes as its `draw`-th. Two computations of a logit may be `spread`
-/// times as far apart as those of the model's own. `None` where logits are NaN or none of them is finite.
+/// Chooses from logits `[vocab]` the token of draw number `draw` of `row`. `spread` scales the assumed rounding error of the
+/// logits. Returns `None` if a logit is NaN or none is finite.
 pub(super) fn choose(logits: &[f32], sampling: Sampling, (row, draw): (u64, u64), spread: f64) -> Option<Choice> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     if !largest.is_finite() || logits.iter().any(|logit| logit.is_nan()) {
@@ -61,25 +61,25 @@ fn margin(is_close: bool) -> Margin {
     if is_close { Margin::Close } else { Margin::Wide }
 }
 
-/// Which tokens may be drawn.
+/// The tokens that may be drawn.
 struct Nucleus {
-    /// How many, from the most likely on.
+    /// Number of tokens, from the most likely on.
     kept: usize,
-    /// The sum of their weights.
+    /// Sum of their weights.
     mass: f64,
-    /// The weight of the last one, where it is close whether it, or the one after it, is in; else 0. The mass may be off
-    /// by as much.
+    /// Weight of the last token if rounding could decide whether it, or the next one, is included; else 0. The possible
+    /// error of the mass.
     edge: f64,
 }
 
-/// Tokens by falling probability, sorted only as far as they are asked for.
+/// Tokens by descending probability, sorted lazily.
 struct Ranking<'logits> {
     logits: &'logits [f32],
     largest: f64,
     temperature: f64,
-    /// A choice could turn where logits are off by half of this.
+    /// Twice the error of a logit that could change the choice.
     close: f64,
-    /// All ids; the first `sorted` are the most likely, in order.
+    /// All ids. The first `sorted` are the most likely, in order.
     ids: Vec<u32>,
     sorted: usize,
 }
@@ -90,12 +90,12 @@ impl<'logits> Ranking<'logits> {
         Self { logits, largest: f64::from(largest), temperature, close, ids, sorted: 0 }
     }
 
-    /// The probability of a token over that of the most likely one.
+    /// Probability of a token relative to the most likely one.
     fn weight(&self, id: u32) -> f64 {
         ((f64::from(self.logits[id as usize]) - self.largest) / self.temperature).exp()
     }
 
-    /// The id at a rank; `None` beyond the last.
+    /// The id at a rank. `None` beyond the last.
     fn get(&mut self, rank: usize) -> Option<u32> {
         let count = self.ids.len();
         if rank >= self.sorted && self.sorted < count {
@@ -114,7 +114,7 @@ impl<'logits> Ranking<'logits> {
         self.ids.get(rank).copied()
     }
 
-    /// Takes the token at which the sum of weights exceeds `uniform` times the nucleus's.
+    /// Draws the token at which the cumulative weight exceeds `uniform` times the nucleus's mass.
     fn draw(mut self, top_p: f64, uniform: f64) -> Choice {
         let total: f64 = (0..self.logits.len() as u32).map(|id| self.weight(id)).sum();
         let Nucleus { kept, mass, edge } = self.nucleus(top_p, total);
@@ -124,7 +124,7 @@ impl<'logits> Ranking<'logits> {
         for rank in 0..kept {
             let Some(weight) = self.get(rank).map(|id| self.weight(id)) else { break };
             if weight == 0.0 {
-                break; // as are all after it; the sum has stopped short of the target by rounding
+                break; // as are all later ones; rounding has kept the sum below the target
             }
             chosen = rank;
             let before = reached;
@@ -135,13 +135,13 @@ impl<'logits> Ranking<'logits> {
                 break;
             }
         }
-        // Two tokens that are as likely may change places.
+        // Two equally likely tokens may trade places.
         close |= chosen > 0 && self.gap(chosen - 1) < self.close || self.gap(chosen) < self.close;
         let token = self.get(chosen).unwrap_or(0);
         Choice { token, margin: margin(close) }
     }
 
-    /// The most likely tokens whose weights add up to `top_p` times the total.
+    /// The smallest set of most likely tokens whose weights reach `top_p` times the total.
     fn nucleus(&mut self, top_p: f64, total: f64) -> Nucleus {
         let mut nucleus = Nucleus { kept: self.ids.len(), mass: total, edge: 0.0 };
         if top_p < 1.0 {
@@ -160,14 +160,13 @@ impl<'logits> Ranking<'logits> {
         nucleus
     }
 
-    /// By how much the sum of the first weights may be off, as a part of a whole that stays the same: where no logit is
-    /// off by more than half of `close`, `part / whole` is by no more than `close / temperature` times
-    /// `part / whole * (1 - part / whole)`, in first order.
+    /// Error bound of a cumulative weight `part` relative to a fixed `whole`. If logits are off by at most half of `close`,
+    /// `part / whole` is off by at most `close / temperature` times `part / whole * (1 - part / whole)`, to first order.
     fn slack(&self, part: f64, whole: f64) -> f64 {
         self.close / self.temperature * part * (1.0 - part / whole).max(0.0)
     }
 
-    /// By how much the logit at a rank is larger than the next one.
+    /// Difference between the logit at a rank and the next one.
     fn gap(&mut self, rank: usize) -> f64 {
         match (self.get(rank), self.get(rank + 1)) {
             (Some(left), Some(right)) => f64::from(self.logits[left as usize]) - f64::from(self.logits[right as usize]),
@@ -182,7 +181,7 @@ mod tests {
 
     const VOCABULARY: usize = 1000;
 
-    /// Logits that are spread as a language model's are, without two alike.
+    /// Distinct logits, distributed like those of a language model.
     fn logits() -> Vec<f32> {
         (0..VOCABULARY)
             .map(|id| (6.0 * uniform(7, id as u64, 0).powi(2) + 4.0 * uniform(7, id as u64, 1)) as f32)
@@ -197,7 +196,7 @@ mod tests {
         choose(logits, sampling, (row, 0), 1.0).unwrap().token
     }
 
-    /// The nucleus's probabilities by the definition, with a full sort.
+    /// The nucleus's probabilities by definition, with a full sort.
     fn nucleus(logits: &[f32], temperature: f64, top_p: f64) -> Vec<(u32, f64)> {
         let weights: Vec<f64> = logits.iter().map(|&logit| (f64::from(logit) / temperature).exp()).collect();
         let total: f64 = weights.iter().sum();
@@ -225,7 +224,7 @@ mod tests {
             let expected = nucleus(&logits, temperature, top_p);
             let inside: u64 = expected.iter().map(|(id, _)| counts[*id as usize]).sum();
             assert_eq!(inside, DRAWS, "a token outside the nucleus was drawn");
-            // Rare tokens together in one cell, as the test of Pearson asks for.
+            // Rare tokens share one cell, as Pearson's test requires.
             let (mut chi_square, mut cells, mut rare) = (0.0, 0, (0.0, 0.0));
             for (id, probability) in expected {
                 let (count, mean) = (counts[id as usize] as f64, probability * DRAWS as f64);
@@ -240,7 +239,7 @@ mod tests {
                 chi_square += (rare.0 - rare.1).powi(2) / rare.1;
                 cells += 1;
             }
-            // Mean and variance of chi-square are n and 2n: four deviations.
+            // Chi-square has mean n and variance 2n: the bound is four standard deviations.
             let degrees = f64::from(cells - 1);
             assert!(
                 chi_square < degrees + 4.0 * (2.0 * degrees).sqrt(),
@@ -289,9 +288,9 @@ mod tests {
         let margin = |logits: &[f32], sampling| choose(logits, sampling, (0, 0), 1.0).unwrap().margin;
         assert_eq!(margin(&[1.0, 1.0001], Sampling::Greedy), Margin::Close);
         assert_eq!(margin(&[1.0, 1.001], Sampling::Greedy), Margin::Wide);
-        // Where logits were multiplied, so was what they are off by.
+        // Scaling the logits scales their error.
         assert_eq!(choose(&[1.0, 1.001], Sampling::Greedy, (0, 0), 3.0).unwrap().margin, Margin::Close);
-        // Logits that are off by less than half of the bound change no choice that is not close.
+        // Errors below half of the bound change no choice with a wide margin.
         let logits = logits();
         let sampling = random(0.8, 0.9, 5);
         let mut wide = 0;

@@ -1,4 +1,4 @@
-//! `generation_config.json`: how the checkpoint's makers want its text to be generated.
+//! `generation_config.json`: the checkpoint's recommended generation settings.
 
 use std::path::{Path, PathBuf};
 
@@ -9,24 +9,24 @@ use crate::error::{ModelError, read_json};
 
 const FILE: &str = "generation_config.json";
 
-/// What a checkpoint's `generation_config.json` says of choosing tokens.
+/// Settings for choosing tokens from a checkpoint's `generation_config.json`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct GenerationConfig {
-    /// What changes the logits, whether tokens are drawn or not.
+    /// Processors of the logits, for greedy decoding and sampling alike.
     pub processors: LogitsProcessors,
-    /// Whether it wants tokens to be drawn (`do_sample`).
+    /// Whether the checkpoint recommends sampling (`do_sample`).
     pub samples: bool,
-    /// Its settings of drawing, as `key value`. They are the caller's to choose and not followed.
+    /// Its sampling settings, as `key value`. For information: the caller chooses its own.
     pub sampling: Vec<String>,
-    /// Keys that are not known here, nor to transformers, which passes over them.
+    /// Keys unknown to this crate and to transformers, which ignores them.
     pub unknown: Vec<String>,
 }
 
-/// What draws tokens.
+/// Sampling settings.
 const SAMPLING: &[&str] =
     &["temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff"];
 
-/// What would make other text and is not computed here, with the value that changes nothing besides null.
+/// Unsupported keys that would change the text, with the neutral value besides null.
 const REFUSED: &[(&str, Option<f64>)] = &[
     ("assistant_ensemble_weight", None),
     ("constraints", None),
@@ -53,8 +53,8 @@ const REFUSED: &[(&str, Option<f64>)] = &[
     ("watermark", None),
 ];
 
-/// What changes no choice of greedy decoding or of drawing: tokens by their roles, which are found elsewhere; how long an answer
-/// may be, which is asked for; beams, where there is one; what is kept, put out or compiled; helpers that change no token.
+/// Keys that change neither greedy decoding nor sampling: token roles, which are read elsewhere; length limits, which the
+/// caller sets; settings of beam search, with a single beam; caching, output and compilation; helpers that change no token.
 const INERT: &[&str] = &[
     "_commit_hash",
     "_from_model_config",
@@ -102,10 +102,10 @@ const INERT: &[&str] = &[
 ];
 
 impl GenerationConfig {
-    /// Reads a checkpoint folder's file; where there is none, nothing is wanted.
+    /// Reads the file of a checkpoint folder. Without a file, returns the default.
     ///
     /// # Errors
-    /// [`ModelError::Unsupported`] for what would make other text and is not computed here.
+    /// [`ModelError::Unsupported`] for settings that would change the text and are not supported.
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
         let path = folder.join(FILE);
         if !path.is_file() {
@@ -124,14 +124,14 @@ impl GenerationConfig {
     }
 }
 
-/// Its keys, but for those that are null.
+/// The non-null keys of the file.
 struct File {
     path: PathBuf,
     keys: Map<String, Value>,
 }
 
 impl File {
-    /// Refuses what is not computed here.
+    /// Refuses unsupported settings.
     fn refuse(&self) -> Result<(), ModelError> {
         for &(key, inert) in REFUSED {
             let Some(value) = self.keys.get(key) else { continue };
@@ -145,7 +145,7 @@ impl File {
                 return Err(self.unsupported(key, &expected));
             }
         }
-        // The others hold what they are given.
+        // The other caches store values unchanged.
         if self.keys.get("cache_implementation").is_some_and(|value| value == "quantized") {
             return Err(self.unsupported("cache_implementation", "null or a cache that rounds nothing"));
         }
@@ -162,7 +162,7 @@ impl File {
             Some(Value::Array(ids)) => ids.clone(),
             other => other.into_iter().cloned().collect(),
         };
-        // As in transformers, a word that is the end of the text and nothing else is not ruled out.
+        // As in transformers, a word that is just an end token is not banned.
         let is_end = |word: &Vec<u32>| matches!(word[..], [token] if ends.iter().any(|end| *end == token));
         let mut bad_words_ids: Vec<Vec<u32>> = self.tokens("bad_words_ids", "lists of token ids")?;
         bad_words_ids.retain(|word| !word.is_empty() && !is_end(word));
@@ -177,7 +177,7 @@ impl File {
         })
     }
 
-    /// A number of tokens, if there is one and it is not 0.
+    /// A number of tokens, if present and not 0.
     fn count(&self, key: &str) -> Result<Option<usize>, ModelError> {
         let Some(value) = self.keys.get(key) else { return Ok(None) };
         let count = value.as_u64().and_then(|count| usize::try_from(count).ok());
@@ -185,7 +185,7 @@ impl File {
         Ok((count > 0).then_some(count))
     }
 
-    /// Token ids, or lists of them.
+    /// Token ids, or lists of token ids.
     fn tokens<T: serde::de::DeserializeOwned + Default>(&self, key: &str, expected: &str) -> Result<T, ModelError> {
         let Some(value) = self.keys.get(key) else { return Ok(T::default()) };
         serde_json::from_value(value.clone()).map_err(|_| self.unsupported(key, expected))

@@ -1,14 +1,14 @@
-//! Text from a model: many prompts at once, each as if it were alone.
+//! Batched generation with results that do not depend on the batch.
 //!
-//! [`generate`] takes prompts of several lengths, runs them as one batch over a [cache](crate::KeyValueCache), and lets
-//! each row go as soon as it has ended. What a row says depends on its prompt, the settings and its number alone: not on
-//! its neighbours, their order, or where a run was taken up again.
+//! [`generate`] takes prompts of different lengths, runs them as one batch over a [cache](crate::KeyValueCache), and removes
+//! each row when it ends. The output of a row depends only on its prompt, the settings and its number, not on the other
+//! rows, their order, or where a run was resumed.
 //!
-//! For random numbers that is arranged by making each a function of seed, row and place ([`Sampling`]). For the logits
-//! it takes more: kernels add in another order for another number of rows, and the last bits of a row change with its
-//! batch. So in float32 every choice is examined: where another order of adding could turn it, it is made again from
-//! the row alone, by the uncached forward pass, which knows nothing of any batch. In bf16 and f16 too many choices are
-//! close for that; there a row may differ with its batch, and repeats exactly only in the same batch.
+//! Random numbers are functions of seed, row and position ([`Sampling`]). Logits are harder: kernels change their summation
+//! order with the number of rows, so that the last bits of a row depend on its batch. In float32, every choice is therefore
+//! checked: if another summation order could change it, it is repeated for the row alone with the uncached forward pass,
+//! which is independent of the batch. In bf16 and f16 too many choices are close for that. There a row may depend on its
+//! batch, and repeats exactly only within the same batch.
 
 mod choice;
 mod config;

@@ -1,4 +1,4 @@
-//! What changes the logits before a token is chosen: the logits processors of transformers.
+//! Logits processors, as in transformers.
 
 use std::collections::BTreeSet;
 
@@ -6,44 +6,44 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ModelError;
 
-/// What is done to a row's logits before its next token is chosen, by the names and in the sense of transformers'
-/// `GenerationConfig`. The default leaves them as they are.
+/// Changes to a row's logits before its next token is chosen, with the names and semantics of transformers'
+/// `GenerationConfig`. The default changes nothing.
 ///
-/// All of it depends on the row's own tokens, prompt included, and on nothing else of its batch.
+/// The processors depend only on the tokens of the row, prompt included.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogitsProcessors {
-    /// Logits of tokens that the row has already are divided by it where they are positive, and multiplied where they are
-    /// negative. (Keskar et al. 2019, "CTRL".)
+    /// Divides positive logits of tokens already in the row by this factor and multiplies negative ones by it. (Keskar et
+    /// al. 2019, "CTRL".)
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repetition_penalty: Option<f64>,
-    /// No run of so many tokens comes twice in a row.
+    /// No n-gram of this size occurs twice in a row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_repeat_ngram_size: Option<usize>,
-    /// No row has one of these runs of tokens.
+    /// Token sequences that never occur.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bad_words_ids: Vec<Vec<u32>>,
-    /// No row ends with fewer tokens than this, prompt included.
+    /// Minimum number of tokens, prompt included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_length: Option<usize>,
-    /// No row ends with fewer new tokens than this.
+    /// Minimum number of new tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_new_tokens: Option<usize>,
-    /// These tokens are never chosen.
+    /// Tokens that are never chosen.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub suppress_tokens: Vec<u32>,
-    /// These tokens are not chosen first after the prompt.
+    /// Tokens that are not chosen first after the prompt.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub begin_suppress_tokens: Vec<u32>,
 }
 
 impl LogitsProcessors {
-    /// Whether they leave all logits as they are.
+    /// Whether they change no logits.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Refuses a penalty that means nothing.
+    /// Refuses an invalid penalty.
     pub fn check(&self) -> Result<(), ModelError> {
         match self.repetition_penalty.filter(|penalty| !(penalty.is_finite() && *penalty > 0.0)) {
             None => Ok(()),
@@ -53,14 +53,14 @@ impl LogitsProcessors {
         }
     }
 
-    /// How many times further apart two computations of a logit may come to be.
+    /// Factor by which the processors may magnify the rounding error of a logit.
     pub(super) fn spread(&self) -> f64 {
         let penalty = self.repetition_penalty.unwrap_or(1.0);
         penalty.max(1.0 / penalty)
     }
 
-    /// Changes logits `[vocab]` of a row that has `tokens`, the first `prompt_length` of them its prompt, and that ends at
-    /// one of `stop_tokens`.
+    /// Processes the logits `[vocab]` of a row with these `tokens`, the first `prompt_length` of which are its prompt. The
+    /// row ends at `stop_tokens`.
     pub(super) fn apply(&self, logits: &mut [f32], tokens: &[u32], prompt_length: usize, stop_tokens: &[u32]) {
         if let Some(penalty) = self.repetition_penalty {
             let penalty = penalty as f32;
@@ -88,7 +88,7 @@ impl LogitsProcessors {
             }
         }
         let new = tokens.len() - prompt_length;
-        // The one takes the place of the other, as in transformers.
+        // `min_new_tokens` overrides `min_length`, as in transformers.
         let is_short = match self.min_new_tokens {
             Some(least) => new < least,
             None => self.min_length.is_some_and(|least| tokens.len() < least),
@@ -117,7 +117,7 @@ mod tests {
 
     const NEVER: f32 = f32::NEG_INFINITY;
 
-    /// Of logits −2 to 3, what comes of a row of these tokens, the first two of them its prompt.
+    /// Processes logits −2 to 3 for a row of these tokens, the first two of which are its prompt.
     fn processed(processors: &LogitsProcessors, tokens: &[u32]) -> [f32; 6] {
         let mut logits = [-2.0, -1.0, 0.0, 1.0, 2.0, 3.0];
         processors.apply(&mut logits, tokens, 2, &[5]);

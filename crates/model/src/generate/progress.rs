@@ -1,10 +1,10 @@
-//! How far a batch has come.
+//! Progress of a batch.
 
-/// What one step of a batch has done.
+/// Result of one step of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Generated {
-    /// Tokens that were chosen, stop tokens included: one for each row that was in the batch.
+    /// Tokens chosen, stop tokens included: one for each row of the batch.
     pub tokens: usize,
-    /// Tokens that rows could have taken still when they ended in this step.
+    /// Unused allowance of the rows that ended in this step, in tokens.
     pub spared: usize,
 }

@@ -1,9 +1,9 @@
-//! Random numbers without a state: each is a function of what it is for.
+//! Stateless random numbers: each is a function of its purpose.
 
-/// Never changes, so that a seed means the same rollouts for ever.
+/// Must never change: a seed must always give the same rollouts.
 const CONTEXT: &str = "hayloft 2025-11 sampling of rollouts";
 
-/// A number in [0, 1), uniform, with 53 random bits: for the token that a row takes as its `draw`-th, from 0.
+/// A uniform number in [0, 1) with 53 random bits, for draw number `draw` of a row, counted from 0.
 pub(super) fn uniform(seed: u64, row: u64, draw: u64) -> f64 {
     let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
     for part in [seed, row, draw] {

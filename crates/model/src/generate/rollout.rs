@@ -1,4 +1,4 @@
-//! What goes into a generation and what comes out.
+//! Input and output of generation.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,21 +7,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ModelError;
 
-/// A sequence to go on with.
+/// A prompt to continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PromptRow<'tokens> {
-    /// The number that the row's random numbers belong to, and by which messages name it.
+    /// The row number, which selects the row's random numbers and identifies it in messages.
     pub row: u64,
-    /// The tokens, BOS included; at least one.
+    /// The tokens, BOS included. At least one.
     pub tokens: &'tokens [u32],
 }
 
-/// What followed a prompt.
+/// The continuation of a prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rollout {
-    /// The new tokens, without the stop token that ended them.
+    /// The new tokens, without the final stop token.
     pub tokens: Vec<u32>,
-    /// Why there are no more.
+    /// Why it ended.
     pub finish: FinishReason,
 }
 
@@ -29,16 +29,16 @@ pub struct Rollout {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FinishReason {
-    /// The model chose a stop token: it ended its turn.
+    /// The model chose a stop token.
     Stop,
-    /// It has as many tokens as it was allowed.
+    /// It reached the maximum length.
     Length,
     /// Prompt and rollout fill the context.
     Context,
 }
 
 impl FinishReason {
-    /// The name in files.
+    /// Name used in files.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Stop => "stop",

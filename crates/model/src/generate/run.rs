@@ -1,4 +1,4 @@
-//! The loop: choose a token for each row, let finished rows go, and put the tokens through the model.
+//! The generation loop: choose a token for each row, remove finished rows, advance the rest.
 
 use std::borrow::Cow;
 
@@ -16,25 +16,25 @@ use crate::error::ModelError;
 use crate::no_grad;
 use crate::residual::Positions;
 
-/// How to generate.
+/// Settings of a generation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GenerateSettings {
     /// How tokens are chosen.
     pub sampling: Sampling,
-    /// What is done to logits before.
+    /// Processing of the logits before the choice.
     pub processors: LogitsProcessors,
-    /// The most new tokens that a rollout may have.
+    /// Maximum number of new tokens of a rollout.
     pub max_new_tokens: usize,
-    /// The most tokens that prompt and rollout may have together; the model's own context bounds it too.
+    /// Maximum length of prompt and rollout together, also bounded by the model's context.
     pub context_length: usize,
-    /// Tokens at which a rollout ends; they are not part of it.
+    /// Tokens that end a rollout. They are not part of it.
     pub stop_tokens: Vec<u32>,
 }
 
-/// Goes on with every prompt until it stops; rollouts come in the order of the prompts.
+/// Continues every prompt until it ends. Rollouts are in the order of the prompts.
 ///
-/// `step` is told of each step of the batch. Memory is that of a cache of prompts × (longest prompt + `max_new_tokens`)
-/// tokens, and of a forward pass over all prompts at once; make batches of more.
+/// `step` is called after each step of the batch. Memory is that of a cache of prompts × (longest prompt + `max_new_tokens`)
+/// tokens plus a forward pass over all prompts at once; split larger workloads into batches.
 pub fn generate(
     decoder: &Decoder,
     prompts: &[PromptRow<'_>],
@@ -60,22 +60,22 @@ pub fn generate(
             step(batch.step(settings, &mut rollouts)?);
         }
     }
-    // Every row leaves the batch by way of its rollout.
+    // Each row that leaves the batch stores its rollout.
     Ok(rollouts.into_iter().flatten().collect())
 }
 
-/// A sequence that grows.
+/// A sequence being generated.
 struct Row {
-    /// Its place among the prompts.
+    /// Index of its prompt.
     index: usize,
-    /// The number its random numbers belong to.
+    /// The number that selects its random numbers.
     number: u64,
     /// Prompt and new tokens.
     tokens: Vec<u32>,
     prompt_length: usize,
-    /// How many more tokens it may take.
+    /// Number of tokens that it may still take.
     room: usize,
-    /// What it is that ends it where it has taken them.
+    /// The reason for its end once `room` is used up.
     limit: FinishReason,
 }
 
@@ -103,7 +103,7 @@ impl Row {
         Rollout { tokens: self.tokens[self.prompt_length..].to_vec(), finish }
     }
 
-    /// Chooses from this row's logits.
+    /// Chooses from logits of this row.
     fn choose(&self, logits: &[f32], settings: &GenerateSettings) -> Result<Choice, ModelError> {
         let GenerateSettings { sampling, processors, stop_tokens, .. } = settings;
         let draw = (self.tokens.len() - self.prompt_length) as u64;
@@ -126,7 +126,7 @@ impl Row {
         })
     }
 
-    /// Chooses from logits that are computed from this row alone, without a cache.
+    /// Chooses from logits computed for this row alone, without a cache.
     fn choose_alone(&self, decoder: &Decoder, settings: &GenerateSettings) -> Result<Choice, ModelError> {
         let tokens: Vec<i64> = self.tokens.iter().map(|&id| i64::from(id)).collect();
         let batch = Tensor::f_from_slice(&tokens)?.f_unsqueeze(0)?.f_to_device(decoder.device())?;
@@ -137,22 +137,22 @@ impl Row {
     }
 }
 
-/// Rows on their way through the model.
+/// The rows still being generated.
 struct Batch<'decoder> {
     decoder: &'decoder Decoder,
     cache: KeyValueCache,
-    /// Row for row with the cache; order does not matter.
+    /// The rows of the cache, in any order.
     rows: Vec<Row>,
-    /// `[rows, vocab]`: what the model expects next.
+    /// `[rows, vocab]`: logits of the next token.
     logits: Vec<f32>,
 }
 
 impl<'decoder> Batch<'decoder> {
-    /// Puts all prompts through the model.
+    /// Runs all prompts through the model.
     fn start(decoder: &'decoder Decoder, rows: Vec<Row>) -> Result<Self, ModelError> {
         let lengths: Vec<usize> = rows.iter().map(|row| row.tokens.len()).collect();
         let width = lengths.iter().copied().max().unwrap_or(0);
-        // The last token of a row is not put through the model any more.
+        // The last token of a row does not enter the model.
         let furthest = rows.iter().map(|row| row.tokens.len() + row.room - 1).max().unwrap_or(0);
         let mut cache = decoder.cache(rows.len(), furthest.max(width))?;
         let mut tokens = vec![0_i64; rows.len() * width];
@@ -166,11 +166,11 @@ impl<'decoder> Batch<'decoder> {
         Ok(Self { decoder, cache, rows, logits })
     }
 
-    /// Gives every row a token more; those that end leave for `rollouts`.
+    /// Adds a token to every row. Finished rows move to `rollouts`.
     fn step(&mut self, settings: &GenerateSettings, rollouts: &mut [Option<Rollout>]) -> Result<Generated, ModelError> {
         let choices = self.choose(settings)?;
         let mut generated = Generated { tokens: choices.len(), spared: 0 };
-        // From the last row on: the row that takes a leaving one's place has had its turn.
+        // Backwards: a row swapped into a free place has already been handled.
         for (place, token) in choices.into_iter().enumerate().rev() {
             let row = &mut self.rows[place];
             row.room -= 1;
@@ -196,7 +196,7 @@ impl<'decoder> Batch<'decoder> {
         Ok(generated)
     }
 
-    /// The next token of each row, the same in any batch where the model runs in float32.
+    /// Chooses the next token of each row. In float32, the choice does not depend on the batch.
     fn choose(&self, settings: &GenerateSettings) -> Result<Vec<u32>, ModelError> {
         let vocabulary = self.decoder.spec().vocab_size;
         let rows = self.rows.par_iter().zip(self.logits.par_chunks(vocabulary));
@@ -209,7 +209,7 @@ impl<'decoder> Batch<'decoder> {
     }
 }
 
-/// Logits as float32 numbers in this process's memory.
+/// Copies logits to host memory as float32.
 fn floats(logits: &Tensor) -> Result<Vec<f32>, ModelError> {
     let mut numbers = vec![0.0; logits.numel()];
     let count = numbers.len();

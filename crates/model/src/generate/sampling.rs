@@ -1,4 +1,4 @@
-//! How the next token is chosen.
+//! Sampling settings.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,27 +8,27 @@ use crate::error::ModelError;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "method", deny_unknown_fields)]
 pub enum Sampling {
-    /// The token with the largest logit; of equal ones that with the lowest id.
+    /// The token with the largest logit. Ties go to the lowest id.
     Greedy,
-    /// A random token of the nucleus: the fewest most likely tokens whose probabilities add up to `top_p`. (Holtzman
-    /// et al. 2020, "The Curious Case of Neural Text Degeneration"; as in transformers, the token that reaches `top_p`
-    /// is in.)
+    /// Nucleus sampling: a random token from the smallest set of most likely tokens whose probabilities add up to `top_p`.
+    /// (Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration"; as in transformers, the token that reaches
+    /// `top_p` is included.)
     ///
-    /// Probabilities are the softmax of logits / temperature, computed in float64. Tokens are ranked by logit, equal
-    /// ones by id, and the one is taken at which the sum of probabilities, in that order, exceeds u times the nucleus's
-    /// mass. u is a hash of seed, row and the number of tokens that the row has taken.
+    /// Probabilities are the softmax of logits / temperature in float64. Tokens are ranked by logit, ties by id. The chosen
+    /// token is the first at which the cumulative probability exceeds u times the nucleus's mass, where u is a hash of seed,
+    /// row and the number of tokens that the row has taken.
     Random {
-        /// Above 0; 1 leaves the model's own probabilities.
+        /// Above 0. 1 leaves the model's probabilities unchanged.
         temperature: f64,
-        /// Above 0, at most 1; 1 leaves every token in.
+        /// Above 0, at most 1. 1 keeps every token.
         top_p: f64,
-        /// What decides the random numbers.
+        /// Seed of the random numbers.
         seed: u64,
     },
 }
 
 impl Sampling {
-    /// Refuses temperatures and masses that mean nothing.
+    /// Refuses invalid values of temperature and `top_p`.
     pub fn check(self) -> Result<(), ModelError> {
         let Self::Random { temperature, top_p, seed: _ } = self else { return Ok(()) };
         let wrong = |name, expected, got| {

@@ -1,4 +1,4 @@
-//! Tensors that threads share, and their numbers in place.
+//! Shared tensors and slices of tensors.
 
 pub(crate) mod shared_tensor;
 pub(crate) mod tensor_slice;

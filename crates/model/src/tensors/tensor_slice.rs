@@ -1,7 +1,7 @@
-//! A tensor's numbers in place, where the tensor lies in main memory.
+//! Slices of tensors in host memory.
 //!
-//! A tensor has other owners: a clone or a view of it writes to the same numbers, in safe code, while a slice of them is in use. So
-//! slices are for this crate alone, which never does that, and for callers that promise it:
+//! Safe code can write to the same storage through a clone or a view of the tensor while a slice is in use. Slices are
+//! therefore private to this crate, which never does that, and `unsafe` for other callers:
 //!
 //! ```compile_fail,E0133
 //! let tensor = tch::Tensor::from_slice(&[1.0f32]);
@@ -13,20 +13,20 @@ use tch::{Device, Kind, Tensor};
 
 use crate::error::ModelError;
 
-/// The numbers of a contiguous float32 tensor on the CPU, without a copy. The tensor, and every other
-/// view of its storage, must stay as it is while the slice is in use.
+/// The elements of a contiguous float32 tensor on the CPU, without a copy. The tensor and all views of its storage must not
+/// change while the slice is in use.
 ///
 /// # Errors
-/// Where the tensor is of another type, on another device, or not contiguous.
+/// If the tensor has another type, is on another device or is not contiguous.
 pub(crate) fn floats(tensor: &Tensor) -> Result<&[f32], ModelError> {
     check(tensor, Some(Kind::Float))?;
     Ok(view(tensor, tensor.numel()))
 }
 
-/// The same for other crates.
+/// As `floats`, for other crates.
 ///
 /// # Errors
-/// Where the tensor is of another type, on another device, or not contiguous.
+/// If the tensor has another type, is on another device or is not contiguous.
 ///
 /// # Safety
 /// The tensor, its clones and other views of its storage must not be written to while the slice is in use.
@@ -35,20 +35,20 @@ pub unsafe fn floats_of(tensor: &Tensor) -> Result<&[f32], ModelError> {
     floats(tensor)
 }
 
-/// Puts the bytes of a contiguous tensor on the CPU behind others; the words are little-endian.
+/// Appends the bytes of a contiguous tensor on the CPU to `to`, as little-endian words.
 ///
 /// # Errors
-/// Where the tensor is on another device, or not contiguous.
+/// If the tensor is on another device or not contiguous.
 pub fn append_bytes(tensor: &Tensor, to: &mut Vec<u8>) -> Result<(), ModelError> {
     to.extend_from_slice(bytes(tensor)?);
     Ok(())
 }
 
-/// The bytes of a contiguous tensor on the CPU, without a copy; the words are in the machine's order, which is
-/// little-endian on every machine that LibTorch is built for. The tensor must stay as it is while the slice is in use.
+/// The bytes of a contiguous tensor on the CPU, without a copy. Words are in native byte order, which is little-endian on
+/// every platform of LibTorch. The tensor must not change while the slice is in use.
 ///
 /// # Errors
-/// Where the tensor is on another device, or not contiguous.
+/// If the tensor is on another device or not contiguous.
 pub(crate) fn bytes(tensor: &Tensor) -> Result<&[u8], ModelError> {
     check(tensor, None)?;
     Ok(view(tensor, tensor.numel() * tensor.f_kind()?.elt_size_in_bytes()))
@@ -64,16 +64,16 @@ fn check(tensor: &Tensor, expected: Option<Kind>) -> Result<(), ModelError> {
     Err(ModelError::Input { problem: format!("expected a contiguous {expected}tensor in main memory, got {got:?}") })
 }
 
-/// The first `count` elements of a tensor that [`check`] has passed, as plain numbers of the same or a smaller type.
+/// The first `count` elements of a tensor that passed [`check`], as numbers of the same or a smaller type.
 #[expect(unsafe_code, reason = "tch has no view of a tensor's memory")]
 fn view<Number: Copy>(tensor: &Tensor, count: usize) -> &[Number] {
     if count == 0 {
         return &[];
     }
-    // SAFETY: the tensor is contiguous and on the CPU, so its first element is followed by all others; the callers ask for
-    // just its bytes or its float32 numbers, types that admit every bit pattern and need no more alignment than the
-    // tensor's own. The slice borrows the tensor, which keeps the storage alive. That none of it changes meanwhile is
-    // the contract of the functions that hand the slice out; LibTorch's operations write only to their outputs.
+    // SAFETY: the tensor is contiguous and on the CPU, so that all elements follow the first one. Callers view it only as
+    // bytes or as float32, types that admit every bit pattern and need no more alignment than the tensor's own. The slice
+    // borrows the tensor, which keeps the storage alive. That the storage does not change meanwhile is the contract of the
+    // functions that return the slice; LibTorch's operations write only to their outputs.
     unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<Number>(), count) }
 }
 

@@ -1,4 +1,4 @@
-//! Adapters of PEFT, such as `LoRA`'s: no checkpoints, and not to be passed over where they lie beside one.
+//! PEFT adapters, such as `LoRA`'s. An adapter is not a checkpoint, and must not be ignored beside one.
 
 use std::path::Path;
 
@@ -8,21 +8,21 @@ use crate::error::{ModelError, read_json};
 
 const CONFIG: &str = "adapter_config.json";
 
-/// What an adapter is saved as, its configuration first.
+/// The files of an adapter, its configuration first.
 const FILES: [&str; 3] = [CONFIG, "adapter_model.safetensors", "adapter_model.bin"];
 
-/// What of `adapter_config.json` a message tells.
+/// The fields of `adapter_config.json` that a message quotes.
 #[derive(Default, Deserialize)]
 struct Fields {
     peft_type: Option<String>,
     base_model_name_or_path: Option<String>,
 }
 
-/// Refuses a folder with an adapter: by itself it is no model, and transformers would put it over weights beside it, so that
-/// the model without it is another.
+/// Refuses a folder with an adapter. An adapter alone is not a model, and transformers applies one to the weights beside it,
+/// so that ignoring it would give a different model.
 pub(crate) fn refuse(folder: &Path) -> Result<(), ModelError> {
     let Some(path) = FILES.iter().map(|name| folder.join(name)).find(|path| path.exists()) else { return Ok(()) };
-    // The message matters more than what the file has in it.
+    // The refusal stands even if the configuration is unreadable.
     let Fields { peft_type, base_model_name_or_path } = read_json(&folder.join(CONFIG)).unwrap_or_default();
     let whole = ["model.safetensors", "model.safetensors.index.json"].iter().any(|name| folder.join(name).exists());
     Err(ModelError::Adapter {

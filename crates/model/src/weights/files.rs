@@ -1,4 +1,4 @@
-//! Memory-mapped safetensors files, one or many, checked whole against what the configuration calls for.
+//! Memory-mapped safetensors files, checked in full against the configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ const INDEX: &str = "model.safetensors.index.json";
 pub(crate) struct WeightFiles {
     folder: PathBuf,
     files: Vec<WeightFile>,
-    /// Tensor name → where it lies.
+    /// Tensor name → location.
     tensors: BTreeMap<String, Entry>,
 }
 
@@ -33,7 +33,7 @@ struct WeightFile {
     map: MappedFile,
 }
 
-/// A tensor's place: bytes `start..end` of file `file`.
+/// Location of a tensor: bytes `start..end` of file `file`.
 #[derive(Debug)]
 struct Entry {
     file: usize,
@@ -50,8 +50,7 @@ struct Index {
 }
 
 impl WeightFiles {
-    /// Maps a checkpoint's weights, and checks that there is every tensor that `spec` calls for, in its shape, and no
-    /// other.
+    /// Maps the weights of a checkpoint and checks that they hold every tensor of `spec`, in its shape, and no other.
     pub(crate) fn open(folder: &Path, spec: &DecoderSpec) -> Result<Self, ModelError> {
         let mut weights = Self { folder: folder.to_path_buf(), files: Vec::new(), tensors: BTreeMap::new() };
         for name in file_names(folder)? {
@@ -66,7 +65,7 @@ impl WeightFiles {
         self.files.iter().map(|file| file.name.as_str())
     }
 
-    /// The type that a tensor is stored in.
+    /// The stored type of a tensor.
     pub(crate) fn precision(&self, name: &str) -> Option<Dtype> {
         self.tensors.get(name).map(|entry| match entry.kind {
             Kind::BFloat16 => Dtype::Bf16,
@@ -75,7 +74,7 @@ impl WeightFiles {
         })
     }
 
-    /// Copies a tensor to a device, in the precision asked for.
+    /// Copies a tensor to a device, in the given precision.
     pub(crate) fn load(&self, name: &str, precision: Dtype, device: Device) -> Result<Tensor, ModelError> {
         let Some(entry) = self.tensors.get(name) else { return Err(self.missing(name, &[])) };
         let shape: Vec<i64> = entry.shape.iter().map(|&size| size as i64).collect();
@@ -83,9 +82,9 @@ impl WeightFiles {
         Ok(stored.f_to_device(device)?.f_to_kind(kind(precision))?)
     }
 
-    /// The file with an unembedding that the configuration says is the embedding and that is not: its values are others.
+    /// The file with an unembedding that the configuration calls tied but whose values differ from the embedding.
     ///
-    /// As transformers has it, tensors are tied only where they are equal or one of them is absent.
+    /// As in transformers, tensors are tied only if they are equal or one of them is absent.
     pub(crate) fn untied_head(&self, spec: &DecoderSpec) -> Result<Option<PathBuf>, ModelError> {
         let outside = names::of(spec.layout);
         let stored = (self.tensors.get(outside.head), self.tensors.get(outside.embedding));
@@ -117,12 +116,12 @@ impl WeightFiles {
         ModelError::MissingTensor { folder: self.folder.clone(), name: name.to_owned(), shape: shape.to_vec() }
     }
 
-    /// Maps one file and takes the places of its tensors.
+    /// Maps one file and records the locations of its tensors.
     fn add(&mut self, name: String, spec: &DecoderSpec) -> Result<(), ModelError> {
         let path = self.folder.join(&name);
         let map = map_file(&path).map_err(|source| ModelError::io(&path, source))?;
         let damaged = |problem: String| ModelError::Weights { path: path.clone(), problem };
-        // This checks that the header is sound and that the tensors tile the rest of the file exactly.
+        // Checks that the header is valid and that the tensors tile the rest of the file exactly.
         let parsed = SafeTensors::deserialize(&map).map_err(|error| {
             damaged(format!("expected a header whose tensors fill the file, got {} bytes ({error})", map.len()))
         })?;
@@ -166,7 +165,7 @@ impl WeightFiles {
     }
 }
 
-/// The weight files of a folder: one by the usual name, or those that the index names.
+/// The weight files of a folder: the single file, or those of the index.
 fn file_names(folder: &Path) -> Result<Vec<String>, ModelError> {
     let index_path = folder.join(INDEX);
     if folder.join(SINGLE).is_file() {

@@ -1,5 +1,4 @@
-//! The tensors that a [`DecoderSpec`] calls for: their names in the files, their shapes, and how what the decoder takes
-//! lies in them.
+//! The tensors of a [`DecoderSpec`]: names, shapes, and the pieces that the decoder uses.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +25,7 @@ impl BlockPart {
         Self::MlpPostNorm,
     ];
 
-    /// Whether blocks of this spec have it.
+    /// Whether blocks of this spec have the part.
     pub(crate) fn is_in(self, spec: &DecoderSpec) -> bool {
         match self {
             Self::Query | Self::Key | Self::Value | Self::Output | Self::Up | Self::Down => true,
@@ -37,12 +36,12 @@ impl BlockPart {
         }
     }
 
-    /// Its weight in block `block`: a matrix, or a norm's vector.
+    /// Its weight in a block: a matrix, or the vector of a norm.
     pub(crate) fn weight(self, block: usize, spec: &DecoderSpec) -> Stored {
         names::block_tensor(self, block, spec, self.shape(spec), "weight")
     }
 
-    /// Its bias in block `block`, where it has one.
+    /// Its bias in a block, if any.
     pub(crate) fn bias(self, block: usize, spec: &DecoderSpec) -> Option<Stored> {
         let has_bias = match self {
             Self::AttentionNorm | Self::MlpNorm | Self::AttentionPostNorm | Self::MlpPostNorm => {
@@ -77,7 +76,7 @@ impl BlockPart {
     }
 }
 
-/// Every tensor that a whole checkpoint of this spec holds, with its shape.
+/// Every tensor of a whole checkpoint with this spec, with its shape.
 pub(crate) fn expected_tensors(spec: &DecoderSpec) -> BTreeMap<String, Vec<usize>> {
     let outside = names::of(spec.layout);
     let mut expected = BTreeMap::from([
@@ -102,8 +101,8 @@ pub(crate) fn expected_tensors(spec: &DecoderSpec) -> BTreeMap<String, Vec<usize
     expected
 }
 
-/// Whether a tensor that no spec calls for is known to carry nothing: buffers that older tools saved, and the copy of
-/// the embedding that some tools write for a tied head. Whether it is a copy, `WeightFiles::untied_head` looks.
+/// Whether a tensor outside the spec is known to be redundant: buffers saved by older tools, and the copy of the embedding
+/// that some tools write for a tied head. `WeightFiles::untied_head` checks that it is a copy.
 pub(crate) fn carries_nothing(name: &str, spec: &DecoderSpec) -> bool {
     let is_buffer =
         [".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias"]

@@ -1,4 +1,4 @@
-//! Memory mapping: the one place where a file is looked at in place.
+//! Memory mapping of files.
 
 use std::fs::File;
 use std::io;
@@ -15,10 +15,10 @@ pub struct MappedFile {
 }
 
 impl MappedFile {
-    /// Bytes of the file, once it has been seen to be as long as when it was mapped.
+    /// A range of the file's bytes, after a check that the file has not been truncated since it was mapped.
     ///
     /// # Errors
-    /// One of the kind `UnexpectedEof` with both lengths, where it has become shorter.
+    /// `UnexpectedEof`, with both lengths, if the file has become shorter.
     pub fn part(&self, range: Range<usize>) -> io::Result<&[u8]> {
         let (expected, got) = (self.map.len() as u64, self.file.metadata()?.len());
         if got < expected {
@@ -40,19 +40,18 @@ impl Deref for MappedFile {
 /// Maps a file of weights read-only. A file of length zero maps to an empty slice.
 ///
 /// # Errors
-/// That of the system, or one of the kind `InvalidInput` where it is no file.
+/// The error of the system, or `InvalidInput` if the path is not a file.
 #[expect(unsafe_code, reason = "memory-mapping is unsafe because the file may change underneath")]
 pub fn map_file(path: &Path) -> io::Result<MappedFile> {
     let file = File::open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "expected a file, got something else"));
     }
-    // SAFETY: the user guarantees that the files of a checkpoint or an SAE are not rewritten while they are read. If one
-    // is, loaded numbers may be wrong. If it is cut short, `part` says so before each tensor; only where that happens while
-    // the tensor is being copied, or while the map is hashed or its header parsed, the process dies of SIGBUS, which no
-    // program can rule out without copying. Nothing relies on the bytes for memory safety, as every offset is checked
-    // against the map's length, tensors are copied out before they are used, and every number type admits every bit
-    // pattern.
+    // SAFETY: the user guarantees that the files of a checkpoint or an SAE are not rewritten while they are read. If one is,
+    // loaded numbers may be wrong. If a file is truncated, `part` reports it before each tensor; only a truncation while the
+    // tensor is being copied, or while the map is hashed or its header parsed, kills the process with SIGBUS, which no
+    // program can rule out without copying. Nothing relies on the bytes for memory safety: every offset is checked against
+    // the map's length, tensors are copied out before they are used, and every number type admits every bit pattern.
     let map = unsafe { Mmap::map(&file) }?;
     Ok(MappedFile { map, file })
 }

@@ -1,4 +1,4 @@
-//! A checkpoint's tensors: which there must be, what they are called, and the mapped files that hold them.
+//! The tensors of a checkpoint: which are required, their names, and the mapped files that hold them.
 
 pub(crate) mod adapter;
 mod files;

@@ -1,4 +1,4 @@
-//! What the families call their tensors.
+//! Tensor names of the families.
 
 use crate::spec::{DecoderSpec, NormPlacement, WeightLayout};
 use crate::weights::stored::{BlockPart, Cut, Stored};
@@ -28,13 +28,13 @@ pub(crate) fn of(layout: WeightLayout) -> OutsideNames {
     OutsideNames { embedding, final_norm, head }
 }
 
-/// The name that a tensor of a file has here: the released GPT-2 files leave out their prefix.
+/// The canonical name of a tensor: the released GPT-2 files omit a prefix.
 pub(crate) fn canonical(name: &str, layout: WeightLayout) -> String {
     let bare = ["wte.", "wpe.", "h.", "ln_f."].iter().any(|start| name.starts_with(start));
     if layout == WeightLayout::Gpt2 && bare { format!("{GPT2_PREFIX}{name}") } else { name.to_owned() }
 }
 
-/// Where the weight or the bias, `kind`, of a part of a block lies; `shape` is that of the piece, `[out, in]` or `[out]`.
+/// Location of the weight or bias (`kind`) of a part of a block. `shape` is that of the piece, `[out, in]` or `[out]`.
 pub(super) fn block_tensor(part: BlockPart, block: usize, spec: &DecoderSpec, shape: Vec<usize>, kind: &str) -> Stored {
     match spec.layout {
         WeightLayout::Llama => {
@@ -71,7 +71,7 @@ pub(super) fn block_tensor(part: BlockPart, block: usize, spec: &DecoderSpec, sh
     }
 }
 
-/// A piece of `shape` of a tensor with `total` outputs.
+/// A piece of `shape`, from a tensor with `total` outputs.
 fn fused(name: String, shape: &[usize], first: usize, total: usize) -> Stored {
     let cut = Cut::Outputs { first, count: shape[0] };
     Stored { name, shape: std::iter::once(total).chain(shape[1..].iter().copied()).collect(), cut }
@@ -87,7 +87,7 @@ fn llama(part: BlockPart, spec: &DecoderSpec) -> &'static str {
         BlockPart::KeyNorm => "self_attn.k_norm",
         BlockPart::Output => "self_attn.o_proj",
         BlockPart::AttentionPostNorm => "post_attention_layernorm",
-        // It comes after attention; where attention has a norm of its own behind it, that one has the name.
+        // Named for its place after attention. In models with an attention post-norm, that norm has this name.
         BlockPart::MlpNorm if spec.block.norms == NormPlacement::Before => "post_attention_layernorm",
         BlockPart::MlpNorm => "pre_feedforward_layernorm",
         BlockPart::Gate => "mlp.gate_proj",
@@ -97,7 +97,7 @@ fn llama(part: BlockPart, spec: &DecoderSpec) -> &'static str {
     }
 }
 
-/// The tensor, the first of its outputs that belongs to the part, and how many it has in all where it is shared.
+/// The tensor, the first output of the part, and the total number of outputs if the tensor is fused.
 fn phi3(part: BlockPart, spec: &DecoderSpec) -> (&'static str, usize, Option<usize>) {
     let queries = spec.attention.n_heads * spec.attention.head_dim;
     let keys = spec.attention.n_kv_heads * spec.attention.head_dim;
@@ -112,7 +112,7 @@ fn phi3(part: BlockPart, spec: &DecoderSpec) -> (&'static str, usize, Option<usi
     }
 }
 
-/// The tensor, and for matrices, which are stored `[in, out]`, the part's place among so many of one width.
+/// The tensor and, for matrices (stored `[in, out]`), the index of the part and the number of equally wide parts.
 fn gpt2(part: BlockPart) -> (&'static str, Option<(usize, usize)>) {
     match part {
         BlockPart::AttentionNorm => ("ln_1", None),
@@ -122,7 +122,7 @@ fn gpt2(part: BlockPart) -> (&'static str, Option<(usize, usize)>) {
         BlockPart::Output => ("attn.c_proj", Some((0, 1))),
         BlockPart::Up => ("mlp.c_fc", Some((0, 1))),
         BlockPart::Down => ("mlp.c_proj", Some((0, 1))),
-        // A GPT-2 with other norms or a gate has no name for them; a file with such tensors is refused.
+        // GPT-2 does not have these norms or a gate. A file with such tensors is refused.
         BlockPart::MlpNorm => ("ln_2", None),
         BlockPart::QueryNorm => ("attn.q_norm", None),
         BlockPart::KeyNorm => ("attn.k_norm", None),
@@ -132,7 +132,7 @@ fn gpt2(part: BlockPart) -> (&'static str, Option<(usize, usize)>) {
     }
 }
 
-/// The tensor, and which of the three of each head it is.
+/// The tensor, and the index of the part among the three of each head.
 fn gpt_neox(part: BlockPart) -> (&'static str, Option<usize>) {
     match part {
         BlockPart::AttentionNorm => ("input_layernorm", None),
@@ -143,7 +143,7 @@ fn gpt_neox(part: BlockPart) -> (&'static str, Option<usize>) {
         BlockPart::MlpNorm => ("post_attention_layernorm", None),
         BlockPart::Up => ("mlp.dense_h_to_4h", None),
         BlockPart::Down => ("mlp.dense_4h_to_h", None),
-        // None of these is in a GPT-NeoX.
+        // GPT-NeoX has none of these.
         BlockPart::QueryNorm => ("attention.query_layernorm", None),
         BlockPart::KeyNorm => ("attention.key_layernorm", None),
         BlockPart::AttentionPostNorm => ("attention_post_layernorm", None),

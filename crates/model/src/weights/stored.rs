@@ -1,32 +1,32 @@
-//! How what the decoder takes lies in the tensors of the files.
+//! Location of the decoder's weights in stored tensors.
 
 use tch::{TchError, Tensor};
 
-/// A tensor of a file, and the piece of it that is meant.
+/// A stored tensor and the piece of it to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stored {
-    /// Its name in the file.
+    /// Name in the file.
     pub(crate) name: String,
-    /// Its whole shape.
+    /// Shape of the whole tensor.
     pub(crate) shape: Vec<usize>,
     pub(crate) cut: Cut,
 }
 
-/// Which piece of a tensor is meant. Matrices are `[out, in]` once they have been cut.
+/// A piece of a tensor. Matrices are `[out, in]` after the cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cut {
     /// All of it.
     Whole,
-    /// Some outputs of a matrix `[out, in]`, or of a bias.
+    /// A range of outputs of a matrix `[out, in]` or of a bias.
     Outputs { first: usize, count: usize },
-    /// Some outputs of a matrix that is stored `[in, out]`.
+    /// A range of outputs of a matrix stored as `[in, out]`.
     Transposed { first: usize, count: usize },
-    /// Of outputs that lie as `[heads, 3, head_dim]`, one of the three.
+    /// One of the three parts of outputs laid out as `[heads, 3, head_dim]`.
     OfEachHead { heads: usize, place: usize },
 }
 
 impl Cut {
-    /// The piece, contiguous; a piece of a tensor does not keep the rest alive.
+    /// The piece, contiguous. A partial piece does not keep the whole tensor alive.
     pub(crate) fn of(self, tensor: Tensor) -> Result<Tensor, TchError> {
         match self {
             Self::Whole => Ok(tensor),

@@ -1,4 +1,4 @@
-//! The comparison.
+//! Comparison of metrics.
 
 use std::collections::BTreeMap;
 
@@ -8,58 +8,59 @@ use super::error::CompareError;
 use super::read::Record;
 use super::tolerance::Tolerances;
 
-/// What a comparison found.
+/// The outcome of a comparison.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
-    /// Every figure that was expected, in the order of the expected rows and of the columns.
+    /// Every expected metric, by row and column.
     pub cells: Vec<Cell>,
-    /// Measured rows, in words, that no expected row is about.
+    /// Measured rows that match no expected row.
     pub not_expected: Vec<String>,
-    /// Measured figures that nothing expects, by column: those of these rows, and those that an expected row does not have.
+    /// Number of measured metrics without an expected value, by column: those of unmatched rows, and those that the
+    /// matching expected row lacks.
     pub not_expected_figures: BTreeMap<&'static str, usize>,
-    /// Numbers of expected rows that are no column and so compared with nothing, by name.
+    /// Numbers of expected rows that are not columns and were not compared, by name.
     pub no_columns: BTreeMap<String, usize>,
 }
 
-/// One figure.
+/// The comparison of one metric.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Cell {
-    /// The row, in words.
+    /// The row's keys, as text.
     pub row: String,
     /// The column's name.
     pub column: &'static str,
-    /// What was expected.
+    /// The expected value.
     pub expected: f64,
-    /// What was measured, if it was and is defined.
+    /// The measured value, if there is one and it is defined.
     pub got: Option<f64>,
     /// Measured − expected.
     pub difference: Option<f64>,
-    /// The largest difference allowed.
+    /// The largest allowed difference.
     pub allowed: f64,
-    /// What to think of it.
+    /// The outcome.
     pub verdict: Verdict,
 }
 
-/// What to think of a figure.
+/// The outcome of one comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Within the tolerance.
     Agrees,
-    /// Beyond it.
+    /// Beyond the tolerance.
     Differs,
     /// Not measured, or undefined.
     Missing,
 }
 
 impl Comparison {
-    /// How many cells have this verdict.
+    /// The number of cells with this verdict.
     pub fn count(&self, verdict: Verdict) -> usize {
         self.cells.iter().filter(|cell| cell.verdict == verdict).count()
     }
 }
 
-/// Compares every expected figure with the measured one of the same keys.
+/// Compares every expected metric with the measured one of the same keys.
 pub fn compare(expected: &[Record], measured: &[Record], tolerances: &Tolerances) -> Result<Comparison, CompareError> {
     let (mut cells, mut no_columns) = (Vec::new(), BTreeMap::new());
     for record in expected {

@@ -1,4 +1,4 @@
-//! What can go wrong with a comparison.
+//! Errors of comparisons.
 
 use std::io;
 use std::path::PathBuf;
@@ -11,15 +11,15 @@ pub enum CompareError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         cause: io::Error,
     },
-    /// A file is too large to be what it should be.
+    /// A file exceeds the size limit.
     #[error("{path}: expected rows in at most {limit} bytes, got {bytes}")]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// The most bytes.
+        /// The limit.
         limit: u64,
         /// Its size.
         bytes: u64,
@@ -29,10 +29,10 @@ pub enum CompareError {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What it holds.
+        /// The parser's error.
         got: String,
     },
-    /// An expected row does not say which measured row it is about.
+    /// An expected row matches several measured rows.
     #[error(
         "{path}: expected a row that fits one measured row, got {row}, which fits {count}. Give more of its keys: family, dataset, section, sae, model, outliers_filtered"
     )]
@@ -41,15 +41,15 @@ pub enum CompareError {
         path: PathBuf,
         /// The row.
         row: String,
-        /// How many it fits.
+        /// The number of matches.
         count: usize,
     },
-    /// There is nothing to compare.
+    /// The expected rows have no metrics.
     #[error("{path}: expected figures in its rows, got none. A figure is one of: {columns}")]
     NoFigures {
         /// The file of expected rows.
         path: PathBuf,
-        /// The columns there are.
+        /// The known columns.
         columns: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Rows to compare, leniently read: an expected row needs only the keys that tell it apart and the figures that are known.
+//! Rows to compare. Parsing is lenient: an expected row needs only enough keys to identify it, and the known metrics.
 
 use std::path::{Path, PathBuf};
 
@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 
 use super::error::CompareError;
 
-/// What tells rows apart.
+/// The keys that identify a row.
 const KEYS: [&str; 6] = ["family", "dataset", "section", "sae", "model", "outliers_filtered"];
 
-/// More than ten thousand rows take.
+/// Enough for more than ten thousand rows.
 const MAX_BYTES: u64 = 64 << 20;
 
 /// A row of a file.
@@ -28,7 +28,7 @@ struct Rows {
     rows: Vec<Map<String, Value>>,
 }
 
-/// Reads expected rows, which must have a figure at least.
+/// Reads expected rows. At least one row must have a metric.
 pub fn read_expected(path: &Path) -> Result<Vec<Record>, CompareError> {
     let records = read(path)?;
     if records.iter().all(|record| record.figures().next().is_none()) {
@@ -37,7 +37,7 @@ pub fn read_expected(path: &Path) -> Result<Vec<Record>, CompareError> {
     Ok(records)
 }
 
-/// Reads measured rows from summaries, or from the folders of reports.
+/// Reads measured rows from `summary.json` files, or from report folders.
 pub fn read_results(paths: &[PathBuf]) -> Result<Vec<Record>, CompareError> {
     let mut records = Vec::new();
     for path in paths {
@@ -58,17 +58,17 @@ fn read(path: &Path) -> Result<Vec<Record>, CompareError> {
 }
 
 impl Record {
-    /// Its figures, column by column.
+    /// The row's metrics, by column.
     pub(super) fn figures(&self) -> impl Iterator<Item = (&'static str, f64)> + '_ {
         Columns::NAMES.into_iter().filter_map(|column| Some((column, self.figure(column)?)))
     }
 
-    /// A figure, if it is there and defined.
+    /// A metric, if present and defined.
     pub(super) fn figure(&self, column: &str) -> Option<f64> {
         self.fields.get(column)?.as_f64()
     }
 
-    /// The names of its numbers that are no columns.
+    /// Names of the numbers that are neither columns nor keys.
     pub(super) fn no_columns(&self) -> impl Iterator<Item = &str> {
         let is_none = |name: &&String| !Columns::NAMES.contains(&name.as_str()) && !KEYS.contains(&name.as_str());
         self.fields
@@ -79,17 +79,17 @@ impl Record {
             .map(String::as_str)
     }
 
-    /// A key, if it is there and not null.
+    /// A key, if present and not null.
     pub(super) fn key(&self, key: &str) -> Option<&Value> {
         self.fields.get(key).filter(|value| !value.is_null())
     }
 
-    /// Whether a measured row has every key that this one has, with the same value.
+    /// Whether a measured row has every key of this row, with the same value.
     pub(super) fn is_about(&self, measured: &Self) -> bool {
         KEYS.iter().all(|key| self.key(key).is_none_or(|value| measured.key(key) == Some(value)))
     }
 
-    /// Its keys in words.
+    /// The keys as text.
     pub(super) fn place(&self) -> String {
         let words = KEYS.iter().filter_map(|key| {
             Some(match self.key(key)? {

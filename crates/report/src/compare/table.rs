@@ -1,4 +1,4 @@
-//! The comparison on a terminal.
+//! The comparison as a terminal table.
 
 use comfy_table::{CellAlignment, Table};
 use hayloft_results::RULED;
@@ -6,7 +6,7 @@ use hayloft_results::RULED;
 use super::cells::{Comparison, Verdict};
 
 impl Comparison {
-    /// A line for each cell, and what has no counterpart.
+    /// Renders one line per cell, and the unmatched rows.
     pub fn table(&self) -> String {
         let mut grid = Table::new();
         grid.load_style(RULED);
@@ -40,7 +40,7 @@ impl Comparison {
         text
     }
 
-    /// What was measured or expected and is compared with nothing; no lines where there is none.
+    /// Lists what was not compared; empty if everything was.
     pub fn not_compared_in_words(&self) -> Vec<String> {
         let list = |counts: &mut dyn Iterator<Item = (&str, usize)>| {
             counts.map(|(name, count)| format!("{name} ({count})")).collect::<Vec<_>>().join(", ")
@@ -58,7 +58,7 @@ impl Comparison {
         lines.iter().map(|line| line.replace(char::is_control, " ")).collect()
     }
 
-    /// How many cells agree, differ and are missing.
+    /// Counts of cells that agree, differ and are missing, as text.
     pub fn in_words(&self) -> String {
         let [agree, differ, missing] =
             [Verdict::Agrees, Verdict::Differs, Verdict::Missing].map(|verdict| self.count(verdict));

@@ -1,30 +1,30 @@
-//! How far a figure may be from what is expected.
+//! Tolerances of the comparison.
 
 use std::str::FromStr;
 
 use hayloft_results::Columns;
 
-/// What is allowed where nothing else is said: what the study's oracle agrees to.
+/// The default: the agreement with the study's reference implementation.
 const USUAL: f64 = 2e-4;
 
-/// A number for all columns, or for one.
+/// A tolerance for all columns or for one.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Tolerance {
-    /// For every column that has none of its own.
+    /// For every column without a specific tolerance.
     All(f64),
     /// For one column.
     Of {
         /// The column's name.
         column: String,
-        /// The number.
+        /// The tolerance.
         tolerance: f64,
     },
 }
 
-/// What is allowed in each column.
+/// The tolerance of each column.
 ///
-/// A tolerance t allows a difference of t · max(1, |expected|): absolute for figures up to 1 in size, relative for larger
-/// ones.
+/// A tolerance t allows a difference of t · max(1, |expected|): absolute for values up to 1 in magnitude, relative for
+/// larger ones.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tolerances {
     usual: f64,
@@ -32,7 +32,7 @@ pub struct Tolerances {
 }
 
 impl Tolerances {
-    /// Those given; later ones win.
+    /// Collects tolerances. Later ones override earlier ones.
     pub fn new(given: &[Tolerance]) -> Self {
         let mut tolerances = Self { usual: USUAL, own: Vec::new() };
         for tolerance in given {
@@ -44,7 +44,7 @@ impl Tolerances {
         tolerances
     }
 
-    /// The largest difference that is allowed from an expected figure.
+    /// The largest allowed difference from an expected value.
     pub fn allowed(&self, column: &str, expected: f64) -> f64 {
         let own = self.own.iter().find(|(name, _)| name == column);
         own.map_or(self.usual, |(_, tolerance)| *tolerance) * expected.abs().max(1.0)

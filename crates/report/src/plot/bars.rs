@@ -1,19 +1,19 @@
-//! Bars in groups.
+//! Grouped bar plots.
 
 use kuva::prelude::{BarPlot, Plot};
 
 use super::picture::{Caption, draw, layout, plain};
 use super::style::Ink;
 
-/// Bars that stand together.
+/// A group of bars.
 #[derive(Debug, Clone)]
 pub(crate) struct BarGroup {
     pub(crate) label: String,
-    /// One for each series; a value that is undefined has no bar.
+    /// One value per series; an undefined value has no bar.
     pub(crate) values: Vec<Option<f64>>,
 }
 
-/// Draws bars; `None` where there are none to draw.
+/// Draws bars; `None` if there are none.
 pub(crate) fn bars(
     caption: &Caption,
     value_label: &str,

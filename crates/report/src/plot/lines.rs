@@ -1,26 +1,26 @@
-//! Lines over one axis.
+//! Line plots.
 
 use kuva::prelude::{Layout, LinePlot, Plot, ReferenceLine, ScatterPlot};
 
 use super::picture::{Caption, draw, layout, plain};
 use super::style::{Ink, Stroke};
 
-/// How an axis is divided.
+/// The scale of an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Axis {
     Linear,
     Logarithmic,
 }
 
-/// How points are joined.
+/// How points are connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Join {
     Straight,
-    /// Each value holds up to the next point: the outline of a histogram.
+    /// Each value holds until the next point, as in a histogram outline.
     Steps,
 }
 
-/// What the axes are.
+/// Labels and scales of the axes.
 #[derive(Debug, Clone)]
 pub(crate) struct Axes<'label> {
     pub(crate) x: (&'label str, Axis),
@@ -31,11 +31,11 @@ pub(crate) struct Axes<'label> {
 /// A line.
 #[derive(Debug, Clone)]
 pub(crate) struct Series {
-    /// In the legend; empty for a line that stands alone.
+    /// The legend's text; empty for none.
     pub(crate) label: String,
     pub(crate) ink: Ink,
     pub(crate) stroke: Stroke,
-    /// Those that are not finite are left out.
+    /// Points that are not finite are skipped.
     pub(crate) points: Vec<(f64, f64)>,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Threshold {
     pub(crate) x: f64,
 }
 
-/// Draws lines; `None` where there is nothing to draw.
+/// Draws lines; `None` if there are none.
 pub(crate) fn lines(caption: &Caption, axes: &Axes<'_>, series: &[Series], thresholds: &[Threshold]) -> Option<String> {
     let plots: Vec<Plot> = series.iter().filter_map(|series| line(series, axes)).collect();
     if plots.is_empty() {
@@ -57,7 +57,7 @@ pub(crate) fn lines(caption: &Caption, axes: &Axes<'_>, series: &[Series], thres
         layout = layout.with_log_x();
     }
     if axes.y.1 == Axis::Logarithmic {
-        // kuva would begin at the power of ten below.
+        // By default kuva starts the axis at the power of ten below.
         let ends = |series: &Series| series.points.iter().map(|point| point.1).filter(|y| *y > 0.0).reduce(f64::min);
         layout = layout.with_log_y();
         if let Some(least) = series.iter().filter_map(ends).reduce(f64::min) {
@@ -71,7 +71,7 @@ pub(crate) fn lines(caption: &Caption, axes: &Axes<'_>, series: &[Series], thres
     Some(draw(caption, plots, layout, Vec::new()))
 }
 
-/// The layout with `x` on its axis.
+/// Extends the x range to include `x`.
 fn reaching(mut layout: Layout, x: f64) -> Layout {
     for range in [Some(&mut layout.x_range), layout.data_x_range.as_mut()].into_iter().flatten() {
         *range = (range.0.min(x), range.1.max(x));
@@ -79,7 +79,7 @@ fn reaching(mut layout: Layout, x: f64) -> Layout {
     layout
 }
 
-/// `None` without points to draw.
+/// Draws one line; `None` if no point can be drawn.
 pub(super) fn line(series: &Series, axes: &Axes<'_>) -> Option<Plot> {
     let drawable = |axis: Axis, value: f64| value.is_finite() && (axis == Axis::Linear || value > 0.0);
     let points = series.points.iter().copied().filter(|&(x, y)| drawable(axes.x.1, x) && drawable(axes.y.1, y));
@@ -93,7 +93,7 @@ pub(super) fn line(series: &Series, axes: &Axes<'_>) -> Option<Plot> {
     Some(if axes.join == Join::Steps { line.with_step() } else { line }.into())
 }
 
-/// The same with a gap wherever a point is undefined: a line for each run of points, and a marker for one that stands alone.
+/// Draws a line with a gap at each undefined point: one line per run of points, and a marker for a single point.
 pub(super) fn broken_line(series: &Series, axes: &Axes<'_>) -> Vec<Plot> {
     let runs = series.points.split(|(_, y)| !y.is_finite()).filter(|run| !run.is_empty());
     let mut label = plain(&series.label);

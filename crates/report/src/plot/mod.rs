@@ -1,8 +1,8 @@
-//! Pictures as SVG: static, without scripts, drawn by kuva.
+//! Static SVG plots without scripts, drawn by kuva.
 //!
-//! Every colour is a CSS variable with a fallback, so that a page may theme a picture that stands in it (light, dark,
-//! print) and a picture that stands alone looks right too. Every picture has a `<title>` and a `<desc>`, and tells its
-//! series apart by dash, hatch or marker as well as by colour.
+//! Every colour is a CSS variable with a fallback, so that a page can theme an embedded plot (light, dark, print) and a
+//! standalone plot still renders correctly. Every plot has a `<title>` and a `<desc>`, and distinguishes series by
+//! dash, hatch or marker as well as by colour.
 
 mod bars;
 mod lines;

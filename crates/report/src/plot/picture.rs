@@ -1,4 +1,4 @@
-//! From a scene to an accessible SVG.
+//! Rendering of a scene to accessible SVG.
 
 use std::sync::Arc;
 
@@ -7,20 +7,20 @@ use kuva::render::render::{Primitive, Scene, TextAnchor, render_multiple};
 
 use super::style::theme;
 
-/// What a picture is called and what it shows, for those who do not see it.
+/// Title and description of a plot, for screen readers.
 #[derive(Debug, Clone)]
 pub(crate) struct Caption {
-    /// Letters, digits and hyphens; no other picture of the page has it.
+    /// Unique on the page; letters, digits and hyphens.
     pub(crate) id: String,
     pub(crate) title: String,
     pub(crate) description: String,
 }
 
-/// Width of a picture in its own units; a page scales it.
+/// Width in SVG units; a page scales the plot.
 const WIDTH: f64 = 600.0;
 const HEIGHT: f64 = 360.0;
 
-/// A layout in the house style.
+/// The common layout of all plots.
 pub(super) fn layout(plots: &[Plot], x_label: &str, y_label: &str) -> Layout {
     Layout::auto_from_plots(plots)
         .with_theme(theme())
@@ -36,18 +36,17 @@ pub(super) fn layout(plots: &[Plot], x_label: &str, y_label: &str) -> Layout {
         .with_body_size(13)
 }
 
-/// Draws plots.
 pub(super) fn draw(caption: &Caption, plots: Vec<Plot>, layout: Layout, definitions: Vec<String>) -> String {
     finish(caption, render_multiple(plots, layout), definitions)
 }
 
-/// Writes a scene as SVG that scales, and that a screen reader reads as one picture.
+/// Writes a scene as scalable SVG that a screen reader treats as one image.
 pub(super) fn finish(caption: &Caption, mut scene: Scene, definitions: Vec<String>) -> String {
     scene.defs.extend(definitions);
-    // kuva estimates how much room a legend and the last tick need; nothing may be cut off.
+    // kuva only estimates the room for the legend and the last tick; nothing may be cut off.
     let (width, height) = extent(&scene);
     let drawn = SvgBackend::new().render_scene(&scene);
-    // The opening tag is written anew: kuva's has a fixed size and no role.
+    // Replace kuva's opening tag, which has a fixed size and no role.
     let (opening, rest) = drawn.split_once('>').unwrap_or(("", &drawn));
     let font = attribute(opening, "font-family");
     let fill = attribute(opening, "fill");
@@ -59,9 +58,9 @@ pub(super) fn finish(caption: &Caption, mut scene: Scene, definitions: Vec<Strin
     )
 }
 
-/// The size of a scene with all of its text.
+/// The size of a scene, text included.
 fn extent(scene: &Scene) -> (f64, f64) {
-    /// Widths of letters and depths of descenders, as shares of the font's size.
+    /// Widths of letters and depths of descenders, relative to the font size.
     const LETTER: f64 = 0.62;
     const DESCENDER: f64 = 0.5;
     let (mut width, mut height) = (scene.width, scene.height);
@@ -81,7 +80,7 @@ fn extent(scene: &Scene) -> (f64, f64) {
     (width.ceil(), height.ceil())
 }
 
-/// A number on an axis: three digits that count, thousands and more with their letter.
+/// Formats a tick: three significant digits, with a suffix from ten thousand on.
 fn tick(value: f64) -> String {
     let size = value.abs();
     let (scaled, letter) = match size {
@@ -98,14 +97,14 @@ fn tick(value: f64) -> String {
     format!("{digits}{letter}")
 }
 
-/// ` name="value"` out of a tag, as it stands there.
+/// Returns ` name="value"` from a tag, verbatim.
 fn attribute(tag: &str, name: &str) -> String {
     let start = format!(" {name}=\"");
     let value = tag.split_once(&start).and_then(|(_, after)| after.split_once('"'));
     value.map_or_else(String::new, |(value, _)| format!("{start}{value}\""))
 }
 
-/// Text for XML.
+/// Escapes text for XML.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -114,7 +113,7 @@ fn escape(text: &str) -> String {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
-            // XML 1.0 has no other control characters.
+            // XML 1.0 allows no other control characters.
             control if control.is_control() => escaped.push(' '),
             other => escaped.push(other),
         }
@@ -122,7 +121,8 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// A label as kuva takes it: it would read text between dollars as mathematics, and XML has no control characters.
+/// Escapes a label for kuva, which reads text between dollar signs as mathematics, and for XML, which has no control
+/// characters.
 pub(super) fn plain(label: &str) -> String {
     label
         .chars()

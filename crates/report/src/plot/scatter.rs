@@ -1,18 +1,18 @@
-//! Points.
+//! Scatter plots.
 
 use kuva::prelude::{Plot, ScatterPlot};
 
 use super::picture::{Caption, draw, layout, plain};
 use super::style::Ink;
 
-/// Points of one kind.
+/// Points of one series.
 #[derive(Debug, Clone)]
 pub(crate) struct PointSeries {
     pub(crate) label: String,
     pub(crate) ink: Ink,
-    /// Drawn hollow rather than filled, so that a colour can stand for two series.
+    /// Filled or hollow, so that one colour can serve two series.
     pub(crate) fill: Fill,
-    /// x and y.
+    /// Pairs of x and y.
     pub(crate) points: Vec<(f64, f64)>,
 }
 
@@ -23,7 +23,7 @@ pub(crate) enum Fill {
     Hollow,
 }
 
-/// Draws points; `None` where there are none to draw.
+/// Draws points; `None` if there are none.
 pub(crate) fn scatter(caption: &Caption, labels: (&str, &str), series: &[PointSeries]) -> Option<String> {
     let plots: Vec<Plot> = series.iter().filter_map(points).collect();
     if plots.is_empty() {

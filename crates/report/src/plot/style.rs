@@ -1,23 +1,23 @@
-//! Colours and what goes with them.
+//! Colours, markers, hatches and strokes.
 //!
-//! The series' hues are Okabe and Ito's, which people with any of the common colour deficiencies tell apart; the dark
-//! variants are lighter, so that all have a contrast of 3:1 or more against their background.
+//! The hues of the series are Okabe and Ito's, which remain distinct under the common colour vision deficiencies. The
+//! dark variants are lighter. All have a contrast of at least 3:1 against their background.
 
 use kuva::prelude::{LineStyle, MarkerShape};
 
-/// What a colour is for.
+/// The role of a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ink {
     First,
     Second,
     Third,
-    /// Something to compare with.
+    /// A reference to compare with.
     Reference,
-    /// The other end of the scale.
+    /// The opposite end of the scale, such as zero ablation.
     Limit,
 }
 
-/// How a line is broken.
+/// The dash pattern of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stroke {
     Solid,
@@ -26,7 +26,7 @@ pub(crate) enum Stroke {
     DashDot,
 }
 
-/// A CSS variable of the pictures: its name, its value in the light and in the dark.
+/// A CSS variable: name, light value, dark value.
 struct Variable(&'static str, &'static str, &'static str);
 
 const SURFACE: Variable = Variable("--plot-surface", "#ffffff", "#14171c");
@@ -39,12 +39,12 @@ const THIRD: Variable = Variable("--plot-third", "#00795a", "#3fd6a4");
 const REFERENCE: Variable = Variable("--plot-reference", "#1f2328", "#e6e8eb");
 const LIMIT: Variable = Variable("--plot-limit", "#8a5a83", "#d8a1cf");
 
-/// Declarations of all variables for a light page.
+/// Declares all variables for a light page.
 pub(crate) fn variables_light() -> String {
     declarations(|variable| variable.1)
 }
 
-/// Declarations of all variables for a dark page.
+/// Declares all variables for a dark page.
 pub(crate) fn variables_dark() -> String {
     declarations(|variable| variable.2)
 }
@@ -62,7 +62,7 @@ impl Variable {
 }
 
 impl Ink {
-    /// As a CSS colour.
+    /// The CSS colour.
     pub(super) fn css(self) -> String {
         match self {
             Self::First => FIRST,
@@ -74,7 +74,7 @@ impl Ink {
         .css()
     }
 
-    /// The marker of its points.
+    /// The marker shape.
     pub(super) fn marker(self) -> MarkerShape {
         match self {
             Self::First => MarkerShape::Circle,
@@ -85,7 +85,7 @@ impl Ink {
         }
     }
 
-    /// An SVG pattern of this colour, each ink hatched its own way, under an id that no other picture has.
+    /// An SVG hatch pattern of this colour, distinct for each ink. Its id is unique to the plot.
     pub(super) fn hatch(self, picture: &str) -> Hatch {
         let (name, lines) = match self {
             Self::First => ("first", ""),
@@ -105,9 +105,9 @@ impl Ink {
 
 /// A hatched fill.
 pub(super) struct Hatch {
-    /// For `fill="…"`.
+    /// Value of the `fill` attribute.
     pub(super) fill: String,
-    /// For `<defs>`.
+    /// Element of `<defs>`.
     pub(super) definition: String,
 }
 
@@ -122,7 +122,7 @@ impl Stroke {
     }
 }
 
-/// The colours of everything that is not data.
+/// Colours of axes, grid, text and legend.
 pub(super) fn theme() -> kuva::prelude::Theme {
     kuva::prelude::Theme {
         background: "none".to_owned(),

@@ -1,4 +1,4 @@
-//! Curves of a training run.
+//! Training curves.
 
 use hayloft_results::{HeldOutFigures, TrainingRecord};
 use kuva::prelude::{Figure, Layout, LegendPosition, Plot};
@@ -7,13 +7,13 @@ use super::lines::{Axes, Axis, Join, Series, broken_line};
 use super::picture::{Caption, finish, layout};
 use super::style::{Ink, Stroke};
 
-/// The most points of a curve; more of them would not be told apart.
+/// The most points per curve; more could not be distinguished.
 const MOST_POINTS: usize = 400;
 
-/// A quantity of a record: `None` where it is no point of the curve, NaN where there is one that is undefined.
+/// A value of a record: `None` if the record has no point on the curve, NaN if the point is undefined.
 type Quantity = fn(&TrainingRecord) -> Option<f64>;
 
-/// A panel: its axis' label, and its curves.
+/// A panel: the label of its y axis, and its curves.
 type Panel = (&'static str, &'static [(&'static str, Ink, Stroke, Quantity)]);
 
 const PANELS: [Panel; 4] = [
@@ -55,16 +55,18 @@ const PANELS: [Panel; 4] = [
     ),
 ];
 
-/// A figure of the held-out rows, where they were looked at.
+/// A held-out metric, if the record has held-out metrics.
 fn held_out(record: &TrainingRecord, figure: fn(&HeldOutFigures) -> Option<f64>) -> Option<f64> {
     record.held_out.as_ref().map(|figures| figure(figures).unwrap_or(f64::NAN))
 }
 
-/// An SVG of four panels over the tokens seen: loss, L0, explained variance, latents that do not fire. Where a figure is undefined
-/// its curve has a gap; without any record it says so in words.
+/// Draws an SVG with four panels over tokens: loss, L0, explained variance, latents that do not fire. Undefined values
+/// leave gaps in a curve. Without records, the description says so.
 ///
 /// ```
-/// use hayloft_report::{TrainingRecord, training_curves};
+/// use hayloft_report::training_curves;
+/// use hayloft_results::TrainingRecord;
+///
 /// let record = |step: u64| TrainingRecord {
 ///     step,
 ///     tokens: 4096 * step,
@@ -86,7 +88,7 @@ pub fn training_curves(records: &[TrainingRecord]) -> String {
     training_picture("training-curves", "Training curves", records)
 }
 
-/// The same under an id and a title of its own.
+/// Draws the training curves with the given id and title.
 pub(crate) fn training_picture(id: &str, title: &str, records: &[TrainingRecord]) -> String {
     let caption = Caption { id: id.to_owned(), title: title.to_owned(), description: describe(records) };
     let (mut plots, mut layouts): (Vec<Vec<Plot>>, Vec<Layout>) = (Vec::new(), Vec::new());
@@ -140,7 +142,7 @@ fn describe(records: &[TrainingRecord]) -> String {
     )
 }
 
-/// At most about `most` items, evenly chosen, the last always among them.
+/// Chooses about `most` items, evenly spaced. The last item is always included.
 pub(crate) fn evenly<T>(items: &[T], most: usize) -> Vec<&T> {
     let stride = items.len().div_ceil(most).max(1);
     let mut chosen: Vec<&T> = items.iter().step_by(stride).collect();

@@ -1,4 +1,4 @@
-//! Whether results fit together.
+//! Consistency checks on results.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::entry::Entry;
 use super::error::ReportError;
 
-/// Refuses results that are there twice, and results that claim to be about the same model, cache or SAE but are not.
+/// Rejects duplicate results, and results that disagree about a model, a cache or an SAE that they share.
 pub(super) fn check_agreement(entries: &[Entry]) -> Result<(), ReportError> {
     let mut places: HashMap<String, &Path> = HashMap::new();
     let mut facts: HashMap<String, (String, &Path)> = HashMap::new();
@@ -42,7 +42,7 @@ fn place(entry: &Entry) -> String {
     format!("{family}, {dataset}, section {}, {}, {}, {outliers}", result.section, sae.label(), model.label())
 }
 
-/// What must be the same wherever it is said: what, and its value.
+/// Facts that must agree between results: name and value.
 fn facts_of(entry: &Entry) -> Vec<(String, String)> {
     let Entry { dataset, family, model, sae, result, .. } = entry;
     let provenance = &result.provenance;
@@ -56,8 +56,8 @@ fn facts_of(entry: &Entry) -> Vec<(String, String)> {
         (format!("the files of {family}'s {sae}"), files.join(" ")),
         (format!("the cache of {dataset} for {family}'s {model}"), provenance.manifest_blake3.clone()),
     ];
-    // Rows with the outliers kept may stand beside rows with them filtered; two rules may not. A norm in the model's own space
-    // and a multiple of the median are another threshold for each model.
+    // Rows with outliers kept may appear with rows with outliers filtered, but two rules may not. The rule is compared,
+    // because an unscaled norm or a multiple of the median gives each model another threshold in scaled space.
     let rule = result.outlier_rule.map(|rule| rule.to_string());
     let rule = rule.or_else(|| result.outlier_norm.map(|norm| norm.to_string()));
     facts.extend(rule.map(|rule| (format!("the outlier threshold of {family} on {dataset}"), rule)));

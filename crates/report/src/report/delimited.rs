@@ -1,4 +1,4 @@
-//! A table as comma-separated values, at full precision.
+//! A table as CSV, at full precision.
 
 use hayloft_rows::OutlierNorm;
 use serde::Serialize;
@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::rows::Row;
 use super::tables::Table;
 
-/// A line: what tells rows apart, and the figures as fractions. Undefined ones are empty.
+/// One line: the row's keys and its metrics as fractions. Undefined metrics are empty.
 #[derive(Serialize)]
 struct Line<'row> {
     family: &'row str,
@@ -66,7 +66,7 @@ impl<'row> From<&'row Row> for Line<'row> {
 }
 
 impl Table {
-    /// With a heading line.
+    /// Renders CSV with a header line.
     pub(super) fn csv(&self) -> csv::Result<Vec<u8>> {
         let mut writer = csv::Writer::from_writer(Vec::new());
         for row in &self.rows {

@@ -4,7 +4,7 @@ use hayloft_results::SaeResult;
 
 use super::role::{ModelRole, SaeRole};
 
-/// One result, and its place in the experiment.
+/// One result and its role in the experiment.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) dataset: String,
@@ -12,6 +12,6 @@ pub(super) struct Entry {
     pub(super) model: ModelRole,
     pub(super) sae: SaeRole,
     pub(super) result: SaeResult,
-    /// The file that it is from.
+    /// The file that contains the result.
     pub(super) file: std::path::PathBuf,
 }

@@ -1,4 +1,4 @@
-//! What can go wrong with a report.
+//! Errors of reports.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,14 +6,14 @@ use std::path::PathBuf;
 /// An error of a report.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// Files that the experiment names are not there.
+    /// Files named by the experiment do not exist.
     #[error(
         "{experiment}: expected the files that it names, got none at: {missing}. Make them first, or correct the paths, which are relative to the experiment's file"
     )]
     Missing {
         /// The experiment's file.
         experiment: PathBuf,
-        /// The files, by their names in it.
+        /// The missing files.
         missing: String,
     },
     /// A file could not be read.
@@ -21,88 +21,88 @@ pub enum ReportError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         cause: io::Error,
     },
-    /// A file is too large to be what it should be.
+    /// A file exceeds the size limit.
     #[error("{path}: expected {what} of at most {limit} bytes, got {bytes}")]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// What it should be.
+        /// The expected content.
         what: &'static str,
-        /// The most bytes.
+        /// The limit.
         limit: u64,
         /// Its size.
         bytes: u64,
     },
-    /// A file does not hold what it should.
+    /// A file could not be parsed.
     #[error("{path}: expected {expected}, got {got}")]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What it should hold, and how to make it.
+        /// The expected content, and how to produce it.
         expected: &'static str,
-        /// What the parser said.
+        /// The parser's error.
         got: String,
     },
-    /// The experiment names an SAE that the results do not have.
+    /// The experiment names an SAE that is not in the results.
     #[error(
         "{path}: expected results of an SAE called {sae}, as the experiment's `saes` say, got results of: {available}"
     )]
     NoSuchSae {
-        /// The results' file.
+        /// The results file.
         path: PathBuf,
         /// The name in the experiment.
         sae: String,
         /// The names in the results.
         available: String,
     },
-    /// The results have an SAE whose role is not known.
+    /// The role of an SAE in the results is unknown.
     #[error(
         "{path}: expected SAEs called base, chat or finetuned, got {sae}. Say what it is in the experiment: saes = {{ {sae:?} = \"base\" }}"
     )]
     NoRole {
-        /// The results' file.
+        /// The results file.
         path: PathBuf,
         /// The SAE's name.
         sae: String,
     },
-    /// Two results claim the same place in the tables.
+    /// Two results have the same keys.
     #[error("{path}: expected each result once, got {what} a second time: it is also in {other}")]
     Twice {
-        /// The file of the second.
+        /// The second file.
         path: PathBuf,
-        /// Which result.
+        /// The keys of the result.
         what: String,
-        /// The file of the first.
+        /// The first file.
         other: PathBuf,
     },
-    /// Results that should be about the same thing are not.
+    /// Results disagree about something that they share.
     #[error(
         "{path}: expected {what} to be that of {other} ({expected}), got {got}. These results do not belong in one report"
     )]
     Disagreement {
-        /// The file of the second.
+        /// The second file.
         path: PathBuf,
-        /// What should be the same.
+        /// What should agree.
         what: String,
-        /// The file of the first.
+        /// The first file.
         other: PathBuf,
-        /// What the first says.
+        /// The value in the first file.
         expected: String,
-        /// What the second says.
+        /// The value in the second file.
         got: String,
     },
-    /// The page could not be laid out.
+    /// The page's template could not be rendered.
     #[error("the report's page cannot be laid out: a defect in hayloft, please report it: {0}")]
     Page(#[from] minijinja::Error),
-    /// Something could not be written.
+    /// A file could not be written.
     #[error("{path}: cannot write: {cause}")]
     Write {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         cause: io::Error,
     },
 }

@@ -1,4 +1,4 @@
-//! The experiment's file: which results belong where.
+//! The experiment file, which assigns roles to results.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use serde::Deserialize;
 use super::error::ReportError;
 use super::role::{ModelRole, SaeRole};
 
-/// Far more than a list of results takes.
+/// Far above the size of a list of results.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// What an experiment consists of, as its TOML says. Paths are relative to the file.
+/// An experiment, as its TOML file describes it. Paths are relative to the file.
 ///
 /// ```toml
 /// title = "Do SAEs transfer from base to chat?"
@@ -31,47 +31,47 @@ const MAX_BYTES: u64 = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Experiment {
-    /// Stands above the report.
+    /// The title of the report.
     pub title: String,
-    /// Stands under the title.
+    /// A description below the title.
     pub description: Option<String>,
     /// Results of `evaluate run`.
     pub results: Vec<ResultsEntry>,
-    /// Logs of training.
+    /// Training logs.
     #[serde(default)]
     pub training: Vec<TrainingEntry>,
 }
 
-/// One file of results.
+/// One results file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResultsEntry {
     /// `results.json`, or the folder that holds it.
     pub file: PathBuf,
-    /// What was read: `pile`, `alpaca`, or a name of its own.
+    /// The dataset: `pile`, `alpaca`, or another name.
     pub dataset: String,
-    /// Whose activations they are.
+    /// The model that the activations come from.
     pub model: ModelRole,
-    /// The family that base and chat model are of, such as `mistral-7b`.
+    /// The family of the base and the chat model, such as `mistral-7b`.
     pub family: String,
-    /// The role of each SAE that is to be taken from the file, by its name in it. Empty: all are taken, and are called by
-    /// their roles.
+    /// The role of each SAE to take from the file, by its name in the file. If empty, all SAEs are taken, and their
+    /// names are their roles.
     #[serde(default)]
     pub saes: BTreeMap<String, SaeRole>,
 }
 
-/// One log of training.
+/// One training log.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingEntry {
     /// `training.jsonl`, or the folder that holds it.
     pub file: PathBuf,
-    /// What was trained, in words.
+    /// A description of the training run.
     pub name: String,
 }
 
 impl Experiment {
-    /// Reads an experiment's file, finds the files that it names, and refuses if any is not there.
+    /// Reads an experiment file and resolves its paths. Returns an error if a file does not exist.
     pub fn open(path: &Path) -> Result<Self, ReportError> {
         let text = String::from_utf8(read(path, "an experiment's file", MAX_BYTES)?);
         let text = text.map_err(|error| malformed(path, &error))?;
@@ -83,7 +83,7 @@ impl Experiment {
         Ok(experiment)
     }
 
-    /// Makes paths relative to the experiment's file, and folders the files in them.
+    /// Resolves paths relative to the experiment file; a folder becomes the file inside it.
     fn resolve(&mut self, path: &Path) -> Result<(), ReportError> {
         let folder = path.parent().unwrap_or(Path::new(""));
         let results = self.results.iter_mut().map(|entry| (&mut entry.file, "results.json"));
@@ -112,7 +112,7 @@ fn malformed(path: &Path, error: &dyn std::fmt::Display) -> ReportError {
     ReportError::Malformed { path: path.to_path_buf(), expected, got: error.to_string() }
 }
 
-/// Reads a file that has a sensible size.
+/// Reads a file, up to a size limit.
 pub(super) fn read(path: &Path, what: &'static str, limit: u64) -> Result<Vec<u8>, ReportError> {
     let cannot = |cause| ReportError::Read { path: path.to_path_buf(), cause };
     let bytes = std::fs::metadata(path).map_err(cannot)?.len();

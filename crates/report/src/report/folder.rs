@@ -10,8 +10,9 @@ use super::load::Report;
 use super::rows::Summary;
 
 impl Report {
-    /// Writes `report.md`, `report.html`, `summary.json`, `tables/{table}.csv` and `.tex`, and `figures/{figure}.svg`,
-    /// creating the folder. Each file appears whole or not at all; files of other names are left as they are.
+    /// Writes `report.md`, `report.html`, `summary.json`, `tables/{table}.csv` and `.tex`, and `figures/{figure}.svg`.
+    /// Creates the folder and returns the path of `report.html`. Each file is written by atomic rename; other files are
+    /// not touched.
     pub fn write(&self, folder: &Path) -> Result<PathBuf, ReportError> {
         let write = |name: &str, bytes: io::Result<Vec<u8>>| {
             let path = folder.join(name);
@@ -32,7 +33,7 @@ impl Report {
 }
 
 impl Summary {
-    /// Indented, with a line end.
+    /// Indented JSON with a trailing newline.
     pub fn json(&self) -> serde_json::Result<String> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }

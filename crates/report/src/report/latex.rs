@@ -1,9 +1,9 @@
-//! A table in LaTeX, ruled by booktabs.
+//! A table in LaTeX, with booktabs.
 
 use super::tables::Table;
 
 impl Table {
-    /// A `table` environment that asks for `\usepackage{booktabs}` and nothing else.
+    /// Renders a `table` environment that requires only `\usepackage{booktabs}`.
     pub(super) fn latex(&self) -> String {
         let columns = "l".repeat(self.names.len()) + &"r".repeat(self.figures.len());
         let headings = self.names.iter().chain(&self.figures).map(|heading| escape(heading));
@@ -26,12 +26,12 @@ fn line(cells: impl Iterator<Item = String>) -> String {
     format!("    {} \\\\\n", cells.collect::<Vec<_>>().join(" & "))
 }
 
-/// A hyphen would be set as a hyphen.
+/// Typesets a minus sign; LaTeX would set `-` as a hyphen.
 fn number(cell: &str) -> String {
     cell.strip_prefix('-').map_or_else(|| escape(cell), |digits| format!("$-${digits}"))
 }
 
-/// Text that means in LaTeX what it says.
+/// Escapes text for LaTeX.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

@@ -1,4 +1,4 @@
-//! What the results hold and the report does not show: nothing is left out without a word.
+//! Contents of result files that the report does not show. The report lists them.
 
 use std::fmt;
 use std::path::Path;
@@ -6,18 +6,18 @@ use std::path::Path;
 use hayloft_results::SaeResult;
 use serde::{Deserialize, Serialize};
 
-/// Something that a file of the experiment holds and the report does not show.
+/// Content of an experiment's file that the report does not show.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
     /// The file.
     pub file: String,
-    /// What is in it.
+    /// The content.
     pub what: String,
-    /// Why it is not in the report.
+    /// Why the report does not show it.
     pub why: String,
 }
 
-/// Whether a result has figures of a kind.
+/// Whether a result has a kind of metric.
 type Has = fn(&SaeResult) -> bool;
 
 impl LeftOut {
@@ -25,7 +25,7 @@ impl LeftOut {
         Self { file: file.display().to_string(), what, why: why.to_owned() }
     }
 
-    /// The results of an SAE that the experiment does not name.
+    /// Results of an SAE that the experiment does not name.
     pub(super) fn sae(file: &Path, name: &str, results: &[SaeResult]) -> Self {
         let own = results.iter().filter(|result| result.sae == name);
         let mut sections: Vec<String> = own.map(|result| result.section.to_string()).collect();
@@ -34,7 +34,7 @@ impl LeftOut {
         Self::new(file, what, "the experiment's `saes` for this file do not name it")
     }
 
-    /// What results have besides the figures that the tables show; nothing where they have no more.
+    /// Metrics that the tables do not show; `None` if there are none.
     pub(super) fn figures<'results>(
         file: &Path,
         results: impl IntoIterator<Item = &'results SaeResult>,

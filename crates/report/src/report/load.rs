@@ -1,4 +1,4 @@
-//! Everything that a report is made of, read and checked.
+//! Loading and checking of a report's inputs.
 
 use std::path::Path;
 
@@ -11,10 +11,10 @@ use super::experiment::{Experiment, ResultsEntry, TrainingEntry, read};
 use super::left_out::LeftOut;
 use super::role::SaeRole;
 
-/// More than the results of a hundred SAEs over a thousand shards take.
+/// Above the size of a hundred SAEs' results over a thousand shards.
 const MAX_RESULTS_BYTES: u64 = 1 << 30;
 
-/// More than a million logged steps take.
+/// Above the size of a million logged steps.
 const MAX_TRAINING_BYTES: u64 = 1 << 30;
 
 /// An experiment with its results.
@@ -34,7 +34,7 @@ pub(super) struct Training {
 }
 
 impl Report {
-    /// Reads what an experiment's file names, and refuses what does not fit together.
+    /// Reads the files that an experiment names. Returns an error if they disagree.
     pub fn open(experiment: &Path) -> Result<Self, ReportError> {
         let experiment = Experiment::open(experiment)?;
         let (mut entries, mut left_out) = (Vec::new(), Vec::new());
@@ -54,13 +54,13 @@ impl Report {
         Ok(Self { experiment, entries, trainings, left_out })
     }
 
-    /// What the files of the experiment hold and the report does not show.
+    /// Contents of the experiment's files that the report does not show.
     pub fn left_out(&self) -> &[LeftOut] {
         &self.left_out
     }
 }
 
-/// The results that the experiment names; what else the file holds goes to `left_out`.
+/// Reads the results that the experiment names; lists the rest in `left_out`.
 fn read_results(entry: &ResultsEntry, left_out: &mut Vec<LeftOut>) -> Result<Vec<Entry>, ReportError> {
     let path = &entry.file;
     let bytes = read(path, "results of `evaluate run`", MAX_RESULTS_BYTES)?;

@@ -1,4 +1,4 @@
-//! The report in Markdown: its tables, and where they come from.
+//! The report in Markdown: tables and provenance.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use super::numbers::COLUMNS;
 use super::tables::Table;
 
 impl Report {
-    /// The whole document.
+    /// Renders the document.
     pub(super) fn markdown(&self) -> String {
         let mut text = format!("# {}\n", escape(&self.experiment.title));
         if let Some(description) = &self.experiment.description {
@@ -53,7 +53,7 @@ fn line(cells: impl Iterator<Item = String>) -> String {
     format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "))
 }
 
-/// Text that neither Markdown nor the HTML in it reads as anything else.
+/// Escapes text for Markdown and for HTML inside it.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

@@ -1,8 +1,8 @@
-//! A report on an experiment: from the results of several evaluations to tables, pictures and one page.
+//! A report on an experiment: several evaluations in tables, plots and one HTML page.
 //!
 //! ```text
 //! experiment.toml ─► results.json, training.jsonl ─► checked against one another ─► rows ─► tables ─► Markdown, CSV, LaTeX
-//!                                                                                   │          └──► page ◄── pictures
+//!                                                                                   │          └──► page ◄── plots
 //!                                                                                   └──► summary.json
 //! ```
 

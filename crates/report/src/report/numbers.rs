@@ -1,21 +1,21 @@
-//! Figures as tables show them.
+//! Formatting of metrics in tables.
 
 use hayloft_results::Columns;
 
-/// What stands for a figure that is undefined.
+/// The cell of an undefined metric.
 const UNDEFINED: &str = "–";
 
-/// A column of the tables: headings, what it is in words, and what it says of a row.
+/// A column: its headings, its definition, its value and its format.
 pub(super) struct Column {
     pub(super) heading: &'static str,
-    /// For a terminal, in one line or two.
+    /// Heading for a terminal, of one or two lines.
     pub(super) short: &'static str,
     pub(super) meaning: &'static str,
     pub(super) value: fn(&Columns) -> Option<f64>,
     pub(super) show: fn(Option<f64>) -> String,
 }
 
-/// The study's columns, and the pooled explained variance beside the one that the study has.
+/// The study's columns, with pooled explained variance next to the study's.
 pub(super) const COLUMNS: [Column; 9] = [
     Column {
         heading: "L0",
@@ -82,7 +82,7 @@ pub(super) const COLUMNS: [Column; 9] = [
     },
 ];
 
-/// A figure with so many decimals; a dash where it is undefined.
+/// Formats a metric with the given decimals; a dash if undefined.
 pub(super) fn figure(value: Option<f64>, decimals: usize) -> String {
     let defined = value.filter(|value| value.is_finite());
     defined.map_or_else(|| UNDEFINED.to_owned(), |value| format!("{value:.decimals$}"))

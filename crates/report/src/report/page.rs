@@ -1,4 +1,4 @@
-//! The report as one page that needs nothing else: no network, no scripts.
+//! The report as one self-contained HTML page: no network, no scripts.
 
 use minijinja::Environment;
 use minijinja::value::Serde;
@@ -12,17 +12,17 @@ use super::provenance::Fact;
 use super::tables::Table;
 use crate::plot::{variables_dark, variables_light};
 
-/// The name ends in `.html`, by which minijinja knows to escape every value that the template does not call safe.
+/// The suffix `.html` makes minijinja escape every value that the template does not mark as safe.
 const NAME: &str = "page.html";
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 
-/// What the template takes.
+/// The template's input.
 #[derive(Serialize)]
 struct Page<'report> {
     title: &'report str,
     description: Option<&'report str>,
-    /// Ours, and inserted as it is.
+    /// Trusted, and inserted unescaped.
     style: String,
     left_out: Vec<String>,
     tables: Vec<PageTable>,
@@ -31,7 +31,7 @@ struct Page<'report> {
     provenance: Vec<Fact>,
 }
 
-/// A table as the template takes it.
+/// A table in the template's input.
 #[derive(Serialize)]
 struct PageTable {
     id: String,
@@ -41,7 +41,7 @@ struct PageTable {
     rows: Vec<PageRow>,
 }
 
-/// A row: its names, which head it, and its figures.
+/// A row: its names, as row headers, and its metrics.
 #[derive(Serialize)]
 struct PageRow {
     names: Vec<String>,
@@ -55,7 +55,7 @@ struct Definition {
 }
 
 impl Report {
-    /// The page. Names come from files that strangers may have written; the template escapes all of them.
+    /// Renders the page. The template escapes all names, because they come from untrusted files.
     pub(super) fn html(&self) -> Result<String, ReportError> {
         let mut environment = Environment::new();
         environment.add_template(NAME, PAGE)?;

@@ -1,4 +1,4 @@
-//! What the figures were computed from.
+//! Provenance of the metrics.
 
 use super::entry::Entry;
 use super::load::Report;
@@ -12,7 +12,7 @@ pub(super) struct Fact {
 }
 
 impl Report {
-    /// Versions, models, caches and SAEs, each once.
+    /// Versions, models, caches and SAEs, without duplicates.
     pub(super) fn provenance(&self) -> Vec<Fact> {
         let mut facts = vec![fact("Report", format!("hayloft {}", env!("CARGO_PKG_VERSION")))];
         for entry in &self.entries {
@@ -22,7 +22,7 @@ impl Report {
                 }
             }
         }
-        // Stable: each kind stays in the experiment's order.
+        // A stable sort: each kind stays in the experiment's order.
         facts[1..].sort_by_key(|fact| {
             ["Evaluated", "Model", "Cache", "SAE"].iter().position(|kind| fact.what.starts_with(kind))
         });

@@ -1,36 +1,36 @@
-//! The parts that models and SAEs play in the experiment.
+//! Roles of models and SAEs in an experiment.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Which SAE.
+/// The role of an SAE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SaeRole {
     /// Trained on the base model.
     Base,
-    /// The base SAE, trained further on the chat model's activations.
+    /// The base SAE, fine-tuned on the chat model's activations.
     Finetuned,
     /// Trained on the chat model.
     Chat,
 }
 
-/// Which model.
+/// The role of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelRole {
-    /// The pretrained one.
+    /// The pretrained model.
     Base,
-    /// The one that was made of it to follow instructions.
+    /// Its instruction-tuned version.
     Chat,
 }
 
 impl SaeRole {
-    /// All of them, in the order of tables.
+    /// All roles, in table order.
     pub(crate) const ALL: [Self; 3] = [Self::Base, Self::Finetuned, Self::Chat];
 
-    /// In words.
+    /// The label in tables.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Base => "base SAE",
@@ -39,17 +39,17 @@ impl SaeRole {
         }
     }
 
-    /// The role of an SAE that is called by its role.
+    /// The role whose name is `name`, if there is one.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.to_string() == name)
     }
 }
 
 impl ModelRole {
-    /// Both.
+    /// Both roles.
     pub(crate) const ALL: [Self; 2] = [Self::Base, Self::Chat];
 
-    /// In words.
+    /// The label in tables.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Base => "base model",

@@ -1,4 +1,4 @@
-//! The experiment as one flat list: `summary.json`.
+//! The experiment as a flat list of rows: `summary.json`.
 
 use hayloft_results::Columns;
 use hayloft_rows::{OutlierNorm, SectionChoice};
@@ -12,9 +12,9 @@ use super::role::{ModelRole, SaeRole};
 /// `summary.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// One for each SAE, model, dataset, section and treatment of outliers.
+    /// One per SAE, model, dataset, section and treatment of outliers.
     pub rows: Vec<Row>,
-    /// What the files of the experiment hold and the report does not show.
+    /// Contents of the experiment's files that the report does not show.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
 }
@@ -22,41 +22,41 @@ pub struct Summary {
 /// A row of a table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// What was read: `pile`, `alpaca`, or another name.
+    /// The dataset: `pile`, `alpaca`, or another name.
     pub dataset: String,
-    /// Which positions.
+    /// The section.
     pub section: SectionChoice,
-    /// Which SAE.
+    /// The role of the SAE.
     pub sae: SaeRole,
-    /// Which model.
+    /// The role of the model.
     pub model: ModelRole,
-    /// Which family the models are of.
+    /// The family of the models.
     pub family: String,
-    /// Whether activations of a large norm were left out.
+    /// Whether activations with a large norm were left out.
     pub outliers_filtered: bool,
-    /// The norm from which on they were, after scaling.
+    /// The threshold above which they were left out, in scaled space.
     pub outlier_norm: Option<f64>,
-    /// The same in the model's own space.
+    /// The same, unscaled.
     #[serde(default)]
     pub outlier_norm_raw: Option<f64>,
-    /// What was asked for.
+    /// The rule as requested.
     #[serde(default)]
     pub outlier_rule: Option<OutlierNorm>,
-    /// Where in the model.
+    /// The site in the model.
     pub site: String,
-    /// c, by which activations were multiplied before the SAE.
+    /// c, the factor on the SAE's input.
     pub scale: f64,
-    /// The figures.
+    /// The metrics.
     #[serde(flatten)]
     pub columns: Columns,
-    /// Of a fine-tuned SAE: (its explained variance − the base SAE's) / (the chat SAE's − the base SAE's), where both are
-    /// there on the same activations.
+    /// For a fine-tuned SAE: (its explained variance − the base SAE's) / (the chat SAE's − the base SAE's), if both
+    /// have results on the same activations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explained_variance_gap_recovered: Option<f64>,
 }
 
 impl Report {
-    /// All rows, in the order of the tables.
+    /// All rows, in table order.
     pub fn summary(&self) -> Summary {
         let mut rows: Vec<Row> = self.entries.iter().map(row).collect();
         let families = self.families();
@@ -72,7 +72,7 @@ impl Report {
         Summary { rows, left_out: self.left_out.clone() }
     }
 
-    /// Families, in the order of the experiment.
+    /// Families, in the experiment's order.
     pub(super) fn families(&self) -> Vec<&str> {
         let mut families = Vec::new();
         for entry in &self.entries {
@@ -84,7 +84,7 @@ impl Report {
     }
 }
 
-/// The study's datasets come first, in its order.
+/// The study's datasets come first, in the study's order.
 fn dataset_order(dataset: &str) -> usize {
     let known = ["pile", "alpaca"];
     known.iter().position(|name| *name == dataset).unwrap_or(known.len())
@@ -110,13 +110,13 @@ fn row(entry: &Entry) -> Row {
 }
 
 impl Row {
-    /// Whether two rows are of the same table.
+    /// Whether two rows belong to the same table.
     pub(super) fn is_beside(&self, other: &Self) -> bool {
         (&self.dataset, self.section, self.outliers_filtered)
             == (&other.dataset, other.section, other.outliers_filtered)
     }
 
-    /// Whether two rows are about the same activations.
+    /// Whether two rows cover the same activations.
     pub(super) fn is_about_same(&self, other: &Self) -> bool {
         self.is_beside(other) && (&self.family, self.model) == (&other.family, other.model)
     }

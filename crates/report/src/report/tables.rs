@@ -1,37 +1,37 @@
-//! Rows as tables in the study's layout, with the pooled explained variance as a column more.
+//! Rows as tables in the study's layout, with an additional column for pooled explained variance.
 
 use super::load::Report;
 use super::numbers::{COLUMNS, percent};
 use super::role::SaeRole;
 use super::rows::Row;
 
-/// A table, in words.
+/// A table of formatted cells.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Table {
-    /// Fit for a file's name, and no other table's.
+    /// Unique, and suitable as a file name.
     pub(super) id: String,
     pub(super) title: String,
     pub(super) note: String,
-    /// Headings of the names that begin a row, then of its figures.
+    /// Headings of the name columns; `figures` has those of the metrics.
     pub(super) names: Vec<&'static str>,
     pub(super) figures: Vec<&'static str>,
     pub(super) rows: Vec<TableRow>,
 }
 
-/// A row: as many names and figures as its table has.
+/// A row, with as many names and metrics as its table.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct TableRow {
     pub(super) names: Vec<String>,
     pub(super) figures: Vec<String>,
-    /// What it is made of.
+    /// The row that the cells come from.
     pub(super) source: Row,
 }
 
 const GAP: &str = "EV gap recovered %";
 
 impl Report {
-    /// The tables of all rows: for each dataset, section and treatment of outliers one of the transfer, and one of
-    /// fine-tuning where there is a fine-tuned SAE.
+    /// Builds all tables: for each dataset, section and treatment of outliers a transfer table, and a fine-tuning table
+    /// if there is a fine-tuned SAE.
     pub(super) fn tables(&self) -> Vec<Table> {
         let rows = self.summary().rows;
         let mut tables = Vec::new();
@@ -39,7 +39,8 @@ impl Report {
             let is_tuned =
                 |row: &Row| group.iter().any(|other| other.sae == SaeRole::Finetuned && other.is_about_same(row));
             let transfer: Vec<&Row> = group.iter().filter(|row| row.sae != SaeRole::Finetuned).collect();
-            // Where every row is there to compare a fine-tuned SAE with, one table says it all.
+            // The fine-tuning table includes the rows that a fine-tuned SAE is compared with. A transfer table is
+            // needed only for others.
             if transfer.iter().any(|row| !is_tuned(row)) {
                 tables.push(self.grouped("transfer", &transfer));
             }
@@ -85,7 +86,7 @@ fn table_row(row: &Row, several: bool, tuned: bool) -> TableRow {
     TableRow { names, figures, source: row.clone() }
 }
 
-/// What is behind the figures.
+/// The note below a table: counts and definitions.
 fn note(rows: &[&Row], tuned: bool) -> String {
     let range = |count: fn(&Row) -> u64| {
         let counts = || rows.iter().map(|row| count(row));
@@ -104,7 +105,7 @@ fn note(rows: &[&Row], tuned: bool) -> String {
     note
 }
 
-/// The dataset and the section in words.
+/// Describes dataset and section.
 pub(super) fn place_in_words(row: &Row) -> String {
     format!("{}, {}", dataset_in_words(&row.dataset), section_in_words(&row.section.to_string()))
 }
@@ -125,13 +126,13 @@ pub(super) fn section_in_words(section: &str) -> String {
     }
 }
 
-/// Lower-case ASCII letters and digits; everything else is a hyphen.
+/// Lower-cases ASCII letters, keeps digits, and replaces every other character by a hyphen.
 pub(super) fn slug(text: &str) -> String {
     let plain = |character: char| if character.is_ascii_alphanumeric() { character.to_ascii_lowercase() } else { '-' };
     text.chars().map(plain).collect()
 }
 
-/// Two datasets may have names that differ in what a slug leaves out.
+/// Numbers repeated ids: names of two datasets may have the same slug.
 fn number_repeats(tables: &mut [Table]) {
     for place in 1..tables.len() {
         let (before, rest) = tables.split_at_mut(place);

@@ -1,4 +1,4 @@
-//! The tables on a terminal.
+//! Tables for a terminal.
 
 use hayloft_results::{EXPLAINED_VARIANCES, ruled};
 
@@ -6,11 +6,11 @@ use super::load::Report;
 use super::numbers::COLUMNS;
 use super::tables::Table;
 
-/// The one heading of a table that is not a column of results.
+/// The only table heading that is not a result column.
 const SHORT_GAP: &str = "EV\ngap %";
 
 impl Report {
-    /// All tables, each under its title, and what the two explained variances in them are.
+    /// Renders all tables with their titles, and the definitions of the two explained variances.
     pub fn table(&self) -> String {
         let tables = self.tables().iter().map(Table::text).collect::<Vec<_>>().join("\n\n");
         format!("{tables}\n\n{}", EXPLAINED_VARIANCES.join("\n"))
@@ -30,7 +30,7 @@ impl Table {
     }
 }
 
-/// A name that does not move a terminal's cursor.
+/// Replaces control characters, which could move the terminal's cursor.
 fn printable(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }

@@ -1,4 +1,4 @@
-//! Whether intervals hold what they promise: 95% of them, over many made-up caches, have the true value in them.
+//! Coverage of the intervals: 95% of them must contain the true value, over many synthetic caches.
 
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -10,13 +10,13 @@ use crate::sums::sequence::tests::sequence;
 const SEQUENCES: usize = 300;
 const RESAMPLES: usize = 500;
 
-/// How much longer sequences have the larger losses.
+/// Correlation between the logarithms of a sequence's length and loss.
 const CORRELATION: f64 = 0.4;
 
-/// What the second SAE's loss is more, in the median sequence.
+/// How much larger the second SAE's loss is, in the median sequence.
 const MORE: f64 = 0.05;
 
-/// How far the logarithms of a sequence's length, of its loss, of its error and of what the second SAE's loss is more spread.
+/// Standard deviations of the logarithms of a sequence's length, loss, error, and difference between the SAEs.
 struct Spread {
     length: f64,
     loss: f64,
@@ -24,14 +24,14 @@ struct Spread {
     more: f64,
 }
 
-/// Two independent draws of the normal distribution (Box and Muller).
+/// Two independent standard normal draws (Box and Muller).
 fn normals(generator: &mut Pcg64Mcg) -> (f64, f64) {
     let mut uniform = || (generator.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
     let (radius, angle) = ((-2.0 * (1.0 - uniform()).ln()).sqrt(), std::f64::consts::TAU * uniform());
     (radius * angle.cos(), radius * angle.sin())
 }
 
-/// A cache's sequences under two SAEs. Losses and errors have heavy tails, and go with the sequence and not with the token.
+/// A cache's sequences under two SAEs. Losses and errors have heavy tails and vary by sequence, not by token.
 fn dataset(generator: &mut Pcg64Mcg, spread: &Spread) -> [Vec<SequenceSums>; 2] {
     let (mut first, mut second) = (Vec::new(), Vec::new());
     for _ in 0..SEQUENCES {
@@ -47,10 +47,10 @@ fn dataset(generator: &mut Pcg64Mcg, spread: &Spread) -> [Vec<SequenceSums>; 2] 
     [first, second]
 }
 
-/// The per cent of intervals with the truth in them: of a mean loss, of the share recovered, of the explained variance, and of the
+/// Per cent of intervals that contain the truth, for a mean loss, the share recovered, the explained variance, and the
 /// difference of two mean losses.
 fn coverage(spread: &Spread, datasets: u64) -> [f64; 4] {
-    // Means over tokens of what is lognormal; the loss's is larger, as longer sequences have more of it.
+    // Means over tokens of lognormal variables. The loss correlates with the length, which raises its mean.
     let mean = |spread: f64| (spread * spread / 2.0).exp();
     let loss = mean(spread.loss) * (CORRELATION * spread.loss * spread.length).exp();
     let (error, more) = (mean(spread.error), MORE * mean(spread.more));
@@ -80,7 +80,7 @@ fn intervals_cover_the_truth_as_often_as_they_say() {
     assert!(covered.iter().all(|percent| (93.0..=97.0).contains(percent)), "{covered:?}");
 }
 
-/// No resampling sees a tail that the sample lacks: where a few sequences decide, intervals are somewhat too narrow.
+/// Resampling cannot see a tail that the sample lacks. If few sequences dominate, intervals are slightly too narrow.
 #[test]
 fn intervals_of_what_a_few_sequences_decide_are_not_far_off() {
     let covered = coverage(&Spread { length: 0.5, loss: 0.5, error: 0.8, more: 1.0 }, 500);

@@ -1,23 +1,23 @@
-//! The figures that have intervals.
+//! The metrics that have intervals.
 
 use crate::columns::Columns;
 use crate::sums::sequence::ResampledSums;
 
-/// What a figure is about, and so when two SAEs' are comparable.
+/// What a metric depends on, which decides whether two SAEs can be compared on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum About {
-    /// Losses or divergences: always.
+    /// Losses or divergences: always comparable.
     Predictions,
-    /// Activations: where the same rows are outliers.
+    /// Activations: comparable if the same rows are outliers.
     Activations,
-    /// Activations in scaled space: where the scale is the same too.
+    /// Activations in scaled space: comparable if the scale is the same too.
     ScaledActivations,
 }
 
-/// How many figures there are.
+/// Number of metrics.
 pub(super) const COUNT: usize = 17;
 
-/// Every column but counts, and the divergences: name, and what it is about.
+/// Every column except counts, and the divergences: the name, and what it depends on.
 pub(super) const FIGURES: [(&str, About); COUNT] = [
     ("l0", About::Activations),
     ("ce_recovered", About::Predictions),
@@ -38,7 +38,7 @@ pub(super) const FIGURES: [(&str, About); COUNT] = [
     ("kl_recovered", About::Predictions),
 ];
 
-/// The figures that sums give, in the order of [`FIGURES`]; NaN where one is undefined.
+/// Computes the metrics from sums, in the order of [`FIGURES`]. Undefined ones are NaN.
 pub(super) fn figures(tally: &ResampledSums, scale: f64, has_kl: bool) -> [f64; COUNT] {
     let Columns {
         l0,

@@ -1,13 +1,13 @@
-//! The interval of one figure from its resamples: the bias-corrected and accelerated one (Efron 1987), which corrects the
-//! percentiles for bias and skewness.
+//! The bias-corrected and accelerated bootstrap interval (Efron 1987), which corrects percentiles for bias and
+//! skewness.
 
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
 
-/// How much is left out on either side.
+/// Probability mass outside the interval on each side.
 const TAIL: f64 = 0.025;
 
-/// Where a figure lies, with a confidence of 95%.
+/// A 95% confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(into = "(f64, f64)", from = "(f64, f64)")]
 pub struct Interval {
@@ -18,13 +18,13 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// Half its width.
+    /// Half the width.
     pub fn half_width(&self) -> f64 {
         (self.high - self.low) / 2.0
     }
 
-    /// Of a figure, its resamples, which are sorted, and what [`Jackknife::acceleration`] says of it. `None` where any of
-    /// them is undefined.
+    /// Computes the interval of an estimate. Sorts `resamples` in place; `acceleration` comes from
+    /// [`Jackknife::acceleration`]. `None` if any value is undefined.
     pub(super) fn of(estimate: f64, resamples: &mut [f64], acceleration: f64) -> Option<Self> {
         if !estimate.is_finite() || resamples.is_empty() || resamples.iter().any(|value| !value.is_finite()) {
             return None;
@@ -36,7 +36,7 @@ impl Interval {
         let normal = Normal::standard();
         let at = |tail: f64| {
             let corrected = corrected(normal.inverse_cdf(share), acceleration, tail);
-            // All resamples to one side of the figure say nothing of its bias.
+            // If all resamples lie to one side of the estimate, the bias cannot be estimated.
             quantile(resamples, if corrected.is_finite() { corrected } else { tail })
         };
         Some(Self { low: at(TAIL), high: at(1.0 - TAIL) })
@@ -55,21 +55,22 @@ impl From<(f64, f64)> for Interval {
     }
 }
 
-/// The share of resamples below the end of an interval that leaves out `tail` below that end.
+/// The share of resamples below an end of the interval, corrected for bias and acceleration. `tail` is the uncorrected
+/// share.
 fn corrected(bias: f64, acceleration: f64, tail: f64) -> f64 {
     let normal = Normal::standard();
     let shifted = bias + normal.inverse_cdf(tail);
     normal.cdf(bias + shifted / (1.0 - acceleration * shifted))
 }
 
-/// The value below which such a share of sorted ones lie, in between two of them where need be.
+/// A quantile of sorted values, by linear interpolation.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let place = share.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
     let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
     below + (above - below) * place.fract()
 }
 
-/// What leaving out each sequence in turn does to a figure, in moments.
+/// Moments of a metric's changes as each sequence is left out in turn.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Jackknife {
     count: f64,
@@ -77,7 +78,7 @@ pub(super) struct Jackknife {
 }
 
 impl Jackknife {
-    /// Adds the change of the figure when one sequence is left out.
+    /// Adds the metric's change without one sequence.
     pub(super) fn add(&mut self, change: f64) {
         self.count += 1.0;
         for (sum, power) in self.sums.iter_mut().zip([change, change.powi(2), change.powi(3)]) {
@@ -85,7 +86,7 @@ impl Jackknife {
         }
     }
 
-    /// A sixth of the skewness of the figure; 0 where it never changes.
+    /// The acceleration: a sixth of the metric's skewness; 0 if the metric never changes.
     pub(super) fn acceleration(&self) -> f64 {
         let [mean, second, third] = self.sums.map(|sum| sum / self.count);
         let variance = second - mean * mean;
@@ -105,10 +106,10 @@ mod tests {
         let interval = Interval::of(500.0, &mut resamples, 0.0).unwrap();
         assert!((interval.low - 25.0).abs() < 1e-6 && (interval.high - 975.0).abs() < 1e-6, "{interval:?}");
         assert!((interval.half_width() - 475.0).abs() < 1e-6);
-        // Skewness to the right moves both ends up.
+        // Positive skewness moves both ends up.
         let skewed = Interval::of(500.0, &mut resamples, 0.1).unwrap();
         assert!(skewed.low > interval.low && skewed.high > interval.high, "{skewed:?}");
-        // A figure above most of its resamples is taken to be too small: by twice the bias.
+        // An estimate above most of its resamples is biased downwards: the interval moves up by twice the bias.
         let biased = Interval::of(600.0, &mut resamples, 0.0).unwrap();
         assert!(biased.low > interval.low && biased.high > interval.high, "{biased:?}");
     }

@@ -1,4 +1,4 @@
-//! Intervals of all figures of several SAEs, and of their differences.
+//! Intervals of all metrics of several SAEs, and of their differences.
 
 use std::collections::BTreeMap;
 
@@ -11,50 +11,50 @@ use super::interval::{Interval, Jackknife};
 use super::resample::draw;
 use crate::sums::sequence::{ResampledSums, SequenceSums};
 
-/// Where the figures of a result lie, with a confidence of 95%.
+/// 95% confidence intervals of a result's metrics.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Intervals {
-    /// Sequences that were resampled: those with a token in the section.
+    /// Number of resampled sequences: those with a token in the section.
     pub sequences: usize,
-    /// How many times.
+    /// Number of resamples.
     pub resamples: usize,
-    /// By the figure's name; those that are undefined in any resample are left out.
+    /// Intervals by metric name. Metrics that are undefined in any resample are omitted.
     pub figures: BTreeMap<String, Interval>,
-    /// What it is more or less than the first SAE of the run; `None` for that one itself.
+    /// Difference from the first SAE of the run; `None` for the first SAE.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub difference: Option<Difference>,
 }
 
-/// The figures of an SAE less those of another on the same tokens.
+/// Metrics of an SAE minus those of another SAE on the same tokens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
     /// The other SAE.
     pub from: String,
-    /// By the figure's name; those that are undefined, or of different activations or scales, are left out.
+    /// Differences by metric name. Metrics that are undefined, or over different activations or scales, are omitted.
     pub figures: BTreeMap<String, DifferenceFigure>,
 }
 
-/// The difference of one figure.
+/// The difference of one metric.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct DifferenceFigure {
-    /// The figure of this SAE less that of the other.
+    /// This SAE's value minus the other's.
     pub difference: f64,
-    /// Where the difference lies, with a confidence of 95%.
+    /// 95% confidence interval of the difference.
     pub interval: Interval,
 }
 
-/// An SAE in a section of the cache, whose figures are to have intervals.
+/// One SAE in one section of the cache, as input of `uncertainty`.
 #[derive(Debug, Clone, Copy)]
 pub struct Uncertain<'run> {
     /// The SAE's name.
     pub name: &'run str,
-    /// One for each sequence of the cache.
+    /// Sums of each sequence of the cache.
     pub sequences: &'run [SequenceSums],
-    /// c, by which what the SAE is given is multiplied.
+    /// c, the factor on the SAE's input.
     pub scale: f64,
-    /// What targets and reconstructions are multiplied by.
+    /// The factor on targets and reconstructions.
     pub target_scale: f64,
-    /// Whether divergences were summed.
+    /// Whether divergences were computed.
     pub has_kl: bool,
 }
 
@@ -63,7 +63,7 @@ impl Uncertain<'_> {
         figures(tally, self.target_scale, self.has_kl)
     }
 
-    /// Sums over these sequences, each so many times.
+    /// Sums over the sequences in `used`, each weighted by its entry in `times`.
     fn total(&self, used: &[usize], times: impl Iterator<Item = u32>) -> ResampledSums {
         let mut total = ResampledSums::default();
         for (&sequence, times) in used.iter().zip(times) {
@@ -90,8 +90,8 @@ impl Uncertain<'_> {
     }
 }
 
-/// Intervals for SAEs on the same section of the same cache, in their order; the differences are from the first. The same
-/// SAEs give the same bits on any number of threads.
+/// Computes the intervals of SAEs on one section of one cache, in their order; differences are from the first SAE. The
+/// result is bitwise independent of the number of threads.
 pub fn uncertainty(bootstrap: Bootstrap, saes: &[Uncertain<'_>]) -> Vec<Intervals> {
     let Some(first) = saes.first() else { return Vec::new() };
     let in_any = |&sequence: &usize| saes.iter().any(|sae| sae.sequences[sequence].is_used());
@@ -140,7 +140,7 @@ pub fn uncertainty(bootstrap: Bootstrap, saes: &[Uncertain<'_>]) -> Vec<Interval
     saes.iter().enumerate().map(intervals).collect()
 }
 
-/// What leaving out each sequence does to the figures of an SAE, and to their difference from the first SAE's.
+/// Jackknives of an SAE's metrics, and of their differences from the first SAE's.
 #[derive(Debug, Clone, Copy, Default)]
 struct Jackknives {
     own: [Jackknife; COUNT],

@@ -1,11 +1,11 @@
-//! How certain figures are: intervals from resampling the sequences of the cache.
+//! Bootstrap intervals of metrics.
 //!
-//! Tokens of a sequence are alike, sequences are drawn independently: so whole sequences are resampled, with the sums that
-//! they add, and every figure is computed again from the sums, by the same code. Differences between SAEs are taken within
-//! each resample, so that what makes a text hard for both cancels out.
+//! Tokens within a sequence are correlated, while sequences are drawn independently. Resamples therefore draw whole
+//! sequences, with their sums, and every metric is recomputed from the sums by the same code. Differences between SAEs
+//! are taken within each resample, so that variation common to both cancels.
 //!
-//! The crates that bootstrap take a list of numbers and a statistic of it. Here one resample serves all figures of all SAEs,
-//! and a statistic is a ratio of weighted sums over sequences, so that drawing counts and adding up is ours; the normal
+//! Bootstrap crates take a list of numbers and a statistic of it. Here one resample serves all metrics of all SAEs, and
+//! a statistic is a ratio of weighted sums over sequences, so this module draws the counts and adds up. The normal
 //! distribution is `statrs`'s.
 
 #[cfg(test)]
@@ -21,7 +21,7 @@ pub use self::interval::Interval;
 pub use self::intervals::{Difference, DifferenceFigure, Intervals};
 pub use self::intervals::{Uncertain, uncertainty};
 
-/// How figures are resampled.
+/// Bootstrap settings.
 ///
 /// ```
 /// use hayloft_results::Bootstrap;
@@ -31,14 +31,14 @@ pub use self::intervals::{Uncertain, uncertainty};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bootstrap {
-    /// How many times; at least [`Bootstrap::FEWEST`].
+    /// Number of resamples; at least [`Bootstrap::FEWEST`].
     pub resamples: usize,
 }
 
 impl Bootstrap {
-    /// With fewer, the ends of a 95% interval are chance.
+    /// Fewer resamples cannot resolve the ends of a 95% interval.
     pub const FEWEST: usize = 100;
-    /// With more, nothing is gained but time lost.
+    /// More resamples cost time without a gain in precision.
     pub const MOST: usize = 100_000;
 }
 

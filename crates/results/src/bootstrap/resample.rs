@@ -1,20 +1,20 @@
-//! Which sequences a resample has, and how often.
+//! Draws of sequences.
 
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-/// Any number: it makes the same run give the same intervals.
+/// A fixed seed: the same run gives the same intervals.
 const SEED: u64 = 0x0068_6179_6c6f_6674;
 
-/// How often each of `count` sequences is in a resample: as many are drawn as there are, with replacement. It depends on the number
-/// of the resample alone, so that any thread may draw it.
+/// Draws `count` sequences with replacement and returns how often each occurs. The draw depends only on the number of
+/// the resample, so any thread can make it.
 pub(super) fn draw(resample: usize, count: usize) -> Vec<u32> {
-    // A step that is odd and far from small keeps the generators of neighbours apart.
+    // A large odd multiplier separates the seeds of neighbouring resamples.
     let seed = SEED ^ (resample as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut generator = Pcg64Mcg::seed_from_u64(seed);
     let mut times = vec![0; count];
     for _ in 0..count {
-        // Scaled by hand: the ranges of `rand` may draw differently in its next version.
+        // Scaled here, because `rand`'s ranges may draw differently in its next version.
         times[((u128::from(generator.next_u64()) * count as u128) >> 64) as usize] += 1;
     }
     times
@@ -34,7 +34,7 @@ mod tests {
                 *total += times;
             }
         }
-        // 2000 each, give or take three standard deviations of √1800.
+        // 2000 each, within three standard deviations of √1800.
         assert!(total.iter().all(|&times| times.abs_diff(2000) < 128), "{total:?}");
         assert_eq!(draw(7, 10), draw(7, 10));
         assert_ne!(draw(7, 10), draw(8, 10));

@@ -1,14 +1,14 @@
-//! Whether going on from the cached residual gives the cached losses.
+//! Check that resuming from the cached residual reproduces the cached losses.
 
 use serde::{Deserialize, Serialize};
 
-/// The outcome of the check on the first sequences of the cache; of a part, on those of its first shard.
+/// Outcome of the check on the first sequences of the cache, or of the first shard for a part of the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CleanCheck {
     /// Tokens compared.
     pub tokens: usize,
-    /// The largest difference of a token's two losses, nats.
+    /// Largest difference between a token's two losses, nats.
     pub max_difference: f64,
-    /// The largest that is taken.
+    /// Largest accepted difference.
     pub tolerance: f64,
 }

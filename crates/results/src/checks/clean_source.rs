@@ -1,16 +1,16 @@
-//! Where clean losses come from.
+//! The source of clean losses.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Where clean losses come from.
+/// The source of clean losses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CleanSource {
     /// The cache's loss column, written by the harvest.
     Cache,
-    /// The upper half of the model, run on the cached residual: the cache keeps no losses, or they are of another
+    /// The upper part of the model, run on the cached residual, because the cache has no losses or has them in another
     /// precision.
     Recomputed,
 }

@@ -1,4 +1,4 @@
-//! What computing in a lower precision does to the figures, measured on a sample.
+//! Effect of a lower compute precision on the metrics, measured on a sample.
 
 use hayloft_runtime::Dtype;
 use serde::{Deserialize, Serialize};
@@ -6,41 +6,41 @@ use serde::{Deserialize, Serialize};
 use crate::columns::Columns;
 use crate::sums::Sums;
 
-/// A figure computed in lower precision less the same computed in float32, on the same rows.
+/// Metrics in a lower precision minus metrics in float32, on the same rows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ComputeEffect {
-    /// What the run computed in.
+    /// The run's compute precision.
     pub precision: Dtype,
-    /// Rows of the sample that the figures on activations are over.
+    /// Rows of the sample that metrics on activations cover.
     pub activation_rows: u64,
-    /// Of the mean count of latents above zero.
+    /// Effect on L0.
     pub l0: Option<f64>,
-    /// Of the share of the loss recovered, with the baselines of the whole cache.
+    /// Effect on the share of the loss recovered, with the baselines of the whole cache.
     pub ce_recovered: Option<f64>,
-    /// Of the loss with reconstructions put back, nats.
+    /// Effect on the cross-entropy loss with reconstructions spliced in, nats.
     pub ce_sae: Option<f64>,
-    /// Of the explained variance.
+    /// Effect on the explained variance.
     pub explained_variance: Option<f64>,
-    /// Of the pooled explained variance.
+    /// Effect on the pooled explained variance.
     pub explained_variance_pooled: Option<f64>,
-    /// Of the squared error, in scaled space.
+    /// Effect on the squared error, in scaled space.
     pub mse: Option<f64>,
 }
 
-/// Sums over the sample, from which the effect follows once the baselines of the whole cache are known.
+/// Sums over the sample. The effect follows once the baselines of the whole cache are known.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ComputeSample {
-    /// What the run computed in.
+    /// The run's compute precision.
     pub precision: Dtype,
-    /// What came of that.
+    /// Sums in that precision.
     pub low: Sums,
-    /// The same, computed in float32.
+    /// Sums in float32.
     pub exact: Sums,
 }
 
 impl ComputeEffect {
-    /// What a sample says, of an SAE in a section of which these are the sums over each of the cache's shards.
+    /// Computes the effect for one SAE and section. `shards` are the section's sums over each shard of the cache.
     pub fn of(sample: &ComputeSample, scale: f64, shards: &[Sums]) -> Self {
         let gap = loss_gap(shards);
         let (low, exact) = (Columns::of(&sample.low, scale), Columns::of(&sample.exact, scale));
@@ -59,7 +59,7 @@ impl ComputeEffect {
     }
 }
 
-/// Zero less clean, of the mean losses over the whole cache.
+/// Mean zero-ablation loss minus mean clean loss over the whole cache.
 fn loss_gap(shards: &[Sums]) -> f64 {
     let tokens: u64 = shards.iter().map(|shard| shard.loss_tokens).sum();
     shards.iter().map(|shard| shard.zero_loss - shard.clean_loss).sum::<f64>() / tokens as f64

@@ -1,4 +1,4 @@
-//! What a run checks and measures beside its figures, so that one knows what they are worth.
+//! Checks and measurements that qualify the metrics.
 
 pub(crate) mod clean_check;
 pub(crate) mod clean_source;

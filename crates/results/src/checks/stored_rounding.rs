@@ -1,24 +1,24 @@
-//! What a codec that rounds does to the figures.
+//! Effect of a lossy codec on the metrics.
 
 use hayloft_store::Codec;
 use serde::{Deserialize, Serialize};
 
-/// The rounding of the activations that figures were computed from.
+/// Rounding of the stored activations.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct StoredRounding {
-    /// How they are stored.
+    /// The codec.
     pub codec: Codec,
-    /// The norm of all that was rounded away over the norm of all activations of the site.
+    /// Norm of the rounding error divided by the norm of the activations, over the whole site.
     pub relative_error: f64,
-    /// Mean clean loss computed from the stored activations, less the cache's, in nats; `None` without a model or without
-    /// cached losses.
+    /// Mean clean loss from the stored activations minus the cached mean, nats. `None` without a model or cached
+    /// losses.
     pub ce_effect: Option<f64>,
-    /// The tokens that `ce_effect` is a mean over: the first of the cache.
+    /// Tokens that `ce_effect` averages over, from the start of the cache.
     pub loss_tokens: u64,
 }
 
 impl StoredRounding {
-    /// One line, to stand beside figures.
+    /// A one-line description.
     pub fn in_words(&self) -> String {
         let Self { codec, relative_error, ce_effect, loss_tokens } = self;
         let effect = ce_effect.map_or_else(String::new, |effect| {

@@ -1,16 +1,16 @@
-//! Sums in bins that are numbered from zero, as long as there are bins in use.
+//! Sums in numbered bins, as many as are in use.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::undefined;
 
-/// Float64 sums, one a bin. An undefined one, such as of losses that are NaN, is `null` in JSON and comes back as NaN.
+/// Float64 sums, one per bin. An undefined sum, such as one of NaN losses, is `null` in JSON and reads back as NaN.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct BinSums(Vec<f64>);
 
 impl BinSums {
-    /// These sums.
+    /// Wraps sums.
     pub fn of(sums: Vec<f64>) -> Self {
         Self(sums)
     }
@@ -28,19 +28,19 @@ impl BinSums {
         self.0[bin] += value;
     }
 
-    /// Adds bins at the end.
+    /// Appends bins.
     pub fn extend(&mut self, values: Vec<f64>) {
         self.0.extend(values);
     }
 
-    /// Makes of what is not finite what JSON makes of it: undefined.
+    /// Maps non-finite sums to NaN, as a round trip through JSON does.
     pub fn settle(&mut self) {
         for sum in &mut self.0 {
             *sum = undefined::settled(*sum);
         }
     }
 
-    /// Adds another's sums, bin by bin.
+    /// Adds the sums of another, bin by bin.
     pub fn merge(&mut self, other: &Self) {
         for (bin, &value) in other.0.iter().enumerate() {
             self.add(bin, value);

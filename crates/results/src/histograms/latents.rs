@@ -1,4 +1,4 @@
-//! How often each latent fires.
+//! Firing counts of latents.
 
 use std::io;
 
@@ -6,40 +6,40 @@ use hayloft_runtime::safetensors;
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 
-/// A latent that fires in more than this share of rows is dense.
+/// A latent that fires in a larger share of rows is dense.
 const DENSE: f64 = 0.1;
 
-/// log10 of the smallest density with a bin of its own; smaller ones fall into the first bin.
+/// log10 of the smallest density with a separate bin. Smaller densities fall into the first bin.
 const LOWEST: i32 = -8;
 
-/// Bins of a factor of ten.
+/// Bins per decade.
 const PER_DECADE: usize = 4;
 
-/// In how many rows each latent of an SAE is above zero. Whole numbers: those of other shards, or of other machines, add
-/// exactly, in any order.
+/// For each latent of an SAE, the number of rows in which it is above zero. Counts are integers, so that parts add
+/// exactly in any order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LatentCounts {
-    /// Rows that were looked at: those of the section, outliers apart.
+    /// Rows counted: those of the section without outliers.
     pub rows: u64,
     /// `[width]`: rows in which each latent is above zero.
     pub firings: Vec<u64>,
 }
 
-/// What the counts come to.
+/// Summary of the counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LatentSummary {
-    /// Latents that fire in no row; `None` where no row was looked at.
+    /// Latents that fire in no row; `None` if there are no rows.
     pub dead: Option<u64>,
-    /// Latents that fire in more than a tenth of the rows; `None` likewise.
+    /// Latents that fire in more than a tenth of the rows; `None` if there are no rows.
     pub dense: Option<u64>,
-    /// Latents that fire, by log10 of the share of rows in which they do: bins of a quarter, the first from −8, the last
-    /// up to 0 and with it.
+    /// Histogram of the other latents by log10 of the share of rows in which they fire. Bins are a quarter wide, the
+    /// first from −8, the last up to and including 0.
     pub log10_density: Vec<u64>,
 }
 
 impl LatentCounts {
-    /// The summary.
+    /// Summarises the counts.
     pub fn summary(&self) -> LatentSummary {
         let mut log10_density = vec![0; LOWEST.unsigned_abs() as usize * PER_DECADE];
         let (mut dead, mut dense) = (0, 0);
@@ -58,7 +58,7 @@ impl LatentCounts {
         LatentSummary { dead: known(dead), dense: known(dense), log10_density }
     }
 
-    /// As safetensors: `firings` `[width]` u64, and what it is about as metadata.
+    /// Serialises to safetensors: `firings` `[width]` u64, with `about` and the row count as metadata.
     pub fn safetensors(&self, about: [(&str, String); 3]) -> io::Result<Vec<u8>> {
         let [sae, section, manifest] = about;
         let about = [sae, section, manifest, ("rows", self.rows.to_string())];
@@ -66,7 +66,7 @@ impl LatentCounts {
         safetensors(&about, &[("firings".to_owned(), Dtype::U64, vec![self.firings.len()], &bytes)])
     }
 
-    /// The counts, little-endian.
+    /// The counts as little-endian bytes.
     pub fn bytes(&self) -> Vec<u8> {
         self.firings.iter().flat_map(|count| count.to_le_bytes()).collect()
     }
@@ -81,7 +81,7 @@ impl LatentCounts {
 }
 
 impl LatentSummary {
-    /// The borders of the bins and their counts: from, to (log10 of the share of rows), latents.
+    /// Iterates over the bins: lower border, upper border (log10 of the share of rows), latents.
     pub fn bins(&self) -> impl Iterator<Item = (f64, f64, u64)> + '_ {
         let border = |place: usize| f64::from(LOWEST) + place as f64 / PER_DECADE as f64;
         self.log10_density.iter().enumerate().map(move |(place, &count)| (border(place), border(place + 1), count))

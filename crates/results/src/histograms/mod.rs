@@ -1,6 +1,6 @@
-//! Measurements that need more than one number: by position in the sequence, by norm, by latent.
+//! Histograms: by position in the sequence, by norm, by latent.
 //!
-//! All are counts and sums in bins whose borders are the same for every cache and run, so that parts merge exactly.
+//! All are counts and sums in bins with fixed borders, so that parts merge exactly.
 
 mod bins;
 mod latents;

@@ -4,38 +4,38 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-/// Bins that a doubling of the norm is cut into, evenly: 2³.
+/// log2 of the number of bins per doubling of the norm; bins within a doubling are of equal width.
 const BITS_PER_DOUBLING: u32 = 3;
 
-/// Norms below 2⁻³² and above 2³² are counted in the outermost bins: the histogram has at most 513 of them.
+/// Norms below 2⁻³² and above 2³² fall into the outermost bins. The histogram has at most 513 bins.
 const SMALLEST: f64 = 1.0 / 4_294_967_296.0;
 const LARGEST: f64 = 4_294_967_296.0;
 
-/// Every bin there is: of the smallest norm to the largest.
+/// All bins, from the smallest norm to the largest.
 pub const NORM_BINS: Range<i32> = -256..257;
 
-/// How many rows have what norm, in the model's own units (before any scale).
+/// Number of rows by unscaled norm.
 ///
-/// Bin k holds norms from 2^⌊k/8⌋ · (1 + (k mod 8)/8) up to the border of bin k + 1. These borders are the exponent and
-/// the first three bits of the mantissa of a float64, so that a norm's bin is found without rounding.
+/// Bin k holds norms from 2^⌊k/8⌋ · (1 + (k mod 8)/8) up to the border of bin k + 1. A border is the exponent and the
+/// first three mantissa bits of a float64, so that finding a bin involves no rounding.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NormHistogram {
-    /// k of the first count.
+    /// k of the first entry of `counts`.
     pub first_bin: i32,
-    /// Rows in each bin from there on.
+    /// Rows in each bin, from `first_bin` on.
     pub counts: Vec<u64>,
 }
 
 impl NormHistogram {
-    /// Counts a row; one whose norm is not finite is not counted.
+    /// Counts a row. A non-finite norm is not counted.
     pub fn add(&mut self, norm: f64) {
         if norm.is_finite() {
             self.add_many(bin(norm), 1);
         }
     }
 
-    /// Adds another's counts to these.
+    /// Adds the counts of another histogram.
     pub fn merge(&mut self, other: &Self) {
         for (bin, &count) in (other.first_bin..).zip(&other.counts) {
             if count > 0 {
@@ -44,12 +44,13 @@ impl NormHistogram {
         }
     }
 
-    /// The borders of the bins and their counts: from, to, rows; in the model's own units.
+    /// Iterates over the bins: lower border, upper border, rows. Borders are unscaled norms.
     pub fn bins(&self) -> impl Iterator<Item = (f64, f64, u64)> + '_ {
         (self.first_bin..).zip(&self.counts).map(|(bin, &count)| (border(bin), border(bin + 1), count))
     }
 
-    /// About the norm that such a share of the rows is below: the middle of its bin, which is right to a sixteenth. `None` of no rows.
+    /// Approximates the norm below which a share of the rows lies: the geometric centre of its bin, accurate to 1/16.
+    /// `None` if there are no rows.
     pub fn quantile(&self, share: f64) -> Option<f64> {
         let total: u64 = self.counts.iter().sum();
         let mut below = 0.0;
@@ -79,14 +80,14 @@ impl NormHistogram {
     }
 }
 
-/// Mantissa bits below a bin's.
+/// Mantissa bits that do not affect the bin.
 const SHIFT: u32 = f64::MANTISSA_DIGITS - 1 - BITS_PER_DOUBLING;
 
-/// The bits of 1.0, where bin 0 begins.
+/// The bits of 1.0, the lower border of bin 0.
 const ONE: u64 = 1f64.to_bits() >> SHIFT;
 
 fn bin(norm: f64) -> i32 {
-    // Clamped, the difference is within ±256.
+    // After clamping, the difference is within ±256.
     (norm.clamp(SMALLEST, LARGEST).to_bits() >> SHIFT).wrapping_sub(ONE) as i32
 }
 

@@ -1,27 +1,27 @@
 //! Losses, latents and errors by position in the sequence.
 //!
-//! The first eight positions have a bin each; from there on every doubling of the position is cut into four bins. So the
-//! beginning of a sequence, where losses fall fast, is told apart, and 64 bins reach to position 131,071 whatever the
-//! context length: bins of any two caches are the same.
+//! Each of the first eight positions has a bin; from there on each doubling of the position has four bins. This
+//! resolves the beginning of a sequence, where losses fall fast. 64 bins reach position 131,071. Bins do not depend on
+//! the context length, so that caches can be compared.
 
 use serde::{Deserialize, Serialize};
 
 use super::bins::BinSums;
 use crate::sums::terms::RowTerms;
 
-/// The most bins. Positions beyond the last bin's first fall into it.
+/// Largest number of bins. The last bin has no upper end.
 pub const POSITION_BINS: usize = 64;
 
-/// Positions with a bin of their own.
+/// Positions with a bin each.
 const SINGLE: usize = 8;
 
 /// log2 of `SINGLE`.
 const SINGLE_BITS: usize = 3;
 
-/// Bins that a doubling is cut into.
+/// Bins per doubling.
 const PER_DOUBLING: usize = 4;
 
-/// The bin of a position, counted from zero at the BOS.
+/// The bin of a position; position 0 is the BOS.
 pub fn position_bin(position: usize) -> usize {
     if position < SINGLE {
         return position;
@@ -31,7 +31,7 @@ pub fn position_bin(position: usize) -> usize {
     (SINGLE + PER_DOUBLING * (doubling - SINGLE_BITS) + quarter).min(POSITION_BINS - 1)
 }
 
-/// The first position of a bin; that of the next bin ends it.
+/// The first position of a bin. The bin ends before the first position of the next bin.
 pub fn first_position(bin: usize) -> usize {
     if bin < SINGLE {
         return bin;
@@ -40,7 +40,7 @@ pub fn first_position(bin: usize) -> usize {
     (PER_DOUBLING + quarter) << (doubling - 2)
 }
 
-/// Counts, one a bin, as long as there are bins in use.
+/// Counts, one per bin, as many as are in use.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PositionCounts(Vec<u64>);
@@ -51,19 +51,19 @@ impl PositionCounts {
         &self.0
     }
 
-    /// Counts one more in a bin.
+    /// Adds one to a bin.
     pub fn add(&mut self, bin: usize) {
         self.add_many(bin, 1);
     }
 
-    /// Adds another's counts, bin by bin.
+    /// Adds the counts of another, bin by bin.
     pub fn merge(&mut self, other: &Self) {
         for (bin, &count) in other.0.iter().enumerate() {
             self.add_many(bin, count);
         }
     }
 
-    /// Counts several more in a bin.
+    /// Adds a count to a bin.
     pub fn add_many(&mut self, bin: usize, count: u64) {
         if self.0.len() <= bin {
             self.0.resize(bin + 1, 0);
@@ -72,22 +72,22 @@ impl PositionCounts {
     }
 }
 
-/// Sums by the position of the token that they are at, in float64 in row order; losses are in nats.
+/// Sums by token position, in float64 in row order. Losses are in nats.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PositionSums {
-    /// Tokens behind the losses.
+    /// Tokens that the losses cover.
     pub loss_tokens: PositionCounts,
-    /// Of the untouched run.
+    /// Loss of the clean run.
     pub clean_loss: BinSums,
-    /// With the reconstruction in place of the residual.
+    /// Loss with the reconstruction spliced in.
     pub sae_loss: BinSums,
-    /// With zeros in place of the residual.
+    /// Loss under zero ablation.
     pub zero_loss: BinSums,
-    /// Tokens behind the sums below: those that are no outliers.
+    /// Tokens that the sums below cover: those that are not outliers.
     #[serde(default)]
     pub activation_rows: PositionCounts,
-    /// Latents above zero.
+    /// Number of latents above zero.
     #[serde(default)]
     pub latents: PositionCounts,
     /// ‖x − r‖².
@@ -99,7 +99,7 @@ pub struct PositionSums {
 }
 
 impl PositionSums {
-    /// Makes of what is not finite what JSON makes of it: undefined.
+    /// Maps non-finite sums to NaN, as a round trip through JSON does.
     pub fn settle(&mut self) {
         for sums in [
             &mut self.clean_loss,
@@ -112,7 +112,7 @@ impl PositionSums {
         }
     }
 
-    /// Adds another's sums to these.
+    /// Adds the sums of another.
     pub fn merge(&mut self, other: &Self) {
         let Self {
             loss_tokens,
@@ -143,7 +143,7 @@ impl PositionSums {
         self.squared_deviation.add(bin, f64::from(terms.squared_deviation));
     }
 
-    /// Adds the losses of the spliced run at some positions.
+    /// Adds losses of the spliced run, at their positions.
     pub fn add_sae_losses(&mut self, positions: &[usize], losses: &[f32]) {
         for (&position, &loss) in positions.iter().zip(losses) {
             let bin = position_bin(position);

@@ -1,4 +1,4 @@
-//! KL(clean ‖ spliced): how far what the model predicts with an SAE in it is from what it predicts untouched.
+//! KL(clean ‖ spliced): divergence of the spliced run's predictions from the clean run's.
 
 pub(crate) mod result;
 pub(crate) mod sums;

@@ -1,4 +1,4 @@
-//! The figures of divergences.
+//! Metrics of KL divergence.
 
 use hayloft_runtime::Dtype;
 use serde::{Deserialize, Serialize};
@@ -6,27 +6,27 @@ use serde::{Deserialize, Serialize};
 use super::sums::KlSums;
 use super::way::KlWay;
 
-/// KL(clean ‖ spliced) of the next-token predictions: means over the tokens behind the losses.
+/// KL(clean ‖ spliced) of the next-token predictions. Means are over the tokens that the losses cover.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Kl {
-    /// How it was computed, and so what it is worth.
+    /// How it was computed.
     #[serde(flatten)]
     pub way: KlWay,
-    /// What the clean logits were computed in.
+    /// Compute precision of the clean logits.
     pub clean_precision: Dtype,
-    /// What the spliced logits were computed in.
+    /// Compute precision of the spliced logits.
     pub spliced_precision: Dtype,
-    /// With the SAE's reconstruction in place of the residual, nats a token.
+    /// With the SAE's reconstruction spliced in, nats per token.
     pub kl: Option<f64>,
-    /// With zeros in place of the residual, nats a token.
+    /// Under zero ablation, nats per token.
     pub kl_ablated: Option<f64>,
-    /// (ablated − SAE) / ablated: SAELens's `kl_div_score`. Of two bounds it is neither a bound nor exact.
+    /// (ablated − SAE) / ablated: SAELens's `kl_div_score`. Computed from two bounds it is neither exact nor a bound.
     pub kl_recovered: Option<f64>,
 }
 
 impl Kl {
-    /// The figures that these sums give, where they are over as many tokens as there are losses. Of a run in which no row was
-    /// spliced, which is the clean one, there is no divergence.
+    /// Computes the metrics from sums. They are `None` if the sums do not cover as many tokens as the losses. If no row
+    /// was spliced, `kl` and `kl_recovered` are `None`.
     pub fn of(
         sums: Option<KlSums>,
         (loss_tokens, spliced_rows): (u64, u64),
@@ -46,7 +46,7 @@ impl Kl {
         }
     }
 
-    /// What it is: how it was computed, and in what precision.
+    /// Describes how it was computed and in what precision.
     pub fn label(&self) -> String {
         let (way, clean, spliced) = (self.way, self.clean_precision, self.spliced_precision);
         if clean == spliced {

@@ -1,4 +1,4 @@
-//! Sums of divergences.
+//! Sums of KL divergence.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,18 +8,18 @@ use crate::undefined;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KlSums {
-    /// Tokens behind them: those behind the losses.
+    /// Number of tokens; the same as for the losses.
     pub tokens: u64,
-    /// Of the run with the reconstruction in place of the residual.
+    /// Of the run with the reconstruction spliced in.
     #[serde(with = "undefined")]
     pub kl: f64,
-    /// Of the run with zeros in place of the residual.
+    /// Of the zero-ablated run.
     #[serde(with = "undefined")]
     pub kl_ablated: f64,
 }
 
 impl KlSums {
-    /// Adds another's sums to these.
+    /// Adds the sums of another.
     pub fn merge(&mut self, other: &Self) {
         let Self { tokens, kl, kl_ablated } = other;
         self.tokens += tokens;
@@ -27,13 +27,13 @@ impl KlSums {
         self.kl_ablated += kl_ablated;
     }
 
-    /// Makes of what is not finite what JSON makes of it: undefined.
+    /// Maps non-finite sums to NaN, as a round trip through JSON does.
     pub fn settle(&mut self) {
         self.kl = undefined::settled(self.kl);
         self.kl_ablated = undefined::settled(self.kl_ablated);
     }
 
-    /// Adds the spliced run's divergences at some tokens.
+    /// Adds divergences of the spliced run.
     pub fn add(&mut self, kl: &[f64]) {
         self.tokens += kl.len() as u64;
         self.kl += kl.iter().sum::<f64>();

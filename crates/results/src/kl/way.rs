@@ -4,30 +4,30 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How KL(clean ‖ spliced) was computed, and so what it is worth.
+/// How KL(clean ‖ spliced) was computed, and whether it is exact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "way", rename_all = "snake_case")]
 pub enum KlWay {
-    /// Exactly: the clean logits are those that the cache keeps.
+    /// Exact: clean logits are read from the cache.
     Stored,
-    /// Nearly: the clean logits are those that the cache keeps, but its codec has rounded them.
+    /// Approximate: clean logits are read from the cache, whose codec has rounded them.
     StoredRounded,
-    /// Exactly: the clean logits were computed again from the cached residual.
+    /// Exact: clean logits are recomputed from the cached residual.
     Recomputed,
-    /// A lower bound: of the clean logits only the largest are known, and their logsumexp.
+    /// A lower bound: only the largest clean logits and their logsumexp are known.
     Bound {
-        /// How many.
+        /// Number of known logits.
         top_k: u32,
     },
 }
 
 impl KlWay {
-    /// Whether the cache's logits are read.
+    /// Whether logits are read from the cache.
     pub fn reads_logits(self) -> bool {
         matches!(self, Self::Stored | Self::StoredRounded)
     }
 
-    /// A name fit for a file.
+    /// A name for use in files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Stored => "stored",

@@ -1,4 +1,4 @@
-//! Figures by subset of the corpus and by position in the sequence.
+//! Metrics by subset of the corpus and by position in the sequence.
 
 use std::str::FromStr;
 
@@ -7,7 +7,7 @@ use crate::columns::recovered;
 use crate::histograms::first_position;
 use crate::results::{Results, SaeResult};
 
-/// What figures are broken down by.
+/// The dimension to break metrics down by.
 ///
 /// ```
 /// use hayloft_results::Breakdown;
@@ -17,7 +17,7 @@ use crate::results::{Results, SaeResult};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Breakdown {
-    /// The subset of the corpus that a token's document is of.
+    /// The subset of the corpus of a token's document.
     Subset,
     /// The position in the sequence, in bins.
     Position,
@@ -36,7 +36,7 @@ impl FromStr for Breakdown {
 }
 
 impl Results {
-    /// A table for each SAE and section, each under a heading.
+    /// Renders a table for each SAE and section, with a heading.
     pub fn breakdown(&self, by: Breakdown) -> String {
         let table = |result: &SaeResult| match by {
             Breakdown::Subset => format!("{}, {} rows, by subset\n{}", result.sae, result.section, by_subset(result)),
@@ -112,7 +112,7 @@ fn by_position(result: &SaeResult) -> String {
     ruled(&headings, rows, 1)
 }
 
-/// The positions of a bin, in words.
+/// The positions of a bin, as text.
 fn positions(bin: usize) -> String {
     let (first, last) = (first_position(bin), first_position(bin + 1) - 1);
     if first == last { first.to_string() } else { format!("{first}–{last}") }

@@ -1,4 +1,4 @@
-//! Results as comma-separated values, at full precision.
+//! Results as CSV, at full precision.
 
 use hayloft_rows::{OutlierNorm, ScaleSource};
 use serde::Serialize;
@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::columns::Columns;
 use crate::results::{Results, SaeResult};
 
-/// A line. Undefined figures are empty.
+/// One line. Undefined metrics are empty.
 #[derive(Serialize)]
 struct Line<'result> {
     sae: &'result str,
@@ -100,7 +100,7 @@ impl<'result> From<&'result SaeResult> for Line<'result> {
 }
 
 impl Results {
-    /// Comma-separated values with a heading line.
+    /// Renders the results as CSV with a header line.
     pub fn csv(&self) -> csv::Result<Vec<u8>> {
         let mut writer = csv::Writer::from_writer(Vec::new());
         for result in &self.results {

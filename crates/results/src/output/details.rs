@@ -1,4 +1,4 @@
-//! What else is known of latents and reconstructions, beside the study's figures.
+//! Further metrics of latents and reconstructions, beyond the study's columns.
 
 use super::table::{Column, count, figure};
 use crate::histograms::LatentSummary;
@@ -15,25 +15,25 @@ pub(super) const DETAILS: [Column; 7] = [
     ("Density 1e-8…1", |result| densities(&result.latents)),
 ];
 
-/// Heights of a bar, from none to full.
+/// Glyphs of a bar, from empty to full.
 const HEIGHTS: [char; 9] = ['·', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// Bins that one bar takes: half a factor of ten.
+/// Bins per bar: half a decade.
 const BINS_PER_BAR: usize = 2;
 
 impl Results {
-    /// A table beside that of [`Results::table`]: cosine similarity, ratio of norms, relative bias, L1, latents that are dead and
-    /// dense, and a histogram of how often the others fire.
+    /// Renders a table that complements [`Results::table`]: cosine similarity, norm ratio, relative bias, L1, counts of
+    /// dead and dense latents, and a histogram of firing densities.
     pub fn details(&self) -> String {
         self.render(&DETAILS)
     }
 }
 
-/// A bar for every half factor of ten of the share of rows in which latents fire; its height is by the number of latents.
+/// A bar for each half decade of firing density; its height is the number of latents.
 fn densities(latents: &LatentSummary) -> String {
     let bars: Vec<u64> = latents.log10_density.chunks(BINS_PER_BAR).map(|bins| bins.iter().sum()).collect();
     let largest = bars.iter().copied().max().unwrap_or(0).max(1);
-    // Rounded up, so that one latent is seen.
+    // Rounded up, so that a single latent is visible.
     let height = |count: u64| (count * (HEIGHTS.len() as u64 - 1)).div_ceil(largest) as usize;
     bars.into_iter().map(|count| HEIGHTS[height(count)]).collect()
 }

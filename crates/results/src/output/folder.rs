@@ -10,13 +10,14 @@ use crate::error::ResultsError;
 use crate::results::Results;
 
 impl Results {
-    /// A JSON array of the results, indented.
+    /// The results as an indented JSON array.
     pub fn json(&self) -> serde_json::Result<String> {
         serde_json::to_string_pretty(&self.results)
     }
 
-    /// Writes `results.json`, `results.csv`, `results.md`, and for each result `{sae}.{section}.json` and its latents'
-    /// counts as `{sae}.{section}.latents.safetensors`, creating the folder. Each file appears whole or not at all; files of other names are left as they are.
+    /// Writes `results.json`, `results.csv`, `results.md`, and for each result `{sae}.{section}.json` and the firing
+    /// counts `{sae}.{section}.latents.safetensors`. Creates the folder. Each file is written by atomic rename; other
+    /// files are not touched.
     pub fn write(&self, folder: &Path) -> Result<(), ResultsError> {
         let write = |name: &str, bytes: io::Result<Vec<u8>>| {
             let path = folder.join(name);

@@ -1,11 +1,11 @@
-//! How certain the study's figures are, and how far SAEs are apart.
+//! Tables of intervals and of differences between SAEs.
 
 use super::table::{Column, NAME_WIDTH};
 use crate::bootstrap::Intervals;
 use crate::results::names::shortened;
 use crate::results::{Results, SaeResult};
 
-/// Half the width of the interval of each of the first table's figures.
+/// Half the interval width of each metric of the first table.
 const HALF_WIDTHS: [Column; 10] = [
     ("L0", |result| half_width(result, "l0", 1.0)),
     ("CE\nrec. %", |result| half_width(result, "ce_recovered", 100.0)),
@@ -19,7 +19,7 @@ const HALF_WIDTHS: [Column; 10] = [
     ("KL", |result| half_width(result, "kl", 1.0)),
 ];
 
-/// The difference of each figure that depends on the SAE, and half the width of its interval.
+/// The difference of each metric that depends on the SAE, and half the width of its interval.
 const DIFFERENCES: [Column; 7] = [
     ("L0", |result| difference(result, "l0", 1.0)),
     ("CE rec. %", |result| difference(result, "ce_recovered", 100.0)),
@@ -31,7 +31,7 @@ const DIFFERENCES: [Column; 7] = [
 ];
 
 impl Results {
-    /// What the intervals are, and what the differences are, if there are any.
+    /// Headings of the intervals and, if there are any, of the differences.
     pub(super) fn interval_headings(&self) -> Option<(String, Option<String>)> {
         let all = || self.results.iter().filter_map(|result| result.intervals.as_ref());
         let (fewest, most) = (all().map(|own| own.sequences).min()?, all().map(|own| own.sequences).max()?);
@@ -45,23 +45,23 @@ impl Results {
         Some((format!("Half the 95% intervals: {of}"), differences))
     }
 
-    /// The columns of half widths: without KL's, where that was not asked for.
+    /// The columns of half widths, without KL if it was not requested.
     pub(super) fn half_widths(&self) -> &'static [Column] {
         self.with_kl_or_without(&HALF_WIDTHS)
     }
 
-    /// The columns of differences, likewise.
+    /// The columns of differences, without KL if it was not requested.
     pub(super) fn differences(&self) -> &'static [Column] {
         self.with_kl_or_without(&DIFFERENCES)
     }
 
-    /// Columns of which the last is KL's.
+    /// Drops the last column, KL, if no result has it.
     fn with_kl_or_without(&self, columns: &'static [Column]) -> &'static [Column] {
         let has_kl = self.results.iter().any(|result| result.kl.is_some());
         if has_kl { columns } else { &columns[..columns.len() - 1] }
     }
 
-    /// Whether a result has a difference to show.
+    /// Whether a result has a difference.
     pub(super) fn is_apart(result: &SaeResult) -> bool {
         result.intervals.as_ref().is_some_and(|own| own.difference.is_some())
     }
@@ -72,7 +72,7 @@ fn half_width(result: &SaeResult, figure: &str, factor: f64) -> String {
     interval.map_or_else(|| "–".to_owned(), |interval| format!("±{:.4}", factor * interval.half_width()))
 }
 
-/// Two lines.
+/// Two lines: the difference and half the width of its interval.
 fn difference(result: &SaeResult, figure: &str, factor: f64) -> String {
     let difference = result.intervals.as_ref().and_then(|own| own.difference.as_ref()?.figures.get(figure));
     difference.map_or_else(

@@ -1,4 +1,4 @@
-//! Results as a Markdown table.
+//! Results as Markdown.
 
 use std::fmt::Write;
 
@@ -7,10 +7,9 @@ use super::table::{BEHIND, Column, DIVERGENCES, EFFECTS, EXPLAINED_VARIANCES, FI
 use crate::results::Results;
 
 impl Results {
-    /// A Markdown document with two tables: the study's columns and the pooled explained variance, then what stands behind them; what else is known of latents and
-    /// reconstructions. More tables say how far
-    /// predictions are from the clean run's, where that was asked for, and what a lower precision did to the figures, where there
-    /// was one.
+    /// Renders a Markdown document: the study's columns with pooled explained variance and supporting columns; then
+    /// latents and reconstructions. Where present, tables of divergences, intervals, differences and the effect of a
+    /// lower precision follow.
     pub fn markdown(&self) -> String {
         let mut text = String::from("# SAE evaluation\n\n");
         if let Some(first) = self.results.first() {
@@ -60,7 +59,7 @@ impl Results {
         text
     }
 
-    /// A table with a row for each result.
+    /// A table with one row per result.
     fn rows(&self, columns: &[&Column]) -> String {
         let mut text = String::from("| SAE | Section |");
         for (heading, _) in columns {
@@ -81,7 +80,7 @@ impl Results {
     }
 }
 
-/// A cell as Markdown has it.
+/// Replaces line breaks, which a Markdown cell cannot hold.
 fn in_one_line(cell: &str) -> String {
     cell.replace('\n', " ")
 }

@@ -1,8 +1,8 @@
-//! Which figures are printed.
+//! Selection of the metrics to print.
 
 use std::str::FromStr;
 
-/// Which figures are printed; files have all of them.
+/// The metrics to print. Files contain all metrics.
 ///
 /// ```
 /// use hayloft_results::MetricsChoice;
@@ -12,10 +12,10 @@ use std::str::FromStr;
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum MetricsChoice {
-    /// The study's, and what stands behind them.
+    /// The study's columns and supporting columns.
     #[default]
     Study,
-    /// Those, and what else is known of latents and reconstructions.
+    /// Also the metrics of latents and reconstructions.
     All,
 }
 

@@ -1,4 +1,4 @@
-//! Results for people and for programs.
+//! Output of results: tables for reading, files for programs.
 
 mod breakdown;
 mod delimited;

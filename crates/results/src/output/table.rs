@@ -1,4 +1,4 @@
-//! The tables on stdout: the study's eight columns with explained variance in both forms, and what stands behind them.
+//! The tables on stdout: the study's eight columns with both explained variances, and supporting columns.
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use hayloft_rows::OutlierThreshold;
@@ -9,28 +9,28 @@ use crate::kl::result::Kl;
 use crate::results::names::shortened;
 use crate::results::{Results, SaeResult};
 
-/// The longest name that is printed whole; with it the tables fit 120 columns.
+/// Longest name that is printed in full; the tables then fit 120 columns.
 pub(super) const NAME_WIDTH: usize = 24;
 
-/// Decimals of a difference.
+/// Decimals of differences and divergences.
 const EFFECT_DECIMALS: usize = 6;
 
-/// Decimals of a figure.
+/// Decimals of a metric.
 const DECIMALS: usize = 4;
 
-/// A rule above, below and under the headings; none between rows, so that many SAEs fit a screen.
+/// Rules above, below and under the headings; none between rows.
 pub const RULED: TableStyle = TableStyle::new()
     .top_border(LineStyle::none().fill('─').junction('─'))
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .bottom_border(LineStyle::none().fill('─').junction('─'));
 
-/// Blanks before and behind a cell, beside the one that parts columns: a table of nine figures fits 100 columns.
+/// Blanks before and after a cell, besides the column separator. A table of nine metrics fits 100 columns.
 const PADDING: (u16, u16) = (1, 0);
 
-/// A column: its heading, of one line or two, and what it says of a result.
+/// A column: its heading, of one or two lines, and its cell for a result.
 pub(super) type Column = (&'static str, fn(&SaeResult) -> String);
 
-/// The study's eight columns, and the pooled explained variance beside the one that the study has.
+/// The study's eight columns, with pooled explained variance next to the study's.
 pub(super) const FIGURES: [Column; 9] = [
     ("L0", |result| figure(result.columns.l0)),
     ("CE\nrec. %", |result| percent(result.columns.ce_recovered)),
@@ -43,13 +43,13 @@ pub(super) const FIGURES: [Column; 9] = [
     ("MSE", |result| figure(result.columns.mse)),
 ];
 
-/// What the two explained variances are, by the names that SAELens has for them. FVU: fraction of variance unexplained.
+/// Definitions of the two explained variances, with SAELens's names. FVU: fraction of variance unexplained.
 pub const EXPLAINED_VARIANCES: [&str; 2] = [
     "EV: mean over tokens of 1 − FVU, SAELens's explained_variance_legacy",
     "EV pooled: 1 − Σ‖x − r‖² / Σ‖x − x̄‖², SAELens's explained_variance",
 ];
 
-/// What stands behind them.
+/// Supporting columns.
 pub(super) const BEHIND: [Column; 5] = [
     ("Raw MSE", |result| figure(result.columns.mse_raw)),
     ("Scale", |result| figure(Some(result.scale))),
@@ -58,7 +58,7 @@ pub(super) const BEHIND: [Column; 5] = [
     ("Outliers", |result| result.columns.outlier_rows.to_string()),
 ];
 
-/// How far predictions are from the clean run's, nats a token.
+/// Divergence from the clean run's predictions, nats per token.
 pub(super) const DIVERGENCES: [Column; 4] = [
     ("KL", |result| fine(divergence(result, |kl| kl.kl))),
     ("KL ablated", |result| fine(divergence(result, |kl| kl.kl_ablated))),
@@ -70,7 +70,7 @@ fn divergence(result: &SaeResult, figure: fn(&Kl) -> Option<f64>) -> Option<f64>
     result.kl.as_ref().and_then(figure)
 }
 
-/// What a lower precision did to the figures.
+/// Effect of a lower precision on each metric.
 pub(super) const EFFECTS: [Column; 6] = [
     ("L0", |result| effect(result, |effect| effect.l0)),
     ("CE rec. %", |result| effect(result, |effect| Some(100.0 * effect.ce_recovered?))),
@@ -97,10 +97,9 @@ fn scale_in_words(result: &SaeResult) -> Option<String> {
 }
 
 impl Results {
-    /// Two tables, at most 120 columns wide as long as names and numbers are of usual length. A third one where divergences were
-    /// asked for, two where intervals were: theirs, and the differences of
-    /// SAEs; one where products were computed in a lower precision: what that did to each figure. A line where the
-    /// cache's codec rounds.
+    /// Renders two tables, at most 120 columns wide for names and numbers of usual length. Where present, further
+    /// tables show divergences, intervals, differences between SAEs, and the effect of a lower precision. A line
+    /// describes the rounding of a lossy codec.
     pub fn table(&self) -> String {
         let mut text = [self.render(&FIGURES), EXPLAINED_VARIANCES.join("\n"), self.render(&BEHIND)].join("\n");
         if let Some(heading) = self.divergence_heading() {
@@ -126,7 +125,7 @@ impl Results {
         text
     }
 
-    /// The conventions of the figures, where they are not the usual ones; thresholds and rows of scales, each once.
+    /// Describes conventions that are not the default, outlier thresholds and scale rows, each once.
     pub(super) fn conventions_in_words(&self) -> Vec<String> {
         let first = self.results.first();
         let mut lines = first.map_or_else(Vec::new, |result| result.conventions.in_words(result.sums.excluded_rows));
@@ -140,7 +139,7 @@ impl Results {
         lines
     }
 
-    /// What the divergences are and how they were computed, if there are any.
+    /// Heading of the divergences, if there are any, with the way they were computed.
     pub(super) fn divergence_heading(&self) -> Option<String> {
         let kl = self.results.iter().find_map(|result| result.kl)?;
         Some(format!("KL(clean || spliced), nats a token: {}", kl.label()))
@@ -150,7 +149,7 @@ impl Results {
         self.render_where(columns, |_| true)
     }
 
-    /// A table of some of the results.
+    /// Renders a table of the results that `is_shown` accepts.
     fn render_where(&self, columns: &[Column], is_shown: fn(&SaeResult) -> bool) -> String {
         let names: Vec<&str> = self.results.iter().map(|result| result.sae.as_str()).collect();
         let names = shortened(&names, NAME_WIDTH);
@@ -165,7 +164,7 @@ impl Results {
     }
 }
 
-/// A table of which the first `left` columns are words and the others numbers.
+/// Renders a table. The first `left` columns are left-aligned, the others right-aligned.
 pub fn ruled(headings: &[&str], rows: impl Iterator<Item = Vec<String>>, left: usize) -> String {
     let mut table = Table::new();
     table.load_style(RULED);
@@ -182,17 +181,17 @@ pub fn ruled(headings: &[&str], rows: impl Iterator<Item = Vec<String>>, left: u
     table.to_string()
 }
 
-/// A figure with four decimals; a dash where it is undefined.
+/// Formats a metric with four decimals; a dash if undefined.
 pub(super) fn figure(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{value:.DECIMALS$}"))
 }
 
-/// A count; a dash where nothing was counted.
+/// Formats a count; a dash if undefined.
 pub fn count(value: Option<u64>) -> String {
     value.map_or_else(|| "–".to_owned(), |value| value.to_string())
 }
 
-/// A figure that may be small, with six decimals.
+/// Formats a possibly small metric with six decimals.
 fn fine(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{value:.EFFECT_DECIMALS$}"))
 }

@@ -1,30 +1,30 @@
-//! The conventions that a result was computed by, where they are not the usual ones.
+//! Conventions of a result.
 
 use hayloft_rows::{ExcludeChoice, MedianRule};
 use serde::{Deserialize, Serialize};
 
 use crate::results::model_weights::ModelWeights;
 
-/// What figures depend on besides the SAE and the activations.
+/// What metrics depend on besides the SAE and the activations.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ResultConventions {
-    /// The weights of the model whose activations the SAE was given.
+    /// The form of the model's weights that the SAE's input comes from.
     pub weights: ModelWeights,
-    /// Which tokens were left out of the figures on activations.
+    /// The choice of tokens excluded from metrics on activations.
     pub exclude: ExcludeChoice,
-    /// Their ids.
+    /// Ids of the excluded tokens.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub excluded_tokens: Vec<u32>,
-    /// The median that the threshold on norms was taken from, if it was.
+    /// The median behind the outlier threshold, if it is relative.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outlier_median: Option<MedianRule>,
-    /// The names of the SAEs that were in place at the same time, at other sites.
+    /// Names of the SAEs that were spliced in at other sites at the same time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spliced_with: Vec<String>,
 }
 
 impl ResultConventions {
-    /// Lines to stand under figures; none where all is usual. `excluded_rows` is over one section.
+    /// Describes conventions that are not the default. `excluded_rows` is the section's count.
     pub fn in_words(&self, excluded_rows: u64) -> Vec<String> {
         let mut lines = Vec::new();
         if self.weights == ModelWeights::CentredWriting {

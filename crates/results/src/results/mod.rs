@@ -1,4 +1,4 @@
-//! Results, as they are written. `RESULTS.md` describes every field.
+//! The results as written to files. `RESULTS.md` describes every field.
 
 pub(crate) mod conventions;
 pub(crate) mod model_weights;
@@ -20,99 +20,99 @@ use crate::results::conventions::ResultConventions;
 use crate::subsets::figures::SubsetFigures;
 use crate::sums::Sums;
 
-/// Where the columns' definitions are written down, and their version.
+/// Location and version of the column definitions.
 pub const DEFINITIONS: &str = "hayloft/crates/results/RESULTS.md#columns v1";
 
-/// What an evaluation found.
+/// The outcome of an evaluation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Results {
-    /// One for each SAE and section: all sections of the first SAE, then of the next.
+    /// One per SAE and section: all sections of the first SAE, then of the next.
     pub results: Vec<SaeResult>,
-    /// How often each latent fired, for each of the results, in the same order.
+    /// Firing counts of each result's latents, in the same order.
     pub latents: Vec<LatentCounts>,
-    /// The check of the cache against the model; `None` where the cache keeps no losses to check against.
+    /// Check of the cache against the model; `None` if the cache has no losses.
     pub clean_check: Option<CleanCheck>,
-    /// Tokens of the cache that were gone through.
+    /// Tokens of the cache that were processed.
     pub tokens: u64,
 }
 
-/// What was found for one SAE and one section.
+/// The result of one SAE in one section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SaeResult {
-    /// The SAE's name: the end of its folder's path that tells it from the others of the run.
+    /// The SAE's name: the shortest end of its folder's path that is unique in the run.
     pub sae: String,
-    /// The rows it is about.
+    /// The rows it covers.
     pub section: SectionChoice,
-    /// The site, by the cache's name.
+    /// The site, by its name in the cache.
     pub site: String,
-    /// The figures.
+    /// The metrics.
     #[serde(flatten)]
     pub columns: Columns,
-    /// c: the SAE saw c times the residual.
+    /// c: the SAE's input is c times the residual.
     pub scale: f64,
-    /// Where c came from.
+    /// The source of c.
     pub scale_source: ScaleSource,
-    /// The rows that c is averaged over, where these are not all of the cache.
+    /// The rows that c is computed over, if not all of the cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_rows: Option<RowChoice>,
-    /// Norms above this, after scaling, are outliers.
+    /// Outlier threshold on norms, in scaled space.
     pub outlier_norm: Option<f64>,
-    /// The same in the model's own space.
+    /// The same, unscaled.
     #[serde(default)]
     pub outlier_norm_raw: Option<f64>,
-    /// What was asked for; `None` in results of versions that did not say, too.
+    /// The rule as requested; also `None` in results of versions that did not record it.
     #[serde(default)]
     pub outlier_rule: Option<OutlierNorm>,
-    /// The conventions that figures were computed by.
+    /// The conventions of the metrics.
     #[serde(default)]
     pub conventions: ResultConventions,
-    /// What the upper half of the model ran in; without one, what the cache's model ran in.
+    /// Compute precision of the upper part of the model; without a model, that of the cache.
     pub precision: Dtype,
-    /// Where the clean losses came from; `None` where there was no model, and so no losses.
+    /// The source of clean losses; `None` without a model, and so without losses.
     pub clean_loss_source: Option<CleanSource>,
-    /// What computing in a lower precision than float32 does to the figures, where that was asked for.
+    /// Effect of a compute precision below float32 on the metrics, if requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compute_effect: Option<ComputeEffect>,
-    /// How far the spliced run's predictions are from the clean run's, where that was asked for.
+    /// Divergence of the spliced run's predictions from the clean run's, if requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kl: Option<Kl>,
-    /// Where the figures lie, where that was asked for.
+    /// Confidence intervals, if requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intervals: Option<Intervals>,
-    /// The figures of each subset of the corpus, where they were asked for.
+    /// Metrics of each subset of the corpus, if requested.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subsets: Vec<SubsetFigures>,
-    /// What the rounding of the stored activations does to the figures, where the cache's codec rounds.
+    /// Effect of the stored activations' rounding, if the cache's codec is lossy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored_rounding: Option<StoredRounding>,
-    /// Where the figures are defined.
+    /// Where the metrics are defined.
     pub definitions: String,
-    /// How often latents fire.
+    /// Summary of firing densities.
     pub latents: LatentSummary,
-    /// Sums over all shards, merged in their order.
+    /// Sums over all shards, merged in shard order.
     pub sums: Sums,
-    /// Sums over each shard.
+    /// Sums of each shard.
     pub shards: Vec<ShardResult>,
-    /// What it was computed from.
+    /// What the result was computed from.
     pub provenance: Provenance,
 }
 
 impl SaeResult {
-    /// What targets and reconstructions were multiplied by: c, but for transcoders, which give back another site than the one
-    /// that they are given.
+    /// The factor on targets and reconstructions: c, but 1 for transcoders, whose target is another site than their
+    /// input.
     pub fn target_scale(&self) -> f64 {
         self.provenance.sae.target_scale(self.scale)
     }
 }
 
 impl SaeProvenance {
-    /// What targets and reconstructions are multiplied by, where what the SAE is given is multiplied by c.
+    /// The factor on targets and reconstructions, for a factor c on the SAE's input.
     pub fn target_scale(&self, scale: f64) -> f64 {
         if self.architecture.ends_with("transcoder") { 1.0 } else { scale }
     }
 }
 
-/// Sums over one shard.
+/// The sums of one shard.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ShardResult {
     /// The shard's number in the plan.
@@ -121,42 +121,42 @@ pub struct ShardResult {
     pub sums: Sums,
 }
 
-/// What a result was computed from, and by what.
+/// What a result was computed from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
-    /// Version of hayloft.
+    /// Hayloft's version.
     pub hayloft_version: String,
-    /// The name of the corpus in the cache.
+    /// The corpus of the cache.
     pub corpus: String,
     /// BLAKE3 of the cache's `manifest.json`.
     pub manifest_blake3: String,
-    /// The model, checked to be the one that the cache was harvested from; without one, the one that the cache names.
+    /// The model, verified against the cache; without a model, the one that the cache names.
     pub model: Fingerprint,
     /// The SAE.
     pub sae: SaeProvenance,
 }
 
-/// Which SAE it was.
+/// Identity of an SAE.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SaeProvenance {
-    /// Its folder as it was given.
+    /// Its folder, as given.
     pub folder: String,
-    /// The format of its files; `None` in results of versions that knew SAELens's alone.
+    /// Its file format; `None` in results of versions that supported only SAELens's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
     /// Its architecture, by SAELens's name.
     pub architecture: String,
     /// Number of latents.
     pub width: usize,
-    /// What it wants done to its input, by SAELens's name.
+    /// Its input normalisation, by SAELens's name.
     pub normalize_activations: String,
-    /// The site that its configuration names.
+    /// The site in its configuration.
     pub site: Option<String>,
-    /// The model that its configuration names.
+    /// The model in its configuration.
     pub model_name: Option<String>,
-    /// The files that it was read from.
+    /// Hashes of its files.
     pub files: Vec<FileHash>,
-    /// What it says of its training, where it was trained here.
+    /// The record of its training, if hayloft trained it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<TrainingOrigin>,
 }

@@ -1,19 +1,19 @@
-//! Which of two ways to hold the same model's weights SAEs were trained on.
+//! The form of the model's weights that SAEs were trained on.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How the weights are held whose activations SAEs are given.
+/// The form of the model's weights that the SAEs' input comes from.
 ///
-/// `TransformerLens` can centre what writes to the residual stream (`center_writing_weights`): embeddings and the outputs of
-/// attention and feed-forward, biases among them, each less its mean over the stream. Where every reader of the stream
-/// begins with a `LayerNorm`, which takes the mean away itself, the model's predictions stay what they were, and each
-/// activation that is written to the stream is what it was less its own mean. So a cache of either serves both.
+/// `TransformerLens` can centre the weights that write to the residual stream (`center_writing_weights`): embeddings
+/// and the outputs of attention and feed-forward layers, biases included, each minus its mean over the stream. If every
+/// reader of the stream starts with a `LayerNorm`, which subtracts the mean itself, predictions do not change, and each
+/// activation becomes itself minus its mean. One cache therefore serves both forms.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelWeights {
-    /// As the checkpoint has them.
+    /// As in the checkpoint.
     #[default]
     AsStored,
     /// With centred writing weights.

@@ -1,10 +1,10 @@
-//! Names for SAEs: the shortest ends of their paths that tell them apart, fit for files and tables.
+//! Names of SAEs: the shortest unique ends of their paths, in characters that suit files and tables.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-/// Gives each folder a name of its own: its last part, or as many of its last parts as are needed to tell it from the
-/// others, joined by `__`. A folder that is given twice has its place in the list added.
+/// Returns a unique name for each folder: the last part of its path, or as many of the last parts as make it unique,
+/// joined by `__`. A folder that is given more than once gets a number.
 pub fn unique_names(folders: &[PathBuf]) -> Vec<String> {
     let parts: Vec<Vec<String>> = folders.iter().map(|folder| parts_of(folder)).collect();
     let mut depths = vec![1; folders.len()];
@@ -55,7 +55,7 @@ fn plain(character: char) -> char {
     if is_plain(character) { character } else { '_' }
 }
 
-/// Whether names may have it as it is.
+/// Whether a name may contain the character unchanged.
 pub fn is_plain(character: char) -> bool {
     character.is_alphanumeric() || "-_.".contains(character)
 }
@@ -64,7 +64,7 @@ fn last(parts: &[String], depth: usize) -> String {
     parts[parts.len() - depth..].join("__")
 }
 
-/// Shortens names to `width` characters by leaving out their middles; names that would then be alike stay long.
+/// Shortens names to `width` characters by cutting out their middles. Names that would become equal are kept in full.
 pub fn shortened(names: &[&str], width: usize) -> Vec<String> {
     let short: Vec<String> = names.iter().map(|name| shorten(name, width)).collect();
     let alike =

@@ -1,23 +1,23 @@
-//! What is kept for each subset of the corpus. A subset is one of tokens, not of sequences: where documents are packed one after
-//! another, a sequence mixes them.
+//! Values by subset of the corpus. A subset contains tokens, not sequences: packed sequences mix the documents of
+//! several subsets.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// Something of each subset, by name, that of tokens without one first.
+/// A value for each subset, sorted by name; tokens without a subset come first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct BySubset<T>(Vec<(Option<String>, T)>);
 
 impl<T> BySubset<T> {
-    /// That of a subset, if there is one.
+    /// The value of a subset, if there is one.
     pub fn get(&self, subset: Option<&str>) -> Option<&T> {
         let place = self.place(subset).ok()?;
         self.0.get(place).map(|(_, own)| own)
     }
 
-    /// The entry of a subset, which is made where there is none.
+    /// The value of a subset; inserts the default if there is none.
     pub fn entry(&mut self, subset: Option<&str>) -> &mut T
     where
         T: Default,
@@ -29,17 +29,17 @@ impl<T> BySubset<T> {
         &mut self.0[place].1
     }
 
-    /// Each subset with its own, by name.
+    /// Iterates over subsets and values, by name.
     pub fn iter(&self) -> impl Iterator<Item = (Option<&str>, &T)> {
         self.0.iter().map(|(name, own)| (name.as_deref(), own))
     }
 
-    /// The same, to be changed.
+    /// Iterates over subsets and mutable values, by name.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Option<&str>, &mut T)> {
         self.0.iter_mut().map(|(name, own)| (name.as_deref(), own))
     }
 
-    /// Whether each subset is there once, and in its place: a file may say anything.
+    /// Whether subsets are sorted and unique. Deserialisation does not ensure it.
     pub fn is_in_order(&self) -> bool {
         self.0.is_sorted_by(|(left, _), (right, _)| left < right)
     }
@@ -52,22 +52,22 @@ impl<T> BySubset<T> {
 /// The subset of each row of a batch.
 #[derive(Debug)]
 pub struct RowSubsets {
-    /// Each once, in order.
+    /// Unique names, sorted.
     names: Vec<Option<Arc<str>>>,
-    /// `[rows]`: the place of each row's in that list.
+    /// `[rows]`: index of each row's subset in `names`.
     places: Vec<usize>,
 }
 
 impl RowSubsets {
-    /// Of rows with these subsets.
+    /// Builds the index from the subset of each row.
     pub fn of(rows: &[Option<Arc<str>>]) -> Self {
         let names: Vec<&Option<Arc<str>>> = rows.iter().collect::<BTreeSet<_>>().into_iter().collect();
-        // Every row's is among them.
+        // Every row's subset is in `names`.
         let places = rows.iter().map(|name| names.binary_search(&name).unwrap_or_default()).collect();
         Self { names: names.into_iter().cloned().collect(), places }
     }
 
-    /// For each subset of the batch, which of some rows are of it: their places in the list, in its order.
+    /// For each subset of the batch, the indices into `rows` of its rows, in order.
     pub fn split(&self, rows: &[i64]) -> impl Iterator<Item = (Option<&str>, Vec<usize>)> {
         let mut split = vec![Vec::new(); self.names.len()];
         for (place, &row) in rows.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The figures of each subset of the corpus.
+//! Metrics of each subset of the corpus.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,20 +6,20 @@ use crate::columns::Columns;
 use crate::subsets::by_subset::BySubset;
 use crate::sums::Sums;
 
-/// The figures of one subset of the corpus: of its tokens, whatever else their sequences hold. A loss belongs to
-/// the predicting token, an activation to its token.
+/// Metrics of one subset: over its tokens, also where sequences mix subsets. A loss belongs to the predicting token, an
+/// activation to its token.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SubsetFigures {
-    /// Its name; `None` for tokens of documents without one.
+    /// Name of the subset; `None` for documents without one.
     pub subset: Option<String>,
-    /// Sequences with a token of it in the section. One that mixes subsets counts for each of them.
+    /// Sequences with a token of the subset in the section. A sequence that mixes subsets counts in each.
     pub sequences: usize,
-    /// The figures; x̄ is that of the whole section.
+    /// The metrics; x̄ is the mean over the whole section.
     #[serde(flatten)]
     pub columns: SubsetColumns,
 }
 
-/// The columns but for counts of outliers.
+/// The columns, without outlier counts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is the column of its name")]
 pub struct SubsetColumns {
@@ -58,17 +58,17 @@ impl From<Columns> for SubsetColumns {
     }
 }
 
-/// Sums over the tokens of one subset in one shard, for one SAE and one section.
+/// Sums over one subset's tokens in one shard, for one SAE and one section.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SubsetSums {
-    /// Sequences with a token among those that are summed over.
+    /// Sequences with a token in these sums.
     pub sequences: u64,
-    /// Without counts of what was left out, positions and norms.
+    /// The sums, without counts of left-out rows, positions and norms.
     pub sums: Sums,
 }
 
-/// The figures of each subset, from its sums in each shard, in order.
+/// Computes the metrics of each subset from its sums in each shard.
 pub fn subset_figures(shards: &[BySubset<SubsetSums>], scale: f64) -> Vec<SubsetFigures> {
     let mut totals: BySubset<SubsetSums> = BySubset::default();
     for (subset, own) in shards.iter().flat_map(BySubset::iter) {

@@ -1,4 +1,4 @@
-//! Figures of each subset of the corpus.
+//! Metrics of each subset of the corpus.
 
 pub(crate) mod by_subset;
 pub(crate) mod figures;

@@ -1,4 +1,4 @@
-//! Sums from which every column is computed, kept for each shard so that parts of a cache merge exactly.
+//! Sums from which every column is computed, kept per shard so that parts of a cache merge exactly.
 
 pub(crate) mod sequence;
 pub(crate) mod terms;
@@ -10,36 +10,37 @@ use crate::kl::sums::KlSums;
 use crate::sums::terms::RowTerms;
 use crate::undefined;
 
-/// Sums over some tokens for one SAE and one section. Terms are float32 on the device, sums float64 in row order.
+/// Sums over tokens for one SAE and one section. Terms are float32 on the device, sums float64 in row order.
 ///
-/// x is what the SAE is to give back at a token, r what it gives, x̄ the mean of x over the section's tokens, outliers
-/// apart; all are scaled.
+/// x is the SAE's target at a token, r its reconstruction, x̄ the mean of x over the section's tokens without outliers;
+/// all are scaled.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sums {
-    /// Tokens behind the three losses: those of the section that have a next token.
+    /// Tokens that the three losses cover: those of the section with a next token.
     pub loss_tokens: u64,
-    /// Next-token loss of the untouched run, nats.
+    /// Next-token loss of the clean run, nats.
     #[serde(with = "undefined")]
     pub clean_loss: f64,
-    /// Next-token loss with the reconstruction in place of the residual, nats.
+    /// Next-token loss with the reconstruction spliced in, nats.
     #[serde(with = "undefined")]
     pub sae_loss: f64,
-    /// Next-token loss with zeros in place of the residual, nats.
+    /// Next-token loss under zero ablation, nats.
     #[serde(with = "undefined")]
     pub zero_loss: f64,
-    /// Tokens behind the sums below: those of the section, outliers apart.
+    /// Tokens that the sums below cover: those of the section without outliers.
     pub activation_rows: u64,
-    /// Tokens of the section that were left out of the sums below, with a norm above the threshold or not finite.
+    /// Outliers: tokens of the section with a norm above the threshold or not finite.
     pub outlier_rows: u64,
-    /// Those of them that are NaN or infinite.
+    /// Outliers with NaN or infinity.
     pub non_finite_rows: u64,
-    /// Tokens of the section that were left out for what they are; none of them is an outlier.
+    /// Excluded tokens of the section; none of them counts as an outlier.
     #[serde(default)]
     pub excluded_rows: u64,
-    /// Latents above zero.
+    /// Number of latents above zero.
     pub latents: u64,
-    /// Latents, added up; undefined in results of versions that did not measure it, as are the others so marked.
+    /// Sum of latents. Undefined in results of versions that did not measure it; the same holds for sums marked †
+    /// below.
     #[serde(default = "undefined::not_measured", with = "undefined")]
     pub l1: f64,
     /// ‖x − r‖².
@@ -51,29 +52,29 @@ pub struct Sums {
     /// 1 − ‖x − r‖² / ‖x − x̄‖² of each token.
     #[serde(with = "undefined")]
     pub explained_variance: f64,
-    /// The cosine of the angle between x and r, 0 where one of them is zero; marked.
+    /// Cosine similarity of x and r, 0 if either is zero. †
     #[serde(default = "undefined::not_measured", with = "undefined")]
     pub cosine_similarity: f64,
-    /// ‖r‖ / ‖x‖; the denominator is 1 where it is under 1e-4; marked.
+    /// ‖r‖ / ‖x‖; a denominator below 1e-4 is replaced by 1. †
     #[serde(default = "undefined::not_measured", with = "undefined")]
     pub l2_ratio: f64,
-    /// ‖r‖²; marked.
+    /// ‖r‖². †
     #[serde(default = "undefined::not_measured", with = "undefined")]
     pub reconstruction_square: f64,
-    /// x · r; marked.
+    /// x · r. †
     #[serde(default = "undefined::not_measured", with = "undefined")]
     pub product: f64,
-    /// Divergences from the clean run, where they were asked for.
+    /// Divergences from the clean run, if requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kl: Option<KlSums>,
-    /// The three losses by position.
+    /// Losses and activation sums by position.
     pub positions: PositionSums,
-    /// Norms of the section's tokens, outliers among them, in the model's own units.
+    /// Norms of the section's tokens, outliers included, unscaled.
     pub norms: NormHistogram,
 }
 
 impl Sums {
-    /// Adds another's sums to these. Merged in the same order, the same sums have the same bits.
+    /// Adds the sums of another. The same sums merged in the same order give the same bits.
     pub fn merge(&mut self, other: &Self) {
         let Self {
             loss_tokens,
@@ -121,8 +122,8 @@ impl Sums {
         self.norms.merge(norms);
     }
 
-    /// Makes of what is not finite what JSON makes of it: undefined. So sums give the same figures whether they were written down in
-    /// between or not.
+    /// Maps non-finite sums to NaN, as a round trip through JSON does, so that metrics do not depend on whether sums
+    /// were written and read back.
     pub fn settle(&mut self) {
         for sum in [
             &mut self.clean_loss,
@@ -145,7 +146,7 @@ impl Sums {
         self.positions.settle();
     }
 
-    /// The sums over all of these, merged in their order.
+    /// Merges sums in their order.
     pub fn total<'sums>(parts: impl IntoIterator<Item = &'sums Self>) -> Self {
         let mut total = Self::default();
         for part in parts {
@@ -154,8 +155,8 @@ impl Sums {
         total
     }
 
-    /// Whether any row of a bin of positions was spliced. Where it is not known, as in results of versions that did not count rows
-    /// by position, it is taken to be so if any row was.
+    /// Whether any row of a position bin was spliced. Results of versions without row counts by position count as
+    /// spliced if any row was.
     pub fn is_spliced_at(&self, bin: usize) -> bool {
         let rows = self.positions.activation_rows.values();
         self.activation_rows > 0 && (rows.is_empty() || rows.get(bin).is_some_and(|&rows| rows > 0))
@@ -176,7 +177,7 @@ impl Sums {
         self.product += f64::from(terms.product);
     }
 
-    /// Adds the losses of the spliced run at some tokens, which lie at these positions of their sequences.
+    /// Adds losses of the spliced run, at their positions.
     pub fn add_sae_losses(&mut self, positions: &[usize], losses: &[f32]) {
         self.loss_tokens += losses.len() as u64;
         self.sae_loss += total_loss(losses);
@@ -184,7 +185,7 @@ impl Sums {
     }
 }
 
-/// The sum of some losses in float64.
+/// The sum of losses in float64.
 pub fn total_loss(losses: &[f32]) -> f64 {
     losses.iter().map(|&loss| f64::from(loss)).sum()
 }
@@ -248,7 +249,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whole numbers of this size add exactly, so that any grouping must give the same.
+        /// Integers of this size add exactly, so every grouping gives the same sums.
         #[test]
         fn merged_shards_are_the_whole(parts in vec(part(), 0..20), cut in 0..20usize) {
             let cut = cut.min(parts.len());
@@ -284,7 +285,7 @@ mod tests {
             }
             let of = |term: fn(&RowTerms) -> f64| rows.iter().map(term).sum::<f64>();
             prop_assert_eq!(sums.activation_rows, rows.len() as u64);
-            // The same additions in the same order: the same bits.
+            // The same additions in the same order give the same bits.
             let same = |got: f64, expected: f64| got.to_bits() == (expected + 0.0).to_bits();
             prop_assert!(same(sums.latents as f64, of(|row| row.latents as f64)));
             prop_assert!(same(sums.l1, of(|row| f64::from(row.l1))));
@@ -298,7 +299,7 @@ mod tests {
             prop_assert!(same(sums.product, of(|row| f64::from(row.product))));
         }
 
-        /// Sums of versions that measured less.
+        /// Results of versions with fewer sums.
         #[test]
         fn what_was_not_measured_is_undefined(part in part()) {
             let mut value = serde_json::to_value(&part).unwrap();

@@ -1,4 +1,4 @@
-//! Sums over one sequence, small enough to keep one for each of a cache.
+//! Sums of one sequence, small enough to keep for every sequence of a cache.
 
 use hayloft_runtime::Dtype;
 
@@ -8,18 +8,18 @@ use crate::kl::sums::KlSums;
 use crate::kl::way::KlWay;
 use crate::sums::Sums;
 
-/// How many sums there are.
+/// Number of sums.
 pub const TERMS: usize = 16;
 
-/// The sums that every figure is computed from, over some tokens.
+/// Weighted sums over sequences, from which every metric is computed.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ResampledSums([f64; TERMS]);
 
-/// A tally of one sequence in 64 bytes: float32 loses a ten-millionth, which no interval shows.
+/// The sums of one sequence, in 64 bytes. The relative error of float32, 1e-7, does not show in intervals.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct SequenceSums([f32; TERMS]);
 
-/// Which sum.
+/// Index of a sum.
 #[derive(Debug, Clone, Copy)]
 #[repr(usize)]
 enum Term {
@@ -42,23 +42,23 @@ enum Term {
 }
 
 impl ResampledSums {
-    /// Adds a sequence's tally so many times.
+    /// Adds a sequence's sums, weighted by `times`.
     pub fn add(&mut self, tally: &SequenceSums, times: f64) {
         for (sum, &own) in self.0.iter_mut().zip(&tally.0) {
             *sum += times * f64::from(own);
         }
     }
 
-    /// The columns that these sums give for a scale c.
+    /// Computes the columns for a scale c.
     pub fn columns(&self, scale: f64) -> Columns {
         Columns::of(&self.sums(), scale)
     }
 
-    /// Mean KL of the spliced run and of the ablated one, and the share recovered.
+    /// Mean KL of the spliced run, mean KL of the ablated run, and the share recovered.
     pub fn divergences(&self) -> [Option<f64>; 3] {
         let tokens = self.get(Term::LossTokens) as u64;
         let sums = KlSums { tokens, kl: self.get(Term::Kl), kl_ablated: self.get(Term::KlAblated) };
-        // Only the figures are used, not what they are called.
+        // Only the numbers are used, not the label.
         let rows = self.get(Term::ActivationRows) as u64;
         let kl = Kl::of(Some(sums), (tokens, rows), KlWay::Recomputed, (Dtype::F32, Dtype::F32));
         [kl.kl, kl.kl_ablated, kl.kl_recovered]
@@ -96,7 +96,7 @@ impl From<[f32; TERMS]> for SequenceSums {
 }
 
 impl SequenceSums {
-    /// What was summed over one sequence.
+    /// Narrows the sums of one sequence.
     pub fn of(sums: &Sums) -> Self {
         let kl = sums.kl.unwrap_or_default();
         let mut tally = Self::default();
@@ -123,22 +123,22 @@ impl SequenceSums {
         tally
     }
 
-    /// The sums, in the order of [`Term`].
+    /// The sums, in the order of `Term`.
     pub fn values(&self) -> &[f32; TERMS] {
         &self.0
     }
 
-    /// Whether any of its tokens counts for anything.
+    /// Whether any token of the sequence contributes to a metric.
     pub fn is_used(&self) -> bool {
         self.0[Term::LossTokens as usize] > 0.0 || self.activation_rows() > 0.0
     }
 
-    /// Rows behind the figures on activations.
+    /// Rows that metrics on activations cover.
     pub fn activation_rows(&self) -> f32 {
         self.0[Term::ActivationRows as usize]
     }
 
-    /// Adds what the baselines know of the same tokens.
+    /// Sets the sums that come from the baselines.
     pub fn complete(&mut self, clean_loss: f64, zero_loss: f64, kl_ablated: f64) {
         self.0[Term::CleanLoss as usize] = clean_loss as f32;
         self.0[Term::ZeroLoss as usize] = zero_loss as f32;
@@ -150,7 +150,7 @@ impl SequenceSums {
 pub(crate) mod tests {
     use super::*;
 
-    /// A sequence with so many tokens, each of which adds the same.
+    /// A sequence of identical tokens.
     pub fn sequence(tokens: f32, sae_loss: f32, squared_error: f32) -> SequenceSums {
         let mut tally = SequenceSums::default();
         for (term, value) in [

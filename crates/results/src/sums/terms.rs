@@ -1,12 +1,12 @@
-//! What figures on activations are made of, row by row.
+//! Per-row terms of the metrics on activations.
 
-/// A norm smaller than this is no denominator, as in SAELens.
+/// A smaller norm is not used as a denominator, as in SAELens.
 const SMALLEST_NORM: f64 = 1e-4;
 
-/// What one row adds to the sums. x is what the SAE is to give back: its own scaled input, or what a transcoder aims at.
+/// The terms that one row adds to the sums. x is the SAE's target: its scaled input, or the target of a transcoder.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct RowTerms {
-    /// Latents above zero.
+    /// Number of latents above zero.
     pub latents: i64,
     /// The sum of the latents.
     pub l1: f32,
@@ -23,19 +23,19 @@ pub struct RowTerms {
 }
 
 impl RowTerms {
-    /// What a row adds: its latents, how many are above zero and their sum; ‖x − x̄‖²; ‖x − r‖², ‖x‖², ‖r‖² and x · r.
+    /// Builds the terms from the number and the sum of latents, ‖x − x̄‖², and `[‖x − r‖², ‖x‖², ‖r‖², x · r]`.
     pub fn new((latents, l1): (i64, f32), squared_deviation: f32, closeness: [f32; 4]) -> Self {
         let [squared_error, target_square, reconstruction_square, product] = closeness;
         Self { latents, l1, squared_error, squared_deviation, target_square, reconstruction_square, product }
     }
 
-    /// The cosine of the angle between x and r; 0 where one of them is zero and so has no direction.
+    /// Cosine similarity of x and r; 0 if either is zero.
     pub fn cosine(&self) -> f64 {
         let norms = self.target_norm() * self.reconstruction_norm();
         if norms > 0.0 { f64::from(self.product) / norms } else { 0.0 * norms }
     }
 
-    /// ‖r‖ / ‖x‖, and ‖r‖ where ‖x‖ is too small to divide by.
+    /// ‖r‖ / ‖x‖, or ‖r‖ if ‖x‖ is too small to divide by.
     pub fn norm_ratio(&self) -> f64 {
         let norm = self.target_norm();
         self.reconstruction_norm() / if norm < SMALLEST_NORM { 1.0 } else { norm }

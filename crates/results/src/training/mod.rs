@@ -1,4 +1,4 @@
-//! What training measures, as its log has it.
+//! Records of the training log.
 
 pub(crate) mod held_out;
 pub(crate) mod record;

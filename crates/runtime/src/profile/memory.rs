@@ -1,6 +1,6 @@
-//! How much memory the process has held.
+//! Peak memory of the process.
 
-/// The largest resident set so far, in bytes; `None` where the system does not say it as Linux does.
+/// Peak resident set size in bytes. `None` on systems without Linux's `/proc/self/status`.
 pub(super) fn peak_memory_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

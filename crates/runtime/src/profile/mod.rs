@@ -1,4 +1,4 @@
-//! Where a run's time went, as a table and as JSON.
+//! Profile of a run's time, as a table and as JSON.
 
 mod memory;
 mod phase;
@@ -15,7 +15,7 @@ use self::memory::peak_memory_bytes;
 use self::phase::{Count, counts};
 pub use self::phase::{Phase, Stretch};
 
-/// A run that is being profiled.
+/// A profile in progress.
 #[derive(Debug)]
 pub struct Profiling {
     created: Instant,
@@ -23,73 +23,74 @@ pub struct Profiling {
     before: Vec<Count>,
 }
 
-/// What this machine does in large matrix products on all threads, in floating-point operations a second.
+/// Rates of this machine in large matrix products on all threads, in FLOP/s.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct MatrixRates {
-    /// In the precision of the run.
+    /// Rate in the precision of the run.
     pub products: f64,
-    /// In bf16, in which [`Phase::Screen`] runs whatever the run does.
+    /// Rate in bf16, the precision of [`Phase::Screen`] in every run.
     pub screening: f64,
 }
 
 impl MatrixRates {
-    /// The time that a phase's products would take at their rate.
+    /// Time that the products of a phase would take at their rate.
     fn seconds(&self, count: &Count) -> f64 {
         let rate = if count.phase == Phase::Screen { self.screening } else { self.products };
         if count.operations > 0 { count.operations as f64 / rate } else { 0.0 }
     }
 }
 
-/// What a profile says of one kind of work.
+/// Profile of one phase.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PhaseTime {
-    /// The work.
+    /// The phase.
     pub phase: Phase,
-    /// Seconds spent on it, of all threads together.
+    /// Seconds spent in it, summed over threads.
     pub seconds: f64,
-    /// The same as a share of all phases.
+    /// Share of the seconds of all phases.
     pub share: f64,
-    /// Floating-point operations in its matrix products.
+    /// Floating-point operations in matrix products.
     pub floating_point_operations: u64,
 }
 
-/// Where a run's time went.
+/// Profile of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Profile {
-    /// Tokens that were gone through.
+    /// Tokens processed.
     pub tokens: u64,
-    /// Seconds of going through them; opening, hashing and loading are not in it.
+    /// Seconds of processing. Opening, hashing and loading are excluded.
     pub seconds: f64,
-    /// Seconds of opening, hashing and loading.
+    /// Seconds spent opening, hashing and loading.
     pub setup_seconds: f64,
-    /// Tokens over seconds.
+    /// Tokens divided by seconds.
     pub tokens_per_second: f64,
-    /// The kinds of work that there were.
+    /// The phases that took any time.
     pub phases: Vec<PhaseTime>,
-    /// Floating-point operations in all matrix products.
+    /// Floating-point operations in matrix products, over all phases.
     pub floating_point_operations: u64,
-    /// What this machine does of them in a second, in large products of the run's precision on all threads, measured after
+    /// Matrix-product rate of this machine in FLOP/s: large products in the run's precision on all threads, measured after
     /// the run.
     pub matrix_product_flops_per_second: f64,
-    /// The time that the operations would take at that rate (those in bf16 at that of bf16), over the time that the run took.
+    /// Time that the operations would take at the measured rates (bf16 operations at the bf16 rate), divided by the time of
+    /// the run.
     pub share_of_matrix_product_rate: f64,
-    /// The most memory that the process has held, where the system says so.
+    /// Peak memory of the process in bytes, where the system reports it.
     pub peak_memory_bytes: Option<u64>,
 }
 
 impl Profiling {
-    /// A run begins, with what it has to open and to load.
+    /// Starts a profile; the setup of the run comes first.
     pub fn begin() -> Self {
         let now = Instant::now();
         Self { created: now, started: now, before: counts().to_vec() }
     }
 
-    /// Everything is loaded; tokens come next.
+    /// Ends the setup and starts the timing of tokens.
     pub fn start(&mut self) {
         self.started = Instant::now();
     }
 
-    /// The run is over; `measure` measures the matrix products of the machine, if there were any.
+    /// Ends the profile. `measure` measures the matrix-product rates; it is called only if the run did matrix products.
     pub fn finish<Error>(
         self,
         tokens: u64,
@@ -123,9 +124,9 @@ impl Profiling {
 }
 
 impl Profile {
-    /// Prints the table to stderr, and writes the profile as JSON to a file; the name `-` stands for none.
+    /// Prints the table to stderr and writes the profile to `file` as JSON. The name `-` means no file.
     pub fn show(&self, file: &Path) -> Anyhow<()> {
-        // With stderr gone there is nobody to tell.
+        // A closed stderr is ignored.
         let _ = write!(io::stderr().lock(), "{self}");
         if file == Path::new("-") {
             return Ok(());

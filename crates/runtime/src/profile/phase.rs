@@ -1,7 +1,7 @@
-//! What a program's time is spent on.
+//! Phases of a program's work.
 //!
-//! Counted for the whole process and always: a phase costs two looks at the clock, and there are a few a second for each
-//! thread. A profile is the difference of two counts.
+//! Counters are process-wide and always on: a phase costs two clock reads, and each thread enters a few phases a second. A
+//! profile is the difference of two readings.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,29 +9,29 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-/// A kind of work.
+/// A phase of the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// Tables of a shard from the disk.
+    /// Reading the tables of a shard from disk.
     Read,
-    /// Activations from the disk: decompressed, merged, checked.
+    /// Reading activations from disk: decompression, merging, checks.
     Decode,
-    /// The encoder of an SAE in bf16, to find out which latents may fire.
+    /// The bf16 encoder pass of an SAE, which finds the latents that may fire.
     Screen,
-    /// The encoder of an SAE.
+    /// The SAE encoder.
     Encode,
-    /// The decoder of an SAE.
+    /// The SAE decoder.
     Reconstruct,
-    /// Norms, errors and sums of rows, and reconstructions put in place of residuals.
+    /// Norms, errors and sums of rows, and splicing of reconstructions into the residual stream.
     Splice,
-    /// Tokens to residuals.
+    /// Token embedding.
     Embed,
     /// Blocks of the model.
     Advance,
-    /// Final norm, unembedding and what is read from the logits.
+    /// Final norm, unembedding and statistics of the logits.
     Loss,
-    /// Activations to the disk: measured, compressed, hashed.
+    /// Writing activations to disk: statistics, compression, hashing.
     Write,
 }
 
@@ -53,7 +53,8 @@ impl Phase {
         &COUNTERS[self as usize]
     }
 
-    /// Begins a stretch of this work, of so many floating-point operations in matrix products; dropped, it ends it.
+    /// Starts a timed stretch of this phase, with this many floating-point operations in matrix products. The stretch ends
+    /// when dropped.
     pub fn begin(self, operations: u64) -> Stretch {
         self.counter().operations.fetch_add(operations, Ordering::Relaxed);
         Stretch { phase: self, start: Instant::now() }
@@ -66,7 +67,7 @@ impl fmt::Display for Phase {
     }
 }
 
-/// Work under way.
+/// A stretch of work in progress.
 #[derive(Debug)]
 #[must_use = "the work ends when this is dropped"]
 pub struct Stretch {
@@ -89,7 +90,7 @@ struct Counter {
 static COUNTERS: [Counter; Phase::ALL.len()] =
     [const { Counter { nanoseconds: AtomicU64::new(0), operations: AtomicU64::new(0) } }; Phase::ALL.len()];
 
-/// The counts of one phase.
+/// The counters of one phase.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Count {
     pub(super) phase: Phase,
@@ -97,7 +98,7 @@ pub(super) struct Count {
     pub(super) operations: u64,
 }
 
-/// The counts of all phases, in their order.
+/// The counters of all phases, in order.
 pub(super) fn counts() -> [Count; Phase::ALL.len()] {
     Phase::ALL.map(|phase| Count {
         phase,

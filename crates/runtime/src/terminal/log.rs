@@ -5,9 +5,9 @@ use std::io::{self, IsTerminal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-/// Logs to stderr what `RUST_LOG` asks for, by default what people want to know. To be called once.
+/// Logs to stderr, filtered by `RUST_LOG`; the default level is `info`. Call once per process.
 pub fn log_to_stderr() {
-    // Of the client of buckets, what people want to know is told by who uses it.
+    // The callers of `object_store` report what users need to know.
     let asked = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
     let asked = if asked.trim().is_empty() { "info,object_store=warn" } else { &asked };
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse_lossy(asked);

@@ -1,4 +1,4 @@
-//! What the programs share in talking to a person: results to stdout, talk to stderr.
+//! Terminal output of the programs: results to stdout, everything else to stderr.
 
 mod log;
 mod output;

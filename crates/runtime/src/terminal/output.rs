@@ -1,4 +1,4 @@
-//! Results, and how a program ends.
+//! Result output and exit codes.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap_complete::Shell;
 
-/// Prints a result to stdout, with a line end. A reader that has gone away, such as `head`, wants no more of it.
+/// Prints a result and a newline to stdout. A broken pipe (`| head`) is not an error.
 pub fn print(text: &str) -> Result<()> {
     match writeln!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -14,7 +14,7 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
-/// Prints the script that completes a command line in a shell.
+/// Prints the completion script of a command for a shell.
 pub fn print_completions(shell: Shell, command: &mut clap::Command) -> Result<()> {
     let name = command.get_name().to_owned();
     let mut script = Vec::new();
@@ -22,12 +22,12 @@ pub fn print_completions(shell: Shell, command: &mut clap::Command) -> Result<()
     print(String::from_utf8_lossy(&script).trim_end())
 }
 
-/// How a program that did this ends: an error goes to stderr, and makes the exit code non-zero.
+/// The exit code of a program. An error is printed to stderr and gives a non-zero code.
 pub fn exit_code(done: Result<()>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // With stderr gone there is nobody to tell.
+            // A closed stderr is ignored.
             let _ = writeln!(io::stderr(), "error: {error:#}");
             ExitCode::FAILURE
         }

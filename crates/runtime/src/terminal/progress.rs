@@ -1,4 +1,4 @@
-//! How far work has come: a bar on a terminal, an event in the log now and then elsewhere.
+//! Progress reports: a bar on a terminal, periodic log events elsewhere.
 
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
@@ -8,28 +8,28 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-/// How to show how far work has come.
+/// How to report progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
-    /// Not at all: for use within another program.
+    /// No reports, for use as a library.
     Silent,
     /// A bar on stderr.
     Bar,
-    /// An event of `tracing` every ten seconds.
+    /// A `tracing` event every ten seconds.
     Events,
-    /// For a program that started this one: lines of JSON on stderr, one a second and one at the end,
-    /// `{"progress":{"doing":"harvested","unit":"tokens","done":4096,"total":65536}}`. `total` is null where it is not known.
+    /// JSON lines on stderr for a parent program, one a second and one at the end:
+    /// `{"progress":{"doing":"harvested","unit":"tokens","done":4096,"total":65536}}`. `total` is null if unknown.
     Json,
 }
 
-/// Work that is done sooner shows no bar.
+/// Work shorter than this shows no bar.
 const QUIET: Duration = Duration::from_secs(2);
 
 const EVENT_EVERY: Duration = Duration::from_secs(10);
 
 const JSON_EVERY: Duration = Duration::from_secs(1);
 
-/// The environment variable that asks for another kind of progress than a person wants; its one value is `json`.
+/// The environment variable that selects machine-readable progress. Its one value is `json`.
 const VARIABLE: &str = "HAYLOFT_PROGRESS";
 
 const KNOWN_TOTAL: &str = "{prefix} [{bar:30}] {human_pos}/{human_len} tokens, {speed}, {msg}ETA {eta}";
@@ -37,7 +37,7 @@ const UNKNOWN_TOTAL: &str = "{prefix} {human_pos} tokens, {speed} {msg}";
 const KNOWN_BYTES: &str = "{prefix} [{bar:30}] {bytes}/{total_bytes}, {bytes_per_sec}, {msg}ETA {eta}";
 const UNKNOWN_BYTES: &str = "{prefix} {bytes}, {bytes_per_sec} {msg}";
 
-/// What a gauge counts.
+/// The unit of a gauge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unit {
     Tokens,
@@ -45,7 +45,7 @@ enum Unit {
 }
 
 impl Progress {
-    /// A bar where stderr is a terminal, events where it is a file or a pipe, JSON where `HAYLOFT_PROGRESS=json` asks for it.
+    /// A bar if stderr is a terminal, events if it is a file or a pipe, JSON if `HAYLOFT_PROGRESS=json`.
     pub fn on_stderr() -> Self {
         if std::env::var(VARIABLE).is_ok_and(|kind| kind == "json") {
             return Self::Json;
@@ -53,12 +53,12 @@ impl Progress {
         if std::io::stderr().is_terminal() { Self::Bar } else { Self::Events }
     }
 
-    /// Starts a gauge over tokens; `total` is `None` where it is not known beforehand.
+    /// Starts a gauge over tokens. `total` is `None` if unknown.
     pub fn gauge(self, doing: &'static str, total: Option<u64>) -> Gauge {
         self.gauge_of(Unit::Tokens, doing, total)
     }
 
-    /// Starts a gauge over bytes; `total` is `None` where it is not known beforehand.
+    /// Starts a gauge over bytes. `total` is `None` if unknown.
     pub fn bytes(self, doing: &'static str, total: Option<u64>) -> Gauge {
         self.gauge_of(Unit::Bytes, doing, total)
     }
@@ -79,7 +79,7 @@ impl Progress {
     }
 }
 
-/// How far one piece of work has come. Any thread may move it; dropped, it is taken off the terminal.
+/// Progress of one piece of work. Threads may share it. Dropping it clears the bar.
 #[derive(Debug)]
 pub struct Gauge {
     progress: Progress,
@@ -89,9 +89,9 @@ pub struct Gauge {
     bar: ProgressBar,
     start: Instant,
     last_event: Mutex<Instant>,
-    /// What is yet to be told.
+    /// Status text that no event has reported yet.
     note: Mutex<String>,
-    /// What was done before this gauge began.
+    /// Work done before this gauge started.
     before: AtomicU64,
     done: AtomicU64,
     spared: AtomicU64,
@@ -99,7 +99,7 @@ pub struct Gauge {
 }
 
 impl Gauge {
-    /// So many tokens, or bytes, more are done.
+    /// Adds `more` tokens or bytes to the work done.
     pub fn advance(&self, more: u64) {
         let done = self.done.fetch_add(more, Ordering::Relaxed) + more;
         match self.progress {
@@ -115,7 +115,7 @@ impl Gauge {
         }
     }
 
-    /// So much was done before this gauge began, by a run that this one goes on from: it counts as done, and in no rate.
+    /// Adds work that an earlier run did. It counts as done but not towards the rate.
     pub fn resume(&self, done: u64) {
         self.before.fetch_add(done, Ordering::Relaxed);
         let done = self.done.fetch_add(done, Ordering::Relaxed) + done;
@@ -123,7 +123,7 @@ impl Gauge {
         self.bar.reset_eta();
     }
 
-    /// So much of the total is not to be done after all.
+    /// Subtracts work that turned out to be unnecessary from the total.
     pub fn spare(&self, less: u64) {
         self.spared.fetch_add(less, Ordering::Relaxed);
         if self.total.is_some() {
@@ -131,20 +131,20 @@ impl Gauge {
         }
     }
 
-    /// So many bytes more are written.
+    /// Adds to the number of bytes written.
     pub fn wrote(&self, bytes: u64) {
         let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         self.bar.set_message(Cow::from(format!("{} written, ", HumanBytes(bytes))));
     }
 
-    /// How the work does, in words that say what moment they are of, and end in a comma and a space. A bar shows them until the
-    /// next ones; of events one tells them, and later ones do not repeat them.
+    /// Sets a status text. It names the moment that it describes and ends in a comma and a space. A bar shows it until the
+    /// next call; one event reports it.
     pub fn note(&self, words: String) {
         self.bar.set_message(words.clone());
         *self.note.lock().unwrap_or_else(PoisonError::into_inner) = words;
     }
 
-    /// Writes a line for a program, unless the last one is younger than `every`.
+    /// Writes a JSON line, unless the last one is younger than `every`.
     fn tell_program(&self, every: Duration) {
         let mut last_event = self.last_event.lock().unwrap_or_else(PoisonError::into_inner);
         if last_event.elapsed() < every {
@@ -158,7 +158,7 @@ impl Gauge {
             "done": self.done.load(Ordering::Relaxed),
             "total": self.total.map(|total| total.saturating_sub(spared)),
         }});
-        // With stderr gone there is nobody to tell.
+        // A closed stderr is ignored.
         let _ = writeln!(std::io::stderr().lock(), "{line}");
     }
 
@@ -183,12 +183,12 @@ impl Gauge {
         }
     }
 
-    /// What this gauge has seen done, by the second.
+    /// Rate of the work that this gauge has seen, per second.
     fn per_second(&self, done: u64, elapsed: Duration) -> f64 {
         done.saturating_sub(self.before.load(Ordering::Relaxed)) as f64 / elapsed.as_secs_f64()
     }
 
-    /// The words that no event has told yet.
+    /// Takes the status text that no event has reported yet.
     fn take_note(&self) -> String {
         std::mem::take(&mut self.note.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -203,18 +203,18 @@ impl Drop for Gauge {
     }
 }
 
-/// A template that is fixed in this file; one that did not parse would show as indicatif's own.
+/// A bar style. Templates are constants of this file; an invalid one falls back to indicatif's default.
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).with_key(
         "speed",
         |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
-            // A bar that cannot be drawn is not worth an error.
+            // A failure to draw the bar is ignored.
             let _ = write!(writer, "{} tokens/s", HumanCount(state.per_sec() as u64));
         },
     )
 }
 
-/// How long so much takes, in words.
+/// Remaining time, in words.
 fn left(amount: u64, per_second: f64) -> String {
     let seconds = Duration::try_from_secs_f64(amount as f64 / per_second);
     seconds.map_or_else(|_| "unknown".to_owned(), |seconds| HumanDuration(seconds).to_string())

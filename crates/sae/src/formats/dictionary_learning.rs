@@ -1,4 +1,4 @@
-//! `dictionary_learning`: `ae.pt`, the state of one of its classes, and `config.json`, which names the class.
+//! `dictionary_learning`: `ae.pt` holds the state dict of a dictionary class, and `config.json` names the class.
 
 use std::path::Path;
 
@@ -19,8 +19,8 @@ struct Fields {
     buffer: Buffer,
 }
 
-/// How the activations were made: `ctx_len` is the most tokens of a context, `remove_bos` leaves BOS out of training though it is
-/// in the context.
+/// How the activations were produced. `ctx_len` is the maximum context length. `remove_bos` excludes BOS from training,
+/// though it stays in the context.
 #[derive(Default, Deserialize)]
 struct Buffer {
     ctx_len: Option<u64>,
@@ -28,7 +28,7 @@ struct Buffer {
     add_special_tokens: Option<bool>,
 }
 
-/// What of the trainer's configuration bears on the forward pass. Other fields are of training.
+/// Fields of the trainer's configuration that affect the forward pass. The others concern training only.
 #[derive(Deserialize)]
 struct Trainer {
     dict_class: String,
@@ -40,7 +40,7 @@ struct Trainer {
     submodule_name: Option<String>,
 }
 
-/// Its classes.
+/// The dictionary classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
     AutoEncoder,
@@ -103,7 +103,7 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), Sae
         output_site: None,
         model_name: trainer.lm_name,
         conventions: Conventions {
-            // A tokenizer's special tokens are BOS where they begin a text.
+            // Without special tokens there is no BOS. With them, it depends on the tokenizer.
             prepend_bos: buffer.add_special_tokens.filter(|added| !added),
             context_size: buffer.ctx_len,
             without: if buffer.remove_bos == Some(true) { WithoutTokens::Bos } else { WithoutTokens::None },
@@ -113,7 +113,8 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), Sae
     Ok((config, raw))
 }
 
-/// A layer means its output, unless the submodule's name says otherwise; one that is not known leaves it to the user.
+/// Returns the site of a layer: the layer's output, unless the submodule's name says otherwise. An unknown submodule gives
+/// `None`, so the user must name the site.
 fn site(layer: u64, submodule: Option<&str>) -> Option<String> {
     let hook = match submodule {
         None => "hook_resid_post",
@@ -126,7 +127,7 @@ fn site(layer: u64, submodule: Option<&str>) -> Option<String> {
     Some(format!("blocks.{layer}.{hook}"))
 }
 
-/// Takes the tensors of the class that the configuration names.
+/// Takes the tensors of the class named in the configuration.
 pub(super) fn take(config: &SaeConfig, raw: &Value, taker: &mut Taker<'_>) -> Result<SaeTensors, SaeError> {
     let (d_in, d_sae) = (config.d_in, config.d_sae);
     let class = raw["trainer"]["dict_class"].as_str().and_then(Class::named).unwrap_or(Class::AutoEncoder);
@@ -160,7 +161,7 @@ pub(super) fn take(config: &SaeConfig, raw: &Value, taker: &mut Taker<'_>) -> Re
             let Architecture::TopK { k, ranking } = config.architecture else { return Err(taker.contradiction("k")) };
             let bias = taker.tensor("encoder.bias", &[d_sae])?;
             taker.check_number("k", k as f64)?;
-            // Its forward pass takes the k largest of each row; the threshold is for another use.
+            // The class's forward pass takes the k largest latents of each row and ignores the threshold.
             taker.number("threshold")?;
             ArchitectureTensors::TopK { bias, k, ranking }
         }

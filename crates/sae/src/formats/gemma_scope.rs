@@ -1,8 +1,7 @@
-//! Gemma Scope and Gemma Scope 2: `JumpReLU` SAEs and transcoders that do not subtract their decoder's bias.
+//! Gemma Scope and Gemma Scope 2: `JumpReLU` SAEs and transcoders that do not subtract the decoder bias.
 //!
-//! The first has no configuration: sizes are those of the arrays, and the site is in the path that the files are published under,
-//! such as `gemma-scope-2b-pt-res/layer_20/width_16k/average_l0_71`. The second says in `config.json` what it is, and in its
-//! path where.
+//! Gemma Scope has no configuration file. Sizes come from the arrays and the site comes from the published path, such as
+//! `gemma-scope-2b-pt-res/layer_20/width_16k/average_l0_71`. Gemma Scope 2 has a `config.json`.
 
 use std::path::Path;
 
@@ -17,7 +16,7 @@ use crate::normalisation::Normalisation;
 use crate::tensor_files::{Taker, TensorFile};
 use crate::tensors::{ArchitectureTensors, SaeTensors};
 
-/// Of `config.json` of Gemma Scope 2. Other fields are of training.
+/// Fields of Gemma Scope 2's `config.json`. The others concern training only.
 #[derive(Deserialize)]
 struct Fields {
     architecture: String,
@@ -28,20 +27,20 @@ struct Fields {
     affine_connection: bool,
 }
 
-/// A name in the case that the file has its names in.
+/// Returns `name` in the case that the file uses for its names.
 fn named(file: &TensorFile, name: &str) -> String {
     let lower = file.names().all(|name| name.to_lowercase() == name);
     if lower { name.to_lowercase() } else { name.to_owned() }
 }
 
-/// What the arrays and the path say.
+/// Derives the configuration from the arrays and the path.
 pub(super) fn describe(folder: &Path, file: &TensorFile) -> Result<SaeConfig, SaeError> {
     let path = Published::of(folder);
     let (site, output_site) = path.sites();
     config(file, site, output_site, Skip::None, path.model_name())
 }
 
-/// What `config.json` says, and the path.
+/// Derives the configuration from `config.json` and the path.
 pub(super) fn parse(
     path: &Path,
     bytes: &[u8],
@@ -68,7 +67,7 @@ pub(super) fn parse(
     Ok((config(file, Some(input), output, skip, model)?, raw))
 }
 
-/// The site of a transformers module's input or output in Gemma 3.
+/// Returns the site of the input or output of a Gemma 3 module in transformers.
 fn hook_of(hook: &str) -> Option<String> {
     let (layer, place) = hook.strip_prefix("model.layers.")?.split_once('.')?;
     let layer: usize = layer.parse().ok()?;
@@ -91,7 +90,8 @@ fn config(
     model_name: Option<String>,
 ) -> Result<SaeConfig, SaeError> {
     let [d_in, d_sae] = file.matrix(&named(file, "W_enc"))?;
-    // The width of an autoencoder is said by its encoder; a transcoder's other one by its decoder, whichever way round it is.
+    // The encoder gives the width of an autoencoder. A transcoder's output width comes from its decoder, in either
+    // orientation.
     let d_out = match (&output_site, file.matrix(&named(file, "W_dec"))?) {
         (None, _) => d_in,
         (Some(_), [rows, columns]) => {
@@ -117,7 +117,7 @@ fn config(
     })
 }
 
-/// Takes the arrays.
+/// Takes the tensors.
 pub(super) fn take(config: &SaeConfig, file: &TensorFile, taker: &mut Taker<'_>) -> Result<SaeTensors, SaeError> {
     let (d_in, d_out, d_sae) = (config.d_in, config.d_out, config.d_sae);
     let mut tensor = |name: &str, shape: &[usize]| taker.tensor(&named(file, name), shape);
@@ -146,7 +146,7 @@ pub(super) fn take(config: &SaeConfig, file: &TensorFile, taker: &mut Taker<'_>)
 
 /// The path that the files are published under.
 struct Published {
-    /// Its folders, from the SAE's own upwards, in words.
+    /// Words of the folder names, from the SAE's folder upwards.
     words: Vec<String>,
     folders: Vec<String>,
 }
@@ -160,7 +160,7 @@ impl Published {
         Self { words, folders }
     }
 
-    /// The repository: `gemma-scope-2b-pt-res`, in the Hub's cache with a prefix.
+    /// The repository name, such as `gemma-scope-2b-pt-res`, without the prefix that the Hub's cache adds.
     fn repository(&self) -> Option<&str> {
         let found = self.folders.iter().find_map(|name| Some(&name[name.find("gemma-scope-")?..]));
         found.filter(|name| !name.starts_with("gemma-scope-2-"))
@@ -170,7 +170,7 @@ impl Published {
         self.folders.iter().find_map(|name| name.strip_prefix("layer_")?.parse().ok())
     }
 
-    /// The site, and that of the output where it is another.
+    /// The input site, and the output site if it differs.
     fn sites(&self) -> (Option<String>, Option<String>) {
         let (Some(repository), Some(layer)) = (self.repository(), self.layer()) else { return (None, None) };
         let site = |hook: &str| Some(format!("blocks.{layer}.{hook}"));
@@ -183,7 +183,7 @@ impl Published {
         }
     }
 
-    /// `gemma-scope-2b-pt-res` was trained on `gemma-2-2b`, `-it-` on its instruction-tuned form.
+    /// The model's name: `gemma-2-2b` for `gemma-scope-2b-pt-res`, the instruction-tuned model for `-it-`.
     fn model_name(&self) -> Option<String> {
         let rest = self.repository()?.strip_prefix("gemma-scope-")?;
         let (size, rest) = rest.split_once('-')?;

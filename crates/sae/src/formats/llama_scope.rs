@@ -1,5 +1,5 @@
-//! Llama Scope: one `JumpReLU` threshold for all latents, on activations that were scaled to an average norm; the scale is
-//! folded into the weights here.
+//! Llama Scope: one `JumpReLU` threshold for all latents, on activations scaled to an average norm. Loading folds the scale
+//! into the weights.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::normalisation::Normalisation;
 use crate::tensor_files::Taker;
 use crate::tensors::{ArchitectureTensors, SaeTensors};
 
-/// Of `hyperparams.json`. Other fields are of training.
+/// Fields of `hyperparams.json`. The others concern training only.
 #[derive(Deserialize)]
 struct Fields {
     d_model: u64,
@@ -30,7 +30,7 @@ struct Fields {
     apply_decoder_bias_to_pre_encoder: Option<bool>,
 }
 
-/// The average norms of what the SAE was given and gives.
+/// Average norms of the SAE's input and output.
 #[derive(Deserialize)]
 struct Norms {
     r#in: f64,
@@ -61,7 +61,7 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), Sae
 }
 
 impl Fields {
-    /// Refuses what would change the forward pass.
+    /// Rejects unsupported values of fields that affect the forward pass.
     fn check(&self, source: &Source<'_>) -> Result<(), SaeError> {
         let positive = |field: &str, value: f64| {
             let sound = value.is_finite() && value > 0.0;
@@ -95,8 +95,8 @@ impl Fields {
     }
 }
 
-/// Takes the tensors. With s = sqrt(d) / the average norm, x · s is what was encoded: the encoder and the threshold are
-/// multiplied by s, decoder and bias divided by that of the output.
+/// Takes the tensors and folds in the scales. The encoder was trained on x · s with s = sqrt(d) / average norm. So encoder
+/// and threshold are multiplied by s, and decoder and decoder bias are divided by the output's s.
 pub(super) fn take(config: &SaeConfig, raw: &Value, taker: &mut Taker<'_>) -> Result<SaeTensors, SaeError> {
     let (d_in, d_out, d_sae) = (config.d_in, config.d_out, config.d_sae);
     let norm = |side: &str| raw["dataset_average_activation_norm"][side].as_f64();

@@ -1,4 +1,4 @@
-//! llamascopium (lm-saes): SAEs and transcoders whose latents may be compared by their size in the output.
+//! llamascopium (lm-saes): SAEs and transcoders whose latents may be ranked by pre-activation times decoder norm.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::normalisation::Normalisation;
 use crate::tensor_files::{Taker, TensorFile};
 use crate::tensors::{ArchitectureTensors, SaeTensors};
 
-/// What of `config.json` bears on the forward pass. Other fields are of training and initialisation.
+/// Fields of `config.json` that affect the forward pass. The others concern training and initialisation.
 #[derive(Deserialize)]
 struct Fields {
     sae_type: Option<String>,
@@ -51,7 +51,7 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), Sae
         }
     }
     let normalisation = match fields.norm_activation.as_deref() {
-        // What was folded into the weights, or is folded when they are taken.
+        // The scale is already folded into the weights, or `take` folds it.
         Some("inference" | "dataset-wise") | None => Normalisation::None,
         Some("token-wise") => Normalisation::ConstantNormRescale,
         Some(other) => return Err(source.field("norm_activation", "inference, dataset-wise or token-wise", other)),
@@ -89,7 +89,8 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), Sae
     Ok((config, raw))
 }
 
-/// The average norm of a site's activations, by which `dataset-wise` scales them to sqrt(d). It is among the weights.
+/// Prefix of the tensors that hold a site's average activation norm. `dataset-wise` scales activations from that norm to
+/// sqrt(d).
 const AVERAGE_NORM: &str = "dataset_average_activation_norm.";
 
 pub(super) fn take(
@@ -102,10 +103,10 @@ pub(super) fn take(
     let ranks = raw["sparsity_include_decoder_norm"].as_bool() == Some(true);
     let has_bias = raw["use_decoder_bias"].as_bool() != Some(false);
     let [scale_in, scale_out] = scales(config, raw, taker)?;
-    // Where the scale was folded the norms are left from training.
+    // If the scale is already folded in, the norms are leftovers of training.
     let norms: Vec<&str> = file.names().filter(|name| name.starts_with(AVERAGE_NORM)).collect();
     taker.pass_over(&norms);
-    // The release that came before has names of Llama Scope's.
+    // The previous release uses Llama Scope's tensor names.
     let older = file.has("encoder.weight");
     let (encoder, decoder) = if older {
         (taker.turned("encoder.weight", [d_sae, d_in])?, taker.turned("decoder.weight", [d_out, d_sae])?)
@@ -138,7 +139,7 @@ pub(super) fn take(
     })
 }
 
-/// What the input was multiplied by before the encoder, and the output before it was compared.
+/// Returns the factors that were applied to the input before the encoder and to the target output.
 fn scales(config: &SaeConfig, raw: &Value, taker: &mut Taker<'_>) -> Result<[f64; 2], SaeError> {
     if raw["norm_activation"].as_str() != Some("dataset-wise") {
         return Ok([1.0, 1.0]);

@@ -1,7 +1,7 @@
-//! The formats that SAEs are published in: how each is told, what its configuration says, and which tensors it has.
+//! The supported SAE formats: detection, configuration and tensors.
 //!
-//! A format is told by the files that lie in the folder, never by a guess at numbers. Each module turns a folder into the same
-//! facts ([`SaeConfig`]) and the same [`SaeTensors`]; nothing behind them knows where an SAE came from.
+//! A format is detected from the files in the folder, never guessed from values. Each module converts a folder to
+//! [`SaeConfig`] and [`SaeTensors`]. Code outside this module does not depend on the format.
 
 mod dictionary_learning;
 mod gemma_scope;
@@ -27,13 +27,13 @@ use crate::error::SaeError;
 use crate::tensor_files::TensorFile;
 use crate::tensors::SaeTensors;
 
-/// A format that SAEs are published in.
+/// A published SAE format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SaeFormat {
     /// SAELens: `cfg.json`, `sae_weights.safetensors`.
     Saelens,
-    /// Gemma Scope: `params.npz`, and no configuration.
+    /// Gemma Scope: `params.npz`, without a configuration.
     GemmaScope,
     /// Gemma Scope 2: `config.json`, `params.safetensors`.
     #[serde(rename = "gemma-scope-2")]
@@ -44,21 +44,21 @@ pub enum SaeFormat {
     DictionaryLearning,
     /// sparsify: `cfg.json`, `sae.safetensors`.
     Sparsify,
-    /// `OpenAI`'s: one file of `PyTorch`'s.
+    /// `OpenAI`: a single `PyTorch` file.
     Openai,
     /// llamascopium (lm-saes): `config.json`, `sae_weights.safetensors`.
     Llamascopium,
 }
 
-/// What is read of a folder before its weights are.
+/// An opened SAE, before its weights are read.
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) config: SaeConfig,
-    /// The whole of the configuration; null where the format has none.
+    /// The full configuration; null if the format has none.
     pub(super) raw_config: Value,
-    /// The configuration's file and its bytes, where the format has one.
+    /// Name and bytes of the configuration file, if the format has one.
     pub(super) config_file: Option<(&'static str, Vec<u8>)>,
-    /// Within the folder.
+    /// Path relative to the folder.
     pub(super) weights_file: String,
     pub(super) weights: TensorFile,
 }
@@ -75,7 +75,7 @@ impl SaeFormat {
         Self::Llamascopium,
     ];
 
-    /// Its name on the command line.
+    /// The name on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Saelens => "saelens",
@@ -89,7 +89,7 @@ impl SaeFormat {
         }
     }
 
-    /// The file of the weights, and that of the configuration where there is one.
+    /// The weight file, and the configuration file if the format has one.
     fn files(self) -> (&'static str, Option<&'static str>) {
         match self {
             Self::Saelens => ("sae_weights.safetensors", Some("cfg.json")),
@@ -103,7 +103,7 @@ impl SaeFormat {
         }
     }
 
-    /// The format of the files that lie in a folder.
+    /// Detects the format of a folder.
     fn of(folder: &Path) -> Result<Self, SaeError> {
         let has = |name: &str| folder.join(name).exists();
         let fits = |format: &Self| {
@@ -113,7 +113,7 @@ impl SaeFormat {
         let fitting: Vec<Self> = Self::ALL.into_iter().filter(fits).collect();
         match fitting[..] {
             [format] => Ok(format),
-            // A folder with only part of an SAELens SAE is one that something is missing from.
+            // Treat an incomplete SAELens folder as SAELens, so that the error names the missing file.
             [] if has("cfg.json") || has("sae_weights.safetensors") => Ok(Self::Saelens),
             [] => Err(SaeError::NoFormat { folder: folder.to_path_buf() }),
             [first, second, ..] => Err(SaeError::TwoFormats {
@@ -124,7 +124,7 @@ impl SaeFormat {
         }
     }
 
-    /// Reads a folder's configuration and maps its weights.
+    /// Parses a folder's configuration and maps its weights.
     fn open(self, folder: &Path, weights_file: &str) -> Result<Opened, SaeError> {
         let (_, config_file) = self.files();
         let config_path = config_file.map(|name| locate(folder, name)).transpose()?;
@@ -132,7 +132,7 @@ impl SaeFormat {
         let weights = || TensorFile::open(&locate(folder, weights_file)?);
         let path = config_path.as_deref().unwrap_or(folder);
         let (config, raw_config, weights) = match self {
-            // The configuration first: it says more of what is wrong than the weights do.
+            // Parse the configuration first: its errors are more specific than those of the weights.
             Self::Saelens => {
                 let (config, raw) = saelens::parse(path, &bytes)?;
                 (config, raw, weights()?)
@@ -172,7 +172,7 @@ impl SaeFormat {
         Ok(Opened { config, raw_config, config_file, weights_file: weights_file.to_owned(), weights })
     }
 
-    /// Takes every tensor out of the file: one that is missing, or that is left, does not fit the configuration.
+    /// Takes all tensors of the file. A missing or unused tensor is an error.
     pub(super) fn take(self, opened: &Opened) -> Result<SaeTensors, SaeError> {
         let (config, file) = (&opened.config, &opened.weights);
         let mut taker = file.take();
@@ -190,7 +190,7 @@ impl SaeFormat {
     }
 }
 
-/// Opens what lies at a path: an SAE's folder, or its one file of weights.
+/// Opens an SAE's folder or its single weight file.
 pub(super) fn open(path: &Path, format: Option<SaeFormat>) -> Result<(SaeFormat, Opened), SaeError> {
     let (folder, file) = match path.file_name().and_then(|name| name.to_str()) {
         Some(name) if path.is_file() => (path.parent().unwrap_or(Path::new(".")).to_path_buf(), Some(name.to_owned())),

@@ -1,5 +1,5 @@
-//! `OpenAI`'s autoencoders: the state of one class, in one file, with the name of the activation beside the tensors. Where the
-//! activation is `TopK`, each row is brought to mean 0 and standard deviation 1 first.
+//! `OpenAI`'s autoencoders: one file with the state dict of one class and the name of its activation function. `TopK` models
+//! normalise each row to mean 0 and standard deviation 1.
 
 use serde_json::Number;
 
@@ -10,10 +10,10 @@ use crate::normalisation::Normalisation;
 use crate::tensor_files::{Taker, TensorFile};
 use crate::tensors::{ArchitectureTensors, SaeTensors};
 
-/// What is counted in training.
+/// Training statistics.
 const OF_TRAINING: [&str; 3] = ["stats_last_nonzero", "latents_activation_frequency", "latents_mean_square"];
 
-/// What the file itself says.
+/// Derives the configuration from the file.
 pub(super) fn describe(file: &TensorFile) -> Result<SaeConfig, SaeError> {
     let [d_sae, d_in] = file.matrix("encoder.weight")?;
     let source = Source { path: file.path() };
@@ -27,7 +27,7 @@ pub(super) fn describe(file: &TensorFile) -> Result<SaeConfig, SaeError> {
             }
             Architecture::TopK { k: source.whole_k(k.as_ref(), d_sae)?, ranking: Ranking::PreActivation }
         }
-        // The oldest files do not name it.
+        // The oldest files do not name the activation function.
         Some("ReLU") | None => Architecture::Standard,
         Some(other) => return Err(source.field("activation", "TopK or ReLU", other)),
     };
@@ -53,7 +53,7 @@ pub(super) fn take(config: &SaeConfig, taker: &mut Taker<'_>) -> Result<SaeTenso
     let (d_in, d_sae) = (config.d_in, config.d_sae);
     taker.pass_over(&OF_TRAINING);
     taker.pass_over(&["activation", "activation_state_dict.k", "activation_state_dict.postact_fn"]);
-    // Later versions say it twice.
+    // Later versions store these fields twice.
     taker.pass_over(&["activation.k", "activation.postact_fn"]);
     let bias = taker.tensor("latent_bias", &[d_sae])?;
     Ok(SaeTensors {

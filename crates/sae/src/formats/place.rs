@@ -1,4 +1,4 @@
-//! Where the files of an SAE's folder may lie.
+//! Locates the files of an SAE's folder.
 
 use std::ffi::OsStr;
 use std::io;
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::SaeError;
 
-/// The file of this name in an SAE's folder. A link is followed as long as it stays in the folder, or, in the Hub's cache,
-/// where every file of `snapshots/COMMIT` is a link, leads to the `blobs` of the same repository.
+/// Returns the path of a file in an SAE's folder. A link must stay in the folder, or, in the Hub's cache, where the files of
+/// `snapshots/COMMIT` are links, lead to the `blobs` of the same repository.
 pub(super) fn locate(folder: &Path, name: &str) -> Result<PathBuf, SaeError> {
     let path = folder.join(name);
     let failed = |cause| SaeError::Io { path: path.clone(), cause };
@@ -19,7 +19,7 @@ pub(super) fn locate(folder: &Path, name: &str) -> Result<PathBuf, SaeError> {
         return Err(SaeError::LeavesFolder { path, target });
     }
     if !target.is_file() {
-        // Opening a pipe that nobody writes to would wait for ever.
+        // Opening a pipe without a writer would block.
         return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "expected a file, got something else")));
     }
     Ok(path)

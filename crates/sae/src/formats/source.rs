@@ -1,4 +1,4 @@
-//! A configuration file, read within bounds, and the errors that name it.
+//! Bounded reading of configuration files, and errors that name the file.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -10,18 +10,18 @@ use serde_json::{Number, Value};
 
 use crate::error::SaeError;
 
-/// More than any configuration needs.
+/// Upper bound on a configuration's size.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
 
-/// Wider than any residual stream or SAE; keeps products of the two within 64 bits.
+/// Upper bound on a width. It exceeds any residual stream or SAE, and keeps products of two widths within 64 bits.
 const MAX_SIZE: u64 = 1 << 30;
 
-/// The configuration file, for messages that name it.
+/// A configuration file, named in error messages.
 pub(in crate::formats) struct Source<'path> {
     pub(in crate::formats) path: &'path Path,
 }
 
-/// The bytes of a configuration.
+/// Reads a configuration file.
 pub(in crate::formats) fn read_bounded(path: &Path) -> Result<Vec<u8>, SaeError> {
     let failed = |cause| SaeError::Io { path: path.to_path_buf(), cause };
     let mut bytes = Vec::new();
@@ -54,11 +54,11 @@ impl Source<'_> {
         }
     }
 
-    /// The k of a `TopK`, which must be there.
+    /// Returns the required k of a `TopK`.
     pub(in crate::formats) fn whole_k(&self, k: Option<&Number>, d_sae: usize) -> Result<usize, SaeError> {
         let expected = format!("a whole number from 1 to d_sae = {d_sae}");
         let Some(k) = k else { return Err(self.field("k", expected, "none")) };
-        // SAELens writes 32.0 as readily as 32.
+        // SAELens writes 32.0 as well as 32.
         let whole = k.as_u64().or_else(|| k.as_f64().filter(|k| k.fract() == 0.0 && *k >= 0.0).map(|k| k as u64));
         match whole.and_then(|k| usize::try_from(k).ok()) {
             Some(k) if (1..=d_sae).contains(&k) => Ok(k),

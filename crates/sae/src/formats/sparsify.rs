@@ -1,4 +1,4 @@
-//! sparsify: `TopK` SAEs and transcoders, one folder a hook point.
+//! sparsify: `TopK` SAEs and transcoders, one folder per hook point.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::normalisation::Normalisation;
 use crate::tensor_files::{Taker, TensorFile};
 use crate::tensors::{ArchitectureTensors, SaeTensors};
 
-/// `cfg.json`. A field that is not here may change the forward pass and is refused.
+/// The fields of `cfg.json`. Any other field may affect the forward pass and is rejected.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
@@ -29,10 +29,10 @@ struct Fields {
     skip_connection: bool,
     #[serde(default)]
     signed: bool,
-    /// Another k in the loss of training; at inference the plain one holds.
+    /// Uses another k in the training loss only. Inference uses `k`.
     #[serde(rename = "multi_topk")]
     _multi_topk: Option<bool>,
-    /// Decoder rows were kept at norm one in training; they are in the file as they are.
+    /// Training kept decoder rows at norm one. The stored weights are used as they are.
     #[serde(rename = "normalize_decoder")]
     _normalize_decoder: Option<bool>,
 }
@@ -86,8 +86,8 @@ pub(super) fn parse(
     Ok((config, raw))
 }
 
-/// The folder's name is the hook point: a module whose output an autoencoder is given, and between whose input and output a
-/// transcoder stands.
+/// Derives the sites from the folder's name, which is the hook point. An autoencoder reads the module's output. A transcoder
+/// maps the module's input to its output.
 fn sites(folder: &Path, transcode: bool) -> (Option<String>, Option<String>) {
     let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
     let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

@@ -1,10 +1,10 @@
-//! From pre-activations to latents.
+//! Activation functions.
 
 use tch::{TchError, Tensor};
 
 use crate::forward::shared_tensor::SharedTensor;
 
-/// The function between encoder and decoder. Latents are never negative, so a latent fires where it is above zero.
+/// The activation function. Latents are never negative; a latent fires if it is above zero.
 #[derive(Debug)]
 pub(crate) enum Activation {
     /// `max(pre, 0)`.
@@ -14,14 +14,14 @@ pub(crate) enum Activation {
         /// `[width]` float32.
         threshold: SharedTensor,
     },
-    /// `max(pre, 0)` of the `k` largest of a row, 0 elsewhere.
+    /// `max(pre, 0)` for the `k` largest of a row, 0 elsewhere.
     TopK {
-        /// How many.
+        /// Number of latents per row.
         k: usize,
     },
     /// `max(pre · scale + bias, 0)` where `pre` is strictly above zero, 0 elsewhere.
     ///
-    /// `pre` carries the gate's bias; the magnitude's bias is less by that much, scaled.
+    /// `pre` includes the gate bias, so `bias` is the magnitude bias minus the scaled gate bias.
     Gated {
         /// `[width]` float32: `exp(r_mag)`.
         scale: SharedTensor,
@@ -31,7 +31,7 @@ pub(crate) enum Activation {
 }
 
 impl Activation {
-    /// Pre-activations `[rows, width]` float32, which are used up, to latents of the same shape.
+    /// Applies the function to pre-activations `[rows, width]` float32 in place and returns the latents.
     pub(super) fn apply(&self, mut pre: Tensor) -> Result<Tensor, TchError> {
         match self {
             Self::Relu => pre.f_relu_(),

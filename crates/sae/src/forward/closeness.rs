@@ -1,10 +1,10 @@
-//! How close reconstructions are to what they reconstruct, row by row.
+//! Per-row distances between targets and reconstructions.
 
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::forward::shared_tensor::SharedTensor;
 
-/// What follows from targets and reconstructions alone, for each row.
+/// Per-row statistics of targets x and reconstructions r.
 #[derive(Debug)]
 pub struct Closeness {
     /// ‖x − r‖².
@@ -18,7 +18,7 @@ pub struct Closeness {
 }
 
 impl Closeness {
-    /// Of `targets` and `reconstructions`, both `[n, d]` float32.
+    /// Computes the statistics of `targets` and `reconstructions`, both `[n, d]` float32.
     pub fn of(targets: &Tensor, reconstructions: &Tensor) -> Result<Self, TchError> {
         Ok(Self {
             errors: squared_norms(&targets.f_sub(reconstructions)?)?,
@@ -28,36 +28,36 @@ impl Closeness {
         })
     }
 
-    /// Of the row at a place: ‖x − r‖², ‖x‖², ‖r‖² and x · r.
+    /// The statistics of one row: ‖x − r‖², ‖x‖², ‖r‖² and x · r.
     pub fn at(&self, place: usize) -> [f32; 4] {
         [self.errors[place], self.target_squares[place], self.reconstruction_squares[place], self.products[place]]
     }
 }
 
-/// The mean of targets, which explained variance is measured from.
+/// The mean of the targets, the baseline of explained variance.
 #[derive(Debug)]
 pub struct TargetMean(SharedTensor);
 
 impl TargetMean {
-    /// `mean` `[d]`, in the targets' scale.
+    /// Creates it from `mean` `[d]`, in the targets' scale.
     pub fn new(mean: &[f32], device: Device) -> Result<Self, TchError> {
         Ok(Self(Tensor::f_from_slice(mean)?.f_to_device(device)?.into()))
     }
 
-    /// `targets` `[n, d]` float32 → ‖x − x̄‖² of each row.
+    /// Maps `targets` `[n, d]` float32 to ‖x − x̄‖² of each row.
     pub fn squared_deviations(&self, targets: &Tensor) -> Result<Vec<f32>, TchError> {
         squared_norms(&targets.f_sub(&self.0)?)
     }
 }
 
 impl From<Tensor> for TargetMean {
-    /// Of a mean `[d]` float32, in the targets' scale.
+    /// Copies a mean `[d]` float32, in the targets' scale.
     fn from(mean: Tensor) -> Self {
         Self(mean.copy().into())
     }
 }
 
-/// `[n, d]` float32 → the squared Euclidean norm of each row.
+/// Squared Euclidean norm of each row of `[n, d]` float32.
 fn squared_norms(rows: &Tensor) -> Result<Vec<f32>, TchError> {
     row_sums(&rows.f_square()?)
 }

@@ -1,4 +1,4 @@
-//! The latents that fire, as lists: found in pre-activations, and put through the decoder.
+//! Sparse lists of active latents, and the sparse decoder product.
 
 use hayloft_model::ModelError;
 
@@ -6,21 +6,21 @@ use crate::forward::activation::Activation;
 use crate::forward::ragged::Ragged;
 use crate::forward::tensor_slice;
 
-/// Pre-activations looked at together: where none of them fires, they cost a few vector instructions.
+/// Pre-activations tested at once. A group without active latents costs a few vector instructions.
 const LANES: usize = 16;
 
-/// Latents above zero and their values, row by row; NaN counts as above.
+/// Active latents and their values, per row. NaN counts as active.
 pub(super) type Fired = Ragged<(u32, f32)>;
 
 impl Fired {
-    /// Adds a row of chosen latents; those that are not above zero do not fire.
+    /// Adds a row of selected latents, dropping those not above zero.
     #[inline(always)]
     pub(super) fn add_row(&mut self, latents: impl Iterator<Item = (u32, f32)>) {
         self.entries.extend(latents.filter(|(_, value)| fires(*value)));
         self.end_row();
     }
 
-    /// Adds a row of latents with their pre-activations, by an activation that treats each latent by itself.
+    /// Adds a row of latents given their pre-activations. The activation function must be elementwise.
     #[inline(always)]
     pub(super) fn add_computed_row(
         &mut self,
@@ -46,8 +46,8 @@ impl Fired {
         Ok(())
     }
 
-    /// Adds rows of pre-activations `[rows, count]` of the latents from `first` on, by an activation that treats each
-    /// latent by itself.
+    /// Adds rows of pre-activations `[rows, count]` for the latents starting at `first`. The activation function must be
+    /// elementwise.
     pub(super) fn read(
         &mut self,
         activation: &Activation,
@@ -70,7 +70,7 @@ impl Fired {
         Ok(())
     }
 
-    /// Lists what `latent` makes of pre-activations and their place in the row, where it fires.
+    /// Lists the active latents. `latent` maps a pre-activation and its column to the latent's value.
     fn scan(&mut self, first: usize, pre: &[f32], count: usize, latent: impl Fn(f32, usize) -> f32) {
         pulp::Arch::new().dispatch(
             #[inline(always)]
@@ -83,7 +83,7 @@ impl Fired {
                         for lane in 0..LANES {
                             values[lane] = latent(chunk[lane], start + lane);
                         }
-                        // Counted and not searched for, so that it is vector code.
+                        // A count instead of a search, so that the loop vectorises.
                         if values.iter().fold(0u32, |count, &value| count + u32::from(fires(value))) > 0 {
                             self.list(first + start, &values);
                         }
@@ -103,14 +103,14 @@ impl Fired {
     }
 }
 
-/// Adds value times decoder row, for each latent of a row, to `sums` `[d_model]`; `decoder` is `[width, d_model]`.
+/// Adds value times decoder row to `sums` `[d_model]` for each latent of a row; `decoder` is `[width, d_model]`.
 pub(super) fn add_decoder_rows(latents: &[(u32, f32)], decoder: &[f32], sums: &mut [f32]) {
     let d_model = sums.len();
     let row = |latent: u32| &decoder[latent as usize * d_model..][..d_model];
     pulp::Arch::new().dispatch(
         #[inline(always)]
         || {
-            // Four at a time: the sums are loaded and stored once for them all.
+            // Four rows at a time, so that the sums are loaded and stored once per group.
             let (fours, rest) = latents.as_chunks::<4>();
             for four in fours {
                 let rows = four.map(|(latent, _)| row(latent));
@@ -133,13 +133,13 @@ fn add_four([a, b, c, d]: [&[f32]; 4], values: [f32; 4], sums: &mut [f32]) {
     }
 }
 
-/// A pre-activation, where it is strictly above its threshold.
+/// The pre-activation if it is above the threshold, otherwise 0.
 #[inline(always)]
 fn jump(pre: f32, threshold: f32) -> f32 {
     if pre <= threshold { 0.0 } else { pre }
 }
 
-/// A scaled and shifted pre-activation, where it is strictly above zero.
+/// The scaled and shifted pre-activation if it is above zero, otherwise 0.
 #[inline(always)]
 fn gate(pre: f32, scale: f32, bias: f32) -> f32 {
     if pre <= 0.0 { 0.0 } else { pre * scale + bias }

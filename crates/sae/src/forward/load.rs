@@ -1,4 +1,4 @@
-//! From a file's tensors to the one form in memory.
+//! Builds an `Sae` from a file's tensors.
 
 use hayloft_runtime::Dtype;
 use tch::{Device, Kind, TchError, Tensor};
@@ -9,11 +9,11 @@ use crate::forward::Sae;
 use crate::forward::activation::Activation;
 use crate::tensors::{ArchitectureTensors, SaeTensors};
 
-/// No decoder norm smaller than this is divided by, as in SAELens.
+/// Lower bound on decoder norms used as divisors, as in SAELens.
 const SMALLEST_NORM: f64 = 1e-8;
 
 impl Sae {
-    /// The SAE with these tensors, on a device, with the encoder's products computed in a precision.
+    /// Builds an SAE from its tensors on `device`, with the encoder's matrix products in `precision`.
     pub fn new(tensors: SaeTensors, device: Device, precision: Dtype) -> Result<Self, SaeError> {
         let SaeTensors { encoder, decoder, decoder_bias, skip, input_bias, normalisation, own } = tensors;
         let d_sae = decoder.size()[0] as usize;
@@ -55,7 +55,7 @@ impl Activation {
     }
 }
 
-/// The encoder's bias `[width]`, the activation, and what latents are compared by.
+/// Returns the encoder bias `[width]`, the activation function and the ranking.
 fn activation(own: ArchitectureTensors, d_sae: usize) -> Result<(Tensor, Activation, Ranking), TchError> {
     let plain = Ranking::PreActivation;
     Ok(match own {
@@ -70,15 +70,15 @@ fn activation(own: ArchitectureTensors, d_sae: usize) -> Result<(Tensor, Activat
             (gate_bias, Activation::Gated { scale: scale.into(), bias: bias.into() }, plain)
         }
         ArchitectureTensors::BatchTopK { bias, threshold, ranking, .. } => {
-            // Not a view of one number: the forward pass and the device copy want a plain [width].
+            // Repeat instead of expand: the forward pass and the device copy need a contiguous [width].
             let threshold = threshold.f_repeat([d_sae as i64])?;
             (bias, Activation::JumpRelu { threshold: threshold.into() }, ranking)
         }
     })
 }
 
-/// Scales each latent by its decoder row's norm, so that latents compare by their size in the output: encoder and bias
-/// are multiplied, decoder rows become unit vectors. Reconstructions stay what they were.
+/// Scales each latent by the norm of its decoder row. Encoder and bias are multiplied by the norms and decoder rows become
+/// unit vectors. Reconstructions are unchanged.
 pub(crate) fn fold_decoder_norms(
     encoder: &Tensor,
     bias: &Tensor,

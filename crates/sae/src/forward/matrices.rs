@@ -1,17 +1,17 @@
-//! Reconstruction by LibTorch's kernels on whole matrices, for GPUs: chunks of rows, all latents at once.
+//! Reconstruction on GPUs: chunks of rows, dense LibTorch products over all latents.
 
 use tch::{Kind, TchError, Tensor};
 
 use crate::error::SaeError;
 use crate::forward::{Firings, Reconstruction, Sae};
 
-/// The most bytes that one `[rows, width]` float32 matrix takes: 256 MiB. Encoding holds two or three of them at once.
+/// Maximum size of one `[rows, width]` float32 matrix: 256 MiB. Encoding holds two or three of them at once.
 const LATENT_BYTES: usize = 256 << 20;
 
-/// The decoder gathers rows where fewer than one latent in so many fires; above that a matrix product is faster.
+/// The decoder gathers rows if fewer than one latent in this many fires. Above that a dense product is faster.
 const SPARSE_RATIO: i64 = 16;
 
-/// `Tensor::embedding_bag`'s number for a sum.
+/// The sum mode of `Tensor::embedding_bag`.
 const SUM: i64 = 0;
 
 pub(super) fn reconstruct(
@@ -54,7 +54,7 @@ pub(super) fn reconstruct(
     Ok((reconstruction, firings.collect::<Result<_, TchError>>()?))
 }
 
-/// `latents · decoder` by gathering the decoder rows of those latents that fire.
+/// Computes `latents · decoder` by gathering the decoder rows of active latents.
 fn sparse_product(latents: &Tensor, decoder: &Tensor) -> Result<Tensor, TchError> {
     let places = latents.f_nonzero()?; // [fired, 2], sorted by row
     let columns = places.f_select(1, 1)?.f_contiguous()?;

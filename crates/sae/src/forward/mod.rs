@@ -1,4 +1,4 @@
-//! The forward pass: the whole of it on whole matrices, and the way to a reconstruction that suits the device.
+//! The forward pass. Reconstruction uses the implementation that suits the device.
 
 pub(crate) mod activation;
 pub(crate) mod closeness;
@@ -21,17 +21,17 @@ use crate::forward::screen::Screen;
 use crate::forward::shared_tensor::SharedTensor;
 use crate::normalisation::{Normalisation, Undo};
 
-/// A sparse autoencoder on a device, in float32. Any number of threads may share one.
+/// A sparse autoencoder on a device, in float32. It may be shared between threads.
 ///
 /// ```text
 /// x [rows, d_in] ── normalise ── − input bias ── · encoder + bias ── activation ── latents [rows, width]
 /// latents ── · decoder + bias ── undo the normalisation ── + x · skip ── reconstruction [rows, d_out]
 /// ```
 ///
-/// Loaders fold whatever their format adds (decoder norms, a gate's own bias) into these few tensors.
+/// Loading folds format-specific details, such as decoder norms or gate biases, into these tensors.
 #[derive(Debug)]
 pub struct Sae {
-    /// `[width, d_in]`: float32, or the type that products with it are to be computed in.
+    /// `[width, d_in]`: float32, or the dtype of the encoder's matrix products.
     pub(crate) encoder: SharedTensor,
     /// `[width]`.
     pub(crate) encoder_bias: SharedTensor,
@@ -39,23 +39,23 @@ pub struct Sae {
     pub(crate) decoder: SharedTensor,
     /// `[d_out]`.
     pub(crate) decoder_bias: SharedTensor,
-    /// `[d_out, d_in]`: what a transcoder's input adds to its output past the latents, where it does.
+    /// `[d_out, d_in]`: the skip connection of a transcoder.
     pub(crate) skip: Option<SharedTensor>,
-    /// `[d_in]`: subtracted from the normalised input, where there is one.
+    /// `[d_in]`: subtracted from the normalised input.
     pub(crate) input_bias: Option<SharedTensor>,
     pub(crate) activation: Activation,
     pub(crate) normalisation: Normalisation,
-    /// Finds out which latents may fire; where there is none, all are computed.
+    /// Excludes latents that cannot fire; without it, all latents are computed.
     pub(crate) screen: Option<Screen>,
 }
 
 impl Sae {
-    /// Width of the activations that it takes.
+    /// Width of the input activations.
     pub fn d_model(&self) -> usize {
         self.encoder.size()[1] as usize
     }
 
-    /// Width of its reconstructions: that of what it takes, but for transcoders.
+    /// Width of the reconstructions. It equals the input width except for transcoders.
     pub fn d_out(&self) -> usize {
         self.decoder.size()[1] as usize
     }
@@ -65,8 +65,8 @@ impl Sae {
         self.encoder.size()[0] as usize
     }
 
-    /// The same SAE with the encoder's products computed in a precision. Latents, sums and the decoder stay float32. In
-    /// float32, latents that cannot fire may be ruled out in bf16 first.
+    /// Sets the precision of the encoder's matrix products. Latents, sums and the decoder stay float32. With float32, latents
+    /// that cannot fire may first be excluded in bf16.
     pub fn computing_in(mut self, precision: Dtype) -> Result<Self, SaeError> {
         if precision == Dtype::F32 {
             self.screen = Screen::new(&self)?;
@@ -76,13 +76,13 @@ impl Sae {
         Ok(self)
     }
 
-    /// What is done to the input before the encoder.
+    /// The normalisation applied to the input.
     pub fn normalisation(&self) -> Normalisation {
         self.normalisation
     }
 }
 
-/// Latents of some rows, with what the decoder needs to know of their input.
+/// Encoded rows, with the state that decoding needs.
 #[derive(Debug)]
 pub struct Encoded {
     /// `[rows, width]` float32, never negative.
@@ -90,11 +90,11 @@ pub struct Encoded {
     pub(crate) back: WayBack,
 }
 
-/// The way from the decoder to the space of what is reconstructed.
+/// Maps the decoder's output to the space of the target.
 #[derive(Debug)]
 pub(crate) struct WayBack {
     undo: Undo,
-    /// `[rows, d_out]`: what the input adds past the latents.
+    /// `[rows, d_out]`: the contribution of the skip connection.
     skipped: Option<Tensor>,
 }
 
@@ -108,39 +108,40 @@ impl WayBack {
     }
 }
 
-/// What an SAE makes of some rows.
+/// The reconstruction of some rows.
 #[derive(Debug)]
 pub struct Reconstruction {
-    /// `[rows, d_out]` float32, in the space of the input, or of what a transcoder gives back.
+    /// `[rows, d_out]` float32, in the space of the input, or of a transcoder's output site.
     pub rows: Tensor,
-    /// `[rows]` i64: latents above zero.
+    /// `[rows]` i64: number of latents above zero.
     pub fired: Tensor,
-    /// `[rows]` float32: the sum of the latents.
+    /// `[rows]` float32: sum of the latents.
     pub l1: Tensor,
 }
 
-/// In how many rows of a group each latent fired, `[width]`.
+/// Number of rows of a group in which each latent fires, `[width]`.
 pub type Firings = Vec<u32>;
 
 impl Sae {
-    /// Latents of `x` `[rows, d_model]` float32, all rows at once. The scale of `expected_average_only_in`, if there is
-    /// one, is already in `x`.
+    /// Encodes `x` `[rows, d_model]` float32, all rows at once. The caller has already applied the scale of
+    /// `expected_average_only_in`, if any.
     pub fn encode(&self, x: &Tensor) -> Result<Encoded, SaeError> {
         let (input, back) = self.input(x)?;
         Ok(Encoded { latents: self.activation.apply(self.pre_activations(&input, 0, self.width() as i64)?)?, back })
     }
 
-    /// Reconstruction `[rows, d_model]` float32 of encoded rows.
+    /// Decodes to reconstructions `[rows, d_model]` float32.
     pub fn decode(&self, encoded: &Encoded) -> Result<Tensor, SaeError> {
         Ok(encoded.back.apply(self.decoder_bias.f_addmm(&encoded.latents, &self.decoder)?)?)
     }
 
-    /// Encodes and decodes `x` `[rows, d_model]` float32, piece by piece: `[rows, width]` never exists as a whole.
+    /// Encodes and decodes `x` `[rows, d_model]` float32 in pieces, without materialising `[rows, width]`.
     pub fn reconstruct(&self, x: &Tensor) -> Result<Reconstruction, SaeError> {
         Ok(self.reconstruct_counting(x, &[])?.0)
     }
 
-    /// The same, counting the firings of each latent in groups of rows: `groups` say of each row whether it belongs.
+    /// Like `Self::reconstruct`, and counts each latent's firings per group of rows. `groups[g][row]` says whether a row
+    /// belongs to group g.
     pub fn reconstruct_counting(
         &self,
         x: &Tensor,
@@ -159,7 +160,7 @@ impl Sae {
         }
     }
 
-    /// What meets the encoder, `[rows, d_in]` float32, and the way back from the decoder.
+    /// Returns the encoder's input `[rows, d_in]` float32 and the mapping of the decoder's output.
     pub(crate) fn input(&self, x: &Tensor) -> Result<(Tensor, WayBack), TchError> {
         let (input, undo) = self.normalisation.apply(x)?;
         let skipped = self.skip.as_ref().map(|skip| x.f_linear(skip, None::<&Tensor>)).transpose()?;
@@ -170,8 +171,8 @@ impl Sae {
         }
     }
 
-    /// Pre-activations `[rows, count]` float32 of the latents from `first` on, for rows as [`Self::input`] gives them. The
-    /// product is in the encoder's type, the bias is added in float32.
+    /// Pre-activations `[rows, count]` float32 of the latents starting at `first`, for rows from [`Self::input`]. The product
+    /// uses the encoder's dtype; the bias is added in float32.
     pub(crate) fn pre_activations(&self, input: &Tensor, first: i64, count: i64) -> Result<Tensor, TchError> {
         let bias = self.encoder_bias.f_narrow(0, first, count)?;
         let encoder = self.encoder.f_narrow(0, first, count)?;
@@ -229,15 +230,14 @@ mod tests {
             let expected = plain.reconstruct(&x).unwrap();
             let screened = plain.computing_in(Dtype::F32).unwrap();
             let got = screened.reconstruct(&x).unwrap();
-            // A latent that is as good as at its threshold may fall to either side of it.
+            // Rounding may move a latent near its threshold to either side.
             let apart = (&got.fired - &expected.fired).abs().sum(Kind::Int64).int64_value(&[]);
             assert!(apart <= 2, "{:?}: {apart} latents", screened.activation);
             assert!(distance(&got.rows, &expected.rows) < 2e-3, "{:?}", screened.activation);
         }
     }
 
-    /// From latents that hardly ever fire to latents that fire half the time: both ways of decoding, and more rows
-    /// and latents than a tile has.
+    /// Covers rare to frequent firing, both decoders, and more rows and latents than one tile.
     #[test]
     fn tiles_and_matrices_agree_with_the_whole_at_any_density() {
         let activations = [

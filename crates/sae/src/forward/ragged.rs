@@ -1,11 +1,11 @@
-//! Rows of different lengths, one after another in one list.
+//! Rows of varying length in one buffer.
 
-/// Rows of entries, kept in two allocations however many there are.
+/// Rows of entries, stored in two allocations.
 #[derive(Debug)]
 pub(super) struct Ragged<Entry> {
-    /// The entries of all rows, that of a row under way among them.
+    /// The entries of all rows, including the unfinished row.
     pub(super) entries: Vec<Entry>,
-    /// Where each row's entries end.
+    /// The end of each row's entries.
     ends: Vec<usize>,
 }
 
@@ -16,24 +16,24 @@ impl<Entry> Default for Ragged<Entry> {
 }
 
 impl<Entry> Ragged<Entry> {
-    /// Forgets all rows and keeps the memory.
+    /// Removes all rows and keeps the allocations.
     pub(super) fn clear(&mut self) {
         self.entries.clear();
         self.ends.clear();
     }
 
-    /// How many entries there are in all rows.
+    /// Total number of entries.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// The row under way is whole.
+    /// Finishes the current row.
     #[inline(always)]
     pub(super) fn end_row(&mut self) {
         self.ends.push(self.entries.len());
     }
 
-    /// The entries of each row that is whole.
+    /// The entries of each finished row.
     pub(super) fn rows(&self) -> impl Iterator<Item = &[Entry]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, &end)| &self.entries[start..end])

@@ -1,9 +1,8 @@
-//! Which latents may fire, found out at the speed of bf16, without a single one being missed.
+//! Screens latents in bf16 without missing any that fires.
 //!
-//! On processors that multiply bf16 twice as fast as float32, the pre-activations are first computed in bf16, with a bound
-//! on how far each can be off; only those that may exceed their threshold within that bound are computed again in float32,
-//! one by one. Latents and everything that follows are those of float32: of an SAE's thousands of latents, fewer than one
-//! in a hundred fire.
+//! On processors that multiply bf16 twice as fast as float32, pre-activations are first computed in bf16 with an error bound.
+//! Only latents that may exceed their threshold within the bound are recomputed in float32, one by one. The resulting latents
+//! are therefore those of float32. Typically fewer than one in a hundred of an SAE's thousands of latents fire.
 
 use tch::{Device, Kind, Tensor};
 
@@ -16,28 +15,28 @@ use crate::forward::{Sae, tensor_slice};
 /// Half a unit in the last place of bf16, relative.
 const ROUNDING: f32 = 1.0 / 256.0;
 
-/// What rounding both factors, and adding products up in float32, can do to a product, as a share of the factors' norms (by the
-/// inequality of Cauchy and Schwarz): 2u + u², and 2⁻¹² for the sum.
+/// Error bound of a product relative to the factors' norms (by Cauchy–Schwarz): 2u + u² for rounding both factors to bf16,
+/// and 2⁻¹² for summation in float32.
 const SLACK: f32 = 2.0 * ROUNDING + ROUNDING * ROUNDING + 1.0 / 4096.0;
 
-/// Where more than one latent in so many may fire, float32 throughout is faster.
+/// If more than one latent in this many may fire, computing all of them in float32 is faster.
 const DENSE_RATIO: usize = 16;
 
-/// Pre-activations looked at together.
+/// Pre-activations tested at once.
 const LANES: usize = 16;
 
-/// An encoder in bf16, with what bounds its errors.
+/// An encoder in bf16, with its error bounds.
 #[derive(Debug)]
 pub(crate) struct Screen {
     /// `[width, d_model]` bf16.
     encoder: SharedTensor,
-    /// `[width]`: a latent may fire where product + error > −this. The bias less the threshold.
+    /// `[width]`: bias minus threshold. A latent may fire if product + error > −offset.
     offset: Vec<f32>,
-    /// `[width]`: the error of a product for an input of norm one.
+    /// `[width]`: the error bound of a product for an input of norm one.
     slack: Vec<f32>,
 }
 
-/// Rows of inputs, as a screen takes them.
+/// Input rows, prepared for a screen.
 #[derive(Debug)]
 pub(super) struct ScreenInput {
     /// `[rows, d_model]` bf16.
@@ -47,8 +46,7 @@ pub(super) struct ScreenInput {
 }
 
 impl Screen {
-    /// A screen for an SAE, where there is something to be gained: on a CPU that multiplies bf16, for latents that fire or not
-    /// by themselves.
+    /// Returns a screen if it is useful: on a CPU with bf16 multiplication, for an elementwise activation function.
     pub(crate) fn new(sae: &Sae) -> Result<Option<Self>, SaeError> {
         let floor = match &sae.activation {
             Activation::TopK { .. } => return Ok(None),
@@ -80,8 +78,8 @@ impl Screen {
         Ok(ScreenInput { rows: rows.f_to_kind(Kind::BFloat16)?, norms: tensor_slice::floats(&norms)?.to_vec() })
     }
 
-    /// Lists, row by row, those of `count` latents from `first` on that may fire; `None` where they are too many to be worth
-    /// it.
+    /// Lists, per row, the latents among `count` from `first` on that may fire. Returns `None` if there are too many for
+    /// screening to pay off.
     pub(super) fn candidates(
         &self,
         input: &ScreenInput,
@@ -110,7 +108,7 @@ impl Screen {
     }
 }
 
-/// Latents that may fire, row by row.
+/// Latents that may fire, per row.
 pub(super) type Candidates = Ragged<u32>;
 
 impl Candidates {
@@ -124,7 +122,7 @@ impl Candidates {
             for lane in 0..LANES {
                 may[lane] = may_fire(chunk[lane], norm, offset[lane], slack[lane]);
             }
-            // Counted and not searched for, so that it is vector code.
+            // A count instead of a search, so that the loop vectorises.
             if may.iter().fold(0u32, |count, &may| count + u32::from(may)) > 0 {
                 let start = first + (index * LANES) as u32;
                 self.entries.extend((start..).zip(may).filter_map(|(latent, may)| may.then_some(latent)));
@@ -140,14 +138,14 @@ impl Candidates {
     }
 }
 
-/// Whether a product in bf16 may belong to a pre-activation above the threshold. What is not a number may.
+/// Whether a bf16 product may correspond to a pre-activation above the threshold. NaN may.
 #[expect(clippy::neg_cmp_op_on_partial_ord, reason = "what is not a number must not get lost")]
 #[inline(always)]
 fn may_fire(product: f32, norm: f32, offset: f32, slack: f32) -> bool {
     !(product + product.abs() * ROUNDING + norm * slack + offset <= 0.0)
 }
 
-/// Σ left · right in float32, in lanes.
+/// Σ left · right in float32, accumulated in lanes.
 #[inline(always)]
 pub(super) fn dot(left: &[f32], right: &[f32]) -> f32 {
     let mut lanes = [0.0f32; 2 * LANES];
@@ -168,7 +166,7 @@ pub(super) fn dot(left: &[f32], right: &[f32]) -> f32 {
     lanes[0] + left_rest.iter().zip(right_rest).map(|(left, right)| left * right).sum::<f32>()
 }
 
-/// Whether this processor has instructions for products of bf16; elsewhere they are slower than those of float32.
+/// Whether the processor has bf16 product instructions. Without them, bf16 products are slower than float32.
 fn multiplies_bf16() -> bool {
     #[cfg(target_arch = "x86_64")]
     let has = std::arch::is_x86_feature_detected!("avx512bf16");
@@ -186,7 +184,7 @@ mod tests {
         Tensor::randn(shape, (Kind::Float, Device::Cpu))
     }
 
-    /// Thresholds where firing is rare, and inputs of very different norms.
+    /// Uses thresholds that rarely fire and inputs of very different norms.
     #[test]
     fn no_latent_that_fires_is_missed() {
         let (width, d_model) = (1100, 48);

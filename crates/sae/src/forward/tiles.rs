@@ -1,8 +1,8 @@
-//! Reconstruction on a CPU, tile by tile: some rows, some latents.
+//! Reconstruction on a CPU, in tiles of rows × latents.
 //!
-//! A tile of pre-activations is made by one matrix product and read once, while it is in the core's cache: what fires
-//! is listed, and the listed latents' decoder rows are added to the sums, or, where many fire, the tile goes through
-//! a second matrix product. Latents as a `[rows, width]` matrix never exist.
+//! One matrix product computes a tile of pre-activations, which is read once while it is in cache. The active latents are
+//! listed. If few fire, their decoder rows are added to the sums; otherwise the tile goes through a second matrix product.
+//! The `[rows, width]` latents are never materialised.
 
 use hayloft_model::Largest;
 use hayloft_runtime::Phase;
@@ -14,11 +14,11 @@ use crate::forward::fired::{Fired, add_decoder_rows};
 use crate::forward::screen::{Candidates, Screen, ScreenInput, dot};
 use crate::forward::{Firings, Reconstruction, Sae, tensor_slice};
 
-/// Rows and latents of a tile, 2 MiB of float32: matrix products of this size run at full speed.
+/// Rows and latents of a tile: 2 MiB of float32. Matrix products of this size run at full speed.
 const TILE_ROWS: i64 = 512;
 const TILE_LATENTS: i64 = 1024;
 
-/// A tile goes through a matrix product where at least one latent in so many fires (`cargo bench -p hayloft-evaluate`).
+/// A tile is decoded densely if at least one latent in this many fires (`cargo bench -p hayloft-evaluate`).
 const DENSE_RATIO: usize = 4;
 
 pub(super) fn reconstruct(
@@ -54,14 +54,14 @@ pub(super) fn reconstruct(
     Ok((Reconstruction { rows: back.apply(rows)?, fired, l1 }, firings))
 }
 
-/// The rows of one row of tiles.
+/// One block of rows, processed over all tiles of latents.
 struct Piece<'run> {
     sae: &'run Sae,
     /// `[rows, d_in]`.
     input: Tensor,
-    /// `[rows, d_out]`: the reconstruction so far.
+    /// `[rows, d_out]`: the partial reconstruction.
     sums: &'run mut [f32],
-    /// `[rows]`.
+    /// `[rows]`: active latents so far.
     fired_counts: &'run mut [i64],
     /// `[rows]`: the sum of the latents so far.
     l1: &'run mut [f32],
@@ -72,7 +72,7 @@ struct Piece<'run> {
 }
 
 impl Piece<'_> {
-    /// Latents that fire or not by themselves.
+    /// Reconstructs with an elementwise activation function.
     fn reconstruct_each(&mut self, activation: &Activation) -> Result<(), SaeError> {
         let mut fired = Fired::default();
         let mut screen = match &self.sae.screen {
@@ -88,7 +88,7 @@ impl Piece<'_> {
             if let Some(candidates) = candidates {
                 self.compute_exactly(activation, &candidates, &mut fired)?;
             } else {
-                screen = None; // where this tile is dense, the next ones will be
+                screen = None; // if this tile is dense, the following ones will be too
                 let tile = self.pre_activations(first, count)?;
                 fired.read(activation, first as usize, tensor_slice::floats(&tile)?, count as usize)?;
             }
@@ -102,7 +102,7 @@ impl Piece<'_> {
         Ok(())
     }
 
-    /// The `k` largest latents of each row.
+    /// Reconstructs from the `k` largest latents of each row.
     fn reconstruct_top(&mut self, k: usize) -> Result<(), SaeError> {
         let mut rows = vec![Largest::new(k); self.fired_counts.len()];
         for (first, count) in self.tiles() {
@@ -144,7 +144,7 @@ impl Piece<'_> {
         screen.candidates(input, first as usize, count as usize)
     }
 
-    /// Pre-activations of those that may fire, one by one.
+    /// Computes the candidates' pre-activations in float32.
     fn compute_exactly(
         &self,
         activation: &Activation,

@@ -1,26 +1,26 @@
-//! Zip archives, as numpy and `PyTorch` write them: where the members lie in the file, and what a compressed one holds.
+//! Zip archives as written by numpy and `PyTorch`.
 //!
-//! Nothing is extracted. A member that is stored is read where it lies; a compressed one is unpacked into memory, and no
-//! further than its size in the archive makes plausible.
+//! Nothing is extracted to disk. Stored members are read in place. Compressed members are decompressed into memory, up to a
+//! limit derived from the archive's size.
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 
 use zip::{CompressionMethod, ZipArchive};
 
-/// What an archive's compressed members may hold together whatever its size: zeros compress without limit.
+/// Decompressed bytes allowed for an archive of any size. A limit is needed because zeros compress without bound.
 const ALWAYS_PLAUSIBLE: u64 = 64 << 20;
 
-/// Beyond that, so many times the archive's size: numbers hardly compress.
+/// Decompressed bytes allowed for larger archives, as a multiple of the archive's size. Weights hardly compress.
 const MOST_RATIO: u64 = 64;
 
-/// A zip archive in a map.
+/// A memory-mapped zip archive.
 pub(super) struct Archive<'bytes> {
     bytes: &'bytes [u8],
     inner: ZipArchive<Cursor<&'bytes [u8]>>,
-    /// The number of each member, by its name.
+    /// Index of each member, by name.
     numbers: BTreeMap<String, usize>,
-    /// What compressed members may still unpack to.
+    /// Remaining decompression budget in bytes.
     plausible: u64,
 }
 
@@ -29,12 +29,12 @@ pub(super) struct Archive<'bytes> {
 pub(super) enum Member {
     /// Stored: bytes `start..end` of the file.
     Stored { start: usize, end: usize },
-    /// Compressed: its number.
+    /// Compressed: its index.
     Packed { index: usize },
 }
 
 impl<'bytes> Archive<'bytes> {
-    /// Whether a file begins as an archive does.
+    /// Whether a file starts with the zip signature.
     pub(super) fn is_one(bytes: &[u8]) -> bool {
         bytes.starts_with(b"PK\x03\x04")
     }
@@ -60,7 +60,7 @@ impl<'bytes> Archive<'bytes> {
         self.numbers.keys().cloned().collect()
     }
 
-    /// Where a member lies.
+    /// Locates a member.
     pub(super) fn member(&mut self, name: &str) -> Result<Member, String> {
         let whole = self.bytes.len() as u64;
         let index = *self.numbers.get(name).ok_or_else(|| format!("no member {name}"))?;
@@ -75,7 +75,7 @@ impl<'bytes> Archive<'bytes> {
         }
     }
 
-    /// All bytes of a member, unpacked, if they are at most `most`.
+    /// Reads and decompresses a member, if it has at most `most` bytes.
     pub(super) fn read(&mut self, member: Member, most: u64) -> Result<Vec<u8>, String> {
         let index = match member {
             Member::Stored { start, end } if (end - start) as u64 <= most => return Ok(self.bytes[start..end].to_vec()),
@@ -99,7 +99,7 @@ impl<'bytes> Archive<'bytes> {
     }
 }
 
-/// Whether the record at the end of the directory, with its comment, is the end of the file: readers are lenient there.
+/// Whether the end-of-central-directory record, with its comment, ends the file. Zip readers do not check this.
 fn is_whole(bytes: &[u8]) -> bool {
     const RECORD: usize = 22;
     let last = bytes.windows(4).rposition(|window| window == b"PK\x05\x06");

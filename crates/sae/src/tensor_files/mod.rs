@@ -1,4 +1,4 @@
-//! The tensors of an SAE's file, whatever wrote it: each is taken once, by name and shape, and none is left.
+//! The tensors of a weight file, independent of its format. Each is taken once, by name and shape, and none may remain.
 
 mod archive;
 mod npz;
@@ -17,7 +17,7 @@ use self::archive::Archive;
 pub(super) use self::pickle::Scalar;
 use crate::error::SaeError;
 
-/// The weights of an SAE, mapped but not read.
+/// A memory-mapped weight file.
 #[derive(Debug)]
 pub(super) struct TensorFile {
     path: PathBuf,
@@ -25,7 +25,7 @@ pub(super) struct TensorFile {
     entries: BTreeMap<String, Entry>,
 }
 
-/// What a name in a file stands for.
+/// An entry of a weight file.
 #[derive(Debug, Clone)]
 enum Entry {
     Tensor {
@@ -34,33 +34,33 @@ enum Entry {
         order: Order,
         place: Place,
     },
-    /// A number or a text, beside the tensors of a dictionary of `PyTorch`'s.
+    /// A number or string stored beside the tensors of a `PyTorch` dictionary.
     Scalar(Scalar),
 }
 
-/// The type of a tensor's elements.
+/// The dtype of a tensor's elements.
 #[derive(Debug, Clone, PartialEq)]
 enum Type {
     Known(Kind),
-    /// By the file's name for it.
+    /// An unsupported dtype, by the file's name for it.
     Other(String),
 }
 
-/// How a tensor's elements lie.
+/// The memory order of a tensor's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
-    /// The last index runs fastest.
+    /// Row-major.
     Rows,
-    /// The first index runs fastest.
+    /// Column-major.
     Columns,
 }
 
-/// Where a tensor's elements are.
+/// The location of a tensor's elements.
 #[derive(Debug, Clone)]
 enum Place {
     /// Bytes `start..end` of the file.
     Mapped { start: usize, end: usize },
-    /// From `start` on in these bytes.
+    /// From `start` on in a decompressed buffer.
     Unpacked { bytes: Arc<[u8]>, start: usize },
 }
 
@@ -74,7 +74,7 @@ impl Place {
 }
 
 impl TensorFile {
-    /// Maps a file and finds its tensors. What kind of file it is, its first bytes say.
+    /// Maps a file and parses its index. The format is detected from the first bytes.
     pub(super) fn open(path: &Path) -> Result<Self, SaeError> {
         let map = map_file(path).map_err(|cause| SaeError::Io { path: path.to_path_buf(), cause })?;
         let entries = if Archive::is_one(&map) {
@@ -90,32 +90,32 @@ impl TensorFile {
         Ok(Self { path: path.to_path_buf(), map, entries })
     }
 
-    /// The file.
+    /// The path.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// BLAKE3 of the whole file, hexadecimal, computed on all cores.
+    /// BLAKE3 hash of the file in hexadecimal, computed on all cores.
     pub(super) fn blake3(&self) -> String {
         blake3::Hasher::new().update_rayon(&self.map).finalize().to_hex().to_string()
     }
 
-    /// Its size.
+    /// Size in bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.map.len() as u64
     }
 
-    /// Whether there is something by this name.
+    /// Whether the file has an entry of this name.
     pub(super) fn has(&self, name: &str) -> bool {
         self.entries.contains_key(name)
     }
 
-    /// The names of all that is there.
+    /// The names of all entries.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
     }
 
-    /// The two sizes of a matrix, by which a file without a configuration says what it is.
+    /// The shape of a matrix. Files without a configuration are described by it.
     pub(super) fn matrix(&self, name: &str) -> Result<[usize; 2], SaeError> {
         match self.entries.get(name) {
             Some(Entry::Tensor { shape, .. }) => shape[..].try_into().map_err(|_| SaeError::Shape {
@@ -128,7 +128,7 @@ impl TensorFile {
         }
     }
 
-    /// The types of the tensors' elements, each once, as their files call them.
+    /// The dtypes of the tensors, without duplicates, by the file's names.
     pub(super) fn types(&self) -> Vec<String> {
         let mut types: Vec<String> = Vec::new();
         for entry in self.entries.values() {
@@ -144,7 +144,7 @@ impl TensorFile {
         types
     }
 
-    /// Starts taking, each name at most once.
+    /// Returns a `Taker`, which hands out each entry at most once.
     pub(super) fn take(&self) -> Taker<'_> {
         Taker { file: self, left: self.entries.clone() }
     }
@@ -159,29 +159,29 @@ impl TensorFile {
     }
 }
 
-/// The magic number that begins the files of the oldest `torch.save`, pickled.
+/// Whether a file starts with the pickled magic number of the legacy `torch.save` format.
 fn is_old_torch(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19")
 }
 
-/// Takes what a file holds, and knows in the end what nobody took.
+/// Hands out the entries of a file and tracks those not taken.
 pub(super) struct Taker<'file> {
     file: &'file TensorFile,
     left: BTreeMap<String, Entry>,
 }
 
 impl Taker<'_> {
-    /// A tensor that must be there, as float32 on the CPU.
+    /// Takes a required tensor, as float32 on the CPU.
     pub(super) fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, SaeError> {
         self.optional(name, shape)?.ok_or_else(|| self.file.missing(name, shape))
     }
 
-    /// A matrix that must be there and whose file has its columns as rows: `shape` is that of the file.
+    /// Takes a required matrix and transposes it. `shape` is the shape in the file.
     pub(super) fn turned(&mut self, name: &str, shape: [usize; 2]) -> Result<Tensor, SaeError> {
         Ok(self.tensor(name, &shape)?.f_tr()?.f_contiguous()?)
     }
 
-    /// A tensor that may be there, as float32 on the CPU.
+    /// Takes an optional tensor, as float32 on the CPU.
     pub(super) fn optional(&mut self, name: &str, shape: &[usize]) -> Result<Option<Tensor>, SaeError> {
         let Some(entry) = self.left.remove(name) else { return Ok(None) };
         let (path, name) = (self.file.path.clone(), name.to_owned());
@@ -207,7 +207,7 @@ impl Taker<'_> {
         if count > 0 { Err(SaeError::NonFinite { path, name, count }) } else { Ok(Some(stored)) }
     }
 
-    /// One number, if it is there: a tensor without dimensions, or a number beside the tensors.
+    /// Takes an optional number: a zero-dimensional tensor, or a scalar beside the tensors.
     pub(super) fn number(&mut self, name: &str) -> Result<Option<f64>, SaeError> {
         let Some(entry) = self.left.remove(name) else { return Ok(None) };
         let (path, name) = (self.file.path.clone(), name.to_owned());
@@ -226,7 +226,7 @@ impl Taker<'_> {
         }
     }
 
-    /// A number that the configuration says too, if it is there.
+    /// Checks that an optional number matches the configuration.
     pub(super) fn check_number(&mut self, name: &str, expected: f64) -> Result<(), SaeError> {
         match self.number(name)? {
             Some(got) if (got - expected).abs() > 0.0 => {
@@ -237,12 +237,12 @@ impl Taker<'_> {
         }
     }
 
-    /// The error of a number that must be there and is not.
+    /// The error for a missing number.
     pub(super) fn absent(&self, name: &str) -> SaeError {
         self.file.missing(name, &[])
     }
 
-    /// What a configuration that no parser makes would be.
+    /// The error for a configuration that no parser produces.
     pub(super) fn contradiction(&self, name: &str) -> SaeError {
         let (path, name) = (self.file.path.clone(), name.to_owned());
         SaeError::Contradiction {
@@ -253,7 +253,7 @@ impl Taker<'_> {
         }
     }
 
-    /// A text beside the tensors, if it is there.
+    /// Takes an optional string stored beside the tensors.
     pub(super) fn text(&mut self, name: &str) -> Result<Option<String>, SaeError> {
         match self.left.remove(name) {
             None => Ok(None),
@@ -265,14 +265,14 @@ impl Taker<'_> {
         }
     }
 
-    /// Passes over what is of training and changes no reconstruction.
+    /// Discards entries that concern training only.
     pub(super) fn pass_over(&mut self, names: &[&str]) {
         for name in names {
             self.left.remove(*name);
         }
     }
 
-    /// Ends the taking: what is left means that the configuration does not describe these weights.
+    /// Checks that no entry remains; one that does means that the configuration does not describe these weights.
     pub(super) fn finish(mut self, architecture: &'static str) -> Result<(), SaeError> {
         match self.left.pop_first() {
             None => Ok(()),
@@ -280,7 +280,7 @@ impl Taker<'_> {
         }
     }
 
-    /// A tensor in its own type.
+    /// Returns a tensor in its stored dtype.
     fn stored(
         &self,
         path: &Path,

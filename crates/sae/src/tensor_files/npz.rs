@@ -7,10 +7,10 @@ use tch::Kind;
 use super::archive::{Archive, Member};
 use super::{Entry, Order, Place, Type};
 
-/// More than an array's header takes.
+/// Upper bound on an array's header.
 const MAX_HEADER_BYTES: usize = 1 << 16;
 
-/// Where the arrays lie, by their names without `.npy`.
+/// Returns the arrays, by their names without `.npy`.
 pub(super) fn entries(bytes: &[u8]) -> Result<BTreeMap<String, Entry>, String> {
     let mut archive = Archive::open(bytes)?;
     let mut entries = BTreeMap::new();
@@ -32,16 +32,16 @@ pub(super) fn entries(bytes: &[u8]) -> Result<BTreeMap<String, Entry>, String> {
     Ok(entries)
 }
 
-/// What an array's header says.
+/// The contents of an array's header.
 struct About {
     kind: Type,
     shape: Vec<usize>,
     order: Order,
 }
 
-/// What the header of an array says, and how long it is: a magic number, two bytes of version, the length of the text that
-/// follows, and the text, a dictionary in Python's notation. Nothing is computed from the sizes in it here: the reader of a
-/// kept crate multiplies them as they are.
+/// Parses an array's header and returns its length too. The header is a magic number, two version bytes, the length of the
+/// text, and the text, a Python dictionary literal. Sizes are not multiplied here; the npy reader of an existing crate
+/// multiplies them without overflow checks.
 fn header(name: &str, bytes: &[u8]) -> Result<(About, usize), String> {
     let unsound = |problem: &str| format!("array {name}: {problem}");
     let fixed = bytes.strip_prefix(b"\x93NUMPY").ok_or_else(|| unsound("expected an array of numpy's"))?;
@@ -81,7 +81,7 @@ fn header(name: &str, bytes: &[u8]) -> Result<(About, usize), String> {
 }
 
 impl About {
-    /// The array as an entry, if it is as long as its header says.
+    /// Converts the array to an entry, checking its length against the header.
     fn entry(self, name: &str, place: Place) -> Result<Entry, String> {
         let Self { kind, shape, order } = self;
         if let Type::Known(known) = &kind {

@@ -1,8 +1,8 @@
-//! A reader of pickles that knows what `torch.save` writes for a dictionary of tensors, and refuses everything else.
+//! A pickle reader that accepts only what `torch.save` writes for a dictionary of tensors.
 //!
-//! A pickle is a program. This reader has no way to run one: it knows the opcodes that build numbers, texts, tuples, lists and
-//! dictionaries, and four names that it takes for data. The crates that read pickles either resolve names by themselves or come
-//! with a framework for tensors; the little that is needed here is safer seen whole.
+//! A pickle is a program, and this reader cannot execute one. It knows the opcodes that build numbers, strings, tuples, lists
+//! and dictionaries, and a fixed set of names that it treats as data. Existing pickle crates either resolve names themselves
+//! or depend on a tensor framework, so this small reader is easier to audit.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use tch::Kind;
 
-/// Values within values: more than any dictionary of tensors has, and few enough for the stack.
+/// Maximum nesting depth: more than any dictionary of tensors needs, and safe for the call stack.
 const MOST_DEPTH: usize = 32;
 
-/// Opcodes: more than any dictionary of tensors has, and few enough for what they may put on the stack.
+/// Maximum number of opcodes: more than any dictionary of tensors needs, and a bound on the pickle stack.
 const MOST_STEPS: usize = 1 << 18;
 
-/// A number, a text or nothing.
+/// A number, a string or nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Scalar {
     None,
@@ -26,15 +26,15 @@ pub(crate) enum Scalar {
     Text(Arc<str>),
 }
 
-/// The numbers that a tensor is a view of.
+/// The storage that a tensor is a view of.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Storage {
     pub(super) kind: Kind,
-    /// The name of the archive's member.
+    /// Name of the archive member.
     pub(super) key: Arc<str>,
 }
 
-/// What a pickle is made of.
+/// A pickle value.
 #[derive(Debug, Clone)]
 pub(super) enum Value {
     Scalar(Scalar),
@@ -47,14 +47,14 @@ pub(super) enum Value {
         strides: Vec<usize>,
     },
     Storage(Storage),
-    /// A name that is taken for data.
+    /// A known name.
     Name(Name),
-    /// A list, or what is referred to again after it was filled: nothing that is needed.
+    /// A list, or a memoised dictionary. Its contents are not needed.
     Other,
     Mark,
 }
 
-/// The names that are taken for data.
+/// The known names, treated as data.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Name {
     OrderedDict,
@@ -63,7 +63,7 @@ pub(super) enum Name {
     StorageType(Kind),
 }
 
-/// Reads the one value of a pickle.
+/// Reads the single value of a pickle.
 pub(super) fn read(bytes: &[u8]) -> Result<Value, String> {
     Reader { bytes, at: 0, stack: Vec::new(), memo: HashMap::new() }.run()
 }
@@ -246,7 +246,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What lies above the last mark.
+    /// Pops the values above the last mark.
     fn marked(&mut self) -> Result<Vec<Value>, String> {
         let mark = self.stack.iter().rposition(|value| matches!(value, Value::Mark)).ok_or("items without a mark")?;
         let items = self.stack.split_off(mark + 1);
@@ -271,7 +271,7 @@ impl Reader<'_> {
     fn remember(&mut self, place: u32) -> Result<(), String> {
         let value = match self.stack.last() {
             None | Some(Value::Mark) => return Err("nothing to remember".to_owned()),
-            // What is filled later is never needed a second time.
+            // A container filled later is never recalled.
             Some(Value::Dictionary(_)) => Value::Other,
             Some(value) => value.clone(),
         };
@@ -304,7 +304,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// `("storage", type, key, location, elements)`.
+    /// Handles `("storage", type, key, location, elements)`.
     fn persistent(&mut self) -> Result<(), String> {
         let Value::Tuple(items, _) = self.pop()? else { return Err("a reference to no storage".to_owned()) };
         match &items[..] {
@@ -341,7 +341,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// A dictionary of tensors carries its version in an attribute.
+    /// Ignores the attributes of a dictionary, in which a state dict stores its version.
     fn build(&mut self) -> Result<(), String> {
         self.pop()?;
         match self.stack.last() {

@@ -7,8 +7,7 @@ use tch::Kind;
 
 use super::{Entry, Order, Place, Type};
 
-/// Where the tensors lie; what is wrong with the header where it does not fit the file. Sizes are bounded by the file before
-/// anything is allocated.
+/// Returns the tensors, or the header's problem. Sizes are checked against the file before anything is allocated.
 pub(super) fn entries(bytes: &[u8]) -> Result<BTreeMap<String, Entry>, String> {
     let parsed = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
     let place = |(name, view): (&str, safetensors::tensor::TensorView<'_>)| {

@@ -1,6 +1,6 @@
-//! The tensors of a file that `torch.save` wrote: a zip archive of one pickle, which says what there is, and of raw numbers.
+//! The tensors of a `torch.save` file: a zip archive with one pickle, which describes the contents, and raw storages.
 //!
-//! The pickle is read, never run: see [`super::pickle`].
+//! The pickle is parsed, never executed: see [`super::pickle`].
 
 use std::collections::BTreeMap;
 
@@ -8,17 +8,17 @@ use super::archive::{Archive, Member};
 use super::pickle::{self, Scalar, Storage, Value};
 use super::{Entry, Order, Place, Type};
 
-/// More than the pickle of any SAE takes: the numbers are outside of it.
+/// Upper bound on the pickle of an SAE. Tensor data is stored outside it.
 const MAX_PICKLE_BYTES: u64 = 16 << 20;
 
 const PICKLE: &str = "/data.pkl";
 
-/// Whether an archive is one of `PyTorch`'s.
+/// Whether an archive was written by `PyTorch`.
 pub(super) fn is_one(names: &[String]) -> bool {
     names.iter().any(|name| name.ends_with(PICKLE))
 }
 
-/// What the file's dictionary holds; names of dictionaries in it are joined by dots.
+/// Returns the entries of the file's dictionary. Names of nested dictionaries are joined by dots.
 pub(super) fn entries(bytes: &[u8]) -> Result<BTreeMap<String, Entry>, String> {
     let mut archive = Archive::open(bytes)?;
     let names = archive.names();
@@ -94,7 +94,7 @@ fn tensor(
     Ok(Entry::Tensor { kind: Type::Known(storage.kind), shape, order, place: Place::Mapped { start, end } })
 }
 
-/// How the elements lie, where they lie without gaps.
+/// The memory order of a contiguous tensor; `None` if there are gaps.
 fn order(shape: &[usize], strides: &[usize]) -> Option<Order> {
     if strides.len() != shape.len() {
         return None;
@@ -102,7 +102,7 @@ fn order(shape: &[usize], strides: &[usize]) -> Option<Order> {
     let gapless = |places: &mut dyn Iterator<Item = usize>| {
         let mut next = 1usize;
         for place in places {
-            // A dimension of one element, or an empty tensor, has no stride to speak of.
+            // The stride of a dimension with at most one element is irrelevant.
             if shape[place] > 1 && strides[place] != next {
                 return false;
             }

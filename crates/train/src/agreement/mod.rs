@@ -1,4 +1,4 @@
-//! An SAE held against the cache and the model that it is trained or evaluated on.
+//! Compatibility checks of an SAE with the cache and model it is trained or evaluated on.
 
 pub(crate) mod bos;
 pub(crate) mod sae_site;

@@ -1,4 +1,4 @@
-//! The site that an SAE is of, held against a cache's.
+//! Matches an SAE's site with the sites of a cache.
 
 use std::path::PathBuf;
 
@@ -6,39 +6,39 @@ use hayloft_model::Site;
 use hayloft_sae::SaeFile;
 use hayloft_store::{Cache, SiteRecord};
 
-/// An SAE that is of another site than a cache holds, or than is asked for.
+/// A mismatch between an SAE's site and the cache or the requested site.
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
-    /// No SAE was given.
+    /// No SAE is given.
     #[error("expected at least one SAE, got none. Name their folders with --sae")]
     NoSaes,
-    /// An SAE takes activations of another width.
+    /// The SAE's width is not the cache's.
     #[error(
         "{sae}: expected an SAE for {what} {expected} wide, as the cache holds, got one for {got}. Was it trained on another model?"
     )]
     SaeWidth {
         /// The SAE's folder.
         sae: PathBuf,
-        /// What is of another width.
+        /// The quantity whose width differs.
         what: &'static str,
         /// The cache's width.
         expected: usize,
-        /// The SAE's.
+        /// The SAE's width.
         got: usize,
     },
-    /// An SAE was trained on another site.
+    /// The SAE was trained on another site.
     #[error("{sae}: expected an SAE of {expected}, got one of {got}. {advice}")]
     SaeSite {
         /// The SAE's folder.
         sae: PathBuf,
-        /// The site evaluated at.
+        /// The site of the evaluation or training.
         expected: String,
         /// The site in the SAE's configuration.
         got: String,
-        /// What to do.
+        /// The suggested remedy.
         advice: &'static str,
     },
-    /// An SAE does not say where it was trained, and neither did the user.
+    /// Neither the SAE nor the user names a site.
     #[error(
         "{sae}: expected a hook_name in its configuration, got none. Name the site with --site, one of: {available}"
     )]
@@ -55,14 +55,14 @@ pub enum SiteError {
     SiteNotHeld {
         /// The cache's folder.
         cache: PathBuf,
-        /// The site asked for.
+        /// The requested site.
         wanted: String,
         /// The cache's sites.
         available: String,
     },
 }
 
-/// Refuses an SAE for activations of a width that no site of the cache has.
+/// Rejects an SAE whose input width matches no site of the cache.
 pub fn check_width(sae: &SaeFile, cache: &Cache) -> Result<(), SiteError> {
     let (widths, got) = (cache.manifest().sites.iter().map(|site| site.d_model), sae.d_model());
     match widths.clone().next() {
@@ -73,12 +73,12 @@ pub fn check_width(sae: &SaeFile, cache: &Cache) -> Result<(), SiteError> {
     }
 }
 
-/// Whether two names mean one tensor: what leaves a block enters the next.
+/// Whether two sites denote the same tensor: a block's output is the next block's input.
 pub fn is_same_site(left: Site, right: Site) -> bool {
     left == right || (left.block().is_some() && left.block() == right.block())
 }
 
-/// The site of all SAEs, or the one that the user names and no SAE contradicts.
+/// Returns the common site of all SAEs, or the site named by the user if no SAE contradicts it.
 pub fn wanted_site(named: Option<Site>, saes: &[SaeFile], cache: &Cache) -> Result<Site, SiteError> {
     let mut wanted = named;
     for sae in saes {
@@ -90,7 +90,7 @@ pub fn wanted_site(named: Option<Site>, saes: &[SaeFile], cache: &Cache) -> Resu
             return Err(SiteError::SaeWithoutSite { sae: sae.folder().to_path_buf(), available });
         };
         let site = match (parsed_site(sae, name), named) {
-            // The user knows better what a name means that is not known here.
+            // If the SAE's site name cannot be parsed, the user's site applies.
             (Err(_), Some(_)) => continue,
             (site, _) => site?,
         };
@@ -110,7 +110,7 @@ pub fn wanted_site(named: Option<Site>, saes: &[SaeFile], cache: &Cache) -> Resu
     wanted.ok_or(SiteError::NoSaes)
 }
 
-/// The site that an SAE names.
+/// Parses the site named by an SAE.
 pub fn parsed_site(sae: &SaeFile, name: &str) -> Result<Site, SiteError> {
     name.parse().map_err(|_| SiteError::SaeSite {
         sae: sae.folder().to_path_buf(),
@@ -125,7 +125,7 @@ fn other_site(sae: &SaeFile, expected: String, got: Site, advice: &'static str) 
     SiteError::SaeSite { sae: sae.folder().to_path_buf(), expected, got: got.to_string(), advice }
 }
 
-/// The cache's record of a site, whatever its name.
+/// Returns the cache's record of a site, under any of its names.
 pub fn held_site(wanted: Site, cache: &Cache) -> Result<&SiteRecord, SiteError> {
     let same = |record: &&SiteRecord| record.name.as_str().parse().is_ok_and(|site| is_same_site(site, wanted));
     let found = cache.manifest().sites.iter().find(same).ok_or_else(|| SiteError::SiteNotHeld {

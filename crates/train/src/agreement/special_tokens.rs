@@ -1,4 +1,4 @@
-//! Which tokens are special, by the tokenizer that a cache was made with.
+//! Special tokens of the tokenizer used for a cache.
 
 use std::path::Path;
 
@@ -6,8 +6,8 @@ use hayloft_model::{ModelError, Tokenizer};
 use hayloft_rows::RowsError;
 use hayloft_store::Cache;
 
-/// The tokens that the tokenizer in a folder has for the structure of a text: BOS, EOS, padding and separator. The tokenizer must be the
-/// cache's.
+/// Returns the structural tokens of the tokenizer in `folder`: BOS, EOS, padding and separator. It must be the cache's
+/// tokenizer.
 pub fn special_tokens<E>(cache: &Cache, folder: Option<&Path>) -> Result<Vec<u32>, E>
 where
     E: From<RowsError> + From<ModelError>,

@@ -1,11 +1,11 @@
-//! What an SAE that was trained here says of its training.
+//! Reads the training record of SAEs trained by Hayloft.
 
 use hayloft_rows::TrainingOrigin;
 use hayloft_sae::{SaeError, SaeFile};
 use serde::Deserialize;
 
-/// `metadata.hayloft` of an SAE's `cfg.json`, where it was trained here. A record that is not understood is refused: a scale or a
-/// threshold would be another.
+/// Returns `metadata.hayloft` of an SAE's `cfg.json`, if Hayloft trained the SAE. An unparsable record is an error, because
+/// ignoring it would change the scale or threshold.
 pub fn training_origin(file: &SaeFile) -> Result<Option<TrainingOrigin>, SaeError> {
     let Some(record) = file.training_record() else { return Ok(None) };
     TrainingOrigin::deserialize(record).map(Some).map_err(|error| SaeError::Field {

@@ -1,15 +1,15 @@
-//! Drawing batches on a thread ahead of the computation.
+//! Prefetches batches on a separate thread.
 
 use std::sync::mpsc::sync_channel;
 
 use super::batches::{Batch, Batches};
 use crate::error::TrainError;
 
-/// Batches that wait. One more is being drawn and one computed on.
+/// Number of prefetched batches. One more is being drawn and one is in use.
 const DRAWN_AHEAD: usize = 2;
 
-/// Calls `work` with the batch of each of these steps, in order, while a thread reads and draws the next ones.
-/// `keeps_state` says after which steps the state of the batches is wanted.
+/// Calls `work` with the batch of each step, in order, while a thread reads and draws the following batches. `keeps_state`
+/// selects the steps after which the batch state is kept.
 pub(crate) fn draw_ahead(
     mut batches: Batches<'_>,
     steps: std::ops::Range<u64>,
@@ -23,7 +23,7 @@ pub(crate) fn draw_ahead(
             for step in own {
                 let batch = batches.draw(keeps_state(step));
                 let failed = batch.is_err();
-                // That nobody listens any more means that another error was first.
+                // The receiver was dropped, so the other side reports the error.
                 if sender.send(batch).is_err() || failed {
                     return;
                 }

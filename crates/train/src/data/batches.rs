@@ -1,4 +1,4 @@
-//! Batches, drawn from the mixing buffer.
+//! Draws batches from the mixing buffer.
 
 use std::collections::BTreeMap;
 
@@ -13,57 +13,57 @@ use super::row_stream::{Position, RowStream};
 use crate::data::generator::{Generator, Purpose};
 use crate::error::TrainError;
 
-/// What decides which rows are in which batch.
+/// The settings that determine the rows of each batch.
 #[derive(Debug, Clone)]
 pub(crate) struct BatchPlan {
     pub(crate) filter: RowFilter,
     pub(crate) census: Census,
     pub(crate) seed: u64,
-    /// Rows of a batch.
+    /// Rows per batch.
     pub(crate) batch: usize,
-    /// Rows that the mixing buffer holds at most.
+    /// Capacity of the mixing buffer in rows.
     pub(crate) mix_rows: usize,
-    /// Bytes of a row.
+    /// Bytes per row.
     pub(crate) row_bytes: usize,
 }
 
-/// A batch as it is stored.
+/// A batch in its stored dtype.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    /// `[batch, d_model]`, little-endian words of the cache's type.
+    /// `[batch, d_model]`, little-endian values of the cache's dtype.
     pub(crate) bytes: Vec<u8>,
-    /// What is needed to go on after this batch, where that was asked for.
+    /// The state for resuming after this batch, if requested.
     pub(crate) state: Option<BatchState>,
 }
 
-/// Everything that the batches after some step depend on. Rows are kept as the places where they are read again.
+/// The state that determines all later batches. Buffered rows are stored by position and re-read on resume.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct BatchState {
-    /// Batches drawn.
+    /// Number of batches drawn.
     drawn: u64,
-    /// Where the stream stands.
+    /// Position of the row stream.
     position: Position,
-    /// Different row groups per batch, summed over batches.
+    /// Number of distinct row groups per batch, summed over batches.
     distinct: u64,
-    /// The rows that wait, by place; checkpoints keep them as a tensor.
+    /// Origins of the buffered rows. Checkpoints store them as a tensor.
     #[serde(skip)]
     origins: Vec<Origin>,
 }
 
 impl BatchState {
-    /// The rows that wait, as pairs of row group and row.
+    /// The buffered rows, as pairs of row group and row.
     pub(crate) fn waiting(&self) -> Vec<i64> {
         self.origins.iter().flat_map(|origin| [i64::from(origin.block), i64::from(origin.row)]).collect()
     }
 
-    /// Sets what [`Self::waiting`] gave.
+    /// Restores the value of [`Self::waiting`].
     pub(crate) fn set_waiting(&mut self, waiting: &[i64]) {
         let origin = |pair: &[i64]| Origin { block: pair[0] as u32, row: pair[1] as u32 };
         self.origins = waiting.chunks_exact(2).map(origin).collect();
     }
 }
 
-/// An endless supply of batches.
+/// An infinite sequence of batches.
 #[derive(Debug)]
 pub(crate) struct Batches<'cache> {
     plan: BatchPlan,
@@ -74,14 +74,14 @@ pub(crate) struct Batches<'cache> {
 }
 
 impl BatchPlan {
-    /// How well batches were mixed up to a state.
+    /// Mixing quality up to a state.
     pub(crate) fn mixing(&self, state: &BatchState) -> Mixing {
         Mixing::new(&self.census.kept, self.batch, state.distinct, state.drawn)
     }
 }
 
 impl<'cache> Batches<'cache> {
-    /// The supply from its beginning, or from a state on.
+    /// Starts from the beginning or resumes from a state.
     pub(crate) fn open(
         plan: BatchPlan,
         cache: &'cache Cache,
@@ -98,7 +98,7 @@ impl<'cache> Batches<'cache> {
         Ok(Self { plan, stream, buffer, drawn, distinct })
     }
 
-    /// The next batch, with the state after it if `keep_state`.
+    /// Draws the next batch, with the subsequent state if `keep_state`.
     pub(crate) fn draw(&mut self, keep_state: bool) -> Result<Batch, TrainError> {
         let mut generator = Generator::new(self.plan.seed, Purpose::Batch, self.drawn);
         let mut bytes = Vec::with_capacity(self.plan.batch * self.plan.row_bytes);
@@ -120,7 +120,7 @@ impl<'cache> Batches<'cache> {
     }
 }
 
-/// A buffer with the first rows of the first epoch: as many as it may hold, and no row twice.
+/// Creates a buffer with the first rows of the first epoch: as many as fit, without duplicates.
 fn fill(stream: &mut RowStream<'_>, plan: &BatchPlan) -> Result<MixingBuffer, TrainError> {
     let rows = plan.mix_rows.min(plan.census.rows());
     let mut buffer = MixingBuffer::new(plan.row_bytes, rows);
@@ -131,7 +131,7 @@ fn fill(stream: &mut RowStream<'_>, plan: &BatchPlan) -> Result<MixingBuffer, Tr
     Ok(buffer)
 }
 
-/// A buffer with the rows of these origins, each of their row groups read once.
+/// Recreates a buffer from row origins, reading each row group once.
 fn refill(stream: &mut RowStream<'_>, plan: &BatchPlan, origins: Vec<Origin>) -> Result<MixingBuffer, TrainError> {
     let mut places: BTreeMap<u32, Vec<(usize, usize)>> = BTreeMap::new();
     for (place, origin) in origins.iter().enumerate() {

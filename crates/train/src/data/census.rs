@@ -1,4 +1,4 @@
-//! What rows there are to train on, before any is read.
+//! Counts the training rows from the tables, without reading activations.
 
 use hayloft_results::{NormHistogram, RowCounts};
 use hayloft_rows::{LeftOut, ShardRows, Verdict};
@@ -9,23 +9,23 @@ use super::largest_rows::{LargestRows, NormBins};
 use super::open_shard::row_group_bounds;
 use crate::error::TrainError;
 
-/// Row groups and rows of a cache.
+/// Row group and row counts of a cache.
 #[derive(Debug, Clone)]
 pub(crate) struct Census {
-    /// Row groups of each shard, in the manifest's order.
+    /// Number of row groups of each shard, in the manifest's order.
     pub(super) row_groups: Vec<usize>,
-    /// Rows of each row group that the filter keeps, shard after shard.
+    /// Number of kept rows of each row group, over all shards in order.
     pub(super) kept: Vec<usize>,
-    /// Rows of the sections that the filter leaves out.
+    /// Rows of the selected sections that the filter drops.
     left: LeftOut,
-    /// Norms of all rows of the sections.
+    /// Norms of all rows of the selected sections.
     norms: NormHistogram,
-    /// What the largest of the kept rows hold.
+    /// Squared-norm share of the largest kept rows.
     pub(crate) largest: LargestRows,
 }
 
 impl Census {
-    /// Looks at the tables of every shard, and at no activations.
+    /// Reads the tables of every shard, but no activations.
     pub(crate) fn take(cache: &Cache, site: &SiteName, filter: &RowFilter) -> Result<Self, TrainError> {
         let (mut row_groups, mut kept) = (Vec::new(), Vec::new());
         let (mut left, mut norms, mut bins) = (LeftOut::default(), NormHistogram::default(), NormBins::default());
@@ -52,12 +52,12 @@ impl Census {
         Ok(Self { row_groups, kept, left, norms, largest: bins.largest() })
     }
 
-    /// Rows that the filter keeps: what an epoch goes through.
+    /// Number of kept rows: one epoch.
     pub(crate) fn rows(&self) -> usize {
         self.kept.iter().sum()
     }
 
-    /// Rows of the sections, and what the filter does with them.
+    /// Counts of kept and dropped rows in the selected sections.
     pub(crate) fn counts(&self) -> RowCounts<'_> {
         RowCounts { kept: self.rows() as u64, left: self.left, norms: &self.norms }
     }

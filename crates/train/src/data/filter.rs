@@ -1,39 +1,39 @@
-//! Which rows are trained on.
+//! Selects the rows to train on.
 
 use hayloft_rows::{OutlierRule, Rows, ShardRows, Verdict};
 use hayloft_store::Section;
 
-/// Rows of some sections and tokens that are no outliers.
+/// A row filter by section, token, outlier rule and sequence.
 #[derive(Debug, Clone)]
 pub(crate) struct RowFilter {
     rows: Rows,
     rule: OutlierRule,
-    /// Sequences from this id on are held out.
+    /// First held-out sequence id.
     held_out_from: Option<u64>,
 }
 
 impl RowFilter {
-    /// Those of these rows that the rule keeps.
+    /// Keeps those of `rows` that `rule` keeps.
     pub(crate) fn new(rows: Rows, rule: OutlierRule) -> Self {
         Self { rows, rule, held_out_from: None }
     }
 
-    /// The same without the rows of sequences from an id on.
+    /// Also drops the sequences with ids from `first` on.
     pub(crate) fn holding_out_from(self, first: u64) -> Self {
         Self { held_out_from: Some(first), ..self }
     }
 
-    /// Whether a sequence may be trained on.
+    /// Whether a sequence is not held out.
     pub(super) fn trains_on(&self, sequence: u64) -> bool {
         self.held_out_from.is_none_or(|first| sequence < first)
     }
 
-    /// Whether a row of a shard is kept, whether its sequence is trained on or not.
+    /// Whether a row of a shard is kept, ignoring held-out sequences.
     pub(super) fn keeps(&self, rows: &ShardRows, row: usize) -> bool {
         self.judge(rows.sections[row], rows.tokens[row], rows.norms[row]) == Some(Verdict::Kept)
     }
 
-    /// What becomes of a row of this section, token and norm, in the model's own space; `None` where its section is not asked for.
+    /// Judges a row by section, token and norm (in the model's space). `None` if its section is not selected.
     pub(super) fn judge(&self, section: Section, token: u32, norm: f32) -> Option<Verdict> {
         let is_wanted = self.rows.has_section(section);
         is_wanted.then(|| self.rule.judge_row(f64::from(norm), self.rows.excluded.contains(token)))

@@ -1,22 +1,22 @@
-//! Random numbers that depend on the seed and on what they are for, and on nothing that happened before.
+//! Random numbers that depend only on the seed and their purpose, not on earlier draws.
 //!
-//! Every step and every epoch has a generator of its own, so that a checkpoint needs to keep none.
+//! Every step and epoch has a separate generator, so checkpoints store no generator state.
 
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
 
-/// What random numbers are for.
+/// The purpose of random numbers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Purpose {
-    /// The decoder's first weights.
+    /// Initial decoder weights.
     Weights,
-    /// The order in which an epoch reads row groups.
+    /// Row group order of an epoch.
     Order,
-    /// Which rows leave the mixing buffer for a batch.
+    /// Rows drawn from the mixing buffer for a batch.
     Batch,
 }
 
-/// A generator of its own for the seed, the purpose and a number: of a step, of an epoch.
+/// A generator for a seed, a purpose and the number of a step or epoch.
 #[derive(Debug)]
 pub(crate) struct Generator(Pcg64);
 
@@ -30,19 +30,19 @@ impl Generator {
         Self(Pcg64::seed_from_u64(scramble(scramble(scramble(seed) ^ purpose) ^ number)))
     }
 
-    /// A number below `bound`, which is above zero. Scaled by hand: the ranges of `rand` may draw differently in its next
-    /// version.
+    /// A number below `bound`, which must be positive. Implemented here because ranges of `rand` may draw differently in
+    /// future versions.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.0.next_u64()) * bound as u128) >> 64) as usize
     }
 
-    /// A number from −1 up to 1.
+    /// A number in [−1, 1).
     pub(crate) fn symmetric(&mut self) -> f32 {
         const STEP: f32 = 1.0 / (1 << 23) as f32;
         (self.0.next_u32() >> 8) as f32 * STEP - 1.0
     }
 
-    /// Brings items into a random order (Fisher and Yates).
+    /// Shuffles items (Fisher–Yates).
     pub(crate) fn shuffle<Item>(&mut self, items: &mut [Item]) {
         for last in (1..items.len()).rev() {
             let other = self.below(last + 1);
@@ -51,7 +51,7 @@ impl Generator {
     }
 }
 
-/// A bijection that leaves no trace of neighbourhood: the output step of splitmix64 (Steele, Lea and Flood 2014).
+/// A bijection that decorrelates neighbouring numbers: the output step of splitmix64 (Steele, Lea and Flood 2014).
 fn scramble(number: u64) -> u64 {
     let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -63,7 +63,7 @@ fn scramble(number: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// Never change these numbers: trainings that were begun must go on the same.
+    /// Never change these numbers: resumed trainings depend on them.
     #[test]
     fn the_numbers_of_a_seed_are_pinned() {
         let draw = |purpose, number| {

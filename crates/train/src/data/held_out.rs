@@ -1,4 +1,4 @@
-//! Rows that are kept from training, to see how the SAE does on what it was not trained on.
+//! Held-out rows, used to evaluate the SAE on data it is not trained on.
 
 use std::collections::BTreeMap;
 
@@ -11,31 +11,31 @@ use super::filter::RowFilter;
 use super::open_shard::row_group_bounds;
 use crate::error::TrainError;
 
-/// The last sequences of a cache by their ids, whole, with the rows that a filter keeps of them.
+/// The kept rows of the last whole sequences of a cache, by id.
 #[derive(Debug)]
 pub(crate) struct HeldOutRows<'cache> {
     cache: &'cache Cache,
     site: &'cache SiteName,
     d_model: usize,
-    /// The id of the first of the sequences: all from it on are held out.
+    /// Id of the first held-out sequence. All from it on are held out.
     first: u64,
     sequences: u64,
     rows: usize,
     blocks: Vec<Block>,
 }
 
-/// Held-out rows of a row group.
+/// Held-out rows of one row group.
 #[derive(Debug)]
 struct Block {
-    /// The place of its shard in the manifest's list.
+    /// Index of its shard in the manifest.
     place: usize,
     row_group: usize,
-    /// Counted from the row group's first.
+    /// Indices within the row group.
     rows: Vec<i64>,
 }
 
 impl<'cache> HeldOutRows<'cache> {
-    /// As few of the last sequences as hold `wanted` kept rows; `batch` rows must be left. Looks at tables alone.
+    /// Selects the fewest last sequences that hold `wanted` kept rows, leaving at least `batch` rows. Reads only the tables.
     pub(crate) fn find(
         (cache, site, d_model): (&'cache Cache, &'cache SiteName, usize),
         filter: &RowFilter,
@@ -84,22 +84,22 @@ impl<'cache> HeldOutRows<'cache> {
         Ok(Self { cache, site, d_model, first, sequences: kept.len() as u64, rows, blocks })
     }
 
-    /// The id of the first held-out sequence.
+    /// Id of the first held-out sequence.
     pub(crate) fn first(&self) -> u64 {
         self.first
     }
 
-    /// How many sequences are held out.
+    /// Number of held-out sequences.
     pub(crate) fn sequences(&self) -> u64 {
         self.sequences
     }
 
-    /// How many rows they hold that the filter keeps.
+    /// Number of held-out kept rows.
     pub(crate) fn len(&self) -> usize {
         self.rows
     }
 
-    /// Reads the rows in the order of the cache, `[n, d_model]` of the stored type on the device, a row group at a time.
+    /// Calls `work` with the rows in cache order, one row group at a time: `[n, d_model]` in the stored dtype on the device.
     pub(crate) fn for_each(
         &self,
         device: Device,
@@ -125,10 +125,10 @@ impl<'cache> HeldOutRows<'cache> {
     }
 }
 
-/// The last of the sequences seen so far, as few as hold enough rows.
+/// The last sequences seen so far, as few as hold enough rows.
 #[derive(Debug, Default)]
 struct LastSequences {
-    /// Rows by sequence.
+    /// Kept rows per sequence id.
     kept: BTreeMap<u64, usize>,
     rows: usize,
 }

@@ -1,46 +1,46 @@
-//! What the largest rows hold of the squared norm of all: attention sinks show in it.
+//! Squared-norm share of the largest rows, which reveals attention sinks.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// One row in so many is among the largest.
+/// One row in this many counts as largest.
 const ONE_IN: u64 = 100;
 
-/// Bits of a float32 norm that rows of one bin may differ in: norms in a bin are within a thousandth of each other.
+/// Low bits of a float32 norm that are ignored in binning. Norms in a bin agree to within a thousandth.
 const WITHIN_BIN: u32 = 13;
 
-/// What the largest hundredth of some rows hold, rounded up to whole rows. Shares are right to a thousandth: of rows whose norms
-/// differ by less than that, some may be counted as the largest in place of others.
+/// Statistics of the largest hundredth of some rows, rounded up to whole rows. Shares are accurate to a thousandth, because
+/// rows whose norms differ by less are interchangeable.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LargestRows {
-    /// How many rows these are.
+    /// Number of largest rows.
     pub rows: u64,
-    /// Their part of Σ‖x‖² over all rows; `None` of no rows, or of zeros.
+    /// Their share of Σ‖x‖² over all rows; `None` without rows, or if all rows are zero.
     pub squared_norm_share: Option<f64>,
-    /// The part of theirs that rows of BOS hold; `None` likewise.
+    /// The share of BOS rows in their Σ‖x‖²; `None` likewise.
     pub bos_share: Option<f64>,
 }
 
-/// Rows by their norms, in bounded memory.
+/// A histogram of row norms in bounded memory.
 #[derive(Debug, Default)]
 pub(super) struct NormBins {
     bins: BTreeMap<u32, Bin>,
     rows: u64,
 }
 
-/// Rows of nearly one norm.
+/// Rows of nearly equal norm.
 #[derive(Debug, Default)]
 struct Bin {
     rows: u64,
     /// Σ‖x‖².
     squares: f64,
-    /// The same over rows of BOS.
+    /// Σ‖x‖² over BOS rows.
     bos_squares: f64,
 }
 
 impl NormBins {
-    /// Adds a row of a finite norm.
+    /// Adds a row with a finite norm.
     pub(super) fn add(&mut self, norm: f32, is_bos: bool) {
         let bin = self.bins.entry(norm.to_bits() >> WITHIN_BIN).or_default();
         let square = f64::from(norm) * f64::from(norm);
@@ -50,11 +50,11 @@ impl NormBins {
         bin.bos_squares += if is_bos { square } else { 0.0 };
     }
 
-    /// What the largest hold.
+    /// Statistics of the largest rows.
     pub(super) fn largest(&self) -> LargestRows {
         let rows = self.rows.div_ceil(ONE_IN);
         let (mut left, mut squares, mut bos_squares) = (rows, 0.0, 0.0);
-        // Norms are not negative, and so in the order of their bits.
+        // Norms are non-negative, so the order of their bits is the order of their values.
         for bin in self.bins.values().rev() {
             let taken = bin.rows.min(left);
             let share = taken as f64 / bin.rows as f64;
@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(found.rows, 10);
         assert!((found.squared_norm_share.unwrap() - sinks / (sinks + text)).abs() < 1e-12, "{found:?}");
         assert_eq!(found.bos_share, Some(1.0));
-        // Of longer contexts fewer rows are sinks than are counted as the largest.
+        // With longer contexts there are fewer sinks than rows counted as largest.
         let mut rows = vec![(160.0, false); 1999];
         rows.push((9000.0, true));
         let found = of(&rows);

@@ -1,4 +1,4 @@
-//! How well batches are mixed.
+//! Measures how well batches are mixed.
 
 use std::collections::BTreeSet;
 
@@ -6,19 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use super::mixing_buffer::Origin;
 
-/// The number of different row groups behind a batch, against that of a perfect shuffle of all rows.
+/// Number of distinct row groups per batch, compared with a perfect shuffle of all rows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Mixing {
-    /// Row groups that hold any row to train on.
+    /// Number of row groups with kept rows.
     pub row_groups: usize,
-    /// Mean over batches of the different row groups that its rows come from.
+    /// Mean number of distinct row groups per batch.
     pub row_groups_per_batch: f64,
-    /// The expected number for a batch drawn from all rows alike: Σ 1 − (1 − nᵢ/N)^batch over row groups of nᵢ of N rows.
+    /// Expected number for a batch drawn uniformly from all rows: Σ 1 − (1 − nᵢ/N)^batch over row groups with nᵢ of N rows.
     pub row_groups_per_batch_if_perfect: f64,
 }
 
 impl Mixing {
-    /// From the kept rows of each row group, and the sum over `batches` batches of their different row groups.
+    /// Computes it from the kept rows per row group, and the number of distinct row groups summed over `batches` batches.
     pub(super) fn new(kept: &[usize], batch: usize, distinct: u64, batches: u64) -> Self {
         let total: usize = kept.iter().sum();
         let missed = |&rows: &usize| (1.0 - rows as f64 / total as f64).powf(batch as f64);
@@ -30,7 +30,7 @@ impl Mixing {
     }
 }
 
-/// Different row groups among these origins.
+/// Number of distinct row groups among `origins`.
 pub(super) fn distinct_row_groups(origins: &[Origin]) -> u64 {
     origins.iter().map(|origin| origin.block).collect::<BTreeSet<_>>().len() as u64
 }
@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn a_perfect_shuffle_is_as_expected() {
-        // Two row groups of equal size and batches of two: both are met half of the time.
+        // Two row groups of equal size and batches of two: half of the batches contain both.
         let mixing = Mixing::new(&[8, 0, 8], 2, 5, 4);
         assert_eq!(mixing.row_groups, 2);
         assert!((mixing.row_groups_per_batch - 1.25).abs() < 1e-12);

@@ -1,15 +1,15 @@
-//! Rows that wait to be drawn.
+//! The mixing buffer.
 
-/// Where a row comes from.
+/// The origin of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Origin {
-    /// The number of its row group over the whole cache.
+    /// Index of its row group in the cache.
     pub(super) block: u32,
-    /// Its number in the row group.
+    /// Index in the row group.
     pub(super) row: u32,
 }
 
-/// A bounded pool of rows: for each row that comes in, one of those that wait goes out.
+/// A bounded pool of rows. Each incoming row replaces one that is drawn.
 #[derive(Debug)]
 pub(super) struct MixingBuffer {
     row_bytes: usize,
@@ -23,7 +23,7 @@ impl MixingBuffer {
         Self { row_bytes, bytes: Vec::with_capacity(capacity * row_bytes), origins: Vec::with_capacity(capacity) }
     }
 
-    /// A buffer of these rows, whose bytes are to be filled in by [`Self::row_mut`].
+    /// Creates a buffer for rows of these origins. The caller fills in the bytes with [`Self::row_mut`].
     pub(super) fn of(row_bytes: usize, origins: Vec<Origin>) -> Self {
         Self { row_bytes, bytes: vec![0; origins.len() * row_bytes], origins }
     }
@@ -46,7 +46,7 @@ impl MixingBuffer {
         self.origins.push(origin);
     }
 
-    /// Appends the row at a place to `out`, and puts another there. Returns where the old one came from.
+    /// Replaces the row at `place`, appends the old row to `out` and returns its origin.
     pub(super) fn exchange(&mut self, place: usize, row: &[u8], origin: Origin, out: &mut Vec<u8>) -> Origin {
         let held = self.row_mut(place);
         out.extend_from_slice(held);

@@ -1,8 +1,8 @@
-//! From a cache to batches of rows in random order, in bounded memory, with reads that stay sequential.
+//! Draws batches of rows in random order from a cache, in bounded memory and with sequential reads.
 //!
 //! ```text
-//! shards, in another order each epoch ─► row groups ─► rows that are kept ─► mixing buffer ─► batch
-//!        (a few shards at a time)         (in order)    (section, outliers,   (exchange at random)
+//! shards, in another order each epoch ─► row groups ─► kept rows ──────────► mixing buffer ─► batch
+//!        (a few shards at a time)         (in order)    (section, outliers,   (random exchange)
 //!                                                       not held out)
 //! ```
 

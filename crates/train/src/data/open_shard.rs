@@ -1,4 +1,4 @@
-//! A shard that is being read from.
+//! An open shard.
 
 use hayloft_rows::ShardRows;
 use hayloft_store::{ActivationReader, Cache, Shard, SiteName, row_group_rows};
@@ -6,17 +6,17 @@ use hayloft_store::{ActivationReader, Cache, Shard, SiteName, row_group_rows};
 use super::filter::RowFilter;
 use crate::error::TrainError;
 
-/// One site of a shard, with what the filter says of its rows.
+/// One site of a shard, with the filter's verdict on its rows.
 #[derive(Debug)]
 pub(super) struct OpenShard {
     reader: ActivationReader,
-    /// The first row of each row group, and the end of the last.
+    /// First row of each row group, and the end of the last.
     bounds: Vec<usize>,
     /// `[rows]`: whether a row is trained on.
     keeps: Vec<bool>,
 }
 
-/// The first row of each row group of a shard, and the end of the last.
+/// First row of each row group of a shard, and the end of the last.
 pub(super) fn row_group_bounds(shard: &Shard) -> Vec<usize> {
     let mut bounds = vec![0];
     for rows in row_group_rows(shard.sequences()) {
@@ -34,13 +34,13 @@ impl OpenShard {
         Ok(Self { reader: shard.activations(site)?, bounds: row_group_bounds(&shard), keeps })
     }
 
-    /// The rows of a row group, counted from its first, that the filter keeps.
+    /// The kept rows of a row group, as indices within it.
     pub(super) fn kept(&self, row_group: usize) -> Vec<u32> {
         let (first, end) = (self.bounds[row_group], self.bounds[row_group + 1]);
         (first..end).filter(|&row| self.keeps[row]).map(|row| (row - first) as u32).collect()
     }
 
-    /// Reads a whole row group, verified: `[rows, d_model]` little-endian words.
+    /// Reads and verifies a row group: `[rows, d_model]`, little-endian.
     pub(super) fn read(&self, row_group: usize, into: &mut Vec<u8>) -> Result<(), TrainError> {
         Ok(self.reader.read(row_group, into)?)
     }

@@ -2,23 +2,22 @@
 
 use crate::data::generator::{Generator, Purpose};
 
-/// Shards that are read from at the same time. More would mix better, and keep more files open.
+/// Number of shards read concurrently. More would improve mixing but keep more files open.
 const LANES: usize = 8;
 
 /// A row group of a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Block {
-    /// The place of its shard in the manifest's list.
+    /// Index of its shard in the manifest.
     pub(super) place: usize,
-    /// Its number in the shard.
+    /// Index in the shard.
     pub(super) row_group: usize,
 }
 
-/// Every row group of an epoch, once: shards in random order, [`LANES`] of them at a time, each from its first row group
-/// to its last. `row_groups` counts those of each shard.
+/// Returns every row group of an epoch once. Shards are in random order, [`LANES`] of them at a time, each read from its
+/// first row group to its last. `row_groups` holds the number of row groups per shard.
 ///
-/// Within a shard, sequences are sorted by their length; reading from several shards puts different lengths side by
-/// side.
+/// Sequences are sorted by length within a shard, so reading several shards mixes different lengths.
 pub(super) fn reading_order(row_groups: &[usize], seed: u64, epoch: u64) -> Vec<Block> {
     let mut generator = Generator::new(seed, Purpose::Order, epoch);
     let mut waiting: Vec<usize> = (0..row_groups.len()).filter(|&place| row_groups[place] > 0).collect();
@@ -30,7 +29,7 @@ pub(super) fn reading_order(row_groups: &[usize], seed: u64, epoch: u64) -> Vec<
             let Some(place) = waiting.pop() else { break };
             lanes.push(Block { place, row_group: 0 });
         }
-        // A lane is chosen in proportion to what is left in it, so that all end at about the same time.
+        // Choose a lane in proportion to its remaining row groups, so that all lanes end at about the same time.
         let left = |lane: &Block| row_groups[lane.place] - lane.row_group;
         let total: usize = lanes.iter().map(left).sum();
         if total == 0 {

@@ -1,4 +1,4 @@
-//! An endless stream of kept rows, epoch after epoch.
+//! An infinite stream of kept rows over all epochs.
 
 use std::collections::BTreeMap;
 
@@ -12,40 +12,40 @@ use super::open_shard::OpenShard;
 use super::reading_order::{Block, reading_order};
 use crate::error::TrainError;
 
-/// Where a stream stands.
+/// The position of a stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Position {
     /// The epoch, from 0.
     epoch: u64,
-    /// Row groups of the epoch that are used up.
+    /// Consumed row groups of the epoch.
     blocks: usize,
-    /// Kept rows of the next one that are used up.
+    /// Consumed kept rows of the current row group.
     rows: usize,
 }
 
-/// Reads row groups in the order of each epoch, and gives the rows that the filter keeps.
+/// Reads row groups in the order of each epoch and yields the kept rows.
 #[derive(Debug)]
 pub(super) struct RowStream<'cache> {
     cache: &'cache Cache,
     site: &'cache SiteName,
     filter: RowFilter,
     census: Census,
-    /// The number of each shard's first row group, counted over the cache.
+    /// Cache-wide index of each shard's first row group.
     first_blocks: Vec<usize>,
     seed: u64,
     row_bytes: usize,
     position: Position,
-    /// The row groups of this epoch.
+    /// The row groups of the current epoch, in order.
     order: Vec<Block>,
-    /// The kept rows of the row group that the stream stands in; empty before it is read.
+    /// Kept rows of the current row group; empty until it is read.
     kept: Vec<u32>,
-    /// That row group, `[rows, d_model]`.
+    /// The current row group, `[rows, d_model]`.
     bytes: Vec<u8>,
     open: BTreeMap<usize, OpenShard>,
 }
 
 impl<'cache> RowStream<'cache> {
-    /// A stream that stands at a position. At least one row is kept, or it would look for one for ever.
+    /// Creates a stream at a position. At least one row must be kept, otherwise `Self::next` does not terminate.
     pub(super) fn at(
         position: Position,
         (cache, site): (&'cache Cache, &'cache SiteName),
@@ -77,7 +77,7 @@ impl<'cache> RowStream<'cache> {
         self.position
     }
 
-    /// The next kept row.
+    /// Returns the next kept row.
     pub(super) fn next(&mut self) -> Result<(&[u8], Origin), TrainError> {
         loop {
             if let Some(&block) = self.order.get(self.position.blocks) {
@@ -100,7 +100,7 @@ impl<'cache> RowStream<'cache> {
         }
     }
 
-    /// Reads one row group out of turn, whole.
+    /// Reads a whole row group out of order.
     pub(super) fn read(&mut self, number: u32, into: &mut Vec<u8>) -> Result<(), TrainError> {
         let place = self.first_blocks.partition_point(|&first| first <= number as usize) - 1;
         let block = Block { place, row_group: number as usize - self.first_blocks[place] };
@@ -108,7 +108,7 @@ impl<'cache> RowStream<'cache> {
         shard.read(block.row_group, into)
     }
 
-    /// A row group's number over the whole cache.
+    /// Cache-wide index of a row group.
     fn number(&self, block: Block) -> usize {
         self.first_blocks[block.place] + block.row_group
     }
@@ -123,7 +123,7 @@ impl<'cache> RowStream<'cache> {
         Ok(())
     }
 
-    /// Goes on to the next row group, and closes the shard if this was its last.
+    /// Advances to the next row group, and closes the shard after its last.
     fn leave(&mut self, block: Block) {
         self.position.blocks += 1;
         self.position.rows = 0;

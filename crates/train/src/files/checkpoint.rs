@@ -1,7 +1,7 @@
-//! Checkpoints: folders `checkpoint/step-NNNNNNNNN` that hold everything a training depends on, and the SAE as it is.
+//! Checkpoints: folders `checkpoint/step-NNNNNNNNN` with the complete training state and the current SAE.
 //!
-//! A checkpoint is filled beside its place and renamed, and only then are older ones removed: at any moment there is a
-//! whole one, once there was one.
+//! A checkpoint is written to a temporary folder and renamed. Only then are older ones removed, so a complete checkpoint
+//! always exists after the first.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,19 +24,19 @@ const TENSORS: &str = "state.safetensors";
 const SILENT: &str = "silent_steps";
 const WAITING: &str = "waiting_rows";
 
-/// What a checkpoint holds beside tensors.
+/// The part of a checkpoint that is not tensors.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct State {
-    /// What the training was asked for: a resume must be asked for the same.
+    /// The settings of the training. A resume must use the same.
     pub(crate) settings: Map<String, Value>,
-    /// Threads of the kernels.
+    /// Number of kernel threads.
     pub(crate) threads: i32,
-    /// Steps done.
+    /// Completed steps.
     pub(crate) step: u64,
     pub(crate) batches: BatchState,
 }
 
-/// Where a training keeps its checkpoints.
+/// The checkpoint folder of a training.
 #[derive(Debug)]
 pub(crate) struct Checkpoints {
     folder: PathBuf,
@@ -47,12 +47,12 @@ impl Checkpoints {
         Self { folder: out.join(FOLDER) }
     }
 
-    /// The newest checkpoint's folder and its step.
+    /// The folder and step of the newest checkpoint.
     pub(crate) fn newest(&self) -> Option<(PathBuf, u64)> {
         self.all().into_iter().max_by_key(|(_, step)| *step)
     }
 
-    /// Writes a checkpoint, and then removes older ones.
+    /// Writes a checkpoint, then removes older ones.
     pub(crate) fn write(&self, state: &State, trainer: &Trainer, sae: &SavedSae) -> Result<(), TrainError> {
         let failed = |path: &Path| {
             let path = path.to_path_buf();
@@ -72,7 +72,7 @@ impl Checkpoints {
         #[cfg(feature = "failpoints")]
         hayloft_store::failpoints::before_rename(partial.path(), &place).map_err(failed(&place))?;
         std::fs::rename(partial.path(), &place).map_err(failed(&place))?;
-        // Its folder is no longer there to be removed.
+        // The temporary folder was renamed, so there is nothing to remove.
         let _ = partial.keep();
         std::fs::File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(failed(&self.folder))?;
         for (older, _) in self.all().into_iter().filter(|(_, step)| *step < state.step) {
@@ -81,7 +81,7 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Reads what a checkpoint was made with, and where it stands.
+    /// Reads a checkpoint's state, without its tensors.
     pub(crate) fn state(folder: &Path) -> Result<State, TrainError> {
         let path = folder.join(STATE);
         let bytes = std::fs::read(&path).map_err(|cause| TrainError::Read { path: path.clone(), cause })?;
@@ -92,7 +92,7 @@ impl Checkpoints {
         })
     }
 
-    /// Puts a checkpoint's tensors into a trainer of the same shape, and into the state that was read from it.
+    /// Restores a checkpoint's tensors into a trainer of the same shape and into `state`.
     pub(crate) fn restore(folder: &Path, state: &mut State, trainer: &mut Trainer) -> Result<(), TrainError> {
         let path = folder.join(TENSORS);
         let read = tensor_file::read(&path)?;
@@ -110,7 +110,7 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Removes all checkpoints: the training is done.
+    /// Removes all checkpoints at the end of training.
     pub(crate) fn remove(&self) -> Result<(), TrainError> {
         match std::fs::remove_dir_all(&self.folder) {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
@@ -130,13 +130,13 @@ impl Checkpoints {
     }
 }
 
-/// Temporary folders are for their owner alone; a checkpoint is as open as the folder that it is in.
+/// Temporary folders are private to their owner. Sets the permissions of the parent folder.
 fn open_to_others(folder: &Path) -> io::Result<()> {
     let parent = folder.parent().unwrap_or(folder);
     std::fs::set_permissions(folder, std::fs::metadata(parent)?.permissions())
 }
 
-/// Every tensor that a step changes.
+/// All tensors that a step changes.
 fn named_tensors(trainer: &Trainer, batches: &BatchState) -> Result<Vec<(String, Tensor)>, TrainError> {
     let mut named = Vec::new();
     for ((name, tensor), moments) in trainer.model.parameters().into_iter().zip(&trainer.adam.moments) {
@@ -183,7 +183,7 @@ fn restore<'read>(
     copy(&trainer.firing.silent_steps, SILENT)
 }
 
-/// The first setting that is not as a training was begun with: its name, expected and got.
+/// Returns the first setting that differs: its name, the original value and the requested value.
 pub(crate) fn difference(begun: &Map<String, Value>, asked: &Map<String, Value>) -> Option<(String, String, String)> {
     let say = |value: Option<&Value>| value.map_or("none".to_owned(), Value::to_string);
     let names = begun.keys().chain(asked.keys());

@@ -1,4 +1,4 @@
-//! `training.jsonl`, and the curves in it.
+//! The training log `training.jsonl` and its plot.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -13,7 +13,7 @@ use crate::error::TrainError;
 const FILE: &str = "training.jsonl";
 const CURVES: &str = "training.svg";
 
-/// The records of a training, written as they come.
+/// An append-only log of training records.
 #[derive(Debug)]
 pub(crate) struct TrainingLog {
     path: PathBuf,
@@ -21,7 +21,8 @@ pub(crate) struct TrainingLog {
 }
 
 impl TrainingLog {
-    /// Goes on after the records of the first `step` steps; later ones, of a run that was killed, come again.
+    /// Opens the log and keeps the records of the first `step` steps. Later records, of an interrupted run, are dropped and
+    /// written again.
     pub(crate) fn open(out: &Path, step: u64) -> Result<Self, TrainError> {
         let path = out.join(FILE);
         let kept: String = read(&path).iter().filter(|record| record.step <= step).filter_map(line).collect();
@@ -31,13 +32,13 @@ impl TrainingLog {
         Ok(Self { path, file })
     }
 
-    /// Adds a record.
+    /// Appends a record.
     pub(crate) fn push(&mut self, record: &TrainingRecord) -> Result<(), TrainError> {
         let line = line(record).unwrap_or_default();
         self.file.write_all(line.as_bytes()).map_err(|cause| TrainError::Write { path: self.path.clone(), cause })
     }
 
-    /// Draws all records so far, as `training.svg` beside the log.
+    /// Plots all records to `training.svg` beside the log.
     pub(crate) fn draw(&self) -> Result<(), TrainError> {
         let path = self.path.with_file_name(CURVES);
         let curves = training_curves(&read(&self.path));
@@ -45,7 +46,7 @@ impl TrainingLog {
     }
 }
 
-/// The records in a file; what a kill cut off in the middle of a line is none.
+/// Reads the records of a file, skipping an incomplete last line.
 fn read(path: &Path) -> Vec<TrainingRecord> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()

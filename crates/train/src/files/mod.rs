@@ -1,4 +1,4 @@
-//! What a training writes.
+//! The files that a training writes.
 
 pub(crate) mod checkpoint;
 pub(crate) mod log;

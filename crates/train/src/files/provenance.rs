@@ -1,4 +1,4 @@
-//! What a saved SAE says of its origin.
+//! The provenance stored in a saved SAE.
 
 use hayloft_rows::TrainingOrigin;
 use hayloft_sae::LAYOUT_VERSION;
@@ -9,13 +9,13 @@ use crate::agreement::bos::begins_with_bos;
 use crate::selection::Selection;
 use crate::settings::course::Course;
 
-/// What tells SAELens which layout `cfg.json` has.
+/// The fields by which SAELens detects the layout of `cfg.json`.
 pub(crate) fn layout() -> Map<String, Value> {
     let fields = [("sae_lens_version", json!(LAYOUT_VERSION)), ("sae_lens_training_version", Value::Null)];
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// `metadata` of `cfg.json`: what SAELens reads, and in `hayloft` what the SAE was made from.
+/// Returns `metadata` of `cfg.json`: the fields that SAELens reads, and the SAE's provenance under `hayloft`.
 pub(crate) fn metadata(cache: &Cache, site: &SiteRecord, course: &Course, selection: &Selection) -> Map<String, Value> {
     let manifest = cache.manifest();
     let origin = TrainingOrigin {

@@ -1,4 +1,4 @@
-//! An SAE in SAELens's native layout.
+//! Saves an SAE in SAELens's native layout.
 
 use std::io;
 use std::path::Path;
@@ -10,16 +10,16 @@ use crate::error::TrainError;
 use crate::files::tensor_file;
 use crate::model::Exported;
 
-/// An SAE with what its `cfg.json` says of its origin.
+/// An SAE with its provenance.
 #[derive(Debug)]
 pub(crate) struct SavedSae {
     pub(crate) exported: Exported,
-    /// SAELens reads `hook_name`, `model_name`, `context_size` and `prepend_bos`, and takes anything else along.
+    /// SAELens reads `hook_name`, `model_name`, `context_size` and `prepend_bos`, and preserves other fields.
     pub(crate) metadata: Map<String, Value>,
 }
 
 impl SavedSae {
-    /// Writes `sae_weights.safetensors` and then `cfg.json`, creating the folder.
+    /// Writes `sae_weights.safetensors`, then `cfg.json`, creating the folder.
     pub(crate) fn write(&self, folder: &Path) -> Result<(), TrainError> {
         let tensors: Vec<_> =
             self.exported.tensors.iter().map(|(name, tensor)| ((*name).to_owned(), tensor.shallow_clone())).collect();
@@ -30,7 +30,7 @@ impl SavedSae {
     }
 }
 
-/// Writes indented JSON, whole or not at all.
+/// Writes indented JSON atomically.
 pub(crate) fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), TrainError> {
     let mut bytes = serde_json::to_vec_pretty(value)
         .map_err(|error| TrainError::Write { path: path.to_path_buf(), cause: io::Error::other(error) })?;

@@ -1,4 +1,4 @@
-//! Tensors to and from safetensors files.
+//! Reads and writes safetensors files.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -9,8 +9,8 @@ use tch::{Device, Kind, Tensor};
 
 use crate::error::TrainError;
 
-/// Writes tensors in this order, one after another, so that no more than one is held twice. The file is there whole or
-/// not at all, and the same tensors give the same bytes.
+/// Writes tensors atomically, in the given order. They are streamed, so that at most one is copied at a time. The output is
+/// deterministic.
 pub(crate) fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), TrainError> {
     let about = |(name, tensor): &(String, Tensor)| {
         let bytes = tensor.numel() * tensor.kind().elt_size_in_bytes();
@@ -23,7 +23,7 @@ pub(crate) fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), Tra
     written.map_err(|cause| TrainError::Write { path: path.to_path_buf(), cause })
 }
 
-/// Reads every tensor of a file, onto the CPU.
+/// Reads all tensors of a file onto the CPU.
 pub(crate) fn read(path: &Path) -> Result<Vec<(String, Tensor)>, TrainError> {
     let damaged = |problem: String| TrainError::Checkpoint {
         path: path.to_path_buf(),
@@ -43,7 +43,7 @@ fn bytes(tensor: &Tensor) -> io::Result<Vec<u8>> {
     copy().map_err(io::Error::other)
 }
 
-/// The name in safetensors of the types that training has.
+/// The safetensors dtype of a training tensor.
 fn dtype(kind: Kind) -> Dtype {
     match kind {
         Kind::Double => Dtype::F64,

@@ -1,4 +1,4 @@
-//! What an SAE that is being trained is on rows that it is not trained on.
+//! Evaluation of the current SAE on held-out rows.
 
 use hayloft_results::{Columns, HeldOutFigures, LatentCounts, RowTerms, Sums};
 use hayloft_sae::{Closeness, Sae, TargetMean};
@@ -9,22 +9,22 @@ use crate::error::TrainError;
 use crate::measure::threshold::threshold_below;
 use crate::model::Exported;
 
-/// Latents that are looked at together where all of them are needed: 64 MiB of float32.
+/// Maximum number of latents materialised at once: 64 MiB of float32.
 const TOGETHER: i64 = 1 << 24;
 
-/// Held-out rows, as an SAE is given them.
+/// Held-out rows, scaled as the saved SAE's input.
 #[derive(Debug)]
 pub(crate) struct HeldOut<'cache> {
     rows: HeldOutRows<'cache>,
-    /// What the saved SAE is given is the stored row times this.
+    /// Factor from a stored row to the saved SAE's input.
     scale: f64,
-    /// Of the scaled rows.
+    /// Mean of the scaled rows.
     mean: TargetMean,
     device: Device,
 }
 
 impl<'cache> HeldOut<'cache> {
-    /// Reads the rows once, for their mean.
+    /// Reads the rows once to compute their mean.
     pub(crate) fn open(rows: HeldOutRows<'cache>, scale: f64, device: Device) -> Result<Self, TrainError> {
         let mut sum: Option<Tensor> = None;
         rows.for_each(device, |rows| {
@@ -39,7 +39,7 @@ impl<'cache> HeldOut<'cache> {
         Ok(Self { rows, scale, mean: TargetMean::from(mean), device })
     }
 
-    /// What an SAE is on them.
+    /// Evaluates an SAE on the held-out rows.
     pub(crate) fn figures(&self, sae: &Exported) -> Result<HeldOutFigures, TrainError> {
         let sae = sae.load(self.device)?;
         let mut sums = Sums::default();
@@ -48,8 +48,8 @@ impl<'cache> HeldOut<'cache> {
         Ok(figures(&sums, &latents))
     }
 
-    /// The threshold for all latents with which `average` of them fire in a row: to the nearest whole number in all rows. `sae` has one
-    /// for each latent.
+    /// Finds the common threshold at which `average` latents fire per row, rounded to a whole number over all rows. `sae`
+    /// must have a threshold per latent.
     pub(crate) fn threshold(&self, sae: &Exported, average: f64) -> Result<f32, TrainError> {
         let sae = sae.with_threshold(0.0)?.load(self.device)?;
         let firings = (average * self.rows.len() as f64).round() as u64;
@@ -67,13 +67,13 @@ impl<'cache> HeldOut<'cache> {
         })
     }
 
-    /// Every row as the saved SAE is given it, `[n, d_model]` float32 on the device, some at a time.
+    /// Calls `work` with all rows as the saved SAE's input, in pieces of `[n, d_model]` float32 on the device.
     fn for_each(&self, mut work: impl FnMut(&Tensor) -> Result<(), TrainError>) -> Result<(), TrainError> {
         self.rows.for_each(self.device, |rows| work(&rows.f_to_kind(Kind::Float)?.f_mul_scalar(self.scale)?))
     }
 }
 
-/// What an SAE is on some rows `[n, d_model]` float32, which it is given as they are.
+/// Evaluates an SAE on rows `[n, d_model]` float32, without scaling them.
 pub(crate) fn figures_on(sae: &Exported, x: &Tensor) -> Result<HeldOutFigures, TrainError> {
     let sae = sae.load(x.device())?;
     let mean = x.f_mean_dim([0i64].as_slice(), false, Kind::Double)?.f_to_kind(Kind::Float)?;
@@ -83,7 +83,7 @@ pub(crate) fn figures_on(sae: &Exported, x: &Tensor) -> Result<HeldOutFigures, T
     Ok(figures(&sums, &latents))
 }
 
-/// Adds some rows, in their order, as the evaluation does.
+/// Accumulates some rows in order, as the evaluation does.
 fn add(
     sae: &Sae,
     x: &Tensor,

@@ -1,4 +1,4 @@
-//! What the SAE that is trained would be if it were saved.
+//! Metrics of the current SAE in the form in which it would be saved.
 
 pub(crate) mod held_out;
 pub(crate) mod threshold;

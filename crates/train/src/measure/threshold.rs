@@ -1,4 +1,4 @@
-//! Where the threshold of a saved `BatchTopK` comes from.
+//! The threshold of a saved `BatchTopK`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,15 +6,15 @@ use std::str::FromStr;
 use hayloft_rows::at_rank;
 use serde::{Deserialize, Serialize};
 
-/// Where the one threshold of a `BatchTopK` comes from that is saved as a `JumpReLU`.
+/// The source of the single threshold with which a `BatchTopK` is saved as a `JumpReLU`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ThresholdSource {
-    /// The running mean over steps of a batch's smallest latent, from 0 on and a hundredth of the way a step, as in SAELens. It is
-    /// behind where training was short, or still changes much.
+    /// The running mean of each batch's smallest active latent, starting at 0 with a rate of 0.01 per step, as in SAELens. It
+    /// lags in short trainings or while latents still change.
     #[default]
     Running,
-    /// The held-out rows: k latents fire in them on average.
+    /// Held-out rows: the threshold at which k latents fire on average.
     HeldOut,
 }
 
@@ -39,14 +39,17 @@ impl FromStr for ThresholdSource {
     }
 }
 
-/// The threshold that so many of some numbers are above, which are too many to be held: `pass` shows all of them, some at a time and in
-/// any order, and is called twice. They are above zero and none is NaN; with fewer of them it is zero. It is half-way between the
-/// smallest number above it and the next, so that their last bits do not matter; of equal ones all are above it, or none is.
+/// Returns the threshold that `firings` of the values exceed. `pass` is called twice and shows all values in pieces, in any
+/// order, so they need not fit in memory. Values must be positive and not NaN. The result is zero if there are at most
+/// `firings` of them.
+///
+/// The threshold is half-way between the smallest value above it and the next, so that their last bits do not matter. Equal
+/// values are all above it, or none is.
 pub(crate) fn threshold_below<Failure>(
     firings: u64,
     pass: impl FnMut(&mut dyn FnMut(&[f32])) -> Result<(), Failure>,
 ) -> Result<f32, Failure> {
-    // The largest number that is not above the threshold, and the smallest that is.
+    // The largest value not above the threshold, and the smallest above it.
     let Some((below, above)) = at_rank(|total| total.checked_sub(firings + 1), pass)? else { return Ok(0.0) };
     let above = above.unwrap_or(f32::INFINITY);
     let middle = below + (above - below) / 2.0;

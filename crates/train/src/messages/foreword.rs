@@ -1,18 +1,18 @@
-//! What is said of the rows before the first step.
+//! Messages about the rows, logged before the first step.
 
 use hayloft_rows::{ExcludeChoice, OutlierNorm};
 
 use crate::data::{Census, LargestRows};
 use crate::selection::Selection;
 
-/// Where the largest hundredth of the rows hold more of the squared norm than this, training is about them and not about the rest.
-/// Of norms that are alike they hold a hundredth, of text some hundredths; of text with attention sinks, most.
+/// If the largest hundredth of the rows hold more than this share of the squared norm, they dominate training. They hold
+/// about 1 % if norms are alike, a few per cent for ordinary text, and most of it for text with attention sinks.
 const LARGE: f64 = 1.0 / 3.0;
 
-/// What a multiple of the median is called that leaves attention sinks out, as in `dictionary_learning`.
+/// The suggested outlier rule against attention sinks, as in `dictionary_learning`.
 const TEN_MEDIANS: OutlierNorm = OutlierNorm::MedianMultiple(10.0);
 
-/// Says where the rule for outliers leaves out too much, and what the largest rows hold of the squared norm.
+/// Warns if the outlier rule drops too many rows, and reports the squared-norm share of the largest rows.
 pub(crate) fn say(census: &Census, selection: &Selection) {
     let warning = census.counts().warning(selection.outliers.as_ref(), selection.scale.source, None);
     if let Some(said) = warning {
@@ -25,7 +25,7 @@ pub(crate) fn say(census: &Census, selection: &Selection) {
     }
 }
 
-/// What the largest rows hold, and whether that is too much.
+/// Returns the message on the largest rows, and whether it is a warning.
 fn sinks(largest: LargestRows, selection: &Selection) -> Option<(String, bool)> {
     let (share, bos) = (largest.squared_norm_share?, largest.bos_share?);
     let said = format!("the largest 1 % of rows ({}) hold {:.1} % of the squared norm", largest.rows, 100.0 * share);

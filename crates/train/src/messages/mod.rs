@@ -1,4 +1,4 @@
-//! What a training says before its first step and after its last.
+//! Messages before the first step and after the last.
 
 pub(crate) mod foreword;
 pub(crate) mod summary;

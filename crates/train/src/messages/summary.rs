@@ -1,4 +1,4 @@
-//! `training.json`: what was asked for, on what, and what came of it.
+//! The training summary `training.json`.
 
 use std::fmt;
 
@@ -10,59 +10,59 @@ use serde_json::{Map, Value, json};
 use crate::data::{LargestRows, Mixing};
 use crate::measure::threshold::ThresholdSource;
 
-/// A saved SAE whose L0 is further than this from the training's, as a fraction of it, is another SAE than the log tells of.
+/// Relative deviation in L0 beyond which the saved SAE is considered different from the trained one.
 const FAR: f64 = 0.1;
 
-/// What a training was and what it came to.
+/// The settings and results of a training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainingSummary {
-    /// Version of hayloft.
+    /// Hayloft's version.
     pub hayloft_version: String,
-    /// Every setting that the weights depend on, and what the data is: site, scale, hashes.
+    /// Every setting that the weights depend on, including the data: site, scale, hashes.
     pub settings: Map<String, Value>,
-    /// The model that the activations come from.
+    /// The model that produced the activations.
     pub model: ModelRecord,
-    /// The name of the corpus in the cache.
+    /// Name of the cache's corpus.
     pub corpus: String,
-    /// Rows of the cache that are trained on: those that the filters kept and that are not held out. An epoch.
+    /// Rows per epoch: those kept by the filters and not held out.
     pub rows: usize,
-    /// Latents.
+    /// Number of latents.
     pub width: usize,
-    /// What was held out; `None` where nothing was.
+    /// The held-out sequences, if any.
     pub held_out: Option<HeldOutSequences>,
-    /// What the largest of these rows hold of the squared norm.
+    /// Squared-norm share of the largest training rows.
     pub largest_rows: LargestRows,
-    /// Where it was computed, and with how many threads: with these the same settings give the same bits.
+    /// The device. The same settings, device and number of threads give bit-identical weights.
     pub device: String,
-    /// Threads of the kernels.
+    /// Number of kernel threads.
     pub threads: i32,
-    /// How well batches were mixed.
+    /// Mixing quality of the batches.
     pub mixing: Mixing,
-    /// The last step.
+    /// The record of the last step.
     pub last: TrainingRecord,
-    /// The saved SAE on the rows of the last batch.
+    /// Figures of the saved SAE on the last batch.
     pub saved_on_last_batch: HeldOutFigures,
 }
 
-/// Sequences that were not trained on.
+/// Held-out sequences.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldOutSequences {
-    /// As `store select --sequences` takes them: `A..`, all from A on.
+    /// In the syntax of `store select --sequences`: `A..` means all from A on.
     pub sequences: String,
-    /// How many they are.
+    /// Number of sequences.
     pub count: u64,
-    /// Rows of them that the filters kept.
+    /// Number of their kept rows.
     pub rows: u64,
 }
 
 impl TrainingSummary {
-    /// The same as indented JSON.
+    /// Returns the summary as indented JSON.
     pub fn json(&self) -> serde_json::Result<String> {
         serde_json::to_string_pretty(self)
     }
 
-    /// Adds to the metadata of `cfg.json` what was measured: by SAELens's names what its trainer calls so, but of the saved SAE, and the
-    /// rest under `hayloft`.
+    /// Adds the measured figures to the metadata of `cfg.json`: under SAELens's names where SAELens's trainer has them, but
+    /// of the saved SAE, and the others under `hayloft`.
     pub(crate) fn describe(&self, metadata: &mut Map<String, Value>) {
         let count = |fraction: f64| (fraction * self.width as f64).round() as u64;
         let (l0_rows, of) = match &self.last.held_out {
@@ -80,7 +80,7 @@ impl TrainingSummary {
         }
     }
 
-    /// Adds where the one threshold of the saved SAE comes from, and what the running mean of training was.
+    /// Adds the source of the saved SAE's threshold, its value and the running mean of training.
     pub(crate) fn describe_threshold(
         metadata: &mut Map<String, Value>,
         source: ThresholdSource,
@@ -90,8 +90,8 @@ impl TrainingSummary {
         add(metadata, "threshold", json!({ "source": source, "value": threshold, "running": running }));
     }
 
-    /// What to know of an SAE that is another function when saved than it was in training, where its L0 is far from what the log
-    /// says: the one threshold of a `BatchTopK`, which has not converged.
+    /// Returns a warning if the saved SAE's L0 is far from the trained one's. This happens if the single threshold of a
+    /// `BatchTopK` has not converged.
     pub(crate) fn warning(&self) -> Option<String> {
         let trained = self.last.l0;
         let on_last_batch = ("on the last batch", Some(&self.saved_on_last_batch));
@@ -106,7 +106,7 @@ impl TrainingSummary {
     }
 }
 
-/// Adds what is not SAELens's.
+/// Adds a field under `hayloft`.
 fn add(metadata: &mut Map<String, Value>, name: &str, value: Value) {
     match metadata.get_mut("hayloft") {
         Some(Value::Object(own)) => {
@@ -118,7 +118,7 @@ fn add(metadata: &mut Map<String, Value>, name: &str, value: Value) {
     }
 }
 
-/// Whether an L0 is far from what training has.
+/// Whether an L0 is far from that of training.
 pub(crate) fn is_far(l0: f64, trained: f64) -> bool {
     (l0 - trained).abs() > FAR * trained
 }
@@ -167,14 +167,14 @@ impl fmt::Display for TrainingSummary {
 
 const UNDEFINED: &str = "–";
 
-/// What an SAE is on some rows.
+/// Formats an SAE's figures.
 pub(crate) fn figures_in_words(figures: &HeldOutFigures) -> String {
     let l0 = figures.l0.map_or_else(|| UNDEFINED.to_owned(), |l0| format!("{l0:.2}"));
     let (explained, pooled) = (percent(figures.explained_variance), percent(figures.explained_variance_pooled));
     format!("L0 {l0}, explained variance {explained} (pooled {pooled})")
 }
 
-/// A fraction in per cent; a dash where it is undefined.
+/// Formats a fraction in per cent; a dash if undefined.
 pub(crate) fn percent(fraction: Option<f64>) -> String {
     let defined = fraction.filter(|fraction| fraction.is_finite());
     defined.map_or_else(|| UNDEFINED.to_owned(), |fraction| format!("{:.2}%", 100.0 * fraction))

@@ -1,4 +1,4 @@
-//! `BatchTopK` (Bussmann et al. 2024): k latents a row on average, the largest of the whole batch.
+//! `BatchTopK` (Bussmann et al. 2024): the largest latents of the whole batch, k per row on average.
 
 use hayloft_sae::Ranking;
 use tch::{Kind, TchError, Tensor};
@@ -7,11 +7,11 @@ use super::export::{Exported, Fold};
 use super::topk::Ranked;
 use super::{Forward, Input, Model};
 
-/// How far the threshold goes towards the smallest latent of a batch, as in SAELens.
+/// Rate at which the threshold moves towards the smallest active latent of a batch, as in SAELens.
 const THRESHOLD_RATE: f64 = 0.01;
 
-/// A `BatchTopK` SAE. It is saved as a `JumpReLU` with one threshold for all latents: the running mean of the smallest
-/// latent above zero of each batch, from 0 on.
+/// A `BatchTopK` SAE. It is saved as a `JumpReLU` with one threshold for all latents: the running mean, starting at 0, of
+/// each batch's smallest active latent.
 #[derive(Debug)]
 pub(super) struct BatchTopK {
     pub(super) ranked: Ranked,
@@ -42,7 +42,7 @@ impl Model for BatchTopK {
         let silent = latents.f_le(0.0)?;
         let smallest = latents.f_masked_fill(&silent, f64::INFINITY)?.f_min()?.f_to_kind(Kind::Double)?;
         let moved = self.threshold.f_lerp(&smallest, THRESHOLD_RATE)?;
-        // A batch in which nothing fires moves nothing.
+        // A batch without active latents leaves the threshold unchanged.
         self.threshold = moved.f_where_self(&smallest.f_isfinite()?, &self.threshold)?;
         Ok(())
     }
@@ -53,7 +53,7 @@ impl Model for BatchTopK {
 
     fn export(&self, fold: Fold) -> Result<Exported, TchError> {
         let mut exported = self.ranked.export("jumprelu", fold)?;
-        // With unit decoder rows latents are in the units of what is reconstructed, and so is their threshold.
+        // With unit decoder rows, latents and the threshold have the units of the reconstruction.
         let scale = match (self.ranked.ranking, fold) {
             (Ranking::DecoderNorm, Fold::Scale(scale)) => scale,
             _ => 1.0,

@@ -1,9 +1,9 @@
-//! What all architectures have in common: input, decoder, reconstruction loss.
+//! Parts common to all architectures: input, decoder and reconstruction loss.
 
 use hayloft_sae::{InputBias, Normalisation, Undo};
 use tch::{Kind, Reduction, TchError, Tensor};
 
-/// Encoder, decoder and the decoder's bias.
+/// Encoder, decoder and decoder bias.
 #[derive(Debug)]
 pub(crate) struct Body {
     /// `[d_model, width]`.
@@ -25,7 +25,7 @@ impl Body {
         self.encoder.size()[1] as usize
     }
 
-    /// `[rows, d_model]` as the encoder sees them, and the way back.
+    /// Returns the encoder's input `[rows, d_model]` and the inverse normalisation.
     pub(super) fn encoder_input(&self, x: &Tensor) -> Result<(Tensor, Undo), TchError> {
         let (normed, undo) = self.normalisation.apply(x)?;
         match self.input_bias {
@@ -34,7 +34,7 @@ impl Body {
         }
     }
 
-    /// `[rows, width]` latents to `[rows, d_model]` reconstructions, by decoder rows of choice.
+    /// Decodes latents `[rows, width]` to `[rows, d_model]` with the given decoder.
     pub(super) fn decode(&self, latents: &Tensor, decoder: &Tensor, undo: &Undo) -> Result<Tensor, TchError> {
         undo.apply(self.decoder_bias.f_addmm(latents, decoder)?)
     }
@@ -51,7 +51,7 @@ pub(super) fn squared_error(left: &Tensor, right: &Tensor) -> Result<Tensor, Tch
     left.f_mse_loss(right, Reduction::Mean)?.f_mul_scalar(d_model)
 }
 
-/// Mean over rows of Σ latents × weights: `[rows, width]` and `[width]` to a scalar.
+/// Mean over rows of Σ latents × weights; `[rows, width]` and `[width]` to a scalar.
 pub(super) fn weighted_sum(latents: &Tensor, weights: &Tensor) -> Result<Tensor, TchError> {
     latents.f_mean_dim([0i64].as_slice(), false, Kind::Float)?.f_dot(weights)
 }

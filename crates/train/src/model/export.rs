@@ -1,4 +1,4 @@
-//! From the form that is trained to the form that is saved: SAELens's tensors and the fields of its `cfg.json`.
+//! Converts a model to SAELens's tensors and `cfg.json` fields.
 
 use hayloft_runtime::Dtype;
 use hayloft_sae::{ArchitectureTensors, InputBias, Normalisation, Ranking, Sae, SaeError, SaeTensors};
@@ -7,24 +7,24 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::Body;
 
-/// SAELens divides by no decoder norm smaller than this.
+/// Lower bound on decoder norms used as divisors, as in SAELens.
 const SMALLEST_NORM: f64 = 1e-8;
 
-/// What becomes of the scale c that activations were multiplied by.
+/// How to save the scale c that activations were multiplied by.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Fold {
-    /// Weights take c times the residual as they were trained on it; `expected_average_only_in` if it is the model's.
+    /// Keep the weights, which expect c · residual (`expected_average_only_in` if c is the model's scale).
     Keep(Normalisation),
-    /// Weights are changed so that they take the residual itself.
+    /// Fold the scale into the weights, so that they expect the residual.
     Scale(f64),
 }
 
-/// An SAE, ready to be saved.
+/// An SAE in the form in which it is saved.
 #[derive(Debug)]
 pub(crate) struct Exported {
-    /// By SAELens's names, contiguous float32 on the CPU.
+    /// Contiguous float32 CPU tensors, by SAELens's names.
     pub(crate) tensors: Vec<(&'static str, Tensor)>,
-    /// Fields of `cfg.json`, `metadata` apart.
+    /// Fields of `cfg.json` except `metadata`.
     pub(crate) config: Map<String, Value>,
     input_bias: InputBias,
     normalisation: Normalisation,
@@ -63,14 +63,14 @@ impl Exported {
         self.config.insert(field.to_owned(), value.into());
     }
 
-    /// The one threshold that all latents have; `None` where each has its own, or there is none.
+    /// The threshold common to all latents, if there is one.
     pub(crate) fn threshold(&self) -> Result<Option<f64>, TchError> {
         let Some(thresholds) = self.find("threshold") else { return Ok(None) };
         let (least, most) = (thresholds.f_min()?.f_double_value(&[])?, thresholds.f_max()?.f_double_value(&[])?);
         Ok((least.to_bits() == most.to_bits()).then_some(least))
     }
 
-    /// The same with another threshold for all latents.
+    /// Returns a copy with one threshold for all latents.
     pub(crate) fn with_threshold(&self, threshold: f32) -> Result<Self, TchError> {
         let with = |(name, tensor): &(&'static str, Tensor)| {
             let is_threshold = *name == "threshold";
@@ -82,7 +82,7 @@ impl Exported {
         Ok(Self { tensors, config: self.config.clone(), input_bias, normalisation })
     }
 
-    /// The SAE as it is read back from its files, on a device.
+    /// Loads the SAE onto a device, as if read from its files.
     pub(crate) fn load(&self, device: Device) -> Result<Sae, SaeError> {
         let tensor = |name| self.find(name).map(Tensor::shallow_clone).unwrap_or_default();
         let flag = |field| self.config.get(field) == Some(&Value::Bool(true));
@@ -118,7 +118,7 @@ impl Exported {
         self.tensors.iter().find(|(own, _)| *own == name).map(|(_, tensor)| tensor)
     }
 
-    /// Multiplies encoder and bias by the norms of the decoder's rows, and makes those unit vectors.
+    /// Multiplies encoder and bias by the decoder norms, and scales decoder rows to unit norm.
     pub(super) fn fold_decoder_norms(&mut self) -> Result<(), TchError> {
         let Some(decoder) = self.find("W_dec") else { return Ok(()) };
         let norms = decoder.f_linalg_norm(2.0, [-1i64].as_slice(), false, Kind::Float)?.f_clamp_min(SMALLEST_NORM)?;

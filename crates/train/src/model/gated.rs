@@ -1,4 +1,4 @@
-//! Gated SAEs (Rajamanoharan et al. 2024): a gate says which latents fire, a magnitude of its own how much.
+//! Gated SAEs (Rajamanoharan et al. 2024): a gate decides which latents fire, a separate magnitude how strongly.
 
 use tch::{Kind, TchError, Tensor};
 
@@ -8,8 +8,8 @@ use super::{Forward, Input, Model};
 
 /// A gated SAE. With g = seen · encoder, latents are \[g + gate bias > 0\] relu(g eʳ + magnitude bias).
 ///
-/// The step has no gradient, so the gate is trained by two losses on π = relu(g + gate bias): L1 of π times the norms of
-/// the decoder rows, and the error of π's own reconstruction. As in SAELens, the decoder takes part in the latter.
+/// The step has no gradient, so the gate is trained by two losses on π = relu(g + gate bias): L1 of π times the decoder
+/// norms, and the reconstruction error of π. As in SAELens, the decoder also receives gradients from the latter.
 #[derive(Debug)]
 pub(super) struct Gated {
     pub(super) body: Body,

@@ -1,4 +1,4 @@
-//! `JumpReLU` (Rajamanoharan et al. 2024): a learnt threshold for each latent, trained by straight-through estimates.
+//! `JumpReLU` (Rajamanoharan et al. 2024): a learnt threshold per latent, trained with straight-through estimators.
 
 use tch::{Kind, TchError, Tensor};
 
@@ -7,7 +7,7 @@ use super::export::{Exported, Fold};
 use super::{Forward, Input, Model};
 use crate::settings::architecture::Penalty;
 
-/// A `JumpReLU` SAE. Thresholds θ are trained as they are, not as logarithms, as in SAELens.
+/// A `JumpReLU` SAE. As in SAELens, thresholds θ are trained directly, not as logarithms.
 #[derive(Debug)]
 pub(super) struct JumpRelu {
     pub(super) body: Body,
@@ -15,19 +15,19 @@ pub(super) struct JumpRelu {
     pub(super) bias: Tensor,
     /// `[width]`.
     pub(super) threshold: Tensor,
-    /// Width ε of the rectangle that stands for the derivative of the step.
+    /// Width ε of the rectangular kernel that approximates the derivative of the step.
     pub(super) bandwidth: f64,
     pub(super) penalty: Penalty,
 }
 
 impl JumpRelu {
-    /// `[rows, width]`, 1 where a pre-activation is within ε/2 of its threshold: the kernel of the estimates.
+    /// The kernel `[rows, width]`: 1 where a pre-activation is within ε/2 of its threshold, otherwise 0.
     fn near(&self, pre: &Tensor) -> Result<Tensor, TchError> {
         let distance = pre.f_sub(&self.threshold)?.f_abs()?;
         distance.f_lt(self.bandwidth / 2.0)?.f_to_kind(Kind::Float)
     }
 
-    /// Zeros `[width]` whose gradient goes to the thresholds.
+    /// Zeros `[width]` that carry gradients to the thresholds.
     fn lever(&self) -> Result<Tensor, TchError> {
         self.threshold.f_sub(&self.threshold.f_detach()?)
     }
@@ -35,7 +35,7 @@ impl JumpRelu {
     fn sparsity(&self, open: &Tensor, near: &Tensor, latents: &Tensor) -> Result<Tensor, TchError> {
         let rows = open.size()[0] as f64;
         match self.penalty {
-            // Mean number of latents that fire; ∂/∂θ of each step is −kernel/ε.
+            // Mean number of active latents; ∂/∂θ of each step is −kernel/ε.
             Penalty::L0 => {
                 let fired = open.f_sum(Kind::Float)?.f_div_scalar(rows)?;
                 let slope = near.f_sum_dim_intlist([0i64].as_slice(), false, Kind::Float)?;
@@ -54,7 +54,7 @@ impl Model for JumpRelu {
         [self.body.parameters().as_slice(), &[("b_enc", &self.bias), ("threshold", &self.threshold)]].concat()
     }
 
-    /// Below zero a threshold would let negative pre-activations through.
+    /// A negative threshold would let negative pre-activations through.
     fn constrain(&mut self) -> Result<(), TchError> {
         let _ = self.threshold.f_clamp_min_(0.0)?;
         Ok(())
@@ -67,7 +67,7 @@ impl Model for JumpRelu {
             let _no_grad = hayloft_model::no_grad();
             (pre.f_gt_tensor(&self.threshold)?.f_to_kind(Kind::Float)?, self.near(&pre)?)
         };
-        // ∂latent/∂pre is the step, ∂latent/∂θ is estimated by −kernel θ/ε.
+        // ∂latent/∂pre is the step; ∂latent/∂θ is estimated as −kernel θ/ε.
         let slope = near.f_mul(&self.threshold.f_detach()?)?.f_div_scalar(self.bandwidth)?;
         let latents = pre.f_mul(&open)?.f_sub(&slope.f_mul(&self.lever()?)?)?;
         let reconstruction = self.body.decode(&latents, &self.body.decoder, &undo)?;

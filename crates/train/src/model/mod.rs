@@ -1,7 +1,7 @@
-//! SAEs in the form that they are trained in: leaf tensors with gradients, one file for each architecture.
+//! Trainable SAEs: leaf tensors with gradients, one file per architecture.
 //!
-//! Every architecture's loss is the mean over rows of Σ (x − r)², plus a sparsity loss or an auxiliary loss or both,
-//! as in SAELens 6.54.12, so that coefficients mean the same in both.
+//! Every architecture's loss is the mean over rows of Σ (x − r)² plus a sparsity loss, an auxiliary loss, or both, as in
+//! SAELens 6.54.12, so that coefficients have the same meaning.
 
 mod batch_topk;
 mod body;
@@ -21,18 +21,18 @@ pub(super) use self::body::Body;
 pub(super) use self::export::{Exported, Fold};
 pub(super) use self::open::{FRESH_DECODER_NORM, fresh, reopen};
 
-/// What a model is shown in a step.
+/// The input of a training step.
 #[derive(Debug)]
 pub(super) struct Input<'step> {
     /// `[rows, d_model]` float32, scaled.
     pub(super) x: &'step Tensor,
-    /// `[width]` bool: latents that have not fired for long; `None` where there cannot be any yet.
+    /// `[width]` bool: dead latents; `None` while there cannot be any.
     pub(super) dead: Option<&'step Tensor>,
-    /// What the sparsity loss is multiplied by in this step.
+    /// Coefficient of the sparsity loss in this step.
     pub(super) coefficient: f64,
 }
 
-/// What a model makes of it. Losses are scalars with gradients, and already multiplied by their coefficients.
+/// The output of a forward pass. Losses are scalars with gradients, already multiplied by their coefficients.
 #[derive(Debug)]
 pub(super) struct Forward {
     /// `[rows, d_model]`.
@@ -41,9 +41,9 @@ pub(super) struct Forward {
     pub(super) latents: Tensor,
     /// Mean over rows of Σ (x − r)².
     pub(super) reconstruction_loss: Tensor,
-    /// Where the architecture has one.
+    /// If the architecture has one.
     pub(super) sparsity_loss: Option<Tensor>,
-    /// Where the architecture has one.
+    /// If the architecture has one.
     pub(super) auxiliary_loss: Option<Tensor>,
 }
 
@@ -55,38 +55,38 @@ impl Forward {
     }
 }
 
-/// An SAE that is trained.
+/// A trainable SAE.
 pub(super) trait Model: std::fmt::Debug {
-    /// The leaf tensors that are trained, by SAELens's names, always in the same order.
+    /// The trained leaf tensors by SAELens's names, in a fixed order.
     fn parameters(&self) -> Vec<(&'static str, &Tensor)>;
 
-    /// Other tensors that training changes, by SAELens's names.
+    /// Other tensors that training updates, by SAELens's names.
     fn running(&self) -> Vec<(&'static str, &Tensor)> {
         Vec::new()
     }
 
-    /// Brings parameters back to where they may be. Without gradients, before a forward pass.
+    /// Projects parameters onto their valid range. Called before the forward pass, without gradients.
     fn constrain(&mut self) -> Result<(), TchError> {
         Ok(())
     }
 
-    /// Reconstruction and losses of some rows.
+    /// Computes the reconstruction and losses of some rows.
     fn forward(&self, input: &Input<'_>) -> Result<Forward, TchError>;
 
-    /// Follows the latents of a step. Without gradients.
+    /// Updates running tensors from the latents of a step. Called without gradients.
     fn follow(&mut self, _latents: &Tensor) -> Result<(), TchError> {
         Ok(())
     }
 
-    /// How many latents a row has on average, where one threshold for all stands for that in the saved SAE: there training and
-    /// saved SAE are two functions.
+    /// Mean number of active latents per row, if the saved SAE approximates it by one threshold. The trained and saved SAEs
+    /// then compute different functions.
     fn average(&self) -> Option<f64> {
         None
     }
 
-    /// The SAE as it is saved, with a scale folded in or not.
+    /// Converts the SAE to its saved form. `fold` decides whether the scale is folded in.
     fn export(&self, fold: Fold) -> Result<Exported, TchError>;
 
-    /// The number of latents.
+    /// Number of latents.
     fn width(&self) -> usize;
 }

@@ -1,4 +1,4 @@
-//! Models to train: fresh ones, and those that an SAE's file holds.
+//! Builds models from random weights or from a loaded SAE.
 
 use hayloft_sae::{ArchitectureTensors, InputBias, Normalisation, Ranking, SaeTensors};
 use tch::{Device, Kind, TchError, Tensor};
@@ -12,18 +12,18 @@ use super::{Body, Model};
 use crate::data::generator::{Generator, Purpose};
 use crate::settings::architecture::{Architecture, Penalty};
 
-/// The norm of a fresh decoder row: Anthropic's heuristic of April 2024, SAELens's `decoder_init_norm`.
+/// Initial norm of decoder rows: Anthropic's heuristic of April 2024, SAELens's `decoder_init_norm`.
 pub(crate) const FRESH_DECODER_NORM: f64 = 0.1;
 
-/// What straight-through estimates of a `JumpReLU` are made with.
+/// Parameters of the straight-through estimators of a `JumpReLU`.
 #[derive(Debug, Clone, Copy)]
 struct Estimates {
     bandwidth: f64,
     penalty: Penalty,
 }
 
-/// A model with random decoder rows of norm [`FRESH_DECODER_NORM`], their transpose as encoder, and biases of zero, as
-/// SAELens begins.
+/// Builds a model with random decoder rows of norm [`FRESH_DECODER_NORM`], the transposed decoder as encoder, and zero
+/// biases, as in SAELens.
 pub(crate) fn fresh(
     architecture: &Architecture,
     (d_model, width): (usize, usize),
@@ -68,8 +68,7 @@ pub(crate) fn fresh(
     reopen(parts, architecture, device)
 }
 
-/// A model that goes on from an SAE. The architecture's hyperparameters are taken from `architecture`, the rest (k,
-/// thresholds, what latents are compared by) from the SAE.
+/// Builds a model from an SAE. Loss hyperparameters come from `architecture`; k, thresholds and ranking come from the SAE.
 pub(crate) fn reopen(
     parts: SaeTensors,
     architecture: &Architecture,

@@ -1,4 +1,4 @@
-//! The standard SAE: `ReLU`, with L1 of the latents times the norms of their decoder rows.
+//! The standard SAE: `ReLU` with an L1 penalty on latents times decoder norms.
 
 use tch::{TchError, Tensor};
 

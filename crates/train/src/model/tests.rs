@@ -1,4 +1,4 @@
-//! Losses, latents and gradients against SAELens's, and against values by hand.
+//! Compares losses, latents and gradients with SAELens's and with hand-computed values.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::optimiser::schedule::Schedule;
 use crate::optimiser::trainer::Trainer;
 use crate::settings::architecture::{Architecture, Penalty};
 
-/// A forward pass of SAELens; scripts/goldens/training.py writes it.
+/// A forward pass of SAELens, written by scripts/goldens/training.py.
 struct Golden(Vec<(String, Tensor)>);
 
 impl Golden {
@@ -45,7 +45,7 @@ impl Golden {
         reopen(parts, &architecture, Device::Cpu).unwrap()
     }
 
-    /// Asserts that a model does what SAELens did.
+    /// Asserts that a model agrees with SAELens.
     fn check(&self, case: &str, model: &mut dyn Model) {
         let dead = self.tensor("dead").to_kind(Kind::Bool);
         let x = self.tensor("x");
@@ -152,8 +152,8 @@ fn gated_agrees_with_saelens() {
     golden.check("gated", golden.model(gated(&golden), Architecture::Gated { l1: 0.7 }).as_mut());
 }
 
-/// The same batches from the same weights lead to the same weights: losses, clipping, Adam, schedules, dead latents and
-/// thresholds put together.
+/// Covers losses, clipping, Adam, schedules, dead latents and thresholds together: the same batches and initial weights must
+/// lead to the same weights.
 #[test]
 fn forty_steps_of_every_architecture_end_where_saelens_ends() {
     let tanh = Penalty::Tanh { scale: 4.0 };
@@ -202,7 +202,7 @@ fn forty_steps_of_every_architecture_end_where_saelens_ends() {
     }
 }
 
-/// One row, two dimensions, two latents, small enough for a pencil.
+/// One row, two dimensions and two latents, small enough to compute by hand.
 #[test]
 fn the_standard_loss_is_what_a_pencil_says() {
     let parts = SaeTensors {
@@ -215,7 +215,7 @@ fn the_standard_loss_is_what_a_pencil_says() {
         own: ArchitectureTensors::Standard { bias: Tensor::from_slice(&[0.5f32, 0.0]) },
     };
     let model = reopen(parts, &Architecture::Standard { l1: 2.0 }, Device::Cpu).unwrap();
-    // Seen (1, 2); latents (1.5, 0); reconstruction (4.5 + 1, 6); error (3.5, 4); L1 1.5 · 5.
+    // seen = (1, 2); latents = (1.5, 0); reconstruction = (4.5 + 1, 6); error = (3.5, 4); L1 = 1.5 · 5.
     let x = Tensor::from_slice2(&[[2.0f32, 2.0]]);
     let forward = model.forward(&Input { x: &x, dead: None, coefficient: 2.0 }).unwrap();
     let number = |tensor: &Tensor| tensor.double_value(&[]);
@@ -224,7 +224,7 @@ fn the_standard_loss_is_what_a_pencil_says() {
     assert!((number(&forward.loss().unwrap()) - 43.25).abs() < 1e-5);
 }
 
-/// Every SAE that can be loaded can be trained on, and is saved again as what it was.
+/// Every loadable SAE can be trained, and is saved with its own architecture.
 #[test]
 fn every_sae_opens_for_training_and_is_saved_as_it_was() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/saes");

@@ -1,4 +1,4 @@
-//! `TopK` (Gao et al. 2024): the k largest pre-activations of a row, with dead latents trained on what is left over.
+//! `TopK` (Gao et al. 2024): the k largest pre-activations of a row, with dead latents trained on the residual error.
 
 use hayloft_sae::{Ranking, Undo};
 use tch::{TchError, Tensor};
@@ -14,21 +14,21 @@ pub(super) struct TopK {
     pub(super) k: usize,
 }
 
-/// What `TopK` and `BatchTopK` share: everything but the choice of latents.
+/// The parts common to `TopK` and `BatchTopK`: all but the selection of latents.
 #[derive(Debug)]
 pub(super) struct Ranked {
     pub(super) body: Body,
     /// `[width]`.
     pub(super) bias: Tensor,
     pub(super) ranking: Ranking,
-    /// What the auxiliary loss is multiplied by.
+    /// Coefficient of the auxiliary loss.
     pub(super) auxiliary: f64,
 }
 
-/// Pre-activations `[rows, width]` as latents are compared by, and the decoder that takes them back.
+/// Pre-activations `[rows, width]` in the ranking's scale, and the matching decoder.
 pub(super) struct Ranks {
     pub(super) pre: Tensor,
-    /// `[width, d_model]`: with unit rows where latents are compared by their size in the output.
+    /// `[width, d_model]`: with unit rows if latents are ranked by decoder norm.
     pub(super) decoder: Tensor,
     pub(super) undo: Undo,
 }
@@ -51,7 +51,7 @@ impl Ranked {
         }
     }
 
-    /// The losses of chosen latents.
+    /// Computes the losses of the selected latents.
     pub(super) fn forward(&self, input: &Input<'_>, ranks: &Ranks, latents: Tensor) -> Result<Forward, TchError> {
         let reconstruction = self.body.decode(&latents, &ranks.decoder, &ranks.undo)?;
         Ok(Forward {
@@ -63,8 +63,8 @@ impl Ranked {
         })
     }
 
-    /// The error of the reconstruction, reconstructed by the largest dead latents of each row: `d_model` / 2 of them, or
-    /// all if there are fewer, and then with so much less weight (Gao et al. 2024, appendix A.2; as SAELens has it).
+    /// The error of reconstructing the residual error from the largest dead latents of each row: `d_model` / 2 of them, or
+    /// all if there are fewer, with proportionally less weight (Gao et al. 2024, appendix A.2, as in SAELens).
     fn auxiliary_loss(
         &self,
         input: &Input<'_>,
@@ -82,13 +82,13 @@ impl Ranked {
         let living_out = pre.f_masked_fill(&dead.f_logical_not()?, f64::NEG_INFINITY)?;
         let (values, columns) = living_out.f_topk(most.min(count), -1, true, false)?;
         let latents = pre.f_zeros_like()?.f_scatter(-1, &columns, &values)?;
-        // Without the decoder's bias: it is in the error already.
+        // Without the decoder bias, which the error already includes.
         let guess = undo.stretch(latents.f_matmul(decoder)?)?;
         let error = input.x.f_sub(reconstruction)?.f_detach()?;
         squared_error(&guess, &error)?.f_mul_scalar(self.auxiliary * weight)
     }
 
-    /// Encoder, bias and decoder, with decoder norms folded in where latents are compared by them.
+    /// Exports encoder, bias and decoder. Decoder norms are folded in if latents are ranked by them.
     pub(super) fn export(&self, architecture: &'static str, fold: Fold) -> Result<Exported, TchError> {
         let mut exported = Exported::of(architecture, &self.body, fold)?;
         exported.add("b_enc", &self.bias)?;
@@ -114,7 +114,7 @@ impl Model for TopK {
     fn export(&self, fold: Fold) -> Result<Exported, TchError> {
         let mut exported = self.ranked.export("topk", fold)?;
         exported.set("k", self.k);
-        // Decoder norms are folded in, so both ways of ranking are one; SAELens says how it was trained.
+        // With decoder norms folded in, both rankings agree. The field records how the SAE was trained, as in SAELens.
         exported.set("rescale_acts_by_decoder_norm", self.ranked.ranking == Ranking::DecoderNorm);
         Ok(exported)
     }

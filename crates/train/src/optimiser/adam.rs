@@ -1,23 +1,22 @@
-//! Adam (Kingma and Ba 2015), written out so that its state can be kept and restored to the last bit.
+//! Adam (Kingma and Ba 2015), implemented here so that its state can be saved and restored exactly.
 
 use tch::{Kind, TchError, Tensor};
 
-/// Decay of the mean of gradients, of the mean of their squares, and what keeps the quotient finite: `PyTorch`'s and
-/// SAELens's.
+/// Decay rates of the first and second moments, and the epsilon of the quotient: defaults of `PyTorch` and SAELens.
 const FIRST: f64 = 0.9;
 const SECOND: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 
-/// Gradients are scaled down to this norm, over all parameters, where it is larger: SAELens's `clip_grad_norm_`.
+/// Maximum norm of the gradients over all parameters, as in SAELens's `clip_grad_norm_`.
 const LARGEST_NORM: f64 = 1.0;
 
-/// Moments of each parameter, in the parameters' order.
+/// Moments of all parameters, in their order.
 #[derive(Debug)]
 pub(crate) struct Adam {
     pub(crate) moments: Vec<Moments>,
 }
 
-/// Running means of a parameter's gradient and of its square, of the parameter's shape.
+/// Running means of a parameter's gradient and of its square, in the parameter's shape.
 #[derive(Debug)]
 pub(crate) struct Moments {
     pub(crate) first: Tensor,
@@ -25,7 +24,7 @@ pub(crate) struct Moments {
 }
 
 impl Adam {
-    /// Moments of zero.
+    /// Creates zero moments.
     pub(crate) fn new(parameters: &[&Tensor]) -> Result<Self, TchError> {
         let zeros = |parameter: &Tensor| parameter.f_zeros_like()?.f_set_requires_grad(false);
         let moments = parameters
@@ -35,8 +34,7 @@ impl Adam {
         Ok(Self { moments })
     }
 
-    /// Changes parameters in place by their gradients, which are used up. `step` counts from 1. To be called without
-    /// gradients being recorded.
+    /// Updates parameters in place from their gradients. `step` counts from 1. The caller must disable gradient recording.
     pub(crate) fn step(
         &mut self,
         parameters: &[&Tensor],
@@ -52,15 +50,15 @@ impl Adam {
             let _ = moments.second.f_lerp_(&gradient.f_square()?, 1.0 - SECOND)?;
             let divisor = moments.second.f_sqrt()?.f_div_scalar_(root)?.f_add_scalar_(EPSILON)?;
             let change = moments.first.f_div(&divisor)?.f_mul_scalar_(size)?;
-            // A shallow clone is the same tensor under another handle.
+            // A shallow clone shares the tensor, so this updates the parameter.
             let _ = parameter.shallow_clone().f_sub_(&change)?;
         }
         Ok(())
     }
 }
 
-/// Scales gradients in place so that their norm over all parameters is at most [`LARGEST_NORM`]. Returns the norm before
-/// that, `[]`.
+/// Clips gradients in place to a norm of at most [`LARGEST_NORM`] over all parameters. Returns the norm before clipping,
+/// `[]`.
 pub(crate) fn clip(gradients: &mut [Tensor]) -> Result<Tensor, TchError> {
     let norms = gradients.iter().map(Tensor::f_norm).collect::<Result<Vec<_>, _>>()?;
     let norm = Tensor::f_stack(&norms, 0)?.f_norm()?;
@@ -77,7 +75,7 @@ mod tests {
 
     use super::*;
 
-    /// From `torch.optim.Adam` and `torch.nn.utils.clip_grad_norm_`; scripts/goldens/training.py writes it.
+    /// Golden values of `torch.optim.Adam` and `torch.nn.utils.clip_grad_norm_`, written by scripts/goldens/training.py.
     #[test]
     fn steps_agree_with_pytorch() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/training/adam.safetensors");

@@ -1,13 +1,13 @@
-//! Which latents still fire.
+//! Tracks dead latents.
 
 use tch::{Device, Kind, TchError, Tensor};
 
-/// Counts, for each latent, the steps since it last fired.
+/// The number of steps since each latent last fired.
 #[derive(Debug)]
 pub(crate) struct Firing {
     /// `[width]` i32.
     pub(crate) silent_steps: Tensor,
-    /// A latent is dead after more steps than this.
+    /// A latent is dead after more than this many steps without firing.
     pub(crate) dead_after: u64,
 }
 
@@ -16,23 +16,23 @@ impl Firing {
         Ok(Self { silent_steps: Tensor::f_zeros([width as i64], (Kind::Int, device))?, dead_after })
     }
 
-    /// `[width]` bool: dead latents after so many steps; `None` while there cannot be any.
+    /// Dead latents after `steps` steps, `[width]` bool; `None` while there cannot be any.
     pub(crate) fn dead(&self, steps: u64) -> Result<Option<Tensor>, TchError> {
         if steps <= self.dead_after { Ok(None) } else { self.mask().map(Some) }
     }
 
-    /// The number of latents that are dead after so many steps, `[]` i64; `None` while there cannot be any: then nothing is known of
-    /// them. SAELens's `num_dead_features`, which is 0 for as long.
+    /// Number of dead latents after `steps` steps, `[]` i64. `None` while there cannot be any, where SAELens's
+    /// `num_dead_features` is 0.
     pub(crate) fn dead_count(&self, steps: u64) -> Result<Option<Tensor>, TchError> {
         self.dead(steps)?.map(|dead| dead.f_count_nonzero(None)).transpose()
     }
 
-    /// The number of latents that fired in none of so many steps, which are all there were, `[]` i64.
+    /// Number of latents that fired in none of the `steps` steps so far, `[]` i64.
     pub(crate) fn never_fired_count(&self, steps: u64) -> Result<Tensor, TchError> {
         self.silent_steps.f_ge(i64::try_from(steps).unwrap_or(i64::MAX))?.f_count_nonzero(None)
     }
 
-    /// Follows the latents `[rows, width]` of a step.
+    /// Updates the counts with the latents `[rows, width]` of a step.
     pub(crate) fn follow(&mut self, latents: &Tensor) -> Result<(), TchError> {
         let fired = latents.f_gt(0.0)?.f_any_dim(0, false)?;
         let _ = self.silent_steps.f_add_scalar_(1)?.f_masked_fill_(&fired, 0)?;

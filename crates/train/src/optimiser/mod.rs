@@ -1,4 +1,4 @@
-//! One step: gradients, Adam, the learning rate, and which latents have fired.
+//! The training step: gradients, Adam, schedules and dead latents.
 
 pub(crate) mod adam;
 pub(crate) mod firing;

@@ -1,20 +1,20 @@
-//! What changes from step to step: the learning rate, and the weight of the sparsity loss.
+//! Schedules of the learning rate and the sparsity coefficient.
 
-/// Warm-up and decay. Steps count from 0.
+/// Linear warm-up and decay. Steps count from 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Schedule {
     pub(crate) steps: u64,
     pub(crate) learning_rate: f64,
     pub(crate) warm_up: u64,
     pub(crate) decay: u64,
-    /// The weight of the sparsity loss once it is warm.
+    /// Coefficient of the sparsity loss after warm-up.
     pub(crate) coefficient: f64,
     pub(crate) sparsity_warm_up: u64,
 }
 
 impl Schedule {
-    /// The learning rate of a step: up in a straight line from `rate / warm_up`, level, and down in a straight line that
-    /// would reach zero one step after the last. It is SAELens's `constant` schedule.
+    /// The learning rate of a step: linear warm-up from `rate / warm_up`, constant, and linear decay that would reach zero
+    /// one step after the last. This is SAELens's `constant` schedule.
     pub(crate) fn learning_rate(&self, step: u64) -> f64 {
         let decay_begins = self.steps.saturating_sub(self.decay);
         let factor = if step < self.warm_up {
@@ -27,7 +27,7 @@ impl Schedule {
         self.learning_rate * factor
     }
 
-    /// The weight of the sparsity loss in a step: up in a straight line from zero, as SAELens's.
+    /// The sparsity coefficient of a step: linear warm-up from zero, as in SAELens.
     pub(crate) fn coefficient(&self, step: u64) -> f64 {
         if step < self.sparsity_warm_up {
             self.coefficient * step as f64 / self.sparsity_warm_up as f64
@@ -41,7 +41,7 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    /// From SAELens's `get_lr_scheduler` and `CoefficientScheduler`; scripts/goldens/training.py writes it.
+    /// Golden values of SAELens's `get_lr_scheduler` and `CoefficientScheduler`, written by scripts/goldens/training.py.
     #[test]
     fn rates_and_weights_agree_with_saelens() {
         let golden: serde_json::Value =

@@ -1,4 +1,4 @@
-//! One step after another.
+//! The training step.
 
 use hayloft_results::TrainingRecord;
 use tch::{Device, Kind, TchError, Tensor};
@@ -8,29 +8,29 @@ use crate::optimiser::adam::{Adam, clip};
 use crate::optimiser::firing::Firing;
 use crate::optimiser::schedule::Schedule;
 
-/// A model with everything that a step changes.
+/// A model with its optimiser state.
 #[derive(Debug)]
 pub(crate) struct Trainer {
     pub(crate) model: Box<dyn Model>,
     pub(crate) adam: Adam,
     pub(crate) firing: Firing,
     pub(crate) schedule: Schedule,
-    /// Steps done.
+    /// Completed steps.
     pub(crate) step: u64,
 }
 
-/// What came of a step.
+/// The outcome of a step.
 #[derive(Debug)]
 pub(crate) struct Step {
     pub(crate) loss: f64,
-    /// The norm of the gradients, before it was clipped.
+    /// Norm of the gradients before clipping.
     pub(crate) gradient_norm: f64,
-    /// Where it was asked for.
+    /// The record, if requested.
     pub(crate) record: Option<TrainingRecord>,
 }
 
 impl Step {
-    /// Whether the weights are still numbers.
+    /// Whether loss and gradient norm are finite.
     pub(crate) fn is_finite(&self) -> bool {
         self.loss.is_finite() && self.gradient_norm.is_finite()
     }
@@ -48,7 +48,7 @@ impl Trainer {
         Ok(Self { model, adam, firing, schedule, step: 0 })
     }
 
-    /// Trains on rows `[rows, d_model]` float32, scaled.
+    /// Trains on scaled rows `[rows, d_model]` float32.
     pub(crate) fn step(&mut self, x: &Tensor, wants_record: bool) -> Result<Step, TchError> {
         let learning_rate = self.schedule.learning_rate(self.step);
         let dead = self.firing.dead(self.step)?;
@@ -124,7 +124,7 @@ pub(crate) fn tensors(model: &dyn Model) -> Vec<&Tensor> {
     model.parameters().into_iter().map(|(_, tensor)| tensor).collect()
 }
 
-/// Scalars on their way to the host, in one transfer.
+/// Copies scalars to the host in one transfer.
 fn numbers(scalars: &[&Tensor]) -> Result<Vec<f64>, TchError> {
     let detached: Vec<Tensor> = scalars.iter().map(|scalar| scalar.f_detach()).collect::<Result<_, _>>()?;
     Vec::try_from(Tensor::f_stack(&detached, 0)?.f_to_kind(Kind::Double)?.f_to_device(Device::Cpu)?)

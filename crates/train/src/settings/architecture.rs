@@ -1,59 +1,59 @@
-//! What is trained, with the numbers that its losses are made of.
+//! Architectures and their hyperparameters.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 
-/// An architecture with its hyperparameters. Coefficients mean what they mean in SAELens.
+/// An architecture with its hyperparameters. Coefficients have the same meaning as in SAELens.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "lowercase")]
 pub enum Architecture {
-    /// `ReLU`, with L1 of the latents times the norms of their decoder rows.
+    /// `ReLU` with an L1 penalty on latents times decoder norms.
     Standard {
-        /// What L1 is multiplied by.
+        /// The L1 coefficient.
         l1: f64,
     },
     /// The k largest pre-activations of each row.
     TopK {
-        /// Latents of a row.
+        /// Active latents per row.
         k: usize,
-        /// What the loss of dead latents is multiplied by.
+        /// Coefficient of the auxiliary (dead latent) loss.
         auxiliary: f64,
     },
-    /// The largest pre-activations of a batch, k a row on average. Saved as a `JumpReLU` with one threshold.
+    /// The largest pre-activations of a batch, k per row on average. Saved as a `JumpReLU` with one threshold.
     BatchTopK {
-        /// Latents of a row, on average.
+        /// Mean number of active latents per row.
         k: f64,
-        /// What the loss of dead latents is multiplied by.
+        /// Coefficient of the auxiliary (dead latent) loss.
         auxiliary: f64,
     },
-    /// `ReLU` above a threshold that is learnt for each latent.
+    /// `ReLU` above a learnt threshold per latent.
     JumpRelu {
-        /// What the penalty is multiplied by.
+        /// The penalty coefficient.
         l0: f64,
-        /// What is penalised.
+        /// The penalty.
         penalty: Penalty,
-        /// Width of the rectangle that stands for the derivative of the step.
+        /// Width of the rectangular kernel that approximates the derivative of the step.
         bandwidth: f64,
-        /// The thresholds to begin with.
+        /// The initial thresholds.
         initial_threshold: f64,
     },
-    /// A gate, with L1 of its pre-activations times the norms of their decoder rows, and a magnitude.
+    /// A gate, with an L1 penalty on its pre-activations times decoder norms, and a magnitude.
     Gated {
-        /// What L1 is multiplied by.
+        /// The L1 coefficient.
         l1: f64,
     },
 }
 
-/// What a `JumpReLU` is penalised for.
+/// The penalty of a `JumpReLU`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "lowercase")]
 pub enum Penalty {
-    /// The number of latents that fire (Rajamanoharan et al. 2024).
+    /// The number of active latents (Rajamanoharan et al. 2024).
     L0,
-    /// Σ tanh(scale × latent × norm of its decoder row) (Anthropic, January 2025).
+    /// Σ tanh(scale × latent × decoder norm) (Anthropic, January 2025).
     Tanh {
-        /// How soon a latent counts as firing.
+        /// Steepness of the penalty.
         scale: f64,
     },
 }
@@ -68,7 +68,7 @@ impl Architecture {
     /// SAELens's `jumprelu_tanh_scale`.
     pub const TANH_SCALE: f64 = 4.0;
 
-    /// SAELens's name for it in training.
+    /// SAELens's name of the training architecture.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Standard { .. } => "standard",
@@ -79,7 +79,7 @@ impl Architecture {
         }
     }
 
-    /// What the sparsity loss is multiplied by once it is warm; 0 where there is none.
+    /// Coefficient of the sparsity loss after warm-up; 0 if there is none.
     pub(crate) fn coefficient(&self) -> f64 {
         match *self {
             Self::Standard { l1 } | Self::Gated { l1 } => l1,
@@ -88,7 +88,7 @@ impl Architecture {
         }
     }
 
-    /// Refuses what makes no sense.
+    /// Validates the hyperparameters.
     pub(crate) fn check(&self, width: usize) -> Result<(), TrainError> {
         let refuse = |what, expected: String, got: String| Err(TrainError::Setting { what, expected, got });
         let at_least_zero = |what, value: f64| {

@@ -1,4 +1,4 @@
-//! What training from the beginning and fine-tuning are both asked for.
+//! Settings common to training from scratch and fine-tuning.
 
 use std::path::PathBuf;
 
@@ -9,66 +9,66 @@ use tch::Device;
 use crate::error::TrainError;
 use crate::measure::threshold::ThresholdSource;
 
-/// The course of a training: on what, how long, how fast, and where the result goes.
+/// The course of a training: data, duration, learning rate and output.
 #[derive(Debug, Clone)]
 pub struct Course {
-    /// Folder of the cache, or its location, such as `s3://farm/stories`.
+    /// The cache's folder or location, such as `s3://farm/stories`.
     pub cache: PathBuf,
-    /// How a cache at a location is reached, and where what is read from it is kept.
+    /// Access to and local copies of a remote cache.
     pub remote: RemoteOptions,
-    /// Folder of the result.
+    /// The output folder.
     pub out: PathBuf,
-    /// What to do where a training was begun there.
+    /// What to do with an existing training in the output folder.
     pub existing: Existing,
-    /// Rows of these sections; empty means all rows.
+    /// Sections to train on; empty means all.
     pub sections: Vec<SectionChoice>,
-    /// Rows of these tokens are left out.
+    /// Tokens whose rows are excluded.
     pub exclude: ExcludeChoice,
-    /// The folder of the model's tokenizer, which says which tokens are special; no other choice needs it.
+    /// Folder of the model's tokenizer. Only the exclusion of special tokens needs it.
     pub tokenizer: Option<PathBuf>,
-    /// Rows of a larger norm than this are left out.
+    /// Rows with a larger norm are excluded.
     pub outlier_norm: Option<OutlierNorm>,
-    /// What activations are multiplied by; `Auto` is over the rows that sections and exclusions keep.
+    /// The scale of activations. `Auto` is computed over the rows kept by sections and exclusions.
     pub scale: ScaleChoice,
-    /// Rows to train on, in whole batches; more than the cache holds go round it again.
+    /// Rows to train on, in whole batches. If there are more than the cache holds, it is read again.
     pub tokens: u64,
-    /// Rows of a batch.
+    /// Rows per batch.
     pub batch: usize,
-    /// Adam's learning rate, once it is warm.
+    /// Adam's learning rate after warm-up.
     pub learning_rate: f64,
-    /// Steps until the learning rate is reached.
+    /// Warm-up steps of the learning rate.
     pub warm_up: u64,
-    /// Steps at the end in which the learning rate goes to zero.
+    /// Decay steps at the end.
     pub decay: u64,
-    /// Steps until the sparsity loss has its full weight.
+    /// Warm-up steps of the sparsity loss.
     pub sparsity_warm_up: u64,
-    /// A latent is dead after so many steps without firing.
+    /// A latent is dead after this many steps without firing.
     pub dead_after: u64,
-    /// Rows that the mixing buffer holds at most.
+    /// Capacity of the mixing buffer in rows.
     pub mix_rows: usize,
-    /// What all random numbers come from.
+    /// Seed of all random numbers.
     pub seed: u64,
-    /// Where to compute.
+    /// The device.
     pub device: Device,
-    /// Steps from one checkpoint to the next.
+    /// Steps between checkpoints.
     pub checkpoint_every: u64,
-    /// Steps from one record to the next.
+    /// Steps between records.
     pub log_every: u64,
-    /// Rows that are not trained on, to see how the SAE does on them: those of the last whole sequences of the cache, by their ids, at
-    /// least this many that are kept; 0 for none.
+    /// Number of rows held out from training for evaluation, 0 for none. They are the kept rows of the last whole sequences
+    /// of the cache by id, at least this many.
     pub held_out: usize,
-    /// Steps from one look at the held-out rows to the next; the last step has one anyway.
+    /// Steps between held-out evaluations. The last step always has one.
     pub held_out_every: u64,
-    /// Where the threshold of a saved `BatchTopK` comes from.
+    /// The source of the threshold of a saved `BatchTopK`.
     pub threshold: ThresholdSource,
 }
 
-/// What to do where a training was begun in the folder.
+/// What to do with an existing training in the output folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existing {
-    /// Refuse.
+    /// Return an error.
     Refuse,
-    /// Go on from its last checkpoint.
+    /// Resume from the last checkpoint.
     Resume,
 }
 
@@ -79,16 +79,16 @@ impl Course {
     pub const BATCH: usize = 4096;
     /// SAELens's `dead_feature_window`.
     pub const DEAD_AFTER: u64 = 1000;
-    /// At 4096 wide in bf16 this is 2 GiB.
+    /// 2 GiB for rows of 4096 bf16 values.
     pub const MIX_ROWS: usize = 1 << 18;
     /// Steps between checkpoints.
     pub const CHECKPOINT_EVERY: u64 = 1000;
     /// Steps between records.
     pub const LOG_EVERY: u64 = 10;
-    /// Steps between looks at the held-out rows: SAELens's `eval_every_n_wandb_logs` of 100 records, each after 10 steps.
+    /// Steps between held-out evaluations: SAELens's `eval_every_n_wandb_logs` of 100 records, each after 10 steps.
     pub const HELD_OUT_EVERY: u64 = 1000;
 
-    /// A course with every choice left at its default, on the CPU.
+    /// Creates a course with default values, on the CPU.
     pub fn new(cache: impl Into<PathBuf>, out: impl Into<PathBuf>, tokens: u64) -> Self {
         Self {
             cache: cache.into(),
@@ -118,22 +118,22 @@ impl Course {
         }
     }
 
-    /// Steps: whole batches.
+    /// Number of steps, in whole batches.
     pub(crate) fn steps(&self) -> u64 {
         self.tokens / self.batch.max(1) as u64
     }
 
-    /// The rows that are trained on, whatever their norms.
+    /// The row selection, without the outlier rule.
     pub(crate) fn rows(&self) -> RowChoice {
         RowChoice { sections: self.sections.clone(), exclude: self.exclude }
     }
 
-    /// The scale, of which `Auto` is over the rows that are trained on.
+    /// The scale, with `Auto` resolved to the kept rows.
     pub fn scale(&self) -> ScaleChoice {
         if self.scale == ScaleChoice::Auto { ScaleChoice::KeptRows } else { self.scale }
     }
 
-    /// Refuses what makes no sense.
+    /// Validates the settings.
     pub(crate) fn check(&self) -> Result<(), TrainError> {
         let refuse =
             |what, expected: &str, got: String| Err(TrainError::Setting { what, expected: expected.to_owned(), got });

@@ -1,4 +1,4 @@
-//! What a training is asked for.
+//! Settings of a training.
 
 pub(crate) mod architecture;
 pub(crate) mod course;

@@ -1,4 +1,4 @@
-//! How the user wants divergences computed.
+//! The user's choice of how to compute divergences.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use hayloft_store::{Cache, Codec, KeptPredictions};
 
 use crate::error::EvaluateError;
 
-/// How the user wants KL(clean ‖ spliced) computed.
+/// How to compute KL(clean ‖ spliced).
 ///
 /// ```
 /// use hayloft_evaluate::KlChoice;
@@ -18,13 +18,14 @@ use crate::error::EvaluateError;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KlChoice {
-    /// Exactly: from stored logits where the cache has them all, else from recomputed ones.
+    /// Exact: from stored logits if the cache has all of them, else from recomputed ones.
     Exact,
-    /// Exactly, from the logits that the cache keeps; not so where its codec rounds, and labelled so.
+    /// From the full logits in the cache; exact unless the cache's codec is lossy, in which case results are labelled
+    /// as rounded.
     Stored,
-    /// Exactly, from logits that the clean residual gives in the upper model, once for all SAEs.
+    /// Exact: from logits that the upper model recomputes from the clean activations, once for all SAEs.
     Recomputed,
-    /// A lower bound, from the largest logits that the cache keeps.
+    /// A lower bound, from the top-k logits in the cache.
     Bound,
 }
 
@@ -32,8 +33,8 @@ impl KlChoice {
     const ALL: [(&'static str, Self); 4] =
         [("exact", Self::Exact), ("stored", Self::Stored), ("recomputed", Self::Recomputed), ("bound", Self::Bound)];
 
-    /// The way that is taken for a cache. Unless told otherwise, a run takes stored logits only where it takes the cached losses,
-    /// and never rounded ones.
+    /// Resolves the choice for a cache. By default a run uses stored logits only if it also uses the cached losses, and
+    /// never rounded ones.
     pub(crate) fn resolve(self, cache: &Cache, takes_cached_losses: bool) -> Result<KlWay, EvaluateError> {
         let kept = cache.manifest().predictions;
         let largest = kept.map_or(0, |kept| kept.top_k);
@@ -58,7 +59,7 @@ impl KlChoice {
     }
 }
 
-/// What a cache keeps of its predictions.
+/// Describes the predictions that a cache stores.
 fn in_words(cache: &Cache) -> String {
     match cache.manifest().predictions {
         None => "no predictions".to_owned(),

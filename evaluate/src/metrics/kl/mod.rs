@@ -1,4 +1,4 @@
-//! KL(clean ‖ spliced): how far what the model predicts with an SAE in it is from what it predicts untouched.
+//! KL(clean ‖ spliced): the divergence of the spliced model's predictions from the clean model's.
 
 mod choice;
 mod untouched;

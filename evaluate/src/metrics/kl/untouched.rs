@@ -1,4 +1,4 @@
-//! What is known of the clean run's predictions over a batch.
+//! The clean run's predictions over a batch.
 
 use hayloft_model::{CleanRun, Divergences, ModelError};
 use hayloft_results::KlWay;
@@ -10,19 +10,19 @@ use crate::data::batch::{Activations, Batch};
 use crate::error::EvaluateError;
 use crate::splice::upper_model::UpperModel;
 
-/// The largest clean logits of some rows, as the cache keeps them.
+/// The top-k clean logits of some rows, as stored in the cache.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Largest {
     /// `[rows, k]`.
     ids: Vec<u32>,
     /// `[rows, k]`.
     logits: Vec<f32>,
-    /// `[rows]`: of all logits.
+    /// `[rows]`: over all logits.
     logsumexp: Vec<f32>,
 }
 
 impl Largest {
-    /// Those of some rows of a shard, in their order.
+    /// Those of some rows of a shard, in the order given.
     pub(crate) fn of(predictions: &Predictions, rows: impl Iterator<Item = usize>) -> Self {
         let k = predictions.top_k;
         let mut largest = Self::default();
@@ -46,7 +46,7 @@ impl Largest {
     }
 }
 
-/// The clean run's predictions over a batch, made or read once for all SAEs and sections.
+/// The clean run's predictions over a batch, computed or read once for all SAEs and sections.
 #[derive(Debug)]
 pub(crate) struct BatchCleanRun<'batch> {
     batch: &'batch Batch,
@@ -56,15 +56,16 @@ pub(crate) struct BatchCleanRun<'batch> {
 
 #[derive(Debug)]
 enum Known<'batch> {
-    /// The residual `[rows.len(), d_model]` that enters the final norm, at the batch's rows that count in any section.
+    /// The residual stream `[rows.len(), d_model]` at the final norm's input, at the rows with a next token in any
+    /// section.
     End {
         rows: Vec<i64>,
         end: Tensor,
     },
-    /// `[rows, vocab]`: the cache's logits at all rows of the batch.
+    /// `[rows, vocab]`: the cached logits at all rows of the batch.
     Logits(Tensor),
     Largest(&'batch Largest),
-    /// No row counts.
+    /// No row has a next token.
     Nothing,
 }
 
@@ -94,13 +95,13 @@ impl<'batch> BatchCleanRun<'batch> {
         Ok(Self { batch, upper_model, known })
     }
 
-    /// Losses and divergences of changed runs at the rows `at` that count in a section; each of `ends` is `[at.len(), d_model]`,
-    /// the residual that enters the final norm.
+    /// Losses and divergences of spliced or ablated runs at the rows `at`, which have a next token and are in a
+    /// section. Each of `ends` is the residual stream `[at.len(), d_model]` at the final norm's input.
     pub(crate) fn divergences(&self, ends: &[Tensor], at: &[i64]) -> Result<Vec<Divergences>, EvaluateError> {
         match &self.known {
             Known::End { rows, end } if rows == at => self.read(CleanRun::Residual(end), ends, at),
             Known::End { rows, end } => {
-                // Both lists rise.
+                // Both lists are sorted.
                 let places: Vec<i64> = at.iter().map(|row| rows.partition_point(|other| other < row) as i64).collect();
                 let end = end.f_index_select(0, &Tensor::f_from_slice(&places)?.f_to_device(end.device())?)?;
                 self.read(CleanRun::Residual(&end), ends, at)

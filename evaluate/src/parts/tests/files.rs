@@ -1,4 +1,4 @@
-//! The bytes of a part's file.
+//! The file format of parts.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use crate::parts::{PartialResults, assemble, merge};
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever bytes they are, sealed or not, reading them ends in an error or in a measurement that has results.
+    /// Reading arbitrary bytes, sealed or not, ends in an error or in a measurement that yields results.
     #[test]
     fn no_bytes_are_too_strange(
         seed in any::<u64>(), changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), cut_at in any::<prop::sample::Index>(),
@@ -60,7 +60,7 @@ fn no_flipped_bit_goes_unseen() {
     }
 }
 
-/// A file whose header says something else than a run would; it is sealed, so that only the checks see it.
+/// Reads a file with an altered header, sealed again so that only the checks can detect it.
 fn forged(from: &str, to: &str) -> String {
     forged_of(&whole(5, 2, 1, true), from, to)
 }
@@ -97,7 +97,7 @@ fn forged_headers_are_refused() {
     }
 }
 
-/// What is said of a file of a measurement that was spoilt.
+/// The error of reading a file of an altered measurement.
 fn spoilt(spoil: &dyn Fn(&mut Measurement)) -> String {
     let mut whole = whole(5, 1, 1, true);
     spoil(&mut whole);

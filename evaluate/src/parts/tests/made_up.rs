@@ -1,4 +1,4 @@
-//! Measurements of no cache: numbers with many bits, of everything that may be measured.
+//! Synthetic measurements that fill every field with numbers of many significant bits.
 
 use hayloft_results::{
     BySubset, CleanCheck, CleanSource, ComputeSample, DEFINITIONS, KlSums, KlWay, LatentCounts, ResultConventions,
@@ -9,7 +9,7 @@ use hayloft_runtime::{Dtype, FileHash, Fingerprint, Part};
 
 use crate::parts::{CacheIdentity, KlProtocol, Measurement, Protocol, SaeIdentity, SectionMeasurement};
 
-/// Draws that need no more than to be different and to have many bits.
+/// A small random number generator: values need only differ and have many significant bits.
 pub(super) struct Draws(pub(super) u64);
 
 impl Draws {
@@ -18,12 +18,12 @@ impl Draws {
         self.0 >> 17
     }
 
-    /// Below a number.
+    /// An integer below `end`.
     pub(super) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 
-    /// From 0 to 1.
+    /// A number from 0 to 1.
     fn share(&mut self) -> f64 {
         self.next() as f64 / (1u64 << 47) as f64
     }
@@ -56,7 +56,7 @@ impl Draws {
         sums
     }
 
-    /// Of a few subsets, not all of which every shard has.
+    /// Sums of a few subsets, which need not occur in every shard.
     fn subsets(&mut self) -> BySubset<SubsetSums> {
         let mut subsets = BySubset::default();
         for _ in 0..self.below(5) {
@@ -91,7 +91,7 @@ fn provenance(name: &str, width: usize) -> SaeProvenance {
     }
 }
 
-/// A measurement of a whole cache: so many shards, SAEs and sections, all of what may be measured.
+/// A measurement of a whole cache with this many shards and SAEs, with every field set.
 pub(super) fn whole(seed: u64, shards: usize, saes: usize, rich: bool) -> Measurement {
     let mut draws = Draws(seed);
     let sections = vec![SectionChoice::All, SectionChoice::Only(hayloft_store::Section::Rollout)];
@@ -176,11 +176,11 @@ pub(super) fn whole(seed: u64, shards: usize, saes: usize, rich: bool) -> Measur
     }
 }
 
-/// What a part of it would have been, with some of its SAEs.
+/// The measurement that a part with some of the SAEs would have made.
 pub(super) fn cut(whole: &Measurement, part: Part, saes: std::ops::Range<usize>) -> Measurement {
     let places = part.range(whole.shards.len());
     let first = places.start == 0 && !places.is_empty();
-    // One of each for every shard but the first part's, so that every part adds to the sums.
+    // One of each for every shard outside the first part, so that every part adds to the sums.
     let others = (whole.shards.len() - places.len()) as u64;
     let of_part = |total: u64| if first { total - others } else { places.len() as u64 };
     let sections = whole.sections.iter().filter(|own| saes.contains(&own.sae)).map(|own| SectionMeasurement {

@@ -1,5 +1,5 @@
-//! Parts of made-up measurements: however they are cut, and in whatever order they come, the results have the same bytes; and what
-//! does not belong together, or is not what was written, is refused.
+//! Tests of parts of synthetic measurements. Results are byte-identical for any split and order, and parts that do not
+//! match or are damaged are rejected.
 
 mod files;
 mod made_up;
@@ -23,7 +23,7 @@ fn part(text: &str) -> Part {
     text.parse().unwrap()
 }
 
-/// A part through the bytes of its file.
+/// Reads a part back from the bytes of its file.
 fn read_part(whole: &Measurement, text: &str, saes: Range<usize>) -> ReadPart {
     let part = part(text);
     let path = PathBuf::from(format!("group-{}/part-{}-of-{}.safetensors", saes.start, part.index(), part.of()));
@@ -37,7 +37,7 @@ fn parts(whole: &Measurement, of: usize, saes: Range<usize>) -> Vec<ReadPart> {
     (0..of).map(|index| read_part(whole, &format!("{index}/{of}"), saes.clone())).collect()
 }
 
-/// Everything that is written and printed of a measurement, by name.
+/// Everything written and printed for a measurement, by name.
 fn shown(measurement: Measurement) -> BTreeMap<String, Vec<u8>> {
     let results = assemble(measurement);
     let folder = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@ use super::{assert_same, parts, read_part};
 use crate::parts::combine::{ReadPart, combine};
 use crate::parts::measurement::Measurement;
 
-/// Merging parts that were spoilt must fail; what it says.
+/// The error of merging parts, which must fail.
 fn refusal(parts: &[ReadPart]) -> String {
     combine(parts.to_vec()).unwrap_err().to_string()
 }
@@ -28,7 +28,7 @@ fn missing_and_double_shards_are_named() {
         message.contains("part-0-of-2") && message.contains("part-1-of-3") && message.contains("shards 7,"),
         "{message}"
     );
-    // A group of SAEs without one of its parts.
+    // A group of SAEs that lacks one of its parts.
     let mut given = parts(&whole, 2, 0..1);
     given.extend(parts(&whole, 3, 1..2).into_iter().skip(1));
     let message = refusal(&given);
@@ -61,7 +61,7 @@ fn what_differs_is_named_with_both_files() {
         assert!(message.contains("group-0/part-0-of-2") && message.contains("group-0/part-1-of-2"), "{message}");
         assert!(message.contains(words) && message.contains("got"), "{words}: {message}");
     }
-    // Where an SAE lies may differ from machine to machine; that of the lowest shard is told.
+    // An SAE's folder may differ between machines; the one recorded with the lowest shard is reported.
     let mut given = parts(&whole, 2, 0..1);
     given[1].measurement.saes[0].provenance.folder = "/elsewhere".to_owned();
     given.reverse();
@@ -78,7 +78,7 @@ fn groups_that_do_not_belong_together_are_refused() {
     }
     let message = refusal(&given);
     assert!(message.contains("list of sequences in shard 4"), "{message}");
-    // SAEs that were in place together are one group.
+    // SAEs that were spliced together form one group.
     let mut given = parts(&whole, 1, 0..1);
     given.extend(parts(&whole, 1, 1..2));
     for own in &mut given {

@@ -1,4 +1,4 @@
-//! Any split, in any order.
+//! Any split of the shards, in any order.
 
 use hayloft_results::SequenceSums;
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::made_up::{Draws, whole};
 use super::{assert_same, parts};
 
-/// An order of so many things.
+/// Returns the items in random order.
 fn shuffled<T: Clone>(things: &[T], draws: &mut Draws) -> Vec<T> {
     let mut rest = things.to_vec();
     let mut order = Vec::new();
@@ -19,7 +19,7 @@ fn shuffled<T: Clone>(things: &[T], draws: &mut Draws) -> Vec<T> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Sums that no two orders of adding would give the same bits of, cut anyhow, in any order.
+    /// The sums depend on the order of addition; every split and order must give the same bytes.
     #[test]
     fn any_split_in_any_order_gives_the_same_bytes(
         seed in any::<u64>(), shards in 1usize..9, saes in 1usize..4, of in 1usize..12, rich in any::<bool>(),
@@ -29,7 +29,7 @@ proptest! {
         assert_same(&whole, &shuffled(&parts(&whole, of, 0..saes), &mut draws));
     }
 
-    /// Each group of SAEs is cut by itself; the order of SAEs is that in which groups are named first.
+    /// Each group of SAEs is split separately; SAEs are ordered by the first appearance of their group.
     #[test]
     fn groups_of_saes_come_in_the_order_of_their_naming(
         seed in any::<u64>(), shards in 1usize..6, split in 1usize..3, counts in (1usize..5, 1usize..5), rich in any::<bool>(),

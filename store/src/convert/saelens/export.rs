@@ -1,4 +1,4 @@
-//! From a cache to what SAELens reads with `cached_activations_path`.
+//! Export of a cache to the data set that SAELens reads with `cached_activations_path`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -29,16 +29,15 @@ use crate::fs::hash::HashingFile;
 use crate::fs::json;
 use crate::read::cache::{Cache, Shard};
 
-/// The values of a site that go into one batch of rows, about.
+/// Approximate size of a site's values in one record batch.
 const BATCH_BYTES: usize = 32 << 20;
 
-/// Writes a cache as a data set that SAELens reads: one file a shard, one row a sequence of the corpus's full context
-/// length, one column a site, as float32 or float16. Memory is bounded by a row group of each site.
+/// Writes a cache as a data set for SAELens: one file per shard, one row per sequence of full context length, one
+/// column per site, as float32 or float16. Memory is bounded by one row group of each site.
 ///
 /// # Errors
-/// [`StoreError::Invalid`] where a sequence is shorter and `settings.leave_out_short` is not set, where none is of full
-/// length, where the type is bf16, or where a value is too large for f16; [`StoreError::Exists`] where there is something
-/// at `settings.out`.
+/// [`StoreError::Invalid`] if a sequence is shorter and `settings.leave_out_short` is not set, if no sequence has full
+/// length, if the type is bf16, or if a value is too large for f16; [`StoreError::Exists`] if `settings.out` exists.
 pub fn export(settings: &ExportSettings, progress: &mut dyn FnMut(ExchangeProgress)) -> Result<ExportSummary> {
     let cache = Cache::open(&settings.cache)?;
     let manifest = cache.manifest();
@@ -95,7 +94,7 @@ pub fn export(settings: &ExportSettings, progress: &mut dyn FnMut(ExchangeProgre
     })
 }
 
-/// The width of these sites: a data set of SAELens's has one.
+/// The common width of the sites. A SAELens data set has only one.
 fn common_width(settings: &HarvestSettings, sites: &[SiteName]) -> Result<usize> {
     let widths: BTreeSet<usize> = sites.iter().map(|site| settings.width(site)).collect();
     match Vec::from_iter(widths)[..] {
@@ -106,7 +105,7 @@ fn common_width(settings: &HarvestSettings, sites: &[SiteName]) -> Result<usize>
     }
 }
 
-/// float16 where the cache has it, else float32, which holds bf16 exactly.
+/// float16 if the cache has it, else float32, which holds bf16 exactly.
 fn exported_type(wanted: Option<Dtype>, stored: Dtype) -> Result<Dtype> {
     match wanted {
         Some(Dtype::Bf16) => Err(StoreError::invalid("dtype", "f32 or f16: `datasets` has no bfloat16", "bf16")),
@@ -116,7 +115,7 @@ fn exported_type(wanted: Option<Dtype>, stored: Dtype) -> Result<Dtype> {
     }
 }
 
-/// A shard of the cache by its place, with how many of its sequences are of full length and how many are not.
+/// A shard, by its position in the cache, and its number of full-length and shorter sequences.
 struct FullShard {
     place: usize,
     full: u64,
@@ -143,13 +142,13 @@ fn full_shards(settings: &ExportSettings, cache: &Cache, context: usize) -> Resu
     Ok(shards)
 }
 
-/// `hayloft.json`, and what `datasets` reads first, which comes last.
+/// Writes `hayloft.json` and then the files that `datasets` reads first.
 fn write_descriptions(destination: &Destination, features: &Features, provenance: &Provenance) -> Result<()> {
     let sealed = json::seal(&destination.path(PROVENANCE_FILE), provenance)?;
     destination.write(PROVENANCE_FILE, &sealed)?;
     let info =
         json!({"citation": "", "description": "", "features": features.to_json(), "homepage": "", "license": ""});
-    // `datasets` keeps what it computes under the fingerprint, so it must be another for other data.
+    // `datasets` caches results under the fingerprint, so it must differ for different data.
     let mut hasher = blake3::Hasher::new();
     for file in &provenance.files {
         hasher.update(file.blake3.as_bytes());
@@ -172,7 +171,7 @@ fn write_descriptions(destination: &Destination, features: &Features, provenance
     Ok(())
 }
 
-/// What the file of one shard is written with.
+/// Writes the file of one shard.
 struct ShardExport<'a> {
     features: &'a Features,
     schema: &'a Arc<Schema>,
@@ -224,7 +223,7 @@ impl ShardExport<'_> {
         stream.finish().and_then(|()| stream.into_inner()).map_err(|error| failed(self.path, error))
     }
 
-    /// A column of whole sequences, from their words.
+    /// A column of whole sequences, from the raw elements.
     fn activations(&mut self, column: &FieldRef, stored: Dtype, words: &[u8]) -> Result<ArrayRef> {
         let Features { context, d_model, dtype, .. } = self.features;
         let converted = self.converter.convert(stored, *dtype, words);
@@ -267,7 +266,7 @@ impl ShardExport<'_> {
     }
 }
 
-/// An error of the Arrow writer: its I/O error where it carries one.
+/// Converts an error of the Arrow writer, unwrapping an I/O error.
 fn to_io(error: ArrowError) -> std::io::Error {
     match error {
         ArrowError::IoError(_, source) => source,

@@ -1,4 +1,4 @@
-//! The columns of a data set, as `datasets` describes them: in JSON, and in the schema of the Arrow files.
+//! The columns of a data set as `datasets` describes them: in JSON, and in the schema of the Arrow files.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,23 +15,23 @@ use crate::format::site::SiteName;
 pub(super) const TOKEN_IDS: &str = "token_ids";
 const EXTENSION: &str = "datasets.features.features.Array2DExtensionType";
 
-/// More than any model reads at once.
+/// Limit on the context length.
 const MAX_CONTEXT: usize = 1 << 24;
 
 /// The columns of a data set of cached activations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Features {
-    /// The columns of activations, in the order of the file.
+    /// The activation columns, in file order.
     pub(super) sites: Vec<SiteName>,
-    /// Tokens of a row.
+    /// Tokens per row.
     pub(super) context: usize,
-    /// Elements of an activation.
+    /// Elements per activation.
     pub(super) d_model: usize,
-    /// Their type: f32 or f16.
+    /// The element type: f32 or f16.
     pub(super) dtype: Dtype,
 }
 
-/// The type's name in `datasets`, which has no bfloat16.
+/// The name of the type in `datasets`, which has no bfloat16.
 fn dtype_name(dtype: Dtype) -> &'static str {
     if dtype == Dtype::F16 { "float16" } else { "float32" }
 }
@@ -52,7 +52,7 @@ impl Features {
         Value::Object(features)
     }
 
-    /// Reads the features out of the `dataset_info.json` at `path`.
+    /// Reads the features from the `dataset_info.json` at `path`.
     pub(super) fn from_json(path: &Path, features: &Map<String, Value>) -> Result<Self> {
         let malformed = |expected: &str, got: String| StoreError::Malformed {
             path: path.to_owned(),
@@ -85,9 +85,9 @@ impl Features {
                         Some(_) => return Err(malformed("one shape and type for all sites", feature.to_string())),
                     }
                 }
-                // `Sequence` is what versions of `datasets` before 4 call it.
+                // `datasets` before version 4 calls it `Sequence`.
                 "List" | "Sequence" if name == TOKEN_IDS && text("/feature/dtype") == Some("int32") => {
-                    // -1 where any length is allowed.
+                    // -1 allows any length.
                     tokens = Some(feature.get("length").and_then(Value::as_i64).unwrap_or(-1));
                 }
                 _ => {
@@ -111,7 +111,7 @@ impl Features {
         (self.context, self.d_model, self.dtype) == (other.context, other.d_model, other.dtype)
     }
 
-    /// The type of an element in Arrow.
+    /// The Arrow type of an element.
     fn element(&self) -> DataType {
         if self.dtype == Dtype::F16 { DataType::Float16 } else { DataType::Float32 }
     }
@@ -133,7 +133,7 @@ impl Features {
         Schema::new_with_metadata(fields, [("huggingface".to_owned(), about)])
     }
 
-    /// Whether a file with this schema has these columns and no others.
+    /// Whether a file with this schema has exactly these columns.
     pub(super) fn fit(&self, schema: &Schema) -> bool {
         let nested = |data_type: &DataType| match data_type {
             DataType::List(outer) => match outer.data_type() {
@@ -158,7 +158,7 @@ impl Features {
     }
 }
 
-/// A size at a place in a feature; 0 where there is none, or none that can be.
+/// A size in a feature's JSON. Returns 0 if it is missing or too large.
 fn size(feature: &Value, pointer: &str, most: usize) -> usize {
     let value = feature.pointer(pointer).and_then(Value::as_u64);
     value.and_then(|value| usize::try_from(value).ok()).filter(|value| *value <= most).unwrap_or(0)

@@ -1,4 +1,4 @@
-//! A folder of cached activations, opened and gone through batch by batch.
+//! A folder of cached activations, read batch by batch.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -22,10 +22,10 @@ use crate::fs::map::{self, MappedFile, map_file};
 
 pub(super) const INFO_FILE: &str = "dataset_info.json";
 pub(super) const STATE_FILE: &str = "state.json";
-/// What SAELens's runner was asked for; it puts this beside what it uploads.
+/// The settings of SAELens's runner, which it uploads with the data.
 const RUNNER_FILE: &str = "cache_activations_runner_cfg.json";
 
-/// What is hashed before its memory is given up.
+/// Bytes to hash before their pages are released.
 const HASHED_BYTES: usize = 16 << 20;
 
 #[derive(Deserialize)]
@@ -46,7 +46,7 @@ struct DataFile {
     filename: String,
 }
 
-/// What SAELens's runner recorded, as far as it says what the activations are.
+/// The settings of SAELens's runner that say where the activations come from.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct RunnerConfig {
@@ -55,7 +55,7 @@ pub(super) struct RunnerConfig {
     seqpos_slice: Option<Vec<Option<i64>>>,
 }
 
-/// A folder as SAELens writes it.
+/// A folder written by SAELens.
 #[derive(Debug)]
 pub(super) struct SaelensFolder {
     pub(super) features: Features,
@@ -63,21 +63,21 @@ pub(super) struct SaelensFolder {
     files: Vec<(String, PathBuf)>,
 }
 
-/// Some rows of a data set: whole sequences of `context` tokens.
+/// Rows of a data set: whole sequences of `context` tokens.
 #[derive(Clone, Debug)]
 pub(super) struct Rows {
-    /// How many.
+    /// Number of rows.
     pub(super) count: usize,
-    /// Their tokens, `[count, context]`.
+    /// The tokens, `[count, context]`.
     pub(super) tokens: Vec<u32>,
-    /// Of each wanted site the little-endian words, `[count, context, d_model]`.
+    /// The little-endian elements of each requested site, `[count, context, d_model]`.
     pub(super) values: Vec<Buffer>,
-    /// Where in which map those are, unless they had to be copied.
+    /// The map and offset of each buffer, unless the decoder copied it.
     places: Vec<Option<(map::Map, usize)>>,
 }
 
 impl Rows {
-    /// Gives up the memory of some bytes of every site that were read: a file's batch may be as large as the file.
+    /// Releases the pages of a byte range of every site after it was read. A batch may be as large as its file.
     pub(super) fn release(&self, bytes: &Range<usize>) {
         for (map, start) in self.places.iter().flatten() {
             map.done_with(start + bytes.start..start + bytes.end);
@@ -125,7 +125,7 @@ impl SaelensFolder {
         Ok(Self { features, runner, files })
     }
 
-    /// Goes through all rows in order, with the activations of `sites`.
+    /// Iterates over all rows in order, with the activations of `sites`.
     pub(super) fn rows<'a>(&'a self, sites: &'a [SiteName]) -> RowReader<'a> {
         RowReader { folder: self, sites, file: 0, stream: None }
     }
@@ -149,7 +149,7 @@ impl SaelensFolder {
     }
 }
 
-/// Reads the rows of a folder, a batch of a file at a time.
+/// Reads the rows of a folder, one record batch at a time.
 #[derive(Debug)]
 pub(super) struct RowReader<'a> {
     folder: &'a SaelensFolder,
@@ -159,7 +159,7 @@ pub(super) struct RowReader<'a> {
 }
 
 impl RowReader<'_> {
-    /// The next rows, at least one; none after the last.
+    /// Returns the next rows, at least one; `None` after the last.
     pub(super) fn next_rows(&mut self) -> Result<Option<Rows>> {
         loop {
             let Some((_, path)) = self.folder.files.get(self.file) else {
@@ -210,7 +210,7 @@ fn rows_of(batch: &RecordBatch, features: &Features, sites: &[SiteName]) -> Resu
     Ok(Rows { count, tokens, values, places: Vec::new() })
 }
 
-/// The elements of lists that must all be of one length, one behind the other.
+/// The concatenated elements of lists that must all have the same length.
 fn regular(lists: &dyn Array, length: usize) -> Result<arrow_array::ArrayRef, String> {
     let lists = lists.as_list::<i32>();
     let offsets = lists.value_offsets();
@@ -218,7 +218,7 @@ fn regular(lists: &dyn Array, length: usize) -> Result<arrow_array::ArrayRef, St
     if let Some(pair) = odd {
         return Err(format!("a list of {} elements, not {length}", pair[1] - pair[0]));
     }
-    // The offsets were checked against the elements when the batch was decoded.
+    // The decoder has checked the offsets against the elements.
     let first = offsets.first().map_or(0, |first| *first as usize);
     Ok(lists.values().slice(first, lists.len() * length))
 }
@@ -236,7 +236,7 @@ mod tests {
         SaelensFolder::open(&path).unwrap()
     }
 
-    /// Goes through a file of these bytes, and says how many elements it gave.
+    /// Reads a file with these bytes and returns the number of elements.
     fn read(folder: &SaelensFolder, bytes: Vec<u8>) -> Result<usize> {
         let features = &folder.features;
         let mut stream = Stream::open(Path::new(FILE), Bytes::from(bytes).into(), features)?;
@@ -264,7 +264,7 @@ mod tests {
                 bytes[bit / 8] ^= 1 << (bit % 8);
                 refused += usize::from(read(&folder, bytes).is_err());
             }
-            // Most bits are metadata; those of elements, names and padding are not for this to find.
+            // Most bits are metadata. Flips in elements, names and padding are not detected here.
             assert!(refused > whole.len(), "{refused} of {} bits", whole.len() * 8);
         }
     }
@@ -277,7 +277,7 @@ mod tests {
             for value in [0, 0x7f, 0x80, 0xff] {
                 let mut bytes = whole.clone();
                 bytes[at] = value;
-                // Either is right; neither a panic nor an allocation beyond the file is.
+                // Success and failure are both fine; a panic or an allocation beyond the file is not.
                 let _ = read(&folder, bytes);
             }
         }
@@ -289,7 +289,7 @@ mod tests {
         let whole = std::fs::read(&folder.files[0].1).unwrap();
         for length in 0..whole.len() {
             match read(&folder, whole[..length].to_vec()) {
-                // Cut between two messages, where the mark of the end may be missing: the number of rows says so.
+                // Cut between two messages. The end marker is optional, so the number of rows tells.
                 Ok(elements) => assert!(elements == 12 || elements == 0, "{length}: {elements}"),
                 Err(error) => assert!(matches!(error, StoreError::Malformed { .. }), "{error}"),
             }

@@ -1,4 +1,4 @@
-//! From SAELens's cached activations to a cache.
+//! Import of SAELens's cached activations into a cache.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use crate::format::tables::sequences::Sequence;
 use crate::format::tables::tokens::Tokens;
 use crate::write::cache_writer::CacheWriter;
 
-/// Makes a cache in `settings.out` of the folder `settings.from`. Every row becomes a sequence, in order. A token that is
-/// BOS is in section `bos`, if it is known which that is, and every other in `text`; there are no predictions. Memory is
+/// Creates a cache in `settings.out` from the folder `settings.from`. Every row becomes a sequence, in order. BOS
+/// tokens, if the BOS id is known, are in section `bos`, all others in `text`. There are no predictions. Memory is
 /// bounded by a shard's tokens and a row group's activations.
 ///
 /// # Errors
-/// [`StoreError::Malformed`] or [`StoreError::Invalid`] where the folder holds something else, is cut short or does not
-/// fit the checkpoint; [`StoreError::Exists`] where there is a plan and `settings.existing` does not allow for one.
+/// [`StoreError::Malformed`] or [`StoreError::Invalid`] if the folder has other contents, is truncated or does not
+/// match the checkpoint; [`StoreError::Exists`] if there is a plan and `settings.existing` does not allow one.
 pub fn import(settings: &ImportSettings, progress: &mut dyn FnMut(ExchangeProgress)) -> Result<ImportSummary> {
     let folder = SaelensFolder::open(&settings.from)?;
     let provenance = Provenance::read(&settings.from, "saelens")?;
@@ -46,7 +46,7 @@ pub fn import(settings: &ImportSettings, progress: &mut dyn FnMut(ExchangeProgre
 
     let mut model = identity.model;
     if let (false, Some(name)) = (model.is_known(), &folder.runner.model_name) {
-        // Its name in SAELens is no model_type, but better than nothing.
+        // SAELens's name is no `model_type`, but better than nothing.
         model.model_type = format!("{} ({name} for SAELens)", model.model_type);
     }
     let harvest = HarvestSettings {
@@ -78,7 +78,7 @@ pub fn import(settings: &ImportSettings, progress: &mut dyn FnMut(ExchangeProgre
     Ok(summary(settings, &writer.finish()?))
 }
 
-/// How many sequences make a row group and a shard.
+/// The number of sequences per row group and per shard.
 #[derive(Debug)]
 struct Packing {
     context: usize,
@@ -94,7 +94,7 @@ impl Packing {
         }
         let row_group = (u64::from(settings.row_group_rows) / context_length).max(1);
         let shard = (settings.shard_tokens / context_length).max(1);
-        // Whole row groups, where a shard has room for one.
+        // Round down to whole row groups if the shard has room for one.
         let shard = if shard > row_group { shard / row_group * row_group } else { shard };
         Ok(Self { context, row_group, shard })
     }
@@ -104,7 +104,7 @@ impl Packing {
     }
 }
 
-/// Plans the shards, and says how many sequences there are.
+/// Plans the shards and returns the number of sequences.
 fn plan(
     settings: &ImportSettings,
     folder: &SaelensFolder,
@@ -153,16 +153,16 @@ fn plan(
     Ok(next)
 }
 
-/// Takes rows out of the folder's batches, whatever their sizes, as row groups want them.
+/// Regroups the rows of the folder's batches into row groups.
 struct Filler<'a> {
     rows: RowReader<'a>,
-    /// A batch, and its rows that are used up.
+    /// A batch, and how many of its rows are used.
     left: Option<(Arc<Rows>, usize)>,
     bytes_per_row: usize,
 }
 
 impl Filler<'_> {
-    /// At most `most` of the next rows: their batch, and the first and the number of them.
+    /// Takes at most `most` of the next rows. Returns their batch, the first row and the number of rows.
     fn take(&mut self, most: u64) -> Result<(Arc<Rows>, usize, usize)> {
         let (batch, used) = match self.left.take() {
             Some(left) => left,

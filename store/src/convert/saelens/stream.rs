@@ -1,5 +1,5 @@
-//! An Arrow stream file, read through its map, message by message. The file may be anybody's: what a message says about
-//! its own layout is checked before the decoder follows it.
+//! Reads a memory-mapped Arrow stream file message by message. The file is untrusted: the layout that a message
+//! declares is checked before it is decoded.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use super::features::Features;
 use crate::error::{Result, StoreError};
 use crate::fs::map::{Map, MappedFile};
 
-/// Comes before the length of a message, but in files of old.
+/// Precedes the length of a message, except in old files.
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
 /// One file of a data set.
@@ -47,7 +47,7 @@ impl Stream {
         Ok(Self { path: path.to_owned(), bytes, map, at, schema })
     }
 
-    /// The next batch of rows; none after the last.
+    /// Returns the next record batch; `None` after the last.
     pub(super) fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         let next = next_message(&self.bytes, &mut self.at);
         let Some((metadata, body)) = next.map_err(|got| malformed(&self.path, "a whole message", got))? else {
@@ -59,7 +59,7 @@ impl Stream {
 }
 
 impl Stream {
-    /// Where in the file a buffer of a batch lies, and its map; none for one that the decoder had to copy.
+    /// The map and offset of a batch's buffer. `None` if the decoder copied it.
     pub(super) fn place(&self, buffer: &Buffer) -> Option<(Map, usize)> {
         let offset = (buffer.as_ptr() as usize).checked_sub(self.bytes.as_ptr() as usize)?;
         let inside = offset.checked_add(buffer.len()).is_some_and(|end| end <= self.bytes.len());
@@ -67,15 +67,15 @@ impl Stream {
     }
 }
 
-/// The error for a file that is not what SAELens writes.
+/// The error for a file that SAELens does not write.
 pub(super) fn malformed(path: &Path, expected: &str, got: String) -> StoreError {
     StoreError::Malformed { path: path.to_owned(), expected: expected.to_owned(), got }
 }
 
-/// The metadata and the body of the message at `at`, which goes on behind it; none at the end.
+/// Returns the metadata and the body of the message at `at` and advances `at`. `None` at the end.
 fn next_message(bytes: &Bytes, at: &mut usize) -> Result<Option<(Bytes, Bytes)>, String> {
     let mut rest = bytes.slice(*at..);
-    // The mark at the end may be missing: `datasets` reads such files too.
+    // The end marker may be missing: `datasets` reads such files too.
     if rest.is_empty() {
         return Ok(None);
     }
@@ -111,7 +111,7 @@ fn schema_of(metadata: &[u8]) -> Result<SchemaRef, String> {
     try_fb_to_schema(schema).map(Arc::new).map_err(|error| error.to_string())
 }
 
-/// Decodes a batch once every length and place in it has been found to lie in its body: the decoder takes them as given.
+/// Decodes a batch after checking that all its lengths and offsets lie in its body. The decoder does not check them.
 fn decode(metadata: &[u8], body: &Buffer, schema: SchemaRef) -> Result<RecordBatch, String> {
     let message = message(metadata)?;
     if message.header_type() != MessageHeader::RecordBatch {
@@ -122,7 +122,7 @@ fn decode(metadata: &[u8], body: &Buffer, schema: SchemaRef) -> Result<RecordBat
         return Err("a compressed batch, which datasets does not write".to_owned());
     }
     let size = body.len() as i64;
-    // An element of any column takes a byte at the least, so that no length is above the body's.
+    // An element of any column takes at least one byte, so no length exceeds the body's.
     let mut lengths = batch.nodes().into_iter().flatten().map(|node| (node.length(), node.null_count()));
     let rows = std::iter::once((batch.length(), 0));
     if let Some((length, nulls)) =
@@ -137,7 +137,7 @@ fn decode(metadata: &[u8], body: &Buffer, schema: SchemaRef) -> Result<RecordBat
     read_record_batch(body, batch, schema, &HashMap::new(), None, &message.version()).map_err(|error| error.to_string())
 }
 
-/// Takes the places of a column's buffers, and checks that each lies in a body of `size` bytes and holds whole elements.
+/// Takes a column's buffers and checks that each lies in a body of `size` bytes and holds whole elements.
 fn check_buffers(
     data_type: &DataType,
     size: i64,
@@ -151,7 +151,7 @@ fn check_buffers(
         }
         Err(format!("{length} bytes at {offset} of elements of {width}, in a body of {size}"))
     };
-    // Which elements are null comes first: a bit each.
+    // The validity bitmap comes first.
     check(1)?;
     match data_type {
         DataType::List(item) => {

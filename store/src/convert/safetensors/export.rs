@@ -1,4 +1,4 @@
-//! From a cache to safetensors.
+//! Export of a cache to safetensors.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -23,12 +23,12 @@ use crate::fs::hash::HashingFile;
 use crate::fs::json;
 use crate::read::cache::{Cache, Shard};
 
-/// Writes a cache as safetensors files, `shard-00000.safetensors` and so on, numbered as in the plan. Activations are in
+/// Writes a cache as safetensors files, `shard-00000.safetensors` and so on, numbered as in the plan. Activations have
 /// the cache's type unless `settings.dtype` names another. Memory is bounded by a shard's tokens and a row group.
 ///
 /// # Errors
-/// [`StoreError::Invalid`] where a value is too large for the type asked for or a site's name begins with `table.`;
-/// [`StoreError::Exists`] where there is something at `settings.out`.
+/// [`StoreError::Invalid`] if a value is too large for the requested type or a site's name begins with `table.`;
+/// [`StoreError::Exists`] if `settings.out` exists.
 pub fn export(settings: &ExportSettings, progress: &mut dyn FnMut(ExchangeProgress)) -> Result<ExportSummary> {
     let cache = Cache::open(&settings.cache)?;
     let manifest = cache.manifest();
@@ -78,7 +78,7 @@ pub fn export(settings: &ExportSettings, progress: &mut dyn FnMut(ExchangeProgre
     })
 }
 
-/// The file of one shard.
+/// Writes the file of one shard.
 struct ShardExport<'a> {
     path: &'a Path,
     file: HashingFile,
@@ -88,7 +88,7 @@ struct ShardExport<'a> {
 }
 
 impl ShardExport<'_> {
-    /// Writes the tensors in the order of the header.
+    /// Writes the tensors in header order.
     fn write(&mut self, shard: &Shard) -> Result<()> {
         let tokens = shard.tokens()?;
         let subsets = subsets_of(&tokens);
@@ -139,7 +139,7 @@ impl ShardExport<'_> {
     }
 }
 
-/// The subsets in order of their names, each with its place.
+/// The subsets sorted by name, each with its index.
 fn subsets_of(tokens: &Tokens) -> BTreeMap<Arc<str>, i32> {
     let mut subsets: BTreeMap<Arc<str>, i32> = tokens.subset.iter().flatten().map(|it| (Arc::clone(it), 0)).collect();
     for (place, (_, at)) in (0..).zip(&mut subsets) {

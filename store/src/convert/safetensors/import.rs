@@ -1,4 +1,4 @@
-//! From the safetensors that an export wrote to a cache.
+//! Import of exported safetensors into a cache.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,12 +27,13 @@ use crate::fs::folder::Folder;
 use crate::fs::map::map_file;
 use crate::write::cache_writer::CacheWriter;
 
-/// Makes a cache in `settings.out` of the folder `settings.from` that [`super::export`] wrote: the same shards, row groups,
-/// tokens, sections and activations, without predictions. `settings.shard_tokens` and `row_group_rows` are not looked at.
+/// Creates a cache in `settings.out` from the folder `settings.from`, which [`super::export`] wrote: the same shards,
+/// row groups, tokens, sections and activations, without predictions. Ignores `settings.shard_tokens` and
+/// `row_group_rows`.
 ///
 /// # Errors
-/// [`StoreError::Invalid`] where there is no `hayloft.json`, [`StoreError::Damaged`] where a file is not the one that it
-/// lists, [`StoreError::Malformed`] where a file holds something else.
+/// [`StoreError::Invalid`] if there is no `hayloft.json`, [`StoreError::Damaged`] if a file does not match its record
+/// there, [`StoreError::Malformed`] if a file has other contents.
 pub fn import(settings: &ImportSettings, progress: &mut dyn FnMut(ExchangeProgress)) -> Result<ImportSummary> {
     let Some(provenance) = Provenance::read(&settings.from, "safetensors")? else {
         let expected = format!("a folder with {PROVENANCE_FILE}, as `store export --to safetensors` writes it");
@@ -82,7 +83,7 @@ pub fn import(settings: &ImportSettings, progress: &mut dyn FnMut(ExchangeProgre
     Ok(summary(settings, &writer.finish()?))
 }
 
-/// One shard's file, mapped.
+/// The mapped file of one shard.
 struct ShardFile {
     path: PathBuf,
     bytes: Bytes,
@@ -96,7 +97,7 @@ impl ShardFile {
         Ok(file)
     }
 
-    /// The header, whose tensors fill the file exactly.
+    /// Parses the header. The tensors must fill the file exactly.
     fn tensors(&self) -> Result<SafeTensors<'_>> {
         let parsed = SafeTensors::deserialize(&self.bytes);
         parsed.map_err(|error| self.malformed("tensors that fill the file", error.to_string()))
@@ -106,7 +107,7 @@ impl ShardFile {
         malformed(&self.path, expected, got)
     }
 
-    /// The place of a tensor of this type in the file. The map outlives the header that it was found by.
+    /// The bytes of a tensor, which must have this type. They keep the map alive after the header is dropped.
     fn tensor(&self, name: &str, wanted: Kind) -> Result<Bytes> {
         let tensors = self.tensors()?;
         match tensors.tensor(name) {
@@ -116,7 +117,7 @@ impl ShardFile {
         }
     }
 
-    /// The widths of the sites' rows.
+    /// The row width of each site.
     fn widths(&self, sites: &[SiteName]) -> Result<BTreeMap<SiteName, usize>> {
         let tensors = self.tensors()?;
         let width = |site: &SiteName| match tensors.tensor(site.as_str()).as_ref().map(TensorView::shape) {
@@ -139,7 +140,7 @@ impl ShardFile {
         self.integers(name)?.into_iter().map(narrow).collect()
     }
 
-    /// A list out of the file's metadata.
+    /// A list in the file's metadata.
     fn list<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Vec<T>> {
         let expected = format!("a list {key} in the metadata");
         let (_, header) =

@@ -1,4 +1,4 @@
-//! The header of a shard's file: which tensor is where.
+//! The header of a shard's file: the layout of its tensors.
 
 use std::sync::Arc;
 
@@ -23,18 +23,18 @@ pub(super) const SECTION: &str = "table.section";
 pub(super) const SECTIONS_KEY: &str = "hayloft.sections";
 pub(super) const SUBSETS_KEY: &str = "hayloft.subsets";
 
-/// What decides a shard's header.
+/// The values that determine a shard's header.
 #[derive(Debug)]
 pub(super) struct Shape<'a> {
     pub(super) rows: usize,
     pub(super) sequences: usize,
     pub(super) dtype: Dtype,
-    /// With their widths.
+    /// Each with its width.
     pub(super) sites: Vec<(&'a SiteName, usize)>,
     pub(super) subsets: &'a [Arc<str>],
 }
 
-/// The type's name in safetensors.
+/// The safetensors type.
 pub(super) fn kind(dtype: Dtype) -> Kind {
     match dtype {
         Dtype::F32 => Kind::F32,
@@ -44,7 +44,7 @@ pub(super) fn kind(dtype: Dtype) -> Kind {
 }
 
 impl Shape<'_> {
-    /// The beginning of the file, up to the first tensor. Wider types come first, so that every tensor is aligned.
+    /// The start of the file, up to the first tensor. Wider types come first, so that every tensor is aligned.
     pub(super) fn header(&self) -> serde_json::Result<Vec<u8>> {
         let rows = [TOKEN, POSITION, SEQUENCE, DOCUMENT].map(|name| (name, Kind::I64, vec![self.rows]));
         let sequences = [SEQUENCE_LENGTH, SEQUENCE_ROW_GROUP, SEQUENCE_DOCUMENT];
@@ -74,7 +74,7 @@ impl Shape<'_> {
             header.insert(name.to_owned(), serde_json::to_value(info)?);
         }
         let mut text = Value::Object(header).to_string();
-        // The data begins at a multiple of eight.
+        // Align the data to eight bytes.
         text.push_str(&" ".repeat(text.len().next_multiple_of(8) - text.len()));
         let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
         bytes.extend_from_slice(text.as_bytes());

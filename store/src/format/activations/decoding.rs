@@ -1,5 +1,4 @@
-//! The words of some blocks of a row group: decoded, checked and put together, block by block, on as many threads as there
-//! are.
+//! Decoding of the blocks of a row group in parallel, with checksum verification.
 
 use std::cell::RefCell;
 use std::hash::Hasher;
@@ -13,30 +12,30 @@ use crate::error::{Result, StoreError};
 use crate::format::activations::layout::Layout;
 use crate::format::activations::pages::Pages;
 
-/// Words of fewer bytes are done before other threads have woken up.
+/// Below this size, decoding takes less time than waking other threads.
 const PARALLEL_BYTES: usize = 1 << 20;
 
-/// Bytes that are hashed, then taken apart, at a time: they stay in a core's cache in between.
+/// Bytes hashed and then decoded at a time, so that they stay in the cache in between.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// A row group's columns, and how it is divided into blocks.
+/// A row group's columns and its division into blocks.
 pub(crate) struct Blocks<'a> {
     pub(crate) layout: &'a Layout,
-    /// The pages of each column, in the order of the codec's columns.
+    /// Pages of each column, in the order of the codec's columns.
     pub(crate) columns: Vec<Pages<'a>>,
     pub(crate) rows: usize,
-    /// Rows of a block; the last may have fewer.
+    /// Rows of a block; the last block may have fewer.
     pub(crate) block_rows: usize,
 }
 
 impl Blocks<'_> {
-    /// The rows of the blocks that hold `rows`.
+    /// Returns the rows of the blocks that cover `rows`.
     pub(crate) fn covering(&self, rows: &Range<usize>) -> Range<usize> {
         let from = rows.start / self.block_rows * self.block_rows;
         from..rows.end.div_ceil(self.block_rows).saturating_mul(self.block_rows).min(self.rows)
     }
 
-    /// Decodes `rows`, which are those of whole blocks, into `words`, which has room for just them.
+    /// Decodes `rows`, which must be whole blocks, into `words`, which must have exactly their size.
     pub(crate) fn decode(&self, rows: Range<usize>, words: &mut [u8]) -> Result<()> {
         let block_bytes = self.block_rows.saturating_mul(self.layout.read_row_bytes());
         let first = rows.start / self.block_rows;
@@ -68,7 +67,7 @@ impl Blocks<'_> {
             }
             (Codec::Raw, [bits]) => {
                 let mut hasher = XxHash3_64::new();
-                // What is hashed is the copy, while it is still in the cache.
+                // Hashes the copy while it is in the cache.
                 for (from, into) in
                     bits.stored(self.rows_of(block)).chunks(PIECE_BYTES).zip(words.chunks_mut(PIECE_BYTES))
                 {
@@ -81,7 +80,7 @@ impl Blocks<'_> {
         }
     }
 
-    /// Decompresses exponents page by page, and hashes and merges each while it is in the cache.
+    /// Decompresses exponents page by page. Hashes and merges each page while it is in the cache.
     fn merge_planes(&self, block: usize, exponent: &Pages<'_>, mantissa: &Pages<'_>, words: &mut [u8]) -> Result<()> {
         thread_local! {
             static DECODED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -108,7 +107,7 @@ impl Blocks<'_> {
         mantissa.check(block, mantissa_hasher.finish())
     }
 
-    /// Checks the one column of a codec that stores words as they are, where it lies.
+    /// Verifies the column of a codec that stores plain words, in place.
     pub(crate) fn check_stored(&self, column: &Pages<'_>) -> Result<()> {
         let blocks = self.rows.div_ceil(self.block_rows);
         let check = |block| column.check(block, XxHash3_64::oneshot(&column.stored(self.rows_of(block))));
@@ -130,7 +129,7 @@ mod tests {
     use crate::fs::hash::blake3_hex;
     use hayloft_runtime::Dtype;
 
-    /// Forty blocks, and a part of one.
+    /// Forty blocks and a partial one.
     const ROWS: usize = 40 * 256 + 17;
 
     fn file(bits: &Bytes) -> (ActivationReader, Vec<u8>, Layout, String) {

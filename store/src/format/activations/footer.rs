@@ -1,4 +1,4 @@
-//! The footer of an activation file: found, bounded, checked against its hash, and then understood.
+//! Reading of an activation file's footer: located, bounded in size, verified against its hash, then parsed.
 
 use std::path::Path;
 
@@ -10,13 +10,13 @@ use crate::format::activations::layout::Layout;
 use crate::fs::hash::blake3_hex;
 use crate::safe_parquet::decode_footer;
 
-/// The metadata's length and the closing magic.
+/// Size of the metadata length and the closing magic.
 pub(crate) const TAIL_BYTES: usize = 8;
 
-/// More than the footer of any shard needs: a row group takes about 250 bytes.
+/// Maximum size of a footer. A row group takes about 250 bytes.
 const MAX_FOOTER_BYTES: usize = 64 << 20;
 
-/// The metadata of a file and where its data ends; the footer must have the hash that is expected of it.
+/// Returns the metadata of a file and the offset where its data ends. The footer must have the expected hash.
 pub(crate) fn read_footer(path: &Path, file: &Bytes, footer_blake3: &str) -> Result<(ParquetMetaData, usize)> {
     let not_parquet = || StoreError::damaged(path, "a Parquet file", format!("{} bytes that are none", file.len()));
     let tail_start = file.len().checked_sub(TAIL_BYTES).ok_or_else(not_parquet)?;
@@ -36,7 +36,7 @@ pub(crate) fn read_footer(path: &Path, file: &Bytes, footer_blake3: &str) -> Res
     Ok((metadata, data_end))
 }
 
-/// Refuses a file whose columns are not those of its layout.
+/// Checks that the columns are those of the layout.
 pub(crate) fn check_schema(path: &Path, metadata: &ParquetMetaData, layout: &Layout) -> Result<()> {
     let schema = metadata.file_metadata().schema_descr();
     let got: Vec<(&str, i32, i16)> = schema

@@ -1,4 +1,4 @@
-//! What an activation file holds, and how that is said in its schema and footer.
+//! The layout of an activation file, and its encoding in the schema and footer.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::codec::{Codec, Column};
 use crate::error::{Result, StoreError};
 use crate::format::site::SiteName;
 
-/// What decides an activation file's columns.
+/// The parameters that determine the columns of an activation file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) site: SiteName,
@@ -29,30 +29,28 @@ const FORMAT_KEY: &str = "hayloft.format";
 const BLOCK_ROWS_KEY: &str = "hayloft.block_rows";
 const XXH3_KEY: &str = "hayloft.xxh3";
 
-/// Hexadecimal digits of a checksum.
 const XXH3_DIGITS: usize = 16;
 
-/// What a footer says of the checksums of its file.
+/// The checksums in a footer.
 #[derive(Debug)]
 pub(crate) struct Checksums {
     /// Rows of a block. In a file of version 1 a row group is one block.
     pub(crate) block_rows: usize,
-    /// For each row group, for each column, the XXH3-64 of its decoded bytes in each block.
+    /// XXH3-64 of the decoded bytes, by row group, column and block.
     pub(crate) row_groups: Vec<Vec<Vec<u64>>>,
 }
 
 impl Layout {
-    /// The type of the words that are read.
     pub(crate) fn read_dtype(&self) -> Dtype {
         self.codec.read_dtype(self.dtype)
     }
 
-    /// Bytes of one row's words as they are written.
+    /// Returns the bytes of a row as written.
     pub(crate) fn row_bytes(&self) -> usize {
         self.d_model * self.dtype.bytes()
     }
 
-    /// Bytes of one row's words as they are read.
+    /// Returns the bytes of a row as decoded.
     pub(crate) fn read_row_bytes(&self) -> usize {
         self.d_model * self.read_dtype().bytes()
     }
@@ -73,13 +71,13 @@ impl Layout {
         Ok(Arc::new(SchemaDescriptor::new(Arc::new(root))))
     }
 
-    /// The compression that a column's chunks are marked with.
+    /// Returns the compression recorded for a column's chunks.
     pub(crate) fn compression(column: Column) -> Result<Compression, ParquetError> {
-        // The level is not told to readers, which need not know it.
+        // The level is not stored, and readers do not need it.
         Ok(if column.compressed { Compression::ZSTD(ZstdLevel::try_new(1)?) } else { Compression::UNCOMPRESSED })
     }
 
-    /// What a file of any version says of itself.
+    /// Returns the key-value pairs common to all format versions.
     fn facts(&self) -> [(&'static str, String); 4] {
         [
             ("hayloft.site", self.site.to_string()),
@@ -89,7 +87,7 @@ impl Layout {
         ]
     }
 
-    /// The footer's key-value pairs. `checksums` has, for each row group, for each column, the XXH3-64 of each block.
+    /// Returns the footer's key-value pairs. `checksums` has the XXH3-64 by row group, column and block.
     pub(crate) fn key_values(&self, checksums: &[Vec<Vec<u64>>]) -> Vec<KeyValue> {
         let digits = |blocks: &Vec<u64>| blocks.iter().map(|xxh3| format!("{xxh3:016x}")).collect::<Vec<_>>().concat();
         let row_groups: Vec<BTreeMap<&str, String>> = checksums
@@ -111,8 +109,8 @@ impl Layout {
             .collect()
     }
 
-    /// Checks a footer's key-value pairs against what is expected, and takes the checksums of row groups of `rows` rows
-    /// from them.
+    /// Checks the footer's key-value pairs against the layout and returns the checksums. `rows` has the size of each
+    /// row group.
     pub(crate) fn read_key_values(
         &self,
         path: &Path,
@@ -164,7 +162,7 @@ impl Layout {
     }
 }
 
-/// The checksums of `blocks` blocks, one after the other.
+/// Parses the concatenated checksums of `blocks` blocks.
 fn parse_digits(text: &str, blocks: usize) -> Option<Vec<u64>> {
     let (digits, rest) = text.as_bytes().as_chunks::<XXH3_DIGITS>();
     if digits.len() != blocks || !rest.is_empty() || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {

@@ -1,4 +1,4 @@
-//! The pages of one column of one row group, as they lie in the mapped file.
+//! The pages of one column of one row group in the mapped file.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -16,19 +16,19 @@ use zstd::bulk::Decompressor;
 use crate::codec::Column;
 use crate::error::{Result, StoreError};
 
-/// A column of a row group within a mapped file.
+/// A column chunk of a mapped file.
 #[derive(Debug)]
 pub(crate) struct Chunk {
     pub(crate) column: Column,
-    /// Where its pages are. It says that they are uncompressed, whatever they are, so that Parquet hands them out as
-    /// views of the map and the decompression, with its sizes, is ours to bound.
+    /// The chunk's metadata. It is always marked as uncompressed, so that Parquet returns pages as views of the map and
+    /// this crate bounds the decompression.
     metadata: ColumnChunkMetaData,
-    /// Of the decoded bytes of each block.
+    /// Checksum of the decoded bytes of each block.
     xxh3: Vec<u64>,
 }
 
 impl Chunk {
-    /// Checks a footer's description of the column, which must have `rows` rows before `data_end` in the file.
+    /// Checks the footer's description of the chunk, which must have `rows` rows and end before `data_end`.
     pub(crate) fn check(
         path: &Path,
         row_group: usize,
@@ -64,24 +64,24 @@ impl Chunk {
         Ok(Self { column, metadata, xxh3 })
     }
 
-    /// Where its pages are in the file, by a footer that was checked.
+    /// Returns the byte range of the chunk's pages in the file.
     pub(crate) fn range(&self) -> Range<usize> {
         let start = self.metadata.data_page_offset() as usize;
         start..start + self.metadata.compressed_size() as usize
     }
 }
 
-/// A page of a column as it lies in the file.
+/// A page of a column as stored in the file.
 #[derive(Debug)]
 pub(crate) struct StoredPage {
     pub(crate) first_row: usize,
     pub(crate) rows: usize,
-    /// A view of the map: the rows, or a frame that should hold them.
+    /// A view of the map: the rows, or a ZSTD frame of them.
     bytes: Bytes,
 }
 
-/// The pages of a chunk, whose headers have been read: as many rows as the row group has, whatever they claim, and
-/// nothing after them. Their bytes are unchecked until [`Self::check`].
+/// The pages of a chunk, with parsed headers. They hold exactly the rows of the row group, and nothing follows them.
+/// Their bytes are unverified until [`Self::check`].
 pub(crate) struct Pages<'a> {
     path: &'a Path,
     row_group: usize,
@@ -139,10 +139,10 @@ impl<'a> Pages<'a> {
         StoreError::damaged_column(self.path, self.row_group, self.chunk.column.name, expected, got)
     }
 
-    /// The pages that hold `rows`, in order.
+    /// Returns the pages that hold `rows`, in order.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] where a page holds some of them and others besides.
+    /// [`StoreError::Damaged`] if a page straddles the boundary of the range.
     pub(crate) fn over(&self, rows: Range<usize>) -> Result<&[StoredPage]> {
         let from = self.found.partition_point(|page| page.first_row < rows.start);
         let to = self.found.partition_point(|page| page.first_row < rows.end);
@@ -156,13 +156,13 @@ impl<'a> Pages<'a> {
         Err(self.damaged(format!("pages from row {} up to row {}", rows.start, rows.end), got))
     }
 
-    /// Decompresses a page of this column into `decoded`, which has room for just its rows.
+    /// Decompresses a page of this column into `decoded`, which must have exactly the size of its rows.
     pub(crate) fn decompress(&self, page: &StoredPage, decoded: &mut [u8]) -> Result<()> {
         thread_local! {
             static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
         }
         let expected = decoded.len();
-        // A frame that would come out longer than this does not fit and is an error.
+        // A frame that decodes to more bytes is an error.
         let got = DECOMPRESSOR.with_borrow_mut(|decompressor| {
             let decompressor = match decompressor {
                 Some(decompressor) => decompressor,
@@ -178,7 +178,8 @@ impl<'a> Pages<'a> {
         }
     }
 
-    /// Some rows of an uncompressed column: a view of the map where they are in one page, as this crate writes them.
+    /// Returns some rows of an uncompressed column. A view of the map if they are in one page, as this crate writes
+    /// them.
     pub(crate) fn stored(&self, rows: Range<usize>) -> Bytes {
         let width = self.chunk.column.width;
         let pages = self.found.iter().filter_map(|page| {
@@ -193,7 +194,7 @@ impl<'a> Pages<'a> {
         }
     }
 
-    /// Checks that the column's decoded bytes in a block, whose XXH3-64 is `got`, are those written.
+    /// Compares the XXH3-64 of the decoded bytes of a block, `got`, with the stored checksum.
     pub(crate) fn check(&self, block: usize, got: u64) -> Result<()> {
         match self.chunk.xxh3.get(block) {
             Some(expected) if *expected == got => Ok(()),

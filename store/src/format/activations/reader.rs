@@ -1,4 +1,4 @@
-//! Reading an activation file through a memory map, row group by row group, each checked before it is handed out.
+//! Reading an activation file through a memory map. Each row group is verified before it is returned.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::format::activations::pages::{Chunk, Pages};
 use crate::format::tables::sequences::Sequence;
 use crate::fs::map::{Map, MappedFile};
 
-/// One site's activations over one shard. Shared between threads, it reads several row groups at a time.
+/// One site's activations over one shard. Threads can share it and read row groups concurrently.
 #[derive(Debug)]
 pub struct ActivationReader {
     path: PathBuf,
@@ -31,12 +31,12 @@ pub struct ActivationReader {
 #[derive(Debug)]
 struct RowGroup {
     rows: usize,
-    /// In the order of the codec's columns.
+    /// Chunks in the order of the codec's columns.
     chunks: Vec<Chunk>,
 }
 
 impl ActivationReader {
-    /// Reads the footer of the file at `path`, whose bytes are `file`, and checks it against what it should hold.
+    /// Reads the footer of the file at `path`, with contents `file`, and checks it against the expected layout.
     pub(crate) fn open(
         path: PathBuf,
         file: MappedFile,
@@ -65,45 +65,46 @@ impl ActivationReader {
         Ok(Self { path, file: Arc::new(file), map, layout, block_rows, row_groups })
     }
 
-    /// The number of row groups.
+    /// Returns the number of row groups.
     pub fn row_groups(&self) -> usize {
         self.row_groups.len()
     }
 
-    /// The rows of a row group; 0 for one that is not there.
+    /// Returns the number of rows of a row group; 0 if there is no such row group.
     pub fn rows(&self, row_group: usize) -> usize {
         self.row_groups.get(row_group).map_or(0, |group| group.rows)
     }
 
-    /// Elements of a row.
+    /// Returns the number of elements of a row.
     pub fn d_model(&self) -> usize {
         self.layout.d_model
     }
 
-    /// The type of the words that are read: the cache's, or f32 where the codec rounds.
+    /// Returns the dtype of the decoded words: that of the cache, or f32 for a lossy codec.
     pub fn dtype(&self) -> Dtype {
         self.layout.read_dtype()
     }
 
-    /// The file.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Reads a row group into `into`, whose old contents are dropped and whose memory is used again: little-endian words
-    /// of [`Self::dtype`], `[rows, d_model]`, bit for bit as written unless the codec rounds.
+    /// Reads a row group into `into` as little-endian words of [`Self::dtype`], `[rows, d_model]`. They are bit-exact
+    /// unless the codec is lossy. The previous contents of `into` are discarded and its memory is reused.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] where a checksum does not fit; `into` is then empty.
+    /// [`StoreError::Damaged`] on a checksum mismatch; `into` is then empty.
     pub fn read(&self, row_group: usize, into: &mut Vec<u8>) -> Result<()> {
         self.read_rows(row_group, 0..self.rows(row_group), into)
     }
 
-    /// Reads some rows of a row group, as of one sequence, and checks them; as little else as the blocks of the file allow.
+    /// Reads and verifies some rows of a row group, such as those of one sequence. Decodes only the blocks that cover
+    /// them.
     ///
     /// # Errors
-    /// [`StoreError::Invalid`] for rows that are not there. [`StoreError::Damaged`] where a checksum does not fit. `into` is
-    /// empty after either.
+    /// [`StoreError::Invalid`] if the rows are out of range, [`StoreError::Damaged`] on a checksum mismatch. `into` is
+    /// then empty.
     pub fn read_rows(&self, row_group: usize, rows: Range<usize>, into: &mut Vec<u8>) -> Result<()> {
         let read = self.group(row_group).and_then(|group| {
             if rows.start > rows.end || rows.end > group.rows {
@@ -118,7 +119,7 @@ impl ActivationReader {
         read
     }
 
-    /// Reads the rows of one sequence of the shard: [`Self::read_rows`] of where they are in their row group.
+    /// Reads the rows of one sequence of the shard with [`Self::read_rows`].
     pub fn read_sequence(&self, sequence: &Sequence, into: &mut Vec<u8>) -> Result<()> {
         let row_group = sequence.row_group as usize;
         let before: usize = self.row_groups.iter().take(row_group).map(|group| group.rows).sum();
@@ -129,16 +130,16 @@ impl ActivationReader {
         self.read_rows(row_group, first..first.saturating_add(sequence.length as usize), into)
     }
 
-    /// A row group's words where they are in the file, without a copy: what [`Self::read`] would give. None for a codec
-    /// whose words must be decoded first, which is any but `raw`.
+    /// Returns a zero-copy view of a row group's words, equal to those of [`Self::read`]. Returns `None` for codecs
+    /// other than `raw`, whose words must be decoded.
     ///
-    /// The bytes were checked when this returned. They stay readable as long as the view or a clone of it is kept, also
-    /// after the reader is gone. They begin at any address, so words are to be taken from them as bytes. They are the
-    /// file's own: a program that changes the file after that changes them unnoticed, and one that cuts it short ends
-    /// this process, where `read` would have made a copy that nobody can change.
+    /// The bytes are verified before return. They stay readable as long as the view or a clone of it exists, even after
+    /// the reader is dropped. They have no alignment, so read words from bytes. The view aliases the file: later
+    /// changes to the file show up in it unverified, and truncating the file kills this process. Use `read` for an
+    /// immutable copy.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] where the checksum does not fit.
+    /// [`StoreError::Damaged`] on a checksum mismatch.
     pub fn view(&self, row_group: usize) -> Result<Option<Bytes>> {
         let group = self.group(row_group)?;
         if self.layout.codec != Codec::Raw {
@@ -152,23 +153,23 @@ impl ActivationReader {
         Ok(Some(bits.stored(0..group.rows)))
     }
 
-    /// Asks the system to bring a row group from the disk while the caller does something else, and returns at once. A
-    /// wish that it may not grant; it is no error to name a row group that is not there, as after the last one.
+    /// Asks the operating system to prefetch a row group, and returns at once. This is a hint. A row group out of range
+    /// is ignored.
     pub fn prefetch(&self, row_group: usize) {
         if let Some((map, range)) = self.mapped(row_group) {
             map.will_need(range);
         }
     }
 
-    /// Gives up the memory of a row group that has been read, so that a whole cache can be gone through in little of it.
-    /// The row group can be read again, from the system's cache or the disk.
+    /// Releases the memory of a row group after reading, so that a pass over a large cache takes little memory. The row
+    /// group can be read again, from the page cache or the disk.
     pub fn release(&self, row_group: usize) {
         if let Some((map, range)) = self.mapped(row_group) {
             map.done_with(range);
         }
     }
 
-    /// Where in which map a row group is.
+    /// Returns the map and the byte range of a row group.
     fn mapped(&self, row_group: usize) -> Option<(&Map, Range<usize>)> {
         let group = self.row_groups.get(row_group)?;
         let start = group.chunks.iter().map(|chunk| chunk.range().start).min()?;
@@ -176,7 +177,7 @@ impl ActivationReader {
         Some((self.map.as_ref()?, start..end))
     }
 
-    /// A row group that is about to be read.
+    /// Returns a row group, after checking that the mapped file still has its length.
     fn group(&self, row_group: usize) -> Result<&RowGroup> {
         if let Some(map) = &self.map {
             map.check_length(&self.path)?;
@@ -189,8 +190,8 @@ impl ActivationReader {
 
     fn read_group(&self, index: usize, group: &RowGroup, rows: &Range<usize>, into: &mut Vec<u8>) -> Result<()> {
         let row_bytes = self.layout.read_row_bytes();
-        // Each element has at least one byte in the file that is not compressed, and at most four in memory, so this is at
-        // most four times the file's size.
+        // Each element has at least one uncompressed byte in the file and at most four in memory, so the memory is at
+        // most four times the file size.
         let elements = group.rows.checked_mul(self.layout.d_model).filter(|elements| *elements <= self.file.len());
         if elements.is_none() {
             let got = format!("{} in row group {index}", group.rows);
@@ -200,7 +201,7 @@ impl ActivationReader {
         let covering = blocks.covering(rows);
         let bytes = covering.len() * row_bytes;
         if into.capacity() < bytes {
-            // Memory that comes zeroed need not be filled once more.
+            // Freshly allocated zeroed memory needs no filling.
             *into = vec![0; bytes];
         } else {
             into.resize(bytes, 0);

@@ -1,7 +1,6 @@
 //! Writing an activation file page by page.
 //!
-//! Pages are handed to Parquet ready made. Its own column writer would copy each row into a buffer of its own and
-//! compress on one thread.
+//! Parquet receives encoded pages. Its own column writer would copy each row and compress on a single thread.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -26,7 +25,7 @@ use crate::fs::hash::blake3_hex;
 
 const MAGIC: &[u8] = b"PAR1";
 
-/// The version of Parquet's metadata; 1 is what a file without any of version 2's encodings says.
+/// The Parquet metadata version. The file uses no encodings of version 2.
 const PARQUET_VERSION: i32 = 1;
 
 /// Writes one site's row groups in order.
@@ -36,21 +35,21 @@ pub(crate) struct ActivationWriter<W: Write + Send> {
     layout: Layout,
     schema: SchemaDescPtr,
     row_groups: Vec<RowGroupMetaData>,
-    /// For each row group, of each column, of each block.
+    /// Checksums by row group, column and block.
     checksums: Vec<Vec<Vec<u64>>>,
     rounding: Option<RoundingError>,
 }
 
-/// What is known of a file once it has been written.
+/// The facts to record about a finished file.
 #[derive(Debug)]
 pub(crate) struct WrittenFile {
     pub(crate) footer_blake3: String,
-    /// What a codec that rounds has rounded away.
+    /// The rounding error of a lossy codec.
     pub(crate) rounding: Option<RoundingError>,
 }
 
 impl<W: Write + Send> ActivationWriter<W> {
-    /// Starts the file at `path`, whose bytes go to `sink`.
+    /// Starts the file at `path`, writing to `sink`.
     pub(crate) fn new(path: &Path, sink: W, layout: Layout) -> Result<Self> {
         let mut sink = TrackedWrite::new(sink);
         let schema = layout.schema().map_err(|error| StoreError::writing(path, error))?;
@@ -66,12 +65,11 @@ impl<W: Write + Send> ActivationWriter<W> {
         })
     }
 
-    /// The row groups written so far.
     pub(crate) fn row_groups(&self) -> usize {
         self.row_groups.len()
     }
 
-    /// Encodes and writes a row group of whole rows, `bits`.
+    /// Encodes and writes the row group `bits`, which must consist of whole rows.
     pub(crate) fn write(&mut self, bits: &Bytes, buffers: &mut Buffers) -> Result<()> {
         let Layout { codec, dtype, d_model, .. } = self.layout;
         let encoded = encode(codec, dtype, d_model, bits, buffers)
@@ -134,18 +132,18 @@ impl<W: Write + Send> ActivationWriter<W> {
             .build()
     }
 
-    /// Writes the footer. Gives the sink back, and what is to be recorded of the file.
+    /// Writes the footer. Returns the sink and the facts to record.
     pub(crate) fn finish(mut self) -> Result<(W, WrittenFile)> {
         let path = self.path.clone();
         let footer = self.footer().map_err(|error| StoreError::writing(&path, error))?;
         self.sink.write_all(&footer).map_err(|source| StoreError::io(&path, "write", source))?;
-        // `into_inner` would flush too, but turns an I/O error into text.
+        // `into_inner` also flushes, but turns an I/O error into text.
         self.sink.flush().map_err(|source| StoreError::io(&path, "write", source))?;
         let sink = self.sink.into_inner().map_err(|error| StoreError::writing(&path, error))?;
         Ok((sink, WrittenFile { footer_blake3: blake3_hex(&footer), rounding: self.rounding }))
     }
 
-    /// The metadata, its length and the closing magic.
+    /// Returns the metadata, its length and the closing magic.
     fn footer(&mut self) -> Result<Vec<u8>, ParquetError> {
         let row_groups = std::mem::take(&mut self.row_groups);
         let rows = row_groups.iter().map(RowGroupMetaData::num_rows).sum();

@@ -1,4 +1,4 @@
-//! What both tables share: how they are written, and how a column is taken out of one.
+//! Writing of both tables, and extraction of their columns.
 
 use std::io::Write;
 use std::path::Path;
@@ -16,38 +16,37 @@ use parquet::schema::types::ColumnPath;
 use crate::error::{Result, StoreError};
 use crate::safe_parquet::{Limits, ParquetFile};
 
-/// Rows of a table's row group: what its writer holds in memory at a time.
+/// Rows of a table's row group, which the writer holds in memory at a time.
 pub(crate) const BATCH_ROWS: usize = 1 << 16;
 
-/// Rows that are read at a time: few enough that [`LIMITS`] bounds the texts in them.
+/// Rows read at a time. Few enough that [`LIMITS`] bounds the size of their strings.
 const READ_ROWS: usize = 1 << 13;
 
-/// What a table may ask for. Its writer ends a page of texts at a mebibyte, and the thousand rows that come together there.
+/// Limits on a table. The writer ends a page of strings at 1 MiB, plus the batch of a thousand rows that reaches it.
 const LIMITS: Limits = Limits { page_bytes: 8 << 20, dictionary_text_bytes: MOST_TEXT_BYTES, plain_numbers: true };
 
-/// The longest name of a subset, in bytes.
+/// Maximum length of a subset's name, in bytes.
 pub(crate) const MOST_TEXT_BYTES: usize = 1 << 12;
 
-/// What is recorded as the writer of every Parquet file. It has no version in it, so that a new release of the same
-/// format writes the same bytes.
+/// The `created_by` of every Parquet file. It carries no version, so that every release of the same format writes the
+/// same bytes.
 pub(crate) const CREATED_BY: &str = "hayloft";
 
-/// A column's field in a table.
 pub(crate) fn field(name: &str, data_type: DataType, nullable: bool) -> Field {
     Field::new(name, data_type, nullable)
 }
 
 /// Writes a table batch by batch.
 ///
-/// It borrows what it writes to: asked to give it back, Parquet would turn an I/O error of the last write into text, and
-/// a full disk could no longer be told apart.
+/// The sink is borrowed: on returning an owned sink, Parquet would turn an I/O error of the last write into text, and a
+/// full disk could not be distinguished.
 pub(crate) struct TableWriter<'a, W: Write + Send> {
     writer: ArrowWriter<&'a mut W>,
     schema: SchemaRef,
 }
 
 impl<'a, W: Write + Send> TableWriter<'a, W> {
-    /// `repetitive` names the columns of few distinct texts, which are dictionary-encoded.
+    /// Starts a table. `repetitive` names the columns with few distinct strings, which are dictionary-encoded.
     pub(crate) fn new(path: &Path, sink: &'a mut W, fields: Vec<Field>, repetitive: &[&str]) -> Result<Self> {
         let level = ZstdLevel::try_new(1).map_err(|error| StoreError::writing(path, error))?;
         let mut properties = WriterProperties::builder()
@@ -61,7 +60,7 @@ impl<'a, W: Write + Send> TableWriter<'a, W> {
             properties = properties.set_column_dictionary_enabled(ColumnPath::from(*name), true);
         }
         let schema = Arc::new(Schema::new(fields));
-        // Without the Arrow schema in the footer the file is plain Parquet, the same to every reader.
+        // Omits the Arrow schema from the footer, so that the file is plain Parquet.
         let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(sink, Arc::clone(&schema), options)
             .map_err(|error| StoreError::writing(path, error))?;
@@ -74,7 +73,6 @@ impl<'a, W: Write + Send> TableWriter<'a, W> {
         self.writer.write(&batch).map_err(|error| StoreError::writing(path, error))
     }
 
-    /// Writes the footer.
     pub(crate) fn finish(self, path: &Path) -> Result<()> {
         self.writer.close().map(|_| ()).map_err(|error| StoreError::writing(path, error))
     }
@@ -94,7 +92,7 @@ pub(crate) fn read_columns(
     if u64::try_from(got_rows).ok() != Some(rows) {
         return Err(malformed(format!("{got_rows} rows")));
     }
-    // Not `ProjectionMask::columns`, which takes a name's dots for nesting.
+    // `ProjectionMask::columns` would take dots in a name for nesting.
     let schema = file.metadata().file_metadata().schema_descr();
     let columns = schema.columns().iter().enumerate();
     let wanted = columns.filter(|(_, column)| names.contains(&column.name())).map(|(index, _)| index);
@@ -108,7 +106,7 @@ pub(crate) fn read_columns(
     if seen == rows { Ok(()) } else { Err(malformed(format!("{seen} rows"))) }
 }
 
-/// The column `name` of a batch, as the Arrow array `A`.
+/// Returns the column `name` of a batch as the Arrow array type `A`.
 pub(crate) fn column<'a, A: Array + 'static>(path: &Path, batch: &'a RecordBatch, name: &str) -> Result<&'a A> {
     let found = batch.column_by_name(name);
     let typed = found.and_then(|array| array.as_any().downcast_ref::<A>());
@@ -118,7 +116,7 @@ pub(crate) fn column<'a, A: Array + 'static>(path: &Path, batch: &'a RecordBatch
     })
 }
 
-/// The same, for a column that must have a value in every row.
+/// Returns the column `name` of a batch, which must have no nulls.
 pub(crate) fn full_column<'a, A: Array + 'static>(path: &Path, batch: &'a RecordBatch, name: &str) -> Result<&'a A> {
     let array: &A = column(path, batch, name)?;
     match array.null_count() {
@@ -127,7 +125,7 @@ pub(crate) fn full_column<'a, A: Array + 'static>(path: &Path, batch: &'a Record
     }
 }
 
-/// A table that is as its writer left it, and yet not what this version writes.
+/// Returns the error for a table that is intact but not in the expected format.
 pub(crate) fn malformed(path: &Path, expected: &str, got: impl Into<String>) -> StoreError {
     StoreError::Malformed { path: path.to_owned(), expected: expected.to_owned(), got: got.into() }
 }

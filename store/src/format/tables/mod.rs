@@ -1,4 +1,4 @@
-//! The two small tables of a shard, `sequences.parquet` and `tokens.parquet`.
+//! The two tables of a shard, `sequences.parquet` and `tokens.parquet`.
 
 pub(crate) mod columns;
 pub(crate) mod prediction_columns;

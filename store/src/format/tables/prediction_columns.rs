@@ -1,4 +1,4 @@
-//! The columns that the forward pass adds to `tokens.parquet`: predictions, and each site's residual norm.
+//! The columns that the forward pass adds to `tokens.parquet`: predictions, and the activation norms of each site.
 
 use std::ops::Range;
 use std::path::Path;
@@ -14,12 +14,10 @@ use crate::format::site::SiteName;
 use crate::format::tables::columns::{column, field, full_column, malformed, read_columns};
 use crate::format::tables::predictions::Predictions;
 
-/// The name of the column with a site's norms.
 pub(crate) fn norm_column(site: &SiteName) -> String {
     format!("residual_norm.{site}")
 }
 
-/// The fields of the kept predictions.
 pub(crate) fn fields(kept: KeptPredictions) -> Vec<Field> {
     let mut fields = vec![
         field("loss", DataType::Float32, true),
@@ -34,7 +32,7 @@ pub(crate) fn fields(kept: KeptPredictions) -> Vec<Field> {
     fields
 }
 
-/// Their columns over some rows, in the order of [`fields`].
+/// Returns the prediction columns over a range of rows, in the order of [`fields`].
 pub(crate) fn columns(predictions: &Predictions, rows: Range<usize>) -> Result<Vec<ArrayRef>> {
     let loss = predictions.loss[rows.clone()].iter().map(|loss| (!loss.is_nan()).then_some(*loss));
     let mut columns: Vec<ArrayRef> = vec![
@@ -96,7 +94,7 @@ fn words<'a>(
     Ok(bytes.as_chunks::<4>().0.iter().copied())
 }
 
-/// Reads a site's norms over `rows` rows, in f32, `[rows]`.
+/// Reads a site's norms, `[rows]` f32.
 pub(crate) fn read_norms(path: &Path, bytes: Bytes, rows: u64, site: &SiteName) -> Result<Vec<f32>> {
     let name = norm_column(site);
     let mut norms = Vec::new();

@@ -1,25 +1,25 @@
-//! What the forward pass says of each token beyond its activations.
+//! Predictions: per-token outputs of the forward pass.
 
-/// A model's predictions over the rows of a shard. The row of a token predicts the token after it.
+/// A model's predictions over the rows of a shard. The row of a token predicts the next token.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Predictions {
-    /// Cross-entropy of the next token, in nats, `[rows]`; NaN in the last row of a sequence, which has no next token
-    /// (null on disk).
+    /// Cross-entropy loss of the next token, in nats, `[rows]`. NaN (null on disk) in the last row of a sequence, which
+    /// has no next token.
     pub loss: Vec<f32>,
-    /// Logarithm of the sum of the exponentials of all logits, `[rows]`.
+    /// Log-sum-exp of the logits, `[rows]`.
     pub logsumexp: Vec<f32>,
     /// Entropy of the predicted distribution, in nats, `[rows]`.
     pub entropy: Vec<f32>,
-    /// How many of the highest logits are kept; 0 for none.
+    /// Number of top logits stored; 0 for none.
     pub top_k: usize,
-    /// The tokens with the highest logits, `[rows, top_k]`.
+    /// Token ids of the top logits, `[rows, top_k]`.
     pub top_ids: Vec<u32>,
-    /// Their logits, falling, `[rows, top_k]`.
+    /// The top logits, in descending order, `[rows, top_k]`.
     pub top_logits: Vec<f32>,
 }
 
 impl Predictions {
-    /// Checks that there are `rows` rows of each kept column.
+    /// Checks that each stored column has `rows` rows.
     pub(crate) fn check(&self, rows: usize) -> Result<(), String> {
         let lengths = [
             ("loss", self.loss.len(), rows),

@@ -1,4 +1,4 @@
-//! `sequences.parquet`: one row a sequence, in the order their tokens are stored.
+//! `sequences.parquet`: one row per sequence, in storage order.
 
 use std::io::Write;
 use std::path::Path;
@@ -13,24 +13,24 @@ use crate::format::tables::columns::{
     BATCH_ROWS, MOST_TEXT_BYTES, TableWriter, column, field, full_column, malformed, read_columns,
 };
 
-/// A sequence: what the model reads in one go, from position 0.
+/// A sequence: the input of one forward pass, from position 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sequence {
-    /// Its number in the plan, unique over all shards.
+    /// Number in the plan, unique over all shards.
     pub id: u64,
-    /// The document that its first token is from.
+    /// The document of the first token.
     pub document: u64,
     /// The subset of that document.
     pub subset: Option<String>,
-    /// The row of its first token within the shard.
+    /// The row of the first token within the shard.
     pub first_row: u64,
-    /// Its tokens.
+    /// Number of tokens.
     pub length: u32,
-    /// The row group within the shard that holds all its rows.
+    /// The row group within the shard that holds all rows of the sequence.
     pub row_group: u32,
 }
 
-/// The rows of each row group of a shard with these sequences.
+/// Returns the number of rows of each row group of a shard with these sequences.
 pub fn row_group_rows(sequences: &[Sequence]) -> Vec<u64> {
     let mut rows = Vec::new();
     for sequence in sequences {
@@ -40,9 +40,9 @@ pub fn row_group_rows(sequences: &[Sequence]) -> Vec<u64> {
     rows
 }
 
-/// Checks that sequences follow one another without gaps, over row groups numbered from 0 without gaps.
+/// Checks that sequences are contiguous and that row groups are numbered contiguously from 0.
 ///
-/// Returns the rows that they take.
+/// Returns the total number of rows.
 pub(crate) fn check_layout(sequences: &[Sequence]) -> Result<u64, String> {
     let mut next_row = 0_u64;
     let mut row_group = 0;
@@ -63,14 +63,13 @@ pub(crate) fn check_layout(sequences: &[Sequence]) -> Result<u64, String> {
     Ok(next_row)
 }
 
-/// Bytes that the names of all sequences' subsets may take together, and how many more for each byte of the file.
+/// Bound on the total bytes of all subset names: a constant, plus an allowance for each byte of the file.
 const MOST_TEXT: usize = 16 << 20;
 const MOST_TEXT_RATIO: usize = 1 << 10;
 
 const LAYOUT: &str = "sequences of at least one token, one after another, in row groups numbered from 0 without gaps";
 const COLUMNS: [&str; 6] = ["sequence", "document", "subset", "first_row", "length", "row_group"];
 
-/// Writes the table.
 pub(crate) fn write<W: Write + Send>(path: &Path, sink: &mut W, sequences: &[Sequence]) -> Result<()> {
     check_layout(sequences).map_err(|got| StoreError::invalid("sequences", LAYOUT, got))?;
     let longest = sequences.iter().filter_map(|sequence| sequence.subset.as_deref()).map(str::len).max();
@@ -103,10 +102,10 @@ pub(crate) fn write<W: Write + Send>(path: &Path, sink: &mut W, sequences: &[Seq
     table.finish(path)
 }
 
-/// Reads the table, of `count` sequences over `rows` rows, from the bytes of the file at `path`.
+/// Reads the table of `count` sequences over `rows` rows from the bytes of the file at `path`.
 pub(crate) fn read(path: &Path, bytes: Bytes, count: u64, rows: u64) -> Result<Vec<Sequence>> {
     let mut sequences = Vec::new();
-    // A name in a dictionary can be referred to by any number of sequences, each of which gets a copy.
+    // Any number of sequences can refer to one dictionary entry, and each gets a copy.
     let mut text_left = MOST_TEXT.saturating_add(bytes.len().saturating_mul(MOST_TEXT_RATIO));
     read_columns(path, bytes, count, &COLUMNS, |batch| {
         let id: &UInt64Array = full_column(path, batch, "sequence")?;

@@ -1,4 +1,4 @@
-//! A shard's `tokens.parquet`: the plan's columns, and what the forward pass adds.
+//! A shard's `tokens.parquet`: the plan's columns and those of the forward pass.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,19 +18,17 @@ use crate::format::tables::tokens::{self, Tokens};
 use crate::fs::disk::Disk;
 use crate::fs::hash::HashingFile;
 
-/// What the table is made of. It alone decides the table's bytes.
+/// The contents of the table. They alone determine its bytes.
 pub(crate) struct TokenTable<'a> {
-    /// The plan's tokens.
     pub(crate) planned: &'a Tokens,
-    /// The predictions over them, if they are kept.
+    /// Predictions over the tokens, if stored.
     pub(crate) predictions: Option<&'a Predictions>,
-    /// Each site's norms over them, in order of the sites' names.
+    /// Norms of each site over the tokens, sorted by site name.
     pub(crate) norms: Vec<(&'a SiteName, &'a [f32])>,
 }
 
 impl TokenTable<'_> {
-    /// Writes the table to a new file at `path`, and waits until it is on the disk. Beside its record come the sums over
-    /// sections and subsets.
+    /// Writes the table to a new file at `path` and fsyncs it. Returns its record and the sums by section and subset.
     pub(crate) fn write(&self, disk: &dyn Disk, path: &Path) -> Result<(FileRecord, Vec<GroupSums>)> {
         let mut fields = tokens::fields();
         if let Some(predictions) = self.predictions {
@@ -55,7 +53,6 @@ impl TokenTable<'_> {
         Ok((sink.finish(path, TOKENS_FILE)?, self.statistics()))
     }
 
-    /// The sums over sections and subsets.
     pub(crate) fn statistics(&self) -> Vec<GroupSums> {
         let sites: Vec<SiteName> = self.norms.iter().map(|(site, _)| (*site).clone()).collect();
         let norms: Vec<&[f32]> = self.norms.iter().map(|(_, norms)| *norms).collect();

@@ -1,4 +1,4 @@
-//! `tokens.parquet`: one row a token, in the order the activations are stored.
+//! `tokens.parquet`: one row per token, in the order of the activations.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -15,35 +15,35 @@ use crate::format::section::Section;
 use crate::format::tables::columns::{BATCH_ROWS, column, field, full_column, malformed, read_columns};
 use crate::format::tables::sequences::Sequence;
 
-/// The tokens of a shard, as columns over its rows in the order they are stored; all of one length.
+/// The tokens of a shard, as columns of equal length, in storage order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tokens {
-    /// The id of the sequence that the token is in.
+    /// Id of the token's sequence.
     pub sequence: Vec<u64>,
-    /// The token's position in it, from 0.
+    /// Position within the sequence, from 0.
     pub position: Vec<u32>,
-    /// The token's id.
+    /// Token id.
     pub token: Vec<u32>,
-    /// The part of the sequence that it belongs to.
+    /// Section of the token.
     pub section: Vec<Section>,
-    /// The document that it is from.
+    /// Document of the token.
     pub document: Vec<u64>,
-    /// The subset of that document.
+    /// Subset of that document.
     pub subset: Vec<Option<Arc<str>>>,
 }
 
 impl Tokens {
-    /// The number of tokens.
+    /// Returns the number of tokens.
     pub fn len(&self) -> usize {
         self.token.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no tokens.
     pub fn is_empty(&self) -> bool {
         self.token.is_empty()
     }
 
-    /// Checks that the columns are of one length and go through `sequences` position by position.
+    /// Checks that the columns have equal length and cover `sequences` position by position.
     pub(crate) fn check(&self, sequences: &[Sequence]) -> Result<(), String> {
         let lengths =
             [self.sequence.len(), self.position.len(), self.section.len(), self.document.len(), self.subset.len()];
@@ -71,7 +71,7 @@ impl Tokens {
         }
     }
 
-    /// How many of these tokens, of `sequences` sequences, are in each section and subset.
+    /// Counts these tokens, of `sequences` sequences, by section and subset.
     pub(crate) fn counts(&self, sequences: usize) -> Counts {
         let mut sections = BTreeMap::new();
         for section in &self.section {
@@ -89,7 +89,7 @@ impl Tokens {
         }
     }
 
-    /// The columns over some rows, in the order of [`fields`].
+    /// Returns the columns over a range of rows, in the order of [`fields`].
     pub(crate) fn columns(&self, rows: Range<usize>) -> Vec<ArrayRef> {
         vec![
             Arc::new(UInt64Array::from_iter_values(self.sequence[rows.clone()].iter().copied())),
@@ -102,13 +102,13 @@ impl Tokens {
     }
 }
 
-/// What [`Tokens::check`] wants.
+/// The requirement of [`Tokens::check`].
 pub(crate) const ORDER: &str = "a row for every position of every sequence, in order";
-/// The columns of few distinct texts.
+/// Columns with few distinct strings.
 pub(crate) const REPETITIVE: [&str; 2] = ["section", "subset"];
 const COLUMNS: [&str; 6] = ["sequence", "position", "token", "section", "document", "subset"];
 
-/// The table's fields before the forward pass adds its own.
+/// Returns the fields of the plan's columns.
 pub(crate) fn fields() -> Vec<Field> {
     vec![
         field("sequence", DataType::UInt64, false),
@@ -120,12 +120,12 @@ pub(crate) fn fields() -> Vec<Field> {
     ]
 }
 
-/// The ranges of rows that a table of `rows` rows is written in.
+/// Returns the ranges of rows in which a table of `rows` rows is written.
 pub(crate) fn batches(rows: usize) -> impl Iterator<Item = Range<usize>> {
     (0..rows).step_by(BATCH_ROWS).map(move |start| start..rows.min(start + BATCH_ROWS))
 }
 
-/// Reads the tokens of `sequences`, which take `rows` rows, from the bytes of the file at `path`.
+/// Reads the tokens of `sequences`, over `rows` rows, from the bytes of the file at `path`.
 pub(crate) fn read(path: &Path, bytes: Bytes, rows: u64, sequences: &[Sequence]) -> Result<Tokens> {
     let mut tokens = Tokens::default();
     let mut subsets = Interner::default();
@@ -150,7 +150,6 @@ fn append(path: &Path, batch: &RecordBatch, tokens: &mut Tokens, subsets: &mut I
     Ok(())
 }
 
-/// Keeps one copy of each subset's name.
 #[derive(Default)]
 struct Interner {
     names: BTreeSet<Arc<str>>,

@@ -17,7 +17,7 @@ use crate::write::cache_writer::CacheWriter;
 
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// A folder on a disk in memory, where there is one: thousands of syncs are waited for here.
+/// A folder on a memory disk if possible, since the test does thousands of syncs.
 fn scratch() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
@@ -26,8 +26,8 @@ fn cache(root: &TempDir) -> PathBuf {
     root.path().join("caches/stories")
 }
 
-/// Plans a cache unless that has been done, and fills the shards that are not whole. `kept` gets what must not be lost
-/// from then on.
+/// Plans a cache if necessary and fills the incomplete shards. `kept` gets the names that must not be lost from then
+/// on.
 fn harvest(disk: &Arc<dyn Disk>, folder: &Path, kept: &mut Vec<String>) -> Result<()> {
     if !folder.join(PLAN_FILE).exists() {
         let mut writer = PlanWriter::create_on(Arc::clone(disk), folder)?;
@@ -52,11 +52,11 @@ fn harvest(disk: &Arc<dyn Disk>, folder: &Path, kept: &mut Vec<String>) -> Resul
     Ok(())
 }
 
-/// Whatever has its own name must be whole, and readable if it is listed; what was said to be done must be there.
+/// Checks that everything with a final name is complete, readable if listed, and that nothing committed is lost.
 fn check(folder: &Path, expected: &Files, kept: &[String]) {
     let found = if folder.exists() { files_below(folder) } else { Files::new() };
     for (name, bytes) in found.iter().filter(|(name, _)| !name.starts_with('.') && !name.contains("/.")) {
-        // The manifest grows; what it lists is checked below.
+        // The manifest grows; its entries are checked below.
         assert!(name == MANIFEST_FILE || expected.get(name) == Some(bytes), "{name} is half-written");
     }
     for name in expected.keys() {
@@ -96,7 +96,7 @@ fn a_power_cut_at_any_moment_loses_nothing_finished_shows_nothing_half_and_can_b
             disk.watcher().lay_out(fate, after.path());
             check(&cache(&after), &expected, &kept);
             if let Fate::Drawn(seed) = fate {
-                // The power is cut once more while the harvest goes on.
+                // Cut the power once more while the harvest resumes.
                 let again = PowerLossDisk::cut_after(seed % operations / 2, after.path());
                 let mut kept = kept.clone();
                 let _ = harvest(&(Arc::new(again.clone()) as Arc<dyn Disk>), &cache(&after), &mut kept);

@@ -1,4 +1,4 @@
-//! The last step of a push: the manifest over what is there, written only over the version that it was made from.
+//! The last step of a push: updates the manifest, conditional on the version it was made from.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -22,10 +22,10 @@ use crate::remote::location::Location;
 use crate::remote::push::Push;
 use crate::remote::workers::in_parallel;
 
-/// More than the pushers that anyone runs at a time, each of whom can come first once.
+/// Upper bound on lost races. More than the number of concurrent pushes, each of which can win once.
 const ROUNDS: u32 = 100;
 
-/// Refuses a manifest that is there and of another cache than this.
+/// Checks that the manifest at the location describes the same cache.
 ///
 /// # Errors
 /// [`StoreError::Mismatch`] with what differs: plan, settings, or a shard's bytes.
@@ -43,7 +43,7 @@ pub(crate) fn check_same(location: &Location, there: &Manifest, ours: &Manifest)
     let by_index: BTreeMap<usize, &ShardRecord> = there.shards.iter().map(|shard| (shard.index, shard)).collect();
     for shard in &ours.shards {
         let Some(other) = by_index.get(&shard.index).filter(|other| **other != shard) else { continue };
-        // Backwards, as the first is `shard.json`, which differs where any other does and says less.
+        // In reverse: `shard.json` comes first, differs whenever another file does, and says less.
         let differing = shard.files.iter().zip(&other.files).rev().find(|(ours, theirs)| ours != theirs);
         let (file, got) = differing.map_or((&shard.files[0], &other.path), |(ours, theirs)| (ours, &theirs.blake3));
         return differs(&format!("{}/{}", shard.path, file.path), "BLAKE3", &file.blake3, got);
@@ -51,7 +51,7 @@ pub(crate) fn check_same(location: &Location, there: &Manifest, ours: &Manifest)
     Ok(())
 }
 
-/// Brings the manifest that is there up to all shards that are there, those of `manifest` being `ours`. Returns it, and its BLAKE3.
+/// Updates the remote manifest to cover all shards there; `ours` are those of `manifest`. Returns it and its BLAKE3.
 pub(crate) fn push_manifest(
     push: &Push<'_>,
     manifest: &Manifest,
@@ -95,7 +95,7 @@ pub(crate) fn push_manifest(
     Err(too_many_writers(url))
 }
 
-/// Writes the manifest over all planned shards, unless it is there. One that is there and lists fewer is replaced.
+/// Writes the manifest of all planned shards unless it is there. Replaces one that lists fewer.
 pub(crate) fn put_whole_manifest(remote: &Remote, manifest: &Manifest) -> Result<()> {
     let url = remote.location().join(MANIFEST_FILE);
     let bytes = Bytes::from(json::seal(url.as_ref(), manifest)?);
@@ -127,10 +127,10 @@ fn too_many_writers(url: String) -> StoreError {
     }
 }
 
-/// The manifest that is there; `None` where it is damaged, and anybody may put another in its place.
+/// Parses the remote manifest; `None` if it is damaged and may be replaced.
 ///
 /// # Errors
-/// Those that say that it is somebody's: it has another format version.
+/// All errors other than damage, such as another format version.
 pub(crate) fn read_manifest(location: &Location, bytes: &[u8]) -> Result<Option<Manifest>> {
     match json::unseal(location.join(MANIFEST_FILE).as_ref(), bytes) {
         Ok(manifest) => Ok(Some(manifest)),
@@ -139,7 +139,7 @@ pub(crate) fn read_manifest(location: &Location, bytes: &[u8]) -> Result<Option<
     }
 }
 
-/// Adds the planned shards that are whole there, where no manifest says which they are.
+/// Adds the planned shards that are whole at the location, without a manifest that lists them.
 fn find_shards(
     remote: &Remote,
     plan: &PlanReader,
@@ -167,7 +167,7 @@ fn find_shards(
     Ok(())
 }
 
-/// A shard that somebody else pushed.
+/// Reads a shard's record that another process pushed.
 fn theirs(remote: &Remote, manifest: &Manifest, record: &ShardRecord) -> Result<WrittenShard> {
     let own = record.files.first().ok_or_else(|| {
         StoreError::invalid(remote.location().join(MANIFEST_FILE), "shard.json first among a shard's files", "none")

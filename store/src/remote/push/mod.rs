@@ -1,4 +1,4 @@
-//! Putting a cache somewhere else.
+//! Uploads a cache.
 
 pub(crate) mod manifest;
 
@@ -31,29 +31,29 @@ use crate::remote::traffic::{Moved, Traffic};
 use crate::remote::workers::in_parallel;
 use crate::workers::CLAIMS_FOLDER;
 
-/// What [`push`] did.
+/// The result of [`push`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Pushed {
-    /// Where the cache is now.
+    /// Where the cache was pushed to.
     pub location: String,
-    /// Shards of this cache, all of which are there now.
+    /// Shards of the local cache, all of which are now at the location.
     pub shards: usize,
-    /// Shards that are there now, those of others included.
+    /// Shards now at the location, including those pushed from elsewhere.
     pub shards_there: usize,
-    /// Files written, `manifest.json` included.
+    /// Files written, including `manifest.json`.
     pub files_written: u64,
-    /// Those of them that were there with other bytes.
+    /// Written files that replaced other bytes.
     pub files_mended: u64,
-    /// Files that were there already.
+    /// Files that were already there.
     pub files_found: u64,
-    /// What was moved.
+    /// The data moved.
     pub traffic: Traffic,
-    /// BLAKE3 of the `manifest.json` that is there now; none where only a plan was pushed.
+    /// BLAKE3 of the `manifest.json` now at the location; `None` if only a plan was pushed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manifest_blake3: Option<String>,
 }
 
-/// A file to be pushed: the folder that its record is relative to, and the name that it has there.
+/// A file to upload: its record, the folder that the record is relative to, and its object name.
 pub(crate) struct Task {
     folder: Folder,
     named_in: PathBuf,
@@ -61,7 +61,7 @@ pub(crate) struct Task {
     name: String,
 }
 
-/// How many files were written or found.
+/// The number of files written and found.
 #[derive(Debug, Default)]
 pub(crate) struct Done {
     pub(crate) written: AtomicU64,
@@ -70,34 +70,32 @@ pub(crate) struct Done {
 }
 
 impl Done {
-    /// Takes note of a file that was written; `damaged` if it was in the place of another.
+    /// Counts a written file; `damaged` if it replaced other bytes.
     pub(crate) fn write(&self, damaged: bool) {
         self.written.fetch_add(1, Ordering::Relaxed);
         self.mended.fetch_add(damaged.into(), Ordering::Relaxed);
     }
 
-    /// Takes note of a file that was there already.
+    /// Counts a file that was already there.
     pub(crate) fn find(&self) {
         self.found.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// What every step needs.
+/// The state shared by all steps of a push.
 pub(crate) struct Push<'a> {
     pub(crate) remote: Arc<Remote>,
     pub(crate) done: Done,
     pub(crate) more: &'a (dyn Fn(Moved) + Sync),
 }
 
-/// Pushes the whole shards of the cache in `folder` to `location`, each file hashed against its record before it is
-/// sent. What is there already, by its hash, is not sent again, so a push that was interrupted goes on when it is run once
-/// more; what is there with other bytes than it should have is written anew. Of a cache that is only planned, the plan is
-/// pushed, for workers to fill.
+/// Uploads the whole shards of the cache in `folder` to `location`. Each file is verified against its record first. Objects
+/// that already have the right hash are skipped, so an interrupted push resumes when it is run again; objects with other
+/// bytes are replaced. If the cache is only planned, the plan is pushed, for workers to fill.
 ///
 /// # Errors
-/// [`StoreError::Mismatch`] where another cache is there, [`StoreError::Damaged`] where a file of this one is not what
-/// its record says, [`StoreError::Remote`] where the service will not have it, [`StoreError::Locked`] where somebody
-/// else writes to a `file://` location.
+/// [`StoreError::Mismatch`] if another cache is there, [`StoreError::Damaged`] if a local file does not match its record,
+/// [`StoreError::Remote`] if the service refuses, [`StoreError::Locked`] if another process writes to a `file://` location.
 pub fn push(
     folder: &Path,
     location: &Location,
@@ -115,7 +113,7 @@ pub fn push(
     let push = Push { remote, done: Done::default(), more: moved };
     let Some(cache) = cache else { return push.plan(folder, &plan) };
 
-    // Another cache is found out before anything is sent.
+    // Another cache must be detected before anything is sent.
     if let Some(there) = push.remote.get(MANIFEST_FILE)?
         && let Some(there) = read_manifest(location, &there.bytes)?
     {
@@ -147,7 +145,7 @@ pub fn push(
     })
 }
 
-/// Refuses a cache that workers are filling: of a shard that both write, each would have some files.
+/// Refuses a cache that workers are filling: a shard written by both would mix their files.
 fn refuse_beside_workers(remote: &Remote) -> Result<()> {
     let session = format!("{CLAIMS_FOLDER}/session.json");
     if remote.size(&session)?.is_none() {
@@ -163,7 +161,7 @@ fn refuse_beside_workers(remote: &Remote) -> Result<()> {
     })
 }
 
-/// A folder cannot say "write this if nobody else has": its lock is held instead.
+/// A folder has no conditional updates, so its lock is held instead.
 fn lock(location: &Location) -> Result<Option<Lock>> {
     let Some(folder) = location.folder() else { return Ok(None) };
     create_folders(machine().as_ref(), &folder)?;
@@ -176,7 +174,7 @@ impl fmt::Debug for Push<'_> {
     }
 }
 
-/// All files but the records that are claims, and the bytes of those and these.
+/// Returns the files to upload, without the records that serve as claims, and the total bytes of both.
 fn tasks(cache: &Cache, plan: &PlanReader) -> (Vec<Task>, u64) {
     let shards = &cache.manifest().shards;
     let listed_in = cache.folder().join(MANIFEST_FILE);
@@ -187,7 +185,7 @@ fn tasks(cache: &Cache, plan: &PlanReader) -> (Vec<Task>, u64) {
     (tasks, total)
 }
 
-/// The files of a plan but for its record.
+/// Returns the files of a plan except its record.
 fn plan_tasks<'a>(cache: &'a Path, plan: &'a PlanReader) -> impl Iterator<Item = Task> + use<'a> {
     plan.plan().shards.iter().flat_map(|shard| &shard.files).map(move |record| Task {
         folder: Folder::new(cache),
@@ -197,7 +195,7 @@ fn plan_tasks<'a>(cache: &'a Path, plan: &'a PlanReader) -> impl Iterator<Item =
     })
 }
 
-/// The files of a shard but for its record; `listed_in` is what names them.
+/// Returns the files of a shard except its record; `listed_in` is the file that lists them.
 fn shard_tasks<'a>(cache: &Path, listed_in: &'a Path, shard: &'a ShardRecord) -> impl Iterator<Item = Task> + use<'a> {
     let folder = Folder::new(cache.join(&shard.path));
     shard.files.iter().skip(1).map(move |record| Task {
@@ -208,7 +206,7 @@ fn shard_tasks<'a>(cache: &Path, listed_in: &'a Path, shard: &'a ShardRecord) ->
     })
 }
 
-/// Every shard's own record, read and checked.
+/// Reads and checks the record of every shard.
 fn read_shards(cache: &Cache, jobs: usize) -> Result<Vec<WrittenShard>> {
     let read = Mutex::new(BTreeMap::new());
     in_parallel(jobs, &cache.manifest().shards, |record| {
@@ -221,7 +219,7 @@ fn read_shards(cache: &Cache, jobs: usize) -> Result<Vec<WrittenShard>> {
 }
 
 impl Push<'_> {
-    /// Pushes a plan of which no shard has been filled.
+    /// Pushes a plan without shards.
     fn plan(self, folder: &Path, plan: &PlanReader) -> Result<Pushed> {
         let tasks: Vec<Task> = plan_tasks(folder, plan).collect();
         (self.more)(Moved::Total(tasks.iter().map(|task| task.record.bytes).fold(0, u64::saturating_add)));
@@ -239,25 +237,25 @@ impl Push<'_> {
         })
     }
 
-    /// Writes a record where there is none yet, or a damaged one; another one's must have the same bytes.
+    /// Writes a record if it is missing or damaged. An existing record must have the same bytes.
     pub(crate) fn claim(&self, path: &Path, name: &str, blake3: &str) -> Result<()> {
         let bytes = Bytes::from(json::read(path)?);
         let got = blake3_hex(&bytes);
         if got != blake3 {
             return Err(StoreError::damaged(path, format!("BLAKE3 {blake3}"), format!("BLAKE3 {got}")));
         }
-        // Where it is there already, reading it costs less than offering it in vain.
+        // If it exists, a read is cheaper than a failed write.
         let mut there = self.remote.get(name)?;
         if there.is_none() {
             if self.remote.create(name, &bytes)? {
                 self.done.write(false);
                 return Ok(());
             }
-            // In between, somebody else wrote it, or this did and the answer was lost.
+            // Another process wrote it in between, or this one did and the response was lost.
             there = self.remote.get(name)?;
         }
         let there = match there {
-            // Nobody's record; who looked at the same time mends it with the same bytes, or finds another's.
+            // A damaged record may be replaced. If a concurrent push wins, its record is compared below.
             Some(damaged) if json::is_damaged(&damaged.bytes) => {
                 if self.remote.update(name, &bytes, damaged.version)? {
                     self.done.write(true);
@@ -280,7 +278,7 @@ impl Push<'_> {
         Ok(())
     }
 
-    /// Writes a file, unless it is there with its bytes. Which they are was settled by the claim that lists it.
+    /// Uploads a file unless the object already has its bytes, which the claim that lists it has fixed.
     pub(crate) fn file(&self, task: &Task) -> Result<()> {
         let Task { folder, named_in, record, name } = task;
         let there = self.remote.look_at(name)?;
@@ -299,8 +297,8 @@ impl Push<'_> {
         Ok(())
     }
 
-    /// Whether the object that is there has the bytes of a file. What one request brings is read and hashed; of a larger
-    /// one, the hash that a push before left beside it is believed, and without one it is read too.
+    /// Whether an existing object has the bytes of a file. An object that fits in one request is read and hashed. For a
+    /// larger one, the hash in its metadata is trusted; without one, it is read too.
     fn is_same(&self, name: &str, record: &FileRecord, there: &Seen) -> Result<bool> {
         let is_small = record.bytes <= self.remote.options().part_bytes;
         match &there.blake3 {
@@ -311,7 +309,7 @@ impl Push<'_> {
         }
     }
 
-    /// The BLAKE3 of an object of so many bytes.
+    /// Returns the BLAKE3 of an object of `bytes` bytes.
     fn hash_there(&self, name: &str, bytes: u64) -> Result<String> {
         let mut hasher = blake3::Hasher::new();
         let mut there = 0;

@@ -1,4 +1,4 @@
-//! Workers whose clocks the test moves.
+//! Tests with simulated clocks.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,7 +7,7 @@ use crate::workers::place::FolderClaims;
 
 const LEASE: Duration = Duration::from_secs(100);
 
-/// Workers that pretend to run on machines of their own, with clocks that the test moves.
+/// Workers on simulated machines, with clocks that the test advances.
 struct World {
     folder: tempfile::TempDir,
 }
@@ -29,7 +29,7 @@ impl World {
         let read = Arc::new(move || Duration::from_secs(own.load(Ordering::Relaxed)));
         let mut leases = Leases::with_clock(place, name.to_owned(), LEASE, read);
         let own = Arc::get_mut(&mut leases.own).unwrap();
-        // Of another machine: whether its process is there cannot be seen.
+        // On another machine, whose processes cannot be checked.
         own.claim.process = serde_json::from_value(serde_json::json!({
             "host": name, "boot": name, "namespace": "", "pid": 1, "started": 1,
         }))
@@ -54,13 +54,13 @@ impl Machine {
         matches!(self.leases.take(shard).unwrap(), Taking::Taken { .. })
     }
 
-    /// Whether it knows of no one who took the shard over.
+    /// Whether it still holds the shard after a beat.
     fn has(&self, shard: usize) -> bool {
         self.leases.own.beat();
         self.leases.own.generation(shard).is_some()
     }
 
-    /// As if it were killed: nothing is released.
+    /// Simulates a kill: nothing is released.
     fn dies(self) {
         self.leases.own.lock_held().clear();
     }
@@ -80,14 +80,14 @@ fn a_shard_is_one_workers_until_it_is_finished() {
 #[test]
 fn a_dead_workers_shard_is_taken_over_after_its_lease_whatever_the_clocks_say() {
     let world = World::new();
-    // Clocks that are years apart.
+    // The clocks are years apart.
     let (one, two, three) = (world.machine("one", 5), world.machine("two", 1_000_000_000), world.machine("three", 7));
     assert!(one.takes(0));
     assert!(!two.takes(0) && !three.takes(0));
     two.pass(99);
     assert!(!two.takes(0));
     one.leases.own.beat();
-    // It has moved: the lease begins again.
+    // The counter has moved, so the lease starts again.
     assert!(!two.takes(0));
     two.pass(99);
     assert!(!two.takes(0));
@@ -108,7 +108,7 @@ fn a_worker_that_was_only_silent_finds_its_shard_gone() {
     two.pass(101);
     assert!(two.takes(0));
     assert!(!one.has(0));
-    // Neither finishing nor releasing it touches the other's claim.
+    // Neither finishing nor releasing touches the other worker's claim.
     one.leases.finish(0).unwrap();
     drop(one);
     assert!(two.has(0));
@@ -173,7 +173,7 @@ fn a_thread_keeps_claims_up() {
     let place: Arc<dyn ClaimPlace> = Arc::new(FolderClaims::open(world.folder.path(), "w").unwrap());
     let leases = Leases::new(Arc::clone(&place), "w".to_owned(), Duration::from_millis(20));
     assert_eq!(leases.take(0).unwrap(), Taking::Taken { ended: Vec::new() });
-    // However long it takes.
+    // No timeout: the beat may take any time.
     while place.read("claims/00000.0").unwrap().and_then(|bytes| Claim::read(&bytes)).unwrap().beat == 0 {
         thread::yield_now();
     }

@@ -1,28 +1,28 @@
-//! How far two distributions are apart at least, where only the largest logits of one of them are known.
+//! Lower bounds of the KL divergence, from the largest logits of one distribution.
 
 use super::online_softmax::{Detail, Row};
 
-/// A changed run's row of logits, held against the largest logits of the untouched run, c, and its logsumexp.
+/// A row of logits of a changed run, compared with the largest logits c of the clean run and its logsumexp.
 ///
-/// The tokens that are not among the largest are taken together as one. By the log-sum inequality that brings the distributions
-/// no further apart: KL(p ‖ q) ≥ Σ p (ln p − ln q) + r (ln r − ln s), with sums over the largest of c, and r and s for the
-/// probability that p and q leave to the other tokens.
+/// All other tokens are merged into one. By the log-sum inequality this does not increase the divergence: KL(p ‖ q) ≥ Σ p
+/// (ln p − ln q) + r (ln r − ln s). The sum runs over the largest logits of c; r and s are the probabilities that p and q
+/// leave to the other tokens.
 #[derive(Debug, Clone)]
 pub(super) struct Bound {
     changed: Row,
-    /// The largest logits of c, by token.
+    /// The largest logits of c, sorted by token.
     largest: Vec<(u32, f32)>,
-    /// Of the changed run at the same tokens, as far as they have come by.
+    /// The logits of the changed run at these tokens, as far as they have been seen.
     met: Vec<f32>,
-    /// Of c.
+    /// The logsumexp of c.
     logsumexp: f32,
 }
 
-/// Less than this of a probability of 1 is rounding.
+/// Rounding error of a probability near 1.
 const ROUNDING: f64 = f32::EPSILON as f64;
 
 impl Bound {
-    /// `ids` and `logits` are those of the untouched run's largest logits, in any order.
+    /// `ids` and `logits` are the largest logits of the clean run, in any order.
     pub(super) fn new(label: i64, ids: &[u32], logits: &[f32], logsumexp: f32) -> Self {
         let mut largest: Vec<(u32, f32)> = ids.iter().copied().zip(logits.iter().copied()).collect();
         largest.sort_unstable_by_key(|&(token, _)| token);
@@ -30,7 +30,7 @@ impl Bound {
         Self { changed: Row::new(label, Detail::Loss), largest, met, logsumexp }
     }
 
-    /// Takes in the changed run's logits of the tokens from `first` on; tiles come in the order of the tokens.
+    /// Adds the changed run's logits of the tokens from `first` on. Tiles come in the order of the tokens.
     #[inline(always)]
     pub(super) fn add(&mut self, first: usize, changed: &[f32]) {
         self.changed.add(first, changed);
@@ -41,13 +41,13 @@ impl Bound {
         }
     }
 
-    /// The changed run's loss, nats; NaN without a label.
+    /// Loss of the changed run, nats. NaN without a label.
     pub(super) fn loss(&self) -> f32 {
         self.changed.loss()
     }
 
-    /// What KL(untouched ‖ changed) is at least, nats. The logsumexp of c is float32, in steps of up to 2e-6, so that this is
-    /// right to about 1e-5 nats and a millionth of itself.
+    /// Lower bound of KL(clean ‖ changed), nats. The logsumexp of c is float32, with steps of up to 2e-6, so that the bound
+    /// is accurate to about 1e-5 nats plus a relative 1e-6.
     pub(super) fn kl(&self) -> f64 {
         let normaliser = self.changed.exact_logsumexp();
         let (mut rest, mut changed_rest, mut sum) = (1.0, 1.0, 0.0);
@@ -57,8 +57,8 @@ impl Bound {
             changed_rest -= log_q.exp();
             sum += log_p.exp() * (log_p - log_q);
         }
-        // Where the largest leave nothing but rounding, r (ln r − ln s) is nothing. A larger s makes the bound smaller,
-        // so that it stays one where rounding has eaten s.
+        // If only rounding is left of r, the term r (ln r − ln s) is zero. A larger s lowers the bound, which therefore
+        // holds even if rounding has wiped out s.
         let of_rest = if rest <= ROUNDING { 0.0 } else { rest * (rest / changed_rest.max(ROUNDING)).ln() };
         if changed_rest.is_nan() { f64::NAN } else { sum + of_rest }
     }
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn it_is_the_divergence_of_the_coarser_distributions() {
-        // p = (1/2, 1/4, 1/8, 1/8) and q uniform; of the last two only the sum is known.
+        // p = (1/2, 1/4, 1/8, 1/8), q uniform; only the sum of the last two is known.
         let untouched = [4f32.ln(), 2f32.ln(), 0.0, 0.0];
         let got = bound(&untouched, &[1.0; 4], 2, 3).kl();
         let expected = 0.5 * 2f64.ln() + 0.25 * 1f64.ln() + 0.25 * (0.25f64 / 0.5).ln();

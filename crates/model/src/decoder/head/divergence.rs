@@ -1,19 +1,19 @@
-//! How far the distribution of a changed run is from that of the untouched one, while the logits of both come by.
+//! Streaming KL divergence of a changed run from the clean run.
 
 use super::exponential::{LOWEST, exponential};
 use super::online_softmax::{Detail, LANES, Row, largest_of};
 
-/// Two rows of logits at one token: the untouched run's, c, and a changed run's, s.
+/// Two rows of logits at one token: c of the clean run and s of a changed run.
 ///
-/// With p and q for what they predict, KL(p ‖ q) = Σ p (ln p − ln q). Relative to the largest logits so far, b = c − max c and
-/// d = s − max s, that is Σ e^b (b − d) / Σ e^b + ln(Σ e^d / Σ e^b): where both runs agree, b and d are the same small numbers,
-/// and nothing large cancels. Terms are float32, sums float64, so that rounding leaves about 1e-7 nats at a token; that is also how
-/// far below zero the result may be.
+/// With predicted distributions p and q, KL(p ‖ q) = Σ p (ln p − ln q). Relative to the largest logits so far, b = c − max c
+/// and d = s − max s, this is Σ e^b (b − d) / Σ e^b + ln(Σ e^d / Σ e^b). Where the runs agree, b and d are the same small
+/// numbers and nothing large cancels. Terms are float32 and sums float64, for a rounding error of about 1e-7 nats per token;
+/// the result may be below zero by as much.
 #[derive(Debug, Clone)]
 pub(super) struct Pair {
-    /// The changed run's row: its loss has the bits that it has by itself.
+    /// The row of the changed run. Its loss has the same bits as outside a pair.
     changed: Row,
-    /// Σ e^d with every sum in float64, unlike the row's.
+    /// Σ e^d, summed in float64 throughout, unlike the row's sum.
     changed_sum: f64,
     /// max c.
     largest_logit: f32,
@@ -25,7 +25,7 @@ pub(super) struct Pair {
 
 /// Sums over one tile.
 struct Sums {
-    /// Σ e^d as the loss has it.
+    /// Σ e^d, summed as for the loss.
     loss: f64,
     changed: f64,
     untouched: f64,
@@ -43,12 +43,12 @@ impl Pair {
         }
     }
 
-    /// Takes in the two runs' logits of the tokens from `first` on.
+    /// Adds both runs' logits of the tokens from `first` on.
     #[inline(always)]
     pub(super) fn add(&mut self, first: usize, untouched: &[f32], changed: &[f32]) {
         let before = (f64::from(self.largest_logit), f64::from(self.changed.largest_logit()));
         self.largest_logit = largest_of(untouched).max(self.largest_logit);
-        // Where one of the two has no largest logit yet, any number will do to relate its logits to: each of them is −∞.
+        // A run without a largest logit yet has only logits of −∞, for which any reference value will do.
         let met = self.changed.meet(first, changed);
         let changed_largest = met.unwrap_or(0.0);
         let largest = if self.largest_logit > f32::NEG_INFINITY { self.largest_logit } else { 0.0 };
@@ -66,12 +66,12 @@ impl Pair {
         self.moment += sums.moment;
     }
 
-    /// The changed run's loss, nats; NaN without a label.
+    /// Loss of the changed run, nats. NaN without a label.
     pub(super) fn loss(&self) -> f32 {
         self.changed.loss()
     }
 
-    /// KL(untouched ‖ changed), nats.
+    /// KL(clean ‖ changed), nats.
     pub(super) fn kl(&self) -> f64 {
         self.moment / self.sum + (self.changed_sum / self.sum).ln()
     }
@@ -108,8 +108,8 @@ fn sums(untouched: &[f32], changed: &[f32], largest: f32, changed_largest: f32) 
     sums
 }
 
-/// e^b, e^d and e^b (b − d). A token that the untouched run rules out counts for nothing, whatever the changed run says; one
-/// that only the changed run rules out makes the divergence infinite.
+/// e^b, e^d and e^b (b − d). A token with probability zero in the clean run contributes nothing, regardless of the changed
+/// run. A token with probability zero in the changed run alone makes the divergence infinite.
 #[inline(always)]
 fn terms(below: f32, changed_below: f32) -> (f32, f32, f32) {
     let (p, q) = (exponential(below), exponential(changed_below));
@@ -121,7 +121,7 @@ fn terms(below: f32, changed_below: f32) -> (f32, f32, f32) {
 pub(super) mod tests {
     use super::*;
 
-    /// Some logits, and others up to `by` away from them.
+    /// Logits, and a second set that differs by up to `by`.
     pub(crate) fn logits(count: usize, by: f32) -> (Vec<f32>, Vec<f32>) {
         let wave = |token: usize, step: usize| ((token * step % 1013) as f32 / 40.0).sin();
         let untouched: Vec<f32> = (0..count).map(|token| wave(token, 7919) * 9.0 + 3.0).collect();
@@ -129,7 +129,7 @@ pub(super) mod tests {
         (untouched, changed)
     }
 
-    /// Straight from the definition, in float64.
+    /// The definition, in float64.
     pub(crate) fn by_definition(untouched: &[f32], changed: &[f32]) -> f64 {
         let logsumexp = |logits: &[f32]| logits.iter().map(|&logit| f64::from(logit).exp()).sum::<f64>().ln();
         let (normaliser, changed_normaliser) = (logsumexp(untouched), logsumexp(changed));

@@ -1,4 +1,4 @@
-//! Reading off how far changed runs are from the untouched one, in the same pieces as losses.
+//! KL divergences of changed runs from the clean run, in the same pieces as losses.
 
 use tch::{Device, Kind, Tensor};
 
@@ -8,40 +8,40 @@ use super::{GPU_BYTES, Head, TILE_ROWS, check_count, label_loss};
 use crate::error::ModelError;
 use crate::tensors::tensor_slice;
 
-/// What is known of the untouched run's predictions at `n` rows.
+/// Known predictions of the clean run at `n` rows.
 #[derive(Debug, Clone, Copy)]
 pub enum CleanRun<'run> {
-    /// `[n, d_model]`: the residual that enters the final norm. Divergences are exact.
+    /// `[n, d_model]`: the residual before the final norm. Divergences are exact.
     Residual(&'run Tensor),
-    /// Logits that were kept. Divergences are exact.
+    /// Stored logits. Divergences are exact.
     Logits {
         /// `[m, vocab]`, of any floating-point type, on any device.
         logits: &'run Tensor,
-        /// `[n]`: which of them are meant.
+        /// `[n]`: their rows to use.
         rows: &'run [i64],
     },
-    /// The largest logits alone. Divergences are lower bounds.
+    /// The largest logits only. Divergences are lower bounds.
     Largest {
-        /// `[n, k]`: their tokens, in any order.
+        /// `[n, k]`: tokens, in any order.
         ids: &'run [u32],
         /// `[n, k]`.
         logits: &'run [f32],
-        /// `[n]`: of all logits.
+        /// `[n]`: logsumexp over the whole vocabulary.
         logsumexp: &'run [f32],
     },
 }
 
-/// What a changed run makes of `n` rows.
+/// Loss and divergence of a changed run at `n` rows.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Divergences {
-    /// `[n]`, nats: its loss; NaN where the label is -1.
+    /// `[n]`, nats: loss. NaN where the label is -1.
     pub loss: Vec<f32>,
-    /// `[n]`, nats: KL(untouched ‖ changed) of the predicted distributions, or what it is at least. Rounding may bring it
-    /// below zero, by 1e-7 where it is exact and 1e-5 where it is a bound.
+    /// `[n]`, nats: KL(clean ‖ changed) of the predicted distributions, or a lower bound of it. Rounding may make it
+    /// negative, by 1e-7 if exact and 1e-5 if a bound.
     pub kl: Vec<f64>,
 }
 
-/// Some consecutive rows.
+/// A range of consecutive rows.
 #[derive(Clone, Copy)]
 struct Piece<'call> {
     start: i64,
@@ -55,14 +55,14 @@ impl Piece<'_> {
     }
 }
 
-/// The logits of some rows of the untouched run, as they are made or kept.
+/// Logits of some rows of the clean run, computed or stored.
 enum Source<'run> {
     Normed(Tensor),
     Kept { logits: &'run Tensor, rows: Tensor },
 }
 
 impl Source<'_> {
-    /// Float32 logits `[n, tokens]` of some tokens, contiguous, on a device.
+    /// Contiguous float32 logits `[n, tokens]` of a range of tokens, on a device.
     fn logits(&self, head: &Head, first: i64, tokens: i64, device: Device) -> Result<Tensor, ModelError> {
         match self {
             Self::Normed(rows) => head.tile(rows, first, tokens),
@@ -75,7 +75,7 @@ impl Source<'_> {
 }
 
 impl Head {
-    /// `n` rows of the untouched run, `[n, d_model]` of each changed run, labels `[n]` → one entry a changed run.
+    /// `n` rows of the clean run, rows `[n, d_model]` of each changed run, labels `[n]` → one entry per changed run.
     pub(in crate::decoder) fn divergences(
         &self,
         untouched: CleanRun<'_>,
@@ -89,7 +89,7 @@ impl Head {
             check_count("rows of a changed run", rows.size()[0] as usize, count)?;
         }
         self.check_untouched(untouched, count)?;
-        // A GPU holds both runs' logits, and what is made of them.
+        // A GPU holds the logits of both runs and intermediate results.
         let most = if device == Device::Cpu { TILE_ROWS } else { GPU_BYTES as i64 / (16 * self.vocab_size()) };
         let most = most.max(1);
         let mut all = vec![Divergences::default(); changed.len()];
@@ -146,7 +146,7 @@ impl Head {
         }
     }
 
-    /// Takes the vocabulary tile by tile, and each tile of the untouched run once for all changed runs.
+    /// Runs over tiles of the vocabulary. Each tile of the clean run is computed once for all changed runs.
     fn exact_on_cpu(
         &self,
         source: &Source<'_>,
@@ -177,7 +177,7 @@ impl Head {
         Ok(())
     }
 
-    /// Takes all of the vocabulary at once, by LibTorch's kernels, and by the formula of [`Pair`].
+    /// Computes the whole vocabulary at once with LibTorch's kernels, by the formula of [`Pair`].
     fn exact_on_gpu(
         &self,
         source: &Source<'_>,
@@ -206,7 +206,7 @@ impl Head {
         Ok(())
     }
 
-    /// Lower bounds, from the largest logits of the untouched run and its logsumexp.
+    /// Lower bounds from the largest logits of the clean run and its logsumexp.
     fn bounds(
         &self,
         changed: &[Tensor],
@@ -250,7 +250,7 @@ mod tests {
     use crate::no_grad;
     use hayloft_runtime::Dtype;
 
-    const ROWS: i64 = 700; // more than one piece has
+    const ROWS: i64 = 700; // more than one piece
 
     fn decoder() -> Decoder {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/tiny-llama");
@@ -258,7 +258,7 @@ mod tests {
         Decoder::load(&checkpoint, Portion::From(3), Dtype::F32, Device::Cpu).unwrap()
     }
 
-    /// The untouched rows, and two changed runs'.
+    /// Rows of the clean run and of two changed runs.
     fn rows() -> (Tensor, [Tensor; 2]) {
         let wave = |step: i64| (Tensor::arange(ROWS * 32, (Kind::Float, Device::Cpu)) * step).sin().view([ROWS, 32]);
         let untouched = wave(7);
@@ -292,11 +292,11 @@ mod tests {
         let labels = labels();
         let from_residual = head.divergences(CleanRun::Residual(&untouched), &changed, &labels).unwrap();
         let logits = head.logits(&untouched).unwrap();
-        // The kept logits of twice as many rows, in another order.
+        // Stored logits of twice as many rows, in another order.
         let kept = Tensor::cat(&[&logits, &logits.flip([0i64])], 0);
         let rows: Vec<i64> = (0..ROWS).map(|row| if row % 2 == 0 { row } else { 2 * ROWS - 1 - row }).collect();
         let from_logits = head.divergences(CleanRun::Logits { logits: &kept, rows: &rows }, &changed, &labels).unwrap();
-        // The kernels of a GPU, on this machine's processor.
+        // The GPU code path, on the CPU.
         let piece = Piece { start: 0, length: ROWS, labels: &labels };
         let norm = |rows: &Tensor| head.norm.forward(rows).unwrap();
         let mut by_kernels = vec![Divergences::default(); 2];

@@ -1,22 +1,22 @@
-//! The exponential function in a form that compilers turn into vector code.
+//! A branch-free exponential function that compilers vectorise.
 
-/// Below this the result is taken at it, 1.6e-38: next to a largest term of one, nothing.
+/// Smaller arguments are clamped to this one, whose result, 1.6e-38, vanishes next to a largest term of one.
 pub(super) const LOWEST: f32 = -87.0;
 
-/// 1.5 · 2²³: added to a float32 of moderate size, it leaves the nearest whole number in the lowest bits.
+/// 1.5 · 2²³: adding it to a float32 of moderate size leaves the nearest integer in the lowest bits.
 const ROUNDING: f32 = 12_582_912.0;
 
-/// ln 2 in two parts; the first has so few digits that its product with a whole number of moderate size is exact.
+/// ln 2 in two parts. The first has few enough digits for its product with an integer of moderate size to be exact.
 const LN_2_HIGH: f32 = 0.693_359_4;
 const LN_2_LOW: f32 = -2.121_944_4e-4;
 
-/// e^x for x ≤ 0, within 2 units in the last place; NaN for NaN. No branch, no call, no fused operation, and so the same
-/// bits on every machine.
+/// e^x for x ≤ 0, within 2 ulp; NaN for NaN. Without branches, calls or fused operations, so that every machine gives the
+/// same bits.
 ///
-/// x = n·ln 2 + r with |r| ≤ ln 2 / 2; the polynomial for e^r is that of the Cephes library.
+/// x = n·ln 2 + r with |r| ≤ ln 2 / 2; the polynomial for e^r is from the Cephes library.
 #[inline(always)]
 pub(super) fn exponential(x: f32) -> f32 {
-    // Not `max`, which would turn NaN into a number.
+    // Unlike `max`, keeps NaN.
     let x = if x < LOWEST { LOWEST } else { x };
     let shifted = x * std::f32::consts::LOG2_E + ROUNDING;
     let whole = shifted - ROUNDING;

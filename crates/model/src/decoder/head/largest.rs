@@ -1,30 +1,29 @@
-//! The largest of many numbers that come by once.
+//! Streaming top-k selection.
 
 use std::cmp::Ordering;
 
-/// Numbers looked at together: if none of them can be among the largest, they cost one comparison in vectors.
+/// Numbers tested together: a group without candidates costs one vector comparison.
 const LANES: usize = 32;
 
-/// The `k` largest numbers of a row and where they are, without sorting the row.
+/// The `k` largest numbers of a row and their indices, without sorting the row.
 ///
-/// Whatever exceeds a bound is put aside. When twice as many as wanted lie there, the better half stays and its smallest
-/// becomes the bound, which therefore rises fast: of a row of n numbers in any usual order, about k·ln(n/k) are ever put
-/// aside.
+/// Numbers above a bound become candidates. At `2k` candidates, the larger half is kept and its smallest becomes the bound,
+/// which therefore rises fast: of n numbers in a typical order, about k·ln(n/k) ever become candidates.
 #[derive(Debug, Clone)]
 pub struct Largest {
     k: usize,
-    /// Numbers up to this are out; NaN as long as nothing is.
+    /// Numbers up to this are rejected. NaN while nothing is.
     bound: f32,
     candidates: Vec<(f32, u32)>,
 }
 
 impl Largest {
-    /// Looks for the `k` largest.
+    /// Creates a selection of the `k` largest.
     pub fn new(k: usize) -> Self {
         Self { k, bound: f32::NAN, candidates: Vec::with_capacity(2 * k) }
     }
 
-    /// Looks at numbers, the first of which has the place `first`.
+    /// Adds numbers, the first of which has index `first`.
     #[inline(always)]
     pub fn add(&mut self, first: u32, numbers: &[f32]) {
         if self.k == 0 {
@@ -33,7 +32,7 @@ impl Largest {
         let (chunks, rest) = numbers.as_chunks::<LANES>();
         for (index, chunk) in chunks.iter().enumerate() {
             let bound = self.bound;
-            // Counted and not searched for, so that it is vector code.
+            // Counting, unlike searching, vectorises.
             let exceeding = chunk.iter().fold(0u32, |count, &number| count + u32::from(exceeds(number, bound)));
             if exceeding > 0 {
                 self.consider(first + (index * LANES) as u32, chunk);
@@ -61,8 +60,8 @@ impl Largest {
         }
     }
 
-    /// The largest and their places, largest first; of equal ones, those that came first. NaN counts as larger than any
-    /// number, as in LibTorch.
+    /// The largest numbers and their indices, in descending order; ties go to the lower index. NaN ranks above every number,
+    /// as in LibTorch.
     pub fn finish(mut self) -> Vec<(f32, u32)> {
         if self.k > 0 {
             self.keep_best();
@@ -72,7 +71,7 @@ impl Largest {
     }
 }
 
-/// A bound of NaN lets every number by, and every bound lets NaN by.
+/// Whether `number` is above `bound`. True if either is NaN.
 #[expect(clippy::neg_cmp_op_on_partial_ord, reason = "neither is at most the other where one is NaN")]
 #[inline(always)]
 fn exceeds(number: f32, bound: f32) -> bool {

@@ -1,4 +1,4 @@
-//! From the end of the residual stream to predictions, in pieces: the whole `[n, vocab]` never exists in float32.
+//! Final norm, unembedding and predictions, in pieces: the full `[n, vocab]` never exists in float32.
 
 mod bound;
 mod divergence;
@@ -23,26 +23,26 @@ use crate::tensors::shared_tensor::SharedTensor;
 use crate::tensors::tensor_slice;
 use crate::weights::names;
 
-/// Rows and tokens of one piece of logits on a CPU, 2 MiB of float32: products of this size run at full speed, and what
-/// they leave is read while it is still in the core's cache.
+/// Rows and tokens of one piece of logits on a CPU, 2 MiB of float32: large enough for products at full speed, small enough
+/// for the result to be read from the core's cache.
 const TILE_ROWS: i64 = 512;
 const TILE_TOKENS: i64 = 1024;
 
-/// Bytes of float32 logits, all tokens of some rows, that one piece may take on a GPU.
+/// Bytes of float32 logits, all tokens of some rows, per piece on a GPU.
 const GPU_BYTES: usize = 128 << 20;
 
-/// What the model says at each of `n` rows.
+/// Predictions of the model at `n` rows.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Predictions {
-    /// `[n]`, nats: minus the log-probability of the label; NaN where the label is -1.
+    /// `[n]`, nats: negative log-probability of the label. NaN where the label is -1.
     pub loss: Vec<f32>,
-    /// `[n]`: the logarithm of the sum of the exponentials of the logits.
+    /// `[n]`: log of the sum of exponentials of the logits.
     pub logsumexp: Vec<f32>,
     /// `[n]`, nats: entropy of the predicted distribution.
     pub entropy: Vec<f32>,
     /// `[n, k]`: the tokens with the largest logits, largest first.
     pub top_ids: Vec<u32>,
-    /// `[n, k]`: their logits.
+    /// `[n, k]`: the logits of these tokens.
     pub top_logits: Vec<f32>,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Head {
     norm: Norm,
     /// `[vocab, d_model]`.
     unembedding: SharedTensor,
-    /// c of logits c · tanh(l / c).
+    /// c of the soft cap c · tanh(l / c).
     soft_cap: Option<f64>,
 }
 
@@ -73,7 +73,7 @@ impl Head {
         Ok(self.capped(self.norm.forward(end)?.f_linear(&self.unembedding, None::<&Tensor>)?)?)
     }
 
-    /// Logits as the model gives them, from those that the unembedding gives; in their own type.
+    /// Applies the soft cap to logits of the unembedding, in their type.
     fn capped(&self, logits: Tensor) -> Result<Tensor, TchError> {
         match self.soft_cap {
             Some(cap) => logits.f_div_scalar(cap)?.f_tanh_()?.f_mul_scalar(cap),
@@ -91,7 +91,7 @@ impl Head {
         self.read(rows, labels, Detail::Full(top_k), None)
     }
 
-    /// The same; the logits themselves, `[n, vocab]` words of the activations' type, are put after what `logits` holds.
+    /// As `predictions`; also appends the logits, `[n, vocab]` words of the activations' type, to `logits`.
     pub(super) fn predictions_and_logits(
         &self,
         rows: &Tensor,
@@ -129,7 +129,7 @@ impl Head {
         Ok(predictions)
     }
 
-    /// Takes the vocabulary tile by tile, and each tile once.
+    /// Runs over tiles of the vocabulary, each computed once.
     fn read_on_cpu(
         &self,
         normed: &Tensor,
@@ -176,23 +176,23 @@ impl Head {
         Err(ModelError::Input { problem })
     }
 
-    /// The tiles that the vocabulary is cut into on a CPU: the first token of each and how many it has.
+    /// The tiles of the vocabulary on a CPU: first token and number of tokens of each.
     fn tiles(&self) -> impl Iterator<Item = (i64, i64)> + use<> {
         let vocab_size = self.vocab_size();
         (0..vocab_size).step_by(TILE_TOKENS as usize).map(move |first| (first, TILE_TOKENS.min(vocab_size - first)))
     }
 
-    /// Logits `[n, tokens]` of some tokens, rounded to the activations' type and given as float32.
+    /// Logits `[n, tokens]` of a range of tokens, rounded to the activations' type and returned as float32.
     fn tile(&self, normed: &Tensor, first: i64, tokens: i64) -> Result<Tensor, ModelError> {
         Ok(self.product(normed, first, tokens)?.f_to_kind(Kind::Float)?)
     }
 
-    /// The same in the activations' type.
+    /// As `tile`, in the activations' type.
     fn product(&self, normed: &Tensor, first: i64, tokens: i64) -> Result<Tensor, ModelError> {
         Ok(self.capped(normed.f_linear(&self.unembedding.f_narrow(0, first, tokens)?, None::<&Tensor>)?)?)
     }
 
-    /// Takes all of the vocabulary at once, by LibTorch's kernels.
+    /// Computes the whole vocabulary at once with LibTorch's kernels.
     fn read_on_gpu(
         &self,
         normed: &Tensor,
@@ -210,7 +210,7 @@ impl Head {
         let logsumexp = logits.f_logsumexp(-1, false)?;
         into.loss.extend(Vec::<f32>::try_from(label_loss(&logits, &labels, &logsumexp)?)?);
         if let Detail::Full(top_k) = detail {
-            // Entropy is logsumexp minus the mean logit under the predicted distribution.
+            // Entropy = logsumexp − expected logit under the predicted distribution.
             let probabilities = logits.f_sub(&logsumexp.f_unsqueeze(-1)?)?.f_exp()?;
             let mean_logit = probabilities.f_mul(&logits)?.f_sum_dim_intlist(-1, false, Kind::Float)?;
             into.entropy.extend(Vec::<f32>::try_from(logsumexp.f_sub(&mean_logit)?)?);
@@ -223,7 +223,7 @@ impl Head {
     }
 }
 
-/// Refuses a list of another length than there are rows.
+/// Refuses a list whose length differs from the number of rows.
 fn check_count(what: &str, got: usize, count: i64) -> Result<(), ModelError> {
     if got as i64 == count {
         return Ok(());

@@ -1,21 +1,21 @@
-//! What is kept of one row of logits while they come by, some of the vocabulary at a time.
+//! Streaming statistics of a row of logits, over tiles of the vocabulary.
 
 use super::exponential::exponential;
 use super::largest::Largest;
 
-/// Partial sums kept side by side, so that they are added up in vectors.
+/// Number of partial sums, for vectorised addition.
 pub(super) const LANES: usize = 16;
 
-/// How much of the predicted distribution is wanted.
+/// Which statistics to compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Detail {
-    /// The logarithm of the sum of exponentials, and the label's logit.
+    /// Logsumexp and the label's logit.
     Loss,
-    /// These, the entropy, and so many of the largest logits.
+    /// These, the entropy, and this many of the largest logits.
     Full(usize),
 }
 
-/// A row of logits: their largest, m, and sums relative to it.
+/// A row of logits: the largest logit m, and sums relative to it.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
     label: Option<usize>,
@@ -43,8 +43,7 @@ impl Row {
         }
     }
 
-    /// Takes in the logits of the tokens from `first` on. Sums within a call are float32 side by side, sums over calls
-    /// float64.
+    /// Adds the logits of the tokens from `first` on. Sums within a call use float32 lanes; sums over calls are float64.
     #[inline(always)]
     pub(super) fn add(&mut self, first: usize, logits: &[f32]) {
         let Some(largest) = self.meet(first, logits) else { return };
@@ -59,8 +58,8 @@ impl Row {
         }
     }
 
-    /// The same for a caller that sums up itself: notes the label's logit, relates what was summed so far to the largest
-    /// logit by now, and returns that; `None` where there is nothing to sum.
+    /// For callers that sum the terms themselves: records the label's logit, rescales the sums to the new largest logit and
+    /// returns it. `None` if there is nothing to sum.
     #[inline(always)]
     pub(super) fn meet(&mut self, first: usize, logits: &[f32]) -> Option<f32> {
         if let Some(label) = self.label.and_then(|label| label.checked_sub(first))
@@ -70,7 +69,7 @@ impl Row {
         }
         let largest = largest_of(logits).max(self.largest_logit);
         if largest == f32::NEG_INFINITY && !logits.iter().any(|logit| logit.is_nan()) {
-            return None; // a probability of zero each, and no largest logit yet to relate it to
+            return None; // all probabilities are zero, and there is no largest logit to relate them to
         }
         if largest > self.largest_logit && self.sum > 0.0 {
             let moved = f64::from(self.largest_logit) - f64::from(largest);
@@ -81,19 +80,19 @@ impl Row {
         Some(largest)
     }
 
-    /// Adds to Σ e^(x − m) of the largest logit that [`meet`](Self::meet) gave.
+    /// Adds to Σ e^(x − m), where m is the largest logit returned by [`meet`](Self::meet).
     #[inline(always)]
     pub(super) fn add_sum(&mut self, sum: f64) {
         self.sum += sum;
     }
 
-    /// The largest logit so far; −∞ before the first.
+    /// The largest logit so far. −∞ before the first.
     #[inline(always)]
     pub(super) fn largest_logit(&self) -> f32 {
         self.largest_logit
     }
 
-    /// ln Σ e^x, unrounded.
+    /// ln Σ e^x in float64.
     pub(super) fn exact_logsumexp(&self) -> f64 {
         f64::from(self.largest_logit) + self.sum.ln()
     }
@@ -103,12 +102,12 @@ impl Row {
         self.exact_logsumexp() as f32
     }
 
-    /// Minus the label's log-probability, nats; NaN without a label.
+    /// Negative log-probability of the label, nats. NaN without a label.
     pub(super) fn loss(&self) -> f32 {
         (f64::from(self.largest_logit) - f64::from(self.label_logit) + self.sum.ln()) as f32
     }
 
-    /// −Σ p ln p, nats: the logsumexp less the mean logit under p.
+    /// −Σ p ln p, nats: logsumexp minus the expected logit under p.
     pub(super) fn entropy(&self) -> f32 {
         (self.sum.ln() - self.moment / self.sum) as f32
     }
@@ -126,7 +125,7 @@ pub(super) fn largest_of(logits: &[f32]) -> f32 {
     lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max)
 }
 
-/// Σ e^(x − m) and, if asked for, Σ (x − m) e^(x − m).
+/// Σ e^(x − m) and, if requested, Σ (x − m) e^(x − m).
 #[inline(always)]
 fn sums<const MOMENT: bool>(logits: &[f32], largest: f32) -> (f64, f64) {
     let (mut sum, mut moment) = ([0.0f32; LANES], [0.0f32; LANES]);

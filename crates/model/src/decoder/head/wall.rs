@@ -1,23 +1,23 @@
-//! Logits put together from tiles.
+//! Assembly of logits from tiles.
 
-/// Rows of logits, `[rows, vocab]` words, tiled from the left.
+/// Rows of logits, `[rows, vocab]` words, filled in from tiles, left to right.
 #[derive(Debug)]
 pub(super) struct Wall<'bytes> {
-    /// Those of the rows, once it is known how many bytes a word has.
+    /// The output buffer. Grows when the first tile gives the size of a word.
     bytes: &'bytes mut Vec<u8>,
-    /// Where the rows begin in `bytes`.
+    /// Offset of the rows in `bytes`.
     start: usize,
     rows: usize,
     vocab_size: usize,
 }
 
 impl<'bytes> Wall<'bytes> {
-    /// Room for so many rows behind what `bytes` hold.
+    /// Appends this many rows to `bytes`.
     pub(super) fn behind(bytes: &'bytes mut Vec<u8>, rows: usize, vocab_size: usize) -> Self {
         Self { start: bytes.len(), bytes, rows, vocab_size }
     }
 
-    /// Puts a tile `[rows, tokens]` into its place.
+    /// Writes a tile `[rows, tokens]`.
     pub(super) fn put(&mut self, first: usize, tokens: usize, tile: &[u8]) {
         let words = self.rows * tokens;
         if words == 0 {

@@ -1,4 +1,4 @@
-//! Histograms of how often latents fire.
+//! Histograms of firing densities.
 
 use hayloft_results::count;
 
@@ -7,7 +7,7 @@ use crate::plot::{Axes, Axis, Join, Series, lines};
 use crate::report::entry::Entry;
 use crate::report::load::Report;
 
-/// A picture for each family, dataset, section, model and treatment of outliers, with a line for each SAE.
+/// A plot for each family, dataset, section, model and treatment of outliers, with a line for each SAE.
 pub(super) fn densities(report: &Report) -> Gallery {
     let figures =
         report.settings().iter().enumerate().filter_map(|(number, setting)| figure_of(number, setting)).collect();
@@ -21,7 +21,7 @@ pub(super) fn densities(report: &Report) -> Gallery {
 
 fn figure_of(number: usize, setting: &[&Entry]) -> Option<Figure> {
     let bins = || setting.iter().flat_map(|entry| entry.result.latents.bins());
-    // Nobody needs to see the empty bins below the first latent.
+    // Skip the empty bins below the first latent.
     let lowest = bins().filter(|bin| bin.2 > 0).map(|bin| bin.0).fold(0.0, f64::min);
     let mut data = Data { columns: vec!["Log10 of the share of activations".to_owned()], rows: Vec::new() };
     data.columns.extend(setting.iter().map(|entry| entry.sae.label().to_owned()));

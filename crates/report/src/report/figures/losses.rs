@@ -8,7 +8,7 @@ use crate::report::entry::Entry;
 use crate::report::load::Report;
 use crate::report::numbers::four;
 
-/// A picture for each family, dataset, section, model and treatment of outliers.
+/// A plot for each family, dataset, section, model and treatment of outliers.
 pub(super) fn losses(report: &Report) -> Gallery {
     let figures =
         report.settings().iter().enumerate().filter_map(|(number, setting)| figure_of(number, setting)).collect();
@@ -20,17 +20,17 @@ pub(super) fn losses(report: &Report) -> Gallery {
     }
 }
 
-/// A line of the picture.
+/// One line of the plot.
 struct Curve {
     label: String,
     ink: Ink,
     stroke: Stroke,
-    /// Of each bin; `None` where there is no token, or none was spliced.
+    /// The mean of each bin; `None` if it has no token, or none was spliced.
     means: Vec<Option<f64>>,
 }
 
 fn figure_of(number: usize, setting: &[&Entry]) -> Option<Figure> {
-    // What depends on no SAE is the same in all of them.
+    // Baselines do not depend on the SAE, so any result has them.
     let first = &setting[0].result.sums.positions;
     let counts = first.loss_tokens.values();
     let mean = |sums: &BinSums, bin: usize| match (sums.values().get(bin), counts.get(bin)) {

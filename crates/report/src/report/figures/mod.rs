@@ -1,4 +1,4 @@
-//! The pictures of a report, each with the numbers that it shows.
+//! The plots of a report, each with its data.
 
 mod densities;
 mod losses;
@@ -14,7 +14,7 @@ use super::tables::{dataset_in_words, section_in_words, slug};
 use crate::plot::{Caption, Ink, Stroke};
 use crate::report::entry::Entry;
 
-/// A picture.
+/// A plot.
 #[derive(Debug, Clone, serde::Serialize)]
 pub(super) struct Figure {
     pub(super) id: String,
@@ -24,15 +24,15 @@ pub(super) struct Figure {
     pub(super) data: Data,
 }
 
-/// The numbers behind a picture.
+/// The data of a plot.
 #[derive(Debug, Clone, serde::Serialize)]
 pub(super) struct Data {
     pub(super) columns: Vec<String>,
-    /// The first cell of each is what the row is about.
+    /// The first cell of each row is its label.
     pub(super) rows: Vec<Vec<String>>,
 }
 
-/// Pictures of one kind.
+/// Plots of one kind.
 #[derive(Debug, Clone, serde::Serialize)]
 pub(super) struct Gallery {
     pub(super) id: &'static str,
@@ -42,7 +42,7 @@ pub(super) struct Gallery {
 }
 
 impl Report {
-    /// All pictures that there is something to draw in, kind by kind.
+    /// All galleries that contain a plot.
     pub(super) fn galleries(&self) -> Vec<Gallery> {
         let galleries = [
             overview::recovered(self),
@@ -55,8 +55,7 @@ impl Report {
         galleries.into_iter().filter(|gallery| !gallery.figures.is_empty()).collect()
     }
 
-    /// Results about the same activations, each kind once: those of one family, dataset, section and model under one
-    /// treatment of outliers.
+    /// Groups results by setting: family, dataset, section, model and treatment of outliers.
     fn settings(&self) -> Vec<Vec<&Entry>> {
         let mut settings: Vec<Vec<&Entry>> = Vec::new();
         for entry in &self.entries {
@@ -77,13 +76,13 @@ fn is_same_setting(left: &Entry, right: &Entry) -> bool {
     left.family == right.family && left.dataset == right.dataset && key(left) == key(right)
 }
 
-/// What results of one setting are about, in words.
+/// Describes the setting of a result.
 fn setting_in_words(entry: &Entry) -> String {
     let outliers = if entry.result.outlier_norm.is_some() { "filtered" } else { "kept" };
     format!("{}, {}, outliers {outliers}", place_in_words(entry), entry.model.label())
 }
 
-/// Family, dataset and section in words.
+/// Describes family, dataset and section.
 fn place_in_words(entry: &Entry) -> String {
     format!("{}: {}", entry.family, short_place(&entry.dataset, entry.result.section))
 }
@@ -92,12 +91,12 @@ fn short_place(dataset: &str, section: SectionChoice) -> String {
     format!("{}, {}", dataset_in_words(dataset), section_in_words(&section.to_string()))
 }
 
-/// A caption whose id has the figure's number in it, so that no two are alike.
+/// Builds a caption whose id contains the plot's number, so that ids are unique.
 fn caption(kind: &str, number: usize, title: String, description: String) -> Caption {
     Caption { id: slug(&format!("figure-{kind}-{}", number + 1)), title, description }
 }
 
-/// A figure, if there was something to draw.
+/// Builds the figure if a plot was drawn.
 fn drawn(caption: Caption, svg: Option<String>, data: Data) -> Option<Figure> {
     let Caption { id, title, description } = caption;
     Some(Figure { id, title, description, svg: svg?, data })

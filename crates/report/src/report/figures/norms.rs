@@ -7,10 +7,10 @@ use crate::report::load::Report;
 use crate::report::numbers::figure;
 use crate::report::role::ModelRole;
 
-/// Where a bin without rows is drawn on a logarithmic axis of counts: below one row.
+/// The height of an empty bin on a logarithmic axis: below one row.
 const NONE: f64 = 0.5;
 
-/// A picture for each family, dataset and section, with a line for each model.
+/// A plot for each family, dataset and section, with a line for each model.
 pub(super) fn norms(report: &Report) -> Gallery {
     let mut places: Vec<Vec<&Entry>> = Vec::new();
     for entry in &report.entries {
@@ -35,7 +35,7 @@ fn place_figure(number: usize, place: &[&Entry]) -> Option<Figure> {
     let mut series = Vec::new();
     let mut thresholds: Vec<Threshold> = Vec::new();
     for model in ModelRole::ALL {
-        // The norms are the same for every SAE; one that has a threshold says what its scale is.
+        // Norms are the same for every SAE. A result with a threshold also has the threshold's scale.
         let of_model = || place.iter().filter(|entry| entry.model == model);
         let filtered = of_model().find(|entry| entry.result.outlier_norm.is_some());
         let Some(entry) = filtered.or_else(|| of_model().next()) else { continue };

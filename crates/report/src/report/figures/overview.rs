@@ -1,4 +1,4 @@
-//! Bars of CE recovered, and L0 against explained variance.
+//! Plots of CE loss recovered, and of L0 against explained variance.
 
 use super::{Data, Figure, Gallery, caption, drawn, sae_ink, short_place};
 use crate::plot::{BarGroup, Fill, PointSeries, bars, scatter};
@@ -7,7 +7,7 @@ use crate::report::numbers::{percent, two};
 use crate::report::role::{ModelRole, SaeRole};
 use crate::report::rows::Row;
 
-/// Bars of CE recovered: a picture for each family and treatment of outliers.
+/// Bars of CE loss recovered: a plot for each family and treatment of outliers.
 pub(super) fn recovered(report: &Report) -> Gallery {
     let rows = report.summary().rows;
     let panels = panels(&rows, settings);
@@ -40,8 +40,8 @@ fn recovered_panel(number: usize, panel: &Panel<'_>) -> Option<Figure> {
     drawn(caption, svg, data)
 }
 
-/// L0 against explained variance: a picture for each family, place and treatment of outliers, for explained variance
-/// differs between places by more than between SAEs.
+/// L0 against explained variance: a plot for each family, dataset, section and treatment of outliers, because explained
+/// variance differs more between datasets than between SAEs.
 pub(super) fn trade_off(report: &Report) -> Gallery {
     let rows = report.summary().rows;
     let panels = panels(&rows, |row| (short_place(&row.dataset, row.section), settings(row)));
@@ -78,7 +78,7 @@ fn trade_off_panel(number: usize, panel: &Panel<'_>) -> Option<Figure> {
     drawn(caption, svg, data)
 }
 
-/// Rows of one picture.
+/// The rows of one plot.
 struct Panel<'rows> {
     rows: Vec<&'rows Row>,
 }
@@ -90,12 +90,12 @@ impl Panel<'_> {
     }
 }
 
-/// Treatment of outliers, and family.
+/// Key of a panel: treatment of outliers and family.
 fn settings(row: &Row) -> (bool, String) {
     (row.outliers_filtered, row.family.clone())
 }
 
-/// A panel for each key, in the order in which they first come.
+/// Groups rows into panels by key, in order of first occurrence.
 fn panels<Key: PartialEq>(rows: &[Row], key: impl Fn(&Row) -> Key) -> Vec<Panel<'_>> {
     let mut panels: Vec<Panel<'_>> = Vec::new();
     for row in rows {

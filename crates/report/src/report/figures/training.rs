@@ -7,10 +7,10 @@ use crate::plot::{evenly, training_picture};
 use crate::report::load::{Report, Training};
 use crate::report::numbers::{four, percent, two};
 
-/// Rows of the table under a picture.
+/// Rows of the table below a plot.
 const ROWS: usize = 40;
 
-/// A picture for each log of training.
+/// A plot for each training log.
 pub(super) fn training(report: &Report) -> Gallery {
     let logged = report.trainings.iter().filter(|training| !training.records.is_empty());
     let figures = logged.enumerate().map(|(number, training)| figure_of(number, training)).collect();
@@ -66,7 +66,7 @@ fn figure_of(number: usize, training: &Training) -> Figure {
     }
 }
 
-/// Evenly chosen records: of those that looked at held-out rows, where there are any besides the last, and else of all.
+/// Chooses evenly spaced records: from those with held-out metrics if there are several, else from all.
 fn chosen(records: &[TrainingRecord]) -> Vec<&TrainingRecord> {
     let looked: Vec<&TrainingRecord> = records.iter().filter(|record| record.held_out.is_some()).collect();
     if looked.len() > 1 { evenly(&looked, ROWS).into_iter().copied().collect() } else { evenly(records, ROWS) }

@@ -1,4 +1,4 @@
-//! `cfg.json`, understood: what the two layouts have in common once they are read.
+//! Parses `cfg.json` in either layout.
 
 use std::path::Path;
 
@@ -9,8 +9,8 @@ use crate::config::SaeConfig;
 use crate::error::SaeError;
 use crate::formats::source::Source;
 
-/// Reads a configuration in the nested layout of version 6 and later, or in the flat one of versions before it. Gives
-/// back the whole of it too.
+/// Parses a configuration in the nested layout (version 6 and later) or the flat layout (earlier versions). Also returns the
+/// raw JSON.
 pub(in crate::formats) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), SaeError> {
     let source = Source { path };
     let value: Value = source.json(bytes)?;
@@ -20,7 +20,7 @@ pub(in crate::formats) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig,
     Ok((config, value))
 }
 
-/// Version 6 moved what does not change the computation to `metadata`, where it also keeps its version.
+/// Version 6 moved fields that do not affect the computation to `metadata`, including the version.
 fn is_nested(source: &Source<'_>, value: &Value) -> Result<bool, SaeError> {
     let metadata = value.get("metadata");
     let version = [Some(value), metadata].into_iter().flatten().find_map(|place| place.get("sae_lens_version"));

@@ -1,4 +1,4 @@
-//! Fields that both layouts of `cfg.json` have, from text to types.
+//! Conversion and validation of the fields common to both layouts of `cfg.json`.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::error::SaeError;
 use crate::formats::source::Source;
 use crate::normalisation::Normalisation;
 
-/// Training and bookkeeping fields that checkpoints of either layout may carry. None changes what an SAE computes.
+/// Training and bookkeeping fields that may occur in either layout. None affects what an SAE computes.
 const INERT: &[&str] = &[
     "aux_loss_coefficient",
     "decoder_init_norm",
@@ -35,7 +35,7 @@ const INERT: &[&str] = &[
     "use_sparse_activations",
 ];
 
-/// What both layouts say, each in its own places.
+/// The fields common to both layouts.
 pub(super) struct Said<'config> {
     pub(super) architecture: &'config str,
     pub(super) options: Options<'config>,
@@ -50,7 +50,7 @@ pub(super) struct Said<'config> {
 }
 
 impl Source<'_> {
-    /// What an SAE is by what is said of it, where that fits together.
+    /// Builds the configuration, checking that the fields are consistent.
     pub(super) fn sae(&self, said: Said<'_>) -> Result<SaeConfig, SaeError> {
         let normalisation = said.normalisation;
         let (architecture, role) = self.architecture(said.architecture, &said.options)?;
@@ -71,7 +71,7 @@ impl Source<'_> {
         })
     }
 
-    /// Refuses fields that are neither in `also` nor known to change nothing.
+    /// Rejects fields that are neither in `also` nor known to have no effect.
     pub(super) fn refuse_unknown(&self, rest: &BTreeMap<String, Value>, also: &[&str]) -> Result<(), SaeError> {
         let unknown = || rest.keys().filter(|name| !INERT.contains(&name.as_str()) && !also.contains(&name.as_str()));
         match unknown().next() {
@@ -84,8 +84,8 @@ impl Source<'_> {
         }
     }
 
-    /// The type that the SAE was saved in. Weights are widened from the type that they are stored in, so the name is
-    /// checked and then of no further use.
+    /// Checks the dtype in which the SAE was saved. Weights are converted from their stored dtype, so the name has no further
+    /// use.
     pub(super) fn check_dtype(&self, dtype: Option<&str>) -> Result<(), SaeError> {
         let Some(dtype) = dtype else { return Ok(()) };
         match dtype.strip_prefix("torch.").unwrap_or(dtype) {
@@ -96,7 +96,7 @@ impl Source<'_> {
 
     pub(super) fn check_reshape(&self, reshape: &str) -> Result<(), SaeError> {
         match reshape {
-            // Heads side by side: that is how caches keep them.
+            // Concatenated heads, the layout that caches store.
             "none" | "hook_z" => Ok(()),
             other => Err(self.field("reshape_activations", "none or hook_z", other)),
         }
@@ -122,7 +122,7 @@ impl Source<'_> {
             .ok_or_else(|| self.field("normalize_activations", known.map(Normalisation::as_str).join(", "), name))
     }
 
-    /// The architecture and the role, with those fields that belong to some architectures only.
+    /// Parses the architecture and role, using the architecture-specific options.
     fn architecture(&self, name: &str, options: &Options<'_>) -> Result<(Architecture, Role), SaeError> {
         let transcoders = [
             ("transcoder", Skip::None, "standard"),
@@ -136,7 +136,7 @@ impl Source<'_> {
         }
     }
 
-    /// Width of what an SAE gives.
+    /// Width of the output.
     fn d_out(&self, role: Role, d_in: usize, d_out: Option<u64>) -> Result<usize, SaeError> {
         match (role, d_out) {
             (Role::Autoencoder, None) => Ok(d_in),
@@ -149,7 +149,7 @@ impl Source<'_> {
         }
     }
 
-    /// Whether the decoder's bias is taken from the input: `apply_b_dec_to_input`, true where it is absent.
+    /// Whether the decoder bias is subtracted from the input: `apply_b_dec_to_input`, true by default.
     fn input_bias(&self, apply: Option<bool>, role: Role) -> Result<InputBias, SaeError> {
         match (role, apply) {
             (Role::Autoencoder, apply) => {
@@ -162,7 +162,7 @@ impl Source<'_> {
         }
     }
 
-    /// What is done to a transcoder's input is not undone on its output.
+    /// Rejects normalisations that are undone on the output, because a transcoder's output is another site.
     fn check_transcoder(&self, role: Role, normalisation: Normalisation) -> Result<(), SaeError> {
         let plain = matches!(normalisation, Normalisation::None | Normalisation::ExpectedAverageOnlyIn);
         if role == Role::Autoencoder || plain {
@@ -192,7 +192,7 @@ impl Source<'_> {
                 return Err(self.field("architecture", known, format!("{other:?}")));
             }
         };
-        // A TopK file read as a plain ReLU is the mistake that users meet most: L0 of 600 in place of 80.
+        // Reading a TopK file as a plain ReLU is the most common user error: L0 of 600 instead of 80.
         if let (Architecture::Standard | Architecture::Gated, Some(k)) = (architecture, options.k) {
             return Err(self.field("k", format!("none in a {name} SAE"), format!("{k}. Is this a topk SAE?")));
         }
@@ -204,7 +204,7 @@ impl Source<'_> {
     }
 }
 
-/// Fields that belong to some architectures only.
+/// Architecture-specific fields.
 pub(super) struct Options<'config> {
     pub(super) d_sae: usize,
     pub(super) k: Option<&'config Number>,

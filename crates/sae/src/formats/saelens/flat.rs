@@ -1,4 +1,4 @@
-//! `cfg.json` of SAELens before version 6: one flat object, in the oldest files the whole training configuration.
+//! `cfg.json` of SAELens before version 6: one flat object, which in the oldest files is the whole training configuration.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ use crate::config::SaeConfig;
 use crate::error::SaeError;
 use crate::formats::source::Source;
 
-/// Further fields of training runs, from several years of versions. None changes what an SAE computes;
-/// `finetuning_scaling_factor` announces a tensor, and the tensor is looked at.
+/// Further training fields from older versions. None affects what an SAE computes. `finetuning_scaling_factor` announces a
+/// tensor, which is checked itself.
 const INERT: &[&str] = &[
     "act_store_device",
     "activations_mixing_fraction",
@@ -152,7 +152,7 @@ pub(super) fn parse(source: &Source<'_>, value: Value) -> Result<SaeConfig, SaeE
     source.check_head(hook_head_index.as_ref())?;
     source.check_head(hook_point_head_index.as_ref())?;
     let site = source.one_of_two("hook_name", "name", hook_name, hook_point)?;
-    // Versions before the field existed reshaped wherever the name said so.
+    // Versions before this field existed reshaped whenever the name contained hook_z.
     let named_z = site.as_deref().is_some_and(|site| site.contains("hook_z"));
     source.check_reshape(reshape_activations.as_deref().unwrap_or(if named_z { "hook_z" } else { "none" }))?;
     let activation = source.one_of_two("activation_fn", "name", activation_fn, activation_fn_str)?;
@@ -181,7 +181,7 @@ pub(super) fn parse(source: &Source<'_>, value: Value) -> Result<SaeConfig, SaeE
 }
 
 impl Source<'_> {
-    /// `activation_fn = topk` made a `TopK` SAE out of the standard architecture.
+    /// Resolves the architecture. `activation_fn = topk` turns the standard architecture into a `TopK` SAE.
     fn flat_architecture<'name>(
         &self,
         architecture: Option<&'name str>,
@@ -196,7 +196,7 @@ impl Source<'_> {
         }
     }
 
-    /// A value that has gone by two names; where both are there they must agree.
+    /// Returns a field that has had two names. If both are present, they must agree.
     fn one_of_two<T: PartialEq + std::fmt::Debug>(
         &self,
         field: &str,

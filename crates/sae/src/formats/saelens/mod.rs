@@ -1,6 +1,6 @@
 //! SAELens's native layout: a folder with `cfg.json` and `sae_weights.safetensors`.
 //!
-//! `sparsity.safetensors` and whatever else lies in the folder is training history and never opened.
+//! Other files, such as `sparsity.safetensors`, are training history and are never opened.
 
 mod config;
 mod fields;

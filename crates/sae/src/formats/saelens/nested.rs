@@ -30,7 +30,7 @@ struct NestedFields {
     rest: BTreeMap<String, Value>,
 }
 
-/// SAELens lets users put anything here and computes with none of it, so other fields are not looked at.
+/// SAELens allows arbitrary user fields here and computes with none of them, so unknown fields are ignored.
 #[derive(Default, Deserialize)]
 struct Metadata {
     hook_name: Option<String>,

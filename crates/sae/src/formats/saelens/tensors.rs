@@ -1,14 +1,14 @@
-//! The tensors of SAELens's `sae_weights.safetensors`.
+//! The tensors of `sae_weights.safetensors`.
 
 use crate::config::{Architecture, Ranking, Role, SaeConfig, Skip};
 use crate::error::SaeError;
 use crate::tensor_files::{Taker, TensorFile};
 use crate::tensors::{ArchitectureTensors, SaeTensors};
 
-/// How far a `scaling_factor` may be from one: `torch.allclose`'s tolerance.
+/// Tolerance for a `scaling_factor` of one, as in `torch.allclose`.
 const ONES_TOLERANCE: f64 = 1e-5;
 
-/// Takes every tensor out of the file.
+/// Takes all tensors of the file.
 pub(in crate::formats) fn take(
     config: &SaeConfig,
     file: &TensorFile,
@@ -60,7 +60,7 @@ fn own(config: &SaeConfig, taker: &mut Taker<'_>) -> Result<ArchitectureTensors,
     })
 }
 
-/// A leftover of old training runs; ones carry nothing.
+/// Accepts a `scaling_factor` of ones, a leftover of old training runs.
 fn check_scaling_factor(config: &SaeConfig, file: &TensorFile, taker: &mut Taker<'_>) -> Result<(), SaeError> {
     let Some(factor) = taker.optional("scaling_factor", &[config.d_sae])? else { return Ok(()) };
     let largest = factor.f_sub_scalar(1.0)?.f_abs()?.f_max()?.f_double_value(&[])?;

@@ -1,4 +1,4 @@
-//! What a configuration says of how activations were made.
+//! The fields that describe how the training activations were produced.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -7,7 +7,7 @@ use crate::config::{Conventions, PositionSlice, WithoutTokens};
 use crate::error::SaeError;
 use crate::formats::source::Source;
 
-/// What the configuration says of the activations: at the top before version 6, in `metadata` since.
+/// Fields about the activations: at the top level before version 6, in `metadata` since.
 #[derive(Default, Deserialize)]
 pub(super) struct TrainedOn {
     model_from_pretrained_kwargs: Option<Value>,
@@ -15,7 +15,7 @@ pub(super) struct TrainedOn {
     context_size: Option<Value>,
     seqpos_slice: Option<Value>,
     exclude_special_tokens: Option<Value>,
-    /// Of an SAE that was converted from a format which says so.
+    /// Written when converting from a format that records it.
     trained_without: Option<Value>,
 }
 
@@ -26,7 +26,7 @@ impl TrainedOn {
         Ok(Conventions {
             center_writing_weights: centred.unwrap_or(false),
             prepend_bos: self.prepend_bos,
-            // -1 stands for what the dataset has.
+            // -1 means the context length of the dataset.
             context_size: self.context_size.as_ref().and_then(Value::as_u64),
             positions: self.positions(source)?,
             without: self.without(source)?,
@@ -36,7 +36,7 @@ impl TrainedOn {
     fn positions(&self, source: &Source<'_>) -> Result<PositionSlice, SaeError> {
         let Some(value) = &self.seqpos_slice else { return Ok(PositionSlice::default()) };
         let numbers: Option<Vec<Option<i64>>> = serde_json::from_value(value.clone()).ok();
-        // As Python's slice takes them: one is where it stops.
+        // Like Python's slice: a single value is the stop.
         match numbers.as_deref() {
             Some([]) => Ok(PositionSlice::default()),
             Some(&[stop]) => Ok(PositionSlice { stop, ..PositionSlice::default() }),

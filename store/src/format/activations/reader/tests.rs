@@ -28,7 +28,7 @@ fn file(codec: Codec) -> Vec<u8> {
     writer.finish().unwrap().0
 }
 
-/// Opens a file whose footer is taken to be as its hash says, as if whoever changed it had changed that too.
+/// Opens a file whose footer is trusted, as if an attacker had updated its hash.
 fn open(file: Vec<u8>, codec: Codec) -> Result<ActivationReader> {
     let length = file
         .last_chunk::<TAIL_BYTES>()
@@ -37,7 +37,7 @@ fn open(file: Vec<u8>, codec: Codec) -> Result<ActivationReader> {
     ActivationReader::open("a".into(), Bytes::from(file).into(), layout(codec), &footer_blake3, &ROWS)
 }
 
-/// The file with the chunk of one column of the second row group described in another way.
+/// Returns the file with changed metadata for one column chunk of the second row group.
 fn with_chunk(
     codec: Codec,
     column: usize,
@@ -103,7 +103,7 @@ fn hostile_footers_are_errors() {
         |chunk| chunk.set_data_page_offset(i64::MAX),
         |chunk| chunk.set_data_page_offset(0),
         |chunk| chunk.set_total_compressed_size(-1),
-        // Half of the most, since the Parquet writer of this test adds them up.
+        // Half the maximum, because the Parquet writer of this test adds the sizes up.
         |chunk| chunk.set_total_compressed_size(i64::MAX / 2),
         |chunk| chunk.set_total_compressed_size(0),
         |chunk| chunk.set_total_compressed_size(3),
