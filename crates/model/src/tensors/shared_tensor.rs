@@ -15,7 +15,7 @@ pub(crate) struct SharedTensor(Tensor);
 // do not end in `_` leave their inputs alone). No other owner can write to the tensor, because it is moved in here right
 // after its creation. No use of a shared tensor writes to it, by the contract above, which this crate keeps: shared tensors
 // are only ever operands, and none is handed out.
-#[expect(unsafe_code, reason = "tch cannot know that nobody writes to this tensor")]
+#[expect(unsafe_code, reason = "tch cannot know that the tensor is never written to")]
 unsafe impl Sync for SharedTensor {}
 
 impl From<Tensor> for SharedTensor {

@@ -15,7 +15,7 @@ pub(crate) struct SharedTensor(Tensor);
 // names do not end in `_` do not modify their inputs). No other owner can write to the tensor, because it is moved in here
 // right after its creation. Nothing writes through this type, by the contract above, which every use in this crate keeps:
 // shared tensors are only used as operands and are never handed out.
-#[expect(unsafe_code, reason = "tch cannot know that nobody writes to this tensor")]
+#[expect(unsafe_code, reason = "tch cannot know that the tensor is never written to")]
 unsafe impl Sync for SharedTensor {}
 
 impl From<Tensor> for SharedTensor {
