@@ -34,7 +34,7 @@ pub enum EvaluateError {
     Results(#[from] ResultsError),
     /// Training failed.
     #[error(transparent)]
-    Train(#[from] Box<TrainError>),
+    Train(Box<TrainError>),
     /// An SAE could not be read or run.
     #[error(transparent)]
     Sae(#[from] SaeError),
@@ -237,4 +237,19 @@ pub enum EvaluateError {
     /// The reader thread ended early.
     #[error("the thread that reads the cache ended early: a defect in hayloft, please report it")]
     ReaderLost,
+}
+
+/// What is not of training alone is the evaluation's own error.
+impl From<TrainError> for EvaluateError {
+    fn from(error: TrainError) -> Self {
+        match error {
+            TrainError::Store(error) => Self::Store(error),
+            TrainError::Model(error) => Self::Model(error),
+            TrainError::Sae(error) => Self::Sae(error),
+            TrainError::Rows(error) => Self::Rows(error),
+            TrainError::Site(error) => Self::Site(error),
+            TrainError::Torch(error) => Self::Torch(error),
+            other => Self::Train(Box::new(other)),
+        }
+    }
 }

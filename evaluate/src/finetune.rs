@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use hayloft_model::Site;
 use hayloft_results::Results;
 use hayloft_runtime::{Dtype, Progress};
-use hayloft_sae::SaeFile;
-use hayloft_store::Cache;
-use hayloft_train::{FinetuneSettings, TrainError, TrainingSummary, wanted_site};
+use hayloft_train::{FinetuneSettings, Finetuning, TrainingSummary};
 
 use crate::error::EvaluateError;
 use crate::run::run;
@@ -43,13 +41,11 @@ pub fn finetune(
 ) -> Result<Finetuned, EvaluateError> {
     let mut settings = settings.clone();
     settings.course.tokenizer.get_or_insert_with(|| evaluation.model.clone());
-    let file = SaeFile::open(&settings.sae)?;
-    let cache = Cache::open_at(&settings.course.cache, &settings.course.remote)?;
-    let site = wanted_site(settings.site, std::slice::from_ref(&file), &cache)?;
-    let mut evaluated = evaluation_settings(&settings, evaluation, site);
+    let finetuning = Finetuning::open(&settings)?;
+    let mut evaluated = evaluation_settings(&settings, evaluation, finetuning.site());
     // Reject before training what could not be evaluated afterwards.
-    EvaluationContext::open(&evaluated, std::slice::from_ref(&file))?;
-    let training = hayloft_train::finetune(&settings, progress).map_err(Box::<TrainError>::from)?;
+    EvaluationContext::open(&evaluated, std::slice::from_ref(finetuning.file()))?;
+    let training = finetuning.train(progress)?;
     evaluated.saes.push(settings.course.out.clone());
     let mut results = run(&evaluated, progress)?;
     let sections = results.results.len() / 2;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use hayloft_model::Site;
 use hayloft_runtime::Progress;
 use hayloft_sae::{ArchitectureTensors, SaeFile, SaeFormat, SaeTensors};
-use hayloft_store::Cache;
+use hayloft_store::{Cache, SiteRecord};
 use serde_json::{Map, Value, json};
 
 use crate::agreement::sae_site::{SiteError, check_width, held_site, wanted_site};
@@ -43,55 +43,86 @@ pub struct Coefficients {
     pub auxiliary: Option<f64>,
 }
 
-/// Fine-tunes an SAE. The result is saved in the SAE's original space.
-pub fn finetune(settings: &FinetuneSettings, progress: Progress) -> Result<TrainingSummary, TrainError> {
-    let course = &settings.course;
-    course.check()?;
-    let file = SaeFile::open(&settings.sae)?;
-    if file.format() != SaeFormat::Saelens || file.is_transcoder() {
-        let got = format!("{}: {} in the format {}", settings.sae.display(), file.architecture(), file.format());
-        let expected = "an autoencoder in SAELens's format, which `evaluate convert` makes of others".to_owned();
-        return Err(TrainError::Setting { what: "SAE to fine-tune", expected, got });
+/// A fine-tuning whose settings, SAE and cache fit one another.
+#[derive(Debug)]
+pub struct Finetuning<'settings> {
+    course: &'settings Course,
+    file: SaeFile,
+    cache: Cache,
+    wanted: Site,
+    site: SiteRecord,
+    selection: Selection,
+    parts: SaeTensors,
+    architecture: Architecture,
+}
+
+impl<'settings> Finetuning<'settings> {
+    /// Opens the SAE and the cache, and checks them against the settings.
+    pub fn open(settings: &'settings FinetuneSettings) -> Result<Self, TrainError> {
+        let course = &settings.course;
+        course.check()?;
+        let file = SaeFile::open(&settings.sae)?;
+        if file.format() != SaeFormat::Saelens || file.is_transcoder() {
+            let got = format!("{}: {} in the format {}", settings.sae.display(), file.architecture(), file.format());
+            let expected = "an autoencoder in SAELens's format, which `evaluate convert` makes of others".to_owned();
+            return Err(TrainError::Setting { what: "SAE to fine-tune", expected, got });
+        }
+        let cache = Cache::open_at(&course.cache, &course.remote)?;
+        for &section in &course.sections {
+            section.check(&cache)?;
+        }
+        check_width(&file, &cache)?;
+        let wanted = wanted_site(settings.site, std::slice::from_ref(&file), &cache)?;
+        let site = held_site(wanted, &cache)?.clone();
+        let (expected, got) = (site.d_model, file.d_model());
+        if expected != got {
+            let sae = settings.sae.clone();
+            return Err(SiteError::SaeWidth { sae, what: "activations", expected, got }.into());
+        }
+        let origin = training_origin(&file)?;
+        let recorded = origin.as_ref().and_then(|origin| origin.scale_rows.as_ref());
+        let rule = course.scale().rule(file.normalisation().as_str(), recorded, &course.rows());
+        let selection = Selection::of(course, &rule, (&cache, &site), course.tokenizer.as_deref())?;
+        let parts = file.parts()?;
+        let architecture = architecture(&parts, &file, settings.coefficients)?;
+        architecture.check(file.width())?;
+        Ok(Self { course, file, cache, wanted, site, selection, parts, architecture })
     }
-    let cache = Cache::open_at(&course.cache, &course.remote)?;
-    for &section in &course.sections {
-        section.check(&cache)?;
+
+    /// The SAE that the training starts from.
+    pub fn file(&self) -> &SaeFile {
+        &self.file
     }
-    check_width(&file, &cache)?;
-    let wanted = wanted_site(settings.site, std::slice::from_ref(&file), &cache)?;
-    let site = held_site(wanted, &cache)?;
-    let (expected, got) = (site.d_model, file.d_model());
-    if expected != got {
-        let sae = settings.sae.clone();
-        return Err(SiteError::SaeWidth { sae, what: "activations", expected, got }.into());
+
+    /// The site of the training.
+    pub fn site(&self) -> Site {
+        self.wanted
     }
-    let origin = training_origin(&file)?;
-    let recorded = origin.as_ref().and_then(|origin| origin.scale_rows.as_ref());
-    let rule = course.scale().rule(file.normalisation().as_str(), recorded, &course.rows());
-    let selection = Selection::of(course, &rule, (&cache, site), course.tokenizer.as_deref())?;
-    let parts = file.parts()?;
-    let architecture = architecture(&parts, &file, settings.coefficients)?;
-    architecture.check(file.width())?;
-    let mut metadata = metadata(&cache, site, course, &selection);
-    keep_metadata(&mut metadata, &file);
-    metadata.insert("finetuned_from".to_owned(), json!(file.hashes()));
-    let own = json!({
-        "architecture": architecture,
-        "finetuned_from": file.hashes(),
-        "normalize_activations": file.normalisation().as_str(),
-    });
-    let job = Job {
-        course,
-        cache: &cache,
-        site,
-        selection: &selection,
-        coefficient: architecture.coefficient(),
-        fold: Fold::Keep(file.normalisation()),
-        settings: own.as_object().cloned().unwrap_or_default(),
-        metadata,
-    };
-    let model = reopen(parts, &architecture, course.device)?;
-    session::train(&job, model, progress)
+
+    /// Trains, and saves the result in the SAE's original space.
+    pub fn train(self, progress: Progress) -> Result<TrainingSummary, TrainError> {
+        let Self { course, file, cache, site, selection, parts, architecture, .. } = self;
+        let mut metadata = metadata(&cache, &site, course, &selection);
+        keep_metadata(&mut metadata, &file);
+        metadata.insert("finetuned_from".to_owned(), json!(file.hashes()));
+        let own = json!({
+            "architecture": architecture,
+            "finetuned_from": file.hashes(),
+            "normalize_activations": file.normalisation().as_str(),
+        });
+        let job = Job {
+            course,
+            cache: &cache,
+            site: &site,
+            selection: &selection,
+            coefficient: architecture.coefficient(),
+            fold: Fold::Keep(file.normalisation()),
+            settings: own.as_object().cloned().unwrap_or_default(),
+            metadata,
+        };
+        let model = reopen(parts, &architecture, course.device)?;
+        session::train(&job, model, progress)
+    }
 }
 
 /// The SAE's architecture, with its loss coefficients.

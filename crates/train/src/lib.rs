@@ -6,7 +6,7 @@
 //!                                              SAELens's layout ◄── checkpoint ◄───────────────┘
 //! ```
 //!
-//! [`train`] starts from random weights, [`finetune`] from an existing SAE. Losses, initial weights and schedules are those of
+//! [`train`] starts from random weights, [`Finetuning`] from an existing SAE. Losses, initial weights and schedules are those of
 //! SAELens 6.54.12, so its coefficients can be used unchanged.
 //!
 //! An interrupted training resumes from its last checkpoint to bit-identical weights, on the same machine and device and with
@@ -32,7 +32,7 @@ pub use agreement::special_tokens::special_tokens;
 pub use agreement::training_origin::training_origin;
 pub use data::Mixing;
 pub use error::TrainError;
-pub use finetune::{Coefficients, FinetuneSettings, finetune};
+pub use finetune::{Coefficients, FinetuneSettings, Finetuning};
 pub use measure::threshold::ThresholdSource;
 pub use messages::summary::{HeldOutSequences, TrainingSummary};
 pub use scratch::{Centring, Space, TrainSettings, train};
