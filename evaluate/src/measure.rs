@@ -1,27 +1,26 @@
-//! Measures SAEs one at a time on some shards of a cache.
+//! Measures SAEs on some shards of a cache.
 
-use hayloft_results::{CleanCheck, CleanSource, ComputeSample, KlWay, unique_names};
-use hayloft_rows::{MedianRule, OutlierNorm, OutlierRule, OutlierThreshold, Scale, ScaleRule};
+use hayloft_results::{CleanCheck, CleanSource, ComputeSample, KlWay};
+use hayloft_rows::{MedianRule, OutlierNorm, OutlierRule, OutlierThreshold, SectionChoice};
 use hayloft_runtime::{Dtype, Part, Profiling, Progress};
-use hayloft_sae::{SaeError, SaeFile};
+use hayloft_sae::SaeError;
 
 use crate::baseline::prepared::PreparedBaselines;
 use crate::baseline::{self, Baselines, Wanted};
 use crate::data::reader::CacheReader;
 use crate::error::EvaluateError;
-use crate::metrics::pass::{Keep, SectionOutcome, pass};
+use crate::metrics::pass::{Keep, Outcomes, SectionOutcome, pass};
 use crate::metrics::{compute_effect, stored_rounding};
 use crate::parts::{Measurement, SaeIdentity, SectionMeasurement};
 use crate::session::clean_check::clean_check;
-use crate::session::context::{EvaluationContext, open_saes};
+use crate::session::context::EvaluationContext;
 use crate::session::median::median_rule;
 use crate::session::protocol::{
     cache_identity, clean_source, protocol, provenance, takes_cached_losses, threshold, warn_of_other_outliers,
 };
-use crate::session::scale::{scale_on, scale_rule};
-use crate::session::settings::{RunSettings, each_once};
+use crate::session::run_saes::{RunSae, RunSaes};
+use crate::session::settings::{RunSettings, Splice, each_once};
 use crate::session::share::Share;
-use crate::session::training_remarks;
 use crate::splice::predictions::PredictionReader;
 use crate::splice::sae_runner::SaeRunner;
 use crate::splice::upper_model::UpperModel;
@@ -33,39 +32,30 @@ pub(crate) fn measure(
     progress: Progress,
     profiling: &mut Profiling,
 ) -> Result<(Measurement, u64), EvaluateError> {
-    let job = Job::open(settings, part)?;
-    let upper_model = job.upper_model()?;
-    let reading = PredictionReader { upper_model: upper_model.as_ref(), kl: job.kl };
+    let session = Session::open(settings, part)?;
+    let upper_model = session.upper_model()?;
+    let reading = session.reading(upper_model.as_ref());
     profiling.start();
-    let ready = job.prepare(reading, false, progress)?;
-    let stored_rounding = if job.share.has_first() {
-        stored_rounding::measure(&job.context, job.source(), reading.upper_model)?
+    let ready = session.prepare(reading, false, progress)?;
+    let stored_rounding = if session.share.has_first() {
+        stored_rounding::measure(&session.context, session.source(), reading.upper_model)?
     } else {
         None
     };
-    let (outcomes, samples) = job.pass(reading, &ready, progress)?;
-    let mut samples = samples.into_iter();
-    let sections = outcomes.into_iter().map(|(sae, outcome)| SectionMeasurement {
-        sae,
-        section: outcome.section,
-        shards: outcome.shards,
-        latents: outcome.latents,
-        sequences: outcome.sequences,
-        subsets: outcome.subsets,
-        sample: samples.next(),
-    });
-    let context = &job.context;
+    let sections = session.pass(reading, &ready, progress)?;
+    let context = &session.context;
+    let site = (settings.splice == Splice::EachAlone).then(|| context.point.label());
     let measurement = Measurement {
         cache: cache_identity(context),
-        protocol: protocol(settings, context, (ready.clean_source, job.kl, ready.median), Some(context.point.label())),
-        shards: job.share.numbers(&context.cache),
+        protocol: protocol(settings, context, (ready.clean_source, session.kl, ready.median), site),
+        shards: session.share.numbers(&context.cache),
         clean_check: ready.clean_check,
         stored_rounding,
-        sections: sections.collect(),
-        saes: job.saes(&ready)?,
+        sections,
+        saes: session.identities(&ready)?,
     };
     context.cache.log_traffic();
-    Ok((measurement, job.share.tokens(&context.cache)))
+    Ok((measurement, session.share.tokens(&context.cache)))
 }
 
 /// Computes and stores the baselines of a part of the shards, or of all of them.
@@ -74,23 +64,17 @@ pub(crate) fn only_baselines(
     part: Option<Part>,
     progress: Progress,
 ) -> Result<PreparedBaselines, EvaluateError> {
-    let job = Job::open(settings, part)?;
-    let upper_model = job.upper_model()?;
-    let reading = PredictionReader { upper_model: upper_model.as_ref(), kl: job.kl };
-    job.prepare(reading, true, progress)?;
-    job.context.cache.log_traffic();
-    Ok(PreparedBaselines::of(&job.context, &job.share))
+    let session = Session::open(settings, part)?;
+    let upper_model = session.upper_model()?;
+    session.prepare(session.reading(upper_model.as_ref()), true, progress)?;
+    session.context.cache.log_traffic();
+    Ok(PreparedBaselines::of(&session.context, &session.share))
 }
 
-/// The outcome of one section of an SAE, preceded by the SAE's index.
-type OfSae = (usize, SectionOutcome);
-
-/// The inputs of a measurement.
-struct Job<'run> {
+/// The opened inputs of a run.
+struct Session<'run> {
     settings: &'run RunSettings,
-    files: Vec<SaeFile>,
-    names: Vec<String>,
-    scales: Vec<Scale>,
+    run: RunSaes,
     context: EvaluationContext,
     kl: Option<KlWay>,
     share: Share,
@@ -103,29 +87,24 @@ struct Ready {
     median: Option<MedianRule>,
     /// One per SAE.
     thresholds: Vec<Option<OutlierThreshold>>,
-    rules: Vec<OutlierRule>,
-    baselines: Baselines,
+    /// One per splice site; losses and divergences stand in the first.
+    baselines: Vec<Baselines>,
 }
 
-impl<'run> Job<'run> {
+impl<'run> Session<'run> {
     fn open(settings: &'run RunSettings, part: Option<Part>) -> Result<Self, EvaluateError> {
-        let files = open_saes(settings.saes.iter().map(AsRef::as_ref), settings.sae_format)?;
-        let context = EvaluationContext::open(settings, &files)?;
-        let names = unique_names(&settings.saes);
-        for (name, file) in names.iter().zip(&files) {
-            training_remarks::tell(name, file, &context);
-        }
-        let scales = resolve_scales(settings, &context, &files, &names)?;
+        let (run, context) = RunSaes::open(settings)?;
         let kl = resolve_kl(settings, &context)?;
         let share = Share::of(part, &context.cache);
-        Ok(Self { settings, files, names, scales, context, kl, share })
+        Ok(Self { settings, run, context, kl, share })
     }
 
+    /// A reader of the lowest splice site.
     fn source(&self) -> CacheReader<'_> {
-        self.context.source(self.settings.device, self.kl)
+        self.context.source(&self.context.point, self.settings.device, self.kl)
     }
 
-    /// The upper model, if there is a model and the share has shards.
+    /// The model from the lowest splice site up, if there is a model and the share has shards.
     fn upper_model(&self) -> Result<Option<UpperModel>, EvaluateError> {
         if self.share.places.is_empty() {
             return Ok(None);
@@ -133,10 +112,15 @@ impl<'run> Job<'run> {
         self.context.upper_model(self.context.precision, self.settings.device)
     }
 
+    fn reading<'own>(&'own self, upper_model: Option<&'own UpperModel>) -> PredictionReader<'own> {
+        let further = self.run.sites.get(1..).unwrap_or_default();
+        PredictionReader { upper_model, further, kl: self.kl }
+    }
+
     /// Checks the cache and prepares everything that depends on no SAE. `alone` restricts baselines to this part's
     /// shards.
     fn prepare(&self, reading: PredictionReader<'_>, alone: bool, progress: Progress) -> Result<Ready, EvaluateError> {
-        let Self { settings, context, .. } = self;
+        let Self { settings, run: RunSaes { saes, sites }, context, .. } = self;
         let clean_check = match reading.upper_model {
             Some(upper_model) => clean_check(context, self.source(), self.share.places.start, upper_model)?,
             None => None,
@@ -148,107 +132,108 @@ impl<'run> Job<'run> {
         };
         // One per SAE, in the scale of its input.
         let thresholds: Vec<Option<OutlierThreshold>> =
-            self.scales.iter().map(|scale| threshold(settings, median, scale)).collect();
-        for (((file, name), scale), own) in self.files.iter().zip(&self.names).zip(&self.scales).zip(&thresholds) {
-            warn_of_other_outliers(file, name, scale, own.as_ref())?;
+            saes.iter().map(|sae| threshold(settings, median, &sae.scale)).collect();
+        for (sae, own) in saes.iter().zip(&thresholds) {
+            warn_of_other_outliers(&sae.file, &sae.name, &sae.scale, own.as_ref())?;
         }
-        let rules: Vec<OutlierRule> = thresholds.iter().copied().map(OutlierRule::of).collect();
-        let wanted = Wanted {
-            sections: settings.sections(),
-            rules: each_once(&rules),
-            clean_source: clean_source.unwrap_or(CleanSource::Cache),
-            share: self.share.clone(),
-            alone,
-        };
-        let baselines = baseline::prepare(context, self.source(), reading, &wanted, progress)?;
-        Ok(Ready { clean_check, clean_source, median, thresholds, rules, baselines })
+        let mut baselines = Vec::with_capacity(sites.len());
+        for (index, site) in sites.iter().enumerate() {
+            let at_site = saes.iter().zip(&thresholds).filter(|(sae, _)| sae.site == index);
+            let rules: Vec<OutlierRule> = at_site.map(|(_, own)| OutlierRule::of(*own)).collect();
+            let wanted = Wanted {
+                sections: settings.sections(),
+                rules: each_once(&rules),
+                clean_source: clean_source.unwrap_or(CleanSource::Cache),
+                share: self.share.clone(),
+                alone,
+            };
+            // Losses and divergences are those of all sites together, from the lowest one up.
+            let (reading, kl) = if index == 0 { (reading, self.kl) } else { (PredictionReader::NONE, None) };
+            let source = context.source(site, settings.device, kl);
+            baselines.push(baseline::prepare(context, source, reading, &wanted, progress)?);
+        }
+        Ok(Ready { clean_check, clean_source, median, thresholds, baselines })
     }
 
-    /// Measures each section of each SAE. Also returns the lower-precision sample of each, if one is taken.
+    /// Measures each section of each SAE, in the order of results.
     fn pass(
         &self,
         reading: PredictionReader<'_>,
         ready: &Ready,
         progress: Progress,
-    ) -> Result<(Vec<OfSae>, Vec<ComputeSample>), EvaluateError> {
-        let Self { settings, context, share, .. } = self;
+    ) -> Result<Vec<SectionMeasurement>, EvaluateError> {
+        let Self { settings, run: RunSaes { saes, .. }, context, share, .. } = self;
         let (sections, places) = (settings.sections(), &share.places);
         let keep = Keep { sequences: settings.bootstrap.is_some(), subsets: settings.by_subset };
         if places.is_empty() {
-            let empty = |(sae, file): (usize, &SaeFile)| {
-                let width = file.width();
-                sections.iter().map(move |&section| (sae, SectionOutcome::empty(width, section, places, keep)))
-            };
-            return Ok((self.files.iter().enumerate().flat_map(empty).collect(), Vec::new()));
+            let empty = |sae: &RunSae, section| SectionOutcome::empty(sae.file.width(), section, places, keep);
+            let outcomes = |sae| sections.iter().map(|&section| empty(sae, section)).collect();
+            return Ok(self.in_order(saes.iter().map(outcomes).collect(), Vec::new()));
         }
         let place = (settings.compute.unwrap_or(Dtype::F32), settings.device);
-        let load = |((file, scale), &rule): ((_, &Scale), _)| {
-            SaeRunner::load(file, scale.value, rule, &sections, &ready.baselines, place)
-        };
-        let saes = self.files.iter().zip(&self.scales).zip(&ready.rules);
-        let runners: Vec<SaeRunner<'_>> = saes.map(load).collect::<Result<_, _>>()?;
+        let mut runners = Vec::with_capacity(saes.len());
+        for (sae, own) in saes.iter().zip(&ready.thresholds) {
+            let (rule, baselines) = (OutlierRule::of(*own), &ready.baselines[sae.site]);
+            runners.push(SaeRunner::load(&sae.file, sae.scale.value, rule, &sections, baselines, place)?);
+        }
         let low = settings.compute.filter(|&precision| precision != Dtype::F32 && share.has_first());
         let sample_rows = if low.is_some() { compute_effect::sample_rows(context) } else { 0 };
         let gauge = progress.gauge("evaluating", Some(share.tokens(&context.cache)));
-        let (outcomes, sample) =
+        let (mut outcomes, sample) =
             pass(self.source(), places, &runners, &sections, reading, (sample_rows, keep), &gauge)?;
         drop(gauge);
         let samples = match low {
             Some(precision) => {
-                let (source, baselines) = (self.source(), &ready.baselines);
-                compute_effect::measure(settings, context, source, &runners, &sample, baselines, precision)?
+                compute_effect::measure(settings, context, self.source(), &runners, reading, &sample, precision)?
             }
             None => Vec::new(),
         };
-        let mut all = Vec::new();
-        for (sae, (runner, outcomes)) in runners.iter().zip(outcomes).enumerate() {
-            for mut outcome in outcomes {
-                outcome.complete(&ready.baselines, runner);
-                all.push((sae, outcome));
+        for outcome in outcomes.iter_mut().flatten() {
+            outcome.complete(&ready.baselines[0]);
+        }
+        Ok(self.in_order(outcomes, samples))
+    }
+
+    /// The outcomes in the order of results: by SAE, or by section if SAEs are spliced together. `samples` are in the
+    /// order of the outcomes.
+    fn in_order(&self, outcomes: Outcomes, samples: Vec<ComputeSample>) -> Vec<SectionMeasurement> {
+        let mut samples = samples.into_iter();
+        let mut measured = Vec::new();
+        for (sae, outcomes) in outcomes.into_iter().enumerate() {
+            for SectionOutcome { section, shards, latents, sequences, subsets, .. } in outcomes {
+                let sample = samples.next();
+                measured.push(SectionMeasurement { sae, section, shards, latents, sequences, subsets, sample });
             }
         }
-        Ok((all, samples))
+        if self.settings.splice == Splice::Together {
+            let sections = self.settings.sections();
+            let place = |section: SectionChoice| sections.iter().position(|&own| own == section);
+            measured.sort_by_key(|own| place(own.section));
+        }
+        measured
     }
 
     /// The SAEs and the settings resolved for each.
-    fn saes(&self, ready: &Ready) -> Result<Vec<SaeIdentity>, SaeError> {
-        let own = self.files.iter().zip(&self.names).zip(&self.scales).zip(&ready.thresholds);
-        own.map(|(((file, name), scale), outliers)| {
-            Ok(SaeIdentity {
-                name: name.clone(),
-                site: self.context.point.label(),
-                scale: scale.value,
-                scale_source: scale.source,
-                scale_rows: scale.rows.clone(),
-                outliers: *outliers,
-                spliced_with: Vec::new(),
-                provenance: provenance(file)?,
-            })
-        })
-        .collect()
-    }
-}
-
-fn resolve_scales(
-    settings: &RunSettings,
-    context: &EvaluationContext,
-    files: &[SaeFile],
-    names: &[String],
-) -> Result<Vec<Scale>, EvaluateError> {
-    let mut scales = Vec::with_capacity(files.len());
-    // A scale averaged over some rows reads the tables of the whole cache, so each rule is evaluated once.
-    let mut known: Vec<(ScaleRule, Scale)> = Vec::new();
-    for (file, name) in files.iter().zip(names) {
-        let rule = scale_rule(settings, file)?;
-        let scale = match known.iter().find(|(other, _)| *other == rule) {
-            Some((_, scale)) => scale.clone(),
-            None => scale_on(&rule, settings, file, &context.cache, &context.point.input)?,
+    fn identities(&self, ready: &Ready) -> Result<Vec<SaeIdentity>, SaeError> {
+        let saes = &self.run.saes;
+        let spliced_with = |own: &RunSae| match self.settings.splice {
+            Splice::EachAlone => Vec::new(),
+            Splice::Together => saes.iter().map(|sae| sae.name.clone()).filter(|name| *name != own.name).collect(),
         };
-        known.push((rule, scale.clone()));
-        tracing::info!(sae = %name, architecture = file.architecture(), width = file.width(), %scale, "SAE");
-        scales.push(scale);
+        let identity = |(own, outliers): (&RunSae, &Option<OutlierThreshold>)| {
+            Ok(SaeIdentity {
+                name: own.name.clone(),
+                site: self.run.sites[own.site].label(),
+                scale: own.scale.value,
+                scale_source: own.scale.source,
+                scale_rows: own.scale.rows.clone(),
+                outliers: *outliers,
+                spliced_with: spliced_with(own),
+                provenance: provenance(&own.file)?,
+            })
+        };
+        saes.iter().zip(&ready.thresholds).map(identity).collect()
     }
-    Ok(scales)
 }
 
 /// How divergences are computed, if requested.

@@ -8,8 +8,7 @@ use crate::baseline::prepared::PreparedBaselines;
 use crate::error::EvaluateError;
 use crate::measure;
 use crate::parts::{Measurement, PartialResults, assemble};
-use crate::session::settings::{RunSettings, Splice};
-use crate::splice::joint;
+use crate::session::settings::RunSettings;
 
 /// Evaluates SAEs on a cache.
 ///
@@ -67,10 +66,7 @@ pub fn prepare_baselines(
 ) -> Result<PreparedBaselines, EvaluateError> {
     settings.check()?;
     let _no_grad = hayloft_model::no_grad();
-    match settings.splice {
-        Splice::EachAlone => measure::only_baselines(settings, part, progress),
-        Splice::Together => joint::only_baselines(settings, part, progress),
-    }
+    measure::only_baselines(settings, part, progress)
 }
 
 /// Measures a part of a cache's shards, or all of them. Also returns the number of tokens processed.
@@ -82,10 +78,7 @@ fn measure(
 ) -> Result<(Measurement, u64), EvaluateError> {
     settings.check()?;
     let _no_grad = hayloft_model::no_grad();
-    let (mut measurement, tokens) = match settings.splice {
-        Splice::EachAlone => measure::measure(settings, part, progress, profiling)?,
-        Splice::Together => joint::measure(settings, part, progress, profiling)?,
-    };
+    let (mut measurement, tokens) = measure::measure(settings, part, progress, profiling)?;
     measurement.settle();
     Ok((measurement, tokens))
 }

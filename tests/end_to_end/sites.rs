@@ -4,13 +4,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hayloft_evaluate::{RunSettings, Splice};
+use hayloft_evaluate::{KlChoice, RunSettings, Splice};
 use hayloft_model::{Checkpoint, Decoder, Portion, Positions, Site, Stop, no_grad};
-use hayloft_results::SaeResult;
-use hayloft_rows::{ExcludeChoice, OutlierNorm};
+use hayloft_results::{Bootstrap, Intervals, SaeResult};
+use hayloft_rows::{ExcludeChoice, OutlierNorm, SectionChoice};
 use hayloft_runtime::{Dtype, Progress};
 use hayloft_sae::SaeFile;
-use hayloft_store::Cache;
+use hayloft_store::{Cache, Section};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
@@ -129,8 +129,23 @@ impl Bench {
 
     /// The mean loss of the whole model where `change` is done, in turn, to what is at these places: it is given the values at
     /// the input and at the target, `[pos, width]`, and says what the target becomes.
-    fn loss(&self, places: &[(&str, &str)], mut change: impl FnMut(usize, &[i64], &Tensor, &Tensor) -> Tensor) -> f64 {
+    fn loss(&self, places: &[(&str, &str)], change: impl FnMut(usize, &[i64], &Tensor, &Tensor) -> Tensor) -> f64 {
         let (mut total, mut count) = (0.0, 0);
+        for (tokens, predicted) in self.sequences().iter().zip(self.predictions(places, change)) {
+            let labels = Tensor::from_slice(&tokens[1..]).unsqueeze(-1);
+            total -= predicted.gather(1, &labels, false).sum(Kind::Double).double_value(&[]);
+            count += tokens.len() - 1;
+        }
+        total / f64::from(count as u32)
+    }
+
+    /// The log-probabilities `[pos - 1, vocab]` of each sequence's next tokens, float64, under the same changes.
+    fn predictions(
+        &self,
+        places: &[(&str, &str)],
+        mut change: impl FnMut(usize, &[i64], &Tensor, &Tensor) -> Tensor,
+    ) -> Vec<Tensor> {
+        let mut all = Vec::new();
         for tokens in self.sequences() {
             let positions = Positions::from_start(tokens.len());
             let start = self.decoder.embed(&Tensor::from_slice(&tokens).unsqueeze(0)).unwrap();
@@ -148,17 +163,17 @@ impl Bench {
                 let value = change(place, &tokens, &given.value.squeeze_dim(0), &stop.value.squeeze_dim(0));
                 at = Some(Stop { value: value.unsqueeze(0), ..stop });
             }
+            let stop = at.unwrap_or_else(|| {
+                let first: Site = SITES[0].parse().unwrap();
+                self.decoder.reach(&start, first, &positions).unwrap()
+            });
             let end = self.decoder.spec().n_blocks;
-            let left = self.decoder.leave(&at.unwrap(), &positions).unwrap();
+            let left = self.decoder.leave(&stop, &positions).unwrap();
             let logits = self.decoder.logits(&self.decoder.advance(&left, end, &positions).unwrap()).unwrap();
-            let length = tokens.len() as i64;
-            let predicted =
-                logits.squeeze_dim(0).narrow(0, 0, length - 1).to_kind(Kind::Double).log_softmax(-1, Kind::Double);
-            let labels = Tensor::from_slice(&tokens[1..]).unsqueeze(-1);
-            total -= predicted.gather(1, &labels, false).sum(Kind::Double).double_value(&[]);
-            count += length - 1;
+            let of_next = logits.squeeze_dim(0).narrow(0, 0, tokens.len() as i64 - 1);
+            all.push(of_next.to_kind(Kind::Double).log_softmax(-1, Kind::Double));
         }
-        total / count as f64
+        all
     }
 }
 
@@ -281,13 +296,101 @@ fn saes_in_place_at_once_are_those_of_the_whole_model_with_all_of_them() {
         r
     });
     let ablated = bench.loss(&places, |_, _, _, target| target.zeros_like());
+    let clean = bench.predictions(&[], |_, _, _, target| target.shallow_clone());
+    let divergence = |changed: Vec<Tensor>| {
+        let of_sequence = |(clean, changed): (&Tensor, Tensor)| (clean.exp() * (clean - changed)).sum(Kind::Double);
+        let total: f64 = clean.iter().zip(changed).map(of_sequence).map(|sum| sum.double_value(&[])).sum();
+        total / clean.iter().map(|own| own.size()[0] as f64).sum::<f64>()
+    };
+    let kl = divergence(bench.predictions(&places, |place, _, x, _| forward[place](x)));
+    let kl_ablated = divergence(bench.predictions(&places, |_, _, _, target| target.zeros_like()));
     // In any order on the command line.
     let paths: Vec<&Path> = saes.iter().rev().map(PathBuf::as_path).collect();
-    let together = run(&RunSettings { splice: Splice::Together, ..bench.settings(&paths) });
+    let settings =
+        RunSettings { splice: Splice::Together, kl: Some("exact".parse().unwrap()), ..bench.settings(&paths) };
+    let together = run(&settings);
     for (place, result) in together.iter().enumerate() {
+        let found = result.kl.as_ref().unwrap();
+        assert_near(found.kl, kl, &result.site);
+        assert_near(found.kl_ablated, kl_ablated, &result.site);
         assert_near(result.columns.ce_sae, spliced, &result.site);
         assert_near(result.columns.ce_zero, ablated, &result.site);
         assert_near(result.columns.mse, errors[place] / f64::from(rows as i32), &result.site);
+    }
+}
+
+/// Every setting that adds figures to a run.
+fn with_every_figure(settings: RunSettings) -> Vec<RunSettings> {
+    let sections = vec![SectionChoice::All, SectionChoice::Only(Section::Rollout)];
+    let bootstrap = Some(Bootstrap { resamples: 100 });
+    let mut all = Vec::new();
+    for compute in [None, Some(Dtype::Bf16)] {
+        for kl in [None, Some(KlChoice::Exact)] {
+            let (sections, outlier_norm) = (sections.clone(), Some(12.0.into()));
+            all.push(RunSettings {
+                sections,
+                outlier_norm,
+                compute,
+                kl,
+                bootstrap,
+                by_subset: true,
+                ..settings.clone()
+            });
+        }
+    }
+    all
+}
+
+#[test]
+fn one_sae_spliced_together_with_no_other_is_measured_as_it_is_alone_to_the_bit() {
+    let bench = Bench::new();
+    let sites = [("blocks.1.hook_resid_pre", None), ("blocks.1.mlp.hook_in", Some("blocks.1.hook_mlp_out"))];
+    for (site, output) in sites {
+        let sae = bench.sae("one", site, output, &json!({}));
+        for settings in with_every_figure(bench.settings(&[&sae])) {
+            let alone = run(&settings);
+            let together = run(&RunSettings { splice: Splice::Together, ..settings });
+            assert_eq!(together, alone);
+            let subset = &alone[0].subsets[0];
+            assert!(subset.columns.ce_sae.is_some() && alone[0].intervals.is_some(), "{site}");
+        }
+    }
+}
+
+#[test]
+fn saes_that_give_back_what_they_are_given_leave_every_figure_of_the_lowest_as_it_is_alone() {
+    let bench = Bench::new();
+    let sae = bench.sae("lowest", "blocks.1.hook_resid_pre", None, &json!({}));
+    let others = [bench.identity("i1", "blocks.1.attn.hook_z"), bench.identity("i2", "blocks.2.hook_attn_out")];
+    for settings in with_every_figure(bench.settings(&[&sae])) {
+        // bfloat16 rounds what the others give back.
+        let near = if settings.compute.is_some() { 0.03 } else { 2e-5 };
+        let saes = [&others[1], &sae, &others[0]].map(PathBuf::clone).to_vec();
+        let alone = run(&settings);
+        let together = run(&RunSettings { splice: Splice::Together, saes, ..settings });
+        let of_lowest: Vec<&SaeResult> = together.iter().filter(|own| own.sae == alone[0].sae).collect();
+        assert_eq!((of_lowest.len(), together.len()), (2, 6));
+        for (expected, got) in alone.iter().zip(of_lowest) {
+            let same = |got: Option<f64>, expected: Option<f64>| match (got, expected) {
+                (Some(got), Some(expected)) => (got - expected).abs() < near,
+                (got, expected) => got.is_none() && expected.is_none(),
+            };
+            let figures = |own: &SaeResult| [own.columns.ce_sae, own.columns.l0, own.columns.explained_variance_pooled];
+            assert!(figures(got).into_iter().zip(figures(expected)).all(|(got, expected)| same(got, expected)));
+            assert_eq!(got.columns.outlier_rows, expected.columns.outlier_rows);
+            let kl = |own: &SaeResult| own.kl.as_ref().and_then(|kl| kl.kl);
+            assert!(same(kl(got), kl(expected)));
+            assert_eq!(got.subsets.len(), expected.subsets.len());
+            for (got, expected) in got.subsets.iter().zip(&expected.subsets) {
+                assert!(same(got.columns.ce_sae, expected.columns.ce_sae));
+                assert!(same(got.columns.ce_zero, got.columns.ce_zero));
+            }
+            let (got, expected) = (got.intervals.as_ref().unwrap(), expected.intervals.as_ref().unwrap());
+            assert!(got.difference.is_none(), "one run has no differences");
+            let end = |own: &Intervals| own.figures["ce_sae"].high;
+            assert!(same(Some(end(got)), Some(end(expected))));
+        }
+        assert!(together.iter().all(|own| own.compute_effect.is_some() == alone[0].compute_effect.is_some()));
     }
 }
 

@@ -5,11 +5,13 @@ use hayloft_rows::SectionChoice;
 
 use crate::data::batch::{Activations, Batch};
 use crate::error::EvaluateError;
+use crate::splice::predictions::PredictionReader;
 use crate::splice::upper_model::UpperModel;
 
 /// State of the zero ablation that is the same for all batches.
 #[derive(Debug)]
 pub(super) struct Ablation<'run> {
+    reading: PredictionReader<'run>,
     upper_model: &'run UpperModel,
     sections: Vec<SectionChoice>,
     clean_source: CleanSource,
@@ -26,13 +28,13 @@ pub(super) struct BatchLosses {
 
 impl<'run> Ablation<'run> {
     pub(super) fn new(
+        reading: PredictionReader<'run>,
         upper_model: &'run UpperModel,
         sections: Vec<SectionChoice>,
         clean_source: CleanSource,
     ) -> Result<Self, EvaluateError> {
-        let same = upper_model.is_same_everywhere_when_zero();
-        let all_zero = if same { Some(upper_model.all_zero_losses()?) } else { None };
-        Ok(Self { upper_model, sections, clean_source, all_zero })
+        let all_zero = if reading.is_same_everywhere_when_zero() { Some(upper_model.all_zero_losses()?) } else { None };
+        Ok(Self { reading, upper_model, sections, clean_source, all_zero })
     }
 
     pub(super) fn measure(&self, batch: &Batch, activations: &Activations) -> Result<Vec<BatchLosses>, EvaluateError> {
@@ -64,7 +66,10 @@ impl<'run> Ablation<'run> {
                 // A label outside the vocabulary is an error of the spliced run; it has no loss here.
                 batch.labels_at(&counted).into_iter().map(|label| loss(label).unwrap_or(f32::NAN)).collect()
             }
-            _ => self.upper_model.losses(batch, &self.upper_model.ablated(activations, &members)?, &counted)?,
+            _ => {
+                let end = self.reading.ablated_end(self.upper_model, batch, activations, &members, &counted)?;
+                self.upper_model.losses_at_end(batch, &end, &counted)?
+            }
         };
         Ok(BatchLosses { clean, zero })
     }

@@ -89,16 +89,16 @@ impl<'run> AblatedRun<'run> {
 
     /// Returns, for each section, the divergences over one batch at its rows with a next token.
     pub(super) fn measure(&self, batch: &Batch, activations: &Activations) -> Result<Vec<Vec<f64>>, EvaluateError> {
-        let Some(untouched) = self.reading.untouched(batch, activations, &self.sections)? else {
+        let Some(clean_run) = self.reading.clean_run(batch, activations, &self.sections)? else {
             return Ok(Vec::new());
         };
-        let measure = |&section: &SectionChoice| self.measure_section(&untouched, batch, activations, section);
+        let measure = |&section: &SectionChoice| self.measure_section(&clean_run, batch, activations, section);
         self.sections.iter().map(measure).collect()
     }
 
     fn measure_section(
         &self,
-        untouched: &BatchCleanRun<'_>,
+        clean_run: &BatchCleanRun<'_>,
         batch: &Batch,
         activations: &Activations,
         section: SectionChoice,
@@ -107,12 +107,12 @@ impl<'run> AblatedRun<'run> {
         if counted.is_empty() {
             return Ok(Vec::new());
         }
-        let end = if members.len() == batch.rows() && self.upper_model.is_same_everywhere_when_zero() {
+        let end = if members.len() == batch.rows() && self.reading.is_same_everywhere_when_zero() {
             repeated(&self.upper_model.all_zero_end()?, counted.len())?
         } else {
-            self.upper_model.end(batch, &self.upper_model.ablated(activations, &members)?, &counted)?
+            self.reading.ablated_end(self.upper_model, batch, activations, &members, &counted)?
         };
-        let read = untouched.divergences(&[end], &counted)?;
+        let read = clean_run.divergences(&[end], &counted)?;
         Ok(read.into_iter().flat_map(|divergences| divergences.kl).collect())
     }
 }

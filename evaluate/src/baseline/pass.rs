@@ -18,7 +18,11 @@ use crate::data::reader::CacheReader;
 use crate::error::EvaluateError;
 use crate::session::context::EvaluationContext;
 use crate::session::share::Share;
+use crate::session::splice_site::SpliceSite;
 use crate::splice::predictions::PredictionReader;
+
+/// Longest label of sites, in bytes, that stands in the name of a file.
+const LONGEST_LABEL: usize = 120;
 
 /// The baselines that a run needs.
 #[derive(Debug)]
@@ -75,7 +79,7 @@ pub(crate) fn prepare(
 ) -> Result<Baselines, EvaluateError> {
     let share = &wanted.share;
     let shelf = Shelf::of(&context.cache, context.baselines.clone());
-    let keys = Keys { context, reading, clean_source: wanted.clean_source };
+    let keys = Keys { source, reading, clean_source: wanted.clean_source };
     let mut ledgers = look(&shelf, &keys, wanted)?;
     if !wanted.alone {
         ledgers.refuse_missing_elsewhere(context, &shelf, share)?;
@@ -88,7 +92,7 @@ pub(crate) fn prepare(
         let sections = sections_of(&ledgers.losses);
         let ablation = match reading.upper_model {
             Some(upper_model) if !sections.is_empty() => {
-                Some(Ablation::new(upper_model, sections, wanted.clean_source)?)
+                Some(Ablation::new(reading, upper_model, sections, wanted.clean_source)?)
             }
             _ => None,
         };
@@ -129,15 +133,31 @@ pub(crate) fn prepare(
 
 /// Keys of a run's baselines.
 struct Keys<'run> {
-    context: &'run EvaluationContext,
+    source: CacheReader<'run>,
     reading: PredictionReader<'run>,
     clean_source: CleanSource,
 }
 
 impl Keys<'_> {
+    /// The site that activations are read from.
     fn site(&self) -> String {
-        let label = self.context.point.label();
-        match self.context.weights {
+        self.in_convention(self.source.point.label())
+    }
+
+    /// The sites that are ablated together.
+    fn ablated_sites(&self) -> String {
+        let sites = std::iter::once(self.source.point).chain(self.reading.further);
+        let labels: Vec<String> = sites.map(SpliceSite::label).collect();
+        let label = labels.join("+");
+        self.in_convention(if label.len() <= LONGEST_LABEL {
+            label
+        } else {
+            format!("{}-sites-{}", labels.len(), &blake3::hash(label.as_bytes()).to_hex()[..32])
+        })
+    }
+
+    fn in_convention(&self, label: String) -> String {
+        match self.source.weights {
             ModelWeights::AsStored => label,
             centred @ ModelWeights::CentredWriting => format!("{label}.{centred}"),
         }
@@ -146,24 +166,24 @@ impl Keys<'_> {
     /// `None` without a model.
     fn losses(&self, section: SectionChoice) -> Option<LossesKey> {
         let precision = self.reading.upper_model?.precision();
-        Some(LossesKey { site: self.site(), section, precision, clean_source: self.clean_source })
+        Some(LossesKey { site: self.ablated_sites(), section, precision, clean_source: self.clean_source })
     }
 
     /// `None` if divergences are not requested.
     fn divergences(&self, section: SectionChoice) -> Option<DivergencesKey> {
         let (precision, way) = (self.reading.upper_model?.precision(), self.reading.kl?);
-        Some(DivergencesKey { site: self.site(), section, precision, way })
+        Some(DivergencesKey { site: self.ablated_sites(), section, precision, way })
     }
 
     fn moments(&self, section: SectionChoice, rule: OutlierRule) -> MomentsKey {
-        let excluded = self.context.excluded.tokens();
+        let excluded = self.source.excluded.tokens();
         MomentsKey { site: self.site(), section, largest_norm: rule.threshold(), excluded }
     }
 }
 
 /// Reads the stored baselines and adds empty sums for the missing ones.
 fn look(shelf: &Shelf, keys: &Keys<'_>, wanted: &Wanted) -> Result<Ledgers, EvaluateError> {
-    let (width, share) = (keys.context.point.target.d_model, &wanted.share);
+    let (width, share) = (keys.source.point.target.d_model, &wanted.share);
     let mut ledgers = Ledgers::default();
     for &section in &wanted.sections {
         if let Some(key) = keys.losses(section) {

@@ -7,9 +7,9 @@ use hayloft_results::{KlWay, ModelWeights};
 use hayloft_rows::Excluded;
 use hayloft_runtime::{Gauge, Phase};
 use hayloft_store::{ActivationReader, Cache};
-use tch::{Device, TchError};
+use tch::{Device, TchError, Tensor};
 
-use crate::data::batch::{Activations, Batch, Tables};
+use crate::data::batch::{Activations, Batch, Tables, as_given};
 use crate::error::EvaluateError;
 use crate::session::splice_site::SpliceSite;
 
@@ -31,6 +31,11 @@ impl CacheReader<'_> {
     /// Moves a batch's activations to the device, in the run's weights convention.
     pub(crate) fn to_device(self, batch: &Batch) -> Result<Activations, TchError> {
         batch.to_device(self.device, self.weights)
+    }
+
+    /// Converts rows as the model has them, `[rows, width]`, to the run's weights convention.
+    pub(crate) fn in_convention(self, rows: &Tensor) -> Result<Tensor, TchError> {
+        as_given(self.weights, rows)
     }
 
     /// Runs `work` on every batch of the shards at these indices, on the device's workers, and passes the results to

@@ -3,7 +3,6 @@
 use hayloft_results::{ComputeSample, Sums};
 use hayloft_runtime::Dtype;
 
-use crate::baseline::Baselines;
 use crate::data::reader::CacheReader;
 use crate::error::EvaluateError;
 use crate::metrics::pass::{Outcomes, SectionOutcome, pass_over};
@@ -22,24 +21,22 @@ pub(crate) fn sample_rows(context: &EvaluationContext) -> usize {
 
 /// Pairs the run's low-precision sums with float32 sums, for each SAE and section in the order of results. Loads the
 /// model and the SAEs a second time, in float32, and drops them afterwards.
-pub(crate) fn measure<'file>(
+pub(crate) fn measure(
     settings: &RunSettings,
     context: &EvaluationContext,
     source: CacheReader<'_>,
-    runners: &[SaeRunner<'file>],
+    runners: &[SaeRunner<'_>],
+    reading: PredictionReader<'_>,
     low: &Outcomes,
-    baselines: &Baselines,
     precision: Dtype,
 ) -> Result<Vec<ComputeSample>, EvaluateError> {
     let sections = settings.sections();
     let batches = source.first(sample_rows(context))?;
     let exact_model = context.upper_model(Dtype::F32, settings.device)?;
-    let load = |own: &SaeRunner<'file>| {
-        let place = (Dtype::F32, settings.device);
-        SaeRunner::load(own.file, own.scale, own.rule, &sections, baselines, place)
-    };
-    let exact_runners: Vec<SaeRunner<'_>> = runners.iter().map(load).collect::<Result<_, _>>()?;
-    let exact = pass_over(source, &batches, &exact_runners, &sections, PredictionReader::losses(exact_model.as_ref()))?;
+    let exact_runners = runners.iter().map(|own| own.in_precision(Dtype::F32, settings.device));
+    let exact_runners: Vec<SaeRunner<'_>> = exact_runners.collect::<Result<_, _>>()?;
+    let reading = PredictionReader { upper_model: exact_model.as_ref(), kl: None, ..reading };
+    let exact = pass_over(source, &batches, &exact_runners, &sections, reading)?;
     let total = |outcome: &SectionOutcome| {
         let mut sums = Sums::total(&outcome.shards);
         sums.settle();

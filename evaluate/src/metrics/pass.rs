@@ -2,6 +2,7 @@
 //! measures it, and the measurements are summed in the cache's order.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use hayloft_model::Divergences;
 use hayloft_results::{BySubset, LatentCounts, SequenceSums, SubsetSums, Sums};
@@ -14,8 +15,9 @@ use crate::data::reader::CacheReader;
 use crate::error::EvaluateError;
 use crate::metrics::batch_sums::BatchSums;
 use crate::metrics::subsets;
-use crate::splice::outcome::{BatchOutcome, Predicted};
-use crate::splice::predictions::{PredictionReader, TOGETHER, read_ends};
+use crate::splice::joint;
+use crate::splice::outcome::{BatchOutcome, Predicted, SaeRows};
+use crate::splice::predictions::{PredictionReader, READ_AT_ONCE, read_ends};
 use crate::splice::sae_runner::SaeRunner;
 
 /// Result of a pass over some shards for one section of one SAE: sums per shard, and firing counts of each latent over
@@ -94,41 +96,43 @@ fn empty(places: &Range<usize>, runners: &[SaeRunner<'_>], sections: &[SectionCh
     runners.iter().map(outcomes).collect()
 }
 
-/// The norms of a batch's rows, and the outcome of each section of each SAE.
-type BatchMeasured = (Vec<f64>, Vec<Vec<BatchOutcome>>);
-
+/// Measures a batch: for each SAE the outcome of each section.
 fn measure(
     source: CacheReader<'_>,
     batch: &Batch,
     runners: &[SaeRunner<'_>],
     sections: &[SectionChoice],
     reading: PredictionReader<'_>,
-) -> Result<BatchMeasured, EvaluateError> {
+) -> Result<Vec<Vec<BatchOutcome>>, EvaluateError> {
     let (activations, norms) = {
         let _phase = Phase::Splice.begin(0);
         let activations = source.to_device(batch)?;
-        let norms = activations.norms()?;
+        let norms: Arc<[f64]> = activations.norms()?.into();
         (activations, norms)
     };
-    let untouched = reading.untouched(batch, &activations, sections)?;
-    let measure = |runner: &SaeRunner<'_>| runner.measure(batch, &activations, &norms, reading);
+    let clean_run = reading.clean_run(batch, &activations, sections)?;
+    if !reading.further.is_empty() {
+        let inputs = (&activations, &norms);
+        return joint::measure(source, batch, inputs, runners, sections, reading, clean_run.as_ref());
+    }
+    let measure = |runner: &SaeRunner<'_>| runner.measure(batch, &activations, &norms, sections, reading);
     let mut all = Vec::with_capacity(runners.len());
-    for some in runners.chunks(TOGETHER) {
+    for some in runners.chunks(READ_AT_ONCE) {
         let mut measured = some.iter().map(measure).collect::<Result<Vec<_>, _>>()?;
-        if let Some(untouched) = &untouched {
-            read_ends(untouched, batch, sections, &mut measured)?;
+        if let Some(clean_run) = &clean_run {
+            read_ends(clean_run, batch, sections, &mut measured)?;
         }
         all.extend(measured);
     }
-    Ok((norms, all))
+    Ok(all)
 }
 
 /// Adds the measurements of the next batch, in row order.
-fn add(outcomes: &mut [Vec<SectionOutcome>], batch: &Batch, (norms, measured): &BatchMeasured) {
+fn add(outcomes: &mut [Vec<SectionOutcome>], batch: &Batch, measured: &[Vec<BatchOutcome>]) {
     let _phase = Phase::Splice.begin(0);
     for (outcomes, measured) in outcomes.iter_mut().zip(measured) {
         for (outcome, measured) in outcomes.iter_mut().zip(measured) {
-            outcome.add(batch, norms, measured);
+            outcome.add(batch, measured);
         }
     }
 }
@@ -146,18 +150,18 @@ impl SectionOutcome {
         }
     }
 
-    pub(crate) fn shard_of(&mut self, batch: &Batch) -> &mut Sums {
-        &mut self.shards[batch.place - self.first]
-    }
-
-    /// Adds the measurements of the next batch; `norms` are those of the SAE's input.
-    pub(crate) fn add(&mut self, batch: &Batch, norms: &[f64], measured: &BatchOutcome) {
+    /// Adds the measurements of the next batch.
+    fn add(&mut self, batch: &Batch, measured: &BatchOutcome) {
         let place = batch.place - self.first;
         let sums = &mut self.shards[place];
+        let SaeRows { norms, kept, left_out } = &measured.rows;
+        sums.outlier_rows += left_out.outliers;
+        sums.non_finite_rows += left_out.non_finite;
+        sums.excluded_rows += left_out.excluded;
         for row in batch.members(self.section) {
             sums.norms.add(norms[row as usize]);
         }
-        for (position, terms) in batch.positions_at(&measured.kept).into_iter().zip(&measured.terms) {
+        for (position, terms) in batch.positions_at(kept).into_iter().zip(&measured.terms) {
             sums.add_activation(terms);
             sums.positions.add_activation(position, terms);
         }
@@ -182,8 +186,8 @@ impl SectionOutcome {
         }
     }
 
-    /// Adds the baselines of the same tokens.
-    pub(crate) fn complete(&mut self, baselines: &Baselines, runner: &SaeRunner<'_>) {
+    /// Adds the losses and divergences of the clean and the zero-ablated run at the same tokens.
+    pub(crate) fn complete(&mut self, baselines: &Baselines) {
         for (sums, losses) in self.shards.iter_mut().zip(baselines.losses(self.section)) {
             sums.clean_loss = losses.clean_loss;
             sums.zero_loss = losses.zero_loss;
@@ -192,12 +196,6 @@ impl SectionOutcome {
         }
         for (sums, ablated) in self.shards.iter_mut().zip(baselines.divergences(self.section)) {
             sums.kl.get_or_insert_default().kl_ablated = ablated.kl;
-        }
-        let moments = baselines.moments(self.section, runner.rule).iter().skip(self.first);
-        for (sums, moments) in self.shards.iter_mut().zip(moments) {
-            sums.outlier_rows = moments.outlier_rows;
-            sums.non_finite_rows = moments.non_finite_rows;
-            sums.excluded_rows = moments.excluded_rows;
         }
         for (subsets, losses) in self.subsets.iter_mut().flatten().zip(baselines.losses(self.section)) {
             for (subset, SubsetSums { sums, .. }) in subsets.iter_mut() {
@@ -221,7 +219,7 @@ impl SectionOutcome {
 /// The sums of each sequence of a batch; `counted` are the rows of its losses.
 fn tallies(batch: &Batch, measured: &BatchOutcome, counted: &[i64]) -> impl Iterator<Item = SequenceSums> {
     let mut tallies = BatchSums::new(batch);
-    tallies.add_activations(&measured.kept, &measured.terms);
+    tallies.add_activations(&measured.rows.kept, &measured.terms);
     match &measured.predicted {
         Predicted::Nothing | Predicted::End(_) => {}
         Predicted::Losses(losses) => tallies.add_losses(counted, losses),

@@ -81,7 +81,10 @@ fn add_intervals(results: &mut [SaeResult], sequences: &[Vec<SequenceSums>], pro
             target_scale: results[place].target_scale(),
             has_kl: results[place].kl.is_some(),
         };
-        let intervals = uncertainty(Bootstrap { resamples }, &own.iter().map(uncertain).collect::<Vec<_>>());
+        // SAEs that are spliced together share one run, so no differences between them are taken.
+        let compared = if protocol.splice_together { 1 } else { own.len().max(1) };
+        let groups = own.chunks(compared).map(|group| group.iter().map(uncertain).collect::<Vec<_>>());
+        let intervals: Vec<_> = groups.flat_map(|group| uncertainty(Bootstrap { resamples }, &group)).collect();
         for (place, intervals) in own.into_iter().zip(intervals) {
             results[place].intervals = Some(intervals);
         }

@@ -28,7 +28,7 @@ pub(crate) struct EvaluationContext {
     /// The model; without it there are no losses.
     pub(crate) checkpoint: Option<Checkpoint>,
     pub(crate) fingerprint: Fingerprint,
-    /// The sites that SAEs read and write.
+    /// The site that SAEs read and write; the lowest one of SAEs that are spliced together.
     pub(crate) point: SpliceSite,
     /// The weights convention that the SAEs were trained on.
     pub(crate) weights: ModelWeights,
@@ -85,15 +85,20 @@ impl EvaluationContext {
         self.checkpoint.as_ref().map(Checkpoint::spec)
     }
 
-    /// A reader of the cache for a device, including the inputs of divergences.
-    pub(crate) fn source(&self, device: Device, kl: Option<KlWay>) -> CacheReader<'_> {
-        let Self { cache, point, weights, excluded, .. } = self;
+    /// A reader of a site of the cache for a device, including the inputs of divergences.
+    pub(crate) fn source<'own>(
+        &'own self,
+        point: &'own SpliceSite,
+        device: Device,
+        kl: Option<KlWay>,
+    ) -> CacheReader<'own> {
+        let Self { cache, weights, excluded, .. } = self;
         CacheReader { cache, point, device, excluded, weights: *weights, kl }
     }
 
     /// The model from the target site up, if there is a model.
     pub(crate) fn upper_model(&self, precision: Dtype, device: Device) -> Result<Option<UpperModel>, EvaluateError> {
-        let load = |checkpoint| UpperModel::load(checkpoint, self.point.site, precision, device);
+        let load = |checkpoint| UpperModel::load(checkpoint, self.point.target_site, precision, device);
         self.checkpoint.as_ref().map(load).transpose()
     }
 }

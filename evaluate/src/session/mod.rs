@@ -4,6 +4,7 @@ pub(crate) mod clean_check;
 pub(crate) mod context;
 pub(crate) mod median;
 pub(crate) mod protocol;
+pub(crate) mod run_saes;
 pub(crate) mod scale;
 pub(crate) mod settings;
 pub(crate) mod share;

@@ -107,14 +107,7 @@ impl RunSettings {
             return Err(EvaluateError::TogetherWithoutModel);
         }
         let median = matches!(self.outlier_norm, Some(OutlierNorm::MedianMultiple(_)));
-        for (what, given) in [
-            ("--site", self.site.is_some()),
-            ("--kl", self.kl.is_some()),
-            ("--compute", self.compute.is_some()),
-            ("--bootstrap", self.bootstrap.is_some()),
-            ("--by subset", self.by_subset),
-            ("--outlier-norm of a median", median),
-        ] {
+        for (what, given) in [("--site", self.site.is_some()), ("--outlier-norm of a median", median)] {
             if given {
                 let (expected, got) = ("none of it with --splice-together", "given".to_owned());
                 return Err(EvaluateError::Setting { what, expected, got });

@@ -14,8 +14,10 @@ pub(crate) struct SpliceSite {
     pub(crate) input: SiteRecord,
     /// The site that reconstructions are compared with and replace: the input, except for transcoders.
     pub(crate) target: SiteRecord,
+    /// The input in the model.
+    pub(crate) input_site: Site,
     /// The target in the model.
-    pub(crate) site: Site,
+    pub(crate) target_site: Site,
     /// Other sites that the forward pass from the target needs, by their names in the cache. Empty without a model.
     pub(crate) beside: Vec<SiteName>,
 }
@@ -33,14 +35,14 @@ impl SpliceSite {
             check_width(sae, cache)?;
         }
         let input = wanted_site(named, saes, cache)?;
-        let site = wanted_target(input, saes)?;
-        for site in [input, site] {
+        let output = wanted_target(input, saes)?;
+        for site in [input, output] {
             if let Some(spec) = spec {
                 site.check(spec)?;
             }
         }
         let held = held_site(input, cache)?.clone();
-        let target = held_site(site, cache)?.clone();
+        let target = held_site(output, cache)?.clone();
         for sae in saes {
             for (what, expected, got) in
                 [("activations", held.d_model, sae.d_model()), ("reconstructions", target.d_model, sae.d_out())]
@@ -51,10 +53,10 @@ impl SpliceSite {
             }
         }
         let beside = match spec {
-            Some(spec) => site.beside(spec).into_iter().map(|beside| held_beside(site, beside, cache)).collect(),
+            Some(spec) => output.beside(spec).into_iter().map(|beside| held_beside(output, beside, cache)).collect(),
             None => Ok(Vec::new()),
         };
-        Ok(Self { input: held, target, site, beside: beside? })
+        Ok(Self { input: held, target, input_site: input, target_site: output, beside: beside? })
     }
 
     /// The sites to read: the input, the target if it is another site, and those that the forward pass needs.

@@ -1,15 +1,18 @@
 //! Outcomes of an SAE on a batch.
 
+use std::sync::Arc;
+
 use hayloft_model::Divergences;
 use hayloft_results::RowTerms;
+use hayloft_rows::LeftOut;
 use hayloft_sae::Firings;
 use tch::Tensor;
 
 /// Outcome of one SAE on one section of one batch. Lists are in the order of the batch's rows.
 #[derive(Debug)]
 pub(crate) struct BatchOutcome {
-    /// The section's rows that are not left out.
-    pub(crate) kept: Vec<i64>,
+    /// What the SAE read.
+    pub(crate) rows: SaeRows,
     /// For each kept row, its terms of the sums.
     pub(crate) terms: Vec<RowTerms>,
     /// For each latent, the number of kept rows in which it fired.
@@ -18,11 +21,22 @@ pub(crate) struct BatchOutcome {
     pub(crate) predicted: Predicted,
 }
 
+/// The rows of a section of a batch that an SAE reads.
+#[derive(Debug)]
+pub(crate) struct SaeRows {
+    /// `[rows]`: the norms of the SAE's input, of all rows of the batch.
+    pub(crate) norms: Arc<[f64]>,
+    /// The section's rows that are not left out.
+    pub(crate) kept: Vec<i64>,
+    /// Counts of the section's rows that are left out.
+    pub(crate) left_out: LeftOut,
+}
+
 /// Output of one SAE on one section of one batch, before splicing. Lists are in the order of the batch's rows.
 #[derive(Debug)]
 pub(crate) struct SaeOutput {
-    /// The section's rows that are not left out.
-    pub(crate) kept: Vec<i64>,
+    /// What the SAE read.
+    pub(crate) rows: SaeRows,
     /// Reconstructions of the kept rows, `[kept.len(), width]`, float32, unscaled.
     pub(crate) values: Tensor,
     /// For each kept row, its terms of the sums.
@@ -54,12 +68,22 @@ impl Predicted {
             Self::Divergences(divergences) => &divergences.loss,
         }
     }
+
+    /// Another owner of the same predictions.
+    pub(crate) fn shallow_clone(&self) -> Self {
+        match self {
+            Self::Nothing => Self::Nothing,
+            Self::Losses(losses) => Self::Losses(losses.clone()),
+            Self::End(end) => Self::End(end.shallow_clone()),
+            Self::Divergences(divergences) => Self::Divergences(divergences.clone()),
+        }
+    }
 }
 
 impl SaeOutput {
     /// Adds the predictions of the spliced run.
     pub(crate) fn with(self, predicted: Predicted) -> BatchOutcome {
-        let Self { kept, terms, firings, .. } = self;
-        BatchOutcome { kept, terms, firings, predicted }
+        let Self { rows, terms, firings, .. } = self;
+        BatchOutcome { rows, terms, firings, predicted }
     }
 }

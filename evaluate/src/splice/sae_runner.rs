@@ -1,5 +1,7 @@
 //! Runs an SAE on batches. Measuring takes `&self`, so several threads may measure batches at once.
 
+use std::sync::Arc;
+
 use hayloft_results::RowTerms;
 use hayloft_rows::{OutlierRule, SectionChoice, Verdict};
 use hayloft_runtime::{Dtype, Phase};
@@ -9,7 +11,7 @@ use tch::{Device, Kind, TchError, Tensor};
 use crate::baseline::{Baselines, Moments};
 use crate::data::batch::{Activations, Batch, rows_at};
 use crate::error::EvaluateError;
-use crate::splice::outcome::{BatchOutcome, Predicted, SaeOutput};
+use crate::splice::outcome::{BatchOutcome, Predicted, SaeOutput, SaeRows};
 use crate::splice::predictions::PredictionReader;
 use crate::splice::upper_model::UpperModel;
 
@@ -20,7 +22,7 @@ pub(crate) struct SaeRunner<'file> {
     pub(crate) scale: f64,
     pub(crate) rule: OutlierRule,
     sae: Sae,
-    sections: Vec<SectionMean>,
+    sections: Arc<[SectionMean]>,
 }
 
 /// A section and its mean.
@@ -50,6 +52,12 @@ impl<'file> SaeRunner<'file> {
         Ok(Self { file, scale, rule, sae: file.load_computing_in(device, precision)?, sections })
     }
 
+    /// The same runner with matrix products in another precision. Loads the SAE again.
+    pub(crate) fn in_precision(&self, precision: Dtype, device: Device) -> Result<SaeRunner<'file>, EvaluateError> {
+        let sae = self.file.load_computing_in(device, precision)?;
+        Ok(SaeRunner { file: self.file, scale: self.scale, rule: self.rule, sae, sections: Arc::clone(&self.sections) })
+    }
+
     /// Measures the SAE on a batch, section by section. `norms` are those of the batch's rows; `reading` holds the
     /// upper model. If divergences are requested, the spliced run stops at the final norm's input, because divergences
     /// are read for several SAEs at once.
@@ -57,36 +65,40 @@ impl<'file> SaeRunner<'file> {
         &self,
         batch: &Batch,
         activations: &Activations,
-        norms: &[f64],
+        norms: &Arc<[f64]>,
+        sections: &[SectionChoice],
         reading: PredictionReader<'_>,
     ) -> Result<Vec<BatchOutcome>, EvaluateError> {
-        let seen = self.look(batch, (&activations.input, &activations.target), norms)?;
-        let mut measured = Vec::with_capacity(self.sections.len());
-        for (own, seen) in self.sections.iter().zip(seen) {
+        let outputs = self.run(batch, (&activations.input, &activations.target), norms, sections)?;
+        let mut measured = Vec::with_capacity(outputs.len());
+        for (&section, output) in sections.iter().zip(outputs) {
             let predicted = match reading.upper_model {
                 Some(upper_model) => {
-                    let splice = Splice { rows: &seen.kept, values: &seen.values, upper_model };
-                    splice.predict(batch, activations, &batch.counted(own.section), reading.kl.is_some())?
+                    let splice = Splice { rows: &output.rows.kept, values: &output.values, upper_model };
+                    splice.predict(batch, activations, &batch.counted(section), reading.kl.is_some())?
                 }
                 None => Predicted::Nothing,
             };
-            measured.push(seen.with(predicted));
+            measured.push(output.with(predicted));
         }
         Ok(measured)
     }
 
-    /// Runs the SAE on the rows of a batch, section by section; `input` and `target` are `[rows, width]` each.
-    pub(crate) fn look(
+    /// Runs the SAE on the rows of a batch in some of its sections, in the order in which it was loaded with them;
+    /// `input` and `target` are `[rows, width]` each, `norms` those of `input`.
+    pub(crate) fn run(
         &self,
         batch: &Batch,
         (input, target): (&Tensor, &Tensor),
-        norms: &[f64],
+        norms: &Arc<[f64]>,
+        sections: &[SectionChoice],
     ) -> Result<Vec<SaeOutput>, EvaluateError> {
-        let in_any = |row: i64| self.sections.iter().any(|own| batch.is_member(row, own.section));
+        let sections: Vec<&SectionMean> = self.sections.iter().filter(|own| sections.contains(&own.section)).collect();
+        let in_any = |row: i64| sections.iter().any(|own| batch.is_member(row, own.section));
         let is_kept = |row: i64| batch.judge(row, norms, self.rule) == Verdict::Kept;
         let kept: Vec<i64> = (0..batch.rows() as i64).filter(|&row| in_any(row) && is_kept(row)).collect();
-        let members_of = |own: &SectionMean| kept.iter().map(|&row| batch.is_member(row, own.section)).collect();
-        let groups: Vec<Vec<bool>> = self.sections.iter().map(members_of).collect();
+        let members_of = |own: &&SectionMean| kept.iter().map(|&row| batch.is_member(row, own.section)).collect();
+        let groups: Vec<Vec<bool>> = sections.iter().map(members_of).collect();
         let (inputs, targets) = {
             let _phase = Phase::Splice.begin(0);
             let inputs = multiplied(&rows_at(input, &kept)?, self.scale)?;
@@ -112,24 +124,25 @@ impl<'file> SaeRunner<'file> {
         }
         let (fired, l1): (Vec<i64>, Vec<f32>) =
             (Vec::try_from(&reconstruction.fired)?, Vec::try_from(&reconstruction.l1)?);
-        let mut seen = Vec::with_capacity(self.sections.len());
-        for ((own, members), firings) in self.sections.iter().zip(&groups).zip(firings) {
+        let mut outputs = Vec::with_capacity(sections.len());
+        for ((SectionMean { section, mean }, members), firings) in sections.into_iter().zip(&groups).zip(firings) {
             // Indices into the kept rows.
             let places: Vec<usize> = (0..kept.len()).filter(|&place| members[place]).collect();
             let _phase = Phase::Splice.begin(0);
-            let deviations = own.mean.squared_deviations(&select(&targets, &places)?)?;
+            let deviations = mean.squared_deviations(&select(&targets, &places)?)?;
             let terms = places
                 .iter()
                 .zip(deviations)
                 .map(|(&place, deviation)| RowTerms::new((fired[place], l1[place]), deviation, close.at(place)));
-            seen.push(SaeOutput {
-                kept: places.iter().map(|&place| kept[place]).collect(),
+            let (kept, left_out) = batch.kept(*section, norms, self.rule);
+            outputs.push(SaeOutput {
+                rows: SaeRows { norms: Arc::clone(norms), kept, left_out },
                 values: divided(&select(&reconstruction.rows, &places)?, self.target_scale())?,
                 terms: terms.collect(),
                 firings,
             });
         }
-        Ok(seen)
+        Ok(outputs)
     }
 
     /// The factor that targets and reconstructions are multiplied by: the scale, or 1 for transcoders, which

@@ -6,6 +6,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::data::batch::{Activations, Batch};
 use crate::error::EvaluateError;
+use crate::session::splice_site::SpliceSite;
 
 /// The blocks from the target up, the final norm and the unembedding. Lower layers are never loaded.
 #[derive(Debug)]
@@ -71,22 +72,27 @@ impl UpperModel {
     /// Next-token losses, in nats, at some rows of a batch with these values at the target. Only sequences with such
     /// rows pass through the blocks, and only those rows through the final norm and the unembedding.
     pub(crate) fn losses(&self, batch: &Batch, from: &PatchedRun<'_>, at: &[i64]) -> Result<Vec<f32>, EvaluateError> {
-        let end = self.end(batch, from, at)?;
+        self.losses_at_end(batch, &self.end(batch, from, at)?, at)
+    }
+
+    /// Next-token losses, in nats, at some rows of a batch with this residual stream `[at.len(), d_model]` at the final
+    /// norm's input.
+    pub(crate) fn losses_at_end(&self, batch: &Batch, end: &Tensor, at: &[i64]) -> Result<Vec<f32>, EvaluateError> {
         let _phase = Phase::Loss.begin(self.decoder.head_operations(at.len()));
-        Ok(self.decoder.losses(&end, &batch.labels_at(at))?)
+        Ok(self.decoder.losses(end, &batch.labels_at(at))?)
     }
 
     /// Losses of changed runs and their divergences from the clean run, at rows with these labels. Each of `ends` is
     /// the residual stream `[labels.len(), d_model]` at the final norm's input.
     pub(crate) fn divergences(
         &self,
-        untouched: CleanRun<'_>,
+        clean_run: CleanRun<'_>,
         ends: &[Tensor],
         labels: &[i64],
     ) -> Result<Vec<Divergences>, EvaluateError> {
-        let products = ends.len() + usize::from(matches!(untouched, CleanRun::Residual(_)));
+        let products = ends.len() + usize::from(matches!(clean_run, CleanRun::Residual(_)));
         let _phase = Phase::Loss.begin(self.decoder.head_operations(labels.len() * products));
-        Ok(self.decoder.divergences(untouched, ends, labels)?)
+        Ok(self.decoder.divergences(clean_run, ends, labels)?)
     }
 
     /// The residual stream `[at.len(), d_model]` at the final norm's input, at some rows of a batch with these values
@@ -95,7 +101,7 @@ impl UpperModel {
         let layout = &batch.layout;
         let needed = layout.sequences_of(at);
         let length = layout.length as i64;
-        let mut slots: Vec<i64> = at.iter().map(|&row| layout.slots[row as usize]).collect();
+        let mut slots = slots(batch, at);
         if needed.len() < layout.sequences {
             for slot in &mut slots {
                 // Only whole sequences are left out.
@@ -140,14 +146,40 @@ impl UpperModel {
         Ok(self.decoder.advance(&left, n_blocks, &positions)?)
     }
 
-    /// All sequences of a batch, stopped at the target with these values.
-    pub(crate) fn start(&self, batch: &Batch, from: &PatchedRun<'_>) -> Result<Stop, EvaluateError> {
-        let all: Vec<i64> = (0..batch.layout.sequences as i64).collect();
-        self.stop(batch, from, &all)
+    /// As [`end`](Self::end), with rows replaced at further sites on the way, from the lowest to the highest. `put`
+    /// receives the index of a further site and the activations at its input and its target, `[rows, width]` each, and
+    /// returns the rows of the target to replace and their new values. Empty if no row is wanted.
+    pub(crate) fn end_past(
+        &self,
+        batch: &Batch,
+        from: &PatchedRun<'_>,
+        further: &[SpliceSite],
+        mut put: impl FnMut(usize, [Tensor; 2]) -> Result<(Vec<i64>, Tensor), EvaluateError>,
+        at: &[i64],
+    ) -> Result<Tensor, EvaluateError> {
+        if further.is_empty() {
+            return self.end(batch, from, at);
+        }
+        let layout = &batch.layout;
+        let all: Vec<i64> = (0..layout.sequences as i64).collect();
+        let mut stop = self.stop(batch, from, &all)?;
+        for (index, SpliceSite { input_site, target_site, .. }) in further.iter().enumerate() {
+            stop = self.go_on(batch, &stop, *input_site)?;
+            let input = self.rows(batch, &stop.value)?;
+            stop = self.go_on(batch, &stop, *target_site)?;
+            let target = self.rows(batch, &stop.value)?;
+            let (rows, values) = put(index, [input, target])?;
+            stop = self.put(batch, stop, &rows, &values)?;
+        }
+        if at.is_empty() {
+            return Ok(Tensor::new());
+        }
+        let end = self.finish(&stop, layout.sequences, layout.length)?;
+        Ok(end.stream.f_flatten(0, 1)?.f_index_select(0, &self.index(&slots(batch, at))?)?)
     }
 
     /// Runs a batch forward to a later site.
-    pub(crate) fn go_on(&self, batch: &Batch, from: &Stop, to: Site) -> Result<Stop, EvaluateError> {
+    fn go_on(&self, batch: &Batch, from: &Stop, to: Site) -> Result<Stop, EvaluateError> {
         let blocks = to.rest().saturating_sub(from.site.rest());
         let layout = &batch.layout;
         let operations = self.decoder.advance_operations(layout.sequences, layout.length, blocks);
@@ -156,28 +188,16 @@ impl UpperModel {
     }
 
     /// The rows of a batch, `[rows, width]`, from padded values at a site, `[sequences, pos, width]`.
-    pub(crate) fn rows(&self, batch: &Batch, value: &Tensor) -> Result<Tensor, EvaluateError> {
+    fn rows(&self, batch: &Batch, value: &Tensor) -> Result<Tensor, EvaluateError> {
         Ok(value.f_flatten(0, 1)?.f_index_select(0, &self.index(&batch.layout.slots)?)?)
     }
 
     /// Replaces `n` rows at a site by `values` `[n, width]`.
-    pub(crate) fn put(&self, batch: &Batch, at: Stop, rows: &[i64], values: &Tensor) -> Result<Stop, EvaluateError> {
-        let slots: Vec<i64> = rows.iter().map(|&row| batch.layout.slots[row as usize]).collect();
+    fn put(&self, batch: &Batch, at: Stop, rows: &[i64], values: &Tensor) -> Result<Stop, EvaluateError> {
         let shape = at.value.size();
-        let flat = at.value.f_flatten(0, 1)?.f_index_copy(0, &self.index(&slots)?, &values.f_to_kind(self.kind())?)?;
+        let rows = self.index(&slots(batch, rows))?;
+        let flat = at.value.f_flatten(0, 1)?.f_index_copy(0, &rows, &values.f_to_kind(self.kind())?)?;
         Ok(Stop { value: flat.f_view(shape.as_slice())?, ..at })
-    }
-
-    /// Next-token losses, in nats, at some rows of a batch stopped at a site.
-    pub(crate) fn losses_after(&self, batch: &Batch, from: &Stop, at: &[i64]) -> Result<Vec<f32>, EvaluateError> {
-        if at.is_empty() {
-            return Ok(Vec::new());
-        }
-        let end = self.finish(from, batch.layout.sequences, batch.layout.length)?;
-        let _phase = Phase::Loss.begin(self.decoder.head_operations(at.len()));
-        let slots: Vec<i64> = at.iter().map(|&row| batch.layout.slots[row as usize]).collect();
-        let rows = end.stream.f_flatten(0, 1)?.f_index_select(0, &self.index(&slots)?)?;
-        Ok(self.decoder.losses(&rows, &batch.labels_at(at))?)
     }
 
     /// Whether zeros at every position of the target give the same prediction at every position. Attention over equal
@@ -214,4 +234,9 @@ impl UpperModel {
     fn index(&self, rows: &[i64]) -> Result<Tensor, EvaluateError> {
         Ok(Tensor::f_from_slice(rows)?.f_to_device(self.decoder.device())?)
     }
+}
+
+/// The indices of some rows in the flattened padded batch.
+fn slots(batch: &Batch, rows: &[i64]) -> Vec<i64> {
+    rows.iter().map(|&row| batch.layout.slots[row as usize]).collect()
 }

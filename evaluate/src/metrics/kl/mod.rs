@@ -1,7 +1,7 @@
 //! KL(clean ‖ spliced): the divergence of the spliced model's predictions from the clean model's.
 
 mod choice;
-mod untouched;
+mod clean_run;
 
 pub use self::choice::KlChoice;
-pub(crate) use self::untouched::{BatchCleanRun, Largest};
+pub(crate) use self::clean_run::{BatchCleanRun, Largest};

@@ -116,7 +116,7 @@ impl<'batch> BatchCleanRun<'batch> {
         }
     }
 
-    fn read(&self, untouched: CleanRun<'_>, ends: &[Tensor], at: &[i64]) -> Result<Vec<Divergences>, EvaluateError> {
-        self.upper_model.divergences(untouched, ends, &self.batch.labels_at(at))
+    fn read(&self, clean_run: CleanRun<'_>, ends: &[Tensor], at: &[i64]) -> Result<Vec<Divergences>, EvaluateError> {
+        self.upper_model.divergences(clean_run, ends, &self.batch.labels_at(at))
     }
 }
