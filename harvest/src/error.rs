@@ -159,14 +159,6 @@ pub enum HarvestError {
         /// The location given.
         out: PathBuf,
     },
-    /// The process of one device failed.
-    #[error("{device}: {said}. The other devices were stopped; run the same command again with --resume to go on")]
-    Device {
-        /// The device.
-        device: String,
-        /// The error that its process reported.
-        said: String,
-    },
     /// A stop was requested.
     #[error(
         "stopped as asked. Nothing half-written was left, and shards that are whole stay: run the same command again, with --resume or --share, to go on"

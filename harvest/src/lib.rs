@@ -24,7 +24,6 @@
 
 mod chat;
 mod data;
-mod devices;
 mod error;
 mod fetch;
 #[doc(hidden)]
@@ -42,7 +41,6 @@ pub use data::{
     ChatReader, ChatRow, ChatSettings, DataError, DataFile, DataManifest, Document, DocumentReader, FieldPath,
     FileKind, FilesRead, LineProblem, ROLLOUTS_KEY, Replies, RowOrder, Selection, Sha256, Shuffle, UnusableRows,
 };
-pub use devices::{Processors, Program, run_on_devices};
 pub use error::HarvestError;
 pub use fetch::{
     Asked, Commit, Endpoint, EntryKind, EntryName, EntrySummary, FetchEntry, FetchError, FetchManifest, FetchMode,
@@ -56,5 +54,5 @@ pub use plan::{
 pub use rollouts::{
     Glimpse, RolloutError, RolloutRow, RolloutSettings, RolloutSummary, RolloutsRecord, read_rollouts, rollouts,
 };
-pub use run::{Logits, RunSettings, ShardRange, Share, SitePattern, run, run_profiled};
+pub use run::{Logits, RunSettings, ShardRange, ShareSettings, SitePattern, run, run_profiled};
 pub use summary::{ChatSummary, PlanSummary, RunSummary, SiteSummary};

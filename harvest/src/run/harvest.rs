@@ -10,9 +10,9 @@ use hayloft_store::{
 };
 
 use super::forward::Forward;
+use super::open_cache::{asked_shards, check_place, open_cache};
 use super::pipeline::{Filled, fill};
-use super::settings::{RunSettings, Share};
-use super::share::{self, check_place};
+use super::settings::{RunSettings, ShareSettings};
 use crate::data::DataManifest;
 use crate::error::HarvestError;
 use crate::plan::{Asked, PlanSettings, check_agreement, check_context, plan_with};
@@ -43,17 +43,17 @@ pub fn run_profiled(settings: &RunSettings, progress: Progress) -> Result<(RunSu
 }
 
 /// A checked harvest with a plan.
-pub(crate) struct Prepared {
+struct Prepared {
     checkpoint: Checkpoint,
     sites: Vec<(Site, SiteName)>,
     precision: Dtype,
     kept: Option<KeptPredictions>,
     /// Everything that decides the bytes of the cache's shards.
-    pub(crate) cache_settings: HarvestSettings,
+    cache_settings: HarvestSettings,
 }
 
 /// Opens the checkpoint, and ensures that a matching plan exists.
-pub(crate) fn prepare(settings: &RunSettings, progress: Progress) -> Result<Prepared, HarvestError> {
+fn prepare(settings: &RunSettings, progress: Progress) -> Result<Prepared, HarvestError> {
     check_place(settings)?;
     let checkpoint = Checkpoint::open(&settings.model)?;
     let spec = checkpoint.spec();
@@ -78,8 +78,8 @@ pub(crate) fn prepare(settings: &RunSettings, progress: Progress) -> Result<Prep
 
 fn harvest(settings: &RunSettings, progress: Progress, profiling: &mut Profiling) -> Result<RunSummary, HarvestError> {
     let Prepared { checkpoint, sites, precision, kept, cache_settings } = prepare(settings, progress)?;
-    let mut cache = share::open(settings, cache_settings)?;
-    let turns = cache.turns(share::asked_shards(settings, &cache)?)?;
+    let mut cache = open_cache(settings, cache_settings)?;
+    let turns = cache.turns(asked_shards(settings, &cache)?)?;
 
     let (filled, seconds) = if turns.is_over() {
         (Filled::default(), 0.0)
@@ -135,7 +135,8 @@ fn prepare_plan(
     tokenizer: &Tokenizer,
     progress: Progress,
 ) -> Result<(), HarvestError> {
-    let planned = match plan_at(&settings.out, &settings.share.as_ref().map(Share::remote).unwrap_or_default()) {
+    let planned = match plan_at(&settings.out, &settings.share.as_ref().map(ShareSettings::remote).unwrap_or_default())
+    {
         Ok(planned) => planned,
         // With several processes, each would make the plan.
         Err(error @ StoreError::MissingPlan { .. }) if settings.share.is_some() => return Err(error.into()),
@@ -193,7 +194,7 @@ fn model_record(checkpoint: &Checkpoint, precision: Dtype) -> Result<ModelRecord
     })
 }
 
-pub(crate) fn summary(
+fn summary(
     settings: &RunSettings,
     planned_shards: usize,
     manifest: &Manifest,

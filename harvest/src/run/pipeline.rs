@@ -8,7 +8,6 @@ use std::thread;
 use hayloft_model::{append_bytes, in_order};
 use hayloft_runtime::{Gauge, Stopping};
 use hayloft_store::{CacheWriter, KeptPredictions, Predictions, SiteName, Turns, WrittenShard};
-use serde::Deserialize;
 
 use super::forward::{Forward, StepDone};
 use super::steps::{Completes, hand_over};
@@ -20,7 +19,7 @@ const WAITING: usize = 2;
 
 /// The work done by a run.
 #[derive(Debug, Default)]
-pub(crate) struct Filled {
+pub(super) struct Filled {
     pub(super) shards: usize,
     pub(super) tokens: u64,
     pub(super) bytes: u64,
@@ -32,21 +31,6 @@ impl Filled {
         self.shards += 1;
         self.tokens += shard.contents().counts.tokens;
         self.bytes += bytes(shard);
-    }
-
-    /// Adds the work of another process, from its JSON summary.
-    pub(crate) fn add_printed(&mut self, summary: &str) {
-        #[derive(Deserialize)]
-        struct Printed {
-            filled_shards: usize,
-            tokens: u64,
-            bytes: u64,
-        }
-        if let Ok(Printed { filled_shards, tokens, bytes }) = serde_json::from_str(summary) {
-            self.shards += filled_shards;
-            self.tokens += tokens;
-            self.bytes += bytes;
-        }
     }
 }
 
