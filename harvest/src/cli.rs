@@ -65,7 +65,7 @@ pub enum Command {
 
 /// Where model and data are.
 #[derive(Debug, Args)]
-pub struct Places {
+pub struct InputPaths {
     /// Folder of the checkpoint, in Hugging Face layout: config.json, tokenizer.json, *.safetensors
     #[arg(long, value_name = "DIR")]
     pub model: LocalPath,
@@ -76,7 +76,7 @@ pub struct Places {
 
 /// How the plan is cut up.
 #[derive(Debug, Args)]
-pub struct Cutting {
+pub struct PlanSizes {
     /// Tokens that a shard is filled up to [default: 65536]
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
     pub shard_tokens: Option<u64>,

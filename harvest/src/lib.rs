@@ -34,7 +34,7 @@ mod run;
 mod summary;
 
 pub use chat::{
-    ChatError, ChatTemplate, Conversation, EndOfTurn, Prompt, Reply, Speech, TemplateChoice, conversation,
+    ChatError, ChatTemplate, Conversation, CutReply, EndOfTurn, Prompt, Reply, TemplateChoice, conversation,
     prompt_tokens,
 };
 pub use data::{
@@ -43,16 +43,16 @@ pub use data::{
 };
 pub use error::HarvestError;
 pub use fetch::{
-    Asked, Commit, Endpoint, EntryKind, EntryName, EntrySummary, FetchEntry, FetchError, FetchManifest, FetchMode,
-    FetchOutcome, FetchSettings, FetchSummary, Fetched, FetchedFile, FileName, FilePattern, FileSummary, HubSettings,
-    Patience, Reach, RepoId, Revision, Token, fetch,
+    Commit, Endpoint, EntryKind, EntryName, EntrySummary, FetchEntry, FetchError, FetchManifest, FetchMode,
+    FetchOutcome, FetchRequest, FetchSettings, FetchSummary, Fetched, FetchedFile, FileName, FilePattern, FileSummary,
+    HubSettings, NetworkAccess, RepoId, RetrySettings, Revision, Token, fetch,
 };
 pub use plan::{
     Grouping, PackedSequence, Packer, PackingSettings, PlanSettings, PlannedShard, ShardBuilder, Source, Span,
     TokenisedDocument, plan, show_sequences,
 };
 pub use rollouts::{
-    Glimpse, RolloutError, RolloutRow, RolloutSettings, RolloutSummary, RolloutsRecord, read_rollouts, rollouts,
+    RolloutError, RolloutExample, RolloutRow, RolloutSettings, RolloutSummary, RolloutsRecord, read_rollouts, rollouts,
 };
 pub use run::{Logits, RunSettings, ShardRange, ShareSettings, SitePattern, run, run_profiled};
 pub use summary::{ChatSummary, PlanSummary, RunSummary, SiteSummary};

@@ -125,7 +125,7 @@ fn processes_whose_writing_fails_while_they_wait_for_each_other_end() {
                 None => std::thread::sleep(Duration::from_millis(20)),
             }
         };
-        assert_eq!(status.code(), Some(1), "it fails, and does not wait for ever");
+        assert_eq!(status.code(), Some(1), "it fails, and does not hang");
     }
 }
 
@@ -236,7 +236,7 @@ fn a_cache_behind_a_location_is_filled_from_scratch_folders() {
 }
 
 #[test]
-fn shares_of_rollouts_are_put_together_to_the_file_of_one_process() {
+fn parts_of_rollouts_merge_to_the_file_of_one_process() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let scratch = tempfile::tempdir().unwrap();
     let rollouts = |name: &str, options: &str| {

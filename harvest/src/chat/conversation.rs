@@ -30,7 +30,7 @@ impl Conversation {
 
 /// The reply before the end of the turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Speech<'reply> {
+pub enum CutReply<'reply> {
     /// Text, tokenised together with the prompt.
     Text(&'reply str),
     /// Token ids, used unchanged.
@@ -75,12 +75,12 @@ pub fn conversation(
     tokenizer: &Tokenizer,
     bos: &SpecialToken,
     instruction: &str,
-    reply: Speech<'_>,
+    reply: CutReply<'_>,
 ) -> Result<Conversation, ChatError> {
     let prompt = template.prompt(instruction)?;
     let (tokens, counts) = match reply {
-        Speech::Text(text) => encode(template, tokenizer, bos, &prompt, text)?,
-        Speech::Tokens(ids) => {
+        CutReply::Text(text) => encode(template, tokenizer, bos, &prompt, text)?,
+        CutReply::Tokens(ids) => {
             let (mut tokens, counts) = encode(template, tokenizer, bos, &prompt, "")?;
             tokens.extend_from_slice(ids);
             (tokens, counts)

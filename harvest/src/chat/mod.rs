@@ -16,7 +16,7 @@ mod source;
 mod template;
 
 pub use choice::TemplateChoice;
-pub use conversation::{Conversation, Speech, conversation, prompt_tokens};
+pub use conversation::{Conversation, CutReply, conversation, prompt_tokens};
 pub use end_of_turn::EndOfTurn;
 pub use error::ChatError;
 pub use reply::Reply;

@@ -10,13 +10,13 @@ use hayloft_model::{ModelError, parse_device};
 use hayloft_runtime::{Dtype, Stopping};
 use hayloft_store::{Codec, Existing, LocalPath, NonFinite, Place, Sharing};
 
-use super::{Cutting, EXAMPLES, Places};
+use super::{EXAMPLES, InputPaths, PlanSizes};
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct RunArguments {
     #[command(flatten)]
-    places: Places,
+    paths: InputPaths,
     /// Folder of the cache; with --share, its location too, such as s3://farm/stories
     #[arg(long, value_name = "DIR|URL")]
     out: Place,
@@ -24,7 +24,7 @@ pub struct RunArguments {
     #[arg(long, value_name = "FILE")]
     data: Option<LocalPath>,
     #[command(flatten)]
-    cutting: Cutting,
+    sizes: PlanSizes,
     /// A site to keep, such as blocks.16.hook_resid_pre, or one at many blocks, 'blocks.{4,8..12}.hook_resid_pre' (braces as in
     /// a shell, quoted from it) or 'blocks.*.hook_mlp_out'; may be given several times.
     ///
@@ -101,12 +101,12 @@ impl RunArguments {
         Ok(RunSettings {
             share,
             stopping,
-            model: self.places.model.into(),
+            model: self.paths.model.into(),
             data: self.data.map(Into::into),
-            data_root: self.places.data_root.map(Into::into),
+            data_root: self.paths.data_root.map(Into::into),
             out: self.out.into_path(),
-            shard_tokens: self.cutting.shard_tokens,
-            row_group_rows: self.cutting.row_group_rows,
+            shard_tokens: self.sizes.shard_tokens,
+            row_group_rows: self.sizes.row_group_rows,
             sites: self.sites,
             codec: self.codec,
             precision: self.dtype,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::names::{Commit, FileName, RepoId, Revision};
+use super::identifiers::{Commit, FileName, RepoId, Revision};
 use super::{EntryKind, FetchEntry, FilePattern};
 use crate::data::Sha256;
 
@@ -20,7 +20,7 @@ const FORMAT: u32 = 1;
 
 /// The request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asked {
+pub struct FetchRequest {
     /// The kind of entry.
     pub kind: EntryKind,
     /// The Hub repository.
@@ -38,7 +38,7 @@ pub struct Asked {
 pub struct Fetched {
     format: u32,
     /// The request.
-    pub asked: Asked,
+    pub request: FetchRequest,
     /// The fetched commit.
     pub commit: Commit,
     /// The files, by name.
@@ -57,8 +57,8 @@ pub struct FetchedFile {
 }
 
 impl Fetched {
-    pub(super) fn new(asked: Asked, commit: Commit, files: Vec<FetchedFile>) -> Self {
-        Self { format: FORMAT, asked, commit, files }
+    pub(super) fn new(request: FetchRequest, commit: Commit, files: Vec<FetchedFile>) -> Self {
+        Self { format: FORMAT, request, commit, files }
     }
 
     /// Reads the record of a folder; `None` if it has no readable record.
@@ -78,7 +78,7 @@ impl Fetched {
             fs::symlink_metadata(file.name.within(folder)).is_ok_and(|is| is.is_file() && is.len() == file.bytes)
         };
         let hash = |name: &str| self.files.iter().find(|file| file.name.as_str() == name).map(|file| &file.sha256);
-        self.asked == entry.asked()
+        self.request == entry.request()
             && self.files.iter().all(whole)
             && entry.sha256.iter().all(|(name, wanted)| hash(name) == Some(wanted))
     }

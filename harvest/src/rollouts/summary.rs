@@ -7,7 +7,7 @@ use hayloft_model::FinishReason;
 use indicatif::HumanCount;
 use serde::Serialize;
 
-use super::row::RolloutRow;
+use super::file::RolloutRow;
 
 /// The contents of a rollouts file, and the work of this run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -41,12 +41,12 @@ pub struct RolloutSummary {
     /// Throughput; 0 if the run had nothing to do.
     pub tokens_per_second: f64,
     /// The first rollout.
-    pub first: Option<Glimpse>,
+    pub first: Option<RolloutExample>,
 }
 
 /// An example rollout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Glimpse {
+pub struct RolloutExample {
     /// The row's index.
     pub row: u64,
     /// The prompt text.
@@ -95,7 +95,7 @@ impl RolloutSummary {
             self.empty += u64::from(tokens == 0);
             self.tokens += tokens;
             self.longest = self.longest.max(tokens);
-            self.first.get_or_insert_with(|| Glimpse {
+            self.first.get_or_insert_with(|| RolloutExample {
                 row: row.row,
                 prompt: row.prompt.clone(),
                 rollout: row.rollout.clone(),
@@ -142,7 +142,7 @@ impl fmt::Display for RolloutSummary {
                 HumanCount(self.tokens_per_second as u64),
             )?;
         }
-        if let Some(Glimpse { row, prompt, rollout, finish_reason }) = &self.first {
+        if let Some(RolloutExample { row, prompt, rollout, finish_reason }) = &self.first {
             let end = match finish_reason {
                 FinishReason::Stop => "⏹",
                 FinishReason::Length | FinishReason::Context => "…",

@@ -13,6 +13,7 @@ mod writing;
 
 pub use harvest::{run, run_profiled};
 pub use logits::Logits;
+pub(crate) use settings::device_name;
 pub use settings::{RunSettings, ShareSettings};
 pub use shard_range::ShardRange;
 pub use site_pattern::SitePattern;

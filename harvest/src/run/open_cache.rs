@@ -32,6 +32,6 @@ pub(super) fn check_place(settings: &RunSettings) -> Result<(), HarvestError> {
 }
 
 /// Returns the requested range of the planned shards.
-pub(super) fn asked_shards(settings: &RunSettings, cache: &CacheWriter) -> Result<Range<usize>, HarvestError> {
+pub(super) fn requested_shards(settings: &RunSettings, cache: &CacheWriter) -> Result<Range<usize>, HarvestError> {
     settings.shards.within(cache.plan().shards.len())
 }

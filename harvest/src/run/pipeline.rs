@@ -19,13 +19,13 @@ const WAITING: usize = 2;
 
 /// The work done by a run.
 #[derive(Debug, Default)]
-pub(super) struct Filled {
+pub(super) struct FilledShards {
     pub(super) shards: usize,
     pub(super) tokens: u64,
     pub(super) bytes: u64,
 }
 
-impl Filled {
+impl FilledShards {
     /// Adds a shard.
     fn add(&mut self, shard: &WrittenShard) {
         self.shards += 1;
@@ -44,15 +44,15 @@ pub(super) fn fill(
     forward: &Forward,
     stopping: &Stopping,
     gauge: &Gauge,
-) -> Result<Filled, HarvestError> {
+) -> Result<FilledShards, HarvestError> {
     let (sender, receiver) = sync_channel(WAITING);
     let (finished_sender, finished) = channel();
-    let mut filled = Filled::default();
-    // Ends a wait for another worker's shard once the writing thread has ended.
+    let mut filled = FilledShards::default();
+    // EndOfWriting a wait for another worker's shard once the writing thread has ended.
     let writes = AtomicBool::new(true);
     let stop = || stopping.is_asked() || !writes.load(Ordering::Acquire);
     thread::scope(|scope| {
-        let ends = Ends(&writes);
+        let ends = EndOfWriting(&writes);
         let writing = scope.spawn(move || {
             let _ends = ends;
             write_shards(&receiver, &finished_sender, gauge)
@@ -83,9 +83,9 @@ pub(super) fn fill(
 }
 
 /// Signals the end of the writing thread, also on panic.
-struct Ends<'a>(&'a AtomicBool);
+struct EndOfWriting<'a>(&'a AtomicBool);
 
-impl Drop for Ends<'_> {
+impl Drop for EndOfWriting<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }
@@ -167,7 +167,7 @@ impl Assembly {
 fn record_finished(
     cache: &mut CacheWriter,
     finished: &Receiver<WrittenShard>,
-    filled: &mut Filled,
+    filled: &mut FilledShards,
 ) -> Result<(), HarvestError> {
     for shard in finished.try_iter() {
         filled.add(&shard);

@@ -47,6 +47,14 @@ pub struct RunSettings {
     pub non_finite: NonFinite,
 }
 
+/// Returns the name of a device as `--device` takes it.
+pub(crate) fn device_name(device: Device) -> String {
+    match device {
+        Device::Cuda(index) => format!("cuda:{index}"),
+        _ => "cpu".to_owned(),
+    }
+}
+
 /// Settings for sharing a cache with other processes on any machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShareSettings {

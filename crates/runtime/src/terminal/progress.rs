@@ -225,14 +225,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_is_told_in_words() {
+    fn the_remaining_time_is_written_in_words() {
         assert_eq!(left(6000, 100.0), "60 seconds");
         assert_eq!(left(6000, 0.0), "unknown");
         assert_eq!(left(0, 0.0), "unknown");
     }
 
     #[test]
-    fn words_are_told_once() {
+    fn a_note_is_shown_once() {
         let gauge = Progress::Silent.gauge("training", Some(100));
         assert_eq!(gauge.take_note(), "");
         gauge.note("step 10: loss 2, ".to_owned());
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_run_did_counts_in_no_rate() {
+    fn work_of_an_earlier_run_is_not_in_the_rate() {
         let gauge = Progress::Silent.gauge("training", Some(100_000));
         gauge.resume(90_000);
         gauge.advance(100);

@@ -9,7 +9,7 @@ use indicatif::HumanBytes;
 use super::digest::Hashing;
 use super::hub::Hub;
 use super::hub_cache::CachedRepo;
-use super::hub_settings::Reach;
+use super::hub_settings::NetworkAccess;
 use super::listing::{Listing, WantedFile};
 use super::record::{Fetched, FetchedFile};
 use super::staging::Staging;
@@ -18,7 +18,7 @@ use super::transfer::download;
 use super::{FetchEntry, FetchError, FetchMode, FetchSettings};
 
 /// Fetches an entry unless it exists.
-pub(super) fn obtain(
+pub(super) fn fetch_entry(
     entry: &FetchEntry,
     hub: &Hub,
     settings: &FetchSettings,
@@ -31,7 +31,7 @@ pub(super) fn obtain(
         return Ok(present(entry, folder, record));
     }
     if there.is_none() && fs::symlink_metadata(&folder).is_ok() {
-        return Err(FetchError::NotOurs { path: folder });
+        return Err(FetchError::NotFetched { path: folder });
     }
     let cached = CachedRepo::of(entry, &settings.hub.cache);
     let listing = list(entry, hub, &cached, settings)?;
@@ -58,15 +58,16 @@ pub(super) fn obtain(
     }
 
     tracing::info!("{}: {} files, {}, from {}", entry.name, wanted.len(), HumanBytes(bytes), entry.repo);
-    let purpose = serde_json::json!({ "asked": entry.asked(), "commit": &listing.commit }).to_string();
+    let purpose = serde_json::json!({ "request": entry.request(), "commit": &listing.commit }).to_string();
     let staging = Staging::open(&settings.out, &entry.name, &purpose)?;
     let known = wanted.iter().all(|file| file.expected.bytes.is_some());
     let gauge = progress.bytes("fetching", known.then_some(bytes));
     let (mut files, mut received) = (Vec::new(), 0);
     for file in &wanted {
-        let places = Places { staging: &staging, replaced: there.as_ref().map(|record| (record, folder.as_path())) };
+        let copies =
+            LocalCopies { staging: &staging, replaced: there.as_ref().map(|record| (record, folder.as_path())) };
         let (fetched, over_network) =
-            match places.find(entry, file, cached.file(&listing.commit, &file.remote), &gauge)? {
+            match copies.find(entry, file, cached.file(&listing.commit, &file.remote), &gauge)? {
                 Some(fetched) => (fetched, 0),
                 None => download(hub, entry, &listing.commit, file, &staging, &gauge)?,
             };
@@ -74,7 +75,7 @@ pub(super) fn obtain(
         files.push(fetched);
     }
     drop(gauge);
-    let record = Fetched::new(entry.asked(), listing.commit.clone(), files);
+    let record = Fetched::new(entry.request(), listing.commit.clone(), files);
     staging.commit(&record)?;
     let bytes = record.files.iter().map(|file| file.bytes).sum();
     Ok(summary(FetchOutcome::Fetched, record.files.iter().map(FileSummary::from).collect(), bytes, received))
@@ -82,9 +83,9 @@ pub(super) fn obtain(
 
 /// Returns the available files: those of the Hub, or offline those of its cache on this machine.
 fn list(entry: &FetchEntry, hub: &Hub, cached: &CachedRepo, settings: &FetchSettings) -> Result<Listing, FetchError> {
-    match settings.hub.reach {
-        Reach::Online => hub.listing(entry),
-        Reach::Offline { said_by } => cached.listing(entry).ok_or_else(|| FetchError::Offline {
+    match settings.hub.network {
+        NetworkAccess::Online => hub.listing(entry),
+        NetworkAccess::Offline { said_by } => cached.listing(entry).ok_or_else(|| FetchError::Offline {
             name: entry.name.to_string(),
             kind: entry.kind,
             repo: entry.repo.to_string(),
@@ -95,14 +96,14 @@ fn list(entry: &FetchEntry, hub: &Hub, cached: &CachedRepo, settings: &FetchSett
     }
 }
 
-/// Local places that may hold a file.
-struct Places<'a> {
+/// Local copies that may hold a file.
+struct LocalCopies<'a> {
     staging: &'a Staging,
     /// The earlier fetch under the same name, and its folder.
     replaced: Option<(&'a Fetched, &'a Path)>,
 }
 
-impl Places<'_> {
+impl LocalCopies<'_> {
     /// Finds a local copy of a file: in an interrupted attempt, in the folder to be replaced, or in Hugging Face's
     /// cache. Its bytes are hashed before use.
     fn find(
