@@ -1,7 +1,7 @@
 //! Errors of training.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hayloft_model::ModelError;
 use hayloft_rows::RowsError;
@@ -148,6 +148,24 @@ pub enum TrainError {
     /// The reader thread ended early.
     #[error("the thread that reads the cache ended early: a defect in hayloft, please report it")]
     ReaderLost,
+}
+
+impl TrainError {
+    /// A setting that is invalid.
+    pub(crate) fn setting(what: &'static str, expected: impl Into<String>, got: impl ToString) -> Self {
+        Self::Setting { what, expected: expected.into(), got: got.to_string() }
+    }
+
+    /// A file of a training with other content than expected.
+    pub(crate) fn damaged(path: &Path, expected: impl Into<String>, got: impl ToString) -> Self {
+        Self::Checkpoint { path: path.to_path_buf(), expected: expected.into(), got: got.to_string() }
+    }
+
+    /// Wraps an I/O error of writing to a path.
+    pub(crate) fn write(path: &Path) -> impl Fn(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |cause| Self::Write { path: path.clone(), cause }
+    }
 }
 
 fn last_good(checkpoint: Option<&PathBuf>) -> String {

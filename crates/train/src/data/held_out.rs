@@ -63,7 +63,7 @@ impl<'cache> HeldOutRows<'cache> {
                 all.saturating_sub(batch)
             );
             let got = format!("{wanted}, which the sequences {first}.. hold with {rows}");
-            return Err(TrainError::Setting { what: "held-out rows", expected, got });
+            return Err(TrainError::setting("held-out rows", expected, got));
         }
         let mut blocks = Vec::new();
         for place in 0..cache.shards() {

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn epochs_and_seeds_have_orders_of_their_own() {
+    fn each_epoch_and_each_seed_has_its_own_order() {
         let row_groups = [5; 12];
         let first = |seed, epoch| {
             let order = reading_order(&row_groups, seed, epoch);

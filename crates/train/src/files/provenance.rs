@@ -26,7 +26,7 @@ pub(crate) fn metadata(cache: &Cache, site: &SiteRecord, course: &Course, select
         scale: selection.scale.value,
         scale_source: selection.scale.source,
         scale_rows: selection.scale.rows.clone(),
-        rows: Some(selection.record(course)),
+        rows: selection.record(course),
     };
     let fields = [
         ("model_name", json!(manifest.model.model_type)),
