@@ -38,7 +38,7 @@ fn run() -> Result<()> {
                 limit_threads(threads);
             }
             let stopping = Stopping::on_signals().context("signals cannot be listened to")?;
-            if arguments.stop_on_eof {
+            if arguments.share.stop_on_eof {
                 stopping.on_end_of_input().context("standard input cannot be listened to")?;
             }
             let (json, profile) = (arguments.json, arguments.profile.clone());

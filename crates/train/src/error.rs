@@ -106,11 +106,11 @@ pub enum TrainError {
     },
     /// A checkpoint names a row that the cache does not have.
     #[error(
-        "row group {block} of the cache: expected row {row}, which the checkpoint names, got fewer rows. The checkpoint is damaged: train again into another folder"
+        "row group {row_group} of the cache: expected row {row}, which the checkpoint names, got fewer rows. The checkpoint is damaged: train again into another folder"
     )]
     OtherRows {
         /// Cache-wide index of the row group.
-        block: u32,
+        row_group: u32,
         /// The row in the row group.
         row: usize,
     },
@@ -152,12 +152,12 @@ pub enum TrainError {
 
 impl TrainError {
     /// A setting that is invalid.
-    pub(crate) fn setting(what: &'static str, expected: impl Into<String>, got: impl ToString) -> Self {
+    pub(crate) fn setting(what: &'static str, expected: impl Into<String>, got: &(impl ToString + ?Sized)) -> Self {
         Self::Setting { what, expected: expected.into(), got: got.to_string() }
     }
 
     /// A file of a training with other content than expected.
-    pub(crate) fn damaged(path: &Path, expected: impl Into<String>, got: impl ToString) -> Self {
+    pub(crate) fn damaged(path: &Path, expected: impl Into<String>, got: &(impl ToString + ?Sized)) -> Self {
         Self::Checkpoint { path: path.to_path_buf(), expected: expected.into(), got: got.to_string() }
     }
 

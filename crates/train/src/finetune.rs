@@ -65,7 +65,7 @@ impl<'settings> Finetuning<'settings> {
         if file.format() != SaeFormat::Saelens || file.is_transcoder() {
             let got = format!("{}: {} in the format {}", settings.sae.display(), file.architecture(), file.format());
             let expected = "an autoencoder in SAELens's format, which `evaluate convert` makes of others";
-            return Err(TrainError::setting("SAE to fine-tune", expected, got));
+            return Err(TrainError::setting("SAE to fine-tune", expected, &got));
         }
         let cache = open_cache(course)?;
         check_width(&file, &cache)?;
@@ -102,7 +102,7 @@ impl<'settings> Finetuning<'settings> {
         let mut metadata = metadata(&cache, &site, course, &selection);
         keep_metadata(&mut metadata, &file);
         metadata.insert("finetuned_from".to_owned(), json!(file.hashes()));
-        let settings_of_weights = json!({
+        let weight_settings = json!({
             "finetuned_from": file.hashes(),
             "normalize_activations": file.normalisation().as_str(),
         });
@@ -113,7 +113,7 @@ impl<'settings> Finetuning<'settings> {
             selection: &selection,
             architecture: &architecture,
             fold: Fold::Keep(file.normalisation()),
-            settings: settings_of_weights.as_object().cloned().unwrap_or_default(),
+            settings: weight_settings.as_object().cloned().unwrap_or_default(),
             metadata,
         };
         let model = reopen(parts, &architecture, course.device)?;

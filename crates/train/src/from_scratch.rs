@@ -71,7 +71,7 @@ pub fn train(settings: &TrainSettings, progress: Progress) -> Result<TrainingSum
     let TrainSettings { course, architecture, width, .. } = settings;
     course.check()?;
     if *width == 0 {
-        return Err(TrainError::setting("width", "at least 1", 0));
+        return Err(TrainError::setting("width", "at least 1", &0));
     }
     architecture.check(*width)?;
     let cache = open_cache(course)?;
@@ -91,7 +91,7 @@ pub fn train(settings: &TrainSettings, progress: Progress) -> Result<TrainingSum
         Centring::None => InputBias::None,
     };
     let model = fresh(architecture, (site.d_model, *width), input_bias, course.seed, course.device)?;
-    let settings_of_weights = json!({
+    let weight_settings = json!({
         "width": width,
         "apply_b_dec_to_input": input_bias == InputBias::DecoderBias,
         "scale_is_folded": settings.space == Space::Raw,
@@ -109,7 +109,7 @@ pub fn train(settings: &TrainSettings, progress: Progress) -> Result<TrainingSum
         selection: &selection,
         architecture,
         fold,
-        settings: settings_of_weights.as_object().cloned().unwrap_or_default(),
+        settings: weight_settings.as_object().cloned().unwrap_or_default(),
         metadata,
     };
     session::train(&job, model, progress)

@@ -26,9 +26,8 @@ mod selection;
 mod session;
 mod settings;
 
-pub use agreement::bos::{begins_with_bos, bos_tokens};
 pub use agreement::sae_site::{SiteError, check_width, held_site, is_same_site, parsed_site, wanted_site};
-pub use agreement::special_tokens::special_tokens;
+pub use agreement::tokens::{begins_with_bos, bos_tokens, special_tokens};
 pub use agreement::training_origin::training_origin;
 pub use data::Mixing;
 pub use error::TrainError;

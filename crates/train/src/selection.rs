@@ -5,7 +5,7 @@ use hayloft_rows::{
 };
 use hayloft_store::{Cache, SiteRecord};
 
-use crate::agreement::special_tokens::special_tokens;
+use crate::agreement::tokens::special_tokens;
 use crate::data::RowFilter;
 use crate::error::TrainError;
 use crate::settings::course::Course;

@@ -306,7 +306,7 @@ fn finished(
     }
     let bytes = std::fs::read(&path).map_err(|cause| TrainError::Read { path: path.clone(), cause })?;
     let summary: TrainingSummary = serde_json::from_slice(&bytes)
-        .map_err(|error| TrainError::damaged(&path, "a training.json of this version", error))?;
+        .map_err(|error| TrainError::damaged(&path, "a training.json of this version", &error))?;
     check_same(out, &summary.settings, settings)?;
     Ok(Some(summary))
 }

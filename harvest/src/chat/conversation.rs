@@ -3,7 +3,7 @@
 use hayloft_model::{SpecialToken, Tokenizer};
 use hayloft_store::Section;
 
-use super::{ChatError, ChatTemplate, Prompt};
+use super::{ChatError, ChatTemplate, CutReply, Prompt};
 
 /// One user turn and the model's reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,15 +26,6 @@ impl Conversation {
         self.tokens.truncate(longest);
         self.sections = self.counts.sections(self.tokens.len());
     }
-}
-
-/// The reply before the end of the turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CutReply<'reply> {
-    /// Text, tokenised together with the prompt.
-    Text(&'reply str),
-    /// Token ids, used unchanged.
-    Tokens(&'reply [u32]),
 }
 
 /// Token counts of the parts of a prompt, as the study defines them.

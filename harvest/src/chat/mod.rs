@@ -16,8 +16,8 @@ mod source;
 mod template;
 
 pub use choice::TemplateChoice;
-pub use conversation::{Conversation, CutReply, conversation, prompt_tokens};
+pub use conversation::{Conversation, conversation, prompt_tokens};
 pub use end_of_turn::EndOfTurn;
 pub use error::ChatError;
-pub use reply::Reply;
+pub use reply::{CutReply, Reply};
 pub use template::{ChatTemplate, Prompt};

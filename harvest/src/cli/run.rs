@@ -56,6 +56,25 @@ pub struct RunArguments {
     /// Go on with a cache that has shards already; those that are whole are kept
     #[arg(long)]
     resume: bool,
+    #[command(flatten)]
+    pub share: ShareArguments,
+    /// Store activations that are NaN or infinite, and count them, in place of stopping
+    #[arg(long)]
+    allow_non_finite: bool,
+    /// Threads of the model's kernels, and of tokenising and encoding [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// Print the final summary as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+    /// Say on stderr where the time went; with =FILE, write it as JSON as well
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
+    pub profile: Option<LocalPath>,
+}
+
+/// How the cache is shared with other processes.
+#[derive(Debug, Args)]
+pub struct ShareArguments {
     /// Fill the cache beside other processes that do the same, on this or other machines: each takes a shard that no other has,
     /// and takes over those of processes that died. All need the planned folder on a file system that they share, or --out as
     /// s3://BUCKET/PREFIX (gs://, az://, file:///), where `store push` has put the plan. The one that ends last writes manifest.json.
@@ -76,30 +95,23 @@ pub struct RunArguments {
     /// Stop cleanly, as on SIGTERM, when standard input ends: a pipe ends when the process that holds its other end dies
     #[arg(long)]
     pub stop_on_eof: bool,
-    /// Store activations that are NaN or infinite, and count them, in place of stopping
-    #[arg(long)]
-    allow_non_finite: bool,
-    /// Threads of the model's kernels, and of tokenising and encoding [default: all cores]
-    #[arg(long, value_name = "N")]
-    pub threads: Option<NonZeroUsize>,
-    /// Print the final summary as JSON on stdout
-    #[arg(long)]
-    pub json: bool,
-    /// Say on stderr where the time went; with =FILE, write it as JSON as well
-    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
-    pub profile: Option<LocalPath>,
+}
+
+impl ShareArguments {
+    fn settings(self) -> Option<ShareSettings> {
+        self.share.then(|| ShareSettings {
+            sharing: self.lease.unwrap_or_default(),
+            scratch: self.scratch.map_or_else(std::env::temp_dir, Into::into),
+            instance_credentials: self.instance_credentials,
+        })
+    }
 }
 
 impl RunArguments {
     /// The settings of the run. Returns an error if the device does not exist.
     pub fn settings(self, stopping: Stopping) -> Result<RunSettings, ModelError> {
-        let share = self.share.then(|| ShareSettings {
-            sharing: self.lease.unwrap_or_default(),
-            scratch: self.scratch.map_or_else(std::env::temp_dir, Into::into),
-            instance_credentials: self.instance_credentials,
-        });
         Ok(RunSettings {
-            share,
+            share: self.share.settings(),
             stopping,
             model: self.paths.model.into(),
             data: self.data.map(Into::into),

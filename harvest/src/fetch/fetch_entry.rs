@@ -10,6 +10,7 @@ use super::digest::Hashing;
 use super::hub::Hub;
 use super::hub_cache::CachedRepo;
 use super::hub_settings::NetworkAccess;
+use super::identifiers::Commit;
 use super::listing::{Listing, WantedFile};
 use super::record::{Fetched, FetchedFile};
 use super::staging::Staging;
@@ -28,7 +29,8 @@ pub(super) fn fetch_entry(
     let there = Fetched::of(&folder);
     if let Some(record) = there.as_ref().filter(|record| record.serves(entry, &folder)) {
         tracing::debug!("{}: nothing to do", entry.name);
-        return Ok(present(entry, folder, record));
+        let files = record.files.iter().map(FileSummary::from).collect();
+        return Ok(summary(entry, folder, record.commit.clone(), FetchOutcome::Present, files, 0));
     }
     if there.is_none() && fs::symlink_metadata(&folder).is_ok() {
         return Err(FetchError::NotFetched { path: folder });
@@ -36,27 +38,18 @@ pub(super) fn fetch_entry(
     let cached = CachedRepo::of(entry, &settings.hub.cache);
     let listing = list(entry, hub, &cached, settings)?;
     let wanted = listing.select(entry)?;
-    let bytes = wanted.iter().filter_map(|file| file.expected.bytes).sum();
-    let summary = |outcome, files, bytes, received| EntrySummary {
-        name: entry.name.clone(),
-        kind: entry.kind,
-        repo: entry.repo.clone(),
-        commit: listing.commit.clone(),
-        outcome,
-        folder: folder.clone(),
-        files,
-        bytes,
-        received,
-    };
+    let summary =
+        |outcome, files, received| summary(entry, folder.clone(), listing.commit.clone(), outcome, files, received);
     if settings.mode == FetchMode::DryRun {
         let file = |file: &WantedFile| FileSummary {
             name: file.local.clone(),
             bytes: file.expected.bytes,
             sha256: file.expected.large.clone().or_else(|| file.expected.manifest.clone()),
         };
-        return Ok(summary(FetchOutcome::WouldFetch, wanted.iter().map(file).collect(), bytes, 0));
+        return Ok(summary(FetchOutcome::WouldFetch, wanted.iter().map(file).collect(), 0));
     }
 
+    let bytes = wanted.iter().filter_map(|file| file.expected.bytes).sum();
     tracing::info!("{}: {} files, {}, from {}", entry.name, wanted.len(), HumanBytes(bytes), entry.repo);
     let purpose = serde_json::json!({ "request": entry.request(), "commit": &listing.commit }).to_string();
     let staging = Staging::open(&settings.out, &entry.name, &purpose)?;
@@ -77,8 +70,7 @@ pub(super) fn fetch_entry(
     drop(gauge);
     let record = Fetched::new(entry.request(), listing.commit.clone(), files);
     staging.commit(&record)?;
-    let bytes = record.files.iter().map(|file| file.bytes).sum();
-    Ok(summary(FetchOutcome::Fetched, record.files.iter().map(FileSummary::from).collect(), bytes, received))
+    Ok(summary(FetchOutcome::Fetched, record.files.iter().map(FileSummary::from).collect(), received))
 }
 
 /// Returns the available files: those of the Hub, or offline those of its cache on this machine.
@@ -143,16 +135,15 @@ impl LocalCopies<'_> {
     }
 }
 
-fn present(entry: &FetchEntry, folder: PathBuf, record: &Fetched) -> EntrySummary {
-    EntrySummary {
-        name: entry.name.clone(),
-        kind: entry.kind,
-        repo: entry.repo.clone(),
-        commit: record.commit.clone(),
-        outcome: FetchOutcome::Present,
-        folder,
-        files: record.files.iter().map(FileSummary::from).collect(),
-        bytes: record.files.iter().map(|file| file.bytes).sum(),
-        received: 0,
-    }
+fn summary(
+    entry: &FetchEntry,
+    folder: PathBuf,
+    commit: Commit,
+    outcome: FetchOutcome,
+    files: Vec<FileSummary>,
+    received: u64,
+) -> EntrySummary {
+    let bytes = files.iter().filter_map(|file| file.bytes).sum();
+    let (name, kind, repo) = (entry.name.clone(), entry.kind, entry.repo.clone());
+    EntrySummary { name, kind, repo, commit, outcome, folder, files, bytes, received }
 }

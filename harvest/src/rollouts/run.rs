@@ -45,7 +45,7 @@ pub fn rollouts(settings: &RolloutSettings, progress: Progress) -> Result<Rollou
         settings.stop.iter().map(|text| tokenizer.token(text, "--stop")).collect::<Result<_, _>>()?
     };
     warn_of_no_stop(&stop);
-    tell(&generation, settings.sampling);
+    log_generation_config(&generation, settings.sampling);
     let prompter =
         Prompter { manifest: &manifest, settings: chat, template: &template, tokenizer: &tokenizer, bos: &bos };
     let (prompts, skipped) = prompter.read(settings.limit.map_or(usize::MAX, Into::into))?;
@@ -72,8 +72,8 @@ pub fn rollouts(settings: &RolloutSettings, progress: Progress) -> Result<Rollou
         // Already finished; only leftover parts remain to be removed.
         summary.count(&read_same(&settings.out, &record, &prompts)?);
     } else {
-        let work = Work { settings, checkpoint: &checkpoint, tokenizer: &tokenizer, record: &record, parts: &parts };
-        work.fill(&prompts, &mut summary, progress)?;
+        let run = BatchRun { settings, checkpoint: &checkpoint, tokenizer: &tokenizer, record: &record, parts: &parts };
+        run.fill(&prompts, &mut summary, progress)?;
     }
     if settings.part.is_none() {
         parts.remove()?;
@@ -109,7 +109,7 @@ fn warn_of_no_stop(stop: &[SpecialToken]) {
 }
 
 /// Logs which settings of the checkpoint's `generation_config.json` apply.
-fn tell(generation: &GenerationConfig, sampling: Sampling) {
+fn log_generation_config(generation: &GenerationConfig, sampling: Sampling) {
     let GenerationConfig { processors, samples, sampling: wanted, unknown } = generation;
     if !processors.is_empty() {
         tracing::info!(
@@ -140,7 +140,7 @@ fn in_words(processors: &LogitsProcessors) -> String {
 }
 
 /// Shared state of the batches of a run.
-struct Work<'run> {
+struct BatchRun<'run> {
     settings: &'run RolloutSettings,
     checkpoint: &'run Checkpoint,
     tokenizer: &'run Tokenizer,
@@ -148,7 +148,7 @@ struct Work<'run> {
     parts: &'run Parts,
 }
 
-impl Work<'_> {
+impl BatchRun<'_> {
     /// Generates the missing parts and merges all parts into the file.
     fn fill(
         &self,

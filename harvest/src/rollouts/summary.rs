@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::file::RolloutRow;
 
 /// The contents of a rollouts file, and the work of this run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct RolloutSummary {
     /// The file.
     pub file: PathBuf,
@@ -63,23 +63,7 @@ const SHOWN_CHARACTERS: usize = 240;
 impl RolloutSummary {
     /// Creates an empty summary.
     pub(super) fn new(file: PathBuf, skipped_rows: u64) -> Self {
-        Self {
-            file,
-            rows: 0,
-            skipped_rows,
-            ended: 0,
-            cut_at_limit: 0,
-            cut_at_context: 0,
-            empty: 0,
-            tokens: 0,
-            mean_tokens: 0.0,
-            longest: 0,
-            made_rows: 0,
-            made_tokens: 0,
-            seconds: 0.0,
-            tokens_per_second: 0.0,
-            first: None,
-        }
+        Self { file, skipped_rows, ..Self::default() }
     }
 
     /// Counts rows of the file.

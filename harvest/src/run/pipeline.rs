@@ -10,8 +10,8 @@ use hayloft_runtime::{Gauge, Stopping};
 use hayloft_store::{CacheWriter, KeptPredictions, Predictions, SiteName, Turns, WrittenShard};
 
 use super::forward::{Forward, StepDone};
-use super::steps::{Completes, hand_over};
-use super::writing::{Work, bytes, write_shards};
+use super::steps::{Completes, send_steps};
+use super::writing::{WriterMessage, bytes, write_shards};
 use crate::error::HarvestError;
 
 /// Capacity of the channel: one item is written while one waits and another is being made.
@@ -60,7 +60,7 @@ pub(super) fn fill(
         let mut assembly = Assembly::new(forward, sender);
         let forwarding = in_order(
             forward.device(),
-            |jobs| hand_over(turns, forward.device(), &stop, gauge, jobs),
+            |jobs| send_steps(turns, forward.device(), &stop, gauge, jobs),
             |step| forward.step(step),
             |done| {
                 gauge.advance(done.step.rows as u64);
@@ -93,7 +93,7 @@ impl Drop for EndOfWriting<'_> {
 
 /// Assembles consecutive steps into row groups, and sends them to the writing thread.
 struct Assembly {
-    sender: SyncSender<Work>,
+    sender: SyncSender<WriterMessage>,
     /// The current shard.
     shard: Option<usize>,
     /// For each site, the bytes of the row group so far.
@@ -106,7 +106,7 @@ struct Assembly {
 }
 
 impl Assembly {
-    fn new(forward: &Forward, sender: SyncSender<Work>) -> Self {
+    fn new(forward: &Forward, sender: SyncSender<WriterMessage>) -> Self {
         Self {
             sender,
             shard: None,
@@ -121,7 +121,7 @@ impl Assembly {
         let StepDone { step, activations, predictions, logits } = done;
         if self.shard != Some(step.shard) {
             self.shard = Some(step.shard);
-            self.send(Work::Begin(cache.begin_shard(step.shard)?))?;
+            self.send(WriterMessage::Begin(cache.begin_shard(step.shard)?))?;
         }
         for ((_, group), activations) in self.groups.iter_mut().zip(&activations) {
             append_bytes(activations, group)?;
@@ -143,22 +143,22 @@ impl Assembly {
             let (site, group) = &mut self.groups[place];
             // The next row group has a similar size.
             let next = Vec::with_capacity(group.len());
-            let work = Work::Activations(site.clone(), std::mem::replace(group, next));
+            let work = WriterMessage::Activations(site.clone(), std::mem::replace(group, next));
             self.send(work)?;
         }
         if self.kept.is_some_and(|kept| kept.full_logits) {
             let next = Vec::with_capacity(self.logits.len());
-            let work = Work::Logits(std::mem::replace(&mut self.logits, next));
+            let work = WriterMessage::Logits(std::mem::replace(&mut self.logits, next));
             self.send(work)?;
         }
         if step.completes == Completes::Shard {
             let predictions = self.predictions.take();
-            self.send(Work::End(predictions))?;
+            self.send(WriterMessage::End(predictions))?;
         }
         Ok(())
     }
 
-    fn send(&self, work: Work) -> Result<(), HarvestError> {
+    fn send(&self, work: WriterMessage) -> Result<(), HarvestError> {
         self.sender.send(work).map_err(|_| HarvestError::WritingStopped)
     }
 }

@@ -240,12 +240,12 @@ fn a_run_with_other_settings_is_not_resumed() {
         ),
         (
             RolloutSettings { batch_tokens: ten.unwrap(), ..resumed.clone() },
-            "batch_tokens: expected 10 as asked for now, got 48",
+            "batch_tokens: expected 10 as requested, got 48",
         ),
         (RolloutSettings { stop: vec!["sun".to_owned()], ..resumed.clone() }, "stop_token_ids: expected [10]"),
         (
             RolloutSettings { limit: NonZeroUsize::new(2), ..resumed.clone() },
-            "number of rows: expected 2 as asked for now, got 9",
+            "number of rows: expected 2 as requested, got 9",
         ),
     ] {
         let message = refusal(&other);

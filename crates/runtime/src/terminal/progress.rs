@@ -110,8 +110,8 @@ impl Gauge {
                 }
                 self.bar.inc(more);
             }
-            Progress::Events => self.tell(done),
-            Progress::Json => self.tell_program(JSON_EVERY),
+            Progress::Events => self.log_event(done),
+            Progress::Json => self.print_json(JSON_EVERY),
         }
     }
 
@@ -145,7 +145,7 @@ impl Gauge {
     }
 
     /// Writes a JSON line, unless the last one is younger than `every`.
-    fn tell_program(&self, every: Duration) {
+    fn print_json(&self, every: Duration) {
         let mut last_event = self.last_event.lock().unwrap_or_else(PoisonError::into_inner);
         if last_event.elapsed() < every {
             return;
@@ -162,7 +162,7 @@ impl Gauge {
         let _ = writeln!(std::io::stderr().lock(), "{line}");
     }
 
-    fn tell(&self, done: u64) {
+    fn log_event(&self, done: u64) {
         let mut last_event = self.last_event.lock().unwrap_or_else(PoisonError::into_inner);
         if last_event.elapsed() < EVENT_EVERY {
             return;
@@ -198,7 +198,7 @@ impl Drop for Gauge {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
         if self.progress == Progress::Json {
-            self.tell_program(Duration::ZERO);
+            self.print_json(Duration::ZERO);
         }
     }
 }

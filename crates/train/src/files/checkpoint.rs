@@ -83,7 +83,7 @@ impl Checkpoints {
         let path = folder.join(STATE);
         let bytes = std::fs::read(&path).map_err(|cause| TrainError::Read { path: path.clone(), cause })?;
         serde_json::from_slice(&bytes)
-            .map_err(|error| TrainError::damaged(&path, "a state as training writes it", error))
+            .map_err(|error| TrainError::damaged(&path, "a state as training writes it", &error))
     }
 
     /// Restores a checkpoint's tensors into a trainer of the same shape and into `state`.
@@ -150,7 +150,7 @@ fn restore<'read>(
         let from = find(name)?;
         if from.size() != to.size() || from.kind() != to.kind() {
             let form = |tensor: &Tensor| format!("{} {:?}", tensor_file::dtype(tensor.kind()), tensor.size());
-            return Err(TrainError::damaged(path, format!("{name} as {}", form(to)), form(from)));
+            return Err(TrainError::damaged(path, format!("{name} as {}", form(to)), &form(from)));
         }
         Ok(to.shallow_clone().f_copy_(from)?)
     };

@@ -5,7 +5,7 @@ use hayloft_sae::LAYOUT_VERSION;
 use hayloft_store::{Cache, SiteRecord};
 use serde_json::{Map, Value, json};
 
-use crate::agreement::bos::begins_with_bos;
+use crate::agreement::tokens::begins_with_bos;
 use crate::selection::Selection;
 use crate::settings::course::Course;
 

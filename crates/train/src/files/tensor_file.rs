@@ -26,7 +26,7 @@ pub(crate) fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), Tra
 /// Reads all tensors of a file onto the CPU.
 pub(crate) fn read(path: &Path) -> Result<Vec<(String, Tensor)>, TrainError> {
     Tensor::read_safetensors(path)
-        .map_err(|error| TrainError::damaged(path, "a safetensors file as training writes it", error))
+        .map_err(|error| TrainError::damaged(path, "a safetensors file as training writes it", &error))
 }
 
 fn bytes(tensor: &Tensor) -> io::Result<Vec<u8>> {

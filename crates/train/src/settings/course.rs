@@ -135,7 +135,7 @@ impl Course {
 
     /// Validates the settings.
     pub(crate) fn check(&self) -> Result<(), TrainError> {
-        let refuse = |what, expected: &str, got: String| Err(TrainError::setting(what, expected, got));
+        let refuse = |what, expected: &str, got: String| Err(TrainError::setting(what, expected, &got));
         let positive = |number: f64| number.is_finite() && number > 0.0;
         if self.batch == 0 || self.tokens < self.batch as u64 {
             return Err(TrainError::TooFewTokens { asked: self.tokens, batch: self.batch });
