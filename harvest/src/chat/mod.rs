@@ -12,8 +12,8 @@ mod end_of_turn;
 mod error;
 mod jinja;
 mod reply;
-mod source;
 mod template;
+mod template_source;
 
 pub use choice::TemplateChoice;
 pub use conversation::{Conversation, conversation, prompt_tokens};

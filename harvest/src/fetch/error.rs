@@ -213,6 +213,18 @@ pub enum FetchError {
         /// The folder.
         path: PathBuf,
     },
+    /// The record of an earlier fetch has another format.
+    #[error(
+        "{path}: expected format {expected}, got {got}: another version of hayloft wrote it. Move the folder away, or use another --out"
+    )]
+    RecordFormat {
+        /// The record.
+        path: PathBuf,
+        /// The format of this version.
+        expected: u32,
+        /// The format found.
+        got: String,
+    },
     /// Another process is fetching the same entry into the same folder.
     #[error(
         "{path}: expected to be alone, got another harvest fetch that fills this folder. Wait for it, or use another --out"

@@ -26,7 +26,7 @@ pub(super) fn fetch_entry(
     progress: Progress,
 ) -> Result<EntrySummary, FetchError> {
     let folder = settings.out.join(entry.name.as_str());
-    let there = Fetched::of(&folder);
+    let there = Fetched::of(&folder)?;
     if let Some(record) = there.as_ref().filter(|record| record.serves(entry, &folder)) {
         tracing::debug!("{}: nothing to do", entry.name);
         let files = record.files.iter().map(FileSummary::from).collect();

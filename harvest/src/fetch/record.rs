@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::identifiers::{Commit, FileName, RepoId, Revision};
-use super::{EntryKind, FetchEntry, FilePattern};
+use super::{EntryKind, FetchEntry, FetchError, FilePattern};
 use crate::data::Sha256;
 
 /// File name of the record.
@@ -61,15 +62,22 @@ impl Fetched {
         Self { format: FORMAT, request, commit, files }
     }
 
-    /// Reads the record of a folder; `None` if it has no readable record.
-    pub(super) fn of(folder: &Path) -> Option<Self> {
+    /// Reads the record of a folder; `None` if it has no readable record. Returns an error if the record has another
+    /// format.
+    pub(super) fn of(folder: &Path) -> Result<Option<Self>, FetchError> {
         let path = folder.join(RECORD);
-        let about = fs::symlink_metadata(&path).ok()?;
-        if !about.is_file() || about.len() > LARGEST {
-            return None;
+        let is_readable = |about: fs::Metadata| about.is_file() && about.len() <= LARGEST;
+        if !fs::symlink_metadata(&path).is_ok_and(is_readable) {
+            return Ok(None);
         }
-        let record: Self = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-        (record.format == FORMAT).then_some(record)
+        let value: Option<Value> = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let Some(value) = value else { return Ok(None) };
+        match value.get("format") {
+            Some(format) if *format != FORMAT => {
+                Err(FetchError::RecordFormat { path, expected: FORMAT, got: format.to_string() })
+            }
+            _ => Ok(serde_json::from_value(value).ok()),
+        }
     }
 
     /// Returns whether a folder with this record satisfies an entry, file by file. Checks sizes, not bytes.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hayloft_harvest::{Endpoint, FetchError, NetworkAccess};
 
 use super::hub::{Fault, sha256};
-use super::{Field, TOKEN, file, refusal, weights};
+use super::{Field, TOKEN, fetched, file, refusal, weights};
 
 #[test]
 fn wrong_hash_of_a_large_file() {
@@ -125,7 +125,7 @@ fn too_many_requests_are_retried_and_then_an_error() {
     let field = Field::new();
     field.hub.fault("/api/", Fault::Status(429, "Retry-After: 0\r\n"));
     field.hub.fault("/api/", Fault::Status(503, ""));
-    super::fetched(&field.settings());
+    fetched(&field.settings());
 
     fs::remove_dir_all(field.path("out")).unwrap();
     field.hub.requests();
@@ -260,6 +260,16 @@ fn a_folder_that_was_not_fetched() {
     let message = refusal(&field.settings()).to_string();
     assert!(message.contains("left as it is") && message.contains("out/m"), "{message}");
     assert_eq!(field.read("out/m/thesis.tex"), b"years of work");
+}
+
+#[test]
+fn a_record_of_another_format() {
+    let field = Field::new();
+    fetched(&field.settings());
+    let record = String::from_utf8(field.read("out/m/fetched.json")).unwrap();
+    fs::write(field.path("out/m/fetched.json"), record.replace("\"format\": 1", "\"format\": 2")).unwrap();
+    let message = refusal(&field.settings()).to_string();
+    assert!(message.contains("out/m/fetched.json: expected format 1, got 2") && message.contains("--out"), "{message}");
 }
 
 #[test]
