@@ -318,7 +318,7 @@ fn a_fine_tuning_is_evaluated_by_the_rows_and_the_scale_of_its_training() {
     };
     let (results, origin) = tune("auto", sae(), ScaleChoice::Auto);
     assert_eq!(origin.scale_source, ScaleSource::KeptRows);
-    let rows = origin.rows.unwrap();
+    let rows = origin.rows;
     assert_eq!(
         (rows.choice.exclude, rows.outlier_norm.unwrap().rule.to_string()),
         (ExcludeChoice::Bos, "10xmedian".to_owned())

@@ -1,6 +1,5 @@
 //! The command line of `harvest`.
 
-mod beside;
 mod fetch;
 mod plan;
 mod rollouts;
@@ -37,9 +36,11 @@ Examples:
   # Go on after an interruption: shards that are whole are kept
   harvest run … --resume
 
-  # On every GPU of this machine
-  harvest run --model mistral-7b --data data-manifests/pile-excerpts.toml --out cache \\
-      --site blocks.16.hook_resid_pre --device cuda:0,cuda:1,cuda:2,cuda:3
+  # On four GPUs of this machine, once the cache is planned: a process for each, which share the cache
+  for gpu in 0 1 2 3; do
+    harvest run --model mistral-7b --out cache --site blocks.16.hook_resid_pre \\
+        --device cuda:$gpu --threads 16 --share 2> cuda-$gpu.log &
+  done; wait
 
   # On any number of machines: the same command on each, on a planned folder that all see, or a bucket
   harvest run --model mistral-7b --out /mnt/farm/cache --site blocks.16.hook_resid_pre --device cuda --share
@@ -64,7 +65,7 @@ pub enum Command {
 
 /// Where model and data are.
 #[derive(Debug, Args)]
-pub struct Places {
+pub struct InputPaths {
     /// Folder of the checkpoint, in Hugging Face layout: config.json, tokenizer.json, *.safetensors
     #[arg(long, value_name = "DIR")]
     pub model: LocalPath,
@@ -75,7 +76,7 @@ pub struct Places {
 
 /// How the plan is cut up.
 #[derive(Debug, Args)]
-pub struct Cutting {
+pub struct PlanSizes {
     /// Tokens that a shard is filled up to [default: 65536]
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
     pub shard_tokens: Option<u64>,

@@ -95,7 +95,7 @@ pub enum HarvestError {
     },
     /// The existing plan differs from the requested settings.
     #[error(
-        "{path}: {setting}: expected {expected} as asked for now, got {got} in the plan that is there. Ask for the same as the plan, or use another --out"
+        "{path}: {setting}: expected {expected} as requested, got {got} in the existing plan. Request the same as the plan, or use another --out"
     )]
     PlanDiffers {
         /// The `plan.json`.
@@ -158,14 +158,6 @@ pub enum HarvestError {
     NotShared {
         /// The location given.
         out: PathBuf,
-    },
-    /// The process of one device failed.
-    #[error("{device}: {said}. The other devices were stopped; run the same command again with --resume to go on")]
-    Device {
-        /// The device.
-        device: String,
-        /// The error that its process reported.
-        said: String,
     },
     /// A stop was requested.
     #[error(

@@ -24,7 +24,6 @@
 
 mod chat;
 mod data;
-mod devices;
 mod error;
 mod fetch;
 #[doc(hidden)]
@@ -35,26 +34,25 @@ mod run;
 mod summary;
 
 pub use chat::{
-    ChatError, ChatTemplate, Conversation, EndOfTurn, Prompt, Reply, Speech, TemplateChoice, conversation,
+    ChatError, ChatTemplate, Conversation, CutReply, EndOfTurn, Prompt, Reply, TemplateChoice, conversation,
     prompt_tokens,
 };
 pub use data::{
     ChatReader, ChatRow, ChatSettings, DataError, DataFile, DataManifest, Document, DocumentReader, FieldPath,
     FileKind, FilesRead, LineProblem, ROLLOUTS_KEY, Replies, RowOrder, Selection, Sha256, Shuffle, UnusableRows,
 };
-pub use devices::{Processors, Program, run_on_devices};
 pub use error::HarvestError;
 pub use fetch::{
-    Asked, Commit, Endpoint, EntryKind, EntryName, EntrySummary, FetchEntry, FetchError, FetchManifest, FetchMode,
-    FetchOutcome, FetchSettings, FetchSummary, Fetched, FetchedFile, FileName, FilePattern, FileSummary, HubSettings,
-    Patience, Reach, RepoId, Revision, Token, fetch,
+    Commit, Endpoint, EntryKind, EntryName, EntrySummary, FetchEntry, FetchError, FetchManifest, FetchMode,
+    FetchOutcome, FetchRequest, FetchSettings, FetchSummary, Fetched, FetchedFile, FileName, FilePattern, FileSummary,
+    HubSettings, NetworkAccess, RepoId, RetrySettings, Revision, Token, fetch,
 };
 pub use plan::{
     Grouping, PackedSequence, Packer, PackingSettings, PlanSettings, PlannedShard, ShardBuilder, Source, Span,
     TokenisedDocument, plan, show_sequences,
 };
 pub use rollouts::{
-    Glimpse, RolloutError, RolloutRow, RolloutSettings, RolloutSummary, RolloutsRecord, read_rollouts, rollouts,
+    RolloutError, RolloutExample, RolloutRow, RolloutSettings, RolloutSummary, RolloutsRecord, read_rollouts, rollouts,
 };
-pub use run::{Logits, RunSettings, ShardRange, Share, SitePattern, run, run_profiled};
+pub use run::{Logits, RunSettings, ShardRange, ShareSettings, SitePattern, run, run_profiled};
 pub use summary::{ChatSummary, PlanSummary, RunSummary, SiteSummary};

@@ -4,12 +4,12 @@ mod cli;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
 use cli::{Arguments, Command};
 use hayloft_harvest::{
-    FetchSettings, PlanSettings, Program, fetch, plan, rollouts, run as harvest, run_on_devices,
-    run_profiled as harvest_profiled, show_sequences,
+    FetchSettings, PlanSettings, fetch, plan, rollouts, run as harvest, run_profiled as harvest_profiled,
+    show_sequences,
 };
 use hayloft_model::limit_threads;
 use hayloft_runtime::{Progress, Stopping, exit_code, log_to_stderr, print, print_completions};
@@ -34,27 +34,16 @@ fn run() -> Result<()> {
             print(&if json { to_json(&summary)? } else { summary.to_string() })
         }
         Command::Run(arguments) => {
-            // Before any thread is started, so that all are kept to them.
-            if let Some(processors) = &arguments.beside.processors {
-                processors.keep_to().with_context(|| format!("--processors {processors}"))?;
-            }
             if let Some(threads) = arguments.threads {
                 limit_threads(threads);
             }
             let stopping = Stopping::on_signals().context("signals cannot be listened to")?;
-            if arguments.beside.stop_on_eof {
+            if arguments.share.stop_on_eof {
                 stopping.on_end_of_input().context("standard input cannot be listened to")?;
             }
             let (json, profile) = (arguments.json, arguments.profile.clone());
-            let devices = arguments.devices().to_vec();
-            let threads = arguments.threads.map(usize::from);
             let settings = arguments.settings(stopping)?;
             let summary = match profile {
-                Some(_) if devices.len() > 1 => bail!("--profile: expected one --device, got {}", devices.len()),
-                None if devices.len() > 1 => {
-                    let program = Program::this(std::env::args_os().skip(1), threads)?;
-                    run_on_devices(&settings, &devices, &program, Progress::on_stderr())?
-                }
                 Some(file) => {
                     let (summary, profile) = harvest_profiled(&settings, Progress::on_stderr())?;
                     profile.show(&file)?;

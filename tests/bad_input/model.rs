@@ -179,7 +179,7 @@ fn an_adapter_alone_and_beside_the_weights() {
 }
 
 #[test]
-fn a_tensor_nobody_took() {
+fn a_tensor_that_the_model_does_not_use() {
     let (_scratch, folder) = checkpoint();
     rewrite(&folder, |tensors| {
         let view = TensorView::new(safetensors::Dtype::F32, vec![1], &[0; 4]).unwrap();
@@ -276,7 +276,7 @@ fn an_unknown_activation() {
 }
 
 #[test]
-fn a_configuration_key_that_nobody_knows() {
+fn an_unknown_configuration_key() {
     let (_scratch, folder) = checkpoint();
     set(&folder, "attention_sinks", json!(4));
     assert_says(&refusal(&folder), &["config.json", "attention_sinks"]);
@@ -331,7 +331,7 @@ fn a_site_out_of_range_or_of_another_name() {
 }
 
 #[test]
-fn a_device_that_is_not_there() {
+fn a_missing_device() {
     assert_says(&parse_device("tpu").unwrap_err().to_string(), &["tpu", "cpu, cuda or cuda:N"]);
     if let Err(error) = parse_device("cuda:99") {
         assert_says(&error.to_string(), &["cuda:99"]);

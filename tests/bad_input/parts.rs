@@ -98,7 +98,7 @@ fn a_damaged_part() {
 }
 
 #[test]
-fn a_folder_without_parts_and_subsets_that_nobody_measured() {
+fn a_folder_without_parts_and_subsets_that_were_not_measured() {
     let case = Case::new();
     let message = case.refuse(&[&case.farm.cache]);
     assert!(message.contains("cache") && message.contains("got none"), "{message}");
@@ -118,7 +118,7 @@ fn a_part_without_the_baselines_of_the_others() {
 }
 
 #[test]
-fn a_part_that_there_is_not_or_that_is_kept_nowhere() {
+fn a_part_out_of_range_and_a_part_without_a_folder() {
     let case = Case::new();
     let sae = [case.farm.saes[0].as_path()];
     let out = case.farm.small.folder("parts");

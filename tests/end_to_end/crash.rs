@@ -41,7 +41,7 @@ fn a_harvest_killed_in_the_middle_of_a_shard_resumes_to_the_same_bytes() {
 }
 
 #[test]
-fn a_cache_that_is_there_is_not_overwritten() {
+fn an_existing_cache_is_not_overwritten() {
     let small = SmallModel::new();
     let cache = small.folder("cache");
     succeed(&mut small.harvest("", &cache));

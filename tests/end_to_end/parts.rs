@@ -76,7 +76,7 @@ fn assert_same_folders(expected: &Path, got: &Path) {
 }
 
 #[test]
-fn what_parts_merge_to_is_what_one_run_writes_and_prints() {
+fn merged_parts_equal_the_output_of_one_run() {
     let farm = Farm::new();
     let shards = farm.shards();
     assert!(shards >= 3, "{shards}");
@@ -95,7 +95,7 @@ fn what_parts_merge_to_is_what_one_run_writes_and_prints() {
         paths.push(("--out", &merged));
         let printed = succeed(&mut program("evaluate", &format!("merge {printing}"), &paths));
         seen.push((merged, printed));
-        // The next number of parts makes baselines of its own.
+        // The next number of parts makes its own baselines.
         std::fs::remove_dir_all(farm.cache.join("baselines")).unwrap();
     }
     let whole = farm.small.folder("whole");

@@ -1,4 +1,4 @@
-//! Several processes on one cache, and several devices of one machine.
+//! Several processes on one cache.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -125,7 +125,7 @@ fn processes_whose_writing_fails_while_they_wait_for_each_other_end() {
                 None => std::thread::sleep(Duration::from_millis(20)),
             }
         };
-        assert_eq!(status.code(), Some(1), "it fails, and does not wait for ever");
+        assert_eq!(status.code(), Some(1), "it fails, and does not hang");
     }
 }
 
@@ -159,30 +159,26 @@ fn a_process_that_is_asked_to_stop_leaves_nothing_half_written_and_no_claim() {
 }
 
 #[test]
-fn devices_of_one_machine_leave_what_one_leaves() {
+fn processes_of_one_machine_share_a_cache_although_the_device_of_one_is_missing() {
     let small = SmallModel::new();
-    let (whole, shared) = (whole(&small), small.folder("shared"));
-    let line = "run --site blocks.1.hook_resid_pre --device cpu,cpu --shard-tokens 256 --row-group-rows 128 --json";
-    let paths = [("--model", small.model.as_path()), ("--data", &small.data), ("--out", &shared)];
-    let printed = succeed(&mut program("harvest", line, &paths));
-    let summary: serde_json::Value = serde_json::from_str(&printed).unwrap();
-    assert_eq!(summary["filled_shards"], summary["planned_shards"]);
+    let (whole, shared) = (whole(&small), planned(&small, "shared"));
+    let workers: Vec<Child> = (0..2).map(|_| spawn(&mut worker(&small, "--device cpu --threads 1", &shared))).collect();
+    let message = refuse(&mut worker(&small, "--device cuda:77", &shared));
+    assert!(message.contains("cuda:77"), "{message}");
+    for mut worker in workers {
+        assert!(worker.wait().unwrap().success());
+    }
     assert_same_files(&whole, &shared);
 
-    // Shards that are there are kept, or refused.
+    // Existing shards are kept; a missing one is filled.
     fs::remove_dir_all(shared.join("shards/00001")).unwrap();
-    let message = refuse(&mut program("harvest", line, &paths));
-    assert!(message.contains("--resume"), "{message}");
-    let printed = succeed(&mut program("harvest", &format!("{line} --resume"), &paths));
+    let printed = succeed(&mut worker(&small, "--json", &shared));
     let summary: serde_json::Value = serde_json::from_str(&printed).unwrap();
     assert_eq!(summary["filled_shards"], 1);
     assert_same_files(&whole, &shared);
 
-    // One device that is not there stops all.
-    fs::remove_dir_all(shared.join("shards/00001")).unwrap();
-    let line = line.replace("cpu,cpu", "cpu,cuda:77") + " --resume";
-    let message = refuse(&mut program("harvest", &line, &paths));
-    assert!(message.contains("cuda:77"), "{message}");
+    let message = refuse(&mut worker(&small, "--device cpu,cuda:77", &shared));
+    assert!(message.contains("for device in cpu cuda:77; do") && message.contains("--share"), "{message}");
 }
 
 #[test]
@@ -240,7 +236,7 @@ fn a_cache_behind_a_location_is_filled_from_scratch_folders() {
 }
 
 #[test]
-fn shares_of_rollouts_are_put_together_to_the_file_of_one_process() {
+fn parts_of_rollouts_merge_to_the_file_of_one_process() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let scratch = tempfile::tempdir().unwrap();
     let rollouts = |name: &str, options: &str| {

@@ -215,7 +215,7 @@ fn a_splice_at_every_kind_of_site_is_that_of_the_whole_model() {
 }
 
 #[test]
-fn a_transcoder_is_given_one_site_and_held_against_another() {
+fn a_transcoder_reads_one_site_and_is_compared_with_another() {
     let _guard = no_grad();
     let bench = Bench::new();
     let output = "blocks.1.hook_mlp_out";
@@ -248,7 +248,7 @@ fn a_transcoder_is_given_one_site_and_held_against_another() {
 }
 
 #[test]
-fn saes_that_give_back_what_they_are_given_change_nothing_alone_or_together() {
+fn identity_saes_change_nothing_alone_or_together() {
     let _guard = no_grad();
     let bench = Bench::new();
     let places = ["blocks.0.hook_mlp_out", "blocks.1.attn.hook_z", "blocks.1.hook_mlp_out", "blocks.2.hook_attn_out"];

@@ -101,7 +101,7 @@ fn held_out(out: &Path) -> Value {
 }
 
 #[test]
-fn it_is_said_what_is_held_out_and_where_the_saved_sae_is_not_what_the_log_tells_of() {
+fn held_out_sequences_and_a_saved_sae_that_differs_from_the_log_are_reported() {
     let small = SmallModel::new();
     let (cache, held) = (small.folder("cache"), small.folder("held"));
     succeed(&mut small.harvest("", &cache));

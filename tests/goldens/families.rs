@@ -197,7 +197,7 @@ fn halting_at_every_site_and_going_on_changes_no_bit() {
 }
 
 #[test]
-fn what_is_beside_a_site_is_what_other_sites_hold() {
+fn tensors_beside_a_site_equal_those_of_other_sites() {
     let _guard = no_grad();
     for family in float32_families() {
         let spec = family.checkpoint.spec();

@@ -78,7 +78,7 @@ struct WithSettings {
 }
 
 #[test]
-fn what_generation_config_changes_is_changed_as_transformers_does_in_any_batch() {
+fn generation_config_changes_logits_as_in_transformers_in_any_batch() {
     let text = std::fs::read_to_string(fixture("generate/processors.json")).unwrap();
     let goldens: Vec<WithSettings> = serde_json::from_str(&text).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -166,7 +166,7 @@ fn cached_logits_are_the_uncached_ones() {
 }
 
 #[test]
-fn a_cache_is_filled_by_the_very_computation_without_one() {
+fn generation_with_a_cache_computes_the_same_as_without() {
     let _guard = no_grad();
     for folder in float32_checkpoints() {
         let decoder = load(&folder);
@@ -234,7 +234,7 @@ fn a_row_ends_at_its_stop_token_and_without_it() {
 }
 
 #[test]
-fn seeds_and_rows_have_random_numbers_of_their_own() {
+fn each_seed_and_each_row_has_its_own_random_numbers() {
     let (decoder, prompts) = stories();
     let one = |row, seed| {
         let sampling = Sampling::Random { temperature: 1.0, top_p: 1.0, seed };

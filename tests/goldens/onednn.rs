@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::support::fixture;
 
-/// The test that the outer one runs in a process of its own, where oneDNN tells what it runs.
+/// The test that the outer one runs in its own process, where oneDNN tells what it runs.
 const FORWARD: &str = "goldens::onednn::a_bf16_forward_pass_runs";
 
 #[test]

@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finite_is_never_kept() {
+    fn rows_that_are_not_finite_are_never_kept() {
         for threshold in [None, Some(1.0)] {
             for norm in [f64::NAN, f64::INFINITY] {
                 assert_eq!(OutlierRule::above(threshold).judge(norm), Verdict::NonFinite);

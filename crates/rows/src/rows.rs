@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_told_in_words() {
+    fn rows_are_described_in_words() {
         let (text, rollout) = (SectionChoice::Only(Section::Text), SectionChoice::Only(Section::Rollout));
         let choice = |sections: &[SectionChoice], exclude| RowChoice { sections: sections.to_vec(), exclude };
         assert_eq!(choice(&[], ExcludeChoice::None).to_string(), "all rows");

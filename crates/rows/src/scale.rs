@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_user_overrides() {
+    fn the_users_choice_takes_precedence() {
         let average = AVERAGE_NORM;
         let rule = |choice: ScaleChoice| choice.rule(average, Some(&without_bos()), &RowChoice::default());
         assert_eq!(rule("none".parse().unwrap()), ScaleRule::One);

@@ -22,11 +22,9 @@ pub struct TrainingOrigin {
     /// The source of c.
     pub scale_source: ScaleSource,
     /// The rows that c is computed over, if not all of the cache.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_rows: Option<RowChoice>,
-    /// The rows of the training set; `None` in SAEs of versions that did not record them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rows: Option<TrainedRows>,
+    /// The rows of the training set.
+    pub rows: TrainedRows,
 }
 
 /// The rows that an SAE was trained on.
@@ -42,7 +40,7 @@ pub struct TrainedRows {
 impl TrainingOrigin {
     /// The outlier threshold of the training, if it had one.
     pub fn outliers(&self) -> Option<OutlierThreshold> {
-        self.rows.as_ref()?.outlier_norm
+        self.rows.outlier_norm
     }
 
     /// Returns the training's outlier rule if the run's rule leaves out other rows. `is_scaled`: the SAE receives
@@ -112,10 +110,10 @@ mod tests {
             scale,
             scale_source: ScaleSource::Cache,
             scale_rows: None,
-            rows: Some(TrainedRows {
+            rows: TrainedRows {
                 choice: RowChoice { sections: Vec::new(), exclude: ExcludeChoice::Bos },
                 outlier_norm: rule.and_then(|rule| threshold(rule, scale, raw_median)),
-            }),
+            },
         }
     }
 
@@ -125,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scale_that_was_folded_away_makes_one_number_two_norms() {
+    fn a_scaled_threshold_denotes_another_norm_once_the_scale_is_folded() {
         let origin = origin(Some("20"), 0.125, 1.0);
         let say = |rule: &str, scale| {
             let run = threshold(rule, scale, 1.0);
@@ -154,22 +152,18 @@ mod tests {
     }
 
     #[test]
-    fn without_a_rule_there_is_nothing_to_say() {
+    fn without_a_rule_there_is_no_message() {
         assert_eq!(origin(None, 0.5, 1.0).other_outliers(threshold("20", 1.0, 1.0).as_ref(), false), None);
     }
 
     #[test]
-    fn what_earlier_versions_wrote_is_read() {
-        let value = serde_json::json!({
-            "version": "0.1.0", "corpus": "text", "cache_manifest_blake3": "ab", "model_config_blake3": "cd",
-            "scale": 0.5, "scale_source": "cache",
-        });
-        let read: TrainingOrigin = serde_json::from_value(value.clone()).unwrap();
-        assert_eq!((read.rows.clone(), read.scale_rows.clone()), (None, None));
-        assert_eq!(serde_json::to_value(&read).unwrap(), value);
-        let new = origin(Some("870raw"), 0.1, 1.0);
-        let value = serde_json::to_value(&new).unwrap();
+    fn a_record_round_trips_and_one_without_rows_is_refused() {
+        let origin = origin(Some("870raw"), 0.1, 1.0);
+        let mut value = serde_json::to_value(&origin).unwrap();
         assert_eq!(value["rows"]["outlier_norm"]["rule"], "870raw");
-        assert_eq!(serde_json::from_value::<TrainingOrigin>(value).unwrap(), new);
+        assert_eq!(serde_json::from_value::<TrainingOrigin>(value.clone()).unwrap(), origin);
+        value.as_object_mut().unwrap().remove("rows");
+        let error = serde_json::from_value::<TrainingOrigin>(value).unwrap_err();
+        assert!(error.to_string().contains("missing field `rows`"), "{error}");
     }
 }

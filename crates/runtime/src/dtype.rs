@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_go_there_and_back() {
+    fn names_round_trip() {
         for dtype in [Dtype::F32, Dtype::Bf16, Dtype::F16] {
             assert_eq!(dtype.to_string().parse::<Dtype>().unwrap(), dtype);
             assert_eq!(serde_json::to_string(&dtype).unwrap(), format!("\"{dtype}\""));

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_are_read_and_shown_as_they_are_written() {
+    fn parts_round_trip() {
         for text in ["0/1", "0/8", "7/8", "999999/1000000"] {
             assert_eq!(text.parse::<Part>().unwrap().to_string(), text);
         }
@@ -114,14 +114,14 @@ mod tests {
     }
 
     #[test]
-    fn there_may_be_more_shares_than_things() {
+    fn there_may_be_more_parts_than_items() {
         let ranges: Vec<_> = (0..4).map(|index| Part::new(index, 4).unwrap().range(2)).collect();
         assert_eq!(ranges, [0..0, 0..1, 1..1, 1..2]);
         assert_eq!(Part::new(Part::MOST - 1, Part::MOST).unwrap().range(usize::MAX).end, usize::MAX);
     }
 
     #[test]
-    fn the_shares_of_all_parts_tile_the_whole_as_evenly_as_can_be() {
+    fn the_ranges_of_all_parts_tile_the_whole_evenly() {
         let counts = || (0..130).chain([1000, 4097]);
         for (count, of) in counts().flat_map(|count| (1..70).chain([1001]).map(move |of| (count, of))) {
             let mut next = 0;

@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_follows_is_a_range_and_what_is_too_much_is_counted() {
+    fn runs_become_ranges_and_long_lists_end_with_a_count() {
         assert_eq!(list(&[]), "");
         assert_eq!(list(&[3]), "3");
         assert_eq!(list(&[0, 1, 2, 3, 7, 8, 12]), "0 to 3, 7, 8, 12");
@@ -37,7 +37,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_have_six_digits_that_count() {
+    fn numbers_have_six_significant_digits() {
         let cases = [(20.0, "20"), (151.662_104_3, "151.662"), (0.043_012_345_6, "0.0430123"), (11_092.4, "11092.4")];
         for (number, text) in cases {
             assert_eq!(brief(number), text);

@@ -1,7 +1,7 @@
 //! Errors of training.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hayloft_model::ModelError;
 use hayloft_rows::RowsError;
@@ -106,11 +106,11 @@ pub enum TrainError {
     },
     /// A checkpoint names a row that the cache does not have.
     #[error(
-        "row group {block} of the cache: expected row {row}, which the checkpoint names, got fewer rows. The checkpoint is damaged: train again into another folder"
+        "row group {row_group} of the cache: expected row {row}, which the checkpoint names, got fewer rows. The checkpoint is damaged: train again into another folder"
     )]
     OtherRows {
         /// Cache-wide index of the row group.
-        block: u32,
+        row_group: u32,
         /// The row in the row group.
         row: usize,
     },
@@ -148,6 +148,24 @@ pub enum TrainError {
     /// The reader thread ended early.
     #[error("the thread that reads the cache ended early: a defect in hayloft, please report it")]
     ReaderLost,
+}
+
+impl TrainError {
+    /// A setting that is invalid.
+    pub(crate) fn setting(what: &'static str, expected: impl Into<String>, got: &(impl ToString + ?Sized)) -> Self {
+        Self::Setting { what, expected: expected.into(), got: got.to_string() }
+    }
+
+    /// A file of a training with other content than expected.
+    pub(crate) fn damaged(path: &Path, expected: impl Into<String>, got: &(impl ToString + ?Sized)) -> Self {
+        Self::Checkpoint { path: path.to_path_buf(), expected: expected.into(), got: got.to_string() }
+    }
+
+    /// Wraps an I/O error of writing to a path.
+    pub(crate) fn write(path: &Path) -> impl Fn(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |cause| Self::Write { path: path.clone(), cause }
+    }
 }
 
 fn last_good(checkpoint: Option<&PathBuf>) -> String {

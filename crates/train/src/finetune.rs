@@ -14,7 +14,7 @@ use crate::error::TrainError;
 use crate::files::provenance::metadata;
 use crate::messages::summary::TrainingSummary;
 use crate::model::{Fold, reopen};
-use crate::selection::Selection;
+use crate::selection::{Selection, open_cache};
 use crate::session::{self, Job};
 use crate::settings::architecture::{Architecture, Penalty};
 use crate::settings::course::Course;
@@ -64,13 +64,10 @@ impl<'settings> Finetuning<'settings> {
         let file = SaeFile::open(&settings.sae)?;
         if file.format() != SaeFormat::Saelens || file.is_transcoder() {
             let got = format!("{}: {} in the format {}", settings.sae.display(), file.architecture(), file.format());
-            let expected = "an autoencoder in SAELens's format, which `evaluate convert` makes of others".to_owned();
-            return Err(TrainError::Setting { what: "SAE to fine-tune", expected, got });
+            let expected = "an autoencoder in SAELens's format, which `evaluate convert` makes of others";
+            return Err(TrainError::setting("SAE to fine-tune", expected, &got));
         }
-        let cache = Cache::open_at(&course.cache, &course.remote)?;
-        for &section in &course.sections {
-            section.check(&cache)?;
-        }
+        let cache = open_cache(course)?;
         check_width(&file, &cache)?;
         let wanted = wanted_site(settings.site, std::slice::from_ref(&file), &cache)?;
         let site = held_site(wanted, &cache)?.clone();
@@ -82,7 +79,7 @@ impl<'settings> Finetuning<'settings> {
         let origin = training_origin(&file)?;
         let recorded = origin.as_ref().and_then(|origin| origin.scale_rows.as_ref());
         let rule = course.scale().rule(file.normalisation().as_str(), recorded, &course.rows());
-        let selection = Selection::of(course, &rule, (&cache, &site), course.tokenizer.as_deref())?;
+        let selection = Selection::of(course, &rule, (&cache, &site))?;
         let parts = file.parts()?;
         let architecture = architecture(&parts, &file, settings.coefficients)?;
         architecture.check(file.width())?;
@@ -105,8 +102,7 @@ impl<'settings> Finetuning<'settings> {
         let mut metadata = metadata(&cache, &site, course, &selection);
         keep_metadata(&mut metadata, &file);
         metadata.insert("finetuned_from".to_owned(), json!(file.hashes()));
-        let own = json!({
-            "architecture": architecture,
+        let weight_settings = json!({
             "finetuned_from": file.hashes(),
             "normalize_activations": file.normalisation().as_str(),
         });
@@ -115,9 +111,9 @@ impl<'settings> Finetuning<'settings> {
             cache: &cache,
             site: &site,
             selection: &selection,
-            coefficient: architecture.coefficient(),
+            architecture: &architecture,
             fold: Fold::Keep(file.normalisation()),
-            settings: own.as_object().cloned().unwrap_or_default(),
+            settings: weight_settings.as_object().cloned().unwrap_or_default(),
             metadata,
         };
         let model = reopen(parts, &architecture, course.device)?;
@@ -130,10 +126,10 @@ fn architecture(parts: &SaeTensors, file: &SaeFile, given: Coefficients) -> Resu
     let detail = |name: &str| file.raw_config().pointer("/metadata/training_architecture_details")?.get(name);
     let number = |name: &str| detail(name).and_then(Value::as_f64);
     let needed = |given: Option<f64>, what, name: &str| {
-        given.or_else(|| number(name)).ok_or_else(|| TrainError::Setting {
-            what,
-            expected: format!("a coefficient, as {} does not say what it was trained with", file.folder().display()),
-            got: "none".to_owned(),
+        given.or_else(|| number(name)).ok_or_else(|| {
+            let sae = file.folder().display();
+            let expected = format!("a coefficient, as {sae} does not say what it was trained with");
+            TrainError::setting(what, expected, "none")
         })
     };
     let auxiliary = given.auxiliary.or_else(|| number("aux_loss_coefficient")).unwrap_or(Architecture::AUXILIARY);
@@ -144,11 +140,7 @@ fn architecture(parts: &SaeTensors, file: &SaeFile, given: Coefficients) -> Resu
         ArchitectureTensors::Gated { .. } => Architecture::Gated { l1: needed(given.l1, "l1", "l1_coefficient")? },
         ArchitectureTensors::TopK { k, .. } => Architecture::TopK { k, auxiliary },
         ArchitectureTensors::BatchTopK { k, .. } => Architecture::BatchTopK {
-            k: k.ok_or_else(|| TrainError::Setting {
-                what: "k",
-                expected: "the cfg.json of a training checkpoint to say it".to_owned(),
-                got: "none".to_owned(),
-            })?,
+            k: k.ok_or_else(|| TrainError::setting("k", "the cfg.json of a training checkpoint to say it", "none"))?,
             auxiliary,
         },
         ArchitectureTensors::JumpRelu { .. } => {

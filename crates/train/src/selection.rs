@@ -1,16 +1,26 @@
 //! The training rows, and the scale and outlier threshold derived from them.
 
-use std::path::Path;
-
 use hayloft_rows::{
     MedianRule, OutlierNorm, OutlierRule, OutlierThreshold, Rows, Scale, ScaleRule, TrainedRows, median_norm,
 };
 use hayloft_store::{Cache, SiteRecord};
 
-use crate::agreement::special_tokens::special_tokens;
+use crate::agreement::tokens::special_tokens;
 use crate::data::RowFilter;
 use crate::error::TrainError;
 use crate::settings::course::Course;
+
+/// Opens the cache of a training. Returns an error if it has no rows, or none in a section to train on.
+pub(super) fn open_cache(course: &Course) -> Result<Cache, TrainError> {
+    let cache = Cache::open_at(&course.cache, &course.remote)?;
+    if cache.manifest().held.tokens == 0 {
+        return Err(TrainError::EmptyCache { cache: course.cache.clone() });
+    }
+    for section in &course.sections {
+        section.check(&cache)?;
+    }
+    Ok(cache)
+}
 
 /// The selected rows, with scale and outlier threshold.
 #[derive(Debug)]
@@ -27,9 +37,8 @@ impl Selection {
         course: &Course,
         scale: &ScaleRule,
         (cache, site): (&Cache, &SiteRecord),
-        tokenizer: Option<&Path>,
     ) -> Result<Self, TrainError> {
-        let special = || special_tokens::<TrainError>(cache, tokenizer);
+        let special = || special_tokens::<TrainError>(cache, course.tokenizer.as_deref());
         let rows = course.rows().on(cache, special)?;
         let scale = scale.on(cache, site, special)?;
         let median = match course.outlier_norm {

@@ -9,19 +9,20 @@ use hayloft_store::{Cache, SiteRecord};
 use serde_json::{Map, Value, json};
 use tch::{Kind, Tensor};
 
-use crate::data::{Batch, BatchPlan, BatchState, Batches, Census, HeldOutRows, draw_ahead};
+use crate::data::{Batch, BatchPlan, BatchState, Batches, Census, HeldOutRows, prefetch};
 use crate::error::TrainError;
 use crate::files::checkpoint::{Checkpoints, State, difference};
 use crate::files::log::TrainingLog;
 use crate::files::save::{SavedSae, write_json};
 use crate::measure::held_out::{HeldOut, figures_on};
 use crate::measure::threshold::ThresholdSource;
-use crate::messages::foreword;
+use crate::messages::row_messages;
 use crate::messages::summary::{HeldOutSequences, TrainingSummary, figures_in_words, is_far, percent};
 use crate::model::{Exported, Fold, Model};
 use crate::optimiser::schedule::Schedule;
 use crate::optimiser::trainer::Trainer;
 use crate::selection::Selection;
+use crate::settings::architecture::Architecture;
 use crate::settings::course::{Course, Existing};
 
 const SUMMARY: &str = "training.json";
@@ -33,8 +34,7 @@ pub(super) struct Job<'job> {
     pub(super) cache: &'job Cache,
     pub(super) site: &'job SiteRecord,
     pub(super) selection: &'job Selection,
-    /// Coefficient of the sparsity loss after warm-up.
-    pub(super) coefficient: f64,
+    pub(super) architecture: &'job Architecture,
     /// How to save the scale.
     pub(super) fold: Fold,
     /// Settings beyond the course's that the weights depend on.
@@ -63,11 +63,8 @@ pub(super) fn train(job: &Job<'_>, model: Box<dyn Model>, progress: Progress) ->
         return Ok(summary);
     }
     if course.threshold == ThresholdSource::HeldOut && model.average().is_none() {
-        return Err(TrainError::Setting {
-            what: "threshold held-out",
-            expected: "batchtopk, which is saved with one threshold for all latents".to_owned(),
-            got: "another architecture".to_owned(),
-        });
+        let expected = "batchtopk, which is saved with one threshold for all latents";
+        return Err(TrainError::setting("threshold held-out", expected, "another architecture"));
     }
     let (plan, held_out) = batch_plan(job)?;
     let schedule = Schedule {
@@ -75,7 +72,7 @@ pub(super) fn train(job: &Job<'_>, model: Box<dyn Model>, progress: Progress) ->
         learning_rate: course.learning_rate,
         warm_up: course.warm_up,
         decay: course.decay,
-        coefficient: job.coefficient,
+        coefficient: job.architecture.coefficient(),
         sparsity_warm_up: course.sparsity_warm_up,
     };
     let mut trainer = Trainer::new(model, schedule, course.dead_after, course.device)?;
@@ -90,7 +87,7 @@ pub(super) fn train(job: &Job<'_>, model: Box<dyn Model>, progress: Progress) ->
     let batches = Batches::open(plan.clone(), job.cache, &job.site.name, begun)?;
     let mut session = Session { job, settings, checkpoints, log, gauge, held_out, has_warned: false, end: None };
     let keeps_state = |step: u64| is_due(course.checkpoint_every, step) || step + 1 == steps;
-    draw_ahead(batches, first..steps, keeps_state, |step, batch| session.step(&mut trainer, step, batch))?;
+    prefetch(batches, first..steps, keeps_state, |step, batch| session.step(&mut trainer, step, batch))?;
     job.cache.log_traffic();
     session.finish(&trainer, &plan)
 }
@@ -102,7 +99,7 @@ struct Session<'job> {
     checkpoints: Checkpoints,
     log: TrainingLog,
     gauge: Gauge,
-    held_out: Option<LookedAt<'job>>,
+    held_out: Option<HeldOutData<'job>>,
     /// Whether the warning that the saved SAE differs from the trained one has been logged.
     has_warned: bool,
     /// Set after the last step.
@@ -110,7 +107,7 @@ struct Session<'job> {
 }
 
 /// The held-out data.
-struct LookedAt<'job> {
+struct HeldOutData<'job> {
     sequences: HeldOutSequences,
     rows: HeldOut<'job>,
 }
@@ -127,10 +124,10 @@ impl Session<'_> {
     fn step(&mut self, trainer: &mut Trainer, step: u64, batch: Batch) -> Result<(), TrainError> {
         let course = self.job.course;
         let is_last = step + 1 == course.steps();
-        let looks = self.held_out.is_some() && (is_due(course.held_out_every, step) || is_last);
+        let measures = self.held_out.is_some() && (is_due(course.held_out_every, step) || is_last);
         let rows = self.rows(&batch.bytes)?;
         let x = rows.f_mul_scalar(self.job.selection.scale.value)?;
-        let done = trainer.step(&x, is_due(course.log_every, step) || looks || is_last)?;
+        let done = trainer.step(&x, is_due(course.log_every, step) || measures || is_last)?;
         if !done.is_finite() {
             return Err(TrainError::Diverged {
                 step: step + 1,
@@ -140,10 +137,11 @@ impl Session<'_> {
             });
         }
         let _no_grad = hayloft_model::no_grad();
-        let is_wanted = looks || batch.state.is_some();
+        let is_wanted = measures || batch.state.is_some();
         let exported = if is_wanted { Some(self.exported(trainer)?) } else { None };
         let mut record = done.record;
-        if let (true, Some(record), Some(held_out), Some(exported)) = (looks, &mut record, &self.held_out, &exported) {
+        if let (true, Some(record), Some(held_out), Some(exported)) = (measures, &mut record, &self.held_out, &exported)
+        {
             record.held_out = Some(held_out.rows.figures(exported)?);
         }
         if let Some(record) = &record {
@@ -287,9 +285,9 @@ fn settings(job: &Job<'_>) -> Map<String, Value> {
         ("held_out", json!(course.held_out)),
         ("threshold", json!(course.threshold)),
     ];
-    let mut settings = job.settings.clone();
-    settings.extend(own.map(|(name, value)| (name.to_owned(), value)));
-    settings
+    let architecture = [("architecture".to_owned(), json!(job.architecture))];
+    let own = own.map(|(name, value)| (name.to_owned(), value));
+    architecture.into_iter().chain(job.settings.clone()).chain(own).collect()
 }
 
 /// Rejects a non-empty folder unless the course resumes. Returns the summary if the training has finished.
@@ -307,11 +305,8 @@ fn finished(
         return Ok(None);
     }
     let bytes = std::fs::read(&path).map_err(|cause| TrainError::Read { path: path.clone(), cause })?;
-    let summary: TrainingSummary = serde_json::from_slice(&bytes).map_err(|error| TrainError::Checkpoint {
-        path,
-        expected: "a training.json of this version".to_owned(),
-        got: error.to_string(),
-    })?;
+    let summary: TrainingSummary = serde_json::from_slice(&bytes)
+        .map_err(|error| TrainError::damaged(&path, "a training.json of this version", &error))?;
     check_same(out, &summary.settings, settings)?;
     Ok(Some(summary))
 }
@@ -336,7 +331,7 @@ fn batch_plan<'job>(job: &Job<'job>) -> Result<(BatchPlan, Option<HeldOutRows<'j
         filter = filter.holding_out_from(held_out.first());
     }
     let census = Census::take(job.cache, site, &filter)?;
-    foreword::say(&census, job.selection);
+    row_messages::log(&census, job.selection);
     if census.rows() < course.batch {
         return Err(TrainError::TooFewRows {
             cache: course.cache.clone(),
@@ -351,13 +346,13 @@ fn batch_plan<'job>(job: &Job<'job>) -> Result<(BatchPlan, Option<HeldOutRows<'j
 }
 
 /// Logs the held-out sequences and reads their rows once.
-fn hold_out<'job>(job: &Job<'job>, rows: HeldOutRows<'job>) -> Result<LookedAt<'job>, TrainError> {
+fn hold_out<'job>(job: &Job<'job>, rows: HeldOutRows<'job>) -> Result<HeldOutData<'job>, TrainError> {
     let _no_grad = hayloft_model::no_grad();
     let sequences =
         HeldOutSequences { sequences: format!("{}..", rows.first()), count: rows.sequences(), rows: rows.len() as u64 };
     let HeldOutSequences { sequences: from, count, rows: kept } = &sequences;
     tracing::info!(sequences = %from, count, rows = kept, "held out: these are not trained on");
-    Ok(LookedAt { sequences, rows: HeldOut::open(rows, job.saved_scale(), job.course.device)? })
+    Ok(HeldOutData { sequences, rows: HeldOut::open(rows, job.saved_scale(), job.course.device)? })
 }
 
 /// Restores the trainer from the newest checkpoint, if any, and returns its batch state.

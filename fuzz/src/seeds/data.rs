@@ -132,7 +132,7 @@ fn rollouts() -> Vec<u8> {
         "format": 1,
         "model": { "model_type": "llama", "config_blake3": "33", "weights": [] },
         "precision": "f32", "tokenizer_blake3": TOKENIZER_BLAKE3, "bos_id": 1, "template": "qwen",
-        "template_blake3": TEMPLATE_BLAKE3, "sampling": { "method": "greedy" }, "max_new_tokens": 8,
+        "template_blake3": TEMPLATE_BLAKE3, "sampling": { "method": "greedy" }, "logits_processors": {}, "max_new_tokens": 8,
         "context_length": 64, "stop_token_ids": [2], "end_of_turn": ["</s>"], "batch_tokens": 64,
     });
     let row = |row: usize| RolloutRow {

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_go_there_and_back() {
+    fn names_round_trip() {
         for choice in TemplateChoice::ALL {
             assert_eq!(choice.as_str().parse::<TemplateChoice>().unwrap(), choice);
             assert_eq!(serde_json::to_string(&choice).unwrap(), format!("\"{choice}\""));

@@ -3,7 +3,7 @@
 use hayloft_model::{SpecialToken, Tokenizer};
 use hayloft_store::Section;
 
-use super::{ChatError, ChatTemplate, Prompt};
+use super::{ChatError, ChatTemplate, CutReply, Prompt};
 
 /// One user turn and the model's reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,15 +26,6 @@ impl Conversation {
         self.tokens.truncate(longest);
         self.sections = self.counts.sections(self.tokens.len());
     }
-}
-
-/// The reply before the end of the turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Speech<'reply> {
-    /// Text, tokenised together with the prompt.
-    Text(&'reply str),
-    /// Token ids, used unchanged.
-    Tokens(&'reply [u32]),
 }
 
 /// Token counts of the parts of a prompt, as the study defines them.
@@ -75,12 +66,12 @@ pub fn conversation(
     tokenizer: &Tokenizer,
     bos: &SpecialToken,
     instruction: &str,
-    reply: Speech<'_>,
+    reply: CutReply<'_>,
 ) -> Result<Conversation, ChatError> {
     let prompt = template.prompt(instruction)?;
     let (tokens, counts) = match reply {
-        Speech::Text(text) => encode(template, tokenizer, bos, &prompt, text)?,
-        Speech::Tokens(ids) => {
+        CutReply::Text(text) => encode(template, tokenizer, bos, &prompt, text)?,
+        CutReply::Tokens(ids) => {
             let (mut tokens, counts) = encode(template, tokenizer, bos, &prompt, "")?;
             tokens.extend_from_slice(ids);
             (tokens, counts)

@@ -2,7 +2,7 @@
 
 use hayloft_model::{FinishReason, ModelError, SpecialToken, Tokenizer};
 
-use super::{ChatTemplate, Reply, Speech};
+use super::{ChatTemplate, CutReply, Reply};
 
 /// The tokens that end the assistant's turn. A reply is cut before the first of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,20 +53,20 @@ impl EndOfTurn {
     }
 
     /// Returns the reply before the end of the turn, and whether the turn ended.
-    pub fn cut<'reply>(&self, reply: &'reply Reply) -> (Speech<'reply>, bool) {
+    pub fn cut<'reply>(&self, reply: &'reply Reply) -> (CutReply<'reply>, bool) {
         match reply {
             Reply::Text(text) => {
                 let (said, ended) = self.cut_text(text);
-                (Speech::Text(said), ended)
+                (CutReply::Text(said), ended)
             }
             Reply::Tokens { text, ids, finish_reason } => {
                 let end = ids.iter().position(|id| self.tokens.iter().any(|token| token.id == *id));
                 let ended = end.is_some() || *finish_reason == FinishReason::Stop;
                 if self.drop_last_character && !ended {
                     // A character may be part of a token, so the shortened text is tokenised again, as in the study.
-                    return (Speech::Text(self.cut_text(text).0), false);
+                    return (CutReply::Text(self.cut_text(text).0), false);
                 }
-                (Speech::Tokens(&ids[..end.unwrap_or(ids.len())]), ended)
+                (CutReply::Tokens(&ids[..end.unwrap_or(ids.len())]), ended)
             }
         }
     }
@@ -93,8 +93,8 @@ mod tests {
     fn text(end: &EndOfTurn, text: &str) -> (String, bool) {
         let reply = Reply::Text(text.to_owned());
         match end.cut(&reply) {
-            (Speech::Text(said), ended) => (said.to_owned(), ended),
-            (Speech::Tokens(_), _) => unreachable!("a text was given"),
+            (CutReply::Text(said), ended) => (said.to_owned(), ended),
+            (CutReply::Tokens(_), _) => unreachable!("a text was given"),
         }
     }
 
@@ -119,15 +119,15 @@ mod tests {
         let reply =
             |ids: &[u32], finish_reason| Reply::Tokens { text: "Hay.".to_owned(), ids: ids.to_vec(), finish_reason };
         for (ids, reason, expected) in [
-            (&[5, 6, 9, 7][..], FinishReason::Length, (Speech::Tokens(&[5, 6]), true)),
-            (&[5, 6], FinishReason::Stop, (Speech::Tokens(&[5, 6]), true)),
-            (&[5, 6], FinishReason::Context, (Speech::Tokens(&[5, 6]), false)),
-            (&[], FinishReason::Stop, (Speech::Tokens(&[]), true)),
+            (&[5, 6, 9, 7][..], FinishReason::Length, (CutReply::Tokens(&[5, 6]), true)),
+            (&[5, 6], FinishReason::Stop, (CutReply::Tokens(&[5, 6]), true)),
+            (&[5, 6], FinishReason::Context, (CutReply::Tokens(&[5, 6]), false)),
+            (&[], FinishReason::Stop, (CutReply::Tokens(&[]), true)),
         ] {
             assert_eq!(end().cut(&reply(ids, reason)), expected);
         }
         let quirk = end().dropping_last_character(true);
-        assert_eq!(quirk.cut(&reply(&[5, 6], FinishReason::Length)), (Speech::Text("Hay"), false));
-        assert_eq!(quirk.cut(&reply(&[5, 6], FinishReason::Stop)), (Speech::Tokens(&[5, 6]), true));
+        assert_eq!(quirk.cut(&reply(&[5, 6], FinishReason::Length)), (CutReply::Text("Hay"), false));
+        assert_eq!(quirk.cut(&reply(&[5, 6], FinishReason::Stop)), (CutReply::Tokens(&[5, 6]), true));
     }
 }

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unbounded_is_stopped() {
+    fn unbounded_templates_are_stopped() {
         for template in [
             "{% for a in range(9999999) %}{% for b in range(9999999) %}{% endfor %}{% endfor %}",
             "{% set ns = namespace(t='hay') %}{% for n in range(99) %}{% set ns.t = ns.t ~ ns.t %}{% endfor %}",
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_differ_every_day_is_refused() {
+    fn a_template_that_depends_on_the_date_is_refused() {
         render("{{ strftime_now('%d %b %Y') }}").unwrap_err();
     }
 

@@ -12,12 +12,12 @@ mod end_of_turn;
 mod error;
 mod jinja;
 mod reply;
-mod source;
 mod template;
+mod template_source;
 
 pub use choice::TemplateChoice;
-pub use conversation::{Conversation, Speech, conversation, prompt_tokens};
+pub use conversation::{Conversation, conversation, prompt_tokens};
 pub use end_of_turn::EndOfTurn;
 pub use error::ChatError;
-pub use reply::Reply;
+pub use reply::{CutReply, Reply};
 pub use template::{ChatTemplate, Prompt};

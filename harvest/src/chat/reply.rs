@@ -1,4 +1,4 @@
-//! The model's reply, as data files hold it.
+//! The model's reply, as data files hold it and as a conversation takes it.
 
 use hayloft_model::FinishReason;
 
@@ -16,4 +16,13 @@ pub enum Reply {
         /// The reason for which generation ended.
         finish_reason: FinishReason,
     },
+}
+
+/// The reply before the end of the turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CutReply<'reply> {
+    /// Text, tokenised together with the prompt.
+    Text(&'reply str),
+    /// Token ids, used unchanged.
+    Tokens(&'reply [u32]),
 }

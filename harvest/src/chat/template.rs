@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::jinja::{Ending, Jinja, Message};
-use super::source::{checkpoint_template, special_tokens};
+use super::template_source::{checkpoint_template, special_tokens};
 use super::{ChatError, TemplateChoice};
 
 /// A chat template that contains the instruction once and unchanged.

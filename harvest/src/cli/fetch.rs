@@ -2,7 +2,7 @@
 #![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
 
 use clap::Args;
-use hayloft_harvest::{FetchError, FetchMode, FetchSettings, HubSettings, Reach};
+use hayloft_harvest::{FetchError, FetchMode, FetchSettings, HubSettings, NetworkAccess};
 use hayloft_store::LocalPath;
 
 #[derive(Debug, Args)]
@@ -14,7 +14,7 @@ pub struct FetchArguments {
     /// The names in the manifest that are wanted [default: all]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// The folder in which each name gets a folder of its own
+    /// The folder in which each name gets its own folder
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: LocalPath,
     /// Ask no server: use what is there, and what Hugging Face's own programs have in their cache (HF_HOME)
@@ -45,7 +45,7 @@ Examples:
   HF_TOKEN=hf_… harvest fetch data-manifests/study/fetch.toml gemma-2b --out data
 
 Environment:
-  HF_TOKEN        who asks [default: the token that `hf auth login` saved]; sent to the Hub only
+  HF_TOKEN        the access token [default: the token that `hf auth login` saved]; sent to the Hub only
   HF_ENDPOINT     another Hub, or a mirror [default: https://huggingface.co]
   HF_HUB_OFFLINE  1 is the same as --offline
   HF_HOME         where Hugging Face's programs keep token and cache; files in that cache are not
@@ -59,7 +59,7 @@ impl TryFrom<FetchArguments> for FetchSettings {
         let FetchArguments { manifest, names, out, offline, dry_run, json: _ } = arguments;
         let mut hub = HubSettings::from_variables(|name| std::env::var(name).ok())?;
         if offline {
-            hub.reach = Reach::Offline { said_by: "--offline" };
+            hub.network = NetworkAccess::Offline { said_by: "--offline" };
         }
         let mode = if dry_run { FetchMode::DryRun } else { FetchMode::Fetch };
         Ok(Self { manifest: manifest.into(), out: out.into(), names, mode, hub })
@@ -76,7 +76,7 @@ mod tests {
     use crate::cli::{Arguments, Command};
 
     #[test]
-    fn a_fetch_is_of_everything_into_the_folder_one_is_in() {
+    fn a_fetch_takes_every_entry_into_the_current_folder_by_default() {
         let Command::Fetch(arguments) = Arguments::parse_from(["harvest", "fetch", "f.toml"]).command else {
             panic!("expected a fetch")
         };

@@ -4,7 +4,7 @@ use clap::Args;
 use hayloft_harvest::PlanSettings;
 use hayloft_store::LocalPath;
 
-use super::{Cutting, Places};
+use super::{InputPaths, PlanSizes};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -16,7 +16,7 @@ Examples:
   harvest plan --model mistral-7b-instruct --data data-manifests/alpaca-mistral-rollouts.toml --out cache --show 2")]
 pub struct PlanArguments {
     #[command(flatten)]
-    places: Places,
+    paths: InputPaths,
     /// Folder of the cache; `store push` then puts the plan into a bucket
     #[arg(long, value_name = "DIR")]
     out: LocalPath,
@@ -24,7 +24,7 @@ pub struct PlanArguments {
     #[arg(long, value_name = "FILE")]
     data: LocalPath,
     #[command(flatten)]
-    cutting: Cutting,
+    sizes: PlanSizes,
     /// Print the first N sequences too, section by section, so that a chat template can be checked by eye
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub show: u64,
@@ -35,14 +35,14 @@ pub struct PlanArguments {
 
 impl From<PlanArguments> for PlanSettings {
     fn from(arguments: PlanArguments) -> Self {
-        let PlanArguments { places, out, data, cutting, show: _, json: _ } = arguments;
+        let PlanArguments { paths, out, data, sizes, show: _, json: _ } = arguments;
         Self {
-            model: places.model.into(),
+            model: paths.model.into(),
             data: data.into(),
-            data_root: places.data_root.map(Into::into),
+            data_root: paths.data_root.map(Into::into),
             out: out.into(),
-            shard_tokens: cutting.shard_tokens.unwrap_or(Self::SHARD_TOKENS),
-            row_group_rows: cutting.row_group_rows.unwrap_or(Self::ROW_GROUP_ROWS),
+            shard_tokens: sizes.shard_tokens.unwrap_or(Self::SHARD_TOKENS),
+            row_group_rows: sizes.row_group_rows.unwrap_or(Self::ROW_GROUP_ROWS),
         }
     }
 }

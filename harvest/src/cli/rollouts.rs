@@ -9,18 +9,16 @@ use hayloft_model::{ModelError, Sampling, parse_device};
 use hayloft_runtime::{Dtype, Part};
 use hayloft_store::{Existing, LocalPath};
 
+use super::InputPaths;
+
 #[derive(Debug, Args)]
 #[command(after_help = ROLLOUTS)]
 pub struct RolloutArguments {
-    /// Folder of the chat model, in Hugging Face layout: config.json, tokenizer.json, *.safetensors
-    #[arg(long, value_name = "DIR")]
-    model: LocalPath,
+    #[command(flatten)]
+    paths: InputPaths,
     /// The data manifest, whose chat table says which instructions, and in which template (data-manifests/README.md)
     #[arg(long, value_name = "FILE")]
     data: LocalPath,
-    /// Where relative paths in the data manifest start [default: the manifest's own folder]
-    #[arg(long, value_name = "DIR")]
-    data_root: Option<LocalPath>,
     /// The Parquet file to write; finished batches are kept in FILE.parts until all are there
     #[arg(long, value_name = "FILE")]
     out: LocalPath,
@@ -93,7 +91,7 @@ Examples:
   harvest rollouts --model mistral-7b-instruct --data alpaca.toml --out five.parquet --limit 5";
 
 impl RolloutArguments {
-    /// What is asked for, on a device that is there.
+    /// The settings of the run. Returns an error if the device does not exist.
     pub fn settings(self) -> Result<RolloutSettings, ModelError> {
         let sampling = match (self.temperature, self.top_p) {
             (None, None) | (Some(0.0), _) => Sampling::Greedy,
@@ -104,9 +102,9 @@ impl RolloutArguments {
             },
         };
         Ok(RolloutSettings {
-            model: self.model.into(),
+            model: self.paths.model.into(),
             data: self.data.into(),
-            data_root: self.data_root.map(Into::into),
+            data_root: self.paths.data_root.map(Into::into),
             out: self.out.into(),
             max_new_tokens: self.max_new_tokens,
             sampling,

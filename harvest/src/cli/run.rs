@@ -2,21 +2,21 @@
 #![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
 
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use clap::Args;
-use hayloft_harvest::{Logits, RunSettings, ShardRange, SitePattern};
+use hayloft_harvest::{Logits, RunSettings, ShardRange, ShareSettings, SitePattern};
 use hayloft_model::{ModelError, parse_device};
 use hayloft_runtime::{Dtype, Stopping};
-use hayloft_store::{Codec, Existing, LocalPath, NonFinite, Place};
+use hayloft_store::{Codec, Existing, LocalPath, NonFinite, Place, Sharing};
 
-use super::beside::BesideArguments;
-use super::{Cutting, EXAMPLES, Places};
+use super::{EXAMPLES, InputPaths, PlanSizes};
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct RunArguments {
     #[command(flatten)]
-    places: Places,
+    paths: InputPaths,
     /// Folder of the cache; with --share, its location too, such as s3://farm/stories
     #[arg(long, value_name = "DIR|URL")]
     out: Place,
@@ -24,7 +24,7 @@ pub struct RunArguments {
     #[arg(long, value_name = "FILE")]
     data: Option<LocalPath>,
     #[command(flatten)]
-    cutting: Cutting,
+    sizes: PlanSizes,
     /// A site to keep, such as blocks.16.hook_resid_pre, or one at many blocks, 'blocks.{4,8..12}.hook_resid_pre' (braces as in
     /// a shell, quoted from it) or 'blocks.*.hook_mlp_out'; may be given several times.
     ///
@@ -41,10 +41,9 @@ pub struct RunArguments {
     /// What the model runs in and activations are stored in: f32, bf16 or f16 [default: the checkpoint's]
     #[arg(long, value_name = "TYPE")]
     dtype: Option<Dtype>,
-    /// Where the model runs: cpu, cuda or cuda:N; several, as cuda:0,cuda:1, each get a process and their share of the cores, and
-    /// take shards of the plan in turn
-    #[arg(long = "device", default_value = "cpu", value_delimiter = ',', value_name = "DEVICE")]
-    devices: Vec<String>,
+    /// Where the model runs: cpu, cuda or cuda:N. For several devices, start a process for each with --share
+    #[arg(long, default_value = "cpu", value_parser = one_device)]
+    device: String,
     /// What to keep of the predictions: none, loss (label loss, logsumexp, entropy), top=K (and the K highest logits), or full
     /// (and the 64 highest, and all logits in logits.parquet). top=64 takes half a kilobyte a token; full takes vocabulary x
     /// bytes of --dtype a token besides, a little less after --codec: 64 kB for 32,000 tokens in bf16. A row group of them is
@@ -58,7 +57,7 @@ pub struct RunArguments {
     #[arg(long)]
     resume: bool,
     #[command(flatten)]
-    pub beside: BesideArguments,
+    pub share: ShareArguments,
     /// Store activations that are NaN or infinite, and count them, in place of stopping
     #[arg(long)]
     allow_non_finite: bool,
@@ -73,33 +72,83 @@ pub struct RunArguments {
     pub profile: Option<LocalPath>,
 }
 
-impl RunArguments {
-    /// The devices, by name.
-    pub fn devices(&self) -> &[String] {
-        &self.devices
-    }
+/// How the cache is shared with other processes.
+#[derive(Debug, Args)]
+pub struct ShareArguments {
+    /// Fill the cache beside other processes that do the same, on this or other machines: each takes a shard that no other has,
+    /// and takes over those of processes that died. All need the planned folder on a file system that they share, or --out as
+    /// s3://BUCKET/PREFIX (gs://, az://, file:///), where `store push` has put the plan. The one that ends last writes manifest.json.
+    ///
+    /// On one machine, divide the cores among the processes with --threads. With several sockets, `taskset -c LIST harvest run …`
+    /// keeps a process to the cores next to its GPU. See the example of four GPUs below.
+    #[arg(long)]
+    share: bool,
+    /// Seconds for which another process may be silent before its shard is taken over [default: 120]
+    #[arg(long, value_name = "SECONDS", requires = "share", value_parser = lease)]
+    lease: Option<Sharing>,
+    /// Where shards are written before they are pushed, if --out is in a bucket [default: the folder for temporary files]
+    #[arg(long, value_name = "DIR", requires = "share")]
+    scratch: Option<LocalPath>,
+    /// If --out is in a bucket and no variable names credentials, ask this machine of a cloud for its own, or gcloud's file
+    #[arg(long, requires = "share")]
+    instance_credentials: bool,
+    /// Stop cleanly, as on SIGTERM, when standard input ends: a pipe ends when the process that holds its other end dies
+    #[arg(long)]
+    pub stop_on_eof: bool,
+}
 
-    /// What is asked for, on the first device.
+impl ShareArguments {
+    fn settings(self) -> Option<ShareSettings> {
+        self.share.then(|| ShareSettings {
+            sharing: self.lease.unwrap_or_default(),
+            scratch: self.scratch.map_or_else(std::env::temp_dir, Into::into),
+            instance_credentials: self.instance_credentials,
+        })
+    }
+}
+
+impl RunArguments {
+    /// The settings of the run. Returns an error if the device does not exist.
     pub fn settings(self, stopping: Stopping) -> Result<RunSettings, ModelError> {
         Ok(RunSettings {
-            share: self.beside.share(),
+            share: self.share.settings(),
             stopping,
-            model: self.places.model.into(),
+            model: self.paths.model.into(),
             data: self.data.map(Into::into),
-            data_root: self.places.data_root.map(Into::into),
+            data_root: self.paths.data_root.map(Into::into),
             out: self.out.into_path(),
-            shard_tokens: self.cutting.shard_tokens,
-            row_group_rows: self.cutting.row_group_rows,
+            shard_tokens: self.sizes.shard_tokens,
+            row_group_rows: self.sizes.row_group_rows,
             sites: self.sites,
             codec: self.codec,
             precision: self.dtype,
-            device: parse_device(self.devices.first().map_or("cpu", String::as_str))?,
+            device: parse_device(&self.device)?,
             logits: self.logits,
             shards: self.shards.unwrap_or_default(),
             existing: if self.resume { Existing::Resume } else { Existing::Refuse },
             non_finite: if self.allow_non_finite { NonFinite::Allow } else { NonFinite::Refuse },
         })
     }
+}
+
+/// Parses the name of a device; refuses a list of them.
+fn one_device(text: &str) -> Result<String, String> {
+    if text.contains(',') {
+        let devices = text.replace(',', " ");
+        return Err(format!(
+            "expected one device, got {text}. Plan the cache with `harvest plan`, then start a process for each:\n  \
+             for device in {devices}; do\n    harvest run … --device $device --threads N --share &\n  done; wait"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// Parses a lease in whole seconds.
+fn lease(text: &str) -> Result<Sharing, String> {
+    let (shortest, longest) = (Sharing::SHORTEST.as_secs(), Sharing::LONGEST.as_secs());
+    let seconds = text.parse().ok().filter(|seconds| (shortest..=longest).contains(seconds));
+    let seconds = seconds.ok_or_else(|| format!("expected whole seconds from {shortest} to {longest}, got {text}"))?;
+    Ok(Sharing { lease: Duration::from_secs(seconds) })
 }
 
 #[cfg(test)]
@@ -132,6 +181,7 @@ mod tests {
             ("--codec", "zip", "planes"),
             ("--shard-tokens", "0", "1.."),
             ("--threads", "0", "zero"),
+            ("--device", "cuda:0,cuda:1", "for device in cuda:0 cuda:1; do"),
         ] {
             let words_given =
                 ["harvest", "run", "--model", "m", "--out", "c", "--site", "blocks.1.hook_resid_pre", flag, value];

@@ -62,9 +62,13 @@ pub const ROLLOUTS_KEY: &str = "hayloft.rollouts";
 const TOKEN_IDS: &str = "rollout_token_ids";
 const FINISH_REASON: &str = "finish_reason";
 
+/// The version of the record and of the columns of a rollouts file.
+pub(crate) const ROLLOUTS_FORMAT: u32 = 1;
+
 /// The fields of the record that decide whether the token ids can be used.
 #[derive(Deserialize)]
-struct RolloutsRecord {
+struct TokenIdsRecord {
+    format: u32,
     tokenizer_blake3: String,
     template_blake3: String,
 }
@@ -146,8 +150,11 @@ fn rollouts_form(path: &std::path::Path, tokenizer: &str, template: &str) -> Res
         expected: expected.to_owned(),
         got,
     };
-    let record: RolloutsRecord = serde_json::from_str(&text)
+    let record: TokenIdsRecord = serde_json::from_str(&text)
         .map_err(|error| different(ROLLOUTS_KEY, "a record of how the rollouts were made", error.to_string()))?;
+    if record.format != ROLLOUTS_FORMAT {
+        return Err(different("format", &ROLLOUTS_FORMAT.to_string(), record.format.to_string()));
+    }
     if record.tokenizer_blake3 != tokenizer {
         return Err(different("BLAKE3 of tokenizer.json", tokenizer, record.tokenizer_blake3));
     }

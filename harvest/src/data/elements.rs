@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_of_objects_is_refused() {
+    fn json_other_than_a_list_of_objects_is_refused() {
         for (text, words) in [
             ("[{}", "ends in the middle"),
             ("[{\"a\": 1", "ends in the middle"),

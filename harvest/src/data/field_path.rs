@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_or_no_text_is_named() {
+    fn a_value_that_is_no_object_or_no_text_is_named() {
         for (line, words) in [
             (json!([1]), "an array"),
             (json!("text"), "a string"),

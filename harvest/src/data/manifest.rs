@@ -136,7 +136,7 @@ impl Written {
             }
         };
         if self.chat.is_some() && self.packing != Packing::PerDocument {
-            let expected = "\"per-document\" with [chat], for each conversation is a sequence of its own";
+            let expected = "\"per-document\" with [chat], for each conversation is a sequence";
             return Err(wrong("packing", expected, format!("{:?}", self.packing.as_str())));
         }
         if let (Some(_), Some(field)) = (&self.chat, &self.text_field) {
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_manifest_says_what_data_takes() {
+    fn a_missing_manifest_is_named_with_what_data_expects() {
         let message = DataManifest::open(Path::new("no/such.toml"), None).unwrap_err().to_string();
         assert!(message.contains("no/such.toml: cannot read") && message.contains("--data takes"), "{message}");
     }
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_cannot_be_are_refused_by_key() {
+    fn invalid_values_are_refused_by_key() {
         for (from, to, words) in [
             ("\"hay\"", "\" \"", "name: expected a name"),
             ("= 8", "= 1", "context_length: expected at least 2 tokens"),
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_that_is_none_is_refused() {
+    fn an_invalid_hash_is_refused() {
         let message = read(&format!("{LEAST}sha256 = \"abc\"\n"), None).unwrap_err().to_string();
         assert!(message.contains("64 hexadecimal digits"), "{message}");
     }

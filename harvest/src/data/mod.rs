@@ -17,6 +17,7 @@ mod selection;
 mod sha256;
 mod shuffle;
 
+pub(crate) use chat_rows::ROLLOUTS_FORMAT;
 pub use chat_rows::{ChatReader, ChatRow, ROLLOUTS_KEY, Replies};
 pub use chat_settings::{ChatSettings, UnusableRows};
 pub use documents::{Document, DocumentReader, FilesRead};

@@ -53,7 +53,7 @@ impl WrittenSelection {
         }
         let order = match (self.shuffle_seed, self.rows) {
             (Some(_), Some(rows)) => {
-                let expected = "no shuffle_seed beside it, for the list is an order of its own";
+                let expected = "no shuffle_seed beside it, for the list is an order already";
                 return Err(("selection.rows", expected, format!("{} rows and a seed", rows.len())));
             }
             (Some(seed), None) => RowOrder::Shuffled { seed },

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use hf_hub::Repo;
 
-use super::names::{EntryName, FileName, RepoId, Revision};
-use super::record::Asked;
+use super::identifiers::{EntryName, FileName, RepoId, Revision};
+use super::record::FetchRequest;
 use super::{EntryKind, FilePattern};
 use crate::data::Sha256;
 
@@ -30,8 +30,8 @@ pub struct FetchEntry {
 
 impl FetchEntry {
     /// Returns the request as it is recorded.
-    pub(super) fn asked(&self) -> Asked {
-        Asked {
+    pub(super) fn request(&self) -> FetchRequest {
+        FetchRequest {
             kind: self.kind,
             repo: self.repo.clone(),
             revision: self.revision.clone(),

@@ -117,7 +117,7 @@ pub enum FetchError {
     },
     /// No server responded.
     #[error(
-        "{what}: cannot reach {server}: {cause}. Check the network, the proxy (HTTPS_PROXY) and HF_ENDPOINT; --offline uses only what is on this machine"
+        "{what}: cannot network {server}: {cause}. Check the network, the proxy (HTTPS_PROXY) and HF_ENDPOINT; --offline uses only what is on this machine"
     )]
     Unreachable {
         /// The request.
@@ -159,7 +159,7 @@ pub enum FetchError {
     },
     /// A response is not one of a Hub.
     #[error("{what}: {problem} (from {server}). Check HF_ENDPOINT: this is not what the Hub says")]
-    Answer {
+    Response {
         /// The request.
         what: String,
         /// The URL, without its query.
@@ -209,9 +209,21 @@ pub enum FetchError {
     #[error(
         "{path}: expected nothing, or a folder with fetched.json in it, got something else. It is left as it is: move it away, or use another --out"
     )]
-    NotOurs {
+    NotFetched {
         /// The folder.
         path: PathBuf,
+    },
+    /// The record of an earlier fetch has another format.
+    #[error(
+        "{path}: expected format {expected}, got {got}: another version of hayloft wrote it. Move the folder away, or use another --out"
+    )]
+    RecordFormat {
+        /// The record.
+        path: PathBuf,
+        /// The format of this version.
+        expected: u32,
+        /// The format found.
+        got: String,
     },
     /// Another process is fetching the same entry into the same folder.
     #[error(
@@ -237,7 +249,7 @@ impl FetchError {
         match self {
             Self::RateLimited { endpoint, .. } => format!("{endpoint} wants fewer requests (429)"),
             Self::Status { server, status, .. } => format!("status {status} from {server}"),
-            Self::Unreachable { server, cause, .. } => format!("cannot reach {server}: {cause}"),
+            Self::Unreachable { server, cause, .. } => format!("cannot network {server}: {cause}"),
             Self::Interrupted { what, got, cause, .. } => {
                 format!("{what}: the connection ended after {got} bytes: {cause}")
             }

@@ -14,12 +14,12 @@ use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
 use ureq::Body;
 use ureq::http::{Response, Uri};
 
-use super::answer::{Answer, Facts, header};
-use super::described::Described;
-use super::failure::{Failure, Refused};
 use super::hub_settings::{HubSettings, Origin};
+use super::identifiers::{Commit, FileName};
 use super::listing::Listing;
-use super::names::{Commit, FileName};
+use super::repo_description::RepoDescription;
+use super::request_failure::{Refused, RequestFailure};
+use super::response::{FileResponse, HubMetadata, header};
 use super::{FetchEntry, FetchError};
 
 /// A client of the Hub.
@@ -68,17 +68,17 @@ impl Hub {
         let what = format!("{} at {}", entry.repo, entry.revision);
         let repo = entry.repo_at(entry.revision.as_str());
         let address = format!("{}/api/{}?blobs=true", self.settings.endpoint.address, repo.api_url());
-        self.patiently(|| {
-            let Answer { body, server, .. } = self.open(entry, &what, &address, 0)?;
+        self.with_retries(|| {
+            let FileResponse { body, server, .. } = self.open(entry, &what, &address, 0)?;
             let mut text = Vec::new();
             body.into_with_config().limit(LARGEST_LISTING).reader().read_to_end(&mut text).map_err(|cause| {
                 let (what, server, cause) = (what.clone(), server.clone(), cause.to_string());
-                Failure::passing(FetchError::Unreachable { what, server, cause })
+                RequestFailure::transient(FetchError::Unreachable { what, server, cause })
             })?;
-            let described = serde_json::from_slice::<Described>(&text)
+            let described = serde_json::from_slice::<RepoDescription>(&text)
                 .map_err(|error| format!("expected a list of files as JSON, got something else: {error}"));
             let listing = described.and_then(|described| described.listing(entry));
-            listing.map_err(|problem| FetchError::Answer { what: what.clone(), server, problem }.into())
+            listing.map_err(|problem| FetchError::Response { what: what.clone(), server, problem }.into())
         })
     }
 
@@ -88,12 +88,18 @@ impl Hub {
     }
 
     /// Requests a file from a byte offset, and follows redirects. Does not read the body.
-    pub(super) fn open(&self, entry: &FetchEntry, what: &str, address: &str, from: u64) -> Result<Answer, Failure> {
+    pub(super) fn open(
+        &self,
+        entry: &FetchEntry,
+        what: &str,
+        address: &str,
+        from: u64,
+    ) -> Result<FileResponse, RequestFailure> {
         let wrong = |target: &str, problem: String| {
-            Failure::from(FetchError::Answer { what: what.to_owned(), server: shown(target), problem })
+            RequestFailure::from(FetchError::Response { what: what.to_owned(), server: shown(target), problem })
         };
         let repo = entry.repo_at(entry.revision.as_str());
-        let mut facts = Facts::default();
+        let mut metadata = HubMetadata::default();
         let mut target = address.to_owned();
         for _ in 0..=MOST_REDIRECTS {
             let uri = target.parse::<Uri>().ok().and_then(|uri| Some((Origin::of(&uri)?, uri)));
@@ -103,13 +109,13 @@ impl Hub {
             let is_hub = origin == self.settings.endpoint.origin;
             let response = self
                 .request(&repo, is_hub, uri.clone(), from)
-                .map_err(|error| Failure::unreachable(&error, what, &shown(&target)))?;
+                .map_err(|error| RequestFailure::unreachable(&error, what, &shown(&target)))?;
             if is_hub {
-                facts.learn(response.headers());
+                metadata.add_headers(response.headers());
             }
             let status = response.status();
             if status.is_success() || status.as_u16() == 416 {
-                return Ok(Answer::new(response, facts, shown(&target)));
+                return Ok(FileResponse::new(response, metadata, shown(&target)));
             }
             if !status.is_redirection() {
                 let (settings, server, status, headers) =
@@ -144,22 +150,25 @@ impl Hub {
             // Ranges and sizes refer to the uncompressed file.
             .accept_encoding("identity")
             .timeout_connect(Some(CONNECT))
-            .timeout_per_read(Some(self.settings.patience.silence))
+            .timeout_per_read(Some(self.settings.retries.silence))
             .build()
             .call()
     }
 
     /// Retries until success, a permanent failure or the end of the retry budget.
-    pub(super) fn patiently<T>(&self, mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, FetchError> {
+    pub(super) fn with_retries<T>(
+        &self,
+        mut attempt: impl FnMut() -> Result<T, RequestFailure>,
+    ) -> Result<T, FetchError> {
         let mut failures = 0;
         loop {
             let (error, asked_for, received) = match attempt() {
                 Ok(done) => return Ok(done),
-                Err(Failure::Lasting(error)) => return Err(*error),
-                Err(Failure::Passing { error, asked_for, received }) => (error, asked_for, received),
+                Err(RequestFailure::Permanent(error)) => return Err(*error),
+                Err(RequestFailure::Transient { error, asked_for, received }) => (error, asked_for, received),
             };
             failures = if received >= PROGRESS { 1 } else { failures + 1 };
-            let Some(wait) = self.settings.patience.wait(failures, asked_for) else {
+            let Some(wait) = self.settings.retries.wait(failures, asked_for) else {
                 return Err(error.after(failures));
             };
             tracing::warn!("{}; trying again in {} s", error.in_short(), wait.as_secs_f64());

@@ -7,8 +7,8 @@ use hf_hub::Cache;
 
 use super::FetchEntry;
 use super::digest::Expected;
+use super::identifiers::{Commit, FileName, is_hexadecimal};
 use super::listing::{ListedFile, Listing};
-use super::names::{Commit, FileName, is_hexadecimal};
 use crate::data::Sha256;
 
 /// One repository in the cache.

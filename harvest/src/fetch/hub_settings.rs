@@ -19,14 +19,14 @@ pub struct HubSettings {
     /// Hugging Face's own cache. Read, never written.
     pub cache: PathBuf,
     /// Whether network access is allowed.
-    pub reach: Reach,
+    pub network: NetworkAccess,
     /// The retry budget.
-    pub patience: Patience,
+    pub retries: RetrySettings,
 }
 
 /// Whether network access is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
+pub enum NetworkAccess {
     /// Allowed.
     Online,
     /// Not allowed: only local files are used.
@@ -39,7 +39,7 @@ pub enum Reach {
 /// The retry budget. A transient failure (no connection, 429, 5xx) is retried after a wait that doubles each time, or
 /// that the server requests.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct RetrySettings {
     /// Limit on consecutive failures. Progress resets the count.
     pub attempts: u32,
     /// The wait after the first failure.
@@ -50,7 +50,7 @@ pub struct Patience {
     pub silence: Duration,
 }
 
-impl Default for Patience {
+impl Default for RetrySettings {
     fn default() -> Self {
         Self {
             attempts: 5,
@@ -61,7 +61,7 @@ impl Default for Patience {
     }
 }
 
-impl Patience {
+impl RetrySettings {
     /// Returns the wait after this number of consecutive failures, given the wait that the server requests; `None` to
     /// give up.
     pub(super) fn wait(&self, failures: u32, asked_for: Option<Duration>) -> Option<Duration> {
@@ -165,8 +165,8 @@ impl HubSettings {
             endpoint: Endpoint::new(&endpoint, "HF_ENDPOINT")?,
             token,
             cache: variable("HF_HUB_CACHE").map_or_else(|| home.path().clone(), PathBuf::from),
-            reach: if offline { Reach::Offline { said_by: "HF_HUB_OFFLINE" } } else { Reach::Online },
-            patience: Patience::default(),
+            network: if offline { NetworkAccess::Offline { said_by: "HF_HUB_OFFLINE" } } else { NetworkAccess::Online },
+            retries: RetrySettings::default(),
         })
     }
 }
@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(settings.endpoint.address, "http://127.0.0.1:8080");
         assert_eq!(settings.cache, home.path().join("hub"));
         assert!(settings.token.is_none());
-        assert_eq!(settings.reach, Reach::Online);
+        assert_eq!(settings.network, NetworkAccess::Online);
 
         fs::write(home.path().join("token"), "hf_file\n").unwrap();
         let from_file = read(&[("HF_HOME", home_text), ("HF_TOKEN", " ")]).unwrap().token.unwrap();
@@ -201,13 +201,13 @@ mod tests {
         let elsewhere = read(&[("HF_HOME", home_text), ("HF_HUB_CACHE", "/cache")]).unwrap();
         assert_eq!((elsewhere.cache, elsewhere.token.is_some()), (PathBuf::from("/cache"), true));
         for (value, offline) in [("1", true), ("TRUE", true), ("0", false), ("", false)] {
-            let reach = read(&[("HF_HOME", home_text), ("HF_HUB_OFFLINE", value)]).unwrap().reach;
-            assert_eq!(reach != Reach::Online, offline, "{value}");
+            let network = read(&[("HF_HOME", home_text), ("HF_HUB_OFFLINE", value)]).unwrap().network;
+            assert_eq!(network != NetworkAccess::Online, offline, "{value}");
         }
     }
 
     #[test]
-    fn what_is_no_address_or_token_is_refused_and_not_printed() {
+    fn invalid_addresses_and_tokens_are_refused_and_not_printed() {
         for address in ["huggingface.co", "ftp://huggingface.co", "https://", "https://h/?a=1"] {
             let message = read(&[("HF_HOME", "/none"), ("HF_ENDPOINT", address)]).unwrap_err().to_string();
             assert!(message.contains("HF_ENDPOINT: expected the address of a Hub"), "{message}");
@@ -223,10 +223,10 @@ mod tests {
 
     #[test]
     fn waits_double_and_end() {
-        let patience = Patience { attempts: 4, first_wait: Duration::from_secs(1), ..Patience::default() };
-        let waits: Vec<_> = (1..=4).map(|failures| patience.wait(failures, None).map(|wait| wait.as_secs())).collect();
+        let retries = RetrySettings { attempts: 4, first_wait: Duration::from_secs(1), ..RetrySettings::default() };
+        let waits: Vec<_> = (1..=4).map(|failures| retries.wait(failures, None).map(|wait| wait.as_secs())).collect();
         assert_eq!(waits, [Some(1), Some(2), Some(4), None]);
-        assert_eq!(patience.wait(1, Some(Duration::from_secs(30))), Some(Duration::from_secs(30)));
-        assert_eq!(patience.wait(1, Some(Duration::from_secs(3000))), None);
+        assert_eq!(retries.wait(1, Some(Duration::from_secs(30))), Some(Duration::from_secs(30)));
+        assert_eq!(retries.wait(1, Some(Duration::from_secs(3000))), None);
     }
 }

@@ -1,7 +1,7 @@
 //! The files of a repository, and selecting from them.
 
 use super::digest::{Expected, another_version};
-use super::names::{Commit, FileName};
+use super::identifiers::{Commit, FileName};
 use super::{FetchEntry, FetchError, FilePattern};
 
 /// A repository at one commit.

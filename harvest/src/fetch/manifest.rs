@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::names::{EntryName, FileName, RepoId, Revision};
+use super::identifiers::{EntryName, FileName, RepoId, Revision};
 use super::{EntryKind, FetchEntry, FetchError, FilePattern};
 use crate::data::Sha256;
 
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused_by_key() {
+    fn invalid_values_are_refused_by_key() {
         let model = "[[models]]\nname = \"m\"\nrepo = \"o/m\"\n";
         for (text, words) in [
             (String::new(), "at least one [[models]]"),
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_manifest_says_what_is_taken() {
+    fn a_missing_manifest_is_named_with_what_a_fetch_expects() {
         let message = FetchManifest::open(Path::new("no/such.toml")).unwrap_err().to_string();
         assert!(message.contains("no/such.toml: cannot read") && message.contains("fetch manifest"), "{message}");
     }

@@ -9,22 +9,22 @@
 //! An entry's folder appears atomically, when complete. Servers are untrusted: names that leave the folder are refused,
 //! hashes are compared, pickled weights are never fetched, and the token is sent only to the Hub's origin.
 
-mod answer;
-mod described;
 mod digest;
 mod entry;
 mod error;
-mod failure;
+mod fetch_entry;
 mod hub;
 mod hub_cache;
 mod hub_settings;
+mod identifiers;
 mod kind;
 mod listing;
 mod manifest;
-mod names;
-mod obtain;
 mod patterns;
 mod record;
+mod repo_description;
+mod request_failure;
+mod response;
 mod staging;
 mod summary;
 mod transfer;
@@ -36,12 +36,12 @@ use hayloft_runtime::Progress;
 
 pub use entry::FetchEntry;
 pub use error::FetchError;
-pub use hub_settings::{Endpoint, HubSettings, Patience, Reach, Token};
+pub use hub_settings::{Endpoint, HubSettings, NetworkAccess, RetrySettings, Token};
+pub use identifiers::{Commit, EntryName, FileName, RepoId, Revision};
 pub use kind::EntryKind;
 pub use manifest::FetchManifest;
-pub use names::{Commit, EntryName, FileName, RepoId, Revision};
 pub use patterns::FilePattern;
-pub use record::{Asked, Fetched, FetchedFile};
+pub use record::{FetchRequest, Fetched, FetchedFile};
 pub use summary::{EntrySummary, FetchOutcome, FetchSummary, FileSummary};
 
 /// Fetch settings.
@@ -76,6 +76,6 @@ pub fn fetch(settings: &FetchSettings, progress: Progress) -> Result<FetchSummar
     if settings.mode == FetchMode::Fetch {
         fs::create_dir_all(&settings.out).map_err(|cause| FetchError::io(&settings.out, "create", cause))?;
     }
-    let entries = entries.into_iter().map(|entry| obtain::obtain(entry, &hub, settings, progress));
+    let entries = entries.into_iter().map(|entry| fetch_entry::fetch_entry(entry, &hub, settings, progress));
     Ok(FetchSummary { entries: entries.collect::<Result<_, _>>()? })
 }

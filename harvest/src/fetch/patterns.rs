@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pattern_is_refused() {
+    fn invalid_patterns_are_refused() {
         for text in ["", " ", "a[", "a**b"] {
             let message = FilePattern::try_from(text.to_owned()).unwrap_err();
             assert!(message.contains("expected a file name"), "{message}");

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::names::{Commit, FileName, RepoId, Revision};
-use super::{EntryKind, FetchEntry, FilePattern};
+use super::identifiers::{Commit, FileName, RepoId, Revision};
+use super::{EntryKind, FetchEntry, FetchError, FilePattern};
 use crate::data::Sha256;
 
 /// File name of the record.
@@ -20,7 +21,7 @@ const FORMAT: u32 = 1;
 
 /// The request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asked {
+pub struct FetchRequest {
     /// The kind of entry.
     pub kind: EntryKind,
     /// The Hub repository.
@@ -38,7 +39,7 @@ pub struct Asked {
 pub struct Fetched {
     format: u32,
     /// The request.
-    pub asked: Asked,
+    pub request: FetchRequest,
     /// The fetched commit.
     pub commit: Commit,
     /// The files, by name.
@@ -57,19 +58,26 @@ pub struct FetchedFile {
 }
 
 impl Fetched {
-    pub(super) fn new(asked: Asked, commit: Commit, files: Vec<FetchedFile>) -> Self {
-        Self { format: FORMAT, asked, commit, files }
+    pub(super) fn new(request: FetchRequest, commit: Commit, files: Vec<FetchedFile>) -> Self {
+        Self { format: FORMAT, request, commit, files }
     }
 
-    /// Reads the record of a folder; `None` if it has no readable record.
-    pub(super) fn of(folder: &Path) -> Option<Self> {
+    /// Reads the record of a folder; `None` if it has no readable record. Returns an error if the record has another
+    /// format.
+    pub(super) fn of(folder: &Path) -> Result<Option<Self>, FetchError> {
         let path = folder.join(RECORD);
-        let about = fs::symlink_metadata(&path).ok()?;
-        if !about.is_file() || about.len() > LARGEST {
-            return None;
+        let is_readable = |about: fs::Metadata| about.is_file() && about.len() <= LARGEST;
+        if !fs::symlink_metadata(&path).is_ok_and(is_readable) {
+            return Ok(None);
         }
-        let record: Self = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-        (record.format == FORMAT).then_some(record)
+        let value: Option<Value> = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let Some(value) = value else { return Ok(None) };
+        match value.get("format") {
+            Some(format) if *format != FORMAT => {
+                Err(FetchError::RecordFormat { path, expected: FORMAT, got: format.to_string() })
+            }
+            _ => Ok(serde_json::from_value(value).ok()),
+        }
     }
 
     /// Returns whether a folder with this record satisfies an entry, file by file. Checks sizes, not bytes.
@@ -78,7 +86,7 @@ impl Fetched {
             fs::symlink_metadata(file.name.within(folder)).is_ok_and(|is| is.is_file() && is.len() == file.bytes)
         };
         let hash = |name: &str| self.files.iter().find(|file| file.name.as_str() == name).map(|file| &file.sha256);
-        self.asked == entry.asked()
+        self.request == entry.request()
             && self.files.iter().all(whole)
             && entry.sha256.iter().all(|(name, wanted)| hash(name) == Some(wanted))
     }

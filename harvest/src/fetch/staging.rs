@@ -14,8 +14,8 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::identifiers::{Commit, EntryName, FileName};
 use super::listing::WantedFile;
-use super::names::{Commit, EntryName, FileName};
 use super::record::RECORD;
 use super::{FetchError, Fetched};
 
@@ -35,7 +35,7 @@ impl Staging {
         let destination = out.join(name.as_str());
         let folder = out.join(format!(".{name}.partial"));
         if fs::symlink_metadata(&folder).is_ok_and(|is| !is.is_dir()) {
-            return Err(FetchError::NotOurs { path: folder });
+            return Err(FetchError::NotFetched { path: folder });
         }
         fs::create_dir_all(&folder).map_err(|cause| FetchError::io(&folder, "create", cause))?;
         let lock_path = folder.join("lock");
@@ -138,7 +138,7 @@ impl Staging {
 fn make_folder(path: &Path) -> Result<(), FetchError> {
     match fs::symlink_metadata(path) {
         Ok(is) if is.is_dir() => Ok(()),
-        Ok(_) => Err(FetchError::NotOurs { path: path.to_owned() }),
+        Ok(_) => Err(FetchError::NotFetched { path: path.to_owned() }),
         Err(_) => fs::create_dir(path).map_err(|cause| FetchError::io(path, "create", cause)),
     }
 }

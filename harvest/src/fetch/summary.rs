@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use indicatif::HumanBytes;
 use serde::Serialize;
 
-use super::names::{Commit, EntryName, FileName, RepoId};
+use super::identifiers::{Commit, EntryName, FileName, RepoId};
 use super::{EntryKind, FetchedFile};
 use crate::data::Sha256;
 

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 
 use hayloft_runtime::Gauge;
 
-use super::answer::{Answer, Start};
 use super::digest::{Expected, Hashing};
-use super::failure::Failure;
 use super::hub::Hub;
+use super::identifiers::Commit;
 use super::listing::WantedFile;
-use super::names::Commit;
+use super::request_failure::RequestFailure;
+use super::response::{FileResponse, Start};
 use super::staging::Staging;
 use super::{FetchEntry, FetchError, FetchedFile};
 use crate::data::Sha256;
@@ -31,7 +31,7 @@ pub(super) fn download(
     let what = entry.file(&file.remote);
     let address = hub.address(entry, commit, &file.remote);
     let mut download = Download::resume(staging.incomplete(commit, file)?, file.expected.clone(), what, gauge)?;
-    hub.patiently(|| download.attempt(hub, entry, &address))?;
+    hub.with_retries(|| download.attempt(hub, entry, &address))?;
     let received = download.received;
     let (path, bytes, sha256) = download.finish()?;
     staging.finish(&path, &file.local)?;
@@ -73,7 +73,7 @@ impl<'gauge> Download<'gauge> {
     }
 
     /// Requests the missing bytes and writes them.
-    fn attempt(&mut self, hub: &Hub, entry: &FetchEntry, address: &str) -> Result<(), Failure> {
+    fn attempt(&mut self, hub: &Hub, entry: &FetchEntry, address: &str) -> Result<(), RequestFailure> {
         if self.expected.bytes.is_some_and(|bytes| self.hashing.bytes > bytes) {
             self.start_over()?;
         }
@@ -97,8 +97,8 @@ impl<'gauge> Download<'gauge> {
     }
 
     /// Writes and hashes a response body.
-    fn take(&mut self, answer: Answer) -> Result<(), Failure> {
-        let Answer { body, server, .. } = answer;
+    fn take(&mut self, answer: FileResponse) -> Result<(), RequestFailure> {
+        let FileResponse { body, server, .. } = answer;
         let mut body = body.into_reader();
         let mut buffer = vec![0; BUFFER];
         let before = self.received;
@@ -113,7 +113,7 @@ impl<'gauge> Download<'gauge> {
             if let Some(bytes) = self.expected.bytes.filter(|bytes| self.hashing.bytes + count as u64 > *bytes) {
                 self.start_over()?;
                 let problem = format!("expected {bytes} bytes, got more");
-                return Err(FetchError::Answer { what: self.what.clone(), server, problem }.into());
+                return Err(FetchError::Response { what: self.what.clone(), server, problem }.into());
             }
             let bytes = &buffer[..count];
             self.file.write_all(bytes).map_err(|cause| FetchError::io(&self.path, "write", cause))?;
@@ -128,14 +128,14 @@ impl<'gauge> Download<'gauge> {
         Ok(())
     }
 
-    fn interrupted(&self, cause: &io::Error, received_before: u64) -> Failure {
+    fn interrupted(&self, cause: &io::Error, received_before: u64) -> RequestFailure {
         let error = FetchError::Interrupted {
             what: self.what.clone(),
             expected: self.expected.bytes.map_or_else(|| "more".to_owned(), |bytes| bytes.to_string()),
             got: self.hashing.bytes,
             cause: cause.to_string(),
         };
-        Failure::Passing { error: Box::new(error), asked_for: None, received: self.received - received_before }
+        RequestFailure::Transient { error: Box::new(error), asked_for: None, received: self.received - received_before }
     }
 
     /// Checks the hashes. Removes the file if one is wrong.

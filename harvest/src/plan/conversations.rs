@@ -5,10 +5,9 @@ use std::path::Path;
 use hayloft_model::{SpecialToken, Tokenizer};
 use rayon::prelude::*;
 
-use super::corpus::chat_record;
 use super::packing::{PackedSequence, Source, Span};
-use super::planned::Planned;
-use super::sink::ShardSink;
+use super::records::chat_record;
+use super::sink::{PlannedData, ShardSink};
 use crate::chat::{ChatError, ChatTemplate, EndOfTurn, Reply, conversation};
 use crate::data::{ChatReader, ChatRow, ChatSettings, DataManifest, Replies, UnusableRows};
 use crate::error::HarvestError;
@@ -25,13 +24,13 @@ pub(super) fn plan_conversations(
     tokenizer: &Tokenizer,
     bos: &SpecialToken,
     make_sink: impl FnOnce() -> Result<ShardSink, HarvestError>,
-) -> Result<Planned, HarvestError> {
+) -> Result<PlannedData, HarvestError> {
     let template = ChatTemplate::open(settings.template, checkpoint)?;
     let end_of_turn = end_of_turn(manifest, settings, &template, tokenizer)?;
     let chat_record = chat_record(settings, &template, &end_of_turn);
     let replies = Replies::Read { tokenizer_blake3: tokenizer.blake3(), template_blake3: &chat_record.template_blake3 };
     let mut rows = ChatReader::open(manifest, settings, replies)?;
-    let maker = Maker { manifest, settings, template, tokenizer, bos, end_of_turn };
+    let converter = RowConverter { manifest, settings, template, tokenizer, bos, end_of_turn };
     let mut sink = make_sink()?;
     let mut summary = ChatSummary::default();
     let mut dropped_tokens = 0;
@@ -42,25 +41,25 @@ pub(super) fn plan_conversations(
             break;
         }
         // Results are collected in order, so the first bad row is the one reported.
-        let made: Vec<Result<Made, HarvestError>> = batch.par_iter().map(|row| maker.sequence(row)).collect();
+        let made: Vec<_> = batch.par_iter().map(|row| converter.convert(row)).collect();
         for made in made {
-            let Made::Sequence(sequence, notes) = made? else {
+            let Some(planned) = made? else {
                 summary.skipped_rows += 1;
                 continue;
             };
-            let Some(left) = room.checked_sub(sequence.tokens.len() as u64) else { break 'rows };
+            let Some(left) = room.checked_sub(planned.sequence.tokens.len() as u64) else { break 'rows };
             room = left;
-            summary.empty_rollouts += u64::from(notes.is_empty);
-            summary.unended_rollouts += u64::from(notes.is_unended);
-            dropped_tokens += notes.dropped_tokens;
-            sink.add(sequence)?;
+            summary.empty_rollouts += u64::from(planned.is_empty);
+            summary.unended_rollouts += u64::from(planned.is_unended);
+            dropped_tokens += planned.dropped_tokens;
+            sink.add(planned.sequence)?;
         }
     }
     if sink.is_empty() {
         let manifest = manifest.path.clone();
         return Err(HarvestError::NoConversations { manifest, skipped: summary.skipped_rows });
     }
-    Ok(Planned {
+    Ok(PlannedData {
         files: rows.finish()?,
         chat_record: Some(chat_record),
         empty_documents: 0,
@@ -82,8 +81,27 @@ pub(crate) fn end_of_turn(
     Ok(found.dropping_last_character(settings.study_quirk_drop_last_character))
 }
 
+/// Returns `None` in place of the error of a row that cannot be used if the data manifest skips such rows. Other errors
+/// name the row.
+pub(crate) fn usable<Made>(
+    made: Result<Made, ChatError>,
+    row: u64,
+    manifest: &DataManifest,
+    settings: &ChatSettings,
+) -> Result<Option<Made>, HarvestError> {
+    match made {
+        Ok(made) => Ok(Some(made)),
+        Err(ChatError::EmptyInstruction | ChatError::LongPrompt { .. })
+            if settings.unusable_rows == UnusableRows::Skip =>
+        {
+            Ok(None)
+        }
+        Err(cause) => Err(HarvestError::ChatRow { manifest: manifest.path.clone(), row, cause: Box::new(cause) }),
+    }
+}
+
 /// Converts rows to conversations.
-struct Maker<'settings> {
+struct RowConverter<'settings> {
     manifest: &'settings DataManifest,
     settings: &'settings ChatSettings,
     template: ChatTemplate,
@@ -92,48 +110,35 @@ struct Maker<'settings> {
     end_of_turn: EndOfTurn,
 }
 
-/// A row as a sequence, or the reason why it is skipped.
-enum Made {
-    Sequence(PackedSequence, Notes),
-    Unusable,
-}
-
-/// Counts of one conversation.
-#[derive(Clone, Copy)]
-struct Notes {
+/// A conversation as a sequence.
+struct PlannedConversation {
+    sequence: PackedSequence,
     is_empty: bool,
     is_unended: bool,
     dropped_tokens: u64,
 }
 
-impl Maker<'_> {
-    fn sequence(&self, row: &ChatRow) -> Result<Made, HarvestError> {
-        let nothing = Reply::Text(String::new());
-        let (speech, ended) = self.end_of_turn.cut(row.reply.as_ref().unwrap_or(&nothing));
-        let mut made = match conversation(&self.template, self.tokenizer, self.bos, &row.instruction, speech) {
-            Ok(made) => made,
-            Err(ChatError::EmptyInstruction) if self.settings.unusable_rows == UnusableRows::Skip => {
-                return Ok(Made::Unusable);
-            }
-            Err(cause) => return Err(self.at_row(row, cause)),
-        };
+impl RowConverter<'_> {
+    /// Returns `None` for a row that is skipped.
+    fn convert(&self, row: &ChatRow) -> Result<Option<PlannedConversation>, HarvestError> {
+        usable(self.conversation(row), row.row, self.manifest, self.settings)
+    }
+
+    fn conversation(&self, row: &ChatRow) -> Result<PlannedConversation, ChatError> {
+        let no_reply = Reply::Text(String::new());
+        let (reply, ended) = self.end_of_turn.cut(row.reply.as_ref().unwrap_or(&no_reply));
+        let mut made = conversation(&self.template, self.tokenizer, self.bos, &row.instruction, reply)?;
         let longest = self.manifest.context_length as usize;
         let prompt = made.prompt_length();
         if prompt >= longest {
-            return match self.settings.unusable_rows {
-                UnusableRows::Skip => Ok(Made::Unusable),
-                UnusableRows::Refuse => Err(self.at_row(row, ChatError::LongPrompt { tokens: prompt, longest })),
-            };
+            return Err(ChatError::LongPrompt { tokens: prompt, longest });
         }
+        let (is_empty, is_unended) = (made.tokens.len() == prompt, !ended);
         let dropped_tokens = made.tokens.len().saturating_sub(longest) as u64;
-        let notes = Notes { is_empty: made.tokens.len() == prompt, is_unended: !ended, dropped_tokens };
         made.truncate(longest);
         let source = Source { document: row.row, subset: row.subset.clone() };
         let spans = vec![Span { source, length: made.tokens.len() as u32 }];
-        Ok(Made::Sequence(PackedSequence { tokens: made.tokens, sections: made.sections, spans }, notes))
-    }
-
-    fn at_row(&self, row: &ChatRow, cause: ChatError) -> HarvestError {
-        HarvestError::ChatRow { manifest: self.manifest.path.clone(), row: row.row, cause: Box::new(cause) }
+        let sequence = PackedSequence { tokens: made.tokens, sections: made.sections, spans };
+        Ok(PlannedConversation { sequence, is_empty, is_unended, dropped_tokens })
     }
 }

@@ -2,12 +2,14 @@
 
 use hayloft_model::{SpecialToken, Tokenizer};
 
-use super::packing::{PackedSequence, Packer, PackingSettings};
-use super::planned::Planned;
-use super::sink::ShardSink;
-use super::tokenise::next_batch;
-use crate::data::{DataManifest, DocumentReader, FilesRead};
+use super::packing::{PackedSequence, Packer, PackingSettings, Source, TokenisedDocument};
+use super::sink::{PlannedData, ShardSink};
+use crate::data::{DataManifest, Document, DocumentReader, FilesRead};
 use crate::error::HarvestError;
+
+/// Limits of a batch: documents, or bytes of text. A batch is tokenised on all cores.
+const BATCH_DOCUMENTS: usize = 1024;
+const BATCH_BYTES: usize = 4 << 20;
 
 /// Tokenises and packs documents, up to `max_tokens`.
 pub(super) fn plan_documents(
@@ -15,7 +17,7 @@ pub(super) fn plan_documents(
     tokenizer: &Tokenizer,
     bos: &SpecialToken,
     make_sink: impl FnOnce() -> Result<ShardSink, HarvestError>,
-) -> Result<Planned, HarvestError> {
+) -> Result<PlannedData, HarvestError> {
     let documents = DocumentReader::open(manifest)?;
     let mut sink = make_sink()?;
     let packing = PackingSettings {
@@ -28,7 +30,7 @@ pub(super) fn plan_documents(
     if sink.is_empty() {
         return Err(packed.nothing(manifest));
     }
-    Ok(Planned {
+    Ok(PlannedData {
         files: packed.read.files,
         chat_record: None,
         empty_documents: packed.read.empty_documents + packed.without_tokens,
@@ -100,4 +102,24 @@ fn pack(
     let reached_limit = packer.is_full();
     let read = documents.finish()?;
     Ok(Packed { read, without_tokens, with_tokens, dropped_tokens: packer.finish(), reached_limit })
+}
+
+/// Returns the next batch of documents with their tokens, in order; empty at the end.
+///
+/// A document without tokens has an empty list.
+fn next_batch(
+    documents: &mut DocumentReader<'_>,
+    tokenizer: &Tokenizer,
+) -> Result<Vec<TokenisedDocument>, HarvestError> {
+    let mut batch: Vec<Document> = Vec::new();
+    let mut bytes = 0;
+    while batch.len() < BATCH_DOCUMENTS && bytes < BATCH_BYTES {
+        let Some(document) = documents.next().transpose()? else { break };
+        bytes += document.text.len();
+        batch.push(document);
+    }
+    let texts: Vec<&str> = batch.iter().map(|document| document.text.as_str()).collect();
+    let tokens = tokenizer.encode_batch(&texts)?;
+    let sources = batch.into_iter().map(|document| Source { document: document.index, subset: document.subset });
+    Ok(sources.zip(tokens).map(|(source, tokens)| TokenisedDocument { source, tokens }).collect())
 }

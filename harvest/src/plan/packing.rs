@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fills_no_context_is_counted() {
+    fn tokens_in_no_context_are_counted() {
         let (sequences, dropped) = pack(settings(Packing::Concat, 8), &[vec![10, 11], vec![20]]);
         assert!(sequences.is_empty());
         assert_eq!(dropped, 5);

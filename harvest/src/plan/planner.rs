@@ -7,12 +7,11 @@ use hayloft_runtime::{Progress, Stopping};
 use hayloft_store::{PlanWriter, StoreError};
 
 use super::conversations::plan_conversations;
-use super::corpus::{begin_token, record};
 use super::documents::plan_documents;
-use super::planned::Planned;
+use super::records::{begin_token, record};
 use super::settings::PlanSettings;
 use super::shards::Grouping;
-use super::sink::{Finished, ShardSink};
+use super::sink::{PlannedData, ShardSink, WrittenShards};
 use crate::data::DataManifest;
 use crate::error::HarvestError;
 use crate::summary::PlanSummary;
@@ -59,8 +58,8 @@ pub(crate) fn plan_with(
         None => plan_documents(&manifest, tokenizer, &bos, make_sink)?,
         Some(chat) => plan_conversations(&manifest, chat, &settings.model, tokenizer, &bos, make_sink)?,
     };
-    let Planned { files, chat_record, empty_documents, dropped_tokens, chat, sink } = planned;
-    let Finished { writer, documents, cells } = sink.finish()?;
+    let PlannedData { files, chat_record, empty_documents, dropped_tokens, chat, sink } = planned;
+    let WrittenShards { writer, documents, cells } = sink.finish()?;
     let corpus = record(&manifest, tokenizer, &bos, settings, chat_record, files, documents);
     let plan = writer.finish(corpus)?;
     Ok(PlanSummary {

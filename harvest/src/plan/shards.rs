@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_carry_what_their_token_is() {
+    fn rows_have_the_section_and_subset_of_their_token() {
         let shard = &shards(&[2, 3], 100, 100)[0];
         assert_eq!(shard.tokens.sequence, [1, 1, 1, 0, 0]);
         assert_eq!(shard.tokens.position, [0, 1, 2, 0, 1]);
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_gives_no_shard() {
+    fn no_sequences_give_no_shard() {
         assert!(shards(&[], 10, 10).is_empty());
     }
 

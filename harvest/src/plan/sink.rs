@@ -1,11 +1,12 @@
 //! Groups planned sequences into shards and writes them.
 
 use hayloft_runtime::{Gauge, Stopping};
-use hayloft_store::PlanWriter;
+use hayloft_store::{ChatRecord, FileRecord, PlanWriter};
 
 use super::packing::PackedSequence;
 use super::shards::{Grouping, PlannedShard, ShardBuilder};
 use crate::error::HarvestError;
+use crate::summary::ChatSummary;
 
 /// Groups sequences into shards and writes them.
 pub(super) struct ShardSink {
@@ -17,8 +18,24 @@ pub(super) struct ShardSink {
     cells: u64,
 }
 
+/// The result of reading the data. All sequences are in the sink.
+pub(super) struct PlannedData {
+    /// The files read.
+    pub(super) files: Vec<FileRecord>,
+    /// How rows became conversations; `None` for documents.
+    pub(super) chat_record: Option<ChatRecord>,
+    /// Documents without tokens.
+    pub(super) empty_documents: u64,
+    /// Tokens that are in no sequence.
+    pub(super) dropped_tokens: u64,
+    /// Counts for conversations; `None` for documents.
+    pub(super) chat: Option<ChatSummary>,
+    /// The sink that holds the sequences.
+    pub(super) sink: ShardSink,
+}
+
 /// A plan that only lacks `plan.json`.
-pub(super) struct Finished {
+pub(super) struct WrittenShards {
     pub(super) writer: PlanWriter,
     /// Documents with tokens in the plan.
     pub(super) documents: u64,
@@ -52,11 +69,11 @@ impl ShardSink {
     }
 
     /// Writes the last shard.
-    pub(super) fn finish(mut self) -> Result<Finished, HarvestError> {
+    pub(super) fn finish(mut self) -> Result<WrittenShards, HarvestError> {
         if let Some(last) = self.builder.finish() {
             self.write(&last)?;
         }
-        Ok(Finished { writer: self.writer, documents: self.documents.count, cells: self.cells })
+        Ok(WrittenShards { writer: self.writer, documents: self.documents.count, cells: self.cells })
     }
 
     fn write(&mut self, shard: &PlannedShard) -> Result<(), HarvestError> {

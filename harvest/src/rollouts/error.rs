@@ -21,14 +21,14 @@ pub enum RolloutError {
     Model(#[from] ModelError),
     /// The data manifest has no `[chat]` table.
     #[error(
-        "{manifest}: expected a [chat] table, which says what is asked and in which template, got none. data-manifests/README.md describes it; the least is an empty [chat]"
+        "{manifest}: expected a [chat] table, with the instructions and the template, got none. data-manifests/README.md describes it; the least is an empty [chat]"
     )]
     NotChat {
         /// The data manifest.
         manifest: PathBuf,
     },
     /// The output's name has no ending that data manifests recognise.
-    #[error("--out {path}: expected a name that ends in .parquet, by which data manifests know the file again")]
+    #[error("--out {path}: expected a name that ends in .parquet, by which data manifests recognise the file")]
     OutName {
         /// The path given.
         path: PathBuf,
@@ -43,7 +43,7 @@ pub enum RolloutError {
     },
     /// The existing rollouts were made with other settings.
     #[error(
-        "{path}: {setting}: expected {expected} as asked for now, got {got} in what is there. Ask for the same, use another --out, or remove it"
+        "{path}: {setting}: expected {expected} as requested, got {got} in the existing file. Request the same, use another --out, or remove it"
     )]
     Differs {
         /// The file.

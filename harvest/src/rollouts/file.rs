@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow_array::builder::{ListBuilder, UInt32Builder};
 use arrow_array::{Array, ArrayRef, ListArray, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use hayloft_model::FinishReason;
 use hayloft_store::safe_parquet::ParquetFile;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
@@ -18,7 +19,6 @@ use tempfile::NamedTempFile;
 
 use super::error::RolloutError;
 use super::record::RolloutsRecord;
-use super::row::RolloutRow;
 use crate::data::{PARQUET_LIMITS, ROLLOUTS_KEY};
 
 /// Rows in a row group, which the writer holds in memory.
@@ -34,6 +34,25 @@ const MOST_RATIO: u64 = 64;
 
 /// The recorded writer. It has no version, so that a new release writes the same bytes.
 const CREATED_BY: &str = "hayloft";
+
+/// A row of a rollouts file: an instruction and the model's reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RolloutRow {
+    /// The instruction's index among all rows of the data manifest's files, from 0.
+    pub row: u64,
+    /// The user's text.
+    pub instruction: String,
+    /// The rendered prompt up to the start of the reply, without the BOS of the sequence.
+    pub prompt: String,
+    /// The prompt's tokens, including BOS.
+    pub prompt_token_ids: Vec<u32>,
+    /// The reply, without special tokens.
+    pub rollout: String,
+    /// The reply's tokens, without the token that ended the turn.
+    pub rollout_token_ids: Vec<u32>,
+    /// The reason for which generation ended.
+    pub finish_reason: FinishReason,
+}
 
 /// Writes a rollouts file. The file appears at its path only when complete.
 pub(super) struct RolloutsWriter<'path> {

@@ -8,22 +8,19 @@
 //! [`rollouts`] with [`Existing::Resume`](hayloft_store::Existing::Resume) keeps the existing parts and generates the
 //! others. The merged file is byte-identical to that of an uninterrupted run.
 
-mod batches;
 mod error;
 mod file;
 mod parts;
 mod prompts;
 mod record;
-mod row;
 mod run;
 mod settings;
 mod summary;
 
 pub use error::RolloutError;
-pub use file::read_rollouts;
 pub(crate) use file::write_rollouts;
+pub use file::{RolloutRow, read_rollouts};
 pub use record::RolloutsRecord;
-pub use row::RolloutRow;
 pub use run::rollouts;
 pub use settings::RolloutSettings;
-pub use summary::{Glimpse, RolloutSummary};
+pub use summary::{RolloutExample, RolloutSummary};

@@ -4,10 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::error::RolloutError;
-use super::file::{RolloutsWriter, read_rollouts};
-use super::prompts::Asked;
+use super::file::{RolloutRow, RolloutsWriter, read_rollouts};
+use super::prompts::RenderedPrompt;
 use super::record::RolloutsRecord;
-use super::row::RolloutRow;
 
 /// The folder of parts beside an output file.
 pub(super) struct Parts {
@@ -39,7 +38,7 @@ impl Parts {
         &self,
         part: usize,
         record: &RolloutsRecord,
-        prompts: &[Asked],
+        prompts: &[RenderedPrompt],
     ) -> Result<Option<Vec<RolloutRow>>, RolloutError> {
         let path = self.path(part);
         if !path.try_exists().map_err(RolloutError::io(&path, "be looked for"))? {
@@ -70,7 +69,7 @@ impl Parts {
 pub(super) fn read_same(
     path: &Path,
     record: &RolloutsRecord,
-    prompts: &[Asked],
+    prompts: &[RenderedPrompt],
 ) -> Result<Vec<RolloutRow>, RolloutError> {
     let (there, rows) = read_rollouts(path)?;
     record.check_same(&there, path)?;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::error::RolloutError;
+use crate::data::ROLLOUTS_FORMAT;
 
 /// Everything that decides the rollouts, except the instructions. Stored as JSON under
 /// [`ROLLOUTS_KEY`](crate::ROLLOUTS_KEY) in the metadata of the file and of each part.
@@ -29,8 +30,7 @@ pub struct RolloutsRecord {
     pub template_blake3: String,
     /// The sampling settings.
     pub sampling: Sampling,
-    /// Logits processors from the checkpoint's `generation_config.json`; absent if empty.
-    #[serde(default, skip_serializing_if = "LogitsProcessors::is_empty")]
+    /// Logits processors from the checkpoint's `generation_config.json`.
     pub logits_processors: LogitsProcessors,
     /// Limit on the tokens of a rollout.
     pub max_new_tokens: usize,
@@ -46,7 +46,7 @@ pub struct RolloutsRecord {
 
 impl RolloutsRecord {
     /// The current version.
-    pub const FORMAT: u32 = 1;
+    pub const FORMAT: u32 = ROLLOUTS_FORMAT;
 
     /// Serialises the record.
     pub(super) fn to_json(&self) -> String {
@@ -56,9 +56,9 @@ impl RolloutsRecord {
 
     /// Returns an error that names the first setting that differs.
     pub(super) fn check_same(&self, there: &Self, path: &Path) -> Result<(), RolloutError> {
-        let (asked, there) = (fields(self), fields(there));
-        for setting in asked.keys().chain(there.keys()) {
-            let [expected, got] = [&asked, &there].map(|record| record.get(setting).unwrap_or(&Value::Null));
+        let (prompt, there) = (fields(self), fields(there));
+        for setting in prompt.keys().chain(there.keys()) {
+            let [expected, got] = [&prompt, &there].map(|record| record.get(setting).unwrap_or(&Value::Null));
             if got != expected {
                 return Err(RolloutError::Differs {
                     path: path.to_owned(),

@@ -9,18 +9,17 @@ use hayloft_model::{
 use hayloft_runtime::{Gauge, Progress};
 use hayloft_store::Existing;
 
-use super::batches::batches;
 use super::error::RolloutError;
-use super::file::RolloutsWriter;
+use super::file::{RolloutRow, RolloutsWriter};
 use super::parts::{Parts, read_same};
-use super::prompts::{Asked, Prompter};
+use super::prompts::{Prompter, RenderedPrompt, batches};
 use super::record::RolloutsRecord;
-use super::row::RolloutRow;
 use super::settings::RolloutSettings;
 use super::summary::RolloutSummary;
 use crate::chat::ChatTemplate;
 use crate::data::DataManifest;
 use crate::plan::{begin_token, check_context, end_of_turn};
+use crate::run::device_name;
 
 /// Generates the model's replies to the data manifest's instructions.
 ///
@@ -46,7 +45,7 @@ pub fn rollouts(settings: &RolloutSettings, progress: Progress) -> Result<Rollou
         settings.stop.iter().map(|text| tokenizer.token(text, "--stop")).collect::<Result<_, _>>()?
     };
     warn_of_no_stop(&stop);
-    tell(&generation, settings.sampling);
+    log_generation_config(&generation, settings.sampling);
     let prompter =
         Prompter { manifest: &manifest, settings: chat, template: &template, tokenizer: &tokenizer, bos: &bos };
     let (prompts, skipped) = prompter.read(settings.limit.map_or(usize::MAX, Into::into))?;
@@ -73,8 +72,8 @@ pub fn rollouts(settings: &RolloutSettings, progress: Progress) -> Result<Rollou
         // Already finished; only leftover parts remain to be removed.
         summary.count(&read_same(&settings.out, &record, &prompts)?);
     } else {
-        let work = Work { settings, checkpoint: &checkpoint, tokenizer: &tokenizer, record: &record, parts: &parts };
-        work.fill(&prompts, &mut summary, progress)?;
+        let run = BatchRun { settings, checkpoint: &checkpoint, tokenizer: &tokenizer, record: &record, parts: &parts };
+        run.fill(&prompts, &mut summary, progress)?;
     }
     if settings.part.is_none() {
         parts.remove()?;
@@ -110,7 +109,7 @@ fn warn_of_no_stop(stop: &[SpecialToken]) {
 }
 
 /// Logs which settings of the checkpoint's `generation_config.json` apply.
-fn tell(generation: &GenerationConfig, sampling: Sampling) {
+fn log_generation_config(generation: &GenerationConfig, sampling: Sampling) {
     let GenerationConfig { processors, samples, sampling: wanted, unknown } = generation;
     if !processors.is_empty() {
         tracing::info!(
@@ -141,7 +140,7 @@ fn in_words(processors: &LogitsProcessors) -> String {
 }
 
 /// Shared state of the batches of a run.
-struct Work<'run> {
+struct BatchRun<'run> {
     settings: &'run RolloutSettings,
     checkpoint: &'run Checkpoint,
     tokenizer: &'run Tokenizer,
@@ -149,9 +148,14 @@ struct Work<'run> {
     parts: &'run Parts,
 }
 
-impl Work<'_> {
+impl BatchRun<'_> {
     /// Generates the missing parts and merges all parts into the file.
-    fn fill(&self, prompts: &[Asked], summary: &mut RolloutSummary, progress: Progress) -> Result<(), RolloutError> {
+    fn fill(
+        &self,
+        prompts: &[RenderedPrompt],
+        summary: &mut RolloutSummary,
+        progress: Progress,
+    ) -> Result<(), RolloutError> {
         self.parts.create()?;
         let batches = batches(prompts, self.record.max_new_tokens, self.record.batch_tokens);
         let mut missing = Vec::new();
@@ -163,7 +167,7 @@ impl Work<'_> {
         }
         if !missing.is_empty() {
             let decoder = self.load()?;
-            let left: Vec<&[Asked]> = missing.iter().map(|part| &prompts[batches[*part].clone()]).collect();
+            let left: Vec<&[RenderedPrompt]> = missing.iter().map(|part| &prompts[batches[*part].clone()]).collect();
             let gauge = progress.gauge("generated", Some(left.iter().copied().map(|batch| self.room(batch)).sum()));
             let start = Instant::now();
             let (mut rows, mut tokens) = (0, 0);
@@ -196,13 +200,13 @@ impl Work<'_> {
 
     fn load(&self) -> Result<Decoder, RolloutError> {
         let (precision, device) = (self.record.precision, self.settings.device);
-        tracing::info!(%precision, ?device, "loading the model");
+        tracing::info!(%precision, device = device_name(device), "loading the model");
         Ok(Decoder::load(self.checkpoint, Portion::Whole, precision, device)?)
     }
 
     /// Returns the maximum number of tokens that can be generated for the prompts.
-    fn room(&self, prompts: &[Asked]) -> u64 {
-        let room = |prompt: &Asked| {
+    fn room(&self, prompts: &[RenderedPrompt]) -> u64 {
+        let room = |prompt: &RenderedPrompt| {
             self.record.max_new_tokens.min(self.record.context_length.saturating_sub(prompt.tokens.len())) as u64
         };
         prompts.iter().map(room).sum()
@@ -212,7 +216,7 @@ impl Work<'_> {
     fn generate(
         &self,
         decoder: &Decoder,
-        batch: &[Asked],
+        batch: &[RenderedPrompt],
         gauge: &Gauge,
     ) -> Result<(Vec<RolloutRow>, u64), RolloutError> {
         let settings = GenerateSettings {
@@ -223,19 +227,19 @@ impl Work<'_> {
             stop_tokens: self.record.stop_token_ids.clone(),
         };
         let prompts: Vec<PromptRow<'_>> =
-            batch.iter().map(|asked| PromptRow { row: asked.row, tokens: &asked.tokens }).collect();
+            batch.iter().map(|prompt| PromptRow { row: prompt.row, tokens: &prompt.tokens }).collect();
         let mut generated = 0;
         let rollouts = generate(decoder, &prompts, &settings, |step| {
             generated += step.tokens as u64;
             gauge.advance(step.tokens as u64);
             gauge.spare(step.spared as u64);
         })?;
-        let rows = batch.iter().zip(rollouts).map(|(asked, rollout)| {
+        let rows = batch.iter().zip(rollouts).map(|(prompt, rollout)| {
             Ok(RolloutRow {
-                row: asked.row,
-                instruction: asked.instruction.clone(),
-                prompt: asked.prompt.clone(),
-                prompt_token_ids: asked.tokens.clone(),
+                row: prompt.row,
+                instruction: prompt.instruction.clone(),
+                prompt: prompt.prompt.clone(),
+                prompt_token_ids: prompt.tokens.clone(),
                 rollout: self.tokenizer.decode(&rollout.tokens)?,
                 rollout_token_ids: rollout.tokens,
                 finish_reason: rollout.finish,

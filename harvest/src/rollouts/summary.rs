@@ -7,10 +7,10 @@ use hayloft_model::FinishReason;
 use indicatif::HumanCount;
 use serde::Serialize;
 
-use super::row::RolloutRow;
+use super::file::RolloutRow;
 
 /// The contents of a rollouts file, and the work of this run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct RolloutSummary {
     /// The file.
     pub file: PathBuf,
@@ -41,12 +41,12 @@ pub struct RolloutSummary {
     /// Throughput; 0 if the run had nothing to do.
     pub tokens_per_second: f64,
     /// The first rollout.
-    pub first: Option<Glimpse>,
+    pub first: Option<RolloutExample>,
 }
 
 /// An example rollout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Glimpse {
+pub struct RolloutExample {
     /// The row's index.
     pub row: u64,
     /// The prompt text.
@@ -63,23 +63,7 @@ const SHOWN_CHARACTERS: usize = 240;
 impl RolloutSummary {
     /// Creates an empty summary.
     pub(super) fn new(file: PathBuf, skipped_rows: u64) -> Self {
-        Self {
-            file,
-            rows: 0,
-            skipped_rows,
-            ended: 0,
-            cut_at_limit: 0,
-            cut_at_context: 0,
-            empty: 0,
-            tokens: 0,
-            mean_tokens: 0.0,
-            longest: 0,
-            made_rows: 0,
-            made_tokens: 0,
-            seconds: 0.0,
-            tokens_per_second: 0.0,
-            first: None,
-        }
+        Self { file, skipped_rows, ..Self::default() }
     }
 
     /// Counts rows of the file.
@@ -95,7 +79,7 @@ impl RolloutSummary {
             self.empty += u64::from(tokens == 0);
             self.tokens += tokens;
             self.longest = self.longest.max(tokens);
-            self.first.get_or_insert_with(|| Glimpse {
+            self.first.get_or_insert_with(|| RolloutExample {
                 row: row.row,
                 prompt: row.prompt.clone(),
                 rollout: row.rollout.clone(),
@@ -142,7 +126,7 @@ impl fmt::Display for RolloutSummary {
                 HumanCount(self.tokens_per_second as u64),
             )?;
         }
-        if let Some(Glimpse { row, prompt, rollout, finish_reason }) = &self.first {
+        if let Some(RolloutExample { row, prompt, rollout, finish_reason }) = &self.first {
             let end = match finish_reason {
                 FinishReason::Stop => "⏹",
                 FinishReason::Length | FinishReason::Context => "…",

@@ -67,11 +67,11 @@ impl Forward {
             self.decoder.embed(&tokens.f_to_device(device)?)?
         };
         let mut activations = Vec::with_capacity(self.sites.len());
-        let mut at = Standing::Between(embedded);
+        let mut at = Reached::Between(embedded);
         for (site, _) in &self.sites {
             let reached = self.reach(at, *site, sequences, positions)?;
             activations.push(gather(&reached.value, rows.as_ref())?.f_to_device(Device::Cpu)?.f_contiguous()?);
-            at = Standing::At(reached);
+            at = Reached::At(reached);
         }
         let mut logits = Vec::new();
         let predictions = match self.kept {
@@ -94,7 +94,7 @@ impl Forward {
     /// Advances the forward pass to a site.
     fn reach(
         &self,
-        from: Standing,
+        from: Reached,
         site: Site,
         sequences: usize,
         positions: Positions<'_>,
@@ -102,33 +102,33 @@ impl Forward {
         let blocks = site.layer() + 1 - from.block().min(site.layer() + 1);
         let _phase = Phase::Advance.begin(self.decoder.advance_operations(sequences, positions.length(), blocks));
         Ok(match from {
-            Standing::Between(residual) => self.decoder.reach(&residual, site, &positions)?,
-            Standing::At(stop) => self.decoder.go_on(&stop, site, &positions)?,
+            Reached::Between(residual) => self.decoder.reach(&residual, site, &positions)?,
+            Reached::At(stop) => self.decoder.go_on(&stop, site, &positions)?,
         })
     }
 
     /// Advances the forward pass to the final norm.
-    fn finish(&self, from: Standing, sequences: usize, positions: Positions<'_>) -> Result<Residual, HarvestError> {
+    fn finish(&self, from: Reached, sequences: usize, positions: Positions<'_>) -> Result<Residual, HarvestError> {
         let end = self.decoder.spec().n_blocks;
         let blocks = end - from.block().min(end);
         let _phase = Phase::Advance.begin(self.decoder.advance_operations(sequences, positions.length(), blocks));
         let residual = match from {
-            Standing::Between(residual) => residual,
-            Standing::At(stop) => self.decoder.leave(&stop, &positions)?,
+            Reached::Between(residual) => residual,
+            Reached::At(stop) => self.decoder.leave(&stop, &positions)?,
         };
         Ok(self.decoder.advance(&residual, end, &positions)?)
     }
 }
 
 /// The position of the forward pass.
-enum Standing {
+enum Reached {
     /// Between two blocks.
     Between(Residual),
     /// At a site.
     At(Stop),
 }
 
-impl Standing {
+impl Reached {
     /// Returns the first block not yet run. For the operation count, a partly run block counts as done.
     fn block(&self) -> usize {
         match self {

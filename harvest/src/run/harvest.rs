@@ -10,12 +10,12 @@ use hayloft_store::{
 };
 
 use super::forward::Forward;
-use super::pipeline::{Filled, fill};
-use super::settings::{RunSettings, Share};
-use super::share::{self, check_place};
+use super::open_cache::{check_place, open_cache, requested_shards};
+use super::pipeline::{FilledShards, fill};
+use super::settings::{RunSettings, ShareSettings, device_name};
 use crate::data::DataManifest;
 use crate::error::HarvestError;
-use crate::plan::{Asked, PlanSettings, check_agreement, check_context, plan_with};
+use crate::plan::{PlanRequest, PlanSettings, check_context, check_plan, plan_with};
 use crate::summary::{RunSummary, SiteSummary};
 
 /// Fills a cache's planned shards. Plans them first if the cache has no plan.
@@ -43,24 +43,24 @@ pub fn run_profiled(settings: &RunSettings, progress: Progress) -> Result<(RunSu
 }
 
 /// A checked harvest with a plan.
-pub(crate) struct Prepared {
+struct CheckedRun {
     checkpoint: Checkpoint,
     sites: Vec<(Site, SiteName)>,
     precision: Dtype,
     kept: Option<KeptPredictions>,
     /// Everything that decides the bytes of the cache's shards.
-    pub(crate) cache_settings: HarvestSettings,
+    cache_settings: HarvestSettings,
 }
 
 /// Opens the checkpoint, and ensures that a matching plan exists.
-pub(crate) fn prepare(settings: &RunSettings, progress: Progress) -> Result<Prepared, HarvestError> {
+fn check_run(settings: &RunSettings, progress: Progress) -> Result<CheckedRun, HarvestError> {
     check_place(settings)?;
     let checkpoint = Checkpoint::open(&settings.model)?;
     let spec = checkpoint.spec();
-    let sites = wanted_sites(settings, spec)?;
+    let sites = requested_sites(settings, spec)?;
     let tokenizer = Tokenizer::open(&settings.model)?;
     tokenizer.check_vocabulary(spec.vocab_size)?;
-    prepare_plan(settings, &checkpoint, &tokenizer, progress)?;
+    plan_or_check(settings, &checkpoint, &tokenizer, progress)?;
 
     tracing::info!(folder = %settings.model.display(), "hashing the model");
     let precision = settings.precision.unwrap_or(checkpoint.precision());
@@ -73,20 +73,24 @@ pub(crate) fn prepare(settings: &RunSettings, progress: Progress) -> Result<Prep
         codec: settings.codec,
         predictions: kept,
     };
-    Ok(Prepared { checkpoint, sites, precision, kept, cache_settings })
+    Ok(CheckedRun { checkpoint, sites, precision, kept, cache_settings })
 }
 
 fn harvest(settings: &RunSettings, progress: Progress, profiling: &mut Profiling) -> Result<RunSummary, HarvestError> {
-    let Prepared { checkpoint, sites, precision, kept, cache_settings } = prepare(settings, progress)?;
-    let mut cache = share::open(settings, cache_settings)?;
-    let turns = cache.turns(share::asked_shards(settings, &cache)?)?;
+    let CheckedRun { checkpoint, sites, precision, kept, cache_settings } = check_run(settings, progress)?;
+    let mut cache = open_cache(settings, cache_settings)?;
+    let turns = cache.turns(requested_shards(settings, &cache)?)?;
 
     let (filled, seconds) = if turns.is_over() {
-        (Filled::default(), 0.0)
+        (FilledShards::default(), 0.0)
     } else {
         let deepest = sites.iter().map(|(site, _)| site.block().unwrap_or(site.layer() + 1)).max().unwrap_or(0);
-        let portion = if kept.is_some() { Portion::Whole } else { Portion::Below(deepest) };
-        tracing::info!(%precision, device = ?settings.device, ?portion, "loading the model");
+        let (portion, blocks) = if kept.is_some() {
+            (Portion::Whole, "all".to_owned())
+        } else {
+            (Portion::Below(deepest), format!("..{deepest}"))
+        };
+        tracing::info!(%precision, device = device_name(settings.device), blocks, "loading the model");
         let _guard = no_grad();
         let decoder = Decoder::load(&checkpoint, portion, precision, settings.device)?;
         if settings.stopping.is_asked() {
@@ -107,7 +111,7 @@ fn harvest(settings: &RunSettings, progress: Progress, profiling: &mut Profiling
 
 /// Returns the requested sites, each once, with their names in the cache. Includes the sites that an evaluation needs
 /// to splice at the requested ones.
-fn wanted_sites(settings: &RunSettings, spec: &DecoderSpec) -> Result<Vec<(Site, SiteName)>, HarvestError> {
+fn requested_sites(settings: &RunSettings, spec: &DecoderSpec) -> Result<Vec<(Site, SiteName)>, HarvestError> {
     if settings.sites.is_empty() {
         return Err(HarvestError::NoSites { example: spec.n_blocks / 2 });
     }
@@ -129,13 +133,14 @@ fn wanted_sites(settings: &RunSettings, spec: &DecoderSpec) -> Result<Vec<(Site,
 }
 
 /// Ensures that a plan exists and matches the request.
-fn prepare_plan(
+fn plan_or_check(
     settings: &RunSettings,
     checkpoint: &Checkpoint,
     tokenizer: &Tokenizer,
     progress: Progress,
 ) -> Result<(), HarvestError> {
-    let planned = match plan_at(&settings.out, &settings.share.as_ref().map(Share::remote).unwrap_or_default()) {
+    let planned = match plan_at(&settings.out, &settings.share.as_ref().map(ShareSettings::remote).unwrap_or_default())
+    {
         Ok(planned) => planned,
         // With several processes, each would make the plan.
         Err(error @ StoreError::MissingPlan { .. }) if settings.share.is_some() => return Err(error.into()),
@@ -165,7 +170,7 @@ fn prepare_plan(
         Some(data) => Some(DataManifest::open(data, settings.data_root.as_deref())?),
         None => None,
     };
-    let asked = Asked {
+    let asked = PlanRequest {
         model: &settings.model,
         data: manifest.as_ref(),
         shard_tokens: settings.shard_tokens,
@@ -173,7 +178,7 @@ fn prepare_plan(
     };
     let corpus = &planned.corpus;
     let path = settings.out.join("plan.json");
-    check_agreement(&path, corpus, tokenizer, &asked)?;
+    check_plan(&path, corpus, tokenizer, &asked)?;
     check_context(&path, corpus.context_length, &settings.model, checkpoint.spec())
 }
 
@@ -193,11 +198,11 @@ fn model_record(checkpoint: &Checkpoint, precision: Dtype) -> Result<ModelRecord
     })
 }
 
-pub(crate) fn summary(
+fn summary(
     settings: &RunSettings,
     planned_shards: usize,
     manifest: &Manifest,
-    filled: &Filled,
+    filled: &FilledShards,
     seconds: f64,
 ) -> RunSummary {
     // A rate over zero is zero.

@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_go_there_and_back() {
+    fn names_round_trip() {
         for name in ["none", "loss", "top=1", "top=64", "full"] {
             assert_eq!(name.parse::<Logits>().unwrap().to_string(), name);
         }

@@ -8,11 +8,10 @@ use std::thread;
 use hayloft_model::{append_bytes, in_order};
 use hayloft_runtime::{Gauge, Stopping};
 use hayloft_store::{CacheWriter, KeptPredictions, Predictions, SiteName, Turns, WrittenShard};
-use serde::Deserialize;
 
 use super::forward::{Forward, StepDone};
-use super::steps::{Completes, hand_over};
-use super::writing::{Work, bytes, write_shards};
+use super::steps::{Completes, send_steps};
+use super::writing::{WriterMessage, bytes, write_shards};
 use crate::error::HarvestError;
 
 /// Capacity of the channel: one item is written while one waits and another is being made.
@@ -20,33 +19,18 @@ const WAITING: usize = 2;
 
 /// The work done by a run.
 #[derive(Debug, Default)]
-pub(crate) struct Filled {
+pub(super) struct FilledShards {
     pub(super) shards: usize,
     pub(super) tokens: u64,
     pub(super) bytes: u64,
 }
 
-impl Filled {
+impl FilledShards {
     /// Adds a shard.
     fn add(&mut self, shard: &WrittenShard) {
         self.shards += 1;
         self.tokens += shard.contents().counts.tokens;
         self.bytes += bytes(shard);
-    }
-
-    /// Adds the work of another process, from its JSON summary.
-    pub(crate) fn add_printed(&mut self, summary: &str) {
-        #[derive(Deserialize)]
-        struct Printed {
-            filled_shards: usize,
-            tokens: u64,
-            bytes: u64,
-        }
-        if let Ok(Printed { filled_shards, tokens, bytes }) = serde_json::from_str(summary) {
-            self.shards += filled_shards;
-            self.tokens += tokens;
-            self.bytes += bytes;
-        }
     }
 }
 
@@ -60,15 +44,15 @@ pub(super) fn fill(
     forward: &Forward,
     stopping: &Stopping,
     gauge: &Gauge,
-) -> Result<Filled, HarvestError> {
+) -> Result<FilledShards, HarvestError> {
     let (sender, receiver) = sync_channel(WAITING);
     let (finished_sender, finished) = channel();
-    let mut filled = Filled::default();
-    // Ends a wait for another worker's shard once the writing thread has ended.
+    let mut filled = FilledShards::default();
+    // EndOfWriting a wait for another worker's shard once the writing thread has ended.
     let writes = AtomicBool::new(true);
     let stop = || stopping.is_asked() || !writes.load(Ordering::Acquire);
     thread::scope(|scope| {
-        let ends = Ends(&writes);
+        let ends = EndOfWriting(&writes);
         let writing = scope.spawn(move || {
             let _ends = ends;
             write_shards(&receiver, &finished_sender, gauge)
@@ -76,7 +60,7 @@ pub(super) fn fill(
         let mut assembly = Assembly::new(forward, sender);
         let forwarding = in_order(
             forward.device(),
-            |jobs| hand_over(turns, forward.device(), &stop, gauge, jobs),
+            |jobs| send_steps(turns, forward.device(), &stop, gauge, jobs),
             |step| forward.step(step),
             |done| {
                 gauge.advance(done.step.rows as u64);
@@ -99,9 +83,9 @@ pub(super) fn fill(
 }
 
 /// Signals the end of the writing thread, also on panic.
-struct Ends<'a>(&'a AtomicBool);
+struct EndOfWriting<'a>(&'a AtomicBool);
 
-impl Drop for Ends<'_> {
+impl Drop for EndOfWriting<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }
@@ -109,7 +93,7 @@ impl Drop for Ends<'_> {
 
 /// Assembles consecutive steps into row groups, and sends them to the writing thread.
 struct Assembly {
-    sender: SyncSender<Work>,
+    sender: SyncSender<WriterMessage>,
     /// The current shard.
     shard: Option<usize>,
     /// For each site, the bytes of the row group so far.
@@ -122,7 +106,7 @@ struct Assembly {
 }
 
 impl Assembly {
-    fn new(forward: &Forward, sender: SyncSender<Work>) -> Self {
+    fn new(forward: &Forward, sender: SyncSender<WriterMessage>) -> Self {
         Self {
             sender,
             shard: None,
@@ -137,7 +121,7 @@ impl Assembly {
         let StepDone { step, activations, predictions, logits } = done;
         if self.shard != Some(step.shard) {
             self.shard = Some(step.shard);
-            self.send(Work::Begin(cache.begin_shard(step.shard)?))?;
+            self.send(WriterMessage::Begin(cache.begin_shard(step.shard)?))?;
         }
         for ((_, group), activations) in self.groups.iter_mut().zip(&activations) {
             append_bytes(activations, group)?;
@@ -159,22 +143,22 @@ impl Assembly {
             let (site, group) = &mut self.groups[place];
             // The next row group has a similar size.
             let next = Vec::with_capacity(group.len());
-            let work = Work::Activations(site.clone(), std::mem::replace(group, next));
+            let work = WriterMessage::Activations(site.clone(), std::mem::replace(group, next));
             self.send(work)?;
         }
         if self.kept.is_some_and(|kept| kept.full_logits) {
             let next = Vec::with_capacity(self.logits.len());
-            let work = Work::Logits(std::mem::replace(&mut self.logits, next));
+            let work = WriterMessage::Logits(std::mem::replace(&mut self.logits, next));
             self.send(work)?;
         }
         if step.completes == Completes::Shard {
             let predictions = self.predictions.take();
-            self.send(Work::End(predictions))?;
+            self.send(WriterMessage::End(predictions))?;
         }
         Ok(())
     }
 
-    fn send(&self, work: Work) -> Result<(), HarvestError> {
+    fn send(&self, work: WriterMessage) -> Result<(), HarvestError> {
         self.sender.send(work).map_err(|_| HarvestError::WritingStopped)
     }
 }
@@ -183,7 +167,7 @@ impl Assembly {
 fn record_finished(
     cache: &mut CacheWriter,
     finished: &Receiver<WrittenShard>,
-    filled: &mut Filled,
+    filled: &mut FilledShards,
 ) -> Result<(), HarvestError> {
     for shard in finished.try_iter() {
         filled.add(&shard);

@@ -40,16 +40,24 @@ pub struct RunSettings {
     /// What to do if the cache has shards. When sharing with other processes, existing shards are kept.
     pub existing: Existing,
     /// Settings for sharing the cache with other processes; `None` for exclusive use.
-    pub share: Option<Share>,
+    pub share: Option<ShareSettings>,
     /// The stop request.
     pub stopping: Stopping,
     /// What to do with activations that are NaN or infinite.
     pub non_finite: NonFinite,
 }
 
+/// Returns the name of a device as `--device` takes it.
+pub(crate) fn device_name(device: Device) -> String {
+    match device {
+        Device::Cuda(index) => format!("cuda:{index}"),
+        _ => "cpu".to_owned(),
+    }
+}
+
 /// Settings for sharing a cache with other processes on any machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Share {
+pub struct ShareSettings {
     /// How long a process may be silent before another worker takes over its shard.
     pub sharing: Sharing,
     /// Local folder for shards before they are uploaded, if the cache is in a bucket.
@@ -58,7 +66,7 @@ pub struct Share {
     pub instance_credentials: bool,
 }
 
-impl Share {
+impl ShareSettings {
     /// Returns the options to reach a bucket.
     pub(super) fn remote(&self) -> RemoteOptions {
         RemoteOptions { instance_credentials: self.instance_credentials, ..RemoteOptions::default() }

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_range_is_refused() {
+    fn invalid_ranges_are_refused() {
         for text in ["", "3", "a..b", "1..=2", "-1..2", "1...2"] {
             assert!(text.parse::<ShardRange>().unwrap_err().to_string().contains("A..B"), "{text}");
         }

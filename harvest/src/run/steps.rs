@@ -54,7 +54,7 @@ impl Step {
 }
 
 /// Sends the steps of shards in turn, until the shards or the receiver end.
-pub(super) fn hand_over(
+pub(super) fn send_steps(
     mut turns: Turns,
     device: Device,
     stop: &dyn Fn() -> bool,

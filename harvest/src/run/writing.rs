@@ -5,8 +5,8 @@ use std::sync::mpsc::{Receiver, Sender};
 use hayloft_runtime::{Gauge, Phase};
 use hayloft_store::{Predictions, ShardWriter, SiteName, StoreError, WrittenShard};
 
-/// Work from the forward pass. The order for each shard is: its writer, its row groups, its end.
-pub(super) enum Work {
+/// A message from the forward pass. The order for each shard is: its writer, its row groups, its end.
+pub(super) enum WriterMessage {
     /// A shard begins.
     Begin(ShardWriter),
     /// One site's activations of the next row group, `[rows, d_model]` little-endian words.
@@ -21,27 +21,27 @@ pub(super) enum Work {
 ///
 /// A shard without an end is dropped together with its files.
 pub(super) fn write_shards(
-    work: &Receiver<Work>,
+    work: &Receiver<WriterMessage>,
     finished: &Sender<WrittenShard>,
     gauge: &Gauge,
 ) -> Result<(), StoreError> {
     let mut open: Option<ShardWriter> = None;
     for piece in work {
         match piece {
-            Work::Begin(writer) => open = Some(writer),
-            Work::Activations(site, bits) => {
+            WriterMessage::Begin(writer) => open = Some(writer),
+            WriterMessage::Activations(site, bits) => {
                 if let Some(writer) = &mut open {
                     let _phase = Phase::Write.begin(0);
                     writer.write_activations(&site, bits)?;
                 }
             }
-            Work::Logits(bits) => {
+            WriterMessage::Logits(bits) => {
                 if let Some(writer) = &mut open {
                     let _phase = Phase::Write.begin(0);
                     writer.write_logits(bits)?;
                 }
             }
-            Work::End(predictions) => {
+            WriterMessage::End(predictions) => {
                 if let Some(writer) = open.take() {
                     let _phase = Phase::Write.begin(0);
                     let shard = writer.finish(predictions)?;

@@ -80,7 +80,7 @@ fn parts(settings: &RolloutSettings) -> PathBuf {
 }
 
 #[test]
-fn the_file_holds_what_was_asked_and_answered() {
+fn the_file_holds_instructions_and_rollouts() {
     let farm = farm(&INSTRUCTIONS);
     let settings = settings(&farm);
     let summary = run(&settings);
@@ -109,7 +109,7 @@ fn the_file_holds_what_was_asked_and_answered() {
 }
 
 #[test]
-fn what_generation_config_says_is_applied_and_recorded_and_nothing_else_is_gone_on_with() {
+fn generation_config_is_applied_and_recorded_and_a_run_with_another_is_not_resumed() {
     let farm = farm(&INSTRUCTIONS);
     let plain = RolloutSettings { out: farm.path("plain.parquet"), ..settings(&farm) };
     run(&plain);
@@ -150,7 +150,7 @@ fn what_generation_config_says_is_applied_and_recorded_and_nothing_else_is_gone_
 }
 
 #[test]
-fn what_was_generated_is_harvested_token_for_token() {
+fn generated_tokens_are_harvested_unchanged() {
     let farm = farm(&INSTRUCTIONS);
     let settings = settings(&farm);
     run(&settings);
@@ -227,7 +227,7 @@ fn finished_rollouts_are_not_overwritten() {
 }
 
 #[test]
-fn other_settings_are_not_resumed_with() {
+fn a_run_with_other_settings_is_not_resumed() {
     let farm = farm(&INSTRUCTIONS);
     let first = settings(&farm);
     run(&first);
@@ -240,12 +240,12 @@ fn other_settings_are_not_resumed_with() {
         ),
         (
             RolloutSettings { batch_tokens: ten.unwrap(), ..resumed.clone() },
-            "batch_tokens: expected 10 as asked for now, got 48",
+            "batch_tokens: expected 10 as requested, got 48",
         ),
         (RolloutSettings { stop: vec!["sun".to_owned()], ..resumed.clone() }, "stop_token_ids: expected [10]"),
         (
             RolloutSettings { limit: NonZeroUsize::new(2), ..resumed.clone() },
-            "number of rows: expected 2 as asked for now, got 9",
+            "number of rows: expected 2 as requested, got 9",
         ),
     ] {
         let message = refusal(&other);
@@ -312,7 +312,7 @@ fn a_prompt_longer_than_the_context_is_named_or_skipped() {
 }
 
 #[test]
-fn what_cannot_be_asked_for_is_refused() {
+fn invalid_settings_are_refused() {
     let farm = farm(&["hay"]);
     let good = settings(&farm);
     let message = refusal(&RolloutSettings { stop: vec!["<|im_end|>".to_owned()], ..good.clone() });

@@ -6,7 +6,7 @@ use hayloft_store::{PlanReader, Section};
 use serde_json::json;
 
 use crate::checkpoint::{Farm, harvest};
-use crate::rows::rollouts_file;
+use crate::rows::{rollouts_file, rollouts_file_of_format};
 
 /// Its soi is BOS and one token, its eoi two; a reply ends with `wind`.
 const TEMPLATE: &str = "{{ bos_token }}cow {{ messages[0].content | trim }} owl{% if add_generation_prompt %} moon {% endif %}\
@@ -266,6 +266,9 @@ fn token_ids_of_a_rollouts_file_are_taken_as_they_are() {
     rollouts_file(&farm.path("hay.parquet"), &rows, &tokenizer, &"0".repeat(64));
     let message = refusal(&farm);
     assert!(message.contains("BLAKE3 of the chat template"), "{message}");
+    rollouts_file_of_format(2, &farm.path("hay.parquet"), &rows, &tokenizer, &template);
+    let message = refusal(&farm);
+    assert!(message.contains("hay.parquet: format: expected 1, got 2. ") && message.contains("again"), "{message}");
     rollouts_file(&farm.path("hay.parquet"), &[("hay", "sun", vec![4], "tired")], &tokenizer, &template);
     let message = refusal(&farm);
     assert!(message.contains("hay.parquet, row 0: expected stop, length or context"), "{message}");

@@ -119,7 +119,7 @@ pub fn config(vocab_size: usize, context: usize) -> String {
     config.to_string()
 }
 
-/// One token a word; no BOS of its own accord.
+/// One token a word; it adds no BOS.
 fn tokenizer() -> String {
     let vocabulary: serde_json::Map<_, _> =
         WORDS.iter().enumerate().map(|(id, word)| ((*word).to_owned(), id.into())).collect();

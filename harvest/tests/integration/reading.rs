@@ -225,7 +225,7 @@ fn a_subset_whose_name_is_a_text() {
 
 #[cfg(unix)]
 #[test]
-fn a_pipe_that_nobody_writes_to() {
+fn a_pipe_without_a_writer() {
     let data = Data::new().file("a.jsonl", "");
     fs::remove_file(data.path("a.jsonl")).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(data.path("a.jsonl")).status().unwrap().success());

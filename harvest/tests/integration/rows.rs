@@ -20,6 +20,11 @@ pub type Rollout<'text> = (&'text str, &'text str, Vec<u32>, &'text str);
 
 /// Writes a rollouts file as `harvest rollouts` does.
 pub fn rollouts_file(path: &Path, rows: &[Rollout<'_>], tokenizer: &str, template: &str) {
+    rollouts_file_of_format(1, path, rows, tokenizer, template);
+}
+
+/// A rollouts file whose record names this format.
+pub fn rollouts_file_of_format(format: u32, path: &Path, rows: &[Rollout<'_>], tokenizer: &str, template: &str) {
     let text = |part: fn(&Rollout<'_>) -> String| -> ArrayRef {
         Arc::new(rows.iter().map(part).map(Some).collect::<StringArray>())
     };
@@ -33,7 +38,7 @@ pub fn rollouts_file(path: &Path, rows: &[Rollout<'_>], tokenizer: &str, templat
         ("rollout_token_ids", Arc::new(ids.finish())),
         ("finish_reason", text(|row| row.3.to_owned())),
     ];
-    let record = json!({"format": 1, "tokenizer_blake3": tokenizer, "template_blake3": template});
+    let record = json!({"format": format, "tokenizer_blake3": tokenizer, "template_blake3": template});
     write(path, columns, vec![KeyValue::new(ROLLOUTS_KEY.to_owned(), record.to_string())]);
 }
 
@@ -138,13 +143,13 @@ fn rows_are_shuffled_as_numpy_does_then_counted_then_filtered() {
 }
 
 #[test]
-fn a_row_that_is_not_there() {
+fn a_missing_row() {
     let message = Folder::new().error("a.json", "[selection]\nrows = [3, 10]");
     assert!(message.contains("hay.toml: selection.rows: expected rows among the 10"), "{message}");
 }
 
 #[test]
-fn a_column_that_is_not_there_or_no_text() {
+fn a_missing_column_and_one_without_text() {
     let folder = Folder::new();
     let message = folder.error("a.parquet", "text_field = \"body\"");
     assert!(message.contains("a.parquet, row 0: expected the field \"body\""), "{message}");

@@ -47,7 +47,7 @@ fn assert_close(got: &[f32], expected: &[f32]) {
 }
 
 #[test]
-fn what_is_stored_is_what_the_model_computes_for_each_sequence_alone() {
+fn stored_activations_equal_those_of_each_sequence_alone() {
     let farm = Farm::new();
     let settings = farm.run_settings();
     let summary = harvest(&settings);
@@ -288,7 +288,7 @@ fn plans_first_with_the_usual_sizes() {
 }
 
 #[test]
-fn one_that_is_asked_to_stop_leaves_no_half_plan_and_no_half_shard() {
+fn a_stopped_run_leaves_no_partial_plan_and_no_partial_shard() {
     let farm = Farm::new();
     let stopping = Stopping::default();
     stopping.ask();

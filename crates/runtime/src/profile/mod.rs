@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use self::memory::peak_memory_bytes;
 use self::phase::{Count, counts};
-pub use self::phase::{Phase, Stretch};
+pub use self::phase::{Phase, PhaseTimer};
 
 /// A profile in progress.
 #[derive(Debug)]
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_profile_is_of_its_own_run() {
+    fn a_profile_covers_only_its_run() {
         drop(Phase::Encode.begin(1000));
         let mut profiling = Profiling::begin();
         profiling.start();

@@ -55,9 +55,9 @@ impl Phase {
 
     /// Starts a timed stretch of this phase, with this many floating-point operations in matrix products. The stretch ends
     /// when dropped.
-    pub fn begin(self, operations: u64) -> Stretch {
+    pub fn begin(self, operations: u64) -> PhaseTimer {
         self.counter().operations.fetch_add(operations, Ordering::Relaxed);
-        Stretch { phase: self, start: Instant::now() }
+        PhaseTimer { phase: self, start: Instant::now() }
     }
 }
 
@@ -70,12 +70,12 @@ impl fmt::Display for Phase {
 /// A stretch of work in progress.
 #[derive(Debug)]
 #[must_use = "the work ends when this is dropped"]
-pub struct Stretch {
+pub struct PhaseTimer {
     phase: Phase,
     start: Instant,
 }
 
-impl Drop for Stretch {
+impl Drop for PhaseTimer {
     fn drop(&mut self) {
         let nanoseconds = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.phase.counter().nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);

@@ -110,8 +110,8 @@ impl Gauge {
                 }
                 self.bar.inc(more);
             }
-            Progress::Events => self.tell(done),
-            Progress::Json => self.tell_program(JSON_EVERY),
+            Progress::Events => self.log_event(done),
+            Progress::Json => self.print_json(JSON_EVERY),
         }
     }
 
@@ -145,7 +145,7 @@ impl Gauge {
     }
 
     /// Writes a JSON line, unless the last one is younger than `every`.
-    fn tell_program(&self, every: Duration) {
+    fn print_json(&self, every: Duration) {
         let mut last_event = self.last_event.lock().unwrap_or_else(PoisonError::into_inner);
         if last_event.elapsed() < every {
             return;
@@ -162,7 +162,7 @@ impl Gauge {
         let _ = writeln!(std::io::stderr().lock(), "{line}");
     }
 
-    fn tell(&self, done: u64) {
+    fn log_event(&self, done: u64) {
         let mut last_event = self.last_event.lock().unwrap_or_else(PoisonError::into_inner);
         if last_event.elapsed() < EVENT_EVERY {
             return;
@@ -198,7 +198,7 @@ impl Drop for Gauge {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
         if self.progress == Progress::Json {
-            self.tell_program(Duration::ZERO);
+            self.print_json(Duration::ZERO);
         }
     }
 }
@@ -225,14 +225,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_is_told_in_words() {
+    fn the_remaining_time_is_written_in_words() {
         assert_eq!(left(6000, 100.0), "60 seconds");
         assert_eq!(left(6000, 0.0), "unknown");
         assert_eq!(left(0, 0.0), "unknown");
     }
 
     #[test]
-    fn words_are_told_once() {
+    fn a_note_is_shown_once() {
         let gauge = Progress::Silent.gauge("training", Some(100));
         assert_eq!(gauge.take_note(), "");
         gauge.note("step 10: loss 2, ".to_owned());
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_run_did_counts_in_no_rate() {
+    fn work_of_an_earlier_run_is_not_in_the_rate() {
         let gauge = Progress::Silent.gauge("training", Some(100_000));
         gauge.resume(90_000);
         gauge.advance(100);

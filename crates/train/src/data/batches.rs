@@ -53,12 +53,12 @@ pub(crate) struct BatchState {
 impl BatchState {
     /// The buffered rows, as pairs of row group and row.
     pub(crate) fn waiting(&self) -> Vec<i64> {
-        self.origins.iter().flat_map(|origin| [i64::from(origin.block), i64::from(origin.row)]).collect()
+        self.origins.iter().flat_map(|origin| [i64::from(origin.row_group), i64::from(origin.row)]).collect()
     }
 
     /// Restores the value of [`Self::waiting`].
     pub(crate) fn set_waiting(&mut self, waiting: &[i64]) {
-        let origin = |pair: &[i64]| Origin { block: pair[0] as u32, row: pair[1] as u32 };
+        let origin = |pair: &[i64]| Origin { row_group: pair[0] as u32, row: pair[1] as u32 };
         self.origins = waiting.chunks_exact(2).map(origin).collect();
     }
 }
@@ -135,15 +135,15 @@ fn fill(stream: &mut RowStream<'_>, plan: &BatchPlan) -> Result<MixingBuffer, Tr
 fn refill(stream: &mut RowStream<'_>, plan: &BatchPlan, origins: Vec<Origin>) -> Result<MixingBuffer, TrainError> {
     let mut places: BTreeMap<u32, Vec<(usize, usize)>> = BTreeMap::new();
     for (place, origin) in origins.iter().enumerate() {
-        places.entry(origin.block).or_default().push((place, origin.row as usize));
+        places.entry(origin.row_group).or_default().push((place, origin.row as usize));
     }
     let mut buffer = MixingBuffer::of(plan.row_bytes, origins);
     let mut bytes = Vec::new();
-    for (block, rows) in places {
-        stream.read(block, &mut bytes)?;
+    for (row_group, rows) in places {
+        stream.read(row_group, &mut bytes)?;
         for (place, row) in rows {
             let start = row * plan.row_bytes;
-            let row = bytes.get(start..start + plan.row_bytes).ok_or(TrainError::OtherRows { block, row })?;
+            let row = bytes.get(start..start + plan.row_bytes).ok_or(TrainError::OtherRows { row_group, row })?;
             buffer.row_mut(place).copy_from_slice(row);
         }
     }

@@ -21,12 +21,12 @@ pub(crate) struct HeldOutRows<'cache> {
     first: u64,
     sequences: u64,
     rows: usize,
-    blocks: Vec<Block>,
+    row_groups: Vec<HeldOutRowGroup>,
 }
 
 /// Held-out rows of one row group.
 #[derive(Debug)]
-struct Block {
+struct HeldOutRowGroup {
     /// Index of its shard in the manifest.
     place: usize,
     row_group: usize,
@@ -63,9 +63,9 @@ impl<'cache> HeldOutRows<'cache> {
                 all.saturating_sub(batch)
             );
             let got = format!("{wanted}, which the sequences {first}.. hold with {rows}");
-            return Err(TrainError::Setting { what: "held-out rows", expected, got });
+            return Err(TrainError::setting("held-out rows", expected, &got));
         }
-        let mut blocks = Vec::new();
+        let mut row_groups = Vec::new();
         for place in 0..cache.shards() {
             let shard = cache.shard(place)?;
             if shard.sequences().iter().all(|sequence| sequence.id < first) {
@@ -77,11 +77,11 @@ impl<'cache> HeldOutRows<'cache> {
                 let rows: Vec<i64> =
                     (bounds[0]..bounds[1]).filter(held_out).map(|row| (row - bounds[0]) as i64).collect();
                 if !rows.is_empty() {
-                    blocks.push(Block { place, row_group, rows });
+                    row_groups.push(HeldOutRowGroup { place, row_group, rows });
                 }
             }
         }
-        Ok(Self { cache, site, d_model, first, sequences: kept.len() as u64, rows, blocks })
+        Ok(Self { cache, site, d_model, first, sequences: kept.len() as u64, rows, row_groups })
     }
 
     /// Id of the first held-out sequence.
@@ -108,7 +108,7 @@ impl<'cache> HeldOutRows<'cache> {
         let kind: Kind = kind(self.cache.manifest().read_dtype());
         let mut bytes = Vec::new();
         let mut open = None;
-        for Block { place, row_group, rows } in &self.blocks {
+        for HeldOutRowGroup { place, row_group, rows } in &self.row_groups {
             let reader = match open.take() {
                 Some((of, reader)) if of == *place => reader,
                 _ => self.cache.shard(*place)?.activations(self.site)?,

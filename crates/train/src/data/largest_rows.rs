@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn of_no_rows_and_of_zeros_nothing_is_known() {
+    fn without_rows_and_with_zero_norms_the_share_is_unknown() {
         let nothing = |rows| LargestRows { rows, squared_norm_share: None, bos_share: None };
         assert_eq!(of(&[]), nothing(0));
         assert_eq!(of(&[(0.0, true); 3]), nothing(1));

@@ -32,7 +32,7 @@ impl Mixing {
 
 /// Number of distinct row groups among `origins`.
 pub(super) fn distinct_row_groups(origins: &[Origin]) -> u64 {
-    origins.iter().map(|origin| origin.block).collect::<BTreeSet<_>>().len() as u64
+    origins.iter().map(|origin| origin.row_group).collect::<BTreeSet<_>>().len() as u64
 }
 
 #[cfg(test)]

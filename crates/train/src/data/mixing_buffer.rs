@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Origin {
     /// Index of its row group in the cache.
-    pub(super) block: u32,
+    pub(super) row_group: u32,
     /// Index in the row group.
     pub(super) row: u32,
 }
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn rows_and_their_origins_stay_together() {
-        let origin = |block| Origin { block, row: 0 };
+        let origin = |row_group| Origin { row_group, row: 0 };
         let mut buffer = MixingBuffer::new(2, 2);
         buffer.push(&[1, 1], origin(1));
         buffer.push(&[2, 2], origin(2));

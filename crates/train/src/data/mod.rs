@@ -6,7 +6,6 @@
 //!                                                       not held out)
 //! ```
 
-mod ahead;
 mod batches;
 mod census;
 mod filter;
@@ -16,13 +15,14 @@ mod largest_rows;
 mod mixing;
 mod mixing_buffer;
 mod open_shard;
+mod prefetch;
 mod reading_order;
 mod row_stream;
 
-pub(super) use self::ahead::draw_ahead;
 pub(super) use self::batches::{Batch, BatchPlan, BatchState, Batches};
 pub(super) use self::census::Census;
 pub(super) use self::filter::RowFilter;
 pub(super) use self::held_out::HeldOutRows;
 pub use self::largest_rows::LargestRows;
 pub use self::mixing::Mixing;
+pub(super) use self::prefetch::prefetch;

@@ -7,7 +7,7 @@ const LANES: usize = 8;
 
 /// A row group of a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Block {
+pub(super) struct RowGroupIndex {
     /// Index of its shard in the manifest.
     pub(super) place: usize,
     /// Index in the shard.
@@ -18,19 +18,19 @@ pub(super) struct Block {
 /// first row group to its last. `row_groups` holds the number of row groups per shard.
 ///
 /// Sequences are sorted by length within a shard, so reading several shards mixes different lengths.
-pub(super) fn reading_order(row_groups: &[usize], seed: u64, epoch: u64) -> Vec<Block> {
+pub(super) fn reading_order(row_groups: &[usize], seed: u64, epoch: u64) -> Vec<RowGroupIndex> {
     let mut generator = Generator::new(seed, Purpose::Order, epoch);
     let mut waiting: Vec<usize> = (0..row_groups.len()).filter(|&place| row_groups[place] > 0).collect();
     generator.shuffle(&mut waiting);
-    let mut lanes: Vec<Block> = Vec::new();
+    let mut lanes: Vec<RowGroupIndex> = Vec::new();
     let mut order = Vec::with_capacity(row_groups.iter().sum());
     loop {
         while lanes.len() < LANES {
             let Some(place) = waiting.pop() else { break };
-            lanes.push(Block { place, row_group: 0 });
+            lanes.push(RowGroupIndex { place, row_group: 0 });
         }
         // Choose a lane in proportion to its remaining row groups, so that all lanes end at about the same time.
-        let left = |lane: &Block| row_groups[lane.place] - lane.row_group;
+        let left = |lane: &RowGroupIndex| row_groups[lane.place] - lane.row_group;
         let total: usize = lanes.iter().map(left).sum();
         if total == 0 {
             return order;
@@ -68,9 +68,9 @@ mod tests {
             let order = reading_order(&row_groups, seed, epoch);
             prop_assert_eq!(order.len(), row_groups.iter().sum::<usize>());
             let mut next = vec![0; row_groups.len()];
-            for block in order {
-                prop_assert_eq!(block.row_group, next[block.place]);
-                next[block.place] += 1;
+            for group in order {
+                prop_assert_eq!(group.row_group, next[group.place]);
+                next[group.place] += 1;
                 let open = (0..next.len()).filter(|&place| next[place] > 0 && next[place] < row_groups[place]).count();
                 prop_assert!(open <= LANES);
             }
@@ -79,11 +79,11 @@ mod tests {
     }
 
     #[test]
-    fn epochs_and_seeds_have_orders_of_their_own() {
+    fn each_epoch_and_each_seed_has_its_own_order() {
         let row_groups = [5; 12];
         let first = |seed, epoch| {
             let order = reading_order(&row_groups, seed, epoch);
-            order.iter().map(|block| block.place).collect::<Vec<_>>()
+            order.iter().map(|group| group.place).collect::<Vec<_>>()
         };
         let orders: BTreeSet<Vec<usize>> =
             [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(seed, epoch)| first(seed, epoch)).into();

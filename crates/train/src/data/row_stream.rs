@@ -9,7 +9,7 @@ use super::census::Census;
 use super::filter::RowFilter;
 use super::mixing_buffer::Origin;
 use super::open_shard::OpenShard;
-use super::reading_order::{Block, reading_order};
+use super::reading_order::{RowGroupIndex, reading_order};
 use crate::error::TrainError;
 
 /// The position of a stream.
@@ -18,7 +18,7 @@ pub(super) struct Position {
     /// The epoch, from 0.
     epoch: u64,
     /// Consumed row groups of the epoch.
-    blocks: usize,
+    row_groups: usize,
     /// Consumed kept rows of the current row group.
     rows: usize,
 }
@@ -31,12 +31,12 @@ pub(super) struct RowStream<'cache> {
     filter: RowFilter,
     census: Census,
     /// Cache-wide index of each shard's first row group.
-    first_blocks: Vec<usize>,
+    first_row_groups: Vec<usize>,
     seed: u64,
     row_bytes: usize,
     position: Position,
     /// The row groups of the current epoch, in order.
-    order: Vec<Block>,
+    order: Vec<RowGroupIndex>,
     /// Kept rows of the current row group; empty until it is read.
     kept: Vec<u32>,
     /// The current row group, `[rows, d_model]`.
@@ -52,13 +52,13 @@ impl<'cache> RowStream<'cache> {
         (filter, census): (RowFilter, Census),
         (seed, row_bytes): (u64, usize),
     ) -> Self {
-        let mut blocks = 0;
-        let first_blocks = census.row_groups.iter().map(|&count| {
-            blocks += count;
-            blocks - count
+        let mut row_groups = 0;
+        let first_row_groups = census.row_groups.iter().map(|&count| {
+            row_groups += count;
+            row_groups - count
         });
         Self {
-            first_blocks: first_blocks.collect(),
+            first_row_groups: first_row_groups.collect(),
             order: reading_order(&census.row_groups, seed, position.epoch),
             cache,
             site,
@@ -80,19 +80,19 @@ impl<'cache> RowStream<'cache> {
     /// Returns the next kept row.
     pub(super) fn next(&mut self) -> Result<(&[u8], Origin), TrainError> {
         loop {
-            if let Some(&block) = self.order.get(self.position.blocks) {
-                let number = self.number(block);
+            if let Some(&group) = self.order.get(self.position.row_groups) {
+                let number = self.number(group);
                 if self.position.rows < self.census.kept[number] {
                     if self.kept.is_empty() {
-                        self.load(block)?;
+                        self.load(group)?;
                     }
                     let row = self.kept[self.position.rows];
                     self.position.rows += 1;
                     let start = row as usize * self.row_bytes;
-                    let origin = Origin { block: number as u32, row };
+                    let origin = Origin { row_group: number as u32, row };
                     return Ok((&self.bytes[start..start + self.row_bytes], origin));
                 }
-                self.leave(block);
+                self.leave(group);
             } else {
                 self.position = Position { epoch: self.position.epoch + 1, ..Position::default() };
                 self.order = reading_order(&self.census.row_groups, self.seed, self.position.epoch);
@@ -102,34 +102,34 @@ impl<'cache> RowStream<'cache> {
 
     /// Reads a whole row group out of order.
     pub(super) fn read(&mut self, number: u32, into: &mut Vec<u8>) -> Result<(), TrainError> {
-        let place = self.first_blocks.partition_point(|&first| first <= number as usize) - 1;
-        let block = Block { place, row_group: number as usize - self.first_blocks[place] };
+        let place = self.first_row_groups.partition_point(|&first| first <= number as usize) - 1;
+        let group = RowGroupIndex { place, row_group: number as usize - self.first_row_groups[place] };
         let shard = OpenShard::open(self.cache, place, self.site, &self.filter)?;
-        shard.read(block.row_group, into)
+        shard.read(group.row_group, into)
     }
 
     /// Cache-wide index of a row group.
-    fn number(&self, block: Block) -> usize {
-        self.first_blocks[block.place] + block.row_group
+    fn number(&self, group: RowGroupIndex) -> usize {
+        self.first_row_groups[group.place] + group.row_group
     }
 
-    fn load(&mut self, block: Block) -> Result<(), TrainError> {
-        if !self.open.contains_key(&block.place) {
-            self.open.insert(block.place, OpenShard::open(self.cache, block.place, self.site, &self.filter)?);
+    fn load(&mut self, group: RowGroupIndex) -> Result<(), TrainError> {
+        if !self.open.contains_key(&group.place) {
+            self.open.insert(group.place, OpenShard::open(self.cache, group.place, self.site, &self.filter)?);
         }
-        let shard = &self.open[&block.place];
-        shard.read(block.row_group, &mut self.bytes)?;
-        self.kept = shard.kept(block.row_group);
+        let shard = &self.open[&group.place];
+        shard.read(group.row_group, &mut self.bytes)?;
+        self.kept = shard.kept(group.row_group);
         Ok(())
     }
 
     /// Advances to the next row group, and closes the shard after its last.
-    fn leave(&mut self, block: Block) {
-        self.position.blocks += 1;
+    fn leave(&mut self, group: RowGroupIndex) {
+        self.position.row_groups += 1;
         self.position.rows = 0;
         self.kept.clear();
-        if block.row_group + 1 == self.census.row_groups[block.place] {
-            self.open.remove(&block.place);
+        if group.row_group + 1 == self.census.row_groups[group.place] {
+            self.open.remove(&group.place);
         }
     }
 }

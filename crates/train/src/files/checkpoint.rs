@@ -54,10 +54,7 @@ impl Checkpoints {
 
     /// Writes a checkpoint, then removes older ones.
     pub(crate) fn write(&self, state: &State, trainer: &Trainer, sae: &SavedSae) -> Result<(), TrainError> {
-        let failed = |path: &Path| {
-            let path = path.to_path_buf();
-            move |cause| TrainError::Write { path, cause }
-        };
+        let failed = TrainError::write;
         std::fs::create_dir_all(&self.folder).map_err(failed(&self.folder))?;
         let partial = tempfile::Builder::new().prefix(".").suffix(".partial").tempdir_in(&self.folder);
         let partial = partial.map_err(failed(&self.folder))?;
@@ -85,11 +82,8 @@ impl Checkpoints {
     pub(crate) fn state(folder: &Path) -> Result<State, TrainError> {
         let path = folder.join(STATE);
         let bytes = std::fs::read(&path).map_err(|cause| TrainError::Read { path: path.clone(), cause })?;
-        serde_json::from_slice(&bytes).map_err(|error| TrainError::Checkpoint {
-            path,
-            expected: "a state as training writes it".to_owned(),
-            got: error.to_string(),
-        })
+        serde_json::from_slice(&bytes)
+            .map_err(|error| TrainError::damaged(&path, "a state as training writes it", &error))
     }
 
     /// Restores a checkpoint's tensors into a trainer of the same shape and into `state`.
@@ -97,11 +91,8 @@ impl Checkpoints {
         let path = folder.join(TENSORS);
         let read = tensor_file::read(&path)?;
         let find = |name: &str| {
-            read.iter().find(|(own, _)| own == name).map(|(_, tensor)| tensor).ok_or_else(|| TrainError::Checkpoint {
-                path: path.clone(),
-                expected: format!("tensor {name}"),
-                got: "none".to_owned(),
-            })
+            let found = read.iter().find(|(own, _)| own == name).map(|(_, tensor)| tensor);
+            found.ok_or_else(|| TrainError::damaged(&path, format!("tensor {name}"), "none"))
         };
         restore(trainer, &path, find)?;
         let waiting: Vec<i64> = Vec::try_from(find(WAITING)?.f_flatten(0, -1)?)?;
@@ -113,9 +104,7 @@ impl Checkpoints {
     /// Removes all checkpoints at the end of training.
     pub(crate) fn remove(&self) -> Result<(), TrainError> {
         match std::fs::remove_dir_all(&self.folder) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-                Err(TrainError::Write { path: self.folder.clone(), cause })
-            }
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(TrainError::write(&self.folder)(cause)),
             _ => Ok(()),
         }
     }
@@ -160,12 +149,8 @@ fn restore<'read>(
     let copy = |to: &Tensor, name: &str| {
         let from = find(name)?;
         if from.size() != to.size() || from.kind() != to.kind() {
-            let say = |tensor: &Tensor| format!("{:?} {:?}", tensor.kind(), tensor.size());
-            return Err(TrainError::Checkpoint {
-                path: path.to_path_buf(),
-                expected: format!("{name} as {}", say(to)),
-                got: say(from),
-            });
+            let form = |tensor: &Tensor| format!("{} {:?}", tensor_file::dtype(tensor.kind()), tensor.size());
+            return Err(TrainError::damaged(path, format!("{name} as {}", form(to)), &form(from)));
         }
         Ok(to.shallow_clone().f_copy_(from)?)
     };

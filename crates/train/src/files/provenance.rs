@@ -5,7 +5,7 @@ use hayloft_sae::LAYOUT_VERSION;
 use hayloft_store::{Cache, SiteRecord};
 use serde_json::{Map, Value, json};
 
-use crate::agreement::bos::begins_with_bos;
+use crate::agreement::tokens::begins_with_bos;
 use crate::selection::Selection;
 use crate::settings::course::Course;
 
@@ -26,7 +26,7 @@ pub(crate) fn metadata(cache: &Cache, site: &SiteRecord, course: &Course, select
         scale: selection.scale.value,
         scale_source: selection.scale.source,
         scale_rows: selection.scale.rows.clone(),
-        rows: Some(selection.record(course)),
+        rows: selection.record(course),
     };
     let fields = [
         ("model_name", json!(manifest.model.model_type)),

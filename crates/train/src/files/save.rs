@@ -32,8 +32,7 @@ impl SavedSae {
 
 /// Writes indented JSON atomically.
 pub(crate) fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), TrainError> {
-    let mut bytes = serde_json::to_vec_pretty(value)
-        .map_err(|error| TrainError::Write { path: path.to_path_buf(), cause: io::Error::other(error) })?;
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(io::Error::other).map_err(TrainError::write(path))?;
     bytes.push(b'\n');
-    write_whole(path, &bytes).map_err(|cause| TrainError::Write { path: path.to_path_buf(), cause })
+    write_whole(path, &bytes).map_err(TrainError::write(path))
 }

@@ -20,17 +20,13 @@ pub(crate) fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), Tra
         file.write_all(&safetensors_header(None, tensors.iter().map(about))?)?;
         tensors.iter().try_for_each(|(_, tensor)| file.write_all(&bytes(tensor)?))
     });
-    written.map_err(|cause| TrainError::Write { path: path.to_path_buf(), cause })
+    written.map_err(TrainError::write(path))
 }
 
 /// Reads all tensors of a file onto the CPU.
 pub(crate) fn read(path: &Path) -> Result<Vec<(String, Tensor)>, TrainError> {
-    let damaged = |problem: String| TrainError::Checkpoint {
-        path: path.to_path_buf(),
-        expected: "a safetensors file as training writes it".to_owned(),
-        got: problem,
-    };
-    Tensor::read_safetensors(path).map_err(|error| damaged(error.to_string()))
+    Tensor::read_safetensors(path)
+        .map_err(|error| TrainError::damaged(path, "a safetensors file as training writes it", &error))
 }
 
 fn bytes(tensor: &Tensor) -> io::Result<Vec<u8>> {
@@ -44,7 +40,7 @@ fn bytes(tensor: &Tensor) -> io::Result<Vec<u8>> {
 }
 
 /// The safetensors dtype of a training tensor.
-fn dtype(kind: Kind) -> Dtype {
+pub(crate) fn dtype(kind: Kind) -> Dtype {
     match kind {
         Kind::Double => Dtype::F64,
         Kind::Int64 => Dtype::I64,

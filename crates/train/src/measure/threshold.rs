@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_half_way_between_two_numbers() {
+    fn the_threshold_is_half_way_between_two_numbers() {
         assert_eq!(found(&[2.0, 1.0, 4.0], 2, 1).to_bits(), 1.5f32.to_bits());
         assert_eq!(found(&[2.0, 1.0, 4.0], 1, 2).to_bits(), 3.0f32.to_bits());
         let next = f32::from_bits(1.0f32.to_bits() + 1);
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn there_may_be_too_few_or_none_wanted() {
+    fn fewer_values_than_wanted_and_none_wanted_have_a_threshold() {
         assert_eq!(found(&[], 1, 1).to_bits(), 0);
         assert_eq!(found(&[2.0, 1.0], 2, 1).to_bits(), 0);
         assert_eq!(found(&[2.0, 1.0], 0, 1).to_bits(), 2.0f32.to_bits());

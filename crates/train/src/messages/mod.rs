@@ -1,4 +1,4 @@
 //! Messages before the first step and after the last.
 
-pub(crate) mod foreword;
+pub(crate) mod row_messages;
 pub(crate) mod summary;

@@ -204,7 +204,7 @@ fn forty_steps_of_every_architecture_end_where_saelens_ends() {
 
 /// One row, two dimensions and two latents, small enough to compute by hand.
 #[test]
-fn the_standard_loss_is_what_a_pencil_says() {
+fn the_standard_loss_equals_a_calculation_by_hand() {
     let parts = SaeTensors {
         encoder: Tensor::from_slice2(&[[1.0f32, 0.0], [0.0, -1.0]]),
         decoder: Tensor::from_slice2(&[[3.0f32, 4.0], [1.0, 0.0]]),

@@ -90,24 +90,23 @@ impl Architecture {
 
     /// Validates the hyperparameters.
     pub(crate) fn check(&self, width: usize) -> Result<(), TrainError> {
-        let refuse = |what, expected: String, got: String| Err(TrainError::Setting { what, expected, got });
         let at_least_zero = |what, value: f64| {
             if value.is_finite() && value >= 0.0 {
                 return Ok(());
             }
-            Err(TrainError::Setting { what, expected: "a number of at least zero".to_owned(), got: value.to_string() })
+            Err(TrainError::setting(what, "a number of at least zero", &value))
         };
         match *self {
             Self::Standard { l1 } | Self::Gated { l1 } => at_least_zero("l1", l1),
             Self::TopK { k, auxiliary } => {
                 if !(1..=width).contains(&k) {
-                    return refuse("k", format!("1 to the width, {width}"), k.to_string());
+                    return Err(TrainError::setting("k", format!("1 to the width, {width}"), &k));
                 }
                 at_least_zero("auxiliary coefficient", auxiliary)
             }
             Self::BatchTopK { k, auxiliary } => {
                 if !(k > 0.0 && k <= width as f64) {
-                    return refuse("k", format!("above zero, and at most the width, {width}"), k.to_string());
+                    return Err(TrainError::setting("k", format!("above zero, and at most the width, {width}"), &k));
                 }
                 at_least_zero("auxiliary coefficient", auxiliary)
             }
@@ -115,7 +114,7 @@ impl Architecture {
                 at_least_zero("l0", l0)?;
                 at_least_zero("initial threshold", initial_threshold)?;
                 if !(bandwidth.is_finite() && bandwidth > 0.0) {
-                    return refuse("bandwidth", "a number above zero".to_owned(), bandwidth.to_string());
+                    return Err(TrainError::setting("bandwidth", "a number above zero", &bandwidth));
                 }
                 if let Penalty::Tanh { scale } = penalty {
                     at_least_zero("tanh scale", scale)?;

@@ -135,8 +135,7 @@ impl Course {
 
     /// Validates the settings.
     pub(crate) fn check(&self) -> Result<(), TrainError> {
-        let refuse =
-            |what, expected: &str, got: String| Err(TrainError::Setting { what, expected: expected.to_owned(), got });
+        let refuse = |what, expected: &str, got: String| Err(TrainError::setting(what, expected, &got));
         let positive = |number: f64| number.is_finite() && number > 0.0;
         if self.batch == 0 || self.tokens < self.batch as u64 {
             return Err(TrainError::TooFewTokens { asked: self.tokens, batch: self.batch });
@@ -161,7 +160,7 @@ impl Course {
             return refuse("rows to mix, steps between checkpoints and between records", "numbers above zero", got);
         }
         if self.held_out_every == 0 {
-            return refuse("steps between looks at held-out rows", "a number above zero", "0".to_owned());
+            return refuse("steps between measures at held-out rows", "a number above zero", "0".to_owned());
         }
         if self.held_out == 1 {
             return refuse(

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 
-use hayloft_harvest::{FetchMode, FetchOutcome, Reach, RunSettings};
+use hayloft_harvest::{FetchMode, FetchOutcome, NetworkAccess, RunSettings};
 use serde_json::Value;
 
 use super::hub::{COMMIT, Fault, sha256};
@@ -31,7 +31,7 @@ fn the_record_says_commit_sizes_and_hashes_and_no_token() {
     let text = String::from_utf8(field.read("out/m/fetched.json")).unwrap();
     let record: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(record["commit"], COMMIT);
-    assert_eq!((&record["asked"]["repo"], &record["asked"]["revision"]), (&"o/m".into(), &"main".into()));
+    assert_eq!((&record["request"]["repo"], &record["request"]["revision"]), (&"o/m".into(), &"main".into()));
     let files = record["files"].as_array().unwrap();
     assert_eq!(files.len(), 4);
     let weights_file = files.iter().find(|file| file["name"] == "model.safetensors").unwrap();
@@ -41,7 +41,7 @@ fn the_record_says_commit_sizes_and_hashes_and_no_token() {
 }
 
 #[test]
-fn what_is_there_is_left_without_a_request() {
+fn an_existing_entry_is_kept_without_a_request() {
     let field = Field::new();
     let first = fetched(&field.settings());
     field.hub.requests();
@@ -50,7 +50,7 @@ fn what_is_there_is_left_without_a_request() {
     assert_eq!(second.entries[0].outcome, FetchOutcome::Present);
     assert_eq!(second.entries[0].files, first.entries[0].files);
     let mut offline = field.settings();
-    offline.hub.reach = Reach::Offline { said_by: "--offline" };
+    offline.hub.network = NetworkAccess::Offline { said_by: "--offline" };
     assert_eq!(fetched(&offline).entries[0].outcome, FetchOutcome::Present);
 }
 
@@ -72,7 +72,7 @@ fn a_file_that_was_lost_or_cut_is_fetched_again_and_no_other() {
 }
 
 #[test]
-fn an_interrupted_download_goes_on_with_the_rest_only() {
+fn an_interrupted_download_requests_only_the_rest() {
     let field = Field::new();
     field.hub.fault(&sha256(&weights(100_000)), Fault::Cut(40_000));
     let message = super::refusal(&field.impatient()).to_string();
@@ -112,7 +112,7 @@ fn failures_after_progress_do_not_add_up() {
         field.hub.fault(&sha256(&bytes), Fault::Cut(1 << 20));
     }
     let mut settings = field.settings();
-    settings.hub.patience.attempts = 2;
+    settings.hub.retries.attempts = 2;
     fetched(&settings);
     assert_eq!(field.read("out/m/model.safetensors"), bytes);
 }
@@ -128,7 +128,7 @@ fn a_server_that_ignores_the_range_is_taken_from_the_beginning() {
 }
 
 #[test]
-fn what_came_of_another_version_is_not_gone_on_from() {
+fn a_partial_download_of_another_version_is_not_resumed() {
     let field = Field::new();
     field.hub.fault(&sha256(&weights(100_000)), Fault::Cut(40_000));
     super::refusal(&field.impatient());
@@ -255,7 +255,7 @@ fn hugging_faces_own_cache_is_used_before_the_network() {
     field.hub.requests();
     let mut offline = field.settings();
     offline.out = field.path("elsewhere");
-    offline.hub.reach = Reach::Offline { said_by: "HF_HUB_OFFLINE" };
+    offline.hub.network = NetworkAccess::Offline { said_by: "HF_HUB_OFFLINE" };
     assert_eq!(fetched(&offline).entries[0].outcome, FetchOutcome::Fetched);
     assert!(field.hub.requests().is_empty());
 }

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hayloft_harvest::{
-    Endpoint, FetchError, FetchMode, FetchSettings, FetchSummary, HubSettings, Patience, Reach, Token, fetch,
+    Endpoint, FetchError, FetchMode, FetchSettings, FetchSummary, HubSettings, NetworkAccess, RetrySettings, Token,
+    fetch,
 };
 use hayloft_runtime::Progress;
 use hub::{RemoteFile, TestHub};
@@ -65,8 +66,8 @@ impl Field {
             endpoint: Endpoint::new(&self.hub.hub, "HF_ENDPOINT").unwrap(),
             token: None,
             cache: self.path("home/hub"),
-            reach: Reach::Online,
-            patience: Patience { attempts: 3, first_wait: Duration::from_millis(1), ..Patience::default() },
+            network: NetworkAccess::Online,
+            retries: RetrySettings { attempts: 3, first_wait: Duration::from_millis(1), ..RetrySettings::default() },
         };
         let (manifest, out) = (self.path("fetch.toml"), self.path("out"));
         FetchSettings { manifest, out, names: Vec::new(), mode: FetchMode::Fetch, hub }
@@ -75,7 +76,7 @@ impl Field {
     /// Settings that give up at once.
     fn impatient(&self) -> FetchSettings {
         let mut settings = self.settings();
-        settings.hub.patience.attempts = 1;
+        settings.hub.retries.attempts = 1;
         settings
     }
 

@@ -5,10 +5,10 @@ use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
-use hayloft_harvest::{Endpoint, FetchError, Reach};
+use hayloft_harvest::{Endpoint, FetchError, NetworkAccess};
 
 use super::hub::{Fault, sha256};
-use super::{Field, TOKEN, file, refusal, weights};
+use super::{Field, TOKEN, fetched, file, refusal, weights};
 
 #[test]
 fn wrong_hash_of_a_large_file() {
@@ -33,7 +33,7 @@ fn wrong_hash_of_a_small_file() {
 }
 
 #[test]
-fn a_hash_that_the_manifest_does_not_mean() {
+fn a_hash_other_than_the_one_in_the_manifest() {
     let field = Field::new();
     let other = "0".repeat(64);
     for name in ["model.safetensors", "config.json"] {
@@ -55,7 +55,7 @@ fn a_hash_of_a_file_that_is_not_fetched() {
 }
 
 #[test]
-fn more_bytes_than_were_said() {
+fn more_bytes_than_announced() {
     let field = Field::new();
     field.hub.fault(&sha256(&weights(100_000)), Fault::Body(vec![1; 200_000]));
     let message = refusal(&field.settings()).to_string();
@@ -121,11 +121,11 @@ fn pickled_weights() {
 }
 
 #[test]
-fn too_many_requests_are_waited_for_and_then_told() {
+fn too_many_requests_are_retried_and_then_an_error() {
     let field = Field::new();
     field.hub.fault("/api/", Fault::Status(429, "Retry-After: 0\r\n"));
     field.hub.fault("/api/", Fault::Status(503, ""));
-    super::fetched(&field.settings());
+    fetched(&field.settings());
 
     fs::remove_dir_all(field.path("out")).unwrap();
     field.hub.requests();
@@ -141,7 +141,7 @@ fn too_many_requests_are_waited_for_and_then_told() {
 }
 
 #[test]
-fn a_longer_wait_than_anyone_has_is_told_at_once() {
+fn a_requested_wait_beyond_the_limit_fails_at_once() {
     let field = Field::new();
     field.hub.fault("/api/", Fault::Status(429, "Retry-After: 86400\r\n"));
     let message = refusal(&field.settings()).to_string();
@@ -149,7 +149,7 @@ fn a_longer_wait_than_anyone_has_is_told_at_once() {
 }
 
 #[test]
-fn a_status_that_says_nothing() {
+fn an_unknown_status() {
     let field = Field::new();
     field.hub.fault("/api/", Fault::Status(418, ""));
     let message = refusal(&field.settings()).to_string();
@@ -157,10 +157,10 @@ fn a_status_that_says_nothing() {
 }
 
 #[test]
-fn offline_with_nothing_there() {
+fn offline_with_an_empty_cache() {
     let field = Field::new();
     let mut settings = field.settings();
-    settings.hub.reach = Reach::Offline { said_by: "HF_HUB_OFFLINE" };
+    settings.hub.network = NetworkAccess::Offline { said_by: "HF_HUB_OFFLINE" };
     let message = refusal(&settings).to_string();
     for words in ["m: expected model o/m at main", "because of HF_HUB_OFFLINE", "home/hub"] {
         assert!(message.contains(words), "{message}");
@@ -172,11 +172,11 @@ fn offline_with_nothing_there() {
 fn a_server_that_cannot_be_reached() {
     let field = Field::new();
     let mut settings = field.settings();
-    // A port that was free a moment ago, and nobody listens at.
+    // A port that was free a moment ago and has no listener.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     settings.hub.endpoint = Endpoint::new(&format!("http://127.0.0.1:{port}"), "HF_ENDPOINT").unwrap();
     let message = refusal(&settings).to_string();
-    assert!(message.contains("cannot reach http://127.0.0.1") && message.contains("HF_ENDPOINT"), "{message}");
+    assert!(message.contains("cannot network http://127.0.0.1") && message.contains("HF_ENDPOINT"), "{message}");
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn a_server_that_is_silent() {
     let field = Field::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut settings = field.impatient();
-    settings.hub.patience.silence = Duration::from_millis(50);
+    settings.hub.retries.silence = Duration::from_millis(50);
     let address = format!("http://{}", listener.local_addr().unwrap());
     settings.hub.endpoint = Endpoint::new(&address, "HF_ENDPOINT").unwrap();
     let error = refusal(&settings);
@@ -200,7 +200,7 @@ fn a_server_that_is_no_hub() {
 }
 
 #[test]
-fn a_commit_that_is_another_than_was_asked_for() {
+fn a_commit_other_than_the_requested_one() {
     let field = Field::new();
     let asked = "f".repeat(40);
     field.manifest(&format!("[[models]]\nname = \"m\"\nrepo = \"o/m\"\nrevision = \"{asked}\"\n"));
@@ -248,7 +248,7 @@ fn links_on_the_way_are_not_followed() {
     fs::remove_dir(&data).unwrap();
     symlink(&outside, &data).unwrap();
     let error = refusal(&field.settings());
-    assert!(matches!(error, FetchError::NotOurs { .. }), "{error}");
+    assert!(matches!(error, FetchError::NotFetched { .. }), "{error}");
     assert!(fs::read_dir(&outside).unwrap().next().is_none());
 }
 
@@ -260,6 +260,16 @@ fn a_folder_that_was_not_fetched() {
     let message = refusal(&field.settings()).to_string();
     assert!(message.contains("left as it is") && message.contains("out/m"), "{message}");
     assert_eq!(field.read("out/m/thesis.tex"), b"years of work");
+}
+
+#[test]
+fn a_record_of_another_format() {
+    let field = Field::new();
+    fetched(&field.settings());
+    let record = String::from_utf8(field.read("out/m/fetched.json")).unwrap();
+    fs::write(field.path("out/m/fetched.json"), record.replace("\"format\": 1", "\"format\": 2")).unwrap();
+    let message = refusal(&field.settings()).to_string();
+    assert!(message.contains("out/m/fetched.json: expected format 1, got 2") && message.contains("--out"), "{message}");
 }
 
 #[test]

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use ureq::http::HeaderMap;
 
-use super::answer::header;
 use super::hub_settings::HubSettings;
+use super::response::header;
 use super::{FetchEntry, FetchError};
 
 /// A failure of a request.
-pub(super) enum Failure {
+pub(super) enum RequestFailure {
     /// Permanent: a retry fails too.
-    Lasting(Box<FetchError>),
+    Permanent(Box<FetchError>),
     /// Transient: a retry may succeed.
-    Passing {
+    Transient {
         error: Box<FetchError>,
         /// The wait that the server requests.
         asked_for: Option<Duration>,
@@ -22,16 +22,16 @@ pub(super) enum Failure {
     },
 }
 
-impl From<FetchError> for Failure {
+impl From<FetchError> for RequestFailure {
     fn from(error: FetchError) -> Self {
-        Self::Lasting(Box::new(error))
+        Self::Permanent(Box::new(error))
     }
 }
 
-impl Failure {
+impl RequestFailure {
     /// Creates a transient failure.
-    pub(super) fn passing(error: FetchError) -> Self {
-        Self::Passing { error: Box::new(error), asked_for: None, received: 0 }
+    pub(super) fn transient(error: FetchError) -> Self {
+        Self::Transient { error: Box::new(error), asked_for: None, received: 0 }
     }
 
     /// Classifies a request without a response. `server` is a URL without its query.
@@ -42,7 +42,7 @@ impl Failure {
         );
         let (what, server, cause) = (what.to_owned(), server.to_owned(), error.to_string());
         let error = FetchError::Unreachable { what, server, cause };
-        if passing { Self::passing(error) } else { error.into() }
+        if passing { Self::transient(error) } else { error.into() }
     }
 }
 
@@ -60,7 +60,7 @@ pub(super) struct Refused<'a> {
     pub headers: &'a HeaderMap,
 }
 
-impl From<Refused<'_>> for Failure {
+impl From<Refused<'_>> for RequestFailure {
     fn from(refused: Refused<'_>) -> Self {
         match refused.status {
             429 => refused.too_many(),
@@ -69,7 +69,7 @@ impl From<Refused<'_>> for Failure {
                 let error =
                     FetchError::Status { what: refused.what.to_owned(), server: refused.server.to_owned(), status };
                 // A store's signed URL may have expired; the Hub issues a new one on retry.
-                if status >= 500 || status == 408 || !refused.is_hub { Self::passing(error) } else { error.into() }
+                if status >= 500 || status == 408 || !refused.is_hub { Self::transient(error) } else { error.into() }
             }
         }
     }
@@ -80,12 +80,12 @@ impl Refused<'_> {
         self.settings.endpoint.address.clone()
     }
 
-    fn too_many(&self) -> Failure {
+    fn too_many(&self) -> RequestFailure {
         let asked_for = header(self.headers, "retry-after").and_then(|text| text.trim().parse().ok());
         let asked = asked_for.map_or(String::new(), |seconds: u64| format!(", and to wait {seconds} s"));
         let error =
             FetchError::RateLimited { what: self.what.to_owned(), endpoint: self.endpoint(), attempts: 1, asked };
-        Failure::Passing { error: Box::new(error), asked_for: asked_for.map(Duration::from_secs), received: 0 }
+        RequestFailure::Transient { error: Box::new(error), asked_for: asked_for.map(Duration::from_secs), received: 0 }
     }
 
     /// Classifies 401, 403 and 404 from the Hub by its error header.

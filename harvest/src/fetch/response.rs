@@ -4,11 +4,11 @@ use ureq::Body;
 use ureq::http::{HeaderMap, Response};
 
 use super::digest::Expected;
-use super::names::is_hexadecimal;
+use super::identifiers::is_hexadecimal;
 use crate::data::Sha256;
 
 /// A response for a file.
-pub(super) struct Answer {
+pub(super) struct FileResponse {
     /// The response body.
     pub body: Body,
     /// The URL of the response, without its query.
@@ -16,7 +16,7 @@ pub(super) struct Answer {
     /// The start of the bytes; shows whether the server honoured the requested range.
     pub start: Start,
     /// Metadata from the Hub's headers.
-    pub facts: Facts,
+    pub metadata: HubMetadata,
     /// The file size according to the response's own headers.
     total: Option<u64>,
 }
@@ -34,7 +34,7 @@ pub(super) enum Start {
 
 /// Metadata from the Hub's headers. Headers of a store that the Hub redirects to are not used.
 #[derive(Debug, Default)]
-pub(super) struct Facts {
+pub(super) struct HubMetadata {
     bytes: Option<u64>,
     etag: Option<String>,
 }
@@ -44,9 +44,9 @@ pub(super) fn header(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
-impl Facts {
+impl HubMetadata {
     /// Adds the headers of a Hub response. Earlier values take precedence.
-    pub(super) fn learn(&mut self, headers: &HeaderMap) {
+    pub(super) fn add_headers(&mut self, headers: &HeaderMap) {
         let number = |name| header(headers, name).and_then(|text| text.parse().ok());
         let tag = |name| header(headers, name).map(|tag| tag.trim_start_matches("W/").trim_matches('"').to_owned());
         self.bytes = self.bytes.or_else(|| number("x-linked-size"));
@@ -64,8 +64,8 @@ impl Facts {
     }
 }
 
-impl Answer {
-    pub(super) fn new(response: Response<Body>, facts: Facts, server: String) -> Self {
+impl FileResponse {
+    pub(super) fn new(response: Response<Body>, metadata: HubMetadata, server: String) -> Self {
         let range = header(response.headers(), "content-range").and_then(|text| ContentRange::parse(&text));
         let start = match (response.status().as_u16(), range) {
             (206, Some(range)) => Start::Byte(range.start),
@@ -78,12 +78,12 @@ impl Answer {
             Start::Byte(_) => range.and_then(|range| range.total),
             Start::OutOfRange => None,
         };
-        Self { body: response.into_body(), server, start, facts, total }
+        Self { body: response.into_body(), server, start, metadata, total }
     }
 
     /// Fills in what the repository listing lacks.
     pub(super) fn complete(&self, expected: &mut Expected) {
-        self.facts.complete(expected);
+        self.metadata.complete(expected);
         expected.bytes = expected.bytes.or(self.total);
     }
 }

@@ -7,13 +7,13 @@ use hayloft_model::Tokenizer;
 use hayloft_store::{ChatRecord, Corpus, SelectionRecord};
 
 use super::conversations::end_of_turn;
-use super::corpus::{begin_token, chat_record, selection_record};
+use super::records::{begin_token, chat_record, selection_record};
 use crate::chat::ChatTemplate;
 use crate::data::DataManifest;
 use crate::error::HarvestError;
 
 /// The settings requested of an existing plan. `None` accepts any value.
-pub(crate) struct Asked<'settings> {
+pub(crate) struct PlanRequest<'settings> {
     /// The checkpoint's folder, which may hold the chat template.
     pub(crate) model: &'settings Path,
     pub(crate) data: Option<&'settings DataManifest>,
@@ -25,21 +25,21 @@ pub(crate) struct Asked<'settings> {
 ///
 /// The data files are not read again. Their names are compared, and the sizes of those that exist, so a plan can be
 /// filled on a machine without the data.
-pub(crate) fn check_agreement(
+pub(crate) fn check_plan(
     path: &Path,
     corpus: &Corpus,
     tokenizer: &Tokenizer,
-    asked: &Asked<'_>,
+    request: &PlanRequest<'_>,
 ) -> Result<(), HarvestError> {
     let plan = Recorded { path };
     plan.same("tokenizer.json (BLAKE3)", tokenizer.blake3(), &corpus.tokenizer.blake3)?;
-    if let Some(tokens) = asked.shard_tokens {
+    if let Some(tokens) = request.shard_tokens {
         plan.same("--shard-tokens", tokens, corpus.shard_tokens)?;
     }
-    if let Some(rows) = asked.row_group_rows {
+    if let Some(rows) = request.row_group_rows {
         plan.same("--row-group-rows", rows, corpus.row_group_rows)?;
     }
-    let Some(manifest) = asked.data else { return Ok(()) };
+    let Some(manifest) = request.data else { return Ok(()) };
     let data = &corpus.data;
     plan.same("name", &manifest.name, &corpus.name)?;
     plan.same("packing", manifest.packing.as_str(), corpus.packing.as_str())?;
@@ -55,33 +55,40 @@ pub(crate) fn check_agreement(
     )?;
     plan.same("BOS", begin_token(manifest, tokenizer)?.text, &corpus.tokenizer.bos_text)?;
     let selection = selection_record(&manifest.selection);
-    plan.same("[selection]", selected(selection.as_ref()), selected(data.selection.as_ref()))?;
+    plan.same("[selection]", selection_in_words(selection.as_ref()), selection_in_words(data.selection.as_ref()))?;
     let chat = match &manifest.chat {
         None => None,
         Some(settings) => {
-            let template = ChatTemplate::open(settings.template, asked.model)?;
+            let template = ChatTemplate::open(settings.template, request.model)?;
             let end_of_turn = end_of_turn(manifest, settings, &template, tokenizer)?;
             Some(chat_record(settings, &template, &end_of_turn))
         }
     };
-    plan.same("[chat]", spoken(chat.as_ref()), spoken(corpus.chat.as_ref()))?;
+    plan.same("[chat]", chat_in_words(chat.as_ref()), chat_in_words(corpus.chat.as_ref()))?;
     plan.same_files(manifest, corpus)
 }
 
 /// Describes the row selection.
-fn selected(selection: Option<&SelectionRecord>) -> String {
+fn selection_in_words(selection: Option<&SelectionRecord>) -> String {
     let Some(SelectionRecord { shuffle_seed, rows, first, empty_field }) = selection else { return "none".to_owned() };
-    format!("shuffle_seed {shuffle_seed:?}, rows {rows:?}, first {first:?}, empty_field {empty_field:?}")
+    let rows = rows.as_ref().map(|rows| rows.iter().map(u64::to_string).collect::<Vec<_>>().join(" "));
+    format!(
+        "shuffle_seed {}, rows {}, first {}, empty_field {}",
+        optional(*shuffle_seed),
+        optional(rows),
+        optional(*first),
+        optional(empty_field.as_ref())
+    )
 }
 
 /// Describes how rows become conversations.
-fn spoken(chat: Option<&ChatRecord>) -> String {
+fn chat_in_words(chat: Option<&ChatRecord>) -> String {
     let Some(chat) = chat else { return "none".to_owned() };
     format!(
-        "template {} (BLAKE3 {}), end_of_turn {:?}, instruction_field {}, rollout_field {}, unusable_rows {}, study_quirk_drop_last_character {}",
+        "template {} (BLAKE3 {}), end_of_turn {}, instruction_field {}, rollout_field {}, unusable_rows {}, study_quirk_drop_last_character {}",
         chat.template,
         chat.template_blake3,
-        chat.end_of_turn,
+        chat.end_of_turn.join(" "),
         chat.instruction_field,
         chat.rollout_field,
         chat.unusable_rows,
@@ -99,8 +106,8 @@ struct Recorded<'plan> {
 }
 
 impl Recorded<'_> {
-    fn same(&self, setting: &str, asked: impl Display, planned: impl Display) -> Result<(), HarvestError> {
-        let (expected, got) = (asked.to_string(), planned.to_string());
+    fn same(&self, setting: &str, request: impl Display, planned: impl Display) -> Result<(), HarvestError> {
+        let (expected, got) = (request.to_string(), planned.to_string());
         if expected == got {
             return Ok(());
         }
@@ -111,14 +118,14 @@ impl Recorded<'_> {
         let planned = &corpus.data.files;
         // With a token limit, the last files may not have been needed.
         let needed = if corpus.data.max_tokens.is_some() { planned.len() } else { manifest.files.len() };
-        let asked = manifest.files.get(..needed).unwrap_or(&manifest.files);
+        let request = manifest.files.get(..needed).unwrap_or(&manifest.files);
         let names = |names: Vec<&str>| names.join(", ");
         self.same(
             "files",
-            names(asked.iter().map(|file| file.named.as_str()).collect()),
+            names(request.iter().map(|file| file.named.as_str()).collect()),
             names(planned.iter().map(|file| file.path.as_str()).collect()),
         )?;
-        for (file, record) in asked.iter().zip(planned) {
+        for (file, record) in request.iter().zip(planned) {
             if let Ok(found) = file.path.metadata() {
                 let setting = format!("bytes of {}", file.path.display());
                 self.same(&setting, found.len(), record.bytes)?;

@@ -1,19 +1,19 @@
-//! Shares a cache with other processes.
+//! Opens the cache to fill.
 
 use std::ops::Range;
 
 use hayloft_store::{CacheWriter, HarvestSettings, Place};
 
-use super::settings::{RunSettings, Share};
+use super::settings::{RunSettings, ShareSettings};
 use crate::error::HarvestError;
 
 /// Opens the cache as the settings say: exclusive or shared, in a folder or in a bucket.
-pub(crate) fn open(settings: &RunSettings, cache_settings: HarvestSettings) -> Result<CacheWriter, HarvestError> {
+pub(super) fn open_cache(settings: &RunSettings, cache_settings: HarvestSettings) -> Result<CacheWriter, HarvestError> {
     let (out, non_finite) = (&settings.out, settings.non_finite);
     let Some(share) = &settings.share else {
         return Ok(CacheWriter::open(out, cache_settings, non_finite, settings.existing)?);
     };
-    let Share { sharing, scratch, .. } = share;
+    let ShareSettings { sharing, scratch, .. } = share;
     match Place::of(out)? {
         Place::Local(folder) => Ok(CacheWriter::open_beside(&folder, cache_settings, non_finite, *sharing)?),
         Place::Remote(location) => {
@@ -32,6 +32,6 @@ pub(super) fn check_place(settings: &RunSettings) -> Result<(), HarvestError> {
 }
 
 /// Returns the requested range of the planned shards.
-pub(crate) fn asked_shards(settings: &RunSettings, cache: &CacheWriter) -> Result<Range<usize>, HarvestError> {
+pub(super) fn requested_shards(settings: &RunSettings, cache: &CacheWriter) -> Result<Range<usize>, HarvestError> {
     settings.shards.within(cache.plan().shards.len())
 }

@@ -4,33 +4,33 @@ use serde::Deserialize;
 
 use super::FetchEntry;
 use super::digest::Expected;
+use super::identifiers::{Commit, is_hexadecimal};
 use super::listing::{ListedFile, Listing};
-use super::names::{Commit, is_hexadecimal};
 use crate::data::Sha256;
 
 /// The fields of the JSON that are used.
 #[derive(Deserialize)]
-pub(super) struct Described {
+pub(super) struct RepoDescription {
     sha: Commit,
-    siblings: Vec<DescribedFile>,
+    siblings: Vec<FileDescription>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct DescribedFile {
+struct FileDescription {
     rfilename: String,
     size: Option<u64>,
     blob_id: Option<String>,
-    lfs: Option<DescribedLarge>,
+    lfs: Option<LargeFileDescription>,
 }
 
 #[derive(Deserialize)]
-struct DescribedLarge {
+struct LargeFileDescription {
     sha256: Sha256,
     size: Option<u64>,
 }
 
-impl Described {
+impl RepoDescription {
     /// Returns the files. The error is a message about a commit other than the requested one.
     pub(super) fn listing(self, entry: &FetchEntry) -> Result<Listing, String> {
         match entry.revision.commit() {
@@ -40,9 +40,9 @@ impl Described {
     }
 }
 
-impl From<DescribedFile> for ListedFile {
-    fn from(file: DescribedFile) -> Self {
-        let DescribedFile { rfilename: name, size, blob_id, lfs } = file;
+impl From<FileDescription> for ListedFile {
+    fn from(file: FileDescription) -> Self {
+        let FileDescription { rfilename: name, size, blob_id, lfs } = file;
         let (large, bytes) = lfs.map_or((None, None), |lfs| (Some(lfs.sha256), lfs.size));
         // The blob of a large file is the Git LFS pointer, not the file.
         let blob = blob_id.filter(|blob| large.is_none() && is_hexadecimal(blob, 40));

@@ -9,7 +9,8 @@ use indicatif::HumanBytes;
 use super::digest::Hashing;
 use super::hub::Hub;
 use super::hub_cache::CachedRepo;
-use super::hub_settings::Reach;
+use super::hub_settings::NetworkAccess;
+use super::identifiers::Commit;
 use super::listing::{Listing, WantedFile};
 use super::record::{Fetched, FetchedFile};
 use super::staging::Staging;
@@ -18,55 +19,48 @@ use super::transfer::download;
 use super::{FetchEntry, FetchError, FetchMode, FetchSettings};
 
 /// Fetches an entry unless it exists.
-pub(super) fn obtain(
+pub(super) fn fetch_entry(
     entry: &FetchEntry,
     hub: &Hub,
     settings: &FetchSettings,
     progress: Progress,
 ) -> Result<EntrySummary, FetchError> {
     let folder = settings.out.join(entry.name.as_str());
-    let there = Fetched::of(&folder);
+    let there = Fetched::of(&folder)?;
     if let Some(record) = there.as_ref().filter(|record| record.serves(entry, &folder)) {
         tracing::debug!("{}: nothing to do", entry.name);
-        return Ok(present(entry, folder, record));
+        let files = record.files.iter().map(FileSummary::from).collect();
+        return Ok(summary(entry, folder, record.commit.clone(), FetchOutcome::Present, files, 0));
     }
     if there.is_none() && fs::symlink_metadata(&folder).is_ok() {
-        return Err(FetchError::NotOurs { path: folder });
+        return Err(FetchError::NotFetched { path: folder });
     }
     let cached = CachedRepo::of(entry, &settings.hub.cache);
     let listing = list(entry, hub, &cached, settings)?;
     let wanted = listing.select(entry)?;
-    let bytes = wanted.iter().filter_map(|file| file.expected.bytes).sum();
-    let summary = |outcome, files, bytes, received| EntrySummary {
-        name: entry.name.clone(),
-        kind: entry.kind,
-        repo: entry.repo.clone(),
-        commit: listing.commit.clone(),
-        outcome,
-        folder: folder.clone(),
-        files,
-        bytes,
-        received,
-    };
+    let summary =
+        |outcome, files, received| summary(entry, folder.clone(), listing.commit.clone(), outcome, files, received);
     if settings.mode == FetchMode::DryRun {
         let file = |file: &WantedFile| FileSummary {
             name: file.local.clone(),
             bytes: file.expected.bytes,
             sha256: file.expected.large.clone().or_else(|| file.expected.manifest.clone()),
         };
-        return Ok(summary(FetchOutcome::WouldFetch, wanted.iter().map(file).collect(), bytes, 0));
+        return Ok(summary(FetchOutcome::WouldFetch, wanted.iter().map(file).collect(), 0));
     }
 
+    let bytes = wanted.iter().filter_map(|file| file.expected.bytes).sum();
     tracing::info!("{}: {} files, {}, from {}", entry.name, wanted.len(), HumanBytes(bytes), entry.repo);
-    let purpose = serde_json::json!({ "asked": entry.asked(), "commit": &listing.commit }).to_string();
+    let purpose = serde_json::json!({ "request": entry.request(), "commit": &listing.commit }).to_string();
     let staging = Staging::open(&settings.out, &entry.name, &purpose)?;
     let known = wanted.iter().all(|file| file.expected.bytes.is_some());
     let gauge = progress.bytes("fetching", known.then_some(bytes));
     let (mut files, mut received) = (Vec::new(), 0);
     for file in &wanted {
-        let places = Places { staging: &staging, replaced: there.as_ref().map(|record| (record, folder.as_path())) };
+        let copies =
+            LocalCopies { staging: &staging, replaced: there.as_ref().map(|record| (record, folder.as_path())) };
         let (fetched, over_network) =
-            match places.find(entry, file, cached.file(&listing.commit, &file.remote), &gauge)? {
+            match copies.find(entry, file, cached.file(&listing.commit, &file.remote), &gauge)? {
                 Some(fetched) => (fetched, 0),
                 None => download(hub, entry, &listing.commit, file, &staging, &gauge)?,
             };
@@ -74,17 +68,16 @@ pub(super) fn obtain(
         files.push(fetched);
     }
     drop(gauge);
-    let record = Fetched::new(entry.asked(), listing.commit.clone(), files);
+    let record = Fetched::new(entry.request(), listing.commit.clone(), files);
     staging.commit(&record)?;
-    let bytes = record.files.iter().map(|file| file.bytes).sum();
-    Ok(summary(FetchOutcome::Fetched, record.files.iter().map(FileSummary::from).collect(), bytes, received))
+    Ok(summary(FetchOutcome::Fetched, record.files.iter().map(FileSummary::from).collect(), received))
 }
 
 /// Returns the available files: those of the Hub, or offline those of its cache on this machine.
 fn list(entry: &FetchEntry, hub: &Hub, cached: &CachedRepo, settings: &FetchSettings) -> Result<Listing, FetchError> {
-    match settings.hub.reach {
-        Reach::Online => hub.listing(entry),
-        Reach::Offline { said_by } => cached.listing(entry).ok_or_else(|| FetchError::Offline {
+    match settings.hub.network {
+        NetworkAccess::Online => hub.listing(entry),
+        NetworkAccess::Offline { said_by } => cached.listing(entry).ok_or_else(|| FetchError::Offline {
             name: entry.name.to_string(),
             kind: entry.kind,
             repo: entry.repo.to_string(),
@@ -95,14 +88,14 @@ fn list(entry: &FetchEntry, hub: &Hub, cached: &CachedRepo, settings: &FetchSett
     }
 }
 
-/// Local places that may hold a file.
-struct Places<'a> {
+/// Local copies that may hold a file.
+struct LocalCopies<'a> {
     staging: &'a Staging,
     /// The earlier fetch under the same name, and its folder.
     replaced: Option<(&'a Fetched, &'a Path)>,
 }
 
-impl Places<'_> {
+impl LocalCopies<'_> {
     /// Finds a local copy of a file: in an interrupted attempt, in the folder to be replaced, or in Hugging Face's
     /// cache. Its bytes are hashed before use.
     fn find(
@@ -142,16 +135,15 @@ impl Places<'_> {
     }
 }
 
-fn present(entry: &FetchEntry, folder: PathBuf, record: &Fetched) -> EntrySummary {
-    EntrySummary {
-        name: entry.name.clone(),
-        kind: entry.kind,
-        repo: entry.repo.clone(),
-        commit: record.commit.clone(),
-        outcome: FetchOutcome::Present,
-        folder,
-        files: record.files.iter().map(FileSummary::from).collect(),
-        bytes: record.files.iter().map(|file| file.bytes).sum(),
-        received: 0,
-    }
+fn summary(
+    entry: &FetchEntry,
+    folder: PathBuf,
+    commit: Commit,
+    outcome: FetchOutcome,
+    files: Vec<FileSummary>,
+    received: u64,
+) -> EntrySummary {
+    let bytes = files.iter().filter_map(|file| file.bytes).sum();
+    let (name, kind, repo) = (entry.name.clone(), entry.kind, entry.repo.clone());
+    EntrySummary { name, kind, repo, commit, outcome, folder, files, bytes, received }
 }

@@ -4,7 +4,6 @@ use hayloft_model::Site;
 use hayloft_rows::ScaleSource;
 use hayloft_runtime::Progress;
 use hayloft_sae::{InputBias, Normalisation};
-use hayloft_store::Cache;
 use serde_json::{Map, json};
 
 use crate::agreement::sae_site::held_site;
@@ -12,7 +11,7 @@ use crate::error::TrainError;
 use crate::files::provenance::metadata;
 use crate::messages::summary::TrainingSummary;
 use crate::model::{FRESH_DECODER_NORM, Fold, fresh};
-use crate::selection::Selection;
+use crate::selection::{Selection, open_cache};
 use crate::session::{self, Job};
 use crate::settings::architecture::{Architecture, Penalty};
 use crate::settings::course::Course;
@@ -72,25 +71,18 @@ pub fn train(settings: &TrainSettings, progress: Progress) -> Result<TrainingSum
     let TrainSettings { course, architecture, width, .. } = settings;
     course.check()?;
     if *width == 0 {
-        return Err(TrainError::Setting { what: "width", expected: "at least 1".to_owned(), got: "0".to_owned() });
+        return Err(TrainError::setting("width", "at least 1", &0));
     }
     architecture.check(*width)?;
-    let cache = Cache::open_at(&course.cache, &course.remote)?;
-    if cache.manifest().held.tokens == 0 {
-        return Err(TrainError::EmptyCache { cache: course.cache.clone() });
-    }
-    for &section in &course.sections {
-        section.check(&cache)?;
-    }
+    let cache = open_cache(course)?;
     let site = held_site(settings.site, &cache)?;
     let rule = course.scale().rule(Normalisation::None.as_str(), None, &course.rows());
-    let selection = Selection::of(course, &rule, (&cache, site), course.tokenizer.as_deref())?;
+    let selection = Selection::of(course, &rule, (&cache, site))?;
     let scale = &selection.scale;
     let fold = match settings.space {
         Space::Raw => Fold::Scale(scale.value),
         Space::Scaled if scale.source == ScaleSource::None => {
-            let expected = "a scale to keep (--scale auto, or a number)".to_owned();
-            return Err(TrainError::Setting { what: "keep-scale", expected, got: "none".to_owned() });
+            return Err(TrainError::setting("keep-scale", "a scale to keep (--scale auto, or a number)", "none"));
         }
         Space::Scaled => Fold::Keep(Normalisation::ExpectedAverageOnlyIn),
     };
@@ -99,8 +91,7 @@ pub fn train(settings: &TrainSettings, progress: Progress) -> Result<TrainingSum
         Centring::None => InputBias::None,
     };
     let model = fresh(architecture, (site.d_model, *width), input_bias, course.seed, course.device)?;
-    let own = json!({
-        "architecture": architecture,
+    let weight_settings = json!({
         "width": width,
         "apply_b_dec_to_input": input_bias == InputBias::DecoderBias,
         "scale_is_folded": settings.space == Space::Raw,
@@ -110,15 +101,15 @@ pub fn train(settings: &TrainSettings, progress: Progress) -> Result<TrainingSum
         metadata.insert("model_name".to_owned(), json!(name));
     }
     metadata.insert("training_architecture".to_owned(), json!(architecture.as_str()));
-    metadata.insert("training_architecture_details".to_owned(), details(architecture, course));
+    metadata.insert("training_architecture_details".to_owned(), hyperparameters(architecture, course));
     let job = Job {
         course,
         cache: &cache,
         site,
         selection: &selection,
-        coefficient: architecture.coefficient(),
+        architecture,
         fold,
-        settings: own.as_object().cloned().unwrap_or_default(),
+        settings: weight_settings.as_object().cloned().unwrap_or_default(),
         metadata,
     };
     session::train(&job, model, progress)
@@ -133,9 +124,9 @@ impl TrainSettings {
 }
 
 /// The training hyperparameters, by SAELens's names.
-fn details(architecture: &Architecture, course: &Course) -> serde_json::Value {
-    let mut details = Map::new();
-    let mut set = |name: &str, value| details.insert(name.to_owned(), value);
+fn hyperparameters(architecture: &Architecture, course: &Course) -> serde_json::Value {
+    let mut fields = Map::new();
+    let mut set = |name: &str, value| fields.insert(name.to_owned(), value);
     set("decoder_init_norm", json!(FRESH_DECODER_NORM));
     match *architecture {
         Architecture::Standard { l1 } | Architecture::Gated { l1 } => {
@@ -164,5 +155,5 @@ fn details(architecture: &Architecture, course: &Course) -> serde_json::Value {
             };
         }
     }
-    details.into()
+    fields.into()
 }

@@ -13,7 +13,7 @@ const LARGE: f64 = 1.0 / 3.0;
 const TEN_MEDIANS: OutlierNorm = OutlierNorm::MedianMultiple(10.0);
 
 /// Warns if the outlier rule drops too many rows, and reports the squared-norm share of the largest rows.
-pub(crate) fn say(census: &Census, selection: &Selection) {
+pub(crate) fn log(census: &Census, selection: &Selection) {
     let warning = census.counts().warning(selection.outliers.as_ref(), selection.scale.source, None);
     if let Some(said) = warning {
         tracing::warn!("{said}");

@@ -6,18 +6,18 @@ use super::batches::{Batch, Batches};
 use crate::error::TrainError;
 
 /// Number of prefetched batches. One more is being drawn and one is in use.
-const DRAWN_AHEAD: usize = 2;
+const PREFETCHED: usize = 2;
 
 /// Calls `work` with the batch of each step, in order, while a thread reads and draws the following batches. `keeps_state`
 /// selects the steps after which the batch state is kept.
-pub(crate) fn draw_ahead(
+pub(crate) fn prefetch(
     mut batches: Batches<'_>,
     steps: std::ops::Range<u64>,
     keeps_state: impl Fn(u64) -> bool + Send,
     mut work: impl FnMut(u64, Batch) -> Result<(), TrainError>,
 ) -> Result<(), TrainError> {
     std::thread::scope(|scope| {
-        let (sender, drawn) = sync_channel(DRAWN_AHEAD);
+        let (sender, drawn) = sync_channel(PREFETCHED);
         let own = steps.clone();
         let reader = scope.spawn(move || {
             for step in own {
