@@ -1,4 +1,4 @@
-//! Partial results that do not belong together, or are not what they were.
+//! Partial results that do not belong together, or have changed.
 
 use std::path::{Path, PathBuf};
 
@@ -31,7 +31,7 @@ impl Case {
         folder.join(format!("part-1-of-{of}.safetensors"))
     }
 
-    /// `evaluate merge`, which must be refused without a trace.
+    /// `evaluate merge`, which must be refused and write nothing.
     fn refuse(&self, parts: &[&Path]) -> String {
         let out = self.farm.small.folder("results");
         let paths: Vec<(&str, &Path)> =
@@ -98,7 +98,7 @@ fn a_damaged_part() {
 }
 
 #[test]
-fn a_folder_without_parts_and_subsets_that_nobody_measured() {
+fn a_folder_without_parts_and_subsets_that_no_part_measured() {
     let case = Case::new();
     let message = case.refuse(&[&case.farm.cache]);
     assert!(message.contains("cache") && message.contains("got none"), "{message}");
@@ -118,7 +118,7 @@ fn a_part_without_the_baselines_of_the_others() {
 }
 
 #[test]
-fn a_part_that_there_is_not_or_that_is_kept_nowhere() {
+fn a_part_that_does_not_exist_or_has_no_output() {
     let case = Case::new();
     let sae = [case.farm.saes[0].as_path()];
     let out = case.farm.small.folder("parts");
