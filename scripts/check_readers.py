@@ -117,7 +117,7 @@ def check_rounding(cache, lossless, site):
         for record in json.loads((folder / "manifest.json").read_text())["sites"]
         if record["name"] == site
     ]
-    check(means(cache) == means(lossless), f"{cache}: the means of {site} are not those of what was given")
+    check(means(cache) == means(lossless), f"{cache}: the means of {site} are not those of the unrounded values")
     return float(np.abs(rounded - given).max())
 
 
@@ -148,7 +148,7 @@ def main():
             )
         files, values = check_files(rounded)
         furthest = max(check_rounding(rounded, caches[0], site) for site in SITES)
-        print(f"{rounded.name}: {files} files, {values} values alike; at most {furthest:.3g} from what was rounded")
+        print(f"{rounded.name}: {files} files, {values} values alike; at most {furthest:.3g} from the unrounded values")
     if failures:
         sys.exit(f"{len(failures)} failures")
     print("every file opens in all three readers, with the same values")

@@ -173,9 +173,9 @@ class Check:
         out, said = program.communicate(timeout=600)
         secrets = [SECRET, AZURITE_KEY]
         if any(secret in out + said for secret in secrets):
-            fail(f"a secret was said by {words}")
+            fail(f"{words} printed a secret")
         if "INFO" in said and "backing off" in said:
-            fail(f"{words} repeats what its client says: {said}")
+            fail(f"{words} repeats its client's messages: {said}")
         return program.returncode, out, said
 
     def do(self, *words):
@@ -221,7 +221,7 @@ class Check:
         first = self.start(*words)
         while not any(name.endswith(".0") for name in self.service.names("shared/claims/")):
             if first.poll() is not None:
-                fail(f"the first worker ended by itself: {first.communicate()}")
+                fail(f"the first worker ended before it was killed: {first.communicate()}")
             time.sleep(0.02)
         first.kill()
         first.communicate()

@@ -145,7 +145,7 @@ class Trial:
         found, expected = files(folder), scenario.expected
         differing = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
         if differing:
-            self.fault(f"{what}: in the end these differ: {', '.join(differing)}")
+            self.fault(f"{what}: after resuming these differ: {', '.join(differing)}")
         shutil.rmtree(folder)
 
     def disturbed(self, scenario: Scenario, failpoint: str) -> tuple[Path, subprocess.CompletedProcess]:
@@ -173,7 +173,7 @@ class Trial:
         # The last boundary is a sync, which succeeds on a full or read-only disk.
         harmless = fault != "broken-sync" and number == len(scenario.boundaries) and done.returncode == 0
         if not harmless and (done.returncode != 1 or words not in done.stderr):
-            self.fault(f"{what}: expected 1 and words of it, got {done.returncode}: {done.stderr.strip()}")
+            self.fault(f"{what}: expected exit code 1 and an error message, got {done.returncode}: {done.stderr.strip()}")
         self.count("failures")
         self.check_visible(folder, scenario, what)
         self.check_resumes(folder, scenario, what)

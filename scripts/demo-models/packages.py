@@ -38,7 +38,7 @@ def bring(package: Package) -> Path:
                 break
     file = _downloaded(downloads, package.name)
     if file is None:
-        raise SystemExit(f"{package.name}: apt-get download brought nothing; is this Debian, and was apt-get update run?")
+        raise SystemExit(f"{package.name}: apt-get download gave no file; is this Debian, and was apt-get update run?")
     found = hashlib.sha256(file.read_bytes()).hexdigest()
     if found != package.sha256:
         print(f"{file.name}: SHA-256 {found}, packages.tsv has {package.sha256} for {package.version}; texts will differ")

@@ -118,7 +118,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except (given.ArgumentError, ProgramError, ConnectionError, RunFailed) as error:
         print(f"error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("stopped. What is whole stays: run the same command again to go on", file=sys.stderr)
+        print("stopped. Finished work is kept: run the same command again to continue", file=sys.stderr)
         return 130
     return 1
 

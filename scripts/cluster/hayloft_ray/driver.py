@@ -204,9 +204,9 @@ class Driver:
         pause = attempt.history.fails(failure, self.policy)
         if pause is None:
             times = attempt.history.failures + attempt.history.deaths
-            raise RunFailed(f"{task.name}: {error}\nIt was tried {times} times; what it said is in {log}. What is whole stays: run "
-                            "the same command again to go on")
-        self.progress.say(f"{task.name}: {failure.value}: {error.splitlines()[0][:300]}; again in {pause:.0f} s (all of it: {log})")
+            raise RunFailed(f"{task.name}: {error}\nIt was tried {times} times; its output is in {log}. Finished work is kept: run "
+                            "the same command again to continue")
+        self.progress.say(f"{task.name}: {failure.value}: {error.splitlines()[0][:300]}; again in {pause:.0f} s (whole output: {log})")
         again.append(Waiting(task, attempt.history, time.monotonic() + pause))
 
     def _keep(self, attempt: Attempt, error: str, said: str) -> Path:

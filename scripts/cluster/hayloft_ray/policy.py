@@ -8,7 +8,7 @@ from enum import Enum
 class Failure(Enum):
     """The kinds of failure of a task."""
 
-    PROGRAM = "the program said no"
+    PROGRAM = "the program failed"
     DEATH = "its worker, its node or the program itself was killed"
 
 
