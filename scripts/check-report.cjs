@@ -56,7 +56,7 @@ function inspect() {
   const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
   if (wide > 0) wrong.push(`a page that is ${wide} px wider than its window`);
 
-  // WCAG 2.1's contrast, of text (4.5) and of what is drawn (3) against the page.
+  // The contrast of WCAG 2.1 against the page: 4.5 for text, 3 for graphics.
   const probe = document.body.appendChild(document.createElement("i"));
   const luminance = (colour) => {
     probe.style.color = colour;

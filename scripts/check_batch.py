@@ -1,4 +1,4 @@
-"""The files for Slurm and Kubernetes, without either; see scripts/check-batch."""
+"""Checks the files for Slurm and Kubernetes without either; see scripts/check-batch."""
 
 import copy
 import os
@@ -13,12 +13,12 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 SLURM, KUBERNETES = ROOT / "scripts/slurm", ROOT / "scripts/kubernetes"
 API = "1.32"
-"""The version of Kubernetes whose schema manifests are held against."""
+"""The Kubernetes version whose schema the manifests must fit."""
 SITE = "blocks.3.hook_resid_pre"
 INDEX_PATH = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
-"""Where a pod of an Indexed Job has its number."""
+"""The field that holds the number of an Indexed Job's pod."""
 
-# `sbatch` runs the script once for each number of its array, all at a time, and waits; `srun` runs what it is given.
+# `sbatch` runs the script once for each number of its array, all in parallel, and waits; `srun` runs its arguments.
 SBATCH = """#!/usr/bin/env bash
 set -euo pipefail
 array=0-0
@@ -45,7 +45,7 @@ def quietly(command: list, **options) -> str:
 
 
 def same_files(one: Path, other: Path) -> int:
-    """Ends the check unless two folders hold the same files; how many."""
+    """Ends the check unless two folders hold the same files; returns their number."""
     quietly(["diff", "--recursive", "--exclude", ".lock", "--exclude", "baselines", one, other])
     return sum(path.is_file() for path in one.rglob("*"))
 
@@ -63,7 +63,7 @@ def check_schema() -> None:
             kubernetes_validate.validate(manifest, API, strict=True)
         except kubernetes_validate.ValidationError as error:
             sys.exit(f"check-batch: {path}: {error.message} at {list(error.path)}")
-    # A check that cannot fail is none.
+    # Show that the check can fail.
     wrong = copy.deepcopy(next(iter(manifests.values())))
     wrong["spec"]["completionz"] = 4
     try:
@@ -75,7 +75,7 @@ def check_schema() -> None:
 
 
 class Demo:
-    """The demo's model, and what one process makes of it."""
+    """The demo's model, and the outputs of one process."""
 
     def __init__(self, programs: Path, folder: Path):
         self.programs, self.folder = programs, folder
@@ -147,7 +147,7 @@ def check_kubernetes(demo: Demo) -> None:
 
 
 def run_job(demo: Demo, path: Path, farm: Path, more: list[str]) -> list[subprocess.Popen]:
-    """Starts the pods of a job as processes: its command, with what Kubernetes would put into it."""
+    """Starts the pods of a job as processes: its command, with the environment that Kubernetes sets."""
     spec = yaml.safe_load(path.read_text())["spec"]
     container = spec["template"]["spec"]["containers"][0]
     pods = []

@@ -1,4 +1,4 @@
-"""Holds three readers of Parquet against one another over all files of some caches; scripts/check-readers calls it.
+"""Compares three readers of Parquet over all files of some caches; scripts/check-readers calls it.
 
     python scripts/check_readers.py FOLDER WEIGHTS
 
@@ -69,7 +69,7 @@ def bits(values):
 
 
 def check_files(cache):
-    """Every file of a cache in every reader; the number of files and of values compared."""
+    """Reads every file of a cache with every reader; returns the number of files and of values compared."""
     paths = sorted(cache.rglob("*.parquet"))
     manifest = json.loads((cache / "manifest.json").read_text())
     rows = {path: 0 for path in paths}
@@ -92,7 +92,7 @@ def check_files(cache):
 
 
 def check_means(cache):
-    """The manifest's sums against the decoded rows, in float64."""
+    """Compares the manifest's sums with the decoded rows, in float64."""
     manifest = json.loads((cache / "manifest.json").read_text())
     shards = [cache / shard["path"] for shard in manifest["shards"]]
     for site in manifest["sites"]:
@@ -107,7 +107,7 @@ def check_means(cache):
 
 
 def check_rounding(cache, lossless, site):
-    """Rows of int8 lie within half a scale of those that were rounded; the sums are of what was given."""
+    """Checks that rows of int8 are within half a scale of the unrounded rows, and that the sums are of the unrounded ones."""
     rounded, given = read_site(cache, site), widened(read_site(lossless, site))
     half = np.abs(given).max(axis=1, keepdims=True) / 127 / 2
     check(rounded.dtype == np.float32 and rounded.shape == given.shape, f"{cache}: {rounded.dtype} {rounded.shape}")
@@ -117,7 +117,7 @@ def check_rounding(cache, lossless, site):
         for record in json.loads((folder / "manifest.json").read_text())["sites"]
         if record["name"] == site
     ]
-    check(means(cache) == means(lossless), f"{cache}: the means of {site} are not those of what was given")
+    check(means(cache) == means(lossless), f"{cache}: the means of {site} are not those of the unrounded values")
     return float(np.abs(rounded - given).max())
 
 
@@ -148,7 +148,7 @@ def main():
             )
         files, values = check_files(rounded)
         furthest = max(check_rounding(rounded, caches[0], site) for site in SITES)
-        print(f"{rounded.name}: {files} files, {values} values alike; at most {furthest:.3g} from what was rounded")
+        print(f"{rounded.name}: {files} files, {values} values alike; at most {furthest:.3g} from the unrounded values")
     if failures:
         sys.exit(f"{len(failures)} failures")
     print("every file opens in all three readers, with the same values")

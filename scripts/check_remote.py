@@ -1,5 +1,5 @@
-"""Pushes, pulls, evaluates, shares and damages a small cache on the services that others wrote, each started here on
-loopback: moto, SeaweedFS and Azurite, and localbucket, which does not keep conditional writes. Prints a table.
+"""Pushes, pulls, evaluates, shares and damages a small cache on third-party services, each started here on loopback:
+moto, SeaweedFS and Azurite, and localbucket, which ignores conditional writes. Prints a table.
 
     .venv/remote/bin/python scripts/check_remote.py FOLDER-OF-PROGRAMS
 
@@ -31,10 +31,10 @@ ENVIRONMENT = Path(sys.executable).parent
 MODEL = ROOT / "tests/fixtures/tiny-llama"
 SITE = "blocks.1.hook_resid_pre"
 KEY, SECRET = "FARMHANDACCESSKEY", "never-to-be-shown-0123456789"
-# The account that every Azurite has.
+# The default account of Azurite.
 AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 PUSHERS, ROUNDS = 6, 4
-# How soon an error that no try can mend is to be told, in seconds.
+# Seconds within which an error that retries cannot mend must be reported.
 SOON = 3.0
 
 
@@ -75,7 +75,7 @@ def running(words, port, log):
 
 
 class S3:
-    """A service of S3's kind, and the bucket `farm` in it."""
+    """A service with S3's API, and the bucket `farm` in it."""
 
     def __init__(self, port):
         endpoint = f"http://127.0.0.1:{port}"
@@ -91,7 +91,7 @@ class S3:
         self.client = boto3.client(
             "s3", endpoint_url=endpoint, aws_access_key_id=KEY, aws_secret_access_key=SECRET, region_name="us-east-1", config=config
         )
-        # It may listen before it can do anything.
+        # It may listen before it can serve requests.
         for again in range(60):
             try:
                 self.client.create_bucket(Bucket="farm")
@@ -146,11 +146,11 @@ class Azure:
 
 
 class Check:
-    """What is done on one service, with the cache in `folder`."""
+    """The checks on one service, with the cache in `folder`."""
 
     def __init__(self, programs, folder, service):
         self.programs, self.folder, self.service = programs, folder, service
-        # Nothing of whoever runs this: neither credentials nor what is kept.
+        # Nothing from the user's environment: neither credentials nor cached data.
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AZURE_", "GOOGLE_"))}
         self.variables = clean | service.variables | {"HAYLOFT_CACHE": str(folder / "kept")}
 
@@ -168,14 +168,14 @@ class Check:
         )
 
     def run(self, *words, **variables):
-        """The exit code, and all that was said."""
+        """The exit code, and all output."""
         program = self.start(*words, **variables)
         out, said = program.communicate(timeout=600)
         secrets = [SECRET, AZURITE_KEY]
         if any(secret in out + said for secret in secrets):
-            fail(f"a secret was said by {words}")
+            fail(f"{words} printed a secret")
         if "INFO" in said and "backing off" in said:
-            fail(f"{words} repeats what its client says: {said}")
+            fail(f"{words} repeats its client's messages: {said}")
         return program.returncode, out, said
 
     def do(self, *words):
@@ -185,7 +185,7 @@ class Check:
         return out
 
     def refused(self, *words, expected, **variables):
-        """How long it took to be refused."""
+        """The seconds until the refusal."""
         begun = time.monotonic()
         code, _, said = self.run(*words, **variables)
         took = time.monotonic() - begun
@@ -215,13 +215,13 @@ class Check:
             fail("the figures differ")
 
     def share(self, cache, planned):
-        """A worker is killed as soon as it has a claim; the next fills the rest."""
+        """Kills a worker as soon as it has a claim; the next fills the rest."""
         self.do("store", "push", planned, self.url("shared"))
         words = ["harvest", "run", "--model", MODEL, "--site", SITE, "--out", self.url("shared"), "--share", "--lease", 3]
         first = self.start(*words)
         while not any(name.endswith(".0") for name in self.service.names("shared/claims/")):
             if first.poll() is not None:
-                fail(f"the first worker ended by itself: {first.communicate()}")
+                fail(f"the first worker ended before it was killed: {first.communicate()}")
             time.sleep(0.02)
         first.kill()
         first.communicate()
@@ -229,7 +229,7 @@ class Check:
         check_objects(self.objects("shared"), cache)
 
     def together(self, cache, parts):
-        """Six push one shard or more each, at the same time."""
+        """Six processes push one shard or more each, in parallel."""
         for turn in range(ROUNDS):
             name = f"together-{turn}"
             pushers = [self.start("store", "push", part, self.url(name)) for part in parts]
@@ -240,7 +240,7 @@ class Check:
             check_objects(self.objects(name), cache)
 
     def mend(self, cache):
-        """Objects that are flipped, cut short or gone are refused with what to do, and mended by it."""
+        """Flipped, truncated and missing objects are refused with a remedy, and mended by it."""
         self.do("store", "push", cache, self.url("damaged"))
         flip = lambda data: data[:50] + bytes([data[50] ^ 4]) + data[51:]
         cut = lambda data: data[: len(data) // 2]
@@ -290,7 +290,7 @@ def same_files(left, right):
 
 @contextlib.contextmanager
 def untrusted(folder):
-    """A server whose certificate nobody signed."""
+    """A server with an untrusted certificate."""
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
     made += ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"]
     made += ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
@@ -317,16 +317,16 @@ def untrusted(folder):
 
 
 def at_once(check, service, folder):
-    """How long each error takes that no try can mend."""
+    """The time that each error takes which retries cannot mend."""
     look = ["store", "inspect", check.url("moved")]
     times = {"wrong key": check.refused(*look, expected="Are the credentials right", **service.wrong_key)}
     if isinstance(service, S3):
-        nobody = f"http://127.0.0.1:{free_port()}"
-        times["nothing listens"] = check.refused(*look, expected="Nothing listens there", AWS_ENDPOINT_URL=nobody)
+        absent = f"http://127.0.0.1:{free_port()}"
+        times["nothing listens"] = check.refused(*look, expected="Nothing listens there", AWS_ENDPOINT_URL=absent)
         with untrusted(folder) as (endpoint, certificate):
             words = {"expected": "SSL_CERT_FILE", "AWS_ENDPOINT_URL": endpoint}
-            times["certificate nobody signed"] = check.refused(*look, **words)
-            # Signed by whom the variable names, it is spoken to.
+            times["untrusted certificate"] = check.refused(*look, **words)
+            # With the signer's certificate in the variable, the server is trusted.
             words["expected"] = "no such object"
             times["the same with SSL_CERT_FILE"] = check.refused(*look, **words, SSL_CERT_FILE=str(certificate))
         del check.variables["AWS_ACCESS_KEY_ID"], check.variables["AWS_SECRET_ACCESS_KEY"]
@@ -338,7 +338,7 @@ def at_once(check, service, folder):
 
 
 def services(folder):
-    """Name, port, and the words that start it, for each."""
+    """Name, port, and the command that starts it, for each."""
     port = free_port()
     yield "moto", S3, port, [ENVIRONMENT / "moto_server", "-H", "127.0.0.1", "-p", port]
     identity = {"name": "farm", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"]}
@@ -393,7 +393,7 @@ def main():
                     work()
                     row[what] = f"{time.monotonic() - begun:.1f} s"
                 table.append(row)
-                if name != "moto":  # It lets everybody in.
+                if name != "moto":  # It checks no credentials.
                     at_once(check, service, folder)
             shutil.rmtree(folder / "kept", ignore_errors=True)
 
@@ -411,7 +411,7 @@ def main():
                 service.put(f"shared/{path.relative_to(planned)}", path.read_bytes())
             words = ["harvest", "run", "--model", MODEL, "--site", SITE, "--out", check.url("shared"), "--share"]
             check.refused(*words, expected=said)
-            # What nobody writes to can be read all the same.
+            # A cache that is not being written can still be read.
             for path in files(cache):
                 service.put(f"moved/{path.relative_to(cache)}", path.read_bytes())
             check.same(cache, "moved")

@@ -1,4 +1,4 @@
-"""Reads activations out of a cache, with pyarrow and numpy alone.
+"""Reads activations from a cache, with pyarrow and numpy alone.
 
     python scripts/read_cache.py CACHE SITE OUT.npy
 
@@ -11,18 +11,18 @@ As a module:
     for path in sorted(Path("caches/stories/shards").glob("*/blocks.3.hook_resid_pre.parquet")):
         x = read_activations(path)                                # a shard at a time
 
-Rows are those of `tokens.parquet` beside each file, in order. The type of the array is the cache's: float32 or float16. numpy
-has no bfloat16, so a bf16 cache comes as its bits in uint16: `to_torch` makes bfloat16 of them, and without torch
+Rows are those of `tokens.parquet` beside each file, in order. The array's dtype is the cache's: float32 or float16. numpy
+has no bfloat16, so a bf16 cache is returned as its bits in uint16: `to_torch` makes bfloat16 of them, and without torch
 `(x.astype(numpy.uint32) << 16).view(numpy.float32)` is exact. Every codec is read: planes and raw bit for bit as the model
-made them, int8 as the float32 numbers that it stands for.
+made them, int8 as the float32 numbers that it encodes.
 
-No checksum is looked at: `store verify CACHE` does that, and other programs that read caches through the store's library do.
+Checksums are not verified: `store verify CACHE` does that, and so do programs that read caches through the store's library.
 """
 
 import sys
 from pathlib import Path
 
-# The README shows these lines, and a test holds it to them.
+# The README shows these lines; a test compares them.
 import numpy as np, pyarrow.parquet as pq
 def read_activations(path):  # of one shard, [rows, d_model]: float32 or float16; bfloat16 as its bits, uint16
     table = pq.read_table(path, partitioning=None)

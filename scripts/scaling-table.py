@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Print what a harvest and an evaluation take at some number of tokens, from a model's shape, measured bytes, and assumed rates and
-prices: the tables of docs/scaling.md. Every assumption is an option.
+"""Print the cost of a harvest and an evaluation for given numbers of tokens, from a model's shape, measured bytes, and assumed rates
+and prices: the tables of docs/scaling.md. Every assumption is an option.
 
   scripts/scaling-table.py
   scripts/scaling-table.py --tokens 1e9 --flops 125e12 --dollars-per-gpu-hour 1.5      a smaller GPU
@@ -43,12 +43,12 @@ class Model:
 
     @property
     def sae_flops(self) -> float:
-        """The encoder; what fires is decoded for next to nothing."""
+        """The encoder; decoding the latents that fire costs almost nothing."""
         return 2 * self.d_model * self.latents
 
 
 def in_unit(amount: float, units: str, step: float = 1000.0) -> str:
-    """With three digits and one of these units, each `step` times the one before."""
+    """A number with three digits and one of these units, each `step` times the one before."""
     names = units.split()
     for name in names:
         if amount < step or name == names[-1]:

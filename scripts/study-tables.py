@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Turns the study's published figures into the rows that `evaluate compare` takes. Needs nothing but Python 3.
+"""Converts the study's published figures into the rows of `evaluate compare`. Needs only Python 3.
 
     scripts/study-tables.py            writes data-manifests/study/expected/*.json anew
-    scripts/study-tables.py --check    fails where they differ from the published figures, or a cell is missing
+    scripts/study-tables.py --check    fails if they differ from the published figures, or a cell is missing
 
-The published figures, in data-manifests/study/published/, are as the study's own code wrote them. Every figure in a row
-is copied from there with all its digits, but for ce_delta, which was not published: it is ce_sae - ce_clean.
+The published figures, in data-manifests/study/published/, are as the study's code wrote them. Every figure in a row
+is copied from there with all its digits, except ce_delta, which was not published: it is ce_sae - ce_clean.
 """
 
 import json
@@ -60,7 +60,7 @@ def pile(entries):
 
 
 def alpaca(entries):
-    """Each published entry is about a chat model, and holds the figures of both SAEs."""
+    """Each published entry is for a chat model, and holds the figures of both SAEs."""
     for entry in entries:
         family, model = MODELS[entry["chat_model"]]
         for sae, sae_name in [("base", "Base"), ("chat", "Chat")]:
@@ -96,7 +96,7 @@ def tables():
 
 
 def check_cells(published):
-    """Every cell of the study's tables is there once, and nothing else."""
+    """Checks that every cell of the study's tables occurs once, and nothing else."""
     both = ["base", "chat"]
     expected = {
         "pile": {(f, "all", sae, model, True) for f in FAMILIES for sae in both for model in both},
@@ -112,7 +112,7 @@ def check_cells(published):
             # must be a mean of the batches' shares.
             allowed = 1e-6 if name == "alpaca" else 3e-3
             assert abs(recovered - one["ce_recovered"]) < allowed * max(1, abs(recovered)), (name, one)
-            # Zeros at every position of a model with RMSNorm and no biases predict every token alike.
+            # Zeros at every position of a model with RMSNorm and without biases give every token the same probability.
             vocabulary = {"mistral-7b": 32000, "gemma-2b": 256000}.get(one["family"])
             if vocabulary and one["dataset"] == "pile":
                 assert abs(one["ce_zero"] - math.log(vocabulary)) < 1e-6, (name, one)

@@ -1,4 +1,4 @@
-//! Tells the linker where LibTorch lies, so that doctests and builds with their own RUSTFLAGS find it too.
+//! Tells the linker where LibTorch is, so that doctests and builds with other RUSTFLAGS find it too.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

@@ -1,4 +1,4 @@
-//! What the documents show is what the project runs.
+//! The documents show the code and figures of the project.
 
 const README: &str = include_str!("../README.md");
 
@@ -21,7 +21,7 @@ fn documents_name_no_file_that_is_absent() {
     }
 }
 
-/// The check against SAELens holds what the document says, and no less.
+/// The check against SAELens uses exactly the tolerances of the document.
 #[test]
 fn results_md_has_the_tolerances_of_the_check_against_saelens() {
     let script = include_str!("../scripts/goldens/check_saelens_metrics.py");
@@ -36,7 +36,7 @@ fn results_md_has_the_tolerances_of_the_check_against_saelens() {
     assert!(words.contains(&format!("divides by a gap between losses, to {looser}, or the script fails")), "{looser}");
 }
 
-/// What the README says of the demo beside its tables is in them, and in what was measured of the models.
+/// The README's figures of the demo are in its tables, and in the measurements of the models.
 #[test]
 fn the_readme_says_of_the_demo_what_its_tables_say() {
     let words = README.split_whitespace().collect::<Vec<_>>().join(" ");

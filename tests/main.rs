@@ -2,7 +2,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a test that fails says where; measured differences are printed"
+    reason = "a failing test names the place; measured differences are printed"
 )]
 
 mod bad_input;

@@ -53,7 +53,7 @@ fn truncated_weights() {
 }
 
 #[test]
-fn a_header_that_claims_more_than_there_is() {
+fn a_header_that_claims_more_than_the_file_holds() {
     let copy = Copy::of("standard-none");
     let mut bytes = std::fs::read(copy.weights()).unwrap();
     bytes[..8].copy_from_slice(&u64::MAX.to_le_bytes());
@@ -99,7 +99,7 @@ fn topk_files_named_standard() {
 }
 
 #[test]
-fn a_tensor_that_nobody_took() {
+fn a_surplus_tensor() {
     let copy = Copy::of("jumprelu-none");
     copy.set("architecture", json!("standard"));
     assert_says(&refused(&copy), &["got threshold, which has none", "standard"]);

@@ -38,7 +38,7 @@ fn golden() -> Vec<Value> {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// Each row of the golden with what a run in the same settings finds.
+/// Each row of the golden with the result of a run in the same settings.
 fn beside_golden(tiny: &Tiny, choice: KlChoice) -> Vec<(Value, Kl)> {
     let measured = |row: Value| {
         let settings = RunSettings {
@@ -67,7 +67,7 @@ fn exact_divergences_agree_with_transformers_in_float64() {
             assert_near(found.kl, &row["kl"], 1e-5, &row);
             assert_near(found.kl_ablated, &row["kl_ablated"], 1e-5, &row);
             assert_near(found.kl, &row["saelens"], 1e-5, &row);
-            // The difference of two figures, each right to 1e-5.
+            // The difference of two figures, each correct to 1e-5.
             let expected = row["kl_recovered"].as_f64().unwrap();
             assert!((found.kl_recovered.unwrap() - expected).abs() < 2e-5, "{found:?}, expected {expected}");
         }
@@ -132,7 +132,7 @@ fn identity(folder: &Path) -> PathBuf {
 }
 
 #[test]
-fn a_residual_put_back_unchanged_diverges_from_nothing() {
+fn an_unchanged_residual_has_no_divergence() {
     let tiny = keeping(320, true);
     let folder = tempfile::tempdir().unwrap();
     let saes = vec![identity(&folder.path().join("identity"))];
@@ -143,7 +143,7 @@ fn a_residual_put_back_unchanged_diverges_from_nothing() {
 }
 
 #[test]
-fn other_figures_have_the_bits_that_they_have_without() {
+fn kl_changes_no_bit_of_other_figures() {
     let tiny = keeping(8, true);
     let plain = evaluate(&RunSettings { kl: None, ..settings(&tiny, KlChoice::Exact) }).results.remove(0);
     assert!(plain.kl.is_none() && plain.sums.kl.is_none());
@@ -167,7 +167,7 @@ fn neither_threads_nor_other_saes_change_a_divergence() {
         };
         let alone = on(1, vec![sae()]);
         assert_eq!(on(5, vec![sae()]), alone);
-        // More than are read off at once.
+        // More than are read at once.
         for result in on(2, vec![sae(); 10]) {
             assert_eq!(result.sums, alone[0].sums, "{choice}");
         }
@@ -199,7 +199,7 @@ fn shards_merge_to_the_whole_and_baselines_are_used_again() {
 }
 
 #[test]
-fn every_output_says_what_the_figures_are() {
+fn every_output_names_the_kind_of_kl() {
     let tiny = keeping(8, false);
     for (choice, label) in
         [(KlChoice::Exact, "exact, recomputed (f32)"), (KlChoice::Bound, "lower bound, from the top 8 (f32)")]
@@ -234,7 +234,7 @@ fn what_the_cache_does_not_keep_is_not_read() {
 }
 
 #[test]
-fn without_a_model_nothing_diverges() {
+fn kl_needs_a_model() {
     let tiny = keeping(8, true);
     for choice in [KlChoice::Exact, KlChoice::Stored, KlChoice::Recomputed, KlChoice::Bound] {
         let error = refusal(&RunSettings { model: None, ..settings(&tiny, choice) });
@@ -245,7 +245,7 @@ fn without_a_model_nothing_diverges() {
 
 /// Every field is in `RESULTS.md`, by its name in code type.
 #[test]
-fn the_document_knows_every_field() {
+fn the_document_describes_every_field() {
     let document = include_str!("../../crates/results/RESULTS.md");
     let result = evaluate(&settings(&keeping(8, false), KlChoice::Bound)).results.remove(0);
     let value = serde_json::to_value(&result).unwrap();

@@ -1,4 +1,4 @@
-//! Every published format against the class that owns it, and every way in which its files can be wrong.
+//! Every published format against the reference class of its library, and every way in which its files can be wrong.
 
 use std::fs;
 use std::io::Write;
@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::support::{distance, tensor};
 
-/// Of the largest number of the reference: one of the rows is fifteen times as long as the others.
+/// Relative to the largest number of the reference: one of the rows is fifteen times as long as the others.
 const TOLERANCE: f64 = 1e-5;
 
 fn fixtures() -> PathBuf {
@@ -32,7 +32,7 @@ fn cases() -> Vec<PathBuf> {
     cases
 }
 
-/// What every SAE is given.
+/// The input of every SAE.
 fn x() -> Tensor {
     tensor(&fixtures().join("inputs.safetensors"), "x")
 }
@@ -41,7 +41,7 @@ fn name(folder: &Path) -> String {
     folder.strip_prefix(fixtures()).unwrap().display().to_string()
 }
 
-/// A copy of a case that a test may spoil, under the path that it is published under.
+/// A copy of a case that a test may corrupt, under the path of its publication.
 struct Copy {
     _root: tempfile::TempDir,
     folder: PathBuf,
@@ -98,7 +98,7 @@ fn replace(tensors: &mut [(String, Tensor)], name: &str, change: impl FnOnce(&Te
 }
 
 #[test]
-fn every_format_and_class_agrees_with_its_owner() {
+fn every_format_and_class_agrees_with_its_library() {
     let cases = cases();
     assert!(cases.len() >= 27, "only {} cases: run scripts/goldens/sae_formats.py", cases.len());
     let mut worst: f64 = 0.0;
@@ -115,7 +115,7 @@ fn every_format_and_class_agrees_with_its_owner() {
         let whole = relative(&sae.decode(&encoded).unwrap(), "reconstruction");
         let in_tiles = sae.reconstruct(&x()).unwrap();
         let tiles = relative(&in_tiles.rows, "reconstruction");
-        // Latents that were compared by their size in the output are kept in that size.
+        // Latents that were compared by their size in the output keep that size.
         let inspection = SaeInspection::of(&folder, None).unwrap();
         let latents = if inspection.ranks_by_decoder_norm { 0.0 } else { relative(&encoded.latents, "latents") };
         println!("{:72} {} {whole:.1e}", name(&folder), inspection.architecture);
@@ -132,7 +132,7 @@ fn every_format_and_class_agrees_with_its_owner() {
 }
 
 #[test]
-fn each_format_is_told_from_its_files_and_says_where_it_belongs() {
+fn each_format_is_recognised_by_its_files_and_names_its_site() {
     let site = |hook: &str| Some(format!("blocks.1.{hook}"));
     for (case, format, input, output) in [
         ("saelens-transcoder", SaeFormat::Saelens, site("mlp.hook_in"), site("hook_mlp_out")),
@@ -199,7 +199,7 @@ fn what_is_converted_reconstructs_the_same_and_says_where_it_came_from() {
 }
 
 #[test]
-fn an_inspection_says_what_was_understood() {
+fn an_inspection_describes_the_sae() {
     let text = |case: &str| SaeInspection::of(&fixtures().join(case), None).unwrap().to_string();
     let scope = text("gemma-scope-2b-pt-res/layer_1/width_16k/average_l0_71");
     for words in
@@ -214,7 +214,7 @@ fn an_inspection_says_what_was_understood() {
     assert!(text("llamascopium-topk").contains("times the decoder row's norm"));
 }
 
-/// The file of the weights and, where there is one, of the configuration of one case of each format.
+/// The weights file of one case of each format, and its configuration file, if any.
 const WHERE: [(&str, &str, Option<&str>); 9] = [
     ("gemma-scope-2b-pt-res/layer_1/width_16k/average_l0_71", "params.npz", None),
     ("gemma-scope-2b-pt-mlp/layer_1/width_16k/average_l0_71", "params.npz", None),
@@ -234,7 +234,7 @@ fn truncated_files_are_refused() {
             let copy = Copy::of(case);
             let path = copy.folder.join(file);
             let whole = fs::read(&path).unwrap();
-            // JSON ends in a line break, which nobody would miss.
+            // JSON ends in a line break, whose loss does no harm.
             let almost = whole.trim_ascii_end().len() - 1;
             for length in [0, 3, 30, whole.len() / 2, if file == weights { whole.len() - 1 } else { almost }] {
                 fs::write(&path, &whole[..length]).unwrap();
@@ -246,7 +246,7 @@ fn truncated_files_are_refused() {
     }
 }
 
-/// The encoder's matrix by each format's name, where tensors are in safetensors.
+/// The name of the encoder's matrix in each format whose tensors are in safetensors.
 const ENCODERS: [(&str, &str, &str); 5] = [
     ("gemma-scope-2-270m-pt/resid_post/layer_1_width_16k_l0_small", "params.safetensors", "w_dec"),
     ("llama-scope", "checkpoints/final.safetensors", "encoder.weight"),
@@ -270,7 +270,7 @@ fn transposed_and_otherwise_shaped_tensors_are_named() {
 }
 
 #[test]
-fn numbers_that_are_none_are_refused() {
+fn numbers_that_are_nan_are_refused() {
     for (case, file, encoder) in ENCODERS {
         let copy = Copy::of(case);
         copy.edit_tensors(file, |tensors| {
@@ -374,7 +374,7 @@ fn configurations_that_do_not_fit_are_refused_by_field() {
 }
 
 #[test]
-fn a_scale_that_the_files_need_and_do_not_have_is_missed() {
+fn a_missing_scale_is_refused() {
     let copy = Copy::of("llama-scope");
     copy.edit("hyperparams.json", |config| {
         drop(config.as_object_mut().unwrap().remove("dataset_average_activation_norm"));
@@ -393,7 +393,7 @@ fn a_folder_of_no_format_or_of_two_is_refused() {
     assert!(message.contains("gemma-scope and of llama-scope"), "{message}");
 }
 
-/// A zip archive with one member, which says that it is compressed.
+/// A zip archive with one member, which is marked as compressed.
 fn npz(name: &str, content: &[u8]) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let options = zip::write::FileOptions::default().compression_method(zip::CompressionMethod::Deflated);
@@ -414,7 +414,7 @@ fn a_zip_bomb_is_refused_and_not_unpacked() {
 }
 
 #[test]
-fn arrays_whose_headers_lie_are_refused() {
+fn arrays_with_false_headers_are_refused() {
     let header = |text: &str| {
         let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
         bytes.extend((text.len() as u16).to_le_bytes());
@@ -462,7 +462,7 @@ fn every_flipped_byte_of_a_pickle_or_an_archive_is_an_error_or_the_same_sae() {
             let mut spoiled = whole.clone();
             spoiled[place] ^= 0x41;
             fs::write(&path, &spoiled).unwrap();
-            // Whatever comes of it, it does not panic and says which file it is about.
+            // Any outcome may follow, but no panic, and an error names the file.
             if let Err(error) = SaeFile::open(&copy.folder).and_then(|file| file.load(Device::Cpu)) {
                 let message = error.to_string();
                 assert!(message.contains(file) || matches!(error, SaeError::Torch(_)), "{message}");

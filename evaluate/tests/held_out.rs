@@ -1,4 +1,4 @@
-//! What training says of rows that it is not trained on, and of the SAE as it is saved.
+//! Training's reports on held-out rows, and on the saved SAE.
 
 use std::path::Path;
 
@@ -33,7 +33,7 @@ fn dead_latents_are_unknown_until_a_latent_may_be_one_and_those_that_never_fired
         100.0 * never_fired
     );
     assert!(printed.contains(&words), "{printed}");
-    // It is shorter.
+    // The window is shorter.
     let mut settings = bench.settings("long", Architecture::TopK { k: 1, auxiliary: 0.0 });
     settings.course.dead_after = 20;
     let summary = trained(&settings);
@@ -44,7 +44,7 @@ fn dead_latents_are_unknown_until_a_latent_may_be_one_and_those_that_never_fired
     assert_eq!(metadata(&out)["num_dead_features"], (dead * WIDTH as f64).round());
 }
 
-/// What `evaluate run` without a model finds of an SAE on the last sequences of a cache.
+/// The result of `evaluate run` without a model for an SAE on the last sequences of a cache.
 fn evaluated(bench: &Bench, sae: &Path, sequences: &str, course: &Course, scale: ScaleChoice) -> SaeResult {
     let held = sae.with_extension("held");
     let selection = Selection { sequences: Some(sequences.parse().unwrap()), ..Selection::default() };
@@ -122,7 +122,7 @@ fn held_out_rows_are_of_the_same_sections_and_without_outliers() {
 }
 
 #[test]
-fn what_is_held_out_touches_no_weight() {
+fn held_out_rows_change_no_weight() {
     let plain = Bench::new();
     let spoilt = Bench::of(Tiny::with(None, |sequence, residual| {
         if sequence >= 4 {
@@ -138,7 +138,7 @@ fn what_is_held_out_touches_no_weight() {
         std::fs::read(bench.out(&name).join("sae_weights.safetensors")).unwrap()
     };
     assert!(weights(&plain, 20) == weights(&spoilt, 20));
-    assert!(weights(&plain, 0) != weights(&spoilt, 0), "what is spoilt is seen where it is not held out");
+    assert!(weights(&plain, 0) != weights(&spoilt, 0), "the corrupted rows matter if they are not held out");
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn held_out_rows_that_are_too_many_or_too_few_are_refused() {
     };
     let message = refused(&|course| course.held_out = 55);
     assert!(message.contains("at most 54") && message.contains("got 55"), "{message}");
-    // Whole sequences: 54 rows are to be had only with two more, and 14 do not fill a batch.
+    // Whole sequences: 54 rows are available only with two more, and 14 do not fill a batch.
     let message = refused(&|course| course.held_out = 54);
     assert!(message.contains("got 54, which the sequences 1.. hold with 56"), "{message}");
     assert!(refused(&|course| course.held_out = 71).contains("got 71"));
@@ -163,7 +163,7 @@ fn held_out_rows_that_are_too_many_or_too_few_are_refused() {
     assert!(!bench.out("refused").exists());
 }
 
-/// Sixty steps bring the running mean not even half of the way.
+/// Sixty steps bring the running mean less than half of the way.
 #[test]
 fn a_threshold_that_has_not_converged_shows_and_one_from_held_out_rows_fits() {
     let bench = Bench::new();
@@ -177,9 +177,9 @@ fn a_threshold_that_has_not_converged_shows_and_one_from_held_out_rows_fits() {
             (trained(&settings), bench.out(&format!("{name}-{number}")))
         };
         let (behind, out) = trained("running", ThresholdSource::Running);
-        assert!((behind.last.l0 - k).abs() < 0.1, "what is trained: {}", behind.last.l0);
+        assert!((behind.last.l0 - k).abs() < 0.1, "the trained SAE: {}", behind.last.l0);
         let (saved, held_out) = (behind.saved_on_last_batch.l0.unwrap(), behind.last.held_out.unwrap().l0.unwrap());
-        assert!(saved > 1.2 * k && held_out > 1.2 * k, "what is saved: {saved} {held_out}");
+        assert!(saved > 1.2 * k && held_out > 1.2 * k, "the saved SAE: {saved} {held_out}");
         assert!(behind.to_string().contains(&format!("saved SAE on the last batch: L0 {saved:.2}")), "{behind}");
         assert_eq!(metadata(&out)["l0"], held_out);
         let about = &metadata(&out)["hayloft"]["threshold"];

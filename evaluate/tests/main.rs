@@ -2,7 +2,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a test that fails says where, and one that compares numbers how close they are"
+    reason = "a failing test names the place, and a comparison of numbers prints their distance"
 )]
 
 mod bad_saes;

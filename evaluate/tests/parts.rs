@@ -1,4 +1,5 @@
-//! Parts of evaluations, each measured and read from its own file, against one run over the whole cache: every byte.
+//! Parts of evaluations, each measured and read from one file, compared byte for byte with one run over the whole
+//! cache.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ fn other_sae() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/saelens-metrics/jumprelu-scaled")
 }
 
-/// All that can be asked for at once.
+/// All options at once.
 fn settings(tiny: &Tiny) -> RunSettings {
     RunSettings {
         sections: vec![SectionChoice::All, SectionChoice::Only(Section::Rollout)],
@@ -34,7 +35,7 @@ fn part(index: usize, of: usize) -> Part {
     Part::new(index, of).unwrap()
 }
 
-/// Everything that is written and printed of results.
+/// All written and printed forms of results.
 fn shown(results: &Results) -> BTreeMap<String, Vec<u8>> {
     let folder = tempfile::tempdir().unwrap();
     results.write(folder.path()).unwrap();
@@ -48,7 +49,7 @@ fn shown(results: &Results) -> BTreeMap<String, Vec<u8>> {
     shown
 }
 
-/// Evaluates in parts, with baselines of its own, and returns the parts' files.
+/// Evaluates in parts, with a separate set of baselines, and returns the parts' files.
 fn in_parts(settings: &RunSettings, of: usize, scratch: &TempDir) -> Vec<PathBuf> {
     let settings = RunSettings { baselines: Some(scratch.path().join(format!("baselines-{of}"))), ..settings.clone() };
     for index in (0..of).rev() {
@@ -71,7 +72,7 @@ fn assert_same(expected: &BTreeMap<String, Vec<u8>>, got: &Results, what: &str) 
     }
 }
 
-/// Each number of parts, their files in another order.
+/// Several numbers of parts, with their files in another order.
 fn assert_exact(settings: &RunSettings, counts: &[usize]) {
     let scratch = tempfile::tempdir().unwrap();
     let expected = run(settings, Progress::Silent).unwrap_or_else(|error| panic!("{error}"));
@@ -123,7 +124,7 @@ fn groups_of_saes_merge_to_one_run_of_all() {
     files.extend(others.clone());
     files.swap(0, 2);
     assert_same(&expected, &merge(&files).unwrap(), "groups");
-    // Named the other way round, they are those of a run with the SAEs so.
+    // In the other order, they are those of a run with the SAEs in that order.
     let reversed = RunSettings { saes: vec![other_sae(), sae()], ..settings.clone() };
     let folders = [second.path().join("parts-2-1"), first.path().join("parts-3-1")];
     assert_same(&shown(&run(&reversed, Progress::Silent).unwrap()), &merge(&folders).unwrap(), "reversed");
@@ -154,14 +155,14 @@ fn pieces_become_one_baseline_and_are_removed() {
     let whole = names();
     assert_eq!(whole.len() * 3, pieces.len());
     assert!(whole.iter().all(|name| !name.contains(".part-")), "{whole:?}");
-    // The same as computed at once.
+    // The same as when computed at once.
     let fresh = RunSettings { baselines: Some(scratch.path().join("fresh")), ..settings.clone() };
     assert_eq!(run(&fresh, Progress::Silent).unwrap(), found);
     for name in whole {
         let read = |folder: &str| std::fs::read(scratch.path().join(folder).join(&name)).unwrap();
         assert!(read("shelf") == read("fresh"), "{name}");
     }
-    // A part uses them, and leaves nothing.
+    // A part uses them, and leaves no other files.
     run_part(&settings, part(1, 3), Progress::Silent).unwrap();
     assert!(names().iter().all(|name| !name.contains(".part-")));
 }
@@ -177,7 +178,7 @@ fn a_part_says_whose_baselines_are_missing() {
     assert!(message.contains("shelf") && message.contains("--part 0/2"), "{message}");
     prepare_baselines(&settings, Some(part(1, 2)), Progress::Silent).unwrap();
     assert!(refusal(1).contains("shards 0, 1. Run every part"), "{}", refusal(1));
-    // What is missing of its own shards, a part computes.
+    // A part computes the missing baselines of its shards.
     run_part(&settings, part(0, 2), Progress::Silent).unwrap();
     run_part(&settings, part(1, 2), Progress::Silent).unwrap();
 }

@@ -1,4 +1,4 @@
-//! Reports and comparisons of results that an evaluation gave, some of them spoiled.
+//! Reports and comparisons of an evaluation's results, some of them corrupted.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,10 +15,10 @@ use tempfile::TempDir;
 
 use crate::support::tiny::{Tiny, model, sae};
 
-/// A name that wants to be markup in every format.
+/// A name that contains markup in every format.
 const HOSTILE: &str = "<script>alert(1)</script> & \"x\" | $y$ \\input{z} _~ ]]>";
 
-/// A folder with results of three SAEs on the whole and on the answers of a tiny cache, and an experiment about them.
+/// A folder with results of three SAEs on the whole and on the answers of a tiny cache, and an experiment with them.
 struct Fixture {
     folder: TempDir,
 }
@@ -65,7 +65,7 @@ impl Fixture {
         self.write("experiment.toml", text);
     }
 
-    /// Changes results as they lie on the disk.
+    /// Changes the results on disk.
     fn edit(&self, edit: impl Fn(&mut Value)) {
         let mut results: Value = serde_json::from_slice(&self.read("run/results.json")).unwrap();
         results.as_array_mut().unwrap().iter_mut().for_each(edit);
@@ -153,7 +153,7 @@ fn check_picture(svg: &str) {
     }
 }
 
-/// Nothing in the page is loaded from anywhere.
+/// Checks that the page loads nothing.
 fn check_self_contained(page: &str) {
     for needle in ["<script", " src=", "@import", "url(http", "url(//", "href=\"http", "href=\"//"] {
         assert!(!page.contains(needle), "{needle} in the page");
@@ -174,7 +174,7 @@ fn a_report_is_whole_and_needs_nothing_else() {
     for svg in &pictures {
         check_picture(svg);
     }
-    assert_eq!(page.matches("<details>").count(), pictures.len(), "every picture has its numbers beside it");
+    assert_eq!(page.matches("<details>").count(), pictures.len(), "every picture has a table of its numbers");
     for section in ["all", "rollout"] {
         let name = format!("alpaca-{section}-filtered-finetuned");
         let csv = fixture.text(&format!("report/tables/{name}.csv"));
@@ -225,7 +225,7 @@ fn the_share_of_the_gap_that_is_recovered_is_of_explained_variance() {
     assert!(fixture.open().table().contains("75.00"));
 }
 
-/// In every form of a report, each with the name that SAELens has for it.
+/// In every form of a report, each with SAELens's name.
 #[test]
 fn both_explained_variances_stand_side_by_side() {
     let fixture = Fixture::new();
@@ -259,7 +259,7 @@ fn both_explained_variances_stand_side_by_side() {
 }
 
 #[test]
-fn hostile_names_are_only_names() {
+fn names_with_markup_are_escaped() {
     let fixture = Fixture::new();
     fixture.edit(|result| result["sae"] = format!("{HOSTILE}{}", result["sae"].as_str().unwrap()).into());
     let roles: Vec<String> = ["base", "chat", "finetuned"]
@@ -303,7 +303,7 @@ fn undefined_figures_are_dashes_in_tables_and_absent_from_pictures() {
     fixture.report();
     let page = fixture.text("report/report.html");
     assert!(page.contains("<td>–</td>") && !page.contains("NaN"));
-    // With nothing to draw there are neither bars nor points.
+    // Without data there are neither bars nor points.
     assert_eq!(pictures(&page).len(), 3 * 2 + 1);
     for svg in pictures(&page) {
         check_picture(svg);
@@ -312,7 +312,7 @@ fn undefined_figures_are_dashes_in_tables_and_absent_from_pictures() {
 }
 
 #[test]
-fn files_that_are_not_there_are_all_named() {
+fn missing_files_are_all_named() {
     let fixture = Fixture::new();
     fixture.experiment(&experiment("t").replace("\"run\"", "\"gone\"").replace("training.jsonl", "lost.jsonl"));
     let message = fixture.refuse();
@@ -336,11 +336,11 @@ fn experiments_and_results_that_make_no_sense_are_refused() {
     refuse(&usual.replace("model = \"chat\"", "model = \"other\""), "other");
     refuse(&usual.replace("family", "familie"), "familie");
     refuse(&usual.replace("[[training]]", "saes = { \"v1\" = \"base\" }\n[[training]]"), "v1");
-    // The same results a second time.
+    // The same results twice.
     let results = usual.split("[[training]]").next().unwrap().split_once("[[results]]").unwrap().1.to_owned();
     refuse(&format!("{usual}\n[[results]]{results}"), "a second time");
-    // Said to be of the other model, they come from the same weights, which is for the user to know; but from one cache
-    // of one family's model they cannot have two manifests.
+    // With the other model's name, they come from the same weights, which is the user's responsibility; but one cache
+    // of one family's model cannot have two manifests.
     fixture.edit(|result| {
         if result["section"] == "rollout" {
             result["provenance"]["manifest_blake3"] = "00".into();
@@ -357,7 +357,7 @@ fn experiments_and_results_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn what_a_report_leaves_out_is_told_by_name_and_stands_in_it() {
+fn omissions_of_a_report_are_named_in_warnings_and_in_the_report() {
     let fixture = Fixture::new();
     let usual = experiment("t");
     assert!(fixture.open().left_out().is_empty());
@@ -394,14 +394,14 @@ fn what_a_report_leaves_out_is_told_by_name_and_stands_in_it() {
     assert!(markdown.contains("## Left out") && markdown.contains("the SAE chat") && !markdown.contains("<script>"));
     let summary: Value = serde_json::from_slice(&fixture.read("report/summary.json")).unwrap();
     assert_eq!(summary["left_out"].as_array().unwrap().len(), 3);
-    // Nothing at all is not a report.
+    // A report without any result is refused.
     fixture.write("run/results.json", "[]");
     let message = fixture.refuse();
     assert!(message.contains("expected results of at least one SAE"), "{message}");
 }
 
 #[test]
-fn curves_can_be_drawn_of_anything() {
+fn training_curves_are_drawn_from_any_log() {
     check_picture(&training_curves(&[]));
     check_picture(&training_curves(&[record(0)]));
     check_picture(&training_curves(&(0..5000).map(record).collect::<Vec<_>>()));
@@ -409,7 +409,7 @@ fn curves_can_be_drawn_of_anything() {
 }
 
 #[test]
-fn what_is_not_known_is_a_gap_in_a_curve() {
+fn unknown_values_are_gaps_in_a_curve() {
     let lines =
         |records: &[TrainingRecord]| training_curves(records).matches("stroke-width=\"2.5\" fill=\"none\"").count();
     let with = |records: &[TrainingRecord], step: u64, change: &dyn Fn(&mut TrainingRecord)| {
@@ -420,10 +420,10 @@ fn what_is_not_known_is_a_gap_in_a_curve() {
     let unknown: Vec<TrainingRecord> = (0..9).map(record).collect();
     let known: Vec<TrainingRecord> =
         unknown.iter().map(|record| TrainingRecord { dead_fraction: Some(0.0), ..*record }).collect();
-    assert_eq!(lines(&known), lines(&unknown) + 1, "dead latents have no curve where none is known");
+    assert_eq!(lines(&known), lines(&unknown) + 1, "no curve of dead latents if their number is unknown");
     assert_eq!(with(&known, 4, &|record| record.dead_fraction = None), lines(&known) + 1, "two pieces of a curve");
     assert_eq!(with(&known, 4, &|record| record.explained_variance = f64::NAN), lines(&known) + 1);
-    assert_eq!(with(&known, 0, &|record| record.dead_fraction = None), lines(&known), "it begins later");
+    assert_eq!(with(&known, 0, &|record| record.dead_fraction = None), lines(&known), "the curve begins later");
     let figures = HeldOutFigures {
         rows: 20,
         l0: Some(31.0),

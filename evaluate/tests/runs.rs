@@ -1,4 +1,4 @@
-//! Whole evaluations on a small cache, against the definitions computed by brute force.
+//! Whole evaluations on a small cache, compared with the definitions computed by brute force.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -31,7 +31,8 @@ fn assert_columns(result: &SaeResult, expected: &BTreeMap<&str, f64>, tolerance:
     assert_eq!(columns.as_object().unwrap().len(), expected.len());
     for (name, &expected) in expected {
         let got = columns[*name].as_f64().unwrap_or_else(|| panic!("{name} is undefined"));
-        // Recovery divides by a small gap between losses of an untrained model, and so does what rides on it.
+        // Recovery divides by a small gap between losses of an untrained model, and so do the figures that depend on
+        // it.
         let allowed = tolerance * expected.abs().max(1.0) * if *name == "ce_recovered" { 100.0 } else { 1.0 };
         assert!((got - expected).abs() < allowed, "{} {name}: {got}, expected {expected}", result.section);
     }
@@ -68,26 +69,26 @@ fn scale_and_outliers_agree_with_the_definitions() {
         let expected = expected(&result.section.to_string(), scale, outlier_norm);
         assert!(
             expected["outlier_rows"] > 0.0 && expected["activation_rows"] > 1.0,
-            "the threshold bites: {expected:?}"
+            "the threshold excludes some rows: {expected:?}"
         );
         assert_columns(&result, &expected, 2e-5);
     }
 }
 
 #[test]
-fn ablating_every_position_leaves_the_model_without_knowledge() {
+fn ablating_every_position_gives_the_uniform_loss() {
     let zero = evaluate(&settings(&Tiny::new())).results[0].columns.ce_zero.unwrap();
     assert!((zero - 320f64.ln()).abs() < 1e-5, "{zero}");
 }
 
 #[test]
-fn one_pass_for_several_saes_is_as_good_as_several_passes() {
+fn one_pass_for_several_saes_equals_several_passes() {
     let tiny = Tiny::new();
     let together = evaluate(&RunSettings { saes: vec![sae(), sae()], ..settings(&tiny) }).results;
     let alone = evaluate(&settings(&tiny)).results;
     assert_eq!(together[0].sums, alone[0].sums);
     assert_eq!(together[1].sums, alone[0].sums);
-    assert_ne!(together[0].sae, together[1].sae, "each has a name of its own");
+    assert_ne!(together[0].sae, together[1].sae, "each has a distinct name");
 }
 
 #[test]
@@ -122,7 +123,7 @@ fn what_is_counted_in_bins_adds_up_to_the_sums() {
         assert!(near(positions.squared_deviation.values(), sums.squared_deviation));
         assert_eq!(sums.norms.counts.iter().sum::<u64>(), sums.activation_rows + sums.outlier_rows);
     }
-    // Six sequences of 14, 9, 7, 20, 12 and 8 tokens, of which the last has no loss.
+    // Six sequences of 14, 9, 7, 20, 12 and 8 tokens; the last one has no loss.
     let tokens = results[0].sums.positions.loss_tokens.values();
     assert_eq!(tokens, [6, 6, 6, 6, 6, 6, 5, 4, 6, 5, 3, 2, 3]);
     assert_eq!(results[1].sums.positions.loss_tokens.values()[..3], [0, 0, 0], "an answer never begins a sequence");
@@ -140,7 +141,7 @@ fn baselines_are_kept_and_used_again() {
     let kept = baselines(&tiny);
     assert_eq!(kept.len(), 2, "{kept:?}");
     assert_eq!(evaluate(&settings(&tiny)).results, first);
-    // Another threshold costs other moments and no other losses.
+    // Another threshold changes moments but no losses.
     evaluate(&RunSettings { outlier_norm: Some(mean_norm(&tiny).into()), ..settings(&tiny) });
     let more: Vec<String> = baselines(&tiny).difference(&kept).cloned().collect();
     assert!(more.len() == 1 && more[0].starts_with("moments."), "{more:?}");
@@ -155,7 +156,7 @@ fn a_kept_baseline_that_was_changed_is_computed_again() {
         let mut bytes = std::fs::read(&path).unwrap();
         let (header, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
         let of_shards = metadata.info("rows").or_else(|| metadata.info("zero_loss")).unwrap();
-        // Behind the length of the header, eight bytes, and the header.
+        // After the length of the header, eight bytes, and the header.
         bytes[8 + header + of_shards.data_offsets.0] ^= 1;
         std::fs::write(&path, bytes).unwrap();
     }
@@ -187,7 +188,7 @@ fn another_precision_computes_clean_losses_in_it() {
     for (got, name) in [(result.columns.ce_clean, "ce_clean"), (result.columns.ce_sae, "ce_sae")] {
         assert!((got.unwrap() - expected[name]).abs() < 0.02, "{name}: {got:?}");
     }
-    assert!((result.columns.l0.unwrap() - expected["l0"]).abs() < 1e-4, "SAEs run in f32 whatever the model runs in");
+    assert!((result.columns.l0.unwrap() - expected["l0"]).abs() < 1e-4, "SAEs run in f32 in any model dtype");
 }
 
 #[test]
@@ -204,12 +205,12 @@ fn without_a_model_the_figures_on_activations_are_the_same() {
     let Columns { ce_clean, ce_sae, ce_zero, ce_recovered, loss_tokens, .. } = without.columns;
     assert_eq!((ce_clean, ce_sae, ce_zero, ce_recovered, loss_tokens), (None, None, None, None, 0));
     assert_eq!((without.clean_loss_source, &without.provenance.model), (None, &with.provenance.model));
-    // What was kept beside the cache does not stand in the way of a run with the model.
+    // The baselines kept beside the cache do not disturb a run with the model.
     assert_eq!(evaluate(&settings(&other)).results[0].columns, with.columns);
 }
 
 #[test]
-fn computing_in_bf16_says_what_it_does_to_each_figure() {
+fn bf16_reports_its_effect_on_each_figure() {
     let tiny = Tiny::new();
     let exact = evaluate(&settings(&tiny)).results.remove(0);
     assert_eq!(exact.compute_effect, None);
@@ -265,8 +266,8 @@ fn rows_that_are_not_finite_count_as_outliers() {
     let result = evaluate(&settings(&tiny)).results.remove(0);
     assert_eq!((result.sums.non_finite_rows, result.columns.outlier_rows, result.columns.activation_rows), (1, 1, 69));
     assert!(result.columns.l0.is_some() && result.columns.mse.is_some() && result.columns.explained_variance.is_some());
-    assert_eq!(result.columns.ce_sae, None, "a NaN that is left in the residual makes losses NaN");
-    // Undefined figures survive being written, and the baselines that hold them being kept.
+    assert_eq!(result.columns.ce_sae, None, "a NaN in the residual makes losses NaN");
+    // Undefined figures can be written, and baselines with them can be kept.
     let text = serde_json::to_string(&result).unwrap();
     assert!(serde_json::from_str::<SaeResult>(&text).unwrap().sums.sae_loss.is_nan());
     assert_eq!(evaluate(&settings(&tiny)).results[0].columns, result.columns);
@@ -283,11 +284,11 @@ fn a_cache_whose_losses_do_not_follow_from_its_activations_is_refused() {
     let error = run(&settings(&tiny), Progress::Silent).unwrap_err();
     assert!(matches!(error, EvaluateError::CleanCheck { .. }), "{error}");
     assert!(error.to_string().contains("expected at most 1e-3"), "{error}");
-    assert!(!tiny.cache().join("baselines").exists(), "nothing may be kept of it");
+    assert!(!tiny.cache().join("baselines").exists(), "no baseline may be kept");
 }
 
 #[test]
-fn figures_of_rounded_activations_say_how_far_they_are_off() {
+fn figures_of_rounded_activations_state_their_error() {
     let (exact, rounded) = (Tiny::new(), Tiny::coded(Codec::Int8, KeptPredictions::top(0)));
     let (exact, rounded) = (evaluate(&settings(&exact)), evaluate(&settings(&rounded)));
     assert_eq!(exact.results[0].stored_rounding, None);
@@ -306,7 +307,7 @@ fn figures_of_rounded_activations_say_how_far_they_are_off() {
 }
 
 #[test]
-fn the_clean_check_says_how_near_it_is() {
+fn the_clean_check_reports_its_difference() {
     let check = evaluate(&settings(&Tiny::new())).clean_check.unwrap();
     assert_eq!(check.tokens, 14 + 9 - 2);
     assert!(check.max_difference < 1e-5, "{check:?}");
@@ -350,7 +351,7 @@ fn results_are_written_in_every_form() {
     assert!(csv.starts_with("sae,section,site,l0,ce_recovered,") && csv.lines().count() == 2, "{csv}");
 }
 
-/// Beside each other in the first table, each with the name that SAELens has for it.
+/// Side by side in the first table, each with SAELens's name.
 #[test]
 fn both_explained_variances_are_printed() {
     let results = evaluate(&settings(&Tiny::new()));
@@ -386,7 +387,7 @@ fn a_folder_that_cannot_be_written_is_named() {
 
 /// Every field of a result is in `RESULTS.md`, by its name in code type.
 #[test]
-fn the_document_knows_every_field() {
+fn the_document_describes_every_field() {
     let document = include_str!("../../crates/results/RESULTS.md");
     let tiny = Tiny::new();
     let bootstrap = Some(Bootstrap::default());

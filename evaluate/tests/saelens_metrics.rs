@@ -1,4 +1,5 @@
-//! Figures against SAELens's own evaluation of the same SAEs on the same tokens (`scripts/goldens/saelens_metrics.py`).
+//! Figures compared with SAELens's evaluation of the same SAEs on the same tokens
+//! (`scripts/goldens/saelens_metrics.py`).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +11,8 @@ use serde_json::Value;
 
 use crate::support::tiny::{Tiny, model};
 
-/// Of a figure's size, or of 1 where that is larger. SAELens computes in float32 throughout, and the golden has six digits.
+/// Relative to a figure's size, or to 1 if that is larger. SAELens computes in float32 throughout; the golden has six
+/// digits.
 const TOLERANCE: f64 = 1e-5;
 
 #[derive(Deserialize)]
@@ -21,7 +23,7 @@ struct Golden {
 }
 
 #[test]
-fn figures_are_saelenss() {
+fn figures_agree_with_saelens() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
     let bytes = std::fs::read(fixtures.join("saelens-metrics/golden.json")).unwrap();
     let Golden { tokens, saes } = serde_json::from_slice(&bytes).unwrap();

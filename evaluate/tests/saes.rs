@@ -1,4 +1,4 @@
-//! SAEs against SAELens's own latents and reconstructions, and against what a misreading would give.
+//! SAEs compared with SAELens's latents and reconstructions, and with the results of misread options.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::support::{Copy, distance, sae_fixtures, tensor};
 
 const TOLERANCE: f64 = 1e-5;
 
-/// A misreading must stand out: a hundred times the tolerance.
+/// The least effect of a misread option: a hundred times the tolerance.
 const DETECTED: f64 = 1e-3;
 
 fn latents_and_reconstruction(folder: &Path, x: &Tensor) -> (Tensor, Tensor) {
@@ -65,7 +65,7 @@ fn latents_are_counted_as_saelens_has_them() {
     }
 }
 
-/// How far from SAELens a spoiled copy of a case reconstructs.
+/// The distance between SAELens's reconstruction and that of a corrupted copy of a case.
 fn distance_after(case: &str, spoil: impl FnOnce(&Copy)) -> f64 {
     let copy = Copy::of(case);
     spoil(&copy);
@@ -122,8 +122,9 @@ fn a_log_threshold_read_as_it_is_would_show() {
 }
 
 #[test]
-fn the_average_scale_is_the_callers_affair() {
-    // SAELens does nothing for it at run time either; that the cases agree is the proof, that the scale matters is this.
+fn the_caller_applies_the_average_scale() {
+    // SAELens ignores it at run time too; the agreement of the cases shows that, and this test shows that the scale
+    // matters.
     let folder = sae_fixtures().join("standard-expected");
     let golden = |name| tensor(&folder.join("golden.safetensors"), name);
     let (_, scaled) = latents_and_reconstruction(&folder, &(golden("x") * 2.0));

@@ -1,5 +1,5 @@
-//! Attention sinks and outliers: what is left out, by which norm, and what is said of it. Through the program, as a user
-//! meets it, on a cache whose BOS rows are far longer than the others.
+//! Attention sinks and outliers: which rows are excluded, by which norm, and what is reported. Through the program, on
+//! a cache whose BOS rows are far longer than the others.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::support::bench::{Bench, evaluation, json};
 use crate::support::tiny::{SITE, Tiny, model, sae};
 
-/// Where a cache with sinks is trained on.
+/// A cache with sinks, to train on.
 fn sinks() -> Bench {
     Bench::of(Tiny::with_sinks())
 }
@@ -35,7 +35,7 @@ fn results(settings: &RunSettings) -> Vec<SaeResult> {
     run(settings, Progress::Silent).unwrap_or_else(|error| panic!("{error}")).results
 }
 
-/// The norms of the cache's rows, with whether each is of BOS.
+/// The norms of the cache's rows, and whether each row is BOS.
 fn norms(cache: &Path) -> Vec<(f32, bool)> {
     let cache = Cache::open(cache).unwrap();
     let mut all = Vec::new();
@@ -49,14 +49,14 @@ fn norms(cache: &Path) -> Vec<(f32, bool)> {
     all
 }
 
-/// The largest norm of a row that is none of BOS.
+/// The largest norm of a row other than BOS.
 fn longest_but_bos(cache: &Path) -> f64 {
     norms(cache).into_iter().filter(|(_, bos)| !bos).map(|(norm, _)| f64::from(norm)).fold(0.0, f64::max)
 }
 
-/// `train --scale auto` folds the scale into the weights, and the same --outlier-norm is then another norm.
+/// `train --scale auto` folds the scale into the weights, and the same `--outlier-norm` is then another norm.
 #[test]
-fn one_threshold_before_and_after_a_folded_scale_is_told_and_nothing_is_recovered() {
+fn a_threshold_that_a_folded_scale_changes_is_reported_and_nothing_is_recovered() {
     let bench = sinks();
     let said = bench.train("sae", "--architecture topk --k 6 --scale auto --exclude bos --outlier-norm 20");
     assert!(!said.contains("outliers"), "no row but BOS is longer than that: {said}");
@@ -75,9 +75,9 @@ fn one_threshold_before_and_after_a_folded_scale_is_told_and_nothing_is_recovere
     assert!(row[4].parse::<f64>().is_ok() && row[7].parse::<f64>().is_ok(), "{table}");
     let same = format!("--outlier-norm {raw}raw leaves out what the training did");
     assert!(said.contains("none of 70 rows are kept: 70 are outliers") && said.contains("(median)"), "{said}");
-    assert_eq!(said.matches(&same).count(), 2, "before the run, and as the cause of what came of it: {said}");
+    assert_eq!(said.matches(&same).count(), 2, "before the run, and as the cause of its result: {said}");
 
-    // With the switch that is named there is nothing to warn of.
+    // With the suggested flag there is no warning.
     let (table, said) = bench.run("sae", &format!("--outlier-norm {raw}raw"));
     assert!(!said.contains("WARN") && !table.contains('–'), "{said}{table}");
     let [result] = json_results(&bench.run("sae", &format!("--outlier-norm {raw}raw --json")).0);
@@ -91,9 +91,9 @@ fn one_threshold_before_and_after_a_folded_scale_is_told_and_nothing_is_recovere
     assert_eq!((result["outlier_norm_raw"].as_f64(), result["outlier_rule"].as_str()), (Some(20.0), Some("20")));
 }
 
-/// A report of results without a figure has dashes, in its tables and in the numbers behind its pictures.
+/// A report of results without a figure has dashes, in its tables and in the numbers of its pictures.
 #[test]
-fn a_report_of_nothing_that_is_kept_has_dashes() {
+fn a_report_without_kept_rows_has_dashes() {
     let bench = sinks();
     let folder = bench.out("report");
     std::fs::create_dir_all(&folder).unwrap();
@@ -120,7 +120,7 @@ fn json_results(text: &str) -> [Value; 1] {
 #[test]
 fn a_norm_in_either_space_leaves_out_the_same() {
     let bench = sinks();
-    // A power of two, by which norms are scaled without rounding.
+    // A power of two, which scales norms without rounding.
     let scale = 0.125;
     let longest = longest_but_bos(&bench.tiny.cache());
     let norm = (0.6 * longest).round();
@@ -158,7 +158,7 @@ fn rows_that_are_left_out_reach_no_batch() {
         let mut settings = settings(&bench, name);
         settings.course.exclude = exclude;
         settings.course.outlier_norm = norm.map(|norm| norm.parse().unwrap());
-        // The SAE stays what it begins as, and the error of a batch is about its squared norm.
+        // The SAE stays at its initial weights, and the error of a batch is about its squared norm.
         (settings.course.learning_rate, settings.course.log_every) = (1e-12, 1);
         train(&settings, Progress::Silent).unwrap_or_else(|error| panic!("{error}"))
     };
@@ -174,13 +174,13 @@ fn rows_that_are_left_out_reach_no_batch() {
     let longest = longest_but_bos(&bench.tiny.cache());
     assert!(largest("kept") < 4.0 * longest.powi(2), "{} {longest}", largest("kept"));
     assert!(largest("all") > 50.0 * longest.powi(2), "{} {longest}", largest("all"));
-    // The median is that of the rows that are kept, without BOS.
+    // The median is that of the included rows, without BOS.
     let rule = trained("median", ExcludeChoice::Bos, Some("1.01xmedian"));
     let threshold = bench.config("median")["metadata"]["hayloft"]["rows"]["outlier_norm"].clone();
     assert_eq!(threshold["raw"].as_f64(), Some(1.01 * median), "{threshold}");
     let expected = norms.iter().filter(|norm| f64::from(**norm) <= 1.01 * median).count();
     assert!(rule.rows == expected && expected < 64, "{} {expected}", rule.rows);
-    // Special tokens are known to a tokenizer alone.
+    // Only a tokenizer knows the special tokens.
     let mut settings = settings(&bench, "special");
     settings.course.exclude = ExcludeChoice::Special;
     let message = train(&settings, Progress::Silent).unwrap_err().to_string();
@@ -209,7 +209,7 @@ fn a_training_is_resumed_only_with_the_rows_that_it_was_begun_with() {
 }
 
 #[test]
-fn what_the_largest_rows_hold_is_said_before_the_first_step() {
+fn the_share_of_the_largest_rows_is_reported_before_the_first_step() {
     let bench = sinks();
     let share = |norms: &[(f32, bool)]| {
         let mut squares: Vec<f64> = norms.iter().map(|(norm, _)| f64::from(*norm).powi(2)).collect();
@@ -236,9 +236,9 @@ fn what_the_largest_rows_hold_is_said_before_the_first_step() {
     );
 }
 
-/// Of a context of 128 one row is a sink: less than a hundredth, and nearly all of the squared norm.
+/// In a context of 128 one row is a sink: less than a hundredth of the rows, and nearly all of the squared norm.
 #[test]
-fn sinks_are_told_with_the_switch_that_leaves_them_out() {
+fn sinks_are_reported_with_the_flag_that_excludes_them() {
     let bench = Bench::of(Tiny::cut(1024, 128));
     let said = bench.train("sae", "--architecture topk --k 6");
     println!("{said}");
@@ -289,11 +289,11 @@ fn an_sae_in_scaled_space_is_given_its_own_rule_and_others_the_caches() {
     let rows = found[0].scale_rows.clone().unwrap();
     assert_eq!((rows.exclude, rows.sections.len()), (ExcludeChoice::Bos, 0));
     assert!(found[2].scale > every && found[2].scale_rows.clone().unwrap().sections.len() == 1);
-    // What the user says goes for all of them, and auto is over all rows.
+    // A rule from the user applies to all of them, and auto is over all rows.
     for result in results(&RunSettings { scale: ScaleChoice::Auto, ..settings.clone() }) {
         assert_eq!((result.scale, result.scale_source, result.scale_rows), (every, ScaleSource::Cache, None));
     }
-    // A cache without such rows cannot say what their scale is.
+    // A cache without such rows gives no scale.
     let bare = Tiny::of(vec![vec![0, 5, 9]]);
     let error = run(&RunSettings::new(model(), bare.cache(), vec![rollout]), Progress::Silent).unwrap_err().to_string();
     assert!(error.contains("rows of section rollout") && error.contains("--scale auto"), "{error}");
@@ -330,7 +330,7 @@ fn a_fine_tuning_is_evaluated_by_the_rows_and_the_scale_of_its_training() {
         );
         assert_eq!(result.outlier_rule, rows.outlier_norm.map(|own| own.rule));
     }
-    // By default the scale is by the rule that the SAE has, whatever rows it is tuned on.
+    // By default the scale follows the SAE's rule, for any choice of training rows.
     let mut settings = TrainSettings {
         space: Space::Scaled,
         architecture: Architecture::Standard { l1: 0.05 },

@@ -1,4 +1,4 @@
-//! What is told: settings of an SAE that the cache contradicts, thresholds that no training set, what a report leaves out.
+//! Warnings: settings of an SAE that the cache contradicts, thresholds that no training set, omissions of a report.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::support::sae_fixtures;
 use crate::support::tiny::{Tiny, model, sae};
 
-/// Standard output and standard error of the program, which ends well.
+/// Standard output and standard error of the program, which must succeed.
 fn evaluate(arguments: &[&str]) -> (String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_evaluate"));
     let output = command.args(arguments).env_remove("RUST_LOG").output().unwrap();
@@ -62,7 +62,7 @@ fn warnings(cache: &Path, sae: &str, more: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn what_an_sae_was_trained_on_is_told_where_the_cache_is_not_like_that() {
+fn a_cache_that_differs_from_the_training_data_is_reported() {
     let (tiny, model) = (Tiny::new(), model());
     let model = ["--model", model.to_str().unwrap()];
     // The cache: BOS before each sequence, contexts of 64.
@@ -120,7 +120,7 @@ fn what_an_sae_was_trained_on_is_told_where_the_cache_is_not_like_that() {
             }
         }
     }
-    // A flat configuration says so at the top; SAEs in place at once are told of each.
+    // A flat configuration has these fields at the top level; SAEs spliced together each get a warning.
     let flat = PatchedRun::new();
     flat.config(|config| {
         let metadata = config.as_object_mut().unwrap().remove("metadata").unwrap();
@@ -138,7 +138,7 @@ fn what_an_sae_was_trained_on_is_told_where_the_cache_is_not_like_that() {
 }
 
 #[test]
-fn an_sae_of_sequences_with_bos_is_told_of_a_cache_without() {
+fn a_cache_without_bos_is_reported_for_an_sae_trained_with_it() {
     let tiny = Tiny::of(vec![vec![5, 9, 12, 7, 30, 41], vec![8, 4, 4, 19, 6]]);
     let changed = PatchedRun::new();
     let found = warnings(&tiny.cache(), changed.path(), &[]);
@@ -164,7 +164,7 @@ fn a_buffer_of_dictionary_learning_says_what_was_trained_on() {
     let out = folder.path().join("converted");
     let (shown, _) = evaluate(&["inspect", folder.path().to_str().unwrap()]);
     assert!(shown.contains("128 tokens") && shown.contains("trained without") && shown.contains("BOS"), "{shown}");
-    // What was known before is known after.
+    // The conversion keeps this information.
     evaluate(&["convert", folder.path().to_str().unwrap(), "--out", out.to_str().unwrap()]);
     let (shown, _) = evaluate(&["inspect", out.to_str().unwrap()]);
     assert!(shown.contains("128 tokens") && shown.contains("trained without"), "{shown}");
@@ -188,7 +188,7 @@ fn what_an_sae_was_trained_on_is_kept_by_a_conversion() {
 }
 
 #[test]
-fn a_threshold_that_was_never_set_is_told_by_every_command() {
+fn a_threshold_that_was_never_set_is_reported_by_every_command() {
     let tiny = Tiny::new();
     for (threshold, words) in [(-1.0_f32, "threshold of -1"), (0.0, "threshold of 0"), (0.25, "")] {
         let batch = PatchedRun::new();

@@ -54,7 +54,7 @@ fn every_architecture_learns_and_is_saved_as_saelens_saves_it() {
             .unwrap()
             .fired;
         assert!(fired.max().int64_value(&[]) > 0, "{name}");
-        assert!(!out.join("checkpoint").exists(), "a training that is done needs none");
+        assert!(!out.join("checkpoint").exists(), "a finished training needs none");
     }
 }
 
@@ -127,7 +127,7 @@ fn a_finished_training_is_resumed_to_what_it_came_to() {
 }
 
 #[test]
-fn a_loss_that_is_no_number_stops_and_leaves_the_last_good_checkpoint() {
+fn a_loss_that_is_not_finite_stops_and_leaves_the_last_good_checkpoint() {
     let bench = Bench::new();
     let mut settings = bench.settings("wild", STANDARD);
     settings.course.learning_rate = 1e15;
@@ -137,7 +137,7 @@ fn a_loss_that_is_no_number_stops_and_leaves_the_last_good_checkpoint() {
     let TrainError::Diverged { step, checkpoint: Some(checkpoint), .. } = error else { panic!("{message}") };
     assert!(step > 1 && message.contains("last good checkpoint") && message.contains("--learning-rate"), "{message}");
     SaeFile::open(&checkpoint).unwrap().load(Device::Cpu).unwrap();
-    assert!(!bench.out("wild").join("sae_weights.safetensors").exists(), "what diverged is not saved");
+    assert!(!bench.out("wild").join("sae_weights.safetensors").exists(), "a diverged SAE is not saved");
     settings.course.out = bench.out("wild without");
     settings.course.checkpoint_every = 1000;
     assert!(refused(&settings).to_string().contains("no checkpoint yet"));
@@ -186,7 +186,7 @@ fn settings_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn fine_tuning_brings_an_sae_nearer_and_says_so() {
+fn fine_tuning_improves_an_sae_and_reports_it() {
     let bench = Bench::new();
     let finetuned = finetune(&bench.finetuning("tuned", sae()), &evaluation(), Progress::Silent).unwrap();
     let results = &finetuned.results.results;
@@ -220,7 +220,7 @@ fn an_sae_of_another_width_or_site_is_not_fine_tuned() {
 }
 
 #[test]
-fn a_saved_sae_says_of_bos_what_its_cache_had() {
+fn a_saved_sae_records_whether_its_cache_has_bos() {
     let prepend_bos = |tiny: Tiny| {
         let bench = Bench::of(tiny);
         trained(&bench.settings("sae", STANDARD));

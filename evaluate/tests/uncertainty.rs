@@ -28,7 +28,7 @@ fn evaluate(settings: &RunSettings) -> Results {
 }
 
 #[test]
-fn figures_have_intervals_and_stay_what_they_are() {
+fn intervals_leave_figures_unchanged() {
     let tiny = Tiny::new();
     let settings = RunSettings { kl: Some(KlChoice::Exact), ..settings(&tiny) };
     let plain = evaluate(&RunSettings { bootstrap: None, by_subset: false, ..settings.clone() }).results;
@@ -39,7 +39,7 @@ fn figures_have_intervals_and_stay_what_they_are() {
         for (name, interval) in &intervals.figures {
             let figure = value[name].as_f64().or_else(|| value["kl"][name].as_f64()).unwrap();
             let room = 1e-6 * figure.abs();
-            // With six sequences, the correction for bias may leave the figure itself outside; hardly, though.
+            // With six sequences, the correction for bias may exclude the figure itself, but only by little.
             let width = 2.0 * interval.half_width() + room;
             assert!(interval.low - width <= figure && figure <= interval.high + width, "{name} {figure}: {interval:?}");
         }
@@ -49,7 +49,7 @@ fn figures_have_intervals_and_stay_what_they_are() {
 }
 
 #[test]
-fn the_same_sae_is_no_different_and_another_one_is() {
+fn equal_saes_do_not_differ_and_unequal_ones_do() {
     let results = evaluate(&settings(&Tiny::new())).results;
     assert!(results[..2].iter().all(|first| first.intervals.as_ref().unwrap().difference.is_none()));
     for place in [2, 3] {
@@ -58,7 +58,7 @@ fn the_same_sae_is_no_different_and_another_one_is() {
         let mse = difference.figures["mse"].difference;
         assert!((mse - (own.mse.unwrap() - first.mse.unwrap())).abs() < 1e-5, "{mse}");
         assert!(difference.figures["ce_sae"].interval.half_width() > 0.0);
-        // What depends on no SAE differs nowhere.
+        // Figures that depend on no SAE differ nowhere.
         assert!(difference.figures["ce_zero"].interval.half_width().abs() < f64::EPSILON);
         assert_eq!(difference.from, results[0].sae);
     }
@@ -70,7 +70,7 @@ fn the_same_sae_is_no_different_and_another_one_is() {
     }
 }
 
-/// Two pairs differ on average by less than each varies: intervals of differences are narrower than those of figures.
+/// A paired difference varies less than either figure: intervals of differences are narrower than those of figures.
 #[test]
 fn differences_are_paired() {
     let results = evaluate(&settings(&Tiny::new())).results;
@@ -91,7 +91,7 @@ fn what_is_of_other_rows_or_scales_is_not_compared() {
     let scaled = figures(&RunSettings { scale: ScaleChoice::FollowSae, ..settings(&tiny) });
     assert!(!scaled.contains(&"mse".to_owned()) && !scaled.contains(&"l1".to_owned()), "{scaled:?}");
     assert!(scaled.contains(&"mse_raw".to_owned()) && scaled.contains(&"l0".to_owned()), "{scaled:?}");
-    // After scaling, the threshold leaves out other rows.
+    // After scaling, the threshold excludes other rows.
     let mean = Cache::open(&tiny.cache()).unwrap().manifest().sites[0].mean_norm;
     let outlier_norm = Some(mean);
     let outliers = figures(&RunSettings {

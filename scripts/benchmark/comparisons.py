@@ -1,4 +1,4 @@
-"""What is compared with what: the sides that are run, in their order, and the rows of the table that come of them."""
+"""The comparisons: the sides that run, in order, and the rows of the table made from them."""
 
 import math
 import sys
@@ -15,7 +15,7 @@ LOSSES = {"compute_ce_loss": True}
 SUMS = {"compute_sparsity_metrics": True, "compute_variance_metrics": True}
 TOLERANCE = 1e-3
 
-# The sides that each comparison needs. `first` is a run that makes the baselines beside the cache, `later` one that finds them.
+# The sides that each comparison needs. A `first` run makes the baselines beside the cache, a `later` one finds them.
 NEEDS = {
     "a": ["ours_ce_f32_first", "peer_ce_f32", "auto_ce_f32", "ours_ce_f32_later"],
     "b": ["ours_ce_f32_first", "peer_ce_f32", "auto_ce_f32", "ours_ce_bf16_first", "peer_ce_bf16", "auto_ce_bf16"],
@@ -36,7 +36,7 @@ NEEDS = {
 Side = Callable[[], Measurement]
 
 
-# SAELens with the model class that it takes by default, and with the other one.
+# SAELens with its default model class, and with the other one.
 DEFAULT, OTHER = "HookedTransformer", "AutoModelForCausalLM"
 
 
@@ -83,7 +83,7 @@ def sides(programs: Programs, workload: Workload, peers: Peers, cache: Path, dat
 
 @dataclass
 class Row:
-    """A line of the table: every repeat of ours and, where there is one, of the peer."""
+    """A line of the table: every repeat of ours and, if any, of the peer."""
 
     name: str
     unit: str
@@ -97,7 +97,7 @@ class Row:
         return median(self.ours) / median(self.peer) if self.peer else None
 
 
-# Name, ours, peer, who the peer is. All in tokens a second, and for several SAEs in tokens a second and SAE.
+# Name, ours, peer, description of the peer. In tokens a second; for several SAEs in tokens a second times SAEs.
 RATES = [
     ("ce_f32_one_sae", "ours_ce_f32_first", "peer_ce_f32", "SAELens, f32"),
     ("ce_f32_one_sae_other_model", "ours_ce_f32_first", "auto_ce_f32", "SAELens on AutoModelForCausalLM, f32"),
@@ -132,17 +132,17 @@ def per_second(runs: list[Measurement], seconds: str = "seconds") -> list[float]
 
 
 def rows(measured: Measured) -> list[Row]:
-    """The rows for which all sides were run."""
+    """The rows whose sides all ran."""
     table = []
     for name, ours, peer, against in RATES:
         if ours in measured and peer in measured:
             table.append(Row(name, "tokens/s", per_second(measured[ours]), per_second(measured[peer]), against))
         if name == "ce_f32_one_sae" and table:
-            # Our whole process, loading and hashing too, beside the peer's evaluation alone.
+            # Our whole process, loading and hashing included, against the peer's evaluation alone.
             whole = per_second(measured[ours], "wall_seconds")
             table.append(Row("ce_f32_one_sae_whole_process", "tokens/s", whole, table[-1].peer, f"{against}, without loading"))
     if {"ours_full_f32", "whole_f32"} <= measured.keys():
-        # Against the bare pass of the same round, which ran beside it.
+        # Against the bare pass of the same round.
         pairs = zip(measured["ours_full_f32"], measured["whole_f32"], strict=True)
         overhead = [ours["seconds"] / bare["seconds"] - 1 for ours, bare in pairs]
         table.append(Row("harvest_full_overhead", "share of the bare pass", overhead))
@@ -163,7 +163,7 @@ def bytes_rows(measured: Measured) -> list[Row]:
     activations, whole = each("ours_harvest_bf16", "activation_bytes"), each("ours_harvest_bf16", "folder_bytes")
     half, full = each("peer_harvest_bf16", "folder_bytes"), each("peer_harvest_f32", "folder_bytes")
     return [
-        # SAELens's cache cannot hold bfloat16: what keeps its range is float32.
+        # SAELens's cache cannot hold bfloat16; float32 keeps the range.
         Row("bytes_ratio_bf16", "bytes/token", activations, full, "SAELens, float32; our activations"),
         Row("bytes_whole_cache_bf16", "bytes/token", whole, full, "SAELens, float32; tokens and plan too"),
         Row("bytes_bf16_against_float16", "bytes/token", activations, half, "SAELens, float16, another format"),
@@ -173,7 +173,7 @@ def bytes_rows(measured: Measured) -> list[Row]:
 def break_even(measured: Measured) -> int | None:
     """The number of SAEs from which one harvest and evaluations of the cache cost less than SAELens; None if there is none.
 
-    Each evaluation is counted as a first one, so the answer errs against us.
+    Each evaluation counts as a first one, so the answer is biased against Hayloft.
     """
     harvest, ours, peer = (
         median(run["seconds"] / run["tokens"] for run in measured[side])
@@ -183,7 +183,7 @@ def break_even(measured: Measured) -> int | None:
 
 
 def agreement(measured: Measured) -> dict[str, float]:
-    """How far the figures of both sides are apart. Ends the benchmark where they are not of the same thing."""
+    """The distance between the figures of both sides. Ends the benchmark if they measure different things."""
     distances = {}
     if {"ours_ce_f32_first", "peer_ce_f32"} <= measured.keys():
         own, theirs = measured["ours_ce_f32_first"][0]["results"][0], measured["peer_ce_f32"][0]["metrics"]

@@ -1,11 +1,11 @@
-"""Would `planes` be smaller if each dimension's typical exponent were subtracted first?
+"""Would `planes` be smaller with each dimension's typical exponent subtracted first?
 
     python scripts/benchmark/exponent_offsets.py CACHE [CACHE ...]
 
-For the first 4,096 rows of each site, as stored and, where that is float32, rounded to bfloat16 as well: bits an exponent
-byte takes as it is and less its dimension's median, by entropy (what an ideal coder of single bytes would reach) and by
-ZSTD level 1 in pages of 256 KiB (the median of each dimension is taken from the very rows, and its cost not counted), and by
-how much the file would shrink. Needs pyarrow and numpy.
+For the first 4,096 rows of each site, as stored and, if stored as float32, also rounded to bfloat16: bits an exponent byte takes
+as it is and less its dimension's median, by entropy (the bound of an ideal coder of single bytes) and by ZSTD level 1 in pages of
+256 KiB (the median of each dimension is from the same rows, and its cost not counted), and the reduction of the file's size.
+Needs pyarrow and numpy.
 """
 
 import json
@@ -43,7 +43,7 @@ def bits_by_zstd(exponents):
 
 
 def versions(words, dtype):
-    """The rows' exponent bytes with the bits that an element has besides, for each type looked at."""
+    """The rows' exponent bytes and the number of other bits of an element, for each dtype."""
     if dtype == "f32":
         yield "f32", (words << 1 >> 24).astype(np.uint8), 24
         words, dtype = (words + 0x7FFF + (words >> 16 & 1) >> 16).astype(np.uint16), "bf16"

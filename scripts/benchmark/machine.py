@@ -1,4 +1,4 @@
-"""What the machine is, and what it could do at best: the rates beside which the others are to be seen."""
+"""The machine and its peak rates, against which the measured rates are compared."""
 
 import os
 import platform
@@ -43,22 +43,22 @@ def describe() -> dict[str, Any]:
 
 
 def said(*command: str) -> str:
-    """What a command prints."""
+    """The output of a command."""
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def commit() -> str:
-    """The repository's commit, short."""
+    """The repository's commit, abbreviated."""
     return said("git", "rev-parse", "--short", "HEAD")
 
 
 def now() -> str:
-    """The time as it stands in names of files: UTC, to the minute."""
+    """The time for file names: UTC, to the minute."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H-%M")
 
 
 def best(work: Callable[[], Any], seconds: float) -> float:
-    """The shortest of the runs of `work` that fit into `seconds`, of at least three."""
+    """The shortest run of `work` among those that fit into `seconds`, at least three."""
     work()
     taken: list[float] = []
     while len(taken) < 3 or sum(taken) < seconds:
@@ -69,7 +69,7 @@ def best(work: Callable[[], Any], seconds: float) -> float:
 
 
 def rates(seconds: float = 1.0) -> dict[str, float]:
-    """Products of matrices and copies with THREADS threads where the library has them, zstd with one."""
+    """Matrix products and copies with THREADS threads where the library has them, zstd with one."""
     torch.set_num_threads(THREADS)
     side = 2048
     figures = {}
@@ -80,7 +80,7 @@ def rates(seconds: float = 1.0) -> dict[str, float]:
     target = np.empty_like(source)
     # A copy reads each byte and writes it.
     figures["memory_copy_gb_per_s"] = 2 * source.nbytes / best(lambda: np.copyto(target, source), seconds) / 1e9
-    # Exponents as a residual stream has them, which is what the store compresses.
+    # Exponents like those of a residual stream, which the store compresses.
     values = np.random.default_rng(0).standard_normal(1 << 24, np.float32)
     exponents = (values.view(np.uint32) >> 23 & 0xFF).astype(np.uint8).tobytes()
     compressor = zstandard.ZstdCompressor(level=1)

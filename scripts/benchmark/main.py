@@ -1,4 +1,4 @@
-"""Measures Hayloft beside SAELens and transformers; see scripts/bench, which prepares what it needs and calls it."""
+"""Compares Hayloft with SAELens and transformers; scripts/bench prepares its needs and calls it."""
 
 import argparse
 import os
@@ -48,7 +48,7 @@ def arguments() -> argparse.Namespace:
 
 
 def rounds(all_sides: dict[str, comparisons.Side], wanted: set[str], repeats: int) -> tuple[Measured, dict[str, float]]:
-    """Run the wanted sides one after another, `repeats` times. After the first time both sides must have found the same."""
+    """Runs the wanted sides one after another, `repeats` times. After the first round both sides must agree."""
     measured: Measured = {}
     agreed: dict[str, float] = {}
     for repeat in range(repeats):
@@ -62,7 +62,7 @@ def rounds(all_sides: dict[str, comparisons.Side], wanted: set[str], repeats: in
 
 
 def single_rows(given: argparse.Namespace, programs: Programs, made: workload.Workload, raw: dict[str, Any]) -> list[Row]:
-    """The rows that no round is needed for; what they are made of goes into `raw`."""
+    """The rows that need no round; their inputs go into `raw`."""
     only, quick = given.only, given.quick
     rows = []
     if "h" in only:

@@ -1,4 +1,4 @@
-"""How much memory an evaluation takes beyond the weights it works with, over 1, 4 and 16 times the tokens."""
+"""Memory that an evaluation takes beyond its weights, over 1, 4 and 16 times the tokens."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ FACTORS = (1, 4, 16)
 
 
 def upper_half_bytes(model: Path) -> int:
-    """Bytes of the weights from the middle block on: its blocks, the final norm, and the embedding, which is the head too."""
+    """Bytes of the weights from the middle block on: its blocks, the final norm, and the embedding, which is also the unembedding."""
     content = (model / "model.safetensors").read_bytes()
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     total = 0

@@ -1,4 +1,4 @@
-"""Runs Hayloft's programs and says what they took."""
+"""Runs Hayloft's programs and measures them."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from workload import TEXT
 
 THREADS = 2
 
-Measurement = dict[str, Any]  # "seconds" and "tokens", and whatever else is worth keeping
+Measurement = dict[str, Any]  # "seconds" and "tokens", and other recorded values
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Programs:
     lines: list[str] = field(default_factory=list)
 
     def run(self, program: str, *arguments: object) -> tuple[str, float, int]:
-        """Standard output, wall seconds and peak bytes of memory of one run."""
+        """Standard output, wall seconds and peak memory in bytes of one run."""
         words = [str(argument) for argument in arguments]
         line = " ".join([program, *words])
         if line not in self.lines:
@@ -34,7 +34,7 @@ class Programs:
         with output.open("wb") as stdout, log.open("wb") as stderr:
             started = time.perf_counter()
             process = subprocess.Popen([self.folder / program, *words], stdout=stdout, stderr=stderr)
-            # Not the resource usage that the kernel reports at the end: it counts what this process held at the fork.
+            # Not the kernel's resource usage at the end, which counts what this process held at the fork.
             peak = 0
             while process.poll() is None:
                 peak = max(peak, peak_memory(process.pid))
@@ -45,7 +45,7 @@ class Programs:
         return output.read_text(), seconds, peak
 
     def harvest(self, model: Path, data: Path, cache: Path, site: str, dtype: str, logits: str) -> Measurement:
-        """Make `cache` anew. The seconds are those that `harvest` reports: loading is not in them, writing is."""
+        """Makes `cache` anew. The seconds are those that `harvest` reports: without loading, with writing."""
         shutil.rmtree(cache, ignore_errors=True)
         settings = ["--site", site, "--dtype", dtype, "--logits", logits, "--codec", "planes", "--threads", THREADS]
         output, wall, peak = self.run(
@@ -65,7 +65,7 @@ class Programs:
     def evaluate(
         self, cache: Path, saes: list[Path], model: Path | None = None, compute: str | None = None, keep_baselines: bool = False
     ) -> Measurement:
-        """Evaluate SAEs in one pass, with losses if there is a model. Without `keep_baselines` it is a first run on the cache."""
+        """Evaluates SAEs in one pass, with losses if there is a model. Without `keep_baselines` it is a first run on the cache."""
         if not keep_baselines:
             shutil.rmtree(cache / "baselines", ignore_errors=True)
         profile = self.scratch / "profile.json"
@@ -93,7 +93,7 @@ class Programs:
 
 
 def peak_memory(process: int) -> int:
-    """The most resident memory that a process has had so far, in bytes; 0 where it has ended."""
+    """The peak resident memory of a process so far, in bytes; 0 if it has ended."""
     try:
         with open(f"/proc/{process}/status") as lines:
             return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
@@ -102,12 +102,12 @@ def peak_memory(process: int) -> int:
 
 
 def folder_bytes(folder: Path) -> int:
-    """The sizes of all files in a folder."""
+    """The total size of the files in a folder, in bytes."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def codec_speed(lines: list[str]) -> dict[str, float]:
-    """What the store's example measures of its codecs on one thread: gigabytes of plain words a second."""
+    """The codec speeds of the store's example, on one thread: gigabytes of plain words a second."""
     command = "cargo run --release --locked --quiet --package hayloft-store --example codec_speed -- --threads 1 --json"
     if command not in lines:
         lines.append(command)

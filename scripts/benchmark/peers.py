@@ -1,7 +1,7 @@
 """SAELens and transformers on the same model, SAEs and tokens. Importing and loading are never in the seconds.
 
-SAELens runs a model as TransformerLens's HookedTransformer, which is its default and what its own evaluation command takes, or as
-transformers' own (`AutoModelForCausalLM`). Both are measured.
+SAELens runs a model as TransformerLens's HookedTransformer (its default, and that of its evaluation command) or as transformers'
+own class (`AutoModelForCausalLM`). Both are measured.
 """
 
 import logging
@@ -34,7 +34,7 @@ from workload import BATCH, CONTEXT, D_MODEL, MIDDLE, SITE  # noqa: E402
 
 logging.disable(logging.WARNING)
 
-# SAELens's kinds of model, and their names of the place where the residual enters the middle block.
+# SAELens's kinds of model, and their names of the hook where the residual enters the middle block.
 HOOKS = {"HookedTransformer": SITE, "AutoModelForCausalLM": f"model.layers.{MIDDLE - 1}"}
 STORED = {"f32": "float32", "bf16": "bfloat16"}
 TYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
@@ -61,9 +61,9 @@ class Peers:
 
     @cache  # noqa: B019
     def hooked(self, kind: str, dtype: str) -> Any:
-        """The model as SAELens takes it."""
+        """The model in SAELens's wrapper."""
         if kind == "HookedTransformer":
-            # What `from_pretrained_no_processing` does, which takes no model that is not on TransformerLens's list.
+            # As `from_pretrained_no_processing`, which takes only models on TransformerLens's list.
             config = loading.get_pretrained_model_config(str(self.folder), device="cpu", dtype=TYPES[dtype])
             weights = loading.get_pretrained_state_dict(str(self.folder), config, self.transformers(dtype), dtype=TYPES[dtype])
             model = HookedTransformer(config, AutoTokenizer.from_pretrained(self.folder))
@@ -75,13 +75,13 @@ class Peers:
 
     @cache  # noqa: B019
     def sae(self, kind: str, dtype: str) -> Any:
-        """The first SAE, at the hook's name in that kind of model."""
+        """The first SAE, at that model class's name of the hook."""
         sae = SAE.load_from_disk(self.sae_folder, device="cpu", dtype=STORED[dtype]).eval()
         sae.cfg.metadata.hook_name = HOOKS[kind]
         return sae
 
     def store(self, kind: str, dtype: str, tokens: torch.Tensor, batch: int) -> ActivationsStore:
-        """SAELens's source of batches, over tokens that are in full contexts already."""
+        """SAELens's source of batches, over tokens that already are full contexts."""
         return ActivationsStore(
             model=self.hooked(kind, dtype),
             dataset=Dataset.from_dict({"tokens": tokens.tolist()}),
@@ -101,7 +101,7 @@ class Peers:
         )
 
     def evaluate(self, kind: str, dtype: str, config: dict[str, bool]) -> Measurement:
-        """SAELens's `run_evals` with what `config` switches on."""
+        """SAELens's `run_evals` with the metrics that `config` enables."""
         tokens = self.tokens
         batch = min(BATCH, len(tokens))
         batches = len(tokens) // batch
@@ -139,7 +139,7 @@ class Peers:
             streaming=False,
             dtype=stored,
             device="cpu",
-            # One buffer of exactly these tokens; a byte more, for it is rounded down.
+            # One buffer of exactly these tokens; a byte more, because SAELens rounds down.
             buffer_size_gb=(tokens.numel() * D_MODEL * (2 if dtype == "bf16" else 4) + 1) / 1e9,
         )
         dataset = Dataset.from_dict({"tokens": tokens.tolist()})

@@ -1,4 +1,4 @@
-"""The table for people, and the files: everything that was measured, and the medians."""
+"""The printed table, and the files: everything measured, and the medians."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 
 from comparisons import Row
 
-# The figures of latest.json, in its order.
+# The figures of latest.json, in order.
 FIGURES = [
     "ce_f32_one_sae",
     "ce_bf16_one_sae",
@@ -78,7 +78,7 @@ def table(rows: list[Row]) -> str:
 
 
 def figures(rows: list[Row]) -> dict[str, float | None]:
-    """What stands in latest.json: ratios where there is a peer, else medians."""
+    """The content of latest.json: ratios if there is a peer, else medians."""
     found = {row.name: row.ratio if row.peer else median(row.ours) for row in rows}
     return {name: found[name] for name in FIGURES if name in found}
 
@@ -104,6 +104,6 @@ def summary(values: list[float]) -> dict[str, float]:
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    """JSON, a line to each entry."""
+    """JSON, one line for each entry."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")

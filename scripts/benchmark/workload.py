@@ -1,7 +1,7 @@
-"""What is measured: a seeded model of 47 million parameters, eight SAEs on its middle, and text of the demo.
+"""The workload: a seeded model of 47 million parameters, eight SAEs at its middle, and the demo's text.
 
-Speed does not depend on what a model has learnt, so weights are random. How many latents fire does matter, to a program that
-would leave out what is zero, so the SAEs' biases are set such that about L0 of them do.
+Speed does not depend on what a model has learnt, so weights are random. The number of latents that fire matters to a program that
+skips zeros, so the SAEs' biases are set such that about L0 of them fire.
 """
 
 import json
@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 CONTEXT = 512
-BATCH = 8  # contexts in a batch of every side: 4096 tokens, what a row group of the cache holds
+BATCH = 8  # contexts in a batch of every side: 4096 tokens, the size of the cache's row groups
 VOCABULARY = 16384
 D_MODEL = 512
 BLOCKS = 12
@@ -33,14 +33,14 @@ TEXT = Path("demo/text/train.jsonl.zst")
 
 @dataclass(frozen=True)
 class Workload:
-    """Folders of the benchmark, as seen from the repository's root."""
+    """Folders of the benchmark, relative to the repository's root."""
 
     folder: Path
     model: Path
     saes: list[Path]
 
     def manifest(self, tokens: int) -> Path:
-        """Write the data manifest of the first `tokens` tokens of the text, in full contexts."""
+        """Writes the data manifest of the first `tokens` tokens of the text, in full contexts."""
         path = self.folder / f"text-{tokens}.toml"
         path.write_text(
             f'name = "bench"\npacking = "concat"\ncontext_length = {CONTEXT}\nmax_tokens = {tokens}\n\n'
@@ -50,7 +50,7 @@ class Workload:
 
 
 def make(folder: Path) -> Workload:
-    """Make the model and the SAEs anew in `folder`."""
+    """Makes the model and the SAEs anew in `folder`."""
     workload = Workload(folder, folder / "model", [folder / f"sae-{number}" for number in range(SAES)])
     for made in [workload.model, *workload.saes]:
         shutil.rmtree(made, ignore_errors=True)
@@ -64,7 +64,7 @@ def make(folder: Path) -> Workload:
 
 def make_model(folder: Path) -> Qwen2ForCausalLM:
     """Weights wide enough (a standard deviation of 0.05) that the loss depends on the input; the demo's tokenizer, which has
-    fewer tokens than the model knows."""
+    fewer tokens than the model."""
     torch.manual_seed(0)
     config = Qwen2Config(
         vocab_size=VOCABULARY,
@@ -102,7 +102,7 @@ def middle_residuals(model: Qwen2ForCausalLM) -> torch.Tensor:
 
 
 def make_sae(folder: Path, seed: int, residuals: torch.Tensor) -> None:
-    """A `standard` SAE of random directions, in SAELens's format. Its one bias lets L0 latents through on average."""
+    """A `standard` SAE of random directions, in SAELens's format. Its one bias lets L0 latents fire on average."""
     generator = torch.Generator().manual_seed(1000 + seed)
     decoder = torch.randn(WIDTH, D_MODEL, generator=generator)
     decoder /= decoder.norm(dim=-1, keepdim=True)
@@ -131,7 +131,7 @@ def make_sae(folder: Path, seed: int, residuals: torch.Tensor) -> None:
 
 
 def read_tokens(cache: Path) -> torch.Tensor:
-    """The token ids that a cache was planned with, in its order: [contexts, CONTEXT]."""
+    """The token ids of a cache's plan, in order: [contexts, CONTEXT]."""
     shards = sorted(Path(cache, "plan").glob("[0-9]*"), key=lambda path: int(path.name))
     tables = [pq.read_table(shard / "tokens.parquet", columns=["token"]) for shard in shards]
     ids = [torch.from_numpy(table["token"].to_numpy().astype("int64")) for table in tables]

@@ -1,4 +1,4 @@
-"""A harvest, ways to disturb it, and the comparison with one that nobody disturbed."""
+"""A harvest, ways to interrupt it, and the comparison with an uninterrupted one."""
 
 import os
 import shutil
@@ -12,30 +12,30 @@ from pathlib import Path
 from small_cache import SITES, Programs, SmallCache, files, say
 
 KILLED = -9
-# What the boundaries are called that wait for the disk, and those of which half can be done.
+# Names of boundaries that wait for the disk, and of those that can be half done.
 SYNCS = ("sync", "sync-folder")
 DIVISIBLE = ("write", "remove-folder")
 
 
 @dataclass
 class Scenario:
-    """A command, and what it finds when it starts."""
+    """A command, and the folder that it starts from."""
 
     name: str
     command: object  # from a cache's folder to the command's words
-    start: Path | None  # copied for each trial; none where there is nothing
+    start: Path | None  # copied for each trial; None for no folder
     expected: dict[str, bytes]
     boundaries: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     def numbers(self, *operations: str) -> list[int]:
-        """1, 2 and so on, for as many boundaries as are one of these operations; for all where none is named."""
+        """1, 2 and so on, one for each boundary of these operations; for every boundary if none is named."""
         count = sum(not operations or boundary.split("\t")[0] in operations for boundary in self.boundaries)
         return list(range(1, count + 1))
 
 
 class Trial:
-    """The undisturbed harvest, what is compared with it, and the counts."""
+    """The uninterrupted harvest, its expected bytes, and the counts."""
 
     def __init__(self, scratch: Path, programs: Programs) -> None:
         self.scratch, self.programs = scratch, programs
@@ -55,7 +55,7 @@ class Trial:
             sys.exit("error: expected a harvest of at least 3 shards, got fewer")
         plan = self.scenario("plan", self.cache.plan, None, files(planned))
         self.run = self.scenario("run", self.cache.run, planned, self.files)
-        # What a killed planning left; and a harvest that was killed within its second shard, with damage to its first.
+        # The leftovers of a killed planning; and a harvest killed within its second shard, with damage to its first.
         unplanned = self.killed_within(plan, "plan/.00001.partial")
         untidy = self.killed_within(self.run, "shards/.00001.partial")
         (untidy / "shards" / "00000" / f"{SITES[0]}.parquet").write_bytes(b"cut short")
@@ -69,7 +69,7 @@ class Trial:
                 sys.exit(f"error: expected {scenario.name} to remove leftovers, it removed none")
 
     def scenario(self, name: str, command: object, start: Path | None, expected: dict[str, bytes]) -> Scenario:
-        """A scenario, with the boundaries that it passes where nobody disturbs it, by paths relative to the folder."""
+        """A scenario, with the boundaries of an uninterrupted run, by paths relative to the folder."""
         scenario = Scenario(name, command, start, expected)
         folder, listed = self.folder(scenario), self.scratch / "boundaries"
         started = time.monotonic()
@@ -80,7 +80,7 @@ class Trial:
         return scenario
 
     def killed_within(self, scenario: Scenario, unfinished: str) -> Path:
-        """What is left by a kill while the tokens of an unfinished folder are written; the folder before it is whole."""
+        """The folder after a kill while the tokens of an unfinished folder are written; the folder before it is whole."""
         folder, done = self.disturbed(scenario, f"kill@create {unfinished}/tokens.parquet")
         before = folder / Path(unfinished).parent / "00000"
         if done.returncode != KILLED or not (folder / unfinished).is_dir() or not before.is_dir():
@@ -88,7 +88,7 @@ class Trial:
         return folder
 
     def folder(self, scenario: Scenario) -> Path:
-        """A new folder as the command finds it."""
+        """A new copy of the folder that the command starts from."""
         with self.lock:
             self.folders += 1
             folder = self.scratch / f"cache-{self.folders}"
@@ -108,12 +108,12 @@ class Trial:
                 self.killed_at.add(killed_at)
 
     def check_visible(self, folder: Path, scenario: Scenario, what: str) -> None:
-        """What a reader finds after a kill: whole things only."""
+        """Checks the folder after a kill: a reader sees whole files only."""
         found = files(folder) if folder.is_dir() else {}
         before = files(scenario.start) if scenario.start is not None else {}
         half = []
         for name, content in found.items():
-            # Claims are of those who fill the cache, and of no reader.
+            # Claims are for the processes that fill the cache; readers ignore them.
             parts = Path(name).parts
             if any(part.startswith(".") for part in parts) or name == "manifest.json" or parts[0] == "claims":
                 continue
@@ -132,20 +132,20 @@ class Trial:
             self.fault(f"{what}: {name} is half-written and visible")
 
     def check_resumes(self, folder: Path, scenario: Scenario, what: str) -> None:
-        """The same command once more ends with the bytes of the undisturbed harvest."""
+        """Runs the command again, which must end with the bytes of the uninterrupted harvest."""
         planned = (folder / "plan.json").exists()
         done = self.programs.run("harvest", *scenario.command(folder))
-        # A plan that was whole when its writer was killed is there, and not made again.
+        # A plan that was whole when its writer was killed stays, and is not made again.
         if done.returncode != 0 and not (scenario.command == self.cache.plan and planned):
             self.fault(f"{what}: the run after it ended with {done.returncode}: {done.stderr.strip()}")
         self.compare(folder, scenario, what)
 
     def compare(self, folder: Path, scenario: Scenario, what: str) -> None:
-        """Compare all bytes with what is expected, and remove the folder."""
+        """Compares all bytes with the expected ones, and removes the folder."""
         found, expected = files(folder), scenario.expected
         differing = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
         if differing:
-            self.fault(f"{what}: in the end these differ: {', '.join(differing)}")
+            self.fault(f"{what}: after resuming these differ: {', '.join(differing)}")
         shutil.rmtree(folder)
 
     def disturbed(self, scenario: Scenario, failpoint: str) -> tuple[Path, subprocess.CompletedProcess]:
@@ -153,7 +153,7 @@ class Trial:
         return folder, self.programs.run("harvest", *scenario.command(folder), failpoint=failpoint)
 
     def kill_at(self, job: tuple[Scenario, str, int]) -> None:
-        """Kill at a boundary, look, go on, compare."""
+        """Kills at a boundary, checks, resumes, compares."""
         scenario, fault, number = job
         what = f"{scenario.name}, {fault}:{number}"
         folder, done = self.disturbed(scenario, f"{fault}:{number}")
@@ -165,21 +165,21 @@ class Trial:
         self.check_resumes(folder, scenario, what)
 
     def fail_at(self, job: tuple[Scenario, str, int]) -> None:
-        """Break the disk from a boundary on, expect an error in words, look, go on, compare."""
+        """Breaks the disk from a boundary on, expects an error message, checks, resumes, compares."""
         scenario, fault, number = job
         what = f"{scenario.name}, {fault}:{number}"
         folder, done = self.disturbed(scenario, f"{fault}:{number}")
         words = {"full": "disk is full", "read-only": "ead-only file", "broken-sync": "to the disk"}[fault]
-        # The last boundary is a sync, which a full or read-only disk does.
+        # The last boundary is a sync, which succeeds on a full or read-only disk.
         harmless = fault != "broken-sync" and number == len(scenario.boundaries) and done.returncode == 0
         if not harmless and (done.returncode != 1 or words not in done.stderr):
-            self.fault(f"{what}: expected 1 and words of it, got {done.returncode}: {done.stderr.strip()}")
+            self.fault(f"{what}: expected exit code 1 and an error message, got {done.returncode}: {done.stderr.strip()}")
         self.count("failures")
         self.check_visible(folder, scenario, what)
         self.check_resumes(folder, scenario, what)
 
     def kill_after(self, seconds: float) -> None:
-        """Kill at a moment."""
+        """Kills after a time."""
         what = f"killed after {seconds * 1000:.0f} ms"
         folder = self.folder(self.run)
         process = self.programs.start("harvest", *self.run.command(folder))
@@ -193,7 +193,7 @@ class Trial:
         self.check_resumes(folder, self.run, what)
 
     def read_while_written(self, harvests: int) -> None:
-        """Poll a cache while it is being written."""
+        """Polls a cache while it is being written."""
         for _ in range(harvests):
             folder = self.folder(self.run)
             process = self.programs.start("harvest", *self.run.command(folder))
@@ -208,7 +208,7 @@ class Trial:
             self.compare(folder, self.run, "while it was read")
 
     def real_disks(self) -> None:
-        """A disk that is full, and one that is read-only, made of a small file system in memory."""
+        """A full disk and a read-only one, made from a small file system in memory."""
         disk = self.scratch / "disk"
         disk.mkdir()
         mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk], capture_output=True, text=True)
@@ -249,5 +249,5 @@ def remount(disk: Path, option: str) -> None:
 
 
 def relative(boundary: str, folder: Path) -> str:
-    """A boundary, with paths as seen from the cache's folder."""
+    """A boundary, with paths relative to the cache's folder."""
     return boundary.replace(f"{folder}/", "").replace(str(folder), ".").replace(f"{folder.parent}", "..")

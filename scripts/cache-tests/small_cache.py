@@ -1,4 +1,4 @@
-"""A cache that takes a second to make, and the programs that make it, for the scripts that then break it."""
+"""A cache that takes a second to make, and the programs that make it, for the scripts that break it."""
 
 import os
 import shutil
@@ -18,13 +18,13 @@ MAX_TOKENS = 1400
 
 
 def say(words: str) -> None:
-    """Progress goes to standard error."""
+    """Prints progress to standard error."""
     print(words, file=sys.stderr, flush=True)
 
 
 def build() -> list[Path]:
-    """Build the programs and the reader of flipped bits, with failpoints in the store."""
-    # With an example, dependencies have the features that they have for `cargo test --workspace`, and are not built again.
+    """Builds the programs and the reader of flipped bits, with failpoints in the store."""
+    # With an example, dependencies have the features of `cargo test --workspace`, and are not built again.
     command = "cargo build --quiet --locked --workspace --bins --example flip --features hayloft-harvest/failpoints"
     for words in ([str(ROOT / "scripts" / "setup")], command.split()):
         if subprocess.run(words, cwd=ROOT, stdout=sys.stderr).returncode != 0:
@@ -35,7 +35,7 @@ def build() -> list[Path]:
 
 @dataclass
 class Programs:
-    """Copies of the programs with failpoints, so that a build on the side changes nothing."""
+    """Copies of the programs with failpoints, so that another build changes nothing."""
 
     folder: Path
 
@@ -72,13 +72,13 @@ class Programs:
 
 @dataclass
 class SmallCache:
-    """How the cache is made."""
+    """The recipe of the cache."""
 
     data: Path
 
     @staticmethod
     def describe(scratch: Path) -> "SmallCache":
-        """Write the data manifest."""
+        """Writes the data manifest."""
         data = scratch / "text.toml"
         settings = f'name = "text"\npacking = "per-document"\ncontext_length = 64\nmax_tokens = {MAX_TOKENS}\n'
         data.write_text(f'{settings}text_field = "text"\n\n[[files]]\npath = "{TEXT}"\n')
@@ -88,12 +88,12 @@ class SmallCache:
         return ["plan", "--model", MODEL, "--data", self.data, "--out", folder, *CUTTING]
 
     def run(self, folder: Path) -> list[object]:
-        """A run that goes on with whatever is there; the plan must be."""
+        """A run that resumes any earlier one; the plan must exist."""
         sites = [option for site in SITES for option in ("--site", site)]
         return ["run", "--resume", "--threads", "1", "--logits", "top=5", "--model", MODEL, "--out", folder, *sites]
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """All files but the lock's, by their paths relative to the folder."""
+    """All files except the lock, by their paths relative to the folder."""
     found = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}

@@ -1,4 +1,4 @@
-"""Losses of the n-gram baselines, estimated on the tokens that the models are trained on: WORK/baselines.json for the report."""
+"""Losses of the n-gram baselines, estimated on the models' training tokens: WORK/baselines.json for the report."""
 
 import json
 

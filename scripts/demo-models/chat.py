@@ -1,7 +1,7 @@
 """The chat model: the base model trained further on conversations, with a loss on both turns.
 
-Both turns have a loss so that user prompts are text that the chat model models well, as the reply is. The rate is the base model's own,
-high for fine-tuning: base and chat shall differ in their residual streams, not in their last layer alone.
+Both turns have a loss so that the chat model models user prompts as well as replies. The learning rate is the base model's,
+high for fine-tuning: base and chat should differ in their residual streams, not only in their last layer.
 """
 
 import json
@@ -20,14 +20,14 @@ PEAK = 3e-3
 
 
 def batch(chosen: list[Conversation]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tokens and labels, [batch, pos] int64, padded on the right where causal attention never looks."""
+    """Tokens and labels, [batch, pos] int64, padded on the right, which causal attention never sees."""
     sequences = [torch.tensor(c.prompt + c.reply) for c in chosen]
     pad = lambda value: torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True, padding_value=value)  # noqa: E731
     return pad(chat_tokenizer().pad_token_id), pad(train.IGNORED)
 
 
 def batches(conversations: list[Conversation]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Epochs in other orders; within eight batches conversations of like length stand together, which saves padding."""
+    """Epochs in different orders; within eight batches conversations are sorted by length, which saves padding."""
     for epoch in range(1_000):
         generator = np.random.default_rng([SEED, epoch])
         order = generator.permutation(len(conversations))

@@ -1,4 +1,4 @@
-"""Rows in Alpaca's schema as the chat model reads them: BOS, the user's turn, the assistant's turn, in the checkpoint's own template."""
+"""Rows in Alpaca's schema as the chat model reads them: BOS, the user's turn, the assistant's turn, in the checkpoint's template."""
 
 import json
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ def read(split: str) -> list[Row]:
 
 
 def question(row: Row) -> str:
-    """The user's turn: the instruction and, where there is an input, a blank line and the input."""
+    """The user's turn: the instruction and, if there is an input, a blank line and the input."""
     return "\n\n".join(part for part in (row["instruction"], row["input"]) if part)
 
 

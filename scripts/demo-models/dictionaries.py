@@ -32,12 +32,12 @@ def bible(program: Path, text: Path) -> Iterator[Document]:
 
 
 def wordnet(root: Path) -> Iterator[Document]:
-    """One document a lemma. A synset belongs to its first lemma alone, so that no gloss is seen twice."""
+    """One document a lemma. A synset belongs only to its first lemma, so that no gloss occurs twice."""
     entries: dict[str, list[str]] = defaultdict(list)
     for part, kind in WORDNET_KINDS.items():
         for line in (root / "usr/share/wordnet" / f"data.{part}").read_text(errors="replace").splitlines():
             if line.startswith("  "):
-                continue  # the licence, which stands at the head of each file
+                continue  # the licence at the head of each file
             fields, gloss = line.split(" | ", 1)
             words = fields.split()
             count = int(words[3], 16)
@@ -58,7 +58,7 @@ def _dictd(root: Path, name: str) -> str:
 
 
 def gcide(root: Path) -> Iterator[Document]:
-    """Entries of the 1913 Webster; those taken from WordNet are left out, since WordNet is a subset of its own."""
+    """Entries of the 1913 Webster, without those taken from WordNet, which is a separate subset."""
     for number, entry in enumerate(re.split(r"\n\n(?=[A-Z][^\n\\]{0,40} \\)", _dictd(root, "gcide"))[1:]):
         if "[WordNet" in entry or "[1913 Webster]" not in entry:
             continue

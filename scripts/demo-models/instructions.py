@@ -1,4 +1,4 @@
-"""Instruction–response pairs in Alpaca's schema, made from the documents, and split as the documents are.
+"""Instruction–response pairs in Alpaca's schema, made from the documents and split like them.
 
 Writes demo/instructions/train.jsonl.zst and demo/instructions/heldout.jsonl.
 """
@@ -14,7 +14,7 @@ from layout import INSTRUCTIONS, SEED
 
 TRAIN_ROWS, HELD_OUT_ROWS = 12_000, 150
 WITH_INPUT = 1 / 3
-A_SUBSET_AT_MOST = 0.25  # of the rows; WordNet alone could fill them all
+A_SUBSET_AT_MOST = 0.25  # of the rows; WordNet alone could supply them all
 
 
 def choose(split: str, count: int) -> list[questions.Row]:

@@ -1,4 +1,4 @@
-"""Where everything lies, and the seed that every random choice starts from."""
+"""Paths of all files, and the seed of every random choice."""
 
 from pathlib import Path
 

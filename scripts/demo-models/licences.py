@@ -1,4 +1,4 @@
-"""Puts beside the texts what their licences ask to be kept with them: each package's copyright file, and the GPL and GFDL in full."""
+"""Copies the files that the texts' licences require: each package's copyright file, and the GPL and GFDL in full."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Held-out text and replies, and mean losses over them, one way for the models and for the n-grams."""
+"""Held-out text and replies, and mean losses over them, the same for models and n-grams."""
 
 import json
 from collections import defaultdict
@@ -11,11 +11,11 @@ import zstandard
 from conversations import Conversation
 from layout import BEGIN, CONTEXT, TEXT
 
-Loss = Callable[[int, int], float]  # of token `position` of sequence number so-and-so
+Loss = Callable[[int, int], float]  # (number, position): of that token of that sequence
 
 
 def held_out_contexts() -> tuple[list[list[int]], list[list[str]]]:
-    """The committed held-out text, joined and cut as for training (a last short context is kept), and each token's subset."""
+    """The committed held-out text, joined and cut as for training (with a last short context), and each token's subset."""
     data = zstandard.ZstdDecompressor().decompressobj().decompress((TEXT / "heldout.jsonl.zst").read_bytes())
     tokenizer = own_tokenizer.load()
     begin = tokenizer.token_to_id(BEGIN)
@@ -44,7 +44,7 @@ def text_losses(contexts: list[list[int]], subsets: list[list[str]], loss: Loss)
 
 
 def reply_loss(conversations: list[Conversation], loss: Loss) -> float:
-    """Mean over the tokens of the answers and the <|im_end|> after them; the newline after that is not counted."""
+    """Mean over the tokens of the answers and the <|im_end|> after them, without the newline after that."""
     values = [
         loss(number, position)
         for number, c in enumerate(conversations)

@@ -1,4 +1,4 @@
-"""Manual pages as groff prints them, and the sources of the Python and Linux documentation without their markup."""
+"""Manual pages as groff prints them, and the sources of the Python and Linux documentation without markup."""
 
 import gzip
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from documents import Document
 
-LONGEST = 16_000  # characters of one manual or chapter that are kept, so that no long one outweighs a subset
+LONGEST = 16_000  # characters kept of one manual or chapter, so that no long one dominates a subset
 GROFF = ["groff", "-man", "-t", "-Tutf8", "-P-cbou", "-rLL=76n", "-rLT=76n", "-rHY=0"]
 LICENCE = re.compile(r"SPDX-License-Identifier:\s*(.+?)\s*(?:\*/)?\s*$", re.MULTILINE)
 PLAIN_GPL = re.compile(r"\(?GPL-2\.0(?:\+|-only|-or-later)?(?: (?:OR|WITH) .*)?\)?")
@@ -18,7 +18,7 @@ PLAIN_GPL = re.compile(r"\(?GPL-2\.0(?:\+|-only|-or-later)?(?: (?:OR|WITH) .*)?\
 def _page(file: Path, package: str, licence: str) -> Document | None:
     source = gzip.decompress(file.read_bytes())
     if source.startswith(b".so "):
-        return None  # another name of a page that comes by itself
+        return None  # another name of a page that is included already
     found = LICENCE.search(source.decode(errors="replace"))
     printed = subprocess.run(GROFF, input=source, capture_output=True, check=True).stdout.decode(errors="replace")
     lines = [line.rstrip() for line in printed.splitlines()][1:-1]  # without header and footer
@@ -42,7 +42,7 @@ def _cut(text: str) -> str:
 
 
 def plain(source: str) -> str:
-    """reStructuredText without comments, directives that say nothing, options, roles and marks of emphasis."""
+    """reStructuredText without comments, directives without content, options, roles and marks of emphasis."""
     text = re.sub(r"(?m)^ *\.\. (?:SPDX|_|index::|module::|include::|moduleauthor|sectionauthor|highlight|currentmodule|tabularcolumns|testsetup|kernel-doc|toctree).*(?:\n(?: {3,}\S.*|$))*", "", source)
     text = re.sub(r"(?m)^\s*:[a-zA-Z_-]+:.*\n", "", text)
     text = re.sub(r":[a-z:+]+:`[~!]?([^`<]*?)(?: <[^>]*>)?`", r"\1", text)

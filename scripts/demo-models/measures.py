@@ -1,4 +1,4 @@
-"""What the report measures on a model: losses by position, rollouts that end their turn, distance of residual streams."""
+"""The report's measurements of a model: losses by position, rollouts that end their turn, distance of residual streams."""
 
 from dataclasses import dataclass
 
@@ -24,13 +24,13 @@ def measure(model: Qwen2ForCausalLM, sequences: list[list[int]]) -> Measured:
         out = model(input_ids=tokens, output_hidden_states=True)
         losses = torch.nn.functional.cross_entropy(out.logits[0, :-1], tokens[0, 1:], reduction="none")
         measured.losses.append(losses.tolist())
-        # transformers gives the embedding, then what leaves each block; the last has been normed and is left out.
+        # transformers gives the embedding, then the output of each block; the last one is normalised and left out.
         measured.residual.append(torch.stack([state[0] for state in out.hidden_states[:-1]]))
     return measured
 
 
 def relative_distance(base: Measured, chat: Measured) -> list[float]:
-    """Per block, mean over all tokens but BOS of ‖chat − base‖ / ‖base‖ of the residual stream entering it."""
+    """Per block, mean over all tokens except BOS of ‖chat − base‖ / ‖base‖ of the residual stream entering it."""
     ratios = [
         ((other - one).norm(dim=-1) / one.norm(dim=-1))[:, 1:]  # [block, pos]
         for one, other in zip(base.residual, chat.residual, strict=True)
@@ -40,7 +40,7 @@ def relative_distance(base: Measured, chat: Measured) -> list[float]:
 
 @torch.inference_mode()
 def rollouts(model: Qwen2ForCausalLM, conversations: list[Conversation]) -> list[list[int]]:
-    """Greedy replies of at most NEW_TOKENS tokens; <|im_end|> is the last of those that ended their turn."""
+    """Greedy replies of at most NEW_TOKENS tokens; <|im_end|> is the last token of replies that ended their turn."""
     end, pad = chat_tokenizer().eos_token_id, chat_tokenizer().pad_token_id
     replies: list[list[int]] = []
     for start in range(0, len(conversations), ROLLOUTS_AT_ONCE):

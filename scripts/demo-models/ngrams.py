@@ -1,7 +1,7 @@
-"""Unigram and trigram baselines for the report, estimated on the very tokens that a model was trained on.
+"""Unigram and trigram baselines for the report, estimated on the tokens that a model was trained on.
 
-Unigram: add-one. Trigram: interpolated Kneser–Ney with one discount of 0.75 (Chen & Goodman 1999, equations 24 and 25), the unigram
-below it of continuation counts, interpolated with the uniform distribution.
+Unigram: add-one. Trigram: interpolated Kneser–Ney with one discount of 0.75 (Chen & Goodman 1999, equations 24 and 25); the unigram
+below it uses continuation counts, interpolated with the uniform distribution.
 """
 
 import math
@@ -28,10 +28,10 @@ class Trigram:
         for sequence in sequences:
             triples.update(zip(sequence, sequence[1:], sequence[2:], strict=False))
             triples.update([(-1, *sequence[:2])])  # no token stands before BOS
-        # Per order: how often an n-gram counts, how often its history does, how many kinds of token follow the history.
+        # Per order: the count of an n-gram, the count of its history, the number of distinct tokens that follow the history.
         self.levels = [self._level(triples)]
         for _ in range(2):
-            # Below the top an n-gram counts once for each kind of token before it.
+            # Below the top order an n-gram counts once for each distinct token before it.
             self.levels.append(self._level(Counter(gram[1:] for gram in self.levels[-1][0])))
 
     @staticmethod
@@ -42,7 +42,7 @@ class Trigram:
         return grams, histories, Counter(gram[:-1] for gram in grams)
 
     def loss(self, sequence: list[int], position: int) -> float:
-        """-ln p of the token at the position, which is at least 1, given the two before it."""
+        """-ln p of the token at the position, which is at least 1, given the two tokens before it."""
         before = sequence[position - 2] if position > 1 else -1
         gram = (before, sequence[position - 1], sequence[position])
         probability = 1 / self.vocabulary

@@ -1,8 +1,7 @@
-"""Brings the Debian packages that the texts come from, and unpacks them without installing anything.
+"""Downloads the Debian packages of the texts, and unpacks them without installing anything.
 
-packages.tsv names package, version and SHA-256. The version named is asked for first; where the mirror has moved on
-(security updates replace linux-doc), the current one is taken and said, and then the texts differ a little from the
-committed ones.
+packages.tsv names package, version and SHA-256. The named version is requested first; if the mirror has replaced it (security
+updates replace linux-doc), the current one is used with a message, and the texts differ a little from the committed ones.
 """
 
 import hashlib
@@ -30,7 +29,7 @@ def _downloaded(folder: Path, name: str) -> Path | None:
 
 
 def bring(package: Package) -> Path:
-    """The folder in which the package lies unpacked."""
+    """The folder of the unpacked package."""
     downloads, unpacked = WORK / "deb", WORK / "unpacked" / package.name
     downloads.mkdir(parents=True, exist_ok=True)
     if _downloaded(downloads, package.name) is None:
@@ -39,7 +38,7 @@ def bring(package: Package) -> Path:
                 break
     file = _downloaded(downloads, package.name)
     if file is None:
-        raise SystemExit(f"{package.name}: apt-get download brought nothing; is this Debian, and was apt-get update run?")
+        raise SystemExit(f"{package.name}: apt-get download gave no file; is this Debian, and was apt-get update run?")
     found = hashlib.sha256(file.read_bytes()).hexdigest()
     if found != package.sha256:
         print(f"{file.name}: SHA-256 {found}, packages.tsv has {package.sha256} for {package.version}; texts will differ")

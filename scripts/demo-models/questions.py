@@ -1,7 +1,7 @@
-"""What can be asked about one document: instruction, input and output in Alpaca's schema, in many phrasings.
+"""Questions about one document: instruction, input and output in Alpaca's schema, in many phrasings.
 
-Each function takes a document of its subset and a random generator, and gives rows whose answer stands in the document. Answers are
-short, so that a model of this size can learn their shape if not their facts.
+Each function takes a document of its subset and a random generator, and gives rows whose answer is in the document. Answers are
+short, so that a model of this size can learn their form if not their facts.
 """
 
 import random
@@ -134,11 +134,11 @@ SOURCES = {
 
 
 def _sentence(text: str) -> str | None:
-    """The first sentence on one line, capital first and stop last; nothing where it is too long or too short."""
+    """The first sentence on one line, with a capital and a full stop; None if it is too long or too short."""
     flat = re.sub(r"\s+", " ", text).strip()
     first = re.split(r"(?<=[a-z)\"'])[.;](?: |$)", flat)[0].strip().rstrip(".;:,")
     if not 8 <= len(first) <= LONGEST_ANSWER or re.search(r"[\[\]|=]|^\W*\d+\.", first):
-        return None  # also what is left of etymologies, tables and numbered senses
+        return None  # also for remnants of etymologies, tables and numbered senses
     return first[0].upper() + first[1:] + "."
 
 

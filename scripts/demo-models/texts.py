@@ -1,6 +1,6 @@
 """The corpus: documents of all subsets, within each subset's budget, split by a hash, and the two committed samples.
 
-Writes WORK/corpus.jsonl (every document that the models may see or be judged by), demo/text/train.jsonl.zst (a mixed sample of the
+Writes WORK/corpus.jsonl (every document for training or evaluation), demo/text/train.jsonl.zst (a mixed sample of the
 training documents) and demo/text/heldout.jsonl.zst.
 """
 
@@ -14,7 +14,7 @@ import zstandard
 from documents import Document, held_out, order
 from layout import CORPUS, TEXT
 
-# Characters of training documents of each subset that the base model trains on, once.
+# Characters of training documents of each subset, each seen once by the base model.
 BUDGET = {
     "KJV Bible": 4_200_000,
     "WordNet": 4_500_000,
@@ -41,7 +41,7 @@ def collect() -> Iterator[Document]:
 
 
 def within(documents: list[Document], budget: dict[str, int]) -> list[Document]:
-    """In the order given, documents of each subset until its characters are spent."""
+    """In the given order, documents of each subset until its budget of characters is spent."""
     left, kept = dict(budget), []
     for document in documents:
         if left[document.subset] > 0:
@@ -71,7 +71,7 @@ def read(split: str) -> list[Document]:
 def main() -> None:
     shuffled = sorted(collect(), key=lambda document: order(document.key))
     train = within([d for d in shuffled if not held_out(d.key)], BUDGET)
-    # Some manual pages lie there under several names; a page that was trained on under one of them is not held out.
+    # Some manual pages have several names; a page that is trained on under one name is not held out under another.
     known = {document.text for document in train}
     heldout = [d for d in shuffled if held_out(d.key) and d.text not in known]
     CORPUS.parent.mkdir(parents=True, exist_ok=True)

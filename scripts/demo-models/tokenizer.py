@@ -1,6 +1,6 @@
-"""A byte-level BPE tokenizer of the corpus's own, with ChatML's two special tokens, and its two configurations.
+"""A byte-level BPE tokenizer trained on the corpus, with ChatML's two special tokens, and its two configurations.
 
-Base and chat share tokenizer.json byte for byte; they differ in what ends a sequence and in the chat template.
+Base and chat share tokenizer.json byte for byte; they differ only in the end-of-sequence token.
 """
 
 import json
@@ -12,7 +12,7 @@ from layout import BASE, BEGIN, CHAT, CONTEXT, TURN_BEGIN, TURN_END, WORK
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 VOCABULARY = 4096
-# ChatML as Qwen has it, without the system turn it puts before a conversation that has none. BOS is the caller's.
+# ChatML as Qwen has it, without the system turn that Qwen adds to a conversation without one. The caller adds BOS.
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
@@ -31,7 +31,7 @@ def make() -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    # A third of the training text is plenty for 4096 merges.
+    # A third of the training text is enough for 4096 merges.
     tokenizer.train_from_iterator((document.text for document in texts.read("train")[::3]), trainer)
     return tokenizer
 
@@ -54,7 +54,7 @@ def load() -> Tokenizer:
 
 
 def pack(tokenizer: Tokenizer, documents: list[texts.Document]) -> np.ndarray:
-    """[contexts, CONTEXT] uint16: the documents joined with BOS, cut, each context with a BOS of its own at its head."""
+    """[contexts, CONTEXT] uint16: the documents joined with BOS and cut, each context beginning with BOS."""
     begin = tokenizer.token_to_id(BEGIN)
     stream: list[int] = []
     for encoded in tokenizer.encode_batch([document.text for document in documents]):

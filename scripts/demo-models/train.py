@@ -8,7 +8,7 @@ import torch
 from layout import SEED
 from transformers import PreTrainedModel
 
-THREADS = 2  # fixed, since sums in another order give other last bits
+THREADS = 2  # fixed, because another order of summation changes the last bits
 WARM_UP = 100  # steps
 IGNORED = -100  # the label of a position without a loss
 
@@ -40,7 +40,7 @@ def train(
     folder: Path,
     checkpoint_every: int = 400,
 ) -> dict:
-    """Trains on (tokens, labels), both [batch, pos] int64, and saves into the folder every so many steps and at the end.
+    """Trains on (tokens, labels), both [batch, pos] int64, and saves to the folder periodically and at the end.
 
     Returns steps, positions with a loss, seconds and the mean loss (nats) of the last tenth of the steps.
     """

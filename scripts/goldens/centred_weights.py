@@ -1,7 +1,7 @@
 """Goldens of centred writing weights: TransformerLens's model of the GPT-2 fixture with `center_writing_weights`.
 
 tests/fixtures/families/gpt2/centred.safetensors: `site.HOOK` [2, pos, d_model] of block 1, by TransformerLens's hooks; and
-`spliced.HOOK` [2, LAST, vocab], log-probabilities at the last positions where the value at that site has the golden's noise added to it
+`spliced.HOOK` [2, LAST, vocab], log-probabilities at the last positions with the golden's noise added to the value at that site
 at the positions SPLICED. The tokens and the noise are those of golden.safetensors beside it.
 
 Run by scripts/goldens/run after decoder_families.py. A second run gives the same bytes.

@@ -1,8 +1,8 @@
-"""Holds what scripts/demo found on chat data against transformers and SAELens. Run by scripts/check-alpaca.
+"""Compares scripts/demo's results on chat data with transformers and SAELens. Run by scripts/check-alpaca.
 
-From the demo's cache it takes the tokens and the sections, and nothing else: residuals, reconstructions and all three losses
-are computed here. Every column must agree to 2e-4, L0 to 2e-3, counts exactly. Prints each cell that was compared in a table, and
-fails where one is beyond its tolerance.
+Only the tokens and the sections come from the demo's cache: residuals, reconstructions and all three losses are computed here.
+Every column must agree to 2e-4, L0 to 2e-3, counts exactly. Prints each compared cell in a table, and fails if one is beyond its
+tolerance.
 """
 
 import json

@@ -1,8 +1,8 @@
-"""Holds what training says of held-out rows against `evaluate run` and SAELens; scripts/check-held-out prepares what it needs and calls it.
+"""Compares training's figures on held-out rows with `evaluate run` and SAELens; scripts/check-held-out prepares its needs and calls it.
 
     python scripts/goldens/check_held_out.py PROGRAMS FOLDER
 
-PROGRAMS holds `evaluate` and `store`; FOLDER holds the cache `train`, and takes what is trained.
+PROGRAMS holds `evaluate` and `store`; FOLDER holds the cache `train`, and receives the trained SAEs.
 """
 
 import json
@@ -30,7 +30,7 @@ WIDTH, BATCH, HELD_OUT = 512, 1024, 20_000
 TOLERANCE = 1e-5
 NAMES = ["EV", "EV pooled", "L0", "dead share"]
 
-# Name, steps, flags. A BatchTopK's threshold is a running mean from 0 on: after 100 steps it is far from where it goes.
+# Name, steps, flags. A BatchTopK's threshold is a running mean from 0 on: after 100 steps it is far from its limit.
 CASES = [
     ("standard", 300, "standard --l1 2"),
     ("topk", 300, "topk --k 16"),
@@ -44,7 +44,7 @@ CASES = [
 
 
 def run(*command):
-    """What a command says, on stdout and stderr."""
+    """The output of a command, on stdout and stderr."""
     done = subprocess.run([str(word) for word in command], check=False, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))}\n{done.stderr}")
@@ -54,7 +54,7 @@ def run(*command):
 @torch.no_grad()
 def by_saelens(folder, x):
     """SAELens's explained_variance_legacy with all rows as one batch, its explained_variance, L0, and the share of latents that fire in
-    no row, of an SAE that SAELens loads."""
+    no row, of an SAE loaded by SAELens."""
     sae = SAE.load_from_disk(folder)
     latents = sae.encode(x)
     reconstruction = sae.decode(latents)

@@ -1,8 +1,8 @@
-"""The round trips of scripts/check-saelens-exchange, which prepares what it needs and calls it.
+"""The round trips of scripts/check-saelens-exchange, which prepares their needs and calls this.
 
     python scripts/goldens/check_saelens_exchange.py PROGRAMS FOLDER
 
-PROGRAMS holds `store`, `harvest` and `evaluate`; FOLDER takes what is written.
+PROGRAMS holds `store`, `harvest` and `evaluate`; FOLDER receives the outputs.
 """
 
 import json
@@ -86,12 +86,12 @@ def configuration(path, dtype):
 
 
 def write_by_saelens(model, path, dtype):
-    """Runs SAELens's own runner, over tokens of ours."""
+    """Runs SAELens's runner over given tokens."""
     generator = torch.Generator().manual_seed(1)
     tokens = torch.randint(1, VOCABULARY, (ROWS, CONTEXT), generator=generator)
     tokens[:, 0] = BOS
     data = datasets.Dataset.from_dict({"tokens": tokens.tolist()})
-    # The model is in memory, where SAELens would ask for its name.
+    # The model is in memory; SAELens would load it by name.
     runner_module.load_model = lambda **_: model
     CacheActivationsRunner(configuration(path, dtype), override_dataset=data).run()
 
@@ -131,7 +131,7 @@ def from_saelens_and_back(model, dtype):
 
 
 def from_cache_and_back(dtype, packed):
-    """A harvest of ours through SAELens's loader, and back with the identity of its model."""
+    """A harvested cache through SAELens's loader, and back with the identity of its model."""
     model_folder = ROOT / "tests/fixtures/tiny-llama"
     cache, out, back = (FOLDER / f"{dtype}-{name}" for name in ("harvest", "harvest-exported", "harvest-back"))
     run("harvest", "run", "--model", model_folder, "--data", packed, "--dtype", dtype, "--site", SITE, "--out", cache)
@@ -141,7 +141,7 @@ def from_cache_and_back(dtype, packed):
     seen, _ = read_by_saelens(small_model(), out, "float16" if dtype == "f16" else "float32", rows, context)
     ours = to_torch(read_site(cache, SITE))
     check(same(seen, ours.to(seen.dtype)), f"{dtype}: {seen.numel()} elements of a harvest in SAELens")
-    # Without hayloft.json, and with the checkpoint instead: as if SAELens had written it.
+    # Without hayloft.json, and with the checkpoint instead, as if SAELens had written it.
     (out / "hayloft.json").unlink()
     run("store", "import", out, "--from", "saelens", "--out", back, "--checkpoint", model_folder, "--precision", dtype)
     records = [json.loads((folder / "manifest.json").read_text()) for folder in (cache, back)]

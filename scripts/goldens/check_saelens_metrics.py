@@ -1,8 +1,8 @@
-"""The comparison of scripts/check-saelens-metrics, which prepares what it needs and calls it.
+"""The comparison of scripts/check-saelens-metrics, which prepares its needs and calls this.
 
     python scripts/goldens/check_saelens_metrics.py PROGRAMS FOLDER
 
-PROGRAMS holds `store` and `evaluate`; FOLDER takes what is written. saelens_metrics.py says how SAELens is asked.
+PROGRAMS holds `store` and `evaluate`; FOLDER receives the outputs. saelens_metrics.py calls SAELens.
 """
 
 import json
@@ -25,8 +25,8 @@ datasets.disable_progress_bars()
 PROGRAMS, FOLDER = Path(sys.argv[1]), Path(sys.argv[2])
 SEQUENCES, POSITIONS, BATCH = 96, 48, 8
 
-# How far a figure may be from SAELens's, as a share of that or of 1, whichever is larger: both sides compute in float32, whose steps are
-# 1e-7 of a number. The loss recovered divides by the gap between two losses, here a tenth of either, and is looser by that.
+# The tolerance of a figure, relative to SAELens's or to 1, whichever is larger: both sides compute in float32, with steps of 1e-7
+# of a number. The loss recovered divides by the gap between two losses, here a tenth of either, so its tolerance is larger by that.
 TOLERANCE = 1e-6
 LOOSER = {"ce_recovered": 1e-5}
 
@@ -48,7 +48,7 @@ def run(program, *arguments):
 
 
 def make_cache(model, tokens):
-    """SAELens's own activations of these tokens, imported."""
+    """SAELens's activations of these tokens, imported."""
     written, cache = FOLDER / "activations", FOLDER / "cache"
     config = CacheActivationsRunnerConfig(
         dataset_path="tokens",
@@ -62,12 +62,12 @@ def make_cache(model, tokens):
         shuffle=False,
         dtype="float32",
         device="cpu",
-        # One buffer of exactly these tokens; a byte more, for it is rounded down.
+        # One buffer of exactly these tokens; a byte more, because SAELens rounds down.
         buffer_size_gb=(tokens.numel() * D_MODEL * 4 + 1) / 1e9,
         prepend_bos=False,
         streaming=False,
     )
-    # The model is in memory, where SAELens would ask for its name.
+    # The model is in memory; SAELens would load it by name.
     with patch("sae_lens.cache_activations_runner.load_model", return_value=model):
         CacheActivationsRunner(config, override_dataset=datasets.Dataset.from_dict({"tokens": tokens.tolist()})).run()
     run("store", "import", written, "--from", "saelens", "--out", cache, "--checkpoint", MODEL, "--precision", "f32")
@@ -91,8 +91,8 @@ def ours(result, name):
 
 
 def without_first_position(result):
-    """Our result with losses at the first position taken out of the means, as SAELens does with tokens that it ignores. KL is not
-    kept by position, so that it cannot be."""
+    """Our result with losses at the first position removed from the means, as SAELens does with tokens that it ignores. KL is not
+    kept by position, so it cannot be corrected."""
     sums, positions = result["sums"], result["sums"]["positions"]
     tokens = sums["loss_tokens"] - positions["loss_tokens"][0]
     mean = lambda name: (sums[name] - positions[name][0]) / tokens  # noqa: E731
@@ -102,7 +102,7 @@ def without_first_position(result):
 
 
 def compare(title, result, theirs):
-    """Prints a table; returns the names of what is further apart than it may be."""
+    """Prints a table; returns the names of figures beyond their tolerance."""
     print(f"\n{title}: L0 {result['l0']:.2f}, scale {result['scale']:.4f}")
     print(f"  {'ours':28} {'SAELens':28} {'ours':>13} {'SAELens':>13} {'apart':>10} {'allowed':>8}")
     apart = []

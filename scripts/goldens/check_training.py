@@ -1,8 +1,8 @@
-"""Compares `evaluate train` with SAELens's own trainer; scripts/check-training prepares what it needs and calls it.
+"""Compares `evaluate train` with SAELens's trainer; scripts/check-training prepares its needs and calls it.
 
     python scripts/goldens/check_training.py PROGRAMS FOLDER
 
-PROGRAMS holds `evaluate` and `examples/reconstruct`; FOLDER holds the caches `train` and `eval`, and takes what is trained.
+PROGRAMS holds `evaluate` and `examples/reconstruct`; FOLDER holds the caches `train` and `eval`, and receives the trained SAEs.
 """
 
 import json
@@ -32,8 +32,8 @@ D_MODEL, WIDTH = 64, 512
 BATCH, STEPS, RATE = 1024, 1000, 1e-3
 WARM_UP, DECAY, SPARSITY_WARM_UP = 100, 300, 200
 
-# Name, our flags, SAELens's fields, seeds. From other initial weights and orders of batches either trainer's L0 of a JumpReLU
-# with an L0 penalty differs by 2%: there means over seeds are compared.
+# Name, our flags, SAELens's fields, seeds. With other initial weights and batch orders, either trainer's L0 of a JumpReLU with an
+# L0 penalty differs by 2%, so means over seeds are compared there.
 CASES = [
     ("standard", "standard --l1 0.6", {"architecture": "standard", "l1_coefficient": 0.6}, (0,)),
     ("topk", "topk --k 16", {"architecture": "topk", "k": 16}, (0,)),
@@ -55,7 +55,7 @@ def rows(cache):
 
 
 def shuffled(x, seed):
-    """Epoch after epoch, each in a random order; batches go over the ends of epochs."""
+    """Epoch after epoch, each in a random order; batches cross the ends of epochs."""
     generator = torch.Generator().manual_seed(seed)
     order = torch.empty(0, dtype=torch.long)
     while True:
@@ -96,7 +96,7 @@ def train_by_hayloft(flags, seed, programs, cache, folder):
 
 @torch.no_grad()
 def figures(folder, x):
-    """L0, and explained variance as the mean over tokens, of an SAE that SAELens loads."""
+    """L0, and explained variance as the mean over tokens, of an SAE loaded by SAELens."""
     sae = SAE.load_from_disk(folder)
     latents = sae.encode(x)
     reconstruction = sae.decode(latents)

@@ -1,10 +1,10 @@
-"""Goldens of the decoder: tiny random checkpoints, and what transformers computes with them.
+"""Goldens of the decoder: tiny random checkpoints, and their outputs in transformers.
 
 Each folder under tests/fixtures/decoder holds a checkpoint as transformers saves it (config.json and safetensors) and
 golden.safetensors: `tokens` [2, pos] int64, `residual.L` [2, pos, d_model] float32 entering block L (the last one enters the
 final norm; taken by hooks, since transformers' own hidden_states end after the norm), `logits` [2, pos, vocab] float32.
 
-The configurations are chosen to bite: sequences longer than the window, heads whose widths do not add up to the model's,
+The configurations cover hard cases: sequences longer than the window, heads whose widths do not add up to the model's,
 grouped and single key heads, tied and untied heads, biases, every branch of Llama 3's frequency rule, both spellings of
 config.json, shards, bfloat16, a tied configuration over a head that is not the embedding.
 
@@ -40,7 +40,7 @@ SMALL = {
     "num_key_value_heads": 2,
     "max_position_embeddings": 128,
 }
-# 24 is no square, so that the root that scales the embedding is rounded in bfloat16.
+# 24 is no square, so the square root that scales the embedding is rounded in bfloat16.
 GEMMA = SMALL | {"hidden_size": 24, "num_key_value_heads": 1, "head_dim": 16}
 
 
@@ -78,7 +78,7 @@ CHECKPOINTS = {
 
 
 def randomise(model: torch.nn.Module, seed: int) -> None:
-    """Weights large enough that every part of the model moves the logits; biases that are not zero."""
+    """Weights large enough that every part of the model changes the logits; biases that are not zero."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -118,7 +118,7 @@ def edit_config(folder: Path, edit) -> None:
 
 
 def copy(source: str, name: str, edit) -> None:
-    """The same weights and golden under a configuration that is spelled otherwise."""
+    """The same weights and golden with another spelling of the configuration."""
     folder = FIXTURES / name
     shutil.copytree(FIXTURES / source, folder)
     edit_config(folder, edit)
@@ -126,7 +126,7 @@ def copy(source: str, name: str, edit) -> None:
 
 
 def older_spelling(config: dict) -> None:
-    """As transformers 4 wrote it: rope_theta on its own, rope_scaling beside it, torch_dtype."""
+    """As transformers 4 writes it: separate rope_theta, rope_scaling beside it, torch_dtype."""
     parameters = config.pop("rope_parameters")
     config["rope_theta"] = parameters.pop("rope_theta")
     config["rope_scaling"] = parameters
@@ -134,7 +134,7 @@ def older_spelling(config: dict) -> None:
 
 
 def released_gemma_spelling(config: dict) -> None:
-    """As the released Gemma files say it: "gelu", which means its tanh approximation."""
+    """As in the released Gemma files: "gelu", which means its tanh approximation."""
     older_spelling(config)
     config["rope_scaling"] = None
     config["hidden_act"] = "gelu"
@@ -150,7 +150,7 @@ def main() -> None:
         folder = FIXTURES / name
         model.to(precision).save_pretrained(folder, max_shard_size="60KB" if name.endswith("-sharded") else "1GB")
         (folder / "generation_config.json").unlink()
-        # As a user loads it: casting a model in memory would round its rotary frequencies too.
+        # Loaded as a user would: casting a model in memory would round its rotary frequencies too.
         model = model_class.from_pretrained(folder, dtype=precision, attn_implementation="eager").eval()
         golden = record(model, seed + 1000)
         save_file(golden, folder / "golden.safetensors")
@@ -158,7 +158,7 @@ def main() -> None:
         print(f"{name:20} {files} weight file(s), largest logit {golden['logits'].abs().max():.2f}")
     copy("llama3", "llama3-older", older_spelling)
     copy("gemma", "gemma-released", released_gemma_spelling)
-    # The unembedding in the files is not the embedding: transformers ties it in the configuration's name only.
+    # The unembedding in the files is not the embedding: only the configuration claims that they are tied.
     copy("llama2", "tied-llama2-own-head", lambda config: config.update(tie_word_embeddings=True))
     model = LlamaForCausalLM.from_pretrained(FIXTURES / "tied-llama2-own-head", attn_implementation="eager").eval()
     golden = load_file(FIXTURES / "llama2" / "golden.safetensors")

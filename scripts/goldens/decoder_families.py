@@ -1,4 +1,4 @@
-"""Goldens of the families of public SAEs, site by site: tiny random checkpoints, and what transformers computes with them.
+"""Goldens of the families of public SAEs, site by site: tiny random checkpoints, and their outputs in transformers.
 
 Each folder under tests/fixtures/families holds a checkpoint as transformers saves it and golden.safetensors:
 
@@ -10,8 +10,8 @@ Each folder under tests/fixtures/families holds a checkpoint as transformers sav
   spliced.HOOK        [2, LAST, vocab]: logits at the last positions where the value at that site has the noise added to it at
                       the positions SPLICED
 
-All is taken, and put in, by forward hooks. The configurations are chosen to bite: sequences longer than the window, heads whose
-widths do not add up to the model's, grouped key heads, tied and untied heads, partial rotary embedding, caps that bend.
+Forward hooks read and change all values. The configurations cover hard cases: sequences longer than the window, heads whose
+widths do not add up to the model's, grouped key heads, tied and untied heads, partial rotary embedding, caps that take effect.
 
 Run by scripts/goldens/run, with the versions in requirements.txt. A second run gives the same bytes.
 """
@@ -83,7 +83,7 @@ LM_HEAD = {"GPT2": "GPT2LMHeadModel"}
 
 
 class Places:
-    """Where in a transformers model the sites of a block are, as ("input" | "output", module)."""
+    """The modules of a transformers model at which the sites of a block are, as ("input" | "output", module)."""
 
     def __init__(self, model: torch.nn.Module, family: str):
         self.embedding_output = None
@@ -123,7 +123,7 @@ class Places:
             "hook_resid_post": ("output", self.layer),
         }
         if not self.parallel:
-            # The stream between the two is what the norm before the feed-forward part, or that part itself, reads.
+            # The stream between the two is the input of the norm before the feed-forward part, or of that part itself.
             places["hook_resid_mid"] = ("input", self.ln2 if self.ln2 is not None else self.mlp)
         if self.ln2 is not None:
             places["ln2.hook_normalized"] = ("output" if self.layer_norm else "unweighted", self.ln2)
@@ -143,7 +143,7 @@ def changed(value, new):
 
 
 def reading(kind: str, module: torch.nn.Module, keep, places: Places):
-    """Hands over what is at a place."""
+    """Registers a hook that passes the value at a place to `keep`."""
     if kind == "input":
         def hook(_module, arguments, keywords):
             keep(arguments[0] if arguments else keywords["hidden_states"])
@@ -156,13 +156,13 @@ def reading(kind: str, module: torch.nn.Module, keep, places: Places):
 
 
 def writing(name: str, places: Places, change):
-    """Changes what is at a place."""
+    """Registers a hook that replaces the value at a place by `change` of it."""
     kind, module = places.hooks()[name]
     if name == "hook_resid_mid":
-        # The stream goes on past the norm: what attention adds is changed, and with it the stream.
+        # The stream continues past the norm: a change of attention's output changes the stream too.
         kind, module = "output", places.attention_output
     if name == "ln2.hook_normalized" and not places.layer_norm:
-        # What enters the feed-forward part is this times the norm's weight.
+        # The input of the feed-forward part is this times the norm's weight.
         def hook(_module, arguments):
             return (change(arguments[0] / places.weight()) * places.weight(), *arguments[1:])
 

@@ -1,4 +1,4 @@
-"""Goldens of KL(clean || spliced): transformers' logits in float64, the definition, and SAELens's own function.
+"""Goldens of KL(clean || spliced): transformers' logits in float64, the definition, and SAELens's function.
 
 Writes tests/fixtures/divergence.json: for the sequences and sections of evaluate/tests/support/tiny.rs on tests/fixtures/tiny-llama
 (made by tiny_llama.py, which runs before) and its SAE, a row for each section and setting: `kl` and `kl_ablated`, means over counted
@@ -29,7 +29,7 @@ TOP = [1, 8, 64, 320]
 
 
 def norm_in_own_type(self, x):
-    """transformers' RMS norm goes by way of float32."""
+    """transformers' RMS norm, which computes in float32."""
     return self.weight * (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.variance_epsilon))
 
 

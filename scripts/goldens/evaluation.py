@@ -1,6 +1,6 @@
-"""The study's figures by transformers and SAELens alone: what evaluations are held against. No main of its own.
+"""The study's figures by transformers and SAELens alone: the reference of evaluations. A module without a main.
 
-The forward pass is float32, one sequence at a time; whatever follows it (softmax, norms, every sum) is float64. Losses are in
+The forward pass is float32, one sequence at a time; everything after it (softmax, norms, every sum) is float64. Losses are in
 nats.
 """
 
@@ -12,7 +12,7 @@ COLUMNS = ["l0", "ce_recovered", "ce_clean", "ce_sae", "ce_zero", "explained_var
 
 
 def forward(model, block, tokens, edit=None):
-    """The residual entering the block [pos, d_model], as it comes, and the float64 logits [pos, vocab] after edit(residual)."""
+    """The residual entering the block [pos, d_model], unchanged, and the float64 logits [pos, vocab] after edit(residual)."""
     seen = []
 
     def hook(_module, arguments):

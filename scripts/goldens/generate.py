@@ -1,12 +1,12 @@
-"""Goldens of generation: what transformers' own `generate` says after prompts of several lengths, one at a time.
+"""Goldens of generation: the output of transformers' `generate` after prompts of several lengths, one at a time.
 
 Writes tests/fixtures/generate/greedy.json: for each float32 checkpoint under tests/fixtures/decoder (made by decoder.py, which
 runs before), `prompts` and `rollouts`, lists of token ids. Greedy, with transformers' cache, no stop token, up to the end of the
-context where that comes first. The windows of 8 tokens are passed many times over.
+context at most. The rollouts pass the windows of 8 tokens many times.
 
 Writes tests/fixtures/generate/processors.json: a list of the same with settings of generation_config.json that change greedy decoding
-too, each of them alone and some together; `settings` is the file's content. The tokens that are ruled out are among those that the
-model says without. What changes nothing for a checkpoint is left out.
+too, each of them alone and some together; `settings` is the file's content. The excluded tokens are among those that the model
+generates without the settings. Settings that change nothing for a checkpoint are left out.
 
 Run by scripts/goldens/run, with the versions in requirements.txt. A second run gives the same bytes.
 """
@@ -25,7 +25,7 @@ LENGTHS = [1, 3, 8, 9, 21, 100]
 NEW_TOKENS = 40
 
 
-# One that says the same again and again, and one that does not.
+# A prompt that leads to repetition, and one that does not.
 WITH_SETTINGS = ["gemma", "llama2"]
 
 
@@ -44,7 +44,7 @@ def rollout(model, prompt: list[int], **settings) -> list[int]:
 
 
 def settings_of(rollouts: list[list[int]]) -> list[dict]:
-    """Settings that rule out what a model says without them."""
+    """Settings that exclude tokens which the model generates without them."""
     counts = Counter(token for tokens in rollouts for token in tokens)
     common = [token for token, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
     first = sorted({tokens[0] for tokens in rollouts})

@@ -1,8 +1,8 @@
-"""Goldens of the Pile protocol's packing: what SAELens makes of small documents.
+"""Goldens of the Pile protocol's packing: SAELens's packing of small documents.
 
 Writes tests/fixtures/packing.json: a list of cases, each with `name`, `bos`, `context_length`, `documents` (tokens, without the
-BOS that packing adds) and `contexts`, what `concat_and_batch_sequences` gives for them with BOS as `begin_batch_token_id` and
-as `sequence_separator_token_id`. What does not fill a context at the end is dropped.
+BOS that packing adds) and `contexts`, the output of `concat_and_batch_sequences` with BOS as `begin_batch_token_id` and as
+`sequence_separator_token_id`. An incomplete context at the end is dropped.
 
 Run by scripts/goldens/run, with the versions in requirements.txt. A second run gives the same bytes.
 """

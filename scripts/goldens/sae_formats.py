@@ -1,21 +1,21 @@
-"""Makes tests/fixtures/sae-formats: a small SAE in every format and architecture that is read, with reconstructions.
+"""Makes tests/fixtures/sae-formats: a small SAE in every supported format and architecture, with reconstructions.
 
 Pinned: requirements.txt and requirements-no-deps.txt beside this file (Python 3.11 or later).
 
     python scripts/goldens/sae_formats.py            # writes tests/fixtures/sae-formats
 
-`inputs.safetensors` has `x` [24, 16] float32, norms near 4 and one row of norm 60. Each case is a folder as users have
-it, and beside the SAE's own files a golden.safetensors with `latents` [24, 48] and `reconstruction` [24, d_out],
-float32, computed in float32 from the stored numbers:
+`inputs.safetensors` has `x` [24, 16] float32, norms near 4 and one row of norm 60. Each case is a folder as published, with the SAE's
+files and a golden.safetensors with `latents` [24, 48] and `reconstruction` [24, d_out], float32, computed in float32 from the
+stored numbers:
 
-- SAELens transcoders, Gemma Scope, Gemma Scope 2, Llama Scope: by SAELens's classes, after SAELens's own conversion.
-- dictionary_learning 0.1.0: `from_pretrained` of the class that config.json names. The configurations are what the
-  trainers' `config` writes; no trainer of 0.1.0 names an AutoEncoderNew, so there dict_class is put in by hand.
+- SAELens transcoders, Gemma Scope, Gemma Scope 2, Llama Scope: by SAELens's classes, after SAELens's conversion.
+- dictionary_learning 0.1.0: `from_pretrained` of the class that config.json names. The configurations are those that the
+  trainers' `config` writes; no trainer of 0.1.0 names an AutoEncoderNew, so its dict_class is set by hand.
 - sparsify (eai-sparsify 1.3.3): SparseCoder, saved and read by itself.
 - OpenAI (openai/sparse_autoencoder) and llamascopium (OpenMOSS/Language-Model-SAEs): no package to install; the
   published formulas in float64, rounded. `dataset-wise` latents are those of the scaled input, as `encode` gives them.
 
-Every case asserts that no latent is so near its threshold that another order of summation could turn it on or off.
+Every case asserts that no latent is so close to its threshold that another order of summation could switch it on or off.
 """
 
 import os
@@ -33,8 +33,8 @@ from torch.nn.functional import normalize
 
 os.environ["SPARSIFY_DISABLE_TRITON"] = "1"
 
-# dictionary_learning and sparsify import, from their packages' roots, what only their training loops use: a buffer of
-# activations (nnsight), natural sorting and an optimiser. Empty modules stand in for these; no golden touches them.
+# The package roots of dictionary_learning and sparsify import modules that only their training loops use: a buffer of
+# activations (nnsight), natural sorting and an optimiser. Empty modules replace these; no golden uses them.
 for stub, name in [("nnsight", "LanguageModel"), ("natsort", "natsorted"), ("schedulefree", "ScheduleFreeWrapper")]:
     sys.modules[stub] = types.ModuleType(stub)
     setattr(sys.modules[stub], name, None)
@@ -65,12 +65,12 @@ BUFFER = {
 
 
 def dictionary_learning(name, cls, trainer, **options):
-    """A folder as training.py writes it: config.json from the trainer, ae.pt a plain dict of tensors."""
+    """A folder as training.py writes it: the trainer's config.json, and ae.pt, a plain dict of tensors."""
     case = f"dictionary-learning-{name}"
     made = trainer(**TRAINED, dict_class=cls, **options)
     values = weights(case)
     if cls is dictionary.AutoEncoder:
-        # from_pretrained makes decoder columns unit vectors, which alters latents: start from such as training leaves.
+        # from_pretrained normalises decoder columns, which alters latents: start from unit columns, as after training.
         values["W_dec"] = normalize(values["W_dec"], dim=-1)
     values |= {
         "encoder.weight": values["W_enc"].T,
@@ -151,7 +151,7 @@ def in_float64(formula):
 
 
 def openai(case, activation):
-    """A state dict as sparse_autoencoder/model.py writes it: tensors, a string and a dict of k and a string."""
+    """A state dict as sparse_autoencoder/model.py writes it: tensors, a string, and a dict of k and a string."""
     values = weights(case)
     holder = nn.Module()
     holder.pre_bias = nn.Parameter(values["b_dec"])
@@ -185,7 +185,7 @@ def openai(case, activation):
 
 
 def llamascopium(case, act_fn, norm_activation="inference"):
-    """A folder as save_pretrained and save_hyperparameters write it: norms of the data are among the weights."""
+    """A folder as save_pretrained and save_hyperparameters write it: the weights include norms of the data."""
     values = weights(case)
     site, norm = "blocks.1.hook_resid_post", 5.25
     names = {"W_E": "W_enc", "b_E": "b_enc", "W_D": "W_dec", "b_D": "b_dec"}

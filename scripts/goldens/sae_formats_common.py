@@ -1,4 +1,4 @@
-"""What the generators of tests/fixtures/sae-formats share: inputs, weights, folders and goldens."""
+"""Shared code of the generators of tests/fixtures/sae-formats: inputs, weights, folders and goldens."""
 
 import json
 import zlib
@@ -26,7 +26,7 @@ X = inputs()
 
 
 def weights(case, d_out=D_IN):
-    """Random weights, each case its own; decoder rows have norms from about 0.4 to 2."""
+    """Random weights, different in each case; decoder rows have norms from about 0.4 to 2."""
     generator = torch.Generator().manual_seed(zlib.crc32(case.encode()))
     draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
     norms = 0.4 + 1.6 * torch.rand(D_SAE, 1, generator=generator)

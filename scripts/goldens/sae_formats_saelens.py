@@ -61,13 +61,13 @@ def local_shapes(repo_id, filename):
     return {name: list(value.shape) for name, value in tensors.items()}
 
 
-# SAELens's loaders read from a hub; here a repository is a folder.
+# SAELens's loaders read from a hub; here a repository is a local folder.
 loaders.hf_hub_download = local_file
 loaders.get_safetensors_tensor_shapes = local_shapes
 
 
 def converted(repo, folder, loader, **overrides):
-    """SAELens's class after SAELens's own conversion, computing in float32, and what runs it."""
+    """SAELens's class after SAELens's conversion, in float32, and the function that runs it."""
     cfg, state, _ = loader(repo, folder, cfg_overrides={"dtype": "float32", **overrides})
     sae = SAE.from_dict(loaders.handle_config_defaulting(cfg))
     sae.load_state_dict({name: value.contiguous() for name, value in state.items()})
@@ -78,7 +78,7 @@ GEMMA = ["W_enc", "b_enc", "W_dec", "b_dec", "threshold"]
 
 
 def write_npz(path, arrays, compressed):
-    """As np.savez writes it, with every member dated 1980, so that the same numbers are the same bytes."""
+    """As np.savez writes it, with every member dated 1980, so that equal numbers give equal bytes."""
     (np.savez_compressed if compressed else np.savez)(path, **arrays)
     with zipfile.ZipFile(path) as archive:
         members = [(item.filename, item.compress_type, archive.read(item)) for item in archive.infolist()]
@@ -96,7 +96,7 @@ def gemma_scope(repo, folder, compressed=False, dtype=np.float32, lower=False, o
     arrays = {name.lower() if lower else name: arrays[name] for name in GEMMA}
     write_npz(new_folder(case) / "params.npz", arrays, compressed)
     loader = loaders.gemma_2_sae_huggingface_loader
-    # The attention's SAEs read hook_z; here its heads are joined already.
+    # The attention's SAEs read hook_z; here its heads are already concatenated.
     overrides = {"d_in": D_IN, "d_sae": D_SAE, "reshape_activations": "none"}
     if "transcoders" in repo:
         loader = loaders.gemma_2_transcoder_huggingface_loader

@@ -1,7 +1,7 @@
-"""Writes store/tests/fixtures/saelens: cached activations as SAELens's CacheActivationsRunner leaves them, and as plain numbers.
+"""Writes store/tests/fixtures/saelens: cached activations as SAELens's CacheActivationsRunner writes them, and as plain numbers.
 
-Two folders, float32 and float16, of two files each: the runner's own functions make a shard with the `datasets` library and
-put shards together. `values.safetensors` has the same arrays.
+Two folders, float32 and float16, of two files each: the runner's functions make a shard with the `datasets` library and join
+shards. `values.safetensors` has the same arrays.
 """
 
 import shutil

@@ -1,12 +1,12 @@
-"""What SAELens's own evaluation says of SAEs on the smallest checkpoint: what `evaluate run --kl` is held against.
+"""SAELens's evaluation of SAEs on the smallest checkpoint: the reference of `evaluate run --kl`.
 
 Writes tests/fixtures/saelens-metrics: golden.json with `tokens` [sequences, positions] and for each SAE SAELens's figures by
-SAELens's names, and jumprelu-scaled/, an SAE that wants its input scaled. The other SAE is tests/fixtures/tiny-llama/sae.
+SAELens's names, and jumprelu-scaled/, an SAE that expects a scaled input. The other SAE is tests/fixtures/tiny-llama/sae.
 
 The functions are `get_downstream_reconstruction_metrics` and `get_sparsity_and_variance_metrics`, unchanged, on TransformerLens's
-model, which is SAELens's default. SAELens averages KL over all positions, `evaluate` over those that have a next token. So that
-both are the same positions, every sequence ends in LAST, a token that is nowhere else and that SAELens is told to ignore where
-it averages KL and losses. All sequences are one batch, as SAELens averages some figures batch by batch.
+model, which is SAELens's default. SAELens averages KL over all positions, `evaluate` over those that have a next token. To make
+the positions the same, every sequence ends in LAST, a token that occurs only there and that SAELens is told to ignore where it
+averages KL and losses. All sequences are one batch, because SAELens averages some figures batch by batch.
 
 Run by scripts/goldens/run, with the versions in requirements.txt. A second run gives the same bytes.
 """
@@ -37,7 +37,7 @@ SITE = "blocks.1.hook_resid_pre"
 D_MODEL, D_SAE, VOCABULARY, BOS, LAST = 32, 64, 320, 0, 319
 SEQUENCES, POSITIONS = 6, 17
 
-# Our columns and SAELens's names of them. Of a scaled SAE, SAELens's mse is in the model's own space.
+# Our columns and SAELens's names. For a scaled SAE, SAELens's mse is in the model's space.
 NAMES = {
     "kl.kl": "kl_div_with_sae",
     "kl.kl_ablated": "kl_div_with_ablation",
@@ -58,7 +58,7 @@ NAMES = {
 
 
 class Batches:
-    """As much of SAELens's ActivationsStore as its evaluation asks for: all tokens, `size` sequences at a time."""
+    """The part of SAELens's ActivationsStore that its evaluation uses: all tokens, `size` sequences at a time."""
 
     def __init__(self, tokens):
         self.tokens, self.next = tokens, 0
@@ -70,10 +70,10 @@ class Batches:
 
 
 def load_model(folder=MODEL):
-    """TransformerLens's model of a checkpoint that is not on its list, with nothing folded into anything."""
+    """TransformerLens's model of a checkpoint that is not on its list, with nothing folded."""
     bare = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     with TemporaryDirectory(prefix="checkpoint-") as scratch:
-        # A folder with "llama" in its path is taken for one of Meta's.
+        # A folder with "llama" in its path would be taken for one of Meta's models.
         plain = Path(scratch) / "model"
         plain.symlink_to(folder.resolve())
         config = loading.get_pretrained_model_config(str(plain), device="cpu", dtype=torch.float32)
@@ -86,19 +86,19 @@ def load_model(folder=MODEL):
 
 
 def make_tokens(sequences, positions, seed):
-    """[sequences, positions]: BOS, tokens at random, LAST."""
+    """[sequences, positions]: BOS, random tokens, LAST."""
     tokens = torch.randint(2, LAST, (sequences, positions), generator=torch.Generator().manual_seed(seed))
     tokens[:, 0], tokens[:, -1] = BOS, LAST
     return tokens
 
 
 def residuals(model, tokens):
-    """[rows, d_model]: what enters the SAE."""
+    """The SAE's input: [rows, d_model]."""
     return model.run_with_cache(tokens, names_filter=SITE)[1][SITE].flatten(0, 1)
 
 
 def make_sae(architecture, seed, model, **options):
-    """An SAE with random weights that gives back some of the residual, which has norms about 1."""
+    """An SAE with random weights that reconstructs part of the residual, which has norms about 1."""
     sae = SAE.from_dict(
         {
             "architecture": architecture,
@@ -142,14 +142,14 @@ def save(sae, folder):
 
 
 def scale_of(sae, x):
-    """What SAELens multiplies x [rows, d] by before this SAE, if it does."""
+    """The factor by which SAELens multiplies x [rows, d] before this SAE, if any."""
     wants = sae.cfg.normalize_activations == "expected_average_only_in"
     return (D_MODEL**0.5 / x.norm(dim=-1).mean()).item() if wants else None
 
 
 def figures(model, sae, tokens, ignored, batch=None, left_out=None):
-    """SAELens's figures over tokens [sequences, positions], `batch` sequences at a time: all at once where none is given. KL and
-    losses leave out positions with an ignored token; what is on activations leaves out those with one of `left_out`."""
+    """SAELens's figures over tokens [sequences, positions], `batch` sequences at a time, by default all at once. KL and losses exclude
+    positions with an ignored token; figures on activations exclude those with one of `left_out`."""
     sae.cfg.metadata.hook_name = SITE
     scaler = ActivationScaler(scaling_factor=scale_of(sae, residuals(model, tokens)))
     batch = batch or len(tokens)
@@ -183,7 +183,7 @@ def main():
     golden = {"tokens": tokens.tolist(), "saes": {}}
     for folder in (MODEL / "sae", scaled):
         found = figures(model, SAE.load_from_disk(folder), tokens, [LAST])
-        # Fewer digits than differ between machines.
+        # Only the digits that agree between machines.
         golden["saes"][folder.relative_to(OUT.parent).as_posix()] = {
             name: float(f"{found[theirs]:.6g}") for name, theirs in NAMES.items()
         }

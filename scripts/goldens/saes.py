@@ -1,4 +1,4 @@
-"""Makes tests/fixtures/saes: small SAEs in every architecture and option, with SAELens's own latents and reconstructions.
+"""Makes tests/fixtures/saes: small SAEs in every architecture and option, with SAELens's latents and reconstructions.
 
 Pinned: sae-lens==6.54.12 torch==2.13.0 safetensors==0.8.0 (Python 3.11 or later).
 
@@ -7,10 +7,10 @@ Pinned: sae-lens==6.54.12 torch==2.13.0 safetensors==0.8.0 (Python 3.11 or later
 Each case is a folder as SAELens saves it (cfg.json, sae_weights.safetensors) and golden.safetensors with
 `x` [24, 16], `latents` [24, 64] and `reconstruction` [24, 16], all float32.
 
-The configurations bite: inputs with a mean and norms far from sqrt(d), decoder rows of unequal norm, thresholds that
-lie inside the range of pre-activations, biases that matter. At run time SAELens 6 applies `constant_norm_rescale` and
-`layer_norm` before it subtracts b_dec, undoes them after the decoder's bias is added, and does nothing at all for
-`expected_average_only_in`: whoever calls it has scaled x.
+The configurations cover hard cases: inputs with a mean and norms far from sqrt(d), decoder rows of unequal norm, thresholds
+inside the range of pre-activations, biases that matter. At run time SAELens 6 applies `constant_norm_rescale` and `layer_norm`
+before it subtracts b_dec, undoes them after the decoder's bias is added, and does nothing for `expected_average_only_in`: the
+caller scales x.
 """
 
 import json
@@ -98,7 +98,7 @@ def rewrite_config(folder, cfg):
 
 
 def nested(name, architecture, generator, **options):
-    """A folder that SAELens 6 saves and reads back."""
+    """A folder as SAELens 6 saves and reads it."""
     folder = OUT / name
     folder.mkdir(parents=True)
     fill(SAE.from_dict(config(architecture, **options)), generator).save_model(folder)
@@ -107,7 +107,7 @@ def nested(name, architecture, generator, **options):
 
 
 def flat(name, architecture, generator, cfg, extra=None, **options):
-    """Weights as before, beside a configuration as versions before 6 wrote it."""
+    """The same weights, with a configuration as written by versions before 6."""
     folder = OUT / name
     folder.mkdir(parents=True)
     fill(SAE.from_dict(config(architecture, **options)), generator).save_model(folder)
@@ -119,7 +119,7 @@ def flat(name, architecture, generator, cfg, extra=None, **options):
 
 
 def batch_topk(name, architecture, generator, **options):
-    """A training checkpoint, which holds one scalar threshold, and what SAELens exports it to, a JumpReLU."""
+    """A training checkpoint, which holds one scalar threshold, and its export by SAELens, a JumpReLU."""
     cfg = config(architecture, k=6, normalize_activations="none", **options)
     sae = fill(TrainingSAE.from_dict(cfg), generator)
     sae.topk_threshold = torch.tensor(0.8, dtype=torch.double)
@@ -135,7 +135,7 @@ def batch_topk(name, architecture, generator, **options):
 
 
 def log_threshold(generator):
-    """A training checkpoint from before SAELens held JumpReLU thresholds as they are."""
+    """A training checkpoint from versions of SAELens that store JumpReLU thresholds as logarithms."""
     folder = OUT / "jumprelu-log-threshold"
     folder.mkdir(parents=True)
     fill(SAE.from_dict(config("jumprelu")), generator).save_model(folder)

@@ -2,18 +2,16 @@
 
 Writes to tests/fixtures/sections/:
 
-- `conversations.jsonl`: made-up conversations with what makes sections hard to find: bytes that are tokens, blanks at either
-  end, templates within, text after the end of the turn.
-- `conversations-mistral.json`: those, by Mistral's tokenizer. The rule of the study's protocol is applied here with nothing
-  but the tokenizers library and the texts of the tokens: where a token ends is found by adding up the bytes of the tokens' own
-  spelling, not from the library's offsets. For each row the SHA-256 of its token ids (little-endian uint32) and its sections
-  as runs.
-- `templates.json`: what `apply_chat_template` of transformers makes of chat templates, with the opening of the assistant's
-  turn.
+- `conversations.jsonl`: synthetic conversations with features that make sections hard to find: bytes that are tokens, blanks at
+  either end, templates inside, text after the end of the turn.
+- `conversations-mistral.json`: the same, by Mistral's tokenizer. The rule of the study's protocol is applied with only the
+  tokenizers library and the texts of the tokens: the end of a token is found by adding up the bytes of the tokens' spelling, not
+  from the library's offsets. For each row the SHA-256 of its token ids (little-endian uint32) and its sections as runs.
+- `templates.json`: the output of transformers' `apply_chat_template` for chat templates, with the assistant's turn opened.
 - `permutations.json`: `numpy.random.default_rng(seed).permutation(rows)`, which is the order of `datasets`' `shuffle(seed)`:
-  its first places, and the SHA-256 of all of it as little-endian uint32.
+  its first entries, and the SHA-256 of all of it as little-endian uint32.
 
-Run by scripts/goldens/run, with the versions in requirements.txt. sections_shared.py does the same with the study's own data.
+Run by scripts/goldens/run, with the versions in requirements.txt. sections_shared.py does the same with the study's data.
 """
 
 import hashlib
@@ -163,12 +161,12 @@ def mistral_conversations(path: Path) -> list[dict]:
         instruction, rollout = row["instruction"], row["rollout"].split(END_OF_TURN)[0]
         parts = [TEMPLATE[0], instruction, TEMPLATE[1], rollout]
         encoded = tokenizer.encode("".join(parts), add_special_tokens=False)
-        # The tokenizer writes a space before the text, which the text does not have.
+        # The tokenizer writes a space before the text, which is not in the text.
         lengths = [len(spelled(token)) for token in encoded.tokens]
         ends = [end - 1 for end in itertools.accumulate(lengths)]
         assert ends[-1] == len("".join(parts).encode()), row
         limits = list(itertools.accumulate(len(part.encode()) for part in parts))
-        # A token belongs to the part in which its last byte lies; BOS comes before all.
+        # A token belongs to the part in which its last byte is; BOS comes first.
         before, instruction_end, prompt_end = (1 + sum(end <= limit for end in ends) for limit in limits[:3])
         ids = [BOS, *encoded.ids]
         runs = itertools.groupby(sections(before, instruction_end, prompt_end, len(ids)))
@@ -183,7 +181,7 @@ def mistral_conversations(path: Path) -> list[dict]:
 
 
 def rendered(case: dict, template: str) -> dict:
-    """A case, with what its template makes of each instruction."""
+    """A case, with its template's rendering of each instruction."""
     tokens = {key: value for key, value in case.items() if key.endswith("_token")}
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"<unk>": 0}, "<unk>")), **tokens)
     tokenizer.chat_template = template

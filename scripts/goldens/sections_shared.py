@@ -1,11 +1,11 @@
-"""Goldens of scripts/check-shared-data: what sections.py makes, of data that may not be passed on with the project.
+"""Goldens of scripts/check-shared-data: the outputs of sections.py for data that may not be redistributed.
 
-Writes to tests/fixtures/sections/ what says nothing of that data but lengths, hashes and how made-up instructions are rendered:
+Writes to tests/fixtures/sections/ only lengths, hashes and renderings of synthetic instructions:
 
 - `rollouts-mistral.json`: tokens and sections of the study's Mistral conversations on Alpaca.
-- `template-gemma.json`: what `apply_chat_template` of transformers makes of Gemma's chat template.
+- `template-gemma.json`: the output of transformers' `apply_chat_template` for Gemma's chat template.
 
-Run by scripts/goldens/run, last, with the versions in requirements.txt. Ends with 1 where the data is absent.
+Run last by scripts/goldens/run, with the versions in requirements.txt. Ends with 1 if the data is absent.
 """
 
 import json

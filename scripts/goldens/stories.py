@@ -5,14 +5,14 @@ Computes the study's figures with transformers and SAELens alone, and writes tes
 - `published`: every position spliced and ablated, no scale. standard, jumprelu, and standard with outliers of norm over 10.
 - `section_text`: only the positions after BOS are spliced, ablated and evaluated. Losses, the clean ones too, are of those
   positions that have a next token.
-- `scaled`: every position, with c = sqrt(d_model) / mean norm: the SAE sees c·x, and its output divided by c goes back into
+- `scaled`: every position, with c = sqrt(d_model) / mean norm: the SAE's input is c·x, and its output divided by c goes back into
   the model. Outliers are those of norm over 10 after scaling. `mse` is in scaled space, `mse_raw` is mse / c².
-- `harvest`: the mean norm and mean of the residuals, the predictions along the first sequence, and the mean clean loss of the
+- `harvest`: the mean norm and mean of the residuals, the predictions for the first sequence, and the mean clean loss of the
   model run in bfloat16.
 
-An outlier keeps its own activation in the spliced run and is dropped from l0, mse and explained variance; its loss counts.
-A document is a sequence of its own: BOS and its tokens, cut to 512. The forward pass is float32, one sequence at a time on
-one thread; whatever follows it (softmax, norms, every sum) is float64. Losses are in nats.
+An outlier keeps its activation in the spliced run and is excluded from l0, mse and explained variance; its loss counts.
+A document is one sequence: BOS and its tokens, cut to 512. The forward pass is float32, one sequence at a time on one thread;
+everything after it (softmax, norms, every sum) is float64. Losses are in nats.
 
 Run by scripts/goldens/run, with the versions in requirements.txt (transformers 5.23.0, sae-lens 6.54.12, torch 2.13.0). A
 second run on the same machine gives the same bytes.
@@ -51,7 +51,7 @@ def read_sequences(bos):
 
 
 def describe_first(model, tokens):
-    """What a harvest stores of the first sequence's predictions. The loss is one shorter than the others: the end has none."""
+    """A harvest's predictions for the first sequence. The loss is one shorter than the others: the last position has none."""
     logits = forward(model, BLOCK, tokens)[1]
     log_probabilities = logits.log_softmax(-1)
     top = logits.topk(TOP_K, dim=-1)
@@ -66,7 +66,7 @@ def describe_first(model, tokens):
 
 
 def layout(value, indent=0):
-    """JSON with an object's keys on lines of their own and each array on one line."""
+    """JSON with each of an object's keys on a separate line and each array on one line."""
     if not isinstance(value, dict):
         return json.dumps(value)
     inner = ",\n".join(f"{' ' * (indent + 1)}{json.dumps(key)}: {layout(each, indent + 1)}" for key, each in value.items())

@@ -1,13 +1,13 @@
-"""Figures of each subset of packed documents, by transformers and numpy alone, in float64: what `evaluate run --by subset` and
-`store inspect` are held against.
+"""Figures of each subset of packed documents, by transformers and numpy alone, in float64: the reference of `evaluate run --by subset`
+and `store inspect`.
 
 Writes tests/fixtures/subsets: text.jsonl, stories of tests/fixtures/tiny-llama with one of three subsets each, and
 golden.json: `sections`, for each of `all` and `text` the figures of each subset.
 
-SAELens's `concat_and_batch_sequences` packs the documents, so that contexts mix subsets; to see which document a token is from,
-it is given numbers that say so in place of tokens. A BOS that the packing puts in counts with the document after it. The model
-is transformers', with float64 weights, and the SAE tests/fixtures/tiny-llama/sae, numpy's float64. An activation belongs to its
-token's subset, a loss to that of the token that predicts; x̄ is that of all rows of the section.
+SAELens's `concat_and_batch_sequences` packs the documents, so that contexts mix subsets. To find each token's document, it is also
+given numbers that encode the document instead of tokens. A BOS added by the packing counts with the document after it. The model is
+transformers', with float64 weights, and the SAE tests/fixtures/tiny-llama/sae, in numpy's float64. An activation belongs to its
+token's subset, a loss to that of the predicting token; x̄ is that of all rows of the section.
 
 Run by scripts/goldens/run, with the versions in requirements.txt. A second run gives the same bytes.
 """
@@ -28,12 +28,12 @@ MODEL = ROOT / "tests" / "fixtures" / "tiny-llama"
 OUT = ROOT / "tests" / "fixtures" / "subsets"
 SUBSETS = ["bells", "hay", "keys"]
 BLOCK, DOCUMENTS, CONTEXT_LENGTH, BOS = 1, slice(8, 40), 128, 0
-# More than a document has tokens.
+# More than the tokens of any document.
 STRIDE = 10_000
 
 
 def write_text():
-    """The documents: texts, and the place of each one's subset."""
+    """The documents: texts, and the index of each one's subset."""
     lines = [json.loads(line) for line in (MODEL / "text.jsonl").read_text().splitlines()[DOCUMENTS]]
     subsets = [place % len(SUBSETS) for place in range(len(lines))]
     documents = [{"text": line["text"], "meta": {"subset": SUBSETS[subset]}} for line, subset in zip(lines, subsets, strict=True)]
@@ -55,7 +55,7 @@ def pack(texts, subsets):
     document, place = (packed - 1) // STRIDE, (packed - 1) % STRIDE
     is_bos = packed == BOS
     tokens = [[BOS if own else documents[d][k] for d, k, own in zip(*rows, strict=True)] for rows in zip(document, place, is_bos, strict=True)]
-    # From the last token to the first: BOS is of the document of the token after it.
+    # From the last token to the first: BOS belongs to the document of the token after it.
     of = numpy.array(subsets)[document]
     flat, bos = of.reshape(-1), is_bos.reshape(-1)
     assert not bos[-1], "the document of the last BOS is not there"
@@ -66,7 +66,7 @@ def pack(texts, subsets):
 
 
 def reconstruct(x):
-    """What the SAE gives back of x [rows, d], and its latents [rows, d_sae]."""
+    """The SAE's reconstruction of x [rows, d], and its latents [rows, d_sae]."""
     weights = {name: value.astype(numpy.float64) for name, value in load_file(MODEL / "sae" / "sae_weights.safetensors").items()}
     before = (x - weights["b_dec"]) @ weights["W_enc"] + weights["b_enc"]
     nearest = numpy.abs(before).min()
@@ -83,7 +83,7 @@ def run(model, tokens, edit=None):
 
 
 def put(values, members):
-    """Puts values [positions, d] in place of the residual's rows that are members [positions]."""
+    """The edit that replaces the residual's rows that are members [positions] by values [positions, d]."""
     values, members = torch.from_numpy(values), torch.from_numpy(members)[:, None]
     return lambda residual: torch.where(members, values, residual)
 

@@ -2,7 +2,7 @@
 
 Writes tests/fixtures/tiny-llama: config.json, model.safetensors, tokenizer.json, tokenizer_config.json, text.jsonl (stories
 from a small grammar, with a subset each) and sae/ (SAELens-native, standard, for blocks.1.hook_resid_pre). All weights are
-random: it shows that things run and agree, not what they find.
+random: the fixture shows that programs run and agree, not findings.
 
 Run by scripts/goldens/run, with the versions in requirements.txt. A second run gives the same bytes.
 """

@@ -1,4 +1,4 @@
-"""Makes tests/fixtures/training: what training must agree with, from PyTorch and SAELens.
+"""Makes tests/fixtures/training: reference values of training, from PyTorch and SAELens.
 
 Pinned: sae-lens==6.54.12 torch==2.13.0 safetensors==0.8.0 (Python 3.11 or later).
 
@@ -7,10 +7,10 @@ Pinned: sae-lens==6.54.12 torch==2.13.0 safetensors==0.8.0 (Python 3.11 or later
 - `schedule.json`: learning rates of `get_lr_scheduler` and weights of `CoefficientScheduler`, step by step.
 - `adam.safetensors`: steps of `torch.optim.Adam` after `clip_grad_norm_(…, 1.0)`, some gradients above that norm.
 - `{architecture}-trained.safetensors`: forty steps of `SAETrainer`: parameters before and after, and the batches
-  `x` [40, 16, 8]. Latents die within three steps, so that dead ones are there to be trained.
+  `x` [40, 16, 8]. Latents die within three steps, so that dead ones are trained too.
 - `{architecture}.safetensors`: for each architecture one forward pass of SAELens's training SAE on a small batch:
-  parameters, `x`, `dead`, losses (already multiplied by their coefficients), latents, reconstruction, and the gradient of
-  the loss for every parameter.
+  parameters, `x`, `dead`, losses (multiplied by their coefficients), latents, reconstruction, and the gradient of the loss for
+  every parameter.
 """
 
 import json

@@ -8,7 +8,7 @@ use crate::end_to_end::small_model::SmallModel;
 use crate::support::program::{program, refuse, succeed};
 use crate::support::{copy_folder, fixture};
 
-/// A cache of the small model, and an SAE for it whose configuration can be spoilt.
+/// A cache of the small model, and an SAE for it whose configuration a test may corrupt.
 struct Case {
     small: SmallModel,
     cache: PathBuf,
@@ -24,7 +24,7 @@ impl Case {
         Self { small, cache, sae }
     }
 
-    /// `evaluate run` of an SAE, which must be refused without a trace.
+    /// `evaluate run` of an SAE, which must be refused and write nothing.
     fn refuse(&self, sae: &Path, options: &str) -> String {
         let out = self.small.folder("results");
         let paths =
@@ -83,7 +83,7 @@ fn a_section_that_the_cache_does_not_hold() {
 }
 
 #[test]
-fn a_folder_that_is_no_cache() {
+fn a_folder_that_is_not_a_cache() {
     let case = Case::new();
     std::fs::remove_file(case.cache.join("manifest.json")).unwrap();
     assert!(case.refuse(&case.sae, "").contains("manifest.json"));

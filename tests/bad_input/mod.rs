@@ -1,5 +1,5 @@
-//! Files that are damaged, hostile or of the wrong kind: each is met by an error that says where, what was expected,
-//! what was found and what to do.
+//! Files that are damaged, hostile or of the wrong kind: each gives an error with the place, the expectation, the
+//! finding and the remedy.
 
 mod evaluate;
 mod model;

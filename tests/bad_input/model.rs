@@ -14,7 +14,7 @@ use crate::support::{copy_folder, fixture};
 
 const WEIGHTS: &str = "model.safetensors";
 
-/// A copy of a small sound checkpoint, to be spoilt.
+/// A copy of a small valid checkpoint, for a test to corrupt.
 fn checkpoint() -> (TempDir, PathBuf) {
     let scratch = TempDir::new().unwrap();
     let folder = scratch.path().join("checkpoint");
@@ -33,7 +33,7 @@ fn refusal(folder: &Path) -> String {
     Checkpoint::open(folder).unwrap_err().to_string()
 }
 
-/// Asserts that a message holds every part.
+/// Asserts that a message contains every part.
 fn assert_says(message: &str, parts: &[&str]) {
     for part in parts {
         assert!(message.contains(part), "expected {part:?} in: {message}");
@@ -79,7 +79,7 @@ fn truncated_weights() {
 }
 
 #[test]
-fn a_header_that_lies_about_its_length() {
+fn a_header_with_a_false_length() {
     let (_scratch, folder) = checkpoint();
     let mut bytes = std::fs::read(folder.join(WEIGHTS)).unwrap();
     bytes[..8].copy_from_slice(&u64::MAX.to_le_bytes());
@@ -107,7 +107,7 @@ fn untied_and_tied(name: &str, change: impl Fn(f32) -> f32) -> (TempDir, [Checkp
         let names = file.names();
         let embedding = file.tensor(names.iter().find(is_embedding).unwrap()).unwrap();
         let numbers = embedding.data().chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()));
-        // What `rewrite` adds outlives the file.
+        // `rewrite` needs data that outlives the file.
         let head: &[u8] = numbers.flat_map(|number| change(number).to_le_bytes()).collect::<Vec<_>>().leak();
         if with_head {
             rewrite(&folder, |tensors| {
@@ -129,7 +129,7 @@ fn logits(checkpoint: &Checkpoint) -> Tensor {
     decoder.logits(&end).unwrap()
 }
 
-/// As transformers does: tensors are tied where they are equal. `scripts/goldens/decoder.py` holds it to that.
+/// As transformers does: tensors are tied if they are equal. `scripts/goldens/decoder.py` checks this.
 #[test]
 fn a_tied_head_that_the_files_hold_with_other_values_is_the_stored_one() {
     for name in ["decoder/llama-tied-biases", "families/gpt2", "families/gemma2"] {
@@ -210,7 +210,7 @@ fn a_quantised_checkpoint() {
     let (_scratch, folder) = checkpoint();
     set(&folder, "quantization_config", json!({"quant_method": "gptq", "bits": 4}));
     assert_says(&refusal(&folder), &["config.json", "gptq", "original checkpoint"]);
-    assert!(Checkpoint::read_spec(&folder).is_ok(), "what the model is can be read all the same");
+    assert!(Checkpoint::read_spec(&folder).is_ok(), "the model's specification can still be read");
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn an_unknown_rope_scaling() {
 }
 
 #[test]
-fn rotary_settings_that_would_turn_the_head_otherwise() {
+fn unsupported_rotary_settings() {
     for (key, value, parts) in [
         ("rope_interleaved", json!(true), vec!["rope_interleaved", "false or absent"]),
         (

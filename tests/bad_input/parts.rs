@@ -1,4 +1,4 @@
-//! Partial results that do not belong together, or are not what they were.
+//! Partial results that do not belong together, or have changed.
 
 use std::path::{Path, PathBuf};
 
@@ -31,7 +31,7 @@ impl Case {
         folder.join(format!("part-1-of-{of}.safetensors"))
     }
 
-    /// `evaluate merge`, which must be refused without a trace.
+    /// `evaluate merge`, which must be refused and write nothing.
     fn refuse(&self, parts: &[&Path]) -> String {
         let out = self.farm.small.folder("results");
         let paths: Vec<(&str, &Path)> =

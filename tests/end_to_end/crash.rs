@@ -1,4 +1,4 @@
-//! Crashes and full disks: nothing half-written, nothing lost.
+//! Crashes and full disks: no half-written file is visible, and no data is lost.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use super::small_model::SmallModel;
 use crate::support::assert_same_files;
 use crate::support::program::{FAILPOINT, kill, program, refuse, succeed};
 
-/// Whether a shard is being written at this moment: its temporary folder holds some bytes.
+/// Whether a shard is being written now: its temporary folder holds some bytes.
 fn writing(cache: &Path) -> bool {
     let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut unfinished = entries(&cache.join("shards")).map(|entry| entry.path()).filter(|path| !is_whole(path));
@@ -78,7 +78,7 @@ fn a_full_disk_is_named_and_leaves_nothing_half_written() {
     let entries: Vec<PathBuf> =
         std::fs::read_dir(cache.join("shards")).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(entries.len() == 2 && entries.iter().all(|path| is_whole(path)), "{entries:?}");
-    // Once there is room again.
+    // After space is available again.
     succeed(&mut small.harvest("--dtype f32 --codec raw --resume", &cache));
     assert_same_files(&whole, &cache);
 }

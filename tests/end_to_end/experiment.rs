@@ -1,4 +1,5 @@
-//! The transfer experiment as the demo runs it, on less: rollouts, caches, SAEs of both models on both, fine-tuning, report.
+//! The transfer experiment of the demo, on less data: rollouts, caches, SAEs of both models on both, fine-tuning,
+//! report.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -67,7 +68,7 @@ fn the_experiment_runs_from_rollouts_to_report() {
         harvest(model, &conversations, Some(out), &out.join(format!("caches/alpaca-{model}")));
     }
     harvest("chat", &train, None, &out.join("caches/train-chat"));
-    // The same conversations, token for token, whichever model reads them.
+    // Both models read the same conversations, token for token.
     let tokens =
         |model: &str| std::fs::read(out.join(format!("caches/alpaca-{model}/plan/00000/tokens.parquet"))).unwrap();
     assert_eq!(tokens("base"), tokens("chat"));
@@ -123,7 +124,7 @@ fn the_experiment_runs_from_rollouts_to_report() {
         }
     }
 
-    // Measured figures are those expected of themselves, and a changed one is not.
+    // The measured figures agree with themselves, and a changed one does not.
     let compared = |expected: &Path| program("evaluate", "compare", &[("", expected), ("", &report)]);
     succeed(&mut compared(&summary));
     let digits = rows[0]["ce_sae"].to_string();

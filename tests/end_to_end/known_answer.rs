@@ -12,7 +12,7 @@ const SITE: &str = "blocks.3.hook_resid_pre";
 const TOLERANCE: f64 = 2e-4;
 const TOLERANCE_L0: f64 = 2e-3;
 
-/// The columns that the study's table and the oracle share.
+/// The columns that the study's table and the reference share.
 const COLUMNS: [&str; 8] =
     ["l0", "ce_recovered", "ce_clean", "ce_sae", "ce_zero", "explained_variance", "explained_variance_pooled", "mse"];
 
@@ -49,7 +49,7 @@ fn check_published(codec: &str) {
         let outliers = if name.contains("outliers") { 64 } else { 0 };
         assert_eq!(row["outlier_rows"], outliers, "{name}");
         assert_eq!(row["activation_rows"], 20_843 - outliers, "{name}");
-        // Every position is ablated, the norm is an RMS norm and there are no biases: the model knows nothing.
+        // Every position is ablated, the norm is an RMS norm and there are no biases: the prediction is uniform.
         let zero = row["ce_zero"].as_f64().unwrap();
         assert!((zero - 512_f64.ln()).abs() < 1e-5, "zero-ablation gives {zero}, expected ln 512");
     }
@@ -65,7 +65,7 @@ fn the_known_answer_from_raw() {
     check_published("raw");
 }
 
-/// Rows beyond the published ones, from the same oracle: `scripts/goldens/stories.py`.
+/// Rows beyond the published ones, from the same reference: `scripts/goldens/stories.py`.
 #[test]
 fn sections_and_scales_agree_with_the_oracle() {
     let golden = fixture("stories/golden.json");

@@ -1,4 +1,4 @@
-//! The main job through the programs, as a user runs it: harvest, look, verify, evaluate.
+//! The main job through the programs: harvest, inspect, verify, evaluate.
 
 mod crash;
 mod experiment;

@@ -1,5 +1,5 @@
-//! Evaluations in parts through the program, as jobs of a cluster run them: what `evaluate merge` writes and prints is what one run
-//! writes and prints, byte for byte.
+//! Evaluations in parts through the program, as jobs of a cluster run them: `evaluate merge` writes and prints the same
+//! as one run, byte for byte.
 
 use std::path::{Path, PathBuf};
 
@@ -134,7 +134,7 @@ fn a_part_says_what_it_wrote() {
     assert_eq!((said["part"].as_str(), said["of_shards"].as_u64()), (Some("0/1"), Some(farm.shards() as u64)));
     assert_eq!(said["file"].as_str().unwrap(), parts.join("part-0-of-1.safetensors").to_str().unwrap());
     assert_eq!(said["saes"][0], "first");
-    // The cache itself is left as it was.
+    // The cache is left unchanged.
     assert!(!farm.cache.join("baselines").exists() && baselines.exists());
     let only = format!("--only-baselines --json --baselines {}", baselines.display());
     let said: Value = serde_json::from_str(&succeed(&mut farm.run(&only, &[&farm.saes[0]], None))).unwrap();

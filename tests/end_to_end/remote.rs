@@ -1,4 +1,4 @@
-//! A cache in a bucket, evaluated where it is.
+//! A cache in a bucket, evaluated in place.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,7 @@ use crate::support::program::{program, refuse, succeed};
 use crate::support::server::{Fault, Server};
 use crate::support::{assert_same_files, fixture};
 
-/// A program that is let in to the server and keeps what it reads in `kept`.
+/// A program with credentials for the server, which keeps the bytes that it reads in `kept`.
 fn at(server: &Server, kept: &Path, mut command: Command) -> Command {
     command.envs(server.environment()).env("HAYLOFT_CACHE", kept);
     command
@@ -40,7 +40,7 @@ fn figures_from_a_bucket_are_those_from_a_folder_to_the_bit() {
         assert_eq!(file.metadata().unwrap().len(), *bytes, "{name}");
     }
 
-    // Again, from what was kept, and with the baselines that were kept beside it.
+    // Again, from the kept bytes, and with the baselines kept beside them.
     let again = at(&server, &kept, evaluate(&small, url, "")).output().unwrap();
     assert_eq!(String::from_utf8(again.stdout).unwrap(), local);
     assert_eq!(server.behaviour.take_read().into_keys().collect::<Vec<_>>(), ["a/cache/manifest.json"]);

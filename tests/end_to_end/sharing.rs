@@ -21,7 +21,7 @@ fn plan(small: &SmallModel, cache: &Path) {
     succeed(&mut program("harvest", line, &[("--model", &small.model), ("--data", &small.data), ("--out", cache)]));
 }
 
-/// Fills a planned cache beside others.
+/// Fills a planned cache beside other workers.
 fn worker(small: &SmallModel, options: &str, cache: &Path) -> Command {
     let line = format!("run --share --site blocks.1.hook_resid_pre {options}");
     program("harvest", &line, &[("--model", &small.model), ("--out", cache)])
@@ -44,8 +44,8 @@ fn has_claim(cache: &Path) -> bool {
     entries.into_iter().any(|entry| entry.file_name().to_string_lossy().ends_with(".0"))
 }
 
-/// Whether a process that was asked to stop knows it: the thread that waits for the end of its input has ended, or no signal waits to
-/// be delivered.
+/// Whether a process has noticed the request to stop: its thread that waits for the end of its input has ended, or no
+/// signal is pending.
 fn has_heard(child: &Child, by: &str) -> bool {
     let process = PathBuf::from(format!("/proc/{}", child.id()));
     if by == "a signal" {
@@ -54,7 +54,7 @@ fn has_heard(child: &Child, by: &str) -> bool {
         return pending.trim().bytes().all(|digit| digit == b'0');
     }
     let names = fs::read_dir(process.join("task")).unwrap().flatten();
-    // A thread that has ended since it was listed has no name.
+    // A thread that has ended since the listing has no name.
     names
         .filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok())
         .all(|name| name.trim() != "end of input")
@@ -64,7 +64,7 @@ fn has_heard(child: &Child, by: &str) -> bool {
 fn processes_that_are_killed_leave_their_shards_to_others_and_the_cache_is_the_same() {
     let small = SmallModel::new();
     let (whole, shared) = (whole(&small), planned(&small, "shared"));
-    // While it has nothing but a claim, while a shard is half-written, and when all that is missing is its name.
+    // When it has only a claim, when a shard is half-written, and just before a finished shard gets its name.
     for before in ["create-folder shards/.", "create shards/. tokens.parquet", "rename shards/."] {
         kill(&mut worker(&small, "", &shared), before);
         assert!(has_claim(&shared), "killed before `{before}`");
@@ -91,7 +91,7 @@ fn a_process_that_was_stopped_for_longer_than_its_lease_goes_on_and_the_cache_is
         std::thread::sleep(Duration::from_micros(200));
     }
     signal(&stopped, "STOP");
-    // It waits until the lease is over, and fills what the other had begun.
+    // It waits until the lease has expired, and fills the shard that the other began.
     succeed(&mut worker(&small, "--lease 1", &shared));
     signal(&stopped, "CONT");
     assert!(stopped.wait().unwrap().success());
@@ -102,7 +102,7 @@ fn a_process_that_was_stopped_for_longer_than_its_lease_goes_on_and_the_cache_is
 fn processes_whose_writing_fails_while_they_wait_for_each_other_end() {
     let small = SmallModel::new();
     let shared = small.folder("shared");
-    // Two shards, one for each process, of one row group: what is written of it is found out when it is finished.
+    // Two shards, one for each process, of one row group: a failed write is detected when the shard is finished.
     let line = "plan --shard-tokens 2048 --row-group-rows 2048";
     let paths = [("--model", small.model.as_path()), ("--data", &small.data), ("--out", &shared)];
     succeed(&mut program("harvest", line, &paths));
@@ -110,7 +110,7 @@ fn processes_whose_writing_fails_while_they_wait_for_each_other_end() {
     let limited = || {
         let run = worker(&small, "", &shared);
         let mut command = Command::new("sh");
-        // Files of more than 8 KiB cannot be written: as on a full disk, for these processes alone.
+        // These processes cannot write files of more than 8 KiB, as on a full disk.
         command.arg("-c").arg("trap '' XFSZ; ulimit -f 16; exec \"$@\"").arg("sh").arg(run.get_program());
         command.args(run.get_args());
         spawn(&mut command)
@@ -185,7 +185,7 @@ fn processes_of_one_machine_share_a_cache_although_the_device_of_one_is_missing(
 fn a_worker_with_another_checkpoint_or_site_is_refused_and_the_others_go_on() {
     let small = SmallModel::new();
     let (whole, shared) = (whole(&small), planned(&small, "shared"));
-    // The first has begun, and was killed.
+    // The first one has begun, and was killed.
     kill(&mut worker(&small, "", &shared), "create shards/. tokens.parquet");
     let message = refuse(&mut worker(&small, "--codec raw", &shared));
     assert!(message.contains("codec differs") && message.contains("session.json"), "{message}");
@@ -225,7 +225,7 @@ fn a_cache_behind_a_location_is_filled_from_scratch_folders() {
         let line = format!("run --share --lease 1 --site blocks.1.hook_resid_pre --out {location}");
         program("harvest", &line, &[("--model", &small.model), ("--scratch", &scratch)])
     };
-    // One is killed in the middle of it.
+    // One is killed in the middle of a shard.
     kill(&mut work(), "create shards/. tokens.parquet");
     assert!(has_claim(&there));
     let workers: Vec<Child> = (0..2).map(|_| spawn(&mut work())).collect();

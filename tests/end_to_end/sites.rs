@@ -1,5 +1,5 @@
-//! From harvest to figures at every kind of site: what evaluate makes of a cache against the whole model, run with the same
-//! thing put in the same place.
+//! From harvest to figures at every kind of site: evaluations of a cache, compared with the whole model run with the
+//! same splice.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ impl Bench {
         Self { small, cache, decoder }
     }
 
-    /// Saves an SAE of random weights for a site, or a transcoder where there is another to give back.
+    /// Saves an SAE of random weights for a site, or a transcoder if there is an output site.
     fn sae(&self, name: &str, site: &str, output: Option<&str>, metadata: &serde_json::Value) -> PathBuf {
         let width = |site: &str| site.parse::<Site>().unwrap().width(self.decoder.spec());
         let (d_in, d_out, latents) = (width(site), output.map_or(width(site), width), 80_i64);
@@ -80,7 +80,7 @@ impl Bench {
         self.save(name, &tensors, &config)
     }
 
-    /// Saves an SAE that gives back what it is given: each element as it is, and negated.
+    /// Saves an SAE that reproduces its input: one latent for each element, and one for its negative.
     fn identity(&self, name: &str, site: &str) -> PathBuf {
         let width = site.parse::<Site>().unwrap().width(self.decoder.spec()) as i64;
         let eye = Tensor::eye(width, (Kind::Float, CPU));
@@ -411,13 +411,13 @@ fn two_saes_of_one_site_cannot_be_in_place_at_once() {
 }
 
 #[test]
-fn a_site_that_is_not_held_or_lacks_what_lies_beside_it_is_refused_by_name() {
+fn a_missing_site_or_companion_site_is_refused_by_name() {
     let bench = Bench::new();
     let sae = bench.identity("far", "blocks.2.mlp.hook_in");
     let paths = [("--model", bench.small.model.as_path()), ("--cache", &bench.cache), ("--sae", &sae)];
     let message = refuse(&mut program("evaluate", "run", &paths));
     assert!(message.contains("expected activations of blocks.2.mlp.hook_in"), "{message}");
-    // A cache with the site alone, as one that was selected.
+    // A cache with only the site, as made by `store select`.
     let few = bench.small.folder("few");
     succeed(&mut program("store", "select --site blocks.1.hook_mlp_out", &[("", &bench.cache), ("--out", &few)]));
     let sae = bench.identity("near", "blocks.1.hook_mlp_out");

@@ -1,4 +1,4 @@
-//! The whole road on the smallest fixture, which needs nothing but this repository.
+//! All steps on the smallest fixture, which needs only this repository.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -81,7 +81,7 @@ fn a_cache_of_another_model_is_refused() {
     let small = SmallModel::new();
     let cache = small.folder("cache");
     succeed(&mut small.harvest("", &cache));
-    // The same shapes and other numbers: only the hash can tell.
+    // The same shapes and other numbers: only the hash differs.
     let other = small.folder("other");
     copy_folder(&small.model, &other);
     let weights = other.join("model.safetensors");
@@ -111,7 +111,7 @@ fn a_damaged_byte_never_becomes_a_figure() {
     assert!(message.contains("blocks.1.hook_resid_pre.parquet"), "{message}");
 }
 
-/// Every key that results hold, wherever it stands.
+/// Every key in results, at any depth.
 fn keys(value: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => {
@@ -141,7 +141,7 @@ fn results_are_written_in_every_form_and_every_field_is_documented() {
     let written: Value = serde_json::from_slice(&std::fs::read(out.join("results.json")).unwrap()).unwrap();
     let own: Value = serde_json::from_slice(&std::fs::read(out.join("sae.all.json")).unwrap()).unwrap();
     assert_eq!(written[0], own);
-    // Every position is ablated, the norm is an RMS norm and there are no biases: the model knows nothing.
+    // Every position is ablated, the norm is an RMS norm and there are no biases: the prediction is uniform.
     let zero = own["ce_zero"].as_f64().unwrap();
     assert!((zero - 320_f64.ln()).abs() < 1e-5, "zero-ablation gives {zero}, expected ln 320");
     paths.pop();

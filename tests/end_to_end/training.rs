@@ -1,4 +1,4 @@
-//! Training that is killed.
+//! Trainings that are killed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::small_model::SmallModel;
 use crate::support::program::{kill, program, refuse, succeed};
 
-/// Checkpoints that are whole.
+/// Complete checkpoints.
 fn checkpoints(out: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(out.join("checkpoint")).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).filter(|path| path.to_string_lossy().contains("/step-")).collect()
@@ -39,7 +39,7 @@ fn a_training_killed_at_any_time_resumes_to_the_same_weights() {
     ] {
         let (whole, killed) = (small.folder(&format!("{name}-whole")), small.folder(&format!("{name}-killed")));
         succeed(&mut training(&cache, &whole, options));
-        // Just before a checkpoint gets its name: the first, one after another, and one later on.
+        // Just before a checkpoint gets its name: the first, the next, and a later one.
         for step in [25, 50, 200] {
             let mut run = training(&cache, &killed, &format!("{options} --resume"));
             kill(&mut run, &format!("rename checkpoint/step-{step:09}"));

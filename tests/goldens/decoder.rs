@@ -1,5 +1,5 @@
-//! Every family and configuration against transformers: the residual at every block, the logits, and the laws of
-//! stopping and resuming. The checkpoints and goldens are made by `scripts/goldens/decoder.py`.
+//! Every family and configuration compared with transformers: the residual at every block, the logits, and the
+//! invariants of stopping and resuming. `scripts/goldens/decoder.py` makes the checkpoints and goldens.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ fn checkpoints() -> impl Iterator<Item = PathBuf> {
         std::fs::read_dir(fixture("decoder")).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.retain(|path| path.is_dir());
     folders.sort();
-    assert!(folders.len() >= 10, "the fixtures are not whole: {folders:?}");
+    assert!(folders.len() >= 10, "the fixtures are incomplete: {folders:?}");
     folders.into_iter()
 }
 
@@ -63,9 +63,9 @@ fn residuals_and_logits_agree_with_transformers_in_f32() {
     }
 }
 
-/// In bf16 two implementations drift apart as soon as they round in another order. What can be asked is that the
-/// embedding is the same to the bit, its scale rounded as in training, and that the logits are as near to a float32 run
-/// of the same weights as transformers' own bf16 logits are.
+/// In bf16 two implementations diverge as soon as they round in another order. The test therefore requires that the
+/// embedding is the same to the bit, with its scale rounded as in training, and that the logits are as near to a
+/// float32 run of the same weights as transformers' bf16 logits are.
 #[test]
 fn bf16_is_as_exact_as_transformers_bf16() {
     let _guard = no_grad();

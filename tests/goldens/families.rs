@@ -1,5 +1,5 @@
-//! The families of public SAEs, at every site, against transformers' forward hooks: what is there, and what the model says
-//! where something else is put there. The checkpoints and goldens are made by `scripts/goldens/decoder_families.py`.
+//! The families of public SAEs, at every site, compared with transformers' forward hooks: the values, and the
+//! predictions after a splice. `scripts/goldens/decoder_families.py` makes the checkpoints and goldens.
 
 use std::path::{Path, PathBuf};
 
@@ -87,7 +87,7 @@ fn families() -> Vec<Family> {
         std::fs::read_dir(fixture("families")).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.retain(|path| path.is_dir());
     folders.sort();
-    assert!(folders.len() >= 19, "the fixtures are not whole: {folders:?}");
+    assert!(folders.len() >= 19, "the fixtures are incomplete: {folders:?}");
     folders.iter().map(|folder| Family::open(folder)).collect()
 }
 
@@ -96,7 +96,7 @@ fn float32_families() -> impl Iterator<Item = Family> {
 }
 
 #[test]
-fn every_site_and_what_is_put_there_agree_with_transformers_in_f32() {
+fn every_site_and_every_splice_agree_with_transformers_in_f32() {
     let _guard = no_grad();
     for family in float32_families() {
         let decoder = family.decoder(Portion::Whole, Dtype::F32);
@@ -133,9 +133,9 @@ fn every_site_and_what_is_put_there_agree_with_transformers_in_f32() {
     }
 }
 
-/// In bf16 two implementations drift apart as soon as they round in another order. What can be asked is that logits, clean
-/// and spliced, are as near to a float32 run of the same weights as transformers' own bf16 logits are: 1.5 times their error at
-/// most.
+/// In bf16 two implementations diverge as soon as they round in another order. The test therefore requires that logits,
+/// clean and spliced, are as near to a float32 run of the same weights as transformers' bf16 logits are: 1.5 times
+/// their error at most.
 #[test]
 fn bf16_is_as_exact_as_transformers_bf16_at_every_site() {
     let _guard = no_grad();
@@ -160,7 +160,7 @@ fn bf16_is_as_exact_as_transformers_bf16_at_every_site() {
     assert!(seen >= 5, "expected checkpoints in bfloat16 among the fixtures");
 }
 
-/// Whether a halt at this site rounds what an undivided pass does not.
+/// Whether a halt at this site rounds a value that an undivided pass does not.
 fn rounds(family: &Family, site: Site) -> bool {
     let norm = &family.checkpoint.spec().norm;
     let in_float32 = norm.weight != NormWeight::Plain && norm.kind == hayloft_model::NormKind::RootMeanSquare;
@@ -207,7 +207,7 @@ fn tensors_beside_a_site_equal_those_of_other_sites() {
         let expected = family.logits(&whole, &start);
         for site in family.sites(BLOCK) {
             let value = |site| whole.reach(&start, site, &family.positions).unwrap().value;
-            // As from a cache: the values of sites, and the upper half of the model alone.
+            // As from a cache: only the values of sites, and the upper half of the model.
             let stop = Stop { site, value: value(site), beside: site.beside(spec).into_iter().map(value).collect() };
             let left = upper.leave(&stop, &family.positions).unwrap();
             assert!(family.logits(&upper, &left).equal(&expected), "{}: {site}", family.name);
@@ -252,8 +252,8 @@ fn losses_and_top_logits_have_the_cap_and_the_bias_of_the_whole_logits() {
     }
 }
 
-/// `TransformerLens`'s `center_writing_weights`: what is written to the stream is the model's own less its mean, and whatever is put
-/// there in its stead moves the predictions as it moves the model's own.
+/// `TransformerLens`'s `center_writing_weights`: each write to the stream is the model's less its mean, and a
+/// replacement changes the predictions as it does in the original model.
 #[test]
 fn centred_writing_weights_are_the_models_own_less_their_mean() {
     let _guard = no_grad();
@@ -267,7 +267,7 @@ fn centred_writing_weights_are_the_models_own_less_their_mean() {
         let given = &value - value.mean_dim([-1i64].as_slice(), true, Kind::Float);
         let difference = max_difference(&given, &centred.tensor(&format!("site.{hook}")));
         assert!(difference < TOLERANCE_F32, "{site} differs by {difference}");
-        // In the space of the centred model; the model itself goes on from it.
+        // In the space of the centred model; the model itself continues from it.
         let changed = value.copy();
         let places = |tensor: &Tensor| tensor.narrow(1, SPLICED.start, SPLICED.end - SPLICED.start);
         let noise = family.golden.tensor("noise").narrow(2, 0, value.size()[2]);

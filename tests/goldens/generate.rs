@@ -1,5 +1,5 @@
-//! Generation: the cache against the uncached forward pass, batches against rows alone, and both against transformers'
-//! own `generate` (`scripts/goldens/generate.py`) on every family and configuration.
+//! Generation: the cache compared with the uncached forward pass, batches with single rows, and both with transformers'
+//! `generate` (`scripts/goldens/generate.py`) on every family and configuration.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -39,12 +39,12 @@ fn prompt_rows(prompts: &[Vec<u32>]) -> Vec<PromptRow<'_>> {
     prompts.iter().zip(0..).map(|(tokens, row)| PromptRow { row, tokens }).collect()
 }
 
-/// All prompts in one batch, having made sure that each says the same alone and with the batch the other way round.
+/// All prompts in one batch, after a check that each gives the same output alone and in the reversed batch.
 fn generate_in_any_batch(decoder: &Decoder, prompts: &[PromptRow<'_>], settings: &GenerateSettings) -> Vec<Rollout> {
     let run = |prompts: &[PromptRow<'_>]| generate(decoder, prompts, settings, |_| {}).unwrap();
     let together = run(prompts);
     for (prompt, expected) in prompts.iter().zip(&together) {
-        assert_eq!(&run(&[*prompt])[0], expected, "row {} says something else alone", prompt.row);
+        assert_eq!(&run(&[*prompt])[0], expected, "row {} gives another output alone", prompt.row);
     }
     let backwards: Vec<PromptRow<'_>> = prompts.iter().rev().copied().collect();
     let backwards: Vec<Rollout> = run(&backwards).into_iter().rev().collect();
@@ -182,7 +182,7 @@ fn generation_with_a_cache_computes_the_same_as_without() {
     }
 }
 
-/// Prompts of 1 to 60 tokens from the model's own stories.
+/// Prompts of 1 to 60 tokens from the model's stories.
 fn stories() -> (Decoder, Vec<Vec<u32>>) {
     let folder = fixture("stories260K");
     let tokenizer = hayloft_model::Tokenizer::open(&folder).unwrap();
@@ -198,7 +198,7 @@ fn stories() -> (Decoder, Vec<Vec<u32>>) {
 }
 
 #[test]
-fn a_trained_model_says_the_same_in_any_batch() {
+fn a_trained_model_generates_the_same_in_any_batch() {
     let (decoder, prompts) = stories();
     let rows = prompt_rows(&prompts);
     let random = Sampling::Random { temperature: 0.9, top_p: 0.95, seed: 7 };
@@ -213,7 +213,7 @@ fn a_row_ends_at_its_stop_token_and_without_it() {
     let (decoder, prompts) = stories();
     let rows = prompt_rows(&prompts);
     let free = generate(&decoder, &rows, &settings(Sampling::Greedy, 60, &[]), |_| {}).unwrap();
-    // A token that some rows say early, some late, some never.
+    // A token that some rows generate early, some late, some never.
     let stop = free[0].tokens[9];
     let mut steps = Vec::new();
     let stopped =
@@ -226,7 +226,7 @@ fn a_row_ends_at_its_stop_token_and_without_it() {
         ends.insert(end);
     }
     assert!(ends.len() > 3, "{ends:?}");
-    // Who has ended is not computed any more.
+    // Finished rows are not computed any more.
     let tokens: usize = steps.iter().map(|step| step.tokens).sum();
     let expected = stopped.iter().map(|row| row.tokens.len() + usize::from(row.finish == FinishReason::Stop));
     assert_eq!(tokens, expected.sum::<usize>());

@@ -1,4 +1,4 @@
-//! A real trained model says what it is published to say.
+//! A trained model generates its published text.
 
 use hayloft_model::{
     Checkpoint, Decoder, GenerateSettings, LogitsProcessors, Portion, Positions, PromptRow, Sampling, Tokenizer,

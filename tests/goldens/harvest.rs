@@ -1,5 +1,5 @@
-//! What a cache holds for a real model against transformers: predictions of every token, mean norm, mean vector, bits.
-//! The golden is made by `scripts/goldens/stories.py`.
+//! A real model's cache compared with transformers: predictions of every token, mean norm, mean vector, bits.
+//! `scripts/goldens/stories.py` makes the golden.
 
 use hayloft_model::{Checkpoint, Decoder, Portion, Positions};
 use hayloft_runtime::Dtype;
@@ -68,14 +68,14 @@ fn the_clean_loss_of_a_bf16_harvest_is_that_of_transformers_in_bf16() {
     let mean = labelled.iter().sum::<f64>() / labelled.len() as f64;
     let expected = golden()["harvest"]["ce_clean_bf16"].as_f64().unwrap();
     println!("clean loss in bf16 {mean:.6}, transformers' {expected:.6}");
-    // Roundings average out over 20,783 tokens.
+    // Rounding errors average out over 20,783 tokens.
     assert!((mean - expected).abs() < 1e-3, "{mean}, expected {expected}");
 }
 
 #[test]
 fn the_cache_holds_the_decoders_own_bits() {
     let folder = fixture("stories260K");
-    // Kernels with one thread, as in the harvest: others may add in another order.
+    // Kernels with one thread, as in the harvest: with more, sums may have another order.
     let _guard = hayloft_model::become_worker();
     let decoder =
         Decoder::load(&Checkpoint::open(&folder).unwrap(), Portion::Below(3), Dtype::F32, Device::Cpu).unwrap();

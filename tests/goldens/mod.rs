@@ -1,4 +1,4 @@
-//! What transformers computes, and what this project computes in its place.
+//! Comparisons with the outputs of transformers.
 
 mod decoder;
 mod families;

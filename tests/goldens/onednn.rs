@@ -1,4 +1,4 @@
-//! On a CPU, bf16 must go through oneDNN's own bf16 kernels: LibTorch's fall-back is ten times slower.
+//! On a CPU, bf16 must use oneDNN's bf16 kernels: LibTorch's fall-back is ten times slower.
 
 use std::process::Command;
 
@@ -25,7 +25,7 @@ fn a_bf16_forward_pass_runs() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn bf16_products_go_through_onednn_where_it_has_kernels() {
-    // It has them for AVX-512 and later only.
+    // It has them only for AVX-512 and later.
     let has_kernels = std::is_x86_feature_detected!("avx512bw");
     let run = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", FORWARD, "--nocapture"])
@@ -40,6 +40,6 @@ fn bf16_products_go_through_onednn_where_it_has_kernels() {
         .collect();
     let in_bf16 = products.iter().filter(|line| line.contains("src:bf16") || line.contains("src_bf16")).count();
     println!("{in_bf16} of {} products in bf16; AVX-512 {has_kernels}", products.len());
-    // Seven products a block and one at the end, at the least.
+    // Seven products a block and one at the end, at least.
     assert!(in_bf16 >= 8 || !has_kernels, "{in_bf16} of {} products in bf16:\n{verbose}", products.len());
 }

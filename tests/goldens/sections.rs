@@ -1,6 +1,6 @@
-//! Conversations against an independent script on transformers, tokenizers and numpy: sections of every token, and rendered
-//! chat templates. The goldens are made by `scripts/goldens/sections.py`. The study's own conversations, which may not be
-//! passed on, are held against it by `scripts/check-shared-data`.
+//! Conversations compared with an independent script on transformers, tokenizers and numpy: sections of every token,
+//! and rendered chat templates. `scripts/goldens/sections.py` makes the goldens. `scripts/check-shared-data` compares
+//! the study's conversations, which may not be redistributed.
 
 use serde_json::Value;
 

@@ -1,5 +1,5 @@
-//! Figures of each subset where documents are packed one after another, so that one context mixes three: against numbers made with
-//! transformers and numpy in float64. The golden is made by `scripts/goldens/subsets.py`.
+//! Figures of each subset of packed documents, where one context mixes three: compared with transformers and numpy in
+//! float64. `scripts/goldens/subsets.py` makes the golden.
 
 use std::path::Path;
 
@@ -12,10 +12,10 @@ use crate::support::program::{program, succeed};
 const SITE: &str = "blocks.1.hook_resid_pre";
 const SECTIONS: &str = "--section all --section text";
 
-/// Counts, which must be the same.
+/// Counts, which must be equal.
 const COUNTS: [&str; 3] = ["sequences", "loss_tokens", "activation_rows"];
 
-/// Figures, and how far a relative difference of float32 arithmetic may take them.
+/// Figures, with the tolerance on their relative difference in float32.
 const FIGURES: [&str; 11] = [
     "l0",
     "ce_clean",
@@ -59,7 +59,7 @@ impl Packed {
         self.scratch.path().join(name)
     }
 
-    /// `evaluate run` of the golden's SAE; what it prints.
+    /// The output of `evaluate run` of the golden's SAE.
     fn evaluate(&self, options: &str, out: Option<&Path>) -> String {
         let (model, sae, cache) = (fixture("tiny-llama"), fixture("tiny-llama/sae"), self.folder("cache"));
         let mut paths = vec![("--model", model.as_path()), ("--cache", &cache), ("--sae", &sae)];
@@ -67,7 +67,7 @@ impl Packed {
         succeed(&mut program("evaluate", &format!("run {SECTIONS} {options}"), &paths))
     }
 
-    /// What must come out of a section, by subset.
+    /// The expected figures of a section, by subset.
     fn expected(&self, section: &str) -> &serde_json::Map<String, Value> {
         self.golden["sections"][section].as_object().unwrap()
     }
@@ -134,7 +134,7 @@ fn an_inspection_and_an_evaluation_count_the_same_losses() {
             assert_eq!(group["losses"], expected["loss_tokens"]);
             assert_eq!(group["tokens"], expected["activation_rows"]);
             let (of_cache, of_run) = (number(&group["mean_loss"]), number(&own["ce_clean"]));
-            // The same numbers in the same order, but for where shards end.
+            // The same numbers in the same order, except at the ends of shards.
             assert!((of_cache - of_run).abs() < 1e-12, "{of_cache} and {of_run} of {own}");
             compared += 1;
         }
@@ -147,7 +147,7 @@ fn an_inspection_and_an_evaluation_count_the_same_losses() {
     assert_eq!((&words[1], &words[2]), (&bells["activation_rows"].to_string(), &bells["loss_tokens"].to_string()));
 }
 
-/// Contexts that mix subsets merge to the same bytes, and are resampled whole, whether their subsets are asked for or not.
+/// Contexts that mix subsets merge to the same bytes and are resampled whole, with or without figures by subset.
 #[test]
 fn parts_and_intervals_of_packed_documents_are_those_of_one_run() {
     let packed = Packed::harvest();

@@ -1,12 +1,12 @@
-//! What holds on data that may not be passed on with the project, and lies beside it at `../shared/data`: the study's Alpaca
+//! Checks on data that may not be redistributed and is beside the project at `../shared/data`: the study's Alpaca
 //! conversations, excerpts of The Pile, and Gemma's tokenizer configuration. Run by `scripts/check-shared-data`.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a check that fails says where, and one that passes what it compared"
+    reason = "a failing check names the place, and a passing one prints what it compared"
 )]
 
-#[expect(dead_code, reason = "the tests need the rest of it")]
+#[expect(dead_code, reason = "other tests use the rest")]
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         [ALPACA, PILE, GEMMA].map(|name| data.join(name)).into_iter().filter(|path| !path.is_file()).collect();
     for path in &absent {
         eprintln!(
-            "error: {}: expected the file, got none. It may not be passed on with the project: put it there, or do without this check",
+            "error: {}: expected the file, got none. It may not be redistributed: put it there, or skip this check",
             path.display()
         );
     }
@@ -43,7 +43,7 @@ fn manifest(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../data-manifests").join(name)
 }
 
-/// The study's conversations have the tokens and the sections that the rule gives, applied by another program.
+/// The study's conversations have the tokens and the sections that an independent program gives.
 fn alpaca() {
     let compared = check_sections(&manifest("alpaca-mistral-rollouts.toml"), "rollouts-mistral.json");
     assert_eq!(compared, 55);
@@ -59,7 +59,7 @@ fn gemma(config: &Path) {
     println!("Gemma: {compared} prompts are those of transformers");
 }
 
-/// The excerpts have the hash that their data manifest gives, and fill whole contexts.
+/// The excerpts have the hash in their data manifest, and fill whole contexts.
 fn pile() {
     let (_cache, plan) = plan(&manifest("pile-excerpts.toml"));
     let plan = plan.plan();

@@ -1,4 +1,4 @@
-//! Conversations held against goldens of `scripts/goldens/sections.py`.
+//! Conversations compared with goldens of `scripts/goldens/sections.py`.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -12,12 +12,12 @@ use tempfile::TempDir;
 use super::program::{program, succeed};
 use super::{copy_folder, fixture};
 
-/// A golden among those of sections.
+/// A golden for sections.
 pub fn section_golden(name: &str) -> Value {
     serde_json::from_slice(&std::fs::read(fixture("sections").join(name)).unwrap()).unwrap()
 }
 
-/// A folder with Mistral's tokenizer, and the configuration of a small model that has room for its vocabulary.
+/// A folder with Mistral's tokenizer, and the configuration of a small model with its vocabulary size.
 pub fn mistral() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     copy_folder(&fixture("tokenizers/mistral-7b-instruct"), folder.path());
@@ -28,7 +28,7 @@ pub fn mistral() -> TempDir {
     folder
 }
 
-/// The plan of a data manifest for [`mistral`], in a folder that is gone with the value.
+/// The plan of a data manifest for [`mistral`], in a folder that is removed with the value.
 pub fn plan(manifest: &Path) -> (TempDir, PlanReader) {
     let (model, cache) = (mistral(), tempfile::tempdir().unwrap());
     let paths = [("--model", model.path()), ("--data", manifest), ("--out", cache.path())];
@@ -37,8 +37,8 @@ pub fn plan(manifest: &Path) -> (TempDir, PlanReader) {
     (cache, plan)
 }
 
-/// Asserts that the conversations of a data manifest, planned for Mistral's tokenizer, have the tokens and the sections of a
-/// golden. Returns how many they are.
+/// Asserts that the conversations of a data manifest, planned for Mistral's tokenizer, have the tokens and the sections
+/// of a golden. Returns their number.
 pub fn check_sections(manifest: &Path, golden: &str) -> usize {
     let (_cache, plan) = plan(manifest);
     let Corpus { chat, .. } = &plan.plan().corpus;
@@ -73,7 +73,7 @@ pub fn check_sections(manifest: &Path, golden: &str) -> usize {
     compared
 }
 
-/// Asserts that a chat template renders each instruction of a golden's case as transformers does. Returns how many they are.
+/// Asserts that a chat template renders each instruction of a golden's case as transformers does. Returns their number.
 pub fn check_rendered(case: &Value, template: &Value) -> usize {
     let name = case["name"].as_str().unwrap();
     let folder = tempfile::tempdir().unwrap();

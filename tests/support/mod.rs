@@ -1,4 +1,4 @@
-//! What several tests share: where the fixtures lie, and how to read them.
+//! Code that several tests share: the location of the fixtures, and functions that read them.
 
 pub mod conversations;
 pub mod program;
@@ -16,7 +16,7 @@ pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }
 
-/// Copies a folder and all that is in it.
+/// Copies a folder recursively.
 pub fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap_or_else(|error| panic!("{}: {error}", from.display())) {
@@ -40,7 +40,7 @@ impl Golden {
         Self { bytes: std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())) }
     }
 
-    /// A tensor by name; panics where there is none, as a golden without it is useless.
+    /// A tensor by name; panics if it is absent.
     pub fn tensor(&self, name: &str) -> Tensor {
         let file = SafeTensors::deserialize(&self.bytes).unwrap();
         let view = file.tensor(name).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -61,7 +61,7 @@ pub fn max_difference(left: &Tensor, right: &Tensor) -> f64 {
     difference.abs().max().double_value(&[])
 }
 
-/// Asserts that two caches hold the same files with the same bytes, but for the lock.
+/// Asserts that two caches hold the same files with the same bytes, except the lock.
 pub fn assert_same_files(left: &Path, right: &Path) {
     let (left_files, right_files) = (files(left), files(right));
     assert!(left_files.iter().any(|file| file.ends_with("manifest.json")), "{left_files:?}");

@@ -1,4 +1,4 @@
-//! Runs the project's own programs, as a user would.
+//! Runs the project's programs.
 
 use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt;
@@ -9,21 +9,21 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-/// Says where a program ends or waits: see `store/src/files/failpoints.rs`.
+/// The variable that makes a program end or wait at an operation: see `store/src/files/failpoints.rs`.
 pub const FAILPOINT: &str = "HAYLOFT_FAILPOINT";
 
-/// The programs, built once for all tests in the profile that the tests run in.
+/// The programs, built once for all tests in the tests' profile.
 static PROGRAMS: LazyLock<PathBuf> = LazyLock::new(|| {
     // target/PROFILE/deps/workspace-HASH → target/PROFILE
     let test = std::env::current_exe().unwrap();
     let folder = test.ancestors().nth(2).unwrap().to_path_buf();
     let mut build = Command::new(env!("CARGO"));
-    // All targets, so that dependencies have the features that they have in `cargo test --workspace`, and with it
-    // nothing is left to build here but what changed.
+    // Build all targets, so that dependencies have the features of `cargo test --workspace`, and only changes are
+    // built.
     build.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).args(["build", "--quiet"]);
     build.args(["--workspace", "--all-targets"]);
-    // What `cargo test` says of this package is not for that build: a build script that watches such variables would run
-    // again, and what depends on it, this test's own file among them, would be made again while it runs.
+    // The build must not see the variables that `cargo test` sets for this package: a build script that watches them
+    // would run again, and its dependents, this test's file among them, would be rebuilt during the test.
     for (name, _) in std::env::vars_os() {
         let is_ours = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "OUT_DIR"].iter().any(|own| name.starts_with(own));
         if name.to_str().is_some_and(is_ours) {
@@ -37,8 +37,8 @@ static PROGRAMS: LazyLock<PathBuf> = LazyLock::new(|| {
     folder
 });
 
-/// A command that runs `harvest`, `evaluate` or `store` with the words of `line`, which must hold no spaces of their
-/// own, and then `paths`, pairs of a flag and its path.
+/// A command that runs `harvest`, `evaluate` or `store` with the words of `line`, split at spaces, and then `paths`,
+/// pairs of a flag and its path.
 pub fn program(name: &str, line: &str, paths: &[(&str, &Path)]) -> Command {
     let mut command = Command::new(PROGRAMS.join(name));
     command.args(line.split_whitespace());
@@ -51,7 +51,7 @@ pub fn program(name: &str, line: &str, paths: &[(&str, &Path)]) -> Command {
     command
 }
 
-/// Runs a command that must succeed; returns what it printed to standard output.
+/// Runs a command that must succeed; returns its standard output.
 pub fn succeed(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}\n{}", talk(&output));
@@ -69,22 +69,23 @@ pub fn refuse(command: &mut Command) -> String {
     talk
 }
 
-/// Runs a command that is killed (SIGKILL: no handler, no destructor) just before it does the first thing to the disk whose name and
-/// paths hold these words.
+/// Runs a command that is killed (SIGKILL: no handler, no destructor) just before its first disk operation whose name
+/// and paths contain these words.
 pub fn kill(command: &mut Command, before: &str) {
     let output = command.env(FAILPOINT, format!("kill@{before}")).output().unwrap();
     let was_killed = output.status.signal() == Some(9);
     assert!(was_killed, "{command:?} never came to `{before}`: {}\n{}", output.status, talk(&output));
 }
 
-/// A program that waits just before it does something to the disk.
+/// A program that waits just before a disk operation.
 pub struct Held {
     pub child: Child,
     folder: TempDir,
 }
 
 impl Held {
-    /// Starts a command, and returns when it has come to the first thing whose name and paths hold these words.
+    /// Starts a command, and returns when it has reached the first disk operation whose name and paths contain these
+    /// words.
     pub fn start(command: &mut Command, before: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("held");
@@ -97,7 +98,7 @@ impl Held {
         Self { child, folder }
     }
 
-    /// Lets it go on, and waits for its end.
+    /// Resumes it, and waits for its end.
     pub fn release(self) -> Output {
         std::fs::remove_file(self.folder.path().join("held")).unwrap();
         self.child.wait_with_output().unwrap()

@@ -1,4 +1,4 @@
-//! A cache of the real model's own stories.
+//! A cache of the real model's stories.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ impl Stories {
         Self::harvest_at("blocks.3.hook_resid_pre", options)
     }
 
-    /// The same at a site of choice.
+    /// The same at another site.
     pub fn harvest_at(site: &str, options: &str) -> Self {
         let scratch = TempDir::new().unwrap();
         let cache = scratch.path().join("cache");
@@ -32,7 +32,7 @@ impl Stories {
         Self { cache, scratch }
     }
 
-    /// `evaluate run` of SAEs by their folders' names, ready to be run, with its results going to the folder returned.
+    /// An `evaluate run` of SAEs by their folders' names, and the folder for its results.
     pub fn evaluation(&self, saes: &[&str], options: &str) -> (std::process::Command, PathBuf) {
         let out = self.scratch.path().join(format!("results {options}"));
         let folders: Vec<PathBuf> = saes.iter().map(|sae| fixture("stories260K/saes").join(sae)).collect();
@@ -42,7 +42,7 @@ impl Stories {
         (program("evaluate", &format!("run {options}"), &paths), out)
     }
 
-    /// Evaluates SAEs and returns the results, one object each.
+    /// Evaluates SAEs; returns one object of results for each.
     pub fn evaluate(&self, saes: &[&str], options: &str) -> Vec<Value> {
         let (mut command, out) = self.evaluation(saes, options);
         succeed(&mut command);

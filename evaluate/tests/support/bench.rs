@@ -1,4 +1,4 @@
-//! A small cache, and room for the SAEs that are trained on it: by the library, or by the program as a user meets it.
+//! A small cache, and a folder for the SAEs trained on it: by the library, or by the program.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,7 +17,7 @@ use super::tiny::{SITE, Tiny, model};
 /// Latents of the SAEs.
 pub const WIDTH: usize = 48;
 
-/// An architecture that needs no more than any.
+/// An architecture that needs as little as any.
 pub const STANDARD: Architecture = Architecture::Standard { l1: 0.05 };
 
 pub struct Bench {
@@ -25,7 +25,7 @@ pub struct Bench {
     scratch: TempDir,
 }
 
-/// On the cache that is trained on, with its model.
+/// On the training cache, with its model.
 pub fn evaluation() -> Evaluation {
     Evaluation { model: model(), cache: None, precision: None }
 }
@@ -70,14 +70,14 @@ impl Bench {
         RunSettings::new(model(), self.tiny.cache(), vec![sae])
     }
 
-    /// What `evaluate train` of the cache prints, on stdout and stderr; the SAE goes to a folder of this name.
+    /// The output of `evaluate train` on the cache, on stdout and stderr; the SAE goes to a folder of this name.
     pub fn train(&self, name: &str, options: &str) -> String {
         let line = format!("train --site {SITE} --width {WIDTH} --tokens 640 --batch 16 --mix-rows 40 {options}");
         let (stdout, stderr) = self.evaluate(&line, &[("--out", &self.out(name))]);
         format!("{stdout}\n{stderr}")
     }
 
-    /// What `evaluate run` of an SAE on the cache prints.
+    /// The output of `evaluate run` of an SAE on the cache.
     pub fn run(&self, name: &str, options: &str) -> (String, String) {
         self.evaluate(&format!("run {options}"), &[("--model", &model()), ("--sae", &self.out(name))])
     }
@@ -122,7 +122,7 @@ pub fn refused(settings: &TrainSettings) -> TrainError {
     train(settings, Progress::Silent).unwrap_err()
 }
 
-/// One of each.
+/// One of each architecture.
 pub fn architectures() -> Vec<Architecture> {
     let jumprelu = |penalty| Architecture::JumpRelu { l0: 0.05, penalty, bandwidth: 0.05, initial_threshold: 0.01 };
     vec![

@@ -1,4 +1,4 @@
-//! What several tests share.
+//! Code that several tests share.
 
 pub mod bench;
 pub mod tiny;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use tch::{Kind, Tensor};
 use tempfile::TempDir;
 
-/// The folder of SAEs that SAELens made, with its own answers.
+/// The folder of SAEs made by SAELens, with their goldens.
 pub fn sae_fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/saes")
 }
@@ -36,7 +36,7 @@ pub fn distance(left: &Tensor, right: &Tensor) -> f64 {
     (left.to_kind(Kind::Double) - right.to_kind(Kind::Double)).abs().max().double_value(&[])
 }
 
-/// A copy of one of the fixtures that a test may spoil.
+/// A copy of a fixture that a test may corrupt.
 pub struct Copy {
     folder: TempDir,
 }

@@ -1,5 +1,6 @@
-//! A small cache of chat sequences, written through the store alone, and what evaluating on it must give: computed in
-//! this file from the definitions, sequence by sequence, with the whole model and no code of the crate under test.
+//! A small cache of chat sequences, written through the store alone, and the expected figures of an evaluation on it.
+//! This file computes them from the definitions, sequence by sequence, with the whole model and without the crate under
+//! test.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,7 @@ pub fn model() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/tiny-llama")
 }
 
-/// Its SAE: standard, with the decoder's bias taken from the input.
+/// Its SAE: standard, with the decoder's bias subtracted from the input.
 pub fn sae() -> PathBuf {
     model().join("sae")
 }
@@ -62,7 +63,7 @@ fn subset(sequence: usize) -> Option<String> {
     sequence.is_multiple_of(2).then(|| "even chats".to_owned())
 }
 
-/// Makes of a sequence's residual `[pos, 32]` one of norms of some 150, and of 60 times that at BOS.
+/// Scales a sequence's residual `[pos, 32]` to norms of about 150, and to 60 times that at BOS.
 fn lengthen(_: usize, residual: &Tensor) {
     let _ = residual.shallow_clone().g_mul_scalar_(30.0);
     let _ = residual.get(0).g_mul_scalar_(60.0);
@@ -88,12 +89,12 @@ impl Tiny {
         Self::written(&settings(predictions), &chats(), spoil)
     }
 
-    /// Stored by a codec.
+    /// With a codec.
     pub fn coded(codec: Codec, predictions: KeptPredictions) -> Self {
         Self::written(&HarvestSettings { codec, ..settings(Some(predictions)) }, &chats(), |_, _| {})
     }
 
-    /// In so many shards, of which every third has two row groups and their lengths differ; with top logits and stored by a codec.
+    /// With a number of shards: every third has two row groups, and their lengths differ. With top logits and a codec.
     pub fn sharded(shards: usize, codec: Codec) -> Self {
         let mut number = 0..;
         let mut chat = |length: usize| tokens_of(number.next().unwrap_or(0), length);
@@ -107,19 +108,19 @@ impl Tiny {
         Self::written(&settings, &shards, |_, _| {})
     }
 
-    /// With activations as long as a large model's, and those of BOS longer yet: attention sinks. No losses are kept.
+    /// With activations as long as a large model's, and longer ones at BOS: attention sinks. No losses are kept.
     pub fn with_sinks() -> Self {
         Self::with(None, lengthen)
     }
 
-    /// The same of one text of so many tokens, cut into contexts that begin with BOS.
+    /// The same for one text of `text` tokens, cut into contexts that begin with BOS.
     pub fn cut(text: usize, context: usize) -> Self {
         let text: Vec<i64> = (0..text as i64).map(|place| (place * 37 + place / 11) % 318 + 2).collect();
         let contexts = text.chunks(context - 1).map(|tokens| [&[0], tokens].concat()).collect();
         Self::written(&settings(None), &vec![vec![contexts]], lengthen)
     }
 
-    /// Of tokens of the test's own, in one row group.
+    /// With the test's tokens, in one row group.
     pub fn of(sequences: Vec<Vec<i64>>) -> Self {
         Self::written(&settings(Some(KeptPredictions::top(0))), &vec![vec![sequences]], |_, _| {})
     }
@@ -183,7 +184,7 @@ impl Tiny {
                         tokens.sequence.push(number as u64);
                         tokens.position.push(position as u32);
                         tokens.token.push(token as u32);
-                        // As an import labels what does not begin with BOS.
+                        // As an import labels a sequence that does not begin with BOS.
                         let is_bos = position > 0 || token == 0;
                         tokens.section.push(if is_bos { section(position, length) } else { Section::Text });
                         tokens.document.push(number as u64);
@@ -252,10 +253,11 @@ fn decoder() -> Decoder {
     Decoder::load(&checkpoint, Portion::Whole, Dtype::F32, Device::Cpu).unwrap()
 }
 
-/// Tokens that go through the model at once.
+/// Tokens in one forward pass.
 const PIECE: usize = 64;
 
-/// `[1, pos, d_model]` entering the block; of what is longer, piece by piece, so that contexts of any length have alike activations.
+/// `[1, pos, d_model]` entering the block. Longer inputs are computed piece by piece, so that contexts of any length
+/// have similar activations.
 fn residual_of(decoder: &Decoder, tokens: &[i64]) -> Tensor {
     let piece = |tokens: &[i64]| {
         let positions = Positions::from_start(tokens.len());
@@ -266,13 +268,13 @@ fn residual_of(decoder: &Decoder, tokens: &[i64]) -> Tensor {
     Tensor::cat(&pieces, 1)
 }
 
-/// The words of a float32 tensor.
+/// The bytes of a float32 tensor.
 fn words(tensor: &Tensor) -> Vec<u8> {
     let values: Vec<f32> = Vec::try_from(tensor.reshape([-1])).unwrap();
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-/// Adds what is kept of logits `[pos, vocab]`, the loss apart; the entropy, which nothing here reads, as zero.
+/// Adds the kept values of logits `[pos, vocab]` except the loss; the entropy, which no test reads, is zero.
 fn add_predictions(predictions: &mut Predictions, logits: &Tensor) {
     let rows = logits.size()[0] as usize;
     predictions.logsumexp.extend(Vec::<f32>::try_from(logits.logsumexp(-1, false)).unwrap());
@@ -283,7 +285,7 @@ fn add_predictions(predictions: &mut Predictions, logits: &Tensor) {
     predictions.top_ids.extend(ids.into_iter().map(|id| id as u32));
 }
 
-/// Logits `[pos, vocab]`, going on from a residual `[1, pos, d_model]`.
+/// Logits `[pos, vocab]`, continued from a residual `[1, pos, d_model]`.
 fn logits(decoder: &Decoder, residual: &Tensor) -> Tensor {
     let start = Residual { stream: residual.shallow_clone(), block: BLOCK };
     let positions = Positions::from_start(residual.size()[1] as usize);
@@ -298,7 +300,7 @@ fn losses(logits: &Tensor, tokens: &[i64]) -> Vec<f32> {
     next.iter().enumerate().map(|(row, &token)| -log_probabilities.double_value(&[row as i64, token]) as f32).collect()
 }
 
-/// What must come out: the columns by name.
+/// The expected columns, by name.
 pub fn expected(section_name: &str, scale: f64, outlier_norm: Option<f64>) -> BTreeMap<&'static str, f64> {
     let decoder = decoder();
     let weights = sae().join("sae_weights.safetensors");

@@ -1,4 +1,4 @@
-"""The demo's models, what one process makes of them, and how that is compared."""
+"""The demo's models, the outputs of one process, and their comparison."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ DEMO = ROOT / "demo"
 
 
 def same_files(one: Path, other: Path, leave_out: tuple[str, ...] = (".lock", "baselines")) -> int:
-    """Fails unless two folders hold the same files with the same bytes; how many they are."""
+    """Fails unless two folders hold the same files with the same bytes; returns their number."""
 
     def files(folder: Path) -> dict[str, bytes]:
         paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
@@ -26,7 +26,7 @@ def same_files(one: Path, other: Path, leave_out: tuple[str, ...] = (".lock", "b
 
 
 class Demo:
-    """The demo's models, and what one process makes of them."""
+    """The demo's models, and the outputs of one process."""
 
     def __init__(self, folder: Path, shard_tokens: int = 4096):
         self.folder, self.shard_tokens = folder, shard_tokens
@@ -46,7 +46,7 @@ class Demo:
                 "--out", out]
 
     def alone(self) -> tuple[Path, Path]:
-        """Cache and results of one process each."""
+        """Cache and results, from one process each."""
         cache, results = self.plan("alone"), self.folder / "results-alone"
         quietly(PROGRAMS / "harvest", "run", *self.harvest_arguments(cache)[:-2])
         quietly(PROGRAMS / "evaluate", "run", *self.evaluate_arguments(cache, results))

@@ -1,4 +1,4 @@
-"""A Ray cluster of this machine, whose nodes have addresses of their own, and ways to kill parts of it."""
+"""A Ray cluster on this machine with one address for each node, and ways to kill parts of it."""
 
 import os
 import random
@@ -14,7 +14,7 @@ PROGRAMS = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release"
 HEAD = "127.0.0.1"
 PORT = 6399
 NODES = ("127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5")
-"""Addresses of this machine: each node of the cluster is at one of its own."""
+"""Loopback addresses, one for each node of the cluster."""
 
 
 class Failed(Exception):
@@ -22,7 +22,7 @@ class Failed(Exception):
 
 
 def quietly(*command: object, **options) -> str:
-    """Runs a command that must succeed; its stdout."""
+    """Runs a command that must succeed; returns its stdout."""
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, **options)
     if done.returncode != 0:
         raise Failed(f"{' '.join(str(word) for word in command)}\n{done.stdout}{done.stderr}")
@@ -34,7 +34,7 @@ def ray(*command: object) -> str:
 
 
 class Cluster:
-    """A head that runs no tasks, and nodes with a processor each."""
+    """A head that runs no tasks, and nodes with one processor each."""
 
     def __init__(self, nodes: int = 4):
         self.nodes = NODES[:nodes]
@@ -58,7 +58,7 @@ class Cluster:
 
 @contextmanager
 def cluster(nodes: int = 4) -> Iterator[Cluster]:
-    """A cluster, for as long as it is needed."""
+    """A cluster for the duration of a `with` block."""
     found = Cluster(nodes)
     found.stop()
     found.start()
@@ -78,7 +78,7 @@ def hayloft_ray(command: str, *words: object) -> list[str]:
 
 
 def processes(*names: str) -> list[int]:
-    """Processes whose command line has one of these in it, but for this one and what started it."""
+    """Processes whose command line contains one of these, except this one and its parent."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) not in (os.getpid(), os.getppid()):
@@ -92,7 +92,7 @@ def processes(*names: str) -> list[int]:
 
 
 class Killer:
-    """Kills something every few seconds until it is told to stop."""
+    """Kills something every few seconds until stopped."""
 
     def __init__(self, every: float, kill: Callable[[], str | None]):
         self.every, self.kill, self.killed = every, kill, []
@@ -115,7 +115,7 @@ class Killer:
 
 
 def kill_one(*names: str) -> str | None:
-    """Kills a process of one of these kinds, drawn by chance."""
+    """Kills a random process of one of these kinds."""
     kinds = list(names)
     random.shuffle(kinds)
     for name in kinds:
@@ -127,7 +127,7 @@ def kill_one(*names: str) -> str | None:
 
 
 def kill(process: int) -> bool:
-    """Kills a process; whether it was there."""
+    """Kills a process; returns whether it existed."""
     try:
         os.kill(process, signal.SIGKILL)
     except ProcessLookupError:
@@ -136,5 +136,5 @@ def kill(process: int) -> bool:
 
 
 def kill_node(address: str) -> int:
-    """Kills all of a node at once, as a power cut would; how many processes that was."""
+    """Kills all processes of a node at once, like a power cut; returns their number."""
     return sum(kill(process) for process in processes(f"--node-ip-address={address}", f"--node_ip_address={address}"))

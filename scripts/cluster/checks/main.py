@@ -39,13 +39,13 @@ def started(command: list[str]) -> subprocess.Popen:
 
 
 def wait_until(driver: subprocess.Popen, has_come: Callable[[], object]) -> None:
-    """Waits for something that a driver does, or for its end."""
+    """Waits for an effect of a driver, or for its end."""
     while driver.poll() is None and not has_come():
         time.sleep(0.05)
 
 
 def check_same(folder: Path) -> str:
-    """Harvest, rollouts and evaluation of the demo on four nodes, against one process."""
+    """Harvest, rollouts and evaluation of the demo on four nodes, compared with one process."""
     demo = Demo(folder)
     cache, results = demo.alone()
     quietly(PROGRAMS / "harvest", "rollouts", *demo.rollouts("alone.parquet"))
@@ -107,7 +107,7 @@ def check_drivers(folder: Path) -> str:
 
 
 def check_stopped(folder: Path) -> str:
-    """A driver that is asked to stop leaves a clean cache, and the same command goes on."""
+    """A stopped driver leaves a clean cache, and the same command continues."""
     demo = Demo(folder, shard_tokens=16384)
     cache, _ = demo.alone()
     with cluster():
@@ -128,7 +128,7 @@ def check_stopped(folder: Path) -> str:
 
 
 def check_head(folder: Path) -> str:
-    """The head dies and comes back; the driver's end is an error, and the same command goes on."""
+    """The head dies and restarts; the driver ends with an error, and the same command continues."""
     demo = Demo(folder)
     cache, _ = demo.alone()
     shared = demo.plan("shared")
@@ -153,7 +153,7 @@ def check_head(folder: Path) -> str:
 
 
 def check_straggler(folder: Path) -> str:
-    """A program that hangs is stopped and its task started again."""
+    """A program that hangs is stopped and its task restarted."""
     demo = Demo(folder)
     cache, _ = demo.alone()
     shared = demo.plan("shared")
@@ -171,7 +171,7 @@ def check_straggler(folder: Path) -> str:
 
 
 def check_bucket(folder: Path) -> str:
-    """A cache behind a location, filled from scratch folders."""
+    """A cache at a location, filled from scratch folders."""
     demo = Demo(folder)
     cache, _ = demo.alone()
     there, scratch = folder / "there", folder / "scratch"
@@ -220,7 +220,7 @@ def check_job(folder: Path) -> str:
 
 
 def check_misfits(folder: Path) -> str:
-    """A worker with another revision of the model, and one of another version of the program."""
+    """A worker with another revision of the model, and one with another version of the program."""
     demo = Demo(folder)
     shared = demo.plan("shared")
     other = folder / "other-model"
@@ -230,7 +230,7 @@ def check_misfits(folder: Path) -> str:
     changed[-1] ^= 1
     weights.write_bytes(changed)
     with cluster(2):
-        # The session begins with the right model.
+        # The session starts with the right model.
         quietly(PROGRAMS / "harvest", "run", *demo.harvest_arguments(shared), "--share", "--shards", "0..1")
         words = demo.harvest_arguments(shared)
         words[1] = other
@@ -247,13 +247,13 @@ def check_misfits(folder: Path) -> str:
 
 
 def check_overhead(folder: Path) -> str:
-    """Shards of about half a minute: a cluster of two nodes against one process on one core."""
+    """Shards of about half a minute: a cluster of two nodes compared with one process on one core."""
     demo = Demo(folder)
     plain = [word for word in demo.harvest_arguments(folder / "x")]
     probe = demo.plan("probe")
     plain[3] = probe
     speed = json.loads(quietly(PROGRAMS / "harvest", "run", *plain[:-2], "--threads", 1, "--json"))["tokens_per_second"]
-    # As many shards as keep two workers busy for the same time.
+    # Enough shards to keep two workers busy for the same time.
     shards, tokens = 4, int(speed * 30)
     manifest = folder / "text.toml"
     manifest.write_text(f"max_tokens = {shards * tokens}\n" + (DEMO / "experiment/text-train.toml").read_text())

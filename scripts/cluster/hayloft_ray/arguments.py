@@ -1,10 +1,10 @@
-"""What is read of a program's arguments: they are passed on as they are, and only looked at."""
+"""Reads a program's arguments, which are passed on unchanged."""
 
 from collections.abc import Sequence
 
 
 class ArgumentError(Exception):
-    """Arguments that a run cannot be made of: what, expected, got, what to do."""
+    """Arguments that make no run: what, expected, got, what to do."""
 
 
 def values(arguments: Sequence[str], name: str) -> list[str]:
@@ -19,7 +19,7 @@ def values(arguments: Sequence[str], name: str) -> list[str]:
 
 
 def value(arguments: Sequence[str], name: str, program: str) -> str:
-    """The one value of an option that there must be."""
+    """The value of an option that must be given once."""
     found = values(arguments, name)
     if len(found) != 1:
         raise ArgumentError(f"{program}: expected {name} once after --, got it {len(found)} times")
@@ -32,7 +32,7 @@ def has(arguments: Sequence[str], name: str) -> bool:
 
 
 def without(arguments: Sequence[str], *names: str) -> list[str]:
-    """The arguments less some options and their values."""
+    """The arguments without some options and their values."""
     kept, skip = [], False
     for argument in arguments:
         if skip:
@@ -45,7 +45,7 @@ def without(arguments: Sequence[str], *names: str) -> list[str]:
 
 
 def refuse(arguments: Sequence[str], program: str, *names: str) -> None:
-    """Refuses options that are this program's to give."""
+    """Refuses options that only this program may set."""
     for name in names:
         if has(arguments, name):
             raise ArgumentError(f"{program}: expected no {name} after --, which is set for each task, got it. Leave it out")

@@ -18,13 +18,13 @@ from hayloft_ray.sizing import Prices, Sample, size
 from hayloft_ray.tasks import Task, shards_per_task
 
 EXAMPLES = """
-What follows -- goes to Hayloft's own programs as it is. Examples:
+What follows -- goes to Hayloft's programs unchanged. Examples:
 
-  # What will it take? Measures one shard on the cluster, and changes nothing
+  # Estimates the cost: measures one shard on the cluster, and changes nothing
   hayloft-ray harvest --dry-run --num-gpus 1 --dollars-per-hour 2.5 -- \\
       --model mistral-7b --out /mnt/farm/pile --data pile.toml --site blocks.16.hook_resid_pre --device cuda
 
-  # Harvest on every GPU of the cluster; stopped in whatever way, the same command goes on
+  # Harvest on every GPU of the cluster; after any stop, the same command continues
   hayloft-ray harvest --num-gpus 1 -- \\
       --model mistral-7b --out /mnt/farm/pile --site blocks.16.hook_resid_pre --device cuda
 
@@ -35,7 +35,7 @@ What follows -- goes to Hayloft's own programs as it is. Examples:
   hayloft-ray finetune-sweep --num-gpus 1 --grid learning-rate=1e-5,3e-5 --grid l1=1,3 -- \\
       --sae saes/base --model chat --cache /mnt/farm/chat --out saes/sweep --device cuda
 
-  # On a cluster, and watched; its dashboard shows the same tasks by name
+  # As a Ray job whose log is shown; the dashboard shows the same tasks by name
   hayloft-ray submit --address http://head:8265 --follow harvest --num-gpus 1 -- --model ...
 """
 
@@ -57,13 +57,13 @@ def parser() -> argparse.ArgumentParser:
 
     harvesting = command("harvest", "Fill a planned cache: one task a group of shards")
     harvesting.add_argument("--shards-per-task", type=positive, metavar="N", help="[default: so that each slot gets about eight tasks]")
-    harvesting.add_argument("--dry-run", action="store_true", help="measure one shard, and say what the whole will take")
-    harvesting.add_argument("--workers", type=positive, metavar="N", help="workers to size for [default: what the cluster has]")
-    harvesting.add_argument("--dollars-per-hour", type=float, metavar="D", help="what a worker costs, for --dry-run")
-    harvesting.add_argument("--dollars-per-tb-month", type=float, metavar="D", help="what storage costs, for --dry-run")
+    harvesting.add_argument("--dry-run", action="store_true", help="measure one shard, and estimate the cost of the whole")
+    harvesting.add_argument("--workers", type=positive, metavar="N", help="workers for the estimate [default: the cluster's]")
+    harvesting.add_argument("--dollars-per-hour", type=float, metavar="D", help="cost of a worker, for --dry-run")
+    harvesting.add_argument("--dollars-per-tb-month", type=float, metavar="D", help="cost of storage, for --dry-run")
     harvesting.add_argument("--json", action="store_true", help="print the summary as JSON")
 
-    answering = command("rollouts", "Let a chat model answer instructions: one task a share of the batches")
+    answering = command("rollouts", "Generate a chat model's rollouts: one task for each share of the batches")
     answering.add_argument("--parts", type=positive, metavar="N", help="shares [default: four for each slot]")
 
     evaluating = command("evaluate", "Evaluate SAEs: one task a group of SAEs and a share of the shards")
@@ -75,9 +75,9 @@ def parser() -> argparse.ArgumentParser:
     sweeping = command("finetune-sweep", "Fine-tune an SAE with every combination of some settings")
     sweeping.add_argument("--grid", action="append", required=True, metavar="OPTION=V,V", help="values of an option; may be given several times")
 
-    simulating = command("simulate", "Run tasks that do nothing: what the driver costs by itself")
+    simulating = command("simulate", "Run empty tasks, to measure the driver's overhead")
     simulating.add_argument("--shards", type=positive, default=10_000, metavar="N", help="[default: 10000]")
-    simulating.add_argument("--seconds", type=float, default=0.0, metavar="S", help="that each pretends to take [default: 0]")
+    simulating.add_argument("--seconds", type=float, default=0.0, metavar="S", help="simulated duration of each [default: 0]")
 
     for each in (harvesting, answering, evaluating, sweeping, simulating):
         each.add_argument("--address", metavar="ADDRESS", help="Ray's address [default: RAY_ADDRESS, the cluster of this machine, or a new one]")
@@ -85,21 +85,21 @@ def parser() -> argparse.ArgumentParser:
         each.add_argument("--num-cpus", type=float, default=1, metavar="N", help="processors of a task [default: 1]")
         each.add_argument("--programs", metavar="DIR", help="folder of harvest, evaluate and store on every node [default: the PATH]")
         each.add_argument("--attempts", type=positive, default=3, metavar="N", help="times that a program may fail in a task [default: 3]")
-        each.add_argument("--straggler-factor", type=float, default=3.0, metavar="F", help="a task that takes so many times the median is started again elsewhere [default: 3]")
-        each.add_argument("--straggler-seconds", type=float, default=60.0, metavar="S", help="but not before this [default: 60]")
-        each.add_argument("--logs", type=Path, metavar="DIR", help="what failed attempts said [default: a new folder for temporary files]")
+        each.add_argument("--straggler-factor", type=float, default=3.0, metavar="F", help="a task that takes F times the median is restarted on another node [default: 3]")
+        each.add_argument("--straggler-seconds", type=float, default=60.0, metavar="S", help="but not before S seconds [default: 60]")
+        each.add_argument("--logs", type=Path, metavar="DIR", help="folder for the output of failed attempts [default: a new folder for temporary files]")
         each.add_argument("--quiet", action="store_true", help="no progress")
         each.add_argument("arguments", nargs=argparse.REMAINDER, metavar="-- ARGUMENTS", help="of harvest run, harvest rollouts, evaluate run or evaluate finetune")
 
-    submitting = command("submit", "Hand a whole run to Ray Jobs")
-    submitting.add_argument("--address", default=os.environ.get("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:8265"), help="of the dashboard [default: http://127.0.0.1:8265]")
+    submitting = command("submit", "Submit a whole run to Ray Jobs")
+    submitting.add_argument("--address", default=os.environ.get("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:8265"), help="the dashboard's address [default: http://127.0.0.1:8265]")
     submitting.add_argument("--follow", action="store_true", help="show its log until it ends; the exit code is the run's")
     submitting.add_argument("arguments", nargs=argparse.REMAINDER, metavar="COMMAND ...", help="a hayloft-ray command with all its arguments")
     return top
 
 
 def positive(text: str) -> int:
-    """A number of things, at least one."""
+    """A whole number of at least one."""
     number = int(text) if text.isdigit() else 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text}")
@@ -107,18 +107,18 @@ def positive(text: str) -> int:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Does what the words ask for; returns the exit code."""
+    """Runs the command of the arguments; returns the exit code."""
     asked = parser().parse_args(words)
     rest = asked.arguments[1:] if asked.arguments[:1] == ["--"] else asked.arguments
     try:
-        # Ray takes seconds to come, and --help need not wait for it.
+        # Importing Ray takes seconds, which --help does not need.
         from hayloft_ray.driver import RunFailed
 
         return run(asked, rest)
     except (given.ArgumentError, ProgramError, ConnectionError, RunFailed) as error:
         print(f"error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("stopped. What is whole stays: run the same command again to go on", file=sys.stderr)
+        print("stopped. Finished work is kept: run the same command again to continue", file=sys.stderr)
         return 130
     return 1
 
@@ -167,7 +167,7 @@ def run(asked: argparse.Namespace, rest: list[str]) -> int:
 
 
 def dry_run(asked: argparse.Namespace, programs: Programs, rest: list[str], plan: harvest.Plan, driver) -> int:
-    """Measures a sample on the cluster and prints what the whole takes."""
+    """Measures a sample on the cluster and prints the estimate of the whole."""
     sample = Sample(rest, plan, None)
     measured = []
     try:
@@ -182,7 +182,7 @@ def dry_run(asked: argparse.Namespace, programs: Programs, rest: list[str], plan
 
 
 def show_harvest(printed: str, as_json: bool) -> int:
-    """The summary of the whole cache. An exit code of its own where shards are missing."""
+    """Prints the summary of the whole cache. The exit code is different if shards are missing."""
     summary = json.loads(printed)
     whole, planned = summary["complete_shards"], summary["planned_shards"]
     print(printed.rstrip() if as_json else f"{summary['folder']}: {whole} of {planned} shards are whole")
@@ -207,7 +207,7 @@ def run_evaluate(asked: argparse.Namespace, programs: Programs, rest: list[str],
 
 
 def run_sweep(asked: argparse.Namespace, programs: Programs, rest: list[str], driver) -> None:
-    """All combinations, and a table of what came of them."""
+    """Runs all combinations, and prints a table of the results."""
     axes = [sweep.Axis.parse(text) for text in asked.grid]
     out = Path(given.value(rest, "--out", "evaluate finetune"))
     rows: dict[str, dict] = {}

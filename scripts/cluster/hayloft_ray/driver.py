@@ -1,7 +1,7 @@
-"""Runs tasks on a cluster: few at a time, again where they fail, stopped where they are to be.
+"""Runs tasks on a cluster: few at a time, with retries, and stops.
 
-Memory does not grow with the number of tasks: they come from an iterator, a bounded number is handed to Ray, and of those that are
-done only counts stay.
+Memory does not grow with the number of tasks: they come from an iterator, a bounded number is submitted to Ray, and of finished
+tasks only counts are kept.
 """
 
 import logging
@@ -25,28 +25,28 @@ from hayloft_ray.progress import Progress
 from hayloft_ray.tasks import Task
 
 LOOK = 0.5
-"""Seconds between two looks at the cluster while nothing ends."""
+"""Seconds between two polls of the cluster while no task ends."""
 
 GRACE = programs.PATIENCE + 10
-"""Seconds that tasks get to stop in when the run is stopped."""
+"""Seconds that tasks have to stop in when the run is stopped."""
 
 NAMES = 500
-"""Tasks that have a name of their own in the dashboard: Ray keeps a time series, some kilobytes of the driver's memory, for every name."""
+"""Tasks with a distinct name in the dashboard: Ray keeps a time series, some kilobytes of the driver's memory, for every name."""
 
 
 class RunFailed(Exception):
-    """A task failed too often. The message names it, what it said, and where the whole of it is."""
+    """A task failed too often. The message has its name, its error, and the path of its whole output."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a task takes."""
+    """Resources of a task."""
 
     gpus: float = 0
     cpus: float = 1
 
     def slots(self) -> int:
-        """Tasks that the cluster as it is can run at a time; at least one, for clusters that have yet to grow."""
+        """Tasks that the cluster can run in parallel now; at least one, for clusters that have yet to grow."""
         there = ray.cluster_resources()
         counts = [there.get(name, 0) // each for name, each in (("GPU", self.gpus), ("CPU", self.cpus)) if each]
         return max(1, int(min(counts, default=1)))
@@ -54,7 +54,7 @@ class Resources:
 
 @dataclass
 class Counts:
-    """What a run came to."""
+    """The outcome of a run."""
 
     tasks: int = 0
     seconds: float = 0.0
@@ -63,7 +63,7 @@ class Counts:
 
 @dataclass
 class Attempt:
-    """A task on its way."""
+    """A submitted attempt at a task."""
 
     task: Task
     history: History
@@ -75,7 +75,7 @@ class Attempt:
 
 @dataclass
 class Waiting:
-    """A task that is to be tried again."""
+    """A task that is to be retried."""
 
     task: Task
     history: History
@@ -84,7 +84,7 @@ class Waiting:
 
 @ray.remote(max_retries=0)
 def run_task(task: Task, key: str, reports: ray.actor.ActorHandle) -> programs.Outcome | None:
-    """One attempt at a task, on whatever node it lands."""
+    """One attempt at a task, on any node."""
     reports.report.remote(key, 0)
     if not task.command:
         time.sleep(task.seconds)
@@ -113,9 +113,9 @@ class Driver:
         done: Callable[[Task, programs.Outcome | None], None] = lambda task, outcome: None,
         watch: Callable[[int], None] = lambda finished: None,
     ) -> Counts:
-        """Runs all tasks; `done` is told of each that ended well, `watch` of how many have after each look.
+        """Runs all tasks. `done` is called with each that succeeded, `watch` with the number of finished ones after each poll.
 
-        Raises RunFailed where one fails too often, KeyboardInterrupt where the run is stopped; tasks that run are stopped then.
+        Raises RunFailed if one fails too often, KeyboardInterrupt if the run is stopped; running tasks are then stopped.
         """
         start = time.monotonic()
         reports = tracker.start(f"{self.name} {uuid.uuid4().hex[:8]}", self.unit)
@@ -155,7 +155,7 @@ class Driver:
         return self.counts
 
     def _fill(self, flying, again, tasks, most, exhausted, reports) -> bool:
-        """Hands tasks to Ray while there is room; those that are due again come first. Whether no new ones are left."""
+        """Submits tasks to Ray while there is room, due retries first. Returns whether no new ones are left."""
         now = time.monotonic()
         for waiting in [waiting for waiting in again if waiting.due <= now][: max(0, most - len(flying))]:
             again.remove(waiting)
@@ -176,7 +176,7 @@ class Driver:
         flying[ref] = Attempt(task, history, key)
 
     def _end(self, ref, attempt: Attempt, again, stragglers: Stragglers, done) -> None:
-        """Takes note of how an attempt ended."""
+        """Records how an attempt ended."""
         task, history = attempt.task, attempt.history
         try:
             outcome = ray.get(ref, timeout=60)
@@ -204,24 +204,24 @@ class Driver:
         pause = attempt.history.fails(failure, self.policy)
         if pause is None:
             times = attempt.history.failures + attempt.history.deaths
-            raise RunFailed(f"{task.name}: {error}\nIt was tried {times} times; what it said is in {log}. What is whole stays: run "
-                            "the same command again to go on")
-        self.progress.say(f"{task.name}: {failure.value}: {error.splitlines()[0][:300]}; again in {pause:.0f} s (all of it: {log})")
+            raise RunFailed(f"{task.name}: {error}\nIt was tried {times} times; its output is in {log}. Finished work is kept: run "
+                            "the same command again to continue")
+        self.progress.say(f"{task.name}: {failure.value}: {error.splitlines()[0][:300]}; again in {pause:.0f} s (whole output: {log})")
         again.append(Waiting(task, attempt.history, time.monotonic() + pause))
 
     def _keep(self, attempt: Attempt, error: str, said: str) -> Path:
-        """Writes what a failed attempt said into a file; the path is for people."""
+        """Writes the output of a failed attempt to a file; returns its path for messages."""
         self.logs.mkdir(parents=True, exist_ok=True)
         path = self.logs / (re.sub(r"[^\w.#-]+", "-", attempt.key)[:150] + ".log")
         path.write_text(f"$ {' '.join(attempt.task.command)}\n{said}\n{error}\n")
         return path
 
     def _look(self, reports, ended, flying, stragglers: Stragglers) -> None:
-        """Asks how far all are, and stops stragglers."""
+        """Polls the progress of all attempts, and stops stragglers."""
         try:
             running = ray.get(reports.look.remote(list(ended), self.counts.work), timeout=30)
         except (GetTimeoutError, RayError):
-            return  # A look that fails is one less.
+            return  # A failed poll is skipped.
         self.progress.running(sum(done for _, done in running.values()), len(running))
         for ref, attempt in flying.items():
             if attempt.key not in running or attempt.is_stopped:
@@ -234,7 +234,7 @@ class Driver:
                 ray.cancel(ref, force=False, recursive=True)
 
     def _stop(self, flying: dict) -> None:
-        """Stops what runs, and waits until it has cleared up."""
+        """Stops all running tasks, and waits until they have cleaned up."""
         if not flying:
             return
         self.progress.say(f"stopping {len(flying)} tasks")
@@ -259,10 +259,10 @@ def raised_signals():
 
 
 def connect(address: str | None) -> None:
-    """Joins the cluster at `address`, or the one of this machine, or starts one of this machine's cores for this run alone."""
-    # Ray would send the talk of all programs to one terminal; what matters of it is in the logs.
+    """Joins the cluster at `address`, or the one of this machine, or starts one with this machine's cores for this run alone."""
+    # Ray would print the output of all programs on one terminal; the logs have what matters.
     quiet = {"log_to_driver": False, "logging_level": logging.WARNING, "include_dashboard": None}
-    # A job brought this package along already.
+    # A Ray job has already brought this package along.
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
         quiet["runtime_env"] = {"py_modules": [str(Path(__file__).parent)]}
     if address:

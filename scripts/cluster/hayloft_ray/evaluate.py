@@ -1,6 +1,6 @@
-"""Evaluating SAEs in three steps: baselines of all parts, figures of all parts, and their merging.
+"""Evaluates SAEs in three steps: baselines of all parts, figures of all parts, and their merging.
 
-The steps cannot be one: explained variance is held against the mean activation of the whole cache, which is known only when all parts
+The steps are separate because explained variance needs the mean activation of the whole cache, which is known only after all parts
 have been read.
 """
 
@@ -12,23 +12,23 @@ from hayloft_ray.programs import Outcome, checked, run
 from hayloft_ray.tasks import Task, groups
 
 FOR_PRINTING = ("--out", "--metrics", "--by", "--json")
-"""Options of `evaluate run` that are about the results as they are printed and written."""
+"""Options of `evaluate run` that concern the printed and written results."""
 
 
 def prepare(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The arguments less the SAEs and what is about printing, and the SAEs."""
+    """The arguments without SAEs and options of printing, and the SAEs."""
     given.refuse(arguments, "evaluate run", "--part", "--only-baselines", "--profile", "--splice-together")
     saes = given.values(arguments, "--sae")
     if not saes:
         raise given.ArgumentError("evaluate run: expected at least one --sae after --, got none")
     plain = [word for word in given.without(arguments, "--sae", "--out", "--metrics", "--by") if word != "--json"]
     if "subset" in given.values(arguments, "--by"):
-        plain += ["--by", "subset"]  # which is measured, and not only printed
+        plain += ["--by", "subset"]  # which changes what is measured, not only what is printed
     return plain, saes
 
 
 def baseline_tasks(program: str, arguments: Sequence[str], baselines: Path, parts: int) -> Iterator[Task]:
-    """One task a part, for all SAEs: which baselines there are depends on their scales."""
+    """One task a part, for all SAEs: the set of baselines depends on their scales."""
     plain, saes = prepare(arguments)
     named = [word for sae in saes for word in ("--sae", sae)]
     for part in range(parts):
@@ -52,12 +52,12 @@ def part_tasks(
 
 
 def part_folder(work: Path, group: int, parts: int, saes_per_task: int) -> Path:
-    """Where the parts of a group of SAEs are: those of a run that was cut otherwise, as on a cluster of another size, are elsewhere."""
+    """The folder for the parts of a group of SAEs. A run with another division, as on a cluster of another size, uses another one."""
     return work / "parts" / f"{parts}-by-{saes_per_task}" / f"saes-{group:04}"
 
 
 def merge(program: str, arguments: Sequence[str], work: Path, parts: int, saes_per_task: int) -> Outcome:
-    """Puts the parts together; what it prints is what one process would have printed."""
+    """Merges the parts; prints what one process would have printed."""
     _, saes = prepare(arguments)
     folders = [str(part_folder(work, number, parts, saes_per_task)) for number in range(len(groups(saes, saes_per_task)))]
     out = [word for name in ("--out", "--metrics", "--by") for value in given.values(arguments, name) for word in (name, value)]

@@ -1,4 +1,4 @@
-"""Filling a planned cache."""
+"""Fills a planned cache."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from hayloft_ray.tasks import Task, ranges
 
 @dataclass(frozen=True)
 class Plan:
-    """What is planned: the tokens of each shard."""
+    """The plan: the tokens of each shard."""
 
     tokens: tuple[int, ...]
 
@@ -26,12 +26,12 @@ class Plan:
 
 
 def is_location(place: str) -> bool:
-    """Whether a place is a bucket's, and not a folder's."""
+    """Whether a location is in a bucket, not a folder."""
     return "://" in place
 
 
 def read_plan(programs: Programs, arguments: Sequence[str]) -> Plan:
-    """The plan of the cache in --out; a folder without one is planned first, where --data says of what."""
+    """The plan of the cache in --out; a folder without one is planned first, from the manifest in --data."""
     out = given.value(arguments, "--out", "harvest run")
     path = Path(out) / "plan.json"
     if not is_location(out) and not path.exists():
@@ -45,13 +45,13 @@ def read_plan(programs: Programs, arguments: Sequence[str]) -> Plan:
 
 
 def plan_arguments(arguments: Sequence[str]) -> list[str]:
-    """Those of `harvest run` that `harvest plan` takes."""
+    """The arguments of `harvest run` that `harvest plan` takes."""
     names = ("--model", "--data", "--data-root", "--out", "--shard-tokens", "--row-group-rows")
     return [word for name in names for value in given.values(arguments, name) for word in (name, value)]
 
 
 def tasks(program: str, arguments: Sequence[str], plan: Plan, shards_per_task: int) -> Iterator[Task]:
-    """One task a group of shards. The data is not read again: nodes need not have it."""
+    """One task a group of shards. The data is not read again, so nodes need not have it."""
     given.refuse(arguments, "harvest run", "--shards", "--share", "--stop-on-eof", "--resume", "--profile", "--json")
     plain = given.without(arguments, "--data", "--data-root", "--shard-tokens", "--row-group-rows")
     for group in ranges(plan.shards, shards_per_task):
@@ -65,7 +65,7 @@ def tasks(program: str, arguments: Sequence[str], plan: Plan, shards_per_task: i
 
 
 def finish(program: str, arguments: Sequence[str]) -> str:
-    """Looks once over the whole plan, which also writes the manifest if the last worker died before it could; returns the summary."""
+    """Checks the whole plan once, which also writes the manifest if the last worker died before it could; returns the summary."""
     plain = given.without(arguments, "--data", "--data-root", "--shard-tokens", "--row-group-rows")
-    # No weights are loaded where all is whole, so that this machine needs no GPU.
+    # If all shards are whole, no weights are loaded, so this machine needs no GPU.
     return checked(run([program, "run", *given.without(plain, "--device"), "--share", "--json"])).printed

@@ -1,4 +1,4 @@
-"""Hands a whole run to Ray Jobs, so that it goes on when this terminal is closed."""
+"""Submits a whole run to Ray Jobs, so that it continues after this terminal is closed."""
 
 import shlex
 import sys
@@ -9,14 +9,14 @@ from pathlib import Path
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 LOOK = 2.0
-"""Seconds between two looks at a job that is followed."""
+"""Seconds between two polls of a followed job."""
 
 
 def submit(address: str, arguments: Sequence[str], follow: bool) -> int:
     """Submits `hayloft-ray ARGUMENTS`; prints the job's name, and with `follow` its log until it ends. Returns the exit code."""
     client = JobSubmissionClient(address)
     package = Path(__file__).parent
-    # -P: the package comes with the job, and not from the folder that it happens to start in.
+    # -P: import the package that comes with the job, not one in the current folder.
     entrypoint = shlex.join(["python", "-m", "hayloft_ray", *arguments])
     job = client.submit_job(entrypoint=entrypoint, runtime_env={"py_modules": [str(package)]})
     print(job)

@@ -1,4 +1,4 @@
-"""Runs a program, hears its progress, stops it."""
+"""Runs a program, reads its progress, stops it."""
 
 import json
 import os
@@ -10,22 +10,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 STOPPED = "stopped as asked"
-"""How the error of a program begins that was asked to stop, as where its machine is taken away, and did so cleanly."""
+"""Start of the error of a program that was asked to stop, for instance because its node is taken away, and stopped cleanly."""
 
 LAST_LINES = 200
-"""Lines of a program's talk that are kept for whoever has to read why it failed."""
+"""Lines of a program's output that are kept to explain a failure."""
 
 PATIENCE = 15.0
-"""Seconds that a program gets to clear up before it is killed."""
+"""Seconds that a program has to clean up before it is killed."""
 
 
 class ProgramError(Exception):
-    """A program said no; the message is its own."""
+    """A program failed; the message is the program's."""
 
 
 @dataclass(frozen=True)
 class Programs:
-    """Where the programs are, on every node: in a folder, or on the PATH."""
+    """The location of the programs on every node: a folder, or the PATH."""
 
     folder: str | None = None
 
@@ -52,11 +52,11 @@ class Outcome:
     returncode: int
     printed: str
     said: str
-    """The last lines that it wrote to stderr, without progress."""
+    """The last lines on stderr, without progress."""
 
     @property
     def error(self) -> str:
-        """Its own last error, or how it ended."""
+        """Its last error, or how it ended."""
         errors = [line for line in self.said.splitlines() if line.startswith("error: ")]
         if errors:
             return errors[-1].removeprefix("error: ")
@@ -66,19 +66,19 @@ class Outcome:
 
     @property
     def was_killed(self) -> bool:
-        """Whether it ended by a signal, at once or cleanly, and not by its own decision."""
+        """Whether a signal ended it, at once or cleanly, and not its own decision."""
         return self.returncode < 0 or self.returncode in (137, 143) or self.error.startswith(STOPPED)
 
 
 def checked(outcome: Outcome) -> Outcome:
-    """The outcome of a program that ended well."""
+    """The outcome of a program that succeeded; raises otherwise."""
     if outcome.returncode != 0:
         raise ProgramError(outcome.error)
     return outcome
 
 
 def progress_of(line: str) -> int | None:
-    """How much a line of progress says is done; None where it is another line."""
+    """The amount done, from a line of progress; None for another line."""
     if not line.startswith('{"progress"'):
         return None
     try:
@@ -88,8 +88,8 @@ def progress_of(line: str) -> int | None:
 
 
 def bound_to_this_process(command: Sequence[str]) -> list[str]:
-    """The command so that it is killed when this process dies, however that dies. `setpriv` asks the kernel for it between fork and
-    exec, where code of our own would run among another thread's locks."""
+    """The command wrapped so that it is killed when this process dies in any way. `setpriv` asks the kernel for this between fork and
+    exec, where Python code would run under another thread's locks."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL", "--", *command] if setpriv else list(command)
 
@@ -100,13 +100,13 @@ def run(
     folder: str | None = None,
     heard: Callable[[int], None] = lambda done: None,
 ) -> Outcome:
-    """Runs a program to its end, in `folder` where this machine has it: relative paths are the driver's. Interrupted, as by
+    """Runs a program to its end, in `folder` if this machine has it: relative paths are the driver's. When interrupted, as by
     `KeyboardInterrupt`, it stops the program first: by the end of its input, or by SIGTERM, and after PATIENCE by SIGKILL."""
-    # Programs share cores: threads that wait for each other must sleep, and not spin.
+    # Programs share cores, so waiting threads must sleep, not spin.
     variables = {"OMP_WAIT_POLICY": "passive", **os.environ, "HAYLOFT_PROGRESS": "json", "NO_COLOR": "1"}
     if shutil.which(command[0]) is None:
         return Outcome(127, "", f"error: {command[0]}: expected a program, got none. Name the folder of the programs with --programs")
-    # Its input, which is never written to, ends when this process does.
+    # Its input is never written to, and ends when this process does.
     full = list(command) if stops_at_end_of_input else bound_to_this_process(command)
     child = start(full, variables, folder if folder and os.path.isdir(folder) else None)
     said: deque[str] = deque(maxlen=LAST_LINES)
@@ -125,7 +125,7 @@ def run(
     for thread in threads:
         thread.start()
     try:
-        # In short waits: an interrupt comes between two of them.
+        # Short waits, so that an interrupt is handled between two of them.
         while True:
             try:
                 child.wait(timeout=0.5)
@@ -143,7 +143,7 @@ def run(
 
 
 def start(command: Sequence[str], variables: dict[str, str], folder: str | None) -> subprocess.Popen:
-    """Starts a program with pipes to all that it reads and writes."""
+    """Starts a program with pipes for its standard streams."""
     return subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -153,12 +153,12 @@ def start(command: Sequence[str], variables: dict[str, str], folder: str | None)
         errors="replace",
         env=variables,
         cwd=folder,
-        start_new_session=True,  # so that a Ctrl-C for the driver on a terminal reaches it once, by us
+        start_new_session=True,  # so that a Ctrl-C on the driver's terminal reaches it once, from the driver
     )
 
 
 def stop(child: subprocess.Popen, stops_at_end_of_input: bool) -> None:
-    """Stops a program, cleanly if it takes no longer than PATIENCE."""
+    """Stops a program: cleanly within PATIENCE, else by SIGKILL."""
     if child.stdin:
         child.stdin.close()
     if not stops_at_end_of_input:

@@ -1,4 +1,4 @@
-"""How far the whole run is: one bar on a terminal, a line now and then in a log."""
+"""Progress of the whole run: one bar on a terminal, a line now and then in a log."""
 
 import sys
 import time
@@ -10,13 +10,13 @@ LINE_EVERY = 10.0
 
 
 def line(doing: str, unit: str, done: int, total: int, seconds: float) -> str:
-    """How far it is, in a line of a log."""
+    """Progress as a line of a log."""
     eta = f", ETA {seconds / done * (total - done):,.0f} s" if done and total > done else ""
     return f"{doing}: {done:,} of {total:,} {unit} in {seconds:,.0f} s{eta}"
 
 
 class Progress:
-    """Adds up what is finished and what is under way."""
+    """Adds up finished and running work."""
 
     def __init__(self, doing: str, unit: str, quiet: bool = False):
         self.doing, self.unit, self.quiet = doing, unit, quiet
@@ -40,12 +40,12 @@ class Progress:
         )
 
     def finished(self, work: int) -> None:
-        """A task of so much work has ended."""
+        """A task with this much work has ended."""
         self.work += work
         self._show(self.work)
 
     def running(self, done: int, tasks: int) -> None:
-        """So much is done in tasks that run."""
+        """This much is done in running tasks."""
         if self.bar is not None:
             self.bar.set_postfix_str(f"{tasks} running", refresh=False)
         self._show(self.work + done)
@@ -53,7 +53,7 @@ class Progress:
     def _show(self, done: int) -> None:
         if self.bar is None:
             return
-        # A task that is tried again begins anew, but the bar does not go back.
+        # A retried task starts again, but the bar does not go back.
         if self.bar.total:
             done = min(done, self.bar.total)
         if done > self.bar.n:
@@ -65,12 +65,12 @@ class Progress:
             self.say(line(self.doing, self.unit, self.shown, self.total, now - self.start))
 
     def say(self, words: str) -> None:
-        """A line for people, beside the bar."""
+        """Prints a message beside the bar."""
         if not self.quiet:
             tqdm.write(words, file=sys.stderr)
 
     def end(self) -> None:
-        """Takes the bar off."""
+        """Removes the bar."""
         if self.bar is not None:
             self.bar.close()
             self.bar = None

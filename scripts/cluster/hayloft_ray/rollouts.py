@@ -1,4 +1,4 @@
-"""Letting a chat model answer instructions."""
+"""Generates a chat model's rollouts."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,7 +8,7 @@ from hayloft_ray.tasks import Task
 
 
 def tasks(program: str, arguments: Sequence[str], parts: int) -> Iterator[Task]:
-    """One task a share of the batches, which stay beside the output until all are there."""
+    """One task a share of the batches; shares stay beside the output until all exist."""
     given.refuse(arguments, "harvest rollouts", "--part", "--resume", "--json")
     given.value(arguments, "--out", "harvest rollouts")
     for part in range(parts):
@@ -18,5 +18,5 @@ def tasks(program: str, arguments: Sequence[str], parts: int) -> Iterator[Task]:
 
 
 def finish(program: str, arguments: Sequence[str]) -> str:
-    """Puts the shares together; returns the summary. Where all are there, nothing is generated and no weights are loaded."""
+    """Combines the shares; returns the summary. If all exist, nothing is generated and no weights are loaded."""
     return checked(run([program, "rollouts", *given.without(arguments, "--device"), "--resume", "--json"])).printed

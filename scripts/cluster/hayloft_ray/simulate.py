@@ -1,4 +1,4 @@
-"""The driver without programs: what it costs by itself."""
+"""Measures the driver's overhead without programs."""
 
 import json
 import resource
@@ -11,13 +11,13 @@ from hayloft_ray.tasks import Task
 
 
 def resident_bytes() -> int:
-    """Memory of this process now."""
+    """Resident memory of this process now."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize()
 
 
 def simulate(driver: Driver, shards: int, seconds: float) -> str:
-    """Runs so many tasks that do nothing for `seconds`. JSON: how long it took, what it cost, and the driver's memory on the way."""
+    """Runs empty tasks of `seconds` each. Returns JSON: the time, the overhead, and the driver's memory during the run."""
     tasks = (Task(name=f"simulated shard {shard}", work=1, seconds=seconds) for shard in range(shards))
     memory: dict[str, float] = {}
     marks = {shards * percent // 100: f"{percent}%" for percent in (10, 50, 100)}

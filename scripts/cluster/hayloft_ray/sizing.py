@@ -1,4 +1,4 @@
-"""What a run will take, from what is planned and a measured sample. Nothing is made up: without a price there are no dollars."""
+"""Estimates a run's cost from the plan and a measured sample. Without a given price there are no dollars."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ TERABYTE = 1e12
 
 @dataclass(frozen=True)
 class Prices:
-    """What things cost, where that is known."""
+    """Prices, if known."""
 
     dollars_per_hour: float | None = None
     """Of one worker."""
@@ -26,7 +26,7 @@ class Prices:
 
 @dataclass(frozen=True)
 class Size:
-    """What a harvest takes."""
+    """The estimate of a harvest."""
 
     tokens: int
     shards: int
@@ -36,7 +36,7 @@ class Size:
     workers: int
     bytes: float
     hours: float
-    """With all workers, loading the model not counted."""
+    """With all workers, without loading the model."""
     worker_hours: float
     dollars: float | None
     dollars_per_month: float | None
@@ -45,7 +45,7 @@ class Size:
         return json.dumps(asdict(self), indent=2)
 
     def words(self) -> str:
-        """A small table."""
+        """The estimate as a small table."""
         rows = [
             ("tokens", f"{self.tokens:,} in {self.shards:,} shards"),
             ("measured", f"{self.tokens_per_second:,.0f} tokens/s a worker, {self.bytes_per_token:,.1f} bytes/token"
@@ -61,7 +61,7 @@ class Size:
 
 
 def in_time(hours: float) -> str:
-    """Hours in words."""
+    """Hours as text."""
     seconds = 3600 * hours
     for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * length:
@@ -70,7 +70,7 @@ def in_time(hours: float) -> str:
 
 
 def in_bytes(count: float) -> str:
-    """Bytes in words."""
+    """Bytes as text."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if count < 1000:
             return f"{count:,.1f} {unit}"
@@ -79,7 +79,7 @@ def in_bytes(count: float) -> str:
 
 
 def size(plan: Plan, summary: dict, workers: int, prices: Prices) -> Size:
-    """The whole, from the summary that `harvest run --json` printed of a sample."""
+    """The estimate of the whole, from the summary that `harvest run --json` printed of a sample."""
     rate, bytes_per_token = summary["tokens_per_second"], summary["bytes_per_token"]
     worker_hours = plan.total / rate / 3600 if rate else 0.0
     stored = plan.total * bytes_per_token
@@ -100,7 +100,7 @@ def size(plan: Plan, summary: dict, workers: int, prices: Prices) -> Size:
 
 
 class Sample:
-    """The middle shard of a plan, in a folder of its own: what is measured there leaves the cache as it is."""
+    """The middle shard of a plan, in a separate folder, so that measuring leaves the cache unchanged."""
 
     def __init__(self, arguments: Sequence[str], plan: Plan, folder: str | None):
         out = given.value(arguments, "--out", "harvest run")

@@ -1,4 +1,4 @@
-"""Fine-tuning with every combination of some settings."""
+"""Fine-tunes an SAE with every combination of some settings."""
 
 import itertools
 import json
@@ -36,12 +36,12 @@ def combinations(axes: Sequence[Axis]) -> Iterator[dict[str, str]]:
 
 
 def name_of(combination: dict[str, str]) -> str:
-    """A name for a folder."""
+    """The combination as a folder name."""
     return ",".join(f"{option}={value}".replace("/", "_") for option, value in combination.items())
 
 
 def tasks(program: str, arguments: Sequence[str], axes: Sequence[Axis]) -> Iterator[Task]:
-    """One task a combination; what it trains goes to a folder of its own in --out. One that is there already is not trained again."""
+    """One task a combination, with its output in its folder in --out. An existing one is not trained again."""
     given.refuse(arguments, "evaluate finetune", "--json", "--resume", *(f"--{axis.option}" for axis in axes))
     out = Path(given.value(arguments, "--out", "evaluate finetune"))
     plain = given.without(arguments, "--out")
@@ -53,13 +53,13 @@ def tasks(program: str, arguments: Sequence[str], axes: Sequence[Axis]) -> Itera
 
 
 def figures(printed: str) -> dict[str, float | None]:
-    """The figures of the fine-tuned SAE, which is the last of the results that are printed."""
+    """The figures of the fine-tuned SAE, the last of the printed results."""
     last = json.loads(printed)[-1]
     return {name: last.get(name) for name in ("l0", "ce_recovered", "ce_sae", "explained_variance", "explained_variance_pooled", "mse")}
 
 
 def table(rows: dict[str, dict[str, float | None]]) -> str:
-    """The combinations, the one that recovers most of the loss first."""
+    """A table of the combinations, sorted by loss recovered, the best first."""
     lines = [f"{'L0':>10} {'CE rec. %':>10} {'SAE CE':>9} {'EV %':>9} {'EV pooled %':>11} {'MSE':>11}  settings"]
     ordered = sorted(rows.items(), key=lambda row: -(row[1]["ce_recovered"] or float("-inf")))
     for name, row in ordered:

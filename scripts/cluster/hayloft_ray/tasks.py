@@ -7,29 +7,29 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Task:
-    """One program to run, or one thing to pretend."""
+    """One program to run, or a simulated duration."""
 
     name: str
-    """What the dashboard and the log call it; each task of a run has its own."""
+    """Its name in the dashboard and the log; unique in a run."""
     command: tuple[str, ...] = ()
-    """The program and its arguments. Without one, the task does nothing for `seconds`."""
+    """The program and its arguments. Without one, the task sleeps for `seconds`."""
     work: int = 0
-    """How much of the run's total it is, in the unit of the run's progress."""
+    """Its share of the run's total, in the unit of the run's progress."""
     stops_at_end_of_input: bool = False
     """Whether the program stops cleanly when its standard input ends."""
     seconds: float = 0.0
     folder: str = field(default_factory=os.getcwd)
-    """Where relative paths start."""
+    """The folder that relative paths start at."""
 
 
 def ranges(count: int, size: int) -> Iterator[range]:
-    """0..count in pieces of `size`, the last one shorter."""
+    """0..count in pieces of `size`, the last one possibly shorter."""
     for start in range(0, count, max(size, 1)):
         yield range(start, min(start + size, count))
 
 
 def shards_per_task(shards: int, slots: int) -> int:
-    """So many that each slot gets about eight tasks: few enough that loading the model does not count, enough that the last ones end
+    """The size that gives each slot about eight tasks: few enough that loading the model costs little, enough that the last ones end
     at about the same time."""
     return min(64, max(1, shards // (8 * max(slots, 1))))
 

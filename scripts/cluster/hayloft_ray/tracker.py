@@ -1,4 +1,4 @@
-"""How far each running task has come, in one place: an actor that tasks report to and the driver asks."""
+"""Progress of all running tasks: an actor that tasks report to and the driver polls."""
 
 import time
 
@@ -7,7 +7,7 @@ from ray.util import metrics
 
 
 class Tracker:
-    """Holds running tasks alone, so that it does not grow with the run."""
+    """Holds running tasks only, so that it does not grow with the run."""
 
     def __init__(self, run: str, unit: str):
         self.running: dict[str, tuple[float, int]] = {}
@@ -18,7 +18,7 @@ class Tracker:
         self.tasks_gauge.set_default_tags(tags)
 
     def report(self, attempt: str, done: int) -> None:
-        """An attempt at a task is running, and has done so much."""
+        """An attempt at a task is running, and has done this much."""
         started, before = self.running.get(attempt, (time.monotonic(), 0))
         self.running[attempt] = (started, max(before, done))
 
@@ -28,7 +28,7 @@ class Tracker:
             self.running.pop(attempt, None)
 
     def look(self, ended: list[str], finished_work: int) -> dict[str, tuple[float, int]]:
-        """Forgets what has ended, and tells of each running attempt for how many seconds it has run, and how much it has done."""
+        """Removes ended attempts; returns for each running one the seconds that it has run, and the amount done."""
         self.forget(ended)
         now = time.monotonic()
         running = {attempt: (now - started, done) for attempt, (started, done) in self.running.items()}
@@ -38,7 +38,7 @@ class Tracker:
 
 
 def start(run: str, unit: str) -> ray.actor.ActorHandle:
-    """A tracker beside the driver: it goes with the driver's machine and no other."""
+    """A tracker on the driver's node: it fails with that node and no other."""
     here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
         ray.get_runtime_context().get_node_id(), soft=False
     )

@@ -1,4 +1,4 @@
-"""What needs neither Ray nor Hayloft's programs."""
+"""Tests that need neither Ray nor Hayloft's programs."""
 
 import sys
 import time
