@@ -24,7 +24,7 @@ mod run;
 mod session;
 mod splice;
 
-pub use baseline::prepared::PreparedBaselines;
+pub use baseline::summary::PreparedBaselines;
 pub use error::EvaluateError;
 pub use finetune::{Evaluation, Finetuned, finetune};
 pub use metrics::kl::KlChoice;

@@ -5,7 +5,7 @@ use hayloft_rows::{MedianRule, OutlierNorm, OutlierRule, OutlierThreshold, Secti
 use hayloft_runtime::{Dtype, Part, Profiling, Progress};
 use hayloft_sae::SaeError;
 
-use crate::baseline::prepared::PreparedBaselines;
+use crate::baseline::summary::PreparedBaselines;
 use crate::baseline::{self, Baselines, Wanted};
 use crate::data::reader::CacheReader;
 use crate::error::EvaluateError;
@@ -20,7 +20,7 @@ use crate::session::protocol::{
 };
 use crate::session::run_saes::{RunSae, RunSaes};
 use crate::session::settings::{RunSettings, Splice, each_once};
-use crate::session::share::Share;
+use crate::session::shard_range::ShardRange;
 use crate::splice::predictions::PredictionReader;
 use crate::splice::sae_runner::SaeRunner;
 use crate::splice::upper_model::UpperModel;
@@ -37,7 +37,7 @@ pub(crate) fn measure(
     let reading = session.reading(upper_model.as_ref());
     profiling.start();
     let ready = session.prepare(reading, false, progress)?;
-    let stored_rounding = if session.share.has_first() {
+    let stored_rounding = if session.range.has_first() {
         stored_rounding::measure(&session.context, session.source(), reading.upper_model)?
     } else {
         None
@@ -48,14 +48,14 @@ pub(crate) fn measure(
     let measurement = Measurement {
         cache: cache_identity(context),
         protocol: protocol(settings, context, (ready.clean_source, session.kl, ready.median), site),
-        shards: session.share.numbers(&context.cache),
+        shards: session.range.numbers(&context.cache),
         clean_check: ready.clean_check,
         stored_rounding,
         sections,
         saes: session.identities(&ready)?,
     };
     context.cache.log_traffic();
-    Ok((measurement, session.share.tokens(&context.cache)))
+    Ok((measurement, session.range.tokens(&context.cache)))
 }
 
 /// Computes and stores the baselines of a part of the shards, or of all of them.
@@ -68,7 +68,7 @@ pub(crate) fn only_baselines(
     let upper_model = session.upper_model()?;
     session.prepare(session.reading(upper_model.as_ref()), true, progress)?;
     session.context.cache.log_traffic();
-    Ok(PreparedBaselines::of(&session.context, &session.share))
+    Ok(PreparedBaselines::of(&session.context, &session.range))
 }
 
 /// The opened inputs of a run.
@@ -77,7 +77,7 @@ struct Session<'run> {
     run: RunSaes,
     context: EvaluationContext,
     kl: Option<KlWay>,
-    share: Share,
+    range: ShardRange,
 }
 
 /// Quantities needed before the first SAE is measured.
@@ -95,8 +95,8 @@ impl<'run> Session<'run> {
     fn open(settings: &'run RunSettings, part: Option<Part>) -> Result<Self, EvaluateError> {
         let (run, context) = RunSaes::open(settings)?;
         let kl = resolve_kl(settings, &context)?;
-        let share = Share::of(part, &context.cache);
-        Ok(Self { settings, run, context, kl, share })
+        let range = ShardRange::of(part, &context.cache);
+        Ok(Self { settings, run, context, kl, range })
     }
 
     /// A reader of the lowest splice site.
@@ -104,9 +104,9 @@ impl<'run> Session<'run> {
         self.context.source(&self.context.point, self.settings.device, self.kl)
     }
 
-    /// The model from the lowest splice site up, if there is a model and the share has shards.
+    /// The model from the lowest splice site up, if there is a model and the range has shards.
     fn upper_model(&self) -> Result<Option<UpperModel>, EvaluateError> {
-        if self.share.places.is_empty() {
+        if self.range.places.is_empty() {
             return Ok(None);
         }
         self.context.upper_model(self.context.precision, self.settings.device)
@@ -122,7 +122,7 @@ impl<'run> Session<'run> {
     fn prepare(&self, reading: PredictionReader<'_>, alone: bool, progress: Progress) -> Result<Ready, EvaluateError> {
         let Self { settings, run: RunSaes { saes, sites }, context, .. } = self;
         let clean_check = match reading.upper_model {
-            Some(upper_model) => clean_check(context, self.source(), self.share.places.start, upper_model)?,
+            Some(upper_model) => clean_check(context, self.source(), self.range.places.start, upper_model)?,
             None => None,
         };
         let clean_source = clean_source(settings, context, clean_check);
@@ -144,7 +144,7 @@ impl<'run> Session<'run> {
                 sections: settings.sections(),
                 rules: each_once(&rules),
                 clean_source: clean_source.unwrap_or(CleanSource::Cache),
-                share: self.share.clone(),
+                range: self.range.clone(),
                 alone,
             };
             // Losses and divergences are those of all sites together, from the lowest one up.
@@ -162,8 +162,8 @@ impl<'run> Session<'run> {
         ready: &Ready,
         progress: Progress,
     ) -> Result<Vec<SectionMeasurement>, EvaluateError> {
-        let Self { settings, run: RunSaes { saes, .. }, context, share, .. } = self;
-        let (sections, places) = (settings.sections(), &share.places);
+        let Self { settings, run: RunSaes { saes, .. }, context, range, .. } = self;
+        let (sections, places) = (settings.sections(), &range.places);
         let keep = Keep { sequences: settings.bootstrap.is_some(), subsets: settings.by_subset };
         if places.is_empty() {
             let empty = |sae: &RunSae, section| SectionOutcome::empty(sae.file.width(), section, places, keep);
@@ -176,9 +176,9 @@ impl<'run> Session<'run> {
             let (rule, baselines) = (OutlierRule::of(*own), &ready.baselines[sae.site]);
             runners.push(SaeRunner::load(&sae.file, sae.scale.value, rule, &sections, baselines, place)?);
         }
-        let low = settings.compute.filter(|&precision| precision != Dtype::F32 && share.has_first());
+        let low = settings.compute.filter(|&precision| precision != Dtype::F32 && range.has_first());
         let sample_rows = if low.is_some() { compute_effect::sample_rows(context) } else { 0 };
-        let gauge = progress.gauge("evaluating", Some(share.tokens(&context.cache)));
+        let gauge = progress.gauge("evaluating", Some(range.tokens(&context.cache)));
         let (mut outcomes, sample) =
             pass(self.source(), places, &runners, &sections, reading, (sample_rows, keep), &gauge)?;
         drop(gauge);

@@ -4,7 +4,7 @@ use hayloft_model::matrix_product_rate;
 use hayloft_results::Results;
 use hayloft_runtime::{Dtype, MatrixRates, Part, Profile, Profiling, Progress};
 
-use crate::baseline::prepared::PreparedBaselines;
+use crate::baseline::summary::PreparedBaselines;
 use crate::error::EvaluateError;
 use crate::measure;
 use crate::parts::{Measurement, PartialResults, assemble};

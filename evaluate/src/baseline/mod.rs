@@ -13,16 +13,16 @@
 
 mod ablation;
 mod divergences;
-mod ledger;
 mod losses;
 mod moments;
 mod pass;
+mod pending;
 mod pieces;
-pub(crate) mod prepared;
 mod seal;
 mod shard_sums;
-mod shelf;
+mod store;
+pub(crate) mod summary;
 
 pub(crate) use self::moments::Moments;
 pub(crate) use self::pass::{Baselines, Wanted, prepare};
-pub(crate) use self::shelf::FOLDER;
+pub(crate) use self::store::FOLDER;

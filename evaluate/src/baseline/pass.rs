@@ -8,16 +8,16 @@ use hayloft_runtime::{Phase, Progress, words};
 
 use super::ablation::{Ablation, BatchLosses};
 use super::divergences::{AblatedDivergences, AblatedRun, DivergencesKey};
-use super::ledger::Ledger;
 use super::losses::{Losses, LossesKey};
 use super::moments::{Moments, MomentsKey};
+use super::pending::PendingBaseline;
 use super::shard_sums::{Key, ShardSums};
-use super::shelf::Shelf;
+use super::store::BaselineStore;
 use crate::data::batch::{Activations, Batch};
 use crate::data::reader::CacheReader;
 use crate::error::EvaluateError;
 use crate::session::context::EvaluationContext;
-use crate::session::share::Share;
+use crate::session::shard_range::ShardRange;
 use crate::session::splice_site::SpliceSite;
 use crate::splice::predictions::PredictionReader;
 
@@ -32,7 +32,7 @@ pub(crate) struct Wanted {
     pub(crate) rules: Vec<OutlierRule>,
     pub(crate) clean_source: CleanSource,
     /// The shards whose losses and divergences are needed.
-    pub(crate) share: Share,
+    pub(crate) range: ShardRange,
     /// Whether the run computes baselines only. Then those of other shards may be missing, and a failed write is an
     /// error.
     pub(crate) alone: bool,
@@ -41,16 +41,16 @@ pub(crate) struct Wanted {
 /// Baselines of a run, in the cache's order.
 #[derive(Debug, Default)]
 pub(crate) struct Baselines {
-    /// One entry for each shard of the run's share.
+    /// One entry for each shard of the run's range.
     losses: Vec<(SectionChoice, Vec<Losses>)>,
-    /// One entry for each shard of the run's share.
+    /// One entry for each shard of the run's range.
     divergences: Vec<(SectionChoice, Vec<AblatedDivergences>)>,
     /// One entry for each shard of the cache, because x̄ is over all of them.
     moments: Vec<(SectionChoice, OutlierRule, Vec<Moments>)>,
 }
 
 impl Baselines {
-    /// Losses of a section over the shards of the share.
+    /// Losses of a section over the shards of the range.
     pub(crate) fn losses(&self, section: SectionChoice) -> &[Losses] {
         let found = self.losses.iter().find(|(of, _)| *of == section);
         found.map_or(&[], |(_, shards)| shards)
@@ -69,7 +69,7 @@ impl Baselines {
     }
 }
 
-/// Reads stored baselines and computes the missing ones of the share's shards.
+/// Reads stored baselines and computes the missing ones of the range's shards.
 pub(crate) fn prepare(
     context: &EvaluationContext,
     source: CacheReader<'_>,
@@ -77,34 +77,34 @@ pub(crate) fn prepare(
     wanted: &Wanted,
     progress: Progress,
 ) -> Result<Baselines, EvaluateError> {
-    let share = &wanted.share;
-    let shelf = Shelf::of(&context.cache, context.baselines.clone());
+    let range = &wanted.range;
+    let store = BaselineStore::of(&context.cache, context.baselines.clone());
     let keys = Keys { source, reading, clean_source: wanted.clean_source };
-    let mut ledgers = look(&shelf, &keys, wanted)?;
+    let mut pending = look(&store, &keys, wanted)?;
     if !wanted.alone {
-        ledgers.refuse_missing_elsewhere(context, &shelf, share)?;
+        pending.refuse_missing_elsewhere(context, &store, range)?;
     }
-    let places = ledgers.missing();
+    let places = pending.missing();
     if !places.is_empty() {
         let shards = &context.cache.manifest().shards;
         let tokens = places.iter().map(|&place| shards[place].counts.tokens).sum();
-        let gauge = progress.gauge(ledgers.doing(), Some(tokens));
-        let sections = sections_of(&ledgers.losses);
+        let gauge = progress.gauge(pending.doing(), Some(tokens));
+        let sections = sections_of(&pending.losses);
         let ablation = match reading.upper_model {
             Some(upper_model) if !sections.is_empty() => {
                 Some(Ablation::new(reading, upper_model, sections, wanted.clean_source)?)
             }
             _ => None,
         };
-        let sections = sections_of(&ledgers.divergences);
+        let sections = sections_of(&pending.divergences);
         let ablated = match reading.upper_model {
             Some(upper_model) if !sections.is_empty() => Some(AblatedRun::new(reading, upper_model, sections)),
             _ => None,
         };
-        let moments: Vec<(SectionChoice, OutlierRule)> = ledgers
+        let moments: Vec<(SectionChoice, OutlierRule)> = pending
             .moments
             .iter()
-            .filter(|(_, _, ledger)| !ledger.missing().is_empty())
+            .filter(|(_, _, baseline)| !baseline.missing().is_empty())
             .map(|(section, rule, _)| (*section, *rule))
             .collect();
         source.for_each(
@@ -118,17 +118,17 @@ pub(crate) fn prepare(
                 Ok((moments, losses.unwrap_or_default(), divergences.unwrap_or_default()))
             },
             |batch, (moments, losses, divergences)| {
-                ledgers.add(batch, moments, losses, &divergences);
+                pending.add(batch, moments, losses, &divergences);
                 Ok(())
             },
         )?;
     }
-    match ledgers.keep(&shelf, share) {
+    match pending.keep(&store, range) {
         Err(error) if wanted.alone => return Err(error),
         Err(error) => tracing::warn!(%error, "a baseline is not kept: the next run computes it again"),
         Ok(()) => {}
     }
-    Ok(ledgers.into_baselines(share))
+    Ok(pending.into_baselines(range))
 }
 
 /// Keys of a run's baselines.
@@ -182,63 +182,63 @@ impl Keys<'_> {
 }
 
 /// Reads the stored baselines and adds empty sums for the missing ones.
-fn look(shelf: &Shelf, keys: &Keys<'_>, wanted: &Wanted) -> Result<Ledgers, EvaluateError> {
-    let (width, share) = (keys.source.point.target.d_model, &wanted.share);
-    let mut ledgers = Ledgers::default();
+fn look(store: &BaselineStore, keys: &Keys<'_>, wanted: &Wanted) -> Result<RunBaselines, EvaluateError> {
+    let (width, range) = (keys.source.point.target.d_model, &wanted.range);
+    let mut pending = RunBaselines::default();
     for &section in &wanted.sections {
         if let Some(key) = keys.losses(section) {
             let empty = |shard| Losses { shard, ..Losses::default() };
-            ledgers.losses.push((section, Ledger::open(shelf, key, share, |_| true, empty)?));
+            pending.losses.push((section, PendingBaseline::open(store, key, range, |_| true, empty)?));
         }
         if let Some(key) = keys.divergences(section) {
             let empty = |shard| AblatedDivergences { shard, ..AblatedDivergences::default() };
-            ledgers.divergences.push((section, Ledger::open(shelf, key, share, |_| true, empty)?));
+            pending.divergences.push((section, PendingBaseline::open(store, key, range, |_| true, empty)?));
         }
         for &rule in &wanted.rules {
             let fits = |kept: &Moments| kept.sum.len() == width;
             let key = keys.moments(section, rule);
-            let ledger = Ledger::open(shelf, key, share, fits, |shard| Moments::new(shard, width))?;
-            ledgers.moments.push((section, rule, ledger));
+            let baseline = PendingBaseline::open(store, key, range, fits, |shard| Moments::new(shard, width))?;
+            pending.moments.push((section, rule, baseline));
         }
     }
-    Ok(ledgers)
+    Ok(pending)
 }
 
 /// The sections with missing sums.
-fn sections_of<K: Key, S: ShardSums>(ledgers: &[(SectionChoice, Ledger<K, S>)]) -> Vec<SectionChoice> {
-    let missing = ledgers.iter().filter(|(_, ledger)| !ledger.missing().is_empty());
+fn sections_of<K: Key, S: ShardSums>(pending: &[(SectionChoice, PendingBaseline<K, S>)]) -> Vec<SectionChoice> {
+    let missing = pending.iter().filter(|(_, baseline)| !baseline.missing().is_empty());
     missing.map(|(section, _)| *section).collect()
 }
 
 /// The baselines of a run while they are computed.
 #[derive(Default)]
-struct Ledgers {
-    losses: Vec<(SectionChoice, Ledger<LossesKey, Losses>)>,
-    divergences: Vec<(SectionChoice, Ledger<DivergencesKey, AblatedDivergences>)>,
-    moments: Vec<(SectionChoice, OutlierRule, Ledger<MomentsKey, Moments>)>,
+struct RunBaselines {
+    losses: Vec<(SectionChoice, PendingBaseline<LossesKey, Losses>)>,
+    divergences: Vec<(SectionChoice, PendingBaseline<DivergencesKey, AblatedDivergences>)>,
+    moments: Vec<(SectionChoice, OutlierRule, PendingBaseline<MomentsKey, Moments>)>,
 }
 
-impl Ledgers {
+impl RunBaselines {
     /// Indices of the shards with anything missing, in order.
     fn missing(&self) -> Vec<usize> {
-        let losses = self.losses.iter().flat_map(|(_, ledger)| ledger.missing());
-        let divergences = self.divergences.iter().flat_map(|(_, ledger)| ledger.missing());
-        let moments = self.moments.iter().flat_map(|(_, _, ledger)| ledger.missing());
+        let losses = self.losses.iter().flat_map(|(_, baseline)| baseline.missing());
+        let divergences = self.divergences.iter().flat_map(|(_, baseline)| baseline.missing());
+        let moments = self.moments.iter().flat_map(|(_, _, baseline)| baseline.missing());
         let places: BTreeSet<usize> = losses.chain(divergences).chain(moments).copied().collect();
         places.into_iter().collect()
     }
 
-    /// Returns an error if moments of shards outside the share are missing.
+    /// Returns an error if moments of shards outside the range are missing.
     fn refuse_missing_elsewhere(
         &self,
         context: &EvaluationContext,
-        kept_in: &Shelf,
-        share: &Share,
+        store: &BaselineStore,
+        range: &ShardRange,
     ) -> Result<(), EvaluateError> {
         let missing: BTreeSet<usize> =
-            self.moments.iter().flat_map(|(_, _, ledger)| ledger.missing_elsewhere(kept_in)).collect();
-        match share.part {
-            Some(part) if !missing.is_empty() && !share.places.is_empty() => Err(EvaluateError::MissingBaselines {
+            self.moments.iter().flat_map(|(_, _, baseline)| baseline.missing_elsewhere(store)).collect();
+        match range.part {
+            Some(part) if !missing.is_empty() && !range.places.is_empty() => Err(EvaluateError::MissingBaselines {
                 folder: context.baselines.clone(),
                 part,
                 shards: words::list(&missing.into_iter().collect::<Vec<_>>()),
@@ -255,39 +255,39 @@ impl Ledgers {
 
     /// Adds the measurements of the next batch, in the order of these lists.
     fn add(&mut self, batch: &Batch, moments: Vec<Moments>, losses: Vec<BatchLosses>, divergences: &[Vec<f64>]) {
-        let computed = self.moments.iter_mut().filter(|(_, _, ledger)| !ledger.missing().is_empty());
-        for ((_, _, ledger), measured) in computed.zip(moments) {
-            if let Some(sums) = ledger.computing(batch.place) {
+        let computed = self.moments.iter_mut().filter(|(_, _, baseline)| !baseline.missing().is_empty());
+        for ((_, _, baseline), measured) in computed.zip(moments) {
+            if let Some(sums) = baseline.computing(batch.place) {
                 sums.merge(&measured);
             }
         }
-        let computed = self.losses.iter_mut().filter(|(_, ledger)| !ledger.missing().is_empty());
-        for ((section, ledger), BatchLosses { clean, zero }) in computed.zip(losses) {
-            if let Some(sums) = ledger.computing(batch.place) {
+        let computed = self.losses.iter_mut().filter(|(_, baseline)| !baseline.missing().is_empty());
+        for ((section, baseline), BatchLosses { clean, zero }) in computed.zip(losses) {
+            if let Some(sums) = baseline.computing(batch.place) {
                 sums.add(batch, &batch.counted(*section), &clean, &zero);
             }
         }
-        let computed = self.divergences.iter_mut().filter(|(_, ledger)| !ledger.missing().is_empty());
-        for ((section, ledger), kl) in computed.zip(divergences) {
-            if let Some(sums) = ledger.computing(batch.place) {
+        let computed = self.divergences.iter_mut().filter(|(_, baseline)| !baseline.missing().is_empty());
+        for ((section, baseline), kl) in computed.zip(divergences) {
+            if let Some(sums) = baseline.computing(batch.place) {
                 sums.add(batch, &batch.counted(*section), kl);
             }
         }
     }
 
     /// Stores every computed baseline that can be written; returns the first error.
-    fn keep(&self, kept_in: &Shelf, share: &Share) -> Result<(), EvaluateError> {
-        let losses = self.losses.iter().map(|(_, ledger)| ledger.keep(kept_in, share));
-        let divergences = self.divergences.iter().map(|(_, ledger)| ledger.keep(kept_in, share));
-        let moments = self.moments.iter().map(|(_, _, ledger)| ledger.keep(kept_in, share));
+    fn keep(&self, store: &BaselineStore, range: &ShardRange) -> Result<(), EvaluateError> {
+        let losses = self.losses.iter().map(|(_, baseline)| baseline.keep(store, range));
+        let divergences = self.divergences.iter().map(|(_, baseline)| baseline.keep(store, range));
+        let moments = self.moments.iter().map(|(_, _, baseline)| baseline.keep(store, range));
         let all: Vec<Result<(), EvaluateError>> = losses.chain(divergences).chain(moments).collect();
         all.into_iter().collect()
     }
 
-    fn into_baselines(self, share: &Share) -> Baselines {
-        let losses = self.losses.into_iter().map(|(section, ledger)| (section, ledger.own(share)));
-        let divergences = self.divergences.into_iter().map(|(section, ledger)| (section, ledger.own(share)));
-        let moments = self.moments.into_iter().map(|(section, rule, ledger)| (section, rule, ledger.into_all()));
+    fn into_baselines(self, range: &ShardRange) -> Baselines {
+        let losses = self.losses.into_iter().map(|(section, baseline)| (section, baseline.own(range)));
+        let divergences = self.divergences.into_iter().map(|(section, baseline)| (section, baseline.own(range)));
+        let moments = self.moments.into_iter().map(|(section, rule, baseline)| (section, rule, baseline.into_all()));
         Baselines { losses: losses.collect(), divergences: divergences.collect(), moments: moments.collect() }
     }
 }

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use hayloft_runtime::Part;
 
 use super::shard_sums::{Key, ShardSums};
-use super::shelf::{EXTENSION, Kept, Shelf, read};
+use super::store::{BaselineStore, EXTENSION, Kept, read};
 use crate::error::EvaluateError;
 
 /// A shard's sums and the index of the piece they come from.
 type Held<S> = Option<(S, usize)>;
 
-impl Shelf {
+impl BaselineStore {
     pub(super) fn put_piece<K: Key, S: ShardSums>(
         &self,
         key: &K,
@@ -25,7 +25,7 @@ impl Shelf {
 
     /// Combines the pieces of a baseline. Pieces of different splits may coexist; a shard in two of them must have the
     /// same sums in both.
-    pub(super) fn of_pieces<K: Key, S: ShardSums>(&self, key: &K) -> Result<Kept<S>, EvaluateError> {
+    pub(super) fn of_pieces<K: Key, S: ShardSums>(&self, key: &K) -> Result<StoredSums<S>, EvaluateError> {
         let mut held: Vec<Held<S>> = self.shards.iter().map(|_| None).collect();
         let mut pieces: Vec<PathBuf> = Vec::new();
         for path in self.paths_of_pieces(key) {
@@ -49,7 +49,7 @@ impl Shelf {
             }
             pieces.push(path);
         }
-        Ok(Kept { shards: held.into_iter().map(|own| own.map(|(sums, _)| sums)).collect(), pieces })
+        Ok(StoredSums { shards: held.into_iter().map(|own| own.map(|(sums, _)| sums)).collect(), pieces })
     }
 
     /// Removes pieces that have been merged into the file of all shards. A piece that cannot be removed does no harm.
@@ -97,7 +97,7 @@ fn is_same<S: ShardSums>(left: &S, right: &S) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::baseline::shelf::tests::{Name, Sum, shelf};
+    use crate::baseline::store::tests::{Name, Sum, store};
 
     fn part(text: &str) -> Part {
         text.parse().unwrap()
@@ -107,14 +107,14 @@ mod tests {
         Sum { shard, sum: 0.1 + shard as f64 / 3.0 }
     }
 
-    /// A shelf of a cache with shards 0 to 5.
-    fn six(folder: &Path) -> Shelf {
-        Shelf { shards: (0..6).collect(), ..shelf(folder) }
+    /// A store of a cache with shards 0 to 5.
+    fn six(folder: &Path) -> BaselineStore {
+        BaselineStore { shards: (0..6).collect(), ..store(folder) }
     }
 
-    fn put(shelf: &Shelf, text: &str) {
+    fn put(store: &BaselineStore, text: &str) {
         let own: Vec<Sum> = part(text).range(6).map(sum).collect();
-        shelf.put_piece(&key(), part(text), &own).unwrap();
+        store.put_piece(&key(), part(text), &own).unwrap();
     }
 
     fn key() -> Name {
@@ -124,33 +124,33 @@ mod tests {
     #[test]
     fn pieces_of_all_shards_are_the_whole_however_they_are_cut() {
         let folder = tempfile::tempdir().unwrap();
-        let shelf = six(folder.path());
-        put(&shelf, "1/3");
-        put(&shelf, "0/2");
-        let kept = shelf.get::<_, Sum>(&key()).unwrap();
+        let store = six(folder.path());
+        put(&store, "1/3");
+        put(&store, "0/2");
+        let kept = store.get::<_, Sum>(&key()).unwrap();
         let held: Vec<Option<usize>> = kept.shards.iter().map(|own| own.as_ref().map(|own| own.shard)).collect();
         // The first half and the second third share shard 2.
         assert_eq!(held, [Some(0), Some(1), Some(2), Some(3), None, None]);
-        put(&shelf, "2/3");
-        let kept = shelf.get::<_, Sum>(&key()).unwrap();
+        put(&store, "2/3");
+        let kept = store.get::<_, Sum>(&key()).unwrap();
         assert_eq!(kept.shards, (0..6).map(|shard| Some(sum(shard))).collect::<Vec<_>>());
         assert_eq!(kept.pieces.len(), 3);
         // The file of all shards takes precedence over pieces, which are then removed.
-        shelf.put(&key(), &(0..6).map(sum).collect::<Vec<_>>()).unwrap();
-        Shelf::remove(&kept.pieces);
-        let whole = shelf.get::<_, Sum>(&key()).unwrap();
+        store.put(&key(), &(0..6).map(sum).collect::<Vec<_>>()).unwrap();
+        BaselineStore::remove(&kept.pieces);
+        let whole = store.get::<_, Sum>(&key()).unwrap();
         assert_eq!((whole.shards, whole.pieces.len()), (kept.shards, 0));
-        assert_eq!(std::fs::read_dir(&shelf.folder).unwrap().count(), 1);
+        assert_eq!(std::fs::read_dir(&store.folder).unwrap().count(), 1);
     }
 
     #[test]
     fn pieces_that_disagree_are_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
-        let shelf = six(folder.path());
-        put(&shelf, "0/2");
+        let store = six(folder.path());
+        put(&store, "0/2");
         let other: Vec<Sum> = part("1/3").range(6).map(|shard| Sum { shard, sum: 7.0 }).collect();
-        shelf.put_piece(&key(), part("1/3"), &other).unwrap();
-        let message = shelf.get::<_, Sum>(&key()).unwrap_err().to_string();
+        store.put_piece(&key(), part("1/3"), &other).unwrap();
+        let message = store.get::<_, Sum>(&key()).unwrap_err().to_string();
         assert!(message.contains("part-0-of-2") && message.contains("part-1-of-3"), "{message}");
         assert!(message.contains("shard 2") && message.contains("remove one"), "{message}");
     }
@@ -158,22 +158,23 @@ mod tests {
     #[test]
     fn a_piece_of_another_cache_or_key_and_a_damaged_one_are_not_used() {
         let folder = tempfile::tempdir().unwrap();
-        let shelf = six(folder.path());
-        put(&shelf, "0/2");
-        let kept = |shelf: &Shelf, key: &Name| shelf.get::<_, Sum>(key).unwrap().shards.into_iter().flatten().count();
-        assert_eq!(kept(&shelf, &key()), 3);
-        let other = Shelf { manifest_blake3: "bb".to_owned(), ..six(folder.path()) };
+        let store = six(folder.path());
+        put(&store, "0/2");
+        let kept =
+            |store: &BaselineStore, key: &Name| store.get::<_, Sum>(key).unwrap().shards.into_iter().flatten().count();
+        assert_eq!(kept(&store, &key()), 3);
+        let other = BaselineStore { manifest_blake3: "bb".to_owned(), ..six(folder.path()) };
         assert_eq!(kept(&other, &key()), 0);
-        let fewer = Shelf { shards: vec![1, 2, 3], ..six(folder.path()) };
+        let fewer = BaselineStore { shards: vec![1, 2, 3], ..six(folder.path()) };
         assert_eq!(kept(&fewer, &key()), 0);
         // One name is a prefix of the other.
-        assert_eq!(kept(&shelf, &Name("a".to_owned())), 0);
-        assert_eq!(kept(&shelf, &Name("a.norm-1e".to_owned())), 0);
-        let path = shelf.folder.join("a.norm-1e1.part-0-of-2.safetensors");
+        assert_eq!(kept(&store, &Name("a".to_owned())), 0);
+        assert_eq!(kept(&store, &Name("a.norm-1e".to_owned())), 0);
+        let path = store.folder.join("a.norm-1e1.part-0-of-2.safetensors");
         let mut bytes = std::fs::read(&path).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
         std::fs::write(&path, bytes).unwrap();
-        assert_eq!(kept(&shelf, &key()), 0);
+        assert_eq!(kept(&store, &key()), 0);
     }
 }

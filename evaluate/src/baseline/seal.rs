@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::shard_sums::{Key, ShardSums};
 
 /// Version of the file layout and of the meaning of its numbers.
-pub(super) const FORMAT: u32 = 5;
+pub(super) const FORMAT: u32 = 1;
 
 /// Metadata key of the `About` record.
 const ABOUT: &str = "hayloft_baseline";

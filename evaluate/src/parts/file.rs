@@ -19,7 +19,7 @@ use super::header::Header;
 use super::measurement::{Measurement, SectionMeasurement};
 
 /// Version of the file layout and of the meaning of its numbers.
-const FORMAT: &str = "2";
+const FORMAT: &str = "1";
 
 const FORMAT_KEY: &str = "hayloft_partial_result";
 

@@ -7,7 +7,7 @@ pub(crate) mod protocol;
 pub(crate) mod run_saes;
 pub(crate) mod scale;
 pub(crate) mod settings;
-pub(crate) mod share;
+pub(crate) mod shard_range;
 pub(crate) mod splice_site;
 pub(crate) mod training_remarks;
 pub(crate) mod weights;

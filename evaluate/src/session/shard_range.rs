@@ -7,20 +7,20 @@ use hayloft_store::Cache;
 
 /// The shards of a run, by their indices in the cache's list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Share {
+pub(crate) struct ShardRange {
     /// `None` for a run over the whole cache.
     pub(crate) part: Option<Part>,
     pub(crate) places: Range<usize>,
 }
 
-impl Share {
-    /// A part's share of a cache, or the whole cache.
+impl ShardRange {
+    /// A part's range of a cache, or the whole cache.
     pub(crate) fn of(part: Option<Part>, cache: &Cache) -> Self {
         let all = cache.shards();
         Self { part, places: part.map_or(0..all, |part| part.range(all)) }
     }
 
-    /// Whether the share has the cache's first shard, on which lossy codecs and lower precisions are measured.
+    /// Whether the range has the cache's first shard, on which lossy codecs and lower precisions are measured.
     pub(crate) fn has_first(&self) -> bool {
         self.places.contains(&0)
     }

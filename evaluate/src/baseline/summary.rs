@@ -7,7 +7,7 @@ use hayloft_runtime::{Part, words};
 use serde::Serialize;
 
 use crate::session::context::EvaluationContext;
-use crate::session::share::Share;
+use crate::session::shard_range::ShardRange;
 
 /// The baselines now stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -23,11 +23,11 @@ pub struct PreparedBaselines {
 }
 
 impl PreparedBaselines {
-    pub(crate) fn of(context: &EvaluationContext, share: &Share) -> Self {
+    pub(crate) fn of(context: &EvaluationContext, range: &ShardRange) -> Self {
         Self {
             folder: context.baselines.clone(),
-            part: share.part.as_ref().map(Part::to_string),
-            shards: share.numbers(&context.cache),
+            part: range.part.as_ref().map(Part::to_string),
+            shards: range.numbers(&context.cache),
             of_shards: context.cache.shards(),
         }
     }

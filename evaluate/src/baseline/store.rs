@@ -19,7 +19,7 @@ pub(super) const EXTENSION: &str = "safetensors";
 
 /// The stored baselines of one cache.
 #[derive(Debug)]
-pub(super) struct Shelf {
+pub(super) struct BaselineStore {
     pub(super) folder: PathBuf,
     pub(super) manifest_blake3: String,
     /// The numbers of the cache's shards, in order.
@@ -28,14 +28,14 @@ pub(super) struct Shelf {
 
 /// The stored sums of one baseline.
 #[derive(Debug)]
-pub(super) struct Kept<S> {
+pub(super) struct StoredSums<S> {
     /// One entry for each of the cache's shards, in order; `None` if not stored.
     pub(super) shards: Vec<Option<S>>,
     /// The pieces that the sums come from; empty if they come from the file of all shards.
     pub(super) pieces: Vec<PathBuf>,
 }
 
-impl Shelf {
+impl BaselineStore {
     pub(super) fn of(cache: &Cache, folder: PathBuf) -> Self {
         Self {
             folder,
@@ -45,9 +45,9 @@ impl Shelf {
     }
 
     /// Reads the sums under a key, from the file of all shards or else from pieces.
-    pub(super) fn get<K: Key, S: ShardSums>(&self, key: &K) -> Result<Kept<S>, EvaluateError> {
+    pub(super) fn get<K: Key, S: ShardSums>(&self, key: &K) -> Result<StoredSums<S>, EvaluateError> {
         match self.whole(key) {
-            Some(shards) => Ok(Kept { shards: shards.into_iter().map(Some).collect(), pieces: Vec::new() }),
+            Some(shards) => Ok(StoredSums { shards: shards.into_iter().map(Some).collect(), pieces: Vec::new() }),
             None => self.of_pieces(key),
         }
     }
@@ -140,8 +140,8 @@ pub(super) mod tests {
         }
     }
 
-    pub(in crate::baseline) fn shelf(folder: &Path) -> Shelf {
-        Shelf { folder: folder.join(FOLDER), manifest_blake3: "aa".to_owned(), shards: vec![0, 2] }
+    pub(in crate::baseline) fn store(folder: &Path) -> BaselineStore {
+        BaselineStore { folder: folder.join(FOLDER), manifest_blake3: "aa".to_owned(), shards: vec![0, 2] }
     }
 
     fn sums() -> Vec<Sum> {
@@ -151,47 +151,47 @@ pub(super) mod tests {
     #[test]
     fn what_is_kept_comes_back_to_the_bit() {
         let folder = tempfile::tempdir().unwrap();
-        let (shelf, key) = (shelf(folder.path()), Name("a".to_owned()));
-        assert_eq!(shelf.whole::<_, Sum>(&key), None);
-        shelf.put(&key, &sums()).unwrap();
-        assert_eq!(shelf.whole::<_, Sum>(&key), Some(sums()));
+        let (store, key) = (store(folder.path()), Name("a".to_owned()));
+        assert_eq!(store.whole::<_, Sum>(&key), None);
+        store.put(&key, &sums()).unwrap();
+        assert_eq!(store.whole::<_, Sum>(&key), Some(sums()));
     }
 
     #[test]
     fn what_is_undefined_can_be_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut shelf, key) = (shelf(folder.path()), Name("a".to_owned()));
-        shelf.shards = vec![0];
-        shelf.put(&key, &[Sum { shard: 0, sum: f64::NAN }]).unwrap();
-        assert!(shelf.whole::<_, Sum>(&key).unwrap()[0].sum.is_nan());
+        let (mut store, key) = (store(folder.path()), Name("a".to_owned()));
+        store.shards = vec![0];
+        store.put(&key, &[Sum { shard: 0, sum: f64::NAN }]).unwrap();
+        assert!(store.whole::<_, Sum>(&key).unwrap()[0].sum.is_nan());
     }
 
     #[test]
     fn another_manifest_other_shards_or_another_key_do_not_fit() {
         let folder = tempfile::tempdir().unwrap();
         let key = Name("a".to_owned());
-        shelf(folder.path()).put(&key, &sums()).unwrap();
-        let mut other = shelf(folder.path());
+        store(folder.path()).put(&key, &sums()).unwrap();
+        let mut other = store(folder.path());
         other.manifest_blake3 = "bb".to_owned();
         assert_eq!(other.whole::<_, Sum>(&key), None);
-        let mut grown = shelf(folder.path());
+        let mut grown = store(folder.path());
         grown.shards.push(3);
         assert_eq!(grown.whole::<_, Sum>(&key), None);
         let files = folder.path().join(FOLDER);
         std::fs::rename(files.join("a.safetensors"), files.join("b.safetensors")).unwrap();
-        assert_eq!(shelf(folder.path()).whole::<_, Sum>(&Name("b".to_owned())), None);
+        assert_eq!(store(folder.path()).whole::<_, Sum>(&Name("b".to_owned())), None);
     }
 
     #[test]
     fn a_file_that_ends_early_or_has_more_is_not_used() {
         let folder = tempfile::tempdir().unwrap();
-        let (shelf, key) = (shelf(folder.path()), Name("a".to_owned()));
-        shelf.put(&key, &sums()).unwrap();
+        let (store, key) = (store(folder.path()), Name("a".to_owned()));
+        store.put(&key, &sums()).unwrap();
         let path = folder.path().join(FOLDER).join("a.safetensors");
         let bytes = std::fs::read(&path).unwrap();
         for changed in [&bytes[..40], &bytes[..bytes.len() - 1], &[], &[bytes.as_slice(), b"0"].concat()] {
             std::fs::write(&path, changed).unwrap();
-            assert_eq!(shelf.whole::<_, Sum>(&key), None);
+            assert_eq!(store.whole::<_, Sum>(&key), None);
         }
     }
 
@@ -199,13 +199,13 @@ pub(super) mod tests {
     fn ten_thousand_shards_of_a_wide_model_take_what_their_numbers_take() {
         use crate::baseline::Moments;
         let (folder, key, shards) = (tempfile::tempdir().unwrap(), Name("a".to_owned()), 500);
-        let shelf = Shelf { shards: (0..shards).collect(), ..shelf(folder.path()) };
+        let store = BaselineStore { shards: (0..shards).collect(), ..store(folder.path()) };
         let number = |place: usize| (place as f64).sin() * 1e3 / 3.0;
         let sum = || vec![(0..4096).map(number).collect()];
         let own = |shard| Moments::of(&[shard as u64, 57_000, 3, 1, 0], sum(), &[]).unwrap();
-        shelf.put(&key, &(0..shards).map(own).collect::<Vec<_>>()).unwrap();
-        let bytes = std::fs::metadata(shelf.path(&key)).unwrap().len();
-        let read = shelf.whole::<_, Moments>(&key).unwrap();
+        store.put(&key, &(0..shards).map(own).collect::<Vec<_>>()).unwrap();
+        let bytes = std::fs::metadata(store.path(&key)).unwrap().len();
+        let read = store.whole::<_, Moments>(&key).unwrap();
         assert_eq!(read.len(), shards);
         assert!(read.iter().enumerate().all(|(shard, read)| *read == own(shard)));
         // Eight bytes per number, plus a small overhead.
@@ -215,8 +215,8 @@ pub(super) mod tests {
     #[test]
     fn no_flipped_bit_goes_unseen() {
         let folder = tempfile::tempdir().unwrap();
-        let (shelf, key) = (shelf(folder.path()), Name("a".to_owned()));
-        shelf.put(&key, &sums()).unwrap();
+        let (store, key) = (store(folder.path()), Name("a".to_owned()));
+        store.put(&key, &sums()).unwrap();
         let whole = std::fs::read(folder.path().join(FOLDER).join("a.safetensors")).unwrap();
         assert!(unseal::<Name, Sum>(&whole).is_some());
         for position in 0..whole.len() {
@@ -232,7 +232,7 @@ pub(super) mod tests {
     fn a_place_that_cannot_be_written_to_is_named() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(FOLDER), "in the way").unwrap();
-        let message = shelf(folder.path()).put(&Name("a".to_owned()), &sums()).unwrap_err().to_string();
+        let message = store(folder.path()).put(&Name("a".to_owned()), &sums()).unwrap_err().to_string();
         assert!(message.contains("a.safetensors") && message.contains("--baselines"), "{message}");
     }
 }
