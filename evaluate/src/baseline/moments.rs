@@ -16,7 +16,7 @@ pub(super) struct MomentsKey {
     pub(super) section: SectionChoice,
     /// Rows with a larger norm, before scaling, are left out.
     pub(super) largest_norm: Option<f64>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Ids of the tokens that are left out.
     pub(super) excluded: Vec<u32>,
 }
 

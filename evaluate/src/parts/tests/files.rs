@@ -79,7 +79,7 @@ fn forged_of(measurement: &Measurement, from: &str, to: &str) -> String {
 #[test]
 fn forged_headers_are_refused() {
     for (from, to, words) in [
-        ("hayloft_partial_result\":\"2", "hayloft_partial_result\":\"1", "format 2, got 1"),
+        ("hayloft_partial_result\":\"1", "hayloft_partial_result\":\"2", "format 1, got 2"),
         (env!("CARGO_PKG_VERSION"), "9.9.9", "hayloft 9.9.9"),
         (r#""name":"sae-0""#, r#""name":"../ae""#, "called"),
         (r#""of":1"#, r#""of":2"#, "other shards"),
