@@ -321,7 +321,7 @@ fn saes_in_place_at_once_are_those_of_the_whole_model_with_all_of_them() {
 
 /// Every setting that adds figures to a run.
 fn with_every_figure(settings: RunSettings) -> Vec<RunSettings> {
-    let sections = vec![SectionChoice::All, SectionChoice::Only(Section::Rollout)];
+    let sections = vec![SectionChoice::All, SectionChoice::Only(Section::Text)];
     let bootstrap = Some(Bootstrap { resamples: 100 });
     let mut all = Vec::new();
     for compute in [None, Some(Dtype::Bf16)] {
