@@ -62,7 +62,7 @@ impl<'settings> Finetuning<'settings> {
         let course = &settings.course;
         course.check()?;
         let file = SaeFile::open(&settings.sae)?;
-        if file.format() != SaeFormat::Saelens || file.is_transcoder() {
+        if file.format() != SaeFormat::SAELENS || file.is_transcoder() {
             let got = format!("{}: {} in the format {}", settings.sae.display(), file.architecture(), file.format());
             let expected = "an autoencoder in SAELens's format, which `evaluate convert` makes of others".to_owned();
             return Err(TrainError::Setting { what: "SAE to fine-tune", expected, got });
