@@ -179,13 +179,13 @@ fn an_adapter_alone_and_beside_the_weights() {
 }
 
 #[test]
-fn a_tensor_nobody_took() {
+fn a_tensor_that_no_layer_takes() {
     let (_scratch, folder) = checkpoint();
     rewrite(&folder, |tensors| {
         let view = TensorView::new(safetensors::Dtype::F32, vec![1], &[0; 4]).unwrap();
         tensors.push(("model.layers.0.self_attn.q_norm.weight".to_owned(), view));
     });
-    assert_says(&refusal(&folder), &[WEIGHTS, "q_norm.weight", "nobody took"]);
+    assert_says(&refusal(&folder), &[WEIGHTS, "q_norm.weight", "no layer takes"]);
 }
 
 #[test]
@@ -276,7 +276,7 @@ fn an_unknown_activation() {
 }
 
 #[test]
-fn a_configuration_key_that_nobody_knows() {
+fn an_unknown_configuration_key() {
     let (_scratch, folder) = checkpoint();
     set(&folder, "attention_sinks", json!(4));
     assert_says(&refusal(&folder), &["config.json", "attention_sinks"]);

@@ -45,16 +45,16 @@ impl SaeFile {
 
     /// Like `Self::load`, with the encoder's matrix products in `precision`.
     pub fn load_computing_in(&self, device: Device, precision: Dtype) -> Result<Sae, SaeError> {
-        Sae::new(self.parts()?, device, precision)
+        Sae::new(self.tensors()?, device, precision)
     }
 
     /// Reads the weights as stored, converted to float32. Logs a remark on unusual weights once.
-    pub fn parts(&self) -> Result<SaeTensors, SaeError> {
-        let parts = self.format.take(&self.opened)?;
-        if let Some(remark) = parts.own.remark()? {
+    pub fn tensors(&self) -> Result<SaeTensors, SaeError> {
+        let tensors = self.format.take(&self.opened)?;
+        if let Some(remark) = tensors.own.remark()? {
             self.warned.call_once(|| tracing::warn!("{}: {remark}", self.path.display()));
         }
-        Ok(parts)
+        Ok(tensors)
     }
 
     /// The full configuration; null if the format has none.

@@ -83,7 +83,7 @@ impl<'settings> Finetuning<'settings> {
         let recorded = origin.as_ref().and_then(|origin| origin.scale_rows.as_ref());
         let rule = course.scale().rule(file.normalisation().as_str(), recorded, &course.rows());
         let selection = Selection::of(course, &rule, (&cache, &site), course.tokenizer.as_deref())?;
-        let parts = file.parts()?;
+        let parts = file.tensors()?;
         let architecture = architecture(&parts, &file, settings.coefficients)?;
         architecture.check(file.width())?;
         Ok(Self { course, file, cache, wanted, site, selection, parts, architecture })

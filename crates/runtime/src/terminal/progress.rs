@@ -73,9 +73,9 @@ impl Progress {
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden()).with_style(style(template));
         bar.set_prefix(doing);
         let now = Instant::now();
-        let [before, done, spared, bytes] = [const { AtomicU64::new(0) }; 4];
+        let [before, done, removed, bytes] = [const { AtomicU64::new(0) }; 4];
         let (last_event, note) = (Mutex::new(now), Mutex::default());
-        Gauge { progress: self, unit, doing, total, bar, start: now, last_event, note, before, done, spared, bytes }
+        Gauge { progress: self, unit, doing, total, bar, start: now, last_event, note, before, done, removed, bytes }
     }
 }
 
@@ -94,7 +94,7 @@ pub struct Gauge {
     /// Work done before this gauge started.
     before: AtomicU64,
     done: AtomicU64,
-    spared: AtomicU64,
+    removed: AtomicU64,
     bytes: AtomicU64,
 }
 
@@ -110,8 +110,8 @@ impl Gauge {
                 }
                 self.bar.inc(more);
             }
-            Progress::Events => self.tell(done),
-            Progress::Json => self.tell_program(JSON_EVERY),
+            Progress::Events => self.log_event(done),
+            Progress::Json => self.write_json_line(JSON_EVERY),
         }
     }
 
@@ -124,8 +124,8 @@ impl Gauge {
     }
 
     /// Subtracts work that turned out to be unnecessary from the total.
-    pub fn spare(&self, less: u64) {
-        self.spared.fetch_add(less, Ordering::Relaxed);
+    pub fn shrink_total(&self, less: u64) {
+        self.removed.fetch_add(less, Ordering::Relaxed);
         if self.total.is_some() {
             self.bar.dec_length(less);
         }
@@ -145,31 +145,31 @@ impl Gauge {
     }
 
     /// Writes a JSON line, unless the last one is younger than `every`.
-    fn tell_program(&self, every: Duration) {
+    fn write_json_line(&self, every: Duration) {
         let mut last_event = self.last_event.lock().unwrap_or_else(PoisonError::into_inner);
         if last_event.elapsed() < every {
             return;
         }
         *last_event = Instant::now();
-        let spared = self.spared.load(Ordering::Relaxed);
+        let removed = self.removed.load(Ordering::Relaxed);
         let line = serde_json::json!({ "progress": {
             "doing": self.doing,
             "unit": if self.unit == Unit::Tokens { "tokens" } else { "bytes" },
             "done": self.done.load(Ordering::Relaxed),
-            "total": self.total.map(|total| total.saturating_sub(spared)),
+            "total": self.total.map(|total| total.saturating_sub(removed)),
         }});
         // A closed stderr is ignored.
         let _ = writeln!(std::io::stderr().lock(), "{line}");
     }
 
-    fn tell(&self, done: u64) {
+    fn log_event(&self, done: u64) {
         let mut last_event = self.last_event.lock().unwrap_or_else(PoisonError::into_inner);
         if last_event.elapsed() < EVENT_EVERY {
             return;
         }
         *last_event = Instant::now();
         let per_second = self.per_second(done, self.start.elapsed());
-        let of = self.total.map(|total| total.saturating_sub(self.spared.load(Ordering::Relaxed)));
+        let of = self.total.map(|total| total.saturating_sub(self.removed.load(Ordering::Relaxed)));
         let eta = of.map(|total| left(total.saturating_sub(done), per_second));
         let per_second = per_second.round();
         let note = self.take_note();
@@ -198,7 +198,7 @@ impl Drop for Gauge {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
         if self.progress == Progress::Json {
-            self.tell_program(Duration::ZERO);
+            self.write_json_line(Duration::ZERO);
         }
     }
 }
@@ -225,14 +225,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_is_told_in_words() {
+    fn the_remaining_time_is_in_words() {
         assert_eq!(left(6000, 100.0), "60 seconds");
         assert_eq!(left(6000, 0.0), "unknown");
         assert_eq!(left(0, 0.0), "unknown");
     }
 
     #[test]
-    fn words_are_told_once() {
+    fn a_note_is_reported_once() {
         let gauge = Progress::Silent.gauge("training", Some(100));
         assert_eq!(gauge.take_note(), "");
         gauge.note("step 10: loss 2, ".to_owned());

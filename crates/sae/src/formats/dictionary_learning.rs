@@ -4,9 +4,8 @@ use serde::Deserialize;
 use serde_json::Number;
 
 use super::{Files, Format, Opened};
-use crate::config::{Architecture, Conventions, InputBias, Ranking, Role, SaeConfig, WithoutTokens};
+use crate::config::{Architecture, Conventions, InputBias, Ranking, SaeConfig, WithoutTokens};
 use crate::error::SaeError;
-use crate::normalisation::Normalisation;
 use crate::tensor_files::Taker;
 use crate::tensors::{ArchitectureTensors, SaeTensors};
 
@@ -98,15 +97,8 @@ fn open(files: &Files) -> Result<Opened, SaeError> {
     };
     let subtracts = !matches!(class, Class::AutoEncoderNew | Class::JumpRelu);
     let config = SaeConfig {
-        architecture,
-        role: Role::Autoencoder,
-        d_in,
-        d_out: d_in,
-        d_sae,
         input_bias: if subtracts { InputBias::DecoderBias } else { InputBias::None },
-        normalisation: Normalisation::None,
         site: trainer.layer.and_then(|layer| site(layer, trainer.submodule_name.as_deref())),
-        output_site: None,
         model_name: trainer.lm_name,
         conventions: Conventions {
             // Without special tokens there is no BOS. With them, it depends on the tokenizer.
@@ -115,6 +107,7 @@ fn open(files: &Files) -> Result<Opened, SaeError> {
             without: if buffer.remove_bos == Some(true) { WithoutTokens::Bos } else { WithoutTokens::None },
             ..Conventions::default()
         },
+        ..SaeConfig::new(architecture, d_in, d_sae)
     };
     Ok(Opened { config, raw_config, weights: files.weights()? })
 }

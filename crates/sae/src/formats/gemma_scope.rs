@@ -10,9 +10,8 @@ use serde_json::Value;
 use tch::Tensor;
 
 use super::{Files, Format, Opened};
-use crate::config::{Architecture, Conventions, InputBias, Ranking, Role, SaeConfig, Skip};
+use crate::config::{Architecture, Conventions, Ranking, Role, SaeConfig, Skip};
 use crate::error::SaeError;
-use crate::normalisation::Normalisation;
 use crate::tensor_files::{Taker, TensorFile};
 use crate::tensors::{ArchitectureTensors, SaeTensors};
 
@@ -119,17 +118,13 @@ fn config(
         }
     };
     Ok(SaeConfig {
-        architecture: Architecture::JumpRelu,
         role: if output_site.is_some() { Role::Transcoder(skip) } else { Role::Autoencoder },
-        d_in,
         d_out,
-        d_sae,
-        input_bias: InputBias::None,
-        normalisation: Normalisation::None,
         site,
         output_site,
         model_name,
         conventions: Conventions { prepend_bos: Some(true), ..Conventions::default() },
+        ..SaeConfig::new(Architecture::JumpRelu, d_in, d_sae)
     })
 }
 

@@ -6,9 +6,8 @@ use tch::{Device, Kind, Tensor};
 
 use super::source::Source;
 use super::{Files, Format, Opened};
-use crate::config::{Architecture, Conventions, InputBias, Ranking, Role, SaeConfig, Skip};
+use crate::config::{Architecture, Conventions, Ranking, Role, SaeConfig, Skip};
 use crate::error::SaeError;
-use crate::normalisation::Normalisation;
 use crate::tensor_files::Taker;
 use crate::tensors::{ArchitectureTensors, SaeTensors};
 
@@ -51,17 +50,12 @@ fn open(files: &Files) -> Result<Opened, SaeError> {
     let d_in = source.size("d_model", fields.d_model)?;
     let output_site = fields.hook_point_out.filter(|out| *out != fields.hook_point_in);
     let config = SaeConfig {
-        architecture: Architecture::JumpRelu,
         role: if output_site.is_some() { Role::Transcoder(Skip::None) } else { Role::Autoencoder },
-        d_in,
-        d_out: d_in,
-        d_sae: source.size("d_sae", fields.d_sae)?,
-        input_bias: InputBias::None,
-        normalisation: Normalisation::None,
         site: Some(fields.hook_point_in),
         output_site,
         model_name: Some("meta-llama/Llama-3.1-8B".to_owned()),
         conventions: Conventions { prepend_bos: Some(true), ..Conventions::default() },
+        ..SaeConfig::new(Architecture::JumpRelu, d_in, source.size("d_sae", fields.d_sae)?)
     };
     Ok(Opened { config, raw_config, weights: files.weights()? })
 }

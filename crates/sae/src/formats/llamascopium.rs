@@ -5,7 +5,7 @@ use serde_json::Number;
 use tch::{Device, Kind, Tensor};
 
 use super::{Files, Format, Opened};
-use crate::config::{Architecture, Conventions, InputBias, Ranking, Role, SaeConfig, Skip};
+use crate::config::{Architecture, Ranking, Role, SaeConfig, Skip};
 use crate::error::SaeError;
 use crate::normalisation::Normalisation;
 use crate::tensor_files::Taker;
@@ -80,17 +80,12 @@ fn open(files: &Files) -> Result<Opened, SaeError> {
         return Err(source.field("norm_activation", expected, "token-wise"));
     }
     let config = SaeConfig {
-        architecture,
         role,
-        d_in,
-        d_out: d_in,
-        d_sae,
-        input_bias: InputBias::None,
         normalisation,
         site: fields.hook_point_in,
         output_site,
         model_name: fields.model_name,
-        conventions: Conventions::default(),
+        ..SaeConfig::new(architecture, d_in, d_sae)
     };
     Ok(Opened { config, raw_config, weights: files.weights()? })
 }

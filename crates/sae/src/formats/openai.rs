@@ -5,7 +5,7 @@ use serde_json::{Number, Value};
 
 use super::source::Source;
 use super::{Files, Format, Opened};
-use crate::config::{Architecture, Conventions, InputBias, Ranking, Role, SaeConfig};
+use crate::config::{Architecture, InputBias, Ranking, SaeConfig};
 use crate::error::SaeError;
 use crate::normalisation::Normalisation;
 use crate::tensor_files::Taker;
@@ -43,20 +43,12 @@ fn open(files: &Files) -> Result<Opened, SaeError> {
         Some(other) => return Err(source.field("activation", "TopK or ReLU", other)),
     };
     let config = SaeConfig {
-        architecture,
-        role: Role::Autoencoder,
-        d_in,
-        d_out: d_in,
-        d_sae,
         input_bias: InputBias::DecoderBias,
         normalisation: match architecture {
             Architecture::TopK { .. } => Normalisation::LayerNorm,
             _ => Normalisation::None,
         },
-        site: None,
-        output_site: None,
-        model_name: None,
-        conventions: Conventions::default(),
+        ..SaeConfig::new(architecture, d_in, d_sae)
     };
     Ok(Opened { config, raw_config: Value::Null, weights })
 }

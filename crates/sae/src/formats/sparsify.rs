@@ -7,9 +7,8 @@ use serde_json::Number;
 use tch::{Device, Kind, Tensor};
 
 use super::{Files, Format, Opened};
-use crate::config::{Architecture, Conventions, InputBias, Ranking, Role, SaeConfig, Skip};
+use crate::config::{Architecture, InputBias, Ranking, Role, SaeConfig, Skip};
 use crate::error::SaeError;
-use crate::normalisation::Normalisation;
 use crate::tensor_files::Taker;
 use crate::tensors::{ArchitectureTensors, SaeTensors};
 
@@ -70,21 +69,15 @@ fn open(files: &Files) -> Result<Opened, SaeError> {
     }
     let d_out = if fields.transcode && weights.has("W_dec") { weights.matrix("W_dec")?[1] } else { d_in };
     let (site, output_site) = sites(&files.folder, fields.transcode);
+    let architecture =
+        Architecture::TopK { k: source.whole_k(fields.k.as_ref(), d_sae)?, ranking: Ranking::PreActivation };
     let config = SaeConfig {
-        architecture: Architecture::TopK {
-            k: source.whole_k(fields.k.as_ref(), d_sae)?,
-            ranking: Ranking::PreActivation,
-        },
         role: if fields.transcode { Role::Transcoder(skip) } else { Role::Autoencoder },
-        d_in,
         d_out,
-        d_sae,
         input_bias: if fields.transcode { InputBias::None } else { InputBias::DecoderBias },
-        normalisation: Normalisation::None,
         site,
         output_site,
-        model_name: None,
-        conventions: Conventions::default(),
+        ..SaeConfig::new(architecture, d_in, d_sae)
     };
     Ok(Opened { config, raw_config, weights })
 }
