@@ -185,7 +185,7 @@ fn a_tensor_that_the_model_does_not_use() {
         let view = TensorView::new(safetensors::Dtype::F32, vec![1], &[0; 4]).unwrap();
         tensors.push(("model.layers.0.self_attn.q_norm.weight".to_owned(), view));
     });
-    assert_says(&refusal(&folder), &[WEIGHTS, "q_norm.weight", "nobody took"]);
+    assert_says(&refusal(&folder), &[WEIGHTS, "q_norm.weight", "no layer takes"]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::config::{self, ModelConfig};
 use crate::error::ModelError;
 use crate::spec::{DecoderSpec, HeadWeights};
-use crate::weights::{WeightFiles, adapter, names};
+use crate::weights::{WeightFiles, adapter, tensor_names};
 
 const CONFIG: &str = "config.json";
 
@@ -41,16 +41,16 @@ impl Checkpoint {
             });
         }
         let weights = WeightFiles::open(folder, &spec)?;
-        let outside = names::of(spec.layout);
+        let outer = tensor_names::of(spec.layout);
         if let Some(file) = weights.untied_head(&spec)? {
             tracing::warn!(
                 "{}: {} differs from the embedding that config.json ties it to (tie_word_embeddings). The stored one is used, as transformers does; set tie_word_embeddings to false to say so",
                 file.display(),
-                outside.head
+                outer.head
             );
             spec.head = HeadWeights::Own;
         }
-        let stored = weights.precision(outside.embedding);
+        let stored = weights.precision(outer.embedding);
         if let (Some(named), Some(stored)) = (precision, stored.filter(|stored| precision != Some(*stored))) {
             let folder = folder.display();
             tracing::info!(

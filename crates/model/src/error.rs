@@ -91,7 +91,7 @@ pub enum ModelError {
     },
     /// The checkpoint holds tensors that the configuration does not call for.
     #[error(
-        "{path}: {count} tensor(s) nobody took, the first is {name}: expected only the tensors that config.json calls for. Is this another architecture, or a file of another model?"
+        "{path}: {count} tensor(s) that no layer takes, the first is {name}: expected only the tensors that config.json calls for. Is this another architecture, or a file of another model?"
     )]
     UntakenTensor {
         /// The file of the first such tensor.

@@ -42,7 +42,7 @@ impl<'rows> Positions<'rows> {
     }
 
     /// The positions as a tensor of this kind: `[pos]` if equal in every row, else `[batch, pos]`.
-    pub(crate) fn numbers(self, kind: Kind, device: Device) -> Result<Tensor, ModelError> {
+    pub(crate) fn as_tensor(self, kind: Kind, device: Device) -> Result<Tensor, ModelError> {
         let columns = Tensor::f_arange(self.length as i64, (kind, device))?;
         let Some(starts) = self.starts else { return Ok(columns) };
         let starts: Vec<i64> = starts.iter().map(|&start| start as i64).collect();

@@ -155,6 +155,23 @@ pub enum InputBias {
 }
 
 impl SaeConfig {
+    /// An autoencoder that subtracts no bias, does not normalise and says nothing of its training. Formats state what differs.
+    pub(crate) fn new(architecture: Architecture, d_in: usize, d_sae: usize) -> Self {
+        Self {
+            architecture,
+            role: Role::Autoencoder,
+            d_in,
+            d_out: d_in,
+            d_sae,
+            input_bias: InputBias::None,
+            normalisation: Normalisation::None,
+            site: None,
+            output_site: None,
+            model_name: None,
+            conventions: Conventions::default(),
+        }
+    }
+
     /// The architecture and role, by SAELens's name where one exists.
     pub(crate) fn kind(&self) -> &'static str {
         match (self.role, self.architecture) {

@@ -85,7 +85,7 @@ struct Saelens {
 
 impl Saelens {
     fn of(file: &SaeFile) -> Result<Self, SaeError> {
-        let SaeTensors { encoder, decoder, decoder_bias, skip, own, .. } = file.parts()?;
+        let SaeTensors { encoder, decoder, decoder_bias, skip, own, .. } = file.tensors()?;
         let config = file.config();
         let mut options = Map::new();
         let (mut encoder, mut decoder) = (encoder, decoder);

@@ -9,7 +9,7 @@ use tch::Device;
 
 use crate::config::{Conventions, Role, SaeConfig};
 use crate::error::SaeError;
-use crate::formats::{self, Opened, SaeFormat};
+use crate::formats::{self, Files, Opened, SaeFormat};
 use crate::forward::Sae;
 use crate::normalisation::Normalisation;
 use crate::tensors::SaeTensors;
@@ -20,9 +20,10 @@ pub struct SaeFile {
     /// The path as given by the caller.
     path: PathBuf,
     format: SaeFormat,
+    files: Files,
     opened: Opened,
     /// Set once the remark on the weights has been logged.
-    told: Once,
+    warned: Once,
 }
 
 impl SaeFile {
@@ -33,8 +34,8 @@ impl SaeFile {
 
     /// Like `Self::open`, with an optional explicit format.
     pub fn open_as(path: &Path, format: Option<SaeFormat>) -> Result<Self, SaeError> {
-        let (format, opened) = formats::open(path, format)?;
-        Ok(Self { path: path.to_path_buf(), format, opened, told: Once::new() })
+        let (format, files, opened) = formats::open(path, format)?;
+        Ok(Self { path: path.to_path_buf(), format, files, opened, warned: Once::new() })
     }
 
     /// Loads the weights onto a device in float32, in the normalised form that the forward pass uses.
@@ -44,16 +45,16 @@ impl SaeFile {
 
     /// Like `Self::load`, with the encoder's matrix products in `precision`.
     pub fn load_computing_in(&self, device: Device, precision: Dtype) -> Result<Sae, SaeError> {
-        Sae::new(self.parts()?, device, precision)
+        Sae::new(self.tensors()?, device, precision)
     }
 
     /// Reads the weights as stored, converted to float32. Logs a remark on unusual weights once.
-    pub fn parts(&self) -> Result<SaeTensors, SaeError> {
-        let parts = self.format.take(&self.opened)?;
-        if let Some(remark) = parts.own.remark()? {
-            self.told.call_once(|| tracing::warn!("{}: {remark}", self.path.display()));
+    pub fn tensors(&self) -> Result<SaeTensors, SaeError> {
+        let tensors = self.format.take(&self.opened)?;
+        if let Some(remark) = tensors.own.remark()? {
+            self.warned.call_once(|| tracing::warn!("{}: {remark}", self.path.display()));
         }
-        Ok(parts)
+        Ok(tensors)
     }
 
     /// The full configuration; null if the format has none.
@@ -123,7 +124,7 @@ impl SaeFile {
 
     /// Hayloft's training record, `metadata.hayloft` of `cfg.json`, if Hayloft trained the SAE.
     pub fn training_record(&self) -> Option<&Value> {
-        self.raw_config().pointer("/metadata/hayloft").filter(|_| self.format == SaeFormat::Saelens)
+        self.raw_config().pointer("/metadata/hayloft").filter(|_| self.format == SaeFormat::SAELENS)
     }
 
     /// How the training activations were produced, according to the files.
@@ -138,16 +139,6 @@ impl SaeFile {
 
     /// Hashes of the SAE's files. Reads the weights once, using all cores.
     pub fn hashes(&self) -> Vec<FileHash> {
-        let config = self.opened.config_file.iter().map(|(name, bytes)| FileHash {
-            file: (*name).to_owned(),
-            bytes: bytes.len() as u64,
-            blake3: blake3::hash(bytes).to_hex().to_string(),
-        });
-        let weights = FileHash {
-            file: self.opened.weights_file.clone(),
-            bytes: self.opened.weights.bytes(),
-            blake3: self.opened.weights.blake3(),
-        };
-        config.chain([weights]).collect()
+        self.files.hashes(&self.opened.weights)
     }
 }

@@ -83,9 +83,9 @@ pub struct Spread {
 }
 
 impl Spread {
-    fn of(numbers: &Tensor) -> Result<Self, TchError> {
-        let [least, mean, largest] = [numbers.f_min()?, numbers.f_mean(tch::Kind::Double)?, numbers.f_max()?]
-            .map(|number| number.f_double_value(&[]));
+    fn of(values: &Tensor) -> Result<Self, TchError> {
+        let [least, mean, largest] = [values.f_min()?, values.f_mean(tch::Kind::Double)?, values.f_max()?]
+            .map(|value| value.f_double_value(&[]));
         Ok(Self { least: least?, mean: mean?, largest: largest? })
     }
 }
@@ -94,7 +94,7 @@ impl SaeInspection {
     /// Opens an SAE, reads all of it and describes it. An SAE that cannot be evaluated is an error.
     pub fn of(path: &Path, format: Option<SaeFormat>) -> Result<Self, SaeError> {
         let file = SaeFile::open_as(path, format)?;
-        let SaeTensors { decoder, own, .. } = file.parts()?;
+        let SaeTensors { decoder, own, .. } = file.tensors()?;
         let (config, conventions) = (file.config(), file.conventions());
         let (k, threshold, ranking) = match &own {
             ArchitectureTensors::Standard { .. } | ArchitectureTensors::Gated { .. } => {

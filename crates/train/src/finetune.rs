@@ -62,7 +62,7 @@ impl<'settings> Finetuning<'settings> {
         let course = &settings.course;
         course.check()?;
         let file = SaeFile::open(&settings.sae)?;
-        if file.format() != SaeFormat::Saelens || file.is_transcoder() {
+        if file.format() != SaeFormat::SAELENS || file.is_transcoder() {
             let got = format!("{}: {} in the format {}", settings.sae.display(), file.architecture(), file.format());
             let expected = "an autoencoder in SAELens's format, which `evaluate convert` makes of others";
             return Err(TrainError::setting("SAE to fine-tune", expected, &got));
@@ -80,7 +80,7 @@ impl<'settings> Finetuning<'settings> {
         let recorded = origin.as_ref().and_then(|origin| origin.scale_rows.as_ref());
         let rule = course.scale().rule(file.normalisation().as_str(), recorded, &course.rows());
         let selection = Selection::of(course, &rule, (&cache, &site))?;
-        let parts = file.parts()?;
+        let parts = file.tensors()?;
         let architecture = architecture(&parts, &file, settings.coefficients)?;
         architecture.check(file.width())?;
         Ok(Self { course, file, cache, wanted, site, selection, parts, architecture })

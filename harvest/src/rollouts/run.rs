@@ -232,7 +232,7 @@ impl BatchRun<'_> {
         let rollouts = generate(decoder, &prompts, &settings, |step| {
             generated += step.tokens as u64;
             gauge.advance(step.tokens as u64);
-            gauge.spare(step.spared as u64);
+            gauge.shrink_total(step.spared as u64);
         })?;
         let rows = batch.iter().zip(rollouts).map(|(prompt, rollout)| {
             Ok(RolloutRow {

@@ -63,7 +63,7 @@ pub(super) fn send_steps(
 ) -> Result<(), HarvestError> {
     // After a failed step, waiting for other workers' shards is pointless.
     while let Some(shard) = turns.next(&|| stop() || jobs.is_over())? {
-        gauge.spare(turns.take_done_by_others());
+        gauge.shrink_total(turns.take_done_by_others());
         let (sequences, tokens) = turns.sequences_and_tokens(shard)?;
         let tokens = Arc::new(tokens.token);
         let mut first_row = 0;

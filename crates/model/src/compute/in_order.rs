@@ -147,7 +147,7 @@ mod tests {
 
     /// Sends numbers until the queue closes.
     #[expect(clippy::unnecessary_wraps, reason = "making jobs may fail")]
-    fn for_ever(jobs: &mut Jobs<usize>) -> Result<(), &'static str> {
+    fn until_closed(jobs: &mut Jobs<usize>) -> Result<(), &'static str> {
         let mut number = 0;
         while jobs.send(number).is_ok() {
             number += 1;
@@ -221,7 +221,8 @@ mod tests {
             done.fetch_add(1, Ordering::SeqCst);
             Ok(number)
         };
-        let result = in_order_on(count, for_ever, work, |number| if number < 1000 { Ok(()) } else { Err("enough") });
+        let result =
+            in_order_on(count, until_closed, work, |number| if number < 1000 { Ok(()) } else { Err("enough") });
         assert_eq!(result, Err("enough"));
         let most = most.into_inner();
         assert!(most < AHEAD * count, "{most} are buffered");
@@ -238,7 +239,7 @@ mod tests {
                 }
                 if number == 3 { Err("job 3") } else { Ok(number) }
             };
-            let ended = catch_unwind(AssertUnwindSafe(|| in_order_on(2, for_ever, work, |_| Ok(()))));
+            let ended = catch_unwind(AssertUnwindSafe(|| in_order_on(2, until_closed, work, |_| Ok(()))));
             match ended {
                 Ok(result) => assert!(!panics && result == Err("job 3")),
                 Err(panic) => {

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Source;
+use super::keys::Keys;
 use crate::error::ModelError;
 use crate::spec::{RopeScaling, RopeSpec};
 
@@ -31,18 +31,25 @@ pub(super) struct RopeFields {
 
 /// Which part of a head is rotated.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Turned {
+pub(super) enum Rotated {
     /// All of it; a file that says otherwise is refused.
     WholeHead,
     /// This fraction, unless the file gives another.
     Part(f64),
 }
 
-/// Resolves the three keys for heads of this width.
+/// Takes the three keys, for heads of this width.
+pub(super) fn read(keys: &mut Keys, head_dim: usize, rotated: Rotated) -> Result<RopeSpec, ModelError> {
+    let (theta, scaling) = (keys.take("rope_theta")?, keys.take("rope_scaling")?);
+    let parameters = keys.take("rope_parameters")?;
+    resolve(keys, head_dim, rotated, theta, scaling, parameters)
+}
+
+/// Resolves the values of the three keys for heads of this width.
 pub(super) fn resolve(
-    source: &Source,
+    keys: &Keys,
     head_dim: usize,
-    turned: Turned,
+    rotated: Rotated,
     theta: Option<f64>,
     scaling: Option<RopeFields>,
     parameters: Option<RopeFields>,
@@ -51,16 +58,16 @@ pub(super) fn resolve(
         && old != new
     {
         let advice = "They say different things about one matter; keep the true one";
-        return Err(source.unsupported("rope_scaling", "given beside rope_parameters", "one of the two", advice));
+        return Err(keys.unsupported("rope_scaling", "given beside rope_parameters", "one of the two", advice));
     }
-    let needed = |key: &str, value: Option<f64>| {
+    let needed = |key: &'static str, value: Option<f64>| {
         value.filter(|value| value.is_finite() && *value > 0.0).ok_or_else(|| {
             let got = value.map_or_else(|| "absent".to_owned(), |value| value.to_string());
-            source.unsupported(key, &got, "a positive number", "Mend the file")
+            keys.unsupported(key, &got, "a positive number", "Mend the file")
         })
     };
     let Some(fields) = scaling.or(parameters) else {
-        let dimensions = dimensions(source, head_dim, turned, None)?;
+        let dimensions = dimensions(keys, head_dim, rotated, None)?;
         let theta = needed("rope_theta", Some(theta.unwrap_or(DEFAULT_THETA)))?;
         return Ok(RopeSpec { theta, dimensions, scaling: RopeScaling::None });
     };
@@ -75,7 +82,7 @@ pub(super) fn resolve(
         _long_factor: _,
         _short_factor: _,
     } = fields;
-    let dimensions = dimensions(source, head_dim, turned, partial_rotary_factor)?;
+    let dimensions = dimensions(keys, head_dim, rotated, partial_rotary_factor)?;
     let scaling = match rope_type.as_deref().unwrap_or("default") {
         "default" => RopeScaling::None,
         "linear" => RopeScaling::Linear { factor: needed("factor", factor)? },
@@ -90,7 +97,7 @@ pub(super) fn resolve(
         },
         other => {
             let advice = "Frequencies would be wrong beyond the first few positions";
-            return Err(source.unsupported("rope_type", other, "default, linear or llama3", advice));
+            return Err(keys.unsupported("rope_type", other, "default, linear or llama3", advice));
         }
     };
     let theta = needed("rope_theta", Some(rope_theta.or(theta).unwrap_or(DEFAULT_THETA)))?;
@@ -98,14 +105,14 @@ pub(super) fn resolve(
 }
 
 /// Number of elements of a head that are rotated.
-fn dimensions(source: &Source, head_dim: usize, turned: Turned, named: Option<f64>) -> Result<usize, ModelError> {
-    let part = match (turned, named) {
-        (Turned::WholeHead, Some(part)) if (part - 1.0).abs() > f64::EPSILON => {
+fn dimensions(keys: &Keys, head_dim: usize, rotated: Rotated, named: Option<f64>) -> Result<usize, ModelError> {
+    let part = match (rotated, named) {
+        (Rotated::WholeHead, Some(part)) if (part - 1.0).abs() > f64::EPSILON => {
             let advice = "This family turns the whole head";
-            return Err(source.unsupported("partial_rotary_factor", &part.to_string(), "1 or absent", advice));
+            return Err(keys.unsupported("partial_rotary_factor", &part.to_string(), "1 or absent", advice));
         }
-        (Turned::WholeHead, _) => return Ok(head_dim),
-        (Turned::Part(part), named) => named.unwrap_or(part),
+        (Rotated::WholeHead, _) => return Ok(head_dim),
+        (Rotated::Part(part), named) => named.unwrap_or(part),
     };
     // Rounded down, as in transformers.
     let dimensions = (head_dim as f64 * part) as usize;
@@ -113,5 +120,5 @@ fn dimensions(source: &Source, head_dim: usize, turned: Turned, named: Option<f6
         return Ok(dimensions);
     }
     let expected = format!("a part of a head of {head_dim}, above 0 and at most 1");
-    Err(source.unsupported("partial_rotary_factor (rotary_pct)", &part.to_string(), &expected, "Mend the file"))
+    Err(keys.unsupported("partial_rotary_factor (rotary_pct)", &part.to_string(), &expected, "Mend the file"))
 }

@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::Weights;
-use super::attention_mask::{Earlier, Reach};
+use super::attention_mask::{AttendedKeys, Earlier};
 use super::linear::Linear;
 use super::norm::Norm;
 use super::rotary::Angles;
@@ -48,7 +48,7 @@ impl Attention {
         &self,
         stream: &Tensor,
         angles: Option<&Angles>,
-        reach: Reach<'_>,
+        attended: AttendedKeys<'_>,
     ) -> Result<Tensor, ModelError> {
         let AttentionSpec { n_heads, n_kv_heads, head_dim, .. } = self.spec;
         let (batch, length, _) = stream.size3()?;
@@ -57,12 +57,12 @@ impl Attention {
         let value = self.value.forward(stream)?.f_view([batch, length, n_kv_heads as i64, head_dim as i64])?;
         let value = value.f_transpose(1, 2)?;
 
-        let mixed = match reach {
-            Reach::Batch => self.within(&query, &key, &value)?,
-            Reach::Kept(cache, extension) => {
+        let mixed = match attended {
+            AttendedKeys::Batch => self.causal(&query, &key, &value)?,
+            AttendedKeys::Cached(cache, extension) => {
                 cache.put(&key, &value, &extension.places)?;
                 match &extension.earlier {
-                    None => self.within(&query, &key, &value)?,
+                    None => self.causal(&query, &key, &value)?,
                     Some(earlier) => {
                         let (keys, values) = cache.first(earlier.columns)?;
                         self.across(&query, &keys, &values, earlier)?
@@ -102,11 +102,11 @@ impl Attention {
     ///
     /// On a CPU, each block of queries is multiplied only with the keys that some query of the block may see; the kernel
     /// skips masked keys less well.
-    fn within(&self, query: &Tensor, key: &Tensor, value: &Tensor) -> Result<Tensor, ModelError> {
+    fn causal(&self, query: &Tensor, key: &Tensor, value: &Tensor) -> Result<Tensor, ModelError> {
         let length = query.size4()?.2;
         let block = if query.device() == Device::Cpu { QUERY_BLOCK } else { length.max(1) };
         if length <= block {
-            return self.block_within(query, key, value, 0);
+            return self.causal_block(query, key, value, 0);
         }
         let mut blocks = Vec::new();
         for first in (0..length).step_by(block as usize) {
@@ -115,14 +115,14 @@ impl Attention {
             let keys = first + count - first_key;
             let query = query.f_narrow(2, first, count)?;
             let (key, value) = (key.f_narrow(2, first_key, keys)?, value.f_narrow(2, first_key, keys)?);
-            blocks.push(self.block_within(&query, &key, &value, first - first_key)?);
+            blocks.push(self.causal_block(&query, &key, &value, first - first_key)?);
         }
         Ok(Tensor::f_cat(&blocks, 2)?)
     }
 
     /// Attention of one block of queries, `[batch, n_heads, queries, head_dim]`. The first query has the position of key
     /// `offset`.
-    fn block_within(&self, query: &Tensor, key: &Tensor, value: &Tensor, offset: i64) -> Result<Tensor, ModelError> {
+    fn causal_block(&self, query: &Tensor, key: &Tensor, value: &Tensor, offset: i64) -> Result<Tensor, ModelError> {
         let AttentionSpec { n_heads, n_kv_heads, scale, .. } = self.spec;
         let (queries, keys) = (query.size4()?.2, key.size4()?.2);
         if let Some(cap) = self.spec.soft_cap {
@@ -228,7 +228,7 @@ mod tests {
                 spec: spec.attention.clone(),
                 window,
             };
-            let got = attention.within(&query, &key, &value).unwrap();
+            let got = attention.causal(&query, &key, &value).unwrap();
             let spread = |heads: &Tensor| {
                 heads.to_kind(Kind::Double).repeat_interleave_self_int((n_heads / n_kv_heads) as i64, 1, None)
             };

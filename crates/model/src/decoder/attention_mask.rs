@@ -10,11 +10,11 @@ use crate::residual::Positions;
 use crate::spec::DecoderSpec;
 
 /// The keys that a block's queries attend to.
-pub(super) enum Reach<'forward> {
+pub(super) enum AttendedKeys<'forward> {
     /// Those of the batch, whose sequences all start at position 0.
     Batch,
     /// Those of the batch, which are added to a cache.
-    Kept(&'forward mut BlockCache, &'forward Extension),
+    Cached(&'forward mut BlockCache, &'forward Extension),
 }
 
 /// How a batch is added to a cache; the same at every block.
@@ -65,7 +65,7 @@ impl Earlier {
         (kind, device): (Kind, Device),
     ) -> Result<Self, ModelError> {
         let columns = (starts.iter().copied().max().unwrap_or(0) + length) as i64;
-        let queries = Positions::from_each(starts, length).numbers(Kind::Int64, device)?;
+        let queries = Positions::from_each(starts, length).as_tensor(Kind::Int64, device)?;
         // [batch, pos, columns]: how many positions a key precedes a query by.
         let distance = queries.f_unsqueeze(-1)?.f_sub(&Tensor::f_arange(columns, (Kind::Int64, device))?)?;
         let group = (spec.attention.n_heads / spec.attention.n_kv_heads) as i64;

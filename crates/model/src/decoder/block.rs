@@ -12,7 +12,7 @@ use tch::Tensor;
 
 use super::Weights;
 use super::attention::Attention;
-use super::attention_mask::Reach;
+use super::attention_mask::AttendedKeys;
 use super::mlp::Mlp;
 use super::norm::Norm;
 use super::rotary::Angles;
@@ -37,7 +37,7 @@ pub(super) struct Block {
 
 /// A position in the walk through a block.
 #[derive(Debug)]
-pub(super) struct Within {
+pub(super) struct BlockState {
     pub(super) hook: Hook,
     /// The value at this site, `[batch, pos, width]`.
     pub(super) value: Tensor,
@@ -65,11 +65,11 @@ impl Block {
         &self,
         stream: &Tensor,
         angles: Option<&Angles>,
-        reach: Reach<'_>,
+        attended: AttendedKeys<'_>,
     ) -> Result<Tensor, ModelError> {
         let normed = optional(self.attention_norm.as_ref(), stream)?;
-        let heads = self.attention.heads(&normed, angles, reach)?;
-        let mut at = Within { hook: Hook::Z, value: heads, beside: vec![stream.shallow_clone()] };
+        let heads = self.attention.heads(&normed, angles, attended)?;
+        let mut at = BlockState { hook: Hook::Z, value: heads, beside: vec![stream.shallow_clone()] };
         while at.hook != Hook::ResidPost {
             at = self.step(at, Hook::ResidPost, angles)?;
         }
@@ -77,7 +77,7 @@ impl Block {
     }
 
     /// Advances from one site to a later one of the same block.
-    pub(super) fn walk(&self, from: Within, to: Hook, angles: Option<&Angles>) -> Result<Within, ModelError> {
+    pub(super) fn walk(&self, from: BlockState, to: Hook, angles: Option<&Angles>) -> Result<BlockState, ModelError> {
         let mut at = from;
         while at.hook != to {
             at = self.step(at, to, angles)?;
@@ -86,13 +86,13 @@ impl Block {
     }
 
     /// Advances to the next site on the way to `to`. All sequences of the batch start at position 0.
-    fn step(&self, at: Within, to: Hook, angles: Option<&Angles>) -> Result<Within, ModelError> {
-        let Within { hook, value, beside } = at;
-        let stop = |hook, value, beside| Ok(Within { hook, value, beside });
+    fn step(&self, at: BlockState, to: Hook, angles: Option<&Angles>) -> Result<BlockState, ModelError> {
+        let BlockState { hook, value, beside } = at;
+        let stop = |hook, value, beside| Ok(BlockState { hook, value, beside });
         match hook {
             Hook::ResidPre => {
                 let normed = optional(self.attention_norm.as_ref(), &value)?;
-                stop(Hook::Z, self.attention.heads(&normed, angles, Reach::Batch)?, vec![value])
+                stop(Hook::Z, self.attention.heads(&normed, angles, AttendedKeys::Batch)?, vec![value])
             }
             Hook::Z => {
                 let added = self.attention.output(&value)?;
@@ -137,12 +137,12 @@ impl Block {
     }
 
     /// Applies the norm before the feed-forward part. Stops at the normalised value only if `to` asks for it.
-    fn enter_mlp(&self, stream: &Tensor, to: Hook, beside: Vec<Tensor>) -> Result<Within, ModelError> {
+    fn enter_mlp(&self, stream: &Tensor, to: Hook, beside: Vec<Tensor>) -> Result<BlockState, ModelError> {
         let (hook, value) = match &self.mlp_norm {
             Some(norm) if to == Hook::Ln2Normalized => (Hook::Ln2Normalized, norm.normalized(stream)?),
             norm => (Hook::MlpIn, optional(norm.as_ref(), stream)?),
         };
-        Ok(Within { hook, value, beside })
+        Ok(BlockState { hook, value, beside })
     }
 }
 

@@ -16,7 +16,7 @@ use tch::{Device, Kind, Tensor};
 pub use self::cache::KeyValueCache;
 pub use self::head::{CleanRun, Divergences, Largest, Predictions};
 
-use self::attention_mask::{Extension, Reach};
+use self::attention_mask::{AttendedKeys, Extension};
 use self::block::Block;
 use self::head::Head;
 use self::rotary::{Angles, Rotary};
@@ -27,7 +27,7 @@ use crate::residual::Positions;
 use crate::residual::Residual;
 use crate::spec::{AttentionSpec, DecoderSpec, HeadWeights, MlpGate, PositionSpec};
 use crate::tensors::shared_tensor::SharedTensor;
-use crate::weights::{Stored, WeightFiles, names};
+use crate::weights::{Stored, WeightFiles, tensor_names};
 use hayloft_runtime::Dtype;
 
 /// Which part of a model to load.
@@ -77,20 +77,20 @@ impl Decoder {
             Portion::From(block) => (block, spec.n_blocks),
         };
         if first > spec.n_blocks || last > spec.n_blocks {
-            let asked = format!("{portion:?}");
+            let asked = format!("block {}", first.max(last));
             return Err(ModelError::NotLoaded { asked, loaded: format!("the model has {} blocks", spec.n_blocks) });
         }
         let reads_tokens = !matches!(portion, Portion::From(_));
         let predicts = !matches!(portion, Portion::Below(_));
-        let outside = names::of(spec.layout);
-        let embedding = if reads_tokens { Some(weights.load(outside.embedding)?) } else { None };
+        let outer = tensor_names::of(spec.layout);
+        let embedding = if reads_tokens { Some(weights.load(outer.embedding)?) } else { None };
         let learned = reads_tokens && spec.positions == PositionSpec::Learned;
-        let positions = if learned { Some(weights.load(names::POSITIONS)?) } else { None };
+        let positions = if learned { Some(weights.load(tensor_names::POSITIONS)?) } else { None };
         let head = match (predicts, spec.head, &embedding) {
             (false, _, _) => None,
             (true, HeadWeights::Tied, Some(embedding)) => Some(embedding.shallow_clone().into()),
-            (true, HeadWeights::Tied, None) => Some(weights.load(outside.embedding)?),
-            (true, HeadWeights::Own, _) => Some(weights.load(outside.head)?),
+            (true, HeadWeights::Tied, None) => Some(weights.load(outer.embedding)?),
+            (true, HeadWeights::Own, _) => Some(weights.load(outer.head)?),
         };
         let head = head.map(|unembedding| Head::load(&spec, unembedding, &weights)).transpose()?;
         let blocks = (first..last).map(|block| Block::load(&spec, block, &weights)).collect::<Result<_, _>>()?;
@@ -129,7 +129,7 @@ impl Decoder {
             stream = stream.f_mul(&scale)?;
         }
         if let Some(learned) = &self.positions {
-            let places = positions.numbers(Kind::Int64, self.device)?;
+            let places = positions.as_tensor(Kind::Int64, self.device)?;
             // Padding may exceed the last position; its values are never read.
             let places = places.f_clamp_max(self.spec.context_length as i64 - 1)?;
             stream = stream.f_add(&Tensor::f_embedding(learned, &places, -1, false, false)?)?;
@@ -155,7 +155,7 @@ impl Decoder {
         let angles = self.angles(*positions)?;
         let mut stream = from.stream.shallow_clone();
         for block in &self.blocks[from.block - self.first_block..to - self.first_block] {
-            stream = block.forward(&stream, angles_of(&angles, block), Reach::Batch)?;
+            stream = block.forward(&stream, angles_of(&angles, block), AttendedKeys::Batch)?;
         }
         Ok(Residual { stream, block: to })
     }
@@ -186,7 +186,7 @@ impl Decoder {
         let angles = self.angles(positions)?;
         let mut stream = self.embed_at(tokens, positions)?.stream;
         for (block, kept) in self.blocks.iter().zip(&mut cache.blocks) {
-            stream = block.forward(&stream, angles_of(&angles, block), Reach::Kept(kept, &extension))?;
+            stream = block.forward(&stream, angles_of(&angles, block), AttendedKeys::Cached(kept, &extension))?;
         }
         cache.lengthen(lengths);
         let last = lengths.iter().enumerate().map(|(row, taken)| (row * length + taken) as i64 - 1);

@@ -33,7 +33,7 @@ impl Rotary {
 
     /// Computes angles in float32 and rounds once, as in transformers.
     pub(super) fn angles(&self, positions: Positions<'_>, precision: Dtype) -> Result<Angles, ModelError> {
-        let mut positions = positions.numbers(Kind::Float, self.inverse_frequencies.device())?;
+        let mut positions = positions.as_tensor(Kind::Float, self.inverse_frequencies.device())?;
         if positions.dim() == 2 {
             positions = positions.f_unsqueeze(1)?; // broadcast over heads
         }

@@ -1,6 +1,6 @@
 //! Forward passes that stop at sites, where an activation can be read or spliced before the pass continues.
 
-use super::block::Within;
+use super::block::BlockState;
 use super::{Decoder, angles_of};
 use crate::error::ModelError;
 use crate::residual::{Positions, Residual};
@@ -18,7 +18,7 @@ impl Decoder {
         if site.block().is_some() {
             return Ok(Stop { site, value: entering.stream, beside: Vec::new() });
         }
-        let start = Within { hook: Hook::ResidPre, value: entering.stream, beside: Vec::new() };
+        let start = BlockState { hook: Hook::ResidPre, value: entering.stream, beside: Vec::new() };
         self.walk(site.layer(), start, site.hook(), positions)
     }
 
@@ -29,7 +29,7 @@ impl Decoder {
             return Err(ModelError::Input { problem: format!("{to} does not come after {}", from.site) });
         }
         if from.site.layer() == to.layer() && from.site.block().is_none() {
-            return self.walk(to.layer(), within(from), to.hook(), positions);
+            return self.walk(to.layer(), state_at(from), to.hook(), positions);
         }
         self.reach(&self.leave(from, positions)?, to, positions)
     }
@@ -40,12 +40,12 @@ impl Decoder {
         if let Some(block) = from.site.block() {
             return Ok(Residual { stream: from.value.shallow_clone(), block });
         }
-        let left = self.walk(from.site.layer(), within(from), Hook::ResidPost, positions)?;
+        let left = self.walk(from.site.layer(), state_at(from), Hook::ResidPost, positions)?;
         Ok(Residual { stream: left.value, block: from.site.layer() + 1 })
     }
 
     /// Advances within one block.
-    fn walk(&self, layer: usize, from: Within, to: Hook, positions: &Positions<'_>) -> Result<Stop, ModelError> {
+    fn walk(&self, layer: usize, from: BlockState, to: Hook, positions: &Positions<'_>) -> Result<Stop, ModelError> {
         let place = layer.checked_sub(self.first_block).and_then(|place| self.blocks.get(place));
         let block = place.ok_or_else(|| self.not_loaded(&format!("block {layer}")))?;
         let (angles, site) = (self.angles(*positions)?, Site::new(layer, to));
@@ -55,13 +55,13 @@ impl Decoder {
             let problem = format!("beside blocks.{layer}.{}: expected {expected} tensors, got {got}", from.hook);
             return Err(ModelError::Input { problem });
         }
-        let Within { value, beside, .. } = block.walk(from, to, angles_of(&angles, block))?;
+        let BlockState { value, beside, .. } = block.walk(from, to, angles_of(&angles, block))?;
         Ok(Stop { site, value, beside })
     }
 }
 
-fn within(stop: &Stop) -> Within {
-    Within {
+fn state_at(stop: &Stop) -> BlockState {
+    BlockState {
         hook: stop.site.hook(),
         value: stop.value.shallow_clone(),
         beside: stop.beside.iter().map(tch::Tensor::shallow_clone).collect(),

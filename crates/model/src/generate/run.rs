@@ -211,8 +211,8 @@ impl<'decoder> Batch<'decoder> {
 
 /// Copies logits to host memory as float32.
 fn floats(logits: &Tensor) -> Result<Vec<f32>, ModelError> {
-    let mut numbers = vec![0.0; logits.numel()];
-    let count = numbers.len();
-    logits.f_to_kind(Kind::Float)?.f_copy_data(&mut numbers, count)?;
-    Ok(numbers)
+    let mut values = vec![0.0; logits.numel()];
+    let count = values.len();
+    logits.f_to_kind(Kind::Float)?.f_copy_data(&mut values, count)?;
+    Ok(values)
 }

@@ -59,9 +59,14 @@ fn check(tensor: &Tensor, expected: Option<Kind>) -> Result<(), ModelError> {
     if tensor.device() == Device::Cpu && tensor.is_contiguous() && expected.is_none_or(|expected| expected == kind) {
         return Ok(());
     }
-    let expected = expected.map_or_else(String::new, |kind| format!("{kind:?} "));
-    let got = (kind, tensor.device(), tensor.size());
-    Err(ModelError::Input { problem: format!("expected a contiguous {expected}tensor in main memory, got {got:?}") })
+    let expected = if expected == Some(Kind::Float) { "float32 " } else { "" };
+    let place = if tensor.device() == Device::Cpu { "main memory" } else { "a GPU's memory" };
+    let order = if tensor.is_contiguous() { "contiguous" } else { "not contiguous" };
+    let problem = format!(
+        "expected a contiguous {expected}tensor in main memory, got one of {} bytes an element in {place}, {order}",
+        kind.elt_size_in_bytes()
+    );
+    Err(ModelError::Input { problem })
 }
 
 /// The first `count` elements of a tensor that passed [`check`], as numbers of the same or a smaller type.
@@ -97,6 +102,6 @@ mod tests {
         let wide = Tensor::zeros([2, 3], (Kind::Float, Device::Cpu));
         assert!(floats(&wide.tr()).unwrap_err().to_string().contains("contiguous"));
         assert!(bytes(&wide.tr()).is_err());
-        assert!(floats(&wide.to_kind(Kind::Double)).unwrap_err().to_string().contains("Float"));
+        assert!(floats(&wide.to_kind(Kind::Double)).unwrap_err().to_string().contains("float32"));
     }
 }

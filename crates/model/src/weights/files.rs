@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
 use super::layout::{carries_nothing, expected_tensors};
-use super::names::{self, canonical};
+use super::tensor_names::{self, canonical};
 use crate::compute::kind::kind;
 use crate::error::{ModelError, read_json};
 use crate::spec::{DecoderSpec, HeadWeights};
@@ -86,19 +86,19 @@ impl WeightFiles {
     ///
     /// As in transformers, tensors are tied only if they are equal or one of them is absent.
     pub(crate) fn untied_head(&self, spec: &DecoderSpec) -> Result<Option<PathBuf>, ModelError> {
-        let outside = names::of(spec.layout);
-        let stored = (self.tensors.get(outside.head), self.tensors.get(outside.embedding));
+        let outer = tensor_names::of(spec.layout);
+        let stored = (self.tensors.get(outer.head), self.tensors.get(outer.embedding));
         let (HeadWeights::Tied, (Some(head), Some(embedding))) = (spec.head, stored) else { return Ok(None) };
         let path = self.path(head.file);
         if head.shape != embedding.shape {
             let (got, expected) = (head.shape.clone(), embedding.shape.clone());
-            return Err(ModelError::Shape { path, name: outside.head.to_owned(), got, expected });
+            return Err(ModelError::Shape { path, name: outer.head.to_owned(), got, expected });
         }
         let same = if head.kind == embedding.kind {
             self.bytes(head)? == self.bytes(embedding)?
         } else {
             let wide = |name| self.load(name, Dtype::F32, Device::Cpu);
-            wide(outside.head)?.f_equal(&wide(outside.embedding)?)?
+            wide(outer.head)?.f_equal(&wide(outer.embedding)?)?
         };
         Ok((!same).then_some(path))
     }
@@ -132,7 +132,7 @@ impl WeightFiles {
                 tensor::Dtype::BF16 => Kind::BFloat16,
                 tensor::Dtype::F16 => Kind::Half,
                 other => {
-                    let got = format!("{other:?}");
+                    let got = other.to_string();
                     return Err(ModelError::TensorType { path: path.clone(), name: tensor.to_owned(), got });
                 }
             };

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::names;
 use super::stored::{BlockPart, Stored};
+use super::tensor_names;
 use crate::spec::{
     AttentionBias, DecoderSpec, HeadWeights, MlpBias, MlpGate, NormKind, NormPlacement, PositionSpec, QueryKeyNorm,
 };
@@ -38,7 +38,7 @@ impl BlockPart {
 
     /// Its weight in a block: a matrix, or the vector of a norm.
     pub(crate) fn weight(self, block: usize, spec: &DecoderSpec) -> Stored {
-        names::block_tensor(self, block, spec, self.shape(spec), "weight")
+        tensor_names::block_tensor(self, block, spec, self.shape(spec), "weight")
     }
 
     /// Its bias in a block, if any.
@@ -52,7 +52,7 @@ impl BlockPart {
             Self::Output => spec.attention.bias == AttentionBias::All,
             Self::Gate | Self::Up | Self::Down => spec.mlp.bias == MlpBias::All,
         };
-        has_bias.then(|| names::block_tensor(self, block, spec, vec![self.shape(spec)[0]], "bias"))
+        has_bias.then(|| tensor_names::block_tensor(self, block, spec, vec![self.shape(spec)[0]], "bias"))
     }
 
     /// Shape of its weight: `[out, in]`, or `[width]` for a norm.
@@ -78,19 +78,19 @@ impl BlockPart {
 
 /// Every tensor of a whole checkpoint with this spec, with its shape.
 pub(crate) fn expected_tensors(spec: &DecoderSpec) -> BTreeMap<String, Vec<usize>> {
-    let outside = names::of(spec.layout);
+    let outer = tensor_names::of(spec.layout);
     let mut expected = BTreeMap::from([
-        (outside.embedding.to_owned(), vec![spec.vocab_size, spec.d_model]),
-        (format!("{}.weight", outside.final_norm), vec![spec.d_model]),
+        (outer.embedding.to_owned(), vec![spec.vocab_size, spec.d_model]),
+        (format!("{}.weight", outer.final_norm), vec![spec.d_model]),
     ]);
     if spec.norm.kind == NormKind::Layer {
-        expected.insert(format!("{}.bias", outside.final_norm), vec![spec.d_model]);
+        expected.insert(format!("{}.bias", outer.final_norm), vec![spec.d_model]);
     }
     if spec.head == HeadWeights::Own {
-        expected.insert(outside.head.to_owned(), vec![spec.vocab_size, spec.d_model]);
+        expected.insert(outer.head.to_owned(), vec![spec.vocab_size, spec.d_model]);
     }
     if spec.positions == PositionSpec::Learned {
-        expected.insert(names::POSITIONS.to_owned(), vec![spec.context_length, spec.d_model]);
+        expected.insert(tensor_names::POSITIONS.to_owned(), vec![spec.context_length, spec.d_model]);
     }
     for block in 0..spec.n_blocks {
         for part in BlockPart::ALL.into_iter().filter(|part| part.is_in(spec)) {
@@ -101,12 +101,12 @@ pub(crate) fn expected_tensors(spec: &DecoderSpec) -> BTreeMap<String, Vec<usize
     expected
 }
 
-/// Whether a tensor outside the spec is known to be redundant: buffers saved by older tools, and the copy of the embedding
+/// Whether a tensor outer the spec is known to be redundant: buffers saved by older tools, and the copy of the embedding
 /// that some tools write for a tied head. `WeightFiles::untied_head` checks that it is a copy.
 pub(crate) fn carries_nothing(name: &str, spec: &DecoderSpec) -> bool {
     let is_buffer =
         [".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias"]
             .iter()
             .any(|buffer| name.ends_with(buffer));
-    is_buffer || (name == names::of(spec.layout).head && spec.head == HeadWeights::Tied)
+    is_buffer || (name == tensor_names::of(spec.layout).head && spec.head == HeadWeights::Tied)
 }

@@ -4,8 +4,8 @@ pub(crate) mod adapter;
 mod files;
 mod layout;
 pub(crate) mod map;
-pub(crate) mod names;
 pub(crate) mod stored;
+pub(crate) mod tensor_names;
 
 pub(crate) use files::WeightFiles;
 pub(crate) use stored::{BlockPart, Stored};

@@ -73,9 +73,9 @@ impl Progress {
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden()).with_style(style(template));
         bar.set_prefix(doing);
         let now = Instant::now();
-        let [before, done, spared, bytes] = [const { AtomicU64::new(0) }; 4];
+        let [before, done, removed, bytes] = [const { AtomicU64::new(0) }; 4];
         let (last_event, note) = (Mutex::new(now), Mutex::default());
-        Gauge { progress: self, unit, doing, total, bar, start: now, last_event, note, before, done, spared, bytes }
+        Gauge { progress: self, unit, doing, total, bar, start: now, last_event, note, before, done, removed, bytes }
     }
 }
 
@@ -94,7 +94,7 @@ pub struct Gauge {
     /// Work done before this gauge started.
     before: AtomicU64,
     done: AtomicU64,
-    spared: AtomicU64,
+    removed: AtomicU64,
     bytes: AtomicU64,
 }
 
@@ -124,8 +124,8 @@ impl Gauge {
     }
 
     /// Subtracts work that turned out to be unnecessary from the total.
-    pub fn spare(&self, less: u64) {
-        self.spared.fetch_add(less, Ordering::Relaxed);
+    pub fn shrink_total(&self, less: u64) {
+        self.removed.fetch_add(less, Ordering::Relaxed);
         if self.total.is_some() {
             self.bar.dec_length(less);
         }
@@ -151,12 +151,12 @@ impl Gauge {
             return;
         }
         *last_event = Instant::now();
-        let spared = self.spared.load(Ordering::Relaxed);
+        let removed = self.removed.load(Ordering::Relaxed);
         let line = serde_json::json!({ "progress": {
             "doing": self.doing,
             "unit": if self.unit == Unit::Tokens { "tokens" } else { "bytes" },
             "done": self.done.load(Ordering::Relaxed),
-            "total": self.total.map(|total| total.saturating_sub(spared)),
+            "total": self.total.map(|total| total.saturating_sub(removed)),
         }});
         // A closed stderr is ignored.
         let _ = writeln!(std::io::stderr().lock(), "{line}");
@@ -169,7 +169,7 @@ impl Gauge {
         }
         *last_event = Instant::now();
         let per_second = self.per_second(done, self.start.elapsed());
-        let of = self.total.map(|total| total.saturating_sub(self.spared.load(Ordering::Relaxed)));
+        let of = self.total.map(|total| total.saturating_sub(self.removed.load(Ordering::Relaxed)));
         let eta = of.map(|total| left(total.saturating_sub(done), per_second));
         let per_second = per_second.round();
         let note = self.take_note();

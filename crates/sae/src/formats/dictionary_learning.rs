@@ -1,16 +1,22 @@
 //! `dictionary_learning`: `ae.pt` holds the state dict of a dictionary class, and `config.json` names the class.
 
-use std::path::Path;
-
 use serde::Deserialize;
-use serde_json::{Number, Value};
+use serde_json::Number;
 
-use super::source::Source;
-use crate::config::{Architecture, Conventions, InputBias, Ranking, Role, SaeConfig, WithoutTokens};
+use super::{Files, Format, Opened};
+use crate::config::{Architecture, Conventions, InputBias, Ranking, SaeConfig, WithoutTokens};
 use crate::error::SaeError;
-use crate::normalisation::Normalisation;
 use crate::tensor_files::Taker;
 use crate::tensors::{ArchitectureTensors, SaeTensors};
+
+pub(super) const FORMAT: Format = Format {
+    name: "dictionary-learning",
+    weights_file: "ae.pt",
+    config_file: Some("config.json"),
+    is_whole: |_, _| false,
+    open,
+    take,
+};
 
 #[derive(Deserialize)]
 struct Fields {
@@ -68,10 +74,9 @@ impl Class {
     }
 }
 
-pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), SaeError> {
-    let source = Source { path };
-    let raw: Value = source.json(bytes)?;
-    let Fields { trainer, buffer } = source.fields(raw.clone())?;
+fn open(files: &Files) -> Result<Opened, SaeError> {
+    let source = files.source();
+    let (Fields { trainer, buffer }, raw_config) = files.fields()?;
     let class = Class::named(&trainer.dict_class).ok_or_else(|| {
         let known = Class::ALL.map(|(_, name)| name).join(", ");
         source.field("trainer.dict_class", known, &trainer.dict_class)
@@ -92,15 +97,8 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), Sae
     };
     let subtracts = !matches!(class, Class::AutoEncoderNew | Class::JumpRelu);
     let config = SaeConfig {
-        architecture,
-        role: Role::Autoencoder,
-        d_in,
-        d_out: d_in,
-        d_sae,
         input_bias: if subtracts { InputBias::DecoderBias } else { InputBias::None },
-        normalisation: Normalisation::None,
         site: trainer.layer.and_then(|layer| site(layer, trainer.submodule_name.as_deref())),
-        output_site: None,
         model_name: trainer.lm_name,
         conventions: Conventions {
             // Without special tokens there is no BOS. With them, it depends on the tokenizer.
@@ -109,8 +107,9 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), Sae
             without: if buffer.remove_bos == Some(true) { WithoutTokens::Bos } else { WithoutTokens::None },
             ..Conventions::default()
         },
+        ..SaeConfig::new(architecture, d_in, d_sae)
     };
-    Ok((config, raw))
+    Ok(Opened { config, raw_config, weights: files.weights()? })
 }
 
 /// Returns the site of a layer: the layer's output, unless the submodule's name says otherwise. An unknown submodule gives
@@ -128,9 +127,10 @@ fn site(layer: u64, submodule: Option<&str>) -> Option<String> {
 }
 
 /// Takes the tensors of the class named in the configuration.
-pub(super) fn take(config: &SaeConfig, raw: &Value, taker: &mut Taker<'_>) -> Result<SaeTensors, SaeError> {
+fn take(opened: &Opened, taker: &mut Taker<'_>) -> Result<SaeTensors, SaeError> {
+    let Opened { config, raw_config, .. } = opened;
     let (d_in, d_sae) = (config.d_in, config.d_sae);
-    let class = raw["trainer"]["dict_class"].as_str().and_then(Class::named).unwrap_or(Class::AutoEncoder);
+    let class = raw_config["trainer"]["dict_class"].as_str().and_then(Class::named).unwrap_or(Class::AutoEncoder);
     let own_layout = matches!(class, Class::MatryoshkaBatchTopK | Class::JumpRelu);
     let (encoder, decoder) = if own_layout {
         (taker.tensor("W_enc", &[d_in, d_sae])?, taker.tensor("W_dec", &[d_sae, d_in])?)

@@ -9,12 +9,29 @@ use serde::Deserialize;
 use serde_json::Value;
 use tch::Tensor;
 
-use super::source::Source;
-use crate::config::{Architecture, Conventions, InputBias, Ranking, Role, SaeConfig, Skip};
+use super::{Files, Format, Opened};
+use crate::config::{Architecture, Conventions, Ranking, Role, SaeConfig, Skip};
 use crate::error::SaeError;
-use crate::normalisation::Normalisation;
 use crate::tensor_files::{Taker, TensorFile};
 use crate::tensors::{ArchitectureTensors, SaeTensors};
+
+pub(super) const FORMAT: Format = Format {
+    name: "gemma-scope",
+    weights_file: "params.npz",
+    config_file: None,
+    is_whole: |_, ending| ending == "npz",
+    open,
+    take,
+};
+
+pub(super) const FORMAT_2: Format = Format {
+    name: "gemma-scope-2",
+    weights_file: "params.safetensors",
+    config_file: Some("config.json"),
+    is_whole: |_, _| false,
+    open: open_2,
+    take,
+};
 
 /// Fields of Gemma Scope 2's `config.json`. The others concern training only.
 #[derive(Deserialize)]
@@ -34,26 +51,23 @@ fn named(file: &TensorFile, name: &str) -> String {
 }
 
 /// Derives the configuration from the arrays and the path.
-pub(super) fn describe(folder: &Path, file: &TensorFile) -> Result<SaeConfig, SaeError> {
-    let path = Published::of(folder);
+fn open(files: &Files) -> Result<Opened, SaeError> {
+    let weights = files.weights()?;
+    let path = Published::of(&files.folder);
     let (site, output_site) = path.sites();
-    config(file, site, output_site, Skip::None, path.model_name())
+    let config = config(&weights, site, output_site, Skip::None, path.model_name())?;
+    Ok(Opened { config, raw_config: Value::Null, weights })
 }
 
 /// Derives the configuration from `config.json` and the path.
-pub(super) fn parse(
-    path: &Path,
-    bytes: &[u8],
-    folder: &Path,
-    file: &TensorFile,
-) -> Result<(SaeConfig, Value), SaeError> {
-    let source = Source { path };
-    let raw: Value = source.json(bytes)?;
-    let fields: Fields = source.fields(raw.clone())?;
+fn open_2(files: &Files) -> Result<Opened, SaeError> {
+    let (source, weights) = (files.source(), files.weights()?);
+    let (fields, raw_config): (Fields, _) = files.fields()?;
     if fields.architecture != "jump_relu" {
         return Err(source.field("architecture", "jump_relu", fields.architecture));
     }
-    if file.names().any(|name| name.contains("clt")) || Published::of(folder).words.iter().any(|word| word == "clt") {
+    let path = Published::of(&files.folder);
+    if weights.names().any(|name| name.contains("clt")) || path.words.iter().any(|word| word == "clt") {
         return Err(source.field("architecture", "an SAE or a transcoder of one layer", "a cross-layer transcoder"));
     }
     let site = |hook: &str, field: &str| {
@@ -64,7 +78,8 @@ pub(super) fn parse(
     let output = output.map(|hook| site(hook, "hf_hook_point_out")).transpose()?;
     let skip = if fields.affine_connection { Skip::Matrix } else { Skip::None };
     let model = fields.model_name.map(|name| name.replace("gemma-v3", "gemma-3"));
-    Ok((config(file, Some(input), output, skip, model)?, raw))
+    let config = config(&weights, Some(input), output, skip, model)?;
+    Ok(Opened { config, raw_config, weights })
 }
 
 /// Returns the site of the input or output of a Gemma 3 module in transformers.
@@ -103,25 +118,22 @@ fn config(
         }
     };
     Ok(SaeConfig {
-        architecture: Architecture::JumpRelu,
         role: if output_site.is_some() { Role::Transcoder(skip) } else { Role::Autoencoder },
-        d_in,
         d_out,
-        d_sae,
-        input_bias: InputBias::None,
-        normalisation: Normalisation::None,
         site,
         output_site,
         model_name,
         conventions: Conventions { prepend_bos: Some(true), ..Conventions::default() },
+        ..SaeConfig::new(Architecture::JumpRelu, d_in, d_sae)
     })
 }
 
 /// Takes the tensors.
-pub(super) fn take(config: &SaeConfig, file: &TensorFile, taker: &mut Taker<'_>) -> Result<SaeTensors, SaeError> {
+fn take(opened: &Opened, taker: &mut Taker<'_>) -> Result<SaeTensors, SaeError> {
+    let Opened { config, weights, .. } = opened;
     let (d_in, d_out, d_sae) = (config.d_in, config.d_out, config.d_sae);
-    let mut tensor = |name: &str, shape: &[usize]| taker.tensor(&named(file, name), shape);
-    let parts = SaeTensors {
+    let mut tensor = |name: &str, shape: &[usize]| taker.tensor(&named(weights, name), shape);
+    Ok(SaeTensors {
         encoder: tensor("W_enc", &[d_in, d_sae])?,
         decoder: tensor("W_dec", &[d_sae, d_out])?,
         decoder_bias: tensor("b_dec", &[d_out])?,
@@ -140,8 +152,7 @@ pub(super) fn take(config: &SaeConfig, file: &TensorFile, taker: &mut Taker<'_>)
             threshold: tensor("threshold", &[d_sae])?,
             ranking: Ranking::PreActivation,
         },
-    };
-    Ok(parts)
+    })
 }
 
 /// The path that the files are published under.

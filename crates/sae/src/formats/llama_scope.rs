@@ -1,18 +1,24 @@
 //! Llama Scope: one `JumpReLU` threshold for all latents, on activations scaled to an average norm. Loading folds the scale
 //! into the weights.
 
-use std::path::Path;
-
 use serde::Deserialize;
-use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
 use super::source::Source;
-use crate::config::{Architecture, Conventions, InputBias, Ranking, Role, SaeConfig, Skip};
+use super::{Files, Format, Opened};
+use crate::config::{Architecture, Conventions, Ranking, Role, SaeConfig, Skip};
 use crate::error::SaeError;
-use crate::normalisation::Normalisation;
 use crate::tensor_files::Taker;
 use crate::tensors::{ArchitectureTensors, SaeTensors};
+
+pub(super) const FORMAT: Format = Format {
+    name: "llama-scope",
+    weights_file: "checkpoints/final.safetensors",
+    config_file: Some("hyperparams.json"),
+    is_whole: |_, _| false,
+    open,
+    take,
+};
 
 /// Fields of `hyperparams.json`. The others concern training only.
 #[derive(Deserialize)]
@@ -37,27 +43,21 @@ struct Norms {
     out: Option<f64>,
 }
 
-pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), SaeError> {
-    let source = Source { path };
-    let raw: Value = source.json(bytes)?;
-    let fields: Fields = source.fields(raw.clone())?;
+fn open(files: &Files) -> Result<Opened, SaeError> {
+    let source = files.source();
+    let (fields, raw_config): (Fields, _) = files.fields()?;
     fields.check(&source)?;
     let d_in = source.size("d_model", fields.d_model)?;
     let output_site = fields.hook_point_out.filter(|out| *out != fields.hook_point_in);
     let config = SaeConfig {
-        architecture: Architecture::JumpRelu,
         role: if output_site.is_some() { Role::Transcoder(Skip::None) } else { Role::Autoencoder },
-        d_in,
-        d_out: d_in,
-        d_sae: source.size("d_sae", fields.d_sae)?,
-        input_bias: InputBias::None,
-        normalisation: Normalisation::None,
         site: Some(fields.hook_point_in),
         output_site,
         model_name: Some("meta-llama/Llama-3.1-8B".to_owned()),
         conventions: Conventions { prepend_bos: Some(true), ..Conventions::default() },
+        ..SaeConfig::new(Architecture::JumpRelu, d_in, source.size("d_sae", fields.d_sae)?)
     };
-    Ok((config, raw))
+    Ok(Opened { config, raw_config, weights: files.weights()? })
 }
 
 impl Fields {
@@ -97,13 +97,14 @@ impl Fields {
 
 /// Takes the tensors and folds in the scales. The encoder was trained on x · s with s = sqrt(d) / average norm. So encoder
 /// and threshold are multiplied by s, and decoder and decoder bias are divided by the output's s.
-pub(super) fn take(config: &SaeConfig, raw: &Value, taker: &mut Taker<'_>) -> Result<SaeTensors, SaeError> {
+fn take(opened: &Opened, taker: &mut Taker<'_>) -> Result<SaeTensors, SaeError> {
+    let Opened { config, raw_config, .. } = opened;
     let (d_in, d_out, d_sae) = (config.d_in, config.d_out, config.d_sae);
-    let norm = |side: &str| raw["dataset_average_activation_norm"][side].as_f64();
+    let norm = |side: &str| raw_config["dataset_average_activation_norm"][side].as_f64();
     let scale_in = (d_in as f64).sqrt() / norm("in").unwrap_or(f64::NAN);
     let scale_out =
         norm("out").filter(|_| config.output_site.is_some()).map_or(scale_in, |out| (d_out as f64).sqrt() / out);
-    let threshold = raw["jump_relu_threshold"].as_f64().unwrap_or(f64::NAN) * scale_in;
+    let threshold = raw_config["jump_relu_threshold"].as_f64().unwrap_or(f64::NAN) * scale_in;
     let encoder = taker.turned("encoder.weight", [d_sae, d_in])?.f_mul_scalar(scale_in)?;
     let decoder = taker.turned("decoder.weight", [d_out, d_sae])?.f_div_scalar(scale_out)?;
     Ok(SaeTensors {

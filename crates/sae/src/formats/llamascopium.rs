@@ -1,17 +1,24 @@
 //! llamascopium (lm-saes): SAEs and transcoders whose latents may be ranked by pre-activation times decoder norm.
 
-use std::path::Path;
-
 use serde::Deserialize;
-use serde_json::{Number, Value};
+use serde_json::Number;
 use tch::{Device, Kind, Tensor};
 
-use super::source::Source;
-use crate::config::{Architecture, Conventions, InputBias, Ranking, Role, SaeConfig, Skip};
+use super::{Files, Format, Opened};
+use crate::config::{Architecture, Ranking, Role, SaeConfig, Skip};
 use crate::error::SaeError;
 use crate::normalisation::Normalisation;
-use crate::tensor_files::{Taker, TensorFile};
+use crate::tensor_files::Taker;
 use crate::tensors::{ArchitectureTensors, SaeTensors};
+
+pub(super) const FORMAT: Format = Format {
+    name: "llamascopium",
+    weights_file: "sae_weights.safetensors",
+    config_file: Some("config.json"),
+    is_whole: |_, _| false,
+    open,
+    take,
+};
 
 /// Fields of `config.json` that affect the forward pass. The others concern training and initialisation.
 #[derive(Deserialize)]
@@ -34,10 +41,9 @@ struct Fields {
     model_name: Option<String>,
 }
 
-pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), SaeError> {
-    let source = Source { path };
-    let raw: Value = source.json(bytes)?;
-    let fields: Fields = source.fields(raw.clone())?;
+fn open(files: &Files) -> Result<Opened, SaeError> {
+    let source = files.source();
+    let (fields, raw_config): (Fields, _) = files.fields()?;
     let kind = fields.sae_type.as_deref().unwrap_or("sae");
     if kind != "sae" {
         return Err(source.field("sae_type", "sae", format!("{kind}: it reads or writes more than one site")));
@@ -74,40 +80,31 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), Sae
         return Err(source.field("norm_activation", expected, "token-wise"));
     }
     let config = SaeConfig {
-        architecture,
         role,
-        d_in,
-        d_out: d_in,
-        d_sae,
-        input_bias: InputBias::None,
         normalisation,
         site: fields.hook_point_in,
         output_site,
         model_name: fields.model_name,
-        conventions: Conventions::default(),
+        ..SaeConfig::new(architecture, d_in, d_sae)
     };
-    Ok((config, raw))
+    Ok(Opened { config, raw_config, weights: files.weights()? })
 }
 
 /// Prefix of the tensors that hold a site's average activation norm. `dataset-wise` scales activations from that norm to
 /// sqrt(d).
 const AVERAGE_NORM: &str = "dataset_average_activation_norm.";
 
-pub(super) fn take(
-    config: &SaeConfig,
-    raw: &Value,
-    file: &TensorFile,
-    taker: &mut Taker<'_>,
-) -> Result<SaeTensors, SaeError> {
+fn take(opened: &Opened, taker: &mut Taker<'_>) -> Result<SaeTensors, SaeError> {
+    let Opened { config, raw_config, weights } = opened;
     let (d_in, d_out, d_sae) = (config.d_in, config.d_out, config.d_sae);
-    let ranks = raw["sparsity_include_decoder_norm"].as_bool() == Some(true);
-    let has_bias = raw["use_decoder_bias"].as_bool() != Some(false);
-    let [scale_in, scale_out] = scales(config, raw, taker)?;
+    let ranks = raw_config["sparsity_include_decoder_norm"].as_bool() == Some(true);
+    let has_bias = raw_config["use_decoder_bias"].as_bool() != Some(false);
+    let [scale_in, scale_out] = scales(opened, taker)?;
     // If the scale is already folded in, the norms are leftovers of training.
-    let norms: Vec<&str> = file.names().filter(|name| name.starts_with(AVERAGE_NORM)).collect();
+    let norms: Vec<&str> = weights.names().filter(|name| name.starts_with(AVERAGE_NORM)).collect();
     taker.pass_over(&norms);
     // The previous release uses Llama Scope's tensor names.
-    let older = file.has("encoder.weight");
+    let older = weights.has("encoder.weight");
     let (encoder, decoder) = if older {
         (taker.turned("encoder.weight", [d_sae, d_in])?, taker.turned("decoder.weight", [d_out, d_sae])?)
     } else {
@@ -140,8 +137,9 @@ pub(super) fn take(
 }
 
 /// Returns the factors that were applied to the input before the encoder and to the target output.
-fn scales(config: &SaeConfig, raw: &Value, taker: &mut Taker<'_>) -> Result<[f64; 2], SaeError> {
-    if raw["norm_activation"].as_str() != Some("dataset-wise") {
+fn scales(opened: &Opened, taker: &mut Taker<'_>) -> Result<[f64; 2], SaeError> {
+    let Opened { config, raw_config, .. } = opened;
+    if raw_config["norm_activation"].as_str() != Some("dataset-wise") {
         return Ok([1.0, 1.0]);
     }
     let mut scale = |site: Option<&String>, width: usize| {

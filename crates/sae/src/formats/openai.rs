@@ -1,23 +1,34 @@
 //! `OpenAI`'s autoencoders: one file with the state dict of one class and the name of its activation function. `TopK` models
 //! normalise each row to mean 0 and standard deviation 1.
 
-use serde_json::Number;
+use serde_json::{Number, Value};
 
 use super::source::Source;
-use crate::config::{Architecture, Conventions, InputBias, Ranking, Role, SaeConfig};
+use super::{Files, Format, Opened};
+use crate::config::{Architecture, InputBias, Ranking, SaeConfig};
 use crate::error::SaeError;
 use crate::normalisation::Normalisation;
-use crate::tensor_files::{Taker, TensorFile};
+use crate::tensor_files::Taker;
 use crate::tensors::{ArchitectureTensors, SaeTensors};
+
+pub(super) const FORMAT: Format = Format {
+    name: "openai",
+    weights_file: "autoencoder.pt",
+    config_file: None,
+    is_whole: |folder, ending| matches!(ending, "pt" | "pth") && !folder.join("config.json").exists(),
+    open,
+    take,
+};
 
 /// Training statistics.
 const OF_TRAINING: [&str; 3] = ["stats_last_nonzero", "latents_activation_frequency", "latents_mean_square"];
 
-/// Derives the configuration from the file.
-pub(super) fn describe(file: &TensorFile) -> Result<SaeConfig, SaeError> {
-    let [d_sae, d_in] = file.matrix("encoder.weight")?;
-    let source = Source { path: file.path() };
-    let mut taker = file.take();
+/// Derives the configuration from the weight file.
+fn open(files: &Files) -> Result<Opened, SaeError> {
+    let weights = files.weights()?;
+    let [d_sae, d_in] = weights.matrix("encoder.weight")?;
+    let source = Source { path: weights.path() };
+    let mut taker = weights.take();
     let architecture = match taker.text("activation")?.as_deref() {
         Some("TopK") => {
             let k = taker.number("activation_state_dict.k")?.and_then(Number::from_f64);
@@ -31,25 +42,19 @@ pub(super) fn describe(file: &TensorFile) -> Result<SaeConfig, SaeError> {
         Some("ReLU") | None => Architecture::Standard,
         Some(other) => return Err(source.field("activation", "TopK or ReLU", other)),
     };
-    Ok(SaeConfig {
-        architecture,
-        role: Role::Autoencoder,
-        d_in,
-        d_out: d_in,
-        d_sae,
+    let config = SaeConfig {
         input_bias: InputBias::DecoderBias,
         normalisation: match architecture {
             Architecture::TopK { .. } => Normalisation::LayerNorm,
             _ => Normalisation::None,
         },
-        site: None,
-        output_site: None,
-        model_name: None,
-        conventions: Conventions::default(),
-    })
+        ..SaeConfig::new(architecture, d_in, d_sae)
+    };
+    Ok(Opened { config, raw_config: Value::Null, weights })
 }
 
-pub(super) fn take(config: &SaeConfig, taker: &mut Taker<'_>) -> Result<SaeTensors, SaeError> {
+fn take(opened: &Opened, taker: &mut Taker<'_>) -> Result<SaeTensors, SaeError> {
+    let config = &opened.config;
     let (d_in, d_sae) = (config.d_in, config.d_sae);
     taker.pass_over(&OF_TRAINING);
     taker.pass_over(&["activation", "activation_state_dict.k", "activation_state_dict.postact_fn"]);

@@ -3,15 +3,23 @@
 use std::path::Path;
 
 use serde::Deserialize;
-use serde_json::{Number, Value};
+use serde_json::Number;
 use tch::{Device, Kind, Tensor};
 
-use super::source::Source;
-use crate::config::{Architecture, Conventions, InputBias, Ranking, Role, SaeConfig, Skip};
+use super::{Files, Format, Opened};
+use crate::config::{Architecture, InputBias, Ranking, Role, SaeConfig, Skip};
 use crate::error::SaeError;
-use crate::normalisation::Normalisation;
-use crate::tensor_files::{Taker, TensorFile};
+use crate::tensor_files::Taker;
 use crate::tensors::{ArchitectureTensors, SaeTensors};
+
+pub(super) const FORMAT: Format = Format {
+    name: "sparsify",
+    weights_file: "sae.safetensors",
+    config_file: Some("cfg.json"),
+    is_whole: |_, _| false,
+    open,
+    take,
+};
 
 /// The fields of `cfg.json`. Any other field may affect the forward pass and is rejected.
 #[derive(Deserialize)]
@@ -37,15 +45,9 @@ struct Fields {
     _normalize_decoder: Option<bool>,
 }
 
-pub(super) fn parse(
-    path: &Path,
-    bytes: &[u8],
-    folder: &Path,
-    file: &TensorFile,
-) -> Result<(SaeConfig, Value), SaeError> {
-    let source = Source { path };
-    let raw: Value = source.json(bytes)?;
-    let fields: Fields = source.fields(raw.clone())?;
+fn open(files: &Files) -> Result<Opened, SaeError> {
+    let (source, weights) = (files.source(), files.weights()?);
+    let (fields, raw_config): (Fields, _) = files.fields()?;
     let activation = fields.activation.as_deref().unwrap_or("topk");
     if activation != "topk" {
         let expected = "topk: what a group of latents competes in is in no file of this format";
@@ -65,25 +67,19 @@ pub(super) fn parse(
     if skip == Skip::Matrix && !fields.transcode {
         return Err(source.field("skip_connection", "false in an autoencoder", true));
     }
-    let d_out = if fields.transcode && file.has("W_dec") { file.matrix("W_dec")?[1] } else { d_in };
-    let (site, output_site) = sites(folder, fields.transcode);
+    let d_out = if fields.transcode && weights.has("W_dec") { weights.matrix("W_dec")?[1] } else { d_in };
+    let (site, output_site) = sites(&files.folder, fields.transcode);
+    let architecture =
+        Architecture::TopK { k: source.whole_k(fields.k.as_ref(), d_sae)?, ranking: Ranking::PreActivation };
     let config = SaeConfig {
-        architecture: Architecture::TopK {
-            k: source.whole_k(fields.k.as_ref(), d_sae)?,
-            ranking: Ranking::PreActivation,
-        },
         role: if fields.transcode { Role::Transcoder(skip) } else { Role::Autoencoder },
-        d_in,
         d_out,
-        d_sae,
         input_bias: if fields.transcode { InputBias::None } else { InputBias::DecoderBias },
-        normalisation: Normalisation::None,
         site,
         output_site,
-        model_name: None,
-        conventions: Conventions::default(),
+        ..SaeConfig::new(architecture, d_in, d_sae)
     };
-    Ok((config, raw))
+    Ok(Opened { config, raw_config, weights })
 }
 
 /// Derives the sites from the folder's name, which is the hook point. An autoencoder reads the module's output. A transcoder
@@ -110,12 +106,13 @@ fn sites(folder: &Path, transcode: bool) -> (Option<String>, Option<String>) {
 }
 
 /// Takes the tensors, by the names of any version of the format.
-pub(super) fn take(config: &SaeConfig, file: &TensorFile, taker: &mut Taker<'_>) -> Result<SaeTensors, SaeError> {
+fn take(opened: &Opened, taker: &mut Taker<'_>) -> Result<SaeTensors, SaeError> {
+    let Opened { config, weights, .. } = opened;
     let (d_in, d_out, d_sae) = (config.d_in, config.d_out, config.d_sae);
     let Architecture::TopK { k, ranking } = config.architecture else { return Err(taker.contradiction("k")) };
     let zeros = |size: usize| Tensor::f_zeros([size as i64], (Kind::Float, Device::Cpu));
     let encoder = taker.turned("encoder.weight", [d_sae, d_in])?;
-    let decoder = if file.has("W_dec") {
+    let decoder = if weights.has("W_dec") {
         taker.tensor("W_dec", &[d_sae, d_out])?
     } else {
         taker.turned("decoder.weight", [d_out, d_sae])?

@@ -19,7 +19,7 @@ pub(super) struct Archive<'bytes> {
     bytes: &'bytes [u8],
     inner: ZipArchive<Cursor<&'bytes [u8]>>,
     /// Index of each member, by name.
-    numbers: BTreeMap<String, usize>,
+    indices: BTreeMap<String, usize>,
     /// Remaining decompression budget in bytes.
     plausible: u64,
 }
@@ -44,26 +44,26 @@ impl<'bytes> Archive<'bytes> {
             return Err("an archive whose directory does not end where the file does".to_owned());
         }
         let mut inner = ZipArchive::new(Cursor::new(bytes)).map_err(|error| error.to_string())?;
-        let mut numbers = BTreeMap::new();
+        let mut indices = BTreeMap::new();
         for index in 0..inner.len() {
             let name = inner.by_index_raw(index).map_err(|error| error.to_string())?.name().to_owned();
-            if numbers.insert(name.clone(), index).is_some() {
+            if indices.insert(name.clone(), index).is_some() {
                 return Err(format!("two members called {name}"));
             }
         }
         let plausible = ALWAYS_PLAUSIBLE.max((bytes.len() as u64).saturating_mul(MOST_RATIO));
-        Ok(Self { bytes, inner, numbers, plausible })
+        Ok(Self { bytes, inner, indices, plausible })
     }
 
     /// The names of the members.
     pub(super) fn names(&self) -> Vec<String> {
-        self.numbers.keys().cloned().collect()
+        self.indices.keys().cloned().collect()
     }
 
     /// Locates a member.
     pub(super) fn member(&mut self, name: &str) -> Result<Member, String> {
         let whole = self.bytes.len() as u64;
-        let index = *self.numbers.get(name).ok_or_else(|| format!("no member {name}"))?;
+        let index = *self.indices.get(name).ok_or_else(|| format!("no member {name}"))?;
         let member = self.inner.by_index_raw(index).map_err(|error| format!("member {name}: {error}"))?;
         if member.compression() != CompressionMethod::Stored {
             return Ok(Member::Packed { index });

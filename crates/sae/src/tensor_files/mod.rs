@@ -196,7 +196,7 @@ impl Taker<'_> {
                 return Err(SaeError::TensorType { path, name, got });
             }
             Entry::Tensor { kind: Type::Other(got), .. } => return Err(SaeError::TensorType { path, name, got }),
-            Entry::Scalar(scalar) => return Err(SaeError::TensorType { path, name, got: format!("{scalar:?}") }),
+            Entry::Scalar(scalar) => return Err(SaeError::TensorType { path, name, got: scalar.to_string() }),
         };
         if got != shape {
             return Err(SaeError::Shape { path, name, expected: shape.to_vec(), got });
@@ -214,7 +214,7 @@ impl Taker<'_> {
         match entry {
             Entry::Scalar(Scalar::Integer(number)) => Ok(Some(number as f64)),
             Entry::Scalar(Scalar::Number(number)) => Ok(Some(number)),
-            Entry::Scalar(other) => Err(SaeError::TensorType { path, name, got: format!("{other:?}") }),
+            Entry::Scalar(other) => Err(SaeError::TensorType { path, name, got: other.to_string() }),
             Entry::Tensor { kind: Type::Other(got), .. } => Err(SaeError::TensorType { path, name, got }),
             Entry::Tensor { shape, .. } if shape.iter().product::<usize>() != 1 => {
                 Err(SaeError::Shape { path, name, expected: Vec::new(), got: shape })

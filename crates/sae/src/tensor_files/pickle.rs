@@ -5,6 +5,7 @@
 //! or depend on a tensor framework, so this small reader is easier to audit.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -24,6 +25,18 @@ pub(crate) enum Scalar {
     Integer(i64),
     Number(f64),
     Text(Arc<str>),
+}
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => formatter.write_str("None"),
+            Self::Flag(flag) => write!(formatter, "{flag}"),
+            Self::Integer(integer) => write!(formatter, "{integer}"),
+            Self::Number(number) => write!(formatter, "{number}"),
+            Self::Text(text) => write!(formatter, "the text {text:?}"),
+        }
+    }
 }
 
 /// The storage that a tensor is a view of.
@@ -61,6 +74,17 @@ pub(super) enum Name {
     RebuildTensor,
     RebuildParameter,
     StorageType(Kind),
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::OrderedDict => "OrderedDict",
+            Self::RebuildTensor => "_rebuild_tensor_v2",
+            Self::RebuildParameter => "_rebuild_parameter",
+            Self::StorageType(_) => "a storage type",
+        })
+    }
 }
 
 /// Reads the single value of a pickle.
@@ -335,7 +359,7 @@ impl Reader<'_> {
                 strides: sizes(strides)?,
             },
             (Name::RebuildParameter, [tensor @ Value::Tensor { .. }, ..]) => tensor.clone(),
-            _ => return Err(format!("a call of {function:?} with arguments that torch.save does not write")),
+            _ => return Err(format!("a call of {function} with arguments that torch.save does not write")),
         };
         self.stack.push(value);
         Ok(())

@@ -19,7 +19,7 @@ pub(super) fn entries(bytes: &[u8]) -> Result<BTreeMap<String, Entry>, String> {
             Dtype::BF16 => Type::Known(Kind::BFloat16),
             Dtype::I64 => Type::Known(Kind::Int64),
             Dtype::I32 => Type::Known(Kind::Int),
-            other => Type::Other(format!("{other:?}")),
+            other => Type::Other(other.to_string()),
         };
         let place = Place::Mapped { start, end: start + view.data().len() };
         (name.to_owned(), Entry::Tensor { kind, shape: view.shape().to_vec(), order: Order::Rows, place })

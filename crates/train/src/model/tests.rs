@@ -235,7 +235,7 @@ fn every_sae_opens_for_training_and_is_saved_as_it_was() {
         let name = case.file_name().unwrap().to_str().unwrap();
         let golden = Golden(Tensor::read_safetensors(case.join("golden.safetensors")).unwrap());
         let file = SaeFile::open(&case).unwrap();
-        let parts = file.parts().unwrap();
+        let parts = file.tensors().unwrap();
         let chooses_by_batch = matches!(parts.own, ArchitectureTensors::BatchTopK { .. });
         let architecture = match parts.own {
             ArchitectureTensors::Standard { .. } => Architecture::Standard { l1: 1.0 },

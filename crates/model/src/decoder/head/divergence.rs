@@ -28,7 +28,7 @@ struct Sums {
     /// Σ e^d, summed as for the loss.
     loss: f64,
     changed: f64,
-    untouched: f64,
+    clean: f64,
     moment: f64,
 }
 
@@ -45,9 +45,9 @@ impl Pair {
 
     /// Adds both runs' logits of the tokens from `first` on.
     #[inline(always)]
-    pub(super) fn add(&mut self, first: usize, untouched: &[f32], changed: &[f32]) {
+    pub(super) fn add(&mut self, first: usize, clean: &[f32], changed: &[f32]) {
         let before = (f64::from(self.largest_logit), f64::from(self.changed.largest_logit()));
-        self.largest_logit = largest_of(untouched).max(self.largest_logit);
+        self.largest_logit = largest_of(clean).max(self.largest_logit);
         // A run without a largest logit yet has only logits of −∞, for which any reference value will do.
         let met = self.changed.meet(first, changed);
         let changed_largest = met.unwrap_or(0.0);
@@ -57,12 +57,12 @@ impl Pair {
         self.moment = (self.moment + (own - other) * self.sum) * own.exp();
         self.sum *= own.exp();
         self.changed_sum *= other.exp();
-        let sums = sums(untouched, changed, largest, changed_largest);
+        let sums = sums(clean, changed, largest, changed_largest);
         if met.is_some() {
             self.changed.add_sum(sums.loss);
         }
         self.changed_sum += sums.changed;
-        self.sum += sums.untouched;
+        self.sum += sums.clean;
         self.moment += sums.moment;
     }
 
@@ -78,14 +78,14 @@ impl Pair {
 }
 
 #[inline(always)]
-fn sums(untouched: &[f32], changed: &[f32], largest: f32, changed_largest: f32) -> Sums {
+fn sums(clean: &[f32], changed: &[f32], largest: f32, changed_largest: f32) -> Sums {
     let mut loss_lanes = [0.0f32; LANES];
     let (mut changed_lanes, mut lanes, mut moment_lanes) = ([0.0f64; LANES], [0.0f64; LANES], [0.0f64; LANES]);
-    let (chunks, rest) = untouched.as_chunks::<LANES>();
+    let (chunks, rest) = clean.as_chunks::<LANES>();
     let (changed_chunks, changed_rest) = changed.as_chunks::<LANES>();
     for (chunk, changed) in chunks.iter().zip(changed_chunks) {
         for lane in 0..LANES {
-            let (p, q, term) = terms(chunk[lane] - largest, changed[lane] - changed_largest);
+            let (p, q, term) = weighted_difference(chunk[lane] - largest, changed[lane] - changed_largest);
             loss_lanes[lane] += q;
             changed_lanes[lane] += f64::from(q);
             lanes[lane] += f64::from(p);
@@ -95,14 +95,14 @@ fn sums(untouched: &[f32], changed: &[f32], largest: f32, changed_largest: f32) 
     let mut sums = Sums {
         loss: loss_lanes.iter().map(|&lane| f64::from(lane)).sum(),
         changed: changed_lanes.iter().sum(),
-        untouched: lanes.iter().sum(),
+        clean: lanes.iter().sum(),
         moment: moment_lanes.iter().sum(),
     };
     for (&logit, &changed) in rest.iter().zip(changed_rest) {
-        let (p, q, term) = terms(logit - largest, changed - changed_largest);
+        let (p, q, term) = weighted_difference(logit - largest, changed - changed_largest);
         sums.loss += f64::from(q);
         sums.changed += f64::from(q);
-        sums.untouched += f64::from(p);
+        sums.clean += f64::from(p);
         sums.moment += f64::from(term);
     }
     sums
@@ -111,7 +111,7 @@ fn sums(untouched: &[f32], changed: &[f32], largest: f32, changed_largest: f32) 
 /// e^b, e^d and e^b (b − d). A token with probability zero in the clean run contributes nothing, regardless of the changed
 /// run. A token with probability zero in the changed run alone makes the divergence infinite.
 #[inline(always)]
-fn terms(below: f32, changed_below: f32) -> (f32, f32, f32) {
+fn weighted_difference(below: f32, changed_below: f32) -> (f32, f32, f32) {
     let (p, q) = (exponential(below), exponential(changed_below));
     let term = p * (below - changed_below);
     (p, q, if below < LOWEST { 0.0 } else { term })
@@ -124,26 +124,26 @@ pub(super) mod tests {
     /// Logits, and a second set that differs by up to `by`.
     pub(crate) fn logits(count: usize, by: f32) -> (Vec<f32>, Vec<f32>) {
         let wave = |token: usize, step: usize| ((token * step % 1013) as f32 / 40.0).sin();
-        let untouched: Vec<f32> = (0..count).map(|token| wave(token, 7919) * 9.0 + 3.0).collect();
-        let changed = untouched.iter().enumerate().map(|(token, logit)| logit + by * wave(token, 104_729)).collect();
-        (untouched, changed)
+        let clean: Vec<f32> = (0..count).map(|token| wave(token, 7919) * 9.0 + 3.0).collect();
+        let changed = clean.iter().enumerate().map(|(token, logit)| logit + by * wave(token, 104_729)).collect();
+        (clean, changed)
     }
 
     /// The definition, in float64.
-    pub(crate) fn by_definition(untouched: &[f32], changed: &[f32]) -> f64 {
+    pub(crate) fn by_definition(clean: &[f32], changed: &[f32]) -> f64 {
         let logsumexp = |logits: &[f32]| logits.iter().map(|&logit| f64::from(logit).exp()).sum::<f64>().ln();
-        let (normaliser, changed_normaliser) = (logsumexp(untouched), logsumexp(changed));
+        let (normaliser, changed_normaliser) = (logsumexp(clean), logsumexp(changed));
         let term = |(&logit, &changed): (&f32, &f32)| {
             let (log_p, log_q) = (f64::from(logit) - normaliser, f64::from(changed) - changed_normaliser);
             log_p.exp() * (log_p - log_q)
         };
-        untouched.iter().zip(changed).map(term).sum()
+        clean.iter().zip(changed).map(term).sum()
     }
 
-    fn in_pieces(untouched: &[f32], changed: &[f32], piece: usize) -> Pair {
+    fn in_pieces(clean: &[f32], changed: &[f32], piece: usize) -> Pair {
         let mut pair = Pair::new(5);
-        for (index, (untouched, changed)) in untouched.chunks(piece).zip(changed.chunks(piece)).enumerate() {
-            pair.add(index * piece, untouched, changed);
+        for (index, (clean, changed)) in clean.chunks(piece).zip(changed.chunks(piece)).enumerate() {
+            pair.add(index * piece, clean, changed);
         }
         pair
     }
@@ -151,10 +151,10 @@ pub(super) mod tests {
     #[test]
     fn it_is_the_divergence_of_float64_in_any_pieces() {
         for by in [1e-3, 0.1, 1.0, 10.0] {
-            let (untouched, changed) = logits(1003, by);
-            let expected = by_definition(&untouched, &changed);
+            let (clean, changed) = logits(1003, by);
+            let expected = by_definition(&clean, &changed);
             for piece in [1, 16, 17, 300, 1003] {
-                let kl = in_pieces(&untouched, &changed, piece).kl();
+                let kl = in_pieces(&clean, &changed, piece).kl();
                 assert!(
                     (kl - expected).abs() < 1e-7 + 1e-6 * expected,
                     "by {by} in {piece}: {kl}, expected {expected}"
@@ -165,30 +165,30 @@ pub(super) mod tests {
 
     #[test]
     fn a_constant_added_to_all_logits_changes_nothing() {
-        let (untouched, changed) = logits(1003, 0.1);
+        let (clean, changed) = logits(1003, 0.1);
         let raised: Vec<f32> = changed.iter().map(|logit| logit + 64.0).collect();
-        let expected = by_definition(&untouched, &raised);
-        let kl = in_pieces(&untouched, &raised, 64).kl();
+        let expected = by_definition(&clean, &raised);
+        let kl = in_pieces(&clean, &raised, 64).kl();
         assert!((kl - expected).abs() < 1e-7 + 1e-6 * expected, "{kl}, expected {expected}");
     }
 
     #[test]
     fn a_run_does_not_diverge_from_itself() {
-        let (untouched, _) = logits(1003, 0.0);
+        let (clean, _) = logits(1003, 0.0);
         for piece in [1, 16, 300] {
-            assert!(in_pieces(&untouched, &untouched, piece).kl().abs() < 1e-15);
+            assert!(in_pieces(&clean, &clean, piece).kl().abs() < 1e-15);
         }
     }
 
     #[test]
     fn the_loss_has_the_bits_that_it_has_alone() {
-        let (untouched, changed) = logits(1003, 2.0);
+        let (clean, changed) = logits(1003, 2.0);
         for piece in [16, 100, 1003] {
             let mut row = Row::new(5, Detail::Loss);
             for (index, changed) in changed.chunks(piece).enumerate() {
                 row.add(index * piece, changed);
             }
-            assert_eq!(in_pieces(&untouched, &changed, piece).loss().to_bits(), row.loss().to_bits());
+            assert_eq!(in_pieces(&clean, &changed, piece).loss().to_bits(), row.loss().to_bits());
         }
     }
 

@@ -50,22 +50,22 @@ struct Piece<'call> {
 }
 
 impl Piece<'_> {
-    fn of<Number>(self, numbers: &[Number], each: usize) -> &[Number] {
-        &numbers[self.start as usize * each..(self.start + self.length) as usize * each]
+    fn slice_of<Value>(self, values: &[Value], per_row: usize) -> &[Value] {
+        &values[self.start as usize * per_row..(self.start + self.length) as usize * per_row]
     }
 }
 
 /// Logits of some rows of the clean run, computed or stored.
-enum Source<'run> {
+enum CleanLogits<'run> {
     Normed(Tensor),
     Kept { logits: &'run Tensor, rows: Tensor },
 }
 
-impl Source<'_> {
+impl CleanLogits<'_> {
     /// Contiguous float32 logits `[n, tokens]` of a range of tokens, on a device.
     fn logits(&self, head: &Head, first: i64, tokens: i64, device: Device) -> Result<Tensor, ModelError> {
         match self {
-            Self::Normed(rows) => head.tile(rows, first, tokens),
+            Self::Normed(rows) => head.tile_f32(rows, first, tokens),
             Self::Kept { logits, rows } => {
                 let tile = logits.f_narrow(1, first, tokens)?.f_index_select(0, rows)?;
                 Ok(tile.f_to_device(device)?.f_to_kind(Kind::Float)?)
@@ -78,7 +78,7 @@ impl Head {
     /// `n` rows of the clean run, rows `[n, d_model]` of each changed run, labels `[n]` → one entry per changed run.
     pub(in crate::decoder) fn divergences(
         &self,
-        untouched: CleanRun<'_>,
+        clean: CleanRun<'_>,
         changed: &[Tensor],
         labels: &[i64],
     ) -> Result<Vec<Divergences>, ModelError> {
@@ -88,7 +88,7 @@ impl Head {
         for rows in changed {
             check_count("rows of a changed run", rows.size()[0] as usize, count)?;
         }
-        self.check_untouched(untouched, count)?;
+        self.check_clean(clean, count)?;
         // A GPU holds the logits of both runs and intermediate results.
         let most = if device == Device::Cpu { TILE_ROWS } else { GPU_BYTES as i64 / (16 * self.vocab_size()) };
         let most = most.max(1);
@@ -98,11 +98,11 @@ impl Head {
             let piece = Piece { start, length, labels: &labels[start as usize..(start + length) as usize] };
             let norm = |rows: &Tensor| self.norm.forward(&rows.f_narrow(0, start, length)?);
             let changed: Vec<Tensor> = changed.iter().map(norm).collect::<Result<_, _>>()?;
-            let source = match untouched {
-                CleanRun::Residual(rows) => Source::Normed(norm(rows)?),
+            let clean_logits = match clean {
+                CleanRun::Residual(rows) => CleanLogits::Normed(norm(rows)?),
                 CleanRun::Logits { logits, rows } => {
-                    let rows = Tensor::f_from_slice(piece.of(rows, 1))?.f_to_device(logits.device())?;
-                    Source::Kept { logits, rows }
+                    let rows = Tensor::f_from_slice(piece.slice_of(rows, 1))?.f_to_device(logits.device())?;
+                    CleanLogits::Kept { logits, rows }
                 }
                 CleanRun::Largest { ids, logits, logsumexp } => {
                     self.bounds(&changed, piece, (ids, logits, logsumexp), &mut all)?;
@@ -110,17 +110,17 @@ impl Head {
                 }
             };
             if device == Device::Cpu {
-                self.exact_on_cpu(&source, &changed, piece, &mut all)?;
+                self.exact_on_cpu(&clean_logits, &changed, piece, &mut all)?;
             } else {
-                self.exact_on_gpu(&source, &changed, piece, &mut all)?;
+                self.exact_on_gpu(&clean_logits, &changed, piece, &mut all)?;
             }
         }
         Ok(all)
     }
 
-    fn check_untouched(&self, untouched: CleanRun<'_>, count: i64) -> Result<(), ModelError> {
-        match untouched {
-            CleanRun::Residual(rows) => check_count("rows of the untouched run", rows.size()[0] as usize, count),
+    fn check_clean(&self, clean: CleanRun<'_>, count: i64) -> Result<(), ModelError> {
+        match clean {
+            CleanRun::Residual(rows) => check_count("rows of the clean run", rows.size()[0] as usize, count),
             CleanRun::Logits { logits, rows } => {
                 let (shape, vocab_size) = (logits.size(), self.vocab_size());
                 if shape.len() != 2 || shape[1] != vocab_size {
@@ -149,23 +149,23 @@ impl Head {
     /// Runs over tiles of the vocabulary. Each tile of the clean run is computed once for all changed runs.
     fn exact_on_cpu(
         &self,
-        source: &Source<'_>,
+        clean_logits: &CleanLogits<'_>,
         changed: &[Tensor],
         piece: Piece<'_>,
         all: &mut [Divergences],
     ) -> Result<(), ModelError> {
-        let fresh: Vec<Pair> = piece.labels.iter().map(|&label| Pair::new(label)).collect();
-        let mut pairs = vec![fresh; changed.len()];
+        let empty: Vec<Pair> = piece.labels.iter().map(|&label| Pair::new(label)).collect();
+        let mut pairs = vec![empty; changed.len()];
         for (first, tokens) in self.tiles() {
-            let untouched = source.logits(self, first, tokens, Device::Cpu)?;
-            let untouched = tensor_slice::floats(&untouched)?;
+            let clean = clean_logits.logits(self, first, tokens, Device::Cpu)?;
+            let clean = tensor_slice::floats(&clean)?;
             for (rows, pairs) in changed.iter().zip(&mut pairs) {
-                let tile = self.tile(rows, first, tokens)?;
+                let tile = self.tile_f32(rows, first, tokens)?;
                 let logits = tensor_slice::floats(&tile)?;
                 pulp::Arch::new().dispatch(|| {
-                    let rows = untouched.chunks_exact(tokens as usize).zip(logits.chunks_exact(tokens as usize));
-                    for (pair, (untouched, changed)) in pairs.iter_mut().zip(rows) {
-                        pair.add(first as usize, untouched, changed);
+                    let rows = clean.chunks_exact(tokens as usize).zip(logits.chunks_exact(tokens as usize));
+                    for (pair, (clean, changed)) in pairs.iter_mut().zip(rows) {
+                        pair.add(first as usize, clean, changed);
                     }
                 });
             }
@@ -180,28 +180,28 @@ impl Head {
     /// Computes the whole vocabulary at once with LibTorch's kernels, by the formula of [`Pair`].
     fn exact_on_gpu(
         &self,
-        source: &Source<'_>,
+        clean_logits: &CleanLogits<'_>,
         changed: &[Tensor],
         piece: Piece<'_>,
         all: &mut [Divergences],
     ) -> Result<(), ModelError> {
         let device = self.unembedding.device();
         let below = |logits: &Tensor| logits.f_sub(&logits.f_amax([-1i64].as_slice(), true)?);
-        let sum = |terms: &Tensor| terms.f_sum_dim_intlist([-1i64].as_slice(), false, Kind::Double);
-        let untouched = below(&source.logits(self, 0, self.vocab_size(), device)?)?;
-        let p = untouched.f_exp()?;
+        let sum = |values: &Tensor| values.f_sum_dim_intlist([-1i64].as_slice(), false, Kind::Double);
+        let clean = below(&clean_logits.logits(self, 0, self.vocab_size(), device)?)?;
+        let p = clean.f_exp()?;
         let normaliser = sum(&p)?;
         let ruled_out = p.f_eq(0.0)?;
         let labels = Tensor::f_from_slice(piece.labels)?.f_to_device(device)?;
         for (rows, into) in changed.iter().zip(all) {
-            let logits = self.tile(rows, 0, self.vocab_size())?;
+            let logits = self.tile_f32(rows, 0, self.vocab_size())?;
             let loss = label_loss(&logits, &labels, &logits.f_logsumexp(-1, false)?)?;
             into.loss.extend(Vec::<f32>::try_from(loss)?);
             let changed = below(&logits)?;
             let changed_normaliser = sum(&changed.f_exp()?)?;
-            let terms = p.f_mul(&untouched.f_sub(&changed)?)?.f_masked_fill(&ruled_out, 0.0)?;
+            let weighted = p.f_mul(&clean.f_sub(&changed)?)?.f_masked_fill(&ruled_out, 0.0)?;
             let ratio = changed_normaliser.f_div(&normaliser)?.f_log()?;
-            into.kl.extend(Vec::<f64>::try_from(sum(&terms)?.f_div(&normaliser)?.f_add(&ratio)?)?);
+            into.kl.extend(Vec::<f64>::try_from(sum(&weighted)?.f_div(&normaliser)?.f_add(&ratio)?)?);
         }
         Ok(())
     }
@@ -215,16 +215,17 @@ impl Head {
         all: &mut [Divergences],
     ) -> Result<(), ModelError> {
         let k = ids.len() / logsumexp.len();
-        let (ids, largest, logsumexp) = (piece.of(ids, k), piece.of(largest, k), piece.of(logsumexp, 1));
+        let (ids, largest, logsumexp) =
+            (piece.slice_of(ids, k), piece.slice_of(largest, k), piece.slice_of(logsumexp, 1));
         let bound = |row: usize| {
             let own = row * k..(row + 1) * k;
             Bound::new(piece.labels[row], &ids[own.clone()], &largest[own], logsumexp[row])
         };
-        let fresh: Vec<Bound> = (0..piece.length as usize).map(bound).collect();
+        let empty: Vec<Bound> = (0..piece.length as usize).map(bound).collect();
         for (rows, into) in changed.iter().zip(all) {
-            let mut bounds = fresh.clone();
+            let mut bounds = empty.clone();
             for (first, tokens) in self.tiles() {
-                let tile = self.tile(rows, first, tokens)?.f_to_device(Device::Cpu)?;
+                let tile = self.tile_f32(rows, first, tokens)?.f_to_device(Device::Cpu)?;
                 let logits = tensor_slice::floats(&tile)?;
                 pulp::Arch::new().dispatch(|| {
                     for (bound, logits) in bounds.iter_mut().zip(logits.chunks_exact(tokens as usize)) {
@@ -261,18 +262,18 @@ mod tests {
     /// Rows of the clean run and of two changed runs.
     fn rows() -> (Tensor, [Tensor; 2]) {
         let wave = |step: i64| (Tensor::arange(ROWS * 32, (Kind::Float, Device::Cpu)) * step).sin().view([ROWS, 32]);
-        let untouched = wave(7);
-        let changed = [&untouched + 0.05 * wave(11), &untouched - 0.5 * wave(13)];
-        (untouched, changed)
+        let clean = wave(7);
+        let changed = [&clean + 0.05 * wave(11), &clean - 0.5 * wave(13)];
+        (clean, changed)
     }
 
     fn labels() -> Vec<i64> {
         (0..ROWS).map(|row| if row % 10 == 9 { -1 } else { row % 320 }).collect()
     }
 
-    fn by_definition(head: &Head, untouched: &Tensor, changed: &Tensor) -> Vec<f64> {
+    fn by_definition(head: &Head, clean: &Tensor, changed: &Tensor) -> Vec<f64> {
         let log = |rows: &Tensor| head.logits(rows).unwrap().to_kind(Kind::Double).log_softmax(-1, Kind::Double);
-        let (p, q) = (log(untouched), log(changed));
+        let (p, q) = (log(clean), log(changed));
         (p.exp() * (&p - &q)).sum_dim_intlist([-1i64].as_slice(), false, Kind::Double).try_into().unwrap()
     }
 
@@ -288,10 +289,10 @@ mod tests {
         let _guard = no_grad();
         let decoder = decoder();
         let head = decoder.head().unwrap();
-        let (untouched, changed) = rows();
+        let (clean, changed) = rows();
         let labels = labels();
-        let from_residual = head.divergences(CleanRun::Residual(&untouched), &changed, &labels).unwrap();
-        let logits = head.logits(&untouched).unwrap();
+        let from_residual = head.divergences(CleanRun::Residual(&clean), &changed, &labels).unwrap();
+        let logits = head.logits(&clean).unwrap();
         // Stored logits of twice as many rows, in another order.
         let kept = Tensor::cat(&[&logits, &logits.flip([0i64])], 0);
         let rows: Vec<i64> = (0..ROWS).map(|row| if row % 2 == 0 { row } else { 2 * ROWS - 1 - row }).collect();
@@ -300,10 +301,10 @@ mod tests {
         let piece = Piece { start: 0, length: ROWS, labels: &labels };
         let norm = |rows: &Tensor| head.norm.forward(rows).unwrap();
         let mut by_kernels = vec![Divergences::default(); 2];
-        head.exact_on_gpu(&Source::Normed(norm(&untouched)), &changed.each_ref().map(norm), piece, &mut by_kernels)
+        head.exact_on_gpu(&CleanLogits::Normed(norm(&clean)), &changed.each_ref().map(norm), piece, &mut by_kernels)
             .unwrap();
         for (place, changed) in changed.iter().enumerate() {
-            let expected = by_definition(head, &untouched, changed);
+            let expected = by_definition(head, &clean, changed);
             let losses = head.losses(changed, &labels).unwrap();
             for got in [&from_residual[place], &from_logits[place]] {
                 assert_near(&got.kl, &expected);
@@ -316,15 +317,15 @@ mod tests {
     }
 
     #[test]
-    fn bounds_come_from_what_is_kept_of_the_untouched_run() {
+    fn bounds_come_from_what_is_kept_of_the_clean_run() {
         let _guard = no_grad();
         let decoder = decoder();
         let head = decoder.head().unwrap();
-        let (untouched, changed) = rows();
+        let (clean, changed) = rows();
         let labels = labels();
-        let exact = head.divergences(CleanRun::Residual(&untouched), &changed, &labels).unwrap();
+        let exact = head.divergences(CleanRun::Residual(&clean), &changed, &labels).unwrap();
         let bounds = [10, 320].map(|k| {
-            let kept = head.predictions(&untouched, &labels, k).unwrap();
+            let kept = head.predictions(&clean, &labels, k).unwrap();
             let (ids, logits, logsumexp) = (&kept.top_ids, &kept.top_logits, &kept.logsumexp);
             head.divergences(CleanRun::Largest { ids, logits, logsumexp }, &changed, &labels).unwrap()
         });
@@ -340,24 +341,24 @@ mod tests {
     fn lists_that_do_not_fit_are_refused() {
         let decoder = decoder();
         let head = decoder.head().unwrap();
-        let (untouched, changed) = rows();
+        let (clean, changed) = rows();
         let labels = labels();
-        let few = untouched.narrow(0, 0, 3);
+        let few = clean.narrow(0, 0, 3);
         let narrow = Tensor::zeros([ROWS, 5], (Kind::Float, Device::Cpu));
         let (ids, logits, logsumexp) = (vec![320; ROWS as usize], vec![0.0; ROWS as usize], vec![0.0; ROWS as usize]);
         let rows: Vec<i64> = (0..ROWS).collect();
-        for (untouched, words) in [
+        for (clean, words) in [
             (CleanRun::Residual(&few), "expected 700 as there are rows, got 3"),
             (CleanRun::Logits { logits: &narrow, rows: &rows }, "expected [rows, 320]"),
-            (CleanRun::Logits { logits: &head.logits(&untouched).unwrap(), rows: &rows[1..] }, "got 699"),
+            (CleanRun::Logits { logits: &head.logits(&clean).unwrap(), rows: &rows[1..] }, "got 699"),
             (CleanRun::Largest { ids: &ids, logits: &logits, logsumexp: &logsumexp }, "below 320"),
             (CleanRun::Largest { ids: &ids, logits: &logits, logsumexp: &logsumexp[1..] }, "logsumexp: expected 700"),
         ] {
-            let message = head.divergences(untouched, &changed, &labels).unwrap_err().to_string();
+            let message = head.divergences(clean, &changed, &labels).unwrap_err().to_string();
             assert!(message.contains(words), "{message}");
         }
-        let message = head.divergences(CleanRun::Residual(&untouched), &[few], &labels).unwrap_err().to_string();
+        let message = head.divergences(CleanRun::Residual(&clean), &[few], &labels).unwrap_err().to_string();
         assert!(message.contains("changed run"), "{message}");
-        assert!(head.divergences(CleanRun::Residual(&untouched), &[], &labels).unwrap().is_empty());
+        assert!(head.divergences(CleanRun::Residual(&clean), &[], &labels).unwrap().is_empty());
     }
 }

@@ -25,11 +25,11 @@ impl Largest {
 
     /// Adds numbers, the first of which has index `first`.
     #[inline(always)]
-    pub fn add(&mut self, first: u32, numbers: &[f32]) {
+    pub fn add(&mut self, first: u32, values: &[f32]) {
         if self.k == 0 {
             return;
         }
-        let (chunks, rest) = numbers.as_chunks::<LANES>();
+        let (chunks, rest) = values.as_chunks::<LANES>();
         for (index, chunk) in chunks.iter().enumerate() {
             let bound = self.bound;
             // Counting, unlike searching, vectorises.
@@ -41,8 +41,8 @@ impl Largest {
         self.consider(first + (chunks.len() * LANES) as u32, rest);
     }
 
-    fn consider(&mut self, first: u32, numbers: &[f32]) {
-        for (place, &number) in (first..).zip(numbers) {
+    fn consider(&mut self, first: u32, values: &[f32]) {
+        for (place, &number) in (first..).zip(values) {
             if exceeds(number, self.bound) {
                 self.candidates.push((number, place));
                 if self.candidates.len() == 2 * self.k {
@@ -86,8 +86,8 @@ fn best_first(left: (f32, u32), right: (f32, u32)) -> Ordering {
 mod tests {
     use super::*;
 
-    fn by_sorting(numbers: &[f32], k: usize) -> Vec<(f32, u32)> {
-        let mut all: Vec<(f32, u32)> = numbers.iter().copied().zip(0..).collect();
+    fn by_sorting(values: &[f32], k: usize) -> Vec<(f32, u32)> {
+        let mut all: Vec<(f32, u32)> = values.iter().copied().zip(0..).collect();
         all.sort_by(|left, right| best_first(*left, *right));
         all.truncate(k);
         all
@@ -101,12 +101,12 @@ mod tests {
             (state >> 16) as f32 / 64.0
         };
         for (count, k) in [(1000, 1), (1000, 7), (1000, 64), (5, 9), (33, 32), (64, 0), (0, 3)] {
-            let numbers: Vec<f32> = (0..count).map(|_| random()).collect();
+            let values: Vec<f32> = (0..count).map(|_| random()).collect();
             let mut largest = Largest::new(k);
-            let (head, tail) = numbers.split_at(count / 3);
+            let (head, tail) = values.split_at(count / 3);
             largest.add(0, head);
             largest.add(head.len() as u32, tail);
-            assert_eq!(largest.finish(), by_sorting(&numbers, k), "{k} of {count}");
+            assert_eq!(largest.finish(), by_sorting(&values, k), "{k} of {count}");
         }
     }
 

@@ -5,23 +5,23 @@ mod divergence;
 mod divergences;
 mod exponential;
 mod largest;
+mod logit_tiles;
 mod online_softmax;
-mod wall;
 
 use tch::{Device, Kind, TchError, Tensor};
 
 pub use self::divergences::{CleanRun, Divergences};
 pub use self::largest::Largest;
 
+use self::logit_tiles::LogitTiles;
 use self::online_softmax::{Detail, Row};
-use self::wall::Wall;
 use super::Weights;
 use super::norm::Norm;
 use crate::error::ModelError;
 use crate::spec::{DecoderSpec, NormKind};
 use crate::tensors::shared_tensor::SharedTensor;
 use crate::tensors::tensor_slice;
-use crate::weights::names;
+use crate::weights::tensor_names;
 
 /// Rows and tokens of one piece of logits on a CPU, 2 MiB of float32: large enough for products at full speed, small enough
 /// for the result to be read from the core's cache.
@@ -62,7 +62,7 @@ impl Head {
         unembedding: SharedTensor,
         weights: &Weights<'_>,
     ) -> Result<Self, ModelError> {
-        let norm = names::of(spec.layout).final_norm;
+        let norm = tensor_names::of(spec.layout).final_norm;
         let bias = (spec.norm.kind == NormKind::Layer).then(|| format!("{norm}.bias"));
         let norm = Norm::load(&spec.norm, &format!("{norm}.weight"), bias.as_deref(), weights)?;
         Ok(Self { norm, unembedding, soft_cap: spec.logit_soft_cap })
@@ -135,15 +135,15 @@ impl Head {
         normed: &Tensor,
         labels: &[i64],
         detail: Detail,
-        into: &mut Predictions,
+        predictions: &mut Predictions,
         kept: Option<&mut Vec<u8>>,
     ) -> Result<(), ModelError> {
-        let mut wall = kept.map(|kept| Wall::behind(kept, labels.len(), self.vocab_size() as usize));
+        let mut kept = kept.map(|kept| LogitTiles::append_to(kept, labels.len(), self.vocab_size() as usize));
         let mut rows: Vec<Row> = labels.iter().map(|&label| Row::new(label, detail)).collect();
         for (first, tokens) in self.tiles() {
             let tile = self.product(normed, first, tokens)?;
-            if let Some(wall) = &mut wall {
-                wall.put(first as usize, tokens as usize, tensor_slice::bytes(&tile)?);
+            if let Some(kept) = &mut kept {
+                kept.write(first as usize, tokens as usize, tensor_slice::bytes(&tile)?);
             }
             let tile = tile.f_to_kind(Kind::Float)?;
             let logits = tensor_slice::floats(&tile)?;
@@ -154,12 +154,12 @@ impl Head {
             });
         }
         for row in rows {
-            into.loss.push(row.loss());
-            into.logsumexp.push(row.logsumexp());
-            into.entropy.push(row.entropy());
+            predictions.loss.push(row.loss());
+            predictions.logsumexp.push(row.logsumexp());
+            predictions.entropy.push(row.entropy());
             for (logit, id) in row.largest.finish() {
-                into.top_ids.push(id);
-                into.top_logits.push(logit);
+                predictions.top_ids.push(id);
+                predictions.top_logits.push(logit);
             }
         }
         Ok(())
@@ -183,11 +183,11 @@ impl Head {
     }
 
     /// Logits `[n, tokens]` of a range of tokens, rounded to the activations' type and returned as float32.
-    fn tile(&self, normed: &Tensor, first: i64, tokens: i64) -> Result<Tensor, ModelError> {
+    fn tile_f32(&self, normed: &Tensor, first: i64, tokens: i64) -> Result<Tensor, ModelError> {
         Ok(self.product(normed, first, tokens)?.f_to_kind(Kind::Float)?)
     }
 
-    /// As `tile`, in the activations' type.
+    /// As `tile_f32`, in the activations' type.
     fn product(&self, normed: &Tensor, first: i64, tokens: i64) -> Result<Tensor, ModelError> {
         Ok(self.capped(normed.f_linear(&self.unembedding.f_narrow(0, first, tokens)?, None::<&Tensor>)?)?)
     }
@@ -198,7 +198,7 @@ impl Head {
         normed: &Tensor,
         labels: &[i64],
         detail: Detail,
-        into: &mut Predictions,
+        predictions: &mut Predictions,
         kept: Option<&mut Vec<u8>>,
     ) -> Result<(), ModelError> {
         let logits = self.product(normed, 0, self.vocab_size())?;
@@ -208,16 +208,16 @@ impl Head {
         let logits = logits.f_to_kind(Kind::Float)?;
         let labels = Tensor::f_from_slice(labels)?.f_to_device(logits.device())?;
         let logsumexp = logits.f_logsumexp(-1, false)?;
-        into.loss.extend(Vec::<f32>::try_from(label_loss(&logits, &labels, &logsumexp)?)?);
+        predictions.loss.extend(Vec::<f32>::try_from(label_loss(&logits, &labels, &logsumexp)?)?);
         if let Detail::Full(top_k) = detail {
             // Entropy = logsumexp − expected logit under the predicted distribution.
             let probabilities = logits.f_sub(&logsumexp.f_unsqueeze(-1)?)?.f_exp()?;
             let mean_logit = probabilities.f_mul(&logits)?.f_sum_dim_intlist(-1, false, Kind::Float)?;
-            into.entropy.extend(Vec::<f32>::try_from(logsumexp.f_sub(&mean_logit)?)?);
+            predictions.entropy.extend(Vec::<f32>::try_from(logsumexp.f_sub(&mean_logit)?)?);
             let (top_logits, top_ids) = logits.f_topk(top_k as i64, -1, true, true)?;
-            into.top_logits.extend(Vec::<f32>::try_from(top_logits.f_flatten(0, 1)?)?);
-            into.top_ids.extend(Vec::<i64>::try_from(top_ids.f_flatten(0, 1)?)?.into_iter().map(|id| id as u32));
-            into.logsumexp.extend(Vec::<f32>::try_from(logsumexp)?);
+            predictions.top_logits.extend(Vec::<f32>::try_from(top_logits.f_flatten(0, 1)?)?);
+            predictions.top_ids.extend(Vec::<i64>::try_from(top_ids.f_flatten(0, 1)?)?.into_iter().map(|id| id as u32));
+            predictions.logsumexp.extend(Vec::<f32>::try_from(logsumexp)?);
         }
         Ok(())
     }

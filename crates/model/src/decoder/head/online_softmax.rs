@@ -167,8 +167,8 @@ mod tests {
     fn it_is_the_log_softmax_of_float64_in_any_pieces() {
         let logits: Vec<f32> = (0..1000).map(|token| ((token * 7919 % 1013) as f32 / 40.0).sin() * 20.0).collect();
         let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let terms = || logits.iter().map(|&logit| f64::from(logit - largest).exp());
-        let logsumexp = f64::from(largest) + terms().sum::<f64>().ln();
+        let exponentials = || logits.iter().map(|&logit| f64::from(logit - largest).exp());
+        let logsumexp = f64::from(largest) + exponentials().sum::<f64>().ln();
         let log_p = |logit: f32| f64::from(logit) - logsumexp;
         let entropy: f64 = -logits.iter().map(|&logit| log_p(logit).exp() * log_p(logit)).sum::<f64>();
         for piece in [1, 16, 17, 300, 1000] {

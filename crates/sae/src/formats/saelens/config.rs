@@ -1,7 +1,5 @@
 //! Parses `cfg.json` in either layout.
 
-use std::path::Path;
-
 use serde_json::Value;
 
 use super::{flat, nested};
@@ -11,12 +9,10 @@ use crate::formats::source::Source;
 
 /// Parses a configuration in the nested layout (version 6 and later) or the flat layout (earlier versions). Also returns the
 /// raw JSON.
-pub(in crate::formats) fn parse(path: &Path, bytes: &[u8]) -> Result<(SaeConfig, Value), SaeError> {
-    let source = Source { path };
+pub(super) fn parse(source: &Source<'_>, bytes: &[u8]) -> Result<(SaeConfig, Value), SaeError> {
     let value: Value = source.json(bytes)?;
     let fields = value.clone();
-    let config =
-        if is_nested(&source, &value)? { nested::parse(&source, fields)? } else { flat::parse(&source, fields)? };
+    let config = if is_nested(source, &value)? { nested::parse(source, fields)? } else { flat::parse(source, fields)? };
     Ok((config, value))
 }
 
@@ -34,6 +30,8 @@ fn is_nested(source: &Source<'_>, value: &Value) -> Result<bool, SaeError> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use serde_json::json;
 
     use super::*;
@@ -41,7 +39,7 @@ mod tests {
     use crate::normalisation::Normalisation;
 
     fn read(value: &Value) -> Result<SaeConfig, SaeError> {
-        parse(Path::new("cfg.json"), value.to_string().as_bytes()).map(|(config, _)| config)
+        parse(&Source { path: Path::new("cfg.json") }, value.to_string().as_bytes()).map(|(config, _)| config)
     }
 
     fn refused(value: &Value) -> String {
@@ -206,7 +204,7 @@ mod tests {
     #[test]
     fn what_is_no_object_is_refused() {
         for bytes in ["", "[]", "{", "null", "{\"d_in\": 4}"] {
-            assert!(parse(Path::new("cfg.json"), bytes.as_bytes()).is_err(), "{bytes}");
+            assert!(parse(&Source { path: Path::new("cfg.json") }, bytes.as_bytes()).is_err(), "{bytes}");
         }
     }
 }

@@ -36,7 +36,7 @@ const INERT: &[&str] = &[
 ];
 
 /// The fields common to both layouts.
-pub(super) struct Said<'config> {
+pub(super) struct CommonFields<'config> {
     pub(super) architecture: &'config str,
     pub(super) options: Options<'config>,
     pub(super) normalisation: Normalisation,
@@ -51,23 +51,23 @@ pub(super) struct Said<'config> {
 
 impl Source<'_> {
     /// Builds the configuration, checking that the fields are consistent.
-    pub(super) fn sae(&self, said: Said<'_>) -> Result<SaeConfig, SaeError> {
-        let normalisation = said.normalisation;
-        let (architecture, role) = self.architecture(said.architecture, &said.options)?;
+    pub(super) fn sae(&self, fields: CommonFields<'_>) -> Result<SaeConfig, SaeError> {
+        let normalisation = fields.normalisation;
+        let (architecture, role) = self.architecture(fields.architecture, &fields.options)?;
         self.check_transcoder(role, normalisation)?;
-        let d_in = self.size("d_in", said.d_in)?;
+        let d_in = self.size("d_in", fields.d_in)?;
         Ok(SaeConfig {
             architecture,
             role,
             d_in,
-            d_out: self.d_out(role, d_in, said.d_out)?,
-            d_sae: said.options.d_sae,
-            input_bias: self.input_bias(said.apply_b_dec_to_input, role)?,
+            d_out: self.d_out(role, d_in, fields.d_out)?,
+            d_sae: fields.options.d_sae,
+            input_bias: self.input_bias(fields.apply_b_dec_to_input, role)?,
             normalisation,
-            site: said.site,
-            output_site: said.output_site.filter(|_| role != Role::Autoencoder),
-            model_name: said.model_name,
-            conventions: said.conventions,
+            site: fields.site,
+            output_site: fields.output_site.filter(|_| role != Role::Autoencoder),
+            model_name: fields.model_name,
+            conventions: fields.conventions,
         })
     }
 
@@ -189,7 +189,7 @@ impl Source<'_> {
             other => {
                 let known = "standard, topk, jumprelu, gated, batchtopk, matryoshka_batchtopk, transcoder, \
                              skip_transcoder, jumprelu_transcoder or jumprelu_skip_transcoder";
-                return Err(self.field("architecture", known, format!("{other:?}")));
+                return Err(self.field("architecture", known, format!("\"{other}\"")));
             }
         };
         // Reading a TopK file as a plain ReLU is the most common user error: L0 of 600 instead of 80.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
-use super::fields::{Options, Said};
+use super::fields::{CommonFields, Options};
 use super::trained_on::TrainedOn;
 use crate::config::SaeConfig;
 use crate::error::SaeError;
@@ -166,7 +166,7 @@ pub(super) fn parse(source: &Source<'_>, value: Value) -> Result<SaeConfig, SaeE
         Some(Value::String(name)) => source.normalisation(name)?,
         Some(other) => return Err(source.field("normalize_activations", "a name, true or false", other)),
     };
-    source.sae(Said {
+    source.sae(CommonFields {
         architecture,
         options,
         normalisation,
@@ -197,7 +197,7 @@ impl Source<'_> {
     }
 
     /// Returns a field that has had two names. If both are present, they must agree.
-    fn one_of_two<T: PartialEq + std::fmt::Debug>(
+    fn one_of_two<T: PartialEq + std::fmt::Display>(
         &self,
         field: &str,
         what: &str,
@@ -206,7 +206,7 @@ impl Source<'_> {
     ) -> Result<Option<T>, SaeError> {
         match (one, other) {
             (Some(one), Some(other)) if one != other => {
-                Err(self.field(field, format!("one {what}"), format!("{one:?} and {other:?} under its two names")))
+                Err(self.field(field, format!("one {what}"), format!("{one} and {other} under its two names")))
             }
             (one, other) => Ok(one.or(other)),
         }

@@ -9,5 +9,21 @@ mod nested;
 mod tensors;
 mod trained_on;
 
-pub(super) use self::config::parse;
-pub(super) use self::tensors::take;
+use self::tensors::take;
+use super::{Files, Format, Opened};
+use crate::error::SaeError;
+
+pub(super) const FORMAT: Format = Format {
+    name: "saelens",
+    weights_file: "sae_weights.safetensors",
+    config_file: Some("cfg.json"),
+    is_whole: |_, _| false,
+    open,
+    take,
+};
+
+fn open(files: &Files) -> Result<Opened, SaeError> {
+    // Parse the configuration first: its errors are more specific than those of the weights.
+    let (config, raw_config) = config::parse(&files.source(), &files.config)?;
+    Ok(Opened { config, raw_config, weights: files.weights()? })
+}

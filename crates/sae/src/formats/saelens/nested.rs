@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
-use super::fields::{Options, Said};
+use super::fields::{CommonFields, Options};
 use super::trained_on::TrainedOn;
 use crate::config::SaeConfig;
 use crate::error::SaeError;
@@ -68,7 +68,7 @@ pub(super) fn parse(source: &Source<'_>, value: Value) -> Result<SaeConfig, SaeE
         Some(other) => return Err(source.field("normalize_activations", "a name", other)),
     };
     let Metadata { hook_name, hook_name_out, hook_head_index: _, model_name, trained_on } = metadata;
-    source.sae(Said {
+    source.sae(CommonFields {
         architecture: &architecture,
         options,
         normalisation,

@@ -1,19 +1,19 @@
 //! The tensors of `sae_weights.safetensors`.
 
+use std::path::Path;
+
 use crate::config::{Architecture, Ranking, Role, SaeConfig, Skip};
 use crate::error::SaeError;
-use crate::tensor_files::{Taker, TensorFile};
+use crate::formats::Opened;
+use crate::tensor_files::Taker;
 use crate::tensors::{ArchitectureTensors, SaeTensors};
 
 /// Tolerance for a `scaling_factor` of one, as in `torch.allclose`.
 const ONES_TOLERANCE: f64 = 1e-5;
 
 /// Takes all tensors of the file.
-pub(in crate::formats) fn take(
-    config: &SaeConfig,
-    file: &TensorFile,
-    taker: &mut Taker<'_>,
-) -> Result<SaeTensors, SaeError> {
+pub(super) fn take(opened: &Opened, taker: &mut Taker<'_>) -> Result<SaeTensors, SaeError> {
+    let Opened { config, weights, .. } = opened;
     let (d_in, d_out, d_sae) = (config.d_in, config.d_out, config.d_sae);
     let parts = SaeTensors {
         encoder: taker.tensor("W_enc", &[d_in, d_sae])?,
@@ -27,7 +27,7 @@ pub(in crate::formats) fn take(
         normalisation: config.normalisation,
         own: own(config, taker)?,
     };
-    check_scaling_factor(config, file, taker)?;
+    check_scaling_factor(config, weights.path(), taker)?;
     Ok(parts)
 }
 
@@ -61,11 +61,11 @@ fn own(config: &SaeConfig, taker: &mut Taker<'_>) -> Result<ArchitectureTensors,
 }
 
 /// Accepts a `scaling_factor` of ones, a leftover of old training runs.
-fn check_scaling_factor(config: &SaeConfig, file: &TensorFile, taker: &mut Taker<'_>) -> Result<(), SaeError> {
+fn check_scaling_factor(config: &SaeConfig, path: &Path, taker: &mut Taker<'_>) -> Result<(), SaeError> {
     let Some(factor) = taker.optional("scaling_factor", &[config.d_sae])? else { return Ok(()) };
     let largest = factor.f_sub_scalar(1.0)?.f_abs()?.f_max()?.f_double_value(&[])?;
     if largest <= ONES_TOLERANCE {
         return Ok(());
     }
-    Err(SaeError::ScalingFactor { path: file.path().to_path_buf(), largest })
+    Err(SaeError::ScalingFactor { path: path.to_path_buf(), largest })
 }

@@ -35,9 +35,9 @@ impl TrainedOn {
 
     fn positions(&self, source: &Source<'_>) -> Result<PositionSlice, SaeError> {
         let Some(value) = &self.seqpos_slice else { return Ok(PositionSlice::default()) };
-        let numbers: Option<Vec<Option<i64>>> = serde_json::from_value(value.clone()).ok();
+        let bounds: Option<Vec<Option<i64>>> = serde_json::from_value(value.clone()).ok();
         // Like Python's slice: a single value is the stop.
-        match numbers.as_deref() {
+        match bounds.as_deref() {
             Some([]) => Ok(PositionSlice::default()),
             Some(&[stop]) => Ok(PositionSlice { stop, ..PositionSlice::default() }),
             Some(&[start, stop]) => Ok(PositionSlice { start, stop, step: None }),

@@ -2,7 +2,7 @@
 
 /// Rows of logits, `[rows, vocab]` words, filled in from tiles, left to right.
 #[derive(Debug)]
-pub(super) struct Wall<'bytes> {
+pub(super) struct LogitTiles<'bytes> {
     /// The output buffer. Grows when the first tile gives the size of a word.
     bytes: &'bytes mut Vec<u8>,
     /// Offset of the rows in `bytes`.
@@ -11,14 +11,14 @@ pub(super) struct Wall<'bytes> {
     vocab_size: usize,
 }
 
-impl<'bytes> Wall<'bytes> {
+impl<'bytes> LogitTiles<'bytes> {
     /// Appends this many rows to `bytes`.
-    pub(super) fn behind(bytes: &'bytes mut Vec<u8>, rows: usize, vocab_size: usize) -> Self {
+    pub(super) fn append_to(bytes: &'bytes mut Vec<u8>, rows: usize, vocab_size: usize) -> Self {
         Self { start: bytes.len(), bytes, rows, vocab_size }
     }
 
     /// Writes a tile `[rows, tokens]`.
-    pub(super) fn put(&mut self, first: usize, tokens: usize, tile: &[u8]) {
+    pub(super) fn write(&mut self, first: usize, tokens: usize, tile: &[u8]) {
         let words = self.rows * tokens;
         if words == 0 {
             return;
@@ -37,18 +37,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tiles_find_their_places_behind_what_is_there() {
+    fn tiles_are_written_in_their_places_after_earlier_bytes() {
         let mut bytes = vec![9, 9];
-        let mut wall = Wall::behind(&mut bytes, 2, 3);
-        wall.put(0, 2, &[1, 1, 2, 2, 4, 4, 5, 5]);
-        wall.put(2, 1, &[3, 3, 6, 6]);
+        let mut tiles = LogitTiles::append_to(&mut bytes, 2, 3);
+        tiles.write(0, 2, &[1, 1, 2, 2, 4, 4, 5, 5]);
+        tiles.write(2, 1, &[3, 3, 6, 6]);
         assert_eq!(bytes, [9, 9, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6]);
     }
 
     #[test]
-    fn no_rows_take_no_room() {
+    fn no_rows_append_no_bytes() {
         let mut bytes = vec![9];
-        Wall::behind(&mut bytes, 0, 3).put(0, 3, &[]);
+        LogitTiles::append_to(&mut bytes, 0, 3).write(0, 3, &[]);
         assert_eq!(bytes, [9]);
     }
 }

@@ -1,14 +1,74 @@
-//! Locates the files of an SAE's folder.
+//! The files of an SAE.
 
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use hayloft_runtime::FileHash;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::source::{Source, read_bounded};
 use crate::error::SaeError;
+use crate::tensor_files::TensorFile;
+
+/// The files of an SAE, with its configuration read but not parsed.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(super) folder: PathBuf,
+    /// `None` where the format has no configuration.
+    config_file: Option<&'static str>,
+    config_path: PathBuf,
+    pub(super) config: Vec<u8>,
+    /// Relative to the folder.
+    weights_file: String,
+}
+
+impl Files {
+    pub(super) fn find(folder: &Path, config_file: Option<&'static str>, weights: &str) -> Result<Self, SaeError> {
+        let (config_path, config) = match config_file {
+            Some(name) => {
+                let path = locate(folder, name)?;
+                let bytes = read_bounded(&path)?;
+                (path, bytes)
+            }
+            None => (folder.to_path_buf(), Vec::new()),
+        };
+        let (folder, weights_file) = (folder.to_path_buf(), weights.to_owned());
+        Ok(Self { folder, config_file, config_path, config, weights_file })
+    }
+
+    /// The configuration file, or the folder where the format has none, for messages.
+    pub(super) fn source(&self) -> Source<'_> {
+        Source { path: &self.config_path }
+    }
+
+    /// The configuration's fields, and all of it as JSON.
+    pub(super) fn fields<T: DeserializeOwned>(&self) -> Result<(T, Value), SaeError> {
+        let raw = self.source().json(&self.config)?;
+        Ok((self.source().fields(raw.clone())?, raw))
+    }
+
+    /// Maps the weight file.
+    pub(super) fn weights(&self) -> Result<TensorFile, SaeError> {
+        TensorFile::open(&locate(&self.folder, &self.weights_file)?)
+    }
+
+    /// Hashes of the configuration, if there is one, and of the weights, which are read once, using all cores.
+    pub(crate) fn hashes(&self, weights: &TensorFile) -> Vec<FileHash> {
+        let config = self.config_file.map(|name| FileHash {
+            file: name.to_owned(),
+            bytes: self.config.len() as u64,
+            blake3: blake3::hash(&self.config).to_hex().to_string(),
+        });
+        let weights = FileHash { file: self.weights_file.clone(), bytes: weights.bytes(), blake3: weights.blake3() };
+        config.into_iter().chain([weights]).collect()
+    }
+}
 
 /// Returns the path of a file in an SAE's folder. A link must stay in the folder, or, in the Hub's cache, where the files of
 /// `snapshots/COMMIT` are links, lead to the `blobs` of the same repository.
-pub(super) fn locate(folder: &Path, name: &str) -> Result<PathBuf, SaeError> {
+fn locate(folder: &Path, name: &str) -> Result<PathBuf, SaeError> {
     let path = folder.join(name);
     let failed = |cause| SaeError::Io { path: path.clone(), cause };
     let real_folder = folder.canonicalize().map_err(failed)?;
