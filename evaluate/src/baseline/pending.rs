@@ -1,7 +1,7 @@
 //! One baseline during a run: the sums read from disk and those still to compute.
 
 use super::shard_sums::{Key, ShardSums};
-use super::store::{BaselineStore, Kept};
+use super::store::{BaselineStore, StoredSums};
 use crate::error::EvaluateError;
 use crate::session::shard_range::ShardRange;
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use hayloft_runtime::Part;
 
 use super::shard_sums::{Key, ShardSums};
-use super::store::{BaselineStore, EXTENSION, Kept, read};
+use super::store::{BaselineStore, EXTENSION, StoredSums, read};
 use crate::error::EvaluateError;
 
 /// A shard's sums and the index of the piece they come from.
