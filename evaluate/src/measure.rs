@@ -1,6 +1,6 @@
 //! Measures SAEs one at a time on some shards of a cache.
 
-use hayloft_results::{CleanCheck, CleanSource, ComputeSample, KlWay, unique_names};
+use hayloft_results::{CleanCheck, CleanSource, ComputeSample, KlMethod, unique_names};
 use hayloft_rows::{MedianRule, OutlierNorm, OutlierRule, OutlierThreshold, Scale, ScaleRule};
 use hayloft_runtime::{Dtype, Part, Profiling, Progress};
 use hayloft_sae::{SaeError, SaeFile};
@@ -92,7 +92,7 @@ struct Job<'run> {
     names: Vec<String>,
     scales: Vec<Scale>,
     context: EvaluationContext,
-    kl: Option<KlWay>,
+    kl: Option<KlMethod>,
     share: Share,
 }
 
@@ -252,9 +252,9 @@ fn resolve_scales(
 }
 
 /// How divergences are computed, if requested.
-fn resolve_kl(settings: &RunSettings, context: &EvaluationContext) -> Result<Option<KlWay>, EvaluateError> {
+fn resolve_kl(settings: &RunSettings, context: &EvaluationContext) -> Result<Option<KlMethod>, EvaluateError> {
     let Some(choice) = settings.kl else { return Ok(None) };
-    let way = choice.resolve(&context.cache, takes_cached_losses(settings, context))?;
-    tracing::info!(%way, "KL(clean ‖ spliced)");
-    Ok(Some(way))
+    let method = choice.resolve(&context.cache, takes_cached_losses(settings, context))?;
+    tracing::info!(%method, "KL(clean ‖ spliced)");
+    Ok(Some(method))
 }

@@ -151,8 +151,8 @@ impl Keys<'_> {
 
     /// `None` if divergences are not requested.
     fn divergences(&self, section: SectionChoice) -> Option<DivergencesKey> {
-        let (precision, way) = (self.reading.upper_model?.precision(), self.reading.kl?);
-        Some(DivergencesKey { site: self.site(), section, precision, way })
+        let (precision, method) = (self.reading.upper_model?.precision(), self.reading.kl?);
+        Some(DivergencesKey { site: self.site(), section, precision, method })
     }
 
     fn moments(&self, section: SectionChoice, rule: OutlierRule) -> MomentsKey {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use hayloft_model::{Checkpoint, DecoderSpec};
-use hayloft_results::{KlWay, ModelWeights};
+use hayloft_results::{KlMethod, ModelWeights};
 use hayloft_rows::Excluded;
 use hayloft_runtime::{Dtype, FileHash, Fingerprint};
 use hayloft_sae::{SaeFile, SaeFormat};
@@ -86,7 +86,7 @@ impl EvaluationContext {
     }
 
     /// A reader of the cache for a device, including the inputs of divergences.
-    pub(crate) fn source(&self, device: Device, kl: Option<KlWay>) -> CacheReader<'_> {
+    pub(crate) fn source(&self, device: Device, kl: Option<KlMethod>) -> CacheReader<'_> {
         let Self { cache, point, weights, excluded, .. } = self;
         CacheReader { cache, point, device, excluded, weights: *weights, kl }
     }

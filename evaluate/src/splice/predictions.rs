@@ -1,6 +1,6 @@
 //! Reads predictions of spliced and ablated runs.
 
-use hayloft_results::KlWay;
+use hayloft_results::KlMethod;
 use hayloft_rows::SectionChoice;
 use tch::Tensor;
 
@@ -20,7 +20,7 @@ pub(crate) struct PredictionReader<'run> {
     /// `None` without a model; then nothing is read.
     pub(crate) upper_model: Option<&'run UpperModel>,
     /// How divergences from the clean run are computed, if requested.
-    pub(crate) kl: Option<KlWay>,
+    pub(crate) kl: Option<KlMethod>,
 }
 
 impl<'run> PredictionReader<'run> {
@@ -39,8 +39,8 @@ impl<'run> PredictionReader<'run> {
     where
         'run: 'batch,
     {
-        let (Some(upper_model), Some(way)) = (self.upper_model, self.kl) else { return Ok(None) };
-        BatchCleanRun::new(way, batch, activations, sections, upper_model).map(Some)
+        let (Some(upper_model), Some(method)) = (self.upper_model, self.kl) else { return Ok(None) };
+        BatchCleanRun::new(method, batch, activations, sections, upper_model).map(Some)
     }
 }
 

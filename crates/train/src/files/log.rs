@@ -72,7 +72,7 @@ mod tests {
             l0: 4.0,
             explained_variance: -2662.0,
             dead_fraction: None,
-            never_fired_fraction: Some(0.25),
+            never_fired_fraction: 0.25,
             held_out: None,
         }
     }
@@ -93,12 +93,5 @@ mod tests {
         assert!(std::fs::read_to_string(&path).unwrap().contains("\"sparsity_loss\":null"));
         log.draw().unwrap();
         assert!(std::fs::read_to_string(folder.path().join(CURVES)).unwrap().starts_with("<svg"));
-    }
-    #[test]
-    fn records_of_earlier_versions_are_read() {
-        let line = r#"{"step":10,"tokens":10240,"learning_rate":0.1,"loss":1.0,"reconstruction_loss":1.0,"sparsity_loss":null,"auxiliary_loss":null,"l0":4.0,"explained_variance":null,"dead_fraction":0.5}"#;
-        let record: TrainingRecord = serde_json::from_str(line).unwrap();
-        assert_eq!((record.dead_fraction, record.never_fired_fraction), (Some(0.5), None));
-        assert!(record.held_out.is_none() && record.explained_variance.is_nan());
     }
 }
