@@ -1,6 +1,6 @@
 //! Measures SAEs on some shards of a cache.
 
-use hayloft_results::{CleanCheck, CleanSource, ComputeSample, KlWay};
+use hayloft_results::{CleanCheck, CleanSource, ComputeSample, KlMethod};
 use hayloft_rows::{MedianRule, OutlierNorm, OutlierRule, OutlierThreshold, SectionChoice};
 use hayloft_runtime::{Dtype, Part, Profiling, Progress};
 use hayloft_sae::SaeError;
@@ -76,7 +76,7 @@ struct Session<'run> {
     settings: &'run RunSettings,
     run: RunSaes,
     context: EvaluationContext,
-    kl: Option<KlWay>,
+    kl: Option<KlMethod>,
     range: ShardRange,
 }
 
@@ -237,9 +237,9 @@ impl<'run> Session<'run> {
 }
 
 /// How divergences are computed, if requested.
-fn resolve_kl(settings: &RunSettings, context: &EvaluationContext) -> Result<Option<KlWay>, EvaluateError> {
+fn resolve_kl(settings: &RunSettings, context: &EvaluationContext) -> Result<Option<KlMethod>, EvaluateError> {
     let Some(choice) = settings.kl else { return Ok(None) };
-    let way = choice.resolve(&context.cache, takes_cached_losses(settings, context))?;
-    tracing::info!(%way, "KL(clean ‖ spliced)");
-    Ok(Some(way))
+    let method = choice.resolve(&context.cache, takes_cached_losses(settings, context))?;
+    tracing::info!(%method, "KL(clean ‖ spliced)");
+    Ok(Some(method))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use hayloft_evaluate::{EvaluateError, KlChoice, RunSettings, run};
-use hayloft_results::{Kl, KlWay, Results, SaeResult, Sums};
+use hayloft_results::{Kl, KlMethod, Results, SaeResult, Sums};
 use hayloft_rows::{ScaleChoice, SectionChoice};
 use hayloft_runtime::{Dtype, Progress};
 use hayloft_store::{Codec, KeptPredictions};
@@ -61,9 +61,9 @@ fn assert_near(got: Option<f64>, expected: &Value, tolerance: f64, what: &Value)
 #[test]
 fn exact_divergences_agree_with_transformers_in_float64() {
     let tiny = keeping(0, true);
-    for (choice, way) in [(KlChoice::Recomputed, KlWay::Recomputed), (KlChoice::Stored, KlWay::Stored)] {
+    for (choice, method) in [(KlChoice::Recomputed, KlMethod::Recomputed), (KlChoice::Stored, KlMethod::Stored)] {
         for (row, found) in beside_golden(&tiny, choice) {
-            assert_eq!(found.way, way);
+            assert_eq!(found.method, method);
             assert_near(found.kl, &row["kl"], 1e-5, &row);
             assert_near(found.kl_ablated, &row["kl_ablated"], 1e-5, &row);
             assert_near(found.kl, &row["saelens"], 1e-5, &row);
@@ -78,7 +78,7 @@ fn exact_divergences_agree_with_transformers_in_float64() {
 fn bounds_agree_with_the_log_sum_inequality_in_float64() {
     for top_k in [1, 8, 64, 320] {
         for (row, found) in beside_golden(&keeping(top_k, false), KlChoice::Bound) {
-            assert_eq!(found.way, KlWay::Bound { top_k });
+            assert_eq!(found.method, KlMethod::Bound { top_k });
             let (bound, exact) = (found.kl.unwrap(), row["kl"].as_f64().unwrap());
             let expected = row["bounds"][top_k.to_string()].as_f64().unwrap();
             assert!((bound - expected).abs() < 2e-6 + 1e-5 * expected, "{bound}, expected {expected}, in {row}");
@@ -90,22 +90,22 @@ fn bounds_agree_with_the_log_sum_inequality_in_float64() {
 #[test]
 fn exact_takes_stored_logits_where_they_are_and_of_the_same_precision() {
     let (with, without) = (keeping(4, true), keeping(4, false));
-    let way = |tiny: &Tiny, more: RunSettings| {
+    let method = |tiny: &Tiny, more: RunSettings| {
         let found = kl(&evaluate(&RunSettings { cache: tiny.cache(), ..more }).results[0]);
-        (found.way, found.label())
+        (found.method, found.label())
     };
     let plain = || settings(&with, KlChoice::Exact);
-    assert_eq!(way(&with, plain()), (KlWay::Stored, "exact, from stored logits (f32)".to_owned()));
-    assert_eq!(way(&without, plain()), (KlWay::Recomputed, "exact, recomputed (f32)".to_owned()));
+    assert_eq!(method(&with, plain()), (KlMethod::Stored, "exact, from stored logits (f32)".to_owned()));
+    assert_eq!(method(&without, plain()), (KlMethod::Recomputed, "exact, recomputed (f32)".to_owned()));
     let bf16 = || RunSettings { precision: Some(Dtype::Bf16), ..plain() };
-    assert_eq!(way(&with, bf16()), (KlWay::Recomputed, "exact, recomputed (bf16)".to_owned()));
+    assert_eq!(method(&with, bf16()), (KlMethod::Recomputed, "exact, recomputed (bf16)".to_owned()));
     let fast = RunSettings { compute: Some(Dtype::Bf16), ..plain() };
     assert_eq!(
-        way(&with, fast),
-        (KlWay::Stored, "exact, from stored logits (clean logits f32, spliced bf16)".to_owned())
+        method(&with, fast),
+        (KlMethod::Stored, "exact, from stored logits (clean logits f32, spliced bf16)".to_owned())
     );
     let bound = RunSettings { kl: Some(KlChoice::Bound), ..bf16() };
-    assert_eq!(way(&without, bound).1, "lower bound, from the top 4 (clean logits f32, spliced bf16)");
+    assert_eq!(method(&without, bound).1, "lower bound, from the top 4 (clean logits f32, spliced bf16)");
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn rounded_logits_are_taken_only_when_asked_for_and_are_not_called_exact() {
     let tiny = Tiny::coded(Codec::Int8, KeptPredictions { top_k: 0, full_logits: true });
     let found = |choice| kl(&evaluate(&settings(&tiny, choice)).results[0]);
     let (exact, stored) = (found(KlChoice::Exact), found(KlChoice::Stored));
-    assert_eq!((exact.way, stored.way), (KlWay::Recomputed, KlWay::StoredRounded));
+    assert_eq!((exact.method, stored.method), (KlMethod::Recomputed, KlMethod::StoredRounded));
     assert!(stored.label().starts_with("not exact"), "{}", stored.label());
     let difference = (stored.kl.unwrap() - exact.kl.unwrap()).abs();
     assert!(difference > 1e-6 && difference < 0.01 * exact.kl.unwrap(), "{stored:?}, {exact:?}");
@@ -206,7 +206,7 @@ fn every_output_names_the_kind_of_kl() {
     {
         let results = evaluate(&settings(&tiny, choice));
         let csv = String::from_utf8(results.csv().unwrap()).unwrap();
-        assert!(csv.contains(label) && csv.lines().next().unwrap().contains(",kl,kl_ablated,kl_recovered,kl_way,"));
+        assert!(csv.contains(label) && csv.lines().next().unwrap().contains(",kl,kl_ablated,kl_recovered,kl_method,"));
         for text in [results.table(), results.markdown()] {
             assert!(text.contains(label) && text.contains("KL ablated"), "{text}");
         }
@@ -230,7 +230,7 @@ fn what_the_cache_does_not_keep_is_not_read() {
     let nothing = Tiny::with(None, |_, _| {});
     let error = refusal(&settings(&nothing, KlChoice::Bound));
     assert!(error.to_string().contains("got one with no predictions"), "{error}");
-    assert_eq!(kl(&evaluate(&settings(&nothing, KlChoice::Exact)).results[0]).way, KlWay::Recomputed);
+    assert_eq!(kl(&evaluate(&settings(&nothing, KlChoice::Exact)).results[0]).method, KlMethod::Recomputed);
 }
 
 #[test]

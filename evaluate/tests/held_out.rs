@@ -19,7 +19,7 @@ fn dead_latents_are_unknown_until_a_latent_may_be_one_and_those_that_never_fired
     let bench = Bench::new();
     // The window is longer than the training.
     let summary = trained(&bench.settings("short", Architecture::TopK { k: 1, auxiliary: 1.0 }));
-    let never_fired = summary.last.never_fired_fraction.unwrap();
+    let never_fired = summary.last.never_fired_fraction;
     assert_eq!(summary.last.dead_fraction, None);
     assert!(never_fired > 0.0 && never_fired < 1.0, "{never_fired}");
     let (out, count) = (bench.out("short"), (never_fired * WIDTH as f64).round());
@@ -39,7 +39,7 @@ fn dead_latents_are_unknown_until_a_latent_may_be_one_and_those_that_never_fired
     let summary = trained(&settings);
     let out = bench.out("long");
     let dead = summary.last.dead_fraction.unwrap();
-    assert!(dead >= summary.last.never_fired_fraction.unwrap() && dead > 0.0, "{:?}", summary.last);
+    assert!(dead >= summary.last.never_fired_fraction && dead > 0.0, "{:?}", summary.last);
     assert!(records(&out).iter().all(|record| record.dead_fraction.is_some() == (record.step > 20)));
     assert_eq!(metadata(&out)["num_dead_features"], (dead * WIDTH as f64).round());
 }

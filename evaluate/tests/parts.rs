@@ -100,7 +100,7 @@ fn what_the_first_rows_say_is_in_the_merged_results() {
     let settings = RunSettings { compute: Some(Dtype::Bf16), kl: Some(KlChoice::Bound), ..plain };
     assert_exact(&settings, &[3, 5]);
     let result = run(&settings, Progress::Silent).unwrap().results.remove(0);
-    assert!(result.compute_effect.is_some_and(|effect| effect.ce_recovered.is_some()));
+    assert!(result.compute_effect.is_some_and(|effect| effect.figures["ce_recovered"].is_some()));
     assert!(result.stored_rounding.is_some_and(|rounding| rounding.ce_effect.is_some()));
 }
 

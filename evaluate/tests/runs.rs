@@ -216,20 +216,20 @@ fn bf16_reports_its_effect_on_each_figure() {
     assert_eq!(exact.compute_effect, None);
     let results = evaluate(&RunSettings { compute: Some(Dtype::Bf16), ..settings(&tiny) });
     let low = &results.results[0];
-    let effect = low.compute_effect.unwrap();
+    let effect = low.compute_effect.as_ref().unwrap();
     assert_eq!((low.precision, low.clean_loss_source), (Dtype::Bf16, Some(CleanSource::Cache)));
     assert_eq!(low.columns.ce_clean, exact.columns.ce_clean, "clean losses stay the cache's");
     assert!(effect.activation_rows > 0);
     for (name, effect, low, exact) in [
-        ("ce_sae", effect.ce_sae, low.columns.ce_sae, exact.columns.ce_sae),
-        ("l0", effect.l0, low.columns.l0, exact.columns.l0),
-        ("mse", effect.mse, low.columns.mse, exact.columns.mse),
+        ("ce_sae", effect.figures["ce_sae"], low.columns.ce_sae, exact.columns.ce_sae),
+        ("l0", effect.figures["l0"], low.columns.l0, exact.columns.l0),
+        ("mse", effect.figures["mse"], low.columns.mse, exact.columns.mse),
     ] {
         let difference = (low.unwrap() - exact.unwrap()).abs();
         assert!(difference < 0.02 * exact.unwrap(), "{name}: {difference}");
         assert!(effect.unwrap().abs() < 0.04 * exact.unwrap(), "{name}: {effect:?}");
     }
-    assert!(effect.mse.unwrap().abs() > 0.0, "bf16 is not float32");
+    assert!(effect.figures["mse"].unwrap().abs() > 0.0, "bf16 is not float32");
     assert!(results.table().contains("What bf16 did to each figure") && results.markdown().contains("lower precision"));
 }
 

@@ -2,18 +2,27 @@
 //! files, never caches or models.
 //!
 //! ```text
-//! results.json, training.jsonl ── an experiment names their roles ──► Report ──► tables, plots, page
+//! results.json, training.jsonl ── an experiment names their roles ──► Report ──► summary.json
+//!                              │                                             ├─► tables: text, CSV, Markdown, LaTeX
+//!                              │                                             └─► page ◄── figures
 //!                              └─ expected metrics, tolerances ─────► Comparison
 //! ```
 
 mod compare;
+mod error;
+mod experiment;
+mod figures;
+mod page;
 mod plot;
-mod report;
+mod tables;
 
 pub use compare::{
     Cell, CompareError, Comparison, Record, Tolerance, Tolerances, Verdict, compare, read_expected, read_results,
 };
+pub use error::ReportError;
+pub use experiment::file::{Experiment, ResultsEntry, TrainingEntry};
+pub use experiment::left_out::LeftOut;
+pub use experiment::open::Report;
+pub use experiment::role::{ModelRole, SaeRole};
 pub use plot::training_curves;
-pub use report::{
-    Experiment, LeftOut, ModelRole, Report, ReportError, ResultsEntry, Row, SaeRole, Summary, TrainingEntry,
-};
+pub use tables::summary::{Row, Summary};

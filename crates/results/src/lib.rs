@@ -14,38 +14,39 @@ mod columns;
 mod error;
 mod histograms;
 mod kl;
+mod nan_as_null;
+
 mod outlier_warning;
 mod output;
 mod results;
 mod subsets;
 mod sums;
 mod training;
-pub mod undefined;
 
 pub use bootstrap::{Bootstrap, Difference, DifferenceFigure, Interval, Intervals, Uncertain, uncertainty};
 pub use checks::clean_check::CleanCheck;
 pub use checks::clean_source::CleanSource;
 pub use checks::compute_effect::{ComputeEffect, ComputeSample};
 pub use checks::stored_rounding::StoredRounding;
-pub use columns::{Columns, recovered};
+pub use columns::{BrokenDown, COLUMNS, Column, ColumnTable, ColumnValue, Columns, DependsOn, format_number};
 pub use error::ResultsError;
 pub use histograms::{
     BinSums, LatentCounts, LatentSummary, NORM_BINS, NormHistogram, POSITION_BINS, PositionCounts, PositionSums,
     first_position, position_bin,
 };
+pub use kl::method::KlMethod;
 pub use kl::result::Kl;
 pub use kl::sums::KlSums;
-pub use kl::way::KlWay;
 pub use outlier_warning::RowCounts;
 pub use output::{Breakdown, EXPLAINED_VARIANCES, MetricsChoice, RULED, count, ruled};
 pub use results::conventions::ResultConventions;
 pub use results::model_weights::ModelWeights;
-pub use results::names::{is_plain, shortened, unique_names};
+pub use results::sae_names::{is_plain, shortened, unique_names};
 pub use results::{DEFINITIONS, Provenance, Results, SaeProvenance, SaeResult, ShardResult};
 pub use subsets::by_subset::{BySubset, RowSubsets};
-pub use subsets::figures::{SubsetColumns, SubsetFigures, SubsetSums, subset_figures};
+pub use subsets::figures::{SubsetFigures, SubsetSums, subset_figures};
+pub use sums::row_terms::RowTerms;
 pub use sums::sequence::{ResampledSums, SequenceSums, TERMS};
-pub use sums::terms::RowTerms;
 pub use sums::{Sums, total_loss};
 pub use training::held_out::HeldOutFigures;
 pub use training::record::TrainingRecord;

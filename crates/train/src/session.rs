@@ -253,7 +253,7 @@ fn in_words(record: &TrainingRecord) -> String {
     let TrainingRecord { step, loss, l0, explained_variance, dead_fraction, never_fired_fraction, .. } = record;
     let latents = match dead_fraction {
         Some(_) => format!("dead {}", percent(*dead_fraction)),
-        None => format!("never fired {}", percent(*never_fired_fraction)),
+        None => format!("never fired {}", percent(Some(*never_fired_fraction))),
     };
     let held_out = record.held_out.map_or_else(String::new, |figures| {
         format!("held out: {}, dead {}, ", figures_in_words(&figures), percent(Some(figures.dead_fraction)))

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::slice;
 
-use hayloft_results::{BinSums, KlWay};
+use hayloft_results::{BinSums, KlMethod};
 use hayloft_rows::SectionChoice;
 use hayloft_runtime::Dtype;
 use serde::{Deserialize, Serialize};
@@ -22,12 +22,12 @@ pub(super) struct DivergencesKey {
     pub(super) site: String,
     pub(super) section: SectionChoice,
     pub(super) precision: Dtype,
-    pub(super) way: KlWay,
+    pub(super) method: KlMethod,
 }
 
 impl Key for DivergencesKey {
     fn file_stem(&self) -> String {
-        format!("divergences.{}.{}.{}.{}", self.site, self.section, self.precision, self.way.name())
+        format!("divergences.{}.{}.{}.{}", self.site, self.section, self.precision, self.method.name())
     }
 }
 

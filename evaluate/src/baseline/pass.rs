@@ -171,8 +171,8 @@ impl Keys<'_> {
 
     /// `None` if divergences are not requested.
     fn divergences(&self, section: SectionChoice) -> Option<DivergencesKey> {
-        let (precision, way) = (self.reading.upper_model?.precision(), self.reading.kl?);
-        Some(DivergencesKey { site: self.ablated_sites(), section, precision, way })
+        let (precision, method) = (self.reading.upper_model?.precision(), self.reading.kl?);
+        Some(DivergencesKey { site: self.ablated_sites(), section, precision, method })
     }
 
     fn moments(&self, section: SectionChoice, rule: OutlierRule) -> MomentsKey {

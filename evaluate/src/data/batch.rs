@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use hayloft_model::kind;
-use hayloft_results::{KlWay, ModelWeights, RowSubsets};
+use hayloft_results::{KlMethod, ModelWeights, RowSubsets};
 use hayloft_rows::{Excluded, LeftOut, OutlierRule, SectionChoice, Verdict};
 use hayloft_runtime::Phase;
 use hayloft_store::{ActivationReader, Predictions, Section, Sequence, Tokens};
@@ -102,14 +102,14 @@ pub(crate) struct Tables {
     /// Reader of the full logits, if divergences use them.
     pub(crate) logits: Option<Arc<ActivationReader>>,
     /// How divergences are computed, if requested.
-    pub(crate) kl: Option<KlWay>,
+    pub(crate) kl: Option<KlMethod>,
     pub(crate) kind: Kind,
 }
 
 impl Tables {
     fn largest(&self, rows: Range<usize>) -> Largest {
         match (&self.predictions, self.kl) {
-            (Some(predictions), Some(KlWay::Bound { .. })) => Largest::of(predictions, rows),
+            (Some(predictions), Some(KlMethod::Bound { .. })) => Largest::of(predictions, rows),
             _ => Largest::default(),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hayloft_model::{Jobs, in_order, kind, steps};
-use hayloft_results::{KlWay, ModelWeights};
+use hayloft_results::{KlMethod, ModelWeights};
 use hayloft_rows::Excluded;
 use hayloft_runtime::{Gauge, Phase};
 use hayloft_store::{ActivationReader, Cache};
@@ -24,7 +24,7 @@ pub(crate) struct CacheReader<'cache> {
     /// The weights convention that activations are converted to.
     pub(crate) weights: ModelWeights,
     /// How divergences are computed, if requested.
-    pub(crate) kl: Option<KlWay>,
+    pub(crate) kl: Option<KlMethod>,
 }
 
 impl CacheReader<'_> {
@@ -120,10 +120,10 @@ impl CacheReader<'_> {
         let shard = self.cache.shard(place)?;
         let readers: Vec<ActivationReader> =
             self.point.sites().into_iter().map(|site| shard.activations(site)).collect::<Result<_, _>>()?;
-        let reads_logits = self.kl.is_some_and(KlWay::reads_logits);
+        let reads_logits = self.kl.is_some_and(KlMethod::reads_logits);
         let table = shard.token_table()?;
         let predictions = match self.kl {
-            Some(KlWay::Bound { .. }) => table.predictions()?,
+            Some(KlMethod::Bound { .. }) => table.predictions()?,
             _ => table.predictions_without_top()?,
         };
         let tables = Tables {

@@ -33,7 +33,7 @@ fn result(measurement: &Measurement, sae: &SaeIdentity, own: &SectionMeasurement
     let Measurement { cache, protocol, .. } = measurement;
     let sums = Sums::total(&own.shards);
     let counts = (sums.loss_tokens, sums.activation_rows);
-    let kl = protocol.kl.map(|kl| Kl::of(sums.kl, counts, kl.way, (kl.clean_precision, kl.spliced_precision)));
+    let kl = protocol.kl.map(|kl| Kl::of(sums.kl, counts, kl.method, (kl.clean_precision, kl.spliced_precision)));
     let numbers = measurement.shards.iter().copied();
     let target_scale = sae.provenance.target_scale(sae.scale);
     SaeResult {

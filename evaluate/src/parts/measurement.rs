@@ -1,7 +1,7 @@
 //! The measurement of some shards of a cache.
 
 use hayloft_results::{
-    BySubset, CleanCheck, CleanSource, ComputeSample, KlWay, LatentCounts, ResultConventions, SaeProvenance,
+    BySubset, CleanCheck, CleanSource, ComputeSample, KlMethod, LatentCounts, ResultConventions, SaeProvenance,
     SequenceSums, StoredRounding, SubsetSums, Sums,
 };
 use hayloft_rows::{OtherOutliers, OutlierThreshold, RowChoice, ScaleSource, SectionChoice};
@@ -65,7 +65,7 @@ pub(crate) struct Protocol {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct KlProtocol {
     #[serde(flatten)]
-    pub(crate) way: KlWay,
+    pub(crate) method: KlMethod,
     pub(crate) clean_precision: Dtype,
     pub(crate) spliced_precision: Dtype,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use hayloft_model::{Checkpoint, DecoderSpec};
-use hayloft_results::{KlWay, ModelWeights};
+use hayloft_results::{KlMethod, ModelWeights};
 use hayloft_rows::Excluded;
 use hayloft_runtime::{Dtype, FileHash, Fingerprint};
 use hayloft_sae::{SaeFile, SaeFormat};
@@ -90,7 +90,7 @@ impl EvaluationContext {
         &'own self,
         point: &'own SpliceSite,
         device: Device,
-        kl: Option<KlWay>,
+        kl: Option<KlMethod>,
     ) -> CacheReader<'own> {
         let Self { cache, weights, excluded, .. } = self;
         CacheReader { cache, point, device, excluded, weights: *weights, kl }

@@ -1,6 +1,6 @@
 //! The protocol of a run: the facts recorded with the metrics, which all parts of one run must share.
 
-use hayloft_results::{CleanCheck, CleanSource, DEFINITIONS, KlWay, ResultConventions, SaeProvenance};
+use hayloft_results::{CleanCheck, CleanSource, DEFINITIONS, KlMethod, ResultConventions, SaeProvenance};
 use hayloft_rows::{MedianRule, OutlierThreshold, Scale};
 use hayloft_sae::{SaeError, SaeFile};
 use hayloft_train::training_origin;
@@ -24,13 +24,13 @@ pub(crate) fn cache_identity(context: &EvaluationContext) -> CacheIdentity {
 pub(crate) fn protocol(
     settings: &RunSettings,
     context: &EvaluationContext,
-    (clean_source, kl, median): (Option<CleanSource>, Option<KlWay>, Option<MedianRule>),
+    (clean_source, kl, median): (Option<CleanSource>, Option<KlMethod>, Option<MedianRule>),
     site: Option<String>,
 ) -> Protocol {
     let EvaluationContext { weights, excluded, precision, cache_precision, .. } = context;
-    let of_way = |way| KlProtocol {
-        way,
-        clean_precision: if way == KlWay::Recomputed { *precision } else { *cache_precision },
+    let of_method = |method| KlProtocol {
+        method,
+        clean_precision: if method == KlMethod::Recomputed { *precision } else { *cache_precision },
         spliced_precision: *precision,
     };
     Protocol {
@@ -49,7 +49,7 @@ pub(crate) fn protocol(
         precision: *precision,
         compute: settings.compute,
         clean_loss_source: clean_source,
-        kl: kl.map(of_way),
+        kl: kl.map(of_method),
         bootstrap: settings.bootstrap.map(|bootstrap| bootstrap.resamples),
         by_subset: settings.by_subset,
         definitions: DEFINITIONS.to_owned(),
@@ -60,7 +60,7 @@ pub(crate) fn protocol(
 pub(crate) fn provenance(file: &SaeFile) -> Result<SaeProvenance, SaeError> {
     Ok(SaeProvenance {
         folder: file.folder().display().to_string(),
-        format: Some(file.format().as_str().to_owned()),
+        format: file.format().as_str().to_owned(),
         architecture: file.architecture().to_owned(),
         width: file.width(),
         normalize_activations: file.normalisation().as_str().to_owned(),

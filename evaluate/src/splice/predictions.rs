@@ -1,6 +1,6 @@
 //! Reads predictions of spliced and ablated runs.
 
-use hayloft_results::KlWay;
+use hayloft_results::KlMethod;
 use hayloft_rows::SectionChoice;
 use tch::{Kind, Tensor};
 
@@ -24,7 +24,7 @@ pub(crate) struct PredictionReader<'run> {
     /// unless SAEs are spliced together.
     pub(crate) further: &'run [SpliceSite],
     /// How divergences from the clean run are computed, if requested.
-    pub(crate) kl: Option<KlWay>,
+    pub(crate) kl: Option<KlMethod>,
 }
 
 impl<'run> PredictionReader<'run> {
@@ -41,8 +41,8 @@ impl<'run> PredictionReader<'run> {
     where
         'run: 'batch,
     {
-        let (Some(upper_model), Some(way)) = (self.upper_model, self.kl) else { return Ok(None) };
-        BatchCleanRun::new(way, batch, activations, sections, upper_model).map(Some)
+        let (Some(upper_model), Some(method)) = (self.upper_model, self.kl) else { return Ok(None) };
+        BatchCleanRun::new(method, batch, activations, sections, upper_model).map(Some)
     }
 
     /// Whether zeros at every position of every site of the run give the same prediction at every position.

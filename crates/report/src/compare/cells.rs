@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn measured_rows_that_nobody_expected_are_named() {
+    fn measured_rows_that_are_not_expected_are_named() {
         let measured = records(json!([{"sae": "base", "model": "chat", "outliers_filtered": true, "l0": 1.0}]));
         let found = compare(&records(json!([{"sae": "chat", "l0": 1.0}])), &measured, &Tolerances::new(&[])).unwrap();
         assert_eq!(found.not_expected, ["base sae, chat model, outliers filtered"]);

@@ -47,7 +47,7 @@ const PANELS: [Panel; 4] = [
         "latents, share",
         &[
             ("dead", Ink::First, Stroke::Solid, |record| Some(record.dead_fraction.unwrap_or(f64::NAN))),
-            ("never fired", Ink::Third, Stroke::DashDot, |record| record.never_fired_fraction),
+            ("never fired", Ink::Third, Stroke::DashDot, |record| Some(record.never_fired_fraction)),
             ("held out: none fires", Ink::Second, Stroke::Dashed, |record| {
                 held_out(record, |figures| Some(figures.dead_fraction))
             }),
@@ -78,7 +78,7 @@ fn held_out(record: &TrainingRecord, figure: fn(&HeldOutFigures) -> Option<f64>)
 ///     l0: 30.0,
 ///     explained_variance: 0.8,
 ///     dead_fraction: None,
-///     never_fired_fraction: Some(0.1),
+///     never_fired_fraction: 0.1,
 ///     held_out: None,
 /// };
 /// let svg = training_curves(&[record(0), record(1)]);
@@ -137,8 +137,8 @@ fn describe(records: &[TrainingRecord]) -> String {
         share(Some(last.explained_variance)),
         share(first.dead_fraction),
         share(last.dead_fraction),
-        share(first.never_fired_fraction),
-        share(last.never_fired_fraction),
+        share(Some(first.never_fired_fraction)),
+        share(Some(last.never_fired_fraction)),
     )
 }
 

@@ -6,10 +6,13 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Bootstrap;
-use super::figures::{About, COUNT, FIGURES, figures};
 use super::interval::{Interval, Jackknife};
 use super::resample::draw;
+use crate::columns::{COLUMNS, DependsOn};
 use crate::sums::sequence::{ResampledSums, SequenceSums};
+
+/// Number of columns. Counts have no intervals.
+const COUNT: usize = COLUMNS.len();
 
 /// 95% confidence intervals of a result's metrics.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,7 +24,7 @@ pub struct Intervals {
     /// Intervals by metric name. Metrics that are undefined in any resample are omitted.
     pub figures: BTreeMap<String, Interval>,
     /// Difference from the first SAE of the run; `None` for the first SAE.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub difference: Option<Difference>,
 }
 
@@ -59,8 +62,10 @@ pub struct Uncertain<'run> {
 }
 
 impl Uncertain<'_> {
+    /// The values of [`COLUMNS`]. Undefined ones are NaN.
     fn figures(&self, tally: &ResampledSums) -> [f64; COUNT] {
-        figures(tally, self.target_scale, self.has_kl)
+        let (columns, kl) = (tally.columns(self.target_scale), self.has_kl.then(|| tally.kl()));
+        std::array::from_fn(|place| COLUMNS[place].value(&columns, kl.as_ref()).unwrap_or(f64::NAN))
     }
 
     /// Sums over the sequences in `used`, each weighted by its entry in `times`.
@@ -74,15 +79,15 @@ impl Uncertain<'_> {
         total
     }
 
-    fn is_comparable(&self, other: &Self, about: About) -> bool {
+    fn is_comparable(&self, other: &Self, depends_on: DependsOn) -> bool {
         let same_rows = || {
             let pairs = self.sequences.iter().zip(other.sequences);
             pairs.into_iter().all(|(own, other)| (own.activation_rows() - other.activation_rows()).abs() < 0.5)
         };
-        match about {
-            About::Predictions => true,
-            About::Activations => same_rows(),
-            About::ScaledActivations => {
+        match depends_on {
+            DependsOn::Predictions => true,
+            DependsOn::Activations => same_rows(),
+            DependsOn::ScaledActivations => {
                 let scales = |sae: &Self| (sae.scale.to_bits(), sae.target_scale.to_bits());
                 scales(self) == scales(other) && same_rows()
             }
@@ -121,19 +126,22 @@ pub fn uncertainty(bootstrap: Bootstrap, saes: &[Uncertain<'_>]) -> Vec<Interval
             let interval = Interval::of(difference, &mut values, acceleration).filter(|_| enough)?;
             Some(DifferenceFigure { difference, interval })
         };
-        let named = FIGURES.iter().enumerate();
+        let metrics =
+            COLUMNS.iter().enumerate().filter_map(|(figure, column)| Some((figure, column, column.depends_on?)));
         let difference = (place > 0).then(|| Difference {
             from: first.name.to_owned(),
-            figures: named
+            figures: metrics
                 .clone()
-                .filter(|(_, (_, about))| sae.is_comparable(first, *about))
-                .filter_map(|(figure, (name, _))| Some(((*name).to_owned(), apart(figure)?)))
+                .filter(|(_, _, depends_on)| sae.is_comparable(first, *depends_on))
+                .filter_map(|(figure, column, _)| Some((column.name.to_owned(), apart(figure)?)))
                 .collect(),
         });
         Intervals {
             sequences: used.len(),
             resamples: bootstrap.resamples,
-            figures: named.filter_map(|(figure, (name, _))| Some(((*name).to_owned(), interval(figure)?))).collect(),
+            figures: metrics
+                .filter_map(|(figure, column, _)| Some((column.name.to_owned(), interval(figure)?)))
+                .collect(),
             difference,
         }
     };

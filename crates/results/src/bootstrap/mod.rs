@@ -10,7 +10,6 @@
 
 #[cfg(test)]
 mod coverage;
-mod figures;
 mod interval;
 mod intervals;
 mod resample;

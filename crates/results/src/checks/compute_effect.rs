@@ -1,30 +1,24 @@
 //! Effect of a lower compute precision on the metrics, measured on a sample.
 
-use hayloft_runtime::Dtype;
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-use crate::columns::Columns;
+use hayloft_runtime::Dtype;
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::columns::{COLUMNS, Column, ColumnTable, Columns};
 use crate::sums::Sums;
 
 /// Metrics in a lower precision minus metrics in float32, on the same rows.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ComputeEffect {
     /// The run's compute precision.
     pub precision: Dtype,
     /// Rows of the sample that metrics on activations cover.
     pub activation_rows: u64,
-    /// Effect on L0.
-    pub l0: Option<f64>,
-    /// Effect on the share of the loss recovered, with the baselines of the whole cache.
-    pub ce_recovered: Option<f64>,
-    /// Effect on the cross-entropy loss with reconstructions spliced in, nats.
-    pub ce_sae: Option<f64>,
-    /// Effect on the explained variance.
-    pub explained_variance: Option<f64>,
-    /// Effect on the pooled explained variance.
-    pub explained_variance_pooled: Option<f64>,
-    /// Effect on the squared error, in scaled space.
-    pub mse: Option<f64>,
+    /// Effect on each compared column of the main table, by name, in its unit; `None` if undefined. That on
+    /// `ce_recovered` is with the baselines of the whole cache.
+    #[serde(flatten, serialize_with = "in_order")]
+    pub figures: BTreeMap<String, Option<f64>>,
 }
 
 /// Sums over the sample. The effect follows once the baselines of the whole cache are known.
@@ -44,19 +38,18 @@ impl ComputeEffect {
     pub fn of(sample: &ComputeSample, scale: f64, shards: &[Sums]) -> Self {
         let gap = loss_gap(shards);
         let (low, exact) = (Columns::of(&sample.low, scale), Columns::of(&sample.exact, scale));
-        let less = |figure: fn(&Columns) -> Option<f64>| Some(figure(&low)? - figure(&exact)?);
-        let ce_sae = less(|columns| columns.ce_sae);
-        Self {
-            precision: sample.precision,
-            activation_rows: exact.activation_rows,
-            l0: less(|columns| columns.l0),
-            ce_recovered: ce_sae.map(|difference| -difference / gap).filter(|difference| difference.is_finite()),
-            ce_sae,
-            explained_variance: less(|columns| columns.explained_variance),
-            explained_variance_pooled: less(|columns| columns.explained_variance_pooled),
-            mse: less(|columns| columns.mse),
-        }
+        let columns = Column::of(ColumnTable::Main).filter(|column| column.is_compared);
+        let less = |column: &Column| Some(column.value(&low, None)? - column.value(&exact, None)?);
+        let mut figures: BTreeMap<_, _> = columns.map(|column| (column.name.to_owned(), less(column))).collect();
+        let recovered = figures["ce_sae"].map(|difference| -difference / gap).filter(|share| share.is_finite());
+        figures.insert("ce_recovered".to_owned(), recovered);
+        Self { precision: sample.precision, activation_rows: exact.activation_rows, figures }
     }
+}
+
+/// Writes figures in the order of the columns.
+fn in_order<S: Serializer>(figures: &BTreeMap<String, Option<f64>>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(COLUMNS.iter().filter_map(|column| figures.get_key_value(column.name)))
 }
 
 /// Mean zero-ablation loss minus mean clean loss over the whole cache.

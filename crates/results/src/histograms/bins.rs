@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::undefined;
+use crate::nan_as_null;
 
 /// Float64 sums, one per bin. An undefined sum, such as one of NaN losses, is `null` in JSON and reads back as NaN.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -36,7 +36,7 @@ impl BinSums {
     /// Maps non-finite sums to NaN, as a round trip through JSON does.
     pub fn settle(&mut self) {
         for sum in &mut self.0 {
-            *sum = undefined::settled(*sum);
+            *sum = nan_as_null::settled(*sum);
         }
     }
 

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::bins::BinSums;
-use crate::sums::terms::RowTerms;
+use crate::sums::row_terms::RowTerms;
 
 /// Largest number of bins. The last bin has no upper end.
 pub const POSITION_BINS: usize = 64;
@@ -85,16 +85,12 @@ pub struct PositionSums {
     /// Loss under zero ablation.
     pub zero_loss: BinSums,
     /// Tokens that the sums below cover: those that are not outliers.
-    #[serde(default)]
     pub activation_rows: PositionCounts,
     /// Number of latents above zero.
-    #[serde(default)]
     pub latents: PositionCounts,
     /// ‖x − r‖².
-    #[serde(default)]
     pub squared_error: BinSums,
     /// ‖x − x̄‖².
-    #[serde(default)]
     pub squared_deviation: BinSums,
 }
 

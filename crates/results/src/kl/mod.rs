@@ -1,5 +1,5 @@
 //! KL(clean ‖ spliced): divergence of the spliced run's predictions from the clean run's.
 
+pub(crate) mod method;
 pub(crate) mod result;
 pub(crate) mod sums;
-pub(crate) mod way;

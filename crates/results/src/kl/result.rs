@@ -3,15 +3,15 @@
 use hayloft_runtime::Dtype;
 use serde::{Deserialize, Serialize};
 
+use super::method::KlMethod;
 use super::sums::KlSums;
-use super::way::KlWay;
 
 /// KL(clean ‖ spliced) of the next-token predictions. Means are over the tokens that the losses cover.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Kl {
     /// How it was computed.
     #[serde(flatten)]
-    pub way: KlWay,
+    pub method: KlMethod,
     /// Compute precision of the clean logits.
     pub clean_precision: Dtype,
     /// Compute precision of the spliced logits.
@@ -30,14 +30,14 @@ impl Kl {
     pub fn of(
         sums: Option<KlSums>,
         (loss_tokens, spliced_rows): (u64, u64),
-        way: KlWay,
+        method: KlMethod,
         (clean, spliced): (Dtype, Dtype),
     ) -> Self {
         let sums = sums.filter(|sums| sums.tokens == loss_tokens).unwrap_or_default();
         let defined = |value: f64| value.is_finite().then_some(value);
         let of_spliced = |value: f64| defined(value).filter(|_| spliced_rows > 0);
         Self {
-            way,
+            method,
             clean_precision: clean,
             spliced_precision: spliced,
             kl: of_spliced(sums.kl / sums.tokens as f64),
@@ -48,11 +48,11 @@ impl Kl {
 
     /// Describes how it was computed and in what precision.
     pub fn label(&self) -> String {
-        let (way, clean, spliced) = (self.way, self.clean_precision, self.spliced_precision);
+        let (method, clean, spliced) = (self.method, self.clean_precision, self.spliced_precision);
         if clean == spliced {
-            format!("{way} ({clean})")
+            format!("{method} ({clean})")
         } else {
-            format!("{way} (clean logits {clean}, spliced {spliced})")
+            format!("{method} (clean logits {clean}, spliced {spliced})")
         }
     }
 }
@@ -67,27 +67,27 @@ mod tests {
     fn figures_are_means_and_the_score_is_saelenss() {
         let mut sums = KlSums { kl_ablated: 8.0, ..KlSums::default() };
         sums.add(&[0.5, 1.5]);
-        let kl = Kl::of(Some(sums), (2, 3), KlWay::Recomputed, F32);
+        let kl = Kl::of(Some(sums), (2, 3), KlMethod::Recomputed, F32);
         assert_eq!((kl.kl, kl.kl_ablated, kl.kl_recovered), (Some(1.0), Some(4.0), Some(0.75)));
         assert_eq!(kl.label(), "exact, recomputed (f32)");
-        let kl = Kl::of(Some(sums), (2, 0), KlWay::Recomputed, F32);
+        let kl = Kl::of(Some(sums), (2, 0), KlMethod::Recomputed, F32);
         assert_eq!((kl.kl, kl.kl_ablated, kl.kl_recovered), (None, Some(4.0), None), "nothing was spliced");
     }
 
     #[test]
     fn without_the_tokens_of_the_losses_nothing_is_defined() {
         for (sums, tokens) in [(None, 2), (Some(KlSums { tokens: 1, kl: 1.0, kl_ablated: 1.0 }), 2), (None, 0)] {
-            let kl = Kl::of(sums, (tokens, 1), KlWay::Bound { top_k: 64 }, F32);
+            let kl = Kl::of(sums, (tokens, 1), KlMethod::Bound { top_k: 64 }, F32);
             assert_eq!((kl.kl, kl.kl_ablated, kl.kl_recovered), (None, None, None));
         }
     }
 
     #[test]
     fn two_precisions_are_told_apart() {
-        let kl = Kl::of(None, (1, 1), KlWay::Bound { top_k: 8 }, (Dtype::F32, Dtype::Bf16));
+        let kl = Kl::of(None, (1, 1), KlMethod::Bound { top_k: 8 }, (Dtype::F32, Dtype::Bf16));
         assert_eq!(kl.label(), "lower bound, from the top 8 (clean logits f32, spliced bf16)");
         let value = serde_json::to_value(kl).unwrap();
-        assert_eq!((value["way"].as_str(), value["top_k"].as_u64()), (Some("bound"), Some(8)));
+        assert_eq!((value["method"].as_str(), value["top_k"].as_u64()), (Some("bound"), Some(8)));
         assert_eq!(serde_json::from_value::<Kl>(value).unwrap(), kl);
     }
 }

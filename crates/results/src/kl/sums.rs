@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::undefined;
+use crate::nan_as_null;
 
 /// Divergences from the clean run over some tokens, nats, summed in float64 in row order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -11,10 +11,10 @@ pub struct KlSums {
     /// Number of tokens; the same as for the losses.
     pub tokens: u64,
     /// Of the run with the reconstruction spliced in.
-    #[serde(with = "undefined")]
+    #[serde(with = "nan_as_null")]
     pub kl: f64,
     /// Of the zero-ablated run.
-    #[serde(with = "undefined")]
+    #[serde(with = "nan_as_null")]
     pub kl_ablated: f64,
 }
 
@@ -29,8 +29,8 @@ impl KlSums {
 
     /// Maps non-finite sums to NaN, as a round trip through JSON does.
     pub fn settle(&mut self) {
-        self.kl = undefined::settled(self.kl);
-        self.kl_ablated = undefined::settled(self.kl_ablated);
+        self.kl = nan_as_null::settled(self.kl);
+        self.kl_ablated = nan_as_null::settled(self.kl_ablated);
     }
 
     /// Adds divergences of the spliced run.

@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-use super::table::{figure, percent, ruled};
-use crate::columns::recovered;
+use super::grid::ruled;
+use crate::columns::{BrokenDown, Column, ColumnTable, Columns};
 use crate::histograms::first_position;
 use crate::results::{Results, SaeResult};
 
@@ -49,65 +49,26 @@ impl Results {
 }
 
 fn by_subset(result: &SaeResult) -> String {
-    let headings = [
-        "Subset",
-        "Losses",
-        "L0",
-        "CE\nrec. %",
-        "Clean\nCE",
-        "SAE\nCE",
-        "CE\ndelta",
-        "Zero\nCE",
-        "EV %",
-        "EV\npooled %",
-        "MSE",
-    ];
-    let rows = result.subsets.iter().map(|subset| {
-        let columns = &subset.columns;
-        vec![
-            subset.subset.clone().unwrap_or_else(|| "–".to_owned()),
-            columns.loss_tokens.to_string(),
-            figure(columns.l0),
-            percent(columns.ce_recovered),
-            figure(columns.ce_clean),
-            figure(columns.ce_sae),
-            figure(columns.ce_delta),
-            figure(columns.ce_zero),
-            percent(columns.explained_variance),
-            percent(columns.explained_variance_pooled),
-            figure(columns.mse),
-        ]
+    let columns: Vec<&Column> = Column::of(ColumnTable::Main).collect();
+    let headings = columns.iter().map(|column| column.heading.to_owned());
+    let headings: Vec<String> = ["Subset", "Losses"].map(str::to_owned).into_iter().chain(headings).collect();
+    let rows = result.subsets.iter().map(|own| {
+        let name = own.subset.clone().unwrap_or_else(|| "–".to_owned());
+        let cells = columns.iter().map(|column| column.text(&own.columns, None));
+        [name, own.columns.loss_tokens.to_string()].into_iter().chain(cells).collect()
     });
     ruled(&headings, rows, 1)
 }
 
 fn by_position(result: &SaeResult) -> String {
-    let sums = &result.sums.positions;
-    let (tokens, activations) = (sums.loss_tokens.values(), sums.activation_rows.values());
-    let bins = tokens.len().max(activations.len());
-    let headings =
-        ["Positions", "Losses", "L0", "CE rec. %", "Clean CE", "SAE CE", "CE delta", "Zero CE", "EV pooled %", "MSE"];
-    let rows = (0..bins).map(|bin| {
-        let count = |counts: &[u64]| counts.get(bin).copied().unwrap_or(0);
-        let sum = |sums: &[f64]| sums.get(bin).copied().unwrap_or(0.0);
-        let defined = |value: f64| value.is_finite().then_some(value);
-        let loss = |sums: &[f64]| sum(sums) / count(tokens) as f64;
-        let rows = count(activations) as f64;
-        let (clean, zero) = (loss(sums.clean_loss.values()), loss(sums.zero_loss.values()));
-        let sae = if result.sums.is_spliced_at(bin) { loss(sums.sae_loss.values()) } else { f64::NAN };
-        let (error, deviation) = (sum(sums.squared_error.values()), sum(sums.squared_deviation.values()));
-        vec![
-            positions(bin),
-            count(tokens).to_string(),
-            figure(defined(count(sums.latents.values()) as f64 / rows)),
-            percent(defined(recovered(clean, sae, zero))),
-            figure(defined(clean)),
-            figure(defined(sae)),
-            figure(defined(sae - clean)),
-            figure(defined(zero)),
-            percent(defined(1.0 - error / deviation)),
-            figure(defined(error / rows)),
-        ]
+    let is_shown = |column: &&Column| column.broken_down == BrokenDown::BySubsetAndPosition;
+    let columns: Vec<&Column> = Column::of(ColumnTable::Main).filter(is_shown).collect();
+    let headings = columns.iter().map(|column| column.line());
+    let headings: Vec<String> = ["Positions", "Losses"].map(str::to_owned).into_iter().chain(headings).collect();
+    let rows = result.sums.by_position().enumerate().map(|(bin, sums)| {
+        let own = Columns::of(&sums, result.scale);
+        let cells = columns.iter().map(|column| column.text(&own, None));
+        [positions(bin), own.loss_tokens.to_string()].into_iter().chain(cells).collect()
     });
     ruled(&headings, rows, 1)
 }

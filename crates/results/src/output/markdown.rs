@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::details::DETAILS;
-use super::table::{BEHIND, Column, DIVERGENCES, EFFECTS, EXPLAINED_VARIANCES, FIGURES};
+use super::printed::{self, Printed};
+use super::remarks::EXPLAINED_VARIANCES;
 use crate::results::Results;
 
 impl Results {
@@ -12,9 +12,9 @@ impl Results {
     /// lower precision follow.
     pub fn markdown(&self) -> String {
         let mut text = String::from("# SAE evaluation\n\n");
+        // Writing to a string cannot fail.
         if let Some(first) = self.results.first() {
             let provenance = &first.provenance;
-            // Writing to a string cannot fail.
             let _ = writeln!(
                 text,
                 "Site `{}`, corpus `{}`, model type `{}`, {}. Cache manifest BLAKE3 `{}`. Figures are defined in {}.\n",
@@ -26,44 +26,37 @@ impl Results {
                 first.definitions,
             );
         }
-        text.push_str(&self.rows(&FIGURES.iter().chain(&BEHIND).collect::<Vec<_>>()));
+        text.push_str(&self.rows(&printed::main().into_iter().chain(printed::supporting()).collect::<Vec<_>>()));
         for line in EXPLAINED_VARIANCES {
             text.extend(["\n", line, ".\n"]);
         }
-        text.push_str("\n## Latents and reconstructions\n\n");
-        text.push_str(&self.rows(&DETAILS.iter().collect::<Vec<_>>()));
+        let mut section = |heading: &str, columns: &[Printed]| {
+            let _ = write!(text, "\n## {heading}\n\n{}", self.rows(columns));
+        };
+        section("Latents and reconstructions", &printed::details());
         if let Some(heading) = self.divergence_heading() {
-            let _ = write!(text, "\n## {heading}\n\n");
-            text.push_str(&self.rows(&DIVERGENCES.iter().collect::<Vec<_>>()));
+            section(&heading, &printed::divergences());
         }
         if let Some((heading, differences)) = self.interval_headings() {
-            let _ = write!(text, "\n## {heading}\n\n");
-            text.push_str(&self.rows(&self.half_widths().iter().collect::<Vec<_>>()));
+            section(&heading, &printed::half_widths(self.has_kl()));
             if let Some(heading) = differences {
-                let _ = write!(text, "\n## {heading}\n\n");
-                text.push_str(&self.rows(&self.differences().iter().collect::<Vec<_>>()));
+                section(&heading, &printed::differences(self.has_kl()));
             }
         }
         if self.results.iter().any(|result| result.compute_effect.is_some()) {
-            text.push_str("\n## What the lower precision did to each figure\n\n");
-            let tokens: Column =
-                ("Tokens", |result| result.compute_effect.map_or(0, |effect| effect.activation_rows).to_string());
-            text.push_str(&self.rows(&std::iter::once(&tokens).chain(&EFFECTS).collect::<Vec<_>>()));
+            section("What the lower precision did to each figure", &printed::effects_with_rows());
         }
-        for line in self.conventions_in_words() {
-            text = format!("{text}\n{line}.\n");
-        }
-        if let Some(rounding) = self.results.iter().find_map(|result| result.stored_rounding) {
-            text = format!("{text}\n{}.\n", rounding.in_words());
+        for line in self.remarks() {
+            let _ = write!(text, "\n{line}.\n");
         }
         text
     }
 
     /// A table with one row per result.
-    fn rows(&self, columns: &[&Column]) -> String {
+    fn rows(&self, columns: &[Printed]) -> String {
         let mut text = String::from("| SAE | Section |");
-        for (heading, _) in columns {
-            text.extend([" ", &in_one_line(heading), " |"]);
+        for column in columns {
+            text.extend([" ", &in_one_line(&column.heading), " |"]);
         }
         text.push_str("\n|---|---|");
         text.push_str(&"---:|".repeat(columns.len()));
@@ -71,8 +64,8 @@ impl Results {
         for result in &self.results {
             // Writing to a string cannot fail.
             let _ = write!(text, "| {} | {} |", result.sae, result.section);
-            for (_, say) in columns {
-                text.extend([" ", &in_one_line(&say(result)), " |"]);
+            for column in columns {
+                text.extend([" ", &in_one_line(&(column.cell)(result)), " |"]);
             }
             text.push('\n');
         }

@@ -1,14 +1,18 @@
 //! Output of results: tables for reading, files for programs.
 
 mod breakdown;
-mod delimited;
-mod details;
+mod csv;
 mod folder;
-mod intervals;
+mod grid;
 mod markdown;
-mod metrics;
+mod metrics_choice;
+mod printed;
+mod remarks;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use self::breakdown::Breakdown;
-pub use self::metrics::MetricsChoice;
-pub use self::table::{EXPLAINED_VARIANCES, RULED, count, ruled};
+pub use self::grid::{RULED, count, ruled};
+pub use self::metrics_choice::MetricsChoice;
+pub use self::remarks::EXPLAINED_VARIANCES;

@@ -16,7 +16,7 @@ pub struct ResultConventions {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub excluded_tokens: Vec<u32>,
     /// The median behind the outlier threshold, if it is relative.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub outlier_median: Option<MedianRule>,
     /// Names of the SAEs that were spliced in at other sites at the same time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -2,7 +2,7 @@
 
 pub(crate) mod conventions;
 pub(crate) mod model_weights;
-pub(crate) mod names;
+pub(crate) mod sae_names;
 
 use hayloft_rows::{OutlierNorm, RowChoice, ScaleSource, SectionChoice, TrainingOrigin};
 use hayloft_runtime::{Dtype, FileHash, Fingerprint};
@@ -20,7 +20,7 @@ use crate::results::conventions::ResultConventions;
 use crate::subsets::figures::SubsetFigures;
 use crate::sums::Sums;
 
-/// Location and version of the column definitions.
+/// Location and version of the definitions of a result's fields. Readers refuse results with another.
 pub const DEFINITIONS: &str = "hayloft/crates/results/RESULTS.md#columns v1";
 
 /// The outcome of an evaluation.
@@ -53,37 +53,34 @@ pub struct SaeResult {
     /// The source of c.
     pub scale_source: ScaleSource,
     /// The rows that c is computed over, if not all of the cache.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub scale_rows: Option<RowChoice>,
     /// Outlier threshold on norms, in scaled space.
     pub outlier_norm: Option<f64>,
     /// The same, unscaled.
-    #[serde(default)]
     pub outlier_norm_raw: Option<f64>,
-    /// The rule as requested; also `None` in results of versions that did not record it.
-    #[serde(default)]
+    /// The rule as requested.
     pub outlier_rule: Option<OutlierNorm>,
     /// The conventions of the metrics.
-    #[serde(default)]
     pub conventions: ResultConventions,
     /// Compute precision of the upper part of the model; without a model, that of the cache.
     pub precision: Dtype,
     /// The source of clean losses; `None` without a model, and so without losses.
     pub clean_loss_source: Option<CleanSource>,
     /// Effect of a compute precision below float32 on the metrics, if requested.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub compute_effect: Option<ComputeEffect>,
     /// Divergence of the spliced run's predictions from the clean run's, if requested.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub kl: Option<Kl>,
     /// Confidence intervals, if requested.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub intervals: Option<Intervals>,
     /// Metrics of each subset of the corpus, if requested.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subsets: Vec<SubsetFigures>,
     /// Effect of the stored activations' rounding, if the cache's codec is lossy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub stored_rounding: Option<StoredRounding>,
     /// Where the metrics are defined.
     pub definitions: String,
@@ -141,9 +138,8 @@ pub struct Provenance {
 pub struct SaeProvenance {
     /// Its folder, as given.
     pub folder: String,
-    /// Its file format; `None` in results of versions that supported only SAELens's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub format: Option<String>,
+    /// Its file format.
+    pub format: String,
     /// Its architecture, by SAELens's name.
     pub architecture: String,
     /// Number of latents.
@@ -157,6 +153,6 @@ pub struct SaeProvenance {
     /// Hashes of its files.
     pub files: Vec<FileHash>,
     /// The record of its training, if hayloft trained it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub training: Option<TrainingOrigin>,
 }

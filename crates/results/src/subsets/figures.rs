@@ -1,8 +1,10 @@
 //! Metrics of each subset of the corpus.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Map;
 
-use crate::columns::Columns;
+use crate::columns::{BrokenDown, COLUMNS, Column, Columns};
 use crate::subsets::by_subset::BySubset;
 use crate::sums::Sums;
 
@@ -14,48 +16,23 @@ pub struct SubsetFigures {
     pub subset: Option<String>,
     /// Sequences with a token of the subset in the section. A sequence that mixes subsets counts in each.
     pub sequences: usize,
-    /// The metrics; x̄ is the mean over the whole section.
-    #[serde(flatten)]
-    pub columns: SubsetColumns,
+    /// The metrics; x̄ is the mean over the whole section. Files hold those that subsets have; outliers are not counted.
+    #[serde(flatten, serialize_with = "write_columns", deserialize_with = "read_columns")]
+    pub columns: Columns,
 }
 
-/// The columns, without outlier counts.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "each is the column of its name")]
-pub struct SubsetColumns {
-    pub l0: Option<f64>,
-    pub ce_recovered: Option<f64>,
-    pub ce_clean: Option<f64>,
-    pub ce_sae: Option<f64>,
-    pub ce_delta: Option<f64>,
-    pub ce_zero: Option<f64>,
-    pub explained_variance: Option<f64>,
-    pub explained_variance_pooled: Option<f64>,
-    pub mse: Option<f64>,
-    pub cosine_similarity: Option<f64>,
-    pub l2_ratio: Option<f64>,
-    pub loss_tokens: u64,
-    pub activation_rows: u64,
+/// Writes the columns that subsets have: metrics, then counts.
+fn write_columns<S: Serializer>(columns: &Columns, serializer: S) -> Result<S::Ok, S::Error> {
+    let written = COLUMNS.iter().filter(|column| column.broken_down != BrokenDown::No);
+    let (metrics, counts): (Vec<&Column>, Vec<&Column>) = written.partition(|column| column.depends_on.is_some());
+    serializer.collect_map(metrics.into_iter().chain(counts).map(|column| (column.name, column.exact(columns, None))))
 }
 
-impl From<Columns> for SubsetColumns {
-    fn from(columns: Columns) -> Self {
-        Self {
-            l0: columns.l0,
-            ce_recovered: columns.ce_recovered,
-            ce_clean: columns.ce_clean,
-            ce_sae: columns.ce_sae,
-            ce_delta: columns.ce_delta,
-            ce_zero: columns.ce_zero,
-            explained_variance: columns.explained_variance,
-            explained_variance_pooled: columns.explained_variance_pooled,
-            mse: columns.mse,
-            cosine_similarity: columns.cosine_similarity,
-            l2_ratio: columns.l2_ratio,
-            loss_tokens: columns.loss_tokens,
-            activation_rows: columns.activation_rows,
-        }
-    }
+/// Reads the columns that subsets have.
+fn read_columns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Columns, D::Error> {
+    let mut fields = Map::deserialize(deserializer)?;
+    fields.insert("outlier_rows".to_owned(), 0.into());
+    serde_json::from_value(fields.into()).map_err(D::Error::custom)
 }
 
 /// Sums over one subset's tokens in one shard, for one SAE and one section.
@@ -79,7 +56,7 @@ pub fn subset_figures(shards: &[BySubset<SubsetSums>], scale: f64) -> Vec<Subset
     let figures = |(subset, SubsetSums { sequences, sums }): (Option<&str>, &SubsetSums)| SubsetFigures {
         subset: subset.map(str::to_owned),
         sequences: *sequences as usize,
-        columns: Columns::of(sums, scale).into(),
+        columns: Columns::of(sums, scale),
     };
     totals.iter().map(figures).collect()
 }

@@ -1,14 +1,14 @@
 //! Sums from which every column is computed, kept per shard so that parts of a cache merge exactly.
 
+pub(crate) mod row_terms;
 pub(crate) mod sequence;
-pub(crate) mod terms;
 
 use serde::{Deserialize, Serialize};
 
-use crate::histograms::{NormHistogram, PositionSums};
+use crate::histograms::{BinSums, NormHistogram, PositionCounts, PositionSums};
 use crate::kl::sums::KlSums;
-use crate::sums::terms::RowTerms;
-use crate::undefined;
+use crate::nan_as_null;
+use crate::sums::row_terms::RowTerms;
 
 /// Sums over tokens for one SAE and one section. Terms are float32 on the device, sums float64 in row order.
 ///
@@ -20,13 +20,13 @@ pub struct Sums {
     /// Tokens that the three losses cover: those of the section with a next token.
     pub loss_tokens: u64,
     /// Next-token loss of the clean run, nats.
-    #[serde(with = "undefined")]
+    #[serde(with = "nan_as_null")]
     pub clean_loss: f64,
     /// Next-token loss with the reconstruction spliced in, nats.
-    #[serde(with = "undefined")]
+    #[serde(with = "nan_as_null")]
     pub sae_loss: f64,
     /// Next-token loss under zero ablation, nats.
-    #[serde(with = "undefined")]
+    #[serde(with = "nan_as_null")]
     pub zero_loss: f64,
     /// Tokens that the sums below cover: those of the section without outliers.
     pub activation_rows: u64,
@@ -35,37 +35,35 @@ pub struct Sums {
     /// Outliers with NaN or infinity.
     pub non_finite_rows: u64,
     /// Excluded tokens of the section; none of them counts as an outlier.
-    #[serde(default)]
     pub excluded_rows: u64,
     /// Number of latents above zero.
     pub latents: u64,
-    /// Sum of latents. Undefined in results of versions that did not measure it; the same holds for sums marked †
-    /// below.
-    #[serde(default = "undefined::not_measured", with = "undefined")]
+    /// Sum of latents.
+    #[serde(with = "nan_as_null")]
     pub l1: f64,
     /// ‖x − r‖².
-    #[serde(with = "undefined")]
+    #[serde(with = "nan_as_null")]
     pub squared_error: f64,
     /// ‖x − x̄‖².
-    #[serde(with = "undefined")]
+    #[serde(with = "nan_as_null")]
     pub squared_deviation: f64,
     /// 1 − ‖x − r‖² / ‖x − x̄‖² of each token.
-    #[serde(with = "undefined")]
+    #[serde(with = "nan_as_null")]
     pub explained_variance: f64,
-    /// Cosine similarity of x and r, 0 if either is zero. †
-    #[serde(default = "undefined::not_measured", with = "undefined")]
+    /// Cosine similarity of x and r, 0 if either is zero.
+    #[serde(with = "nan_as_null")]
     pub cosine_similarity: f64,
-    /// ‖r‖ / ‖x‖; a denominator below 1e-4 is replaced by 1. †
-    #[serde(default = "undefined::not_measured", with = "undefined")]
+    /// ‖r‖ / ‖x‖; a denominator below 1e-4 is replaced by 1.
+    #[serde(with = "nan_as_null")]
     pub l2_ratio: f64,
-    /// ‖r‖². †
-    #[serde(default = "undefined::not_measured", with = "undefined")]
+    /// ‖r‖².
+    #[serde(with = "nan_as_null")]
     pub reconstruction_square: f64,
-    /// x · r. †
-    #[serde(default = "undefined::not_measured", with = "undefined")]
+    /// x · r.
+    #[serde(with = "nan_as_null")]
     pub product: f64,
     /// Divergences from the clean run, if requested.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub kl: Option<KlSums>,
     /// Losses and activation sums by position.
     pub positions: PositionSums,
@@ -138,7 +136,7 @@ impl Sums {
             &mut self.reconstruction_square,
             &mut self.product,
         ] {
-            *sum = undefined::settled(*sum);
+            *sum = nan_as_null::settled(*sum);
         }
         if let Some(kl) = &mut self.kl {
             kl.settle();
@@ -155,11 +153,25 @@ impl Sums {
         total
     }
 
-    /// Whether any row of a position bin was spliced. Results of versions without row counts by position count as
-    /// spliced if any row was.
-    pub fn is_spliced_at(&self, bin: usize) -> bool {
-        let rows = self.positions.activation_rows.values();
-        self.activation_rows > 0 && (rows.is_empty() || rows.get(bin).is_some_and(|&rows| rows > 0))
+    /// The sums of each position bin: those that positions have.
+    pub fn by_position(&self) -> impl Iterator<Item = Self> + '_ {
+        let own = &self.positions;
+        let bins = own.loss_tokens.values().len().max(own.activation_rows.values().len());
+        (0..bins).map(|bin| {
+            let count = |counts: &PositionCounts| counts.values().get(bin).copied().unwrap_or(0);
+            let sum = |sums: &BinSums| sums.values().get(bin).copied().unwrap_or(0.0);
+            Self {
+                loss_tokens: count(&own.loss_tokens),
+                clean_loss: sum(&own.clean_loss),
+                sae_loss: sum(&own.sae_loss),
+                zero_loss: sum(&own.zero_loss),
+                activation_rows: count(&own.activation_rows),
+                latents: count(&own.latents),
+                squared_error: sum(&own.squared_error),
+                squared_deviation: sum(&own.squared_deviation),
+                ..Self::default()
+            }
+        })
     }
 
     /// Adds a kept token.
@@ -297,17 +309,6 @@ mod tests {
             prop_assert!(same(sums.l2_ratio, of(RowTerms::norm_ratio)));
             prop_assert!(same(sums.reconstruction_square, of(|row| f64::from(row.reconstruction_square))));
             prop_assert!(same(sums.product, of(|row| f64::from(row.product))));
-        }
-
-        /// Results of versions with fewer sums.
-        #[test]
-        fn what_was_not_measured_is_undefined(part in part()) {
-            let mut value = serde_json::to_value(&part).unwrap();
-            let marked = ["l1", "cosine_similarity", "l2_ratio", "reconstruction_square", "product"];
-            value.as_object_mut().unwrap().retain(|name, _| !marked.contains(&name.as_str()));
-            let sums: Sums = serde_json::from_value(value).unwrap();
-            prop_assert!([sums.l1, sums.cosine_similarity, sums.l2_ratio, sums.product].iter().all(|sum| sum.is_nan()));
-            prop_assert_eq!(sums.latents, part.latents);
         }
     }
 }

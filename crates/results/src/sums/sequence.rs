@@ -3,9 +3,9 @@
 use hayloft_runtime::Dtype;
 
 use crate::columns::Columns;
+use crate::kl::method::KlMethod;
 use crate::kl::result::Kl;
 use crate::kl::sums::KlSums;
-use crate::kl::way::KlWay;
 use crate::sums::Sums;
 
 /// Number of sums.
@@ -54,14 +54,12 @@ impl ResampledSums {
         Columns::of(&self.sums(), scale)
     }
 
-    /// Mean KL of the spliced run, mean KL of the ablated run, and the share recovered.
-    pub fn divergences(&self) -> [Option<f64>; 3] {
+    /// Computes the divergences. Only the numbers are of use, not the method or the precisions.
+    pub fn kl(&self) -> Kl {
         let tokens = self.get(Term::LossTokens) as u64;
         let sums = KlSums { tokens, kl: self.get(Term::Kl), kl_ablated: self.get(Term::KlAblated) };
-        // Only the numbers are used, not the label.
         let rows = self.get(Term::ActivationRows) as u64;
-        let kl = Kl::of(Some(sums), (tokens, rows), KlWay::Recomputed, (Dtype::F32, Dtype::F32));
-        [kl.kl, kl.kl_ablated, kl.kl_recovered]
+        Kl::of(Some(sums), (tokens, rows), KlMethod::Recomputed, (Dtype::F32, Dtype::F32))
     }
 
     fn sums(&self) -> Sums {

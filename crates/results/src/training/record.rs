@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::nan_as_null;
 use crate::training::held_out::HeldOutFigures;
-use crate::undefined;
 
 /// Measurements of one step on its batch, before the update, with the function that is trained (for `BatchTopK` not the
 /// saved SAE's). Losses are means over the rows of the batch, already multiplied by their coefficients.
@@ -27,14 +27,13 @@ pub struct TrainingRecord {
     pub l0: f64,
     /// Mean over rows of 1 − ‖x − r‖² / ‖x − x̄‖², with x̄ the mean of the batch. NaN (null in JSON) if a row equals
     /// the mean.
-    #[serde(with = "undefined")]
+    #[serde(with = "nan_as_null")]
     pub explained_variance: f64,
     /// Fraction of latents that have not fired for more than `dead_after` steps; `None` before that many steps.
     pub dead_fraction: Option<f64>,
-    /// Fraction of latents that have not fired in any step so far; `None` in logs of versions that did not count it.
-    #[serde(default)]
-    pub never_fired_fraction: Option<f64>,
+    /// Fraction of latents that have not fired in any step so far.
+    pub never_fired_fraction: f64,
     /// Metrics on held-out rows after the update, of the SAE as it would be saved; `None` if not measured.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub held_out: Option<HeldOutFigures>,
 }

@@ -70,7 +70,7 @@ mod tests {
             l0: 4.0,
             explained_variance: -2662.0,
             dead_fraction: None,
-            never_fired_fraction: Some(0.25),
+            never_fired_fraction: 0.25,
             held_out: None,
         }
     }

@@ -72,7 +72,7 @@ impl TrainingSummary {
         metadata.insert("l0".to_owned(), json!(of.l0));
         metadata.insert("num_dead_features".to_owned(), json!(self.last.dead_fraction.map(count)));
         add(metadata, "l0_rows", json!(l0_rows));
-        add(metadata, "never_fired_features", json!(self.last.never_fired_fraction.map(count)));
+        add(metadata, "never_fired_features", json!(count(self.last.never_fired_fraction)));
         if let (Some(sequences), Some(figures)) = (&self.held_out, &self.last.held_out) {
             let mut held_out = json!(figures);
             held_out["sequences"] = json!(sequences.sequences);
@@ -147,7 +147,7 @@ impl fmt::Display for TrainingSummary {
         writeln!(
             formatter,
             "latents: {} never fired on training tokens; dead (silent for over {window} steps): {dead}",
-            share(last.never_fired_fraction)
+            share(Some(last.never_fired_fraction))
         )?;
         if let (Some(HeldOutSequences { sequences, .. }), Some(figures)) = (&self.held_out, &last.held_out) {
             let HeldOutFigures { rows, dead_fraction, .. } = figures;

@@ -113,7 +113,7 @@ impl Trainer {
             l0: numbers[4] / x.size()[0] as f64,
             explained_variance: 1.0 - numbers[5],
             dead_fraction: dead.as_ref().map(|_| numbers[7] / width),
-            never_fired_fraction: Some(numbers[6] / width),
+            never_fired_fraction: numbers[6] / width,
             held_out: None,
         })
     }

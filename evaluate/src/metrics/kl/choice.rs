@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use hayloft_results::KlWay;
+use hayloft_results::KlMethod;
 use hayloft_store::{Cache, Codec, KeptPredictions};
 
 use crate::error::EvaluateError;
@@ -35,7 +35,7 @@ impl KlChoice {
 
     /// Resolves the choice for a cache. By default a run uses stored logits only if it also uses the cached losses, and
     /// never rounded ones.
-    pub(crate) fn resolve(self, cache: &Cache, takes_cached_losses: bool) -> Result<KlWay, EvaluateError> {
+    pub(crate) fn resolve(self, cache: &Cache, takes_cached_losses: bool) -> Result<KlMethod, EvaluateError> {
         let kept = cache.manifest().predictions;
         let largest = kept.map_or(0, |kept| kept.top_k);
         let stored = kept.is_some_and(|kept| kept.full_logits);
@@ -48,13 +48,13 @@ impl KlChoice {
             harvest,
         };
         match self {
-            Self::Exact if stored && !rounded && takes_cached_losses => Ok(KlWay::Stored),
-            Self::Exact | Self::Recomputed => Ok(KlWay::Recomputed),
+            Self::Exact if stored && !rounded && takes_cached_losses => Ok(KlMethod::Stored),
+            Self::Exact | Self::Recomputed => Ok(KlMethod::Recomputed),
             Self::Stored if !stored => Err(missing("all logits of each token", "full")),
-            Self::Stored if rounded => Ok(KlWay::StoredRounded),
-            Self::Stored => Ok(KlWay::Stored),
+            Self::Stored if rounded => Ok(KlMethod::StoredRounded),
+            Self::Stored => Ok(KlMethod::Stored),
             Self::Bound if largest == 0 => Err(missing("the largest logits of each token", "top=64")),
-            Self::Bound => Ok(KlWay::Bound { top_k: largest }),
+            Self::Bound => Ok(KlMethod::Bound { top_k: largest }),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The clean run's predictions over a batch.
 
 use hayloft_model::{CleanRun, Divergences, ModelError};
-use hayloft_results::KlWay;
+use hayloft_results::KlMethod;
 use hayloft_rows::SectionChoice;
 use hayloft_store::Predictions;
 use tch::Tensor;
@@ -71,7 +71,7 @@ enum Known<'batch> {
 
 impl<'batch> BatchCleanRun<'batch> {
     pub(crate) fn new(
-        way: KlWay,
+        method: KlMethod,
         batch: &'batch Batch,
         activations: &Activations,
         sections: &[SectionChoice],
@@ -79,18 +79,18 @@ impl<'batch> BatchCleanRun<'batch> {
     ) -> Result<Self, EvaluateError> {
         let counts = |&row: &i64| sections.iter().any(|&section| batch.is_member(row, section));
         let rows: Vec<i64> = batch.counted(SectionChoice::All).into_iter().filter(counts).collect();
-        let known = match way {
+        let known = match method {
             _ if rows.is_empty() => Known::Nothing,
-            KlWay::Stored | KlWay::StoredRounded => {
+            KlMethod::Stored | KlMethod::StoredRounded => {
                 let missing =
                     || ModelError::Input { problem: "the cache's logits: expected them all, got none".to_owned() };
                 Known::Logits(batch.logits()?.ok_or_else(missing)?)
             }
-            KlWay::Recomputed => {
+            KlMethod::Recomputed => {
                 let end = upper_model.end(batch, &upper_model.clean(activations)?, &rows)?;
                 Known::End { rows, end }
             }
-            KlWay::Bound { .. } => Known::Largest(batch.largest()),
+            KlMethod::Bound { .. } => Known::Largest(batch.largest()),
         };
         Ok(Self { batch, upper_model, known })
     }

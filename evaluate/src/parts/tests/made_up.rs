@@ -1,7 +1,7 @@
 //! Synthetic measurements that fill every field with numbers of many significant bits.
 
 use hayloft_results::{
-    BySubset, CleanCheck, CleanSource, ComputeSample, DEFINITIONS, KlSums, KlWay, LatentCounts, ResultConventions,
+    BySubset, CleanCheck, CleanSource, ComputeSample, DEFINITIONS, KlMethod, KlSums, LatentCounts, ResultConventions,
     RowTerms, SaeProvenance, SequenceSums, StoredRounding, SubsetSums, Sums,
 };
 use hayloft_rows::{OutlierNorm, RowChoice, ScaleSource, SectionChoice};
@@ -80,7 +80,7 @@ impl Draws {
 fn provenance(name: &str, width: usize) -> SaeProvenance {
     SaeProvenance {
         folder: format!("saes/{name}"),
-        format: None,
+        format: "saelens".to_owned(),
         architecture: "standard".to_owned(),
         width,
         normalize_activations: "none".to_owned(),
@@ -155,7 +155,7 @@ pub(super) fn whole(seed: u64, shards: usize, saes: usize, rich: bool) -> Measur
             compute: rich.then_some(precision),
             clean_loss_source: Some(CleanSource::Cache),
             kl: rich.then_some(KlProtocol {
-                way: KlWay::Bound { top_k: 8 },
+                method: KlMethod::Bound { top_k: 8 },
                 clean_precision: Dtype::F32,
                 spliced_precision: precision,
             }),

@@ -1,0 +1,89 @@
+//! The report as one self-contained HTML page: no network, no scripts.
+
+use hayloft_results::{Column, ColumnTable};
+use minijinja::Environment;
+use minijinja::value::Serde;
+use serde::Serialize;
+
+use crate::error::ReportError;
+use crate::experiment::open::Report;
+use crate::figures::Gallery;
+use crate::page::provenance::Fact;
+use crate::plot::{variables_dark, variables_light};
+use crate::tables::table::Table;
+
+/// The suffix `.html` makes minijinja escape every value that the template does not mark as safe.
+const NAME: &str = "page.html";
+const PAGE: &str = include_str!("page.html");
+const STYLE: &str = include_str!("page.css");
+
+/// The template's input.
+#[derive(Serialize)]
+struct Page<'report> {
+    title: &'report str,
+    description: Option<&'report str>,
+    /// Trusted, and inserted unescaped.
+    style: String,
+    left_out: Vec<String>,
+    tables: Vec<PageTable>,
+    galleries: Vec<Gallery>,
+    definitions: Vec<Definition>,
+    provenance: Vec<Fact>,
+}
+
+/// A table in the template's input.
+#[derive(Serialize)]
+struct PageTable {
+    id: String,
+    title: String,
+    note: String,
+    headings: Vec<&'static str>,
+    rows: Vec<PageRow>,
+}
+
+/// A row: its names, as row headers, and its metrics.
+#[derive(Serialize)]
+struct PageRow {
+    names: Vec<String>,
+    figures: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Definition {
+    term: &'static str,
+    meaning: &'static str,
+}
+
+impl Report {
+    /// Renders the page. The template escapes all names, because they come from untrusted files.
+    pub(crate) fn html(&self) -> Result<String, ReportError> {
+        let mut environment = Environment::new();
+        environment.add_template(NAME, PAGE)?;
+        let style = format!(
+            ":root {{ color-scheme: light dark; {} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {} }} }}\n@media print {{ :root {{ color-scheme: light; {} }} }}\n{STYLE}",
+            variables_light(),
+            variables_dark(),
+            variables_light(),
+        );
+        let definition = |column: &Column| Definition { term: column.title, meaning: column.definition };
+        let page = Page {
+            title: &self.experiment.title,
+            description: self.experiment.description.as_deref(),
+            style,
+            left_out: self.left_out.iter().map(ToString::to_string).collect(),
+            tables: self.tables().into_iter().map(PageTable::from).collect(),
+            galleries: self.galleries(),
+            definitions: Column::of(ColumnTable::Main).map(definition).collect(),
+            provenance: self.provenance(),
+        };
+        Ok(environment.get_template(NAME)?.render(Serde(&page))?)
+    }
+}
+
+impl From<Table> for PageTable {
+    fn from(table: Table) -> Self {
+        let headings = table.headings().collect();
+        let rows = table.rows.into_iter().map(|row| PageRow { names: row.names, figures: row.figures });
+        Self { id: table.id, title: table.title, note: table.note, headings, rows: rows.collect() }
+    }
+}
