@@ -42,31 +42,19 @@ pub enum StoreError {
         /// The likely reason and what to do.
         advice: String,
     },
-    /// The file has a format version that this crate does not know.
+    /// The file has another format version than this crate's.
     #[error(
-        "{path}: expected format version 1 to {expected}, got {got}, written by {generator}. This is hayloft {}: read it with a newer one", env!("CARGO_PKG_VERSION")
+        "{path}: expected format version {expected}, got {got}, written by {generator}. This is hayloft {}: read the cache with the version that wrote it, or harvest again", env!("CARGO_PKG_VERSION")
     )]
     Version {
         /// The file.
         path: PathBuf,
-        /// The newest version that this crate reads.
+        /// The version that this crate reads and writes.
         expected: u32,
         /// The version in the file.
         got: u32,
         /// The program that wrote the file, according to the file.
         generator: String,
-    },
-    /// The cache has an earlier format version, which can be read but not written.
-    #[error(
-        "{folder}: expected format version {expected} to add to it, got {got}. Run `store upgrade {folder}` first; reading it needs no upgrade"
-    )]
-    OldVersion {
-        /// The cache folder.
-        folder: PathBuf,
-        /// The version that this crate writes.
-        expected: u32,
-        /// The version of the cache.
-        got: u32,
     },
     /// A file could not be parsed.
     #[error("{}: expected {expected}, got {got}. {}", path.display(), again(path, "or harvest again"))]

@@ -61,5 +61,5 @@ pub use workers::{Sharing, Turns};
 pub use write::cache_writer::CacheWriter;
 pub use write::shard_writer::ShardWriter;
 
-/// The format version that this crate writes. It also reads earlier ones.
-pub const FORMAT_VERSION: u32 = 2;
+/// The format version that this crate reads and writes.
+pub const FORMAT_VERSION: u32 = 1;

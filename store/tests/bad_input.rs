@@ -201,16 +201,16 @@ fn a_shard_writer_keeps_the_lock() {
 }
 
 #[test]
-fn a_newer_format_version_is_said_to_be_one() {
+fn another_format_version_is_refused() {
     for name in ["manifest.json", "plan.json", "shards/00000/shard.json"] {
         let (folder, settings) = cache(Codec::Planes);
-        reseal(&folder.path().join(name), |text| text.replacen("\"format\": 2", "\"format\": 3", 1));
+        reseal(&folder.path().join(name), |text| text.replacen("\"format\": 1", "\"format\": 2", 1));
         let error = if name == "manifest.json" {
             Cache::open(folder.path()).unwrap_err()
         } else {
             open(folder.path(), &settings, Existing::Resume).unwrap_err()
         };
-        assert!(matches!(error, StoreError::Version { expected: 2, got: 3, .. }), "{error}");
+        assert!(matches!(error, StoreError::Version { expected: 1, got: 2, .. }), "{error}");
         assert!(error.to_string().contains(name), "{error}");
     }
 }

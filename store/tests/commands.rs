@@ -178,7 +178,7 @@ fn a_closed_pipe_is_no_error() {
 
 #[test]
 fn help_teaches_with_examples() {
-    let commands = ["inspect", "verify", "diff", "merge", "extend", "select", "repair", "upgrade", "completions"];
+    let commands = ["inspect", "verify", "diff", "merge", "extend", "select", "repair", "completions"];
     for arguments in std::iter::once(vec!["--help"]).chain(commands.map(|command| vec![command, "--help"])) {
         let output = Command::new(env!("CARGO_BIN_EXE_store")).args(&arguments).output().unwrap();
         assert!(text(&output.stdout).contains("Examples:"), "{arguments:?}");

@@ -77,13 +77,11 @@ fn in_words(summary: &Summary) -> String {
     }
     align_numbers(&mut sites);
     let mut tables = vec![facts, sites];
-    if let Some(statistics) = &summary.statistics {
-        let named = |group: &GroupSummary| group.section.map(|section| section.to_string());
-        tables.push(groups("section", summary, &statistics.sections, named));
-        if !summary.held.subsets.is_empty() {
-            let named = |group: &GroupSummary| group.subset.clone();
-            tables.push(groups("subset", summary, &statistics.subsets, named));
-        }
+    let named = |group: &GroupSummary| group.section.map(|section| section.to_string());
+    tables.push(groups("section", summary, &summary.statistics.sections, named));
+    if !summary.held.subsets.is_empty() {
+        let named = |group: &GroupSummary| group.subset.clone();
+        tables.push(groups("subset", summary, &summary.statistics.subsets, named));
     }
     tables.iter().map(|table| trimmed(table) + "\n").collect::<Vec<_>>().join("\n")
 }

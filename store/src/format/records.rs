@@ -69,7 +69,7 @@ pub struct DataRecord {
     /// Number of documents used.
     pub documents: u64,
     /// Which rows of the files were used, if not all of them in order.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub selection: Option<SelectionRecord>,
 }
 
@@ -126,7 +126,7 @@ pub struct Corpus {
     /// The documents.
     pub data: DataRecord,
     /// Conversion to conversations; none for plain text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub chat: Option<ChatRecord>,
     /// The plans that this one was selected from, the original first; empty if it is not a selection.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -217,7 +217,6 @@ pub struct KeptPredictions {
     /// Number of top logits stored; 0 for none.
     pub top_k: u32,
     /// Whether the full logits are stored too, in a separate file.
-    #[serde(default, skip_serializing_if = "is_false")]
     pub full_logits: bool,
 }
 
@@ -228,11 +227,6 @@ impl KeptPredictions {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
-fn is_false(value: &bool) -> bool {
-    !value
-}
-
 #[cfg(test)]
 mod tests {
     use crate::support::corpus;
@@ -240,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_of_running_text_are_what_they_were_before_conversations() {
+    fn records_of_running_text_mention_no_conversation() {
         let text = serde_json::to_string(&corpus()).unwrap();
         assert!(!text.contains("chat") && !text.contains("selection"), "{text}");
         assert_eq!(serde_json::from_str::<Corpus>(&text).unwrap(), corpus());

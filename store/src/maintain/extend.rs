@@ -76,8 +76,6 @@ pub(super) fn extend_on(
     let _lock = Lock::take(folder)?;
     settle(disk, folder)?;
     let (ours, theirs) = (Holding::open(folder)?, Holding::open(other)?);
-    ours.check_current()?;
-    theirs.check_current()?;
     let extension = Extension::find(&ours, &theirs)?;
     let total_bytes = extension.bytes();
     let mut placing = Placing::new(disk, files, total_bytes, progress);
@@ -281,7 +279,7 @@ impl<'a> Extension<'a> {
             placing.place_own(&self.ours.locate(ours, file)?, file, &staged.file(&file.path))?;
             files.push(file.clone());
         }
-        let (settings, statistics) = (self.settings.clone(), Some(statistics));
+        let settings = self.settings.clone();
         let contents = ShardContents { settings, files, sites, statistics, ..ours.contents.clone() };
         let path: PathBuf = staged.file(SHARD_FILE);
         let bytes = json::seal(&path, &contents)?;

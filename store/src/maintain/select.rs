@@ -101,7 +101,6 @@ pub(super) fn select_on(
         return Err(StoreError::invalid("the new cache's folder", "one that is not there yet", out.display()));
     }
     let from = Holding::open(folder)?;
-    from.check_current()?;
     let settings = narrowed_settings(folder, &from.settings, &selection.sites)?;
     selection.check_known(&from)?;
     let shards: Vec<usize> = from.shards.keys().copied().filter(|index| selection.has_shard(*index)).collect();

@@ -185,7 +185,7 @@ impl Walk<'_> {
         let manifest = self.cache.manifest();
         let sites = totals.sites(&manifest.settings());
         let differing = sites.iter().zip(&manifest.sites).find(|(expected, got)| expected != got);
-        if totals.statistics() != manifest.statistics.as_ref() {
+        if totals.statistics() != manifest.statistics {
             let path = self.cache.folder().join(MANIFEST_FILE);
             self.report.note(MANIFEST_FILE, &StoreError::damaged(&path, "the statistics of the shards", "others"));
         }
@@ -272,12 +272,10 @@ fn check_statistics(
 ) -> Result<()> {
     let norms: Vec<&[f32]> = norms.iter().map(Vec::as_slice).collect();
     let expected = group_sums::of_shard(tokens, predictions, &contents.settings.sites, &norms);
-    match &contents.statistics {
-        Some(got) if *got != expected => {
-            Err(StoreError::damaged(path, "the statistics of the shard's tokens", "others"))
-        }
-        _ => Ok(()),
+    if contents.statistics == expected {
+        return Ok(());
     }
+    Err(StoreError::damaged(path, "the statistics of the shard's tokens", "others"))
 }
 
 /// Copies an error. One other than damage becomes a description, since an I/O error cannot be cloned.

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::FORMAT_VERSION;
 use crate::error::{Result, StoreError};
 use crate::format::manifest::{MANIFEST_FILE, Manifest};
 use crate::format::plan::{PLAN_FILE, Plan, PlanReader, shard_name};
@@ -52,8 +51,7 @@ impl CacheWriter {
     /// # Errors
     /// [`StoreError::MissingPlan`] without a plan; [`StoreError::Locked`] if another process holds the lock;
     /// [`StoreError::Exists`] if there are shards and `existing` forbids them; [`StoreError::Mismatch`] if a shard has
-    /// other settings; [`StoreError::OldVersion`] if the plan has an earlier format version, because a cache has a
-    /// single version.
+    /// other settings.
     pub fn open(folder: &Path, settings: HarvestSettings, non_finite: NonFinite, existing: Existing) -> Result<Self> {
         Self::open_on(machine(), folder, settings, non_finite, existing)
     }
@@ -68,7 +66,7 @@ impl CacheWriter {
         let settings = settings.checked()?;
         check_planned(folder)?;
         let lock = Lock::take(folder)?;
-        let plan = present_plan(folder, folder)?;
+        let plan = PlanReader::open(folder)?;
         let shards_folder = folder.join(SHARDS_FOLDER);
         if existing == Existing::Refuse {
             refuse_existing(folder, &shards_folder)?;
@@ -295,7 +293,7 @@ impl Joining<'_> {
     fn join(self, settings: HarvestSettings, non_finite: NonFinite, sharing: Sharing) -> Result<CacheWriter> {
         let Self { disk, folder, cache, place, worker, lock, bucket } = self;
         let settings = settings.checked()?;
-        let plan = present_plan(folder, &cache)?;
+        let plan = PlanReader::open(folder)?;
         session::join(place.as_ref(), &cache, plan.blake3(), &settings)?;
         create_folder(disk.as_ref(), &folder.join(SHARDS_FOLDER))?;
         let leases = Leases::new(place, worker.clone(), sharing.lease);
@@ -311,13 +309,6 @@ impl Joining<'_> {
 /// Fails without a plan. Checked before locking, because the folder may not exist.
 fn check_planned(folder: &Path) -> Result<()> {
     if folder.join(PLAN_FILE).exists() { Ok(()) } else { Err(StoreError::MissingPlan { folder: folder.to_owned() }) }
-}
-
-/// Reads the plan in `folder`, which must have the current format version. Errors refer to `cache`.
-fn present_plan(folder: &Path, cache: &Path) -> Result<PlanReader> {
-    let plan = PlanReader::open(folder)?;
-    let (expected, got) = (FORMAT_VERSION, plan.plan().format);
-    if got == expected { Ok(plan) } else { Err(StoreError::OldVersion { folder: cache.to_owned(), expected, got }) }
 }
 
 /// Fails if there is a manifest or a shard.

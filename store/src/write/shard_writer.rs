@@ -196,7 +196,7 @@ impl ShardWriter {
             files,
             sites,
             logits,
-            statistics: Some(statistics),
+            statistics,
         };
         let path = self.staged.file(SHARD_FILE);
         let bytes = json::seal(&path, &contents)?;

@@ -1,4 +1,4 @@
-//! Whole caches put together, extended, cut down, compared, repaired and upgraded.
+//! Whole caches put together, extended, cut down, compared and repaired.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,7 +10,6 @@ mod repairing;
 mod selecting;
 #[path = "../support/mod.rs"]
 mod support;
-mod upgrading;
 
 use std::fs;
 use std::path::Path;

@@ -100,7 +100,7 @@ fn sequences_are_carried_over_bit_for_bit() {
         assert_eq!(from.plan_blake3, Cache::open(&path("a")).unwrap().manifest().plan_blake3);
         assert!(from.what.starts_with("--"), "{}", from.what);
         assert_eq!(manifest.held, manifest.planned);
-        let statistics: u64 = manifest.statistics.unwrap().iter().map(|group| group.tokens).sum();
+        let statistics: u64 = manifest.statistics.iter().map(|group| group.tokens).sum();
         assert_eq!(statistics, chosen.tokens);
     }
     // A selection can be selected from, and remembers both.
