@@ -24,8 +24,8 @@ extern crate self as hayloft_store;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-pub use codec::int8::RoundingError;
-pub use codec::{Codec, CompressionLevel};
+pub use codec::Codec;
+pub use codec::rounding::RoundingError;
 pub use convert::{ExchangeProgress, ExportSettings, ExportSummary, ImportSettings, ImportSummary};
 pub use error::{Result, StoreError};
 pub use format::activations::reader::ActivationReader;

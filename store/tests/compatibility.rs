@@ -17,11 +17,11 @@ fn fixture(name: &str) -> PathBuf {
 /// Each cache: its folder, the dtype and the codec.
 fn caches() -> [(&'static str, Dtype, Codec); 5] {
     [
-        ("bf16-planes", Dtype::Bf16, Codec::Planes),
-        ("f32-planes", Dtype::F32, Codec::Planes),
-        ("f16-raw", Dtype::F16, Codec::Raw),
-        ("bf16-planes-9", Dtype::Bf16, Codec::PlanesAt("9".parse().unwrap())),
-        ("bf16-int8", Dtype::Bf16, Codec::Int8),
+        ("bf16-planes", Dtype::Bf16, Codec::PLANES),
+        ("f32-planes", Dtype::F32, Codec::PLANES),
+        ("f16-raw", Dtype::F16, Codec::RAW),
+        ("bf16-planes-9", Dtype::Bf16, "planes:9".parse().unwrap()),
+        ("bf16-int8", Dtype::Bf16, Codec::INT8),
     ]
 }
 
@@ -42,7 +42,7 @@ fn every_stored_cache_is_read() {
                 for (row_group, words) in groups.iter().enumerate() {
                     let rows = lengths()[index][row_group].iter().map(|length| u64::from(*length)).sum();
                     let given = bits(&settings, index, site, row_group, rows);
-                    if codec == Codec::Int8 {
+                    if codec == Codec::INT8 {
                         check_rounded(&settings, words, &given);
                     } else {
                         assert_eq!(*words, given, "{name}, {site}");

@@ -20,7 +20,7 @@ fn many() -> Lengths {
 }
 
 fn bf16() -> HarvestSettings {
-    settings(Dtype::Bf16, Codec::Planes)
+    settings(Dtype::Bf16, Codec::PLANES)
 }
 
 fn join(folder: &Path, settings: HarvestSettings) -> Result<CacheWriter> {

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::{Args, ValueEnum};
 use hayloft_store::convert::{saelens, safetensors};
-use hayloft_store::{Codec, Dtype, ExportSettings, ExportSummary, LocalPath, SiteName};
+use hayloft_store::{Dtype, ExportSettings, ExportSummary, LocalPath, SiteName};
 
 use super::bar::Bar;
 use super::json::print_json;
@@ -86,7 +86,10 @@ fn in_words(summary: &ExportSummary) -> String {
         0 => String::new(),
         count => format!("; left out as too short: {}", counted(count, "sequence")),
     };
-    let rounded = if summary.codec == Codec::Int8 { "; of activations that the cache rounded to int8" } else { "" };
+    let rounded = match summary.codec {
+        codec if codec.is_lossy() => format!("; of activations that the cache rounded to {codec}"),
+        _ => String::new(),
+    };
     format!(
         "{}: {} of {} in {}, {}, {} in {}{left_out}{rounded}",
         summary.folder.display(),

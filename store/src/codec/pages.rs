@@ -1,4 +1,4 @@
-//! The pages of one column of one row group in the mapped file.
+//! Columns and pages that are read: those of one row group in the mapped file.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hayloft_runtime::Dtype;
 use parquet::basic::{Compression, Encoding};
 use parquet::column::page::{Page, PageReader};
 use parquet::errors::ParquetError;
@@ -13,7 +14,7 @@ use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::serialized_reader::SerializedPageReader;
 use zstd::bulk::Decompressor;
 
-use crate::codec::Column;
+use crate::codec::encoded::Column;
 use crate::error::{Result, StoreError};
 
 /// A column chunk of a mapped file.
@@ -68,6 +69,25 @@ impl Chunk {
     pub(crate) fn range(&self) -> Range<usize> {
         let start = self.metadata.data_page_offset() as usize;
         start..start + self.metadata.compressed_size() as usize
+    }
+}
+
+/// A block to be decoded: some rows of a row group, in the pages of each column.
+pub(crate) struct Block<'a> {
+    pub(crate) dtype: Dtype,
+    pub(crate) d_model: usize,
+    /// Pages of each column, in the order of the codec's columns.
+    pub(crate) columns: &'a [Pages<'a>],
+    /// Its number in the row group.
+    pub(crate) index: usize,
+    /// Its rows, counted from the start of the row group.
+    pub(crate) rows: Range<usize>,
+}
+
+impl<'a> Block<'a> {
+    /// Returns the columns, as many as the codec has.
+    pub(crate) fn columns<const N: usize>(&self) -> Result<&'a [Pages<'a>; N]> {
+        self.columns.try_into().map_err(|_| StoreError::invalid("columns", N, self.columns.len()))
     }
 }
 

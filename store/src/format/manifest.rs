@@ -6,7 +6,7 @@ use hayloft_runtime::Dtype;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Codec;
-use crate::codec::int8::RoundingError;
+use crate::codec::rounding::RoundingError;
 use crate::error::{Result, StoreError};
 use crate::format::group_sums::GroupSums;
 use crate::format::records::{Corpus, Counts, KeptPredictions, ModelRecord, ShardRecord};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec::int8::RoundingError;
+use crate::codec::rounding::RoundingError;
 use crate::error::{Result, StoreError};
 use crate::format::group_sums::{self, GroupSums};
 use crate::format::plan::{PlanReader, SEQUENCES_FILE, TOKENS_FILE, shard_name};

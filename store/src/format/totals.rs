@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::codec::int8::RoundingError;
+use crate::codec::rounding::RoundingError;
 use crate::format::group_sums::{self, GroupSums};
 use crate::format::manifest::{GENERATOR, Manifest, SiteRecord};
 use crate::format::plan::PlanReader;

@@ -63,7 +63,7 @@ fn few() -> Lengths {
 
 fn at(sites: &[&str]) -> HarvestSettings {
     let sites = sites.iter().map(|name| site(name)).collect();
-    HarvestSettings { sites, ..settings(Dtype::Bf16, Codec::Planes) }
+    HarvestSettings { sites, ..settings(Dtype::Bf16, Codec::PLANES) }
 }
 
 fn harvest_shards(folder: &Path, settings: &HarvestSettings, shards: &[usize]) {

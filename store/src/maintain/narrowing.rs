@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn a_narrowed_shard_lists_what_is_left_and_nothing_else_changes() {
         let folder = tempfile::tempdir().unwrap();
-        let manifest = harvest(folder.path(), &settings(Dtype::Bf16, Codec::Planes));
+        let manifest = harvest(folder.path(), &settings(Dtype::Bf16, Codec::PLANES));
         let all = manifest.settings();
         let [post, pre] = [site("blocks.3.hook_resid_post"), site("blocks.3.hook_resid_pre")];
         let contents = Cache::open(folder.path()).unwrap().shard(0).unwrap().contents().clone();

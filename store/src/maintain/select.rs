@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::codec::Codec;
 use crate::error::{Result, StoreError};
 use crate::format::manifest::Manifest;
 use crate::format::plan::PlanWriter;
@@ -67,7 +66,7 @@ pub struct Selected {
 /// **Sections, subsets and sequences** pick whole sequences, so that a token keeps the context its activations were
 /// computed from. The new cache has a new plan with the same sequence ids and documents, which records its source
 /// (`corpus.selected_from`). Activations, predictions and logits are copied bit for bit, in the same type and codec;
-/// sums cover the kept tokens. The codec `int8` is rejected, because encoding again would change the values.
+/// sums cover the kept tokens. A lossy codec is rejected, because encoding again would change the values.
 ///
 /// The new cache appears atomically.
 ///
@@ -213,9 +212,13 @@ impl Job<'_> {
 
     /// Selects sequences, under a new plan.
     fn pick_sequences(&self, staged: &StagedFolder, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Manifest> {
-        if self.settings.codec == Codec::Int8 {
+        if self.settings.codec.is_lossy() {
             let what = format!("{}: codec of a cache to select sequences from", self.from.folder().display());
-            return Err(StoreError::invalid(what, "planes or raw, which keep every bit", "int8"));
+            return Err(StoreError::invalid(
+                what,
+                "a codec that keeps every bit, as planes or raw",
+                self.settings.codec,
+            ));
         }
         let out: PathBuf = staged.path().to_owned();
         let selection = self.selection;

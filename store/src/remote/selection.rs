@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn shards_are_chosen_by_number_section_and_subset() {
         let folder = tempfile::tempdir().unwrap();
-        let manifest = harvest(folder.path(), &settings(Dtype::Bf16, Codec::Raw));
+        let manifest = harvest(folder.path(), &settings(Dtype::Bf16, Codec::RAW));
         let chosen = |selection: &PullSelection| -> Result<Vec<usize>> {
             Ok(selection.shards(&manifest)?.iter().map(|shard| shard.index).collect())
         };

@@ -151,7 +151,7 @@ mod tests {
     fn whoever_makes_room_or_takes_over_removes_nothing_that_is_whole_or_in_use() {
         let folder = tempfile::tempdir().unwrap();
         write_plan(folder.path(), &lengths());
-        let settings = settings(Dtype::Bf16, Codec::Planes);
+        let settings = settings(Dtype::Bf16, Codec::PLANES);
         let writer = CacheWriter::open_beside(folder.path(), settings, NonFinite::Refuse, Sharing::default()).unwrap();
         let shared = writer.shared();
         let beside = shared.company.beside().unwrap();

@@ -336,7 +336,7 @@ mod tests {
     use hayloft_runtime::Dtype;
 
     fn open(disk: FailingDisk, folder: &Path, existing: Existing) -> Result<CacheWriter> {
-        let settings = settings(Dtype::Bf16, Codec::Planes);
+        let settings = settings(Dtype::Bf16, Codec::PLANES);
         CacheWriter::open_on(Arc::new(disk), folder, settings, NonFinite::Refuse, existing)
     }
 
@@ -393,7 +393,7 @@ mod tests {
         write_plan(whole.path(), &lengths());
         fill(open(FailingDisk::full_after(i64::MAX), whole.path(), Existing::Refuse).unwrap()).unwrap();
         let join = |disk: FailingDisk| {
-            let settings = settings(Dtype::Bf16, Codec::Planes);
+            let settings = settings(Dtype::Bf16, Codec::PLANES);
             CacheWriter::open_beside_on(Arc::new(disk), folder.path(), settings, NonFinite::Refuse, Sharing::default())
         };
         // Raises the point of failure until the disk has enough room.

@@ -155,7 +155,7 @@ mod tests {
         // Six shards.
         let lengths = [lengths(), lengths()].concat();
         write_plan(folder.path(), &lengths);
-        let settings = settings(Dtype::Bf16, Codec::Planes);
+        let settings = settings(Dtype::Bf16, Codec::PLANES);
         let writer = CacheWriter::open(folder.path(), settings, NonFinite::Refuse, Existing::Refuse).unwrap();
         let cache = writer.shared();
         let whole: Vec<WrittenShard> = (0..6).map(|index| fill_shard(&writer, index).unwrap()).collect();

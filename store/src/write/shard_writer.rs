@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hayloft_runtime::Dtype;
 
 use crate::FORMAT_VERSION;
-use crate::codec::encode::Buffers;
+use crate::codec::encoded::Buffers;
 use crate::error::{Result, StoreError};
 use crate::format::activations::layout::Layout;
 use crate::format::activations::writer::{ActivationWriter, WrittenFile};

@@ -147,7 +147,7 @@ fn a_cache_that_was_pushed_anew_is_read_anew() {
     let second = tempfile::tempdir().unwrap();
     crate::support::harvest(
         second.path(),
-        &crate::support::settings(hayloft_store::Dtype::F32, hayloft_store::Codec::Raw),
+        &crate::support::settings(hayloft_store::Dtype::F32, hayloft_store::Codec::RAW),
     );
     push(second.path(), "stories", &options(&server)).unwrap();
     let remote = Cache::open_location(&location("stories"), &on_shelf(&server, shelf.path())).unwrap();

@@ -17,7 +17,7 @@ use crate::{cache, location, objects, options, push};
 const SHARING: Sharing = Sharing { lease: Sharing::SHORTEST };
 
 fn bf16() -> HarvestSettings {
-    settings(Dtype::Bf16, Codec::Planes)
+    settings(Dtype::Bf16, Codec::PLANES)
 }
 
 fn join(options: &RemoteOptions, scratch: &Path, settings: HarvestSettings) -> Result<CacheWriter> {

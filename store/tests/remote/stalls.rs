@@ -92,7 +92,7 @@ impl Fleet<'_> {
 fn by_one(kind: usize) -> BTreeMap<String, Vec<u8>> {
     let folder = tempfile::tempdir().unwrap();
     write_plan(folder.path(), &many());
-    let writer = support::open(folder.path(), &settings(Dtype::Bf16, Codec::Raw), Existing::Refuse).unwrap();
+    let writer = support::open(folder.path(), &settings(Dtype::Bf16, Codec::RAW), Existing::Refuse).unwrap();
     if kind == 0 {
         fill(writer).unwrap();
     } else {

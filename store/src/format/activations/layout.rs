@@ -11,8 +11,8 @@ use parquet::file::metadata::KeyValue;
 use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor, Type};
 
 use crate::FORMAT_VERSION;
-use crate::codec::encode::block_rows;
-use crate::codec::{Codec, Column};
+use crate::codec::Codec;
+use crate::codec::encoded::{Column, block_rows};
 use crate::error::{Result, StoreError};
 use crate::format::site::SiteName;
 
