@@ -24,7 +24,7 @@ fn main() {
         let location = cache.parse().unwrap();
         CacheWriter::open_bucket(&location, &options, Path::new(scratch), settings, NonFinite::Refuse, sharing)
     } else {
-        CacheWriter::open_beside(Path::new(cache), settings, NonFinite::Refuse, sharing)
+        CacheWriter::open_shared(Path::new(cache), settings, NonFinite::Refuse, sharing)
     };
     support::work_slowly(writer.unwrap(), kind.parse().unwrap()).unwrap();
 }

@@ -199,6 +199,11 @@ pub enum StoreError {
 /// The result type of this crate.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
+/// Joins values by commas, for messages.
+pub(crate) fn joined<T: ToString>(values: impl IntoIterator<Item = T>) -> String {
+    values.into_iter().map(|value| value.to_string()).collect::<Vec<_>>().join(", ")
+}
+
 /// Describes the position of damage in a file.
 fn place(row_group: Option<usize>, column: Option<&str>) -> String {
     let row_group = row_group.map(|index| format!(" in row group {index}")).unwrap_or_default();
@@ -214,10 +219,9 @@ fn is_elsewhere(path: &Path) -> bool {
 /// Returns advice on how to restore a file.
 fn again(path: &Path, or_else: &str) -> String {
     if is_elsewhere(path) {
-        let who =
-            if path.starts_with("https:") || path.starts_with("http:") { "Let whoever keeps it run" } else { "Run" };
+        let run = if path.starts_with("https:") || path.starts_with("http:") { "Ask its owner to run" } else { "Run" };
         return format!(
-            "{who} `store push` from a whole copy of the cache: it writes anew what is missing or damaged there"
+            "{run} `store push` from a whole copy of the cache: it writes anew what is missing or damaged there"
         );
     }
     format!("Copy the file again from its source, {or_else}")

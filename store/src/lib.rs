@@ -57,7 +57,7 @@ pub use remote::{
     Environment, LocalPath, Location, Moved, Place, PullSelection, Pulled, Pushed, RemoteOptions, ShardRange, Traffic,
     parse_bytes, pull, push,
 };
-pub use workers::{Sharing, Turns};
+pub use workers::{ShardQueue, Sharing};
 pub use write::cache_writer::CacheWriter;
 pub use write::shard_writer::ShardWriter;
 

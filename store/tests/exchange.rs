@@ -262,7 +262,7 @@ fn an_import_that_was_interrupted_goes_on_to_the_same_bytes() {
 }
 
 #[test]
-fn an_export_that_somebody_changed_is_not_taken_for_what_was_written() {
+fn an_export_that_was_changed_is_not_taken_for_what_was_written() {
     let folder = tempfile::tempdir().unwrap();
     let (cache, out, back) = (folder.path().join("cache"), folder.path().join("out"), folder.path().join("back"));
     harvest(&cache, &settings(Dtype::F32, Codec::PLANES));

@@ -97,8 +97,8 @@ pub fn run_on_devices(
     // Checks that the cache may be filled before any process starts, and removes leftovers of dead processes.
     let (is_over, tokens) = {
         let cache = open(settings, prepared.cache_settings.clone())?;
-        let turns = cache.turns(asked_shards(settings, &cache)?)?;
-        (turns.is_over(), turns.tokens())
+        let queue = cache.queue(asked_shards(settings, &cache)?)?;
+        (queue.is_over(), queue.tokens())
     };
     let start = Instant::now();
     let filled = if is_over {

@@ -79,9 +79,9 @@ pub(crate) fn prepare(settings: &RunSettings, progress: Progress) -> Result<Prep
 fn harvest(settings: &RunSettings, progress: Progress, profiling: &mut Profiling) -> Result<RunSummary, HarvestError> {
     let Prepared { checkpoint, sites, precision, kept, cache_settings } = prepare(settings, progress)?;
     let mut cache = share::open(settings, cache_settings)?;
-    let turns = cache.turns(share::asked_shards(settings, &cache)?)?;
+    let queue = cache.queue(share::asked_shards(settings, &cache)?)?;
 
-    let (filled, seconds) = if turns.is_over() {
+    let (filled, seconds) = if queue.is_over() {
         (Filled::default(), 0.0)
     } else {
         let deepest = sites.iter().map(|(site, _)| site.block().unwrap_or(site.layer() + 1)).max().unwrap_or(0);
@@ -93,10 +93,10 @@ fn harvest(settings: &RunSettings, progress: Progress, profiling: &mut Profiling
             return Err(HarvestError::Stopped);
         }
         let forward = Forward::new(decoder, sites, kept);
-        let gauge = progress.gauge("harvested", Some(turns.tokens()));
+        let gauge = progress.gauge("harvested", Some(queue.tokens()));
         let start = Instant::now();
         profiling.start();
-        let filled = fill(&mut cache, turns, &forward, &settings.stopping, &gauge);
+        let filled = fill(&mut cache, queue, &forward, &settings.stopping, &gauge);
         drop(gauge);
         (filled?, start.elapsed().as_secs_f64())
     };

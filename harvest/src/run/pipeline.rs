@@ -7,7 +7,7 @@ use std::thread;
 
 use hayloft_model::{append_bytes, in_order};
 use hayloft_runtime::{Gauge, Stopping};
-use hayloft_store::{CacheWriter, KeptPredictions, Predictions, SiteName, Turns, WrittenShard};
+use hayloft_store::{CacheWriter, KeptPredictions, Predictions, ShardQueue, SiteName, WrittenShard};
 use serde::Deserialize;
 
 use super::forward::{Forward, StepDone};
@@ -56,7 +56,7 @@ impl Filled {
 /// leaves nothing behind.
 pub(super) fn fill(
     cache: &mut CacheWriter,
-    turns: Turns,
+    queue: ShardQueue,
     forward: &Forward,
     stopping: &Stopping,
     gauge: &Gauge,
@@ -76,7 +76,7 @@ pub(super) fn fill(
         let mut assembly = Assembly::new(forward, sender);
         let forwarding = in_order(
             forward.device(),
-            |jobs| hand_over(turns, forward.device(), &stop, gauge, jobs),
+            |jobs| hand_over(queue, forward.device(), &stop, gauge, jobs),
             |step| forward.step(step),
             |done| {
                 gauge.advance(done.step.rows as u64);

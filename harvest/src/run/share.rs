@@ -15,7 +15,7 @@ pub(crate) fn open(settings: &RunSettings, cache_settings: HarvestSettings) -> R
     };
     let Share { sharing, scratch, .. } = share;
     match Place::of(out)? {
-        Place::Local(folder) => Ok(CacheWriter::open_beside(&folder, cache_settings, non_finite, *sharing)?),
+        Place::Local(folder) => Ok(CacheWriter::open_shared(&folder, cache_settings, non_finite, *sharing)?),
         Place::Remote(location) => {
             let options = share.remote();
             Ok(CacheWriter::open_bucket(&location, &options, scratch, cache_settings, non_finite, *sharing)?)

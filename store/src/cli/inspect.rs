@@ -7,8 +7,8 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use hayloft_store::{GroupSummary, KeptPredictions, ModelRecord, Place, Summary, TokenizerRecord, inspect_at};
 
-use super::json::print_json;
 use super::numbers::{bytes, counted, grouped};
+use super::output::Output;
 use super::remote::Reaching;
 
 /// Subsets shown by name; the Pile has 22.
@@ -35,19 +35,14 @@ pub(super) struct Inspect {
     cache: Place,
     #[command(flatten)]
     reaching: Reaching,
-    /// Print JSON instead of a table.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Inspect {
     pub(super) fn run(&self, stdout: &mut dyn Write) -> anyhow::Result<()> {
         let summary = inspect_at(&self.cache.clone().into_path(), &self.reaching.options())?;
-        if self.json {
-            return Ok(print_json(&summary, stdout)?);
-        }
-        write!(stdout, "{}", in_words(&summary))?;
-        Ok(stdout.flush()?)
+        Ok(self.output.print(stdout, &summary, |stdout| write!(stdout, "{}", in_words(&summary)))?)
     }
 }
 

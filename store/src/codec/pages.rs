@@ -142,7 +142,7 @@ impl<'a> Pages<'a> {
             Err(error) => return Err(self.damaged(due(), error)),
         };
         let Page::DataPage { buf: bytes, num_values, encoding: Encoding::PLAIN, .. } = page else {
-            return Err(self.damaged("a PLAIN data page", format!("{:?}", page.page_type())));
+            return Err(self.damaged("a PLAIN data page", page.page_type()));
         };
         let rows = num_values as usize;
         if rows == 0 || rows > rows_left {
@@ -167,13 +167,13 @@ impl<'a> Pages<'a> {
         let from = self.found.partition_point(|page| page.first_row < rows.start);
         let to = self.found.partition_point(|page| page.first_row < rows.end);
         let pages = &self.found[from..to];
-        let begins = pages.first().map(|page| page.first_row);
-        let ends = pages.last().map(|page| page.first_row + page.rows);
-        if (begins, ends) == (Some(rows.start), Some(rows.end)) {
+        let begin = pages.first().map_or(0, |page| page.first_row);
+        let end = pages.last().map_or(0, |page| page.first_row + page.rows);
+        if !pages.is_empty() && (begin, end) == (rows.start, rows.end) {
             return Ok(pages);
         }
-        let got = format!("{begins:?} to {ends:?}");
-        Err(self.damaged(format!("pages from row {} up to row {}", rows.start, rows.end), got))
+        let expected = format!("pages from row {} up to row {}", rows.start, rows.end);
+        Err(self.damaged(expected, format!("pages from row {begin} up to row {end}")))
     }
 
     /// Decompresses a page of this column into `decoded`, which must have exactly the size of its rows.

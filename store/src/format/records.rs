@@ -1,13 +1,14 @@
 //! Records shared by `plan.json`, `manifest.json` and `shard.json`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use hayloft_runtime::Dtype;
 use serde::{Deserialize, Serialize};
 
 use crate::format::section::Section;
 
-/// A file, with its size and hash.
+/// A file, with its size and hash. Displays as path and hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
     /// Path relative to the folder that the enclosing record names, with parts joined by `/`.
@@ -16,6 +17,12 @@ pub struct FileRecord {
     pub bytes: u64,
     /// BLAKE3 of the contents, in lower-case hexadecimal.
     pub blake3: String,
+}
+
+impl fmt::Display for FileRecord {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.path, self.blake3)
+    }
 }
 
 /// The tokenizer that produced the tokens.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::codec::rounding::RoundingError;
-use crate::error::{Result, StoreError};
+use crate::error::{Result, StoreError, joined};
 use crate::format::group_sums::{self, GroupSums};
 use crate::format::plan::{PlanReader, SEQUENCES_FILE, TOKENS_FILE, shard_name};
 use crate::format::records::{Counts, FileRecord, ShardRecord};
@@ -213,7 +213,7 @@ pub(crate) fn check_listing(path: &Path, contents: &ShardContents, planned: &Cou
     let files: Vec<&str> = contents.files.iter().map(|file| file.path.as_str()).collect();
     let expected: Vec<String> = file_names(&contents.settings).collect();
     if files != expected {
-        return Err(malformed(format!("the files {}", expected.join(", ")), files.join(", ")));
+        return Err(malformed(format!("the files {}", joined(expected)), joined(files)));
     }
     if let Some(file) = contents.files.iter().find(|file| blake3::Hash::from_hex(&file.blake3).is_err()) {
         return Err(malformed(format!("a BLAKE3 hash for {}", file.path), file.blake3.chars().take(80).collect()));

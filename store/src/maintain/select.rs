@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::error::{Result, StoreError};
+use crate::error::{Result, StoreError, joined};
 use crate::format::manifest::Manifest;
 use crate::format::plan::PlanWriter;
 use crate::format::records::{Corpus, SelectedFrom};
@@ -140,15 +140,15 @@ impl Selection {
         let cache = from.folder().display();
         for section in &self.sections {
             if !held.sections.contains_key(section) {
-                let known: Vec<&str> = held.sections.keys().map(|section| section.as_str()).collect();
-                return Err(StoreError::invalid(format!("{cache}: section"), known.join(", "), section));
+                return Err(StoreError::invalid(format!("{cache}: section"), joined(held.sections.keys()), section));
             }
         }
         for subset in &self.subsets {
             if !held.subsets.contains_key(subset) {
-                let known: Vec<&str> = held.subsets.keys().map(String::as_str).collect();
-                let known =
-                    if known.is_empty() { "none, as its tokens have none".to_owned() } else { known.join(", ") };
+                let known = match joined(held.subsets.keys()) {
+                    known if known.is_empty() => "none, as its tokens have none".to_owned(),
+                    known => known,
+                };
                 return Err(StoreError::invalid(format!("{cache}: subset"), known, subset));
             }
         }

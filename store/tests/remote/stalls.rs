@@ -69,7 +69,7 @@ impl Fleet<'_> {
             victim.kill().unwrap();
             victim.wait().unwrap();
         }
-        // A process whose end nobody has waited for keeps its number.
+        // A process that was not waited for keeps its number.
         let stopped = Pid::from_child(&workers[0]);
         kill_process(stopped, Signal::STOP).unwrap();
         thread::sleep(STALL);

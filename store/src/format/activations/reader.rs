@@ -108,7 +108,11 @@ impl ActivationReader {
         let read = self.group(row_group).and_then(|group| {
             if rows.start > rows.end || rows.end > group.rows {
                 let what = format!("{}: rows of row group {row_group}", self.path.display());
-                return Err(StoreError::invalid(what, format!("within 0 to {}", group.rows), format!("{rows:?}")));
+                return Err(StoreError::invalid(
+                    what,
+                    format!("within 0 to {}", group.rows),
+                    format!("{} to {}", rows.start, rows.end),
+                ));
             }
             self.read_group(row_group, group, &rows, into)
         });

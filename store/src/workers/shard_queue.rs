@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::company::Beside;
-use super::leases::Taking;
+use super::leases::Claim;
+use super::write_mode::Worker;
 use crate::error::Result;
 use crate::format::plan::shard_name;
 use crate::format::shard_record::{SHARDS_FOLDER, WrittenShard};
@@ -21,11 +21,10 @@ const SELDOM: Duration = Duration::from_secs(2);
 /// How often a waiting worker checks whether to stop.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Goes through the shards of a range and hands out those that are not whole, one at a time. Beside other workers, each
-/// shard is claimed first. A shard claimed by another worker is waited for, or taken over once that worker is gone.
+/// The shards of a range that are not whole, handed out one at a time. With other workers, each shard is claimed first. A shard claimed by another worker is waited for, or taken over once that worker is gone.
 #[derive(Debug)]
-pub struct Turns {
-    shared: Arc<WriterCore>,
+pub struct ShardQueue {
+    core: Arc<WriterCore>,
     /// Shards that were not whole at the last look, the next one first.
     left: Vec<usize>,
     /// Tokens of shards that other workers have filled since the last call of `take_done_by_others`.
@@ -34,27 +33,27 @@ pub struct Turns {
     has_told: bool,
 }
 
-impl Turns {
-    pub(crate) fn new(shared: Arc<WriterCore>, range: Range<usize>, is_whole: impl Fn(usize) -> bool) -> Result<Self> {
+impl ShardQueue {
+    pub(crate) fn new(core: Arc<WriterCore>, range: Range<usize>, is_whole: impl Fn(usize) -> bool) -> Result<Self> {
         let mut left: Vec<usize> = range.collect();
-        if let Some(beside) = shared.company.beside() {
-            beside.refresh(&left)?;
+        if let Some(worker) = core.mode.worker() {
+            worker.refresh(&left)?;
         }
         for shard in std::mem::take(&mut left) {
-            let whole = match shared.company.beside() {
+            let whole = match core.mode.worker() {
                 None => is_whole(shard),
-                Some(beside) => beside.seems_whole(&shared, shard)?,
+                Some(worker) => worker.seems_whole(&core, shard)?,
             };
             if !whole {
                 left.push(shard);
             }
         }
         // Workers that start together begin at different shards.
-        if let (Some(beside), false) = (shared.company.beside(), left.is_empty()) {
-            let start = u64::from_str_radix(&beside.worker, 16).unwrap_or_default() as usize % left.len();
+        if let (Some(worker), false) = (core.mode.worker(), left.is_empty()) {
+            let start = u64::from_str_radix(&worker.name, 16).unwrap_or_default() as usize % left.len();
             left.rotate_left(start);
         }
-        Ok(Self { shared, left, done_by_others: 0, has_told: false })
+        Ok(Self { core, left, done_by_others: 0, has_told: false })
     }
 
     /// Returns whether no shard is left to fill.
@@ -65,7 +64,7 @@ impl Turns {
     /// Returns the tokens of the shards that are left.
     pub fn tokens(&self) -> u64 {
         // Counts in a plan are untrusted, so the sum must not overflow.
-        let tokens = self.left.iter().map(|shard| self.shared.plan.plan().shards[*shard].counts.tokens);
+        let tokens = self.left.iter().map(|shard| self.core.plan.plan().shards[*shard].counts.tokens);
         tokens.fold(0, u64::saturating_add)
     }
 
@@ -76,47 +75,47 @@ impl Turns {
 
     /// Returns the sequences and tokens of a shard that was handed out.
     pub fn sequences_and_tokens(&self, shard: usize) -> Result<(Vec<Sequence>, Tokens)> {
-        self.shared.plan.sequences_and_tokens(shard)
+        self.core.plan.sequences_and_tokens(shard)
     }
 
     /// Returns the next shard to fill; `None` when all are whole or `stop` returns `true`.
     pub fn next(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<usize>> {
-        let shared = Arc::clone(&self.shared);
-        let Some(beside) = shared.company.beside() else {
+        let core = Arc::clone(&self.core);
+        let Some(worker) = core.mode.worker() else {
             let next = if stop() || self.left.is_empty() { None } else { Some(self.left.remove(0)) };
             return Ok(next);
         };
         while !self.left.is_empty() && !stop() {
-            beside.refresh(&self.left)?;
+            worker.refresh(&self.left)?;
             let mut holder = None;
             let mut place = 0;
             while let Some(&shard) = self.left.get(place) {
                 if stop() {
                     return Ok(None);
                 }
-                if beside.seems_whole(&shared, shard)? {
+                if worker.seems_whole(&core, shard)? {
                     self.forget(place);
                     continue;
                 }
-                match beside.leases.take(shard)? {
-                    Taking::Held(by) => holder = Some((shard, by)),
+                match worker.leases.take(shard)? {
+                    Claim::HeldBy(by) => holder = Some((shard, by)),
                     // It may have become whole before this worker got the claim.
-                    Taking::Taken { .. } if beside.complete(&shared, shard)? => {
-                        beside.leases.finish(shard)?;
+                    Claim::Taken { .. } if worker.complete(&core, shard)? => {
+                        worker.leases.finish(shard)?;
                         self.forget(place);
                         continue;
                     }
-                    Taking::Taken { ended } => {
+                    Claim::Taken { ended } => {
                         self.left.remove(place);
-                        beside.prepare(&shared, shard, &ended)?;
+                        worker.prepare(&core, shard, &ended)?;
                         return Ok(Some(shard));
                     }
                 }
                 place += 1;
             }
             if let Some((shard, by)) = holder {
-                self.tell(shard, &by);
-                wait(beside.leases.lease() / 20, stop);
+                self.tell_of_wait(shard, &by);
+                wait(worker.leases.lease() / 20, stop);
             }
         }
         Ok(None)
@@ -124,11 +123,11 @@ impl Turns {
 
     fn forget(&mut self, place: usize) {
         let shard = self.left.remove(place);
-        let tokens = self.shared.plan.plan().shards[shard].counts.tokens;
+        let tokens = self.core.plan.plan().shards[shard].counts.tokens;
         self.done_by_others = self.done_by_others.saturating_add(tokens);
     }
 
-    fn tell(&mut self, shard: usize, holder: &str) {
+    fn tell_of_wait(&mut self, shard: usize, holder: &str) {
         if !std::mem::replace(&mut self.has_told, true) {
             let left = self.left.len();
             tracing::info!(left, shard, holder, "waiting for shards that other workers are filling");
@@ -145,7 +144,7 @@ fn wait(how_long: Duration, stop: &dyn Fn() -> bool) {
     }
 }
 
-impl Beside {
+impl Worker {
     /// Updates which of these shards are whole with few requests. Does nothing for a local folder.
     fn refresh(&self, shards: &[usize]) -> Result<()> {
         self.bucket.as_ref().map_or(Ok(()), |bucket| bucket.refresh(shards))
