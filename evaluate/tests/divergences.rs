@@ -110,7 +110,7 @@ fn exact_takes_stored_logits_where_they_are_and_of_the_same_precision() {
 
 #[test]
 fn rounded_logits_are_taken_only_when_asked_for_and_are_not_called_exact() {
-    let tiny = Tiny::coded(Codec::Int8, KeptPredictions { top_k: 0, full_logits: true });
+    let tiny = Tiny::coded(Codec::INT8, KeptPredictions { top_k: 0, full_logits: true });
     let found = |choice| kl(&evaluate(&settings(&tiny, choice)).results[0]);
     let (exact, stored) = (found(KlChoice::Exact), found(KlChoice::Stored));
     assert_eq!((exact.method, stored.method), (KlMethod::Recomputed, KlMethod::StoredRounded));

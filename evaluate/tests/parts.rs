@@ -87,7 +87,7 @@ fn assert_exact(settings: &RunSettings, counts: &[usize]) {
 
 #[test]
 fn parts_of_everything_merge_to_one_run() {
-    let tiny = Tiny::sharded(5, Codec::Planes);
+    let tiny = Tiny::sharded(5, Codec::PLANES);
     assert_exact(&settings(&tiny), &[1, 2, 3, 7]);
     let results = run(&settings(&tiny), Progress::Silent).unwrap().results;
     assert!(results[0].sums.outlier_rows > 0 && results[0].sums.excluded_rows > 0 && results[0].shards.len() == 5);
@@ -95,7 +95,7 @@ fn parts_of_everything_merge_to_one_run() {
 
 #[test]
 fn what_the_first_rows_say_is_in_the_merged_results() {
-    let tiny = Tiny::sharded(4, Codec::Int8);
+    let tiny = Tiny::sharded(4, Codec::INT8);
     let plain = RunSettings::new(model(), tiny.cache(), vec![sae(), other_sae()]);
     let settings = RunSettings { compute: Some(Dtype::Bf16), kl: Some(KlChoice::Bound), ..plain };
     assert_exact(&settings, &[3, 5]);
@@ -106,7 +106,7 @@ fn what_the_first_rows_say_is_in_the_merged_results() {
 
 #[test]
 fn a_median_and_activations_without_a_model_merge_too() {
-    let tiny = Tiny::sharded(4, Codec::Planes);
+    let tiny = Tiny::sharded(4, Codec::PLANES);
     let median = RunSettings { outlier_norm: Some(OutlierNorm::MedianMultiple(1.05)), ..settings(&tiny) };
     assert_exact(&median, &[3]);
     assert_exact(&RunSettings { model: None, kl: None, ..settings(&tiny) }, &[2]);
@@ -114,7 +114,7 @@ fn a_median_and_activations_without_a_model_merge_too() {
 
 #[test]
 fn groups_of_saes_merge_to_one_run_of_all() {
-    let tiny = Tiny::sharded(4, Codec::Planes);
+    let tiny = Tiny::sharded(4, Codec::PLANES);
     let settings = settings(&tiny);
     let expected = shown(&run(&settings, Progress::Silent).unwrap());
     let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -134,7 +134,7 @@ fn groups_of_saes_merge_to_one_run_of_all() {
 
 #[test]
 fn pieces_become_one_baseline_and_are_removed() {
-    let tiny = Tiny::sharded(5, Codec::Planes);
+    let tiny = Tiny::sharded(5, Codec::PLANES);
     let scratch = tempfile::tempdir().unwrap();
     let settings = RunSettings { baselines: Some(scratch.path().join("shelf")), ..settings(&tiny) };
     let names = || {
@@ -169,7 +169,7 @@ fn pieces_become_one_baseline_and_are_removed() {
 
 #[test]
 fn a_part_says_whose_baselines_are_missing() {
-    let tiny = Tiny::sharded(5, Codec::Planes);
+    let tiny = Tiny::sharded(5, Codec::PLANES);
     let scratch = tempfile::tempdir().unwrap();
     let settings = RunSettings { baselines: Some(scratch.path().join("shelf")), ..settings(&tiny) };
     let refusal = |index| run_part(&settings, part(index, 2), Progress::Silent).unwrap_err().to_string();
@@ -185,7 +185,7 @@ fn a_part_says_whose_baselines_are_missing() {
 
 #[test]
 fn baselines_that_cannot_be_kept_are_an_error_where_they_are_all_that_is_wanted() {
-    let tiny = Tiny::sharded(2, Codec::Planes);
+    let tiny = Tiny::sharded(2, Codec::PLANES);
     let scratch = tempfile::tempdir().unwrap();
     let in_the_way = scratch.path().join("file");
     std::fs::write(&in_the_way, "").unwrap();
@@ -197,7 +197,7 @@ fn baselines_that_cannot_be_kept_are_an_error_where_they_are_all_that_is_wanted(
 
 #[test]
 fn parts_of_other_settings_or_caches_are_refused() {
-    let (tiny, other) = (Tiny::sharded(3, Codec::Planes), Tiny::sharded(3, Codec::Int8));
+    let (tiny, other) = (Tiny::sharded(3, Codec::PLANES), Tiny::sharded(3, Codec::INT8));
     let scratch = tempfile::tempdir().unwrap();
     let files = in_parts(&settings(&tiny), 2, &scratch);
     let elsewhere = tempfile::tempdir().unwrap();

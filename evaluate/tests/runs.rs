@@ -289,7 +289,7 @@ fn a_cache_whose_losses_do_not_follow_from_its_activations_is_refused() {
 
 #[test]
 fn figures_of_rounded_activations_state_their_error() {
-    let (exact, rounded) = (Tiny::new(), Tiny::coded(Codec::Int8, KeptPredictions::top(0)));
+    let (exact, rounded) = (Tiny::new(), Tiny::coded(Codec::INT8, KeptPredictions::top(0)));
     let (exact, rounded) = (evaluate(&settings(&exact)), evaluate(&settings(&rounded)));
     assert_eq!(exact.results[0].stored_rounding, None);
     let rounding = rounded.results[0].stored_rounding.unwrap();

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A [`Target`] is one reader: a function over bytes. It gives an input every chance to get far: checksums and hashes
-//! that whoever makes up a file could make up too are put right before the reader sees them.
+//! that an author of a made-up file could make up too are put right before the reader sees them.
 //!
 //! There is no coverage to steer by on a stable toolchain. What stands in for it is what a reader says: an input that is
 //! refused in words not heard before has come somewhere new, and is mutated further.

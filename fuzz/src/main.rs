@@ -14,7 +14,7 @@ Examples:
   fuzz --seconds 60                              every target, a minute in all
   fuzz --seconds 600 --target activations        one target for ten minutes
   fuzz --seconds 60 --seed 7 --json              other inputs; the figures for a program
-  fuzz --replay fuzz/corpus/manifest/format-1    one saved input again
+  fuzz --replay fuzz/corpus/zstd/three           one saved input again
   fuzz --write-seeds                             write the seeds of the corpus anew
 
 Failing inputs are saved in target/fuzz-failures/TARGET/. The exit code is 1 if there are any.";

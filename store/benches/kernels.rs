@@ -61,22 +61,22 @@ fn encode_planes(bencher: Bencher<'_, '_>, d_model: usize) {
     let words = row_group(d_model);
     let mut encoder = kernels::Encoder::default();
     let bencher = bencher.counter(BytesCount::of_slice(&words));
-    bencher.bench_local(|| encoder.encode(Codec::Planes, Dtype::Bf16, d_model, &words).unwrap());
+    bencher.bench_local(|| encoder.encode(Codec::PLANES, Dtype::Bf16, d_model, &words).unwrap());
 }
 
 #[divan::bench(args = WIDTHS)]
 fn read_planes(bencher: Bencher<'_, '_>, d_model: usize) {
-    read(bencher, Codec::Planes, d_model, |reader, into| reader.read(0, into).unwrap());
+    read(bencher, Codec::PLANES, d_model, |reader, into| reader.read(0, into).unwrap());
 }
 
 #[divan::bench(args = WIDTHS)]
 fn read_raw(bencher: Bencher<'_, '_>, d_model: usize) {
-    read(bencher, Codec::Raw, d_model, |reader, into| reader.read(0, into).unwrap());
+    read(bencher, Codec::RAW, d_model, |reader, into| reader.read(0, into).unwrap());
 }
 
 #[divan::bench(args = WIDTHS)]
 fn view_raw(bencher: Bencher<'_, '_>, d_model: usize) {
-    read(bencher, Codec::Raw, d_model, |reader, _| drop(reader.view(0).unwrap()));
+    read(bencher, Codec::RAW, d_model, |reader, _| drop(reader.view(0).unwrap()));
 }
 
 fn read(bencher: Bencher<'_, '_>, codec: Codec, d_model: usize, read: impl Fn(&ActivationReader, &mut Vec<u8>)) {

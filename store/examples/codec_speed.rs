@@ -80,8 +80,8 @@ fn main() -> anyhow::Result<()> {
     let sample = cache.map_or_else(|| Ok(residual_stream()), |cache| first_row_group(Path::new(&cache)))?;
     let gigabytes = sample.gigabytes();
 
-    let (planes_encode, planes) = write(&sample, Codec::Planes)?;
-    let (raw_encode, raw) = write(&sample, Codec::Raw)?;
+    let (planes_encode, planes) = write(&sample, Codec::PLANES)?;
+    let (raw_encode, raw) = write(&sample, Codec::RAW)?;
     let planes = open(&planes)?;
     let raw = open(&raw)?;
     let mut read = Vec::new();

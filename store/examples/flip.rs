@@ -47,7 +47,7 @@ fn judge(folder: &Path, name: &str, whole: &Read) -> String {
         Err(error) if names_it(&error.to_string()) => "verify".to_owned(),
         Ok(report) if report.damages.iter().any(|damage| names_it(&damage.file)) => "verify".to_owned(),
         Err(error) => format!("WRONG: verify fails and does not name it: {error}"),
-        Ok(report) if report.damages.is_empty() => "WRONG: nobody noticed".to_owned(),
+        Ok(report) if report.damages.is_empty() => "WRONG: not noticed".to_owned(),
         Ok(report) => format!("WRONG: verify names other files: {:?}", report.damages),
     }
 }

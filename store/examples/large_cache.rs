@@ -230,7 +230,7 @@ fn settings(d_model: usize) -> anyhow::Result<HarvestSettings> {
         sites: vec!["blocks.3.hook_resid_pre".parse()?],
         site_widths: BTreeMap::new(),
         dtype: Dtype::Bf16,
-        codec: Codec::Planes,
+        codec: Codec::PLANES,
         predictions: None,
     })
 }

@@ -18,13 +18,13 @@ use hayloft_store::{CacheWriter, Codec, Dtype, NonFinite, RemoteOptions, Sharing
 fn main() {
     let given: Vec<String> = std::env::args().skip(1).collect();
     let [cache, scratch, kind] = given.as_slice() else { panic!("CACHE SCRATCH KIND") };
-    let (settings, sharing) = (support::settings(Dtype::Bf16, Codec::Raw), Sharing { lease: Sharing::SHORTEST });
+    let (settings, sharing) = (support::settings(Dtype::Bf16, Codec::RAW), Sharing { lease: Sharing::SHORTEST });
     let writer = if cache.contains("://") {
         let options = RemoteOptions { timeout: Duration::from_secs(5), ..RemoteOptions::default() };
         let location = cache.parse().unwrap();
         CacheWriter::open_bucket(&location, &options, Path::new(scratch), settings, NonFinite::Refuse, sharing)
     } else {
-        CacheWriter::open_beside(Path::new(cache), settings, NonFinite::Refuse, sharing)
+        CacheWriter::open_shared(Path::new(cache), settings, NonFinite::Refuse, sharing)
     };
     support::work_slowly(writer.unwrap(), kind.parse().unwrap()).unwrap();
 }

@@ -19,7 +19,7 @@ fn main() {
     let (shards, sites, width) = (number(10_000), number(10), number(4096));
     std::fs::create_dir_all(&folder).unwrap();
     support::write_plan(&folder, &vec![vec![vec![1]]; shards]);
-    let mut settings = support::settings(Dtype::Bf16, Codec::Raw);
+    let mut settings = support::settings(Dtype::Bf16, Codec::RAW);
     settings.sites = (0..sites).map(|site| support::site(&format!("blocks.{site}.hook_resid_pre"))).collect();
     settings.model.d_model = width;
     settings.model.n_blocks = sites;

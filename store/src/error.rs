@@ -42,31 +42,19 @@ pub enum StoreError {
         /// The likely reason and what to do.
         advice: String,
     },
-    /// The file has a format version that this crate does not know.
+    /// The file has another format version than this crate's.
     #[error(
-        "{path}: expected format version 1 to {expected}, got {got}, written by {generator}. This is hayloft {}: read it with a newer one", env!("CARGO_PKG_VERSION")
+        "{path}: expected format version {expected}, got {got}, written by {generator}. This is hayloft {}: read the cache with the version that wrote it, or harvest again", env!("CARGO_PKG_VERSION")
     )]
     Version {
         /// The file.
         path: PathBuf,
-        /// The newest version that this crate reads.
+        /// The version that this crate reads and writes.
         expected: u32,
         /// The version in the file.
         got: u32,
         /// The program that wrote the file, according to the file.
         generator: String,
-    },
-    /// The cache has an earlier format version, which can be read but not written.
-    #[error(
-        "{folder}: expected format version {expected} to add to it, got {got}. Run `store upgrade {folder}` first; reading it needs no upgrade"
-    )]
-    OldVersion {
-        /// The cache folder.
-        folder: PathBuf,
-        /// The version that this crate writes.
-        expected: u32,
-        /// The version of the cache.
-        got: u32,
     },
     /// A file could not be parsed.
     #[error("{}: expected {expected}, got {got}. {}", path.display(), again(path, "or harvest again"))]
@@ -211,6 +199,11 @@ pub enum StoreError {
 /// The result type of this crate.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
+/// Joins values by commas, for messages.
+pub(crate) fn joined<T: ToString>(values: impl IntoIterator<Item = T>) -> String {
+    values.into_iter().map(|value| value.to_string()).collect::<Vec<_>>().join(", ")
+}
+
 /// Describes the position of damage in a file.
 fn place(row_group: Option<usize>, column: Option<&str>) -> String {
     let row_group = row_group.map(|index| format!(" in row group {index}")).unwrap_or_default();
@@ -226,10 +219,9 @@ fn is_elsewhere(path: &Path) -> bool {
 /// Returns advice on how to restore a file.
 fn again(path: &Path, or_else: &str) -> String {
     if is_elsewhere(path) {
-        let who =
-            if path.starts_with("https:") || path.starts_with("http:") { "Let whoever keeps it run" } else { "Run" };
+        let run = if path.starts_with("https:") || path.starts_with("http:") { "Ask its owner to run" } else { "Run" };
         return format!(
-            "{who} `store push` from a whole copy of the cache: it writes anew what is missing or damaged there"
+            "{run} `store push` from a whole copy of the cache: it writes anew what is missing or damaged there"
         );
     }
     format!("Copy the file again from its source, {or_else}")

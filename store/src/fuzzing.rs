@@ -78,7 +78,7 @@ fn layout(pairs: &[KeyValue]) -> Layout {
     Layout {
         site: said("hayloft.site").unwrap_or_default().parse().unwrap_or_else(|_| some_site()),
         dtype: said("hayloft.dtype").unwrap_or_default().parse().unwrap_or(Dtype::Bf16),
-        codec: said("hayloft.codec").unwrap_or_default().parse().unwrap_or(Codec::Raw),
+        codec: said("hayloft.codec").unwrap_or_default().parse().unwrap_or(Codec::RAW),
         // Outside the fuzzer, a shard's record has a sum per element, and its size bounds `d_model`.
         d_model: said("hayloft.d_model")
             .and_then(|text| text.parse().ok())

@@ -24,8 +24,8 @@ extern crate self as hayloft_store;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-pub use codec::int8::RoundingError;
-pub use codec::{Codec, CompressionLevel};
+pub use codec::Codec;
+pub use codec::rounding::RoundingError;
 pub use convert::{ExchangeProgress, ExportSettings, ExportSummary, ImportSettings, ImportSummary};
 pub use error::{Result, StoreError};
 pub use format::activations::reader::ActivationReader;
@@ -57,9 +57,9 @@ pub use remote::{
     Environment, LocalPath, Location, Moved, Place, PullSelection, Pulled, Pushed, RemoteOptions, ShardRange, Traffic,
     parse_bytes, pull, push,
 };
-pub use workers::{Sharing, Turns};
+pub use workers::{ShardQueue, Sharing};
 pub use write::cache_writer::CacheWriter;
 pub use write::shard_writer::ShardWriter;
 
-/// The format version that this crate writes. It also reads earlier ones.
-pub const FORMAT_VERSION: u32 = 2;
+/// The format version that this crate reads and writes.
+pub const FORMAT_VERSION: u32 = 1;

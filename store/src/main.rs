@@ -13,7 +13,7 @@ use crate::cli::Arguments;
 fn main() -> ExitCode {
     log_to_stderr();
     exit_code(match cli::run(Arguments::parse(), &mut io::stdout().lock()) {
-        // Whoever reads the output has had enough of it, as in `store inspect cache | head -1`.
+        // The reader of the output has closed it, as in `store inspect cache | head -1`.
         Err(error) if cli::is_closed_pipe(&error) => Ok(()),
         done => done,
     })

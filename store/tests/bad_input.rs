@@ -35,7 +35,7 @@ fn reseal(path: &Path, change: impl FnOnce(&str) -> String) {
 
 #[test]
 fn no_flipped_bit_changes_a_number_and_verify_finds_each() {
-    for codec in [Codec::Planes, Codec::Raw] {
+    for codec in [Codec::PLANES, Codec::RAW] {
         // A small cache, so that there is time for every file's every few bytes.
         let folder = tempfile::tempdir().unwrap();
         let mut settings = settings(Dtype::Bf16, codec);
@@ -73,7 +73,7 @@ fn no_flipped_bit_changes_a_number_and_verify_finds_each() {
 
 #[test]
 fn truncated_and_zero_length_files_are_named() {
-    let (folder, _) = cache(Codec::Planes);
+    let (folder, _) = cache(Codec::PLANES);
     for (name, bytes) in files_below(folder.path()) {
         let path = folder.path().join(&name);
         for length in [0, 1, bytes.len() / 2, bytes.len() - 1] {
@@ -92,7 +92,7 @@ fn truncated_and_zero_length_files_are_named() {
 
 #[test]
 fn a_missing_file_is_named() {
-    let (folder, settings) = cache(Codec::Planes);
+    let (folder, settings) = cache(Codec::PLANES);
     fs::remove_file(folder.path().join(SITE_FILE)).unwrap();
     let shard = Cache::open(folder.path()).unwrap().shard(0).unwrap();
     let error = shard.activations(&settings.sites[0]).unwrap_err();
@@ -104,7 +104,7 @@ fn a_missing_file_is_named() {
 
 #[test]
 fn damage_in_a_row_group_is_named_by_it() {
-    let (folder, settings) = cache(Codec::Planes);
+    let (folder, settings) = cache(Codec::PLANES);
     let path = folder.path().join(SITE_FILE);
     let mut bytes = fs::read(&path).unwrap();
     // The mantissas of the second row group lie as they are in the file.
@@ -131,7 +131,7 @@ fn damage_in_a_row_group_is_named_by_it() {
 
 #[test]
 fn a_manifest_with_a_path_that_leaves_the_folder_is_refused() {
-    let (folder, _) = cache(Codec::Planes);
+    let (folder, _) = cache(Codec::PLANES);
     let path = folder.path().join("manifest.json");
     let original = fs::read(&path).unwrap();
     for other in ["/etc/passwd", "../../secrets", "shards/../../x"] {
@@ -151,14 +151,14 @@ fn a_plan_with_a_path_that_leaves_the_folder_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     write_plan(folder.path(), &lengths());
     reseal(&folder.path().join("plan.json"), |text| text.replacen("plan/00000/tokens", "../tokens", 1));
-    let writer = open(folder.path(), &settings(Dtype::F32, Codec::Raw), Existing::Refuse).unwrap();
+    let writer = open(folder.path(), &settings(Dtype::F32, Codec::RAW), Existing::Refuse).unwrap();
     let error = writer.plan_shard(0).unwrap_err();
     assert!(matches!(error, StoreError::LeavesFolder { .. }), "{error}");
 }
 
 #[test]
 fn a_link_that_leaves_the_folder_is_refused() {
-    let (folder, settings) = cache(Codec::Planes);
+    let (folder, settings) = cache(Codec::PLANES);
     let outside = tempfile::tempdir().unwrap();
     let shard = folder.path().join("shards/00001");
     fs::rename(&shard, outside.path().join("00001")).unwrap();
@@ -176,7 +176,7 @@ fn a_link_that_leaves_the_folder_is_refused() {
 
 #[test]
 fn a_second_writer_is_refused_while_readers_go_on() {
-    let (folder, settings) = cache(Codec::Planes);
+    let (folder, settings) = cache(Codec::PLANES);
     let first = open(folder.path(), &settings, Existing::Resume).unwrap();
     let error = open(folder.path(), &settings, Existing::Resume).unwrap_err();
     let words = format!("process {}", std::process::id());
@@ -190,7 +190,7 @@ fn a_second_writer_is_refused_while_readers_go_on() {
 #[test]
 fn a_shard_writer_keeps_the_lock() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = settings(Dtype::F32, Codec::Raw);
+    let settings = settings(Dtype::F32, Codec::RAW);
     write_plan(folder.path(), &lengths());
     let writer = open(folder.path(), &settings, Existing::Refuse).unwrap();
     let shard = writer.begin_shard(0).unwrap();
@@ -201,26 +201,26 @@ fn a_shard_writer_keeps_the_lock() {
 }
 
 #[test]
-fn a_newer_format_version_is_said_to_be_one() {
+fn another_format_version_is_refused() {
     for name in ["manifest.json", "plan.json", "shards/00000/shard.json"] {
-        let (folder, settings) = cache(Codec::Planes);
-        reseal(&folder.path().join(name), |text| text.replacen("\"format\": 2", "\"format\": 3", 1));
+        let (folder, settings) = cache(Codec::PLANES);
+        reseal(&folder.path().join(name), |text| text.replacen("\"format\": 1", "\"format\": 2", 1));
         let error = if name == "manifest.json" {
             Cache::open(folder.path()).unwrap_err()
         } else {
             open(folder.path(), &settings, Existing::Resume).unwrap_err()
         };
-        assert!(matches!(error, StoreError::Version { expected: 2, got: 3, .. }), "{error}");
+        assert!(matches!(error, StoreError::Version { expected: 1, got: 2, .. }), "{error}");
         assert!(error.to_string().contains(name), "{error}");
     }
 }
 
 #[test]
 fn other_settings_on_resume_are_refused_by_name() {
-    let (folder, settings) = cache(Codec::Planes);
+    let (folder, settings) = cache(Codec::PLANES);
     let mut others: Vec<(&str, HarvestSettings)> = Vec::new();
     others.push(("dtype", HarvestSettings { dtype: Dtype::F16, ..settings.clone() }));
-    others.push(("codec", HarvestSettings { codec: Codec::Raw, ..settings.clone() }));
+    others.push(("codec", HarvestSettings { codec: Codec::RAW, ..settings.clone() }));
     others.push(("predictions", HarvestSettings { predictions: None, ..settings.clone() }));
     let kept = Some(KeptPredictions::top(3));
     others.push(("predictions", HarvestSettings { predictions: kept, ..settings.clone() }));
@@ -243,7 +243,7 @@ fn other_settings_on_resume_are_refused_by_name() {
 
 #[test]
 fn an_existing_cache_is_not_added_to_unasked() {
-    let (folder, settings) = cache(Codec::Planes);
+    let (folder, settings) = cache(Codec::PLANES);
     let error = open(folder.path(), &settings, Existing::Refuse).unwrap_err();
     assert!(matches!(error, StoreError::Exists { .. }), "{error}");
     assert!(error.to_string().contains("--resume"), "{error}");
@@ -257,7 +257,7 @@ fn an_existing_cache_is_not_added_to_unasked() {
 
 #[test]
 fn a_cache_of_another_plan_is_refused() {
-    let (folder, settings) = cache(Codec::Planes);
+    let (folder, settings) = cache(Codec::PLANES);
     reseal(&folder.path().join("plan.json"), |text| text.replacen("stories", "tales", 1));
     let error = open(folder.path(), &settings, Existing::Resume).unwrap_err();
     assert!(matches!(&error, StoreError::Mismatch { field, .. } if field == "plan_blake3"), "{error}");
@@ -266,7 +266,7 @@ fn a_cache_of_another_plan_is_refused() {
 #[test]
 fn a_folder_without_a_plan_or_a_manifest_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = settings(Dtype::F32, Codec::Planes);
+    let settings = settings(Dtype::F32, Codec::PLANES);
     let error = open(folder.path(), &settings, Existing::Refuse).unwrap_err();
     assert!(matches!(error, StoreError::MissingPlan { .. }) && error.to_string().contains("harvest plan"), "{error}");
     assert!(files_below(folder.path()).is_empty());
@@ -285,7 +285,7 @@ fn a_folder_without_a_plan_or_a_manifest_says_what_to_do() {
 #[test]
 fn a_dropped_shard_writer_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = settings(Dtype::F32, Codec::Planes);
+    let settings = settings(Dtype::F32, Codec::PLANES);
     write_plan(folder.path(), &lengths());
     let writer = open(folder.path(), &settings, Existing::Refuse).unwrap();
     let before = files_below(folder.path());
@@ -299,7 +299,7 @@ fn a_dropped_shard_writer_leaves_nothing() {
 #[test]
 fn activations_that_are_not_finite_are_refused_by_place() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = settings(Dtype::F32, Codec::Planes);
+    let settings = settings(Dtype::F32, Codec::PLANES);
     write_plan(folder.path(), &lengths());
     let writer = open(folder.path(), &settings, Existing::Refuse).unwrap();
     let mut shard = writer.begin_shard(0).unwrap();
@@ -319,7 +319,7 @@ fn activations_that_are_not_finite_are_refused_by_place() {
 #[test]
 fn wrong_calls_of_a_shard_writer_are_errors() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = settings(Dtype::F32, Codec::Planes);
+    let settings = settings(Dtype::F32, Codec::PLANES);
     write_plan(folder.path(), &lengths());
     let writer = open(folder.path(), &settings, Existing::Refuse).unwrap();
     let begin = || writer.begin_shard(2).unwrap();
@@ -357,7 +357,7 @@ fn wrong_calls_of_a_shard_writer_are_errors() {
 
 #[test]
 fn an_unknown_site_is_told_which_there_are() {
-    let (folder, _) = cache(Codec::Raw);
+    let (folder, _) = cache(Codec::RAW);
     let shard = Cache::open(folder.path()).unwrap().shard(0).unwrap();
     let error = shard.activations(&site("blocks.4.hook_resid_pre")).unwrap_err();
     assert!(error.to_string().contains("blocks.3.hook_resid_post, blocks.3.hook_resid_pre"), "{error}");
@@ -388,7 +388,7 @@ fn tokens_that_do_not_fit_their_sequences_are_refused() {
 
 #[test]
 fn a_file_that_is_cut_short_while_it_is_read_is_damage_and_no_signal() {
-    for codec in [Codec::Planes, Codec::Raw] {
+    for codec in [Codec::PLANES, Codec::RAW] {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = settings(Dtype::F32, codec);
         // More than a page of memory, so that its end is not there to be touched.
@@ -437,7 +437,7 @@ fn with_number(path: &Path, key: &str, number: u64) {
 #[test]
 fn a_manifest_whose_sizes_overflow_is_summed_up() {
     for key in ["bytes", "rows", "tokens", "sequences"] {
-        let (folder, _) = cache(Codec::Planes);
+        let (folder, _) = cache(Codec::PLANES);
         with_number(&folder.path().join("manifest.json"), key, u64::MAX);
         let summary = inspect(folder.path()).unwrap();
         assert!(summary.bytes > 0, "{key}");
@@ -448,7 +448,7 @@ fn a_manifest_whose_sizes_overflow_is_summed_up() {
 #[test]
 fn a_width_that_the_manifest_has_no_means_for_is_refused() {
     for (width, words) in [(0, "1 to 16777216"), (6, "a mean of 6 elements"), (u64::MAX >> 1, "1 to 16777216")] {
-        let (folder, _) = cache(Codec::Planes);
+        let (folder, _) = cache(Codec::PLANES);
         with_number(&folder.path().join("manifest.json"), "d_model", width);
         let error = Cache::open(folder.path()).unwrap_err();
         assert!(matches!(error, StoreError::Malformed { .. }) && error.to_string().contains(words), "{error}");
@@ -457,7 +457,7 @@ fn a_width_that_the_manifest_has_no_means_for_is_refused() {
 
 #[test]
 fn a_top_k_beyond_all_bounds_is_refused() {
-    let (folder, _) = cache(Codec::Planes);
+    let (folder, _) = cache(Codec::PLANES);
     with_number(&folder.path().join("manifest.json"), "top_k", u64::from(u32::MAX));
     let error = Cache::open(folder.path()).unwrap_err();
     assert!(matches!(error, StoreError::Malformed { .. }) && error.to_string().contains("top_k"), "{error}");
@@ -466,7 +466,7 @@ fn a_top_k_beyond_all_bounds_is_refused() {
 #[test]
 fn a_manifest_or_plan_that_is_a_link_to_elsewhere_is_refused() {
     for name in ["manifest.json", "plan.json"] {
-        let (folder, _) = cache(Codec::Planes);
+        let (folder, _) = cache(Codec::PLANES);
         let outside = tempfile::tempdir().unwrap();
         fs::rename(folder.path().join(name), outside.path().join(name)).unwrap();
         std::os::unix::fs::symlink(outside.path().join(name), folder.path().join(name)).unwrap();

@@ -21,7 +21,7 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn inspect_shows_a_cache_in_one_screen() {
     let folder = tempfile::tempdir().unwrap();
-    let manifest = harvest(folder.path(), &settings(Dtype::Bf16, Codec::Planes));
+    let manifest = harvest(folder.path(), &settings(Dtype::Bf16, Codec::PLANES));
     let output = store(&["inspect"], folder.path());
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     let screen = text(&output.stdout);
@@ -48,7 +48,7 @@ fn inspect_shows_a_cache_in_one_screen() {
 #[test]
 fn inspect_prints_json() {
     let folder = tempfile::tempdir().unwrap();
-    let manifest = harvest(folder.path(), &settings(Dtype::F32, Codec::Raw));
+    let manifest = harvest(folder.path(), &settings(Dtype::F32, Codec::RAW));
     let output = store(&["inspect", "--json"], folder.path());
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(value["held"]["tokens"], 54);
@@ -69,7 +69,7 @@ fn inspect_prints_json() {
 #[test]
 fn inspect_says_how_many_losses_are_not_finite() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = settings(Dtype::F32, Codec::Raw);
+    let settings = settings(Dtype::F32, Codec::RAW);
     write_plan(folder.path(), &lengths());
     let mut writer = open(folder.path(), &settings, Existing::Refuse).unwrap();
     for index in 0..writer.plan().shards.len() {
@@ -103,7 +103,7 @@ fn inspect_says_how_many_losses_are_not_finite() {
 #[test]
 fn verify_passes_a_whole_cache_and_names_the_damage_in_another() {
     let folder = tempfile::tempdir().unwrap();
-    harvest(folder.path(), &settings(Dtype::Bf16, Codec::Planes));
+    harvest(folder.path(), &settings(Dtype::Bf16, Codec::PLANES));
     let output = store(&["verify"], folder.path());
     assert!(output.status.success(), "{output:?}");
     assert!(text(&output.stdout).starts_with("whole: 23 files, "), "{output:?}");
@@ -136,7 +136,7 @@ fn a_folder_that_is_no_cache_yet_says_so() {
         assert!(text(&output.stderr).contains("Is it a cache?"), "{output:?}");
     }
     write_plan(folder.path(), &lengths());
-    let _writer = open(folder.path(), &settings(Dtype::F32, Codec::Raw), Existing::Refuse).unwrap();
+    let _writer = open(folder.path(), &settings(Dtype::F32, Codec::RAW), Existing::Refuse).unwrap();
     let output = store(&["inspect"], folder.path());
     assert!(text(&output.stderr).contains("being written by process"), "{output:?}");
 }
@@ -145,7 +145,7 @@ fn a_folder_that_is_no_cache_yet_says_so() {
 fn means_over_no_rows_are_dashes_and_null() {
     let folder = tempfile::tempdir().unwrap();
     write_plan(folder.path(), &lengths());
-    open(folder.path(), &settings(Dtype::F32, Codec::Raw), Existing::Refuse).unwrap().finish().unwrap();
+    open(folder.path(), &settings(Dtype::F32, Codec::RAW), Existing::Refuse).unwrap().finish().unwrap();
     let screen = text(&store(&["inspect"], folder.path()).stdout);
     assert!(
         screen.contains("– bytes a token, activations compressed – times") && !screen.contains("0.000000"),
@@ -161,7 +161,7 @@ fn means_over_no_rows_are_dashes_and_null() {
 #[test]
 fn a_closed_pipe_is_no_error() {
     let folder = tempfile::tempdir().unwrap();
-    harvest(folder.path(), &settings(Dtype::F32, Codec::Raw));
+    harvest(folder.path(), &settings(Dtype::F32, Codec::RAW));
     for arguments in [vec!["inspect"], vec!["inspect", "--json"], vec!["verify"]] {
         let mut child = Command::new(env!("CARGO_BIN_EXE_store"))
             .args(&arguments)
@@ -178,7 +178,7 @@ fn a_closed_pipe_is_no_error() {
 
 #[test]
 fn help_teaches_with_examples() {
-    let commands = ["inspect", "verify", "diff", "merge", "extend", "select", "repair", "upgrade", "completions"];
+    let commands = ["inspect", "verify", "diff", "merge", "extend", "select", "repair", "completions"];
     for arguments in std::iter::once(vec!["--help"]).chain(commands.map(|command| vec![command, "--help"])) {
         let output = Command::new(env!("CARGO_BIN_EXE_store")).args(&arguments).output().unwrap();
         assert!(text(&output.stdout).contains("Examples:"), "{arguments:?}");

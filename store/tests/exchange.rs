@@ -38,7 +38,7 @@ fn import_settings(from: &Path, out: &Path) -> ImportSettings {
         out: out.to_owned(),
         checkpoint: None,
         sites: Vec::new(),
-        codec: Codec::Planes,
+        codec: Codec::PLANES,
         name: None,
         bos: Some(1),
         precision: None,
@@ -148,7 +148,7 @@ fn what_was_imported_is_exported_as_saelens_wrote_it() {
 fn bf16_becomes_f32_exactly_and_short_sequences_are_refused_or_left_out() {
     let folder = tempfile::tempdir().unwrap();
     let (cache, out) = (folder.path().join("cache"), folder.path().join("out"));
-    harvest(&cache, &settings(Dtype::Bf16, Codec::Planes));
+    harvest(&cache, &settings(Dtype::Bf16, Codec::PLANES));
     // The corpus has a context of 16, and no sequence as long.
     let error = export(&export_settings(&cache, &out)).unwrap_err().to_string();
     assert!(error.contains("some of 16 tokens") && !out.exists(), "{error}");
@@ -156,7 +156,7 @@ fn bf16_becomes_f32_exactly_and_short_sequences_are_refused_or_left_out() {
     let long = folder.path().join("long");
     let lengths = vec![vec![vec![16, 16], vec![9]], vec![vec![4]], vec![vec![16, 2]]];
     support::write_plan(&long, &lengths);
-    support::fill(support::open(&long, &settings(Dtype::Bf16, Codec::Raw), Existing::Refuse).unwrap()).unwrap();
+    support::fill(support::open(&long, &settings(Dtype::Bf16, Codec::RAW), Existing::Refuse).unwrap()).unwrap();
     let error = export(&export_settings(&long, &out)).unwrap_err().to_string();
     assert!(error.contains("3 of 6 that are shorter") && error.contains("--leave-out-short"), "{error}");
     let asked = ExportSettings { leave_out_short: true, ..export_settings(&long, &out) };
@@ -190,7 +190,7 @@ fn bf16_becomes_f32_exactly_and_short_sequences_are_refused_or_left_out() {
 
 #[test]
 fn safetensors_go_there_and_back() {
-    for (dtype, codec) in [(Dtype::F32, Codec::Planes), (Dtype::Bf16, Codec::Planes), (Dtype::F16, Codec::Raw)] {
+    for (dtype, codec) in [(Dtype::F32, Codec::PLANES), (Dtype::Bf16, Codec::PLANES), (Dtype::F16, Codec::RAW)] {
         let folder = tempfile::tempdir().unwrap();
         let (cache, out, back) = (folder.path().join("cache"), folder.path().join("out"), folder.path().join("back"));
         harvest(&cache, &settings(dtype, codec));
@@ -227,7 +227,7 @@ fn safetensors_go_there_and_back() {
 fn one_site_in_another_type_can_be_exported() {
     let folder = tempfile::tempdir().unwrap();
     let (cache, out) = (folder.path().join("cache"), folder.path().join("out"));
-    harvest(&cache, &settings(Dtype::Bf16, Codec::Planes));
+    harvest(&cache, &settings(Dtype::Bf16, Codec::PLANES));
     let wanted = vec![site("blocks.3.hook_resid_pre")];
     let asked = ExportSettings { sites: wanted.clone(), dtype: Some(Dtype::F32), ..export_settings(&cache, &out) };
     assert_eq!(safetensors::export(&asked, &mut |_| ()).unwrap().sites, wanted);
@@ -262,10 +262,10 @@ fn an_import_that_was_interrupted_goes_on_to_the_same_bytes() {
 }
 
 #[test]
-fn an_export_that_somebody_changed_is_not_taken_for_what_was_written() {
+fn an_export_that_was_changed_is_not_taken_for_what_was_written() {
     let folder = tempfile::tempdir().unwrap();
     let (cache, out, back) = (folder.path().join("cache"), folder.path().join("out"), folder.path().join("back"));
-    harvest(&cache, &settings(Dtype::F32, Codec::Planes));
+    harvest(&cache, &settings(Dtype::F32, Codec::PLANES));
     safetensors::export(&export_settings(&cache, &out), &mut |_| ()).unwrap();
     let file = out.join("shard-00002.safetensors");
     let mut bytes = fs::read(&file).unwrap();

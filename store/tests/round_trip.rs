@@ -17,7 +17,7 @@ use support::{
 };
 
 const DTYPES: [Dtype; 3] = [Dtype::F32, Dtype::Bf16, Dtype::F16];
-const CODECS: [Codec; 2] = [Codec::Planes, Codec::Raw];
+const CODECS: [Codec; 2] = [Codec::PLANES, Codec::RAW];
 
 #[test]
 fn every_type_and_codec_reads_back_bit_for_bit() {
@@ -49,7 +49,7 @@ fn every_type_and_codec_reads_back_bit_for_bit() {
                     reader.read(row_group, &mut read).unwrap();
                     assert_eq!(read, expected, "{dtype} {codec}");
                     let view = reader.view(row_group).unwrap();
-                    assert_eq!(view.is_some(), codec == Codec::Raw);
+                    assert_eq!(view.is_some(), codec == Codec::RAW);
                     assert!(view.is_none_or(|view| view == expected), "{dtype}");
                     reader.release(row_group);
                     reader.read(row_group, &mut read).unwrap();
@@ -68,7 +68,7 @@ fn every_type_and_codec_reads_back_bit_for_bit() {
 fn a_site_may_be_wider_or_narrower_than_the_residual_stream() {
     let folder = tempfile::tempdir().unwrap();
     let [wide, plain] = [site("blocks.3.attn.hook_z"), site("blocks.3.hook_resid_pre")];
-    let mut settings = settings(Dtype::Bf16, Codec::Planes);
+    let mut settings = settings(Dtype::Bf16, Codec::PLANES);
     settings.sites = vec![wide.clone(), plain.clone()];
     settings.site_widths = BTreeMap::from([(wide.clone(), 12), (plain.clone(), 5)]);
     let manifest = harvest(folder.path(), &settings);
@@ -97,7 +97,7 @@ fn a_site_may_be_wider_or_narrower_than_the_residual_stream() {
 #[test]
 fn one_sequence_is_found_and_read_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = settings(Dtype::F16, Codec::Planes);
+    let settings = settings(Dtype::F16, Codec::PLANES);
     harvest(folder.path(), &settings);
     let cache = Cache::open(folder.path()).unwrap();
     let (mut read, mut group) = (Vec::new(), Vec::new());
@@ -116,19 +116,19 @@ fn one_sequence_is_found_and_read_alone() {
 
 #[test]
 fn all_logits_read_back_and_are_checked() {
-    for codec in [Codec::Planes, Codec::Raw, Codec::Int8] {
+    for codec in [Codec::PLANES, Codec::RAW, Codec::INT8] {
         let folder = tempfile::tempdir().unwrap();
         let kept = KeptPredictions { top_k: 2, full_logits: true };
         let settings = HarvestSettings { predictions: Some(kept), ..settings(Dtype::F32, codec) };
         let manifest = harvest(folder.path(), &settings);
-        assert_eq!(manifest.logits_rounding.is_some(), codec == Codec::Int8);
+        assert_eq!(manifest.logits_rounding.is_some(), codec == Codec::INT8);
         let shard = Cache::open(folder.path()).unwrap().shard(1).unwrap();
         let reader = shard.logits().unwrap().unwrap();
         assert_eq!((reader.d_model(), reader.row_groups()), (512, 2));
         let mut read = Vec::new();
         reader.read(1, &mut read).unwrap();
         let given = logits(&settings, 1, 1, 4);
-        if codec == Codec::Int8 {
+        if codec == Codec::INT8 {
             let error = manifest.logits_rounding.unwrap().relative();
             assert!(error > 1e-4 && error < 2e-2, "{error}");
             assert_eq!(read.len(), given.len());
@@ -148,14 +148,14 @@ fn all_logits_read_back_and_are_checked() {
         assert_eq!(report.damages[0].file, "shards/00001/logits.parquet");
     }
     let folder = tempfile::tempdir().unwrap();
-    harvest(folder.path(), &settings(Dtype::F32, Codec::Raw));
+    harvest(folder.path(), &settings(Dtype::F32, Codec::RAW));
     assert!(Cache::open(folder.path()).unwrap().shard(0).unwrap().logits().unwrap().is_none());
 }
 
 #[test]
 fn eight_bits_say_how_far_they_are_from_what_was_given() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = settings(Dtype::Bf16, Codec::Int8);
+    let settings = settings(Dtype::Bf16, Codec::INT8);
     let manifest = harvest(folder.path(), &settings);
     let cache = Cache::open(folder.path()).unwrap();
     for (site, record) in settings.sites.iter().map(|site| {
@@ -189,7 +189,7 @@ fn a_row_group_of_several_pages_reads_back_on_several_threads() {
     // 700 rows of 3001 elements are three pages of exponents.
     let lengths = vec![vec![vec![300, 300, 100], vec![200]]];
     write_plan(folder.path(), &lengths);
-    let mut settings = settings(Dtype::F32, Codec::Planes);
+    let mut settings = settings(Dtype::F32, Codec::PLANES);
     settings.model.d_model = 3001;
     settings.sites.truncate(1);
     fill(open(folder.path(), &settings, Existing::Refuse).unwrap()).unwrap();
@@ -211,7 +211,7 @@ fn a_row_group_of_several_pages_reads_back_on_several_threads() {
 #[test]
 fn statistics_are_those_of_all_rows() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = settings(Dtype::F32, Codec::Planes);
+    let settings = settings(Dtype::F32, Codec::PLANES);
     let manifest = harvest(folder.path(), &settings);
     for record in &manifest.sites {
         let mut rows: Vec<Vec<f64>> = Vec::new();
@@ -252,7 +252,7 @@ fn both_codecs_give_the_same_statistics() {
 #[test]
 fn counts_are_by_section_and_subset() {
     let folder = tempfile::tempdir().unwrap();
-    let manifest = harvest(folder.path(), &settings(Dtype::F32, Codec::Raw));
+    let manifest = harvest(folder.path(), &settings(Dtype::F32, Codec::RAW));
     assert_eq!((manifest.held.sequences, manifest.held.tokens), (10, 54));
     assert_eq!(manifest.held.sections[&Section::Bos], 10);
     assert_eq!(manifest.held.sections[&Section::Text], 44);
@@ -262,7 +262,7 @@ fn counts_are_by_section_and_subset() {
 
 #[test]
 fn a_resumed_harvest_gives_the_same_bytes_as_an_undisturbed_one() {
-    let settings = settings(Dtype::Bf16, Codec::Planes);
+    let settings = settings(Dtype::Bf16, Codec::PLANES);
     let whole = tempfile::tempdir().unwrap();
     harvest(whole.path(), &settings);
 
@@ -290,7 +290,7 @@ fn a_resumed_harvest_gives_the_same_bytes_as_an_undisturbed_one() {
 #[test]
 fn a_shard_that_lost_a_file_is_written_again() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = settings(Dtype::F16, Codec::Planes);
+    let settings = settings(Dtype::F16, Codec::PLANES);
     harvest(folder.path(), &settings);
     let before = files_below(folder.path());
     let shards = folder.path().join("shards");
@@ -306,7 +306,7 @@ fn a_shard_that_lost_a_file_is_written_again() {
 #[test]
 fn a_cache_with_some_shards_reads_as_those() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = settings(Dtype::F32, Codec::Planes);
+    let settings = settings(Dtype::F32, Codec::PLANES);
     write_plan(folder.path(), &lengths());
     let mut writer = open(folder.path(), &settings, Existing::Refuse).unwrap();
     let shard = fill_shard(&writer, 1).unwrap();
@@ -323,7 +323,7 @@ fn a_cache_with_some_shards_reads_as_those() {
 #[test]
 fn a_cache_without_predictions_has_none() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = HarvestSettings { predictions: None, ..settings(Dtype::F32, Codec::Planes) };
+    let settings = HarvestSettings { predictions: None, ..settings(Dtype::F32, Codec::PLANES) };
     harvest(folder.path(), &settings);
     let shard = Cache::open(folder.path()).unwrap().shard(0).unwrap();
     assert_eq!(shard.predictions().unwrap(), None);
@@ -334,7 +334,7 @@ fn a_cache_without_predictions_has_none() {
 fn special_values_come_back_and_are_counted_where_they_are_allowed() {
     let folder = tempfile::tempdir().unwrap();
     write_plan(folder.path(), &vec![vec![vec![4]]]);
-    let mut settings = settings(Dtype::F32, Codec::Planes);
+    let mut settings = settings(Dtype::F32, Codec::PLANES);
     settings.sites.truncate(1);
     settings.predictions = None;
     let mut values = values(20, 1);
@@ -388,7 +388,7 @@ fn an_abandoned_plan_leaves_no_shard_and_the_next_starts_afresh() {
 #[test]
 fn sites_may_be_asked_for_in_any_order() {
     let folder = tempfile::tempdir().unwrap();
-    let mut settings = settings(Dtype::F32, Codec::Raw);
+    let mut settings = settings(Dtype::F32, Codec::RAW);
     harvest(folder.path(), &settings);
     settings.sites.reverse();
     assert!(open(folder.path(), &settings, Existing::Resume).unwrap().is_complete(0));

@@ -20,11 +20,11 @@ fn many() -> Lengths {
 }
 
 fn bf16() -> HarvestSettings {
-    settings(Dtype::Bf16, Codec::Planes)
+    settings(Dtype::Bf16, Codec::PLANES)
 }
 
 fn join(folder: &Path, settings: HarvestSettings) -> Result<CacheWriter> {
-    CacheWriter::open_beside(folder, settings, NonFinite::Refuse, SHARING)
+    CacheWriter::open_shared(folder, settings, NonFinite::Refuse, SHARING)
 }
 
 /// What one writer alone makes.
@@ -64,15 +64,15 @@ fn what_a_worker_leaves_unfinished_is_another_ones() {
     let folder = tempfile::tempdir().unwrap();
     write_plan(folder.path(), &many());
     let writer = join(folder.path(), bf16()).unwrap();
-    let mut turns = writer.turns(0..12).unwrap();
-    let first = turns.next(&|| false).unwrap().unwrap();
+    let mut queue = writer.queue(0..12).unwrap();
+    let first = queue.next(&|| false).unwrap().unwrap();
     let half = writer.begin_shard(first).unwrap();
-    let second = turns.next(&|| false).unwrap().unwrap();
+    let second = queue.next(&|| false).unwrap().unwrap();
     // A folder that a worker left who had no time to clear up.
     let abandoned = folder.path().join(format!("shards/.{second:05}.0123456789abcdef.partial"));
     fs::create_dir(&abandoned).unwrap();
     fs::write(abandoned.join("half"), "written").unwrap();
-    drop((half, turns));
+    drop((half, queue));
     drop(writer);
     let there: Vec<_> = fs::read_dir(folder.path().join("shards")).unwrap().collect();
     assert_eq!(there.len(), 1, "{there:?}");
@@ -115,18 +115,18 @@ fn lose_claims(folder: &Path) {
 }
 
 #[test]
-fn a_worker_that_stood_still_goes_on_where_it_was_whoever_is_first() {
+fn a_worker_that_stood_still_goes_on_where_it_was_first_or_not() {
     for late_is_first in [true, false] {
         let folder = tempfile::tempdir().unwrap();
         write_plan(folder.path(), &many());
         // One that does not look at its claims while this lasts.
         let sharing = Sharing { lease: Sharing::LONGEST };
-        let mut slow = CacheWriter::open_beside(folder.path(), bf16(), NonFinite::Refuse, sharing).unwrap();
-        assert_eq!(slow.turns(3..4).unwrap().next(&|| false).unwrap(), Some(3));
+        let mut slow = CacheWriter::open_shared(folder.path(), bf16(), NonFinite::Refuse, sharing).unwrap();
+        assert_eq!(slow.queue(3..4).unwrap().next(&|| false).unwrap(), Some(3));
         let half = slow.begin_shard(3).unwrap();
         lose_claims(folder.path());
         let mut fast = join(folder.path(), bf16()).unwrap();
-        assert_eq!(fast.turns(3..4).unwrap().next(&|| false).unwrap(), Some(3), "it is taken over");
+        assert_eq!(fast.queue(3..4).unwrap().next(&|| false).unwrap(), Some(3), "it is taken over");
         let other = fast.begin_shard(3).unwrap();
         if late_is_first {
             slow.record(fill_begun(&slow, half, 0).unwrap()).unwrap();
@@ -226,12 +226,12 @@ fn one_who_is_told_to_stop_stops_while_it_waits() {
     let folder = tempfile::tempdir().unwrap();
     write_plan(folder.path(), &many());
     let (holder, waiter) = (join(folder.path(), bf16()).unwrap(), join(folder.path(), bf16()).unwrap());
-    let mut turns = holder.turns(0..1).unwrap();
-    assert_eq!(turns.next(&|| false).unwrap(), Some(0));
+    let mut queue = holder.queue(0..1).unwrap();
+    assert_eq!(queue.next(&|| false).unwrap(), Some(0));
     let asked = std::cell::Cell::new(0);
     let stop = || {
         asked.set(asked.get() + 1);
         asked.get() > 5
     };
-    assert_eq!(waiter.turns(0..1).unwrap().next(&stop).unwrap(), None);
+    assert_eq!(waiter.queue(0..1).unwrap().next(&stop).unwrap(), None);
 }

@@ -243,7 +243,7 @@ fn settings(predictions: Option<KeptPredictions>) -> HarvestSettings {
         sites: vec![SITE.parse::<SiteName>().unwrap()],
         site_widths: BTreeMap::new(),
         dtype: Dtype::F32,
-        codec: Codec::Planes,
+        codec: Codec::PLANES,
         predictions,
     }
 }

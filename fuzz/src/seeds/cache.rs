@@ -27,7 +27,7 @@ pub(crate) fn site() -> SiteName {
 
 /// Writes the cache.
 pub(crate) fn write(folder: &Path) {
-    write_as(folder, Dtype::Bf16, Codec::Planes);
+    write_as(folder, Dtype::Bf16, Codec::PLANES);
 }
 
 /// The bytes of its manifest.
@@ -45,10 +45,10 @@ pub(crate) fn sequences_of_seed() -> Vec<Sequence> {
 pub(super) fn seeds() -> Vec<Seed> {
     let mut seeds = Vec::new();
     for (dtype, codec) in [
-        (Dtype::Bf16, Codec::Planes),
-        (Dtype::F32, Codec::Planes),
-        (Dtype::F16, Codec::Raw),
-        (Dtype::Bf16, Codec::Int8),
+        (Dtype::Bf16, Codec::PLANES),
+        (Dtype::F32, Codec::PLANES),
+        (Dtype::F16, Codec::RAW),
+        (Dtype::Bf16, Codec::INT8),
     ] {
         let folder = tempfile::tempdir().expect("a temporary folder");
         write_as(folder.path(), dtype, codec);
@@ -57,7 +57,7 @@ pub(super) fn seeds() -> Vec<Seed> {
             seeds.push((target, format!("format-{FORMAT_VERSION}-{dtype}-{codec}"), bytes));
         };
         add("activations", &format!("shards/00000/{}.parquet", site()));
-        if codec == Codec::Planes && dtype == Dtype::Bf16 {
+        if codec == Codec::PLANES && dtype == Dtype::Bf16 {
             add("manifest", "manifest.json");
             add("plan", "plan.json");
             add("shard", "shards/00000/shard.json");

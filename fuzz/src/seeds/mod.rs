@@ -1,7 +1,7 @@
 //! The seeds of the corpus, made by the writers that real files come from.
 //!
-//! Names of seeds begin with the format that they are of, so that those of older formats stay beside newer ones.
-#![expect(clippy::expect_used, reason = "a seed that cannot be made is a bug here, and nobody's data")]
+//! Names of a cache's seeds begin with the format that they are of.
+#![expect(clippy::expect_used, reason = "a seed that cannot be made is a bug here, and no input's fault")]
 
 pub mod cache;
 pub mod chat;

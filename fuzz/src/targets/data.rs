@@ -18,7 +18,7 @@ pub(super) fn manifest(input: &[u8]) -> Outcome {
     let path = folder.join("data.toml");
     scratch::write(&path, input);
     let manifest = DataManifest::open(&path, None).map_err(words)?;
-    // Where the names lead is for whoever wrote the manifest, who may name any file; here, none but these.
+    // The author of a manifest may name any file; here, none but these.
     let known = |file: &DataFile| seeds::data::FILES.contains(&file.named.as_str());
     if !manifest.files.iter().all(known) || manifest.files.len() > seeds::data::FILES.len() {
         return Err("other files".to_owned());

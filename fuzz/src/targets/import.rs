@@ -59,7 +59,7 @@ pub(crate) fn settings(from: &Path, out: &Path, checkpoint: Option<&Path>) -> Im
         out: out.to_owned(),
         checkpoint: checkpoint.map(Path::to_owned),
         sites: Vec::new(),
-        codec: Codec::Raw,
+        codec: Codec::RAW,
         name: None,
         bos: checkpoint.is_none().then_some(1),
         precision: None,

@@ -80,7 +80,7 @@ pub(super) fn whole_shard(shard: &hayloft_store::Result<Shard>) -> Outcome {
     Ok(())
 }
 
-/// The manifest of a cache that holds this shard alone, as somebody would make it up who made up the shard.
+/// The manifest of a cache that holds this shard alone, made up to fit a made-up shard.
 fn agreeing_manifest(shard: &Value, bytes: &[u8]) -> Vec<u8> {
     /// A manifest that says more has to be that long itself.
     const LONGEST_MEAN: u64 = 1 << 12;

@@ -164,7 +164,7 @@ mod tests {
         let Command::Run(arguments) = Arguments::parse_from(words).command else { panic!("expected a run") };
         let settings = arguments.settings(Stopping::default()).unwrap();
         assert_eq!(settings.share, None);
-        assert_eq!(settings.codec, Codec::Planes);
+        assert_eq!(settings.codec, Codec::PLANES);
         assert_eq!(settings.logits.to_string(), "top=64");
         assert_eq!(settings.shards, ShardRange::default());
         assert_eq!((settings.existing, settings.non_finite), (Existing::Refuse, NonFinite::Refuse));

@@ -79,9 +79,9 @@ fn check_run(settings: &RunSettings, progress: Progress) -> Result<CheckedRun, H
 fn harvest(settings: &RunSettings, progress: Progress, profiling: &mut Profiling) -> Result<RunSummary, HarvestError> {
     let CheckedRun { checkpoint, sites, precision, kept, cache_settings } = check_run(settings, progress)?;
     let mut cache = open_cache(settings, cache_settings)?;
-    let turns = cache.turns(requested_shards(settings, &cache)?)?;
+    let queue = cache.queue(requested_shards(settings, &cache)?)?;
 
-    let (filled, seconds) = if turns.is_over() {
+    let (filled, seconds) = if queue.is_over() {
         (FilledShards::default(), 0.0)
     } else {
         let deepest = sites.iter().map(|(site, _)| site.block().unwrap_or(site.layer() + 1)).max().unwrap_or(0);
@@ -97,10 +97,10 @@ fn harvest(settings: &RunSettings, progress: Progress, profiling: &mut Profiling
             return Err(HarvestError::Stopped);
         }
         let forward = Forward::new(decoder, sites, kept);
-        let gauge = progress.gauge("harvested", Some(turns.tokens()));
+        let gauge = progress.gauge("harvested", Some(queue.tokens()));
         let start = Instant::now();
         profiling.start();
-        let filled = fill(&mut cache, turns, &forward, &settings.stopping, &gauge);
+        let filled = fill(&mut cache, queue, &forward, &settings.stopping, &gauge);
         drop(gauge);
         (filled?, start.elapsed().as_secs_f64())
     };

@@ -15,7 +15,7 @@ pub(super) fn open_cache(settings: &RunSettings, cache_settings: HarvestSettings
     };
     let ShareSettings { sharing, scratch, .. } = share;
     match Place::of(out)? {
-        Place::Local(folder) => Ok(CacheWriter::open_beside(&folder, cache_settings, non_finite, *sharing)?),
+        Place::Local(folder) => Ok(CacheWriter::open_shared(&folder, cache_settings, non_finite, *sharing)?),
         Place::Remote(location) => {
             let options = share.remote();
             Ok(CacheWriter::open_bucket(&location, &options, scratch, cache_settings, non_finite, *sharing)?)

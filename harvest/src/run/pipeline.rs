@@ -7,7 +7,7 @@ use std::thread;
 
 use hayloft_model::{append_bytes, in_order};
 use hayloft_runtime::{Gauge, Stopping};
-use hayloft_store::{CacheWriter, KeptPredictions, Predictions, SiteName, Turns, WrittenShard};
+use hayloft_store::{CacheWriter, KeptPredictions, Predictions, SiteName, ShardQueue, WrittenShard};
 
 use super::forward::{Forward, StepDone};
 use super::steps::{Completes, send_steps};
@@ -40,7 +40,7 @@ impl FilledShards {
 /// leaves nothing behind.
 pub(super) fn fill(
     cache: &mut CacheWriter,
-    turns: Turns,
+    queue: ShardQueue,
     forward: &Forward,
     stopping: &Stopping,
     gauge: &Gauge,
@@ -60,7 +60,7 @@ pub(super) fn fill(
         let mut assembly = Assembly::new(forward, sender);
         let forwarding = in_order(
             forward.device(),
-            |jobs| send_steps(turns, forward.device(), &stop, gauge, jobs),
+            |jobs| send_steps(queue, forward.device(), &stop, gauge, jobs),
             |step| forward.step(step),
             |done| {
                 gauge.advance(done.step.rows as u64);

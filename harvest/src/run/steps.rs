@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hayloft_model::{Jobs, steps};
 use hayloft_runtime::Gauge;
-use hayloft_store::{Sequence, Turns};
+use hayloft_store::{Sequence, ShardQueue};
 use tch::Device;
 
 use crate::error::HarvestError;
@@ -55,16 +55,16 @@ impl Step {
 
 /// Sends the steps of shards in turn, until the shards or the receiver end.
 pub(super) fn send_steps(
-    mut turns: Turns,
+    mut queue: ShardQueue,
     device: Device,
     stop: &dyn Fn() -> bool,
     gauge: &Gauge,
     jobs: &mut Jobs<Step>,
 ) -> Result<(), HarvestError> {
     // After a failed step, waiting for other workers' shards is pointless.
-    while let Some(shard) = turns.next(&|| stop() || jobs.is_over())? {
-        gauge.shrink_total(turns.take_done_by_others());
-        let (sequences, tokens) = turns.sequences_and_tokens(shard)?;
+    while let Some(shard) = queue.next(&|| stop() || jobs.is_over())? {
+        gauge.shrink_total(queue.take_done_by_others());
+        let (sequences, tokens) = queue.sequences_and_tokens(shard)?;
         let tokens = Arc::new(tokens.token);
         let mut first_row = 0;
         for group in sequences.chunk_by(|one, other| one.row_group == other.row_group) {

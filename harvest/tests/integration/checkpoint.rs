@@ -85,7 +85,7 @@ impl Farm {
             shard_tokens: Some(60),
             row_group_rows: Some(24),
             sites: ["blocks.1.hook_resid_pre", "blocks.2.hook_resid_post"].map(|site| site.parse().unwrap()).into(),
-            codec: Codec::Planes,
+            codec: Codec::PLANES,
             precision: None,
             device: tch::Device::Cpu,
             logits: Logits::default(),

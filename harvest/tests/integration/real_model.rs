@@ -20,7 +20,7 @@ fn stories_have_the_known_clean_loss() {
         shard_tokens: Some(8192),
         row_group_rows: None,
         sites: vec!["blocks.3.hook_resid_pre".parse().unwrap()],
-        codec: Codec::Planes,
+        codec: Codec::PLANES,
         precision: None,
         device: tch::Device::Cpu,
         logits: Logits::Loss,

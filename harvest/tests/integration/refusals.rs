@@ -40,7 +40,7 @@ fn resume_with_other_settings() {
     harvest(&settings);
     let resume = RunSettings { existing: Existing::Resume, ..settings };
     for other in [
-        RunSettings { codec: Codec::Raw, ..resume.clone() },
+        RunSettings { codec: Codec::RAW, ..resume.clone() },
         RunSettings { precision: Some(Dtype::Bf16), ..resume.clone() },
         RunSettings { logits: Logits::Loss, ..resume.clone() },
         RunSettings { sites: vec!["blocks.0.hook_resid_pre".parse().unwrap()], ..resume.clone() },

@@ -139,7 +139,7 @@ fn one_machine_fills_what_another_planned_without_the_data() {
 #[test]
 fn codecs_store_the_same_activations() {
     let farm = Farm::new();
-    let caches = [Codec::Planes, Codec::Raw].map(|codec| {
+    let caches = [Codec::PLANES, Codec::RAW].map(|codec| {
         let settings = RunSettings { codec, out: farm.path(&codec.to_string()), ..farm.run_settings() };
         harvest(&settings);
         Cache::open(&settings.out).unwrap()

@@ -8,8 +8,8 @@ use hayloft_store::maintain::{CacheDiff, ValueDiff, diff};
 use hayloft_store::{FileRecord, LocalPath};
 
 use super::bar::Bar;
-use super::json::print_json;
 use super::numbers::{bytes, grouped};
+use super::output::Output;
 use super::placed::shards_in_words;
 
 /// Hexadecimal digits of a hash that are enough to tell one from another on a screen.
@@ -34,9 +34,8 @@ pub(super) struct Diff {
     /// Compare the numbers in files that differ.
     #[arg(long)]
     values: bool,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Diff {
@@ -44,8 +43,8 @@ impl Diff {
         let mut bar = Bar::new("comparing");
         let found = diff(&self.a, &self.b, self.values, &mut |progress| bar.bytes(progress))?;
         drop(bar);
-        let printed = if self.json { print_json(&found, stdout) } else { self.print(&found, stdout) };
-        // Said even where nobody reads the list to its end.
+        let printed = self.output.print(stdout, &found, |stdout| self.print(&found, stdout));
+        // Said even where the reader of the list stops before its end.
         if !found.is_empty() {
             bail!("{} and {} differ", self.a.display(), self.b.display());
         }
@@ -73,7 +72,7 @@ impl Diff {
         if found.is_empty() {
             writeln!(stdout, "the same")?;
         }
-        stdout.flush()
+        Ok(())
     }
 }
 

@@ -4,11 +4,11 @@ use std::io::Write;
 
 use clap::{Args, ValueEnum};
 use hayloft_store::convert::{saelens, safetensors};
-use hayloft_store::{Codec, Dtype, ExportSettings, ExportSummary, LocalPath, SiteName};
+use hayloft_store::{Dtype, ExportSettings, ExportSummary, LocalPath, SiteName};
 
 use super::bar::Bar;
-use super::json::print_json;
 use super::numbers::{bytes, counted};
+use super::output::Output;
 
 /// Write a cache in a format of others: safetensors, or what SAELens reads.
 ///
@@ -42,9 +42,8 @@ pub(super) struct Export {
     /// For saelens: leave out sequences shorter than the context, and say how many.
     #[arg(long)]
     leave_out_short: bool,
-    /// Print the summary as JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// A format of others.
@@ -73,11 +72,7 @@ impl Export {
         };
         drop(bar);
         let summary = summary?;
-        if self.json {
-            return Ok(print_json(&summary, stdout)?);
-        }
-        writeln!(stdout, "{}", in_words(&summary))?;
-        Ok(stdout.flush()?)
+        Ok(self.output.print(stdout, &summary, |stdout| writeln!(stdout, "{}", in_words(&summary)))?)
     }
 }
 
@@ -86,7 +81,10 @@ fn in_words(summary: &ExportSummary) -> String {
         0 => String::new(),
         count => format!("; left out as too short: {}", counted(count, "sequence")),
     };
-    let rounded = if summary.codec == Codec::Int8 { "; of activations that the cache rounded to int8" } else { "" };
+    let rounded = match summary.codec {
+        codec if codec.is_lossy() => format!("; of activations that the cache rounded to {codec}"),
+        _ => String::new(),
+    };
     format!(
         "{}: {} of {} in {}, {}, {} in {}{left_out}{rounded}",
         summary.folder.display(),

@@ -1,14 +1,14 @@
 //! `store extend`.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use clap::Args;
 use hayloft_store::maintain::{Extended, extend};
 use hayloft_store::{LocalPath, SiteName};
 
 use super::bar::Bar;
-use super::json::print_json;
 use super::numbers::counted;
+use super::output::Output;
 use super::placed::{cache_in_words, files, shards_in_words};
 
 /// Add to a cache the shards or the sites that another cache of its plan has beyond it.
@@ -33,9 +33,8 @@ pub(super) struct Extend {
     /// Copy the other's files, also where they could be linked.
     #[arg(long)]
     copy: bool,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Extend {
@@ -43,9 +42,10 @@ impl Extend {
         let mut bar = Bar::new("extending");
         let extended = extend(&self.cache, &self.with, files(self.copy), &mut |progress| bar.bytes(progress))?;
         drop(bar);
-        if self.json {
-            return Ok(print_json(&extended, stdout)?);
-        }
+        Ok(self.output.print(stdout, &extended, |stdout| self.print(&extended, stdout))?)
+    }
+
+    fn print(&self, extended: &Extended, stdout: &mut dyn Write) -> io::Result<()> {
         if !extended.added_sites.is_empty() {
             let sites: Vec<&str> = extended.added_sites.iter().map(SiteName::as_str).collect();
             writeln!(stdout, "added {}: {}", counted(sites.len() as u64, "site"), sites.join(", "))?;
@@ -61,8 +61,7 @@ impl Extend {
         if extended.added_sites.is_empty() && extended.added_shards.is_empty() {
             writeln!(stdout, "nothing to add")?;
         }
-        let Extended { shards, planned_shards, tokens, ref placed, .. } = extended;
-        writeln!(stdout, "{}", cache_in_words(&self.cache, shards, planned_shards, tokens, placed))?;
-        Ok(stdout.flush()?)
+        let Extended { shards, planned_shards, tokens, ref placed, .. } = *extended;
+        writeln!(stdout, "{}", cache_in_words(&self.cache, shards, planned_shards, tokens, placed))
     }
 }

@@ -8,8 +8,8 @@ use hayloft_store::{Codec, Dtype, Existing, ImportSettings, ImportSummary, Local
 
 use super::bar::Bar;
 use super::export::Format;
-use super::json::print_json;
 use super::numbers::counted;
+use super::output::Output;
 
 /// Make a cache of activations that others wrote: SAELens in caching them, or `store export`.
 ///
@@ -64,9 +64,8 @@ pub(super) struct Import {
     /// Go on with an import of the same folder that was interrupted.
     #[arg(long)]
     resume: bool,
-    /// Print the summary as JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Import {
@@ -93,11 +92,7 @@ impl Import {
         };
         drop(bar);
         let summary = summary?;
-        if self.json {
-            return Ok(print_json(&summary, stdout)?);
-        }
-        writeln!(stdout, "{}", in_words(&summary))?;
-        Ok(stdout.flush()?)
+        Ok(self.output.print(stdout, &summary, |stdout| writeln!(stdout, "{}", in_words(&summary)))?)
     }
 }
 

@@ -7,8 +7,8 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use hayloft_store::{GroupSummary, KeptPredictions, ModelRecord, Place, Summary, TokenizerRecord, inspect_at};
 
-use super::json::print_json;
 use super::numbers::{bytes, counted, grouped};
+use super::output::Output;
 use super::remote::Reaching;
 
 /// Subsets shown by name; the Pile has 22.
@@ -35,19 +35,14 @@ pub(super) struct Inspect {
     cache: Place,
     #[command(flatten)]
     reaching: Reaching,
-    /// Print JSON instead of a table.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Inspect {
     pub(super) fn run(&self, stdout: &mut dyn Write) -> anyhow::Result<()> {
         let summary = inspect_at(&self.cache.clone().into_path(), &self.reaching.options())?;
-        if self.json {
-            return Ok(print_json(&summary, stdout)?);
-        }
-        write!(stdout, "{}", in_words(&summary))?;
-        Ok(stdout.flush()?)
+        Ok(self.output.print(stdout, &summary, |stdout| write!(stdout, "{}", in_words(&summary)))?)
     }
 }
 
@@ -77,13 +72,11 @@ fn in_words(summary: &Summary) -> String {
     }
     align_numbers(&mut sites);
     let mut tables = vec![facts, sites];
-    if let Some(statistics) = &summary.statistics {
-        let named = |group: &GroupSummary| group.section.map(|section| section.to_string());
-        tables.push(groups("section", summary, &statistics.sections, named));
-        if !summary.held.subsets.is_empty() {
-            let named = |group: &GroupSummary| group.subset.clone();
-            tables.push(groups("subset", summary, &statistics.subsets, named));
-        }
+    let named = |group: &GroupSummary| group.section.map(|section| section.to_string());
+    tables.push(groups("section", summary, &summary.statistics.sections, named));
+    if !summary.held.subsets.is_empty() {
+        let named = |group: &GroupSummary| group.subset.clone();
+        tables.push(groups("subset", summary, &summary.statistics.subsets, named));
     }
     tables.iter().map(|table| trimmed(table) + "\n").collect::<Vec<_>>().join("\n")
 }

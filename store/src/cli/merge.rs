@@ -1,6 +1,6 @@
 //! `store merge`.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,7 +8,7 @@ use hayloft_store::maintain::{Merged, merge};
 use hayloft_store::{Existing, LocalPath};
 
 use super::bar::Bar;
-use super::json::print_json;
+use super::output::Output;
 use super::placed::{cache_in_words, files, shards_in_words};
 
 /// Put the shards of several caches of one plan into a new cache.
@@ -38,9 +38,8 @@ pub(super) struct Merge {
     /// Go on with a merge that was interrupted: shards that are there are kept.
     #[arg(long)]
     resume: bool,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Merge {
@@ -50,16 +49,16 @@ impl Merge {
         let existing = if self.resume { Existing::Resume } else { Existing::Refuse };
         let merged = merge(&caches, &self.out, files(self.copy), existing, &mut |progress| bar.bytes(progress))?;
         drop(bar);
-        if self.json {
-            return Ok(print_json(&merged, stdout)?);
-        }
+        Ok(self.output.print(stdout, &merged, |stdout| self.print(&merged, stdout))?)
+    }
+
+    fn print(&self, merged: &Merged, stdout: &mut dyn Write) -> io::Result<()> {
         for taken in &merged.taken {
             let shards =
                 if taken.shards.is_empty() { "nothing new".to_owned() } else { shards_in_words(&taken.shards) };
             writeln!(stdout, "{}: {shards}", taken.cache.display())?;
         }
-        let Merged { shards, planned_shards, tokens, ref placed, .. } = merged;
-        writeln!(stdout, "{}", cache_in_words(&self.out, shards, planned_shards, tokens, placed))?;
-        Ok(stdout.flush()?)
+        let Merged { shards, planned_shards, tokens, ref placed, .. } = *merged;
+        writeln!(stdout, "{}", cache_in_words(&self.out, shards, planned_shards, tokens, placed))
     }
 }

@@ -7,9 +7,9 @@ mod export;
 mod extend;
 mod import;
 mod inspect;
-mod json;
 mod merge;
 mod numbers;
+mod output;
 mod placed;
 mod plan;
 mod pull;
@@ -17,7 +17,6 @@ mod push;
 mod remote;
 mod repair;
 mod select;
-mod upgrade;
 mod verify;
 
 use std::io::{self, Write};
@@ -38,7 +37,6 @@ Examples:
   store extend caches/c --with caches/d     more tokens, or another site
   store select caches/c --out one --site S  a smaller cache
   store repair caches/c                     restore or drop what is damaged
-  store upgrade caches/old                  from an earlier version of the format
   store plan s3://farm/stories              what is planned, filled or not
   store push caches/stories s3://farm/stories           put it into a bucket
   store pull s3://farm/stories caches/stories           and get it from there
@@ -65,7 +63,6 @@ enum Command {
     Extend(extend::Extend),
     Select(select::Select),
     Repair(repair::Repair),
-    Upgrade(upgrade::Upgrade),
     Plan(plan::Plan),
     Push(push::Push),
     Pull(pull::Pull),
@@ -84,7 +81,6 @@ pub(crate) fn run(arguments: Arguments, stdout: &mut dyn Write) -> anyhow::Resul
         Command::Extend(command) => command.run(stdout),
         Command::Select(command) => command.run(stdout),
         Command::Repair(command) => command.run(stdout),
-        Command::Upgrade(command) => command.run(stdout),
         Command::Plan(command) => command.run(stdout),
         Command::Push(command) => command.run(stdout),
         Command::Pull(command) => command.run(stdout),

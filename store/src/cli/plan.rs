@@ -7,8 +7,8 @@ use clap::Args;
 use hayloft_store::{Place, Plan as CachePlan, plan_at};
 use serde::Serialize;
 
-use super::json::print_json;
 use super::numbers::counted;
+use super::output::Output;
 use super::remote::Reaching;
 
 /// Show what is planned, filled or not.
@@ -23,9 +23,8 @@ pub(super) struct Plan {
     cache: Place,
     #[command(flatten)]
     reaching: Reaching,
-    /// Print it as JSON, with the tokens of each shard
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// What is planned.
@@ -48,12 +47,9 @@ impl Plan {
             tokens: counts.tokens,
             shard_tokens: shards.iter().map(|shard| shard.counts.tokens).collect(),
         };
-        if self.json {
-            return Ok(print_json(&planned, stdout)?);
-        }
         let shards = counted(planned.shard_tokens.len() as u64, "shard");
         let (sequences, tokens) = (counted(planned.sequences, "sequence"), counted(planned.tokens, "token"));
-        writeln!(stdout, "{}: {} of {}: {sequences}, {tokens}", self.cache, shards, planned.name)?;
-        Ok(stdout.flush()?)
+        let words = format!("{}: {} of {}: {sequences}, {tokens}", self.cache, shards, planned.name);
+        Ok(self.output.print(stdout, &planned, |stdout| writeln!(stdout, "{words}"))?)
     }
 }

@@ -9,8 +9,8 @@ use hayloft_runtime::{Gauge, Progress};
 use hayloft_store::{Moved, RemoteOptions, Traffic};
 use serde::Serialize;
 
-use super::json::print_json;
 use super::numbers::{bytes, counted};
+use super::output::Output;
 
 /// Where locations and credentials come from; for the end of a help text.
 pub(super) const LOCATIONS: &str = "\
@@ -48,9 +48,8 @@ pub(super) struct Moving {
     jobs: Option<NonZeroUsize>,
     #[command(flatten)]
     reaching: Reaching,
-    /// Print what was done as JSON
-    #[arg(long)]
-    pub(super) json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Moving {
@@ -70,11 +69,7 @@ impl Moving {
         words: &str,
         traffic: Traffic,
     ) -> anyhow::Result<()> {
-        if self.json {
-            return Ok(print_json(done, stdout)?);
-        }
-        writeln!(stdout, "{words}; {}", moved(traffic))?;
-        Ok(stdout.flush()?)
+        Ok(self.output.print(stdout, done, |stdout| writeln!(stdout, "{words}; {}", moved(traffic)))?)
     }
 }
 

@@ -8,8 +8,8 @@ use hayloft_store::LocalPath;
 use hayloft_store::maintain::{Repaired, repair};
 
 use super::bar::Bar;
-use super::json::print_json;
 use super::numbers::counted;
+use super::output::Output;
 use super::placed::shards_in_words;
 
 /// Make a damaged cache whole: restore what can be restored, and drop what is to be harvested again.
@@ -31,9 +31,8 @@ pub(super) struct Repair {
     /// Say what would be done, and do nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Repair {
@@ -41,7 +40,7 @@ impl Repair {
         let mut bar = Bar::new("checking");
         let repaired = repair(&self.cache, self.dry_run, &mut |progress| bar.bytes(progress))?;
         drop(bar);
-        let printed = if self.json { print_json(&repaired, stdout) } else { self.print(&repaired, stdout) };
+        let printed = self.output.print(stdout, &repaired, |stdout| self.print(&repaired, stdout));
         if !repaired.lost.is_empty() {
             bail!(
                 "{}: lost for good: {}. Copy them from another copy of the cache, or plan again into another folder with the same data manifest, tokenizer and settings, which gives the same bytes, and copy them from there",
@@ -70,6 +69,6 @@ impl Repair {
             let missing = counted(repaired.missing as u64, "planned shard");
             writeln!(stdout, "{missing} to be filled by `harvest run --resume`")?;
         }
-        stdout.flush()
+        Ok(())
     }
 }

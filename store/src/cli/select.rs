@@ -7,8 +7,8 @@ use hayloft_store::maintain::{NumberRange, Selection, select};
 use hayloft_store::{LocalPath, Section, SiteName};
 
 use super::bar::Bar;
-use super::json::print_json;
 use super::numbers::{counted, grouped};
+use super::output::Output;
 use super::placed::{files, in_words};
 
 /// Make a smaller cache of some sites, shards, sections, subsets or sequences of a cache.
@@ -51,9 +51,8 @@ pub(super) struct Select {
     /// Copy files, also where they could be linked.
     #[arg(long)]
     copy: bool,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Select {
@@ -69,20 +68,16 @@ impl Select {
         let selected =
             select(&self.cache, &self.out, &selection, files(self.copy), &mut |progress| bar.bytes(progress))?;
         drop(bar);
-        if self.json {
-            return Ok(print_json(&selected, stdout)?);
-        }
         let how = if selected.new_plan { "under a plan of their own".to_owned() } else { in_words(&selected.placed) };
         let sites: Vec<&str> = selected.sites.iter().map(SiteName::as_str).collect();
-        writeln!(
-            stdout,
+        let words = format!(
             "{}: {}, {}, {} tokens at {}; {how}",
             self.out.display(),
             counted(selected.shards as u64, "shard"),
             counted(selected.sequences, "sequence"),
             grouped(selected.tokens),
             sites.join(", "),
-        )?;
-        Ok(stdout.flush()?)
+        );
+        Ok(self.output.print(stdout, &selected, |stdout| writeln!(stdout, "{words}"))?)
     }
 }

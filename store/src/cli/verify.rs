@@ -7,8 +7,8 @@ use clap::Args;
 use hayloft_store::{LocalPath, Report, verify};
 
 use super::bar::Bar;
-use super::json::print_json;
 use super::numbers::{bytes, counted};
+use super::output::Output;
 
 /// Check every hash and checksum in a cache.
 ///
@@ -23,9 +23,8 @@ Examples:
 pub(super) struct Verify {
     /// The cache's folder.
     cache: LocalPath,
-    /// Print the report as JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Verify {
@@ -33,8 +32,8 @@ impl Verify {
         let mut bar = Bar::new("verifying");
         let report = verify(&self.cache, &mut |progress| bar.bytes(progress))?;
         drop(bar);
-        let printed = if self.json { print_json(&report, stdout) } else { print(&report, stdout) };
-        // Said even where nobody reads the list to its end.
+        let printed = self.output.print(stdout, &report, |stdout| print(&report, stdout));
+        // Said even where the reader of the list stops before its end.
         if !report.damages.is_empty() {
             bail!("{}: not whole: {}", self.cache.display(), counted(report.damages.len() as u64, "damage"));
         }
@@ -56,6 +55,5 @@ fn print(report: &Report, stdout: &mut dyn Write) -> std::io::Result<()> {
         0 => "whole".to_owned(),
         damages => counted(damages, "damage"),
     };
-    writeln!(stdout, "{verdict}: {checked} checked")?;
-    stdout.flush()
+    writeln!(stdout, "{verdict}: {checked} checked")
 }

@@ -1,37 +1,77 @@
-//! Symmetric 8-bit quantisation with one scale per row. The scale is the largest magnitude of the row divided by 127.
-//! Elements are divided by it and rounded to the nearest integer, ties to even. Decoded values are scale times integer,
-//! in f32.
+//! `int8`: symmetric 8-bit quantisation with one scale per row, for any dtype. Lossy; the rounding error is recorded.
+//!
+//! The scale is the largest magnitude of the row divided by 127. Elements are divided by it and rounded to the nearest
+//! integer, ties to even. Decoded values are scale times integer, in f32.
+
+use std::io;
 
 use hayloft_runtime::Dtype;
-use serde::{Deserialize, Serialize};
+use rayon::prelude::*;
+use twox_hash::XxHash3_64;
 
+use crate::codec::Codec;
+use crate::codec::encoded::{Buffers, Column, EncodedRowGroup, RowGroup};
+use crate::codec::pages::Block;
+use crate::codec::rounding::RoundingError;
+use crate::codec::scheme::Scheme;
 use crate::codec::simd::{self, Kernel};
+use crate::error::Result;
 
 /// Size of a scale: a little-endian f32.
-pub(crate) const SCALE_BYTES: usize = 4;
+const SCALE_BYTES: usize = 4;
 
 /// The largest quantised value. -128 is unused, to keep the range symmetric.
 const LARGEST: f32 = 127.0;
 
-/// Quantisation error over the finite rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct RoundingError {
-    /// Sum of the squared differences of all elements.
-    pub squared_error: f64,
-    /// Sum of the squares of all original elements.
-    pub squares: f64,
+impl Codec {
+    /// 8 bits per element and one scale per row, for any dtype. Lossy; the rounding error is recorded.
+    pub const INT8: Self = Self::of(&Int8);
 }
 
-impl RoundingError {
-    /// Adds the sums of the rows that follow.
-    pub(crate) fn add(&mut self, next: Self) {
-        self.squared_error += next.squared_error;
-        self.squares += next.squares;
+pub(super) struct Int8;
+
+impl Scheme for Int8 {
+    fn name(&self) -> &'static str {
+        "int8"
     }
 
-    /// Returns the norm of the error relative to the norm of the original; 0 if the latter is 0.
-    pub fn relative(&self) -> f64 {
-        if self.squares > 0.0 { (self.squared_error / self.squares).sqrt() } else { 0.0 }
+    fn columns(&self, _: Dtype, d_model: usize) -> Vec<Column> {
+        vec![Column::stored("scale", SCALE_BYTES), Column::stored("quantised", d_model)]
+    }
+
+    fn read_dtype(&self, _: Dtype) -> Dtype {
+        Dtype::F32
+    }
+
+    fn is_lossy(&self) -> bool {
+        true
+    }
+
+    fn encode(&self, group: &RowGroup<'_>, _: &mut Buffers) -> io::Result<EncodedRowGroup> {
+        let (dtype, d_model, block_rows) = (group.dtype, group.d_model, group.block_rows());
+        let (mut scales, mut quantised) = (vec![0; group.rows() * SCALE_BYTES], vec![0; group.rows() * d_model]);
+        let errors: Vec<RoundingError> = group
+            .bits
+            .par_chunks(block_rows * group.row_bytes())
+            .zip(scales.par_chunks_mut(block_rows * SCALE_BYTES))
+            .zip(quantised.par_chunks_mut(block_rows * d_model))
+            .map(|((words, scales), quantised)| quantise(dtype, d_model, words, scales, quantised))
+            .collect();
+        let mut rounding = RoundingError::default();
+        for error in errors {
+            rounding.add(error);
+        }
+        let columns = vec![group.stored(SCALE_BYTES, &scales.into()), group.stored(d_model, &quantised.into())];
+        Ok(EncodedRowGroup { columns, rounding: Some(rounding) })
+    }
+
+    fn decode(&self, block: &Block<'_>, words: &mut [u8]) -> Result<()> {
+        let [scale, quantised] = block.columns()?;
+        let (scales, numbers) = (scale.stored(block.rows.clone()), quantised.stored(block.rows.clone()));
+        scale.check(block.index, XxHash3_64::oneshot(&scales))?;
+        quantised.check(block.index, XxHash3_64::oneshot(&numbers))?;
+        restore(block.d_model, &scales, &numbers, words);
+        Ok(())
     }
 }
 
@@ -39,18 +79,12 @@ impl RoundingError {
 /// needed.
 ///
 /// A row with a NaN or infinite element gets a NaN scale, and is decoded as NaNs.
-pub(crate) fn quantise(
-    dtype: Dtype,
-    d_model: usize,
-    words: &[u8],
-    scales: &mut [u8],
-    quantised: &mut [u8],
-) -> RoundingError {
+fn quantise(dtype: Dtype, d_model: usize, words: &[u8], scales: &mut [u8], quantised: &mut [u8]) -> RoundingError {
     simd::run(Quantise { dtype, d_model, words, scales, quantised })
 }
 
 /// Dequantises rows into `words`, as little-endian f32.
-pub(crate) fn restore(d_model: usize, scales: &[u8], quantised: &[u8], words: &mut [u8]) {
+fn restore(d_model: usize, scales: &[u8], quantised: &[u8], words: &mut [u8]) {
     simd::run(Restore { d_model, scales, quantised, words });
 }
 

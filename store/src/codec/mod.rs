@@ -1,86 +1,151 @@
-//! Codecs: the mapping of a row group's activations to the columns of a Parquet file. All but `int8` are lossless.
+//! Codecs: how the activations of a row group are stored in the columns of a Parquet file.
+//!
+//! ```text
+//!  scheme    what every codec says of itself and does
+//!  planes    one file a codec
+//!  raw
+//!  int8
+//!  encoded   columns and pages to be written
+//!  pages     columns and pages that are read
+//! ```
 
-pub(crate) mod encode;
-pub(crate) mod int8;
+pub(crate) mod encoded;
+mod int8;
+pub(crate) mod pages;
 pub(crate) mod planes;
+mod raw;
+pub(crate) mod rounding;
+mod scheme;
 pub(crate) mod simd;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
+use bytes::Bytes;
 use hayloft_runtime::Dtype;
 use serde::{Deserialize, Serialize};
 
-use crate::error::StoreError;
+use crate::codec::encoded::{Buffers, Column, EncodedRowGroup, RowGroup};
+use crate::codec::pages::Block;
+use crate::codec::scheme::Scheme;
+use crate::error::{Result, StoreError};
 
-/// A codec for activations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// Every codec. A new one is a file of this folder and a line here.
+static SCHEMES: &[&dyn Scheme] = &[
+    &planes::Planes,
+    &raw::Raw,
+    &int8::Int8,
+    #[cfg(test)]
+    &tests::Xor,
+];
+
+/// A codec for activations, by name: `planes`, `planes:LEVEL`, `raw` or `int8`.
+///
+/// The constants are without a level. One with a level is parsed: `"planes:9".parse()`.
+#[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub enum Codec {
-    /// Words are split into a compressed exponent column and an uncompressed mantissa column. About two thirds of the
-    /// size of `Raw` for bf16. Lossless.
-    Planes,
-    /// `Planes` with an explicit ZSTD level instead of the fastest settings. Lossless.
-    PlanesAt(CompressionLevel),
-    /// Plain words, readable without decoding. Lossless.
-    Raw,
-    /// 8 bits per element and one scale per row, for any dtype. Lossy; the rounding error is recorded.
-    Int8,
+pub struct Codec {
+    scheme: &'static dyn Scheme,
+    level: Option<i32>,
 }
 
-/// A ZSTD compression level, from 1 to 22.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct CompressionLevel(i32);
+impl Codec {
+    const fn of(scheme: &'static dyn Scheme) -> Self {
+        Self { scheme, level: None }
+    }
 
-impl CompressionLevel {
-    const LARGEST: i32 = 22;
+    /// Returns whether decoded activations differ from those given. The rounding error is then recorded.
+    pub fn is_lossy(self) -> bool {
+        self.scheme.is_lossy()
+    }
 
-    /// Returns the level as a number.
-    pub fn get(self) -> i32 {
-        self.0
+    /// Returns whether the only column holds the words as they are.
+    pub(crate) fn is_plain(self) -> bool {
+        self.scheme.is_plain()
+    }
+
+    /// Returns the columns that store rows of `d_model` elements.
+    pub(crate) fn columns(self, dtype: Dtype, d_model: usize) -> Vec<Column> {
+        self.scheme.columns(dtype, d_model)
+    }
+
+    /// Returns the dtype of the decoded words, for words written as `dtype`.
+    pub(crate) fn read_dtype(self, dtype: Dtype) -> Dtype {
+        self.scheme.read_dtype(dtype)
+    }
+
+    /// Encodes `bits`, `[rows, d_model]` little-endian words of `dtype`.
+    pub(crate) fn encode(
+        self,
+        dtype: Dtype,
+        d_model: usize,
+        bits: &Bytes,
+        buffers: &mut Buffers,
+    ) -> io::Result<EncodedRowGroup> {
+        self.scheme.encode(&RowGroup { dtype, d_model, level: self.level, bits }, buffers)
+    }
+
+    /// Decodes a block into `words`, which must have exactly its size, and verifies its checksums.
+    pub(crate) fn decode(self, block: &Block<'_>, words: &mut [u8]) -> Result<()> {
+        self.scheme.decode(block, words)
     }
 }
 
-impl FromStr for CompressionLevel {
-    type Err = StoreError;
-
-    fn from_str(text: &str) -> Result<Self, StoreError> {
-        let level = text.parse().ok().filter(|level| (1..=Self::LARGEST).contains(level));
-        level.map(Self).ok_or_else(|| StoreError::invalid("compression level", format!("1 to {}", Self::LARGEST), text))
+impl PartialEq for Codec {
+    fn eq(&self, other: &Self) -> bool {
+        (self.scheme.name(), self.level) == (other.scheme.name(), other.level)
     }
 }
+
+impl Eq for Codec {}
 
 impl fmt::Display for Codec {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Planes => formatter.write_str("planes"),
-            Self::PlanesAt(level) => write!(formatter, "planes:{}", level.get()),
-            Self::Raw => formatter.write_str("raw"),
-            Self::Int8 => formatter.write_str("int8"),
-        }
+        formatter.write_str(self.scheme.name())?;
+        self.level.map_or(Ok(()), |level| write!(formatter, ":{level}"))
+    }
+}
+
+impl fmt::Debug for Codec {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{self}")
     }
 }
 
 impl FromStr for Codec {
     type Err = StoreError;
 
-    fn from_str(text: &str) -> Result<Self, StoreError> {
-        match text {
-            "planes" => Ok(Self::Planes),
-            "raw" => Ok(Self::Raw),
-            "int8" => Ok(Self::Int8),
-            other => match other.strip_prefix("planes:") {
-                Some(level) => level.parse().map(Self::PlanesAt),
-                None => Err(StoreError::invalid("codec", "planes, planes:LEVEL, raw or int8", other)),
-            },
-        }
+    fn from_str(text: &str) -> Result<Self> {
+        let (name, level) = text.split_once(':').map_or((text, None), |(name, level)| (name, Some(level)));
+        let unknown = || StoreError::invalid("codec", names(), text);
+        let scheme = *SCHEMES.iter().find(|scheme| scheme.name() == name).ok_or_else(unknown)?;
+        let Some(level) = level else { return Ok(Self::of(scheme)) };
+        let levels = scheme.levels().ok_or_else(unknown)?;
+        let parsed = level.parse().ok().filter(|level| levels.contains(level));
+        let expected = || format!("{} to {}", levels.start(), levels.end());
+        let parsed = parsed.ok_or_else(|| StoreError::invalid("compression level", expected(), level))?;
+        Ok(Self { scheme, level: Some(parsed) })
     }
+}
+
+/// Returns the names of all codecs in words: "planes, planes:LEVEL, raw or int8".
+fn names() -> String {
+    let mut names: Vec<String> = Vec::new();
+    for scheme in SCHEMES {
+        names.push(scheme.name().to_owned());
+        names.extend(scheme.levels().map(|_| format!("{}:LEVEL", scheme.name())));
+    }
+    let last = names.pop().unwrap_or_default();
+    format!("{} or {last}", names.join(", "))
 }
 
 impl TryFrom<String> for Codec {
     type Error = StoreError;
 
-    fn try_from(text: String) -> Result<Self, StoreError> {
+    fn try_from(text: String) -> Result<Self> {
         text.parse()
     }
 }
@@ -88,56 +153,5 @@ impl TryFrom<String> for Codec {
 impl From<Codec> for String {
     fn from(codec: Codec) -> Self {
         codec.to_string()
-    }
-}
-
-/// A column of an activation file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Column {
-    pub(crate) name: &'static str,
-    /// Decoded bytes per row.
-    pub(crate) width: usize,
-    /// Whether pages are ZSTD frames rather than plain bytes.
-    pub(crate) compressed: bool,
-}
-
-impl Codec {
-    /// Returns the columns that store rows of `d_model` elements.
-    pub(crate) fn columns(self, dtype: Dtype, d_model: usize) -> Vec<Column> {
-        let stored = |name, width| Column { name, width, compressed: false };
-        match self {
-            Self::Planes | Self::PlanesAt(_) => vec![
-                Column { name: "exponent", width: d_model, compressed: true },
-                stored("mantissa", d_model * (dtype.bytes() - 1)),
-            ],
-            Self::Raw => vec![stored("bits", d_model * dtype.bytes())],
-            Self::Int8 => vec![stored("scale", int8::SCALE_BYTES), stored("quantised", d_model)],
-        }
-    }
-
-    /// Returns the dtype of the decoded words, for words written as `dtype`.
-    pub(crate) fn read_dtype(self, dtype: Dtype) -> Dtype {
-        match self {
-            Self::Planes | Self::PlanesAt(_) | Self::Raw => dtype,
-            Self::Int8 => Dtype::F32,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_go_there_and_back() {
-        for codec in [Codec::Planes, Codec::PlanesAt(CompressionLevel(9)), Codec::Raw, Codec::Int8] {
-            assert_eq!(codec.to_string().parse::<Codec>().unwrap(), codec);
-            assert_eq!(serde_json::to_string(&codec).unwrap(), format!("\"{codec}\""));
-            assert_eq!(serde_json::from_str::<Codec>(&format!("\"{codec}\"")).unwrap(), codec);
-        }
-        for wrong in ["zstd", "planes:", "planes:0", "planes:23", "planes:-1", "planes:x", "raw:1"] {
-            let error = wrong.parse::<Codec>().unwrap_err();
-            assert!(error.to_string().contains("expected"), "{error}");
-        }
     }
 }

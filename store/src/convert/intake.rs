@@ -7,7 +7,7 @@ use hayloft_runtime::Dtype;
 use crate::convert::checkpoint::{Identity, UNKNOWN};
 use crate::convert::provenance::Provenance;
 use crate::convert::{ImportSettings, ImportSummary};
-use crate::error::{Result, StoreError};
+use crate::error::{Result, StoreError, joined};
 use crate::format::manifest::Manifest;
 use crate::format::plan::{PLAN_FILE, PlanReader, PlanWriter};
 use crate::format::records::{Corpus, DataRecord, FileRecord, ModelRecord, Packing};
@@ -136,15 +136,14 @@ impl Planning {
             return Ok(());
         }
         if recorded.data.files != corpus.data.files {
-            return Err(differs("the imported files", in_words(&corpus), in_words(recorded)));
+            return Err(differs("the imported files", joined(&corpus.data.files), joined(&recorded.data.files)));
         }
-        Err(differs("corpus", format!("{corpus:?}"), format!("{recorded:?}")))
+        Err(differs("corpus", json(&corpus), json(recorded)))
     }
 }
 
-fn in_words(corpus: &Corpus) -> String {
-    let names = corpus.data.files.iter().map(|file| format!("{} {}", file.path, file.blake3));
-    names.collect::<Vec<_>>().join(", ")
+fn json(corpus: &Corpus) -> String {
+    serde_json::to_string(corpus).unwrap_or_default()
 }
 
 /// Summarises the import from the manifest.

@@ -6,7 +6,7 @@ use hayloft_runtime::Dtype;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Codec;
-use crate::codec::int8::RoundingError;
+use crate::codec::rounding::RoundingError;
 use crate::error::{Result, StoreError};
 use crate::format::group_sums::GroupSums;
 use crate::format::records::{Corpus, Counts, KeptPredictions, ModelRecord, ShardRecord};
@@ -41,11 +41,10 @@ pub struct Manifest<Shards = Vec<ShardRecord>> {
     /// The sites, sorted by name.
     pub sites: Vec<SiteRecord>,
     /// Rounding error of the full logits, for a lossy codec.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub logits_rounding: Option<RoundingError>,
-    /// Sums by section and subset; none in format version 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub statistics: Option<Vec<GroupSums>>,
+    /// Sums by section and subset.
+    pub statistics: Vec<GroupSums>,
     /// Number of planned shards.
     pub planned_shards: usize,
     /// Counts over all planned shards.
@@ -72,7 +71,7 @@ pub struct SiteRecord {
     /// Mean of the finite rows, `[d_model]`; zeros without any.
     pub mean: Vec<f64>,
     /// Rounding error, for a lossy codec.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rounding: Option<RoundingError>,
 }
 

@@ -84,11 +84,6 @@ impl PlanReader {
         Ok(Self { folder: Folder::new(folder), path, plan, blake3: blake3_hex(&bytes) })
     }
 
-    /// Returns a reader of the same tables with another `plan.json`, given as plan and bytes.
-    pub(crate) fn replaced_by(&self, plan: Plan, bytes: &[u8]) -> Self {
-        Self { plan, blake3: blake3_hex(bytes), ..self.clone() }
-    }
-
     /// Returns the plan.
     pub fn plan(&self) -> &Plan {
         &self.plan

@@ -1,13 +1,14 @@
 //! Records shared by `plan.json`, `manifest.json` and `shard.json`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use hayloft_runtime::Dtype;
 use serde::{Deserialize, Serialize};
 
 use crate::format::section::Section;
 
-/// A file, with its size and hash.
+/// A file, with its size and hash. Displays as path and hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
     /// Path relative to the folder that the enclosing record names, with parts joined by `/`.
@@ -16,6 +17,12 @@ pub struct FileRecord {
     pub bytes: u64,
     /// BLAKE3 of the contents, in lower-case hexadecimal.
     pub blake3: String,
+}
+
+impl fmt::Display for FileRecord {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.path, self.blake3)
+    }
 }
 
 /// The tokenizer that produced the tokens.
@@ -69,7 +76,7 @@ pub struct DataRecord {
     /// Number of documents used.
     pub documents: u64,
     /// Which rows of the files were used, if not all of them in order.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub selection: Option<SelectionRecord>,
 }
 
@@ -126,7 +133,7 @@ pub struct Corpus {
     /// The documents.
     pub data: DataRecord,
     /// Conversion to conversations; none for plain text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub chat: Option<ChatRecord>,
     /// The plans that this one was selected from, the original first; empty if it is not a selection.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -217,7 +224,6 @@ pub struct KeptPredictions {
     /// Number of top logits stored; 0 for none.
     pub top_k: u32,
     /// Whether the full logits are stored too, in a separate file.
-    #[serde(default, skip_serializing_if = "is_false")]
     pub full_logits: bool,
 }
 
@@ -228,11 +234,6 @@ impl KeptPredictions {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
-fn is_false(value: &bool) -> bool {
-    !value
-}
-
 #[cfg(test)]
 mod tests {
     use crate::support::corpus;
@@ -240,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_of_running_text_are_what_they_were_before_conversations() {
+    fn records_of_running_text_mention_no_conversation() {
         let text = serde_json::to_string(&corpus()).unwrap();
         assert!(!text.contains("chat") && !text.contains("selection"), "{text}");
         assert_eq!(serde_json::from_str::<Corpus>(&text).unwrap(), corpus());

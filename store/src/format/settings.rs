@@ -1,13 +1,13 @@
 //! Harvest settings, and how two of them are compared.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::{Debug, Display};
+use std::fmt::Display;
 
 use hayloft_runtime::Dtype;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Codec;
-use crate::error::{Result, StoreError};
+use crate::error::{Result, StoreError, joined};
 use crate::format::records::{KeptPredictions, ModelRecord};
 use crate::format::site::SiteName;
 
@@ -109,8 +109,7 @@ impl HarvestSettings {
 
     /// Returns the site names, joined by commas.
     pub(crate) fn sites_in_words(&self) -> String {
-        let names: Vec<&str> = self.sites.iter().map(SiteName::as_str).collect();
-        names.join(", ")
+        joined(&self.sites)
     }
 
     /// Returns the first setting that differs.
@@ -121,14 +120,10 @@ impl HarvestSettings {
     /// Returns all settings that differ.
     pub(crate) fn differences(&self, other: &Self) -> Vec<Difference> {
         let (ours, theirs) = (&self.model, &other.model);
-        let weights = |model: &ModelRecord| {
-            let files = model.weights.iter().map(|file| format!("{} {}", file.path, file.blake3));
-            files.collect::<Vec<_>>().join(", ")
-        };
         let known = [
             differ("model.model_type", &ours.model_type, &theirs.model_type),
             differ("model.config_blake3", &ours.config_blake3, &theirs.config_blake3),
-            differ("model.weights", &weights(ours), &weights(theirs)),
+            differ("model.weights", &joined(&ours.weights), &joined(&theirs.weights)),
             differ("model.precision", &ours.precision, &theirs.precision),
             differ("dtype", &self.dtype, &other.dtype),
             differ("codec", &self.codec, &other.codec),
@@ -157,6 +152,6 @@ fn predictions_in_words(settings: &HarvestSettings) -> String {
     )
 }
 
-fn in_words(value: &impl Debug) -> String {
-    format!("{value:?}")
+fn in_words(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }

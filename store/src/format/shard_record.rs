@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec::int8::RoundingError;
-use crate::error::{Result, StoreError};
+use crate::codec::rounding::RoundingError;
+use crate::error::{Result, StoreError, joined};
 use crate::format::group_sums::{self, GroupSums};
 use crate::format::plan::{PlanReader, SEQUENCES_FILE, TOKENS_FILE, shard_name};
 use crate::format::records::{Counts, FileRecord, ShardRecord};
@@ -39,11 +39,10 @@ pub struct ShardContents {
     /// The sites, in the order of `settings.sites`.
     pub sites: Vec<ShardSite>,
     /// The full logits, if stored.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub logits: Option<ShardLogits>,
-    /// Sums by section and subset; none in format version 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub statistics: Option<Vec<GroupSums>>,
+    /// Sums by section and subset.
+    pub statistics: Vec<GroupSums>,
 }
 
 /// One site's activations over a shard.
@@ -56,7 +55,7 @@ pub struct ShardSite {
     /// Sums over the shard's rows, of the activations before encoding.
     pub sums: ActivationSums,
     /// Rounding error, for a lossy codec.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rounding: Option<RoundingError>,
 }
 
@@ -66,7 +65,7 @@ pub struct ShardLogits {
     /// BLAKE3 of the file's footer.
     pub footer_blake3: String,
     /// Rounding error, for a lossy codec.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rounding: Option<RoundingError>,
 }
 
@@ -189,7 +188,7 @@ impl WrittenShard {
         if contents.index != index {
             return Err(mismatch("index", index.to_string(), contents.index.to_string()));
         }
-        check_listing(path, &contents, plan.plan().format, &plan.shard(index)?.counts)?;
+        check_listing(path, &contents, &plan.shard(index)?.counts)?;
         Ok(Some(Self::new(contents, bytes)))
     }
 }
@@ -203,11 +202,8 @@ pub(crate) fn file_names(settings: &HarvestSettings) -> impl Iterator<Item = Str
 }
 
 /// Checks that a shard's record matches its settings and the plan.
-pub(crate) fn check_listing(path: &Path, contents: &ShardContents, format: u32, planned: &Counts) -> Result<()> {
+pub(crate) fn check_listing(path: &Path, contents: &ShardContents, planned: &Counts) -> Result<()> {
     let malformed = |expected: String, got: String| StoreError::Malformed { path: path.to_owned(), expected, got };
-    if contents.format != format {
-        return Err(malformed(format!("format {format}, as the rest of the cache"), contents.format.to_string()));
-    }
     if &contents.counts != planned {
         return Err(malformed(
             format!("{} sequences and {} tokens, as planned", planned.sequences, planned.tokens),
@@ -217,7 +213,7 @@ pub(crate) fn check_listing(path: &Path, contents: &ShardContents, format: u32, 
     let files: Vec<&str> = contents.files.iter().map(|file| file.path.as_str()).collect();
     let expected: Vec<String> = file_names(&contents.settings).collect();
     if files != expected {
-        return Err(malformed(format!("the files {}", expected.join(", ")), files.join(", ")));
+        return Err(malformed(format!("the files {}", joined(expected)), joined(files)));
     }
     if let Some(file) = contents.files.iter().find(|file| blake3::Hash::from_hex(&file.blake3).is_err()) {
         return Err(malformed(format!("a BLAKE3 hash for {}", file.path), file.blake3.chars().take(80).collect()));
@@ -233,9 +229,8 @@ pub(crate) fn check_listing(path: &Path, contents: &ShardContents, format: u32, 
                 && sums.non_finite_rows <= sums.rows
                 && sums.elements.len() == contents.settings.width(name)
         });
-    let statistics_fit = contents.statistics.as_ref().is_none_or(|statistics| {
-        group_sums::fit(statistics, &contents.counts, &contents.settings.sites, kept.is_some())
-    });
+    let statistics_fit =
+        group_sums::fit(&contents.statistics, &contents.counts, &contents.settings.sites, kept.is_some());
     if sites_fit && statistics_fit && keeps_logits == contents.logits.is_some() {
         Ok(())
     } else {

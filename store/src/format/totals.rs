@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::codec::int8::RoundingError;
+use crate::codec::rounding::RoundingError;
 use crate::format::group_sums::{self, GroupSums};
 use crate::format::manifest::{GENERATOR, Manifest, SiteRecord};
 use crate::format::plan::PlanReader;
@@ -18,14 +18,13 @@ pub(crate) struct Totals {
     held: Counts,
     sites: Vec<(ActivationSums, Option<RoundingError>)>,
     logits_rounding: Option<RoundingError>,
-    /// `None` once a shard without statistics has been added.
-    statistics: Option<Vec<GroupSums>>,
+    statistics: Vec<GroupSums>,
 }
 
 impl Totals {
     pub(crate) fn new(settings: &HarvestSettings) -> Self {
         let sites = settings.sites.iter().map(|site| (ActivationSums::new(settings.width(site)), None));
-        Self { held: Counts::default(), sites: sites.collect(), logits_rounding: None, statistics: Some(Vec::new()) }
+        Self { held: Counts::default(), sites: sites.collect(), logits_rounding: None, statistics: Vec::new() }
     }
 
     /// Adds the next shard.
@@ -38,8 +37,7 @@ impl Totals {
         }
         self.logits_rounding =
             summed(self.logits_rounding, contents.logits.as_ref().and_then(|logits| logits.rounding));
-        let statistics = self.statistics.take().zip(contents.statistics.as_ref());
-        self.statistics = statistics.map(|(sums, next)| group_sums::with_next(&sums, next));
+        self.statistics = group_sums::with_next(&self.statistics, &contents.statistics);
     }
 
     pub(crate) fn sites(&self, settings: &HarvestSettings) -> Vec<SiteRecord> {
@@ -55,9 +53,9 @@ impl Totals {
         settings.sites.iter().zip(&self.sites).map(of_site).collect()
     }
 
-    /// Returns the sums by section and subset; none if a shard has none.
-    pub(crate) fn statistics(&self) -> Option<&Vec<GroupSums>> {
-        self.statistics.as_ref()
+    /// Returns the sums by section and subset.
+    pub(crate) fn statistics(&self) -> &[GroupSums] {
+        &self.statistics
     }
 
     /// Returns the manifest over the added shards, with the records `shards`.
@@ -109,31 +107,4 @@ pub(crate) fn manifest_of(
         totals.add(shard);
     }
     totals.manifest(plan, settings, shards.values().map(|shard| shard.record.clone()).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::codec::Codec;
-    use hayloft_runtime::Dtype;
-
-    #[test]
-    fn one_shard_without_sums_over_groups_leaves_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let settings = crate::support::settings(Dtype::Bf16, Codec::Raw);
-        crate::support::write_plan(folder.path(), &crate::support::lengths());
-        let writer = crate::support::open(folder.path(), &settings, crate::format::settings::Existing::Refuse).unwrap();
-        let shard = crate::support::fill_shard(&writer, 0).unwrap();
-        let mut without = shard.clone();
-        without.contents.statistics = None;
-        for (shards, has) in
-            [(vec![&shard, &shard], true), (vec![&shard, &without], false), (vec![&without, &shard], false)]
-        {
-            let mut totals = Totals::new(&settings);
-            for shard in shards {
-                totals.add(shard);
-            }
-            assert_eq!(totals.statistics().is_some(), has);
-        }
-    }
 }

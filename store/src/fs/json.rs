@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! {                             ┐
-//!   "format": 2,                │ hashed: everything up to the end of the last value
+//!   "format": 1,                │ hashed: everything up to the end of the last value
 //!   "name": "stories"           ┘
 //!                    ,          the comma is not
 //!   "checksum": "<BLAKE3 of those bytes, 64 hexadecimal digits>"
@@ -30,7 +30,7 @@ const MAX_BYTES: u64 = 1 << 30;
 /// Limit on the length of another program's name in an error.
 const MAX_GENERATOR: usize = 80;
 
-/// The fields of every format version: the version, and in the manifest the program that wrote it.
+/// The fields that another format version has too: the version, and in the manifest the program that wrote it.
 #[derive(Deserialize)]
 struct AnyVersion {
     format: u32,
@@ -83,7 +83,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
 pub(crate) fn unseal<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
     // Check the version first: another version may use a different checksum layout.
     if let Ok(AnyVersion { format, generator }) = serde_json::from_slice(bytes)
-        && !(1..=FORMAT_VERSION).contains(&format)
+        && format != FORMAT_VERSION
     {
         let generator = generator.unwrap_or_else(|| "another version of hayloft".to_owned());
         let generator = generator.chars().filter(|character| !character.is_control()).take(MAX_GENERATOR).collect();
@@ -99,7 +99,7 @@ pub(crate) fn unseal<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T
     }
     serde_json::from_slice(bytes).map_err(|error| StoreError::Malformed {
         path: path.to_owned(),
-        expected: format!("a file of format version 1 to {FORMAT_VERSION}"),
+        expected: format!("a file of format version {FORMAT_VERSION}"),
         got: error.to_string(),
     })
 }
@@ -133,7 +133,7 @@ mod tests {
     fn a_sealed_file_reads_back_and_is_plain_json() {
         let bytes = sealed(FORMAT_VERSION);
         let text = String::from_utf8(bytes.clone()).unwrap();
-        assert!(text.starts_with("{\n  \"format\": 2,\n  \"mean\": [0.1, -2.0],\n  \"checksum\": \""), "{text}");
+        assert!(text.starts_with("{\n  \"format\": 1,\n  \"mean\": [0.1, -2.0],\n  \"checksum\": \""), "{text}");
         assert!(text.ends_with("\"\n}\n"));
         let value: Example = unseal(Path::new("a.json"), &bytes).unwrap();
         assert_eq!(value, Example { format: FORMAT_VERSION, mean: vec![0.1, -2.0] });
@@ -155,20 +155,19 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_version_is_said_to_be_one() {
+    fn another_version_is_refused() {
         let error = unseal::<Example>(Path::new("a.json"), &sealed(FORMAT_VERSION + 1)).unwrap_err();
-        assert!(matches!(error, StoreError::Version { expected: 2, got: 3, .. }), "{error}");
+        assert!(matches!(error, StoreError::Version { expected: 1, got: 2, .. }), "{error}");
         let newer = b"{\"format\": 7, \"other\": {}, \"generator\": \"hayloft 9.0.0\"}";
         let error = unseal::<Example>(Path::new("a.json"), newer).unwrap_err();
         assert!(matches!(error, StoreError::Version { got: 7, .. }), "{error}");
         assert!(error.to_string().contains("written by hayloft 9.0.0"), "{error}");
         assert!(unseal::<Example>(Path::new("a.json"), &sealed(0)).is_err());
-        assert!(unseal::<Example>(Path::new("a.json"), &sealed(1)).is_ok(), "older ones are read");
     }
 
     #[test]
     fn well_sealed_nonsense_is_malformed() {
-        let bytes = seal(Path::new("a.json"), &serde_json::json!({"format": 2, "mean": "none"})).unwrap();
+        let bytes = seal(Path::new("a.json"), &serde_json::json!({"format": 1, "mean": "none"})).unwrap();
         let error = unseal::<Example>(Path::new("a.json"), &bytes).unwrap_err();
         assert!(matches!(error, StoreError::Malformed { .. }), "{error}");
     }

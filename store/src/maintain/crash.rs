@@ -21,7 +21,6 @@ use crate::maintain::merge::merge_on;
 use crate::maintain::placing::Files;
 use crate::maintain::repair::repair_on;
 use crate::maintain::select::{Selection, select_on};
-use crate::maintain::upgrade::upgrade_on;
 use crate::maintain::verify::verify;
 use crate::support::{
     Everything, Lengths, files_below, fill_shard, lengths, open, read_everything, settings, site, write_plan,
@@ -64,7 +63,7 @@ fn few() -> Lengths {
 
 fn at(sites: &[&str]) -> HarvestSettings {
     let sites = sites.iter().map(|name| site(name)).collect();
-    HarvestSettings { sites, ..settings(Dtype::Bf16, Codec::Planes) }
+    HarvestSettings { sites, ..settings(Dtype::Bf16, Codec::PLANES) }
 }
 
 fn harvest_shards(folder: &Path, settings: &HarvestSettings, shards: &[usize]) {
@@ -177,16 +176,6 @@ fn a_repair_goes_on() {
     survives(&path("damaged"), &path("repaired"), false, |disk, folder| {
         repair_on(disk, folder, false, &mut |_| ()).map(drop)
     });
-}
-
-#[test]
-fn an_upgrade_is_whole_or_not_at_all() {
-    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-1/bf16-planes");
-    let work = tempfile::tempdir().unwrap();
-    let new = work.path().join("new");
-    copy(&old, &new);
-    upgrade_on(&(Arc::new(FileSystem) as Arc<dyn Disk>), &new, false, &mut |_| ()).unwrap();
-    survives(&old, &new, true, |disk, folder| upgrade_on(disk, folder, false, &mut |_| ()).map(drop));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::error::{Result, StoreError};
+use crate::error::{Result, StoreError, joined};
 use crate::format::manifest::Manifest;
 use crate::format::plan::TOKENS_FILE;
 use crate::format::records::FileRecord;
@@ -76,8 +76,6 @@ pub(super) fn extend_on(
     let _lock = Lock::take(folder)?;
     settle(disk, folder)?;
     let (ours, theirs) = (Holding::open(folder)?, Holding::open(other)?);
-    ours.check_current()?;
-    theirs.check_current()?;
     let extension = Extension::find(&ours, &theirs)?;
     let total_bytes = extension.bytes();
     let mut placing = Placing::new(disk, files, total_bytes, progress);
@@ -134,9 +132,8 @@ impl<'a> Extension<'a> {
         extension.check_shards()?;
         if extension.added_sites.is_empty() && extension.added_shards.is_empty() && !extension.left_out.is_empty() {
             let missing = lacking(&theirs.settings.sites, &ours.settings.sites);
-            let missing: Vec<String> = missing.iter().map(SiteName::to_string).collect();
-            let missing = if missing.is_empty() { "its predictions".to_owned() } else { missing.join(", ") };
-            let field = format!("what shards {} have", in_words(&extension.left_out));
+            let missing = if missing.is_empty() { "its predictions".to_owned() } else { joined(missing) };
+            let field = format!("what shards {} have", joined(&extension.left_out));
             return Err(ours.unlike_in(theirs.folder(), field, missing, "none of that"));
         }
         Ok(extension)
@@ -148,7 +145,7 @@ impl<'a> Extension<'a> {
             let missing: Vec<usize> =
                 self.ours.shards.keys().filter(|index| !self.theirs.shards.contains_key(index)).copied().collect();
             if !missing.is_empty() {
-                let (field, expected) = ("shards", format!("{} too, for every shard to get", in_words(&missing)));
+                let (field, expected) = ("shards", format!("{} too, for every shard to get", joined(&missing)));
                 let expected = format!("{expected} {}", joined(&self.added_sites));
                 return Err(self.ours.unlike_in(self.theirs.folder(), field, expected, "none of these"));
             }
@@ -281,7 +278,7 @@ impl<'a> Extension<'a> {
             placing.place_own(&self.ours.locate(ours, file)?, file, &staged.file(&file.path))?;
             files.push(file.clone());
         }
-        let (settings, statistics) = (self.settings.clone(), Some(statistics));
+        let settings = self.settings.clone();
         let contents = ShardContents { settings, files, sites, statistics, ..ours.contents.clone() };
         let path: PathBuf = staged.file(SHARD_FILE);
         let bytes = json::seal(&path, &contents)?;
@@ -327,12 +324,4 @@ fn same_bits(ours: &Predictions, theirs: &Predictions) -> bool {
     let bits = |values: &[f32]| -> Vec<u32> { values.iter().map(|value| value.to_bits()).collect() };
     let columns = |it: &Predictions| [&it.loss, &it.logsumexp, &it.entropy, &it.top_logits].map(|column| bits(column));
     ours.top_ids == theirs.top_ids && columns(ours) == columns(theirs)
-}
-
-fn joined(sites: &[SiteName]) -> String {
-    sites.iter().map(SiteName::as_str).collect::<Vec<_>>().join(", ")
-}
-
-fn in_words(shards: &[usize]) -> String {
-    shards.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
 }

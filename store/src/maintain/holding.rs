@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::FORMAT_VERSION;
 use crate::error::{Result, StoreError};
 use crate::format::manifest::MANIFEST_FILE;
 use crate::format::plan::{PLAN_FILE, PlanReader, shard_name};
@@ -54,15 +53,6 @@ impl Holding {
             }
         }
         Ok(Self { cache, plan, settings, shards })
-    }
-
-    /// Checks that the cache has the current format version, so that no cache mixes two.
-    pub(super) fn check_current(&self) -> Result<()> {
-        let (expected, got) = (FORMAT_VERSION, self.cache.manifest().format);
-        if expected == got {
-            return Ok(());
-        }
-        Err(StoreError::OldVersion { folder: self.folder().to_owned(), expected, got })
     }
 
     pub(super) fn folder(&self) -> &Path {

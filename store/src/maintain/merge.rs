@@ -118,7 +118,6 @@ pub(super) fn merge_on(
 fn check_together(holdings: &[Holding]) -> Result<()> {
     for (place, holding) in holdings.iter().enumerate() {
         let first = &holdings[0];
-        holding.check_current()?;
         first.check_alike(holding, &first.settings)?;
         for earlier in &holdings[..place] {
             for index in holding.shards.keys() {

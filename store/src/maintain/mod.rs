@@ -1,12 +1,11 @@
-//! Operations on whole caches: merge, extend, select, compare, repair, upgrade.
+//! Operations on whole caches: merge, extend, select, compare, repair.
 //!
 //! ```text
-//!  merge    shards of several caches of one plan          → a new cache
-//!  extend   shards, or sites, of another cache            → the same cache
-//!  select   sites, shards, or sequences of a cache        → a new cache
-//!  diff     two caches                                    → their differences
-//!  repair   a damaged cache                               → a valid one, with missing shards for a resume to fill
-//!  upgrade  a cache of an earlier format version          → one of the current version
+//!  merge   shards of several caches of one plan          → a new cache
+//!  extend  shards, or sites, of another cache            → the same cache
+//!  select  sites, shards, or sequences of a cache        → a new cache
+//!  diff    two caches                                    → their differences
+//!  repair  a damaged cache                               → a valid one, with missing shards for a resume to fill
 //! ```
 //!
 //! They share the opening of a cache (`holding`), the comparison of two caches (`differences`), and the placing of
@@ -29,7 +28,6 @@ mod plan_repair;
 mod repair;
 mod replacing;
 mod select;
-mod upgrade;
 mod values;
 pub(crate) mod verify;
 
@@ -40,5 +38,4 @@ pub use number_range::NumberRange;
 pub use placing::{Files, Placed};
 pub use repair::{Repair, Repaired, repair};
 pub use select::{Selected, Selection, select};
-pub use upgrade::{Upgraded, upgrade};
 pub use values::{Place, ValueDiff};

@@ -46,7 +46,7 @@ pub(crate) fn narrowed_shard(
     narrowed.settings.retain_sites(kept);
     narrowed.files.retain(|file| !left_out.contains(&file.path));
     narrowed.sites.retain(|site| kept(&site.name));
-    for group in narrowed.statistics.iter_mut().flatten() {
+    for group in &mut narrowed.statistics {
         group.norms.retain(|norms| kept(&norms.site));
     }
     let bytes = json::seal(path, &narrowed)?;
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn a_narrowed_shard_lists_what_is_left_and_nothing_else_changes() {
         let folder = tempfile::tempdir().unwrap();
-        let manifest = harvest(folder.path(), &settings(Dtype::Bf16, Codec::Planes));
+        let manifest = harvest(folder.path(), &settings(Dtype::Bf16, Codec::PLANES));
         let all = manifest.settings();
         let [post, pre] = [site("blocks.3.hook_resid_post"), site("blocks.3.hook_resid_pre")];
         let contents = Cache::open(folder.path()).unwrap().shard(0).unwrap().contents().clone();
@@ -74,12 +74,12 @@ mod tests {
         let (shard, bytes) = narrowed_shard(Path::new("shard.json"), &contents, &only).unwrap();
         let narrowed: ShardContents = json::unseal(Path::new("shard.json"), &bytes).unwrap();
         assert_eq!(&narrowed, shard.contents());
-        check_listing(Path::new("shard.json"), &narrowed, contents.format, &contents.counts).unwrap();
+        check_listing(Path::new("shard.json"), &narrowed, &contents.counts).unwrap();
         assert_eq!(narrowed.settings, only);
         assert_eq!(narrowed.files.len() + 1, contents.files.len());
         assert!(narrowed.files.iter().all(|file| contents.files.contains(file) && file.path != post.file_name()));
         assert_eq!(narrowed.sites[0], contents.sites[1]);
-        let (few, all_groups) = (narrowed.statistics.unwrap(), contents.statistics.as_ref().unwrap());
+        let (few, all_groups) = (&narrowed.statistics, &contents.statistics);
         assert!(few.iter().zip(all_groups).all(|(few, all)| few.norms == all.norms[1..]));
 
         let same = narrowed_settings(folder.path(), &all, &[]).unwrap();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::error::{Result, StoreError};
+use crate::error::{Result, StoreError, joined};
 use crate::format::manifest::{MANIFEST_FILE, Manifest};
 use crate::format::plan::{PLAN_FILE, PlanReader};
 use crate::format::settings::HarvestSettings;
@@ -123,12 +123,6 @@ struct Job<'a> {
     repaired: Repaired,
 }
 
-/// The complete shards and their settings.
-struct Present {
-    settings: HarvestSettings,
-    shards: BTreeMap<usize, WrittenShard>,
-}
-
 impl Job<'_> {
     fn note(&mut self, path: impl Into<String>, action: &'static str, why: impl Into<String>) {
         self.repaired.repairs.push(Repair { path: path.into(), action, why: why.into() });
@@ -166,29 +160,29 @@ impl Job<'_> {
             Some(manifest) => manifest.settings(),
             None => self.settings_of_first()?,
         };
-        let mut present = Present { settings, shards: BTreeMap::new() };
+        let mut shards = BTreeMap::new();
         let listed: BTreeSet<usize> =
             manifest.iter().flat_map(|manifest| &manifest.shards).map(|shard| shard.index).collect();
         for index in 0..self.plan.plan().shards.len() {
             if listed.contains(&index) {
                 continue;
             }
-            if let Some(shard) = WrittenShard::find(self.folder, index, &self.plan, &present.settings)? {
-                present.shards.insert(index, shard);
+            if let Some(shard) = WrittenShard::find(self.folder, index, &self.plan, &settings)? {
+                shards.insert(index, shard);
             }
         }
         let Some(manifest) = manifest else {
             let why = problem.unwrap_or_default();
-            self.note(MANIFEST_FILE, "rewritten", format!("from {} whole shards: {why}", present.shards.len()));
-            return Ok(manifest_of(&self.plan, &present.settings, &present.shards));
+            self.note(MANIFEST_FILE, "rewritten", format!("from {} whole shards: {why}", shards.len()));
+            return Ok(manifest_of(&self.plan, &settings, &shards));
         };
-        if present.shards.is_empty() {
+        if shards.is_empty() {
             return Ok(manifest.clone());
         }
-        let numbers: Vec<String> = present.shards.keys().map(usize::to_string).collect();
-        self.note(MANIFEST_FILE, "rewritten", format!("shards {} are whole and not listed", numbers.join(", ")));
+        let why = format!("shards {} are whole and not listed", joined(shards.keys()));
+        self.note(MANIFEST_FILE, "rewritten", why);
         let mut manifest = manifest.clone();
-        manifest.shards.extend(present.shards.into_values().map(|shard| shard.record));
+        manifest.shards.extend(shards.into_values().map(|shard| shard.record));
         manifest.shards.sort_by_key(|shard| shard.index);
         Ok(manifest)
     }

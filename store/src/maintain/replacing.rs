@@ -18,12 +18,11 @@ use std::sync::Arc;
 
 use crate::error::{Result, StoreError};
 use crate::format::manifest::{MANIFEST_FILE, Manifest};
-use crate::format::plan::{PLAN_FILE, PlanReader, shard_name};
+use crate::format::plan::{PlanReader, shard_name};
 use crate::format::settings::HarvestSettings;
 use crate::format::shard_record::{SHARDS_FOLDER, WrittenShard};
 use crate::fs::disk::Disk;
 use crate::fs::folder::Folder;
-use crate::fs::hash::blake3_hex;
 use crate::fs::json;
 use crate::fs::staged::{StagedFolder, create_folders, remove_entry, remove_leftovers, replace_file};
 use crate::maintain::holding::{home, plan_of};
@@ -61,11 +60,6 @@ impl Replacement {
         restage(&self.disk, self.place(index))
     }
 
-    /// Stages a plan that replaces the cache's. `bytes` is its `plan.json`; its tables stay.
-    pub(super) fn stage_plan(&self, bytes: &[u8]) -> Result<()> {
-        replace_file(self.disk.as_ref(), &self.cache.join(STAGING).join(PLAN_FILE), bytes)
-    }
-
     fn place(&self, index: usize) -> PathBuf {
         self.cache.join(STAGING).join(shard_name(index))
     }
@@ -95,7 +89,6 @@ pub(super) fn settle(disk: &Arc<dyn Disk>, folder: &Path) -> Result<()> {
         }
         return Ok(());
     }
-    settle_plan(disk.as_ref(), &cache)?;
     let plan = plan_of(&cache)?;
     let settings = cache.manifest().settings();
     let mut manifest = cache.manifest().clone();
@@ -125,20 +118,6 @@ pub(super) fn settle(disk: &Arc<dyn Disk>, folder: &Path) -> Result<()> {
     // Use the name of unfinished work, so that a partly removed folder is not taken for a replacement.
     rename(disk.as_ref(), &folder.join(REPLACED), &folder.join(STAGING))?;
     remove_entry(disk.as_ref(), &folder.join(STAGING))
-}
-
-/// Moves the plan of a replacement to its place, if there is one.
-fn settle_plan(disk: &dyn Disk, cache: &Cache) -> Result<()> {
-    let staged = cache.folder().join(REPLACED).join(PLAN_FILE);
-    if !staged.exists() {
-        return Ok(());
-    }
-    let bytes = json::read(&staged)?;
-    if blake3_hex(&bytes) != cache.manifest().plan_blake3 {
-        let expected = format!("BLAKE3 {} by the manifest", cache.manifest().plan_blake3);
-        return Err(StoreError::damaged(&staged, expected, blake3_hex(&bytes)));
-    }
-    replace_file(disk, &cache.folder().join(PLAN_FILE), &bytes)
 }
 
 /// Whether a manifest refers to shards outside their final places.

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::codec::Codec;
-use crate::error::{Result, StoreError};
+use crate::error::{Result, StoreError, joined};
 use crate::format::manifest::Manifest;
 use crate::format::plan::PlanWriter;
 use crate::format::records::{Corpus, SelectedFrom};
@@ -67,7 +66,7 @@ pub struct Selected {
 /// **Sections, subsets and sequences** pick whole sequences, so that a token keeps the context its activations were
 /// computed from. The new cache has a new plan with the same sequence ids and documents, which records its source
 /// (`corpus.selected_from`). Activations, predictions and logits are copied bit for bit, in the same type and codec;
-/// sums cover the kept tokens. The codec `int8` is rejected, because encoding again would change the values.
+/// sums cover the kept tokens. A lossy codec is rejected, because encoding again would change the values.
 ///
 /// The new cache appears atomically.
 ///
@@ -101,7 +100,6 @@ pub(super) fn select_on(
         return Err(StoreError::invalid("the new cache's folder", "one that is not there yet", out.display()));
     }
     let from = Holding::open(folder)?;
-    from.check_current()?;
     let settings = narrowed_settings(folder, &from.settings, &selection.sites)?;
     selection.check_known(&from)?;
     let shards: Vec<usize> = from.shards.keys().copied().filter(|index| selection.has_shard(*index)).collect();
@@ -142,15 +140,15 @@ impl Selection {
         let cache = from.folder().display();
         for section in &self.sections {
             if !held.sections.contains_key(section) {
-                let known: Vec<&str> = held.sections.keys().map(|section| section.as_str()).collect();
-                return Err(StoreError::invalid(format!("{cache}: section"), known.join(", "), section));
+                return Err(StoreError::invalid(format!("{cache}: section"), joined(held.sections.keys()), section));
             }
         }
         for subset in &self.subsets {
             if !held.subsets.contains_key(subset) {
-                let known: Vec<&str> = held.subsets.keys().map(String::as_str).collect();
-                let known =
-                    if known.is_empty() { "none, as its tokens have none".to_owned() } else { known.join(", ") };
+                let known = match joined(held.subsets.keys()) {
+                    known if known.is_empty() => "none, as its tokens have none".to_owned(),
+                    known => known,
+                };
                 return Err(StoreError::invalid(format!("{cache}: subset"), known, subset));
             }
         }
@@ -214,9 +212,13 @@ impl Job<'_> {
 
     /// Selects sequences, under a new plan.
     fn pick_sequences(&self, staged: &StagedFolder, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Manifest> {
-        if self.settings.codec == Codec::Int8 {
+        if self.settings.codec.is_lossy() {
             let what = format!("{}: codec of a cache to select sequences from", self.from.folder().display());
-            return Err(StoreError::invalid(what, "planes or raw, which keep every bit", "int8"));
+            return Err(StoreError::invalid(
+                what,
+                "a codec that keeps every bit, as planes or raw",
+                self.settings.codec,
+            ));
         }
         let out: PathBuf = staged.path().to_owned();
         let selection = self.selection;

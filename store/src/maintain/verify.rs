@@ -19,6 +19,7 @@ use crate::format::tables::tokens::{self, Tokens};
 use crate::format::totals::Totals;
 use crate::fs::folder::Folder;
 use crate::fs::hash::{check_file, read_verified};
+use crate::maintain::holding::plan_of;
 use crate::read::cache::{Cache, open_activations, read_sequences};
 
 /// The result of [`verify`].
@@ -73,7 +74,7 @@ pub fn verify(folder: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<R
             return Ok(report);
         }
     };
-    let plan = PlanReader::open(folder);
+    let plan = plan_of(&cache);
     let in_plan = plan.iter().flat_map(|plan| &plan.plan().shards).flat_map(|shard| &shard.files);
     let in_shards = cache.manifest().shards.iter().flat_map(|shard| &shard.files);
     let total_bytes = in_plan.chain(in_shards).fold(0, |sum: u64, file| sum.saturating_add(file.bytes));
@@ -129,14 +130,6 @@ impl Walk<'_> {
 
     fn check_plan(&mut self, plan: Result<PlanReader>) {
         self.begin(PLAN_FILE);
-        let expected = &self.cache.manifest().plan_blake3;
-        let plan = plan.and_then(|plan| {
-            if plan.blake3() == expected {
-                return Ok(plan);
-            }
-            let path = self.cache.folder().join(PLAN_FILE);
-            Err(StoreError::damaged(&path, format!("BLAKE3 {expected} by the manifest"), plan.blake3()))
-        });
         let plan = match plan {
             Ok(plan) => plan,
             Err(error) => return self.end(PLAN_FILE, 0, &Err(error)),
@@ -185,7 +178,7 @@ impl Walk<'_> {
         let manifest = self.cache.manifest();
         let sites = totals.sites(&manifest.settings());
         let differing = sites.iter().zip(&manifest.sites).find(|(expected, got)| expected != got);
-        if totals.statistics() != manifest.statistics.as_ref() {
+        if totals.statistics() != manifest.statistics {
             let path = self.cache.folder().join(MANIFEST_FILE);
             self.report.note(MANIFEST_FILE, &StoreError::damaged(&path, "the statistics of the shards", "others"));
         }
@@ -272,12 +265,10 @@ fn check_statistics(
 ) -> Result<()> {
     let norms: Vec<&[f32]> = norms.iter().map(Vec::as_slice).collect();
     let expected = group_sums::of_shard(tokens, predictions, &contents.settings.sites, &norms);
-    match &contents.statistics {
-        Some(got) if *got != expected => {
-            Err(StoreError::damaged(path, "the statistics of the shard's tokens", "others"))
-        }
-        _ => Ok(()),
+    if contents.statistics == expected {
+        return Ok(());
     }
+    Err(StoreError::damaged(path, "the statistics of the shard's tokens", "others"))
 }
 
 /// Copies an error. One other than damage becomes a description, since an I/O error cannot be cloned.

@@ -197,7 +197,7 @@ pub(crate) fn check_contents(
         got,
     };
     let contents: ShardContents = json::unseal(path, bytes)?;
-    check_listing(path, &contents, manifest.format, &record.counts)?;
+    check_listing(path, &contents, &record.counts)?;
     if let Some((field, expected, got)) = manifest.settings().difference(&contents.settings) {
         return Err(malformed(&format!("{field} to be the manifest's {expected}"), got));
     }

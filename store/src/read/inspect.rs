@@ -54,8 +54,8 @@ pub struct Summary {
     pub held: Counts,
     /// The sites.
     pub sites: Vec<SiteSummary>,
-    /// Statistics by section and subset; null in format version 1, until `store upgrade` adds them.
-    pub statistics: Option<StatisticsSummary>,
+    /// Statistics by section and subset.
+    pub statistics: StatisticsSummary,
     /// Size of all complete shards in bytes.
     pub bytes: u64,
     /// Size of their tables in bytes: tokens, predictions, sequences and records.
@@ -166,7 +166,7 @@ fn summary(cache: &Cache, folder: &Path) -> Summary {
         planned: manifest.planned.clone(),
         held: manifest.held.clone(),
         sites,
-        statistics: manifest.statistics.as_deref().map(statistics),
+        statistics: statistics(&manifest.statistics),
         bytes,
         table_bytes: total([SEQUENCES_FILE, TOKENS_FILE, SHARD_FILE].map(of_file)),
         bytes_per_token: ratio(bytes, manifest.held.tokens),
@@ -176,8 +176,8 @@ fn summary(cache: &Cache, folder: &Path) -> Summary {
 
 /// Every token has a loss except the last of each sequence.
 fn non_finite_losses(manifest: &Manifest) -> Option<u64> {
-    let groups = manifest.statistics.as_deref().filter(|_| manifest.predictions.is_some())?;
-    let finite = total(groups.iter().filter_map(|group| group.predictions).map(|sums| sums.losses));
+    manifest.predictions?;
+    let finite = total(manifest.statistics.iter().filter_map(|group| group.predictions).map(|sums| sums.losses));
     Some(manifest.held.tokens.saturating_sub(manifest.held.sequences).saturating_sub(finite))
 }
 

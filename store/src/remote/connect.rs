@@ -70,8 +70,8 @@ pub(crate) fn connect(
             check_named(location, options, named_for_google(&builder))?;
             if is_anonymous_at_google(&builder) {
                 // Otherwise the client would still look for gcloud's credentials file.
-                let nobody = GcpCredential { bearer: String::new() };
-                builder = builder.with_credentials(Arc::new(StaticCredentialProvider::new(nobody)));
+                let anonymous = GcpCredential { bearer: String::new() };
+                builder = builder.with_credentials(Arc::new(StaticCredentialProvider::new(anonymous)));
             }
             let builder = builder.with_bucket_name(location.bucket());
             let builder = builder.with_config(GoogleConfigKey::Client(timeout.0), timeout.1);
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn without_credentials_that_variables_name_nobody_is_asked() {
+    fn without_credentials_in_variables_no_service_is_asked() {
         for (location, without, with) in [
             ("s3://farm/a", &[][..], &[("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")][..]),
             ("s3://farm/a", &[("AWS_ROLE_ARN", "a")], &[("AWS_SKIP_SIGNATURE", "true")]),

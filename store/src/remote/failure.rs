@@ -112,7 +112,7 @@ fn advice(location: &Location, cause: Cause) -> String {
         Cause::Denied => format!(
             "Are the credentials right and still valid, and do they allow it? Where listing is not allowed, services say so of what is not there too. {looked_at}"
         ),
-        Cause::Condition => "Somebody else wrote it meanwhile: run the same command again".to_owned(),
+        Cause::Condition => "Another writer changed it meanwhile: run the same command again".to_owned(),
         Cause::Redirect if is_web => "Use the address that the server redirects to".to_owned(),
         Cause::Redirect => format!("Is the region that of the bucket, and the endpoint the service's own? {looked_at}"),
         Cause::Unsupported | Cause::Page if is_web => {
@@ -140,7 +140,7 @@ fn advice(location: &Location, cause: Cause) -> String {
 pub(crate) fn mend(location: &Location) -> String {
     match location.service() {
         Service::Web => format!(
-            "Is {location} the folder that has manifest.json? If it is, whoever keeps it can mend it with `store push` from a whole copy"
+            "Is {location} the folder that has manifest.json? If it is, its owner can mend it with `store push` from a whole copy"
         ),
         _ => format!(
             "Run `store push CACHE {location}` from a whole copy of the cache: it writes anew what is missing or damaged there"
@@ -213,6 +213,6 @@ mod tests {
         let error = failed(&location, &environment, location.join("a"), "read", &error).to_string();
         assert!(error.starts_with("s3://farm/stories/a: cannot read") && !error.contains('<'), "{error}");
         assert!(mend(&location).contains("store push CACHE s3://farm/stories"));
-        assert!(mend(&"https://hay.example/stories".parse().unwrap()).contains("whoever keeps it"));
+        assert!(mend(&"https://hay.example/stories".parse().unwrap()).contains("its owner"));
     }
 }

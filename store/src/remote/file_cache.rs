@@ -2,7 +2,7 @@
 //!
 //! A reader holds a shared lock on a file while it is mapped, so that it is not evicted. A file being fetched has a name
 //! that ends in `.partial` and is locked by the process that fetches it; others wait. One process at a time evicts, under
-//! the lock of the whole shelf. The operating system releases the locks of a process that ends.
+//! the lock of the whole folder. The operating system releases the locks of a process that ends.
 
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
@@ -29,13 +29,13 @@ const SPARE: u64 = 16;
 
 /// A bounded folder of files that can be fetched again.
 #[derive(Clone, Debug)]
-pub(crate) struct Shelf {
+pub(crate) struct FileCache {
     folder: PathBuf,
     limit: u64,
 }
 
-impl Shelf {
-    /// Opens or creates the shelf in `folder`, of at most `limit` bytes.
+impl FileCache {
+    /// Opens or creates the file cache in `folder`, of at most `limit` bytes.
     pub(crate) fn open(folder: PathBuf, limit: u64) -> Result<Self> {
         create_folders(machine().as_ref(), &folder)?;
         Ok(Self { folder, limit })
@@ -115,7 +115,7 @@ impl Shelf {
             fs::remove_file(path).map_err(|source| StoreError::io(path, "remove", source))?;
             return Ok(None);
         }
-        // A read-only shelf loses the time of last use but still works.
+        // A read-only folder loses the time of last use but still works.
         let _ = File::options().write(true).open(path).and_then(|file| file.set_modified(SystemTime::now()));
         Ok(Some(Located { path: path.to_owned(), keep: Some(file) }))
     }
@@ -190,7 +190,7 @@ impl Held {
     }
 }
 
-/// Collects the files that count towards the limit: the shards and plans of all caches on the shelf.
+/// Collects the files that count towards the limit: the shards and plans of all caches in it.
 fn list(folder: &Path, into: &mut Vec<Held>) {
     let caches = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut open: Vec<PathBuf> =
@@ -228,13 +228,13 @@ fn is_at(file: &File, path: &Path) -> bool {
 mod tests {
     use super::*;
 
-    fn shelf(folder: &Path, limit: u64) -> Shelf {
-        Shelf::open(folder.to_owned(), limit).unwrap()
+    fn file_cache(folder: &Path, limit: u64) -> FileCache {
+        FileCache::open(folder.to_owned(), limit).unwrap()
     }
 
-    fn get(shelf: &Shelf, name: &str, bytes: usize) -> Result<Located> {
-        let path = shelf.folder().join("cache/shards/00000").join(name);
-        shelf.get(&path, bytes as u64, |_, file| {
+    fn get(files: &FileCache, name: &str, bytes: usize) -> Result<Located> {
+        let path = files.folder().join("cache/shards/00000").join(name);
+        files.get(&path, bytes as u64, |_, file| {
             file.write_all(&vec![b'a'; bytes]).unwrap();
             Ok(())
         })
@@ -254,16 +254,16 @@ mod tests {
     #[test]
     fn the_limit_holds_and_the_least_recently_used_goes_first() {
         let folder = tempfile::tempdir().unwrap();
-        let shelf = shelf(folder.path(), 1000);
+        let files = file_cache(folder.path(), 1000);
         for (second, name) in ["a", "b", "c"].into_iter().enumerate() {
-            set_used(&get(&shelf, name, 300).unwrap(), second as u64);
+            set_used(&get(&files, name, 300).unwrap(), second as u64);
         }
         // `a` is used again, so it is no longer the oldest.
-        let path = get(&shelf, "a", 300).unwrap().path;
-        get(&shelf, "d", 300).unwrap();
+        let path = get(&files, "a", 300).unwrap().path;
+        get(&files, "d", 300).unwrap();
         assert_eq!(total(folder.path()), 900);
         assert!(path.exists() && !path.with_file_name("b").exists() && path.with_file_name("c").exists());
-        let error = get(&shelf, "e", 1001).unwrap_err().to_string();
+        let error = get(&files, "e", 1001).unwrap_err().to_string();
         assert!(error.contains("--cache-limit"), "{error}");
         assert!(total(folder.path()) <= 1000);
     }
@@ -271,26 +271,26 @@ mod tests {
     #[test]
     fn what_is_in_use_stays_and_what_does_not_fit_beside_it_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let shelf = shelf(folder.path(), 1000);
-        let kept = get(&shelf, "a", 600).unwrap();
-        let error = get(&shelf, "b", 600).unwrap_err().to_string();
+        let files = file_cache(folder.path(), 1000);
+        let kept = get(&files, "a", 600).unwrap();
+        let error = get(&files, "b", 600).unwrap_err().to_string();
         assert!(error.contains("at least 1200 bytes") && kept.path.exists(), "{error}");
         drop(kept);
-        get(&shelf, "b", 600).unwrap();
+        get(&files, "b", 600).unwrap();
         assert_eq!(total(folder.path()), 600);
     }
 
     #[test]
     fn a_file_of_another_size_or_one_left_unfinished_is_brought_again() {
         let folder = tempfile::tempdir().unwrap();
-        let shelf = shelf(folder.path(), 1000);
-        let path = get(&shelf, "a", 300).unwrap().path;
+        let files = file_cache(folder.path(), 1000);
+        let path = get(&files, "a", 300).unwrap().path;
         fs::write(&path, "short").unwrap();
         fs::write(path.with_file_name(".b.partial"), vec![0; 800]).unwrap();
         fs::remove_file(folder.path().join(LOCK)).unwrap();
-        get(&shelf, "a", 300).unwrap();
+        get(&files, "a", 300).unwrap();
         assert_eq!(fs::read(&path).unwrap(), vec![b'a'; 300]);
-        get(&shelf, "b", 400).unwrap();
+        get(&files, "b", 400).unwrap();
         assert_eq!(fs::read(path.with_file_name("b")).unwrap(), vec![b'a'; 400]);
         assert!(total(folder.path()) <= 1000);
     }
@@ -298,13 +298,13 @@ mod tests {
     #[test]
     fn a_file_is_brought_once_however_many_ask_for_it() {
         let folder = tempfile::tempdir().unwrap();
-        let shelf = shelf(folder.path(), 1000);
+        let files = file_cache(folder.path(), 1000);
         let brought = std::sync::atomic::AtomicUsize::new(0);
-        let path = shelf.folder().join("cache/shards/00000/a");
+        let path = files.folder().join("cache/shards/00000/a");
         thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
-                    let got = shelf.get(&path, 5, |_, file| {
+                    let got = files.get(&path, 5, |_, file| {
                         brought.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                         file.write_all(b"hello").unwrap();
                         Ok(())

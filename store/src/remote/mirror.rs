@@ -1,4 +1,4 @@
-//! Reads a remote cache: files are fetched to a local shelf on demand.
+//! Reads a remote cache: files are fetched to a local file cache on demand.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -16,15 +16,15 @@ use crate::fs::staged::create_folders;
 use crate::remote::blocking::Remote;
 use crate::remote::download::{Earlier, download};
 use crate::remote::failure::{mend, variables};
-use crate::remote::file_cache::Shelf;
+use crate::remote::file_cache::FileCache;
 use crate::remote::location::{Location, Service};
 use crate::remote::options::RemoteOptions;
 use crate::remote::traffic::Traffic;
 
-/// Hexadecimal digits of a hash that identify a cache, or a version of a file, on the shelf.
+/// Hexadecimal digits of a hash that identify a cache, or a version of a file, in the file cache.
 const DIGITS: usize = 16;
 
-/// A remote cache and its folder on the shelf.
+/// A remote cache and its folder in the file cache.
 #[derive(Debug)]
 pub(crate) struct Mirror {
     shared: Arc<Shared>,
@@ -35,7 +35,7 @@ pub(crate) struct Mirror {
 #[derive(Debug)]
 struct Shared {
     remote: Remote,
-    shelf: Shelf,
+    files: FileCache,
     folder: PathBuf,
 }
 
@@ -43,13 +43,13 @@ impl Mirror {
     /// Prepares to read the cache at `location`, without sending a request.
     pub(crate) fn open(location: &Location, options: &RemoteOptions) -> Result<Self> {
         let remote = Remote::connect(location, options)?;
-        let shelf = Shelf::open(options.kept_in()?, options.limit)?;
+        let files = FileCache::open(options.kept_in()?, options.limit)?;
         let key = blake3::hash(location.to_string().as_bytes()).to_hex();
-        let folder = shelf.folder().join(&key[..DIGITS]);
+        let folder = files.folder().join(&key[..DIGITS]);
         create_folders(machine().as_ref(), &folder)?;
-        // For users who look at the shelf; no code reads it.
+        // For users who look at the folder; no code reads it.
         let _ = std::fs::write(folder.join("location.txt"), format!("{location}\n"));
-        Ok(Self { shared: Arc::new(Shared { remote, shelf, folder }), ahead: OnceLock::new() })
+        Ok(Self { shared: Arc::new(Shared { remote, files, folder }), ahead: OnceLock::new() })
     }
 
     /// Returns the local folder of this cache.
@@ -111,7 +111,7 @@ impl Shared {
             got: format!("`{}`", record.blake3.chars().take(80).collect::<String>()),
         })?;
         let path = self.folder.join(format!("{named}.{version}"));
-        self.shelf.get(&path, record.bytes, |partial: &Path, file: &mut File| {
+        self.files.get(&path, record.bytes, |partial: &Path, file: &mut File| {
             download(&self.remote, named, record, partial, file, Earlier::Overwrite, &|_| ())
         })
     }

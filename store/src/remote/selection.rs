@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::str::FromStr;
 
-use crate::error::{Result, StoreError};
+use crate::error::{Result, StoreError, joined};
 use crate::format::manifest::Manifest;
 use crate::format::records::ShardRecord;
 use crate::format::section::Section;
@@ -88,7 +88,7 @@ fn check<'a>(what: &str, named: &str, held: impl Iterator<Item = &'a str> + Clon
     if held.clone().any(|name| name == named) {
         return Ok(());
     }
-    Err(StoreError::invalid(what, format!("one of {}", held.collect::<Vec<_>>().join(", ")), format!("`{named}`")))
+    Err(StoreError::invalid(what, format!("one of {}", joined(held)), format!("`{named}`")))
 }
 
 #[cfg(test)]
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn shards_are_chosen_by_number_section_and_subset() {
         let folder = tempfile::tempdir().unwrap();
-        let manifest = harvest(folder.path(), &settings(Dtype::Bf16, Codec::Raw));
+        let manifest = harvest(folder.path(), &settings(Dtype::Bf16, Codec::RAW));
         let chosen = |selection: &PullSelection| -> Result<Vec<usize>> {
             Ok(selection.shards(&manifest)?.iter().map(|shard| shard.index).collect())
         };

@@ -11,7 +11,7 @@ use crate::format::plan::shard_name;
 
 /// A claim on a shard, as stored in its file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Claim {
+pub(crate) struct ClaimRecord {
     /// The unique name of the worker.
     pub(crate) worker: String,
     pub(crate) process: Process,
@@ -23,7 +23,7 @@ pub(crate) struct Claim {
     pub(crate) released: bool,
 }
 
-impl Claim {
+impl ClaimRecord {
     /// Parses a claim; `None` if the file is not written yet or its writer was killed.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
@@ -84,13 +84,18 @@ mod tests {
 
     #[test]
     fn a_claim_comes_back_and_what_is_none_is_not_taken_for_one() {
-        let claim =
-            Claim { worker: "a".to_owned(), process: Process::this(), lease_seconds: 120.0, beat: 3, released: false };
-        assert_eq!(Claim::read(&claim.to_bytes()), Some(claim.clone()));
+        let claim = ClaimRecord {
+            worker: "a".to_owned(),
+            process: Process::this(),
+            lease_seconds: 120.0,
+            beat: 3,
+            released: false,
+        };
+        assert_eq!(ClaimRecord::read(&claim.to_bytes()), Some(claim.clone()));
         assert!(!claim.is_over());
-        assert!(Claim { released: true, ..claim }.is_over());
+        assert!(ClaimRecord { released: true, ..claim }.is_over());
         for bytes in [b"".as_slice(), b"{", b"[1]", b"{\"worker\":\"a\"}", b"\xff\xff"] {
-            assert_eq!(Claim::read(bytes), None);
+            assert_eq!(ClaimRecord::read(bytes), None);
         }
     }
 
@@ -98,7 +103,7 @@ mod tests {
     fn a_lease_is_bounded_whatever_its_file_says() {
         let process = Process::this();
         for (seconds, expected) in [(5.0, 5.0), (0.0, 1.0), (-3.0, 1.0), (1e300, 86400.0), (f64::NAN, 1.0)] {
-            let claim = Claim {
+            let claim = ClaimRecord {
                 worker: String::new(),
                 process: process.clone(),
                 lease_seconds: seconds,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::claim::{Claim, claim_name};
+use super::claim::{ClaimRecord, claim_name};
 use super::place::ClaimPlace;
 use super::process::Process;
 use crate::error::Result;
@@ -22,11 +22,11 @@ type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 /// The result of claiming a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Taking {
+pub(crate) enum Claim {
     /// This worker holds the claim. `ended` names earlier claimants that are known to have ended.
     Taken { ended: Vec<String> },
     /// Another worker holds the claim; its description, for messages.
-    Held(String),
+    HeldBy(String),
 }
 
 /// The claims of one worker. They are released on drop.
@@ -40,7 +40,7 @@ pub(crate) struct Leases {
 struct Own {
     place: Arc<dyn ClaimPlace>,
     /// The contents of the claims, apart from the beat.
-    claim: Claim,
+    claim: ClaimRecord,
     clock: Clock,
     held: Mutex<BTreeMap<usize, Held>>,
     seen: Mutex<BTreeMap<usize, Seen>>,
@@ -87,7 +87,7 @@ impl Leases {
 
     fn with_clock(place: Arc<dyn ClaimPlace>, worker: String, lease: Duration, clock: Clock) -> Self {
         let lease_seconds = lease.as_secs_f64();
-        let claim = Claim { worker, process: Process::this(), lease_seconds, beat: 0, released: false };
+        let claim = ClaimRecord { worker, process: Process::this(), lease_seconds, beat: 0, released: false };
         let own = Own {
             place,
             claim,
@@ -101,30 +101,30 @@ impl Leases {
     }
 
     /// Claims a shard, unless another worker holds it and is not known to have ended.
-    pub(crate) fn take(&self, shard: usize) -> Result<Taking> {
+    pub(crate) fn take(&self, shard: usize) -> Result<Claim> {
         let own = &self.own;
         let (mut generation, mut last, mut ended) = (0, None, Vec::new());
         while let Some(bytes) = own.place.read(&claim_name(shard, generation))? {
-            ended.extend(Claim::read(&bytes).filter(Claim::is_of_the_dead).map(|claim| claim.worker));
+            ended.extend(ClaimRecord::read(&bytes).filter(ClaimRecord::is_of_the_dead).map(|claim| claim.worker));
             last = Some(bytes);
             generation += 1;
             if generation > MOST_GENERATIONS {
-                return Ok(Taking::Held("more workers than there can be; remove the claims by hand".to_owned()));
+                return Ok(Claim::HeldBy("more workers than there can be; remove the claims by hand".to_owned()));
             }
         }
         if let Some(bytes) = last
             && let Some(holder) = own.holder(shard, generation - 1, bytes)
         {
-            return Ok(Taking::Held(holder));
+            return Ok(Claim::HeldBy(holder));
         }
         if !own.place.create(&claim_name(shard, generation), &own.claim.to_bytes())? {
-            return Ok(Taking::Held("a worker that was faster".to_owned()));
+            return Ok(Claim::HeldBy("a worker that was faster".to_owned()));
         }
         if generation > 0 {
             tracing::info!(shard, "taken over from a worker that is gone");
         }
         own.lock_held().insert(shard, Held { generation, beat: 0, is_lost: false });
-        Ok(Taking::Taken { ended })
+        Ok(Claim::Taken { ended })
     }
 
     /// Removes the claim on a shard that is now whole.
@@ -175,8 +175,8 @@ impl Own {
 
     /// Returns the holder of a claim, or `None` if the claim is over or has expired. Records when the claim last changed.
     fn holder(&self, shard: usize, generation: u32, bytes: Vec<u8>) -> Option<String> {
-        let claim = Claim::read(&bytes);
-        if claim.as_ref().is_some_and(Claim::is_over) {
+        let claim = ClaimRecord::read(&bytes);
+        if claim.as_ref().is_some_and(ClaimRecord::is_over) {
             return None;
         }
         let now = (self.clock)();
@@ -186,8 +186,8 @@ impl Own {
             _ => now,
         };
         seen.insert(shard, Seen { generation, bytes, since });
-        let lease = claim.as_ref().map_or_else(|| self.claim.lease(), Claim::lease);
-        let holder = || claim.as_ref().map_or_else(|| "a worker that says nothing yet".to_owned(), Claim::holder);
+        let lease = claim.as_ref().map_or_else(|| self.claim.lease(), ClaimRecord::lease);
+        let holder = || claim.as_ref().map_or_else(|| "a worker that says nothing yet".to_owned(), ClaimRecord::holder);
         (now.saturating_sub(since) < lease).then(holder)
     }
 
@@ -222,7 +222,7 @@ impl Own {
                     if !still_ours {
                         tracing::info!(
                             shard,
-                            "another worker took this shard over, since this one was silent for too long; whoever is first with it, it is the same"
+                            "another worker took this shard over, since this one was silent for too long; it is the same shard whichever is first"
                         );
                     }
                 }
@@ -238,7 +238,7 @@ impl Own {
             // If the shard was finished meanwhile, the claim is not lost.
             return Ok(self.generation(shard).is_none());
         }
-        self.place.replace(&name, &Claim { beat, ..self.claim.clone() }.to_bytes())?;
+        self.place.replace(&name, &ClaimRecord { beat, ..self.claim.clone() }.to_bytes())?;
         if self.generation(shard).is_none() {
             // The shard was finished in between, so no worker may wait for it.
             self.place.remove(&name)?;
@@ -250,7 +250,7 @@ impl Own {
     fn release(&self, shard: usize) {
         let held = self.lock_held().remove(&shard);
         if let Some(held) = held.filter(|held| !held.is_lost) {
-            let released = Claim { released: true, ..self.claim.clone() };
+            let released = ClaimRecord { released: true, ..self.claim.clone() };
             let written = self.place.replace(&claim_name(shard, held.generation), &released.to_bytes());
             if let Err(error) = written {
                 tracing::debug!(shard, %error, "a claim cannot be released: others wait for its lease to end");

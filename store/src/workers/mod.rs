@@ -8,7 +8,7 @@
 //! - A **lease** ([`leases`]) is a claim that is kept alive: its owner keeps incrementing a counter in it. A waiter times
 //!   the counter with its own monotonic clock; if the counter stands still for the length of the lease, the next generation
 //!   may be claimed. Clocks are never compared. A process that has ended on the same machine is detected at once.
-//! - **Turns** ([`turns`]) go through the shards and hand out those that are not claimed.
+//! - The **queue** ([`shard_queue`]) hands out the shards that are not claimed.
 //! - The **session** ([`session`]) is what all workers must share: the program version and every setting.
 //! - A **bucket** ([`bucket`]) is filled from a scratch folder: shards are written there and uploaded, and one decision per
 //!   shard settles which worker's files it gets.
@@ -20,20 +20,20 @@
 
 mod bucket;
 mod claim;
-mod company;
 mod difference;
 mod leases;
 mod place;
 mod process;
 pub(crate) mod session;
-mod turns;
+mod shard_queue;
+mod write_mode;
 
 pub(crate) use self::bucket::Bucket;
 pub(crate) use self::claim::worker_name;
-pub(crate) use self::company::{Beside, Company, Filled};
 pub(crate) use self::leases::Leases;
 pub(crate) use self::place::{ClaimPlace, FolderClaims};
-pub use self::turns::Turns;
+pub use self::shard_queue::ShardQueue;
+pub(crate) use self::write_mode::{Worker, WriteMode};
 
 use std::time::Duration;
 

@@ -66,7 +66,7 @@ mod tests {
     fn workers_of_another_version_plan_or_model_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let place = FolderClaims::open(folder.path(), "w").unwrap();
-        let ours = settings(Dtype::Bf16, Codec::Planes);
+        let ours = settings(Dtype::Bf16, Codec::PLANES);
         let join = |plan: &str, settings: &HarvestSettings| join(&place, folder.path(), plan, settings);
         join("aa", &ours).unwrap();
         join("aa", &ours).unwrap();

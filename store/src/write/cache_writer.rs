@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::FORMAT_VERSION;
 use crate::error::{Result, StoreError};
 use crate::format::manifest::{MANIFEST_FILE, Manifest};
 use crate::format::plan::{PLAN_FILE, Plan, PlanReader, shard_name};
@@ -24,7 +23,7 @@ use crate::fs::machine::machine;
 use crate::fs::staged::{create_folder, discard, leftovers, partial, remove_leftovers, replace_file, replace_file_by};
 use crate::remote::{Location, RemoteOptions};
 use crate::workers::{
-    Beside, Bucket, CLAIMS_FOLDER, ClaimPlace, Company, Filled, FolderClaims, Leases, Sharing, Turns, session,
+    Bucket, CLAIMS_FOLDER, ClaimPlace, FolderClaims, Leases, ShardQueue, Sharing, Worker, WriteMode, session,
     worker_name,
 };
 use crate::write::core::WriterCore;
@@ -38,10 +37,10 @@ const MANIFEST_INTERVAL: Duration = Duration::from_secs(5);
 const MANIFEST_SHARE: u32 = 50;
 
 /// The writer of a cache. It is either the only one, and holds the cache's lock until it and all its [`ShardWriter`]s
-/// are dropped, or one of several workers that share the lock (see [`Self::open_beside`]).
+/// are dropped, or one of several workers that share the lock (see [`Self::open_shared`]).
 #[derive(Debug)]
 pub struct CacheWriter {
-    shared: Arc<WriterCore>,
+    core: Arc<WriterCore>,
     shards: KnownShards,
     manifest_due: Option<Instant>,
 }
@@ -52,8 +51,7 @@ impl CacheWriter {
     /// # Errors
     /// [`StoreError::MissingPlan`] without a plan; [`StoreError::Locked`] if another process holds the lock;
     /// [`StoreError::Exists`] if there are shards and `existing` forbids them; [`StoreError::Mismatch`] if a shard has
-    /// other settings; [`StoreError::OldVersion`] if the plan has an earlier format version, because a cache has a
-    /// single version.
+    /// other settings.
     pub fn open(folder: &Path, settings: HarvestSettings, non_finite: NonFinite, existing: Existing) -> Result<Self> {
         Self::open_on(machine(), folder, settings, non_finite, existing)
     }
@@ -68,7 +66,7 @@ impl CacheWriter {
         let settings = settings.checked()?;
         check_planned(folder)?;
         let lock = Lock::take(folder)?;
-        let plan = present_plan(folder, folder)?;
+        let plan = PlanReader::open(folder)?;
         let shards_folder = folder.join(SHARDS_FOLDER);
         if existing == Existing::Refuse {
             refuse_existing(folder, &shards_folder)?;
@@ -78,28 +76,28 @@ impl CacheWriter {
         // Left by dead workers: a live one would prevent the exclusive lock.
         discard(disk.as_ref(), &folder.join(CLAIMS_FOLDER))?;
         create_folder(disk.as_ref(), &shards_folder)?;
-        let company = Company::Alone { _lock: lock };
-        let shared = WriterCore { folder: folder.to_owned(), disk, plan, settings, non_finite, company };
-        let shards = KnownShards::find(&shared)?;
-        Ok(Self { shared: Arc::new(shared), shards, manifest_due: None })
+        let mode = WriteMode::Exclusive { _lock: lock };
+        let core = WriterCore { folder: folder.to_owned(), disk, plan, settings, non_finite, mode };
+        let shards = KnownShards::find(&core)?;
+        Ok(Self { core: Arc::new(core), shards, manifest_due: None })
     }
 
     /// Joins the workers that fill the cache in `folder`. The folder must have a plan and may be on a shared file
-    /// system. Complete shards are kept. [`Self::turns`] distributes the others over the workers.
+    /// system. Complete shards are kept. [`Self::queue`] distributes the others over the workers.
     ///
     /// # Errors
     /// Those of [`Self::open`], and [`StoreError::Mismatch`] if the other workers have other settings or another
     /// version.
-    pub fn open_beside(
+    pub fn open_shared(
         folder: &Path,
         settings: HarvestSettings,
         non_finite: NonFinite,
         sharing: Sharing,
     ) -> Result<Self> {
-        Self::open_beside_on(machine(), folder, settings, non_finite, sharing)
+        Self::open_shared_on(machine(), folder, settings, non_finite, sharing)
     }
 
-    fn open_beside_on(
+    fn open_shared_on(
         disk: Arc<dyn Disk>,
         folder: &Path,
         settings: HarvestSettings,
@@ -118,7 +116,7 @@ impl CacheWriter {
     /// `scratch`, pushed, and removed from it.
     ///
     /// # Errors
-    /// Those of [`Self::open_beside`], and [`StoreError::Remote`] if the bucket is unreachable for minutes.
+    /// Those of [`Self::open_shared`], and [`StoreError::Remote`] if the bucket is unreachable for minutes.
     pub fn open_bucket(
         location: &Location,
         options: &RemoteOptions,
@@ -137,22 +135,22 @@ impl CacheWriter {
 
     /// Returns the plan.
     pub fn plan(&self) -> &Plan {
-        self.shared.plan.plan()
+        self.core.plan.plan()
     }
 
     /// Returns the settings, with sorted sites.
     pub fn settings(&self) -> &HarvestSettings {
-        &self.shared.settings
+        &self.core.settings
     }
 
     /// Reads the sequences and tokens of a planned shard.
     pub fn plan_shard(&self, index: usize) -> Result<(Vec<Sequence>, Tokens)> {
-        self.shared.plan.sequences_and_tokens(index)
+        self.core.plan.sequences_and_tokens(index)
     }
 
     /// Hands out the missing shards of a range, one at a time.
-    pub fn turns(&self, range: Range<usize>) -> Result<Turns> {
-        Turns::new(Arc::clone(&self.shared), range, |shard| self.is_complete(shard))
+    pub fn queue(&self, range: Range<usize>) -> Result<ShardQueue> {
+        ShardQueue::new(Arc::clone(&self.core), range, |shard| self.is_complete(shard))
     }
 
     /// Returns whether a shard is known to be complete.
@@ -161,13 +159,13 @@ impl CacheWriter {
     }
 
     #[cfg(test)]
-    pub(crate) fn shared(&self) -> &Arc<WriterCore> {
-        &self.shared
+    pub(crate) fn core(&self) -> &Arc<WriterCore> {
+        &self.core
     }
 
     /// Returns the record of a complete shard.
     pub(crate) fn whole(&self, index: usize) -> Option<ShardRecord> {
-        self.shards.record(&self.shared, index)
+        self.shards.record(&self.core, index)
     }
 
     /// Starts writing a planned shard. Several shards can be written concurrently, on any thread.
@@ -176,20 +174,20 @@ impl CacheWriter {
     /// [`StoreError::Exists`] if the shard is already complete.
     pub fn begin_shard(&self, index: usize) -> Result<ShardWriter> {
         if self.is_complete(index) {
-            return Err(StoreError::Exists { path: self.shared.folder.join(SHARDS_FOLDER).join(shard_name(index)) });
+            return Err(StoreError::Exists { path: self.core.folder.join(SHARDS_FOLDER).join(shard_name(index)) });
         }
-        ShardWriter::create(Arc::clone(&self.shared), index)
+        ShardWriter::create(Arc::clone(&self.core), index)
     }
 
     /// Records a finished shard. The manifest is updated at once or within seconds, or by [`Self::finish`] if no other
     /// shard follows.
     #[expect(clippy::needless_pass_by_value, reason = "a shard is recorded once")]
     pub fn record(&mut self, shard: WrittenShard) -> Result<()> {
-        if let Company::Beside(beside) = &self.shared.company {
-            beside.filled.lock().unwrap_or_else(PoisonError::into_inner).add(&shard);
+        if self.core.mode.worker().is_some() {
+            self.shards.add_own(&shard);
             return Ok(());
         }
-        self.shards.add(&self.shared, &shard);
+        self.shards.add(&self.core, &shard);
         if self.manifest_due.is_none_or(|due| Instant::now() >= due) {
             self.write_manifest(|_| ())?;
         }
@@ -201,25 +199,24 @@ impl CacheWriter {
     /// With several workers, the manifest is written by a worker that finishes once all planned shards are complete.
     /// Before that, nothing is written, and the returned manifest covers the shards that this worker filled.
     pub fn finish(mut self) -> Result<Manifest> {
-        let Some(beside) = self.shared.company.beside() else {
+        let Some(worker) = self.core.mode.worker() else {
             return self.write_manifest(|manifest| {
                 let records = manifest.shards.iter().collect();
                 manifest.listing(records)
             });
         };
-        let WriterCore { plan, settings, .. } = self.shared.as_ref();
-        let written = match &beside.bucket {
+        let WriterCore { plan, settings, .. } = self.core.as_ref();
+        let written = match &worker.bucket {
             Some(bucket) => bucket.finish(plan, settings)?,
-            None => self.finish_beside(beside)?,
+            None => self.finish_shared(worker)?,
         };
-        let filled = || beside.filled.lock().unwrap_or_else(PoisonError::into_inner).manifest(plan, settings);
-        Ok(written.unwrap_or_else(filled))
+        Ok(written.unwrap_or_else(|| self.shards.of_worker(&self.core)))
     }
 
     /// Writes the manifest and removes the claims if all planned shards are complete. Concurrent calls have the same
     /// result.
-    fn finish_beside(&self, beside: &Beside) -> Result<Option<Manifest>> {
-        let WriterCore { folder, disk, plan, settings, .. } = self.shared.as_ref();
+    fn finish_shared(&self, worker: &Worker) -> Result<Option<Manifest>> {
+        let WriterCore { folder, disk, plan, settings, .. } = self.core.as_ref();
         let (planned, shards_folder) = (plan.plan().shards.len(), folder.join(SHARDS_FOLDER));
         if !(0..planned).all(|shard| shards_folder.join(shard_name(shard)).exists()) {
             return Ok(None);
@@ -236,7 +233,7 @@ impl CacheWriter {
         let bytes = json::seal(&path, &manifest)?;
         let is_written = || fs::read(&path).ok().as_deref() == Some(&bytes);
         if !is_written() {
-            let temporary = self.shared.company.temporary(&path).unwrap_or_else(|| partial(&path));
+            let temporary = self.core.mode.temporary(&path).unwrap_or_else(|| partial(&path));
             let replaced = replace_file_by(disk.as_ref(), &temporary, &path, &bytes);
             match replaced {
                 // Another writer removed this temporary file and left the same manifest.
@@ -244,17 +241,17 @@ impl CacheWriter {
                 other => other?,
             }
         }
-        beside.leases.clear()?;
-        self.clear_up(beside)?;
+        worker.leases.clear()?;
+        self.clear_up(worker)?;
         Ok(Some(manifest))
     }
 
     /// Removes the leftovers of dead workers, if this is the last worker. While another worker holds the lock,
     /// leftovers cannot be distinguished from files being written.
-    fn clear_up(&self, beside: &Beside) -> Result<()> {
-        let WriterCore { folder, disk, .. } = self.shared.as_ref();
+    fn clear_up(&self, worker: &Worker) -> Result<()> {
+        let WriterCore { folder, disk, .. } = self.core.as_ref();
         let shards_folder = folder.join(SHARDS_FOLDER);
-        beside.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        worker.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
         if leftovers(folder)?.is_empty() && leftovers(&shards_folder)?.is_empty() {
             return Ok(());
         }
@@ -268,8 +265,8 @@ impl CacheWriter {
 
     /// Writes the manifest over the complete shards, and returns the result of `then` on it.
     fn write_manifest<T>(&mut self, then: impl FnOnce(Manifest<Records<'_>>) -> T) -> Result<T> {
-        let (started, WriterCore { folder, disk, .. }) = (Instant::now(), self.shared.as_ref());
-        let manifest = self.shards.manifest(&self.shared)?;
+        let (started, WriterCore { folder, disk, .. }) = (Instant::now(), self.core.as_ref());
+        let manifest = self.shards.manifest(&self.core)?;
         let path = folder.join(MANIFEST_FILE);
         replace_file(disk.as_ref(), &path, &json::seal(&path, &manifest)?)?;
         // Limits the share of time when the manifest has many shards.
@@ -295,29 +292,20 @@ impl Joining<'_> {
     fn join(self, settings: HarvestSettings, non_finite: NonFinite, sharing: Sharing) -> Result<CacheWriter> {
         let Self { disk, folder, cache, place, worker, lock, bucket } = self;
         let settings = settings.checked()?;
-        let plan = present_plan(folder, &cache)?;
+        let plan = PlanReader::open(folder)?;
         session::join(place.as_ref(), &cache, plan.blake3(), &settings)?;
         create_folder(disk.as_ref(), &folder.join(SHARDS_FOLDER))?;
         let leases = Leases::new(place, worker.clone(), sharing.lease);
-        let filled = Mutex::new(Filled::new(&settings));
-        let company =
-            Company::Beside(Box::new(Beside { leases, worker, bucket, lock: Mutex::new(Some(lock)), filled }));
-        let shared = WriterCore { folder: folder.to_owned(), disk, plan, settings, non_finite, company };
-        let shards = KnownShards::new(&shared);
-        Ok(CacheWriter { shared: Arc::new(shared), shards, manifest_due: None })
+        let mode = WriteMode::Shared(Box::new(Worker { leases, name: worker, bucket, lock: Mutex::new(Some(lock)) }));
+        let core = WriterCore { folder: folder.to_owned(), disk, plan, settings, non_finite, mode };
+        let shards = KnownShards::new(&core);
+        Ok(CacheWriter { core: Arc::new(core), shards, manifest_due: None })
     }
 }
 
 /// Fails without a plan. Checked before locking, because the folder may not exist.
 fn check_planned(folder: &Path) -> Result<()> {
     if folder.join(PLAN_FILE).exists() { Ok(()) } else { Err(StoreError::MissingPlan { folder: folder.to_owned() }) }
-}
-
-/// Reads the plan in `folder`, which must have the current format version. Errors refer to `cache`.
-fn present_plan(folder: &Path, cache: &Path) -> Result<PlanReader> {
-    let plan = PlanReader::open(folder)?;
-    let (expected, got) = (FORMAT_VERSION, plan.plan().format);
-    if got == expected { Ok(plan) } else { Err(StoreError::OldVersion { folder: cache.to_owned(), expected, got }) }
 }
 
 /// Fails if there is a manifest or a shard.
@@ -345,7 +333,7 @@ mod tests {
     use hayloft_runtime::Dtype;
 
     fn open(disk: FailingDisk, folder: &Path, existing: Existing) -> Result<CacheWriter> {
-        let settings = settings(Dtype::Bf16, Codec::Planes);
+        let settings = settings(Dtype::Bf16, Codec::PLANES);
         CacheWriter::open_on(Arc::new(disk), folder, settings, NonFinite::Refuse, existing)
     }
 
@@ -402,8 +390,8 @@ mod tests {
         write_plan(whole.path(), &lengths());
         fill(open(FailingDisk::full_after(i64::MAX), whole.path(), Existing::Refuse).unwrap()).unwrap();
         let join = |disk: FailingDisk| {
-            let settings = settings(Dtype::Bf16, Codec::Planes);
-            CacheWriter::open_beside_on(Arc::new(disk), folder.path(), settings, NonFinite::Refuse, Sharing::default())
+            let settings = settings(Dtype::Bf16, Codec::PLANES);
+            CacheWriter::open_shared_on(Arc::new(disk), folder.path(), settings, NonFinite::Refuse, Sharing::default())
         };
         // Raises the point of failure until the disk has enough room.
         for room in (0..).step_by(997) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::format::plan::PlanReader;
 use crate::format::settings::{HarvestSettings, NonFinite};
 use crate::fs::disk::Disk;
-use crate::workers::Company;
+use crate::workers::WriteMode;
 
 /// State shared by a cache writer and its shard writers.
 #[derive(Debug)]
@@ -16,5 +16,5 @@ pub(crate) struct WriterCore {
     pub(crate) plan: PlanReader,
     pub(crate) settings: HarvestSettings,
     pub(crate) non_finite: NonFinite,
-    pub(crate) company: Company,
+    pub(crate) mode: WriteMode,
 }

@@ -26,17 +26,17 @@ pub(crate) struct KnownShards {
 /// The parts of a shard's manifest record that do not follow from plan and settings: size and BLAKE3 of each file,
 /// `shard.json` first. 40 bytes per file, a tenth of a [`ShardRecord`].
 #[derive(Debug)]
-pub(crate) struct FileHashes(Box<[(u64, [u8; 32])]>);
+struct FileHashes(Box<[(u64, [u8; 32])]>);
 
 impl FileHashes {
-    pub(crate) fn of(shard: &WrittenShard) -> Self {
+    fn of(shard: &WrittenShard) -> Self {
         // Hashes are validated when a record is read.
         let hash = |file: &FileRecord| blake3::Hash::from_hex(&file.blake3).map_or([0; 32], |hash| *hash.as_bytes());
         Self(shard.record.files.iter().map(|file| (file.bytes, hash(file))).collect())
     }
 
     /// Returns the record of shard `index`, given plan and settings.
-    pub(crate) fn record(&self, plan: &PlanReader, settings: &HarvestSettings, index: usize) -> ShardRecord {
+    fn record(&self, plan: &PlanReader, settings: &HarvestSettings, index: usize) -> ShardRecord {
         let file = |(path, (bytes, hash)): (String, &(u64, [u8; 32]))| FileRecord {
             path,
             bytes: *bytes,
@@ -92,6 +92,19 @@ impl KnownShards {
             (self.totals, self.summed) = (Totals::new(&cache.settings), 0);
         }
         self.files.insert(index, FileHashes::of(shard));
+    }
+
+    /// Adds a shard that this worker filled beside others, which may come in any order. [`Self::of_worker`] sums them up.
+    pub(crate) fn add_own(&mut self, shard: &WrittenShard) {
+        self.totals.add(shard);
+        self.files.insert(shard.index(), FileHashes::of(shard));
+    }
+
+    /// Returns the manifest over the shards that [`Self::add_own`] added. It is a worker's report: its sums are in the order
+    /// in which the shards were added.
+    pub(crate) fn of_worker(&self, cache: &WriterCore) -> Manifest {
+        let records = Records { cache, files: &self.files };
+        self.totals.manifest(&cache.plan, &cache.settings, records.iter().collect())
     }
 
     /// Returns the manifest over these shards. Shards that no longer exist are dropped.
@@ -155,9 +168,9 @@ mod tests {
         // Six shards.
         let lengths = [lengths(), lengths()].concat();
         write_plan(folder.path(), &lengths);
-        let settings = settings(Dtype::Bf16, Codec::Planes);
+        let settings = settings(Dtype::Bf16, Codec::PLANES);
         let writer = CacheWriter::open(folder.path(), settings, NonFinite::Refuse, Existing::Refuse).unwrap();
-        let cache = writer.shared();
+        let cache = writer.core();
         let whole: Vec<WrittenShard> = (0..6).map(|index| fill_shard(&writer, index).unwrap()).collect();
         for order in [[0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0], [3, 4, 0, 5, 1, 2], [2, 3, 4, 5, 0, 1]] {
             let mut known = KnownShards::new(cache);

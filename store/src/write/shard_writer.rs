@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hayloft_runtime::Dtype;
 
 use crate::FORMAT_VERSION;
-use crate::codec::encode::Buffers;
+use crate::codec::encoded::Buffers;
 use crate::error::{Result, StoreError};
 use crate::format::activations::layout::Layout;
 use crate::format::activations::writer::{ActivationWriter, WrittenFile};
@@ -32,7 +32,7 @@ use crate::write::core::WriterCore;
 /// Dropping the writer before [`Self::finish`] removes its files.
 #[derive(Debug)]
 pub struct ShardWriter {
-    shared: Arc<WriterCore>,
+    core: Arc<WriterCore>,
     staged: StagedFolder,
     index: usize,
     sequences: Vec<Sequence>,
@@ -70,18 +70,18 @@ impl std::fmt::Debug for SiteWriter {
 }
 
 impl ShardWriter {
-    pub(crate) fn create(shared: Arc<WriterCore>, index: usize) -> Result<Self> {
-        let sequences = shared.plan.sequences(index)?;
-        let destination = shared.folder.join(SHARDS_FOLDER).join(shard_name(index));
-        let disk = Arc::clone(&shared.disk);
-        let staged = match shared.company.temporary(&destination) {
+    pub(crate) fn create(core: Arc<WriterCore>, index: usize) -> Result<Self> {
+        let sequences = core.plan.sequences(index)?;
+        let destination = core.folder.join(SHARDS_FOLDER).join(shard_name(index));
+        let disk = Arc::clone(&core.disk);
+        let staged = match core.mode.temporary(&destination) {
             Some(temporary) => StagedFolder::create_at(disk, temporary, destination)?,
             None => StagedFolder::create(disk, destination)?,
         };
-        let settings = &shared.settings;
+        let settings = &core.settings;
         let begin = |name: &SiteName, width: usize| -> Result<_> {
             let path = staged.file(&name.file_name());
-            let sink = HashingFile::create(shared.disk.as_ref(), &path)?;
+            let sink = HashingFile::create(core.disk.as_ref(), &path)?;
             let layout = Layout { site: name.clone(), dtype: settings.dtype, codec: settings.codec, d_model: width };
             let writer = ActivationWriter::new(&path, sink, layout)?;
             Ok((path, writer))
@@ -99,7 +99,7 @@ impl ShardWriter {
             logits = Some(Box::new(LogitsWriter { path, writer }));
         }
         let row_group_rows = row_group_rows(&sequences);
-        Ok(Self { shared, staged, index, sequences, row_group_rows, sites, logits, buffers: Buffers::default() })
+        Ok(Self { core, staged, index, sequences, row_group_rows, sites, logits, buffers: Buffers::default() })
     }
 
     /// Returns the shard's number in the plan.
@@ -120,7 +120,7 @@ impl ShardWriter {
     /// `bits` has the wrong size, or if the site is unknown or has all its row groups.
     pub fn write_activations(&mut self, site: &SiteName, bits: impl Into<Bytes>) -> Result<()> {
         let bits = bits.into();
-        let settings = &self.shared.settings;
+        let settings = &self.core.settings;
         let Some(writer) = self.sites.get_mut(site) else {
             return Err(StoreError::invalid("site", settings.sites_in_words(), site));
         };
@@ -128,7 +128,7 @@ impl ShardWriter {
         let place = Place { name: site, shard: self.index, row_group: writer.writer.row_groups() };
         place.check_size(&self.row_group_rows, width, settings.dtype, bits.len())?;
         let measured = measure(settings.dtype, width, &bits);
-        if let (Some(row), NonFinite::Refuse) = (measured.first_non_finite, self.shared.non_finite) {
+        if let (Some(row), NonFinite::Refuse) = (measured.first_non_finite, self.core.non_finite) {
             return Err(non_finite(site, &self.sequences, writer.norms.len() + row));
         }
         writer.sums.add(&measured.sums);
@@ -144,7 +144,7 @@ impl ShardWriter {
     /// written.
     pub fn write_logits(&mut self, bits: impl Into<Bytes>) -> Result<()> {
         let bits = bits.into();
-        let settings = &self.shared.settings;
+        let settings = &self.core.settings;
         let Some(logits) = &mut self.logits else {
             return Err(StoreError::invalid("logits", "a cache that keeps them all", "one that does not"));
         };
@@ -160,11 +160,11 @@ impl ShardWriter {
     /// [`StoreError::Invalid`] if a site lacks row groups, or if the predictions do not match the settings.
     #[expect(clippy::needless_pass_by_value, reason = "they are large, and go with the writer that they were made for")]
     pub fn finish(self, predictions: Option<Predictions>) -> Result<WrittenShard> {
-        let (shared, index) = (Arc::clone(&self.shared), self.index);
+        let (core, index) = (Arc::clone(&self.core), self.index);
         match self.finish_own(predictions.as_ref()) {
             // Another worker took this one for dead and removed its folder. No error if the shard is complete.
             Err(StoreError::Io { path, action, cause }) if cause.kind() == ErrorKind::NotFound => {
-                shared.of_another(index)?.ok_or(StoreError::Io { path, action, cause })
+                core.of_another(index)?.ok_or(StoreError::Io { path, action, cause })
             }
             finished => finished,
         }
@@ -190,19 +190,19 @@ impl ShardWriter {
         let contents = ShardContents {
             format: FORMAT_VERSION,
             index: self.index,
-            plan_blake3: self.shared.plan.blake3().to_owned(),
-            settings: self.shared.settings.clone(),
-            counts: self.shared.plan.shard(self.index)?.counts.clone(),
+            plan_blake3: self.core.plan.blake3().to_owned(),
+            settings: self.core.settings.clone(),
+            counts: self.core.plan.shard(self.index)?.counts.clone(),
             files,
             sites,
             logits,
-            statistics: Some(statistics),
+            statistics,
         };
         let path = self.staged.file(SHARD_FILE);
         let bytes = json::seal(&path, &contents)?;
-        write_file(self.shared.disk.as_ref(), &path, &bytes)?;
+        write_file(self.core.disk.as_ref(), &path, &bytes)?;
         let shard = WrittenShard::new(contents, &bytes);
-        self.shared.commit(self.staged, shard)
+        self.core.commit(self.staged, shard)
     }
 
     fn check_complete(&self, predictions: Option<&Predictions>) -> Result<()> {
@@ -215,7 +215,7 @@ impl ShardWriter {
                 return Err(StoreError::invalid(what, format!("{expected} row groups"), got));
             }
         }
-        let kept = self.shared.settings.predictions;
+        let kept = self.core.settings.predictions;
         match (kept, predictions) {
             (None, None) => Ok(()),
             (Some(kept), Some(predictions)) if kept.top_k as usize == predictions.top_k => {
@@ -235,17 +235,17 @@ impl ShardWriter {
 
     /// Copies the plan's sequence table byte for byte.
     fn write_sequences(&self) -> Result<FileRecord> {
-        let (source, record) = self.shared.plan.file(self.index, 0)?;
+        let (source, record) = self.core.plan.file(self.index, 0)?;
         let bytes = read_verified(&source, record)?;
-        write_file(self.shared.disk.as_ref(), &self.staged.file(SEQUENCES_FILE), &bytes)?;
+        write_file(self.core.disk.as_ref(), &self.staged.file(SEQUENCES_FILE), &bytes)?;
         Ok(FileRecord { path: SEQUENCES_FILE.to_owned(), ..record.clone() })
     }
 
     fn write_tokens(&self, predictions: Option<&Predictions>) -> Result<(FileRecord, Vec<GroupSums>)> {
-        let (_, planned) = self.shared.plan.sequences_and_tokens(self.index)?;
+        let (_, planned) = self.core.plan.sequences_and_tokens(self.index)?;
         let norms = self.sites.iter().map(|(name, site)| (name, site.norms.as_slice())).collect();
         let table = TokenTable { planned: &planned, predictions, norms };
-        table.write(self.shared.disk.as_ref(), &self.staged.file(TOKENS_FILE))
+        table.write(self.core.disk.as_ref(), &self.staged.file(TOKENS_FILE))
     }
 }
 

@@ -111,12 +111,3 @@ fn damage_is_repaired_as_a_dry_run_says() {
     assert!(stdout.contains("shards/00001: lost: "), "{stdout}");
     assert!(stderr.contains("a: lost for good: plan/00001/tokens.parquet. Copy them from"), "{stderr}");
 }
-
-#[test]
-fn a_cache_of_the_present_version_needs_no_upgrade() {
-    let work = tempfile::tempdir().unwrap();
-    harvest_shards(&work.path().join("a"), &usual(), &[0]);
-    assert_eq!(prints(work.path(), "upgrade a"), "a: already of format 2\n");
-    let value: Value = serde_json::from_str(&prints(work.path(), "upgrade a --dry-run --json")).unwrap();
-    assert_eq!(value, serde_json::json!({"from": 2, "to": 2, "shards": 0}));
-}

@@ -1,4 +1,4 @@
-//! Whole caches put together, extended, cut down, compared, repaired and upgraded.
+//! Whole caches put together, extended, cut down, compared and repaired.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,7 +10,6 @@ mod repairing;
 mod selecting;
 #[path = "../support/mod.rs"]
 mod support;
-mod upgrading;
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +23,7 @@ use crate::support::{corpus, fill_shard, lengths, open, settings, shard_data, wr
 
 /// The settings that most tests use: predictions with all logits, so that every kind of file is there.
 fn usual() -> HarvestSettings {
-    let usual = settings(Dtype::Bf16, Codec::Planes);
+    let usual = settings(Dtype::Bf16, Codec::PLANES);
     HarvestSettings { predictions: Some(KeptPredictions { top_k: 2, full_logits: true }), ..usual }
 }
 
@@ -81,7 +80,7 @@ fn unlike() -> Vec<(&'static str, HarvestSettings)> {
         ("model.weights", model),
         ("model.config_blake3", config),
         ("dtype", HarvestSettings { dtype: Dtype::F16, ..usual.clone() }),
-        ("codec", HarvestSettings { codec: Codec::Raw, ..usual.clone() }),
+        ("codec", HarvestSettings { codec: Codec::RAW, ..usual.clone() }),
         ("predictions", HarvestSettings { predictions: Some(KeptPredictions::top(2)), ..usual }),
     ]
 }

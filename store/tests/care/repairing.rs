@@ -140,7 +140,7 @@ fn shards_that_disagree_make_no_manifest() {
 fn no_cache_and_one_that_is_written_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     assert!(matches!(repair(folder.path(), false, &mut |_| ()).unwrap_err(), StoreError::MissingManifest { .. }));
-    let settings = settings(Dtype::F32, Codec::Raw);
+    let settings = settings(Dtype::F32, Codec::RAW);
     harvest_shards(folder.path(), &settings, &[0]);
     let _writer = open(folder.path(), &settings, Existing::Resume).unwrap();
     assert!(matches!(repair(folder.path(), false, &mut |_| ()).unwrap_err(), StoreError::Locked { .. }));

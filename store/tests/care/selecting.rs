@@ -100,7 +100,7 @@ fn sequences_are_carried_over_bit_for_bit() {
         assert_eq!(from.plan_blake3, Cache::open(&path("a")).unwrap().manifest().plan_blake3);
         assert!(from.what.starts_with("--"), "{}", from.what);
         assert_eq!(manifest.held, manifest.planned);
-        let statistics: u64 = manifest.statistics.unwrap().iter().map(|group| group.tokens).sum();
+        let statistics: u64 = manifest.statistics.iter().map(|group| group.tokens).sum();
         assert_eq!(statistics, chosen.tokens);
     }
     // A selection can be selected from, and remembers both.
@@ -120,7 +120,7 @@ fn sequences_are_carried_over_bit_for_bit() {
 fn all_sequences_make_the_sums_of_the_whole() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    for codec in [Codec::Planes, Codec::Raw] {
+    for codec in [Codec::PLANES, Codec::RAW] {
         let cache = path(&codec.to_string());
         harvest_shards(&cache, &settings(Dtype::F32, codec), &[0, 1, 2]);
         let all = Selection { sections: vec![Section::Bos], ..Selection::default() };
@@ -159,7 +159,7 @@ fn what_cannot_be_selected_is_refused_and_nothing_is_left() {
     }
     std::fs::create_dir(path("there")).unwrap();
     assert!(refused(ids("..2"), "there").contains("not there yet"));
-    harvest_shards(&path("int8"), &settings(Dtype::Bf16, Codec::Int8), &[0]);
+    harvest_shards(&path("int8"), &settings(Dtype::Bf16, Codec::INT8), &[0]);
     let error = selected(&path("int8"), &path("out"), &ids("..2")).unwrap_err();
     assert!(matches!(&error, StoreError::Invalid { got, .. } if got == "int8"), "{error}");
     let mut left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();

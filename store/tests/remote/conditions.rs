@@ -31,7 +31,7 @@ fn a_service_that_ignores_conditional_writes_is_not_written_to() {
             fs::write(path, bytes).unwrap();
         }
     }
-    let settings = settings(Dtype::Bf16, Codec::Planes);
+    let settings = settings(Dtype::Bf16, Codec::PLANES);
     let sharing = Sharing { lease: Sharing::SHORTEST };
     let joined = CacheWriter::open_bucket(
         &location("farm"),
@@ -74,7 +74,7 @@ fn a_damaged_manifest_is_made_again_with_the_shards_of_others() {
     push(whole.path(), "stories", &options(&server)).unwrap();
     let ours = tempfile::tempdir().unwrap();
     write_plan(ours.path(), &lengths());
-    let mut writer = support::open(ours.path(), &settings(Dtype::Bf16, Codec::Planes), Existing::Refuse).unwrap();
+    let mut writer = support::open(ours.path(), &settings(Dtype::Bf16, Codec::PLANES), Existing::Refuse).unwrap();
     let filled = support::fill_shard(&writer, 1).unwrap();
     writer.record(filled).unwrap();
     writer.finish().unwrap();
@@ -90,7 +90,7 @@ fn a_damaged_manifest_is_made_again_with_the_shards_of_others() {
 fn other_numbers() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     write_plan(folder.path(), &lengths());
-    let raw = settings(Dtype::F32, Codec::Raw);
+    let raw = settings(Dtype::F32, Codec::RAW);
     let mut writer = support::open(folder.path(), &raw, Existing::Refuse).unwrap();
     for index in 0..lengths().len() {
         let mut shard = writer.begin_shard(index).unwrap();
@@ -110,7 +110,7 @@ fn other_numbers() -> tempfile::TempDir {
 #[test]
 fn raw_files_of_equal_size_are_told_apart_by_their_hashes() {
     let (other, ours) = (other_numbers(), tempfile::tempdir().unwrap());
-    support::harvest(ours.path(), &settings(Dtype::F32, Codec::Raw));
+    support::harvest(ours.path(), &settings(Dtype::F32, Codec::RAW));
     // Whether the files are read back, or the hashes that the service keeps beside them are compared.
     for part_bytes in [8 << 20, 100] {
         let server = Server::start();

@@ -62,7 +62,7 @@ fn a_server_that_always_fails_is_given_up_within_one_budget_that_is_told() {
         let StoreError::Remote { url, got, advice, .. } = &error else { panic!("{error}") };
         assert_eq!(url, "s3://farm/stories/manifest.json");
         assert!(advice.contains("AWS_ENDPOINT_URL"), "{error}");
-        // What is said is what was done: nobody else tries besides.
+        // The error counts every attempt: no other layer retries.
         let (_, tries) = got.split_once(", after ").unwrap();
         let tries: u64 = tries.split(' ').next().unwrap().parse().unwrap();
         assert_eq!(tries, server.behaviour.requests() - before, "{error}");
@@ -93,9 +93,9 @@ fn what_no_try_can_mend_is_asked_once() {
 #[test]
 fn where_nothing_listens_or_the_connection_cannot_be_trusted_it_is_said_at_once() {
     let server = Server::start();
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (endpoint, words) in [
-        (format!("http://{nobody}"), "Nothing listens there"),
+        (format!("http://{unused}"), "Nothing listens there"),
         // It speaks no TLS.
         (format!("https://{}", server.address()), "SSL_CERT_FILE"),
         ("https://hay.invalid".to_owned(), "host's name"),
@@ -109,7 +109,7 @@ fn where_nothing_listens_or_the_connection_cannot_be_trusted_it_is_said_at_once(
 }
 
 #[test]
-fn without_credentials_nobody_is_asked() {
+fn without_credentials_no_service_is_asked() {
     let server = Server::start();
     let mut environment = server.environment();
     environment.retain(|name, _| !name.contains("KEY"));

@@ -60,7 +60,7 @@ fn pull(prefix: &str, folder: &Path, selection: &PullSelection, options: &Remote
 /// A small cache in a folder of its own.
 fn cache() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    support::harvest(folder.path(), &support::settings(Dtype::Bf16, Codec::Planes));
+    support::harvest(folder.path(), &support::settings(Dtype::Bf16, Codec::PLANES));
     folder
 }
 

@@ -21,7 +21,6 @@ fn a_location_is_never_taken_for_a_folder() {
         &["import", folder, "--from", "safetensors", "--out", url],
         &["verify", url],
         &["repair", url],
-        &["upgrade", url],
         &["diff", folder, url],
         &["verify", "s3://user:hunter2@farm/x"],
         &["pull", "s3://user:hunter2@farm/x", "pulled"],

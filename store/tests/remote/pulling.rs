@@ -49,7 +49,7 @@ fn some_sites_make_a_cache_of_those_sites() {
         assert_eq!((&ours.activations[0], &ours.norms[0]), (&all.activations[1], &all.norms[1]));
     }
     // It can be written to as a cache of that site, and pushed as one.
-    let mut narrow = settings(Dtype::Bf16, Codec::Planes);
+    let mut narrow = settings(Dtype::Bf16, Codec::PLANES);
     narrow.sites = vec![kept];
     assert!(support::open(back.path(), &narrow, Existing::Resume).unwrap().is_complete(2));
     push(back.path(), "narrow", &options(&server)).unwrap();

@@ -33,7 +33,7 @@ fn what_is_pushed_is_the_folder_and_pushing_it_again_sends_nothing() {
 #[test]
 fn large_files_go_in_parts() {
     let (server, cache) = (Server::start(), tempfile::tempdir().unwrap());
-    let mut wide = settings(Dtype::F32, Codec::Raw);
+    let mut wide = settings(Dtype::F32, Codec::RAW);
     wide.sites.truncate(1);
     wide.model.d_model = 60_000;
     support::harvest(cache.path(), &wide);
@@ -48,7 +48,7 @@ fn large_files_go_in_parts() {
 fn part(shards: &[usize]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     write_plan(folder.path(), &lengths());
-    let mut writer = support::open(folder.path(), &settings(Dtype::Bf16, Codec::Planes), Existing::Refuse).unwrap();
+    let mut writer = support::open(folder.path(), &settings(Dtype::Bf16, Codec::PLANES), Existing::Refuse).unwrap();
     for &shard in shards {
         let filled = fill_shard(&writer, shard).unwrap();
         writer.record(filled).unwrap();
@@ -84,10 +84,10 @@ fn another_plan_other_settings_and_other_bytes_are_refused_by_name() {
 
     let other_plan = tempfile::tempdir().unwrap();
     write_plan(other_plan.path(), &vec![vec![vec![3]]]);
-    let writer = support::open(other_plan.path(), &settings(Dtype::Bf16, Codec::Planes), Existing::Refuse).unwrap();
+    let writer = support::open(other_plan.path(), &settings(Dtype::Bf16, Codec::PLANES), Existing::Refuse).unwrap();
     support::fill(writer).unwrap();
     let other_settings = tempfile::tempdir().unwrap();
-    support::harvest(other_settings.path(), &settings(Dtype::F32, Codec::Planes));
+    support::harvest(other_settings.path(), &settings(Dtype::F32, Codec::PLANES));
     for (folder, field) in [(&other_plan, "plan_blake3"), (&other_settings, "model.precision")] {
         // Whether the other's manifest is there already or only its claims.
         for manifest in [true, false] {
@@ -161,7 +161,7 @@ fn a_folder_is_pushed_to_and_pulled_from_under_its_lock() {
     assert_eq!(files_below(back.path()), files_below(whole.path()));
     assert_eq!(verify(back.path(), &mut |_| ()).unwrap().damages, []);
 
-    let writer = support::open(&there.path().join("a farm"), &settings(Dtype::Bf16, Codec::Planes), Existing::Resume);
+    let writer = support::open(&there.path().join("a farm"), &settings(Dtype::Bf16, Codec::PLANES), Existing::Resume);
     let error = hayloft_store::push(whole.path(), &url, &options(&server), &|_| ()).unwrap_err();
     assert!(matches!(error, StoreError::Locked { .. }), "{error}");
     drop(writer);

@@ -57,7 +57,7 @@ fn the_same_numbers_come_and_only_the_bytes_of_the_asked_site_move() {
         assert_eq!(traffic.requests, 13);
         assert_eq!(server.behaviour.take_read().values().sum::<u64>(), moved);
 
-        // What is there need not come again, whoever asks.
+        // A file that is there need not come again, whichever reader asks.
         let again = Cache::open_location(&location("stories"), &on_shelf(&server, shelf.path())).unwrap();
         assert_eq!(numbers(&again, &asked, ahead), expected);
         let manifest = std::fs::metadata(cache.path().join("manifest.json")).unwrap().len();
@@ -147,7 +147,7 @@ fn a_cache_that_was_pushed_anew_is_read_anew() {
     let second = tempfile::tempdir().unwrap();
     crate::support::harvest(
         second.path(),
-        &crate::support::settings(hayloft_store::Dtype::F32, hayloft_store::Codec::Raw),
+        &crate::support::settings(hayloft_store::Dtype::F32, hayloft_store::Codec::RAW),
     );
     push(second.path(), "stories", &options(&server)).unwrap();
     let remote = Cache::open_location(&location("stories"), &on_shelf(&server, shelf.path())).unwrap();

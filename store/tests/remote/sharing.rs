@@ -17,7 +17,7 @@ use crate::{cache, location, objects, options, push};
 const SHARING: Sharing = Sharing { lease: Sharing::SHORTEST };
 
 fn bf16() -> HarvestSettings {
-    settings(Dtype::Bf16, Codec::Planes)
+    settings(Dtype::Bf16, Codec::PLANES)
 }
 
 fn join(options: &RemoteOptions, scratch: &Path, settings: HarvestSettings) -> Result<CacheWriter> {
@@ -160,14 +160,14 @@ fn a_worker_that_comes_late_with_other_bytes_drops_them() {
         planned(&options);
         // It was silent while it filled shard 0, was given up for dead, and another has filled it, or all of the cache.
         let late = join(&options, scratch.path(), bf16()).unwrap();
-        assert_eq!(late.turns(0..1).unwrap().next(&|| false).unwrap(), Some(0));
+        assert_eq!(late.queue(0..1).unwrap().next(&|| false).unwrap(), Some(0));
         let half = late.begin_shard(0).unwrap();
         std::fs::remove_dir_all(server.bucket().join("farm/claims")).unwrap();
         let fast = join(&options, scratch.path(), bf16()).unwrap();
         if run_is_over {
             work(fast).unwrap();
         } else {
-            assert_eq!(fast.turns(0..1).unwrap().next(&|| false).unwrap(), Some(0));
+            assert_eq!(fast.queue(0..1).unwrap().next(&|| false).unwrap(), Some(0));
             support::fill_shard(&fast, 0).unwrap();
         }
         let before = objects(&server, "farm/shards/00000");
@@ -225,8 +225,8 @@ fn a_worker_asks_once_for_all_shards_and_not_for_each() {
     put(&server, "claims", &claims);
     let before = server.behaviour.requests.load(Ordering::SeqCst);
     let writer = join(&options, scratch.path(), bf16()).unwrap();
-    let mut turns = writer.turns(0..120).unwrap();
-    assert_eq!(turns.next(&|| false).unwrap(), Some(119));
+    let mut queue = writer.queue(0..120).unwrap();
+    assert_eq!(queue.next(&|| false).unwrap(), Some(119));
     let requests = server.behaviour.requests.load(Ordering::SeqCst) - before;
     // Beats of the claim may be among them; one for each shard would be more.
     assert!(requests <= 60, "{requests}");

@@ -69,7 +69,7 @@ impl Fleet<'_> {
             victim.kill().unwrap();
             victim.wait().unwrap();
         }
-        // A process whose end nobody has waited for keeps its number.
+        // A process that was not waited for keeps its number.
         let stopped = Pid::from_child(&workers[0]);
         kill_process(stopped, Signal::STOP).unwrap();
         thread::sleep(STALL);
@@ -92,7 +92,7 @@ impl Fleet<'_> {
 fn by_one(kind: usize) -> BTreeMap<String, Vec<u8>> {
     let folder = tempfile::tempdir().unwrap();
     write_plan(folder.path(), &many());
-    let writer = support::open(folder.path(), &settings(Dtype::Bf16, Codec::Raw), Existing::Refuse).unwrap();
+    let writer = support::open(folder.path(), &settings(Dtype::Bf16, Codec::RAW), Existing::Refuse).unwrap();
     if kind == 0 {
         fill(writer).unwrap();
     } else {

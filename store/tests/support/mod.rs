@@ -205,28 +205,28 @@ pub fn fill(mut writer: CacheWriter) -> Result<Manifest> {
 /// to stop.
 pub fn work_slowly(mut writer: CacheWriter, kind: usize) -> Result<()> {
     const PAUSE: Duration = Duration::from_millis(15);
-    let mut turns = writer.turns(0..writer.plan().shards.len())?;
-    while let Some(shard) = turns.next(&|| false)? {
+    let mut queue = writer.queue(0..writer.plan().shards.len())?;
+    while let Some(shard) = queue.next(&|| false)? {
         let begun = writer.begin_shard(shard)?;
         thread::sleep(PAUSE);
         let done = fill_begun(&writer, begun, kind)?;
         writer.record(done)?;
         thread::sleep(PAUSE);
     }
-    drop(turns);
+    drop(queue);
     writer.finish().map(|_| ())
 }
 
 /// Fills what is left beside others, as a worker does, and says which shards it filled.
 pub fn work(mut writer: CacheWriter) -> Result<Vec<usize>> {
-    let mut turns = writer.turns(0..writer.plan().shards.len())?;
+    let mut queue = writer.queue(0..writer.plan().shards.len())?;
     let mut filled = Vec::new();
-    while let Some(shard) = turns.next(&|| false)? {
+    while let Some(shard) = queue.next(&|| false)? {
         let done = fill_shard(&writer, shard)?;
         writer.record(done)?;
         filled.push(shard);
     }
-    drop(turns);
+    drop(queue);
     writer.finish()?;
     Ok(filled)
 }

@@ -37,7 +37,7 @@ mod tests {
     #[test]
     fn words_have_the_error_and_the_effect_where_there_is_one() {
         let mut rounding =
-            StoredRounding { codec: Codec::Int8, relative_error: 0.0098, ce_effect: Some(-0.002), loss_tokens: 100 };
+            StoredRounding { codec: Codec::INT8, relative_error: 0.0098, ce_effect: Some(-0.002), loss_tokens: 100 };
         let words = rounding.in_words();
         assert!(words.contains("int8") && words.contains("0.009800") && words.contains("-0.002000 nats"), "{words}");
         rounding.ce_effect = None;

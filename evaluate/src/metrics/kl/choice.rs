@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use hayloft_results::KlMethod;
-use hayloft_store::{Cache, Codec, KeptPredictions};
+use hayloft_store::{Cache, KeptPredictions};
 
 use crate::error::EvaluateError;
 
@@ -39,7 +39,7 @@ impl KlChoice {
         let kept = cache.manifest().predictions;
         let largest = kept.map_or(0, |kept| kept.top_k);
         let stored = kept.is_some_and(|kept| kept.full_logits);
-        let rounded = cache.manifest().codec == Codec::Int8;
+        let rounded = cache.manifest().codec.is_lossy();
         let missing = |expected, harvest| EvaluateError::KlNotKept {
             cache: cache.folder().to_path_buf(),
             choice: self,

@@ -166,7 +166,7 @@ pub(super) fn whole(seed: u64, shards: usize, saes: usize, rich: bool) -> Measur
         shards: (0..shards).map(|shard| 3 * shard + 1).collect(),
         clean_check: Some(CleanCheck { tokens: 256, max_difference: 0.1 + 0.2, tolerance: 1e-3 }),
         stored_rounding: Some(StoredRounding {
-            codec: hayloft_store::Codec::Int8,
+            codec: hayloft_store::Codec::INT8,
             relative_error: 1.0 / 3.0,
             ce_effect: Some(-0.1),
             loss_tokens: 9,

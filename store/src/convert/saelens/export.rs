@@ -20,7 +20,7 @@ use crate::convert::elements::Converter;
 use crate::convert::provenance::{PROVENANCE_FILE, Provenance};
 use crate::convert::selection::choose_sites;
 use crate::convert::{ExchangeProgress, ExportSettings, ExportSummary};
-use crate::error::{Result, StoreError};
+use crate::error::{Result, StoreError, joined};
 use crate::format::records::FileRecord;
 use crate::format::settings::HarvestSettings;
 use crate::format::site::SiteName;
@@ -99,9 +99,7 @@ fn common_width(settings: &HarvestSettings, sites: &[SiteName]) -> Result<usize>
     let widths: BTreeSet<usize> = sites.iter().map(|site| settings.width(site)).collect();
     match Vec::from_iter(widths)[..] {
         [width] => Ok(width),
-        ref widths => {
-            Err(StoreError::invalid("sites", "sites of one width; export the others apart", format!("{widths:?}")))
-        }
+        ref widths => Err(StoreError::invalid("sites", "sites of one width; export the others apart", joined(widths))),
     }
 }
 

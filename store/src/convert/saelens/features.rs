@@ -73,7 +73,10 @@ impl Features {
                         dtype: match text("/dtype") {
                             Some("float32") => Dtype::F32,
                             Some("float16") => Dtype::F16,
-                            other => return Err(malformed("float32 or float16", format!("{other:?} of {name}"))),
+                            other => {
+                                let got = format!("{} of {name}", other.unwrap_or("none"));
+                                return Err(malformed("float32 or float16", got));
+                            }
                         },
                     };
                     if one.context == 0 || one.d_model == 0 {
@@ -101,7 +104,7 @@ impl Features {
             Some(length) if length == -1 || usize::try_from(length) == Ok(found.context) => Ok(found),
             Some(length) => Err(malformed(&format!("{} token_ids a row", found.context), length.to_string())),
             None => {
-                let advice = "a column token_ids, without which nobody knows what the activations are of";
+                let advice = "a column token_ids, without which the tokens of the activations are unknown";
                 Err(malformed(advice, "none: an old version of SAELens wrote it".to_owned()))
             }
         }

@@ -120,7 +120,7 @@ impl SaelensFolder {
         };
         if let Some(slice) = runner.seqpos_slice.as_ref().filter(|slice| slice.iter().any(Option::is_some)) {
             let expected = "activations of every position (seqpos_slice null)";
-            return Err(malformed(&runner_path, expected, format!("seqpos_slice {slice:?}")));
+            return Err(malformed(&runner_path, expected, format!("seqpos_slice {}", serde_json::json!(slice))));
         }
         Ok(Self { features, runner, files })
     }

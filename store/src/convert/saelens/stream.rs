@@ -14,7 +14,7 @@ use arrow_schema::{DataType, SchemaRef};
 use bytes::Bytes;
 
 use super::features::Features;
-use crate::error::{Result, StoreError};
+use crate::error::{Result, StoreError, joined};
 use crate::fs::map::{Map, MappedFile};
 
 /// Precedes the length of a message, except in old files.
@@ -41,7 +41,7 @@ impl Stream {
         let schema = schema_of(&metadata).map_err(|got| malformed(path, "a schema first", got))?;
         if !features.fit(&schema) {
             let columns = schema.fields().iter().map(|field| format!("{}: {}", field.name(), field.data_type()));
-            let got = columns.collect::<Vec<_>>().join(", ");
+            let got = joined(columns);
             return Err(malformed(path, "the columns that dataset_info.json describes", got));
         }
         Ok(Self { path: path.to_owned(), bytes, map, at, schema })
@@ -115,7 +115,7 @@ fn schema_of(metadata: &[u8]) -> Result<SchemaRef, String> {
 fn decode(metadata: &[u8], body: &Buffer, schema: SchemaRef) -> Result<RecordBatch, String> {
     let message = message(metadata)?;
     if message.header_type() != MessageHeader::RecordBatch {
-        return Err(format!("a message of type {:?}", message.header_type()));
+        return Err(format!("a message of type {}", message.header_type().variant_name().unwrap_or("unknown")));
     }
     let batch = message.header_as_record_batch().ok_or("no batch")?;
     if batch.compression().is_some() {

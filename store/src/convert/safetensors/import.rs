@@ -112,7 +112,7 @@ impl ShardFile {
         let tensors = self.tensors()?;
         match tensors.tensor(name) {
             Ok(view) if view.dtype() == wanted => Ok(self.bytes.slice_ref(view.data())),
-            Ok(view) => Err(self.malformed(&format!("{name} of {wanted:?}"), format!("{:?}", view.dtype()))),
+            Ok(view) => Err(self.malformed(&format!("{name} of {wanted}"), view.dtype().to_string())),
             Err(error) => Err(self.malformed(&format!("the tensor {name}"), error.to_string())),
         }
     }
@@ -122,7 +122,9 @@ impl ShardFile {
         let tensors = self.tensors()?;
         let width = |site: &SiteName| match tensors.tensor(site.as_str()).as_ref().map(TensorView::shape) {
             Ok([_, width]) => Ok((site.clone(), *width)),
-            Ok(shape) => Err(self.malformed(&format!("{site} of two dimensions"), format!("{shape:?}"))),
+            Ok(shape) => {
+                Err(self.malformed(&format!("{site} of two dimensions"), serde_json::json!(shape).to_string()))
+            }
             Err(error) => Err(self.malformed(&format!("the tensor {site}"), error.to_string())),
         };
         sites.iter().map(width).collect()

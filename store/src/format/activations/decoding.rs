@@ -1,22 +1,16 @@
 //! Decoding of the blocks of a row group in parallel, with checksum verification.
 
-use std::cell::RefCell;
-use std::hash::Hasher;
 use std::ops::Range;
 
 use rayon::prelude::*;
 use twox_hash::XxHash3_64;
 
-use crate::codec::{Codec, int8, planes};
-use crate::error::{Result, StoreError};
+use crate::codec::pages::{Block, Pages};
+use crate::error::Result;
 use crate::format::activations::layout::Layout;
-use crate::format::activations::pages::Pages;
 
 /// Below this size, decoding takes less time than waking other threads.
 const PARALLEL_BYTES: usize = 1 << 20;
-
-/// Bytes hashed and then decoded at a time, so that they stay in the cache in between.
-const PIECE_BYTES: usize = 256 << 10;
 
 /// A row group's columns and its division into blocks.
 pub(crate) struct Blocks<'a> {
@@ -52,59 +46,10 @@ impl Blocks<'_> {
         from..from.saturating_add(self.block_rows).min(self.rows)
     }
 
-    fn decode_block(&self, block: usize, words: &mut [u8]) -> Result<()> {
-        match (self.layout.codec, self.columns.as_slice()) {
-            (Codec::Planes | Codec::PlanesAt(_), [exponent, mantissa]) => {
-                self.merge_planes(block, exponent, mantissa, words)
-            }
-            (Codec::Int8, [scale, quantised]) => {
-                let rows = self.rows_of(block);
-                let (scales, numbers) = (scale.stored(rows.clone()), quantised.stored(rows));
-                scale.check(block, XxHash3_64::oneshot(&scales))?;
-                quantised.check(block, XxHash3_64::oneshot(&numbers))?;
-                int8::restore(self.layout.d_model, &scales, &numbers, words);
-                Ok(())
-            }
-            (Codec::Raw, [bits]) => {
-                let mut hasher = XxHash3_64::new();
-                // Hashes the copy while it is in the cache.
-                for (from, into) in
-                    bits.stored(self.rows_of(block)).chunks(PIECE_BYTES).zip(words.chunks_mut(PIECE_BYTES))
-                {
-                    into.copy_from_slice(from);
-                    hasher.write(into);
-                }
-                bits.check(block, hasher.finish())
-            }
-            (codec, columns) => Err(StoreError::invalid("columns", format!("those of {codec}"), columns.len())),
-        }
-    }
-
-    /// Decompresses exponents page by page. Hashes and merges each page while it is in the cache.
-    fn merge_planes(&self, block: usize, exponent: &Pages<'_>, mantissa: &Pages<'_>, words: &mut [u8]) -> Result<()> {
-        thread_local! {
-            static DECODED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-        }
-        let (d_model, row_bytes) = (self.layout.d_model, self.layout.row_bytes());
-        let rows = self.rows_of(block);
-        let stored = mantissa.stored(rows.clone());
-        let (mut exponent_hasher, mut mantissa_hasher) = (XxHash3_64::new(), XxHash3_64::new());
-        let (mut words_left, mut mantissa_left) = (words, stored.as_ref());
-        DECODED.with_borrow_mut(|decoded| {
-            for page in exponent.over(rows)? {
-                let (words, next_words) = words_left.split_at_mut(page.rows * row_bytes);
-                let (mantissa, next_mantissa) = mantissa_left.split_at(page.rows * (row_bytes - d_model));
-                (words_left, mantissa_left) = (next_words, next_mantissa);
-                decoded.resize(page.rows * d_model, 0);
-                exponent.decompress(page, decoded)?;
-                exponent_hasher.write(decoded);
-                mantissa_hasher.write(mantissa);
-                planes::merge(self.layout.dtype, decoded, mantissa, words);
-            }
-            Ok(())
-        })?;
-        exponent.check(block, exponent_hasher.finish())?;
-        mantissa.check(block, mantissa_hasher.finish())
+    fn decode_block(&self, index: usize, words: &mut [u8]) -> Result<()> {
+        let Layout { codec, dtype, d_model, .. } = *self.layout;
+        let rows = self.rows_of(index);
+        codec.decode(&Block { dtype, d_model, columns: &self.columns, index, rows }, words)
     }
 
     /// Verifies the column of a codec that stores plain words, in place.
@@ -122,7 +67,7 @@ mod tests {
     use bytes::Bytes;
 
     use crate::codec::Codec;
-    use crate::codec::encode::Buffers;
+    use crate::codec::encoded::Buffers;
     use crate::format::activations::layout::Layout;
     use crate::format::activations::reader::ActivationReader;
     use crate::format::activations::writer::ActivationWriter;
@@ -134,7 +79,7 @@ mod tests {
 
     fn file(bits: &Bytes) -> (ActivationReader, Vec<u8>, Layout, String) {
         let site = "blocks.0.hook_resid_pre".parse().unwrap();
-        let layout = Layout { site, dtype: Dtype::Bf16, codec: Codec::Planes, d_model: 1024 };
+        let layout = Layout { site, dtype: Dtype::Bf16, codec: Codec::PLANES, d_model: 1024 };
         let mut writer = ActivationWriter::new(Path::new("a"), Vec::new(), layout.clone()).unwrap();
         writer.write(bits, &mut Buffers::default()).unwrap();
         let (file, written) = writer.finish().unwrap();

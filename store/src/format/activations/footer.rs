@@ -5,7 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use parquet::file::metadata::ParquetMetaData;
 
-use crate::error::{Result, StoreError};
+use crate::error::{Result, StoreError, joined};
 use crate::format::activations::layout::Layout;
 use crate::fs::hash::blake3_hex;
 use crate::safe_parquet::decode_footer;
@@ -48,8 +48,10 @@ pub(crate) fn check_schema(path: &Path, metadata: &ParquetMetaData, layout: &Lay
     let expected: Vec<(&str, i32, i16)> =
         columns.iter().map(|column| (column.name, i32::try_from(column.width).unwrap_or(i32::MAX), 0)).collect();
     if got != expected {
-        let expected = format!("required columns (name, bytes a row, levels) {expected:?}");
-        return Err(StoreError::damaged(path, expected, format!("{got:?}")));
+        let in_words = |columns: &[(&str, i32, i16)]| {
+            joined(columns.iter().map(|(name, width, levels)| format!("{name} ({width} bytes, {levels} levels)")))
+        };
+        return Err(StoreError::damaged(path, format!("required columns {}", in_words(&expected)), in_words(&got)));
     }
     Ok(())
 }

@@ -11,8 +11,8 @@ use parquet::file::metadata::KeyValue;
 use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor, Type};
 
 use crate::FORMAT_VERSION;
-use crate::codec::encode::block_rows;
-use crate::codec::{Codec, Column};
+use crate::codec::Codec;
+use crate::codec::encoded::{Column, block_rows};
 use crate::error::{Result, StoreError};
 use crate::format::site::SiteName;
 
@@ -34,7 +34,7 @@ const XXH3_DIGITS: usize = 16;
 /// The checksums in a footer.
 #[derive(Debug)]
 pub(crate) struct Checksums {
-    /// Rows of a block. In a file of version 1 a row group is one block.
+    /// Rows of a block.
     pub(crate) block_rows: usize,
     /// XXH3-64 of the decoded bytes, by row group, column and block.
     pub(crate) row_groups: Vec<Vec<Vec<u64>>>,
@@ -77,9 +77,10 @@ impl Layout {
         Ok(if column.compressed { Compression::ZSTD(ZstdLevel::try_new(1)?) } else { Compression::UNCOMPRESSED })
     }
 
-    /// Returns the key-value pairs common to all format versions.
-    fn facts(&self) -> [(&'static str, String); 4] {
+    /// Returns the key-value pairs that the layout determines.
+    fn facts(&self) -> [(&'static str, String); 5] {
         [
+            (FORMAT_KEY, FORMAT_VERSION.to_string()),
             ("hayloft.site", self.site.to_string()),
             ("hayloft.dtype", self.dtype.to_string()),
             ("hayloft.codec", self.codec.to_string()),
@@ -97,16 +98,11 @@ impl Layout {
                 names.zip(columns.iter().map(digits)).collect()
             })
             .collect();
-        let pair = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
-        let facts = self.facts().into_iter().map(|(key, value)| pair(key, value));
-        [pair(FORMAT_KEY, FORMAT_VERSION.to_string())]
-            .into_iter()
-            .chain(facts)
-            .chain([
-                pair(BLOCK_ROWS_KEY, block_rows(self.d_model).to_string()),
-                pair(XXH3_KEY, serde_json::json!(row_groups).to_string()),
-            ])
-            .collect()
+        let others = [
+            (BLOCK_ROWS_KEY, block_rows(self.d_model).to_string()),
+            (XXH3_KEY, serde_json::json!(row_groups).to_string()),
+        ];
+        self.facts().into_iter().chain(others).map(|(key, value)| KeyValue::new(key.to_owned(), value)).collect()
     }
 
     /// Checks the footer's key-value pairs against the layout and returns the checksums. `rows` has the size of each
@@ -131,15 +127,9 @@ impl Layout {
                 return Err(malformed(key, expected, value(key)));
             }
         }
-        let format: Option<u32> = value(FORMAT_KEY).and_then(|format| format.parse().ok());
-        let block_rows = match format {
-            Some(1) => usize::MAX,
-            Some(2..=FORMAT_VERSION) => {
-                let rows = value(BLOCK_ROWS_KEY).and_then(|rows| rows.parse().ok()).filter(|rows| *rows > 0);
-                rows.ok_or_else(|| malformed(BLOCK_ROWS_KEY, "1 or more".to_owned(), value(BLOCK_ROWS_KEY)))?
-            }
-            _ => return Err(malformed(FORMAT_KEY, format!("1 to {FORMAT_VERSION}"), value(FORMAT_KEY))),
-        };
+        let block_rows = value(BLOCK_ROWS_KEY).and_then(|rows| rows.parse().ok()).filter(|rows| *rows > 0);
+        let block_rows =
+            block_rows.ok_or_else(|| malformed(BLOCK_ROWS_KEY, "1 or more".to_owned(), value(BLOCK_ROWS_KEY)))?;
         let row_groups = value(XXH3_KEY).and_then(|text| self.parse_checksums(text, rows, block_rows));
         let row_groups = row_groups.ok_or_else(|| {
             let expected = format!("a checksum of each column in each block of {} row groups", rows.len());

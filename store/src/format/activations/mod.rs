@@ -3,6 +3,5 @@
 mod decoding;
 pub(crate) mod footer;
 pub(crate) mod layout;
-pub(crate) mod pages;
 pub mod reader;
 pub(crate) mod writer;

@@ -8,12 +8,11 @@ use bytes::Bytes;
 use hayloft_runtime::Dtype;
 use parquet::file::metadata::RowGroupMetaData;
 
-use crate::codec::Codec;
+use crate::codec::pages::{Chunk, Pages};
 use crate::error::{Result, StoreError};
 use crate::format::activations::decoding::Blocks;
 use crate::format::activations::footer::{check_schema, read_footer};
 use crate::format::activations::layout::{Checksums, Layout};
-use crate::format::activations::pages::{Chunk, Pages};
 use crate::format::tables::sequences::Sequence;
 use crate::fs::map::{Map, MappedFile};
 
@@ -109,7 +108,11 @@ impl ActivationReader {
         let read = self.group(row_group).and_then(|group| {
             if rows.start > rows.end || rows.end > group.rows {
                 let what = format!("{}: rows of row group {row_group}", self.path.display());
-                return Err(StoreError::invalid(what, format!("within 0 to {}", group.rows), format!("{rows:?}")));
+                return Err(StoreError::invalid(
+                    what,
+                    format!("within 0 to {}", group.rows),
+                    format!("{} to {}", rows.start, rows.end),
+                ));
             }
             self.read_group(row_group, group, &rows, into)
         });
@@ -142,7 +145,7 @@ impl ActivationReader {
     /// [`StoreError::Damaged`] on a checksum mismatch.
     pub fn view(&self, row_group: usize) -> Result<Option<Bytes>> {
         let group = self.group(row_group)?;
-        if self.layout.codec != Codec::Raw {
+        if !self.layout.codec.is_plain() {
             return Ok(None);
         }
         let blocks = self.blocks(row_group, group)?;

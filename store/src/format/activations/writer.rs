@@ -15,9 +15,8 @@ use parquet::file::metadata::{
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::SchemaDescPtr;
 
-use crate::codec::Column;
-use crate::codec::encode::{Buffers, EncodedColumn, encode};
-use crate::codec::int8::RoundingError;
+use crate::codec::encoded::{Buffers, Column, EncodedColumn};
+use crate::codec::rounding::RoundingError;
 use crate::error::{Result, StoreError};
 use crate::format::activations::layout::Layout;
 use crate::format::tables::columns::CREATED_BY;
@@ -72,7 +71,8 @@ impl<W: Write + Send> ActivationWriter<W> {
     /// Encodes and writes the row group `bits`, which must consist of whole rows.
     pub(crate) fn write(&mut self, bits: &Bytes, buffers: &mut Buffers) -> Result<()> {
         let Layout { codec, dtype, d_model, .. } = self.layout;
-        let encoded = encode(codec, dtype, d_model, bits, buffers)
+        let encoded = codec
+            .encode(dtype, d_model, bits, buffers)
             .map_err(|source| StoreError::io(&self.path, "compress", source))?;
         self.checksums.push(encoded.columns.iter().map(|column| column.xxh3.clone()).collect());
         if let Some(rounding) = encoded.rounding {

@@ -38,7 +38,7 @@ fn harvest(disk: &Arc<dyn Disk>, folder: &Path, kept: &mut Vec<String>) -> Resul
         writer.finish(corpus())?;
         kept.push("plan".to_owned());
     }
-    let (settings, allowed) = (settings(Dtype::Bf16, Codec::Planes), NonFinite::Refuse);
+    let (settings, allowed) = (settings(Dtype::Bf16, Codec::PLANES), NonFinite::Refuse);
     let mut writer = CacheWriter::open_on(Arc::clone(disk), folder, settings, allowed, Existing::Resume)?;
     for index in 0..lengths().len() {
         if !writer.is_complete(index) {

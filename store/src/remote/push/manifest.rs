@@ -90,7 +90,7 @@ pub(crate) fn push_manifest(
             push.done.write(is_damaged);
             return Ok((manifest, blake3_hex(&bytes)));
         }
-        tracing::debug!("somebody else wrote {url} meanwhile: putting both together");
+        tracing::debug!("another push wrote {url} meanwhile: putting both together");
     }
     Err(too_many_writers(url))
 }

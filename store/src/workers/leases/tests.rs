@@ -51,7 +51,7 @@ impl Machine {
     }
 
     fn takes(&self, shard: usize) -> bool {
-        matches!(self.leases.take(shard).unwrap(), Taking::Taken { .. })
+        matches!(self.leases.take(shard).unwrap(), Claim::Taken { .. })
     }
 
     /// Whether it still holds the shard after a beat.
@@ -72,7 +72,7 @@ fn a_shard_is_one_workers_until_it_is_finished() {
     let (one, two) = (world.machine("one", 0), world.machine("two", 0));
     assert!(one.takes(7) && !two.takes(7) && two.takes(8));
     assert!(one.has(7) && !two.has(7));
-    assert_eq!(two.leases.take(7).unwrap(), Taking::Held("process 1 on one".to_owned()));
+    assert_eq!(two.leases.take(7).unwrap(), Claim::HeldBy("process 1 on one".to_owned()));
     one.leases.finish(7).unwrap();
     assert_eq!(world.files(), ["00008.0"]);
 }
@@ -153,7 +153,7 @@ fn a_claim_finished_between_two_steps_of_a_beat_does_not_come_back() {
 }
 
 #[test]
-fn claims_of_a_process_that_has_ended_here_are_nobodys() {
+fn claims_of_a_process_that_has_ended_here_are_free() {
     let world = World::new();
     let mut dead = world.machine("dead", 0);
     let mut child = std::process::Command::new("true").spawn().unwrap();
@@ -164,7 +164,7 @@ fn claims_of_a_process_that_has_ended_here_are_nobodys() {
     assert!(dead.takes(0));
     let other = world.machine("other", 0);
     let taken = other.leases.take(0).unwrap();
-    assert_eq!(taken, Taking::Taken { ended: vec!["dead".to_owned()] }, "with no lease to wait for");
+    assert_eq!(taken, Claim::Taken { ended: vec!["dead".to_owned()] }, "with no lease to wait for");
 }
 
 #[test]
@@ -172,11 +172,11 @@ fn a_thread_keeps_claims_up() {
     let world = World::new();
     let place: Arc<dyn ClaimPlace> = Arc::new(FolderClaims::open(world.folder.path(), "w").unwrap());
     let leases = Leases::new(Arc::clone(&place), "w".to_owned(), Duration::from_millis(20));
-    assert_eq!(leases.take(0).unwrap(), Taking::Taken { ended: Vec::new() });
+    assert_eq!(leases.take(0).unwrap(), Claim::Taken { ended: Vec::new() });
     // No timeout: the beat may take any time.
-    while place.read("claims/00000.0").unwrap().and_then(|bytes| Claim::read(&bytes)).unwrap().beat == 0 {
+    while place.read("claims/00000.0").unwrap().and_then(|bytes| ClaimRecord::read(&bytes)).unwrap().beat == 0 {
         thread::yield_now();
     }
     drop(leases);
-    assert!(Claim::read(&place.read("claims/00000.0").unwrap().unwrap()).unwrap().released);
+    assert!(ClaimRecord::read(&place.read("claims/00000.0").unwrap().unwrap()).unwrap().released);
 }

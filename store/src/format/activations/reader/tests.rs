@@ -5,7 +5,8 @@ use parquet::file::metadata::{
 };
 
 use super::*;
-use crate::codec::encode::Buffers;
+use crate::codec::Codec;
+use crate::codec::encoded::Buffers;
 use crate::format::activations::footer::TAIL_BYTES;
 use crate::format::activations::writer::ActivationWriter;
 use crate::fs::hash::blake3_hex;
@@ -61,7 +62,7 @@ fn with_chunk(
 
 #[test]
 fn uncompressed_columns_are_one_view_of_the_file() {
-    let reader = open(file(Codec::Raw), Codec::Raw).unwrap();
+    let reader = open(file(Codec::RAW), Codec::RAW).unwrap();
     let chunk = &reader.row_groups[1].chunks[0];
     let pages = Pages::find(&reader.path, &reader.file, 1, chunk, reader.rows(1)).unwrap();
     assert_eq!(pages.stored(0..2), bits(1));
@@ -74,7 +75,7 @@ fn uncompressed_columns_are_one_view_of_the_file() {
 fn some_rows_are_what_they_are_among_all() {
     let (rows, d_model) = (3 * 256 + 5, 1024);
     let bits: Bytes = (0..rows * d_model * 2).map(|index| ((index * index) >> 9) as u8 & 0xbf).collect();
-    for codec in [Codec::Planes, Codec::PlanesAt("9".parse().unwrap()), Codec::Raw, Codec::Int8] {
+    for codec in [Codec::PLANES, "planes:9".parse().unwrap(), Codec::RAW, Codec::INT8] {
         let layout = Layout { d_model, ..layout(codec) };
         let mut writer = ActivationWriter::new(Path::new("a"), Vec::new(), layout.clone()).unwrap();
         writer.write(&bits, &mut Buffers::default()).unwrap();
@@ -112,7 +113,7 @@ fn hostile_footers_are_errors() {
         |chunk| chunk.set_dictionary_page_offset(Some(4)),
         |chunk| chunk.set_compression(Compression::SNAPPY),
     ];
-    for codec in [Codec::Planes, Codec::Raw, Codec::Int8] {
+    for codec in [Codec::PLANES, Codec::RAW, Codec::INT8] {
         for (number, change) in changes.into_iter().enumerate() {
             let read = open(with_chunk(codec, 0, change), codec).and_then(|reader| {
                 let mut read = Vec::new();
@@ -128,21 +129,21 @@ fn hostile_footers_are_errors() {
 
 #[test]
 fn a_file_of_another_layout_is_refused() {
-    let planes = file(Codec::Planes);
-    assert!(open(planes.clone(), Codec::Raw).unwrap_err().to_string().contains("required columns"));
+    let planes = file(Codec::PLANES);
+    assert!(open(planes.clone(), Codec::RAW).unwrap_err().to_string().contains("required columns"));
     let footer_blake3 = "00".repeat(32);
     let error = ActivationReader::open(
         "a".into(),
         Bytes::from(planes.clone()).into(),
-        layout(Codec::Planes),
+        layout(Codec::PLANES),
         &footer_blake3,
         &ROWS,
     )
     .unwrap_err();
     assert!(error.to_string().contains("footer of BLAKE3 000"), "{error}");
-    let whole = open(planes.clone(), Codec::Planes).unwrap();
+    let whole = open(planes.clone(), Codec::PLANES).unwrap();
     assert_eq!(whole.row_groups(), 2);
-    let other = Layout { site: "blocks.1.hook_resid_pre".parse().unwrap(), ..layout(Codec::Planes) };
+    let other = Layout { site: "blocks.1.hook_resid_pre".parse().unwrap(), ..layout(Codec::PLANES) };
     let footer = planes.len() - 8 - u32::from_le_bytes(planes[planes.len() - 8..][..4].try_into().unwrap()) as usize;
     let footer_blake3 = blake3_hex(&planes[footer..]);
     let error =
@@ -152,7 +153,7 @@ fn a_file_of_another_layout_is_refused() {
 
 #[test]
 fn no_flipped_bit_panics_or_changes_a_number_even_if_the_footer_is_trusted() {
-    for codec in [Codec::Planes, Codec::Raw, Codec::Int8] {
+    for codec in [Codec::PLANES, Codec::RAW, Codec::INT8] {
         let whole = file(codec);
         let mut read = Vec::new();
         let reader = open(whole.clone(), codec).unwrap();
