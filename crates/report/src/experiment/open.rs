@@ -138,3 +138,22 @@ fn read_training(entry: &TrainingEntry) -> Result<Training, ReportError> {
     let records = lines.enumerate().map(record).collect::<Result<_, _>>()?;
     Ok(Training { name: entry.name.clone(), records })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_another_version_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("experiment.toml");
+        let entry = "[[results]]\nfile = \"results.json\"\ndataset = \"pile\"\nmodel = \"base\"\nfamily = \"tiny\"\n";
+        std::fs::write(&path, format!("title = \"T\"\n{entry}")).unwrap();
+        let other = DEFINITIONS.replace("v1", "v2");
+        std::fs::write(folder.path().join("results.json"), format!("[{{\"definitions\": \"{other}\"}}]")).unwrap();
+        let told = Report::open(&path).unwrap_err().to_string();
+        for part in ["results.json", &format!("{DEFINITIONS}, got {other}"), "evaluate again"] {
+            assert!(told.contains(part), "{told}");
+        }
+    }
+}
