@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::maintain::verify::verify;
 use crate::support::{bits, harvest, lengths, read_everything, settings, two_sites};
 
-/// A codec of the tests: each row of a block is XORed with the row before it.
+/// A codec of the tests: each row of a block is stored as its exclusive or with the row before it.
 pub(super) struct Xor;
 
 impl Scheme for Xor {
@@ -86,9 +86,9 @@ fn a_codec_of_one_file_is_written_verified_and_read_by_name() {
             }
         }
         let path = folder.path().join("shards/00000").join(sites[0].file_name());
-        let mut damaged = std::fs::read(&path).unwrap();
-        damaged[40] ^= 1;
-        std::fs::write(&path, damaged).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[40] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
         let damages = verify(folder.path(), &mut |_| ()).unwrap().damages;
         assert!(damages.len() == 1 && damages[0].column.as_deref() == Some("difference"), "{damages:?}");
     }
