@@ -7,7 +7,7 @@ use std::thread;
 
 use hayloft_model::{append_bytes, in_order};
 use hayloft_runtime::{Gauge, Stopping};
-use hayloft_store::{CacheWriter, KeptPredictions, Predictions, SiteName, ShardQueue, WrittenShard};
+use hayloft_store::{CacheWriter, KeptPredictions, Predictions, ShardQueue, SiteName, WrittenShard};
 
 use super::forward::{Forward, StepDone};
 use super::steps::{Completes, send_steps};
