@@ -4,9 +4,9 @@ const README: &str = include_str!("../README.md");
 
 #[test]
 fn the_readme_shows_the_cache_reader_that_is_tested_and_it_has_ten_lines_at_most() {
-    let script = include_str!("../scripts/read_cache.py");
+    let script = include_str!("../examples/read_cache.py");
     let shown = README.split("```python\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    assert!(script.contains(shown), "README.md shows another reader than scripts/read_cache.py");
+    assert!(script.contains(shown), "README.md shows another reader than examples/read_cache.py");
     assert!(shown.lines().count() <= 10, "{shown}");
 }
 
@@ -24,7 +24,7 @@ fn documents_name_no_file_that_is_absent() {
 /// The check against SAELens uses exactly the tolerances of the document.
 #[test]
 fn results_md_has_the_tolerances_of_the_check_against_saelens() {
-    let script = include_str!("../scripts/goldens/check_saelens_metrics.py");
+    let script = include_str!("../scripts/checks/saelens-metrics.py");
     let results = include_str!("../crates/results/RESULTS.md");
     let number = |after: &str| {
         let rest = script.split_once(after).unwrap_or_else(|| panic!("no {after}")).1;

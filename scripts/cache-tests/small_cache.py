@@ -7,7 +7,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "scripts/checks"))
+import programs  # noqa: E402
+
 MODEL = ROOT / "tests" / "fixtures" / "tiny-llama"
 TEXT = MODEL / "text.jsonl"
 SAE = MODEL / "sae"
@@ -25,12 +28,9 @@ def say(words: str) -> None:
 def build() -> list[Path]:
     """Builds the programs and the reader of flipped bits, with failpoints in the store."""
     # With an example, dependencies have the features of `cargo test --workspace`, and are not built again.
-    command = "cargo build --quiet --locked --workspace --bins --example flip --features hayloft-harvest/failpoints"
-    for words in ([str(ROOT / "scripts" / "setup")], command.split()):
-        if subprocess.run(words, cwd=ROOT, stdout=sys.stderr).returncode != 0:
-            sys.exit(f"error: {' '.join(words)} failed")
-    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
-    return [target / name for name in ("harvest", "store", "evaluate", "examples/flip")]
+    words = "--quiet --workspace --bins --example flip --features hayloft-harvest/failpoints".split()
+    built = programs.build(*words)
+    return [built / name for name in ("harvest", "store", "evaluate", "examples/flip")]
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Goldens of scripts/check-shared-data: the outputs of sections.py for data that may not be redistributed.
+"""Goldens of `scripts/check shared-data`: the outputs of sections.py for data that may not be redistributed.
 
 Writes to tests/fixtures/sections/ only lengths, hashes and renderings of synthetic instructions:
 

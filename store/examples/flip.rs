@@ -1,5 +1,5 @@
 //! Reads and verifies a cache once for each of many flipped bits, and says what was noticed: the inner loop of
-//! `scripts/flip-test`.
+//! `scripts/check flip`.
 //!
 //! ```text
 //! cargo run --example flip -- CACHE <FLIPS

@@ -66,7 +66,7 @@ fn a_second_writer_is_refused() {
     assert!(message.contains("lock") || message.contains("another"), "{message}");
 }
 
-/// On a real disk: `scripts/crash-test --real-disks`.
+/// On a real disk: `scripts/check crash --real-disks`.
 #[test]
 fn a_full_disk_is_named_and_leaves_nothing_half_written() {
     let small = SmallModel::new();

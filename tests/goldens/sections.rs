@@ -1,5 +1,5 @@
 //! Conversations compared with an independent script on transformers, tokenizers and numpy: sections of every token,
-//! and rendered chat templates. `scripts/goldens/sections.py` makes the goldens. `scripts/check-shared-data` compares
+//! and rendered chat templates. `scripts/goldens/sections.py` makes the goldens. `scripts/check shared-data` compares
 //! the study's conversations, which may not be redistributed.
 
 use serde_json::Value;

@@ -1,5 +1,5 @@
 //! Checks on data that may not be redistributed and is beside the project at `../shared/data`: the study's Alpaca
-//! conversations, excerpts of The Pile, and Gemma's tokenizer configuration. Run by `scripts/check-shared-data`.
+//! conversations, excerpts of The Pile, and Gemma's tokenizer configuration. Run by `scripts/check shared-data`.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,

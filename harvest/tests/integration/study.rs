@@ -67,7 +67,7 @@ fn data_manifests_are_those_of_the_experiment() {
     }
 }
 
-/// Independent of `scripts/study-tables.py`: every published number is in the rows, as often as it was published.
+/// Independent of `scripts/check study-tables`: every published number is in the rows, as often as it was published.
 #[test]
 fn expected_tables_hold_the_published_figures() {
     for (name, cells) in [("pile", 12 * 8), ("alpaca", 12 * 8), ("finetuning", 2 * 8)] {

@@ -1,4 +1,4 @@
-//! Failpoints, for the tests that kill programs and for `scripts/crash-test`. The environment variable
+//! Failpoints, for the tests that kill programs and for `scripts/check crash`. The environment variable
 //! `HAYLOFT_FAILPOINT` names a fault and the boundary at which to inject it. Every operation of [`Disk`] is a boundary.
 //! Boundaries are numbered from 1 over the whole process.
 //!

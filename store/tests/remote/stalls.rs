@@ -1,6 +1,6 @@
 //! Workers, each a process of its own, that are stopped for longer than their lease and continued, or killed, at random moments.
 //!
-//! `HAYLOFT_STALLS` is how many times, in a folder and in a bucket each; `scripts/stall-test` asks for many.
+//! `HAYLOFT_STALLS` is how many times, in a folder and in a bucket each; `scripts/check stall` asks for many.
 
 use std::collections::BTreeMap;
 use std::env;
