@@ -22,7 +22,7 @@ Checksums are not verified: `store verify CACHE` does that, and so do programs t
 import sys
 from pathlib import Path
 
-# The README shows these lines; a test compares them.
+# docs/caches.md shows these lines; a test compares them.
 import numpy as np, pyarrow.parquet as pq
 def read_activations(path):  # of one shard, [rows, d_model]: float32 or float16; bfloat16 as its bits, uint16
     table = pq.read_table(path, partitioning=None)
