@@ -157,7 +157,7 @@ pub struct RunArguments {
     /// is measured against f32 on a 32nd of the tokens and printed beside it
     #[arg(long, value_name = "TYPE", conflicts_with = "dtype")]
     compute: Option<Dtype>,
-    /// Measure KL(clean || spliced) too, in nats a token, and that of zero ablation. It takes --model. [default way: exact]
+    /// Measure KL(clean || spliced) too, in nats a token, and that of zero ablation. It takes --model. [default: exact]
     ///
     /// exact: from the cache's logits where it has them all (harvest run --logits full), else recomputed.
     /// stored: exact, from the cache's logits; costs reading them, vocabulary times bytes a token.

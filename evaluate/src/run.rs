@@ -29,7 +29,8 @@ use crate::session::settings::RunSettings;
 /// # Ok(()) }
 /// ```
 pub fn run(settings: &RunSettings, progress: Progress) -> Result<Results, EvaluateError> {
-    Ok(assemble(measure(settings, None, progress, &mut Profiling::begin())?.0))
+    let (measurement, _) = measure(settings, None, progress, &mut Profiling::begin())?;
+    Ok(assemble(measurement))
 }
 
 /// Same as `run`, and also returns a profile of the time spent.

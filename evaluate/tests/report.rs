@@ -352,7 +352,7 @@ fn experiments_and_results_that_make_no_sense_are_refused() {
     fixture.edit(|result| {
         result.as_object_mut().unwrap().remove("latents");
     });
-    refuse(&usual, "evaluate again");
+    refuse(&usual, "missing field `latents`");
     fixture.write("training.jsonl", "{}");
 }
 

@@ -199,7 +199,7 @@ fn hash_planes(dtype: Dtype, words: &[u8]) {
     black_box(hashers.map(|hasher| hasher.finish()));
 }
 
-/// A row group of normally distributed values with a scale of its own in each column, as trained models have.
+/// A row group of normally distributed values with another scale in each column, as trained models have.
 fn residual_stream() -> Sample {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut uniform = || {

@@ -92,7 +92,7 @@ pub enum StoreError {
     },
     /// The cache was made with other settings.
     #[error(
-        "{path}: {field} differs: expected {expected} as asked for now, got {got} from what is there. Use the same settings, or another folder"
+        "{path}: {field} differs: expected {expected} as now requested, got {got} in the existing files. Use the same settings, or another folder"
     )]
     Mismatch {
         /// The file that records the other setting.

@@ -32,7 +32,7 @@ pub(super) fn header(header: &Header) -> Result<Part, String> {
     }
     let names: BTreeSet<&str> = header.saes.iter().map(|sae| sae.name.as_str()).collect();
     if header.saes.is_empty() || names.len() != header.saes.len() {
-        return Err("SAEs without names of their own".to_owned());
+        return Err("SAEs that share a name".to_owned());
     }
     header.saes.iter().try_for_each(sae)?;
     sections(header)?;

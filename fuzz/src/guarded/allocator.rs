@@ -9,7 +9,7 @@ use cap::Cap;
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
-/// Bytes that an input may have live for each byte of its own, beside what its target allows to any.
+/// Bytes that an input may have live per byte of input, in addition to what its target allows to any.
 const PER_BYTE: usize = 64;
 
 /// Allows so many bytes more than are live now, and [`PER_BYTE`] for each of the input's. What asks for more ends the

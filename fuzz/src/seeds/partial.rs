@@ -32,7 +32,7 @@ pub(super) fn seeds() -> Vec<Seed> {
     let rich = RunSettings { bootstrap: Some(Bootstrap { resamples: 100 }), by_subset: true, ..plain.clone() };
     let seed = |(name, settings): (&str, &RunSettings)| {
         let bytes = fuzzing::only_part(settings).expect("a partial result");
-        ("partial_result", format!("format-2-{name}"), bytes)
+        ("partial_result", name.to_owned(), bytes)
     };
     [("plain", &plain), ("sequences", &rich)].map(seed).to_vec()
 }

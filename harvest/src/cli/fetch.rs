@@ -17,7 +17,7 @@ pub struct FetchArguments {
     /// The folder in which each name gets its own folder
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: LocalPath,
-    /// Ask no server: use what is there, and what Hugging Face's own programs have in their cache (HF_HOME)
+    /// Use no network: only files fetched before, and those in the Hugging Face cache (HF_HOME)
     #[arg(long)]
     offline: bool,
     /// Ask the Hub, and say what would be downloaded and how large it is; write nothing

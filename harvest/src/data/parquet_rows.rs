@@ -32,19 +32,19 @@ pub(super) struct ParquetRows {
     batches: Batches,
     batch: Option<RecordBatch>,
     next_in_batch: usize,
-    reading: Reading,
+    columns: ReadColumns,
 }
 
 /// Which columns are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reading {
+enum ReadColumns {
     /// The requested columns.
     Wanted,
     /// All columns, because a requested one is missing. Values of unsupported types are null.
     All,
 }
 
-/// Returns the value of a key in the file's metadata, without reading rows; `None` if absent.
+/// Returns the value of a key in the file's metadata, without columns rows; `None` if absent.
 pub(super) fn metadata(path: &Path, key: &str) -> Result<Option<String>, DataError> {
     let file = open(path)?;
     let pairs = file.metadata().file_metadata().key_value_metadata();
@@ -70,10 +70,10 @@ impl ParquetRows {
         let columns = schema.root_schema().get_fields();
         let wanted: Option<Vec<usize>> =
             fields.iter().map(|field| columns.iter().position(|column| column.name() == field.root())).collect();
-        let reading = if wanted.is_some() { Reading::Wanted } else { Reading::All };
+        let columns = if wanted.is_some() { ReadColumns::Wanted } else { ReadColumns::All };
         let projection = wanted.map_or_else(ProjectionMask::all, |wanted| ProjectionMask::roots(schema, wanted));
         let batches = parquet.batches(projection, BATCH_ROWS).map_err(|error| damaged(&file.path, &error))?;
-        Ok(Self { path: file.path.clone(), record, batches, batch: None, next_in_batch: 0, reading })
+        Ok(Self { path: file.path.clone(), record, batches, batch: None, next_in_batch: 0, columns })
     }
 
     /// Returns the plan's record of the file.
@@ -87,7 +87,7 @@ impl ParquetRows {
             if let Some(batch) = self.batch.as_ref().filter(|batch| self.next_in_batch < batch.num_rows()) {
                 let row = self.next_in_batch;
                 self.next_in_batch += 1;
-                return Ok(Some(object(batch, row, self.reading)));
+                return Ok(Some(object(batch, row, self.columns)));
             }
             self.batch = match self.batches.next() {
                 None => return Ok(None),
@@ -99,14 +99,14 @@ impl ParquetRows {
     }
 }
 
-fn object(batch: &RecordBatch, row: usize, reading: Reading) -> Result<Value, LineProblem> {
+fn object(batch: &RecordBatch, row: usize, columns: ReadColumns) -> Result<Value, LineProblem> {
     let schema = batch.schema_ref();
     let mut fields = Map::new();
     for (column, array) in schema.fields().iter().zip(batch.columns()) {
-        match (value(column.name(), array.as_ref(), row), reading) {
+        match (value(column.name(), array.as_ref(), row), columns) {
             (Ok(value), _) => drop(fields.insert(column.name().to_owned(), value)),
-            (Err(_), Reading::All) => drop(fields.insert(column.name().to_owned(), Value::Null)),
-            (Err(problem), Reading::Wanted) => return Err(problem),
+            (Err(_), ReadColumns::All) => drop(fields.insert(column.name().to_owned(), Value::Null)),
+            (Err(problem), ReadColumns::Wanted) => return Err(problem),
         }
     }
     Ok(Value::Object(fields))

@@ -23,7 +23,7 @@ file:///FOLDER. Credentials come from the environment alone, and from the machin
   az://  AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_KEY, or AZURE_CLIENT_ID,
          AZURE_CLIENT_SECRET and AZURE_TENANT_ID; AZURE_SKIP_SIGNATURE=true for none; AZURE_ENDPOINT;
          AZURE_STORAGE_USE_EMULATOR=true for Azurite, at AZURITE_BLOB_STORAGE_URL
-SSL_CERT_FILE names a PEM file of certificates to trust, for a server with one of its own. Objects are removed one by
+SSL_CERT_FILE names a PEM file of certificates to trust, for a server whose certificate no public authority signed. Objects are removed one by
 one, whatever AWS_DISABLE_BULK_DELETE says.";
 
 /// How a place elsewhere is reached.

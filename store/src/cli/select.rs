@@ -15,7 +15,7 @@ use super::placed::{files, in_words};
 ///
 /// Sites and shards alone keep the plan, and files are linked or copied as they are. Sections, subsets and sequences pick
 /// whole sequences, since a token's row depends on the tokens before it: those with at least one token in one of the
-/// sections and one of the subsets at once. They get a plan of their own, which records what it was selected from; sequence
+/// sections and one of the subsets at once. They get a new plan, which records the cache that it was selected from; sequence
 /// ids, documents, activations and predictions stay what they were, to the bit.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -68,7 +68,7 @@ impl Select {
         let selected =
             select(&self.cache, &self.out, &selection, files(self.copy), &mut |progress| bar.bytes(progress))?;
         drop(bar);
-        let how = if selected.new_plan { "under a plan of their own".to_owned() } else { in_words(&selected.placed) };
+        let how = if selected.new_plan { "under a new plan".to_owned() } else { in_words(&selected.placed) };
         let sites: Vec<&str> = selected.sites.iter().map(SiteName::as_str).collect();
         let words = format!(
             "{}: {}, {}, {} tokens at {}; {how}",

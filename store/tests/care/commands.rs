@@ -51,7 +51,7 @@ fn caches_are_merged_extended_and_selected() {
 
     let selected = prints(folder, &format!("select merged --out less --subset ArXiv --site {pre}"));
     assert!(selected.starts_with("less: 1 shard, 3 sequences, "), "{selected}");
-    assert!(selected.contains(&format!("tokens at {pre}; under a plan of their own")), "{selected}");
+    assert!(selected.contains(&format!("tokens at {pre}; under a new plan")), "{selected}");
     let shards: Value = serde_json::from_str(&prints(folder, "select merged --out one --shards ..1 --json")).unwrap();
     assert_eq!((&shards["shards"], &shards["new_plan"]), (&1.into(), &false.into()));
     let (_, stderr) = fails(folder, "select merged --out two --section rollout");

@@ -109,7 +109,7 @@ fn flip(path: &Path) {
     let mut bytes = fs::read(path).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    // A file of its own, as after a fault of the disk; a link's other name would be hit too.
+    // A separate file, as after a fault of the disk; a link's other name would be hit too.
     fs::remove_file(path).unwrap();
     fs::write(path, bytes).unwrap();
 }

@@ -57,7 +57,7 @@ fn pull(prefix: &str, folder: &Path, selection: &PullSelection, options: &Remote
     hayloft_store::pull(&location(prefix), folder, selection, options, &|_: Moved| ())
 }
 
-/// A small cache in a folder of its own.
+/// A small cache in a separate folder.
 fn cache() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     support::harvest(folder.path(), &support::settings(Dtype::Bf16, Codec::PLANES));

@@ -1,4 +1,4 @@
-//! Workers, each a process of its own, that are stopped for longer than their lease and continued, or killed, at random moments.
+//! Workers, each a separate process, that are stopped for longer than their lease and continued, or killed, at random moments.
 //!
 //! `HAYLOFT_STALLS` is how many times, in a folder and in a bucket each; `scripts/check stall` asks for many.
 
@@ -77,7 +77,7 @@ impl Fleet<'_> {
         let until = Instant::now() + PATIENCE;
         for mut worker in workers {
             while worker.try_wait().unwrap().is_none() {
-                assert!(Instant::now() < until, "a worker waits for ever");
+                assert!(Instant::now() < until, "a worker waits without end");
                 thread::sleep(Duration::from_millis(10));
             }
             let output = worker.wait_with_output().unwrap();

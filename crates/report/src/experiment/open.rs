@@ -73,8 +73,8 @@ fn read_results(entry: &ResultsEntry, left_out: &mut Vec<LeftOut>) -> Result<Vec
     let bytes = read(path, "results of `evaluate run`", MAX_RESULTS_BYTES)?;
     let malformed = |error: serde_json::Error| ReportError::Malformed {
         path: path.clone(),
-        expected: "results.json as `evaluate run --out` writes it",
-        got: error.to_string(),
+        expected: "results.json as `evaluate run --out` of this version writes it",
+        got: format!("{error}. Evaluate again"),
     };
     let versions: Vec<Version> = serde_json::from_slice(&bytes).map_err(malformed)?;
     if let Some(other) = versions.into_iter().find(|version| version.definitions != DEFINITIONS) {

@@ -76,7 +76,7 @@ fn open(files: &Files) -> Result<Opened, SaeError> {
     let output_site = fields.hook_point_out.filter(|out| Some(out) != fields.hook_point_in.as_ref());
     let role = if output_site.is_some() { Role::Transcoder(Skip::None) } else { Role::Autoencoder };
     if role != Role::Autoencoder && normalisation == Normalisation::ConstantNormRescale {
-        let expected = "inference or dataset-wise in a transcoder, whose output has a norm of its own";
+        let expected = "inference or dataset-wise in a transcoder, whose output has another norm";
         return Err(source.field("norm_activation", expected, "token-wise"));
     }
     let config = SaeConfig {
