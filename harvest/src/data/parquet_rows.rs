@@ -44,7 +44,7 @@ enum ReadColumns {
     All,
 }
 
-/// Returns the value of a key in the file's metadata, without columns rows; `None` if absent.
+/// Returns the value of a key in the file's metadata, without reading rows; `None` if absent.
 pub(super) fn metadata(path: &Path, key: &str) -> Result<Option<String>, DataError> {
     let file = open(path)?;
     let pairs = file.metadata().file_metadata().key_value_metadata();
