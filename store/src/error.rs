@@ -3,8 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::remote::Location;
-
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -211,9 +209,16 @@ fn place(row_group: Option<usize>, column: Option<&str>) -> String {
     row_group + &column
 }
 
+/// Returns whether `text` is a location, such as `s3://bucket/prefix`, rather than the path of a folder.
+pub(crate) fn is_location(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(scheme, _)| {
+        !scheme.is_empty() && scheme.chars().all(|letter| letter.is_ascii_alphanumeric() || "+-.".contains(letter))
+    })
+}
+
 /// Returns whether a path stands for a remote location.
-fn is_elsewhere(path: &Path) -> bool {
-    path.to_str().is_some_and(Location::is_meant)
+pub(crate) fn is_elsewhere(path: &Path) -> bool {
+    path.to_str().is_some_and(is_location)
 }
 
 /// Returns advice on how to restore a file.

@@ -1,19 +1,26 @@
 #![doc = include_str!("../FORMAT.md")]
+#![cfg_attr(
+    not(all(feature = "remote", feature = "workers", feature = "maintain", feature = "convert")),
+    allow(dead_code, unused_imports, reason = "some shared functions serve one feature")
+)]
 
 mod codec;
+#[cfg(feature = "convert")]
 pub mod convert;
 mod error;
 mod format;
 mod fs;
-#[doc(hidden)]
+#[cfg(feature = "fuzzing")]
 pub mod fuzzing;
-#[doc(hidden)]
+#[cfg(feature = "bench")]
 pub mod kernels;
+#[cfg(feature = "maintain")]
 pub mod maintain;
 mod read;
+#[cfg(feature = "remote")]
 mod remote;
-#[doc(hidden)]
 pub mod safe_parquet;
+#[cfg(feature = "workers")]
 mod workers;
 mod write;
 
@@ -26,12 +33,15 @@ mod support;
 
 pub use codec::Codec;
 pub use codec::rounding::RoundingError;
+#[cfg(feature = "convert")]
 pub use convert::{ExchangeProgress, ExportSettings, ExportSummary, ImportSettings, ImportSummary};
 pub use error::{Result, StoreError};
 pub use format::activations::reader::ActivationReader;
 pub use format::group_sums::{GroupSums, NormSums, PredictionSums};
 pub use format::manifest::{Manifest, SiteRecord};
-pub use format::plan::{Plan, PlanReader, PlanShard, PlanWriter, plan_at};
+#[cfg(feature = "remote")]
+pub use format::plan::plan_at;
+pub use format::plan::{Plan, PlanReader, PlanShard, PlanWriter};
 pub use format::records::{
     ChatRecord, Corpus, Counts, DataRecord, FileRecord, KeptPredictions, ModelRecord, Packing, SelectedFrom,
     SelectionRecord, ShardRecord, TokenizerRecord,
@@ -45,20 +55,24 @@ pub use format::tables::predictions::Predictions;
 pub use format::tables::sequences::{Sequence, row_group_rows};
 pub use format::tables::tokens::Tokens;
 #[cfg(feature = "failpoints")]
-#[doc(hidden)]
 pub use fs::failpoints;
 pub use hayloft_runtime::Dtype;
-pub use maintain::verify::{Damage, Progress, Report, verify};
 pub use read::cache::{Cache, Shard, ShardTokens};
-pub use read::inspect::{GroupSummary, SiteSummary, StatisticsSummary, Summary, inspect, inspect_at};
-#[doc(hidden)]
-pub use remote::check_arguments;
+#[cfg(feature = "remote")]
+pub use read::inspect::inspect_at;
+pub use read::inspect::{GroupSummary, SiteSummary, StatisticsSummary, Summary, inspect};
+pub use read::verify::{Damage, Progress, Report, verify};
+#[cfg(feature = "remote")]
 pub use remote::{
     Environment, LocalPath, Location, Moved, Place, PullSelection, Pulled, Pushed, RemoteOptions, ShardRange, Traffic,
     parse_bytes, pull, push,
 };
-pub use workers::{ShardQueue, Sharing};
+#[cfg(feature = "cli")]
+pub use remote::{PlaceParser, check_arguments};
+#[cfg(feature = "workers")]
+pub use workers::Sharing;
 pub use write::cache_writer::CacheWriter;
+pub use write::shard_queue::ShardQueue;
 pub use write::shard_writer::ShardWriter;
 
 /// The format version that this crate reads and writes.
