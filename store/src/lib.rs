@@ -31,6 +31,7 @@ extern crate self as hayloft_store;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+pub use arrow_array;
 pub use codec::Codec;
 pub use codec::rounding::RoundingError;
 #[cfg(feature = "convert")]
@@ -56,11 +57,13 @@ pub use format::tables::sequences::{Sequence, row_group_rows};
 pub use format::tables::tokens::Tokens;
 #[cfg(feature = "failpoints")]
 pub use fs::failpoints;
+pub use half;
 pub use hayloft_runtime::Dtype;
 pub use read::cache::{Cache, Shard, ShardTokens};
 #[cfg(feature = "remote")]
 pub use read::inspect::inspect_at;
 pub use read::inspect::{GroupSummary, SiteSummary, StatisticsSummary, Summary, inspect};
+pub use read::site::{Activations, Row, RowGroups, Rows, Site};
 pub use read::verify::{Damage, Progress, Report, verify};
 #[cfg(feature = "remote")]
 pub use remote::{

@@ -2,4 +2,5 @@
 
 pub(crate) mod cache;
 pub(crate) mod inspect;
+pub(crate) mod site;
 pub(crate) mod verify;
