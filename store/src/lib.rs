@@ -36,7 +36,7 @@ pub use codec::Codec;
 pub use codec::rounding::RoundingError;
 #[cfg(feature = "convert")]
 pub use convert::{ExchangeProgress, ExportSettings, ExportSummary, ImportSettings, ImportSummary};
-pub use error::{Result, StoreError};
+pub use error::{ErrorKind, Result, StoreError};
 pub use format::activations::reader::ActivationReader;
 pub use format::group_sums::{GroupSums, NormSums, PredictionSums};
 pub use format::manifest::{Manifest, SiteRecord};
