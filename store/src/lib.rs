@@ -160,6 +160,7 @@
 //! | `cli` | all of these, the program `store`, and clap's value parsers of paths and locations |
 //! | `fuzzing`, `bench`, `failpoints` | entry points of fuzz tests, of benchmarks, and of tests that stop the program |
 
+#![warn(missing_debug_implementations, unreachable_pub)]
 #![cfg_attr(
     not(all(feature = "remote", feature = "workers", feature = "maintain", feature = "convert")),
     allow(dead_code, unused_imports, reason = "some shared functions serve one feature")
@@ -171,6 +172,12 @@ pub mod convert;
 mod error;
 mod format;
 mod fs;
+#[cfg(feature = "failpoints")]
+pub mod failpoints {
+    //! Failpoints of crates that rename files without the store, for tests that stop the program.
+
+    pub use crate::fs::failpoints::before_rename;
+}
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 #[cfg(feature = "bench")]
@@ -193,6 +200,7 @@ pub mod specification {}
 extern crate self as hayloft_store;
 #[cfg(test)]
 #[path = "../tests/support/mod.rs"]
+#[allow(unreachable_pub, reason = "the integration tests share it")]
 mod support;
 
 pub use arrow_array;
@@ -219,8 +227,6 @@ pub use format::statistics::ActivationSums;
 pub use format::tables::predictions::Predictions;
 pub use format::tables::sequences::{Sequence, row_group_rows};
 pub use format::tables::tokens::Tokens;
-#[cfg(feature = "failpoints")]
-pub use fs::failpoints;
 pub use half;
 pub use hayloft_runtime::Dtype;
 pub use read::cache::{Cache, Shard, ShardTokens};

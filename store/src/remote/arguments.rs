@@ -11,7 +11,7 @@ use crate::remote::location::Location;
 use crate::remote::place::{LocalPath, Place};
 
 /// A value parser that, unlike clap's, does not repeat a refused argument: it may contain a password.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct PlaceParser<T>(fn(&Path) -> Result<T>);
 
 impl<T: Clone + Send + Sync + 'static> TypedValueParser for PlaceParser<T> {
@@ -59,7 +59,6 @@ impl ValueParserFactory for Location {
 }
 
 /// Panics if an argument of a command or subcommand takes a path without these parsers.
-#[doc(hidden)]
 pub fn check_arguments(command: &clap::Command) {
     let bare = [clap::builder::ValueParser::path_buf().type_id(), clap::builder::ValueParser::os_string().type_id()];
     for argument in command.get_arguments() {
