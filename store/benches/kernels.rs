@@ -1,5 +1,5 @@
-//! The loops that the store's speed depends on: `cargo bench -p hayloft-store`. A row group is 4096 rows; rates are in
-//! plain words. What a whole shard takes, files included, is for `examples/codec_speed.rs`.
+//! The loops that the store's speed depends on: `cargo bench -p hayloft-store --features bench`. A row group is 4096 rows;
+//! rates are in plain words. What a whole shard takes, files included, is for `examples/codec_speed.rs`.
 #![allow(missing_docs, reason = "the macros of the benches make functions")]
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 

@@ -1,7 +1,7 @@
 //! A worker that fills a small cache beside others, slowly, for tests to stop and to kill.
 //!
 //! ```text
-//! cargo run -p hayloft-store --example sharing_worker -- CACHE SCRATCH KIND
+//! cargo run -p hayloft-store --features remote,workers --example sharing_worker -- CACHE SCRATCH KIND
 //! ```
 //!
 //! `CACHE` is a folder or a location; a worker of another `KIND` makes other bytes of the same shard, as other hardware may.

@@ -3,10 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::remote::Location;
-
-/// An error of this crate.
+/// An error of this crate. [`Self::kind`] is what a program decides by; the message is for people.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StoreError {
     /// The operating system reported an error.
     #[error("{path}: cannot {action}: {cause}")]
@@ -196,6 +195,26 @@ pub enum StoreError {
     },
 }
 
+/// The kind of a [`StoreError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// There is no such cache, plan or site.
+    NotFound,
+    /// A file is not what was written, or not what a cache holds.
+    Damaged,
+    /// The file has another format version.
+    Unsupported,
+    /// Another writer, or other contents or settings, are in the way.
+    Conflict,
+    /// An argument or a value is out of range.
+    Invalid,
+    /// The operating system reported an error, such as a full disk.
+    Io,
+    /// A bucket or web server failed, or has other objects than expected.
+    Remote,
+}
+
 /// The result type of this crate.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
@@ -211,9 +230,16 @@ fn place(row_group: Option<usize>, column: Option<&str>) -> String {
     row_group + &column
 }
 
+/// Returns whether `text` is a location, such as `s3://bucket/prefix`, rather than the path of a folder.
+pub(crate) fn is_location(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(scheme, _)| {
+        !scheme.is_empty() && scheme.chars().all(|letter| letter.is_ascii_alphanumeric() || "+-.".contains(letter))
+    })
+}
+
 /// Returns whether a path stands for a remote location.
-fn is_elsewhere(path: &Path) -> bool {
-    path.to_str().is_some_and(Location::is_meant)
+pub(crate) fn is_elsewhere(path: &Path) -> bool {
+    path.to_str().is_some_and(is_location)
 }
 
 /// Returns advice on how to restore a file.
@@ -236,6 +262,23 @@ fn plan_first(folder: &Path) -> String {
 }
 
 impl StoreError {
+    /// Returns the kind.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::MissingPlan { .. } | Self::MissingManifest { .. } | Self::UnknownSite { .. } => ErrorKind::NotFound,
+            Self::Malformed { .. } | Self::Damaged { .. } | Self::PlanLost { .. } | Self::LeavesFolder { .. } => {
+                ErrorKind::Damaged
+            }
+            Self::Version { .. } => ErrorKind::Unsupported,
+            Self::Locked { .. } | Self::Mismatch { .. } | Self::Unlike { .. } | Self::Exists { .. } => {
+                ErrorKind::Conflict
+            }
+            Self::NonFinite { .. } | Self::Invalid { .. } => ErrorKind::Invalid,
+            Self::Io { .. } | Self::DiskFull { .. } => ErrorKind::Io,
+            Self::Remote { .. } => ErrorKind::Remote,
+        }
+    }
+
     /// Creates an I/O error, or a disk-full error if applicable.
     pub(crate) fn io(path: &Path, action: &'static str, cause: io::Error) -> Self {
         match cause.kind() {
@@ -304,11 +347,13 @@ mod tests {
         let error = StoreError::writing(Path::new("a"), parquet::errors::ParquetError::from(source));
         assert!(matches!(error, StoreError::DiskFull { .. }), "{error}");
         assert!(error.to_string().contains("free some space"));
+        assert_eq!(error.kind(), ErrorKind::Io);
     }
 
     #[test]
     fn damage_names_its_place() {
         let error = StoreError::damaged_column(Path::new("cache/a.parquet"), 3, "mantissa", "1", "2");
+        assert_eq!(error.kind(), ErrorKind::Damaged);
         let text = error.to_string();
         assert!(
             text.starts_with("cache/a.parquet: damaged in row group 3, column mantissa: expected 1, got 2."),

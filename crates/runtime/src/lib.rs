@@ -8,6 +8,7 @@ mod part;
 mod profile;
 mod safetensors_file;
 mod stopping;
+#[cfg(feature = "terminal")]
 mod terminal;
 pub mod words;
 
@@ -18,4 +19,5 @@ pub use part::Part;
 pub use profile::{MatrixRates, Phase, PhaseTime, PhaseTimer, Profile, Profiling};
 pub use safetensors_file::{TensorBytes, TensorEntry, safetensors, safetensors_header};
 pub use stopping::Stopping;
+#[cfg(feature = "terminal")]
 pub use terminal::{Gauge, Progress, exit_code, log_to_stderr, print, print_completions};

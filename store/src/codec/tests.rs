@@ -8,7 +8,7 @@ use crate::codec::encoded::{Buffers, Column, EncodedRowGroup, RowGroup};
 use crate::codec::pages::Block;
 use crate::codec::scheme::Scheme;
 use crate::error::Result;
-use crate::maintain::verify::verify;
+use crate::read::verify::verify;
 use crate::support::{bits, harvest, lengths, read_everything, settings, two_sites};
 
 /// A codec of the tests: each row of a block is stored as its exclusive or with the row before it.

@@ -3,6 +3,8 @@
 pub(crate) mod activations;
 pub(crate) mod group_sums;
 pub(crate) mod manifest;
+#[cfg(any(feature = "remote", feature = "maintain"))]
+pub(crate) mod narrowing;
 pub(crate) mod plan;
 pub(crate) mod records;
 pub(crate) mod section;

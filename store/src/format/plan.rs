@@ -19,6 +19,7 @@ use crate::fs::json;
 use crate::fs::lock::Lock;
 use crate::fs::machine::machine;
 use crate::fs::staged::{StagedFolder, create_folder, create_folders, discard, remove_leftovers, replace_file};
+#[cfg(feature = "remote")]
 use crate::remote::{Location, Remote, RemoteOptions};
 
 pub(crate) const PLAN_FILE: &str = "plan.json";
@@ -128,6 +129,7 @@ impl PlanReader {
 ///
 /// # Errors
 /// [`StoreError::MissingPlan`] without a plan.
+#[cfg(feature = "remote")]
 pub fn plan_at(place: &Path, options: &RemoteOptions) -> Result<Plan> {
     let Some(location) = Location::of_place(place)? else { return Ok(PlanReader::open(place)?.plan) };
     let fetched = Remote::connect(&location, options)?.get(PLAN_FILE)?;

@@ -18,6 +18,8 @@ use crate::fs::hash::blake3_hex;
 use crate::fs::json;
 
 pub(crate) const SHARD_FILE: &str = "shard.json";
+/// The folder of claims in a cache, and the prefix of their names in a bucket.
+pub(crate) const CLAIMS_FOLDER: &str = "claims";
 pub(crate) const SHARDS_FOLDER: &str = "shards";
 
 /// The contents of `shard.json`.

@@ -56,6 +56,7 @@ fn add_checksum(bytes: &mut Vec<u8>) {
 }
 
 /// Replaces the checksum of modified bytes.
+#[cfg(feature = "fuzzing")]
 pub(crate) fn sealed_again(bytes: &[u8]) -> Vec<u8> {
     let end = bytes.len().saturating_sub(BEFORE_CHECKSUM.len() + CHECKSUM_DIGITS + AFTER_CHECKSUM.len());
     let mut sealed = bytes[..end].to_vec();

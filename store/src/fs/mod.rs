@@ -4,7 +4,7 @@ pub(crate) mod disk;
 #[cfg(test)]
 pub(crate) mod failing;
 #[cfg(any(test, feature = "failpoints"))]
-pub mod failpoints;
+pub(crate) mod failpoints;
 pub(crate) mod folder;
 pub(crate) mod hash;
 pub(crate) mod json;

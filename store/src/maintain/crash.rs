@@ -21,7 +21,7 @@ use crate::maintain::merge::merge_on;
 use crate::maintain::placing::Files;
 use crate::maintain::repair::repair_on;
 use crate::maintain::select::{Selection, select_on};
-use crate::maintain::verify::verify;
+use crate::read::verify::verify;
 use crate::support::{
     Everything, Lengths, files_below, fill_shard, lengths, open, read_everything, settings, site, write_plan,
 };

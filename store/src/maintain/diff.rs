@@ -13,7 +13,7 @@ use crate::maintain::differences;
 use crate::maintain::holding::Holding;
 use crate::maintain::placing::bytes_of;
 use crate::maintain::values::{self, ValueDiff};
-use crate::maintain::verify::Progress;
+use crate::read::verify::Progress;
 
 /// The result of [`diff`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

@@ -24,8 +24,8 @@ use crate::maintain::destination::check_apart;
 use crate::maintain::holding::{Holding, at_home, home};
 use crate::maintain::placing::{Files, Placed, Placing, bytes_of, restage};
 use crate::maintain::replacing::{Replacement, settle, write_manifest};
-use crate::maintain::verify::Progress;
 use crate::read::cache::Cache;
+use crate::read::verify::Progress;
 
 /// The result of [`extend`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

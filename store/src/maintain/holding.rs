@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Result, StoreError};
 use crate::format::manifest::MANIFEST_FILE;
-use crate::format::plan::{PLAN_FILE, PlanReader, shard_name};
+use crate::format::plan::{PlanReader, shard_name};
 use crate::format::records::{FileRecord, ShardRecord};
 use crate::format::settings::{Difference, HarvestSettings};
 use crate::format::shard_record::{SHARDS_FOLDER, WrittenShard};
 use crate::fs::folder::Folder;
 use crate::maintain::differences;
 use crate::read::cache::Cache;
+use crate::read::verify::plan_of;
 
 /// A cache that is to be combined with others, or changed.
 pub(super) struct Holding {
@@ -113,17 +114,6 @@ impl Holding {
 
 fn hash(file: &FileRecord) -> String {
     format!("{} bytes of BLAKE3 {}", file.bytes, file.blake3)
-}
-
-/// Opens the plan of a cache. It must match the hash in the manifest.
-pub(super) fn plan_of(cache: &Cache) -> Result<PlanReader> {
-    let plan = PlanReader::open(cache.folder())?;
-    let expected = &cache.manifest().plan_blake3;
-    if plan.blake3() == expected {
-        return Ok(plan);
-    }
-    let path = cache.folder().join(PLAN_FILE);
-    Err(StoreError::damaged(&path, format!("BLAKE3 {expected} by the manifest"), plan.blake3()))
 }
 
 /// A shard's record with the standard path.

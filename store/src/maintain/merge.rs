@@ -13,7 +13,7 @@ use crate::fs::machine::machine;
 use crate::maintain::destination::{check_apart, place_plan};
 use crate::maintain::holding::{Holding, at_home, home};
 use crate::maintain::placing::{Files, Placed, Placing, bytes_of, restage};
-use crate::maintain::verify::Progress;
+use crate::read::verify::Progress;
 use crate::write::cache_writer::CacheWriter;
 
 /// The result of [`merge`].

@@ -20,7 +20,6 @@ mod extend;
 mod gather;
 mod holding;
 mod merge;
-pub(crate) mod narrowing;
 mod number_range;
 mod picking;
 mod placing;
@@ -29,7 +28,6 @@ mod repair;
 mod replacing;
 mod select;
 mod values;
-pub(crate) mod verify;
 
 pub use diff::{CacheDiff, FileDiff, SettingDiff, diff};
 pub use extend::{Extended, extend};

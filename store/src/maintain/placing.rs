@@ -15,7 +15,7 @@ use crate::fs::hash::{HashingFile, map_sized};
 use crate::fs::map::MappedFile;
 use crate::fs::staged::StagedFolder;
 use crate::maintain::holding::Holding;
-use crate::maintain::verify::Progress;
+use crate::read::verify::Progress;
 
 /// How to place files in another cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -20,8 +20,8 @@ use crate::fs::staged::{create_folders, discard, remove_leftovers, replace_file}
 use crate::maintain::holding::home;
 use crate::maintain::plan_repair::damaged_tables;
 use crate::maintain::replacing::{settle, write_manifest};
-use crate::maintain::verify::{Progress, verify_shards};
 use crate::read::cache::Cache;
+use crate::read::verify::{Progress, verify_shards};
 
 /// The result of [`repair`], or of a dry run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

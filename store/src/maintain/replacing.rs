@@ -25,9 +25,10 @@ use crate::fs::disk::Disk;
 use crate::fs::folder::Folder;
 use crate::fs::json;
 use crate::fs::staged::{StagedFolder, create_folders, remove_entry, remove_leftovers, replace_file};
-use crate::maintain::holding::{home, plan_of};
+use crate::maintain::holding::home;
 use crate::maintain::placing::{Files, Placing, restage};
 use crate::read::cache::Cache;
+use crate::read::verify::plan_of;
 
 /// The folder that the manifest refers to in between.
 const REPLACED: &str = "replaced";

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::error::{Result, StoreError, joined};
 use crate::format::manifest::Manifest;
+use crate::format::narrowing::{narrowed_settings, narrowed_shard};
 use crate::format::plan::PlanWriter;
 use crate::format::records::{Corpus, SelectedFrom};
 use crate::format::section::Section;
@@ -19,11 +20,10 @@ use crate::fs::staged::{StagedFolder, create_folders, write_file};
 use crate::maintain::destination::{check_apart, place_plan};
 use crate::maintain::gather::{self, Source};
 use crate::maintain::holding::{Holding, home};
-use crate::maintain::narrowing::{narrowed_settings, narrowed_shard};
 use crate::maintain::number_range::NumberRange;
 use crate::maintain::picking::{ShardPieces, Wanted, write_plan};
 use crate::maintain::placing::{Files, Placed, Placing, bytes_of, restage};
-use crate::maintain::verify::Progress;
+use crate::read::verify::Progress;
 use crate::write::cache_writer::CacheWriter;
 
 /// The part of a cache to keep. Fields that are not set do not restrict it; all restrictions apply together.

@@ -1,11 +1,12 @@
 //! Reading a cache.
 
 use std::path::{Path, PathBuf};
+#[cfg(feature = "remote")]
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::error::{Result, StoreError};
+use crate::error::{Result, StoreError, is_elsewhere};
 use crate::format::activations::layout::Layout;
 use crate::format::activations::reader::ActivationReader;
 use crate::format::manifest::{MANIFEST_FILE, Manifest};
@@ -21,6 +22,7 @@ use crate::fs::folder::{Folder, plain_path};
 use crate::fs::hash::blake3_hex;
 use crate::fs::json;
 use crate::fs::lock::Lock;
+#[cfg(feature = "remote")]
 use crate::remote::{Location, Mirror, RemoteOptions, Traffic};
 
 /// A cache opened for reading. It is a snapshot of the manifest at that time; the cache may still be growing.
@@ -31,6 +33,7 @@ pub struct Cache {
     manifest: Manifest,
     manifest_blake3: String,
     /// The source of the files of a remote cache.
+    #[cfg(feature = "remote")]
     mirror: Option<Arc<Mirror>>,
 }
 
@@ -47,31 +50,10 @@ impl Cache {
         }
         let path = Folder::new(folder).locate(folder, MANIFEST_FILE)?;
         let bytes = json::read(&path)?;
-        Self::of(Folder::new(folder), path, &bytes, None)
+        Self::of(Folder::new(folder), path, &bytes)
     }
 
-    /// Opens a cache in a folder or at a [`Location`]. Of a remote cache, only the manifest is fetched. Other files are
-    /// fetched on demand, verified by BLAKE3 and kept in a local folder of bounded size with LRU eviction.
-    ///
-    /// # Errors
-    /// As [`Self::open`], and [`StoreError::Remote`] if the remote does not answer or has no manifest.
-    pub fn open_at(place: &Path, options: &RemoteOptions) -> Result<Self> {
-        match Location::of_place(place)? {
-            Some(location) => Self::open_location(&location, options),
-            None => Self::open(place),
-        }
-    }
-
-    /// Opens the cache at a location; see [`Self::open_at`].
-    pub fn open_location(location: &Location, options: &RemoteOptions) -> Result<Self> {
-        let mirror = Arc::new(Mirror::open(location, options)?);
-        let path = PathBuf::from(location.join(MANIFEST_FILE));
-        let bytes = mirror.manifest()?;
-        let folder = Folder::elsewhere(mirror.folder(), Arc::clone(&mirror) as _);
-        Self::of(folder, path, &bytes, Some(mirror))
-    }
-
-    fn of(folder: Folder, path: PathBuf, bytes: &[u8], mirror: Option<Arc<Mirror>>) -> Result<Self> {
+    fn of(folder: Folder, path: PathBuf, bytes: &[u8]) -> Result<Self> {
         let manifest: Manifest = json::unseal(&path, bytes)?;
         manifest.check_sizes(&path)?;
         for shard in &manifest.shards {
@@ -80,34 +62,27 @@ impl Cache {
                 return Err(StoreError::LeavesFolder { path, named: named.clone() });
             }
         }
-        Ok(Self { folder, path, manifest, manifest_blake3: blake3_hex(bytes), mirror })
-    }
-
-    /// Logs the traffic of a remote cache.
-    pub fn log_traffic(&self) {
-        if let Some(Traffic { requests, received, repeated, .. }) = self.traffic() {
-            let kept_in = self.folder().display();
-            tracing::info!(received, requests, repeated, %kept_in, "bytes of the remote cache were brought");
-        }
-    }
-
-    /// Returns the traffic of a remote cache; none for a local one.
-    pub fn traffic(&self) -> Option<Traffic> {
-        self.mirror.as_ref().map(|mirror| mirror.traffic())
-    }
-
-    /// Starts prefetching the files needed to read a site of the shard at `place`, and returns at once. Does nothing
-    /// for a local cache or a `place` out of range. Errors are reported by the read itself.
-    pub fn read_ahead(&self, place: usize, site: &SiteName) {
-        if let (Some(mirror), Some(shard)) = (&self.mirror, self.manifest.shards.get(place)) {
-            mirror.read_ahead(shard, site);
-        }
+        Ok(Self {
+            folder,
+            path,
+            manifest,
+            manifest_blake3: blake3_hex(bytes),
+            #[cfg(feature = "remote")]
+            mirror: None,
+        })
     }
 
     /// Creates the cache in `folder` with a manifest that is not on disk.
     pub(crate) fn with_manifest(folder: &Path, manifest: Manifest) -> Self {
         let path = folder.join(MANIFEST_FILE);
-        Self { folder: Folder::new(folder), path, manifest, manifest_blake3: String::new(), mirror: None }
+        Self {
+            folder: Folder::new(folder),
+            path,
+            manifest,
+            manifest_blake3: String::new(),
+            #[cfg(feature = "remote")]
+            mirror: None,
+        }
     }
 
     /// Returns the manifest.
@@ -184,6 +159,51 @@ impl Cache {
     }
 }
 
+#[cfg(feature = "remote")]
+impl Cache {
+    /// Opens a cache in a folder or at a [`Location`]. Of a remote cache, only the manifest is fetched. Other files are
+    /// fetched on demand, verified by BLAKE3 and kept in a local folder of bounded size with LRU eviction.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and [`StoreError::Remote`] if the remote does not answer or has no manifest.
+    pub fn open_at(place: &Path, options: &RemoteOptions) -> Result<Self> {
+        match Location::of_place(place)? {
+            Some(location) => Self::open_location(&location, options),
+            None => Self::open(place),
+        }
+    }
+
+    /// Opens the cache at a location; see [`Self::open_at`].
+    pub fn open_location(location: &Location, options: &RemoteOptions) -> Result<Self> {
+        let mirror = Arc::new(Mirror::open(location, options)?);
+        let path = PathBuf::from(location.join(MANIFEST_FILE));
+        let bytes = mirror.manifest()?;
+        let folder = Folder::elsewhere(mirror.folder(), Arc::clone(&mirror) as _);
+        Ok(Self { mirror: Some(mirror), ..Self::of(folder, path, &bytes)? })
+    }
+
+    /// Logs the traffic of a remote cache.
+    pub fn log_traffic(&self) {
+        if let Some(Traffic { requests, received, repeated, .. }) = self.traffic() {
+            let kept_in = self.folder().display();
+            tracing::info!(received, requests, repeated, %kept_in, "bytes of the remote cache were brought");
+        }
+    }
+
+    /// Returns the traffic of a remote cache; none for a local one.
+    pub fn traffic(&self) -> Option<Traffic> {
+        self.mirror.as_ref().map(|mirror| mirror.traffic())
+    }
+
+    /// Starts prefetching the files needed to read a site of the shard at `place`, and returns at once. Does nothing
+    /// for a local cache or a `place` out of range. Errors are reported by the read itself.
+    pub fn read_ahead(&self, place: usize, site: &SiteName) {
+        if let (Some(mirror), Some(shard)) = (&self.mirror, self.manifest.shards.get(place)) {
+            mirror.read_ahead(shard, site);
+        }
+    }
+}
+
 /// Parses the `shard.json` at `path`, whose `bytes` match the hash in `record`, and checks it against the manifest.
 pub(crate) fn check_contents(
     path: &Path,
@@ -213,7 +233,9 @@ pub(crate) fn check_contents(
 
 /// Returns the error for a folder without a manifest, with advice.
 fn missing_manifest(folder: &Path) -> StoreError {
-    let advice = if let Some(holder) = Lock::current_holder(folder) {
+    let advice = if is_elsewhere(folder) {
+        "It is a location, not a folder: `Cache::open_at` opens one (feature `remote`)".to_owned()
+    } else if let Some(holder) = Lock::current_holder(folder) {
         format!("It is being written by {holder}; the manifest comes with the first whole shard")
     } else if folder.join(PLAN_FILE).exists() {
         "There is a plan, but no shard has been harvested: use `harvest run` on this folder".to_owned()

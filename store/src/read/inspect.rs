@@ -17,6 +17,7 @@ use crate::format::shard_record::SHARD_FILE;
 use crate::format::site::SiteName;
 use crate::fs::lock::Lock;
 use crate::read::cache::Cache;
+#[cfg(feature = "remote")]
 use crate::remote::RemoteOptions;
 
 /// The result of [`inspect`].
@@ -124,6 +125,7 @@ pub fn inspect(folder: &Path) -> Result<Summary> {
 }
 
 /// Summarises the cache in a folder or at a [`Location`](crate::Location). Reads only its manifest.
+#[cfg(feature = "remote")]
 pub fn inspect_at(place: &Path, options: &RemoteOptions) -> Result<Summary> {
     Ok(summary(&Cache::open_at(place, options)?, place))
 }

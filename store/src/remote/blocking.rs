@@ -13,6 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
 use crate::error::{Result, StoreError};
+use crate::format::shard_record::CLAIMS_FOLDER;
 use crate::fs::folder::plain_path;
 use crate::fs::lock::host_name;
 use crate::remote::connect::connect;
@@ -20,7 +21,6 @@ use crate::remote::failure::{failed, is_absent, is_condition, mend};
 use crate::remote::location::{Location, Service};
 use crate::remote::options::RemoteOptions;
 use crate::remote::traffic::{Counters, Traffic};
-use crate::workers::CLAIMS_FOLDER;
 
 /// S3 refuses smaller parts, except for the last.
 const SMALLEST_PART: u64 = 5 << 20;

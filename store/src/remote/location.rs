@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use url::{Host, Url};
 
-use crate::error::{Result, StoreError};
+use crate::error::{Result, StoreError, is_location};
 
 /// If this variable is `true`, `http://` is allowed to other hosts than this machine.
 pub(crate) const ALLOW_HTTP: &str = "HAYLOFT_ALLOW_HTTP";
@@ -36,9 +36,7 @@ pub struct Location {
 impl Location {
     /// Returns whether `text` is a location rather than the path of a folder.
     pub fn is_meant(text: &str) -> bool {
-        text.split_once("://").is_some_and(|(scheme, _)| {
-            !scheme.is_empty() && scheme.chars().all(|letter| letter.is_ascii_alphanumeric() || "+-.".contains(letter))
-        })
+        is_location(text)
     }
 
     /// Parses the place of a cache; `None` for the path of a folder.

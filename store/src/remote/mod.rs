@@ -6,6 +6,8 @@
 //! update of the version it was made from, so concurrent pushes do not undo each other. Before the first such write, an
 //! empty object tests whether the service honours conditions.
 
+#[cfg(feature = "cli")]
+mod arguments;
 mod blocking;
 mod cause;
 mod connect;
@@ -26,18 +28,23 @@ mod selection;
 mod traffic;
 mod workers;
 
+#[cfg(feature = "cli")]
+pub use arguments::{PlaceParser, check_arguments};
 pub use environment::Environment;
 pub use location::Location;
 pub(crate) use mirror::Mirror;
 pub use options::{RemoteOptions, parse_bytes};
-pub use place::{LocalPath, Place, check_arguments};
+pub use place::{LocalPath, Place};
 pub use pull::{Pulled, pull};
 pub use push::{Pushed, push};
 pub use selection::{PullSelection, ShardRange};
 pub use traffic::{Moved, Traffic};
 
-// Used by workers that fill a bucket.
 pub(crate) use blocking::Remote;
+// Used by workers that fill a bucket.
+#[cfg(feature = "workers")]
 pub(crate) use landing::{land, plan_table_place};
+#[cfg(feature = "workers")]
 pub(crate) use push::manifest::put_whole_manifest;
+#[cfg(feature = "workers")]
 pub(crate) use workers::in_parallel;

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::error::{Result, StoreError};
 use crate::format::manifest::{MANIFEST_FILE, Manifest};
+use crate::format::narrowing::{narrowed_settings, narrowed_shard};
 use crate::format::plan::{PLAN_FILE, Plan, PlanReader, shard_name};
 use crate::format::records::{FileRecord, ShardRecord};
 use crate::format::settings::HarvestSettings;
@@ -17,7 +18,6 @@ use crate::fs::json;
 use crate::fs::lock::Lock;
 use crate::fs::machine::machine;
 use crate::fs::staged::{create_folders, replace_file};
-use crate::maintain::narrowing::{narrowed_settings, narrowed_shard};
 use crate::read::cache::{Cache, check_contents};
 use crate::remote::blocking::Remote;
 use crate::remote::failure::mend;

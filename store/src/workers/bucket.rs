@@ -25,7 +25,6 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::CLAIMS_FOLDER;
 use super::claim::is_worker_name;
 use super::difference::tell_of_difference;
 use super::place::ClaimPlace;
@@ -33,6 +32,7 @@ use crate::error::{Result, StoreError};
 use crate::format::manifest::{MANIFEST_FILE, Manifest};
 use crate::format::plan::{PLAN_FILE, Plan, PlanReader, shard_name};
 use crate::format::settings::HarvestSettings;
+use crate::format::shard_record::CLAIMS_FOLDER;
 use crate::format::shard_record::{SHARD_FILE, SHARDS_FOLDER, WrittenShard};
 use crate::format::totals::Totals;
 use crate::fs::hash::{blake3_hex, check_file, map_sized};

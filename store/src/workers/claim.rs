@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Sharing;
 use super::process::Process;
-use super::{CLAIMS_FOLDER, Sharing};
 use crate::format::plan::shard_name;
+use crate::format::shard_record::CLAIMS_FOLDER;
 
 /// A claim on a shard, as stored in its file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -8,9 +8,9 @@
 //! - A **lease** ([`leases`]) is a claim that is kept alive: its owner keeps incrementing a counter in it. A waiter times
 //!   the counter with its own monotonic clock; if the counter stands still for the length of the lease, the next generation
 //!   may be claimed. Clocks are never compared. A process that has ended on the same machine is detected at once.
-//! - The **queue** ([`shard_queue`]) hands out the shards that are not claimed.
+//! - The **queue** ([`queue`]) hands out the shards that are not claimed.
 //! - The **session** ([`session`]) is what all workers must share: the program version and every setting.
-//! - A **bucket** ([`bucket`]) is filled from a scratch folder: shards are written there and uploaded, and one decision per
+//! - A **bucket** (`bucket`, feature `remote`) is filled from a scratch folder: shards are written there and uploaded, and one decision per
 //!   shard settles which worker's files it gets.
 //!
 //! A worker that was suspended for longer than its lease continues normally: no other worker touches its files. If another
@@ -18,27 +18,27 @@
 //!
 //! The first worker that finds all planned shards whole writes the manifest and removes the claims.
 
+#[cfg(feature = "remote")]
 mod bucket;
+#[cfg(not(feature = "remote"))]
+#[path = "no_bucket.rs"]
+mod bucket;
+#[cfg(feature = "remote")]
+mod bucket_claims;
 mod claim;
 mod difference;
+mod joining;
 mod leases;
 mod place;
 mod process;
-pub(crate) mod session;
-mod shard_queue;
-mod write_mode;
+mod queue;
+mod session;
+mod worker;
 
-pub(crate) use self::bucket::Bucket;
-pub(crate) use self::claim::worker_name;
-pub(crate) use self::leases::Leases;
-pub(crate) use self::place::{ClaimPlace, FolderClaims};
-pub use self::shard_queue::ShardQueue;
-pub(crate) use self::write_mode::{Worker, WriteMode};
+pub(crate) use self::queue::Others;
+pub(crate) use self::worker::Worker;
 
 use std::time::Duration;
-
-/// The folder of claims in a cache, and the prefix of their names in a bucket.
-pub(crate) const CLAIMS_FOLDER: &str = "claims";
 
 /// How a cache is shared with other workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,11 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-
-use super::CLAIMS_FOLDER;
 use crate::error::{Result, StoreError};
-use crate::remote::Remote;
+use crate::format::shard_record::CLAIMS_FOLDER;
 
 /// Tries to create a claim while its folder keeps being removed.
 const ATTEMPTS: u32 = 20;
@@ -136,47 +133,10 @@ fn create_new(path: &Path, bytes: &[u8]) -> io::Result<bool> {
     }
 }
 
-fn absent_is_done(removed: io::Result<()>) -> io::Result<()> {
+pub(super) fn absent_is_done(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
-    }
-}
-
-/// Claims in a bucket, created by conditional writes.
-impl ClaimPlace for Remote {
-    fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        Ok(self.get(name)?.map(|fetched| fetched.bytes.to_vec()))
-    }
-
-    fn create(&self, name: &str, bytes: &[u8]) -> Result<bool> {
-        if Remote::create(self, name, &Bytes::copy_from_slice(bytes))? {
-            return Ok(true);
-        }
-        // If the response was lost, the object may be this claim.
-        Ok(self.get(name)?.is_some_and(|there| there.bytes == bytes))
-    }
-
-    fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        self.put(name, &Bytes::copy_from_slice(bytes))
-    }
-
-    fn remove(&self, name: &str) -> Result<()> {
-        self.delete(name)
-    }
-
-    fn clear(&self) -> Result<()> {
-        for name in self.list(CLAIMS_FOLDER)? {
-            self.delete(&name)?;
-        }
-        // In a folder, a file that a killed process left half-written is not listed as an object.
-        match self.location().folder() {
-            None => Ok(()),
-            Some(folder) => {
-                let claims = folder.join(CLAIMS_FOLDER);
-                absent_is_done(fs::remove_dir_all(&claims)).map_err(|cause| StoreError::io(&claims, "remove", cause))
-            }
-        }
     }
 }
 
@@ -185,13 +145,19 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::remote::RemoteOptions;
+    #[cfg(feature = "remote")]
+    use crate::remote::{Remote, RemoteOptions};
 
     fn places(folder: &Path) -> Vec<Box<dyn ClaimPlace>> {
-        let location = format!("file://{}", folder.join("bucket").display()).parse().unwrap();
-        fs::create_dir_all(folder.join("bucket")).unwrap();
-        let remote = Remote::connect(&location, &RemoteOptions::default()).unwrap();
-        vec![Box::new(FolderClaims::open(&folder.join("cache"), "w").unwrap()), Box::new(remote)]
+        let mut places: Vec<Box<dyn ClaimPlace>> =
+            vec![Box::new(FolderClaims::open(&folder.join("cache"), "w").unwrap())];
+        #[cfg(feature = "remote")]
+        {
+            let location = format!("file://{}", folder.join("bucket").display()).parse().unwrap();
+            fs::create_dir_all(folder.join("bucket")).unwrap();
+            places.push(Box::new(Remote::connect(&location, &RemoteOptions::default()).unwrap()));
+        }
+        places
     }
 
     #[test]

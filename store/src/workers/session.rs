@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::CLAIMS_FOLDER;
 use super::place::ClaimPlace;
 use crate::error::{Result, StoreError};
 use crate::format::settings::HarvestSettings;
+use crate::format::shard_record::CLAIMS_FOLDER;
 
 /// The program version and everything that determines the bytes of shards.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,10 +1,9 @@
 //! Filling a cache: tracking of complete and missing shards, and writing of the manifest.
 
 use std::fs;
-use std::io;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Result, StoreError};
@@ -12,22 +11,18 @@ use crate::format::manifest::{MANIFEST_FILE, Manifest};
 use crate::format::plan::{PLAN_FILE, Plan, PlanReader, shard_name};
 use crate::format::records::ShardRecord;
 use crate::format::settings::{Existing, HarvestSettings, NonFinite};
-use crate::format::shard_record::{SHARDS_FOLDER, WrittenShard};
+use crate::format::shard_record::{CLAIMS_FOLDER, SHARDS_FOLDER, WrittenShard};
 use crate::format::tables::sequences::Sequence;
 use crate::format::tables::tokens::Tokens;
-use crate::format::totals::Totals;
 use crate::fs::disk::Disk;
 use crate::fs::json;
 use crate::fs::lock::Lock;
 use crate::fs::machine::machine;
-use crate::fs::staged::{create_folder, discard, leftovers, partial, remove_leftovers, replace_file, replace_file_by};
-use crate::remote::{Location, RemoteOptions};
-use crate::workers::{
-    Bucket, CLAIMS_FOLDER, ClaimPlace, FolderClaims, Leases, ShardQueue, Sharing, Worker, WriteMode, session,
-    worker_name,
-};
+use crate::fs::staged::{create_folder, discard, remove_leftovers, replace_file};
 use crate::write::core::WriterCore;
 use crate::write::known_shards::{KnownShards, Records};
+use crate::write::mode::WriteMode;
+use crate::write::shard_queue::ShardQueue;
 use crate::write::shard_writer::ShardWriter;
 
 /// Maximum delay of the manifest behind the shards while more are being written.
@@ -37,7 +32,7 @@ const MANIFEST_INTERVAL: Duration = Duration::from_secs(5);
 const MANIFEST_SHARE: u32 = 50;
 
 /// The writer of a cache. It is either the only one, and holds the cache's lock until it and all its [`ShardWriter`]s
-/// are dropped, or one of several workers that share the lock (see [`Self::open_shared`]).
+/// are dropped, or one of several workers that share the lock (feature `workers`).
 #[derive(Debug)]
 pub struct CacheWriter {
     core: Arc<WriterCore>,
@@ -82,55 +77,11 @@ impl CacheWriter {
         Ok(Self { core: Arc::new(core), shards, manifest_due: None })
     }
 
-    /// Joins the workers that fill the cache in `folder`. The folder must have a plan and may be on a shared file
-    /// system. Complete shards are kept. [`Self::queue`] distributes the others over the workers.
-    ///
-    /// # Errors
-    /// Those of [`Self::open`], and [`StoreError::Mismatch`] if the other workers have other settings or another
-    /// version.
-    pub fn open_shared(
-        folder: &Path,
-        settings: HarvestSettings,
-        non_finite: NonFinite,
-        sharing: Sharing,
-    ) -> Result<Self> {
-        Self::open_shared_on(machine(), folder, settings, non_finite, sharing)
-    }
-
-    fn open_shared_on(
-        disk: Arc<dyn Disk>,
-        folder: &Path,
-        settings: HarvestSettings,
-        non_finite: NonFinite,
-        sharing: Sharing,
-    ) -> Result<Self> {
-        check_planned(folder)?;
-        let lock = Lock::take_shared(folder)?;
-        let worker = worker_name(folder);
-        let place: Arc<dyn ClaimPlace> = Arc::new(FolderClaims::open(folder, &worker)?);
-        let joining = Joining { disk, folder, cache: folder.to_owned(), place, worker, lock, bucket: None };
-        joining.join(settings, non_finite, sharing)
-    }
-
-    /// Joins the workers that fill the cache at `location`, which must have a plan. Shards are written to a folder in
-    /// `scratch`, pushed, and removed from it.
-    ///
-    /// # Errors
-    /// Those of [`Self::open_shared`], and [`StoreError::Remote`] if the bucket is unreachable for minutes.
-    pub fn open_bucket(
-        location: &Location,
-        options: &RemoteOptions,
-        scratch: &Path,
-        settings: HarvestSettings,
-        non_finite: NonFinite,
-        sharing: Sharing,
-    ) -> Result<Self> {
-        let bucket = Arc::new(Bucket::open(location, options, scratch)?);
-        let folder = bucket.scratch().to_owned();
-        let lock = Lock::take(&folder)?;
-        let (place, cache, worker) = (bucket.claims(), bucket.location(), worker_name(&folder));
-        let joining = Joining { disk: machine(), folder: &folder, cache, place, worker, lock, bucket: Some(bucket) };
-        joining.join(settings, non_finite, sharing)
+    /// The writer of one of several workers.
+    #[cfg(feature = "workers")]
+    pub(crate) fn of_worker(core: WriterCore) -> Self {
+        let shards = KnownShards::new(&core);
+        Self { core: Arc::new(core), shards, manifest_due: None }
     }
 
     /// Returns the plan.
@@ -183,7 +134,8 @@ impl CacheWriter {
     /// shard follows.
     #[expect(clippy::needless_pass_by_value, reason = "a shard is recorded once")]
     pub fn record(&mut self, shard: WrittenShard) -> Result<()> {
-        if self.core.mode.worker().is_some() {
+        #[cfg(feature = "workers")]
+        if matches!(self.core.mode, WriteMode::Shared(_)) {
             self.shards.add_own(&shard);
             return Ok(());
         }
@@ -199,68 +151,15 @@ impl CacheWriter {
     /// With several workers, the manifest is written by a worker that finishes once all planned shards are complete.
     /// Before that, nothing is written, and the returned manifest covers the shards that this worker filled.
     pub fn finish(mut self) -> Result<Manifest> {
-        let Some(worker) = self.core.mode.worker() else {
-            return self.write_manifest(|manifest| {
-                let records = manifest.shards.iter().collect();
-                manifest.listing(records)
-            });
-        };
-        let WriterCore { plan, settings, .. } = self.core.as_ref();
-        let written = match &worker.bucket {
-            Some(bucket) => bucket.finish(plan, settings)?,
-            None => self.finish_shared(worker)?,
-        };
-        Ok(written.unwrap_or_else(|| self.shards.of_worker(&self.core)))
-    }
-
-    /// Writes the manifest and removes the claims if all planned shards are complete. Concurrent calls have the same
-    /// result.
-    fn finish_shared(&self, worker: &Worker) -> Result<Option<Manifest>> {
-        let WriterCore { folder, disk, plan, settings, .. } = self.core.as_ref();
-        let (planned, shards_folder) = (plan.plan().shards.len(), folder.join(SHARDS_FOLDER));
-        if !(0..planned).all(|shard| shards_folder.join(shard_name(shard)).exists()) {
-            return Ok(None);
+        #[cfg(feature = "workers")]
+        if let WriteMode::Shared(worker) = &self.core.mode {
+            let written = worker.finish(&self.core)?;
+            return Ok(written.unwrap_or_else(|| self.shards.of_worker(&self.core)));
         }
-        let mut totals = Totals::new(settings);
-        let mut records = Vec::new();
-        for index in 0..planned {
-            let Some(shard) = WrittenShard::find(folder, index, plan, settings)? else { return Ok(None) };
-            totals.add(&shard);
-            records.push(shard.record);
-        }
-        let manifest = totals.manifest(plan, settings, records);
-        let path = folder.join(MANIFEST_FILE);
-        let bytes = json::seal(&path, &manifest)?;
-        let is_written = || fs::read(&path).ok().as_deref() == Some(&bytes);
-        if !is_written() {
-            let temporary = self.core.mode.temporary(&path).unwrap_or_else(|| partial(&path));
-            let replaced = replace_file_by(disk.as_ref(), &temporary, &path, &bytes);
-            match replaced {
-                // Another writer removed this temporary file and left the same manifest.
-                Err(StoreError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound && is_written() => {}
-                other => other?,
-            }
-        }
-        worker.leases.clear()?;
-        self.clear_up(worker)?;
-        Ok(Some(manifest))
-    }
-
-    /// Removes the leftovers of dead workers, if this is the last worker. While another worker holds the lock,
-    /// leftovers cannot be distinguished from files being written.
-    fn clear_up(&self, worker: &Worker) -> Result<()> {
-        let WriterCore { folder, disk, .. } = self.core.as_ref();
-        let shards_folder = folder.join(SHARDS_FOLDER);
-        worker.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if leftovers(folder)?.is_empty() && leftovers(&shards_folder)?.is_empty() {
-            return Ok(());
-        }
-        let _alone = match Lock::take(folder) {
-            Err(StoreError::Locked { .. }) => return Ok(()),
-            taken => taken?,
-        };
-        remove_leftovers(disk.as_ref(), folder)?;
-        remove_leftovers(disk.as_ref(), &shards_folder)
+        self.write_manifest(|manifest| {
+            let records = manifest.shards.iter().collect();
+            manifest.listing(records)
+        })
     }
 
     /// Writes the manifest over the complete shards, and returns the result of `then` on it.
@@ -276,35 +175,8 @@ impl CacheWriter {
     }
 }
 
-/// The state of a worker while it joins others.
-struct Joining<'a> {
-    disk: Arc<dyn Disk>,
-    folder: &'a Path,
-    /// The location of the cache, for errors.
-    cache: PathBuf,
-    place: Arc<dyn ClaimPlace>,
-    worker: String,
-    lock: Lock,
-    bucket: Option<Arc<Bucket>>,
-}
-
-impl Joining<'_> {
-    fn join(self, settings: HarvestSettings, non_finite: NonFinite, sharing: Sharing) -> Result<CacheWriter> {
-        let Self { disk, folder, cache, place, worker, lock, bucket } = self;
-        let settings = settings.checked()?;
-        let plan = PlanReader::open(folder)?;
-        session::join(place.as_ref(), &cache, plan.blake3(), &settings)?;
-        create_folder(disk.as_ref(), &folder.join(SHARDS_FOLDER))?;
-        let leases = Leases::new(place, worker.clone(), sharing.lease);
-        let mode = WriteMode::Shared(Box::new(Worker { leases, name: worker, bucket, lock: Mutex::new(Some(lock)) }));
-        let core = WriterCore { folder: folder.to_owned(), disk, plan, settings, non_finite, mode };
-        let shards = KnownShards::new(&core);
-        Ok(CacheWriter { core: Arc::new(core), shards, manifest_due: None })
-    }
-}
-
 /// Fails without a plan. Checked before locking, because the folder may not exist.
-fn check_planned(folder: &Path) -> Result<()> {
+pub(crate) fn check_planned(folder: &Path) -> Result<()> {
     if folder.join(PLAN_FILE).exists() { Ok(()) } else { Err(StoreError::MissingPlan { folder: folder.to_owned() }) }
 }
 
@@ -328,8 +200,8 @@ mod tests {
     use super::*;
     use crate::codec::Codec;
     use crate::fs::failing::FailingDisk;
-    use crate::maintain::verify::verify;
-    use crate::support::{files_below, fill, fill_shard, lengths, read_everything, settings, work, write_plan};
+    use crate::read::verify::verify;
+    use crate::support::{files_below, fill, fill_shard, lengths, read_everything, settings, write_plan};
     use hayloft_runtime::Dtype;
 
     fn open(disk: FailingDisk, folder: &Path, existing: Existing) -> Result<CacheWriter> {
@@ -381,32 +253,6 @@ mod tests {
     #[test]
     fn a_disk_that_is_full_after_any_number_of_bytes_leaves_nothing_half_written() {
         fails_cleanly_at_every_point(FailingDisk::full_after, 251);
-    }
-
-    #[test]
-    fn one_workers_full_disk_is_its_own_error_and_the_others_fill_the_cache() {
-        let (folder, whole) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        write_plan(folder.path(), &lengths());
-        write_plan(whole.path(), &lengths());
-        fill(open(FailingDisk::full_after(i64::MAX), whole.path(), Existing::Refuse).unwrap()).unwrap();
-        let join = |disk: FailingDisk| {
-            let settings = settings(Dtype::Bf16, Codec::PLANES);
-            CacheWriter::open_shared_on(Arc::new(disk), folder.path(), settings, NonFinite::Refuse, Sharing::default())
-        };
-        // Raises the point of failure until the disk has enough room.
-        for room in (0..).step_by(997) {
-            match join(FailingDisk::full_after(room)).and_then(work) {
-                Ok(_) => break,
-                Err(error) => assert!(matches!(error, StoreError::DiskFull { .. }), "{error}"),
-            }
-            let unfinished = fs::read_dir(folder.path().join(SHARDS_FOLDER)).into_iter().flatten().flatten();
-            assert!(!unfinished.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with('.')));
-            // The failed worker released its claim, so there is no lease to wait for.
-            work(join(FailingDisk::full_after(i64::MAX)).unwrap()).unwrap();
-            assert_eq!(files_below(folder.path()), files_below(whole.path()));
-            fs::remove_dir_all(folder.path().join(SHARDS_FOLDER)).unwrap();
-            fs::remove_file(folder.path().join(MANIFEST_FILE)).unwrap();
-        }
     }
 
     #[test]

@@ -8,7 +8,6 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result as Anyhow};
 use serde::Serialize;
 
 use self::memory::peak_memory_bytes;
@@ -125,14 +124,19 @@ impl Profiling {
 
 impl Profile {
     /// Prints the table to stderr and writes the profile to `file` as JSON. The name `-` means no file.
-    pub fn show(&self, file: &Path) -> Anyhow<()> {
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn show(&self, file: &Path) -> io::Result<()> {
         // A closed stderr is ignored.
         let _ = write!(io::stderr().lock(), "{self}");
         if file == Path::new("-") {
             return Ok(());
         }
-        let json = serde_json::to_vec_pretty(self).context("the profile cannot be written as JSON")?;
-        std::fs::write(file, json).with_context(|| format!("{}: cannot write the profile", file.display()))
+        let json = serde_json::to_vec_pretty(self)?;
+        std::fs::write(file, json).map_err(|cause| {
+            io::Error::new(cause.kind(), format!("{}: cannot write the profile: {cause}", file.display()))
+        })
     }
 }
 

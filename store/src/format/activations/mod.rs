@@ -3,5 +3,5 @@
 mod decoding;
 pub(crate) mod footer;
 pub(crate) mod layout;
-pub mod reader;
+pub(crate) mod reader;
 pub(crate) mod writer;

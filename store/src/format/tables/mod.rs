@@ -2,7 +2,7 @@
 
 pub(crate) mod columns;
 pub(crate) mod prediction_columns;
-pub mod predictions;
-pub mod sequences;
+pub(crate) mod predictions;
+pub(crate) mod sequences;
 pub(crate) mod token_table;
-pub mod tokens;
+pub(crate) mod tokens;

@@ -11,7 +11,7 @@ use crate::format::plan::{PLAN_FILE, PlanWriter};
 use crate::format::settings::{Existing, NonFinite};
 use crate::fs::disk::{Disk, FileSystem};
 use crate::fs::staged::write_file;
-use crate::maintain::verify::verify;
+use crate::read::verify::verify;
 use crate::support::{corpus, files_below, fill_shard, lengths, read_everything, settings, shard_data};
 use crate::write::cache_writer::CacheWriter;
 

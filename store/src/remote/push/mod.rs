@@ -15,6 +15,7 @@ use crate::error::{Result, StoreError};
 use crate::format::manifest::MANIFEST_FILE;
 use crate::format::plan::{PLAN_FILE, PlanReader};
 use crate::format::records::{FileRecord, ShardRecord};
+use crate::format::shard_record::CLAIMS_FOLDER;
 use crate::format::shard_record::WrittenShard;
 use crate::fs::folder::Folder;
 use crate::fs::hash::{blake3_hex, check_file, map_sized};
@@ -29,7 +30,6 @@ use crate::remote::options::RemoteOptions;
 use crate::remote::push::manifest::{check_same, push_manifest, read_manifest};
 use crate::remote::traffic::{Moved, Traffic};
 use crate::remote::workers::in_parallel;
-use crate::workers::CLAIMS_FOLDER;
 
 /// The result of [`push`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -19,7 +19,6 @@ use crate::format::tables::tokens::{self, Tokens};
 use crate::format::totals::Totals;
 use crate::fs::folder::Folder;
 use crate::fs::hash::{check_file, read_verified};
-use crate::maintain::holding::plan_of;
 use crate::read::cache::{Cache, open_activations, read_sequences};
 
 /// The result of [`verify`].
@@ -84,6 +83,17 @@ pub fn verify(folder: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<R
     walk.check_plan(plan);
     walk.check_shards();
     Ok(walk.report)
+}
+
+/// Opens the plan of a cache. It must match the hash in the manifest.
+pub(crate) fn plan_of(cache: &Cache) -> Result<PlanReader> {
+    let plan = PlanReader::open(cache.folder())?;
+    let expected = &cache.manifest().plan_blake3;
+    if plan.blake3() == expected {
+        return Ok(plan);
+    }
+    let path = cache.folder().join(PLAN_FILE);
+    Err(StoreError::damaged(&path, format!("BLAKE3 {expected} by the manifest"), plan.blake3()))
 }
 
 /// Like `verify`, for the shards of a cache and the sums over them only.

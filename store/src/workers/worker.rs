@@ -1,6 +1,6 @@
-//! Whether one writer or several fill a cache, and how a shard is committed in either mode.
+//! One of several workers that fill a cache, and how it commits a shard.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use super::bucket::Bucket;
@@ -11,15 +11,6 @@ use crate::format::shard_record::WrittenShard;
 use crate::fs::lock::Lock;
 use crate::fs::staged::{StagedFolder, move_aside, move_back, partial_of, remove_entry};
 use crate::write::core::WriterCore;
-
-/// Whether other workers fill the cache too.
-#[derive(Debug)]
-pub(crate) enum WriteMode {
-    /// No other worker: this writer holds the cache's exclusive lock.
-    Exclusive { _lock: Lock },
-    /// Other workers, with claims on shards.
-    Shared(Box<Worker>),
-}
 
 /// One of several workers that fill a cache.
 #[derive(Debug)]
@@ -34,48 +25,31 @@ pub(crate) struct Worker {
     pub(crate) lock: Mutex<Option<Lock>>,
 }
 
-impl WriteMode {
-    /// Returns this worker if other workers fill the cache too.
-    pub(crate) fn worker(&self) -> Option<&Worker> {
-        match self {
-            Self::Exclusive { .. } => None,
-            Self::Shared(worker) => Some(worker),
-        }
-    }
-
-    /// The temporary folder that becomes `destination`.
-    pub(crate) fn temporary(&self, destination: &Path) -> Option<PathBuf> {
-        Some(partial_of(&self.worker()?.name, destination))
-    }
-}
-
-impl WriterCore {
+impl Worker {
     /// Commits a filled shard and releases the claim on it. If another worker was first, this worker's files are dropped and
     /// the other's shard is returned.
-    pub(crate) fn commit(&self, staged: StagedFolder, shard: WrittenShard) -> Result<WrittenShard> {
-        let Some(worker) = self.mode.worker() else {
-            staged.commit()?;
-            return Ok(shard);
-        };
-        let shard = match &worker.bucket {
-            None => self.commit_first(&worker.name, staged, shard)?,
+    pub(crate) fn commit(&self, cache: &WriterCore, staged: StagedFolder, shard: WrittenShard) -> Result<WrittenShard> {
+        let shard = match &self.bucket {
+            None => cache.commit_first(&self.name, staged, shard)?,
             Some(bucket) => {
                 staged.commit()?;
-                bucket.push_shard(self, &worker.name, &shard)?
+                bucket.push_shard(cache, &self.name, &shard)?
             }
         };
-        worker.leases.finish(shard.index())?;
+        self.leases.finish(shard.index())?;
         Ok(shard)
     }
 
     /// Returns the shard of this number if another worker has finished it meanwhile.
-    pub(crate) fn of_another(&self, index: usize) -> Result<Option<WrittenShard>> {
-        match self.mode.worker() {
-            Some(Worker { bucket: None, .. }) => WrittenShard::find(&self.folder, index, &self.plan, &self.settings),
-            _ => Ok(None),
+    pub(crate) fn of_another(&self, cache: &WriterCore, index: usize) -> Result<Option<WrittenShard>> {
+        match &self.bucket {
+            None => WrittenShard::find(&cache.folder, index, &cache.plan, &cache.settings),
+            Some(_) => Ok(None),
         }
     }
+}
 
+impl WriterCore {
     /// Commits a shard to a shared folder, unless another worker's whole one is there.
     fn commit_first(&self, worker: &str, mut staged: StagedFolder, shard: WrittenShard) -> Result<WrittenShard> {
         while !staged.commit_where_free()? {
@@ -114,6 +88,7 @@ mod tests {
     use crate::support::{files_below, fill_shard, lengths, settings, write_plan};
     use crate::workers::Sharing;
     use crate::write::cache_writer::CacheWriter;
+    use crate::write::mode::WriteMode;
     use hayloft_runtime::Dtype;
 
     #[test]
@@ -123,7 +98,7 @@ mod tests {
         let settings = settings(Dtype::Bf16, Codec::PLANES);
         let writer = CacheWriter::open_shared(folder.path(), settings, NonFinite::Refuse, Sharing::default()).unwrap();
         let core = writer.core();
-        let worker = core.mode.worker().unwrap();
+        let WriteMode::Shared(worker) = &core.mode else { panic!("a worker is expected") };
         let shards = folder.path().join("shards");
         let place = shards.join("00000");
         // It was found incomplete and has become whole since.
