@@ -314,10 +314,16 @@ impl Rows {
         sequence.get(index + 1) != Some(&sequence[index])
     }
 
-    /// Returns the rows as an Arrow record batch with the columns `sequence` (UInt64), `position` (UInt32), `token`
-    /// (UInt32), `section` (Utf8), `document` (UInt64), `subset` (Utf8, nullable), `loss` (Float32, nullable; absent
-    /// without predictions) and `activation` (FixedSizeList of `d_model` Float32, or Float16 for a cache in f16). Arrow has
-    /// no bfloat16, so bf16 becomes Float32.
+    /// Returns the rows as an Arrow record batch. Arrow has no bfloat16, so bf16 becomes `Float32`.
+    ///
+    /// | column | type |
+    /// |---|---|
+    /// | `sequence`, `document` | `UInt64` |
+    /// | `position`, `token` | `UInt32` |
+    /// | `section` | `Utf8` |
+    /// | `subset` | `Utf8`, nullable |
+    /// | `loss` | `Float32`, in nats, null in the last row of a sequence; absent without predictions |
+    /// | `activation` | `FixedSizeList` of `d_model` `Float32`, or `Float16` for a cache in f16 |
     ///
     /// # Errors
     /// [`StoreError::Invalid`] if Arrow refuses the columns.

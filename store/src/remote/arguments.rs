@@ -58,7 +58,10 @@ impl ValueParserFactory for Location {
     }
 }
 
-/// Panics if an argument of a command or subcommand takes a path without these parsers.
+/// Checks that each argument of a command and its subcommands that takes a path has one of these parsers. For tests.
+///
+/// # Panics
+/// If one has not.
 pub fn check_arguments(command: &clap::Command) {
     let bare = [clap::builder::ValueParser::path_buf().type_id(), clap::builder::ValueParser::os_string().type_id()];
     for argument in command.get_arguments() {

@@ -35,7 +35,11 @@ fn stalls() -> usize {
 fn program() -> PathBuf {
     let tests = env::current_exe().unwrap();
     let program = tests.parent().unwrap().with_file_name("examples").join("sharing_worker");
-    assert!(program.is_file(), "{}: cargo build -p hayloft-store --features cli --examples makes it", program.display());
+    assert!(
+        program.is_file(),
+        "{}: cargo build -p hayloft-store --features cli --examples makes it",
+        program.display()
+    );
     program
 }
 
