@@ -243,7 +243,7 @@ impl Batch {
     }
 
     /// Applies an outlier rule to a row; `norms` are those of the SAE's input.
-    pub(crate) fn judge(&self, row: i64, norms: &[f64], rule: OutlierRule) -> Verdict {
+    fn judge(&self, row: i64, norms: &[f64], rule: OutlierRule) -> Verdict {
         rule.judge_row(norms[row as usize], self.excluded[row as usize])
     }
 

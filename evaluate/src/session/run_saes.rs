@@ -34,11 +34,12 @@ impl RunSaes {
     /// Opens the SAEs, and the cache and the model at the lowest site.
     pub(crate) fn open(settings: &RunSettings) -> Result<(Self, EvaluationContext), EvaluateError> {
         let files = open_saes(settings.saes.iter().map(AsRef::as_ref), settings.sae_format)?;
-        let mut saes: Vec<(SaeFile, String)> = Vec::with_capacity(files.len());
+        let mut saes: Vec<(SaeFile, String, usize)> = Vec::with_capacity(files.len());
         let (context, sites) = match settings.splice {
             Splice::EachAlone => {
                 let context = EvaluationContext::open(settings, &files)?;
-                saes.extend(files.into_iter().zip(unique_names(&settings.saes)));
+                let names = unique_names(&settings.saes);
+                saes.extend(files.into_iter().zip(names).map(|(file, name)| (file, name, 0)));
                 let site = context.point.clone();
                 (context, vec![site])
             }
@@ -46,7 +47,7 @@ impl RunSaes {
                 let mut context = EvaluationContext::open(settings, files.get(..1).unwrap_or_default())?;
                 let mut sites = Vec::with_capacity(files.len());
                 for (file, name, site) in in_forward_order(&context, files, unique_names(&settings.saes))? {
-                    saes.push((file, name));
+                    saes.push((file, name, sites.len()));
                     sites.push(site);
                 }
                 if let Some(lowest) = sites.first() {
@@ -57,8 +58,7 @@ impl RunSaes {
         };
         let mut opened: Vec<RunSae> = Vec::with_capacity(saes.len());
         let mut rules: Vec<ScaleRule> = Vec::with_capacity(saes.len());
-        for (index, (file, name)) in saes.into_iter().enumerate() {
-            let site = index.min(sites.len() - 1);
+        for (file, name, site) in saes {
             training_remarks::tell(&name, &file, &context);
             let weights = settings.weights.resolve(std::slice::from_ref(&file), context.spec(), &sites[site])?;
             if weights != context.weights {

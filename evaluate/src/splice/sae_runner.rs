@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hayloft_results::RowTerms;
-use hayloft_rows::{OutlierRule, SectionChoice, Verdict};
+use hayloft_rows::{LeftOut, OutlierRule, SectionChoice};
 use hayloft_runtime::{Dtype, Phase};
 use hayloft_sae::{Closeness, Sae, SaeFile, TargetMean};
 use tch::{Device, Kind, TchError, Tensor};
@@ -94,9 +94,12 @@ impl<'file> SaeRunner<'file> {
         sections: &[SectionChoice],
     ) -> Result<Vec<SaeOutput>, EvaluateError> {
         let sections: Vec<&SectionMean> = self.sections.iter().filter(|own| sections.contains(&own.section)).collect();
-        let in_any = |row: i64| sections.iter().any(|own| batch.is_member(row, own.section));
-        let is_kept = |row: i64| batch.judge(row, norms, self.rule) == Verdict::Kept;
-        let kept: Vec<i64> = (0..batch.rows() as i64).filter(|&row| in_any(row) && is_kept(row)).collect();
+        let judged: Vec<(Vec<i64>, LeftOut)> =
+            sections.iter().map(|own| batch.kept(own.section, norms, self.rule)).collect();
+        // Sections overlap.
+        let mut kept: Vec<i64> = judged.iter().flat_map(|(kept, _)| kept).copied().collect();
+        kept.sort_unstable();
+        kept.dedup();
         let members_of = |own: &&SectionMean| kept.iter().map(|&row| batch.is_member(row, own.section)).collect();
         let groups: Vec<Vec<bool>> = sections.iter().map(members_of).collect();
         let (inputs, targets) = {
@@ -125,18 +128,18 @@ impl<'file> SaeRunner<'file> {
         let (fired, l1): (Vec<i64>, Vec<f32>) =
             (Vec::try_from(&reconstruction.fired)?, Vec::try_from(&reconstruction.l1)?);
         let mut outputs = Vec::with_capacity(sections.len());
-        for ((SectionMean { section, mean }, members), firings) in sections.into_iter().zip(&groups).zip(firings) {
+        for (((own, (in_section, left_out)), members), firings) in sections.iter().zip(judged).zip(&groups).zip(firings)
+        {
             // Indices into the kept rows.
             let places: Vec<usize> = (0..kept.len()).filter(|&place| members[place]).collect();
             let _phase = Phase::Splice.begin(0);
-            let deviations = mean.squared_deviations(&select(&targets, &places)?)?;
+            let deviations = own.mean.squared_deviations(&select(&targets, &places)?)?;
             let terms = places
                 .iter()
                 .zip(deviations)
                 .map(|(&place, deviation)| RowTerms::new((fired[place], l1[place]), deviation, close.at(place)));
-            let (kept, left_out) = batch.kept(*section, norms, self.rule);
             outputs.push(SaeOutput {
-                rows: SaeRows { norms: Arc::clone(norms), kept, left_out },
+                rows: SaeRows { norms: Arc::clone(norms), kept: in_section, left_out },
                 values: divided(&select(&reconstruction.rows, &places)?, self.target_scale())?,
                 terms: terms.collect(),
                 firings,
