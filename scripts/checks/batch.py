@@ -178,7 +178,7 @@ def run_job(demo: Demo, path: Path, farm: Path, more: list[str]) -> list[subproc
 
 
 def main() -> None:
-    built = programs.asked(__doc__, "--quiet", "--release", "--bins")
+    built = programs.asked(__doc__, "--release")
     environment.put_on_path("batch")
     check_shell()
     check_schema()

@@ -27,7 +27,7 @@ MAIN = ROOT / "cluster/ray/checks/main.py"
 def main() -> None:
     environment.enter("cluster")
     if "--list" not in sys.argv[1:]:
-        programs.build("--quiet", "--release", "--bins")
+        programs.build("--release")
     environment.put_on_path("cluster")
     os.execv(sys.executable, [sys.executable, str(MAIN), *sys.argv[1:]])
 

@@ -11,15 +11,20 @@ In Python, where the command line has the option --programs: `programs.asked(__d
 """
 
 import argparse
+import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = ("harvest", "store", "evaluate")
-ALL_TARGETS = ("--quiet", "--workspace", "--all-targets")
+ALL_TARGETS = ("--workspace", "--all-targets")
 """Builds all targets of the workspace, so that nothing is built again after `cargo test --workspace`."""
 
 
@@ -29,15 +34,58 @@ def target(profile: str) -> Path:
 
 
 def build(*arguments: str) -> Path:
-    """Runs scripts/setup and `cargo build` with the arguments; returns the folder of the programs."""
-    for words in ([str(ROOT / "scripts/setup")], ["cargo", "build", "--locked", *arguments]):
-        try:
-            code = subprocess.run(words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=sys.stderr).returncode
-        except FileNotFoundError as error:
-            fail(f"{error.filename} is missing")
+    """Runs scripts/setup and `cargo build` with the arguments; returns the folder of the programs.
+
+    Cargo's lines are kept back, and printed if the build fails."""
+    if shutil.which("cargo") is None:
+        fail("cargo is not on the PATH. Install Rust from https://rustup.rs and run this again")
+    if subprocess.run([ROOT / "scripts/setup"], stdin=subprocess.DEVNULL, stdout=sys.stderr).returncode != 0:
+        fail("scripts/setup failed")
+    command = ["cargo", "build", "--locked", *arguments]
+    with tempfile.TemporaryFile("w+") as lines:
+        code = run_cargo(command, lines)
         if code != 0:
-            fail(f"{' '.join(words)} failed")
+            lines.seek(0)
+            sys.stderr.write(lines.read())
+            fail(f"{' '.join(command)} failed")
     return target("release" if "--release" in arguments else "debug")
+
+
+def run_cargo(command: Sequence[str], lines: TextIO) -> int:
+    """Runs `cargo build` with its lines in a file and one line of progress; returns its exit code."""
+    show = sys.stderr.isatty()
+    count = packages(command) if show else 0
+    started = time.monotonic()
+    cargo = subprocess.Popen(
+        [*command, "--message-format", "json-render-diagnostics"],
+        cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=lines, text=True,
+    )  # fmt: skip
+    built, compiled = set(), set()
+    for line in cargo.stdout:
+        message = json.loads(line)
+        if message["reason"] == "compiler-artifact":
+            built.add(message["package_id"])
+            if not message["fresh"]:
+                compiled.add(message["package_id"])
+        if compiled and show:
+            seconds = time.monotonic() - started
+            print(f"\rbuild: {len(built)} of {count} packages, {seconds:.0f} s ", end="", file=sys.stderr, flush=True)
+    code = cargo.wait()
+    if compiled and code == 0:
+        start = "\r" if show else ""
+        print(f"{start}build: {len(compiled)} packages in {time.monotonic() - started:.0f} s", file=sys.stderr)
+    return code
+
+
+def packages(command: Sequence[str]) -> int:
+    """How many packages a `cargo build` needs."""
+    chosen = [word for at, word in enumerate(command) if word in ("-p", "--workspace") or command[at - 1] == "-p"]
+    edges = "normal,build,dev" if "--all-targets" in command else "normal,build"
+    tree = subprocess.run(
+        ["cargo", "tree", "--locked", "--edges", edges, "--prefix", "none", "--format", "{p}", "--no-dedupe", *chosen],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    return len(set(tree.stdout.splitlines()))
 
 
 def given(folder: Path, *names: str) -> Path:

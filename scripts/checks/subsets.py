@@ -94,7 +94,7 @@ def main() -> None:
         if path is not None and not path.exists():
             fail(f"{path}: expected what --{name} names, got nothing there")
     packages = [word for package in ("harvest", "store", "evaluate") for word in ("-p", f"hayloft-{package}")]
-    built = programs.given_or_built(arguments.programs, "--quiet", *packages)
+    built = programs.given_or_built(arguments.programs, *packages)
     with tempfile.TemporaryDirectory() as scratch:
         folder, cache = Path(scratch), arguments.cache
         if cache is None:
