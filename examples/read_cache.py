@@ -37,7 +37,9 @@ def read_activations(path):  # of one shard, [rows, d_model]: float32 or float16
 
 def read_site(cache, site):
     """The activations of a site over all whole shards of a cache, in order: `[tokens, d_model]`."""
-    paths = sorted(Path(cache, "shards").glob(f"[0-9]*/{site}.parquet"), key=lambda path: int(path.parent.name))
+    # Absolute, because pyarrow takes a relative path with a colon for a URI.
+    shards = Path(cache, "shards").resolve()
+    paths = sorted(shards.glob(f"[0-9]*/{site}.parquet"), key=lambda path: int(path.parent.name))
     if not paths:
         raise FileNotFoundError(f"{cache} has no activations of {site}: no shards/NNNNN/{site}.parquet in it")
     return np.concatenate([read_activations(path) for path in paths])
