@@ -2,7 +2,7 @@
 
 use hayloft_model::matrix_product_rate;
 use hayloft_results::Results;
-use hayloft_runtime::{Dtype, MatrixRates, Part, Profile, Profiling, Progress};
+use hayloft_runtime::{Dtype, Part, Phase, Profile, Profiling, Progress};
 
 use crate::baseline::summary::PreparedBaselines;
 use crate::error::EvaluateError;
@@ -94,9 +94,9 @@ fn measure_profiled(
     // Without a model, only SAEs were computed.
     let of_saes = settings.compute.unwrap_or(Dtype::F32);
     let precision = if settings.model.is_some() { measurement.protocol.precision } else { of_saes };
-    let rates = || -> Result<MatrixRates, EvaluateError> {
-        let products = matrix_product_rate(precision, settings.device)?;
-        Ok(MatrixRates { products, screening: matrix_product_rate(Dtype::Bf16, settings.device)? })
+    let rate = |phase| {
+        matrix_product_rate(if phase == Phase::Screen { Dtype::Bf16 } else { precision }, settings.device)
+            .map_err(EvaluateError::from)
     };
-    Ok((measurement, profiling.finish(tokens, rates)?))
+    Ok((measurement, profiling.finish(tokens, rate)?))
 }

@@ -16,7 +16,7 @@ pub use dtype::Dtype;
 pub use files::{write_whole, write_whole_with};
 pub use fingerprint::{FileHash, Fingerprint};
 pub use part::Part;
-pub use profile::{MatrixRates, Phase, PhaseTime, PhaseTimer, Profile, Profiling};
+pub use profile::{Phase, PhaseTime, PhaseTimer, Profile, Profiling};
 pub use safetensors_file::{TensorBytes, TensorEntry, safetensors, safetensors_header};
 pub use stopping::Stopping;
 #[cfg(feature = "terminal")]

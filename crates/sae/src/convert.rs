@@ -26,7 +26,7 @@ pub const LAYOUT_VERSION: &str = "6.54.12";
 pub fn convert(path: &Path, format: Option<SaeFormat>, out: &Path) -> Result<(), SaeError> {
     let failed = |cause: io::Error| SaeError::Write { path: out.to_path_buf(), cause };
     if out.exists() {
-        return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, "something is there already")));
+        return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, "it exists already; choose another folder")));
     }
     let file = SaeFile::open_as(path, format)?;
     let Saelens { architecture, tensors, options } = Saelens::of(&file)?;

@@ -184,7 +184,7 @@ pub enum SaeError {
         largest: f64,
     },
     /// An SAE cannot be written.
-    #[error("{path}: cannot write: {cause}. Nothing was left there")]
+    #[error("{path}: cannot write: {cause}. Nothing was written")]
     Write {
         /// The folder.
         path: PathBuf,

@@ -136,7 +136,7 @@ impl SaeInspection {
 
     /// The labelled lines of the text output.
     fn lines(&self) -> Vec<(&'static str, String)> {
-        let unsaid = || "not said: name it with --site".to_owned();
+        let unsaid = || "not named in the files: give --site".to_owned();
         let mut lines = vec![
             ("path", self.path.clone()),
             ("format", self.format.to_string()),
@@ -144,7 +144,7 @@ impl SaeInspection {
             ("site", self.site.clone().unwrap_or_else(unsaid)),
         ];
         let mut say = |what, text: Option<String>| lines.extend(text.map(|text| (what, text)));
-        say("gives back", self.output_site.clone());
+        say("reconstructs", self.output_site.clone());
         say("model", self.model_name.clone());
         let widths =
             if self.d_in == self.d_out { self.d_in.to_string() } else { format!("{} to {}", self.d_in, self.d_out) };

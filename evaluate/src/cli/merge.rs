@@ -14,7 +14,7 @@ Examples:
   # SAEs in groups too: each group has every shard; SAEs come in the order in which parts are named
   evaluate merge parts-of-group-0 parts-of-group-1 --out results
 
-The results are those that `evaluate run` without --part gives, byte for byte. SaeTensors may be named in any order; what
+The results are those that `evaluate run` without --part gives, byte for byte. Parts may be named in any order; what
 is missing, double, damaged, or of another cache, SAE or setting is refused by name. See crates/results/RESULTS.md.";
 
 /// What is put together

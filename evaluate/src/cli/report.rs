@@ -14,12 +14,12 @@ The experiment's file says which results belong where; paths are relative to it:
 
   [[results]]
   file = \"pile-base/results.json\"      # of `evaluate run --out pile-base`
-  dataset = \"pile\"                     # pile, alpaca or a name of your own
+  dataset = \"pile\"                     # pile, alpaca or another name
   model = \"base\"                       # base or chat
   family = \"mistral-7b\"
   saes = { \"v1\" = \"base\", \"v2\" = \"chat\" }  # base, chat or finetuned; needless for SAEs called so
 
-  [[training]]                           # as many as you like, or none
+  [[training]]                           # any number
   file = \"saes/finetuned/training.jsonl\"
   name = \"fine-tuning the base SAE\"
 

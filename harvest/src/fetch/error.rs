@@ -117,7 +117,7 @@ pub enum FetchError {
     },
     /// No server responded.
     #[error(
-        "{what}: cannot network {server}: {cause}. Check the network, the proxy (HTTPS_PROXY) and HF_ENDPOINT; --offline uses only what is on this machine"
+        "{what}: cannot reach {server}: {cause}. Check the network, the proxy (HTTPS_PROXY) and HF_ENDPOINT; --offline uses only what is on this machine"
     )]
     Unreachable {
         /// The request.
@@ -249,7 +249,7 @@ impl FetchError {
         match self {
             Self::RateLimited { endpoint, .. } => format!("{endpoint} wants fewer requests (429)"),
             Self::Status { server, status, .. } => format!("status {status} from {server}"),
-            Self::Unreachable { server, cause, .. } => format!("cannot network {server}: {cause}"),
+            Self::Unreachable { server, cause, .. } => format!("cannot reach {server}: {cause}"),
             Self::Interrupted { what, got, cause, .. } => {
                 format!("{what}: the connection ended after {got} bytes: {cause}")
             }

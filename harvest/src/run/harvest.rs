@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use hayloft_model::{Checkpoint, Decoder, DecoderSpec, Portion, Site, Tokenizer, matrix_product_rate, no_grad};
-use hayloft_runtime::{MatrixRates, Profile, Profiling, Progress};
+use hayloft_runtime::{Profile, Profiling, Progress};
 use hayloft_store::{
     Dtype, FileRecord, HarvestSettings, KeptPredictions, Manifest, ModelRecord, SiteName, StoreError, plan_at,
 };
@@ -30,15 +30,14 @@ pub fn run(settings: &RunSettings, progress: Progress) -> Result<RunSummary, Har
 pub fn run_profiled(settings: &RunSettings, progress: Progress) -> Result<(RunSummary, Profile), HarvestError> {
     let mut profiling = Profiling::begin();
     let summary = harvest(settings, progress, &mut profiling)?;
-    let measure = || -> Result<MatrixRates, HarvestError> {
+    let rate = |_| -> Result<f64, HarvestError> {
         let precision = match settings.precision {
             Some(precision) => precision,
             None => Checkpoint::open(&settings.model)?.precision(),
         };
-        let products = matrix_product_rate(precision, settings.device)?;
-        Ok(MatrixRates { products, screening: 0.0 }) // a harvest has no SAE
+        Ok(matrix_product_rate(precision, settings.device)?)
     };
-    let profile = profiling.finish(summary.tokens, measure)?;
+    let profile = profiling.finish(summary.tokens, rate)?;
     Ok((summary, profile))
 }
 

@@ -17,7 +17,7 @@ pub(super) const LOCATIONS: &str = "\
 Locations are s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, https://HOST/PATH (to read from) and
 file:///FOLDER. Credentials come from the environment alone, and from the machine only with --instance-credentials:
   s3://  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION; AWS_SKIP_SIGNATURE=true for none;
-         AWS_ENDPOINT_URL, and AWS_ALLOW_HTTP=true, for a server of one's own
+         AWS_ENDPOINT_URL, and AWS_ALLOW_HTTP=true, for a server that is not Amazon's
   gs://  GOOGLE_APPLICATION_CREDENTIALS or GOOGLE_SERVICE_ACCOUNT (files), GOOGLE_SERVICE_ACCOUNT_KEY (JSON);
          GOOGLE_SKIP_SIGNATURE=true for none; GOOGLE_BASE_URL, and GOOGLE_ALLOW_HTTP=true, for an emulator
   az://  AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_KEY, or AZURE_CLIENT_ID,

@@ -115,7 +115,7 @@ fn check_named(location: &Location, options: &RemoteOptions, named: bool) -> Res
         return Ok(());
     }
     let advice = format!(
-        "Set them, or *_SKIP_SIGNATURE=true for what everybody may read; on a machine of the cloud, --instance-credentials asks it for its own. {}",
+        "Set them, or *_SKIP_SIGNATURE=true for public objects; on a machine of the cloud, --instance-credentials asks it for its own. {}",
         variables(location.service())
     );
     Err(wrong_setting(location, "credentials in the environment", "none", &advice))

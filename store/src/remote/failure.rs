@@ -123,7 +123,7 @@ fn advice(location: &Location, cause: Cause) -> String {
         }
         Cause::Refused => format!("The service does not accept the request. {looked_at}"),
         Cause::Certificate => format!(
-            "Nothing was sent. Does the server speak TLS at that port? For a certificate of one's own, SSL_CERT_FILE names a PEM file of what signed it. {looked_at}"
+            "Nothing was sent. Does the server speak TLS at that port? If its certificate is signed privately, SSL_CERT_FILE names a PEM file of the authority. {looked_at}"
         ),
         Cause::NotListening => format!("Nothing listens there: is the service running, and the address right? {looked_at}"),
         Cause::UnknownHost => format!("Is the host's name right, and is there a network? {looked_at}"),

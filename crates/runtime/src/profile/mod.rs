@@ -22,23 +22,6 @@ pub struct Profiling {
     before: Vec<Count>,
 }
 
-/// Rates of this machine in large matrix products on all threads, in FLOP/s.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct MatrixRates {
-    /// Rate in the precision of the run.
-    pub products: f64,
-    /// Rate in bf16, the precision of [`Phase::Screen`] in every run.
-    pub screening: f64,
-}
-
-impl MatrixRates {
-    /// Time that the products of a phase would take at their rate.
-    fn seconds(&self, count: &Count) -> f64 {
-        let rate = if count.phase == Phase::Screen { self.screening } else { self.products };
-        if count.operations > 0 { count.operations as f64 / rate } else { 0.0 }
-    }
-}
-
 /// Profile of one phase.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PhaseTime {
@@ -89,19 +72,29 @@ impl Profiling {
         self.started = Instant::now();
     }
 
-    /// Ends the profile. `measure` measures the matrix-product rates; it is called only if the run did matrix products.
+    /// Ends the profile. `rate` measures the rate of this machine in large matrix products of a phase, in FLOP/s, on all
+    /// threads: [`Phase::Screen`] is in bf16 in every run, other phases are in the precision of the run. It is called once
+    /// for each of the two that the run did products in.
     pub fn finish<Error>(
         self,
         tokens: u64,
-        measure: impl FnOnce() -> Result<MatrixRates, Error>,
+        rate: impl Fn(Phase) -> Result<f64, Error>,
     ) -> Result<Profile, Error> {
         let seconds = self.started.elapsed().as_secs_f64();
         let peak_memory_bytes = peak_memory_bytes();
         let spent: Vec<Count> = counts().iter().zip(&self.before).map(|(after, before)| after.since(before)).collect();
         let all: u64 = spent.iter().map(|count| count.nanoseconds).sum();
         let operations: u64 = spent.iter().map(|count| count.operations).sum();
-        let rates = if operations > 0 { measure()? } else { MatrixRates::default() };
-        let product_seconds: f64 = spent.iter().map(|count| rates.seconds(count)).sum();
+        let (mut products, mut screening) = (None, None);
+        let mut product_seconds = 0.0;
+        for count in spent.iter().filter(|count| count.operations > 0) {
+            let measured = if count.phase == Phase::Screen { &mut screening } else { &mut products };
+            let rate = match *measured {
+                Some(rate) => rate,
+                None => *measured.insert(rate(count.phase)?),
+            };
+            product_seconds += count.operations as f64 / rate;
+        }
         let phases = spent.iter().filter(|count| count.nanoseconds > 0).map(|count| PhaseTime {
             phase: count.phase,
             seconds: count.nanoseconds as f64 / 1e9,
@@ -115,7 +108,7 @@ impl Profiling {
             tokens_per_second: tokens as f64 / seconds,
             phases: phases.collect(),
             floating_point_operations: operations,
-            matrix_product_flops_per_second: rates.products,
+            matrix_product_flops_per_second: products.unwrap_or(0.0),
             share_of_matrix_product_rate: product_seconds / seconds,
             peak_memory_bytes,
         })
@@ -194,7 +187,7 @@ mod tests {
         profiling.start();
         drop(Phase::Loss.begin(300));
         let profile =
-            profiling.finish(7, || Ok::<_, Infallible>(MatrixRates { products: 1e9, screening: 2e9 })).unwrap();
+            profiling.finish(7, |phase| Ok::<_, Infallible>(if phase == Phase::Screen { 2e9 } else { 1e9 })).unwrap();
         let phases: Vec<Phase> = profile.phases.iter().map(|time| time.phase).collect();
         assert_eq!((phases, profile.floating_point_operations, profile.tokens), (vec![Phase::Loss], 300, 7));
         assert!((profile.phases[0].share - 1.0).abs() < 1e-12);
@@ -204,8 +197,19 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_is_measured_for_the_phases_of_the_run_alone() {
+        let profiling = Profiling::begin();
+        drop(Phase::Encode.begin(1));
+        let rate = |phase| if phase == Phase::Screen { Err("no screening took place") } else { Ok(1e9) };
+        assert!(profiling.finish(1, rate).is_ok());
+        let profiling = Profiling::begin();
+        drop(Phase::Screen.begin(1));
+        assert_eq!(profiling.finish(1, rate).unwrap_err(), "no screening took place");
+    }
+
+    #[test]
     fn without_matrix_products_no_rate_is_measured() {
-        let profile = Profiling::begin().finish(1, || Err("measured")).unwrap();
+        let profile = Profiling::begin().finish(1, |_| Err("measured")).unwrap();
         assert!(profile.matrix_product_flops_per_second.abs() < f64::EPSILON);
     }
 }

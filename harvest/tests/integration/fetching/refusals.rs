@@ -176,7 +176,7 @@ fn a_server_that_cannot_be_reached() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     settings.hub.endpoint = Endpoint::new(&format!("http://127.0.0.1:{port}"), "HF_ENDPOINT").unwrap();
     let message = refusal(&settings).to_string();
-    assert!(message.contains("cannot network http://127.0.0.1") && message.contains("HF_ENDPOINT"), "{message}");
+    assert!(message.contains("cannot reach http://127.0.0.1") && message.contains("HF_ENDPOINT"), "{message}");
 }
 
 #[test]
