@@ -24,8 +24,8 @@ from typing import TextIO
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = ("harvest", "store", "evaluate")
-ALL_TARGETS = ("--workspace", "--all-targets")
-"""Builds all targets of the workspace, so that nothing is built again after `cargo test --workspace`."""
+ALL_TARGETS = ("--workspace", "--bins", "--examples")
+"""Builds programs and examples of the workspace, so that no library is built again after `cargo test --workspace`."""
 
 
 def target(profile: str) -> Path:
@@ -80,7 +80,7 @@ def run_cargo(command: Sequence[str], lines: TextIO) -> int:
 def packages(command: Sequence[str]) -> int:
     """How many packages a `cargo build` needs."""
     chosen = [word for at, word in enumerate(command) if word in ("-p", "--workspace") or command[at - 1] == "-p"]
-    edges = "normal,build,dev" if "--all-targets" in command else "normal,build"
+    edges = "normal,build,dev" if "--examples" in command else "normal,build"
     tree = subprocess.run(
         ["cargo", "tree", "--locked", "--edges", edges, "--prefix", "none", "--format", "{p}", "--no-dedupe", *chosen],
         cwd=ROOT, capture_output=True, text=True,
