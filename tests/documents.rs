@@ -19,6 +19,7 @@ fn documents() -> Vec<PathBuf> {
         "data-manifests/study/README.md",
         "demo/README.md",
         "crates/results/RESULTS.md",
+        "store/conformance/README.md",
         "cluster/ray/README.md",
         "cluster/kubernetes/README.md",
         "cluster/slurm/README.md",

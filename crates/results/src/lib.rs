@@ -8,6 +8,8 @@
 //! Every metric is computed from [`Sums`], which are kept per shard. [`Columns::of`] on merged sums gives the same bits
 //! as an undivided run.
 
+#![warn(missing_debug_implementations, unreachable_pub)]
+
 mod bootstrap;
 mod checks;
 mod columns;

@@ -4,6 +4,8 @@
 //! files ── detect the format ──► SaeFile ──► SaeTensors ──► Sae ──► latents, reconstructions
 //! ```
 
+#![warn(missing_debug_implementations, unreachable_pub)]
+
 mod config;
 mod convert;
 mod error;

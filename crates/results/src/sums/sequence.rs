@@ -149,7 +149,7 @@ pub(crate) mod tests {
     use super::*;
 
     /// A sequence of identical tokens.
-    pub fn sequence(tokens: f32, sae_loss: f32, squared_error: f32) -> SequenceSums {
+    pub(crate) fn sequence(tokens: f32, sae_loss: f32, squared_error: f32) -> SequenceSums {
         let mut tally = SequenceSums::default();
         for (term, value) in [
             (Term::LossTokens, tokens),
