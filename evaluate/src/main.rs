@@ -18,7 +18,7 @@ use hayloft_evaluate::{
 use hayloft_model::limit_threads;
 use hayloft_report::{Report, Tolerances, Verdict, read_expected, read_results};
 use hayloft_results::{Breakdown, MetricsChoice, Results};
-use hayloft_runtime::{Progress, exit_code, log_to_stderr, print, print_completions};
+use hayloft_runtime::{Progress, exit_code, log_to_stderr, print, print_completions, stdout_width};
 use hayloft_sae::{SaeInspection, convert};
 use hayloft_train::train;
 
@@ -41,7 +41,7 @@ fn run() -> Result<()> {
         Command::Inspect(InspectArguments { sae, sae_format, json }) => {
             let inspection = SaeInspection::of(&sae, sae_format)?;
             let as_json = || serde_json::to_string_pretty(&inspection).context("it cannot be written as JSON");
-            print(&if json { as_json()? } else { inspection.to_string() })
+            print(&if json { as_json()? } else { inspection.text(stdout_width()) })
         }
         Command::Convert(ConvertArguments { sae, sae_format, out }) => {
             convert(&sae, sae_format, &out)?;
@@ -70,7 +70,7 @@ fn run() -> Result<()> {
             print(&if json {
                 results.json().context("results cannot be written as JSON")?
             } else {
-                format!("{training}\n\n{}", results.table())
+                format!("{training}\n\n{}", results.table(stdout_width()))
             })
         }
         Command::Report(arguments) => report(&arguments),
@@ -138,11 +138,12 @@ fn show(results: &Results, out: Option<&Path>, shown: &Shown<'_>) -> Result<()> 
     print(&if shown.json {
         results.json().context("results cannot be written as JSON")?
     } else {
-        let mut tables = vec![results.table()];
+        let width = stdout_width();
+        let mut tables = vec![results.table(width)];
         if shown.metrics == MetricsChoice::All {
-            tables.push(results.details());
+            tables.push(results.details(width));
         }
-        tables.extend(shown.breakdowns.iter().map(|&by| results.breakdown(by)));
+        tables.extend(shown.breakdowns.iter().map(|&by| results.breakdown(by, width)));
         tables.join("\n")
     })
 }
@@ -155,7 +156,7 @@ fn report(arguments: &ReportArguments) -> Result<()> {
     let page = report.write(&arguments.out)?;
     tracing::info!(page = %page.display(), "report written");
     let summary = || report.summary().json().context("the summary cannot be written as JSON");
-    print(if arguments.json { summary()? } else { report.table() }.trim_end())
+    print(if arguments.json { summary()? } else { report.table(stdout_width()) }.trim_end())
 }
 
 fn compare(arguments: CompareArguments) -> Result<()> {
@@ -163,7 +164,7 @@ fn compare(arguments: CompareArguments) -> Result<()> {
     let (expected, measured) = (read_expected(&arguments.expected)?, read_results(&results)?);
     let found = hayloft_report::compare(&expected, &measured, &Tolerances::new(&arguments.tolerances))?;
     let json = || serde_json::to_string_pretty(&found).context("the comparison cannot be written as JSON");
-    print(&if arguments.json { json()? } else { found.table() })?;
+    print(&if arguments.json { json()? } else { found.table(stdout_width()) })?;
     for told in found.not_compared_in_words() {
         tracing::warn!("{told}");
     }
