@@ -17,9 +17,9 @@ use hayloft_evaluate::{
 };
 use hayloft_model::limit_threads;
 use hayloft_report::{Report, Tolerances, Verdict, read_expected, read_results};
-use hayloft_results::{Breakdown, MetricsChoice, Results};
+use hayloft_results::{Breakdown, MetricsChoice, Results, unique_names};
 use hayloft_runtime::{Progress, exit_code, log_to_stderr, print, print_completions, stdout_width};
-use hayloft_sae::{SaeInspection, convert};
+use hayloft_sae::{SaeInspection, convert, find_saes};
 use hayloft_train::train;
 
 fn main() -> ExitCode {
@@ -38,16 +38,8 @@ fn run() -> Result<()> {
             );
             show(&results, Some(&out), &Shown { metrics, breakdowns: &breakdowns, json })
         }
-        Command::Inspect(InspectArguments { sae, sae_format, json }) => {
-            let inspection = SaeInspection::of(&sae, sae_format)?;
-            let as_json = || serde_json::to_string_pretty(&inspection).context("it cannot be written as JSON");
-            print(&if json { as_json()? } else { inspection.text(stdout_width()) })
-        }
-        Command::Convert(ConvertArguments { sae, sae_format, out }) => {
-            convert(&sae, sae_format, &out)?;
-            tracing::info!(folder = %out.display(), "converted");
-            Ok(())
-        }
+        Command::Inspect(arguments) => inspect(arguments),
+        Command::Convert(arguments) => convert_all(arguments),
         Command::Train(arguments) => {
             if let Some(threads) = arguments.course.threads {
                 limit_threads(threads);
@@ -77,6 +69,31 @@ fn run() -> Result<()> {
         Command::Compare(arguments) => compare(arguments),
         Command::Completions { shell } => print_completions(shell, &mut Arguments::command()),
     }
+}
+
+/// Prints one SAE as an object of JSON, and several as a list.
+fn inspect(InspectArguments { saes, sae_format, json }: InspectArguments) -> Result<()> {
+    let inspections =
+        find_saes(saes)?.iter().map(|sae| SaeInspection::of(sae, sae_format)).collect::<Result<Vec<_>, _>>()?;
+    let as_json = || match &inspections[..] {
+        [one] => serde_json::to_string_pretty(one),
+        all => serde_json::to_string_pretty(all),
+    };
+    let as_text =
+        || inspections.iter().map(|inspection| inspection.text(stdout_width())).collect::<Vec<_>>().join("\n\n");
+    print(&if json { as_json().context("it cannot be written as JSON")? } else { as_text() })
+}
+
+/// Converts one SAE into a folder, and several into folders in it.
+fn convert_all(ConvertArguments { sae, sae_format, out }: ConvertArguments) -> Result<()> {
+    let saes = find_saes([sae])?;
+    let names = unique_names(&saes);
+    for (sae, name) in saes.iter().zip(names) {
+        let out = if saes.len() == 1 { out.to_path_buf() } else { out.join(name) };
+        convert(sae, sae_format, &out)?;
+        tracing::info!(folder = %out.display(), "converted");
+    }
+    Ok(())
 }
 
 fn run_command(arguments: RunArguments) -> Result<()> {
