@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn unknown_keys_are_refused() {
         assert!(refusal("text_feild = \"x\"").contains("unknown field `text_feild`"));
-        assert!(refusal("text_feild = \"x\"").ends_with("Did you mean text_field?"));
+        assert!(refusal("text_feild = \"x\"").contains("Did you mean text_field?"));
         let message = read(&format!("{LEAST}md5 = \"x\"\n"), None).unwrap_err().to_string();
         assert!(message.contains("unknown field `md5`"), "{message}");
     }

@@ -36,7 +36,8 @@ fn is_pattern(path: &Path) -> bool {
 
 fn matching(pattern: &Path) -> Result<Vec<PathBuf>, SaeError> {
     let refuse = |problem: String| SaeError::Pattern { pattern: pattern.to_path_buf(), problem };
-    let paths = glob::glob(&pattern.to_string_lossy()).map_err(|error| refuse(error.to_string()))?;
+    let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::default() };
+    let paths = glob::glob_with(&pattern.to_string_lossy(), options).map_err(|error| refuse(error.to_string()))?;
     let mut found = Vec::new();
     let mut matches = 0;
     for path in paths {
