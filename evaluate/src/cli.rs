@@ -7,17 +7,18 @@ mod inspect;
 mod merge;
 mod remote;
 mod report;
+mod rows;
 mod train;
 
 use std::num::NonZeroUsize;
 
+use anyhow::Result;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use hayloft_evaluate::{KlChoice, RunSettings, Splice, WeightsChoice};
-use hayloft_model::{ModelError, Site, parse_device};
+use hayloft_model::{Site, parse_device};
 use hayloft_results::{Bootstrap, Breakdown, MetricsChoice};
-use hayloft_rows::{ExcludeChoice, OutlierNorm, ScaleChoice, SectionChoice};
 use hayloft_runtime::{Dtype, Part};
-use hayloft_sae::SaeFormat;
+use hayloft_sae::{SaeFormat, find_saes};
 use hayloft_store::{LocalPath, Place};
 
 pub use self::finetune::FinetuneArguments;
@@ -25,6 +26,7 @@ pub use self::inspect::{ConvertArguments, InspectArguments};
 pub use self::merge::MergeArguments;
 use self::remote::RemoteArguments;
 pub use self::report::{CompareArguments, ReportArguments};
+use self::rows::RowArguments;
 pub use self::train::TrainArguments;
 
 /// Evaluate sparse autoencoders (SAEs) against a cache of activations, and train them on it.
@@ -39,6 +41,9 @@ const EXAMPLES: &str = "\
 Examples:
   # Several SAEs in one pass over the cache, every position spliced (the Pile protocol)
   evaluate run --model mistral-7b --cache cache --sae saes/base --sae saes/chat --outlier-norm 200
+
+  # All SAEs below a folder, and those that match a pattern, in the order of their names
+  evaluate run --model gemma-2-2b --cache cache --sae gemma-scope-2b-pt-res/layer_20 --sae 'saes/base-*'
 
   # Only what the chat model answered, and only what the user wrote (the Alpaca protocol)
   evaluate run --model mistral-7b-instruct --cache alpaca --sae saes/base \\
@@ -111,7 +116,8 @@ pub struct RunArguments {
     #[command(flatten)]
     remote: RemoteArguments,
     /// An SAE: the folder that SAELens, Gemma Scope, Llama Scope, dictionary_learning, sparsify, OpenAI or llamascopium published,
-    /// or its one file (params.npz, autoencoder.pt); may be given several times. `evaluate inspect` shows how one is read
+    /// or its one file (params.npz, autoencoder.pt); or a folder that holds SAEs at any depth, or a quoted pattern such as
+    /// 'saes/*'; may be given several times. `evaluate inspect` shows how one is read
     #[arg(long = "sae", value_name = "PATH", required = true)]
     saes: Vec<LocalPath>,
     /// Put all SAEs in place at once, each at the site that it names: each is given what the others have left, and the losses are
@@ -125,28 +131,12 @@ pub struct RunArguments {
     /// The site, such as blocks.16.hook_resid_pre [default: the one that the SAEs name]
     #[arg(long, value_name = "SITE")]
     site: Option<Site>,
-    /// Which positions to splice, ablate and count: all, text, bos, control, user_prompt, rollout or final; may be given
-    /// several times [default: all]
-    #[arg(long = "section", value_name = "SECTION")]
-    sections: Vec<SectionChoice>,
-    /// Leave out activations of a larger norm than this: they keep their own activation, and only their losses count. 200 is
-    /// a norm in scaled space (of --scale times the activation), 870raw one in the model's own space, 10xmedian ten times
-    /// the median norm of the cache's activations, tokens left out not counted [default: none left out]
-    #[arg(long, value_name = "NORM")]
-    outlier_norm: Option<OutlierNorm>,
-    /// Leave out tokens for what they are, in the same way: special (BOS, EOS, padding, separator: those that --model's
-    /// tokenizer names, as in SAELens's exclude_special_tokens, which leaves their losses out too), bos or none
-    #[arg(long, default_value_t, value_name = "TOKENS")]
-    exclude: ExcludeChoice,
+    #[command(flatten)]
+    rows: RowArguments,
     /// The weights that the SAEs were trained on: as-stored, or centred, TransformerLens's center_writing_weights, for models
     /// with LayerNorm [default: what the SAEs' configurations say]
     #[arg(long, value_name = "WEIGHTS")]
     weights: Option<WeightsChoice>,
-    /// What activations are multiplied by before the SAE: a number, none, or auto, sqrt(d_model) / mean norm of all rows of
-    /// the cache [default: auto for SAEs that want expected_average_only_in, over the rows that an SAE trained here says;
-    /// none for others]
-    #[arg(long, value_name = "SCALE")]
-    scale: Option<ScaleChoice>,
     /// Where to compute: cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -204,22 +194,22 @@ pub struct RunArguments {
 }
 
 impl RunArguments {
-    /// What is asked for, on a device that is there.
-    pub fn settings(self) -> Result<RunSettings, ModelError> {
+    /// What is asked for, on a device that is there, with the SAEs that are found.
+    pub fn settings(self) -> Result<RunSettings> {
         Ok(RunSettings {
             model: self.model.map(Into::into),
             cache: self.cache.into_path(),
             remote: self.remote.options(),
             baselines: self.baselines.map(Into::into),
-            saes: self.saes.into_iter().map(Into::into).collect(),
+            saes: find_saes(self.saes)?,
             splice: if self.splice_together { Splice::Together } else { Splice::EachAlone },
             sae_format: self.sae_format,
             site: self.site,
-            sections: self.sections,
-            outlier_norm: self.outlier_norm,
-            exclude: self.exclude,
+            sections: self.rows.sections,
+            outlier_norm: self.rows.outlier_norm,
+            exclude: self.rows.exclude,
             weights: self.weights.unwrap_or_default(),
-            scale: self.scale.unwrap_or_default(),
+            scale: self.rows.scale.unwrap_or_default(),
             device: parse_device(&self.device)?,
             precision: self.dtype,
             compute: self.compute,
@@ -232,6 +222,8 @@ impl RunArguments {
 
 #[cfg(test)]
 mod tests {
+    use hayloft_rows::ScaleChoice;
+
     use super::*;
 
     const REQUIRED: [&str; 8] = ["evaluate", "run", "--model", "m", "--cache", "c", "--sae", "s"];
@@ -301,6 +293,29 @@ mod tests {
         assert_eq!(settings.saes.len(), 2);
         assert_eq!(settings.sections.len(), 2);
         assert_eq!(settings.scale, ScaleChoice::Auto);
+    }
+
+    #[test]
+    fn misspelt_words_are_answered_with_the_nearest() {
+        for (line, meant) in [
+            ("rum --cache c", "run"),
+            ("run --outlier-nrom 200", "--outlier-norm"),
+            ("run --cache c --sae s --site blocks.16.hook_resid_pr", "blocks.16.hook_resid_pre?"),
+            ("run --cache c --sae s --sae-format gemmascope", "gemma-scope?"),
+            ("run --cache c --sae s --metrics al", "all?"),
+            ("run --cache c --sae s --dtype bfloat", "bfloat16?"),
+            ("run --cache c --sae s --by positions", "position?"),
+            ("run --cache c --sae s --kl=bounds", "bound?"),
+            ("run --cache c --sae s --weights centered", "centred?"),
+            ("compare e r --tolerance explained=1", "explained_variance?"),
+        ] {
+            let words = ["evaluate"].into_iter().chain(line.split(' '));
+            let message = Arguments::try_parse_from(words).unwrap_err().to_string();
+            assert!(message.contains(meant), "{line}: {message}");
+        }
+        let words = REQUIRED.into_iter().chain(["--device", "cdua"]);
+        let Command::Run(arguments) = Arguments::parse_from(words).command else { panic!("expected a run") };
+        assert!(arguments.settings().unwrap_err().to_string().contains("Did you mean cuda?"));
     }
 
     #[test]

@@ -20,6 +20,6 @@ pub fn only_part(settings: &RunSettings) -> Result<Vec<u8>, EvaluateError> {
 /// does not depend on the file.
 pub fn partial_result(bytes: &[u8]) -> Result<(), PartialError> {
     let results = read_sealed_again(bytes)?;
-    drop((results.table(), results.details(), results.markdown()));
+    drop((results.table(80), results.details(80), results.markdown()));
     Ok(())
 }

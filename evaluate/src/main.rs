@@ -17,9 +17,9 @@ use hayloft_evaluate::{
 };
 use hayloft_model::limit_threads;
 use hayloft_report::{Report, Tolerances, Verdict, read_expected, read_results};
-use hayloft_results::{Breakdown, MetricsChoice, Results};
-use hayloft_runtime::{Progress, exit_code, log_to_stderr, print, print_completions};
-use hayloft_sae::{SaeInspection, convert};
+use hayloft_results::{Breakdown, MetricsChoice, Results, unique_names};
+use hayloft_runtime::{Progress, exit_code, log_to_stderr, print, print_completions, stdout_width};
+use hayloft_sae::{SaeInspection, convert, find_saes};
 use hayloft_train::train;
 
 fn main() -> ExitCode {
@@ -38,16 +38,8 @@ fn run() -> Result<()> {
             );
             show(&results, Some(&out), &Shown { metrics, breakdowns: &breakdowns, json })
         }
-        Command::Inspect(InspectArguments { sae, sae_format, json }) => {
-            let inspection = SaeInspection::of(&sae, sae_format)?;
-            let as_json = || serde_json::to_string_pretty(&inspection).context("it cannot be written as JSON");
-            print(&if json { as_json()? } else { inspection.to_string() })
-        }
-        Command::Convert(ConvertArguments { sae, sae_format, out }) => {
-            convert(&sae, sae_format, &out)?;
-            tracing::info!(folder = %out.display(), "converted");
-            Ok(())
-        }
+        Command::Inspect(arguments) => inspect(arguments),
+        Command::Convert(arguments) => convert_all(arguments),
         Command::Train(arguments) => {
             if let Some(threads) = arguments.course.threads {
                 limit_threads(threads);
@@ -70,13 +62,38 @@ fn run() -> Result<()> {
             print(&if json {
                 results.json().context("results cannot be written as JSON")?
             } else {
-                format!("{training}\n\n{}", results.table())
+                format!("{training}\n\n{}", results.table(stdout_width()))
             })
         }
         Command::Report(arguments) => report(&arguments),
         Command::Compare(arguments) => compare(arguments),
         Command::Completions { shell } => print_completions(shell, &mut Arguments::command()),
     }
+}
+
+/// Prints one SAE as an object of JSON, and several as a list.
+fn inspect(InspectArguments { saes, sae_format, json }: InspectArguments) -> Result<()> {
+    let inspections =
+        find_saes(saes)?.iter().map(|sae| SaeInspection::of(sae, sae_format)).collect::<Result<Vec<_>, _>>()?;
+    let as_json = || match &inspections[..] {
+        [one] => serde_json::to_string_pretty(one),
+        all => serde_json::to_string_pretty(all),
+    };
+    let as_text =
+        || inspections.iter().map(|inspection| inspection.text(stdout_width())).collect::<Vec<_>>().join("\n\n");
+    print(&if json { as_json().context("it cannot be written as JSON")? } else { as_text() })
+}
+
+/// Converts one SAE into a folder, and several into folders in it.
+fn convert_all(ConvertArguments { sae, sae_format, out }: ConvertArguments) -> Result<()> {
+    let saes = find_saes([sae])?;
+    let names = unique_names(&saes);
+    for (sae, name) in saes.iter().zip(names) {
+        let out = if saes.len() == 1 { out.to_path_buf() } else { out.join(name) };
+        convert(sae, sae_format, &out)?;
+        tracing::info!(folder = %out.display(), "converted");
+    }
+    Ok(())
 }
 
 fn run_command(arguments: RunArguments) -> Result<()> {
@@ -138,11 +155,12 @@ fn show(results: &Results, out: Option<&Path>, shown: &Shown<'_>) -> Result<()> 
     print(&if shown.json {
         results.json().context("results cannot be written as JSON")?
     } else {
-        let mut tables = vec![results.table()];
+        let width = stdout_width();
+        let mut tables = vec![results.table(width)];
         if shown.metrics == MetricsChoice::All {
-            tables.push(results.details());
+            tables.push(results.details(width));
         }
-        tables.extend(shown.breakdowns.iter().map(|&by| results.breakdown(by)));
+        tables.extend(shown.breakdowns.iter().map(|&by| results.breakdown(by, width)));
         tables.join("\n")
     })
 }
@@ -155,7 +173,7 @@ fn report(arguments: &ReportArguments) -> Result<()> {
     let page = report.write(&arguments.out)?;
     tracing::info!(page = %page.display(), "report written");
     let summary = || report.summary().json().context("the summary cannot be written as JSON");
-    print(if arguments.json { summary()? } else { report.table() }.trim_end())
+    print(if arguments.json { summary()? } else { report.table(stdout_width()) }.trim_end())
 }
 
 fn compare(arguments: CompareArguments) -> Result<()> {
@@ -163,7 +181,7 @@ fn compare(arguments: CompareArguments) -> Result<()> {
     let (expected, measured) = (read_expected(&arguments.expected)?, read_results(&results)?);
     let found = hayloft_report::compare(&expected, &measured, &Tolerances::new(&arguments.tolerances))?;
     let json = || serde_json::to_string_pretty(&found).context("the comparison cannot be written as JSON");
-    print(&if arguments.json { json()? } else { found.table() })?;
+    print(&if arguments.json { json()? } else { found.table(stdout_width()) })?;
     for told in found.not_compared_in_words() {
         tracing::warn!("{told}");
     }

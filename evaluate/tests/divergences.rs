@@ -207,10 +207,10 @@ fn every_output_names_the_kind_of_kl() {
         let results = evaluate(&settings(&tiny, choice));
         let csv = String::from_utf8(results.csv().unwrap()).unwrap();
         assert!(csv.contains(label) && csv.lines().next().unwrap().contains(",kl,kl_ablated,kl_recovered,kl_method,"));
-        for text in [results.table(), results.markdown()] {
+        for text in [results.table(80), results.markdown()] {
             assert!(text.contains(label) && text.contains("KL ablated"), "{text}");
         }
-        assert!(results.table().lines().all(|line| line.chars().count() <= 120), "{}", results.table());
+        assert!(results.table(80).lines().all(|line| line.chars().count() <= 120), "{}", results.table(80));
         let read: Vec<SaeResult> = serde_json::from_str(&results.json().unwrap()).unwrap();
         assert_eq!(read, results.results, "JSON gives back every bit");
     }

@@ -201,8 +201,9 @@ fn what_is_converted_reconstructs_the_same_and_says_where_it_came_from() {
 
 #[test]
 fn an_inspection_describes_the_sae() {
-    let text = |case: &str| SaeInspection::of(&fixtures().join(case), None).unwrap().to_string();
+    let text = |case: &str| SaeInspection::of(&fixtures().join(case), None).unwrap().text(80);
     let scope = text("gemma-scope-2b-pt-res/layer_1/width_16k/average_l0_71");
+    assert!(scope.lines().all(|line| line.chars().count() <= 80), "{scope}");
     for words in
         ["gemma-scope", "jumprelu", "blocks.1.hook_resid_post", "gemma-2-2b", "nothing", "params.npz", "BLAKE3"]
     {

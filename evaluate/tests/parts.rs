@@ -43,8 +43,8 @@ fn shown(results: &Results) -> BTreeMap<String, Vec<u8>> {
     let mut shown: BTreeMap<String, Vec<u8>> = files
         .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(path).unwrap()))
         .collect();
-    let breakdowns = [Breakdown::Subset, Breakdown::Position].map(|by| results.breakdown(by));
-    let printed = [results.json().unwrap(), results.table(), results.details(), breakdowns.join("\n")];
+    let breakdowns = [Breakdown::Subset, Breakdown::Position].map(|by| results.breakdown(by, 80));
+    let printed = [results.json().unwrap(), results.table(80), results.details(80), breakdowns.join("\n")];
     shown.insert("printed".to_owned(), printed.join("\n").into_bytes());
     shown
 }

@@ -222,7 +222,7 @@ fn the_share_of_the_gap_that_is_recovered_is_of_explained_variance() {
     let rows = fixture.open().summary().rows;
     let gaps: Vec<Option<f64>> = rows.iter().map(|row| row.explained_variance_gap_recovered).collect();
     assert!(matches!(gaps[..3], [None, Some(gap), None] if (gap - 0.75).abs() < 1e-12), "{gaps:?}");
-    assert!(fixture.open().table().contains("75.00"));
+    assert!(fixture.open().table(80).contains("75.00"));
 }
 
 /// In every form of a report, each with SAELens's name.
@@ -244,7 +244,7 @@ fn both_explained_variances_stand_side_by_side() {
     assert!(latex.is_ascii(), "LaTeX sets it without further packages: {latex}");
     let csv = fixture.text("report/tables/alpaca-all-filtered-finetuned.csv");
     assert!(csv.contains(",explained_variance,explained_variance_pooled,") && csv.contains(",0.1234,0.5678,"), "{csv}");
-    let table = fixture.open().table();
+    let table = fixture.open().table(80);
     let cells: Vec<&str> = table.split_whitespace().collect();
     assert!(cells.windows(2).any(|pair| pair == ["12.34", "56.78"]), "{table}");
     for text in [&page, &markdown.replace('\\', ""), &latex.replace('\\', ""), &table] {

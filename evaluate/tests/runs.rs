@@ -230,7 +230,9 @@ fn bf16_reports_its_effect_on_each_figure() {
         assert!(effect.unwrap().abs() < 0.04 * exact.unwrap(), "{name}: {effect:?}");
     }
     assert!(effect.figures["mse"].unwrap().abs() > 0.0, "bf16 is not float32");
-    assert!(results.table().contains("What bf16 did to each figure") && results.markdown().contains("lower precision"));
+    assert!(
+        results.table(80).contains("What bf16 did to each figure") && results.markdown().contains("lower precision")
+    );
 }
 
 #[test]
@@ -296,10 +298,10 @@ fn figures_of_rounded_activations_state_their_error() {
     assert!(rounding.relative_error > 1e-4 && rounding.relative_error < 0.02, "{rounding:?}");
     let effect = rounding.ce_effect.unwrap();
     assert!(effect.abs() > 0.0 && effect.abs() < 0.05, "{rounding:?}");
-    for text in [rounded.table(), rounded.markdown()] {
+    for text in [rounded.table(80), rounded.markdown()] {
         assert!(text.contains("stored as int8, with a relative error of 0.0"), "{text}");
     }
-    assert!(!exact.table().contains("int8"));
+    assert!(!exact.table(80).contains("int8"));
     let (exact, rounded) = (&exact.results[0].columns, &rounded.results[0].columns);
     assert!((exact.ce_clean.unwrap() - rounded.ce_clean.unwrap()).abs() < f64::EPSILON, "the cache's own losses");
     let (exact, rounded) = (exact.ce_sae.unwrap(), rounded.ce_sae.unwrap());
@@ -344,9 +346,9 @@ fn results_are_written_in_every_form() {
     );
     let read: Vec<SaeResult> = serde_json::from_slice(&std::fs::read(out.join("results.json")).unwrap()).unwrap();
     assert_eq!(read, results.results, "JSON gives back every bit");
-    assert!(results.table().lines().all(|line| line.chars().count() <= 100), "{}", results.table());
-    let details = results.details();
-    assert!(details.lines().all(|line| line.chars().count() <= 120) && details.contains("Rel. bias"), "{details}");
+    assert!(results.table(80).lines().all(|line| line.chars().count() <= 80), "{}", results.table(80));
+    let details = results.details(80);
+    assert!(details.lines().all(|line| line.chars().count() <= 80) && details.contains("Rel. bias"), "{details}");
     let csv = String::from_utf8(results.csv().unwrap()).unwrap();
     assert!(csv.starts_with("sae,section,site,l0,ce_recovered,") && csv.lines().count() == 2, "{csv}");
 }
@@ -357,9 +359,9 @@ fn both_explained_variances_are_printed() {
     let results = evaluate(&settings(&Tiny::new()));
     let Columns { explained_variance, explained_variance_pooled, .. } = results.results[0].columns;
     let [mean, pooled] =
-        [explained_variance, explained_variance_pooled].map(|share| format!("{:.4}", 100.0 * share.unwrap()));
+        [explained_variance, explained_variance_pooled].map(|share| format!("{:.2}", 100.0 * share.unwrap()));
     assert_ne!(mean, pooled);
-    let table = results.table();
+    let table = results.table(80);
     let first: Vec<&str> = table.lines().find(|line| line.contains("sae")).unwrap().split_whitespace().collect();
     assert!(first.windows(2).any(|cells| cells == [mean.as_str(), pooled.as_str()]), "{table}");
     let markdown = results.markdown();

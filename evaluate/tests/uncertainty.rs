@@ -144,19 +144,19 @@ fn tables_show_what_was_asked_for() {
     let tiny = Tiny::new();
     let settings = RunSettings { sections: Vec::new(), ..settings(&tiny) };
     let results = evaluate(&settings);
-    let (table, markdown) = (results.table(), results.markdown());
+    let (table, markdown) = (results.table(80), results.markdown());
     for text in [&table, &markdown] {
         assert!(text.contains("bootstrap (BCa) over 6 sequences, 200 resamples") && text.contains('±'), "{text}");
         assert!(text.contains("Differences from "), "{text}");
     }
-    let subsets = results.breakdown(Breakdown::Subset);
+    let subsets = results.breakdown(Breakdown::Subset, 80);
     assert!(subsets.contains("even chats") && subsets.contains("all rows, by subset"), "{subsets}");
-    let positions = results.breakdown(Breakdown::Position);
+    let positions = results.breakdown(Breakdown::Position, 80);
     assert!(positions.contains("16–19") && positions.contains("all rows, by position"), "{positions}");
     for text in [&table, &subsets, &positions] {
         assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
     }
-    assert!(!evaluate(&RunSettings { bootstrap: None, ..settings }).table().contains('±'));
+    assert!(!evaluate(&RunSettings { bootstrap: None, ..settings }).table(80).contains('±'));
     assert_eq!(MetricsChoice::default(), MetricsChoice::Study);
 }
 

@@ -87,9 +87,24 @@ pub struct PlanSizes {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
+
+    #[test]
+    fn misspelt_words_are_answered_with_the_nearest() {
+        for (line, meant) in [
+            ("plam --data d", "plan"),
+            ("run --modl m", "--model"),
+            ("run --model m --out o --site blocks.{1,2}.hook_resid_pos", "blocks.{1,2}.hook_resid_post?"),
+            ("run --model m --out o --site blocks.1.hook_resid_pre --codec plane", "planes?"),
+            ("run --model m --out o --site blocks.1.hook_resid_pre --logits losses", "loss?"),
+            ("run --model m --out o --site blocks.1.hook_resid_pre --dtype bfloat", "bfloat16?"),
+        ] {
+            let error = Arguments::try_parse_from(["harvest"].into_iter().chain(line.split(' '))).unwrap_err();
+            assert!(error.to_string().contains(meant), "{line}: {error}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_sound() {

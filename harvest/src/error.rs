@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use hayloft_model::ModelError;
+use hayloft_runtime::words::did_you_mean;
 use hayloft_store::StoreError;
 
 use crate::chat::ChatError;
@@ -146,7 +147,10 @@ pub enum HarvestError {
         planned: usize,
     },
     /// The logits setting cannot be parsed.
-    #[error("--logits {text:?}: expected none, loss, top=K or full, with K of at least 1, such as top=64")]
+    #[error(
+        "--logits {text:?}: expected none, loss, top=K or full, with K of at least 1, such as top=64{}",
+        did_you_mean(.text, ["none", "loss", "top=64", "full"])
+    )]
     LogitsText {
         /// The text given.
         text: String,

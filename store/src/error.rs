@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use hayloft_runtime::words::did_you_mean;
+
 /// An error of this crate. [`Self::kind`] is what a program decides by; the message is for people.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -184,7 +186,10 @@ pub enum StoreError {
         advice: Box<str>,
     },
     /// The cache has no such site.
-    #[error("{folder}: expected one of the sites {available}, got {site}. Harvest that site, or name one of these")]
+    #[error(
+        "{folder}: expected one of the sites {available}, got {site}. Harvest that site, or name one of these{}",
+        did_you_mean(.site, .available.split(", "))
+    )]
     UnknownSite {
         /// The cache or shard folder.
         folder: PathBuf,

@@ -147,11 +147,13 @@ pub enum ModelError {
     },
     /// The name of a site is invalid.
     #[error(
-        "site {name:?}: expected blocks.L.hook_resid_pre, hook_resid_mid, hook_resid_post, hook_attn_out, hook_mlp_out, attn.hook_z, mlp.hook_in or ln2.hook_normalized, for example blocks.16.hook_resid_pre"
+        "site {name:?}: expected blocks.L.hook_resid_pre, hook_resid_mid, hook_resid_post, hook_attn_out, hook_mlp_out, attn.hook_z, mlp.hook_in or ln2.hook_normalized, for example blocks.16.hook_resid_pre{suggestion}"
     )]
     SiteName {
         /// The name given.
         name: String,
+        /// The sentence that asks for the nearest name; empty if none is near.
+        suggestion: String,
     },
     /// A site lies outside the model.
     #[error("site {site}: block {block} does not exist, the model has {n_blocks} blocks: expected 0 to {last}", last = n_blocks.saturating_sub(1))]

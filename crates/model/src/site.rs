@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use hayloft_runtime::words::did_you_mean;
 use tch::Tensor;
 
 use crate::error::ModelError;
@@ -128,6 +129,22 @@ impl Site {
         hooks.iter().map(|&hook| Self { layer: self.layer, hook }).collect()
     }
 
+    /// The error of a name, or a pattern of names, that is none of a site. It asks for the nearest name in the same blocks.
+    pub fn unknown(name: &str) -> ModelError {
+        let from_block = name.trim_start_matches(|letter: char| !(letter.is_ascii_digit() || "{*".contains(letter)));
+        let end = match from_block.chars().next() {
+            Some('{') => from_block.find('}').map_or(0, |end| end + 1),
+            Some('*') => 1,
+            _ => from_block.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(from_block.len()),
+        };
+        let block = &from_block[..end];
+        let known: Vec<String> = Hook::ALL.iter().map(|(_, hook)| format!("blocks.{block}.{hook}")).collect();
+        // If the hook is right, it is the block that is not.
+        let is_block = block.is_empty() || known.iter().any(|known| known == name);
+        let suggestion = if is_block { String::new() } else { did_you_mean(name, known) };
+        ModelError::SiteName { name: name.to_owned(), suggestion }
+    }
+
     /// Refuses a site that the model does not have.
     pub fn check(&self, spec: &DecoderSpec) -> Result<(), ModelError> {
         let site = || self.to_string();
@@ -165,7 +182,7 @@ impl FromStr for Site {
             let layer = layer.parse::<u32>().ok().filter(|_| canonical)?;
             Some(Self { layer: layer as usize, hook })
         };
-        parse().ok_or_else(|| ModelError::SiteName { name: name.to_owned() })
+        parse().ok_or_else(|| Self::unknown(name))
     }
 }
 
@@ -206,6 +223,24 @@ mod tests {
             "blocks.99999999999.hook_resid_pre",
         ] {
             assert!(name.parse::<Site>().is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_name_is_put_right() {
+        for (name, meant) in [
+            ("blocks.16.hook_resid_pr", "blocks.16.hook_resid_pre"),
+            ("block.3.hook_mlp_out", "blocks.3.hook_mlp_out"),
+            ("blocks.3.attn.hook_zz", "blocks.3.attn.hook_z"),
+            ("blocks.{4,8..12}.hook_resid_pots", "blocks.{4,8..12}.hook_resid_post"),
+            ("blocks.*.mlp_out", "blocks.*.hook_mlp_out"),
+        ] {
+            let message = name.parse::<Site>().unwrap_err().to_string();
+            assert!(message.ends_with(&format!(". Did you mean {meant}?")), "{message}");
+        }
+        for name in ["tokens", "blocks.03.hook_resid_pre", "blocks.{}.hook_resid_pre", "blocks.{1"] {
+            let message = name.parse::<Site>().unwrap_err().to_string();
+            assert!(!message.contains("Did you mean"), "{message}");
         }
     }
 

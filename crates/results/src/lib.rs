@@ -30,7 +30,7 @@ pub use checks::clean_check::CleanCheck;
 pub use checks::clean_source::CleanSource;
 pub use checks::compute_effect::{ComputeEffect, ComputeSample};
 pub use checks::stored_rounding::StoredRounding;
-pub use columns::{BrokenDown, COLUMNS, Column, ColumnTable, ColumnValue, Columns, DependsOn, format_number};
+pub use columns::{BrokenDown, COLUMNS, Column, ColumnTable, ColumnValue, Columns, DependsOn, Digits, format_number};
 pub use error::ResultsError;
 pub use histograms::{
     BinSums, LatentCounts, LatentSummary, NORM_BINS, NormHistogram, POSITION_BINS, PositionCounts, PositionSums,
@@ -40,10 +40,10 @@ pub use kl::method::KlMethod;
 pub use kl::result::Kl;
 pub use kl::sums::KlSums;
 pub use outlier_warning::RowCounts;
-pub use output::{Breakdown, EXPLAINED_VARIANCES, MetricsChoice, RULED, count, ruled};
+pub use output::{Breakdown, EXPLAINED_VARIANCES, MetricsChoice, count};
 pub use results::conventions::ResultConventions;
 pub use results::model_weights::ModelWeights;
-pub use results::sae_names::{is_plain, shortened, unique_names};
+pub use results::sae_names::{is_plain, unique_names};
 pub use results::{DEFINITIONS, Provenance, Results, SaeProvenance, SaeResult, ShardResult};
 pub use subsets::by_subset::{BySubset, RowSubsets};
 pub use subsets::figures::{SubsetFigures, SubsetSums, subset_figures};

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
+use hayloft_runtime::words::did_you_mean;
 use hayloft_store::Cache;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,13 @@ pub enum ExcludeChoice {
     /// No token.
     #[default]
     None,
+}
+
+impl ExcludeChoice {
+    /// Help of an option that takes a choice.
+    pub const HELP: &'static str = "Leave out tokens for what they are: bos, special (BOS, EOS, padding, separator, as \
+        the tokenizer of --model names them, in `train` that of --tokenizer) or none. In an evaluation they keep their own \
+        activation, and only their losses count; SAELens's exclude_special_tokens leaves their losses out too";
 }
 
 /// The excluded tokens.
@@ -85,7 +93,10 @@ impl FromStr for ExcludeChoice {
             "special" => Ok(Self::Special),
             "bos" => Ok(Self::Bos),
             "none" => Ok(Self::None),
-            other => Err(format!("expected special, bos or none, got {other}")),
+            other => {
+                let near = did_you_mean(other, ["special", "bos", "none"]);
+                Err(format!("expected special, bos or none, got {other}{near}"))
+            }
         }
     }
 }

@@ -41,6 +41,14 @@ pub struct MedianRule {
 }
 
 impl OutlierNorm {
+    /// Help of an option that takes a rule.
+    pub const HELP: &'static str = "Leave out activations of a larger norm than this. 200 is a norm in scaled space (of \
+        --scale times the activation), 870raw one in the model's own space, 10xmedian ten times the median norm of the \
+        cache's activations of any section, tokens that --exclude names not counted. In an evaluation they keep their own \
+        activation, and only their losses count. After training with --scale, which is folded into the weights, 200 is \
+        another norm in `evaluate run`, whose scale is 1 then; 870raw and 10xmedian mean the same in both \
+        [default: none left out]";
+
     /// Suffix of a multiple of the median.
     const OF_MEDIAN: &'static str = "xmedian";
 

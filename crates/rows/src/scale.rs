@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use hayloft_runtime::words::did_you_mean;
 use hayloft_store::{Cache, SiteRecord};
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +14,7 @@ use crate::rows::RowChoice;
 /// SAELens's name for the normalisation that multiplies activations by c.
 const AVERAGE_NORM: &str = "expected_average_only_in";
 
-/// The requested scale. The scale belongs to the evaluated model, not to the SAE.
+/// The requested scale as the user writes it: a number, `none` or `auto`. The scale belongs to the evaluated model, not to the SAE.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub enum ScaleChoice {
     /// For an SAE with `expected_average_only_in`, the cache's scale over the rows that the SAE's training recorded, or
@@ -76,6 +77,13 @@ pub enum ScaleRule {
 }
 
 impl ScaleChoice {
+    /// Help of an option that takes a scale.
+    pub const HELP: &'static str = "Multiply activations by this before the SAE: a number, none, or auto, sqrt(d_model) / \
+        mean norm of the cache's activations. In `train` and `finetune` auto is over the rows that --section and --exclude \
+        keep, as sinks such as BOS would set the scale of all others; in `run` it is over all rows, as in SAELens, so that \
+        all sections have one scale [default: for SAEs that want expected_average_only_in auto over the rows that their \
+        training recorded, else over all; none for others and for new SAEs]";
+
     /// The rule for an SAE with this input normalisation, by SAELens's name. `recorded` are the rows that the SAE's
     /// files name for its scale; `kept` are the rows that sections and exclusions keep.
     pub fn rule(self, normalisation: &str, recorded: Option<&RowChoice>, kept: &RowChoice) -> ScaleRule {
@@ -142,7 +150,10 @@ impl FromStr for ScaleChoice {
             "none" => Ok(Self::None),
             number => match number.parse::<f64>() {
                 Ok(value) if value.is_finite() && value > 0.0 => Ok(Self::Given(value)),
-                _ => Err(format!("expected auto, none or a number above zero, got {number}")),
+                _ => {
+                    let near = did_you_mean(number, ["auto", "none"]);
+                    Err(format!("expected auto, none or a number above zero, got {number}{near}"))
+                }
             },
         }
     }

@@ -7,6 +7,8 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use serde::{Deserialize, Serialize};
 
+use crate::words::did_you_mean;
+
 /// Words per block of f16 conversion. `half` uses hardware instructions where the processor has them.
 const F16_BLOCK: usize = 64;
 
@@ -79,7 +81,10 @@ impl FromStr for Dtype {
             "f32" | "float32" => Ok(Self::F32),
             "bf16" | "bfloat16" => Ok(Self::Bf16),
             "f16" | "float16" => Ok(Self::F16),
-            _ => Err(format!("expected f32, bf16 or f16, got {name}")),
+            _ => {
+                let near = did_you_mean(name, ["f32", "bf16", "f16", "float32", "bfloat16", "float16"]);
+                Err(format!("expected f32, bf16 or f16, got {name}{near}"))
+            }
         }
     }
 }

@@ -8,6 +8,8 @@ mod part;
 mod profile;
 mod safetensors_file;
 mod stopping;
+#[cfg(feature = "tables")]
+mod tables;
 #[cfg(feature = "terminal")]
 mod terminal;
 pub mod words;
@@ -19,5 +21,7 @@ pub use part::Part;
 pub use profile::{Phase, PhaseTime, PhaseTimer, Profile, Profiling};
 pub use safetensors_file::{TensorBytes, TensorEntry, safetensors, safetensors_header};
 pub use stopping::Stopping;
+#[cfg(feature = "tables")]
+pub use tables::{TextTable, UNDEFINED};
 #[cfg(feature = "terminal")]
-pub use terminal::{Gauge, Progress, exit_code, log_to_stderr, print, print_completions};
+pub use terminal::{Gauge, Progress, exit_code, log_to_stderr, print, print_completions, stdout_width};

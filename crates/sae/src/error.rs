@@ -63,11 +63,19 @@ pub enum SaeError {
     },
     /// No known format matches the folder.
     #[error(
-        "{folder}: expected the files of an SAE, got none that are known: cfg.json and sae_weights.safetensors (SAELens), params.npz (Gemma Scope), config.json and params.safetensors (Gemma Scope 2), hyperparams.json and checkpoints/final.safetensors (Llama Scope), config.json and ae.pt (dictionary_learning), cfg.json and sae.safetensors (sparsify), config.json and sae_weights.safetensors (llamascopium), autoencoder.pt (OpenAI). Name the folder that holds them, or the file itself with --sae-format"
+        "{folder}: expected the files of an SAE, in it or in folders below it, got none that are known: cfg.json and sae_weights.safetensors (SAELens), params.npz (Gemma Scope), config.json and params.safetensors (Gemma Scope 2), hyperparams.json and checkpoints/final.safetensors (Llama Scope), config.json and ae.pt (dictionary_learning), cfg.json and sae.safetensors (sparsify), config.json and sae_weights.safetensors (llamascopium), autoencoder.pt (OpenAI). Name the folder that holds them, or the file itself with --sae-format"
     )]
     NoFormat {
         /// The folder.
         folder: PathBuf,
+    },
+    /// A pattern of paths is malformed or matches no SAE.
+    #[error("{pattern}: expected a pattern that matches SAEs, such as 'saes/*' in quotes: {problem}")]
+    Pattern {
+        /// The pattern.
+        pattern: PathBuf,
+        /// The problem.
+        problem: String,
     },
     /// The folder matches two formats.
     #[error(

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use hayloft_runtime::FileHash;
+use hayloft_runtime::{FileHash, TextTable};
 use serde::Serialize;
 use tch::{TchError, Tensor};
 
@@ -13,6 +13,9 @@ use crate::file::SaeFile;
 use crate::formats::SaeFormat;
 use crate::normalisation::Normalisation;
 use crate::tensors::{ArchitectureTensors, SaeTensors};
+
+/// Hexadecimal digits of a hash in the text.
+const SHORT_HASH: usize = 12;
 
 /// A description of an SAE.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -173,7 +176,8 @@ impl SaeInspection {
         say("trained without", self.trained_without.clone());
         say("remark", self.remark.clone());
         for FileHash { file, bytes, blake3 } in &self.files {
-            say("file", Some(format!("{file}, {bytes} bytes, BLAKE3 {blake3}")));
+            let short: String = blake3.chars().take(SHORT_HASH).collect();
+            say("file", Some(format!("{file}, {bytes} bytes, BLAKE3 {short}…")));
         }
         lines
     }
@@ -190,12 +194,10 @@ impl fmt::Display for Spread {
     }
 }
 
-impl fmt::Display for SaeInspection {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, (what, text)) in self.lines().into_iter().enumerate() {
-            let line_break = if place == 0 { "" } else { "\n" };
-            write!(formatter, "{line_break}{what:<14} {text}")?;
-        }
-        Ok(())
+impl SaeInspection {
+    /// Renders the description, at most `width` columns wide. Hashes are shortened.
+    pub fn text(&self, width: usize) -> String {
+        let rows = self.lines().into_iter().map(|(what, text)| vec![what.to_owned(), text]).collect();
+        TextTable { headings: Vec::new(), names: 2, rows, is_ruled: false }.fit(width)
     }
 }

@@ -23,7 +23,7 @@ pub use config::{Conventions, InputBias, PositionSlice, Ranking, WithoutTokens};
 pub use convert::{LAYOUT_VERSION, convert};
 pub use error::SaeError;
 pub use file::SaeFile;
-pub use formats::SaeFormat;
+pub use formats::{SaeFormat, find_saes};
 pub use forward::closeness::{Closeness, TargetMean};
 pub use forward::{Encoded, Firings, Reconstruction, Sae};
 pub use inspection::{SaeInspection, Spread};

@@ -43,7 +43,9 @@ impl Selection {
         let scale = scale.on(cache, site, special)?;
         let median = match course.outlier_norm {
             Some(OutlierNorm::MedianMultiple(multiple)) => {
-                Some(MedianRule::of(multiple, median_norm(cache, &site.name, &rows)?)?)
+                // Of every section, as in an evaluation: one rule leaves out the same rows of a cache in both.
+                let any_section = Rows::of_any_section(rows.excluded.clone());
+                Some(MedianRule::of(multiple, median_norm(cache, &site.name, &any_section)?)?)
             }
             _ => None,
         };

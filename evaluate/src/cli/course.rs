@@ -5,11 +5,11 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 use hayloft_model::{ModelError, parse_device};
-use hayloft_rows::{ExcludeChoice, OutlierNorm, ScaleChoice, SectionChoice};
 use hayloft_store::{LocalPath, Place};
 use hayloft_train::{Course, Existing, ThresholdSource};
 
 use super::remote::RemoteArguments;
+use super::rows::RowArguments;
 
 #[derive(Debug, Args)]
 pub struct CourseArguments {
@@ -39,18 +39,8 @@ pub struct CourseArguments {
     /// A latent counts as dead after so many steps without firing; before the training has had as many, none is known to be
     #[arg(long, value_name = "STEPS", default_value_t = Course::DEAD_AFTER)]
     dead_after: u64,
-    /// Train on tokens of this section: text, bos, control, user_prompt, rollout or final; may be given several times
-    /// [default: all]
-    #[arg(long = "section", value_name = "SECTION")]
-    sections: Vec<SectionChoice>,
-    /// Leave out tokens for what they are: bos, special (BOS, EOS, padding, separator, as the tokenizer names them) or none
-    #[arg(long, default_value_t, value_name = "TOKENS")]
-    exclude: ExcludeChoice,
-    /// Leave out activations of a larger norm than this: 200 in scaled space (of --scale times the activation), 870raw in the
-    /// model's own space, 10xmedian ten times the median norm of the rows that --section and --exclude keep
-    /// [default: none left out]
-    #[arg(long, value_name = "NORM")]
-    outlier_norm: Option<OutlierNorm>,
+    #[command(flatten)]
+    pub rows: RowArguments,
     /// Keep the last whole sequences of the cache, by their ids, from training: as few as hold so many kept tokens. On them the SAE is
     /// looked at as `evaluate run` would: explained variance, L0, dead latents [default: none]
     #[arg(long, value_name = "ROWS", default_value_t = 0, hide_default_value = true)]
@@ -90,14 +80,14 @@ pub struct CourseArguments {
 
 impl CourseArguments {
     /// The course, on a device that is there.
-    pub fn course(self, learning_rate: f64, scale: Option<ScaleChoice>) -> Result<Course, ModelError> {
+    pub fn course(self, learning_rate: f64) -> Result<Course, ModelError> {
         Ok(Course {
             remote: self.remote.options(),
             existing: if self.resume { Existing::Resume } else { Existing::Refuse },
-            sections: self.sections,
-            exclude: self.exclude,
-            outlier_norm: self.outlier_norm,
-            scale: scale.unwrap_or_default(),
+            sections: self.rows.sections,
+            exclude: self.rows.exclude,
+            outlier_norm: self.rows.outlier_norm,
+            scale: self.rows.scale.unwrap_or_default(),
             batch: self.batch,
             learning_rate,
             warm_up: self.warm_up,

@@ -4,7 +4,6 @@
 use clap::Args;
 use hayloft_evaluate::Evaluation;
 use hayloft_model::{ModelError, Site};
-use hayloft_rows::ScaleChoice;
 use hayloft_runtime::Dtype;
 use hayloft_store::{LocalPath, Place};
 use hayloft_train::{Coefficients, FinetuneSettings};
@@ -54,11 +53,6 @@ pub struct FinetuneArguments {
     /// What the loss of dead latents is multiplied by (topk) [default: as the SAE was trained, or 1]
     #[arg(long, value_name = "WEIGHT")]
     auxiliary: Option<f64>,
-    /// What activations are multiplied by before the SAE, in training and in evaluation: a number, none, or auto,
-    /// sqrt(d_model) / mean norm of the rows that --section and --exclude keep [default: for SAEs that want
-    /// expected_average_only_in the same over the rows that they were trained with, or all; none for others]
-    #[arg(long, value_name = "SCALE")]
-    scale: Option<ScaleChoice>,
     /// What the model runs in for the evaluation: f32, bf16 or f16 [default: what the cache's model ran in]
     #[arg(long, value_name = "TYPE")]
     dtype: Option<Dtype>,
@@ -73,7 +67,7 @@ impl FinetuneArguments {
             precision: self.dtype,
         };
         let settings = FinetuneSettings {
-            course: self.course.course(self.learning_rate, self.scale)?,
+            course: self.course.course(self.learning_rate)?,
             sae: self.sae.into(),
             site: self.site,
             coefficients: Coefficients { l1: self.l1, l0: self.l0, auxiliary: self.auxiliary },

@@ -4,7 +4,6 @@
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use hayloft_model::Site;
-use hayloft_rows::ScaleChoice;
 use hayloft_store::LocalPath;
 use hayloft_train::{Architecture, Centring, Course, Penalty, Space, TrainSettings};
 
@@ -82,12 +81,7 @@ pub struct TrainArguments {
     /// The folder of the model's tokenizer, which says which tokens --exclude special leaves out
     #[arg(long, value_name = "DIR")]
     tokenizer: Option<LocalPath>,
-    /// What activations are multiplied by in training: a number, none, or auto, sqrt(d_model) / mean norm of the rows that
-    /// --section and --exclude keep, with which one --l1 means about the same for every model [default: none]
-    #[arg(long, value_name = "SCALE")]
-    scale: Option<ScaleChoice>,
-    /// Keep the SAE in scaled space (expected_average_only_in); without this the scale is folded into its weights, and a bare
-    /// --outlier-norm of this training is another norm in `evaluate run`, whose scale is 1 then
+    /// Keep the SAE in scaled space (expected_average_only_in); without this the scale is folded into its weights
     #[arg(long)]
     keep_scale: bool,
     /// Do not take the decoder's bias from the input (apply_b_dec_to_input is false)
@@ -118,7 +112,7 @@ impl TrainArguments {
     /// What is asked for, on a device that is there.
     pub fn settings(self) -> Result<TrainSettings> {
         let architecture = self.architecture()?;
-        let course = self.course.course(self.learning_rate, self.scale)?;
+        let course = self.course.course(self.learning_rate)?;
         let course = Course { tokenizer: self.tokenizer.map(Into::into), ..course };
         Ok(TrainSettings {
             centring: if self.no_input_bias { Centring::None } else { Centring::DecoderBias },

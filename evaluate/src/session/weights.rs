@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use hayloft_model::{DecoderSpec, Hook, NormKind, Site};
 use hayloft_results::ModelWeights;
+use hayloft_runtime::words::did_you_mean;
 use hayloft_sae::SaeFile;
 
 use crate::error::EvaluateError;
@@ -67,7 +68,10 @@ impl FromStr for WeightsChoice {
         match text {
             "as-stored" => Ok(Self::Given(ModelWeights::AsStored)),
             "centred" => Ok(Self::Given(ModelWeights::CentredWriting)),
-            other => Err(format!("expected as-stored or centred, got {other}")),
+            other => {
+                let near = did_you_mean(other, ["as-stored", "centred"]);
+                Err(format!("expected as-stored or centred, got {other}{near}"))
+            }
         }
     }
 }

@@ -4,13 +4,17 @@ use std::io;
 use std::path::PathBuf;
 
 use hayloft_model::ModelError;
+use hayloft_runtime::words::did_you_mean;
 
 /// An error of chat templates and conversations. Every message names the file, what was expected, what was found and
 /// what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ChatError {
     /// The template's name is unknown.
-    #[error("template {text:?}: expected checkpoint, mistral, qwen or gemma")]
+    #[error(
+        "template {text:?}: expected checkpoint, mistral, qwen or gemma{}",
+        did_you_mean(.text, ["checkpoint", "mistral", "qwen", "gemma"])
+    )]
     ChoiceText {
         /// The name given.
         text: String,

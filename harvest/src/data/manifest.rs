@@ -3,6 +3,7 @@
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
+use hayloft_runtime::words::with_suggestion;
 use hayloft_store::Packing;
 use serde::Deserialize;
 
@@ -102,8 +103,10 @@ impl DataManifest {
             cause,
             advice: "--data takes the path of a data manifest, such as data-manifests/pile-excerpts.toml",
         })?;
-        let written: Written = toml::from_str(&text)
-            .map_err(|error| DataError::Manifest { path: path.to_owned(), problem: error.to_string() })?;
+        let written: Written = toml::from_str(&text).map_err(|error| DataError::Manifest {
+            path: path.to_owned(),
+            problem: with_suggestion(&error.to_string()),
+        })?;
         let root = data_root.unwrap_or_else(|| path.parent().unwrap_or(Path::new("")));
         written.resolve(path, root)
     }
@@ -243,6 +246,7 @@ mod tests {
     #[test]
     fn unknown_keys_are_refused() {
         assert!(refusal("text_feild = \"x\"").contains("unknown field `text_feild`"));
+        assert!(refusal("text_feild = \"x\"").contains("Did you mean text_field?"));
         let message = read(&format!("{LEAST}md5 = \"x\"\n"), None).unwrap_err().to_string();
         assert!(message.contains("unknown field `md5`"), "{message}");
     }
@@ -257,6 +261,8 @@ mod tests {
     fn unknown_packing_is_refused_with_the_choices() {
         let message = read(&LEAST.replace("concat", "join"), None).unwrap_err().to_string();
         assert!(message.contains("`concat`") && message.contains("`per-document`"), "{message}");
+        let message = read(&LEAST.replace("concat", "concatenate"), None).unwrap_err().to_string();
+        assert!(message.contains("Did you mean concat?"), "{message}");
     }
 
     #[test]

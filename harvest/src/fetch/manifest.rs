@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use hayloft_runtime::words::with_suggestion;
 use serde::Deserialize;
 
 use super::identifiers::{EntryName, FileName, RepoId, Revision};
@@ -53,7 +54,7 @@ impl FetchManifest {
             advice: "harvest fetch takes the path of a fetch manifest, such as data-manifests/study/fetch.toml",
         })?;
         let manifest = |problem: String| FetchError::Manifest { path: path.to_owned(), problem };
-        let written: Written = toml::from_str(&text).map_err(|error| manifest(error.to_string()))?;
+        let written: Written = toml::from_str(&text).map_err(|error| manifest(with_suggestion(&error.to_string())))?;
         let kinds = [
             (EntryKind::Model, written.models),
             (EntryKind::Dataset, written.datasets),

@@ -46,7 +46,7 @@ impl FromStr for SitePattern {
     type Err = ModelError;
 
     fn from_str(text: &str) -> Result<Self, ModelError> {
-        let unknown = || ModelError::SiteName { name: text.to_owned() };
+        let unknown = || Site::unknown(text);
         let rest = text.strip_prefix("blocks.").ok_or_else(unknown)?;
         let (blocks, hook) = if let Some(rest) = rest.strip_prefix('{') {
             let (list, hook) = rest.split_once("}.").ok_or_else(unknown)?;

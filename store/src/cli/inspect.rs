@@ -3,8 +3,7 @@
 use std::io::Write;
 
 use clap::Args;
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, Table};
+use hayloft_runtime::{TextTable, UNDEFINED, stdout_width};
 use hayloft_store::{GroupSummary, KeptPredictions, ModelRecord, Place, Summary, TokenizerRecord, inspect_at};
 
 use super::numbers::{bytes, counted, grouped};
@@ -42,43 +41,42 @@ pub(super) struct Inspect {
 impl Inspect {
     pub(super) fn run(&self, stdout: &mut dyn Write) -> anyhow::Result<()> {
         let summary = inspect_at(&self.cache.clone().into_path(), &self.reaching.options())?;
-        Ok(self.output.print(stdout, &summary, |stdout| write!(stdout, "{}", in_words(&summary)))?)
+        Ok(self.output.print(stdout, &summary, |stdout| write!(stdout, "{}", in_words(&summary, stdout_width())))?)
     }
 }
 
-fn in_words(summary: &Summary) -> String {
-    let mut facts = Table::new();
-    facts.load_style(NOTHING);
-    for (name, value) in facts_of(summary) {
-        // A name with an escape sequence in it would do as it likes with the terminal.
-        facts.add_row([name.to_owned(), value.replace(char::is_control, "\u{fffd}")]);
-    }
-    let mut sites = Table::new();
-    let rounds = summary.sites.iter().any(|site| site.relative_rounding_error.is_some());
-    let mut header = vec!["site", "d_model", "mean norm", "scale c", "not finite", "on disk"];
-    header.extend(rounds.then_some("rounding error"));
-    sites.load_style(NOTHING).set_header(header);
-    for site in &summary.sites {
-        let mut row = vec![
-            site.name.to_string(),
-            site.d_model.to_string(),
-            decimals(site.mean_norm, 6),
-            site.scale.map_or_else(|| "none".to_owned(), |scale| format!("{scale:.10}")),
-            grouped(site.non_finite_rows),
-            bytes(site.bytes),
-        ];
-        row.extend(site.relative_rounding_error.map(|error| format!("{error:.6}")));
-        sites.add_row(row);
-    }
-    align_numbers(&mut sites);
-    let mut tables = vec![facts, sites];
+fn in_words(summary: &Summary, width: usize) -> String {
+    // A name with an escape sequence in it would do as it likes with the terminal.
+    let facts = facts_of(summary).into_iter().map(|(name, value)| vec![name.to_owned(), printable(&value)]);
+    let facts = TextTable { headings: Vec::new(), names: 2, rows: facts.collect(), is_ruled: false };
+    let mut tables = vec![facts, sites(summary)];
     let named = |group: &GroupSummary| group.section.map(|section| section.to_string());
     tables.push(groups("section", summary, &summary.statistics.sections, named));
     if !summary.held.subsets.is_empty() {
         let named = |group: &GroupSummary| group.subset.clone();
         tables.push(groups("subset", summary, &summary.statistics.subsets, named));
     }
-    tables.iter().map(|table| trimmed(table) + "\n").collect::<Vec<_>>().join("\n")
+    tables.iter().map(|table| table.fit(width) + "\n").collect::<Vec<_>>().join("\n")
+}
+
+fn sites(summary: &Summary) -> TextTable {
+    let rounds = summary.sites.iter().any(|site| site.relative_rounding_error.is_some());
+    let mut headings = vec!["site", "d_model", "mean norm", "scale c", "not finite", "on disk"];
+    headings.extend(rounds.then_some("rounding"));
+    let rows = summary.sites.iter().map(|site| {
+        let mut row = vec![
+            site.name.to_string(),
+            site.d_model.to_string(),
+            decimals(site.mean_norm, 6),
+            site.scale.map_or_else(|| "none".to_owned(), |scale| format!("{scale:.6}")),
+            grouped(site.non_finite_rows),
+            bytes(site.bytes),
+        ];
+        row.extend(rounds.then(|| decimals(site.relative_rounding_error, 6)));
+        row
+    });
+    let headings = headings.into_iter().map(str::to_owned).collect();
+    TextTable { headings, names: 1, rows: rows.collect(), is_ruled: false }
 }
 
 /// A row for each group: tokens, losses, means of predictions, mean norm at each site.
@@ -87,40 +85,39 @@ fn groups(
     summary: &Summary,
     groups: &[GroupSummary],
     named: impl Fn(&GroupSummary) -> Option<String>,
-) -> Table {
-    let mut table = Table::new();
-    let norms = summary.sites.iter().map(|site| format!("norm, {}", site.name));
-    let header = [title, "tokens", "losses", "mean loss", "mean entropy"].map(str::to_owned);
-    table.load_style(NOTHING).set_header(header.into_iter().chain(norms));
-    for group in groups.iter().take(MAX_SUBSETS) {
+) -> TextTable {
+    let norms = summary.sites.iter().map(|site| format!("norm {}", short_site(site.name.as_str())));
+    let headings = [title, "tokens", "losses", "mean loss", "entropy"].map(str::to_owned).into_iter().chain(norms);
+    let headings: Vec<String> = headings.collect();
+    let row = |group: &GroupSummary| {
         let number = |value| decimals(value, 4);
-        let name = named(group).unwrap_or_else(|| "none".to_owned());
+        let name = named(group).map_or_else(|| "none".to_owned(), |name| printable(&name));
         let norms = group.mean_norms.iter().map(|norm| number(*norm));
-        let losses = group.losses.map_or_else(|| "–".to_owned(), grouped);
+        let losses = group.losses.map_or_else(|| UNDEFINED.to_owned(), grouped);
         let row = [name, grouped(group.tokens), losses, number(group.mean_loss), number(group.mean_entropy)];
-        table.add_row(row.into_iter().chain(norms));
-    }
+        row.into_iter().chain(norms).collect()
+    };
+    let mut rows: Vec<Vec<String>> = groups.iter().take(MAX_SUBSETS).map(row).collect();
     if groups.len() > MAX_SUBSETS {
-        table.add_row([format!("{} more (--json)", groups.len() - MAX_SUBSETS)]);
+        let mut more = vec![String::new(); headings.len()];
+        more[0] = format!("{} more (--json)", groups.len() - MAX_SUBSETS);
+        rows.push(more);
     }
-    align_numbers(&mut table);
-    table
+    TextTable { headings, names: 1, rows, is_ruled: false }
+}
+
+/// A short form of a site's name: `3.pre` for `blocks.3.hook_resid_pre`.
+fn short_site(name: &str) -> String {
+    name.replace("blocks.", "").replace("hook_resid_", "").replace("hook_", "")
+}
+
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 /// A number with so many decimals; a dash where it is undefined.
 fn decimals(value: Option<f64>, decimals: usize) -> String {
-    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.decimals$}"))
-}
-
-fn align_numbers(table: &mut Table) {
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-}
-
-/// The table without the blanks that it fills its last column with.
-fn trimmed(table: &Table) -> String {
-    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    value.map_or_else(|| UNDEFINED.to_owned(), |value| format!("{value:.decimals$}"))
 }
 
 fn facts_of(summary: &Summary) -> Vec<(&'static str, String)> {
@@ -147,12 +144,6 @@ fn facts_of(summary: &Summary) -> Vec<(&'static str, String)> {
         ("tokens", format!("{} of {} planned", grouped(held.tokens), grouped(planned.tokens))),
         ("sections", joined(held.sections.iter().map(|(name, tokens)| format!("{name} {}", grouped(*tokens))))),
     ];
-    if !held.subsets.is_empty() {
-        let named = held.subsets.iter().take(MAX_SUBSETS);
-        let more = held.subsets.len().saturating_sub(MAX_SUBSETS);
-        let more = (more > 0).then(|| format!("{more} more"));
-        facts.push(("subsets", joined(named.map(|(name, tokens)| format!("{name} {}", grouped(*tokens))).chain(more))));
-    }
     facts.push(("predictions", predictions(summary.predictions)));
     if let Some(count) = summary.non_finite_losses.filter(|&count| count > 0) {
         facts.push(("not finite", format!("{} of the losses, which are in no mean", grouped(count))));

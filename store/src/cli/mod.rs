@@ -110,6 +110,18 @@ mod tests {
     }
 
     #[test]
+    fn misspelt_words_are_answered_with_the_nearest() {
+        for (line, meant) in [
+            ("inspct cache", "inspect"),
+            ("inspect cache --jsn", "--json"),
+            ("select cache --out o --section rolout", "rollout?"),
+        ] {
+            let error = Arguments::try_parse_from(["store"].into_iter().chain(line.split(' '))).unwrap_err();
+            assert!(error.to_string().contains(meant), "{line}: {error}");
+        }
+    }
+
+    #[test]
     fn completions_are_printed() {
         let arguments = Arguments::parse_from(["store", "completions", "bash"]);
         let mut stdout = Vec::new();

@@ -26,6 +26,7 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 use hayloft_runtime::Dtype;
+use hayloft_runtime::words::did_you_mean;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::encoded::{Buffers, Column, EncodedRowGroup, RowGroup};
@@ -120,7 +121,10 @@ impl FromStr for Codec {
 
     fn from_str(text: &str) -> Result<Self> {
         let (name, level) = text.split_once(':').map_or((text, None), |(name, level)| (name, Some(level)));
-        let unknown = || StoreError::invalid("codec", names(), text);
+        let unknown = || {
+            let known = SCHEMES.iter().map(|scheme| scheme.name());
+            StoreError::invalid("codec", names(), format!("{text}{}", did_you_mean(name, known)))
+        };
         let scheme = *SCHEMES.iter().find(|scheme| scheme.name() == name).ok_or_else(unknown)?;
         let Some(level) = level else { return Ok(Self::of(scheme)) };
         let levels = scheme.levels().ok_or_else(unknown)?;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use hayloft_runtime::words::did_you_mean;
 use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
@@ -52,10 +53,10 @@ impl FromStr for Section {
     type Err = StoreError;
 
     fn from_str(text: &str) -> Result<Self, StoreError> {
-        Self::ALL
-            .into_iter()
-            .find(|section| section.as_str() == text)
-            .ok_or_else(|| StoreError::invalid("section", Self::ALL.map(Self::as_str).join(", "), format!("`{text}`")))
+        Self::ALL.into_iter().find(|section| section.as_str() == text).ok_or_else(|| {
+            let known = Self::ALL.map(Self::as_str);
+            StoreError::invalid("section", known.join(", "), format!("`{text}`{}", did_you_mean(text, known)))
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Device names.
 
+use hayloft_runtime::words::did_you_mean;
 use tch::{Cuda, Device};
 
 use crate::error::ModelError;
@@ -13,7 +14,7 @@ pub fn parse_device(name: &str) -> Result<Device, ModelError> {
         _ => name
             .strip_prefix("cuda:")
             .and_then(|index| index.parse::<usize>().ok())
-            .ok_or_else(|| problem("expected cpu, cuda or cuda:N".to_owned()))?,
+            .ok_or_else(|| problem(format!("expected cpu, cuda or cuda:N{}", did_you_mean(name, ["cpu", "cuda"]))))?,
     };
     load_cuda().map_err(|reason| {
         problem(format!("this LibTorch has no CUDA ({reason}). Run scripts/setup --cuda, or use --device cpu"))

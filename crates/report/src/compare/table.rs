@@ -1,38 +1,18 @@
 //! The comparison as a terminal table.
 
-use comfy_table::{CellAlignment, Table};
-use hayloft_results::RULED;
+use hayloft_results::{Digits, format_number};
+use hayloft_runtime::{TextTable, UNDEFINED};
 
-use super::cells::{Comparison, Verdict};
+use super::cells::{Cell, Comparison, Verdict};
 
 impl Comparison {
-    /// Renders one line per cell, and the unmatched rows.
-    pub fn table(&self) -> String {
-        let mut grid = Table::new();
-        grid.load_style(RULED);
-        grid.set_header(["Row", "Column", "Expected", "Got", "Difference", "Allowed", ""]);
-        for cell in &self.cells {
-            let verdict = match cell.verdict {
-                Verdict::Agrees => "",
-                Verdict::Differs => "DIFFERS",
-                Verdict::Missing => "MISSING",
-            };
-            let number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.6}"));
-            let difference = cell.difference.map_or_else(|| "–".to_owned(), |difference| format!("{difference:+.2e}"));
-            grid.add_row([
-                cell.row.clone(),
-                cell.column.to_owned(),
-                number(Some(cell.expected)),
-                number(cell.got),
-                difference,
-                format!("{:.1e}", cell.allowed),
-                verdict.to_owned(),
-            ]);
+    /// Renders a table for each row, at most `width` columns wide, with one line per cell, and the unmatched rows.
+    pub fn table(&self, width: usize) -> String {
+        let mut text = String::new();
+        for cells in self.cells.chunk_by(|one, other| one.row == other.row) {
+            text.extend([cells[0].row.as_str(), "\n", &of_cells(cells).fit(width), "\n"]);
         }
-        for column in grid.column_iter_mut().skip(2).take(4) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        let mut text = format!("{grid}\n{}", self.in_words());
+        text.push_str(&self.in_words());
         for row in &self.not_expected {
             text.push_str("\nmeasured but not expected: ");
             text.push_str(row);
@@ -63,5 +43,34 @@ impl Comparison {
         let [agree, differ, missing] =
             [Verdict::Agrees, Verdict::Differs, Verdict::Missing].map(|verdict| self.count(verdict));
         format!("{agree} of {} cells agree, {differ} differ, {missing} are missing", self.cells.len())
+    }
+}
+
+/// The cells of one row.
+fn of_cells(cells: &[Cell]) -> TextTable {
+    let row = |cell: &Cell| {
+        let verdict = match cell.verdict {
+            Verdict::Agrees => "",
+            Verdict::Differs => "DIFFERS",
+            Verdict::Missing => "MISSING",
+        };
+        let number = |value| format_number(value, Digits::Decimals(6));
+        let difference =
+            cell.difference.map_or_else(|| UNDEFINED.to_owned(), |difference| format!("{difference:+.2e}"));
+        let allowed = format!("{:.1e}", cell.allowed);
+        vec![
+            cell.column.to_owned(),
+            number(Some(cell.expected)),
+            number(cell.got),
+            difference,
+            allowed,
+            verdict.to_owned(),
+        ]
+    };
+    TextTable {
+        headings: ["Column", "Expected", "Got", "Difference", "Allowed", ""].map(str::to_owned).into(),
+        names: 1,
+        rows: cells.iter().map(row).collect(),
+        is_ruled: true,
     }
 }

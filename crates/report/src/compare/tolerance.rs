@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use hayloft_results::Columns;
+use hayloft_runtime::words::did_you_mean;
 
 /// The default: the agreement with the study's reference implementation.
 const USUAL: f64 = 2e-4;
@@ -64,7 +65,11 @@ impl FromStr for Tolerance {
         let Some(column) = column else { return Ok(Self::All(tolerance)) };
         if !Columns::names().any(|name| name == column) {
             let names: Vec<&str> = Columns::names().collect();
-            return Err(format!("expected a column, one of {}, got {column}", names.join(", ")));
+            return Err(format!(
+                "expected a column, one of {}, got {column}{}",
+                names.join(", "),
+                did_you_mean(column, &names)
+            ));
         }
         Ok(Self::Of { column: column.to_owned(), tolerance })
     }

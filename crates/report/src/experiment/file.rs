@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use hayloft_runtime::words::with_suggestion;
 use serde::Deserialize;
 
 use crate::error::ReportError;
@@ -109,7 +110,7 @@ impl Experiment {
 fn malformed(path: &Path, error: &dyn std::fmt::Display) -> ReportError {
     let expected =
         "an experiment: a title, and [[results]] with file, dataset, model and family (`evaluate report --help`)";
-    ReportError::Malformed { path: path.to_path_buf(), expected, got: error.to_string() }
+    ReportError::Malformed { path: path.to_path_buf(), expected, got: with_suggestion(&error.to_string()) }
 }
 
 /// Reads a file, up to a size limit.

@@ -1,6 +1,6 @@
 //! Histograms of norms, with the outlier threshold.
 
-use hayloft_results::format_number;
+use hayloft_results::{Digits, format_number};
 
 use super::{Data, Figure, Gallery, caption, drawn, model_style, place_in_words};
 use crate::experiment::entry::Entry;
@@ -59,8 +59,8 @@ fn place_figure(number: usize, place: &[&Entry]) -> Option<Figure> {
             if count > 0 {
                 data.rows.push(vec![
                     model.label().to_owned(),
-                    format_number(Some(from), 3),
-                    format_number(Some(to), 3),
+                    format_number(Some(from), Digits::Decimals(3)),
+                    format_number(Some(to), Digits::Decimals(3)),
                     count.to_string(),
                 ]);
             }

@@ -1,18 +1,18 @@
 //! Formatting of numbers in reports.
 
-use hayloft_results::format_number;
+use hayloft_results::{Digits, format_number};
 
 /// Formats a fraction in per cent.
 pub(crate) fn percent(value: Option<f64>) -> String {
-    format_number(value.map(|fraction| 100.0 * fraction), 2)
+    format_number(value.map(|fraction| 100.0 * fraction), Digits::Decimals(2))
 }
 
 pub(crate) fn two(value: Option<f64>) -> String {
-    format_number(value, 2)
+    format_number(value, Digits::Decimals(2))
 }
 
 pub(crate) fn four(value: Option<f64>) -> String {
-    format_number(value, 4)
+    format_number(value, Digits::Decimals(4))
 }
 
 #[cfg(test)]

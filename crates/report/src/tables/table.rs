@@ -107,7 +107,7 @@ fn table_row(row: &Row, several: bool, tuned: bool) -> TableRow {
     let mut names = if several { vec![row.family.clone()] } else { Vec::new() };
     names.extend([row.sae.label().to_owned(), row.model.label().to_owned()]);
     let mut figures: Vec<String> =
-        Column::of(ColumnTable::Main).map(|column| column.report_text(&row.columns)).collect();
+        Column::of(ColumnTable::Main).map(|column| column.text(&row.columns, None)).collect();
     if tuned {
         figures.push(percent(row.explained_variance_gap_recovered));
     }

@@ -24,7 +24,7 @@ fn row() -> Row {
 fn every_column_is_in_every_form_of_a_table() {
     let row = row();
     let table = grouped("transfer", &[&row], false);
-    let (latex, markdown, text) = (table.latex().replace('\\', ""), table.markdown().replace('\\', ""), table.text());
+    let (latex, markdown, text) = (table.latex().replace('\\', ""), table.markdown().replace('\\', ""), table.text(80));
     let csv = String::from_utf8(table.csv().unwrap()).unwrap();
     let summary = serde_json::to_value(Summary { rows: vec![row.clone()], left_out: Vec::new() }).unwrap();
     for column in Column::of(ColumnTable::Main).chain(Column::of(ColumnTable::Supporting)) {
@@ -32,7 +32,7 @@ fn every_column_is_in_every_form_of_a_table() {
         assert!(csv.lines().next().unwrap().split(',').any(|heading| heading == name), "{name}: {csv}");
         assert_eq!(summary["rows"][0][name].as_f64(), column.value(&row.columns, None), "{name} in the summary");
         if column.table == ColumnTable::Main {
-            let cell = column.report_text(&row.columns);
+            let cell = column.text(&row.columns, None);
             for form in [&latex, &markdown] {
                 assert!(form.contains(column.title) && form.contains(&cell), "{name}: {form}");
             }

@@ -1,25 +1,31 @@
 //! Tables for a terminal.
 
-use hayloft_results::{EXPLAINED_VARIANCES, ruled};
+use hayloft_results::EXPLAINED_VARIANCES;
+use hayloft_runtime::TextTable;
 
 use crate::experiment::open::Report;
 use crate::tables::table::Table;
 
 impl Report {
-    /// Renders all tables with their titles, and the definitions of the two explained variances.
-    pub fn table(&self) -> String {
-        let tables = self.tables().iter().map(Table::text).collect::<Vec<_>>().join("\n\n");
+    /// Renders all tables with their titles, at most `width` columns wide, and the definitions of the two explained
+    /// variances.
+    pub fn table(&self, width: usize) -> String {
+        let tables = self.tables().iter().map(|table| table.text(width)).collect::<Vec<_>>().join("\n\n");
         format!("{tables}\n\n{}", EXPLAINED_VARIANCES.join("\n"))
     }
 }
 
 impl Table {
-    /// Renders the title and the table.
-    pub(crate) fn text(&self) -> String {
+    /// Renders the title and the table, at most `width` columns wide.
+    pub(crate) fn text(&self, width: usize) -> String {
         let short = self.figures.iter().map(|heading| heading.short);
-        let headings: Vec<String> = self.names.iter().copied().chain(short).map(str::to_owned).collect();
-        let rows = self.rows.iter().map(|row| row.cells().map(|cell| printable(cell)).collect());
-        format!("{}\n{}", printable(&self.title), ruled(&headings, rows, self.names.len()))
+        let table = TextTable {
+            headings: self.names.iter().copied().chain(short).map(str::to_owned).collect(),
+            names: self.names.len(),
+            rows: self.rows.iter().map(|row| row.cells().map(|cell| printable(cell)).collect()).collect(),
+            is_ruled: true,
+        };
+        format!("{}\n{}", printable(&self.title), table.fit(width))
     }
 }
 

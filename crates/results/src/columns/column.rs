@@ -3,6 +3,7 @@
 #[cfg(test)]
 use std::fmt::Write;
 
+use hayloft_runtime::UNDEFINED;
 use serde::Serialize;
 
 use super::{COLUMNS, Columns};
@@ -45,6 +46,15 @@ pub enum BrokenDown {
     BySubsetAndPosition,
 }
 
+/// The digits that a table shows of a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Digits {
+    /// So many digits behind the point.
+    Decimals(usize),
+    /// So many significant digits, and all digits before the point.
+    Significant(usize),
+}
+
 /// A column: a metric's definition, and how and where it is written and printed.
 #[derive(Debug, Clone, Copy)]
 pub struct Column {
@@ -62,10 +72,8 @@ pub struct Column {
     pub table: ColumnTable,
     /// Whether tables show it in per cent. Files hold fractions.
     pub is_percent: bool,
-    /// Decimals in tables.
-    pub decimals: usize,
-    /// Decimals in reports.
-    pub report_decimals: usize,
+    /// Digits in tables and reports. Files have all.
+    pub digits: Digits,
     /// What it depends on; `None` for counts, which have no intervals.
     pub depends_on: Option<DependsOn>,
     /// Whether tables show differences of it: between SAEs, and between precisions.
@@ -107,14 +115,9 @@ impl Column {
         }
     }
 
-    /// The value as tables print it.
+    /// The value as tables and reports print it.
     pub fn text(&self, columns: &Columns, kl: Option<&Kl>) -> String {
-        format_number(self.shown(self.value(columns, kl)), self.decimals)
-    }
-
-    /// The value as reports print it.
-    pub fn report_text(&self, columns: &Columns) -> String {
-        format_number(self.shown(self.value(columns, None)), self.report_decimals)
+        format_number(self.shown(self.value(columns, kl)), self.digits)
     }
 
     /// The heading in one line.
@@ -140,7 +143,54 @@ impl Column {
 }
 
 /// Formats a number; a dash if undefined.
-pub fn format_number(value: Option<f64>, decimals: usize) -> String {
+pub fn format_number(value: Option<f64>, digits: Digits) -> String {
     let defined = value.filter(|value| value.is_finite());
-    defined.map_or_else(|| "–".to_owned(), |value| format!("{value:.decimals$}"))
+    defined.map_or_else(|| UNDEFINED.to_owned(), |value| digits.format(value))
+}
+
+impl Digits {
+    /// Numbers from here on are written with an exponent.
+    const LARGE: f64 = 1e9;
+
+    /// Numbers under this are written with an exponent where significant digits count.
+    const SMALL: f64 = 1e-5;
+
+    /// Formats a finite number.
+    fn format(self, value: f64) -> String {
+        let size = value.abs();
+        match self {
+            Self::Decimals(decimals) if size < Self::LARGE => format!("{value:.decimals$}"),
+            Self::Significant(digits) if size == 0.0 => format!("{value:.*}", digits.saturating_sub(1)),
+            Self::Significant(digits) if (Self::SMALL..Self::LARGE).contains(&size) => {
+                let decimals = digits as i32 - 1 - size.log10().floor() as i32;
+                format!("{value:.*}", decimals.max(0) as usize)
+            }
+            Self::Decimals(digits) | Self::Significant(digits) => format!("{value:.*e}", digits.saturating_sub(1)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_the_digits_that_their_size_calls_for() {
+        for (value, digits, text) in [
+            (9.978_6, Digits::Decimals(2), "9.98"),
+            (-2662.0, Digits::Decimals(2), "-2662.00"),
+            (4e12, Digits::Decimals(0), "4e12"),
+            (15.086_9, Digits::Significant(4), "15.09"),
+            (-2_345.67, Digits::Significant(4), "-2346"),
+            (123_456.7, Digits::Significant(4), "123457"),
+            (0.012_345_6, Digits::Significant(4), "0.01235"),
+            (1.234_56e-9, Digits::Significant(4), "1.235e-9"),
+            (-1.5e300, Digits::Significant(4), "-1.500e300"),
+            (0.0, Digits::Significant(4), "0.000"),
+        ] {
+            assert_eq!(format_number(Some(value), digits), text);
+        }
+        assert_eq!(format_number(None, Digits::Decimals(2)), "–");
+        assert_eq!(format_number(Some(f64::NAN), Digits::Significant(4)), "–");
+    }
 }

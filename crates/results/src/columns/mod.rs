@@ -9,7 +9,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::column::{BrokenDown, Column, ColumnTable, ColumnValue, DependsOn, format_number};
+pub use self::column::{BrokenDown, Column, ColumnTable, ColumnValue, DependsOn, Digits, format_number};
 use crate::sums::Sums;
 
 /// A smaller difference of mean losses, in nats, is not used as a denominator.
@@ -112,8 +112,7 @@ const ACTIVATIONS: Column = Column {
     title: "",
     table: ColumnTable::Main,
     is_percent: false,
-    decimals: 4,
-    report_decimals: 4,
+    digits: Digits::Significant(4),
     depends_on: Some(DependsOn::Activations),
     is_compared: true,
     broken_down: BrokenDown::BySubsetAndPosition,
@@ -121,7 +120,8 @@ const ACTIVATIONS: Column = Column {
 };
 
 /// A metric on losses in the main table.
-const LOSSES: Column = Column { unit: "nats", depends_on: Some(DependsOn::Predictions), ..ACTIVATIONS };
+const LOSSES: Column =
+    Column { unit: "nats", digits: Digits::Decimals(4), depends_on: Some(DependsOn::Predictions), ..ACTIVATIONS };
 
 /// A metric in another table, which has no table of differences.
 const SUPPORTING: Column =
@@ -129,16 +129,11 @@ const SUPPORTING: Column =
 
 /// A count.
 const COUNT: Column =
-    Column { depends_on: None, decimals: 0, report_decimals: 0, broken_down: BrokenDown::BySubset, ..SUPPORTING };
+    Column { depends_on: None, digits: Digits::Decimals(0), broken_down: BrokenDown::BySubset, ..SUPPORTING };
 
 /// A divergence.
-const DIVERGENCE: Column = Column {
-    unit: "nats",
-    table: ColumnTable::Divergences,
-    decimals: 6,
-    depends_on: Some(DependsOn::Predictions),
-    ..SUPPORTING
-};
+const DIVERGENCE: Column =
+    Column { unit: "nats", table: ColumnTable::Divergences, depends_on: Some(DependsOn::Predictions), ..SUPPORTING };
 
 /// All columns, in the order of JSON files, then the divergences.
 pub const COLUMNS: &[Column] = &[
@@ -148,7 +143,7 @@ pub const COLUMNS: &[Column] = &[
         definition: "mean over rows of the number of latents above zero",
         heading: "L0",
         title: "L0",
-        report_decimals: 2,
+        digits: Digits::Decimals(2),
         read: |columns, _| columns.l0,
         ..ACTIVATIONS
     },
@@ -159,7 +154,7 @@ pub const COLUMNS: &[Column] = &[
         heading: "CE\nrec. %",
         title: "CE loss recovered %",
         is_percent: true,
-        report_decimals: 2,
+        digits: Digits::Decimals(2),
         read: |columns, _| columns.ce_recovered,
         ..LOSSES
     },
@@ -205,7 +200,7 @@ pub const COLUMNS: &[Column] = &[
         heading: "EV %",
         title: "EV %",
         is_percent: true,
-        report_decimals: 2,
+        digits: Digits::Decimals(2),
         broken_down: BrokenDown::BySubset,
         read: |columns, _| columns.explained_variance,
         ..ACTIVATIONS
@@ -217,7 +212,7 @@ pub const COLUMNS: &[Column] = &[
         heading: "EV\npooled %",
         title: "EV pooled %",
         is_percent: true,
-        report_decimals: 2,
+        digits: Digits::Decimals(2),
         read: |columns, _| columns.explained_variance_pooled,
         ..ACTIVATIONS
     },
@@ -335,7 +330,7 @@ pub const COLUMNS: &[Column] = &[
         heading: "KL rec. %",
         title: "KL recovered %",
         is_percent: true,
-        decimals: 4,
+        digits: Digits::Decimals(2),
         read: |_, kl| kl?.kl_recovered,
         ..DIVERGENCE
     },

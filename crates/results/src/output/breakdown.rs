@@ -2,7 +2,9 @@
 
 use std::str::FromStr;
 
-use super::grid::ruled;
+use hayloft_runtime::words::did_you_mean;
+use hayloft_runtime::{TextTable, UNDEFINED};
+
 use crate::columns::{BrokenDown, Column, ColumnTable, Columns};
 use crate::histograms::first_position;
 use crate::results::{Results, SaeResult};
@@ -30,47 +32,54 @@ impl FromStr for Breakdown {
         match text {
             "subset" => Ok(Self::Subset),
             "position" => Ok(Self::Position),
-            other => Err(format!("expected subset or position, got {other}")),
+            other => {
+                let near = did_you_mean(other, ["subset", "position"]);
+                Err(format!("expected subset or position, got {other}{near}"))
+            }
         }
     }
 }
 
 impl Results {
-    /// Renders a table for each SAE and section, with a heading.
-    pub fn breakdown(&self, by: Breakdown) -> String {
-        let table = |result: &SaeResult| match by {
-            Breakdown::Subset => format!("{}, {} rows, by subset\n{}", result.sae, result.section, by_subset(result)),
-            Breakdown::Position => {
-                format!("{}, {} rows, by position\n{}", result.sae, result.section, by_position(result))
-            }
+    /// Renders a table for each SAE and section, at most `width` columns wide, with a heading.
+    pub fn breakdown(&self, by: Breakdown, width: usize) -> String {
+        let table = |result: &SaeResult| {
+            let (what, table) = match by {
+                Breakdown::Subset => ("subset", by_subset(result)),
+                Breakdown::Position => ("position", by_position(result)),
+            };
+            format!("{}, {} rows, by {what}\n{}", result.sae, result.section, table.fit(width))
         };
         self.results.iter().map(table).collect::<Vec<_>>().join("\n")
     }
 }
 
-fn by_subset(result: &SaeResult) -> String {
+fn by_subset(result: &SaeResult) -> TextTable {
     let columns: Vec<&Column> = Column::of(ColumnTable::Main).collect();
-    let headings = columns.iter().map(|column| column.heading.to_owned());
-    let headings: Vec<String> = ["Subset", "Losses"].map(str::to_owned).into_iter().chain(headings).collect();
     let rows = result.subsets.iter().map(|own| {
-        let name = own.subset.clone().unwrap_or_else(|| "–".to_owned());
-        let cells = columns.iter().map(|column| column.text(&own.columns, None));
-        [name, own.columns.loss_tokens.to_string()].into_iter().chain(cells).collect()
+        let name = own.subset.clone().unwrap_or_else(|| UNDEFINED.to_owned());
+        row(name, &own.columns, &columns)
     });
-    ruled(&headings, rows, 1)
+    table("Subset", columns.iter().map(|column| column.heading.to_owned()), rows.collect())
 }
 
-fn by_position(result: &SaeResult) -> String {
+fn by_position(result: &SaeResult) -> TextTable {
     let is_shown = |column: &&Column| column.broken_down == BrokenDown::BySubsetAndPosition;
     let columns: Vec<&Column> = Column::of(ColumnTable::Main).filter(is_shown).collect();
-    let headings = columns.iter().map(|column| column.line());
-    let headings: Vec<String> = ["Positions", "Losses"].map(str::to_owned).into_iter().chain(headings).collect();
-    let rows = result.sums.by_position().enumerate().map(|(bin, sums)| {
-        let own = Columns::of(&sums, result.scale);
-        let cells = columns.iter().map(|column| column.text(&own, None));
-        [positions(bin), own.loss_tokens.to_string()].into_iter().chain(cells).collect()
-    });
-    ruled(&headings, rows, 1)
+    let of_bin = |(bin, sums)| row(positions(bin), &Columns::of(&sums, result.scale), &columns);
+    let rows = result.sums.by_position().enumerate().map(of_bin);
+    table("Positions", columns.iter().map(|column| column.line()), rows.collect())
+}
+
+/// A name, the number of losses, and the metrics.
+fn row(name: String, own: &Columns, columns: &[&Column]) -> Vec<String> {
+    let cells = columns.iter().map(|column| column.text(own, None));
+    [name, own.loss_tokens.to_string()].into_iter().chain(cells).collect()
+}
+
+fn table(name: &str, headings: impl Iterator<Item = String>, rows: Vec<Vec<String>>) -> TextTable {
+    let headings = [name, "Losses"].map(str::to_owned).into_iter().chain(headings).collect();
+    TextTable { headings, names: 1, rows, is_ruled: true }
 }
 
 /// The positions of a bin, as text.

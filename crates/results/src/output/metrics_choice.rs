@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use hayloft_runtime::words::did_you_mean;
+
 /// The metrics to print. Files contain all metrics.
 ///
 /// ```
@@ -26,7 +28,7 @@ impl FromStr for MetricsChoice {
         match text {
             "study" => Ok(Self::Study),
             "all" => Ok(Self::All),
-            other => Err(format!("expected study or all, got {other}")),
+            other => Err(format!("expected study or all, got {other}{}", did_you_mean(other, ["study", "all"]))),
         }
     }
 }

@@ -3,7 +3,6 @@
 mod breakdown;
 mod csv;
 mod folder;
-mod grid;
 mod markdown;
 mod metrics_choice;
 mod printed;
@@ -13,6 +12,6 @@ mod table;
 mod tests;
 
 pub use self::breakdown::Breakdown;
-pub use self::grid::{RULED, count, ruled};
 pub use self::metrics_choice::MetricsChoice;
+pub use self::printed::count;
 pub use self::remarks::EXPLAINED_VARIANCES;

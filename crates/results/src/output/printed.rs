@@ -1,18 +1,16 @@
 //! The columns of each printed table, from the list of columns.
 
-use crate::columns::{COLUMNS, Column, ColumnTable, format_number};
+use hayloft_runtime::UNDEFINED;
+
+use crate::columns::{COLUMNS, Column, ColumnTable, Digits, format_number};
 use crate::histograms::LatentSummary;
-use crate::output::grid::count;
 use crate::results::SaeResult;
 
-/// Decimals of half widths and of differences between SAEs.
-const DECIMALS: usize = 4;
+/// Digits of the scale.
+const SCALE: Digits = Digits::Significant(4);
 
-/// Decimals of differences between precisions.
-const EFFECT_DECIMALS: usize = 6;
-
-/// The cell of an undefined value.
-const UNDEFINED: &str = "–";
+/// Digits of differences between precisions, which are small.
+const EFFECT: Digits = Digits::Significant(2);
 
 /// Glyphs of a bar, from empty to full.
 const HEIGHTS: [char; 9] = ['·', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -38,29 +36,47 @@ impl Printed {
     fn half_width(column: &'static Column) -> Self {
         Self::new(column.heading, move |result| {
             let half_width = result.intervals.as_ref().and_then(|own| Some(own.figures.get(column.name)?.half_width()));
-            column.shown(half_width).map_or_else(|| UNDEFINED.to_owned(), |half| format!("±{half:.DECIMALS$}"))
+            column.shown(half_width).map_or_else(|| UNDEFINED.to_owned(), |half| half_width_text(column, half))
         })
     }
 
     /// Two lines: the difference from the first SAE, and half the width of its interval.
     fn difference(column: &'static Column) -> Self {
-        Self::new(column.line(), move |result| {
+        Self::new(column.heading, move |result| {
             let own = result.intervals.as_ref().and_then(|own| own.difference.as_ref()?.figures.get(column.name));
             let own = own
                 .and_then(|own| column.shown(Some(own.difference)).zip(column.shown(Some(own.interval.half_width()))));
             own.map_or_else(
                 || UNDEFINED.to_owned(),
-                |(difference, half)| format!("{difference:+.DECIMALS$}\n±{half:.DECIMALS$}"),
+                |(difference, half)| {
+                    format!("{}\n{}", signed(difference, column.digits), half_width_text(column, half))
+                },
             )
         })
     }
 
     fn effect(column: &'static Column) -> Self {
-        Self::new(column.line(), move |result| {
+        Self::new(column.heading, move |result| {
             let effect = result.compute_effect.as_ref().and_then(|effect| *effect.figures.get(column.name)?);
-            column.shown(effect).map_or_else(|| UNDEFINED.to_owned(), |effect| format!("{effect:+.EFFECT_DECIMALS$}"))
+            column.shown(effect).map_or_else(|| UNDEFINED.to_owned(), |effect| signed(effect, EFFECT))
         })
     }
+}
+
+/// Half the width of an interval, with the column's digits.
+fn half_width_text(column: &Column, half: f64) -> String {
+    format!("±{}", format_number(Some(half), column.digits))
+}
+
+/// A difference, with its sign.
+fn signed(difference: f64, digits: Digits) -> String {
+    let sign = if difference.is_sign_negative() { "" } else { "+" };
+    format!("{sign}{}", format_number(Some(difference), digits))
+}
+
+/// A count; a dash if undefined.
+pub fn count(value: Option<u64>) -> String {
+    value.map_or_else(|| UNDEFINED.to_owned(), |value| value.to_string())
 }
 
 pub(super) fn main() -> Vec<Printed> {
@@ -72,7 +88,7 @@ pub(super) fn supporting() -> Vec<Printed> {
     let (metrics, counts): (Vec<_>, Vec<_>) =
         Column::of(ColumnTable::Supporting).partition(|column| column.depends_on.is_some());
     let mut printed: Vec<Printed> = metrics.into_iter().map(Printed::value).collect();
-    printed.push(Printed::new("Scale", |result| format_number(Some(result.scale), DECIMALS)));
+    printed.push(Printed::new("Scale", |result| format_number(Some(result.scale), SCALE)));
     printed.extend(counts.into_iter().map(Printed::value));
     printed
 }

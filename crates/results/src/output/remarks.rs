@@ -3,11 +3,7 @@
 use hayloft_rows::OutlierThreshold;
 use hayloft_runtime::words::brief;
 
-use crate::results::sae_names::shortened;
 use crate::results::{Results, SaeResult};
-
-/// Longest name that is printed in full; the tables then fit 120 columns.
-pub(super) const NAME_WIDTH: usize = 24;
 
 /// Definitions of the two explained variances, with SAELens's names. FVU: fraction of variance unexplained.
 pub const EXPLAINED_VARIANCES: [&str; 2] = [
@@ -29,8 +25,7 @@ impl Results {
         let sequences = if fewest == most { most.to_string() } else { format!("{fewest} to {most}") };
         let resamples = all().next()?.resamples;
         let of = format!("bootstrap (BCa) over {sequences} sequences, {resamples} resamples");
-        let from =
-            all().find_map(|own| own.difference.as_ref()).map(|own| shortened(&[&own.from], NAME_WIDTH).concat());
+        let from = all().find_map(|own| own.difference.as_ref()).map(|own| &own.from);
         let differences =
             from.map(|from| format!("Differences from {from} on the same resamples, and half their 95% intervals"));
         Some((format!("Half the 95% intervals: {of}"), differences))

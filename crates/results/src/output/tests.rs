@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use hayloft_rows::SectionChoice;
 use hayloft_runtime::Dtype;
+use hayloft_store::Section;
 use serde_json::{Value, json};
 
 use super::printed;
@@ -83,12 +85,12 @@ fn results() -> Results {
 #[test]
 fn every_column_is_in_every_output() {
     let results = results();
-    let (table, details, markdown) = (results.table(), results.details(), results.markdown());
+    let (table, details, markdown) = (results.table(80), results.details(80), results.markdown());
     let bytes = results.csv().unwrap();
     let mut lines = csv::ReaderBuilder::new().has_headers(false).from_reader(bytes.as_slice()).into_records();
     let (header, first) = (lines.next().unwrap().unwrap(), lines.next().unwrap().unwrap());
-    let by_position = results.breakdown(Breakdown::Position);
-    let by_subset = results.breakdown(Breakdown::Subset);
+    let by_position = results.breakdown(Breakdown::Position, 80);
+    let by_subset = results.breakdown(Breakdown::Subset, 80);
     let [json, other] = [0, 1].map(|place| serde_json::to_value(&results.results[place]).unwrap());
     for column in COLUMNS {
         let Column { name, table: of, .. } = *column;
@@ -120,6 +122,42 @@ fn every_column_is_in_every_output() {
         assert_eq!(headings(printed::differences(true)), column.is_compared, "{name} in the table of differences");
         assert!(!is_main || headings(printed::half_widths(true)), "{name} in the table of half widths");
     }
+}
+
+/// Long names of two sections, in every table: no line is too long, and every figure is printed.
+#[test]
+fn tables_fit_a_terminal() {
+    let mut results = results();
+    let names = ["layer_20__width_16k__average_l0_71", "layer_20__width_65k__average_l0_71"];
+    for (result, name) in results.results.iter_mut().zip(names) {
+        name.clone_into(&mut result.sae);
+    }
+    let mut others = results.results.clone();
+    for other in &mut others {
+        other.section = SectionChoice::Only(Section::UserPrompt);
+    }
+    results.results.extend(others);
+    let (table, details) = (results.table(80), results.details(80));
+    let breakdowns = [Breakdown::Subset, Breakdown::Position].map(|by| results.breakdown(by, 80));
+    for text in [&table, &details, &breakdowns[0], &breakdowns[1]] {
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+    for result in &results.results {
+        for column in COLUMNS {
+            let text = column.text(&result.columns, result.kl.as_ref());
+            assert!(table.contains(&text) || details.contains(&text), "{}: {table}{details}", column.name);
+        }
+    }
+    let count = |wanted: &str| table.matches(wanted).count();
+    for (heading, tables) in [("Raw MSE", 1), ("Activations", 1), ("KL ablated", 1), ("pooled %", 4)] {
+        assert_eq!(count(heading), tables, "{heading}: {table}");
+    }
+    assert!(count("width_16k") > 4 && count("width_65k") > 4 && count("user_prompt") > 8, "{table}");
+
+    for result in &mut results.results {
+        result.columns.ce_recovered = None;
+    }
+    assert_eq!(results.table(80).matches("rec. %").count(), count("rec. %") - 1, "undefined in every row");
 }
 
 #[test]

@@ -64,24 +64,6 @@ fn last(parts: &[String], depth: usize) -> String {
     parts[parts.len() - depth..].join("__")
 }
 
-/// Shortens names to `width` characters by cutting out their middles. Names that would become equal are kept in full.
-pub fn shortened(names: &[&str], width: usize) -> Vec<String> {
-    let short: Vec<String> = names.iter().map(|name| shorten(name, width)).collect();
-    let alike =
-        |place: usize| (0..names.len()).any(|other| names[other] != names[place] && short[other] == short[place]);
-    (0..names.len()).map(|place| if alike(place) { names[place].to_owned() } else { short[place].clone() }).collect()
-}
-
-fn shorten(name: &str, width: usize) -> String {
-    let characters: Vec<char> = name.chars().collect();
-    if characters.len() <= width {
-        return name.to_owned();
-    }
-    let head = (width - 1) / 2;
-    let tail = width - 1 - head;
-    characters[..head].iter().chain(&['…']).chain(&characters[characters.len() - tail..]).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,11 +88,5 @@ mod tests {
         assert_eq!(names(&["a/x", "a/x", "a/x"]), ["a__x", "a__x-2", "a__x-3"]);
         assert_eq!(names(&["/"]), ["sae"]);
         assert_eq!(names(&["x", "x", "x-2"]), ["x", "x-3", "x-2"]);
-    }
-
-    #[test]
-    fn long_names_lose_their_middle_unless_that_is_what_tells_them_apart() {
-        assert_eq!(shortened(&["abcdefghij", "abc"], 7), ["abc…hij", "abc"]);
-        assert_eq!(shortened(&["abcd1efgh", "abcd2efgh"], 7), ["abcd1efgh", "abcd2efgh"]);
     }
 }

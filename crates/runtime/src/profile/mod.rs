@@ -75,11 +75,7 @@ impl Profiling {
     /// Ends the profile. `rate` measures the rate of this machine in large matrix products of a phase, in FLOP/s, on all
     /// threads: [`Phase::Screen`] is in bf16 in every run, other phases are in the precision of the run. It is called once
     /// for each of the two that the run did products in.
-    pub fn finish<Error>(
-        self,
-        tokens: u64,
-        rate: impl Fn(Phase) -> Result<f64, Error>,
-    ) -> Result<Profile, Error> {
+    pub fn finish<Error>(self, tokens: u64, rate: impl Fn(Phase) -> Result<f64, Error>) -> Result<Profile, Error> {
         let seconds = self.started.elapsed().as_secs_f64();
         let peak_memory_bytes = peak_memory_bytes();
         let spent: Vec<Count> = counts().iter().zip(&self.before).map(|(after, before)| after.since(before)).collect();

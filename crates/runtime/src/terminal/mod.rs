@@ -5,5 +5,5 @@ mod output;
 mod progress;
 
 pub use self::log::log_to_stderr;
-pub use self::output::{exit_code, print, print_completions};
+pub use self::output::{exit_code, print, print_completions, stdout_width};
 pub use self::progress::{Gauge, Progress};

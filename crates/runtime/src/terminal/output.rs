@@ -6,6 +6,14 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap_complete::Shell;
 
+/// Width of a table where stdout is no terminal, and the least on a terminal.
+const WIDTH: usize = 80;
+
+/// The width that a table on stdout may have: that of the terminal, at least 80; 80 if stdout is no terminal.
+pub fn stdout_width() -> usize {
+    terminal_size::terminal_size_of(io::stdout()).map_or(WIDTH, |(width, _)| usize::from(width.0).max(WIDTH))
+}
+
 /// Prints a result and a newline to stdout. A broken pipe (`| head`) is not an error.
 pub fn print(text: &str) -> Result<()> {
     match writeln!(io::stdout().lock(), "{text}") {

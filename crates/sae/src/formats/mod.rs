@@ -10,6 +10,7 @@ mod llama_scope;
 mod llamascopium;
 mod openai;
 mod saelens;
+mod search;
 mod source;
 mod sparsify;
 
@@ -17,10 +18,12 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
+use hayloft_runtime::words::did_you_mean;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(super) use self::files::Files;
+pub use self::search::find_saes;
 use crate::config::SaeConfig;
 use crate::error::SaeError;
 use crate::tensor_files::{Taker, TensorFile};
@@ -54,6 +57,14 @@ struct Format {
     take: fn(&Opened, &mut Taker<'_>) -> Result<SaeTensors, SaeError>,
 }
 
+impl Format {
+    /// Whether a folder has the format's files.
+    fn fits(&self, folder: &Path) -> bool {
+        let has = |name: &str| folder.join(name).exists();
+        has(self.weights_file) && self.config_file.is_none_or(has)
+    }
+}
+
 /// An opened SAE, before its weights are read.
 #[derive(Debug)]
 pub(super) struct Opened {
@@ -77,11 +88,15 @@ impl SaeFormat {
         self.0.name
     }
 
+    /// Whether a folder has the files of any format.
+    fn is_any(folder: &Path) -> bool {
+        FORMATS.iter().any(|format| format.fits(folder))
+    }
+
     /// Detects the format of a folder.
     fn of(folder: &Path) -> Result<Self, SaeError> {
         let has = |name: &str| folder.join(name).exists();
-        let fits = |format: &&Format| has(format.weights_file) && format.config_file.is_none_or(has);
-        let fitting: Vec<&'static Format> = FORMATS.iter().filter(fits).collect();
+        let fitting: Vec<&'static Format> = FORMATS.iter().filter(|format| format.fits(folder)).collect();
         match fitting[..] {
             [format] => Ok(Self(format)),
             // Treat an incomplete SAELens folder as SAELens, so that the error names the missing file.
@@ -145,9 +160,11 @@ impl FromStr for SaeFormat {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let known = || FORMATS.iter().map(|format| format.name).collect::<Vec<_>>().join(", ");
         let found = FORMATS.iter().find(|format| format.name == name);
-        found.map(Self).ok_or_else(|| format!("expected one of {}, got {name}", known()))
+        found.map(Self).ok_or_else(|| {
+            let known: Vec<&str> = FORMATS.iter().map(|format| format.name).collect();
+            format!("expected one of {}, got {name}{}", known.join(", "), did_you_mean(name, known))
+        })
     }
 }
 

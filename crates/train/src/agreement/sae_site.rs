@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use hayloft_model::Site;
+use hayloft_runtime::words::did_you_mean;
 use hayloft_sae::SaeFile;
 use hayloft_store::{Cache, SiteRecord};
 
@@ -50,7 +51,8 @@ pub enum SiteError {
     },
     /// The cache does not hold the site.
     #[error(
-        "{cache}: expected activations of {wanted}, got only {available}. Harvest that site, or give an SAE of one of these"
+        "{cache}: expected activations of {wanted}, got only {available}. Harvest that site, or give an SAE of one of these{}",
+        did_you_mean(.wanted, .available.split(", "))
     )]
     SiteNotHeld {
         /// The cache's folder.

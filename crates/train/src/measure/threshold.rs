@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use hayloft_rows::at_rank;
+use hayloft_runtime::words::did_you_mean;
 use serde::{Deserialize, Serialize};
 
 /// The source of the single threshold with which a `BatchTopK` is saved as a `JumpReLU`.
@@ -34,7 +35,10 @@ impl FromStr for ThresholdSource {
         match text {
             "running" => Ok(Self::Running),
             "held-out" => Ok(Self::HeldOut),
-            other => Err(format!("expected running or held-out, got {other}")),
+            other => {
+                let near = did_you_mean(other, ["running", "held-out"]);
+                Err(format!("expected running or held-out, got {other}{near}"))
+            }
         }
     }
 }

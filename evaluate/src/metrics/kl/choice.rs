@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use hayloft_results::KlMethod;
+use hayloft_runtime::words::did_you_mean;
 use hayloft_store::{Cache, KeptPredictions};
 
 use crate::error::EvaluateError;
@@ -76,9 +77,10 @@ impl FromStr for KlChoice {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|(name, _)| *name == text);
-        found
-            .map(|(_, choice)| choice)
-            .ok_or_else(|| format!("expected exact, stored, recomputed or bound, got {text}"))
+        found.map(|(_, choice)| choice).ok_or_else(|| {
+            let near = did_you_mean(text, Self::ALL.map(|(name, _)| name));
+            format!("expected exact, stored, recomputed or bound, got {text}{near}")
+        })
     }
 }
 

@@ -32,7 +32,7 @@ proptest! {
         if let Ok((part, measurement)) = from_bytes(Path::new("part"), &bytes) {
             let read = ReadPart { path: "part".into(), part, measurement };
             if let Ok(combined) = combine(vec![read]) {
-                drop(assemble(combined).table());
+                drop(assemble(combined).table(80));
             }
         }
         bytes.truncate(cut_at.index(bytes.len()));

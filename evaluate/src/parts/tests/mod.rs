@@ -49,10 +49,10 @@ fn shown(measurement: Measurement) -> BTreeMap<String, Vec<u8>> {
         .collect();
     let printed = [
         results.json().unwrap(),
-        results.table(),
-        results.details(),
-        results.breakdown(Breakdown::Subset),
-        results.breakdown(Breakdown::Position),
+        results.table(80),
+        results.details(80),
+        results.breakdown(Breakdown::Subset, 80),
+        results.breakdown(Breakdown::Position, 80),
         format!("{:?}", results.clean_check),
     ];
     shown.insert("printed".to_owned(), printed.join("\n").into_bytes());
