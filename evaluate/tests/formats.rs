@@ -194,7 +194,7 @@ fn what_is_converted_reconstructs_the_same_and_says_where_it_came_from() {
         let config: Value = serde_json::from_slice(&fs::read(out.join("cfg.json")).unwrap()).unwrap();
         assert_eq!(config["metadata"]["converted_from"]["format"], json!(original.format().as_str()));
         let again = convert(&folder, None, &out).unwrap_err().to_string();
-        assert!(again.contains("there already"), "{again}");
+        assert!(again.contains("exists already"), "{again}");
         fs::remove_dir_all(out.parent().unwrap()).unwrap();
     }
 }
