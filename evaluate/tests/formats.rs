@@ -210,7 +210,8 @@ fn an_inspection_describes_the_sae() {
         assert!(scope.contains(words), "{words} is not in\n{scope}");
     }
     assert!(
-        text("openai-topk").contains("not named in the files: give --site") && text("openai-topk").contains("layer_norm")
+        text("openai-topk").contains("not named in the files: give --site")
+            && text("openai-topk").contains("layer_norm")
     );
     assert!(text("sparsify-skip-transcoder/layers.1.mlp").contains("through a matrix"));
     assert!(text("llamascopium-topk").contains("times the decoder row's norm"));
