@@ -6,6 +6,7 @@
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 
@@ -26,14 +27,9 @@ def explained(result: dict) -> str:
     return f"explains {percent(result, 'explained_variance')} of the variance and recovers {percent(result, 'ce_recovered')} of the loss"
 
 
-def base_model(out: Path) -> str:
-    text = results(out / "results/pile-base")
-    return f"On the base model the base SAE {explained(text['base', 'all'])}; the chat SAE {explained(text['chat', 'all'])}."
-
-
-def chat_model(out: Path) -> str:
-    text = results(out / "results/pile-chat")
-    return f"On the chat model the base SAE {explained(text['base', 'all'])}; the chat SAE {explained(text['chat', 'all'])}."
+def on_text(out: Path, model: str) -> str:
+    text = results(out / f"results/pile-{model}")
+    return f"On the {model} model the base SAE {explained(text['base', 'all'])}; the chat SAE {explained(text['chat', 'all'])}."
 
 
 def rollouts(out: Path) -> str:
@@ -76,7 +72,7 @@ def report(out: Path) -> str:
     return f"The report has {len(rows)} results of {len({row['sae'] for row in rows})} SAEs on two models, and {figures} figures."
 
 
-STEPS = (base_model, chat_model, rollouts, conversations, finetuning, outliers, report)
+STEPS = (partial(on_text, model="base"), partial(on_text, model="chat"), rollouts, conversations, finetuning, outliers, report)
 
 
 def main() -> None:

@@ -24,7 +24,6 @@ import programs
 
 CONFORMANCE = Path(__file__).resolve().parents[2] / "store/conformance"
 READER, WRITER = "examples/conformance_reader", "examples/conformance_writer"
-STORE = ("--quiet", "-p", "hayloft-store", "--features", "cli", "--bins", "--examples")
 
 
 def test(*arguments: object) -> None:
@@ -49,7 +48,7 @@ def main() -> None:
         test("--reader", given.reader, *["--no-checksums"] * given.no_checksums)
     if given.reader and not given.writer:
         return
-    built = programs.given_or_built(given.programs, *STORE, names=("store", READER, WRITER))
+    built = programs.given_or_built(given.programs, *programs.ALL_TARGETS, names=("store", READER, WRITER))
     reader, verifier, writer = (
         shlex.join(map(str, words)) for words in ([built / READER], [built / "store", "verify"], [built / WRITER])
     )

@@ -16,6 +16,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import programs
+
 ROOT = Path(__file__).resolve().parents[2]
 CRATES = ["runtime", "store", "rows", "results", "model", "sae"]
 LARGEST = 1 << 20
@@ -27,7 +29,7 @@ def main() -> None:
     code = subprocess.run(["cargo", "package", "--locked", *chosen, *sys.argv[1:]], cwd=ROOT).returncode
     if code != 0:
         sys.exit(f"package: cargo package ended with {code}")
-    folder = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "package"
+    folder = programs.target("package")
     sizes = {
         crate: max(folder.glob(f"hayloft-{crate}-*.crate"), key=os.path.getmtime).stat().st_size for crate in CRATES
     }

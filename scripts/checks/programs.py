@@ -28,9 +28,9 @@ ALL_TARGETS = ("--workspace", "--bins", "--examples")
 """Builds programs and examples of the workspace, so that no library is built again after `cargo test --workspace`."""
 
 
-def target(profile: str) -> Path:
-    """The folder of the programs that cargo builds in the profile `debug` or `release`."""
-    return ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / profile
+def target(name: str) -> Path:
+    """A folder of cargo's target folder: `debug` and `release` have the programs, `package` has packages."""
+    return ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / name
 
 
 def build(*arguments: str) -> Path:

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use hayloft_results::{HeldOutFigures, TrainingRecord};
+use hayloft_runtime::UNDEFINED;
 use hayloft_store::ModelRecord;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -164,8 +165,6 @@ impl fmt::Display for TrainingSummary {
         )
     }
 }
-
-const UNDEFINED: &str = "–";
 
 /// Formats an SAE's figures.
 pub(crate) fn figures_in_words(figures: &HeldOutFigures) -> String {
