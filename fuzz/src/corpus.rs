@@ -23,7 +23,7 @@ pub fn corpus_folder() -> PathBuf {
 }
 
 /// Every input of a target, in the order of their names; none where it has no folder.
-pub(crate) fn inputs(folder: &Path, target: &'static Target) -> io::Result<Vec<CorpusFile>> {
+fn inputs(folder: &Path, target: &'static Target) -> io::Result<Vec<CorpusFile>> {
     let entries = match fs::read_dir(folder.join(target.name)) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

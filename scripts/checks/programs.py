@@ -79,7 +79,7 @@ def run_cargo(command: Sequence[str], lines: TextIO) -> int:
 
 def packages(command: Sequence[str]) -> int:
     """How many packages a `cargo build` needs."""
-    chosen = [word for at, word in enumerate(command) if word in ("-p", "--workspace") or command[at - 1] == "-p"]
+    chosen = [word for at, word in enumerate(command) if "--workspace" == word or {word, command[at - 1]} & {"-p", "--features"}]
     edges = "normal,build,dev" if "--examples" in command else "normal,build"
     tree = subprocess.run(
         ["cargo", "tree", "--locked", "--edges", edges, "--prefix", "none", "--format", "{p}", "--no-dedupe", *chosen],
