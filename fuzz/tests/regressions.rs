@@ -48,6 +48,16 @@ fn a_schema_as_deep_as_the_stack_is_refused() {
 }
 
 #[test]
+fn a_field_with_more_children_than_the_schema_has_fields_is_refused() {
+    for target in ["activations", "parquet"] {
+        refused(
+            &format!("{target}/crash-schema-with-half-a-billion-children"),
+            "expected fields with 3 children in all, got 500000002",
+        );
+    }
+}
+
+#[test]
 fn sizes_that_overflow_are_summed_up_and_found_wrong() {
     refused("manifest/crash-bytes-that-overflow", "expected 18446744073709551615 bytes");
     refused("manifest/crash-group-tokens-that-overflow", "expected 5 sequences and 18446744073709551615 tokens");

@@ -10,6 +10,7 @@ use parquet::file::reader::ChunkReader;
 use parquet::schema::types::Type;
 
 use super::contained::contained;
+use super::thrift::SchemaSize;
 use super::wrong;
 
 /// The metadata's length and the closing magic.
@@ -54,10 +55,15 @@ pub(super) fn read<R: ChunkReader>(file: &R) -> Result<ParquetMetaData> {
 
 /// Decodes a footer's metadata. Its schema is at most [`MOST_DEPTH`] deep.
 pub(crate) fn decode_footer(footer: &[u8]) -> Result<ParquetMetaData> {
-    let fields =
-        schema_fields(footer).ok_or_else(|| wrong("expected a footer that begins with a version and a schema"))?;
+    let SchemaSize { fields, children } =
+        SchemaSize::of(footer).ok_or_else(|| wrong("expected a footer that begins with a version and a schema"))?;
     if fields > MOST_FIELDS {
         return Err(wrong(format!("expected a schema of at most {MOST_FIELDS} fields, got {fields}")));
+    }
+    // The decoder reserves memory for the children that a field declares.
+    let expected = fields.saturating_sub(1);
+    if children != expected {
+        return Err(wrong(format!("expected fields with {expected} children in all, got {children}")));
     }
     let decode = || {
         let metadata = contained(|| ParquetMetaDataReader::decode_metadata(footer))?;
@@ -74,36 +80,6 @@ pub(crate) fn decode_footer(footer: &[u8]) -> Result<ParquetMetaData> {
         let decoding = thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, decode)?;
         decoding.join().unwrap_or_else(|_| Err(wrong("expected a footer, got bytes that are none")))
     })
-}
-
-/// The number of fields in a footer's schema: the length of the list after the version. Every writer writes the fields
-/// of a Thrift structure in order.
-fn schema_fields(footer: &[u8]) -> Option<u64> {
-    /// Thrift compact headers of a field with the next id: a 32-bit integer, a list.
-    const NUMBER: u8 = 0x15;
-    const LIST: u8 = 0x19;
-    /// In a list's header: the element type is a structure; 15 means that the length follows.
-    const STRUCTURES: u8 = 0x0c;
-    const NUMBER_FOLLOWS: u8 = 15;
-    let (version, rest) = varint(footer.strip_prefix(&[NUMBER])?)?;
-    u32::try_from(version).ok()?;
-    let (header, rest) = rest.strip_prefix(&[LIST])?.split_first()?;
-    if header & 0x0f != STRUCTURES {
-        return None;
-    }
-    match header >> 4 {
-        NUMBER_FOLLOWS => varint(rest).map(|(length, _)| length),
-        length => Some(u64::from(length)),
-    }
-}
-
-/// Decodes a varint (seven bits per byte). Returns it and the remaining bytes.
-fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    /// The maximum for 32 bits.
-    const MOST_BYTES: usize = 5;
-    let last = bytes.iter().take(MOST_BYTES).position(|byte| byte & 0x80 == 0)?;
-    let (number, rest) = bytes.split_at(last + 1);
-    Some((number.iter().rev().fold(0, |sum, byte| (sum << 7) | u64::from(byte & 0x7f)), rest))
 }
 
 fn depth(field: &Type) -> usize {
@@ -188,6 +164,16 @@ mod tests {
             let error = decode_footer(&nested(depth)).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
         }
+    }
+
+    #[test]
+    fn fields_that_declare_children_that_do_not_exist_are_refused() {
+        let mut footer = nested(2);
+        let root = footer.windows(2).position(|pair| pair == [b'r', 0x15]).unwrap() + 2;
+        // A million, in zigzag form.
+        footer.splice(root..=root, [0x80, 0x89, 0x7a]);
+        let error = decode_footer(&footer).unwrap_err().to_string();
+        assert!(error.contains("expected fields with 3 children in all, got 1000002"), "{error}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod contained;
 mod decompress;
 mod footer;
 mod pages;
+mod thrift;
 
 use std::sync::Arc;
 
