@@ -1,5 +1,6 @@
 //! The main job through the programs: harvest, inspect, verify, evaluate.
 
+mod bench;
 mod crash;
 mod experiment;
 mod known_answer;
@@ -8,4 +9,5 @@ mod remote;
 mod sharing;
 mod sites;
 pub mod small_model;
+mod together;
 mod training;
