@@ -63,12 +63,12 @@ pub struct RunSummary {
     pub tokens: u64,
     /// Wall time in seconds, without loading the model.
     pub seconds: f64,
-    /// Throughput; 0 if the run had nothing to do.
-    pub tokens_per_second: f64,
+    /// Throughput; undefined if the run had nothing to do.
+    pub tokens_per_second: Option<f64>,
     /// Bytes of the shards filled by this run.
     pub bytes: u64,
-    /// Storage per token; 0 if the run had nothing to do.
-    pub bytes_per_token: f64,
+    /// Storage per token; undefined if the run had nothing to do.
+    pub bytes_per_token: Option<f64>,
     /// Statistics of each site over the whole cache.
     pub sites: Vec<SiteSummary>,
 }
@@ -133,15 +133,17 @@ impl fmt::Display for RunSummary {
                 "nothing left to do: {complete_shards} of {planned_shards} shards are whole in {folder}"
             )?;
         } else {
+            write!(formatter, "{} tokens in {:.1} s", HumanCount(self.tokens), self.seconds)?;
+            if let Some(rate) = self.tokens_per_second {
+                write!(formatter, ", {} tokens/s", HumanCount(rate as u64))?;
+            }
+            write!(formatter, "; {}", HumanBytes(self.bytes))?;
+            if let Some(bytes) = self.bytes_per_token {
+                write!(formatter, ", {bytes:.1} bytes/token")?;
+            }
             write!(
                 formatter,
-                "{} tokens in {:.1} s, {} tokens/s; {}, {:.1} bytes/token\n\
-                 {filled_shards} shards filled, {complete_shards} of {planned_shards} are whole in {folder}",
-                HumanCount(self.tokens),
-                self.seconds,
-                HumanCount(self.tokens_per_second as u64),
-                HumanBytes(self.bytes),
-                self.bytes_per_token,
+                "\n{filled_shards} shards filled, {complete_shards} of {planned_shards} are whole in {folder}"
             )?;
         }
         for site in &self.sites {

@@ -67,8 +67,10 @@ pub fn rollouts(settings: &RolloutSettings, progress: Progress) -> Result<Rollou
         end_of_turn: stop.into_iter().map(|token| token.text).collect(),
         batch_tokens: settings.batch_tokens.get(),
     };
-    let mut summary = RolloutSummary::new(settings.out.clone(), skipped);
-    if settings.out.exists() {
+    let finished = settings.out.exists();
+    let file = if settings.part.is_some() && !finished { parts.folder() } else { &settings.out };
+    let mut summary = RolloutSummary::new(file.to_owned(), skipped);
+    if finished {
         // Already finished; only leftover parts remain to be removed.
         summary.count(&read_same(&settings.out, &record, &prompts)?);
     } else {

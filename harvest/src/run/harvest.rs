@@ -204,8 +204,7 @@ fn summary(
     filled: &FilledShards,
     seconds: f64,
 ) -> RunSummary {
-    // A rate over zero is zero.
-    let per = |amount: f64, of: f64| if of > 0.0 { amount / of } else { 0.0 };
+    let per = |amount: f64, of: f64| (of > 0.0).then(|| amount / of);
     RunSummary {
         folder: settings.out.clone(),
         planned_shards,

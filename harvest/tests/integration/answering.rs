@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use hayloft_harvest::{RolloutError, RolloutRow, RolloutSettings, RolloutSummary, plan, read_rollouts, rollouts};
 use hayloft_model::{FinishReason, Sampling};
-use hayloft_runtime::Progress;
+use hayloft_runtime::{Part, Progress};
 use hayloft_store::{Existing, PlanReader};
 use serde_json::json;
 
@@ -209,7 +209,7 @@ fn an_interrupted_run_goes_on_to_the_same_bytes() {
     let resumed = RolloutSettings { existing: Existing::Resume, ..resumed };
     let summary = run(&resumed);
     assert_eq!((summary.rows, summary.made_rows), (9, 7));
-    assert!(summary.to_string().contains("7 now, the others were there"), "{summary}");
+    assert!(summary.to_string().contains("7 now; the others existed"), "{summary}");
     assert_eq!(fs::read(&resumed.out).unwrap(), fs::read(&undisturbed.out).unwrap());
     assert!(!parts(&resumed).exists());
     // Once finished, there is nothing to do.
@@ -254,6 +254,20 @@ fn a_run_with_other_settings_is_not_resumed() {
     ask(&farm, &["loft", "hay loft", "c", "d", "e", "f", "g", "h", "i"]);
     let message = refusal(&resumed);
     assert!(message.contains("prompt of row 0: expected \"cow loft owl moon \""), "{message}");
+}
+
+#[test]
+fn a_share_without_a_batch_has_no_rates_and_names_the_folder_of_parts() {
+    let farm = farm(&["hay loft"]);
+    // The one batch is the second share's or the first's.
+    let of = |index| RolloutSettings { part: Part::new(index, 2), ..settings(&farm) };
+    let mut summaries = [run(&of(0)), run(&of(1))];
+    summaries.sort_by_key(|summary| summary.rows);
+    let [empty, full] = summaries;
+    assert_eq!((empty.rows, empty.mean_tokens, empty.longest, empty.tokens_per_second), (0, None, None, None));
+    assert_eq!(empty.to_string(), format!("rollouts  0 in {}", parts(&settings(&farm)).display()));
+    assert_eq!((full.rows, full.mean_tokens), (1, Some(full.tokens as f64)));
+    assert!(!settings(&farm).out.exists());
 }
 
 #[test]
