@@ -75,7 +75,7 @@ fn assert_same(name: &str, figures: &HeldOutFigures, found: &SaeResult) {
 #[test]
 fn held_out_figures_are_those_of_an_evaluation_of_the_same_sequences() {
     let bench = Bench::new();
-    let scale = Cache::open(&bench.tiny.cache()).unwrap().manifest().sites[0].scale();
+    let scale = Cache::open(bench.tiny.cache()).unwrap().manifest().sites[0].scale();
     for (number, architecture) in architectures().into_iter().enumerate() {
         for space in [Space::Raw, Space::Scaled] {
             let name = format!("{}-{number}-{space:?}", architecture.as_str());
@@ -105,7 +105,7 @@ fn held_out_figures_are_those_of_an_evaluation_of_the_same_sequences() {
 fn held_out_rows_are_of_the_same_sections_and_without_outliers() {
     let bench = Bench::new();
     let mut settings = bench.settings("filtered", Architecture::TopK { k: 4, auxiliary: 1.0 });
-    let mean_norm = Cache::open(&bench.tiny.cache()).unwrap().manifest().sites[0].mean_norm;
+    let mean_norm = Cache::open(bench.tiny.cache()).unwrap().manifest().sites[0].mean_norm;
     settings.course = Course {
         batch: 4,
         held_out: 8,
@@ -194,7 +194,7 @@ fn a_threshold_that_has_not_converged_shows_and_one_from_held_out_rows_fits() {
         let about = &metadata(&out)["hayloft"]["threshold"];
         assert_eq!(about["source"].as_str(), Some("held_out"));
         assert!(about["value"].as_f64().unwrap() > about["running"].as_f64().unwrap(), "{about}");
-        let scale = Cache::open(&bench.tiny.cache()).unwrap().manifest().sites[0].scale();
+        let scale = Cache::open(bench.tiny.cache()).unwrap().manifest().sites[0].scale();
         let scale = if space == Space::Raw { ScaleChoice::None } else { ScaleChoice::Given(scale) };
         let course = Course::new("", "", 0);
         assert_same("held-out", &fits.last.held_out.unwrap(), &evaluated(&bench, &out, "4..", &course, scale));

@@ -23,7 +23,7 @@ fn evaluate(settings: &RunSettings) -> Results {
 
 /// The mean norm of the activations: some are above it.
 fn mean_norm(tiny: &Tiny) -> f64 {
-    Cache::open(&tiny.cache()).unwrap().manifest().sites[0].mean_norm
+    Cache::open(tiny.cache()).unwrap().manifest().sites[0].mean_norm
 }
 
 fn assert_columns(result: &SaeResult, expected: &BTreeMap<&str, f64>, tolerance: f64) {

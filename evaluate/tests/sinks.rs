@@ -282,7 +282,7 @@ fn an_sae_in_scaled_space_is_given_its_own_rule_and_others_the_caches() {
         norms.iter().sum::<f64>() / norms.len() as f64
     };
     let (kept, every) =
-        (32f64.sqrt() / mean(&|bos| !bos), Cache::open(&other.cache()).unwrap().manifest().sites[0].scale());
+        (32f64.sqrt() / mean(&|bos| !bos), Cache::open(other.cache()).unwrap().manifest().sites[0].scale());
     assert!((found[0].scale / kept - 1.0).abs() < 1e-12, "{} {kept}", found[0].scale);
     assert_eq!((found[0].scale_source, found[1].scale), (ScaleSource::KeptRows, every));
     assert!((kept / every) > 1.5, "{kept} {every}");

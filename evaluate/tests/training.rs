@@ -92,7 +92,7 @@ fn sections_and_outliers_decide_what_is_drawn() {
     settings.course.sections = vec![SectionChoice::Only(Section::Rollout), SectionChoice::Only(Section::Control)];
     let some = trained(&settings).rows;
     let mut settings = bench.settings("outliers", STANDARD);
-    settings.course.outlier_norm = Some(Cache::open(&bench.tiny.cache()).unwrap().manifest().sites[0].mean_norm.into());
+    settings.course.outlier_norm = Some(Cache::open(bench.tiny.cache()).unwrap().manifest().sites[0].mean_norm.into());
     let near = trained(&settings).rows;
     assert_eq!(all, 70);
     assert!((16..70).contains(&some) && (16..70).contains(&near), "{some} {near}");

@@ -92,7 +92,7 @@ fn what_is_of_other_rows_or_scales_is_not_compared() {
     assert!(!scaled.contains(&"mse".to_owned()) && !scaled.contains(&"l1".to_owned()), "{scaled:?}");
     assert!(scaled.contains(&"mse_raw".to_owned()) && scaled.contains(&"l0".to_owned()), "{scaled:?}");
     // After scaling, the threshold excludes other rows.
-    let mean = Cache::open(&tiny.cache()).unwrap().manifest().sites[0].mean_norm;
+    let mean = Cache::open(tiny.cache()).unwrap().manifest().sites[0].mean_norm;
     let outlier_norm = Some(mean);
     let outliers = figures(&RunSettings {
         scale: ScaleChoice::FollowSae,

@@ -19,7 +19,7 @@
 //! # fn main() -> hayloft_store::Result<()> {
 //! use hayloft_store::Cache;
 //!
-//! let cache = Cache::open("conformance/cases/bf16-planes/cache".as_ref())?;
+//! let cache = Cache::open("conformance/cases/bf16-planes/cache")?;
 //! let site = cache.site("blocks.3.hook_resid_pre")?;
 //! for rows in site.row_groups() {
 //!     let rows = rows?;
@@ -39,7 +39,7 @@
 //!
 //! ```
 //! # fn main() -> hayloft_store::Result<()> {
-//! # let cache = hayloft_store::Cache::open("conformance/cases/bf16-planes/cache".as_ref())?;
+//! # let cache = hayloft_store::Cache::open("conformance/cases/bf16-planes/cache")?;
 //! let site = cache.site("blocks.3.hook_resid_pre")?;
 //! if let Some(rows) = site.sequence(2)? {
 //!     println!("{} tokens: {:?}", rows.len(), rows.token());
@@ -55,7 +55,7 @@
 //!
 //! ```
 //! # fn main() -> hayloft_store::Result<()> {
-//! # let cache = hayloft_store::Cache::open("conformance/cases/bf16-planes/cache".as_ref())?;
+//! # let cache = hayloft_store::Cache::open("conformance/cases/bf16-planes/cache")?;
 //! for rows in cache.site("blocks.3.hook_resid_pre")?.row_groups() {
 //!     let batch = rows?.record_batch()?;
 //!     println!("{} rows of {} columns", batch.num_rows(), batch.num_columns());
@@ -124,7 +124,7 @@
 //!
 //! ```
 //! # fn main() -> hayloft_store::Result<()> {
-//! let folder = "conformance/cases/bf16-planes/cache".as_ref();
+//! let folder = "conformance/cases/bf16-planes/cache";
 //! let report = hayloft_store::verify(folder, &mut |_| ())?;
 //! for damage in &report.damages {
 //!     println!("{}: {}", damage.file, damage.problem);
@@ -143,7 +143,7 @@
 //! ```
 //! use hayloft_store::{Cache, ErrorKind};
 //!
-//! let error = Cache::open("no/such/cache".as_ref()).unwrap_err();
+//! let error = Cache::open("no/such/cache").unwrap_err();
 //! assert_eq!(error.kind(), ErrorKind::NotFound);
 //! ```
 //!

@@ -272,7 +272,7 @@ fn a_folder_without_a_plan_or_a_manifest_says_what_to_do() {
     assert!(files_below(folder.path()).is_empty());
     let error = Cache::open(folder.path()).unwrap_err();
     assert!(error.to_string().contains("Is it a cache?"), "{error}");
-    let error = Cache::open(&folder.path().join("none")).unwrap_err();
+    let error = Cache::open(folder.path().join("none")).unwrap_err();
     assert!(error.to_string().contains("no such folder"), "{error}");
     write_plan(folder.path(), &lengths());
     let error = Cache::open(folder.path()).unwrap_err();

@@ -299,7 +299,7 @@ fn a_checkpoint_of_another_width_is_refused_and_bad_folders_say_what_is_wrong() 
     assert!(import(&from("copy")).unwrap_err().to_string().contains("seqpos_slice"));
     fs::write(&runner, r#"{"model_name": "gpt2", "dataset_path": "pile", "seqpos_slice": [null]}"#).unwrap();
     import(&from("copy")).unwrap();
-    let manifest = Cache::open(&folder.path().join("cache")).unwrap().manifest().clone();
+    let manifest = Cache::open(folder.path().join("cache")).unwrap().manifest().clone();
     assert_eq!(
         (manifest.model.model_type.as_str(), manifest.corpus.name.as_str()),
         ("unknown (gpt2 for SAELens)", "pile")

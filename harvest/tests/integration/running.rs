@@ -51,7 +51,7 @@ fn stored_activations_equal_those_of_each_sequence_alone() {
     let farm = Farm::new();
     let settings = farm.run_settings();
     let summary = harvest(&settings);
-    let cache = Cache::open(&farm.cache()).unwrap();
+    let cache = Cache::open(farm.cache()).unwrap();
     assert_eq!((summary.filled_shards, summary.complete_shards), (summary.planned_shards, summary.planned_shards));
     assert_eq!(cache.shards(), summary.planned_shards);
     assert_eq!(summary.tokens, cache.manifest().held.tokens);
@@ -98,7 +98,7 @@ fn stored_activations_equal_those_of_each_sequence_alone() {
 fn the_summary_is_that_of_the_stored_activations() {
     let farm = Farm::new();
     let summary = harvest(&farm.run_settings());
-    let cache = Cache::open(&farm.cache()).unwrap();
+    let cache = Cache::open(farm.cache()).unwrap();
     for (site, record) in summary.sites.iter().zip(&cache.manifest().sites) {
         let all: Vec<f32> = (0..cache.shards()).flat_map(|index| activations(&cache, index, &record.name)).collect();
         let norms: Vec<f64> =
@@ -270,7 +270,7 @@ fn sites_with_one_tensor_between_them_are_both_stored() {
     let farm = Farm::new();
     let sites = ["blocks.0.hook_resid_post", "blocks.1.hook_resid_pre"].map(|site| site.parse().unwrap());
     harvest(&RunSettings { sites: sites.into(), ..farm.run_settings() });
-    let cache = Cache::open(&farm.cache()).unwrap();
+    let cache = Cache::open(farm.cache()).unwrap();
     let stored = cache.manifest().sites.iter().map(|site| activations(&cache, 0, &site.name)).collect::<Vec<_>>();
     assert_eq!(stored[0], stored[1]);
 }
@@ -280,7 +280,7 @@ fn plans_first_with_the_usual_sizes() {
     let farm = Farm::new();
     let settings = RunSettings { shard_tokens: None, row_group_rows: None, ..farm.run_settings() };
     assert_eq!(harvest(&settings).planned_shards, 1);
-    let corpus = Cache::open(&farm.cache()).unwrap().manifest().corpus.clone();
+    let corpus = Cache::open(farm.cache()).unwrap().manifest().corpus.clone();
     assert_eq!(
         (corpus.shard_tokens, corpus.row_group_rows),
         (PlanSettings::SHARD_TOKENS, PlanSettings::ROW_GROUP_ROWS)

@@ -43,7 +43,8 @@ impl Cache {
     /// # Errors
     /// [`StoreError::MissingManifest`] with advice on what the folder appears to be, [`StoreError::Version`],
     /// [`StoreError::Damaged`], [`StoreError::LeavesFolder`] if a recorded path leaves the folder.
-    pub fn open(folder: &Path) -> Result<Self> {
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref();
         let path = folder.join(MANIFEST_FILE);
         if !path.exists() {
             return Err(missing_manifest(folder));

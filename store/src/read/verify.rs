@@ -63,7 +63,8 @@ pub struct Progress<'a> {
 ///
 /// # Errors
 /// Only if there is nothing to check: no manifest, or one of another version.
-pub fn verify(folder: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Report> {
+pub fn verify(folder: impl AsRef<Path>, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Report> {
+    let folder = folder.as_ref();
     let cache = match Cache::open(folder) {
         Ok(cache) => cache,
         Err(error @ (StoreError::MissingManifest { .. } | StoreError::Version { .. })) => return Err(error),

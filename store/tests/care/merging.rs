@@ -47,7 +47,7 @@ fn what_no_part_has_is_left_to_a_resume() {
     harvest_shards(&path("a"), &usual(), &[2]);
     harvest_shards(&path("b"), &usual(), &[0]);
     merged(&[path("a"), path("b")], &path("out")).unwrap();
-    let cache = Cache::open(&path("out")).unwrap();
+    let cache = Cache::open(path("out")).unwrap();
     assert_eq!(cache.manifest().shards.iter().map(|shard| shard.index).collect::<Vec<_>>(), [0, 2]);
     fill(&path("out"), &usual(), &[1]);
     harvest_shards(&path("whole"), &usual(), &[0, 1, 2]);

@@ -95,9 +95,9 @@ fn sequences_are_carried_over_bit_for_bit() {
         assert_eq!(kept.keys().copied().collect::<Vec<_>>(), ids, "{name}");
         assert!(kept.iter().all(|(id, stored)| all[id] == *stored), "{name}");
         assert_whole(&path(name));
-        let manifest = Cache::open(&path(name)).unwrap().manifest().clone();
+        let manifest = Cache::open(path(name)).unwrap().manifest().clone();
         let from = &manifest.corpus.selected_from[0];
-        assert_eq!(from.plan_blake3, Cache::open(&path("a")).unwrap().manifest().plan_blake3);
+        assert_eq!(from.plan_blake3, Cache::open(path("a")).unwrap().manifest().plan_blake3);
         assert!(from.what.starts_with("--"), "{}", from.what);
         assert_eq!(manifest.held, manifest.planned);
         let statistics: u64 = manifest.statistics.iter().map(|group| group.tokens).sum();
@@ -110,7 +110,7 @@ fn sequences_are_carried_over_bit_for_bit() {
         ..Selection::default()
     };
     selected(&path("subset"), &path("narrower"), &narrower).unwrap();
-    let manifest = Cache::open(&path("narrower")).unwrap().manifest().clone();
+    let manifest = Cache::open(path("narrower")).unwrap().manifest().clone();
     let what: Vec<&str> = manifest.corpus.selected_from.iter().map(|from| from.what.as_str()).collect();
     assert_eq!(what, ["--subset \"ArXiv\"", "--sequences ..5"]);
     assert_eq!((manifest.held.sequences, manifest.sites.len()), (2, 1));
