@@ -39,44 +39,61 @@ pub struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  # Several SAEs in one pass over the cache, every position spliced (the Pile protocol)
-  evaluate run --model mistral-7b --cache cache --sae saes/base --sae saes/chat --outlier-norm 200
+  # Several SAEs in one pass over the cache, every position spliced (the Pile
+  # protocol)
+  evaluate run --model mistral-7b --cache cache --sae saes/base \\
+      --sae saes/chat --outlier-norm 200
 
-  # All SAEs below a folder, and those that match a pattern, in the order of their names
-  evaluate run --model gemma-2-2b --cache cache --sae gemma-scope-2b-pt-res/layer_20 --sae 'saes/base-*'
+  # All SAEs below a folder, and those that match a pattern, in the order of
+  # their names
+  evaluate run --model gemma-2-2b --cache cache \\
+      --sae gemma-scope-2b-pt-res/layer_20 --sae 'saes/base-*'
 
-  # Only what the chat model answered, and only what the user wrote (the Alpaca protocol)
+  # Only what the chat model answered, and only what the user wrote (the Alpaca
+  # protocol)
   evaluate run --model mistral-7b-instruct --cache alpaca --sae saes/base \\
       --section rollout --section user_prompt
 
-  # L0, error and explained variance only, without the model; or all figures, faster, with what bf16 does to each
+  # L0, error and explained variance only, without the model; or all figures,
+  # faster, with what bf16 does to each
   evaluate run --cache cache --sae saes/base
   evaluate run --model mistral-7b --cache cache --sae saes/base --compute bf16
 
-  # How far the predictions move, not only the loss: exactly, or cheaply from the cached top logits
+  # How far the predictions move, not only the loss: exactly, or cheaply from
+  # the cached top logits
   evaluate run --model mistral-7b --cache cache --sae saes/base --kl
   evaluate run --model mistral-7b --cache cache --sae saes/base --kl=bound
 
-  # How certain each figure is, and whether two SAEs differ; figures by subset of the corpus and by position
-  evaluate run --model mistral-7b --cache cache --sae saes/base --sae saes/chat --bootstrap
-  evaluate run --model mistral-7b --cache cache --sae saes/base --by subset --by position --metrics all
+  # How certain each figure is, and whether two SAEs differ; figures by subset
+  # of the corpus and by position
+  evaluate run --model mistral-7b --cache cache --sae saes/base \\
+      --sae saes/chat --bootstrap
+  evaluate run --model mistral-7b --cache cache --sae saes/base --by subset \\
+      --by position --metrics all
 
-  # Straight from a bucket; only the bytes of the SAEs' site are brought, and kept for the next run
-  evaluate run --model mistral-7b --cache s3://farm/pile --sae saes/base --cache-limit 100GB
+  # Straight from a bucket; only the bytes of the SAEs' site are brought, and
+  # kept for the next run
+  evaluate run --model mistral-7b --cache s3://farm/pile --sae saes/base \\
+      --cache-limit 100GB
 
   # Keep results as JSON, CSV and Markdown; compute on a GPU
-  evaluate run --model mistral-7b --cache cache --sae saes/base --device cuda --out results
+  evaluate run --model mistral-7b --cache cache --sae saes/base --device cuda \\
+      --out results
 
-  # One of four jobs that share the shards out among them; first the baselines, in every job, then the rest
-  evaluate run --model mistral-7b --cache cache --sae saes/base --part 0/4 --only-baselines
-  evaluate run --model mistral-7b --cache cache --sae saes/base --part 0/4 --out parts
+  # One of four jobs that share the shards out among them; first the baselines,
+  # in every job, then the rest
+  evaluate run --model mistral-7b --cache cache --sae saes/base --part 0/4 \\
+      --only-baselines
+  evaluate run --model mistral-7b --cache cache --sae saes/base --part 0/4 \\
+      --out parts
   evaluate merge parts --out results   # when all four are done
 
   # One figure, for a script
-  evaluate run --model mistral-7b --cache cache --sae saes/base --json | jq '.[0].ce_recovered'
+  evaluate run --model mistral-7b --cache cache --sae saes/base --json \\
+      | jq '.[0].ce_recovered'
 
-The first run on a cache also computes the zero-ablation loss and keeps it beside the cache. Each figure is
-defined in crates/results/RESULTS.md.";
+The first run on a cache also computes the zero-ablation loss and keeps it
+beside the cache. Each figure is defined in crates/results/RESULTS.md.";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

@@ -23,28 +23,34 @@ pub struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  # Bring a checkpoint that a fetch manifest names from the Hugging Face Hub into the folder mistral-7b
+  # Bring a checkpoint that a fetch manifest names from the Hugging Face Hub
+  # into the folder mistral-7b
   harvest fetch data-manifests/study/fetch.toml mistral-7b
 
   # Plan and fill a cache in one go
-  harvest run --model mistral-7b --data data-manifests/pile-excerpts.toml --out cache \\
-      --site blocks.16.hook_resid_pre --dtype bf16 --device cuda
+  harvest run --model mistral-7b --data data-manifests/pile-excerpts.toml \\
+      --out cache --site blocks.16.hook_resid_pre --dtype bf16 --device cuda
 
   # See what there is to do before renting a GPU
-  harvest plan --model mistral-7b --data data-manifests/pile-excerpts.toml --out cache
+  harvest plan --model mistral-7b --data data-manifests/pile-excerpts.toml \\
+      --out cache
 
   # Go on after an interruption: shards that are whole are kept
   harvest run … --resume
 
-  # On four GPUs of this machine, once the cache is planned: a process for each, which share the cache
+  # On four GPUs of this machine, once the cache is planned: a process for each,
+  # which share the cache
   for gpu in 0 1 2 3; do
     harvest run --model mistral-7b --out cache --site blocks.16.hook_resid_pre \\
         --device cuda:$gpu --threads 16 --share 2> cuda-$gpu.log &
   done; wait
 
-  # On any number of machines: the same command on each, on a planned folder that all see, or a bucket
-  harvest run --model mistral-7b --out /mnt/farm/cache --site blocks.16.hook_resid_pre --device cuda --share
-  harvest run --model mistral-7b --out s3://farm/cache --site blocks.16.hook_resid_pre --device cuda --share";
+  # On any number of machines: the same command on each, on a planned folder
+  # that all see, or a bucket
+  harvest run --model mistral-7b --out /mnt/farm/cache \\
+      --site blocks.16.hook_resid_pre --device cuda --share
+  harvest run --model mistral-7b --out s3://farm/cache \\
+      --site blocks.16.hook_resid_pre --device cuda --share";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

@@ -15,13 +15,16 @@ const LEARNING_RATE: f64 = 3e-5;
 
 const EXAMPLES: &str = "\
 Examples:
-  # A base model's SAE, fine-tuned on what the chat model answers, and evaluated on other rollouts
-  evaluate finetune --sae saes/base --cache chat-train --section rollout --tokens 5000000 \\
-      --model mistral-7b-instruct --evaluate-cache chat-test --out saes/base-on-chat
+  # A base model's SAE, fine-tuned on what the chat model answers, and evaluated
+  # on other rollouts
+  evaluate finetune --sae saes/base --cache chat-train --section rollout \\
+      --tokens 5000000 --model mistral-7b-instruct --evaluate-cache chat-test \\
+      --out saes/base-on-chat
 
-The SAE keeps its architecture, k, thresholds' form and scale. Losses are multiplied by what its cfg.json says that it was
-trained with, unless --l1, --l0 or --auxiliary says otherwise. The table has it before and after; results.json goes to
---out too.";
+The SAE keeps its architecture, k, thresholds' form and scale. Losses are
+multiplied by what its cfg.json says that it was trained with, unless --l1, --l0
+or --auxiliary says otherwise. The table has it before and after; results.json
+goes to --out too.";
 
 /// Train an SAE further on cached activations, and evaluate it before and after.
 #[derive(Debug, Args)]

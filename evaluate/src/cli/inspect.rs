@@ -11,7 +11,8 @@ Examples:
   evaluate inspect saes/pythia/ae.pt --sae-format openai
   evaluate inspect saes/base --json | jq .threshold
 
-  # All below a folder, or those that match a pattern; of several, --json prints a list
+  # All below a folder, or those that match a pattern; of several, --json prints
+  # a list
   evaluate inspect gemma-scope-2b-pt-res/layer_20
   evaluate inspect 'saes/base-*' --json | jq '.[].threshold'";
 
@@ -33,12 +34,14 @@ pub struct InspectArguments {
 
 const CONVERT_EXAMPLES: &str = "\
 Examples:
-  evaluate convert gemma-scope-2b-pt-res/layer_20/width_16k/average_l0_71 --out saes/gemma-scope-20
+  evaluate convert gemma-scope-2b-pt-res/layer_20/width_16k/average_l0_71 \\
+      --out saes/gemma-scope-20
 
   # All below a folder, each into a folder of its name
   evaluate convert gemma-scope-2b-pt-res/layer_20 --out saes
 
-What is written reconstructs the same, in float32, and says in its metadata what it was converted from.";
+What is written reconstructs the same, in float32, and says in its metadata what
+it was converted from.";
 
 /// What is converted
 #[derive(Debug, Args)]

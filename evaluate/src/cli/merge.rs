@@ -6,16 +6,22 @@ use hayloft_store::LocalPath;
 
 const EXAMPLES: &str = "\
 Examples:
-  # Four jobs, each with a quarter of the shards (the cluster's number of the job counts from 0)
-  evaluate run --model mistral-7b --cache cache --sae saes/base --part $I/4 --only-baselines   # first, in all four
-  evaluate run --model mistral-7b --cache cache --sae saes/base --part $I/4 --out parts        # then, in all four
+  # Four jobs, each with a quarter of the shards (the cluster's number of the
+  # job counts from 0)
+  # First the baselines, in all four, then the rest
+  evaluate run --model mistral-7b --cache cache --sae saes/base \\
+      --part $I/4 --only-baselines
+  evaluate run --model mistral-7b --cache cache --sae saes/base \\
+      --part $I/4 --out parts
   evaluate merge parts --out results
 
-  # SAEs in groups too: each group has every shard; SAEs come in the order in which parts are named
+  # SAEs in groups too: each group has every shard; SAEs come in the order in
+  # which parts are named
   evaluate merge parts-of-group-0 parts-of-group-1 --out results
 
-The results are those that `evaluate run` without --part gives, byte for byte. Parts may be named in any order; what
-is missing, double, damaged, or of another cache, SAE or setting is refused by name. See crates/results/RESULTS.md.";
+The results are those that `evaluate run` without --part gives, byte for byte.
+Parts may be named in any order; what is missing, double, damaged, or of another
+cache, SAE or setting is refused by name. See crates/results/RESULTS.md.";
 
 /// What is put together
 #[derive(Debug, Args)]

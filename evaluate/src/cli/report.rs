@@ -17,16 +17,18 @@ The experiment's file says which results belong where; paths are relative to it:
   dataset = \"pile\"                     # pile, alpaca or another name
   model = \"base\"                       # base or chat
   family = \"mistral-7b\"
-  saes = { \"v1\" = \"base\", \"v2\" = \"chat\" }  # base, chat or finetuned; needless for SAEs called so
+  # Each SAE is base, chat or finetuned; needless for SAEs called so
+  saes = { \"v1\" = \"base\", \"v2\" = \"chat\" }
 
   [[training]]                           # any number
   file = \"saes/finetuned/training.jsonl\"
   name = \"fine-tuning the base SAE\"
 
-SAEs of a file that its saes do not name are left out, and told by name, in the report too.
+SAEs of a file that its saes do not name are left out, and told by name, in the
+report too.
 
-Into --out go report.html (one page that needs no network), report.md, summary.json, tables/*.csv,
-tables/*.tex (booktabs) and figures/*.svg.";
+Into --out go report.html (one page that needs no network), report.md,
+summary.json, tables/*.csv, tables/*.tex (booktabs) and figures/*.svg.";
 
 /// What a report is made of
 #[derive(Debug, Args)]
@@ -48,13 +50,16 @@ Examples:
   evaluate compare data-manifests/study/expected/pile.json report
 
   # L0 is a mean of counts and may be a little further off
-  evaluate compare expected.json report/summary.json --tolerance 2e-4 --tolerance l0=2e-3
+  evaluate compare expected.json report/summary.json --tolerance 2e-4 \\
+      --tolerance l0=2e-3
 
-Both sides have the form of a report's summary.json, {\"rows\": [...]}. An expected row needs only those of the keys
-family, dataset, section, sae, model and outliers_filtered that tell it apart, and the figures to compare.
-A tolerance t allows a difference of t * max(1, |expected|). A figure that is expected and was not measured fails too;
-rows that were measured and not expected are named, and figures that were measured and not expected, or expected under a name that
-is no column, are counted and named.";
+Both sides have the form of a report's summary.json, {\"rows\": [...]}. An
+expected row needs only those of the keys family, dataset, section, sae, model
+and outliers_filtered that tell it apart, and the figures to compare. A
+tolerance t allows a difference of t * max(1, |expected|). A figure that is
+expected and was not measured fails too; rows that were measured and not
+expected are named, and figures that were measured and not expected, or expected
+under a name that is no column, are counted and named.";
 
 /// What is compared
 #[derive(Debug, Args)]

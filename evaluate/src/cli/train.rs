@@ -11,33 +11,46 @@ use super::course::CourseArguments;
 
 const EXAMPLES: &str = "\
 Examples:
-  # ReLU with L1, on scaled activations, outliers left out; the SAE takes raw residuals
-  evaluate train --cache cache --site blocks.16.hook_resid_pre --architecture standard --width 32768 \\
-      --l1 5 --tokens 100000000 --scale auto --outlier-norm 200 --warm-up 1000 --sparsity-warm-up 5000 --out saes/mine
+  # ReLU with L1, on scaled activations, outliers left out; the SAE takes raw
+  # residuals
+  evaluate train --cache cache --site blocks.16.hook_resid_pre \\
+      --architecture standard --width 32768 --l1 5 --tokens 100000000 \\
+      --scale auto --outlier-norm 200 --warm-up 1000 --sparsity-warm-up 5000 \\
+      --out saes/mine
 
-  # Without BOS, where it is an attention sink (training says so), and without what is ten times as long as most rows
-  evaluate train --cache cache --site blocks.16.hook_resid_pre --architecture topk --k 64 --width 32768 \\
-      --tokens 100000000 --scale auto --exclude bos --outlier-norm 10xmedian --out saes/no-sinks
+  # Without BOS, where it is an attention sink (training says so), and without
+  # what is ten times as long as most rows
+  evaluate train --cache cache --site blocks.16.hook_resid_pre \\
+      --architecture topk --k 64 --width 32768 --tokens 100000000 --scale auto \\
+      --exclude bos --outlier-norm 10xmedian --out saes/no-sinks
 
   # TopK; killed, and gone on with
-  evaluate train --cache cache --site blocks.16.hook_resid_pre --architecture topk --k 64 --width 32768 \\
-      --tokens 100000000 --out saes/topk
+  evaluate train --cache cache --site blocks.16.hook_resid_pre \\
+      --architecture topk --k 64 --width 32768 --tokens 100000000 \\
+      --out saes/topk
   evaluate train ... --out saes/topk --resume
 
-  # BatchTopK, looked at on tokens that it is not trained on, with a threshold that gives them 64 latents each
-  evaluate train --cache cache --site blocks.16.hook_resid_pre --architecture batchtopk --k 64 --width 32768 \\
-      --tokens 100000000 --held-out 100000 --threshold held-out --out saes/batchtopk
+  # BatchTopK, looked at on tokens that it is not trained on, with a threshold
+  # that gives them 64 latents each
+  evaluate train --cache cache --site blocks.16.hook_resid_pre \\
+      --architecture batchtopk --k 64 --width 32768 --tokens 100000000 \\
+      --held-out 100000 --threshold held-out --out saes/batchtopk
 
-Losses, coefficients, initial weights and defaults are those of SAELens 6.54.12: gradients are clipped to norm 1, Adam
-has betas 0.9 and 0.999. Every loss adds the mean over tokens of the summed squared error to
+Losses, coefficients, initial weights and defaults are those of SAELens 6.54.12:
+gradients are clipped to norm 1, Adam has betas 0.9 and 0.999. Every loss adds
+the mean over tokens of the summed squared error to
   standard   --l1 times the sum of latents times the norms of their decoder rows
   topk       the error's own reconstruction by dead latents, times --auxiliary
-  batchtopk  the same; the --k largest latents a token on average. Saved as jumprelu, as by SAELens
-  jumprelu   --l0 times the number of latents that fire, or with --penalty tanh a smooth count of them
+  batchtopk  the same; the --k largest latents a token on average. Saved as
+             jumprelu, as by SAELens
+  jumprelu   --l0 times the number of latents that fire, or with --penalty tanh
+             a smooth count of them
   gated      --l1 on the gate, and the error of the gate's own reconstruction
 
-Figures of a step are those of its batch, by the function that is trained. What evaluation will find is measured on held-out
-tokens (--held-out) and, at the end, on the last batch, with the SAE as it is saved. RESULTS.md names every figure.";
+Figures of a step are those of its batch, by the function that is trained. What
+evaluation will find is measured on held-out tokens (--held-out) and, at the
+end, on the last batch, with the SAE as it is saved. RESULTS.md names every
+figure.";
 
 /// Train an SAE on cached activations, and save it as SAELens does.
 #[derive(Debug, Args)]

@@ -29,27 +29,33 @@ pub struct FetchArguments {
 }
 
 const FETCHING: &str = "\
-Each name becomes a folder of plain files, ready for `harvest run --model DIR`, with fetched.json
-beside them: repository, commit, and size and SHA-256 of each file. A folder takes its name when
-all of it is there and its hashes are right. What was interrupted goes on where it stopped; what
-is there is left alone, without a request. Weights that are a pickle (.bin, .pt) are never fetched.
+Each name becomes a folder of plain files, ready for `harvest run --model DIR`,
+with fetched.json beside them: repository, commit, and size and SHA-256 of each
+file. A folder takes its name when all of it is there and its hashes are right.
+What was interrupted goes on where it stopped; what is there is left alone,
+without a request. Weights that are a pickle (.bin, .pt) are never fetched.
 
 Examples:
   # What would it be, and how large?
   harvest fetch data-manifests/study/fetch.toml --dry-run
 
-  # One model and the instructions, into data/mistral-7b-instruct and data/alpaca
-  harvest fetch data-manifests/study/fetch.toml mistral-7b-instruct alpaca --out data
+  # One model and the instructions, into data/mistral-7b-instruct and
+  # data/alpaca
+  harvest fetch data-manifests/study/fetch.toml mistral-7b-instruct alpaca \\
+      --out data
 
   # A gated model: accept its terms on its page, then
-  HF_TOKEN=hf_… harvest fetch data-manifests/study/fetch.toml gemma-2b --out data
+  HF_TOKEN=hf_… harvest fetch data-manifests/study/fetch.toml gemma-2b \\
+      --out data
 
 Environment:
-  HF_TOKEN        the access token [default: the token that `hf auth login` saved]; sent to the Hub only
+  HF_TOKEN        the access token, sent to the Hub only
+                  [default: the token that `hf auth login` saved]
   HF_ENDPOINT     another Hub, or a mirror [default: https://huggingface.co]
   HF_HUB_OFFLINE  1 is the same as --offline
-  HF_HOME         where Hugging Face's programs keep token and cache; files in that cache are not
-                  downloaded again [default: ~/.cache/huggingface]
+  HF_HOME         where Hugging Face's programs keep token and cache; files in
+                  that cache are not downloaded again
+                  [default: ~/.cache/huggingface]
   HF_HUB_CACHE    that cache alone [default: $HF_HOME/hub]";
 
 impl TryFrom<FetchArguments> for FetchSettings {

@@ -9,11 +9,14 @@ use super::{InputPaths, PlanSizes};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  harvest plan --model stories260K --data data-manifests/stories260K-eval.toml --out cache --json
+  harvest plan --model stories260K --data data-manifests/stories260K-eval.toml \\
+      --out cache --json
 
-  # Conversations, one a row, with a section for every token: a data manifest with [chat].
+  # Conversations, one a row, with a section for every token: a data manifest
+  # with [chat].
   # Look at the first two to see whether the chat template does what it should
-  harvest plan --model mistral-7b-instruct --data data-manifests/alpaca-mistral-rollouts.toml --out cache --show 2")]
+  harvest plan --model mistral-7b-instruct \\
+      --data data-manifests/alpaca-mistral-rollouts.toml --out cache --show 2")]
 pub struct PlanArguments {
     #[command(flatten)]
     paths: InputPaths,

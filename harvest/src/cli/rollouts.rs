@@ -66,29 +66,39 @@ pub struct RolloutArguments {
 }
 
 const ROLLOUTS: &str = "\
-The file has the columns row, instruction, prompt, prompt_token_ids, rollout, rollout_token_ids and finish_reason (stop,
-length or context). A data manifest with [chat] that names it takes its token ids as they are: nothing is tokenised twice.
+The file has the columns row, instruction, prompt, prompt_token_ids, rollout,
+rollout_token_ids and finish_reason (stop, length or context). A data manifest
+with [chat] that names it takes its token ids as they are: nothing is tokenised
+twice.
 
-What generation_config.json says of every choice is applied as transformers does, told and recorded: repetition_penalty,
-no_repeat_ngram_size, bad_words_ids, min_length, min_new_tokens, suppress_tokens, begin_suppress_tokens. What else would make
-other text (beams, forced tokens, stop strings) is refused by name; temperature, top_p and do_sample are what is asked for here.
+What generation_config.json says of every choice is applied as transformers
+does, told and recorded: repetition_penalty, no_repeat_ngram_size,
+bad_words_ids, min_length, min_new_tokens, suppress_tokens,
+begin_suppress_tokens. What else would make other text (beams, forced tokens,
+stop strings) is refused by name; temperature, top_p and do_sample are what is
+asked for here.
 
 Examples:
   # The study's: greedy, at most 64 tokens
-  harvest rollouts --model mistral-7b-instruct --data data-manifests/study/alpaca-mistral-7b.toml --out rollouts.parquet \\
-      --device cuda
+  harvest rollouts --model mistral-7b-instruct \\
+      --data data-manifests/study/alpaca-mistral-7b.toml \\
+      --out rollouts.parquet --device cuda
 
   # Sampled; the same seed gives the same answers
-  harvest rollouts --model mistral-7b-instruct --data alpaca.toml --out sampled.parquet \\
-      --temperature 0.7 --top-p 0.95 --seed 1
+  harvest rollouts --model mistral-7b-instruct --data alpaca.toml \\
+      --out sampled.parquet --temperature 0.7 --top-p 0.95 --seed 1
 
   # Shared by two processes, and put together
-  harvest rollouts --model mistral-7b-instruct --data alpaca.toml --out rollouts.parquet --part 0/2 --device cuda:0 &
-  harvest rollouts --model mistral-7b-instruct --data alpaca.toml --out rollouts.parquet --part 1/2 --device cuda:1 ; wait
-  harvest rollouts --model mistral-7b-instruct --data alpaca.toml --out rollouts.parquet --resume
+  harvest rollouts --model mistral-7b-instruct --data alpaca.toml \\
+      --out rollouts.parquet --part 0/2 --device cuda:0 &
+  harvest rollouts --model mistral-7b-instruct --data alpaca.toml \\
+      --out rollouts.parquet --part 1/2 --device cuda:1 ; wait
+  harvest rollouts --model mistral-7b-instruct --data alpaca.toml \\
+      --out rollouts.parquet --resume
 
   # Have a look at five first
-  harvest rollouts --model mistral-7b-instruct --data alpaca.toml --out five.parquet --limit 5";
+  harvest rollouts --model mistral-7b-instruct --data alpaca.toml \\
+      --out five.parquet --limit 5";
 
 impl RolloutArguments {
     /// The settings of the run. Returns an error if the device does not exist.

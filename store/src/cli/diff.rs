@@ -24,7 +24,8 @@ const SHORT_HASH: usize = 12;
 #[command(after_help = "\
 Examples:
   store diff caches/stories caches/stories-again
-  store diff caches/on-gpu caches/on-cpu --values      by how much the numbers differ
+  # By how much the numbers differ
+  store diff caches/on-gpu caches/on-cpu --values
   store diff a b --json | jq '.values[] | {what, largest_relative}'")]
 pub(super) struct Diff {
     /// The one cache.

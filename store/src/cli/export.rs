@@ -20,9 +20,11 @@ use super::output::Output;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  store export caches/pile --to saelens --out pile-saelens --site blocks.16.hook_resid_pre
+  store export caches/pile --to saelens --out pile-saelens \\
+      --site blocks.16.hook_resid_pre
   store export caches/stories --to safetensors --out stories-safetensors
-  store export caches/stories --to safetensors --out stories-f32 --dtype f32 --json | jq .bytes")]
+  store export caches/stories --to safetensors --out stories-f32 --dtype f32 \\
+      --json | jq .bytes")]
 pub(super) struct Export {
     /// The cache's folder.
     cache: LocalPath,

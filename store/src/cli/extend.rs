@@ -20,8 +20,11 @@ use super::placed::{cache_in_words, files, shards_in_words};
 #[command(after_help = "\
 Examples:
   store extend caches/stories --with caches/stories-more
-  harvest plan … --out upper; harvest run … --out upper --site blocks.24.hook_resid_pre
-  store extend caches/stories --with upper          a second site, on the same tokens
+
+  # A second site, on the same tokens
+  harvest plan … --out upper
+  harvest run … --out upper --site blocks.24.hook_resid_pre
+  store extend caches/stories --with upper
 
 To put caches together in a new one, use `store merge`.")]
 pub(super) struct Extend {

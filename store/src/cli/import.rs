@@ -22,7 +22,8 @@ use super::output::Output;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  store import activations/pile --from saelens --out caches/pile --checkpoint mistral-7b
+  store import activations/pile --from saelens --out caches/pile \\
+      --checkpoint mistral-7b
   store import activations/pile --from saelens --out caches/pile --resume
   store import stories-safetensors --from safetensors --out caches/stories")]
 pub(super) struct Import {

@@ -21,10 +21,13 @@ use super::placed::{cache_in_words, files, shards_in_words};
 #[command(after_help = "\
 Examples:
   store merge machine-1/stories machine-2/stories --out caches/stories
-  store merge caches/part-* --out caches/stories --copy    independent of the parts, which can go
-  store merge caches/part-* --out caches/stories --resume  go on after an interruption
+  # Independent of the parts, which can be removed
+  store merge caches/part-* --out caches/stories --copy
+  # Go on after an interruption
+  store merge caches/part-* --out caches/stories --resume
 
-Shards that none of them has are filled by `harvest run --resume` on the new cache.")]
+Shards that none of them has are filled by `harvest run --resume` on the new
+cache.")]
 pub(super) struct Merge {
     /// The caches to put together.
     #[arg(required = true, num_args = 2.., value_name = "CACHE")]

@@ -29,11 +29,11 @@ Examples:
   store inspect caches/stories --json       the same for a program
   store verify caches/stories               check every hash and checksum
   store export caches/stories --to saelens --out stories-saelens
-                                            what SAELens reads as cached_activations_path
+                                            a cache as SAELens reads it
   store import activations --from saelens --out caches/activations
                                             a cache of what SAELens wrote
   store diff caches/a caches/b              in what two caches differ
-  store merge part-1 part-2 --out caches/c  several harvests of one plan as one cache
+  store merge part-1 part-2 --out caches/c  several harvests of one plan as one
   store extend caches/c --with caches/d     more tokens, or another site
   store select caches/c --out one --site S  a smaller cache
   store repair caches/c                     restore or drop what is damaged
@@ -42,7 +42,8 @@ Examples:
   store pull s3://farm/stories caches/stories           and get it from there
   store completions bash > ~/.local/share/bash-completion/completions/store
 
-A cache is made by `harvest run` and read by `evaluate run`. Its format is documented in the hayloft-store crate.";
+A cache is made by `harvest run` and read by `evaluate run`. Its format is
+documented in the hayloft-store crate.";
 
 /// Look into caches of activations, check them, move them, and take care of them.
 #[derive(Debug, Parser)]

@@ -14,7 +14,8 @@ Examples:
   store push caches/stories s3://farm/stories
   store push caches/stories file:///mnt/share/stories
   store push caches/stories s3://farm/stories --json | jq .traffic.sent
-  AWS_CHECKSUM_ALGORITHM=sha256 store push caches/stories s3://farm/stories     the server checks what it gets
+  # The server checks what it gets
+  AWS_CHECKSUM_ALGORITHM=sha256 store push caches/stories s3://farm/stories
 
 ";
 

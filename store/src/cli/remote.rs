@@ -14,17 +14,23 @@ use super::output::Output;
 
 /// Where locations and credentials come from; for the end of a help text.
 pub(super) const LOCATIONS: &str = "\
-Locations are s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, https://HOST/PATH (to read from) and
-file:///FOLDER. Credentials come from the environment alone, and from the machine only with --instance-credentials:
-  s3://  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION; AWS_SKIP_SIGNATURE=true for none;
-         AWS_ENDPOINT_URL, and AWS_ALLOW_HTTP=true, for a server that is not Amazon's
-  gs://  GOOGLE_APPLICATION_CREDENTIALS or GOOGLE_SERVICE_ACCOUNT (files), GOOGLE_SERVICE_ACCOUNT_KEY (JSON);
-         GOOGLE_SKIP_SIGNATURE=true for none; GOOGLE_BASE_URL, and GOOGLE_ALLOW_HTTP=true, for an emulator
-  az://  AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_KEY, or AZURE_CLIENT_ID,
-         AZURE_CLIENT_SECRET and AZURE_TENANT_ID; AZURE_SKIP_SIGNATURE=true for none; AZURE_ENDPOINT;
-         AZURE_STORAGE_USE_EMULATOR=true for Azurite, at AZURITE_BLOB_STORAGE_URL
-SSL_CERT_FILE names a PEM file of certificates to trust, for a server whose certificate no public authority signed. Objects are removed one by
-one, whatever AWS_DISABLE_BULK_DELETE says.";
+Locations are s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX,
+https://HOST/PATH (to read from) and file:///FOLDER. Credentials come from the
+environment alone, and from the machine only with --instance-credentials:
+  s3://  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,
+         AWS_REGION; AWS_SKIP_SIGNATURE=true for none; AWS_ENDPOINT_URL, and
+         AWS_ALLOW_HTTP=true, for a server that is not Amazon's
+  gs://  GOOGLE_APPLICATION_CREDENTIALS or GOOGLE_SERVICE_ACCOUNT (files),
+         GOOGLE_SERVICE_ACCOUNT_KEY (JSON); GOOGLE_SKIP_SIGNATURE=true for
+         none; GOOGLE_BASE_URL, and GOOGLE_ALLOW_HTTP=true, for an emulator
+  az://  AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY,
+         AZURE_STORAGE_SAS_KEY, or AZURE_CLIENT_ID, AZURE_CLIENT_SECRET and
+         AZURE_TENANT_ID; AZURE_SKIP_SIGNATURE=true for none; AZURE_ENDPOINT;
+         AZURE_STORAGE_USE_EMULATOR=true for Azurite, at
+         AZURITE_BLOB_STORAGE_URL
+SSL_CERT_FILE names a PEM file of certificates to trust, for a server whose
+certificate no public authority signed. Objects are removed one by one, whatever
+AWS_DISABLE_BULK_DELETE says.";
 
 /// How a place elsewhere is reached.
 #[derive(Clone, Copy, Debug, Args)]

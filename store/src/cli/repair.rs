@@ -22,9 +22,11 @@ use super::placed::shards_in_words;
 Examples:
   store repair caches/stories --dry-run      what would be done
   store repair caches/stories
-  store repair caches/stories && harvest run --resume --model mistral-7b --out caches/stories --site blocks.16.hook_resid_pre
+  store repair caches/stories && harvest run --resume --model mistral-7b \\
+      --out caches/stories --site blocks.16.hook_resid_pre
 
-If another copy of the cache is whole, copying the damaged files from there is quicker than harvesting again.")]
+If another copy of the cache is whole, copying the damaged files from there is
+quicker than harvesting again.")]
 pub(super) struct Repair {
     /// The cache's folder.
     cache: LocalPath,

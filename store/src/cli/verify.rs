@@ -35,7 +35,11 @@ impl Verify {
         let printed = self.output.print(stdout, &report, |stdout| print(&report, stdout));
         // Said even where the reader of the list stops before its end.
         if !report.damages.is_empty() {
-            bail!("{}: not whole: {}", self.cache.display(), counted(report.damages.len() as u64, "damage"));
+            let (folder, damages) = (self.cache.display(), counted(report.damages.len() as u64, "damage"));
+            bail!(
+                "{folder}: not whole: {damages}. Copy the named files from a whole copy of the cache, or run \
+                 `store repair {folder}`, which restores what it can and drops what is to be harvested again"
+            );
         }
         Ok(printed?)
     }
