@@ -3,6 +3,8 @@
 
     programs=$(scripts/checks/programs.py [arguments of cargo build])
         sets up, builds with --locked and these arguments, and prints the folder of the programs
+    programs=$(scripts/checks/programs.py --all)
+        the same for all programs and examples of the workspace
     programs=$(scripts/checks/programs.py --given DIR PROGRAM...)
         builds nothing: prints the folder if it has these programs, and fails otherwise
 
@@ -79,7 +81,9 @@ def run_cargo(command: Sequence[str], lines: TextIO) -> int:
 
 def packages(command: Sequence[str]) -> int:
     """How many packages a `cargo build` needs."""
-    chosen = [word for at, word in enumerate(command) if "--workspace" == word or {word, command[at - 1]} & {"-p", "--features"}]
+    choosing = {"--workspace", "-p", "--features"}
+    pairs = zip(command, command[1:])
+    chosen = [word for before, word in pairs if word in choosing or before in ("-p", "--features")]
     edges = "normal,build,dev" if "--examples" in command else "normal,build"
     tree = subprocess.run(
         ["cargo", "tree", "--locked", "--edges", edges, "--prefix", "none", "--format", "{p}", "--no-dedupe", *chosen],
@@ -132,6 +136,8 @@ def fail(message: str) -> None:
 def main() -> None:
     if sys.argv[1:] in (["--help"], ["-h"]):
         print(__doc__.strip())
+    elif sys.argv[1:] == ["--all"]:
+        print(build(*ALL_TARGETS))
     elif sys.argv[1:2] == ["--given"]:
         if len(sys.argv) < 3:
             fail("--given takes a folder")
