@@ -159,7 +159,7 @@ def check(built, folder):
 
 
 def main():
-    built = programs.asked(__doc__, "-p", "hayloft-store", "-p", "hayloft-evaluate", "-p", "hayloft-harvest", "--bins")
+    built = programs.asked(__doc__, *programs.ALL_TARGETS)
     with tempfile.TemporaryDirectory(prefix="hayloft-held-out-") as folder:
         failed = check(built, Path(folder))
     sys.exit(1 if failed else 0)

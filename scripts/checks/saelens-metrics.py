@@ -37,7 +37,7 @@ from sae_lens import SAE, CacheActivationsRunner, CacheActivationsRunnerConfig  
 from saelens_metrics import BOS, D_MODEL, LAST, MODEL, NAMES, SITE, figures, load_model, make_sae, make_tokens, save  # noqa: E402
 
 datasets.disable_progress_bars()
-PROGRAMS = programs.asked(__doc__, "-p", "hayloft-store", "-p", "hayloft-evaluate", names=("store", "evaluate"))
+PROGRAMS = programs.asked(__doc__, *programs.ALL_TARGETS, names=("store", "evaluate"))
 SCRATCH = tempfile.TemporaryDirectory(prefix="hayloft-metrics-")
 FOLDER = Path(SCRATCH.name)
 SEQUENCES, POSITIONS, BATCH = 96, 48, 8

@@ -93,8 +93,7 @@ def main() -> None:
         path = getattr(arguments, name)
         if path is not None and not path.exists():
             fail(f"{path}: expected what --{name} names, got nothing there")
-    packages = [word for package in ("harvest", "store", "evaluate") for word in ("-p", f"hayloft-{package}")]
-    built = programs.given_or_built(arguments.programs, *packages)
+    built = programs.given_or_built(arguments.programs, *programs.ALL_TARGETS)
     with tempfile.TemporaryDirectory() as scratch:
         folder, cache = Path(scratch), arguments.cache
         if cache is None:
