@@ -49,6 +49,8 @@ pub struct ModelInspection {
     pub has_weights: bool,
     /// Changes of the logits in `generation_config.json`, which `harvest rollouts` applies.
     pub generation: LogitsProcessors,
+    /// Settings of generation in `config.json`, as `key value`, which `harvest rollouts` does not follow.
+    pub not_followed: Vec<String>,
 }
 
 impl ModelInspection {
@@ -65,7 +67,7 @@ impl ModelInspection {
             }
             Err(other) => return Err(other.into()),
         };
-        let generation = GenerationConfig::read(folder)?.processors;
+        let GenerationConfig { processors, not_followed, .. } = GenerationConfig::read(folder)?;
         let DecoderSpec { n_blocks, d_model, vocab_size, context_length, attention, mlp, .. } = &spec;
         let mut windows: Vec<usize> = spec.windows.iter().copied().flatten().collect();
         windows.sort_unstable();
@@ -85,7 +87,8 @@ impl ModelInspection {
             tied_head: spec.head == HeadWeights::Tied,
             dtype: dtype.map(|dtype| dtype.to_string()),
             has_weights,
-            generation,
+            generation: processors,
+            not_followed,
             model_type: spec.model_type,
         })
     }
@@ -119,6 +122,9 @@ impl fmt::Display for ModelInspection {
         }
         if !self.generation.is_empty() {
             rows.push(("generation", crate::rollouts::in_words(&self.generation)));
+        }
+        if !self.not_followed.is_empty() {
+            rows.push(("not followed", self.not_followed.join(", ")));
         }
         let rows = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
         let table = TextTable { headings: Vec::new(), names: 2, rows, is_ruled: false };

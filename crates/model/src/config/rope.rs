@@ -32,7 +32,7 @@ pub(super) struct RopeFields {
     mscale: Option<f64>,
     mscale_all_dim: Option<f64>,
     truncate: Option<bool>,
-    /// A mark of the authors of YaRN, without effect.
+    /// A mark of the authors of `YaRN`, without effect.
     #[serde(rename = "finetuned")]
     _finetuned: Option<bool>,
 }
