@@ -154,15 +154,8 @@ fn long_rope(
     original: usize,
     dimensions: usize,
 ) -> Result<RopeScaling, ModelError> {
-    let list = |key: &'static str, factors: &Option<Vec<f64>>| {
-        let factors = factors.clone().unwrap_or_default();
-        if factors.len() == dimensions / 2 && factors.iter().all(|factor| factor.is_finite() && *factor > 0.0) {
-            return Ok(factors);
-        }
-        let got = format!("a list of {}", factors.len());
-        Err(keys.unsupported(key, &got, &format!("{} numbers above 0", dimensions / 2), "Mend the file"))
-    };
-    let (short, long) = (list("short_factor", &fields.short_factor)?, list("long_factor", &fields.long_factor)?);
+    let short = divisors(keys, "short_factor", fields.short_factor.as_deref(), dimensions / 2)?;
+    let long = divisors(keys, "long_factor", fields.long_factor.as_deref(), dimensions / 2)?;
     let original_context = positive(keys, "original_max_position_embeddings", Some(original as f64))?;
     let factor = positive(keys, "factor", Some(fields.factor.unwrap_or(longest as f64 / original_context)))?;
     let growth = if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / original_context.ln()).sqrt() };
@@ -171,6 +164,17 @@ fn long_rope(
         factors: short,
         attention_factor: positive(keys, "attention_factor", Some(fields.attention_factor.unwrap_or(growth)))?,
     })
+}
+
+/// A list of as many divisors as there are frequencies.
+fn divisors(keys: &Keys, key: &'static str, factors: Option<&[f64]>, count: usize) -> Result<Vec<f64>, ModelError> {
+    let factors = factors.unwrap_or_default();
+    if factors.len() == count && factors.iter().all(|factor| factor.is_finite() && *factor > 0.0) {
+        return Ok(factors.to_vec());
+    }
+    let got =
+        if factors.len() == count { "a list with others".to_owned() } else { format!("a list of {}", factors.len()) };
+    Err(keys.unsupported(key, &got, &format!("{count} numbers above 0"), "Mend the file"))
 }
 
 /// A number that must be there and above zero.
