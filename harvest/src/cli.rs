@@ -1,6 +1,7 @@
 //! The command line of `harvest`.
 
 mod fetch;
+mod inspect;
 mod plan;
 mod rollouts;
 mod run;
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, value_parser};
 use hayloft_store::LocalPath;
 
 pub use self::fetch::FetchArguments;
+pub use self::inspect::InspectArguments;
 pub use self::plan::PlanArguments;
 pub use self::rollouts::RolloutArguments;
 pub use self::run::RunArguments;
@@ -54,6 +56,8 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Say what a checkpoint is and whether it runs; needs no weights
+    Inspect(InspectArguments),
     /// Tokenise and pack documents into token shards; needs no weights
     Plan(PlanArguments),
     /// Run the model over the planned shards, after planning them if need be, and store its activations

@@ -28,6 +28,7 @@ mod error;
 mod fetch;
 #[doc(hidden)]
 pub mod fuzzing;
+mod inspection;
 mod plan;
 mod rollouts;
 mod run;
@@ -47,6 +48,7 @@ pub use fetch::{
     FetchOutcome, FetchRequest, FetchSettings, FetchSummary, Fetched, FetchedFile, FileName, FilePattern, FileSummary,
     HubSettings, NetworkAccess, RepoId, RetrySettings, Revision, Token, fetch,
 };
+pub use inspection::ModelInspection;
 pub use plan::{
     Grouping, PackedSequence, Packer, PackingSettings, PlanSettings, PlannedShard, ShardBuilder, Source, Span,
     TokenisedDocument, plan, show_sequences,

@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
 use cli::{Arguments, Command};
 use hayloft_harvest::{
-    FetchSettings, PlanSettings, fetch, plan, rollouts, run as harvest, run_profiled as harvest_profiled,
-    show_sequences,
+    FetchSettings, ModelInspection, PlanSettings, fetch, plan, rollouts, run as harvest,
+    run_profiled as harvest_profiled, show_sequences,
 };
 use hayloft_model::limit_threads;
 use hayloft_runtime::{Progress, Stopping, exit_code, log_to_stderr, print, print_completions};
@@ -22,6 +22,10 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     log_to_stderr();
     match Arguments::parse().command {
+        Command::Inspect(arguments) => {
+            let model = ModelInspection::of(&arguments.model)?;
+            print(&if arguments.json { to_json(&model)? } else { model.to_string() })
+        }
         Command::Plan(arguments) => {
             let (json, show) = (arguments.json, arguments.show);
             let settings = PlanSettings::from(arguments);

@@ -4,3 +4,4 @@
 mod evaluate;
 mod model;
 mod parts;
+mod released;

@@ -12,36 +12,36 @@ use tempfile::TempDir;
 
 use crate::support::{copy_folder, fixture};
 
-const WEIGHTS: &str = "model.safetensors";
+pub(super) const WEIGHTS: &str = "model.safetensors";
 
 /// A copy of a small valid checkpoint, for a test to corrupt.
-fn checkpoint() -> (TempDir, PathBuf) {
+pub(super) fn checkpoint() -> (TempDir, PathBuf) {
     let scratch = TempDir::new().unwrap();
     let folder = scratch.path().join("checkpoint");
     copy_folder(&fixture("decoder/llama2"), &folder);
     (scratch, folder)
 }
 
-fn set(folder: &Path, key: &str, value: Value) {
+pub(super) fn set(folder: &Path, key: &str, value: Value) {
     let path = folder.join("config.json");
     let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     config[key] = value;
     std::fs::write(path, config.to_string()).unwrap();
 }
 
-fn refusal(folder: &Path) -> String {
+pub(super) fn refusal(folder: &Path) -> String {
     Checkpoint::open(folder).unwrap_err().to_string()
 }
 
 /// Asserts that a message contains every part.
-fn assert_says(message: &str, parts: &[&str]) {
+pub(super) fn assert_says(message: &str, parts: &[&str]) {
     for part in parts {
         assert!(message.contains(part), "expected {part:?} in: {message}");
     }
 }
 
 /// Rewrites the weights with a tensor renamed, dropped or added.
-fn rewrite(folder: &Path, change: impl Fn(&mut Vec<(String, TensorView<'_>)>)) {
+pub(super) fn rewrite(folder: &Path, change: impl Fn(&mut Vec<(String, TensorView<'_>)>)) {
     let bytes = std::fs::read(folder.join(WEIGHTS)).unwrap();
     let parsed = SafeTensors::deserialize(&bytes).unwrap();
     let mut tensors: Vec<(String, TensorView<'_>)> = parsed
@@ -121,7 +121,7 @@ fn untied_and_tied(name: &str, change: impl Fn(f32) -> f32) -> (TempDir, [Checkp
     (scratch, [tied, untied], plain)
 }
 
-fn logits(checkpoint: &Checkpoint) -> Tensor {
+pub(super) fn logits(checkpoint: &Checkpoint) -> Tensor {
     let _guard = hayloft_model::no_grad();
     let decoder = Decoder::load(checkpoint, Portion::Whole, Dtype::F32, Device::Cpu).unwrap();
     let start = decoder.embed(&Tensor::from_slice(&[1_i64, 5, 9, 3]).unsqueeze(0)).unwrap();
@@ -234,8 +234,8 @@ fn an_unknown_model_type() {
 #[test]
 fn an_unknown_rope_scaling() {
     let (_scratch, folder) = checkpoint();
-    set(&folder, "rope_parameters", json!({"rope_type": "yarn", "rope_theta": 10000.0, "factor": 2.0}));
-    assert_says(&refusal(&folder), &["config.json", "yarn", "default, linear or llama3"]);
+    set(&folder, "rope_parameters", json!({"rope_type": "ntk", "rope_theta": 10000.0, "factor": 2.0}));
+    assert_says(&refusal(&folder), &["config.json", "ntk", "default, linear, dynamic, yarn, longrope or llama3"]);
 }
 
 #[test]
@@ -245,7 +245,12 @@ fn unsupported_rotary_settings() {
         (
             "rope_parameters",
             json!({"rope_type": "longrope", "rope_theta": 10000.0, "long_factor": [1.0], "short_factor": [1.0]}),
-            vec!["rope_type", "longrope", "default, linear or llama3"],
+            vec!["short_factor", "a list of 1", "6 numbers above 0"],
+        ),
+        (
+            "rope_parameters",
+            json!({"rope_type": "yarn", "type": "linear", "rope_theta": 10000.0, "factor": 2.0}),
+            vec!["rope_type", "yarn", "linear"],
         ),
         ("rope_parameters", json!({"rope_type": "default", "rope_theta": -1.0}), vec!["rope_theta", "positive"]),
     ] {

@@ -87,7 +87,7 @@ fn families() -> Vec<Family> {
         std::fs::read_dir(fixture("families")).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.retain(|path| path.is_dir());
     folders.sort();
-    assert!(folders.len() >= 19, "the fixtures are incomplete: {folders:?}");
+    assert!(folders.len() >= 26, "the fixtures are incomplete: {folders:?}");
     folders.iter().map(|folder| Family::open(folder)).collect()
 }
 
@@ -283,6 +283,7 @@ fn centred_writing_weights_are_the_models_own_less_their_mean() {
 fn a_site_that_the_family_does_not_have_is_refused_by_name() {
     for (folder, site, words) in [
         ("gpt-neox", "blocks.1.hook_resid_mid", "gpt_neox"),
+        ("phi", "blocks.1.hook_resid_mid", "phi"),
         ("olmo2", "blocks.1.ln2.hook_normalized", "olmo2"),
         ("gpt2", "blocks.3.hook_resid_pre", "0 to 2"),
     ] {

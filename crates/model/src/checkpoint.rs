@@ -28,18 +28,7 @@ impl Checkpoint {
     /// is stored with values that differ from the embedding, the stored values are used. A folder with an adapter is
     /// refused.
     pub fn open(folder: &Path) -> Result<Self, ModelError> {
-        adapter::refuse(folder)?;
-        let ModelConfig { mut spec, precision, quantisation } = config::read(&folder.join(CONFIG))?;
-        if let Some(quantisation) = quantisation {
-            return Err(ModelError::Quantised {
-                path: folder.join(CONFIG),
-                method: quantisation
-                    .get("quant_method")
-                    .and_then(Value::as_str)
-                    .unwrap_or("an unnamed method")
-                    .to_owned(),
-            });
-        }
+        let (mut spec, precision) = Self::read_config(folder)?;
         let weights = WeightFiles::open(folder, &spec)?;
         let outer = tensor_names::of(spec.layout);
         if let Some(file) = weights.untied_head(&spec)? {
@@ -61,7 +50,17 @@ impl Checkpoint {
         Ok(Self { folder: folder.to_path_buf(), spec, precision, weights })
     }
 
-    /// Reads the configuration in `folder` without opening the weights.
+    /// Reads the configuration in `folder` as [`open`](Self::open) does, without the weights: refuses an adapter, and
+    /// quantised weights. Returns the architecture, and the number type of the weights if the file has it.
+    pub fn read_config(folder: &Path) -> Result<(DecoderSpec, Option<Dtype>), ModelError> {
+        adapter::refuse(folder)?;
+        let ModelConfig { spec, precision, quantisation } = config::read(&folder.join(CONFIG))?;
+        let Some(quantisation) = quantisation else { return Ok((spec, precision)) };
+        let method = quantisation.get("quant_method").and_then(Value::as_str).unwrap_or("an unnamed method");
+        Err(ModelError::Quantised { path: folder.join(CONFIG), method: method.to_owned() })
+    }
+
+    /// Reads the architecture in `folder`, without opening the weights, which may be quantised.
     pub fn read_spec(folder: &Path) -> Result<DecoderSpec, ModelError> {
         Ok(config::read(&folder.join(CONFIG))?.spec)
     }

@@ -23,6 +23,16 @@ pub enum ModelError {
         /// The checkpoint folder.
         folder: PathBuf,
     },
+    /// A folder has shards, but not their index.
+    #[error(
+        "{folder}: {shard} is a part of a checkpoint, expected model.safetensors.index.json beside it, which says where each tensor is. Copy or download the index too"
+    )]
+    NoIndex {
+        /// The checkpoint folder.
+        folder: PathBuf,
+        /// The first of the shards.
+        shard: String,
+    },
     /// A JSON file is invalid.
     #[error("{path}: {problem}")]
     Json {

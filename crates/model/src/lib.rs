@@ -56,7 +56,8 @@ pub use residual::{Positions, Residual};
 pub use site::{Hook, Site, Stop};
 pub use spec::{
     Activation, AttentionBias, AttentionSpec, BlockSpec, DecoderSpec, HeadWeights, MlpBias, MlpGate, MlpSpec, NormKind,
-    NormPlacement, NormSpec, NormWeight, PositionSpec, QueryKeyNorm, Residuals, RopeScaling, RopeSpec, WeightLayout,
+    NormPlacement, NormSpec, NormWeight, PositionSpec, QueryKeyNorm, Residuals, RopePairs, RopeScaling, RopeSpec,
+    WeightLayout,
 };
 pub use tensors::tensor_slice::{append_bytes, floats_of};
 pub use tokenizer::{EncodedText, SpecialToken, Tokenizer};

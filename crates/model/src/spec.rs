@@ -29,6 +29,8 @@ pub struct DecoderSpec {
     pub norm: NormSpec,
     /// Whether the unembedding shares the embedding matrix.
     pub head: HeadWeights,
+    /// Whether the unembedding has a bias (GPT-J).
+    pub head_bias: bool,
     /// c of the soft cap on logits: l becomes c · tanh(l / c).
     pub logit_soft_cap: Option<f64>,
     /// Names and layout of the tensors.
@@ -95,6 +97,8 @@ pub enum AttentionBias {
     None,
     /// Query, key and value.
     Inputs,
+    /// Output.
+    Output,
     /// Query, key, value and output.
     All,
 }
@@ -121,7 +125,10 @@ pub enum PositionSpec {
         of_block: Vec<usize>,
     },
     /// A learned vector per position, added to the embedding (GPT-2).
-    Learned,
+    Learned {
+        /// Row of the matrix for position 0; rows before it are not used (OPT).
+        offset: usize,
+    },
 }
 
 /// Rotary position embedding.
@@ -131,8 +138,19 @@ pub struct RopeSpec {
     pub theta: f64,
     /// Number of leading elements of a head that are rotated. Even.
     pub dimensions: usize,
+    /// Which elements are rotated together.
+    pub pairs: RopePairs,
     /// Scaling of the frequencies for long contexts.
     pub scaling: RopeScaling,
+}
+
+/// Which elements of a head are rotated together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RopePairs {
+    /// Element i with element `i + dimensions/2`.
+    Halves,
+    /// Element 2i with element 2i + 1 (GPT-J).
+    Adjacent,
 }
 
 /// Scaling of rotary frequencies.
@@ -156,6 +174,41 @@ pub enum RopeScaling {
         /// Context length of the original training.
         original_context: f64,
     },
+    /// `YaRN` (Peng et al. 2023): frequencies that turn `slow` times or less within the original context are divided by
+    /// `factor`, those that turn `fast` times or more are kept, with a linear blend over the dimensions between.
+    Yarn {
+        /// The divisor of the low frequencies.
+        factor: f64,
+        /// Turns from which on a frequency is kept (`beta_fast`).
+        fast: f64,
+        /// Turns up to which a frequency is divided (`beta_slow`).
+        slow: f64,
+        /// Context length of the original training.
+        original_context: f64,
+        /// Whether the ends of the blend are rounded to whole dimensions.
+        truncate: bool,
+        /// Factor of cosines and sines.
+        attention_factor: f64,
+    },
+    /// `LongRoPE` (Ding et al. 2024), for sequences within the original context: a divisor for each frequency.
+    LongRope {
+        /// `[dimensions / 2]`: the divisors (`short_factor`).
+        factors: Vec<f64>,
+        /// Factor of cosines and sines.
+        attention_factor: f64,
+        /// The longest sequence with these divisors. transformers uses others at every position of a longer one.
+        longest: usize,
+    },
+}
+
+impl RopeScaling {
+    /// Factor of cosines and sines.
+    pub(crate) fn attention_factor(&self) -> f64 {
+        match self {
+            Self::Yarn { attention_factor, .. } | Self::LongRope { attention_factor, .. } => *attention_factor,
+            Self::None | Self::Linear { .. } | Self::Llama3 { .. } => 1.0,
+        }
+    }
 }
 
 /// The feed-forward part.
@@ -251,8 +304,18 @@ pub enum WeightLayout {
     Phi3,
     /// `transformer.h.N.attn.c_attn`: fused query, key and value; matrices are `[in, out]`.
     Gpt2,
+    /// `transformer.h.N.attn.attention.q_proj`.
+    GptNeo,
+    /// `transformer.h.N.attn.q_proj`, with one norm for attention and feed-forward.
+    GptJ,
     /// `gpt_neox.layers.N.attention.query_key_value`: query, key and value fused per head.
     GptNeoX,
+    /// `model.layers.N.self_attn.dense`, with one norm for attention and feed-forward.
+    Phi,
+    /// `model.decoder.layers.N.self_attn.out_proj`.
+    Opt,
+    /// As `Llama`, below `language_model`, beside an image encoder that is not read.
+    Gemma3Multimodal,
 }
 
 impl DecoderSpec {
@@ -263,7 +326,7 @@ impl DecoderSpec {
                 let place = *of_block.get(block)?;
                 ropes.get(place).map(|rope| (place, rope))
             }
-            PositionSpec::Learned => None,
+            PositionSpec::Learned { .. } => None,
         }
     }
 
@@ -271,7 +334,7 @@ impl DecoderSpec {
     pub(crate) fn ropes(&self) -> &[RopeSpec] {
         match &self.positions {
             PositionSpec::Rotary { ropes, .. } => ropes,
-            PositionSpec::Learned => &[],
+            PositionSpec::Learned { .. } => &[],
         }
     }
 }

@@ -21,6 +21,7 @@ pub use error::RolloutError;
 pub(crate) use file::write_rollouts;
 pub use file::{RolloutRow, read_rollouts};
 pub use record::RolloutsRecord;
+pub(crate) use run::in_words;
 pub use run::rollouts;
 pub use settings::RolloutSettings;
 pub use summary::{RolloutExample, RolloutSummary};

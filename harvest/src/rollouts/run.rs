@@ -112,7 +112,13 @@ fn warn_of_no_stop(stop: &[SpecialToken]) {
 
 /// Logs which settings of the checkpoint's `generation_config.json` apply.
 fn log_generation_config(generation: &GenerationConfig, sampling: Sampling) {
-    let GenerationConfig { processors, samples, sampling: wanted, unknown } = generation;
+    let GenerationConfig { processors, samples, sampling: wanted, unknown, not_followed } = generation;
+    if !not_followed.is_empty() {
+        tracing::warn!(
+            "config.json: settings of generation are not followed, as transformers 5 does not: {}. To follow them, put them into generation_config.json",
+            not_followed.join(", ")
+        );
+    }
     if !processors.is_empty() {
         tracing::info!(
             "generation_config.json: applied before each choice, as transformers does: {}",
@@ -134,7 +140,7 @@ fn log_generation_config(generation: &GenerationConfig, sampling: Sampling) {
 }
 
 /// Formats the processors with the file's keys.
-fn in_words(processors: &LogitsProcessors) -> String {
+pub(crate) fn in_words(processors: &LogitsProcessors) -> String {
     // Numbers and lists always serialise.
     let fields = serde_json::to_value(processors).unwrap_or_default();
     let fields = fields.as_object().into_iter().flatten().map(|(key, value)| format!("{key} {value}"));

@@ -33,10 +33,45 @@ struct Config {
     vocab_size: usize,
     #[serde(alias = "n_embd")]
     hidden_size: usize,
-    #[serde(alias = "n_layer")]
+    #[serde(alias = "n_layer", alias = "num_layers")]
     num_hidden_layers: usize,
     #[serde(alias = "n_positions")]
     max_position_embeddings: usize,
+}
+
+/// Gemma 3 beside an image encoder: its text model is described in `text_config`.
+#[derive(Deserialize)]
+struct Multimodal {
+    text_config: TextConfig,
+}
+
+/// The keys of a `text_config`. transformers leaves out those with the values of its `Gemma3TextConfig`.
+#[derive(Deserialize)]
+#[serde(default)]
+struct TextConfig {
+    vocab_size: usize,
+    hidden_size: usize,
+    num_hidden_layers: usize,
+    max_position_embeddings: usize,
+}
+
+impl Default for TextConfig {
+    fn default() -> Self {
+        Self { vocab_size: 262_208, hidden_size: 2304, num_hidden_layers: 26, max_position_embeddings: 131_072 }
+    }
+}
+
+impl Config {
+    fn read(path: &Path, bytes: &[u8]) -> Result<Self> {
+        let keys: Map<String, Value> = parse(path, bytes)?;
+        if !keys.contains_key("text_config") {
+            return parse(path, bytes);
+        }
+        let TextConfig { vocab_size, hidden_size, num_hidden_layers, max_position_embeddings } =
+            parse::<Multimodal>(path, bytes)?.text_config;
+        let model_type = keys.get("model_type").and_then(Value::as_str).unwrap_or(UNKNOWN).to_owned();
+        Ok(Self { model_type, vocab_size, hidden_size, num_hidden_layers, max_position_embeddings })
+    }
 }
 
 #[derive(Deserialize)]
@@ -56,7 +91,7 @@ impl Identity {
     pub(super) fn read(folder: &Path, precision: Dtype) -> Result<Self> {
         let path = folder.join(CONFIG);
         let config_bytes = read_bounded(&path)?;
-        let config: Config = parse(&path, &config_bytes)?;
+        let config = Config::read(&path, &config_bytes)?;
         let model = ModelRecord {
             model_type: config.model_type,
             config_blake3: blake3_hex(&config_bytes),
@@ -230,6 +265,14 @@ mod tests {
         let text = r#"{"model_type": "gpt2", "vocab_size": 9, "n_embd": 8, "n_layer": 7, "n_positions": 6}"#;
         let config: Config = serde_json::from_str(text).unwrap();
         assert_eq!((config.hidden_size, config.num_hidden_layers, config.max_position_embeddings), (8, 7, 6));
+    }
+
+    #[test]
+    fn a_text_model_beside_an_image_encoder_is_understood() {
+        let text = br#"{"model_type": "gemma3", "text_config": {"hidden_size": 8, "num_hidden_layers": 7}}"#;
+        let config = Config::read(Path::new(CONFIG), text).unwrap();
+        assert_eq!((config.model_type.as_str(), config.hidden_size, config.num_hidden_layers), ("gemma3", 8, 7));
+        assert_eq!((config.vocab_size, config.max_position_embeddings), (262_208, 131_072));
     }
 
     #[test]

@@ -9,7 +9,14 @@ use crate::spec::{DecoderSpec, NormPlacement};
 pub(super) fn read(keys: &mut Keys) -> Result<DecoderSpec, ModelError> {
     let mut spec = capped_gemma(keys, "gemma2", [Some(50.0), Some(30.0)])?;
     let types = layer_types::read(keys, spec.n_blocks, |layer| layer % 2 == 0)?;
-    spec.windows = layer_types::windows(&types, keys.take_or("sliding_window", DEFAULT_WINDOW)?);
+    let window = keys.take_or("sliding_window", DEFAULT_WINDOW)?;
+    // The released 9B and 27B say the window twice. transformers reads `sliding_window`.
+    if let Some(other) = keys.take::<usize>("sliding_window_size")?.filter(|other| window != Some(*other)) {
+        let expected = window.map_or_else(|| "null".to_owned(), |window| window.to_string());
+        let advice = "sliding_window, which transformers reads, says so. Remove the wrong one of the two";
+        return Err(keys.unsupported("sliding_window_size", &other.to_string(), &expected, advice));
+    }
+    spec.windows = layer_types::windows(&types, window);
     Ok(spec)
 }
 
@@ -20,8 +27,6 @@ pub(super) fn capped_gemma(
     [score_cap, logit_cap]: [Option<f64>; 2],
 ) -> Result<DecoderSpec, ModelError> {
     keys.require(&["query_pre_attn_scalar"])?;
-    // A setting of the reference's cache.
-    keys.ignore(&["cache_implementation"]);
     let mut spec = gemma_like(keys, model_type)?;
     spec.block.norms = NormPlacement::Around;
     if let Some(scalar) = keys.positive("query_pre_attn_scalar", None)? {

@@ -18,23 +18,8 @@ pub(super) fn read(keys: &mut Keys) -> Result<DecoderSpec, ModelError> {
     let advice = "Only the attention of the released GPT-2 models is computed here";
     keys.only("scale_attn_weights", true, advice)?;
     keys.only("scale_attn_by_inverse_layer_idx", false, advice)?;
-    keys.only("add_cross_attention", false, advice)?;
-    // Keys of training and of classification heads, and one without effect where attention runs in float32 anyway.
-    keys.ignore(&[
-        "reorder_and_upcast_attn",
-        "resid_pdrop",
-        "embd_pdrop",
-        "attn_pdrop",
-        "summary_type",
-        "summary_use_proj",
-        "summary_activation",
-        "summary_proj_to_labels",
-        "summary_first_dropout",
-        "n_special",
-        "predict_special_tokens",
-        "output_past",
-        "task_specific_params",
-    ]);
+    // Without effect: attention runs in float32 anyway, and the others belong to other heads.
+    keys.ignore(&["reorder_and_upcast_attn", "n_special", "predict_special_tokens"]);
     keys.default("hidden_act", "gelu_new");
     keys.default("tie_word_embeddings", true);
     // An older name of `n_positions`.

@@ -1,16 +1,14 @@
 //! GPT-NeoX, including Pythia: parallel attention and feed-forward, partial rotary embedding, `LayerNorm`.
 
 use super::keys::Keys;
-use super::rope::{self, Rotated};
-use super::start::{attention_bias, gpt_like, same_rope};
+use super::rope::Rotated;
+use super::start::{attention_bias, gpt_like, rotary};
 use crate::error::ModelError;
 use crate::spec::{DecoderSpec, Residuals, WeightLayout};
 
 pub(super) fn read(keys: &mut Keys) -> Result<DecoderSpec, ModelError> {
     keys.require(&["intermediate_size"])?;
     keys.default("hidden_act", "gelu");
-    // Keys of training and of classification heads.
-    keys.ignore(&["hidden_dropout", "classifier_dropout", "is_decoder"]);
     let mut spec = gpt_like(keys, "gpt_neox")?;
     if keys.take_or("use_parallel_residual", true)? {
         spec.block.residuals = Residuals::Parallel;
@@ -21,7 +19,7 @@ pub(super) fn read(keys: &mut Keys) -> Result<DecoderSpec, ModelError> {
     if let Some(theta) = keys.take::<f64>("rotary_emb_base")? {
         keys.set("rope_theta", theta);
     }
-    spec.positions = same_rope(spec.n_blocks, rope::read(keys, spec.attention.head_dim, Rotated::Part(part))?);
+    spec.positions = rotary(keys, &spec, Rotated::Part(part))?;
     spec.layout = WeightLayout::GptNeoX;
     Ok(spec)
 }

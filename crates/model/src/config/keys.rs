@@ -18,11 +18,21 @@ pub(super) struct Keys {
     known: Vec<&'static str>,
     /// Llama's name of a key and the family's.
     renamed: &'static [(&'static str, &'static str)],
+    /// The object that the keys are in: `text_config.`, or empty for the file itself.
+    within: &'static str,
 }
 
 impl Keys {
     pub(super) fn read(path: &Path) -> Result<Self, ModelError> {
-        Ok(Self { path: path.to_path_buf(), unread: read_json(path)?, known: Vec::new(), renamed: &[] })
+        Ok(Self { path: path.to_path_buf(), unread: read_json(path)?, known: Vec::new(), renamed: &[], within: "" })
+    }
+
+    /// Goes on with the keys of the object `text_config`. Refuses what is left outside it.
+    pub(super) fn enter_text_config(&mut self) -> Result<(), ModelError> {
+        let text: Map<String, Value> = self.need("text_config")?;
+        self.finish()?;
+        (self.unread, self.known, self.within) = (text, Vec::new(), "text_config.");
+        Ok(())
     }
 
     /// Sets this family's names of keys: pairs of Llama's name and the family's.
@@ -40,7 +50,7 @@ impl Keys {
         let key = self.name(key);
         self.known.push(key);
         let Some(value) = self.unread.remove(key) else { return Ok(absent) };
-        serde_json::from_value(value).map_err(|error| self.problem(&format!("{key}: {error}")))
+        serde_json::from_value(value).map_err(|error| self.malformed(key, &error))
     }
 
     /// Takes a key, if the file has it and it is not `null`.
@@ -62,10 +72,6 @@ impl Keys {
         }
     }
 
-    pub(super) fn has(&self, key: &str) -> bool {
-        self.unread.contains_key(key)
-    }
-
     /// Sets the value of a key that the file does not have.
     pub(super) fn default(&mut self, key: &'static str, value: impl Into<Value>) {
         let key = self.name(key);
@@ -80,9 +86,26 @@ impl Keys {
 
     /// Drops keys that do not affect the forward pass.
     pub(super) fn ignore(&mut self, keys: &[&str]) {
-        for key in keys {
-            self.unread.remove(*key);
+        self.ignore_if(|key| keys.contains(&key));
+    }
+
+    /// Drops the keys that do not affect the forward pass by their names.
+    pub(super) fn ignore_if(&mut self, is_inert: impl Fn(&str) -> bool) {
+        self.unread.retain(|key, _| !is_inert(key));
+    }
+
+    /// Takes a key that changes nothing at `default` or `null`, and refuses any other value.
+    pub(super) fn only_default(&mut self, key: &'static str, default: impl Into<Value>) -> Result<(), ModelError> {
+        let default = default.into();
+        let Some(value) = self.take::<Value>(key)? else { return Ok(()) };
+        let same_number = || Some(value.as_f64()?.to_bits() == default.as_f64()?.to_bits());
+        if value == default || same_number() == Some(true) {
+            return Ok(());
         }
+        let expected = if default.is_null() { "null or absent".to_owned() } else { format!("{default} or absent") };
+        let advice = "Another value changes what the model computes, which is not done here. Remove it if the model was \
+                      trained without it";
+        Err(self.unsupported(key, &value.to_string(), &expected, advice))
     }
 
     /// Takes a switch of which one position is computed here, and refuses the other. `null` is off.
@@ -104,29 +127,37 @@ impl Keys {
         }
     }
 
-    /// Refuses what is left.
+    /// Refuses what is left. A `null` sets nothing, and is passed over.
     pub(super) fn finish(&self) -> Result<(), ModelError> {
-        let Some(key) = self.unread.keys().next() else { return Ok(()) };
+        let Some((key, value)) = self.unread.iter().find(|(_, value)| !value.is_null()) else { return Ok(()) };
         let known: Vec<String> = self.known.iter().map(|key| format!("`{key}`")).collect();
-        Err(self.problem(&format!("unknown field `{key}`, expected one of {}", known.join(", "))))
+        let (within, known) = (self.within, known.join(", "));
+        Err(self.problem(&format!("unknown field `{within}{key}`, expected one of {known}. Its value is {value}")))
     }
 
     pub(super) fn unsupported(&self, key: &'static str, got: &str, expected: &str, advice: &str) -> ModelError {
         ModelError::Unsupported {
             path: self.path.clone(),
-            key: self.name(key).to_owned(),
+            key: format!("{}{}", self.within, self.name(key)),
             got: got.to_owned(),
             expected: expected.to_owned(),
             advice: advice.to_owned(),
         }
     }
 
+    fn malformed(&self, key: &str, error: &serde_json::Error) -> ModelError {
+        ModelError::Json { path: self.path.clone(), problem: format!("{}{key}: {error}. Mend the file", self.within) }
+    }
+
     fn missing(&self, key: &'static str) -> ModelError {
-        self.problem(&format!("missing field `{}`", self.name(key)))
+        let key = self.name(key);
+        let problem = format!("missing field `{}{key}`. Is this a whole configuration?", self.within);
+        ModelError::Json { path: self.path.clone(), problem }
     }
 
     fn problem(&self, problem: &str) -> ModelError {
-        let advice = "A key that is not understood may change what the model computes, so it is refused";
+        let advice = "A key that is not understood may change what the model computes, so it is refused; remove it if it \
+                      changes nothing";
         ModelError::Json { path: self.path.clone(), problem: format!("{problem}. {advice}") }
     }
 }
@@ -139,7 +170,13 @@ mod tests {
 
     fn keys(value: Value) -> Keys {
         let unread = serde_json::from_value(value).unwrap();
-        Keys { path: "config.json".into(), unread, known: Vec::new(), renamed: &[("hidden_size", "n_embd")] }
+        Keys {
+            path: "config.json".into(),
+            unread,
+            known: Vec::new(),
+            renamed: &[("hidden_size", "n_embd")],
+            within: "",
+        }
     }
 
     #[test]
@@ -149,6 +186,21 @@ mod tests {
         let message = keys.finish().unwrap_err().to_string();
         assert!(message.contains("unknown field `hidden_size`, expected one of `n_embd`."), "{message}");
         assert!(message.contains("may change what the model computes"), "{message}");
+        assert!(message.contains("Its value is 8") && message.contains("remove it if"), "{message}");
+    }
+
+    #[test]
+    fn a_key_at_its_default_is_passed_over_and_another_value_is_refused_with_it() {
+        let mut keys = keys(json!({"heads": {}, "scale": 1, "none": null, "cut": 2.5, "unknown": null}));
+        keys.only_default("heads", json!({})).unwrap();
+        keys.only_default("scale", 1.0).unwrap();
+        keys.only_default("none", false).unwrap();
+        let message = keys.only_default("cut", 1.0).unwrap_err().to_string();
+        assert!(
+            message.contains("cut is 2.5, expected 1.0 or absent") && message.contains("Remove it if"),
+            "{message}"
+        );
+        keys.finish().unwrap();
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::spec::DecoderSpec;
 
 pub(super) fn read(keys: &mut Keys) -> Result<DecoderSpec, ModelError> {
     keys.require(&["num_key_value_heads"])?;
+    keys.only("attention_bias", false, "Mistral has no biases in its attention")?;
     let mut spec = llama_like(keys, "mistral", Rotated::WholeHead)?;
     spec.windows = same_window(spec.n_blocks, keys.take_or("sliding_window", DEFAULT_WINDOW)?);
     Ok(spec)

@@ -1,18 +1,24 @@
 //! `config.json` of every family, resolved to a [`DecoderSpec`].
 //!
 //! Each family has a file that takes every key that its forward pass depends on. Keys that never affect the forward pass are
-//! listed by name and ignored. Any other key is refused, because it may change the function that the model computes.
+//! listed by name and ignored (`generic.rs`). Any other key is refused, because it may change the function that the model
+//! computes.
 
 mod gemma;
 mod gemma2;
 mod gemma3;
+mod generic;
 mod gpt2;
+mod gpt_neo;
 mod gpt_neox;
+mod gptj;
 mod keys;
 mod layer_types;
 mod llama;
 mod mistral;
 mod olmo2;
+mod opt;
+mod phi;
 mod phi3;
 mod qwen2;
 mod qwen3;
@@ -26,7 +32,7 @@ use serde_json::Value;
 
 use self::keys::Keys;
 use crate::error::ModelError;
-use crate::spec::{AttentionSpec, DecoderSpec};
+use crate::spec::{AttentionSpec, DecoderSpec, RopeScaling};
 
 /// Takes a family's keys and resolves them.
 type Family = fn(&mut Keys) -> Result<DecoderSpec, ModelError>;
@@ -39,44 +45,20 @@ const FAMILIES: &[(&str, Family)] = &[
     ("qwen3", qwen3::read),
     ("gemma", gemma::read),
     ("gemma2", gemma2::read),
+    ("gemma3", gemma3::read_beside_images),
     ("gemma3_text", gemma3::read),
     ("gpt2", gpt2::read),
+    ("gpt_neo", gpt_neo::read),
     ("gpt_neox", gpt_neox::read),
+    ("gptj", gptj::read),
+    ("phi", phi::read),
     ("phi3", phi3::read),
     ("olmo2", olmo2::read),
+    ("opt", opt::read),
 ];
 
 /// More blocks than any model has. Bounds the allocations that a hostile file can cause.
 const MOST_BLOCKS: usize = 1 << 16;
-
-/// Keys that describe how a checkpoint was made, trained or generates text, but do not affect its forward pass.
-const INERT_KEYS: &[&str] = &[
-    "_attn_implementation_autoset",
-    "_from_model_config",
-    "_name_or_path",
-    "architectures",
-    "attention_dropout",
-    "auto_map",
-    "bos_token_id",
-    "chunk_size_feed_forward",
-    "eos_token_id",
-    "id2label",
-    "initializer_range",
-    "is_encoder_decoder",
-    "is_llama_config",
-    "keys_to_ignore_at_inference",
-    "label2id",
-    "output_attentions",
-    "output_hidden_states",
-    "pad_token_id",
-    "pretraining_tp",
-    "problem_type",
-    "return_dict",
-    "transformers.js_config",
-    "transformers_version",
-    "unk_token_id",
-    "use_cache",
-];
 
 /// The parsed `config.json`.
 #[derive(Debug)]
@@ -92,25 +74,23 @@ pub(crate) struct ModelConfig {
 /// Reads a checkpoint's `config.json`.
 pub(crate) fn read(path: &Path) -> Result<ModelConfig, ModelError> {
     let mut keys = Keys::read(path)?;
-    keys.ignore(INERT_KEYS);
+    let family = family(&mut keys)?;
+    generic::pass_over(&mut keys)?;
     let precision = precision(&mut keys)?;
     let quantisation = keys.take("quantization_config")?;
-    let spec = family(&mut keys)?(&mut keys)?;
+    let mut spec = family(&mut keys)?;
     keys.finish()?;
     check(&keys, &spec)?;
+    limit_context(path, &mut spec);
     Ok(ModelConfig { spec, precision, quantisation })
 }
 
 /// Takes `model_type` and returns the family that it names.
 fn family(keys: &mut Keys) -> Result<Family, ModelError> {
     let (got, advice) = match keys.take("model_type")? {
-        Some(Value::String(name)) if name == "gemma3" => return Err(gemma3::refuse_images(keys)),
         Some(Value::String(name)) => match FAMILIES.iter().find(|(family, _)| *family == name) {
             Some((_, family)) => return Ok(*family),
-            None => (
-                name,
-                "This architecture is not computed here; a family that merely shares its layers needs its own model_type",
-            ),
+            None => (name, "Hayloft does not run this architecture"),
         },
         Some(other) => (other.to_string(), "Add the key"),
         None => ("absent".to_owned(), "Add the key"),
@@ -131,6 +111,23 @@ fn precision(keys: &mut Keys) -> Result<Option<Dtype>, ModelError> {
             .map(Some)
             .map_err(|_| keys.unsupported("dtype", &name, expected, "Quantised checkpoints are not read")),
         Some(other) => Err(keys.unsupported("dtype", &other.to_string(), expected, "Mend the file")),
+    }
+}
+
+/// Shortens the context to what the rotary embedding is computed for, and says so.
+fn limit_context(path: &Path, spec: &mut DecoderSpec) {
+    let longest = spec.ropes().iter().filter_map(|rope| match rope.scaling {
+        RopeScaling::LongRope { longest, .. } => Some(longest),
+        _ => None,
+    });
+    let longest = longest.min().unwrap_or(spec.context_length);
+    if longest < spec.context_length {
+        tracing::info!(
+            "{}: longrope: sequences of up to {longest} tokens (original_max_position_embeddings) are computed, by short_factor; those of up to {} (max_position_embeddings), which transformers computes by long_factor, are not",
+            path.display(),
+            spec.context_length
+        );
+        spec.context_length = longest;
     }
 }
 

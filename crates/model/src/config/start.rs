@@ -2,7 +2,7 @@
 
 use super::MOST_BLOCKS;
 use super::keys::Keys;
-use super::rope::{self, Rotated};
+use super::rope::{self, RopeContext, Rotated};
 use crate::error::ModelError;
 use crate::spec::{
     Activation, AttentionBias, AttentionSpec, BlockSpec, DecoderSpec, HeadWeights, MlpBias, MlpGate, MlpSpec, NormKind,
@@ -20,7 +20,7 @@ pub(super) fn llama_like(keys: &mut Keys, model_type: &str, rotated: Rotated) ->
     attention.n_kv_heads = keys.take("num_key_value_heads")?.unwrap_or(attention.n_heads);
     attention.head_dim = keys.take("head_dim")?.unwrap_or(attention.head_dim);
     attention.scale = (attention.head_dim as f64).powf(-0.5);
-    spec.positions = same_rope(spec.n_blocks, rope::read(keys, attention.head_dim, rotated)?);
+    spec.positions = rotary(keys, &spec, rotated)?;
     Ok(spec)
 }
 
@@ -60,7 +60,7 @@ fn any(keys: &mut Keys, model_type: &str, norm: NormSpec) -> Result<DecoderSpec,
             soft_cap: None,
         },
         windows: same_window(n_blocks, None),
-        positions: PositionSpec::Learned,
+        positions: PositionSpec::Learned { offset: 0 },
         mlp: MlpSpec {
             d_mlp: keys.take("intermediate_size")?.unwrap_or(d_model.saturating_mul(4)),
             activation: activation(keys)?,
@@ -69,6 +69,7 @@ fn any(keys: &mut Keys, model_type: &str, norm: NormSpec) -> Result<DecoderSpec,
         },
         norm,
         head: if keys.take_or("tie_word_embeddings", false)? { HeadWeights::Tied } else { HeadWeights::Own },
+        head_bias: false,
         logit_soft_cap: None,
         layout: WeightLayout::Llama,
     })
@@ -97,6 +98,13 @@ pub(super) fn attention_bias(keys: &mut Keys, absent: bool) -> Result<AttentionB
 /// The same window for every block. Bounded, because the number of blocks has not been checked yet.
 pub(super) fn same_window(n_blocks: usize, window: Option<usize>) -> Vec<Option<usize>> {
     vec![window; n_blocks.min(MOST_BLOCKS)]
+}
+
+/// Takes the keys of one rotary embedding for every block.
+pub(super) fn rotary(keys: &mut Keys, spec: &DecoderSpec, rotated: Rotated) -> Result<PositionSpec, ModelError> {
+    let (head_dim, context_length) = (spec.attention.head_dim, spec.context_length);
+    let rope = rope::read(keys, RopeContext { head_dim, rotated, context_length })?;
+    Ok(same_rope(spec.n_blocks, rope))
 }
 
 /// One rotary embedding for every block.

@@ -84,8 +84,10 @@ impl Decoder {
         let predicts = !matches!(portion, Portion::Below(_));
         let outer = tensor_names::of(spec.layout);
         let embedding = if reads_tokens { Some(weights.load(outer.embedding)?) } else { None };
-        let learned = reads_tokens && spec.positions == PositionSpec::Learned;
-        let positions = if learned { Some(weights.load(tensor_names::POSITIONS)?) } else { None };
+        let positions = match spec.positions {
+            PositionSpec::Learned { offset } if reads_tokens => Some(weights.load_positions(&spec, offset)?),
+            _ => None,
+        };
         let head = match (predicts, spec.head, &embedding) {
             (false, _, _) => None,
             (true, HeadWeights::Tied, Some(embedding)) => Some(embedding.shallow_clone().into()),
@@ -315,6 +317,12 @@ impl Weights<'_> {
     /// Loads a piece of a tensor.
     fn load_piece(&self, stored: &Stored) -> Result<SharedTensor, ModelError> {
         Ok(stored.cut.of(self.files.load(&stored.name, self.precision, self.device)?)?.into())
+    }
+
+    /// Loads the learned positions, `[context_length, d_model]`, without the rows before that of position 0.
+    fn load_positions(&self, spec: &DecoderSpec, offset: usize) -> Result<SharedTensor, ModelError> {
+        let stored = self.load(tensor_names::positions(spec.layout))?;
+        Ok(stored.f_narrow(0, offset as i64, spec.context_length as i64)?.into())
     }
 
     /// Loads a weight of a norm that is applied in float32, regardless of the activations' type.

@@ -20,7 +20,24 @@ pub struct GenerationConfig {
     pub sampling: Vec<String>,
     /// Keys unknown to this crate and to transformers, which ignores them.
     pub unknown: Vec<String>,
+    /// Settings of `config.json` that would change greedy decoding, as `key value`, where there is no
+    /// `generation_config.json`. transformers 4 followed them, transformers 5 does not; here they are not followed.
+    pub not_followed: Vec<String>,
 }
+
+/// The model's configuration, in which transformers 4 kept settings of generation.
+const CONFIG: &str = "config.json";
+
+/// Keys of [`LogitsProcessors`], with the neutral value besides null and an empty list.
+const PROCESSORS: &[(&str, Option<f64>)] = &[
+    ("bad_words_ids", None),
+    ("begin_suppress_tokens", None),
+    ("min_length", Some(0.0)),
+    ("min_new_tokens", Some(0.0)),
+    ("no_repeat_ngram_size", Some(0.0)),
+    ("repetition_penalty", Some(1.0)),
+    ("suppress_tokens", None),
+];
 
 /// Sampling settings.
 const SAMPLING: &[&str] =
@@ -102,14 +119,14 @@ const INERT: &[&str] = &[
 ];
 
 impl GenerationConfig {
-    /// Reads the file of a checkpoint folder. Without a file, returns the default.
+    /// Reads the file of a checkpoint folder. Without a file, returns the default, and what `config.json` says of it.
     ///
     /// # Errors
     /// [`ModelError::Unsupported`] for settings that would change the text and are not supported.
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
         let path = folder.join(FILE);
         if !path.is_file() {
-            return Ok(Self::default());
+            return Ok(Self { not_followed: of_older_config(&folder.join(CONFIG)), ..Self::default() });
         }
         let mut keys: Map<String, Value> = read_json(&path)?;
         keys.retain(|_, value| !value.is_null());
@@ -120,7 +137,28 @@ impl GenerationConfig {
             samples: file.keys.get("do_sample").and_then(Value::as_bool).unwrap_or(false),
             sampling: SAMPLING.iter().filter_map(|key| Some(format!("{key} {}", file.keys.get(*key)?))).collect(),
             unknown: file.keys.keys().filter(|key| !is_known(key)).cloned().collect(),
+            not_followed: Vec::new(),
         })
+    }
+}
+
+/// Settings of a `config.json` that would change greedy decoding. The file is checked when the model is opened.
+fn of_older_config(path: &Path) -> Vec<String> {
+    let keys: Map<String, Value> = read_json(path).unwrap_or_default();
+    let changes = |(key, neutral): &(&str, Option<f64>)| {
+        let value = keys.get(*key).filter(|value| !is_neutral(value, *neutral))?;
+        Some(format!("{key} {value}"))
+    };
+    PROCESSORS.iter().chain(REFUSED).filter_map(changes).collect()
+}
+
+/// Whether a setting changes nothing: it is null, false, an empty list, or its neutral number.
+fn is_neutral(value: &Value, neutral: Option<f64>) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Number(number) => number.as_f64() == neutral && neutral.is_some(),
+        Value::Array(list) => list.is_empty(),
+        other => *other == Value::Bool(false),
     }
 }
 
@@ -135,12 +173,7 @@ impl File {
     fn refuse(&self) -> Result<(), ModelError> {
         for &(key, inert) in REFUSED {
             let Some(value) = self.keys.get(key) else { continue };
-            let is_inert = match value {
-                Value::Number(number) => number.as_f64() == inert && inert.is_some(),
-                Value::Array(list) => list.is_empty(),
-                other => *other == Value::Bool(false),
-            };
-            if !is_inert {
+            if !is_neutral(value, inert) {
                 let expected = inert.map_or_else(|| "null".to_owned(), |inert| format!("null or {inert}"));
                 return Err(self.unsupported(key, &expected));
             }
@@ -258,6 +291,19 @@ mod tests {
         assert!(config.samples);
         assert_eq!(config.sampling, ["temperature 0.6", "top_k 20"]);
         assert_eq!(config.unknown, ["chat_format"]);
+        assert!(config.not_followed.is_empty());
+    }
+
+    #[test]
+    fn what_config_json_says_of_generation_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let config =
+            json!({"repetition_penalty": 1.3, "num_beams": 4, "top_k": 50, "min_length": 0, "bad_words_ids": null});
+        std::fs::write(folder.path().join(CONFIG), config.to_string()).unwrap();
+        let read = GenerationConfig::read(folder.path()).unwrap();
+        assert_eq!(read.not_followed, ["repetition_penalty 1.3", "num_beams 4"]);
+        std::fs::write(folder.path().join(FILE), "{}").unwrap();
+        assert_eq!(GenerationConfig::read(folder.path()).unwrap(), GenerationConfig::default());
     }
 
     #[test]

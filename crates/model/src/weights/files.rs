@@ -8,8 +8,8 @@ use safetensors::tensor::{self, SafeTensors};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
-use super::layout::{carries_nothing, expected_tensors};
-use super::tensor_names::{self, canonical};
+use super::layout::expected_tensors;
+use super::tensor_names::{self, canonical, is_set_aside};
 use crate::compute::kind::kind;
 use crate::error::{ModelError, read_json};
 use crate::spec::{DecoderSpec, HeadWeights};
@@ -126,7 +126,7 @@ impl WeightFiles {
             damaged(format!("expected a header whose tensors fill the file, got {} bytes ({error})", map.len()))
         })?;
         let file = self.files.len();
-        for (tensor, view) in parsed.iter() {
+        for (tensor, view) in parsed.iter().filter(|(tensor, _)| !is_set_aside(tensor, spec.layout)) {
             let kind = match view.dtype() {
                 tensor::Dtype::F32 => Kind::Float,
                 tensor::Dtype::BF16 => Kind::BFloat16,
@@ -148,8 +148,10 @@ impl WeightFiles {
 
     fn check(&self, spec: &DecoderSpec) -> Result<(), ModelError> {
         let expected = expected_tensors(spec);
-        let untaken: Vec<&String> =
-            self.tensors.keys().filter(|name| !expected.contains_key(*name) && !carries_nothing(name, spec)).collect();
+        // Some tools write the embedding again for a tied head; `untied_head` checks that it is the same.
+        let copied = (spec.head == HeadWeights::Tied).then_some(tensor_names::of(spec.layout).head);
+        let untaken = self.tensors.keys().filter(|name| !expected.contains_key(*name) && copied != Some(name.as_str()));
+        let untaken: Vec<&String> = untaken.collect();
         if let Some(first) = untaken.first() {
             let path = self.path(self.tensors[*first].file);
             return Err(ModelError::UntakenTensor { path, name: (*first).clone(), count: untaken.len() });
@@ -172,7 +174,11 @@ fn file_names(folder: &Path) -> Result<Vec<String>, ModelError> {
         return Ok(vec![SINGLE.to_owned()]);
     }
     if !index_path.is_file() {
-        return Err(ModelError::NoWeights { folder: folder.to_path_buf() });
+        let folder = folder.to_path_buf();
+        return Err(match a_shard(&folder) {
+            Some(shard) => ModelError::NoIndex { folder, shard },
+            None => ModelError::NoWeights { folder },
+        });
     }
     let index: Index = read_json(&index_path)?;
     let names: BTreeSet<String> = index.weight_map.into_values().collect();
@@ -185,4 +191,11 @@ fn file_names(folder: &Path) -> Result<Vec<String>, ModelError> {
         }
     }
     Ok(names.into_iter().collect())
+}
+
+/// A file in a folder that is named as a shard of a checkpoint.
+fn a_shard(folder: &Path) -> Option<String> {
+    let files = std::fs::read_dir(folder).ok()?;
+    let names = files.filter_map(|file| file.ok()?.file_name().into_string().ok());
+    names.filter(|name| name.starts_with("model-") && name.ends_with(".safetensors")).min()
 }

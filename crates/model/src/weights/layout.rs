@@ -48,8 +48,10 @@ impl BlockPart {
                 spec.norm.kind == NormKind::Layer
             }
             Self::QueryNorm | Self::KeyNorm => false,
-            Self::Query | Self::Key | Self::Value => spec.attention.bias != AttentionBias::None,
-            Self::Output => spec.attention.bias == AttentionBias::All,
+            Self::Query | Self::Key | Self::Value => {
+                matches!(spec.attention.bias, AttentionBias::Inputs | AttentionBias::All)
+            }
+            Self::Output => matches!(spec.attention.bias, AttentionBias::Output | AttentionBias::All),
             Self::Gate | Self::Up | Self::Down => spec.mlp.bias == MlpBias::All,
         };
         has_bias.then(|| tensor_names::block_tensor(self, block, spec, vec![self.shape(spec)[0]], "bias"))
@@ -89,8 +91,12 @@ pub(crate) fn expected_tensors(spec: &DecoderSpec) -> BTreeMap<String, Vec<usize
     if spec.head == HeadWeights::Own {
         expected.insert(outer.head.to_owned(), vec![spec.vocab_size, spec.d_model]);
     }
-    if spec.positions == PositionSpec::Learned {
-        expected.insert(tensor_names::POSITIONS.to_owned(), vec![spec.context_length, spec.d_model]);
+    if spec.head_bias {
+        expected.insert(tensor_names::HEAD_BIAS.to_owned(), vec![spec.vocab_size]);
+    }
+    if let PositionSpec::Learned { offset } = spec.positions {
+        let name = tensor_names::positions(spec.layout).to_owned();
+        expected.insert(name, vec![offset + spec.context_length, spec.d_model]);
     }
     for block in 0..spec.n_blocks {
         for part in BlockPart::ALL.into_iter().filter(|part| part.is_in(spec)) {
@@ -99,14 +105,4 @@ pub(crate) fn expected_tensors(spec: &DecoderSpec) -> BTreeMap<String, Vec<usize
         }
     }
     expected
-}
-
-/// Whether a tensor outer the spec is known to be redundant: buffers saved by older tools, and the copy of the embedding
-/// that some tools write for a tied head. `WeightFiles::untied_head` checks that it is a copy.
-pub(crate) fn carries_nothing(name: &str, spec: &DecoderSpec) -> bool {
-    let is_buffer =
-        [".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias"]
-            .iter()
-            .any(|buffer| name.ends_with(buffer));
-    is_buffer || (name == tensor_names::of(spec.layout).head && spec.head == HeadWeights::Tied)
 }

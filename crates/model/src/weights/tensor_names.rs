@@ -13,31 +13,75 @@ pub(crate) struct OutsideNames {
     pub(crate) head: &'static str,
 }
 
-/// Learned positions, `[context_length, d_model]`.
-pub(crate) const POSITIONS: &str = "transformer.wpe.weight";
+const TRANSFORMER: &str = "transformer.";
 
-const GPT2_PREFIX: &str = "transformer.";
+/// Prefixes of an image encoder's tensors, and of the projector behind it, in the versions of transformers.
+const IMAGES: [&str; 4] =
+    ["vision_tower.", "model.vision_tower.", "multi_modal_projector.", "model.multi_modal_projector."];
+
+/// Prefixes of a text model beside an image encoder, in the versions of transformers, and what stands for them in a text
+/// model alone.
+const TEXT: [(&str, &str); 4] = [
+    ("language_model.model.", "model."),
+    ("model.language_model.", "model."),
+    ("language_model.lm_head.", "lm_head."),
+    ("language_model.", "model."),
+];
 
 /// The names outside the blocks.
 pub(crate) fn of(layout: WeightLayout) -> OutsideNames {
     let [embedding, final_norm, head] = match layout {
-        WeightLayout::Llama | WeightLayout::Phi3 => ["model.embed_tokens.weight", "model.norm", "lm_head.weight"],
-        WeightLayout::Gpt2 => ["transformer.wte.weight", "transformer.ln_f", "lm_head.weight"],
+        WeightLayout::Llama | WeightLayout::Phi3 | WeightLayout::Gemma3Multimodal => {
+            ["model.embed_tokens.weight", "model.norm", "lm_head.weight"]
+        }
+        WeightLayout::Gpt2 | WeightLayout::GptNeo | WeightLayout::GptJ => {
+            ["transformer.wte.weight", "transformer.ln_f", "lm_head.weight"]
+        }
         WeightLayout::GptNeoX => ["gpt_neox.embed_in.weight", "gpt_neox.final_layer_norm", "embed_out.weight"],
+        WeightLayout::Phi => ["model.embed_tokens.weight", "model.final_layernorm", "lm_head.weight"],
+        WeightLayout::Opt => ["model.decoder.embed_tokens.weight", "model.decoder.final_layer_norm", "lm_head.weight"],
     };
     OutsideNames { embedding, final_norm, head }
 }
 
-/// The canonical name of a tensor: the released GPT-2 files omit a prefix.
+/// Bias of the unembedding, `[vocab]`, in models that have one.
+pub(crate) const HEAD_BIAS: &str = "lm_head.bias";
+
+/// Learned positions, `[offset + context_length, d_model]`, in models that have them.
+pub(crate) fn positions(layout: WeightLayout) -> &'static str {
+    if layout == WeightLayout::Opt { "model.decoder.embed_positions.weight" } else { "transformer.wpe.weight" }
+}
+
+/// The canonical name of a tensor. The released files of GPT-2 and OPT omit a prefix; a text model beside an image encoder has
+/// one more.
 pub(crate) fn canonical(name: &str, layout: WeightLayout) -> String {
-    let bare = ["wte.", "wpe.", "h.", "ln_f."].iter().any(|start| name.starts_with(start));
-    if layout == WeightLayout::Gpt2 && bare { format!("{GPT2_PREFIX}{name}") } else { name.to_owned() }
+    let begins = |starts: &[&str]| starts.iter().any(|start| name.starts_with(start));
+    match layout {
+        WeightLayout::Gpt2 | WeightLayout::GptNeo | WeightLayout::GptJ if begins(&["wte.", "wpe.", "h.", "ln_f."]) => {
+            format!("{TRANSFORMER}{name}")
+        }
+        WeightLayout::Opt if begins(&["decoder."]) => format!("model.{name}"),
+        WeightLayout::Gemma3Multimodal => {
+            let renamed = TEXT.iter().find_map(|(from, to)| Some(format!("{to}{}", name.strip_prefix(from)?)));
+            renamed.unwrap_or_else(|| name.to_owned())
+        }
+        _ => name.to_owned(),
+    }
+}
+
+/// Whether a tensor of a checkpoint bears on no text, whatever its type: buffers that older tools saved (masks, frequencies),
+/// and an image encoder.
+pub(crate) fn is_set_aside(name: &str, layout: WeightLayout) -> bool {
+    const BUFFERS: [&str; 5] =
+        [".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias"];
+    let is_image = layout == WeightLayout::Gemma3Multimodal && IMAGES.iter().any(|start| name.starts_with(start));
+    is_image || BUFFERS.iter().any(|buffer| name.ends_with(buffer))
 }
 
 /// Location of the weight or bias (`kind`) of a part of a block. `shape` is that of the piece, `[out, in]` or `[out]`.
 pub(super) fn block_tensor(part: BlockPart, block: usize, spec: &DecoderSpec, shape: Vec<usize>, kind: &str) -> Stored {
     match spec.layout {
-        WeightLayout::Llama => {
+        WeightLayout::Llama | WeightLayout::Gemma3Multimodal => {
             let name = format!("model.layers.{block}.{}.{kind}", llama(part, spec));
             Stored { name, shape, cut: Cut::Whole }
         }
@@ -51,7 +95,7 @@ pub(super) fn block_tensor(part: BlockPart, block: usize, spec: &DecoderSpec, sh
         }
         WeightLayout::Gpt2 => {
             let (name, place) = gpt2(part);
-            let name = format!("{GPT2_PREFIX}h.{block}.{name}.{kind}");
+            let name = format!("{TRANSFORMER}h.{block}.{name}.{kind}");
             match (place, &shape[..]) {
                 (Some((place, of)), &[out, width]) => {
                     let cut = Cut::Transposed { first: place * out, count: out };
@@ -67,6 +111,18 @@ pub(super) fn block_tensor(part: BlockPart, block: usize, spec: &DecoderSpec, sh
             let Some(place) = place else { return Stored { name, shape, cut: Cut::Whole } };
             let whole = std::iter::once(3 * shape[0]).chain(shape[1..].iter().copied()).collect();
             Stored { name, shape: whole, cut: Cut::OfEachHead { heads: spec.attention.n_heads, place } }
+        }
+        WeightLayout::GptNeo => {
+            Stored { name: format!("{TRANSFORMER}h.{block}.{}.{kind}", gpt_neo(part)), shape, cut: Cut::Whole }
+        }
+        WeightLayout::GptJ => {
+            Stored { name: format!("{TRANSFORMER}h.{block}.{}.{kind}", gptj(part)), shape, cut: Cut::Whole }
+        }
+        WeightLayout::Phi => {
+            Stored { name: format!("model.layers.{block}.{}.{kind}", phi(part, spec)), shape, cut: Cut::Whole }
+        }
+        WeightLayout::Opt => {
+            Stored { name: format!("model.decoder.layers.{block}.{}.{kind}", opt(part, spec)), shape, cut: Cut::Whole }
         }
     }
 }
@@ -149,5 +205,51 @@ fn gpt_neox(part: BlockPart) -> (&'static str, Option<usize>) {
         BlockPart::AttentionPostNorm => ("attention_post_layernorm", None),
         BlockPart::MlpPostNorm => ("mlp_post_layernorm", None),
         BlockPart::Gate => ("mlp.dense_gate", None),
+    }
+}
+
+fn gpt_neo(part: BlockPart) -> &'static str {
+    match part {
+        BlockPart::Query => "attn.attention.q_proj",
+        BlockPart::Key => "attn.attention.k_proj",
+        BlockPart::Value => "attn.attention.v_proj",
+        BlockPart::Output => "attn.attention.out_proj",
+        other => gpt2(other).0,
+    }
+}
+
+fn gptj(part: BlockPart) -> &'static str {
+    match part {
+        // One norm for both.
+        BlockPart::AttentionNorm | BlockPart::MlpNorm => "ln_1",
+        BlockPart::Query => "attn.q_proj",
+        BlockPart::Key => "attn.k_proj",
+        BlockPart::Value => "attn.v_proj",
+        BlockPart::Output => "attn.out_proj",
+        BlockPart::Up => "mlp.fc_in",
+        BlockPart::Down => "mlp.fc_out",
+        other => gpt2(other).0,
+    }
+}
+
+fn phi(part: BlockPart, spec: &DecoderSpec) -> &'static str {
+    match part {
+        // One norm for both.
+        BlockPart::AttentionNorm | BlockPart::MlpNorm => "input_layernorm",
+        BlockPart::Output => "self_attn.dense",
+        BlockPart::Up => "mlp.fc1",
+        BlockPart::Down => "mlp.fc2",
+        other => llama(other, spec),
+    }
+}
+
+fn opt(part: BlockPart, spec: &DecoderSpec) -> &'static str {
+    match part {
+        BlockPart::AttentionNorm => "self_attn_layer_norm",
+        BlockPart::MlpNorm => "final_layer_norm",
+        BlockPart::Output => "self_attn.out_proj",
+        BlockPart::Up => "fc1",
+        BlockPart::Down => "fc2",
+        other => llama(other, spec),
     }
 }

@@ -52,6 +52,8 @@ pub(super) struct Head {
     norm: Norm,
     /// `[vocab, d_model]`.
     unembedding: SharedTensor,
+    /// `[vocab]`.
+    bias: Option<SharedTensor>,
     /// c of the soft cap c · tanh(l / c).
     soft_cap: Option<f64>,
 }
@@ -65,12 +67,13 @@ impl Head {
         let norm = tensor_names::of(spec.layout).final_norm;
         let bias = (spec.norm.kind == NormKind::Layer).then(|| format!("{norm}.bias"));
         let norm = Norm::load(&spec.norm, &format!("{norm}.weight"), bias.as_deref(), weights)?;
-        Ok(Self { norm, unembedding, soft_cap: spec.logit_soft_cap })
+        let bias = if spec.head_bias { Some(weights.load(tensor_names::HEAD_BIAS)?) } else { None };
+        Ok(Self { norm, unembedding, bias, soft_cap: spec.logit_soft_cap })
     }
 
     /// `[.., d_model]` → `[.., vocab]`, in the activations' type.
     pub(super) fn logits(&self, end: &Tensor) -> Result<Tensor, ModelError> {
-        Ok(self.capped(self.norm.forward(end)?.f_linear(&self.unembedding, None::<&Tensor>)?)?)
+        Ok(self.capped(self.norm.forward(end)?.f_linear(&self.unembedding, self.bias.as_deref())?)?)
     }
 
     /// Applies the soft cap to logits of the unembedding, in their type.
@@ -189,7 +192,8 @@ impl Head {
 
     /// As `tile_f32`, in the activations' type.
     fn product(&self, normed: &Tensor, first: i64, tokens: i64) -> Result<Tensor, ModelError> {
-        Ok(self.capped(normed.f_linear(&self.unembedding.f_narrow(0, first, tokens)?, None::<&Tensor>)?)?)
+        let bias = self.bias.as_ref().map(|bias| bias.f_narrow(0, first, tokens)).transpose()?;
+        Ok(self.capped(normed.f_linear(&self.unembedding.f_narrow(0, first, tokens)?, bias.as_ref())?)?)
     }
 
     /// Computes the whole vocabulary at once with LibTorch's kernels.

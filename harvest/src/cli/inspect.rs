@@ -1,0 +1,21 @@
+//! `harvest inspect`.
+
+use clap::Args;
+use hayloft_store::LocalPath;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  # Does this checkpoint run? With the weights, each tensor is looked for too; none is read
+  harvest inspect gemma-3-4b-it
+
+  # A folder with config.json alone will do
+  harvest inspect gemma-3-4b-it --json | jq .context_length")]
+pub struct InspectArguments {
+    /// Folder of the checkpoint, in Hugging Face layout: config.json, and *.safetensors if they are there
+    #[arg(value_name = "DIR")]
+    pub model: LocalPath,
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+}
