@@ -4,6 +4,7 @@
 mod course;
 mod finetune;
 mod inspect;
+mod list;
 mod merge;
 mod remote;
 mod report;
@@ -18,11 +19,12 @@ use hayloft_evaluate::{KlChoice, RunSettings, Splice, WeightsChoice};
 use hayloft_model::{Site, parse_device};
 use hayloft_results::{Bootstrap, Breakdown, MetricsChoice};
 use hayloft_runtime::{Dtype, Part};
-use hayloft_sae::{SaeFormat, find_saes};
+use hayloft_sae::find_saes;
 use hayloft_store::{LocalPath, Place};
 
 pub use self::finetune::FinetuneArguments;
-pub use self::inspect::{ConvertArguments, InspectArguments};
+pub use self::inspect::{ConvertArguments, InspectArguments, SaeArguments};
+pub use self::list::{ListArguments, list};
 pub use self::merge::MergeArguments;
 use self::remote::RemoteArguments;
 pub use self::report::{CompareArguments, ReportArguments};
@@ -105,6 +107,8 @@ pub enum Command {
     Inspect(InspectArguments),
     /// Write an SAE of any format as SAELens saves one
     Convert(ConvertArguments),
+    /// List the SAEs that are published, as SAELens's registry has them
+    List(ListArguments),
     /// Train an SAE on cached activations; no model is needed
     Train(Box<TrainArguments>),
     /// Train an SAE further on cached activations, and evaluate it before and after
@@ -133,7 +137,7 @@ pub struct RunArguments {
     #[command(flatten)]
     remote: RemoteArguments,
     /// An SAE: the folder that SAELens, Gemma Scope, Llama Scope, dictionary_learning, sparsify, OpenAI or llamascopium published,
-    /// or its one file (params.npz, autoencoder.pt); or a folder that holds SAEs at any depth, or a quoted pattern such as
+    /// or its one file (params.npz, layer0.sae.pt, layer_0.safetensors, autoencoder.pt); or a folder that holds SAEs at any depth, or a quoted pattern such as
     /// 'saes/*'; may be given several times. `evaluate inspect` shows how one is read
     #[arg(long = "sae", value_name = "PATH", required = true)]
     saes: Vec<LocalPath>,
@@ -141,10 +145,8 @@ pub struct RunArguments {
     /// those of all together
     #[arg(long)]
     splice_together: bool,
-    /// The format of the SAEs: saelens, gemma-scope, gemma-scope-2, llama-scope, dictionary-learning, sparsify, openai or
-    /// llamascopium [default: told from the files]
-    #[arg(long, value_name = "FORMAT")]
-    sae_format: Option<SaeFormat>,
+    #[command(flatten)]
+    of_saes: SaeArguments,
     /// The site, such as blocks.16.hook_resid_pre [default: the one that the SAEs name]
     #[arg(long, value_name = "SITE")]
     site: Option<Site>,
@@ -220,7 +222,7 @@ impl RunArguments {
             baselines: self.baselines.map(Into::into),
             saes: find_saes(self.saes)?,
             splice: if self.splice_together { Splice::Together } else { Splice::EachAlone },
-            sae_format: self.sae_format,
+            sae_options: self.of_saes.options(),
             site: self.site,
             sections: self.rows.sections,
             outlier_norm: self.rows.outlier_norm,

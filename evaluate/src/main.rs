@@ -40,6 +40,7 @@ fn run() -> Result<()> {
         }
         Command::Inspect(arguments) => inspect(arguments),
         Command::Convert(arguments) => convert_all(arguments),
+        Command::List(arguments) => cli::list(&arguments),
         Command::Train(arguments) => {
             if let Some(threads) = arguments.course.threads {
                 limit_threads(threads);
@@ -72,9 +73,10 @@ fn run() -> Result<()> {
 }
 
 /// Prints one SAE as an object of JSON, and several as a list.
-fn inspect(InspectArguments { saes, sae_format, json }: InspectArguments) -> Result<()> {
+fn inspect(InspectArguments { saes, of_saes, json }: InspectArguments) -> Result<()> {
+    let options = of_saes.options();
     let inspections =
-        find_saes(saes)?.iter().map(|sae| SaeInspection::of(sae, sae_format)).collect::<Result<Vec<_>, _>>()?;
+        find_saes(saes)?.iter().map(|sae| SaeInspection::of(sae, &options)).collect::<Result<Vec<_>, _>>()?;
     let as_json = || match &inspections[..] {
         [one] => serde_json::to_string_pretty(one),
         all => serde_json::to_string_pretty(all),
@@ -85,12 +87,13 @@ fn inspect(InspectArguments { saes, sae_format, json }: InspectArguments) -> Res
 }
 
 /// Converts one SAE into a folder, and several into folders in it.
-fn convert_all(ConvertArguments { sae, sae_format, out }: ConvertArguments) -> Result<()> {
+fn convert_all(ConvertArguments { sae, of_saes, out }: ConvertArguments) -> Result<()> {
     let saes = find_saes([sae])?;
+    let options = of_saes.options();
     let names = unique_names(&saes);
     for (sae, name) in saes.iter().zip(names) {
         let out = if saes.len() == 1 { out.to_path_buf() } else { out.join(name) };
-        convert(sae, sae_format, &out)?;
+        convert(sae, &options, &out)?;
         tracing::info!(folder = %out.display(), "converted");
     }
     Ok(())

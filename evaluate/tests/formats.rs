@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use hayloft_sae::{SaeError, SaeFile, SaeInspection, convert};
+use hayloft_sae::{Normalisation, SaeError, SaeFile, SaeInspection, SaeOptions, Transcoded, convert};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
@@ -35,6 +35,10 @@ fn cases() -> Vec<PathBuf> {
 /// The input of every SAE.
 fn x() -> Tensor {
     tensor(&fixtures().join("inputs.safetensors"), "x")
+}
+
+fn as_format(name: &str) -> SaeOptions {
+    SaeOptions { format: Some(name.parse().unwrap()), ..SaeOptions::default() }
 }
 
 fn name(folder: &Path) -> String {
@@ -100,7 +104,7 @@ fn replace(tensors: &mut [(String, Tensor)], name: &str, change: impl FnOnce(&Te
 #[test]
 fn every_format_and_class_agrees_with_its_library() {
     let cases = cases();
-    assert!(cases.len() >= 27, "only {} cases: run scripts/goldens/sae_formats.py", cases.len());
+    assert!(cases.len() >= 40, "only {} cases: run scripts/goldens/sae_formats.py", cases.len());
     let mut worst: f64 = 0.0;
     for folder in cases {
         let golden = |name| tensor(&folder.join("golden.safetensors"), name);
@@ -116,7 +120,7 @@ fn every_format_and_class_agrees_with_its_library() {
         let in_tiles = sae.reconstruct(&x()).unwrap();
         let tiles = relative(&in_tiles.rows, "reconstruction");
         // Latents that were compared by their size in the output keep that size.
-        let inspection = SaeInspection::of(&folder, None).unwrap();
+        let inspection = SaeInspection::of(&folder, &SaeOptions::default()).unwrap();
         let latents = if inspection.ranks_by_decoder_norm { 0.0 } else { relative(&encoded.latents, "latents") };
         println!("{:72} {} {whole:.1e}", name(&folder), inspection.architecture);
         assert!(
@@ -134,6 +138,7 @@ fn every_format_and_class_agrees_with_its_library() {
 #[test]
 fn each_format_is_recognised_by_its_files_and_names_its_site() {
     let site = |hook: &str| Some(format!("blocks.1.{hook}"));
+    let pre_of_0 = Some("blocks.0.hook_resid_pre".to_owned());
     for (case, format, input, output) in [
         ("saelens-transcoder", "saelens", site("mlp.hook_in"), site("hook_mlp_out")),
         ("gemma-scope-2b-pt-res/layer_1/width_16k/average_l0_71", "gemma-scope", site("hook_resid_post"), None),
@@ -155,6 +160,15 @@ fn each_format_is_recognised_by_its_files_and_names_its_site() {
         ("sparsify/layers.1", "sparsify", site("hook_resid_post"), None),
         ("sparsify-skip-transcoder/layers.1.mlp", "sparsify", site("mlp.hook_in"), site("hook_mlp_out")),
         ("openai-topk", "openai", None, None),
+        ("gemma-scope-2-270m-pt/attn_out_all/layer_1_width_16k_l0_small", "gemma-scope-2", site("attn.hook_z"), None),
+        ("gemma-scope-2b-pt-res/embedding/width_4k/average_l0_6", "gemma-scope", pre_of_0, None),
+        ("dictionary-learning-alone", "dictionary-learning", None, None),
+        ("sparsify-skip-2024/layers.1.mlp", "sparsify", site("mlp.hook_in"), site("hook_mlp_out")),
+        ("SAE-Res-Qwen3-1.7B-Base-W32K-L0_6", "qwen-scope", site("hook_resid_post"), None),
+        ("qwen3-4b-transcoders", "circuit-tracer", site("mlp.hook_in"), site("hook_mlp_out")),
+        ("qwen3-14b-transcoders", "circuit-tracer", site("mlp.hook_in"), site("hook_mlp_out")),
+        ("attn-saes", "attn-saes", site("attn.hook_z"), None),
+        ("goodfire", "goodfire", Some("blocks.19.hook_resid_post".to_owned()), None),
         ("llamascopium-jumprelu", "llamascopium", site("hook_resid_post"), None),
     ] {
         let file = SaeFile::open(&fixtures().join(case)).unwrap();
@@ -164,8 +178,7 @@ fn each_format_is_recognised_by_its_files_and_names_its_site() {
     }
     let one = SaeFile::open(&fixtures().join("openai-topk/autoencoder.pt")).unwrap();
     assert_eq!((one.format().as_str(), one.width()), ("openai", 48));
-    let wrong =
-        SaeFile::open_as(&fixtures().join("llama-scope"), Some("sparsify".parse().unwrap())).unwrap_err().to_string();
+    let wrong = SaeFile::open_with(&fixtures().join("llama-scope"), &as_format("sparsify")).unwrap_err().to_string();
     assert!(wrong.contains("cfg.json"), "{wrong}");
 }
 
@@ -173,7 +186,7 @@ fn each_format_is_recognised_by_its_files_and_names_its_site() {
 fn what_is_converted_reconstructs_the_same_and_says_where_it_came_from() {
     for folder in cases() {
         let out = tempfile::tempdir().unwrap().path().join("made/here");
-        let converted = convert(&folder, None, &out);
+        let converted = convert(&folder, &SaeOptions::default(), &out);
         let case = name(&folder);
         if case.starts_with("sparsify-") {
             // SAELens has no TopK transcoder.
@@ -193,7 +206,7 @@ fn what_is_converted_reconstructs_the_same_and_says_where_it_came_from() {
         assert_eq!((file.site(), file.output_site()), (original.site(), original.output_site()), "{case}");
         let config: Value = serde_json::from_slice(&fs::read(out.join("cfg.json")).unwrap()).unwrap();
         assert_eq!(config["metadata"]["converted_from"]["format"], json!(original.format().as_str()));
-        let again = convert(&folder, None, &out).unwrap_err().to_string();
+        let again = convert(&folder, &SaeOptions::default(), &out).unwrap_err().to_string();
         assert!(again.contains("exists already"), "{again}");
         fs::remove_dir_all(out.parent().unwrap()).unwrap();
     }
@@ -201,7 +214,7 @@ fn what_is_converted_reconstructs_the_same_and_says_where_it_came_from() {
 
 #[test]
 fn an_inspection_describes_the_sae() {
-    let text = |case: &str| SaeInspection::of(&fixtures().join(case), None).unwrap().text(80);
+    let text = |case: &str| SaeInspection::of(&fixtures().join(case), &SaeOptions::default()).unwrap().text(80);
     let scope = text("gemma-scope-2b-pt-res/layer_1/width_16k/average_l0_71");
     assert!(scope.lines().all(|line| line.chars().count() <= 80), "{scope}");
     for words in
@@ -218,7 +231,7 @@ fn an_inspection_describes_the_sae() {
 }
 
 /// The weights file of one case of each format, and its configuration file, if any.
-const WHERE: [(&str, &str, Option<&str>); 9] = [
+const WHERE: [(&str, &str, Option<&str>); 13] = [
     ("gemma-scope-2b-pt-res/layer_1/width_16k/average_l0_71", "params.npz", None),
     ("gemma-scope-2b-pt-mlp/layer_1/width_16k/average_l0_71", "params.npz", None),
     ("gemma-scope-2-270m-pt/resid_post/layer_1_width_16k_l0_small", "params.safetensors", Some("config.json")),
@@ -228,6 +241,10 @@ const WHERE: [(&str, &str, Option<&str>); 9] = [
     ("openai-topk", "autoencoder.pt", None),
     ("llamascopium-topk", "sae_weights.safetensors", Some("config.json")),
     ("saelens-skip-transcoder", "sae_weights.safetensors", Some("cfg.json")),
+    ("SAE-Res-Qwen3-1.7B-Base-W32K-L0_6", "layer1.sae.pt", None),
+    ("qwen3-4b-transcoders", "layer_1.safetensors", None),
+    ("attn-saes", "gpt2-small_L1_Hcat_z_ds48.pt", Some("gpt2-small_L1_Hcat_z_ds48_cfg.json")),
+    ("goodfire", "Llama-3.1-8B-Instruct-SAE-l19.pth", None),
 ];
 
 #[test]
@@ -250,7 +267,8 @@ fn truncated_files_are_refused() {
 }
 
 /// The name of the encoder's matrix in each format whose tensors are in safetensors.
-const ENCODERS: [(&str, &str, &str); 5] = [
+const ENCODERS: [(&str, &str, &str); 6] = [
+    ("qwen3-4b-transcoders", "layer_1.safetensors", "W_enc"),
     ("gemma-scope-2-270m-pt/resid_post/layer_1_width_16k_l0_small", "params.safetensors", "w_dec"),
     ("llama-scope", "checkpoints/final.safetensors", "encoder.weight"),
     ("sparsify/layers.1", "sae.safetensors", "encoder.weight"),
@@ -357,6 +375,18 @@ fn configurations_that_do_not_fit_are_refused_by_field() {
         ("sparsify/layers.1", "cfg.json", "/activation", json!("groupmax"), "topk"),
         ("sparsify/layers.1", "cfg.json", "/new_option", json!(true), "new_option"),
         ("sparsify/layers.1", "cfg.json", "/num_latents", json!(40), "expected shape"),
+        (
+            "sparsify-clt-training/layers.1.mlp",
+            "cfg.json",
+            "/normalize_io",
+            json!(true),
+            "normalize_io: expected false",
+        ),
+        ("sparsify-clt-training/layers.1.mlp", "cfg.json", "/n_targets", json!(2), "n_targets: expected 0"),
+        ("sparsify-clt-training/layers.1.mlp", "cfg.json", "/coalesce_topk", json!("concat"), "coalesce_topk"),
+        ("sparsify-skip-2024/layers.1.mlp", "cfg.json", "/transcode", json!(false), "skip_connection"),
+        ("dictionary-learning-auto-encoder", "config.json", "/buffer/io", json!("in_and_out"), "--transcode=SITE"),
+        ("attn-saes", "gpt2-small_L1_Hcat_z_ds48_cfg.json", "/dict_size", json!(40), "expected shape"),
         ("llamascopium-topk", "config.json", "/top_k", json!(null), "k: expected"),
         ("llamascopium-topk", "config.json", "/act_fn", json!("relu6"), "act_fn"),
         ("llamascopium-topk", "config.json", "/sae_type", json!("crosscoder"), "sae_type"),
@@ -374,6 +404,115 @@ fn configurations_that_do_not_fit_are_refused_by_field() {
         let message = copy.refused();
         assert!(message.contains(words), "{case} with {pointer} = {value}: {message}");
     }
+}
+
+#[test]
+fn an_offset_of_latents_that_is_not_computed_must_be_zero() {
+    let copy = Copy::of("sparsify-clt-training/layers.1.mlp");
+    copy.edit_tensors("sae.safetensors", |tensors| replace(tensors, "post_enc", |zeros| zeros + 0.5));
+    let message = copy.refused();
+    assert!(message.contains("post_enc: expected zeros") && message.contains("0.5"), "{message}");
+}
+
+#[test]
+fn k_comes_from_the_configuration_or_the_published_path() {
+    let case = "SAE-Res-Qwen3-1.7B-Base-W32K-L0_6";
+    let config = |k: u64| {
+        json!({"model_type": "topk_sae", "base_model": "Qwen/Qwen3-1.7B-Base", "d_model": 16, "d_sae": 48, "k": k,
+            "num_layers": 28, "hook_point": "resid_post", "dtype": "float32"})
+        .to_string()
+    };
+    let root = tempfile::tempdir().unwrap();
+    let unnamed = root.path().join("saes");
+    copy(&fixtures().join(case), &unnamed);
+    let message = SaeFile::open(&unnamed).unwrap_err().to_string();
+    assert!(message.contains("config.json with k") && message.contains("L0_50"), "{message}");
+    fs::write(unnamed.join("config.json"), config(6)).unwrap();
+    let read = SaeFile::open(&unnamed).unwrap();
+    assert_eq!((read.architecture(), read.model_name()), ("topk", Some("Qwen/Qwen3-1.7B-Base")));
+    let named = Copy::of(case);
+    fs::write(named.folder.join("config.json"), config(7)).unwrap();
+    let message = named.refused();
+    assert!(message.contains("6, as the published path says") && message.contains("got 7"), "{message}");
+}
+
+#[test]
+fn several_saes_of_one_folder_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = fixtures().join("qwen3-4b-transcoders/layer_1.safetensors");
+    for name in ["layer_0.safetensors", "layer_1.safetensors"] {
+        fs::copy(&one, folder.path().join(name)).unwrap();
+    }
+    let message = SaeFile::open(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("got 2: layer_0.safetensors, layer_1.safetensors"), "{message}");
+    let found = hayloft_sae::find_saes([folder.path()]).unwrap();
+    assert_eq!(found.len(), 2);
+    assert_eq!(SaeFile::open(&found[0]).unwrap().site(), Some("blocks.0.mlp.hook_in"));
+    for (text, words) in [
+        ("model_kind: cross_layer_transcoder\n", "model_kind: expected transcoder_set"),
+        ("activation: topk\n", "k: expected"),
+        ("activation: gelu\n", "activation: expected relu"),
+    ] {
+        fs::write(folder.path().join("config.yaml"), text).unwrap();
+        let message = SaeFile::open(&found[0]).unwrap_err().to_string();
+        assert!(message.contains(words), "{text}: {message}");
+    }
+    fs::rename(&found[0], folder.path().join("W_enc_0.safetensors")).unwrap();
+    let message = SaeFile::open(&folder.path().join("W_enc_0.safetensors")).unwrap_err().to_string();
+    assert!(message.contains("part of a cross-layer transcoder"), "{message}");
+}
+
+#[test]
+fn what_the_files_do_not_say_may_be_said() {
+    let said = |normalisation| SaeOptions { normalisation: Some(normalisation), ..SaeOptions::default() };
+    let (plain, normed) = (fixtures().join("sparsify/layers.1"), fixtures().join("openai-topk"));
+    let read = SaeFile::open_with(&plain, &said(Normalisation::ConstantNormRescale)).unwrap();
+    assert_eq!(read.normalisation(), Normalisation::ConstantNormRescale);
+    let message = SaeFile::open_with(&normed, &said(Normalisation::None)).unwrap_err().to_string();
+    assert!(message.contains("--sae-normalise: expected layer_norm, as the files say, got none"), "{message}");
+    let transcoder = fixtures().join("saelens-transcoder");
+    let message = SaeFile::open_with(&transcoder, &said(Normalisation::LayerNorm)).unwrap_err().to_string();
+    assert!(message.contains("in a transcoder"), "{message}");
+
+    let transcoding = |site| SaeOptions { transcoder: Some(site), ..SaeOptions::default() };
+    let copy = Copy::of("sparsify-skip-2024/layers.1.mlp");
+    copy.edit("cfg.json", |config| config["skip_connection"] = json!(false));
+    copy.edit_tensors("sae.safetensors", |tensors| tensors.retain(|(name, _)| name != "W_skip"));
+    let read = |folder: &Path, site| SaeFile::open_with(folder, &transcoding(site));
+    assert!(!SaeFile::open(&copy.folder).unwrap().is_transcoder());
+    let told = read(&copy.folder, Transcoded::Module).unwrap();
+    assert_eq!((told.site(), told.output_site()), (Some("blocks.1.mlp.hook_in"), Some("blocks.1.hook_mlp_out")));
+    let alone = fixtures().join("dictionary-learning-alone");
+    let told = read(&alone, Transcoded::Site("blocks.3.hook_mlp_out".to_owned())).unwrap();
+    assert_eq!((told.is_transcoder(), told.output_site()), (true, Some("blocks.3.hook_mlp_out")));
+    let message = read(&alone, Transcoded::Module).unwrap_err().to_string();
+    assert!(message.contains("--transcode=SITE"), "{message}");
+    let other = Transcoded::Site("blocks.2.hook_mlp_out".to_owned());
+    let message = read(&transcoder, other).unwrap_err().to_string();
+    assert!(message.contains("blocks.1.hook_mlp_out, as the files say"), "{message}");
+}
+
+#[test]
+fn a_dictionary_without_a_configuration_is_told_by_its_tensors_or_refused() {
+    let copy = Copy::of("dictionary-learning-auto-encoder-top-k");
+    fs::remove_file(copy.folder.join("config.json")).unwrap();
+    let message = copy.refused();
+    assert!(message.contains("those of more than one class") && message.contains("threshold"), "{message}");
+    let inspection = SaeInspection::of(&fixtures().join("dictionary-learning-alone"), &SaeOptions::default()).unwrap();
+    assert_eq!((inspection.architecture, inspection.subtracted), ("standard", "decoder_bias"));
+    assert!(inspection.remark.unwrap().contains("those of dictionary_learning's AutoEncoder"));
+}
+
+#[test]
+fn a_configuration_in_place_of_the_weights_and_a_name_of_the_registry_are_answered() {
+    let message = SaeFile::open(&fixtures().join("llama-scope/hyperparams.json")).unwrap_err().to_string();
+    assert!(message.contains("got a configuration. Name the folder"), "{message}");
+    let message = SaeFile::open(Path::new("gpt2-small-res-jb/blocks.8.hook_resid_pre")).unwrap_err().to_string();
+    for words in ["jbloom/GPT2-Small-SAEs-Reformatted", "blocks.8.hook_resid_pre/sae_weights.safetensors", "[[saes]]"] {
+        assert!(message.contains(words), "{words}: {message}");
+    }
+    let message = SaeFile::open(Path::new("gpt2-small-res-jb/blocks.8.hook_resid_prf")).unwrap_err().to_string();
+    assert!(message.contains("Did you mean blocks.8.hook_resid_pre?"), "{message}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ stored numbers:
 Every case asserts that no latent is so close to its threshold that another order of summation could switch it on or off.
 """
 
+import json
 import os
 import shutil
 import sys
@@ -27,7 +28,7 @@ import numpy as np
 import sae_formats_saelens
 import torch
 from sae_formats_common import D_IN, D_SAE, OUT, K, X, new_folder, weights, write_golden, write_json
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.functional import normalize
 
@@ -64,7 +65,24 @@ BUFFER = {
 }
 
 
-def dictionary_learning(name, cls, trainer, **options):
+CLT_DEFAULTS = {
+    "dtype": "none",
+    "tp_output": True,
+    "n_targets": 0,
+    "n_sources": 0,
+    "normalize_io": False,
+    "divide_cross_layer": False,
+    "train_post_encoder": True,
+    "post_encoder_scale": False,
+    "per_source_tied": False,
+    "secondary_target_tied": False,
+    "coalesce_topk": "none",
+    "topk_coalesced": False,
+    "use_fp8": False,
+}
+
+
+def dictionary_learning(name, cls, trainer, has_config=True, **options):
     """A folder as training.py writes it: the trainer's config.json, and ae.pt, a plain dict of tensors."""
     case = f"dictionary-learning-{name}"
     made = trainer(**TRAINED, dict_class=cls, **options)
@@ -91,7 +109,8 @@ def dictionary_learning(name, cls, trainer, **options):
     config = {"trainer": made.config, "buffer": BUFFER}
     config["trainer"]["dict_class"] = cls.__name__
     folder = new_folder(case)
-    write_json(folder / "config.json", config)
+    if has_config:
+        write_json(folder / "config.json", config)
     torch.save({key: value.cpu() for key, value in state.items()}, folder / "ae.pt")
     read = cls.from_pretrained(folder / "ae.pt")
 
@@ -117,16 +136,24 @@ def dictionary_learning_all():
         k=K,
         **fractions,
     )
+    # Releases of 2023 and 2024 are ae.pt alone.
+    dictionary_learning("alone", dictionary.AutoEncoder, trainers.StandardTrainer, has_config=False)
+    dictionary_learning("alone-gated", dictionary.GatedAutoEncoder, trainers.GatedSAETrainer, has_config=False)
     dictionary_learning("jump-relu-auto-encoder", dictionary.JumpReluAutoEncoder, trainers.JumpReluTrainer)
 
 
-def sparsify(case, **options):
+def sparsify(case, without=(), also={}, tensors={}, **options):
+    """A folder as sparsify saves it, without some fields of cfg.json, and with some fields and tensors of other versions."""
     values = weights(case)
     made = SparseCoder(D_IN, SparseCoderConfig(expansion_factor=D_SAE // D_IN, k=K, **options))
     values |= {"encoder.weight": values["W_enc"].T, "encoder.bias": values["b_enc"]}
     made.load_state_dict({name: values[name] for name in made.state_dict()})
     folder = new_folder(case)
     made.save_to_disk(folder)
+    config = json.loads((folder / "cfg.json").read_text())
+    if without or also:
+        kept = {name: value for name, value in config.items() if name not in without}
+        (folder / "cfg.json").write_text(json.dumps(kept))
     read = SparseCoder.load_from_disk(folder)
 
     def run(x):
@@ -135,6 +162,9 @@ def sparsify(case, **options):
         return latents, forward.sae_out
 
     write_golden(case, run)
+    if also:
+        (folder / "cfg.json").write_text(json.dumps({**config, **also}))
+        save_file(load_file(folder / "sae.safetensors") | tensors, folder / "sae.safetensors")
 
 
 def top_k_of(pre, k):
@@ -239,6 +269,16 @@ def main():
     sparsify("sparsify/layers.1")
     sparsify("sparsify-transcoder/layers.1.mlp", transcode=True)
     sparsify("sparsify-skip-transcoder/layers.1.mlp", transcode=True, skip_connection=True)
+    # Skip transcoders from before February 2025 do not say that they are transcoders; they subtract the decoder bias.
+    sparsify("sparsify-skip-2024/layers.1.mlp", without=["transcode"], skip_connection=True)
+    # EleutherAI's clt-training at its defaults, with the offset of latents that it always saves.
+    sparsify(
+        "sparsify-clt-training/layers.1.mlp",
+        also=CLT_DEFAULTS,
+        tensors={"post_enc": torch.zeros(D_SAE)},
+        transcode=True,
+        skip_connection=True,
+    )
     openai("openai-topk", "TopK")
     openai("openai-relu", "ReLU")
     llamascopium("llamascopium-jumprelu", "jumprelu")

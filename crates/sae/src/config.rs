@@ -22,6 +22,8 @@ pub(crate) struct SaeConfig {
     pub(crate) output_site: Option<String>,
     pub(crate) model_name: Option<String>,
     pub(crate) conventions: Conventions,
+    /// What a user should know of how the files are read.
+    pub(crate) remarks: Vec<String>,
 }
 
 /// What an SAE reconstructs.
@@ -169,6 +171,7 @@ impl SaeConfig {
             output_site: None,
             model_name: None,
             conventions: Conventions::default(),
+            remarks: Vec::new(),
         }
     }
 

@@ -10,7 +10,7 @@ use tch::{TchError, Tensor};
 use crate::config::{InputBias, PositionSlice, Ranking, Role, WithoutTokens};
 use crate::error::SaeError;
 use crate::file::SaeFile;
-use crate::formats::SaeFormat;
+use crate::formats::SaeOptions;
 use crate::forward::load::fold_decoder_norms;
 use crate::tensors::{ArchitectureTensors, SaeTensors};
 
@@ -23,12 +23,12 @@ pub const LAYOUT_VERSION: &str = "6.54.12";
 /// # Errors
 /// [`SaeError::NotInSaelens`] for a transcoder with an activation function that SAELens's transcoders do not have;
 /// [`SaeError::Write`] if `out` exists or cannot be written.
-pub fn convert(path: &Path, format: Option<SaeFormat>, out: &Path) -> Result<(), SaeError> {
+pub fn convert(path: &Path, options: &SaeOptions, out: &Path) -> Result<(), SaeError> {
     let failed = |cause: io::Error| SaeError::Write { path: out.to_path_buf(), cause };
     if out.exists() {
         return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, "it exists already; choose another folder")));
     }
-    let file = SaeFile::open_as(path, format)?;
+    let file = SaeFile::open_with(path, options)?;
     let Saelens { architecture, tensors, options } = Saelens::of(&file)?;
     let config = file.config();
     let mut fields = json!({
@@ -111,13 +111,19 @@ impl Saelens {
         };
         let architecture = match config.role {
             Role::Autoencoder => architecture,
-            Role::Transcoder(_) if matches!(architecture, "standard" | "jumprelu") => {
+            Role::Transcoder(_)
+                if matches!(architecture, "standard" | "jumprelu") && config.input_bias == InputBias::None =>
+            {
                 options.insert("d_out".to_owned(), config.d_out.into());
                 config.kind()
             }
             Role::Transcoder(_) => {
-                let what = format!("{} transcoder", if architecture == "topk" { "TopK" } else { architecture });
-                return Err(SaeError::NotInSaelens { path: file.folder().to_path_buf(), what });
+                let what = match architecture {
+                    "topk" => "TopK transcoder",
+                    "gated" => "gated transcoder",
+                    _ => "transcoder that subtracts its decoder bias",
+                };
+                return Err(SaeError::NotInSaelens { path: file.folder().to_path_buf(), what: what.to_owned() });
             }
         };
         let mut tensors = vec![("W_enc", encoder), ("W_dec", decoder), ("b_dec", decoder_bias)];

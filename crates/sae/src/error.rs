@@ -63,11 +63,51 @@ pub enum SaeError {
     },
     /// No known format matches the folder.
     #[error(
-        "{folder}: expected the files of an SAE, in it or in folders below it, got none that are known: cfg.json and sae_weights.safetensors (SAELens), params.npz (Gemma Scope), config.json and params.safetensors (Gemma Scope 2), hyperparams.json and checkpoints/final.safetensors (Llama Scope), config.json and ae.pt (dictionary_learning), cfg.json and sae.safetensors (sparsify), config.json and sae_weights.safetensors (llamascopium), autoencoder.pt (OpenAI). Name the folder that holds them, or the file itself with --sae-format"
+        "{folder}: expected the files of an SAE, in it or in folders below it, got none that are known: cfg.json and sae_weights.safetensors (SAELens), params.npz (Gemma Scope), params.safetensors (Gemma Scope 2), hyperparams.json and checkpoints/final.safetensors (Llama Scope), ae.pt (dictionary_learning), cfg.json and sae.safetensors (sparsify), config.json and sae_weights.safetensors (llamascopium), layer0.sae.pt (Qwen-Scope), layer_0.safetensors (circuit-tracer), autoencoder.pt (OpenAI). Name the folder that holds them, or the file itself with --sae-format"
     )]
     NoFormat {
         /// The folder.
         folder: PathBuf,
+    },
+    /// A configuration file is named in place of an SAE.
+    #[error(
+        "{path}: expected an SAE's folder, or its one file of weights, got a configuration. Name the folder, {folder}"
+    )]
+    NoWeights {
+        /// The configuration file.
+        path: PathBuf,
+        /// Its folder.
+        folder: PathBuf,
+    },
+    /// An SAE of SAELens's registry that is not on this machine.
+    #[error(
+        "{path}: expected files on this machine, got the name of an SAE in SAELens's registry. `harvest fetch` brings it with the manifest\n{manifest}\nand then its folder is named here"
+    )]
+    NotFetched {
+        /// The name, which is no path.
+        path: PathBuf,
+        /// A fetch manifest.
+        manifest: String,
+    },
+    /// No file, and no SAE of SAELens's registry.
+    #[error("{path}: expected files on this machine, or an SAE of SAELens's registry: {problem}")]
+    NotInRegistry {
+        /// The name.
+        path: PathBuf,
+        /// The problem, with the nearest name.
+        problem: String,
+    },
+    /// A folder holds the weight files of several SAEs, or of none.
+    #[error("{folder}: expected one file of weights of the format {format}, got {count}: {held}. Name one of them")]
+    SeveralInFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// The format.
+        format: &'static str,
+        /// Number of weight files.
+        count: usize,
+        /// Their names.
+        held: String,
     },
     /// A pattern of paths is malformed or matches no SAE.
     #[error("{pattern}: expected a pattern that matches SAEs, such as 'saes/*' in quotes: {problem}")]

@@ -9,7 +9,7 @@ use tch::Device;
 
 use crate::config::{Conventions, Role, SaeConfig};
 use crate::error::SaeError;
-use crate::formats::{self, Files, Opened, SaeFormat};
+use crate::formats::{self, Files, Opened, SaeFormat, SaeOptions};
 use crate::forward::Sae;
 use crate::normalisation::Normalisation;
 use crate::tensors::SaeTensors;
@@ -22,19 +22,19 @@ pub struct SaeFile {
     format: SaeFormat,
     files: Files,
     opened: Opened,
-    /// Set once the remark on the weights has been logged.
+    /// Set once the remarks have been logged.
     warned: Once,
 }
 
 impl SaeFile {
     /// Opens an SAE's folder or single file and parses its configuration. The format is detected from the files.
     pub fn open(path: &Path) -> Result<Self, SaeError> {
-        Self::open_as(path, None)
+        Self::open_with(path, &SaeOptions::default())
     }
 
-    /// Like `Self::open`, with an optional explicit format.
-    pub fn open_as(path: &Path, format: Option<SaeFormat>) -> Result<Self, SaeError> {
-        let (format, files, opened) = formats::open(path, format)?;
+    /// Like `Self::open`, with what the user says that the files do not say. What the files contradict is an error.
+    pub fn open_with(path: &Path, options: &SaeOptions) -> Result<Self, SaeError> {
+        let (format, files, opened) = formats::open(path, options)?;
         Ok(Self { path: path.to_path_buf(), format, files, opened, warned: Once::new() })
     }
 
@@ -48,13 +48,21 @@ impl SaeFile {
         Sae::new(self.tensors()?, device, precision)
     }
 
-    /// Reads the weights as stored, converted to float32. Logs a remark on unusual weights once.
+    /// Reads the weights as stored, converted to float32. Logs remarks on unusual files once.
     pub fn tensors(&self) -> Result<SaeTensors, SaeError> {
         let tensors = self.format.take(&self.opened)?;
-        if let Some(remark) = tensors.own.remark()? {
-            self.warned.call_once(|| tracing::warn!("{}: {remark}", self.path.display()));
-        }
+        let remarks = self.remarks(&tensors)?;
+        self.warned.call_once(|| {
+            for remark in remarks {
+                tracing::warn!("{}: {remark}", self.path.display());
+            }
+        });
         Ok(tensors)
+    }
+
+    /// What a user should know of the configuration and the weights.
+    pub(crate) fn remarks(&self, tensors: &SaeTensors) -> Result<Vec<String>, SaeError> {
+        Ok(self.config().remarks.iter().cloned().chain(tensors.own.remark()?).collect())
     }
 
     /// The full configuration; null if the format has none.

@@ -10,7 +10,7 @@ use tch::{TchError, Tensor};
 use crate::config::{InputBias, PositionSlice, Ranking, Role, Skip, WithoutTokens};
 use crate::error::SaeError;
 use crate::file::SaeFile;
-use crate::formats::SaeFormat;
+use crate::formats::{SaeFormat, SaeOptions};
 use crate::normalisation::Normalisation;
 use crate::tensors::{ArchitectureTensors, SaeTensors};
 
@@ -67,7 +67,7 @@ pub struct SaeInspection {
     /// The tokens excluded from training, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trained_without: Option<String>,
-    /// A remark on unusual weights.
+    /// Remarks on unusual files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remark: Option<String>,
     /// The SAE's files with their hashes.
@@ -95,9 +95,11 @@ impl Spread {
 
 impl SaeInspection {
     /// Opens an SAE, reads all of it and describes it. An SAE that cannot be evaluated is an error.
-    pub fn of(path: &Path, format: Option<SaeFormat>) -> Result<Self, SaeError> {
-        let file = SaeFile::open_as(path, format)?;
-        let SaeTensors { decoder, own, .. } = file.tensors()?;
+    pub fn of(path: &Path, options: &SaeOptions) -> Result<Self, SaeError> {
+        let file = SaeFile::open_with(path, options)?;
+        let tensors = file.tensors()?;
+        let remarks = file.remarks(&tensors)?;
+        let SaeTensors { decoder, own, .. } = tensors;
         let (config, conventions) = (file.config(), file.conventions());
         let (k, threshold, ranking) = match &own {
             ArchitectureTensors::Standard { .. } | ArchitectureTensors::Gated { .. } => {
@@ -132,7 +134,7 @@ impl SaeInspection {
             context_size: conventions.context_size,
             positions: (conventions.positions != PositionSlice::default()).then(|| conventions.positions.to_string()),
             trained_without: (conventions.without != WithoutTokens::None).then(|| conventions.without.to_string()),
-            remark: own.remark()?,
+            remark: (!remarks.is_empty()).then(|| remarks.join(". ")),
             files: file.hashes(),
         })
     }

@@ -16,6 +16,7 @@ mod inspection;
 #[cfg(test)]
 mod misreadings;
 mod normalisation;
+pub mod registry;
 mod tensor_files;
 mod tensors;
 
@@ -23,7 +24,7 @@ pub use config::{Conventions, InputBias, PositionSlice, Ranking, WithoutTokens};
 pub use convert::{LAYOUT_VERSION, convert};
 pub use error::SaeError;
 pub use file::SaeFile;
-pub use formats::{SaeFormat, find_saes};
+pub use formats::{SaeFormat, SaeOptions, Transcoded, find_saes};
 pub use forward::closeness::{Closeness, TargetMean};
 pub use forward::{Encoded, Firings, Reconstruction, Sae};
 pub use inspection::{SaeInspection, Spread};

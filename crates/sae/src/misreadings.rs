@@ -55,6 +55,8 @@ fn a_topk_read_as_a_relu() {
         "sparsify-transcoder/layers.1.mlp",
         "openai-topk",
         "llamascopium-topk",
+        "SAE-Res-Qwen3-1.7B-Base-W32K-L0_6",
+        "sparsify-skip-2024/layers.1.mlp",
     ] {
         assert_detected(case, "TopK as ReLU", |sae| sae.activation = Activation::Relu);
         assert_detected(case, "another k", |sae| sae.activation = Activation::TopK { k: 7 });
@@ -90,6 +92,9 @@ fn a_decoder_bias_that_is_not_subtracted_or_wrongly_so() {
         "sparsify/layers.1",
         "openai-topk",
         "openai-relu",
+        "attn-saes",
+        "dictionary-learning-alone",
+        "sparsify-skip-2024/layers.1.mlp",
     ];
     for case in subtracted {
         assert_detected(case, "unsubtracted bias", |sae| sae.input_bias = None);
@@ -102,6 +107,10 @@ fn a_decoder_bias_that_is_not_subtracted_or_wrongly_so() {
         "dictionary-learning-auto-encoder-new",
         "dictionary-learning-jump-relu-auto-encoder",
         "llamascopium-topk",
+        "goodfire",
+        "goodfire-deepseek",
+        "qwen3-4b-transcoders",
+        "SAE-Res-Qwen3-1.7B-Base-W32K-L0_6",
     ] {
         assert_detected(case, "subtracted bias", |sae| sae.input_bias = Some(sae.decoder_bias.shallow_clone().into()));
     }
@@ -120,6 +129,9 @@ fn a_scale_or_a_normalisation_that_is_forgotten() {
         let Activation::JumpRelu { threshold } = &sae.activation else { panic!("expected a JumpReLU") };
         sae.activation = Activation::JumpRelu { threshold: (&**threshold / scale).into() };
     });
+    let embeddings = "gemma-scope-2b-pt-res/embedding/width_4k/average_l0_6";
+    assert_detected(embeddings, "unscaled encoder", |sae| sae.encoder = (&*sae.encoder * 4.0).into());
+    assert_detected(embeddings, "unscaled decoder", |sae| sae.decoder = (&*sae.decoder / 4.0).into());
     assert_detected("openai-topk", "no layer norm", |sae| sae.normalisation = Normalisation::None);
     assert_detected("openai-relu", "layer norm", |sae| sae.normalisation = Normalisation::LayerNorm);
 }

@@ -1,5 +1,8 @@
 //! Normalisation of the encoder's input, and its inverse for the decoder's output.
 
+use std::str::FromStr;
+
+use hayloft_runtime::words::did_you_mean;
 use tch::{Kind, TchError, Tensor};
 
 /// SAELens's epsilon, added to the standard deviation.
@@ -49,6 +52,10 @@ impl Normalisation {
         }
     }
 
+    /// Every normalisation.
+    pub(crate) const ALL: [Self; 4] =
+        [Self::None, Self::ExpectedAverageOnlyIn, Self::ConstantNormRescale, Self::LayerNorm];
+
     /// Normalises rows `[rows, d_model]` float32. Also returns the inverse.
     pub fn apply(self, x: &Tensor) -> Result<(Tensor, Undo), TchError> {
         match self {
@@ -67,6 +74,17 @@ impl Normalisation {
                 Ok((normed, Undo::Spread { deviation, mean }))
             }
         }
+    }
+}
+
+impl FromStr for Normalisation {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|known| known.as_str() == name).ok_or_else(|| {
+            let known = Self::ALL.map(Self::as_str);
+            format!("expected {}, got {name}{}", known.join(", "), did_you_mean(name, known))
+        })
     }
 }
 

@@ -2,13 +2,41 @@
 #![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
 
 use clap::Args;
-use hayloft_sae::SaeFormat;
+use hayloft_sae::{Normalisation, SaeFormat, SaeOptions, Transcoded};
 use hayloft_store::LocalPath;
+
+/// What is said of SAEs that their files do not say
+#[derive(Debug, Clone, Args)]
+pub struct SaeArguments {
+    /// The format of the SAEs: saelens, gemma-scope, gemma-scope-2, llama-scope, dictionary-learning, sparsify, qwen-scope,
+    /// circuit-tracer, attn-saes, goodfire, openai or llamascopium [default: told from the files]
+    #[arg(long, value_name = "FORMAT")]
+    pub sae_format: Option<SaeFormat>,
+    /// How the SAEs' input is normalised, where their files do not say it: expected_average_only_in, constant_norm_rescale or
+    /// layer_norm. A file that says otherwise is refused
+    #[arg(long, value_name = "NAME")]
+    pub sae_normalise: Option<Normalisation>,
+    /// The SAEs are transcoders, where their files do not say it; =SITE is what they reconstruct [default: what the name of a
+    /// folder of sparsify's says]
+    #[arg(long, value_name = "SITE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub transcode: Option<String>,
+}
+
+impl SaeArguments {
+    /// What is said of each SAE.
+    pub fn options(&self) -> SaeOptions {
+        let transcoder = self.transcode.as_ref().map(|site| match site.as_str() {
+            "" => Transcoded::Module,
+            site => Transcoded::Site(site.to_owned()),
+        });
+        SaeOptions { format: self.sae_format, normalisation: self.sae_normalise, transcoder }
+    }
+}
 
 const INSPECT_EXAMPLES: &str = "\
 Examples:
   evaluate inspect gemma-scope-2b-pt-res/layer_20/width_16k/average_l0_71
-  evaluate inspect saes/pythia/ae.pt --sae-format openai
+  evaluate inspect saes/mistral_7b_layer_8 --sae-normalise constant_norm_rescale
   evaluate inspect saes/base --json | jq .threshold
 
   # All below a folder, or those that match a pattern; of several, --json prints
@@ -23,10 +51,8 @@ pub struct InspectArguments {
     /// The SAE's folder, or its one file; a folder that holds SAEs, or a quoted pattern such as 'saes/*'
     #[arg(value_name = "SAE", required = true)]
     pub saes: Vec<LocalPath>,
-    /// Its format: saelens, gemma-scope, gemma-scope-2, llama-scope, dictionary-learning, sparsify, openai or llamascopium
-    /// [default: told from the files]
-    #[arg(long, value_name = "FORMAT")]
-    pub sae_format: Option<SaeFormat>,
+    #[command(flatten)]
+    pub of_saes: SaeArguments,
     /// Print it as JSON
     #[arg(long)]
     pub json: bool,
@@ -50,9 +76,8 @@ pub struct ConvertArguments {
     /// The SAE's folder, or its one file; a folder that holds SAEs, or a quoted pattern such as 'saes/*'
     #[arg(value_name = "SAE")]
     pub sae: LocalPath,
-    /// Its format [default: told from the files]
-    #[arg(long, value_name = "FORMAT")]
-    pub sae_format: Option<SaeFormat>,
+    #[command(flatten)]
+    pub of_saes: SaeArguments,
     /// The folder to write cfg.json and sae_weights.safetensors into; there must be none yet. Several SAEs go into folders in it
     #[arg(long, value_name = "DIR")]
     pub out: LocalPath,

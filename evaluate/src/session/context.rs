@@ -7,7 +7,7 @@ use hayloft_model::{Checkpoint, DecoderSpec};
 use hayloft_results::{KlMethod, ModelWeights};
 use hayloft_rows::Excluded;
 use hayloft_runtime::{Dtype, FileHash, Fingerprint};
-use hayloft_sae::{SaeFile, SaeFormat};
+use hayloft_sae::{SaeFile, SaeOptions};
 use hayloft_store::Cache;
 use hayloft_train::special_tokens;
 use tch::Device;
@@ -154,7 +154,7 @@ fn check_model(cache: &Cache, checkpoint: &Checkpoint, fingerprint: &Fingerprint
 
 pub(crate) fn open_saes<'path>(
     paths: impl IntoIterator<Item = &'path Path>,
-    format: Option<SaeFormat>,
+    options: &SaeOptions,
 ) -> Result<Vec<SaeFile>, EvaluateError> {
-    paths.into_iter().map(|path| Ok(SaeFile::open_as(path, format)?)).collect()
+    paths.into_iter().map(|path| Ok(SaeFile::open_with(path, options)?)).collect()
 }

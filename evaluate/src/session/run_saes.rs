@@ -33,7 +33,7 @@ pub(crate) struct RunSaes {
 impl RunSaes {
     /// Opens the SAEs, and the cache and the model at the lowest site.
     pub(crate) fn open(settings: &RunSettings) -> Result<(Self, EvaluationContext), EvaluateError> {
-        let files = open_saes(settings.saes.iter().map(AsRef::as_ref), settings.sae_format)?;
+        let files = open_saes(settings.saes.iter().map(AsRef::as_ref), &settings.sae_options)?;
         let mut saes: Vec<(SaeFile, String, usize)> = Vec::with_capacity(files.len());
         let (context, sites) = match settings.splice {
             Splice::EachAlone => {

@@ -6,7 +6,7 @@ use hayloft_model::Site;
 use hayloft_results::Bootstrap;
 use hayloft_rows::{ExcludeChoice, OutlierNorm, ScaleChoice, SectionChoice};
 use hayloft_runtime::Dtype;
-use hayloft_sae::SaeFormat;
+use hayloft_sae::SaeOptions;
 use hayloft_store::RemoteOptions;
 use tch::Device;
 
@@ -40,8 +40,8 @@ pub struct RunSettings {
     pub saes: Vec<PathBuf>,
     /// How several SAEs are spliced into the model.
     pub splice: Splice,
-    /// Format of the SAEs; `None` detects it from their files.
-    pub sae_format: Option<SaeFormat>,
+    /// What the user says of the SAEs that their files do not say.
+    pub sae_options: SaeOptions,
     /// The site; `None` takes it from the SAEs.
     pub site: Option<Site>,
     /// Sections of rows to evaluate, with one set of results for each. Empty means all rows.
@@ -79,7 +79,7 @@ impl RunSettings {
             baselines: None,
             saes,
             splice: Splice::default(),
-            sae_format: None,
+            sae_options: SaeOptions::default(),
             site: None,
             sections: Vec::new(),
             outlier_norm: None,

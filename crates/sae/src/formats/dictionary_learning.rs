@@ -1,19 +1,20 @@
-//! `dictionary_learning`: `ae.pt` holds the state dict of a dictionary class, and `config.json` names the class.
+//! `dictionary_learning`: `ae.pt` holds the state dict of a dictionary class, and `config.json` names the class. Without it,
+//! as in releases of 2023 and 2024, the tensors tell the class, and the user names the site.
 
 use serde::Deserialize;
-use serde_json::Number;
+use serde_json::{Number, json};
 
-use super::{Files, Format, Opened};
+use super::source::Source;
+use super::{ConfigFile, Files, Format, Opened, WeightFiles};
 use crate::config::{Architecture, Conventions, InputBias, Ranking, SaeConfig, WithoutTokens};
 use crate::error::SaeError;
-use crate::tensor_files::Taker;
+use crate::tensor_files::{Taker, TensorFile};
 use crate::tensors::{ArchitectureTensors, SaeTensors};
 
 pub(super) const FORMAT: Format = Format {
     name: "dictionary-learning",
-    weights_file: "ae.pt",
-    config_file: Some("config.json"),
-    is_whole: |_, _| false,
+    weights: WeightFiles::Named { name: "ae.pt", also: |_, name| name == "ae.pt" },
+    config: ConfigFile::Optional("config.json"),
     open,
     take,
 };
@@ -32,6 +33,8 @@ struct Buffer {
     ctx_len: Option<u64>,
     remove_bos: Option<bool>,
     add_special_tokens: Option<bool>,
+    /// What of the submodule is reconstructed from what: `out` (the default), `in` or `in_and_out`.
+    io: Option<String>,
 }
 
 /// Fields of the trainer's configuration that affect the forward pass. The others concern training only.
@@ -72,9 +75,39 @@ impl Class {
     fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|(_, known)| *known == name).map(|(class, _)| class)
     }
+
+    /// The class whose state dict has these tensors; `None` if no class or more than one has.
+    fn of(weights: &TensorFile) -> Option<Self> {
+        let has = |name| weights.has(name);
+        match () {
+            () if has("r_mag") => Some(Self::Gated),
+            () if has("group_sizes") => Some(Self::MatryoshkaBatchTopK),
+            () if has("W_enc") => Some(Self::JumpRelu),
+            () if has("decoder.bias") => Some(Self::AutoEncoderNew),
+            () if has("bias") => Some(Self::AutoEncoder),
+            // AutoEncoderTopK and BatchTopKSAE both have k and threshold.
+            () if has("b_dec") && has("k") && !has("threshold") => Some(Self::TopK),
+            () => None,
+        }
+    }
+
+    /// Whether matrices are stored as `W_enc` and `W_dec`.
+    fn has_own_layout(self) -> bool {
+        matches!(self, Self::MatryoshkaBatchTopK | Self::JumpRelu)
+    }
+}
+
+/// The class of a dictionary, and its sizes.
+struct Shape {
+    class: Class,
+    d_in: usize,
+    d_sae: usize,
 }
 
 fn open(files: &Files) -> Result<Opened, SaeError> {
+    if !files.has_config() {
+        return open_alone(files);
+    }
     let source = files.source();
     let (Fields { trainer, buffer }, raw_config) = files.fields()?;
     let class = Class::named(&trainer.dict_class).ok_or_else(|| {
@@ -83,22 +116,19 @@ fn open(files: &Files) -> Result<Opened, SaeError> {
     })?;
     let d_in = source.size("trainer.activation_dim", trainer.activation_dim)?;
     let d_sae = source.size("trainer.dict_size", trainer.dict_size)?;
-    let average = trainer.k.as_ref().and_then(Number::as_f64);
-    let batch = |name| Architecture::BatchTopK { name, k: average, ranking: Ranking::PreActivation };
-    let architecture = match class {
-        Class::AutoEncoder | Class::AutoEncoderNew => Architecture::Standard,
-        Class::Gated => Architecture::Gated,
-        Class::TopK => {
-            Architecture::TopK { k: source.whole_k(trainer.k.as_ref(), d_sae)?, ranking: Ranking::PreActivation }
+    let shape = Shape { class, d_in, d_sae };
+    let site = match buffer.io.as_deref() {
+        None | Some("out") => trainer.layer.and_then(|layer| site(layer, trainer.submodule_name.as_deref())),
+        // The input of a submodule is no site that its name says.
+        Some("in") => None,
+        Some("in_and_out") if files.options.transcoder.is_some() => None,
+        Some(io) => {
+            let expected = "in or out, or, of a transcoder, --transcode=SITE with the site that it reconstructs";
+            return Err(source.field("buffer.io", expected, io));
         }
-        Class::BatchTopK => batch("batchtopk"),
-        Class::MatryoshkaBatchTopK => batch("matryoshka_batchtopk"),
-        Class::JumpRelu => Architecture::JumpRelu,
     };
-    let subtracts = !matches!(class, Class::AutoEncoderNew | Class::JumpRelu);
     let config = SaeConfig {
-        input_bias: if subtracts { InputBias::DecoderBias } else { InputBias::None },
-        site: trainer.layer.and_then(|layer| site(layer, trainer.submodule_name.as_deref())),
+        site,
         model_name: trainer.lm_name,
         conventions: Conventions {
             // Without special tokens there is no BOS. With them, it depends on the tokenizer.
@@ -107,9 +137,51 @@ fn open(files: &Files) -> Result<Opened, SaeError> {
             without: if buffer.remove_bos == Some(true) { WithoutTokens::Bos } else { WithoutTokens::None },
             ..Conventions::default()
         },
-        ..SaeConfig::new(architecture, d_in, d_sae)
+        ..shape.config(&source, trainer.k.as_ref())?
     };
     Ok(Opened { config, raw_config, weights: files.weights()? })
+}
+
+/// Derives the class and the sizes from the tensors.
+fn open_alone(files: &Files) -> Result<Opened, SaeError> {
+    let (source, weights) = (files.source(), files.weights()?);
+    let class = Class::of(&weights).ok_or_else(|| {
+        let names = weights.names().collect::<Vec<_>>().join(", ");
+        let expected = "config.json with trainer.dict_class, activation_dim, dict_size and k, as these tensors are those of more than one class";
+        source.field("config.json", expected, format!("none beside {}: {names}", files.weights_file))
+    })?;
+    let [d_in, d_sae] = if class.has_own_layout() {
+        weights.matrix("W_enc")?
+    } else {
+        let [d_sae, d_in] = weights.matrix("encoder.weight")?;
+        [d_in, d_sae]
+    };
+    let k = weights.take().number("k")?.and_then(Number::from_f64);
+    let name = Class::ALL.into_iter().find(|(known, _)| *known == class).map_or("", |(_, name)| name);
+    let mut config = Shape { class, d_in, d_sae }.config(&source, k.as_ref())?;
+    config.remarks.push(format!("it has no config.json; its tensors are those of dictionary_learning's {name}"));
+    Ok(Opened { config, raw_config: json!({"trainer": {"dict_class": name}}), weights })
+}
+
+impl Shape {
+    fn config(self, source: &Source<'_>, k: Option<&Number>) -> Result<SaeConfig, SaeError> {
+        let Self { class, d_in, d_sae } = self;
+        let average = k.and_then(Number::as_f64);
+        let batch = |name| Architecture::BatchTopK { name, k: average, ranking: Ranking::PreActivation };
+        let architecture = match class {
+            Class::AutoEncoder | Class::AutoEncoderNew => Architecture::Standard,
+            Class::Gated => Architecture::Gated,
+            Class::TopK => Architecture::TopK { k: source.whole_k(k, d_sae)?, ranking: Ranking::PreActivation },
+            Class::BatchTopK => batch("batchtopk"),
+            Class::MatryoshkaBatchTopK => batch("matryoshka_batchtopk"),
+            Class::JumpRelu => Architecture::JumpRelu,
+        };
+        let subtracts = !matches!(class, Class::AutoEncoderNew | Class::JumpRelu);
+        Ok(SaeConfig {
+            input_bias: if subtracts { InputBias::DecoderBias } else { InputBias::None },
+            ..SaeConfig::new(architecture, d_in, d_sae)
+        })
+    }
 }
 
 /// Returns the site of a layer: the layer's output, unless the submodule's name says otherwise. An unknown submodule gives
@@ -131,7 +203,7 @@ fn take(opened: &Opened, taker: &mut Taker<'_>) -> Result<SaeTensors, SaeError> 
     let Opened { config, raw_config, .. } = opened;
     let (d_in, d_sae) = (config.d_in, config.d_sae);
     let class = raw_config["trainer"]["dict_class"].as_str().and_then(Class::named).unwrap_or(Class::AutoEncoder);
-    let own_layout = matches!(class, Class::MatryoshkaBatchTopK | Class::JumpRelu);
+    let own_layout = class.has_own_layout();
     let (encoder, decoder) = if own_layout {
         (taker.tensor("W_enc", &[d_in, d_sae])?, taker.tensor("W_dec", &[d_sae, d_in])?)
     } else {

@@ -8,25 +8,73 @@ use hayloft_runtime::FileHash;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::options::SaeOptions;
 use super::source::{Source, read_bounded};
 use crate::error::SaeError;
 use crate::tensor_files::TensorFile;
+
+/// The configuration file of a format.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ConfigFile {
+    /// The format has none.
+    None,
+    /// A file of this name.
+    Named(&'static str),
+    /// A file of this name, without which the path and the tensors say what there is.
+    Optional(&'static str),
+    /// A file whose name is that of the weight file with another ending, both endings given.
+    Beside {
+        /// The ending of the weight file.
+        weights: &'static str,
+        /// The ending of the configuration.
+        config: &'static str,
+    },
+}
+
+impl ConfigFile {
+    /// Whether a folder has the configuration, if the format needs one of a fixed name.
+    pub(super) fn fits(self, folder: &Path) -> bool {
+        match self {
+            Self::Named(name) => folder.join(name).exists(),
+            Self::None | Self::Optional(_) | Self::Beside { .. } => true,
+        }
+    }
+
+    /// The name of the configuration that belongs to a weight file, if there is one to be read.
+    fn name(self, folder: &Path, weights: &str) -> Option<String> {
+        match self {
+            Self::None => None,
+            Self::Named(name) => Some(name.to_owned()),
+            Self::Optional(name) => folder.join(name).exists().then(|| name.to_owned()),
+            Self::Beside { weights: ending, config } => {
+                Some(format!("{}{config}", weights.strip_suffix(ending).unwrap_or(weights)))
+            }
+        }
+    }
+}
 
 /// The files of an SAE, with its configuration read but not parsed.
 #[derive(Debug)]
 pub(crate) struct Files {
     pub(super) folder: PathBuf,
-    /// `None` where the format has no configuration.
-    config_file: Option<&'static str>,
+    /// `None` where there is no configuration.
+    config_file: Option<String>,
     config_path: PathBuf,
     pub(super) config: Vec<u8>,
     /// Relative to the folder.
-    weights_file: String,
+    pub(super) weights_file: String,
+    pub(super) options: SaeOptions,
 }
 
 impl Files {
-    pub(super) fn find(folder: &Path, config_file: Option<&'static str>, weights: &str) -> Result<Self, SaeError> {
-        let (config_path, config) = match config_file {
+    pub(super) fn find(
+        folder: &Path,
+        config_file: ConfigFile,
+        weights: &str,
+        options: SaeOptions,
+    ) -> Result<Self, SaeError> {
+        let config_file = config_file.name(folder, weights);
+        let (config_path, config) = match &config_file {
             Some(name) => {
                 let path = locate(folder, name)?;
                 let bytes = read_bounded(&path)?;
@@ -35,12 +83,17 @@ impl Files {
             None => (folder.to_path_buf(), Vec::new()),
         };
         let (folder, weights_file) = (folder.to_path_buf(), weights.to_owned());
-        Ok(Self { folder, config_file, config_path, config, weights_file })
+        Ok(Self { folder, config_file, config_path, config, weights_file, options })
     }
 
-    /// The configuration file, or the folder where the format has none, for messages.
+    /// The configuration file, or the folder where there is none, for messages.
     pub(super) fn source(&self) -> Source<'_> {
         Source { path: &self.config_path }
+    }
+
+    /// Whether there is a configuration.
+    pub(super) fn has_config(&self) -> bool {
+        self.config_file.is_some()
     }
 
     /// The configuration's fields, and all of it as JSON.
@@ -54,10 +107,16 @@ impl Files {
         TensorFile::open(&locate(&self.folder, &self.weights_file)?)
     }
 
+    /// The names of the SAE's folder and of the folders above it, from the innermost outwards.
+    pub(super) fn folder_names(&self) -> Vec<String> {
+        let whole = self.folder.canonicalize().unwrap_or_else(|_| self.folder.clone());
+        whole.ancestors().filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect()
+    }
+
     /// Hashes of the configuration, if there is one, and of the weights, which are read once, using all cores.
     pub(crate) fn hashes(&self, weights: &TensorFile) -> Vec<FileHash> {
-        let config = self.config_file.map(|name| FileHash {
-            file: name.to_owned(),
+        let config = self.config_file.as_ref().map(|name| FileHash {
+            file: name.clone(),
             bytes: self.config.len() as u64,
             blake3: blake3::hash(&self.config).to_hex().to_string(),
         });

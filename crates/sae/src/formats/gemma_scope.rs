@@ -1,15 +1,14 @@
 //! Gemma Scope and Gemma Scope 2: `JumpReLU` SAEs and transcoders that do not subtract the decoder bias.
 //!
 //! Gemma Scope has no configuration file. Sizes come from the arrays and the site comes from the published path, such as
-//! `gemma-scope-2b-pt-res/layer_20/width_16k/average_l0_71`. Gemma Scope 2 has a `config.json`.
-
-use std::path::Path;
+//! `gemma-scope-2b-pt-res/layer_20/width_16k/average_l0_71`. Gemma Scope 2 has a `config.json`; without it the published path,
+//! such as `gemma-scope-2-4b-pt/resid_post/layer_17_width_16k_l0_big`, says the same.
 
 use serde::Deserialize;
 use serde_json::Value;
 use tch::Tensor;
 
-use super::{Files, Format, Opened};
+use super::{ConfigFile, Files, Format, Opened, WeightFiles};
 use crate::config::{Architecture, Conventions, Ranking, Role, SaeConfig, Skip};
 use crate::error::SaeError;
 use crate::tensor_files::{Taker, TensorFile};
@@ -17,21 +16,22 @@ use crate::tensors::{ArchitectureTensors, SaeTensors};
 
 pub(super) const FORMAT: Format = Format {
     name: "gemma-scope",
-    weights_file: "params.npz",
-    config_file: None,
-    is_whole: |_, ending| ending == "npz",
+    weights: WeightFiles::Named { name: "params.npz", also: |_, name| name.ends_with(".npz") },
+    config: ConfigFile::None,
     open,
-    take,
+    take: take_1,
 };
 
 pub(super) const FORMAT_2: Format = Format {
     name: "gemma-scope-2",
-    weights_file: "params.safetensors",
-    config_file: Some("config.json"),
-    is_whole: |_, _| false,
+    weights: WeightFiles::named("params.safetensors"),
+    config: ConfigFile::Optional("config.json"),
     open: open_2,
     take,
 };
+
+/// What is told of an SAE of embeddings.
+const EMBEDDINGS: &str = "it is of token embeddings before they are multiplied by sqrt(d_model); encoder, decoder and decoder bias are scaled to blocks.0.hook_resid_pre, which follows (SAELens leaves the decoder bias as it is)";
 
 /// Fields of Gemma Scope 2's `config.json`. The others concern training only.
 #[derive(Deserialize)]
@@ -53,20 +53,29 @@ fn named(file: &TensorFile, name: &str) -> String {
 /// Derives the configuration from the arrays and the path.
 fn open(files: &Files) -> Result<Opened, SaeError> {
     let weights = files.weights()?;
-    let path = Published::of(&files.folder);
+    let path = Published::of(files.folder_names());
     let (site, output_site) = path.sites();
-    let config = config(&weights, site, output_site, Skip::None, path.model_name())?;
+    let mut config = config(&weights, site, output_site, Skip::None, path.model_name())?;
+    if path.is_of_embeddings() {
+        config.remarks.push(EMBEDDINGS.to_owned());
+    }
     Ok(Opened { config, raw_config: Value::Null, weights })
 }
 
-/// Derives the configuration from `config.json` and the path.
+/// Derives the configuration from `config.json` and the path, or from the path alone.
 fn open_2(files: &Files) -> Result<Opened, SaeError> {
     let (source, weights) = (files.source(), files.weights()?);
-    let (fields, raw_config): (Fields, _) = files.fields()?;
+    let path = Published::of(files.folder_names());
+    let (fields, raw_config): (Fields, _) = if files.has_config() {
+        files.fields()?
+    } else {
+        let expected = "config.json, or a path as it is published, such as gemma-scope-2-4b-pt/resid_post/layer_17_width_16k_l0_big";
+        let fields = path.fields().ok_or_else(|| source.field("config.json", expected, "neither"))?;
+        (fields, Value::Null)
+    };
     if fields.architecture != "jump_relu" {
         return Err(source.field("architecture", "jump_relu", fields.architecture));
     }
-    let path = Published::of(&files.folder);
     if weights.names().any(|name| name.contains("clt")) || path.words.iter().any(|word| word == "clt") {
         return Err(source.field("architecture", "an SAE or a transcoder of one layer", "a cross-layer transcoder"));
     }
@@ -128,6 +137,19 @@ fn config(
     })
 }
 
+/// Takes the tensors of Gemma Scope. SAEs of embeddings were trained on embeddings that are not yet multiplied by
+/// sqrt(d_model): the factor is folded into the weights.
+fn take_1(opened: &Opened, taker: &mut Taker<'_>) -> Result<SaeTensors, SaeError> {
+    let mut tensors = take(opened, taker)?;
+    if opened.config.remarks.iter().any(|remark| remark == EMBEDDINGS) {
+        let factor = (opened.config.d_in as f64).sqrt();
+        tensors.encoder = tensors.encoder.f_div_scalar(factor)?;
+        tensors.decoder = tensors.decoder.f_mul_scalar(factor)?;
+        tensors.decoder_bias = tensors.decoder_bias.f_mul_scalar(factor)?;
+    }
+    Ok(tensors)
+}
+
 /// Takes the tensors.
 fn take(opened: &Opened, taker: &mut Taker<'_>) -> Result<SaeTensors, SaeError> {
     let Opened { config, weights, .. } = opened;
@@ -155,6 +177,9 @@ fn take(opened: &Opened, taker: &mut Taker<'_>) -> Result<SaeTensors, SaeError> 
     })
 }
 
+/// Number of folders between an SAE of Gemma Scope and its repository: `embedding/width_4k/average_l0_6`.
+const FOLDERS_OF_AN_SAE: usize = 3;
+
 /// The path that the files are published under.
 struct Published {
     /// Words of the folder names, from the SAE's folder upwards.
@@ -163,10 +188,7 @@ struct Published {
 }
 
 impl Published {
-    fn of(folder: &Path) -> Self {
-        let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
-        let folders: Vec<String> =
-            whole.ancestors().filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect();
+    fn of(folders: Vec<String>) -> Self {
         let words = folders.iter().flat_map(|name| name.split(['-', '_'])).map(str::to_owned).collect();
         Self { words, folders }
     }
@@ -178,12 +200,45 @@ impl Published {
     }
 
     fn layer(&self) -> Option<usize> {
-        self.folders.iter().find_map(|name| name.strip_prefix("layer_")?.parse().ok())
+        let number = |name: &str| name.strip_prefix("layer_")?.split('_').next()?.parse().ok();
+        self.folders.iter().find_map(|name| number(name))
+    }
+
+    /// Whether the SAE is of the token embeddings, in a folder `embedding/` in place of `layer_N/`.
+    fn is_of_embeddings(&self) -> bool {
+        self.folders.iter().take(FOLDERS_OF_AN_SAE).any(|name| name == "embedding")
+    }
+
+    /// What `config.json` of Gemma Scope 2 says, told from the path.
+    fn fields(&self) -> Option<Fields> {
+        let layer = self.layer()?;
+        let kind = self.folders.get(1)?.trim_end_matches("_all");
+        let (input, output) = match kind {
+            "resid_post" => ("output", None),
+            "attn_out" => ("self_attn.o_proj.input", None),
+            "mlp_out" => ("post_feedforward_layernorm.output", None),
+            "transcoder" => ("pre_feedforward_layernorm.output", Some("post_feedforward_layernorm.output")),
+            _ => return None,
+        };
+        let hook = |place: &str| format!("model.layers.{layer}.{place}");
+        let repository = self.folders.iter().find_map(|name| Some(&name[name.find("gemma-scope-2-")?..]));
+        Some(Fields {
+            architecture: "jump_relu".to_owned(),
+            model_name: repository.map(|name| format!("google/{}", name.replace("gemma-scope-2-", "gemma-3-"))),
+            hf_hook_point_in: hook(input),
+            hf_hook_point_out: output.map(hook),
+            affine_connection: self.folders.first()?.ends_with("_affine"),
+        })
     }
 
     /// The input site, and the output site if it differs.
     fn sites(&self) -> (Option<String>, Option<String>) {
-        let (Some(repository), Some(layer)) = (self.repository(), self.layer()) else { return (None, None) };
+        let (Some(repository), layer) = (self.repository(), self.layer()) else { return (None, None) };
+        if layer.is_none() && self.is_of_embeddings() {
+            // The residual stream of Gemma 2 begins with the embeddings times sqrt(d_model), and nothing else.
+            return (Some("blocks.0.hook_resid_pre".to_owned()), None);
+        }
+        let Some(layer) = layer else { return (None, None) };
         let site = |hook: &str| Some(format!("blocks.{layer}.{hook}"));
         match repository.rsplit('-').next() {
             Some("res") => (site("hook_resid_post"), None),
@@ -208,7 +263,7 @@ mod tests {
     use super::*;
 
     fn published(path: &str) -> Published {
-        Published::of(Path::new(path))
+        Published::of(path.split('/').rev().map(str::to_owned).collect())
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
 use super::source::Source;
-use super::{Files, Format, Opened};
+use super::{ConfigFile, Files, Format, Opened, WeightFiles};
 use crate::config::{Architecture, Conventions, Ranking, Role, SaeConfig, Skip};
 use crate::error::SaeError;
 use crate::tensor_files::Taker;
@@ -13,9 +13,8 @@ use crate::tensors::{ArchitectureTensors, SaeTensors};
 
 pub(super) const FORMAT: Format = Format {
     name: "llama-scope",
-    weights_file: "checkpoints/final.safetensors",
-    config_file: Some("hyperparams.json"),
-    is_whole: |_, _| false,
+    weights: WeightFiles::named("checkpoints/final.safetensors"),
+    config: ConfigFile::Named("hyperparams.json"),
     open,
     take,
 };

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Number;
 use tch::{Device, Kind, Tensor};
 
-use super::{Files, Format, Opened};
+use super::{ConfigFile, Files, Format, Opened, WeightFiles};
 use crate::config::{Architecture, Ranking, Role, SaeConfig, Skip};
 use crate::error::SaeError;
 use crate::normalisation::Normalisation;
@@ -13,9 +13,8 @@ use crate::tensors::{ArchitectureTensors, SaeTensors};
 
 pub(super) const FORMAT: Format = Format {
     name: "llamascopium",
-    weights_file: "sae_weights.safetensors",
-    config_file: Some("config.json"),
-    is_whole: |_, _| false,
+    weights: WeightFiles::named("sae_weights.safetensors"),
+    config: ConfigFile::Named("config.json"),
     open,
     take,
 };

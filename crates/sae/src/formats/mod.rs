@@ -3,16 +3,22 @@
 //! A format is detected from the files in the folder, never guessed from values. Each module has a [`Format`] that converts
 //! a folder to [`SaeConfig`] and [`SaeTensors`]. Code outside this module does not depend on the format.
 
+mod attn_saes;
+mod circuit_tracer;
 mod dictionary_learning;
 mod files;
 mod gemma_scope;
+mod goodfire;
 mod llama_scope;
 mod llamascopium;
 mod openai;
+mod options;
+mod qwen_scope;
 mod saelens;
 mod search;
 mod source;
 mod sparsify;
+mod yaml;
 
 use std::fmt;
 use std::path::Path;
@@ -22,14 +28,16 @@ use hayloft_runtime::words::did_you_mean;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub(super) use self::files::Files;
+pub(super) use self::files::{ConfigFile, Files};
+pub use self::options::{SaeOptions, Transcoded};
 pub use self::search::find_saes;
 use crate::config::SaeConfig;
 use crate::error::SaeError;
+use crate::registry::{self, Registered};
 use crate::tensor_files::{Taker, TensorFile};
 use crate::tensors::SaeTensors;
 
-/// Every format.
+/// Every format. Of a single weight file, the first format that has such files decides.
 const FORMATS: &[Format] = &[
     saelens::FORMAT,
     gemma_scope::FORMAT,
@@ -37,6 +45,10 @@ const FORMATS: &[Format] = &[
     llama_scope::FORMAT,
     dictionary_learning::FORMAT,
     sparsify::FORMAT,
+    qwen_scope::FORMAT,
+    circuit_tracer::FORMAT,
+    attn_saes::FORMAT,
+    goodfire::FORMAT,
     openai::FORMAT,
     llamascopium::FORMAT,
 ];
@@ -46,22 +58,58 @@ const FORMATS: &[Format] = &[
 struct Format {
     /// The name on the command line and in JSON.
     name: &'static str,
-    weights_file: &'static str,
-    /// `None` where the format has no configuration.
-    config_file: Option<&'static str>,
-    /// Whether a file with this ending is a whole SAE of the format, in a folder whose other files do not matter.
-    is_whole: fn(folder: &Path, ending: &str) -> bool,
+    weights: WeightFiles,
+    config: ConfigFile,
     /// Parses the configuration and maps the weights.
     open: fn(&Files) -> Result<Opened, SaeError>,
     /// Takes every tensor of the weights.
     take: fn(&Opened, &mut Taker<'_>) -> Result<SaeTensors, SaeError>,
 }
 
+/// The weight files of a format.
+#[derive(Debug, Clone, Copy)]
+enum WeightFiles {
+    /// One file of this name in the folder of each SAE. A file of another name for which `also` is true is a whole SAE,
+    /// in a folder whose other files do not matter.
+    Named { name: &'static str, also: fn(folder: &Path, name: &str) -> bool },
+    /// Several SAEs share a folder: each file whose name is one of these is an SAE.
+    Several(fn(folder: &Path, name: &str) -> bool),
+}
+
+impl WeightFiles {
+    /// One file of this name in the folder of each SAE.
+    const fn named(name: &'static str) -> Self {
+        Self::Named { name, also: |_, _| false }
+    }
+
+    /// Whether a file is the weights of an SAE whatever the rest of the folder is.
+    fn is_whole(self, folder: &Path, name: &str) -> bool {
+        match self {
+            Self::Named { also, .. } => also(folder, name),
+            Self::Several(is_one) => is_one(folder, name),
+        }
+    }
+
+    /// The weight files of a folder, in the order of their names.
+    fn in_folder(self, folder: &Path) -> Vec<String> {
+        match self {
+            Self::Named { name, .. } if folder.join(name).exists() => vec![name.to_owned()],
+            Self::Named { .. } => Vec::new(),
+            Self::Several(is_one) => {
+                let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+                let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+                let mut names: Vec<String> = names.filter(|name| is_one(folder, name)).collect();
+                names.sort();
+                names
+            }
+        }
+    }
+}
+
 impl Format {
     /// Whether a folder has the format's files.
     fn fits(&self, folder: &Path) -> bool {
-        let has = |name: &str| folder.join(name).exists();
-        has(self.weights_file) && self.config_file.is_none_or(has)
+        !self.weights.in_folder(folder).is_empty() && self.config.fits(folder)
     }
 }
 
@@ -88,9 +136,13 @@ impl SaeFormat {
         self.0.name
     }
 
-    /// Whether a folder has the files of any format.
-    fn is_any(folder: &Path) -> bool {
-        FORMATS.iter().any(|format| format.fits(folder))
+    /// The SAEs that lie directly in a folder: the folder itself, or its files where several SAEs share a folder.
+    fn saes_in(folder: &Path) -> Vec<std::path::PathBuf> {
+        let Some(format) = FORMATS.iter().find(|format| format.fits(folder)) else { return Vec::new() };
+        match format.weights {
+            WeightFiles::Named { .. } => vec![folder.to_path_buf()],
+            WeightFiles::Several(_) => format.weights.in_folder(folder).iter().map(|name| folder.join(name)).collect(),
+        }
     }
 
     /// Detects the format of a folder.
@@ -118,22 +170,99 @@ impl SaeFormat {
 }
 
 /// Opens an SAE's folder or its single weight file.
-pub(super) fn open(path: &Path, format: Option<SaeFormat>) -> Result<(SaeFormat, Files, Opened), SaeError> {
+pub(super) fn open(path: &Path, options: &SaeOptions) -> Result<(SaeFormat, Files, Opened), SaeError> {
     let (folder, file) = match path.file_name().and_then(|name| name.to_str()) {
-        Some(name) if path.is_file() => (path.parent().unwrap_or(Path::new(".")), Some(name)),
+        Some(name) if path.is_file() => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            (folder.unwrap_or(Path::new(".")), Some(name))
+        }
         _ => (path, None),
     };
+    if !path.exists()
+        && let Some(name) = path.to_str()
+    {
+        check_registry(path, name)?;
+    }
+    if let Some(name) = file
+        && ["json", "yaml", "yml"].iter().any(|ending| name.rsplit_once('.').is_some_and(|(_, own)| own == *ending))
+    {
+        return Err(SaeError::NoWeights { path: path.to_path_buf(), folder: folder.to_path_buf() });
+    }
     let whole = || {
-        let (_, ending) = file?.rsplit_once('.')?;
-        FORMATS.iter().find(|format| (format.is_whole)(folder, ending)).map(SaeFormat)
+        let name = file?;
+        FORMATS.iter().find(|format| format.weights.is_whole(folder, name)).map(SaeFormat)
     };
-    let format = match format.or_else(whole) {
+    let format = match options.format.or_else(whole) {
         Some(format) => format,
         None => SaeFormat::of(folder)?,
     };
-    let files = Files::find(folder, format.0.config_file, file.unwrap_or(format.0.weights_file))?;
-    let opened = (format.0.open)(&files)?;
+    let weights = match file {
+        Some(name) => name.to_owned(),
+        None => format.weights_in(folder)?,
+    };
+    let files = Files::find(folder, format.0.config, &weights, options.clone())?;
+    let mut opened = (format.0.open)(&files)?;
+    let config = &mut opened.config;
+    options.apply(&files.source(), config)?;
+    if let Some(registered) = registry::published_at(&files.folder_names(), &files.weights_file) {
+        let is_centred = config.conventions.center_writing_weights;
+        config.remarks.extend(registered.unsaid(config.normalisation, is_centred));
+    }
     Ok((format, files, opened))
+}
+
+/// The fetch manifest that brings an SAE of SAELens's registry.
+fn fetch_manifest(Registered { release, sae }: Registered) -> String {
+    let format: Option<SaeFormat> = release.format.and_then(|name| name.parse().ok());
+    let files = format.map_or_else(|| vec![format!("{}/*", sae.path)], |format| format.files_of(sae.path));
+    let files: Vec<String> = files.iter().map(|file| format!("\"{file}\"")).collect();
+    let (name, repository, files) = (release.name, release.repository, files.join(", "));
+    format!("[[saes]]\nname = \"{name}\"\nrepo = \"{repository}\"\nfiles = [{files}]")
+}
+
+/// Says what a path that does not exist is in SAELens's registry, if its first part is the name of a release.
+fn check_registry(path: &Path, name: &str) -> Result<(), SaeError> {
+    let release = name.split('/').next().unwrap_or_default();
+    if registry::release_of(release).is_err() {
+        return Ok(());
+    }
+    let path = path.to_path_buf();
+    Err(match registry::find(name) {
+        Ok(registered) => SaeError::NotFetched { path, manifest: fetch_manifest(registered) },
+        Err(problem) => SaeError::NotInRegistry { path, problem },
+    })
+}
+
+impl SaeFormat {
+    /// The files to bring of an SAE that is published at `path` in a repository.
+    fn files_of(self, path: &str) -> Vec<String> {
+        match (self.0.weights, self.0.config) {
+            (WeightFiles::Several(_), ConfigFile::None) => vec![path.to_owned()],
+            (WeightFiles::Several(_), ConfigFile::Named(config) | ConfigFile::Optional(config)) => {
+                vec![path.to_owned(), config.to_owned()]
+            }
+            (WeightFiles::Several(_), ConfigFile::Beside { weights, config }) => {
+                vec![path.to_owned(), format!("{}{config}", path.strip_suffix(weights).unwrap_or(path))]
+            }
+            (WeightFiles::Named { name, .. }, ConfigFile::Named(config) | ConfigFile::Optional(config)) => {
+                vec![format!("{path}/{name}"), format!("{path}/{config}")]
+            }
+            (WeightFiles::Named { name, .. }, _) => vec![format!("{path}/{name}")],
+        }
+    }
+
+    /// The one weight file of a folder.
+    fn weights_in(self, folder: &Path) -> Result<String, SaeError> {
+        let held = self.0.weights.in_folder(folder);
+        match (self.0.weights, &held[..]) {
+            (WeightFiles::Named { name, .. }, _) => Ok(name.to_owned()),
+            (WeightFiles::Several(_), [one]) => Ok(one.clone()),
+            (WeightFiles::Several(_), _) => {
+                let (folder, format) = (folder.to_path_buf(), self.0.name);
+                Err(SaeError::SeveralInFolder { folder, format, count: held.len(), held: held.join(", ") })
+            }
+        }
+    }
 }
 
 impl PartialEq for SaeFormat {

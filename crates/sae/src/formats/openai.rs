@@ -1,10 +1,12 @@
 //! `OpenAI`'s autoencoders: one file with the state dict of one class and the name of its activation function. `TopK` models
 //! normalise each row to mean 0 and standard deviation 1.
 
+use std::path::Path;
+
 use serde_json::{Number, Value};
 
 use super::source::Source;
-use super::{Files, Format, Opened};
+use super::{ConfigFile, Files, Format, Opened, WeightFiles};
 use crate::config::{Architecture, InputBias, Ranking, SaeConfig};
 use crate::error::SaeError;
 use crate::normalisation::Normalisation;
@@ -13,12 +15,17 @@ use crate::tensors::{ArchitectureTensors, SaeTensors};
 
 pub(super) const FORMAT: Format = Format {
     name: "openai",
-    weights_file: "autoencoder.pt",
-    config_file: None,
-    is_whole: |folder, ending| matches!(ending, "pt" | "pth") && !folder.join("config.json").exists(),
+    weights: WeightFiles::Named { name: "autoencoder.pt", also: is_alone },
+    config: ConfigFile::None,
     open,
     take,
 };
+
+/// A file of `PyTorch` that no other format claims, in a folder without a configuration.
+fn is_alone(folder: &Path, name: &str) -> bool {
+    let ending = name.rsplit_once('.').map(|(_, ending)| ending);
+    matches!(ending, Some("pt" | "pth")) && !folder.join("config.json").exists()
+}
 
 /// Training statistics.
 const OF_TRAINING: [&str; 3] = ["stats_last_nonzero", "latents_activation_frequency", "latents_mean_square"];

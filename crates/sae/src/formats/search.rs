@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{FORMATS, SaeFormat};
+use super::{FORMATS, SaeFormat, WeightFiles};
 use crate::error::SaeError;
 
 /// Deepest level of folders that is searched below the one given; Gemma Scope has three.
@@ -13,7 +13,7 @@ const DEEPEST: usize = 8;
 ///
 /// A path is an SAE (its folder or its one file), a folder that holds SAEs at any depth, or a pattern of paths, in which
 /// `*`, `?` and `[...]` have their meaning of a shell. A folder that is itself an SAE is not searched, nor are folders
-/// whose names begin with a dot. A pattern that matches no SAE is an error; a path that is no SAE is returned, so that
+/// whose names begin with a dot. Where several SAEs share a folder, each of its weight files is one. A pattern that matches no SAE is an error; a path that is no SAE is returned, so that
 /// opening it says what is missing. Logs how many SAEs a folder or a pattern gives.
 pub fn find_saes<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Result<Vec<PathBuf>, SaeError> {
     let mut found = Vec::new();
@@ -60,8 +60,10 @@ fn is_sae_file(path: &Path) -> bool {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
         return false;
     };
-    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
-    FORMATS.iter().any(|format| format.weights_file == name || (format.is_whole)(folder, ending))
+    FORMATS.iter().any(|format| match format.weights {
+        WeightFiles::Named { name: own, .. } if own == name => true,
+        weights => weights.is_whole(folder, name),
+    })
 }
 
 /// The folder itself if it is an SAE, or else the SAEs below it. None for a file.
@@ -77,8 +79,9 @@ fn search(folder: &Path, levels: usize, seen: &mut BTreeSet<PathBuf>, found: &mu
     if !real.is_dir() || !seen.insert(real) {
         return;
     }
-    if SaeFormat::is_any(folder) {
-        found.push(folder.to_path_buf());
+    let own = SaeFormat::saes_in(folder);
+    if !own.is_empty() {
+        found.extend(own);
         return;
     }
     // A folder that cannot be read holds no SAE that could be opened.

@@ -35,11 +35,11 @@ pub(in crate::formats) fn read_bounded(path: &Path) -> Result<Vec<u8>, SaeError>
 
 impl Source<'_> {
     pub(in crate::formats) fn json(&self, bytes: &[u8]) -> Result<Value, SaeError> {
-        serde_json::from_slice(bytes).map_err(|error| self.problem(&error))
+        serde_json::from_slice(bytes).map_err(|error| self.problem(error))
     }
 
     pub(in crate::formats) fn fields<T: DeserializeOwned>(&self, value: Value) -> Result<T, SaeError> {
-        serde_json::from_value(value).map_err(|error| self.problem(&error))
+        serde_json::from_value(value).map_err(|error| self.problem(error))
     }
 
     pub(in crate::formats) fn field(&self, field: &str, expected: impl Display, got: impl Display) -> SaeError {
@@ -66,7 +66,7 @@ impl Source<'_> {
         }
     }
 
-    fn problem(&self, error: &serde_json::Error) -> SaeError {
-        SaeError::Config { path: self.path.to_path_buf(), problem: error.to_string() }
+    pub(in crate::formats) fn problem(&self, problem: impl Display) -> SaeError {
+        SaeError::Config { path: self.path.to_path_buf(), problem: problem.to_string() }
     }
 }

@@ -207,6 +207,18 @@ impl Taker<'_> {
         if count > 0 { Err(SaeError::NonFinite { path, name, count }) } else { Ok(Some(stored)) }
     }
 
+    /// Takes an optional tensor, which is an offset that is not computed here: all of it must be zero.
+    pub(super) fn all_zeros(&mut self, name: &str, shape: &[usize]) -> Result<(), SaeError> {
+        let Some(tensor) = self.optional(name, shape)? else { return Ok(()) };
+        let largest = tensor.f_abs()?.f_max()?.f_double_value(&[])?;
+        if largest > 0.0 {
+            let (path, field) = (self.file.path.clone(), name.to_owned());
+            let expected = "zeros: what it adds is not computed here".to_owned();
+            return Err(SaeError::Field { path, field, expected, got: format!("values up to {largest}") });
+        }
+        Ok(())
+    }
+
     /// Takes an optional number: a zero-dimensional tensor, or a scalar beside the tensors.
     pub(super) fn number(&mut self, name: &str) -> Result<Option<f64>, SaeError> {
         let Some(entry) = self.left.remove(name) else { return Ok(None) };

@@ -151,6 +151,42 @@ mod tests {
     }
 
     #[test]
+    fn fields_of_metadata_at_the_top_level_say_the_same() {
+        let read = read(&nested(&json!({"model_class_name": "HookedTransformer", "prepend_bos": false}))).unwrap();
+        assert_eq!(read.conventions.prepend_bos, Some(false));
+        let message = refused(&nested(&json!({"hook_name": "blocks.4.hook_resid_pre"})));
+        assert!(message.contains("as metadata.hook_name says"), "{message}");
+        assert!(refused(&nested(&json!({"hook_head_index": 3}))).contains("hook_head_index"));
+    }
+
+    #[test]
+    fn a_k_beside_an_activation_that_is_a_relu_is_told() {
+        let config =
+            read(&flat(&json!({"activation_fn_str": "relu", "k": 32, "multi_topk": false, "layer": 3}))).unwrap();
+        assert_eq!(config.architecture, Architecture::Standard);
+        assert!(config.remarks[0].contains("k is 32"), "{:?}", config.remarks);
+        assert!(refused(&flat(&json!({"k": 3}))).contains("k: expected none"));
+    }
+
+    #[test]
+    fn a_way_of_loading_the_model_that_changes_the_site_is_told() {
+        let folded = json!({"hook_point": "blocks.3.mlp.hook_in", "model_from_pretrained_kwargs": {"fold_ln": true}});
+        assert!(read(&flat(&folded)).unwrap().remarks[0].contains("fold_ln"));
+        let elsewhere = json!({"model_from_pretrained_kwargs": {"fold_ln": true, "fold_value_biases": false}});
+        assert!(read(&flat(&elsewhere)).unwrap().remarks.is_empty());
+    }
+
+    #[test]
+    fn whole_configurations_of_runners_are_read_and_transcoders_of_early_2024_refused() {
+        let runner = json!({"hook_point_eval": "blocks.{layer}.attn.pattern", "decoder_heuristic_init_norm": 0.1,
+            "hook_point_layer": 3, "n_shuffles_final": 10, "is_transcoder": false, "out_hook_point": null});
+        read(&flat(&runner)).unwrap();
+        assert!(refused(&flat(&json!({"is_transcoder": true}))).contains("is_transcoder"));
+        let signed = json!({"activation_fn": "topk", "activation_fn_kwargs": {"k": 5, "signed": true}});
+        assert!(refused(&flat(&signed)).contains("signed"));
+    }
+
+    #[test]
     fn heads_side_by_side_are_read_and_other_shapes_and_single_heads_refused() {
         read(&nested(&json!({"reshape_activations": "hook_z"}))).unwrap();
         let z = json!({"hook_point": "blocks.3.attn.hook_z"});

@@ -29,6 +29,7 @@ const INERT: &[&str] = &[
     "pre_act_loss_coefficient",
     "sae_lens_training_version",
     "sae_lens_version",
+    "sparse_intermediate",
     "target_l0",
     "topk_threshold_lr",
     "use_matryoshka_aux_loss",
@@ -47,6 +48,7 @@ pub(super) struct CommonFields<'config> {
     pub(super) output_site: Option<String>,
     pub(super) model_name: Option<String>,
     pub(super) conventions: Conventions,
+    pub(super) remarks: Vec<String>,
 }
 
 impl Source<'_> {
@@ -68,6 +70,7 @@ impl Source<'_> {
             output_site: fields.output_site.filter(|_| role != Role::Autoencoder),
             model_name: fields.model_name,
             conventions: fields.conventions,
+            remarks: fields.remarks,
         })
     }
 
@@ -110,16 +113,9 @@ impl Source<'_> {
     }
 
     pub(super) fn normalisation(&self, name: &str) -> Result<Normalisation, SaeError> {
-        let known = [
-            Normalisation::None,
-            Normalisation::ExpectedAverageOnlyIn,
-            Normalisation::ConstantNormRescale,
-            Normalisation::LayerNorm,
-        ];
-        known
-            .into_iter()
-            .find(|known| known.as_str() == name)
-            .ok_or_else(|| self.field("normalize_activations", known.map(Normalisation::as_str).join(", "), name))
+        Normalisation::ALL.into_iter().find(|known| known.as_str() == name).ok_or_else(|| {
+            self.field("normalize_activations", Normalisation::ALL.map(Normalisation::as_str).join(", "), name)
+        })
     }
 
     /// Parses the architecture and role, using the architecture-specific options.

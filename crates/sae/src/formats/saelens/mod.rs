@@ -10,14 +10,13 @@ mod tensors;
 mod trained_on;
 
 use self::tensors::take;
-use super::{Files, Format, Opened};
+use super::{ConfigFile, Files, Format, Opened, WeightFiles};
 use crate::error::SaeError;
 
 pub(super) const FORMAT: Format = Format {
     name: "saelens",
-    weights_file: "sae_weights.safetensors",
-    config_file: Some("cfg.json"),
-    is_whole: |_, _| false,
+    weights: WeightFiles::named("sae_weights.safetensors"),
+    config: ConfigFile::Named("cfg.json"),
     open,
     take,
 };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::{Number, Value};
+use serde_json::{Map, Number, Value};
 
 use super::fields::{CommonFields, Options};
 use super::trained_on::TrainedOn;
@@ -41,7 +41,48 @@ struct Metadata {
     trained_on: TrainedOn,
 }
 
+/// Fields of `metadata` that files of some writers have at the top level too, where SAELens passes over them.
+const OF_METADATA: [&str; 17] = [
+    "context_size",
+    "dataset_path",
+    "exclude_special_tokens",
+    "hf_hook_name",
+    "hf_hook_name_out",
+    "hook_head_index",
+    "hook_head_index_out",
+    "hook_layer",
+    "hook_name",
+    "hook_name_out",
+    "model_class_name",
+    "model_from_pretrained_kwargs",
+    "model_name",
+    "neuronpedia_id",
+    "prepend_bos",
+    "seqpos_slice",
+    "sequence_separator_token",
+];
+
+/// Moves the fields of `metadata` that stand at the top level there. What both say must be the same.
+fn without_copies(source: &Source<'_>, mut value: Value) -> Result<Value, SaeError> {
+    let Some(fields) = value.as_object_mut() else { return Ok(value) };
+    let copies: Vec<(&str, Value)> =
+        OF_METADATA.into_iter().filter_map(|name| Some((name, fields.remove(name)?))).collect();
+    if copies.is_empty() {
+        return Ok(value);
+    }
+    let metadata = fields.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
+    let Some(metadata) = metadata.as_object_mut() else { return Ok(value) };
+    for (name, copy) in copies {
+        let said = metadata.entry(name).or_insert_with(|| copy.clone());
+        if *said != copy {
+            return Err(source.field(name, format!("{said}, as metadata.{name} says"), copy));
+        }
+    }
+    Ok(value)
+}
+
 pub(super) fn parse(source: &Source<'_>, value: Value) -> Result<SaeConfig, SaeError> {
+    let value = without_copies(source, value)?;
     let NestedFields {
         architecture,
         d_in,
@@ -68,6 +109,7 @@ pub(super) fn parse(source: &Source<'_>, value: Value) -> Result<SaeConfig, SaeE
         Some(other) => return Err(source.field("normalize_activations", "a name", other)),
     };
     let Metadata { hook_name, hook_name_out, hook_head_index: _, model_name, trained_on } = metadata;
+    let remarks = trained_on.remarks(hook_name.as_deref());
     source.sae(CommonFields {
         architecture: &architecture,
         options,
@@ -79,5 +121,6 @@ pub(super) fn parse(source: &Source<'_>, value: Value) -> Result<SaeConfig, SaeE
         output_site: hook_name_out,
         model_name,
         conventions: trained_on.conventions(source)?,
+        remarks,
     })
 }

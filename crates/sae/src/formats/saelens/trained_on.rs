@@ -33,6 +33,24 @@ impl TrainedOn {
         })
     }
 
+    /// What the model was loaded with that changes the activations at a site and is not done here.
+    pub(super) fn remarks(&self, site: Option<&str>) -> Vec<String> {
+        let kwargs = self.model_from_pretrained_kwargs.as_ref();
+        let is_on = |name: &str| kwargs.and_then(|kwargs| kwargs.get(name)).and_then(Value::as_bool) == Some(true);
+        let is_at = |hooks: &[&str]| site.is_some_and(|site| hooks.iter().any(|hook| site.ends_with(hook)));
+        [
+            ("fold_ln", ["mlp.hook_in", "ln2.hook_normalized"].as_slice()),
+            ("fold_value_biases", &["attn.hook_z"]),
+            ("refactor_factored_attn_matrices", &["attn.hook_z"]),
+        ]
+        .into_iter()
+        .filter(|(name, hooks)| is_on(name) && is_at(hooks))
+        .map(|(name, _)| {
+            format!("its model was loaded with {name} (model_from_pretrained_kwargs), which changes the activations at its site; here they are those of the weights as stored")
+        })
+        .collect()
+    }
+
     fn positions(&self, source: &Source<'_>) -> Result<PositionSlice, SaeError> {
         let Some(value) = &self.seqpos_slice else { return Ok(PositionSlice::default()) };
         let bounds: Option<Vec<Option<i64>>> = serde_json::from_value(value.clone()).ok();
