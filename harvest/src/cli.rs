@@ -6,7 +6,11 @@ mod plan;
 mod rollouts;
 mod run;
 
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+
 use clap::{Args, Parser, Subcommand, value_parser};
+use hayloft_harvest::{DataError, StarterManifest};
 use hayloft_store::LocalPath;
 
 pub use self::fetch::FetchArguments;
@@ -36,6 +40,9 @@ Examples:
   # See what there is to do before renting a GPU
   harvest plan --model mistral-7b --data data-manifests/pile-excerpts.toml \\
       --out cache
+
+  # For a start, without a data manifest: a file of texts
+  harvest run --model gpt2 --data texts.jsonl --context 512 --max-tokens 100000 --out cache --site blocks.6.hook_resid_pre
 
   # Go on after an interruption: shards that are whole are kept
   harvest run … --resume
@@ -82,6 +89,26 @@ pub struct InputPaths {
     /// Where relative paths in the data manifest start [default: the manifest's own folder]
     #[arg(long, value_name = "DIR", requires = "data")]
     pub data_root: Option<LocalPath>,
+}
+
+/// Data without a manifest.
+#[derive(Debug, Args)]
+pub struct StarterArguments {
+    /// Plan with data that has no manifest, for a start: --data is then a file, a folder or a pattern of texts, which are joined
+    /// and cut into contexts of N tokens. The manifest that this stands for is written beside --out, as OUT.toml
+    #[arg(long, value_name = "N", requires = "data", value_parser = value_parser!(u32).range(2..))]
+    context: Option<u32>,
+    /// With --context, the most tokens that are planned
+    #[arg(long, value_name = "N", requires = "context")]
+    max_tokens: Option<NonZeroU64>,
+}
+
+impl StarterArguments {
+    /// Returns the data manifest: `data`, or with `--context` the one that is written for it.
+    fn manifest(self, data: PathBuf, out: &Path) -> Result<PathBuf, DataError> {
+        let Some(context_length) = self.context else { return Ok(data) };
+        StarterManifest { data, context_length, max_tokens: self.max_tokens }.write(out)
+    }
 }
 
 /// How the plan is cut up.

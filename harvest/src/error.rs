@@ -62,6 +62,18 @@ pub enum HarvestError {
         /// The longest supported, in tokens.
         longest: usize,
     },
+    /// The token ids of the data were made by another tokenizer.
+    #[error(
+        "{manifest}: tokenizer_blake3: expected token ids of the tokenizer {got} of --model, got those of {expected}. Take the checkpoint whose tokenizer made them"
+    )]
+    OtherTokenizer {
+        /// The data manifest.
+        manifest: PathBuf,
+        /// The hash in the data manifest.
+        expected: String,
+        /// The hash of the model's `tokenizer.json`.
+        got: String,
+    },
     /// The data has no text.
     #[error(
         "{manifest}: expected text, got none: {documents} documents, all of them without tokens. Check files and text_field in the data manifest"
@@ -123,6 +135,16 @@ pub enum HarvestError {
     NothingPlanned {
         /// The cache's folder.
         folder: PathBuf,
+    },
+    /// The plan has a token beyond the model's vocabulary.
+    #[error(
+        "the plan has the token id {id}, but the model's vocabulary ends at {vocabulary}. Expected the checkpoint that it was planned for"
+    )]
+    Vocabulary {
+        /// The token id.
+        id: u32,
+        /// Rows of the model's embedding.
+        vocabulary: usize,
     },
     /// No site was given.
     #[error("--site: expected at least one, got none. An example is --site blocks.{example}.hook_resid_pre")]

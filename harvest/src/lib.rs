@@ -8,7 +8,7 @@
 //!                                  └─────────────┴───────────┴─► encode ─► shards/00000/…      run
 //! ```
 //!
-//! With `[chat]` in the data manifest, rows are instructions with a model's replies. Each row becomes a sequence
+//! With `[chat]` in the data manifest, rows are messages with a model's replies. Each row becomes a sequence
 //! through a [`ChatTemplate`], and every token has a section: see [`conversation()`].
 //!
 //! [`plan`] is a function of the data, the tokenizer and its settings only. It reads no clock, and the thread count
@@ -35,12 +35,13 @@ mod run;
 mod summary;
 
 pub use chat::{
-    ChatError, ChatTemplate, Conversation, CutReply, EndOfTurn, Prompt, Reply, TemplateChoice, conversation,
-    prompt_tokens,
+    ChatError, ChatTemplate, Conversation, CutReply, EndOfTurn, Message, Prompt, Reply, Role, TemplateChoice,
+    conversation, prompt_tokens,
 };
 pub use data::{
-    ChatReader, ChatRow, ChatSettings, DataError, DataFile, DataManifest, Document, DocumentReader, FieldPath,
-    FileKind, FilesRead, LineProblem, ROLLOUTS_KEY, Replies, RowOrder, Selection, Sha256, Shuffle, UnusableRows,
+    BadRows, BosChoice, ChatReader, ChatRow, ChatSettings, DataError, DataFile, DataManifest, Document, DocumentReader,
+    FieldPath, FileKind, FilesRead, LineProblem, ROLLOUTS_KEY, Replies, RowOrder, Selection, Sha256, Shuffle,
+    StarterManifest, UnusableRows,
 };
 pub use error::HarvestError;
 pub use fetch::{

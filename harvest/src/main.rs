@@ -28,7 +28,7 @@ fn run() -> Result<()> {
         }
         Command::Plan(arguments) => {
             let (json, show) = (arguments.json, arguments.show);
-            let settings = PlanSettings::from(arguments);
+            let settings = PlanSettings::try_from(arguments)?;
             let summary = plan(&settings, Progress::on_stderr())?;
             if show > 0 {
                 // With --json, standard output is for programs.

@@ -19,6 +19,8 @@ pub struct PlanSummary {
     pub documents: u64,
     /// Documents skipped because they have no tokens.
     pub empty_documents: u64,
+    /// Rows skipped because they cannot be read.
+    pub bad_rows: u64,
     /// Sequences.
     pub sequences: u64,
     /// Tokens.
@@ -94,6 +96,9 @@ impl fmt::Display for PlanSummary {
         write!(formatter, "documents  {}", HumanCount(self.documents))?;
         if self.empty_documents > 0 {
             write!(formatter, " ({} more have no tokens)", HumanCount(self.empty_documents))?;
+        }
+        if self.bad_rows > 0 {
+            write!(formatter, "\nbad rows   {}, which were skipped", HumanCount(self.bad_rows))?;
         }
         writeln!(formatter, "\nsequences  {}", HumanCount(self.sequences))?;
         write!(formatter, "tokens     {}", HumanCount(self.tokens))?;

@@ -252,6 +252,8 @@ fn plan(folder: &TempDir, sample: &Sample) -> anyhow::Result<()> {
             seed: None,
             shuffle_buffer: None,
             documents: row_groups.into(),
+            tokens_field: None,
+            skipped_rows: None,
             selection: None,
         },
         chat: None,

@@ -131,7 +131,7 @@ impl From<CaseTokens> for Tokens {
     fn from(given: CaseTokens) -> Self {
         let CaseTokens { sequence, position, token, section, document, subset } = given;
         let subset = subset.into_iter().map(|subset| subset.map(Arc::from)).collect();
-        Self { token, position, section, sequence, document, subset }
+        Self { token, position, section, sequence, document, subset, turn: Vec::new() }
     }
 }
 

@@ -200,6 +200,8 @@ fn corpus(context_length: u32, row_group_rows: u32) -> Corpus {
         seed: None,
         shuffle_buffer: None,
         documents: 1,
+        tokens_field: None,
+        skipped_rows: None,
         selection: None,
     };
     Corpus {

@@ -82,7 +82,7 @@
 //! #     tokenizer: TokenizerRecord { blake3: blake3.clone(), vocab_size: 512, bos_id: 1, bos_text: "<s>".into() },
 //! #     data: DataRecord {
 //! #         files: vec![], text_field: "text".into(), subset_field: None, max_tokens: None, seed: None,
-//! #         shuffle_buffer: None, documents: 1, selection: None,
+//! #         shuffle_buffer: None, documents: 1, tokens_field: None, skipped_rows: None, selection: None,
 //! #     },
 //! #     chat: None, selected_from: vec![], packing: Packing::PerDocument,
 //! #     context_length: 16, row_group_rows: 16, shard_tokens: 16,
@@ -100,7 +100,8 @@
 //! // `folder`, `corpus: Corpus` and `settings: HarvestSettings` are given.
 //! let sequence = Sequence { id: 0, document: 0, subset: None, first_row: 0, length: 3, row_group: 0 };
 //! let (token, position, section) = (vec![1, 17, 4], vec![0, 1, 2], vec![Section::Text; 3]);
-//! let tokens = Tokens { token, position, section, sequence: vec![0; 3], document: vec![0; 3], subset: vec![None; 3] };
+//! let tokens = Tokens { token, position, section, sequence: vec![0; 3], document: vec![0; 3], subset: vec![None; 3],
+//!     turn: Vec::new() };
 //! let mut plan = PlanWriter::create(folder)?;
 //! plan.add_shard(&[sequence], &tokens)?;
 //! plan.finish(corpus)?;

@@ -320,10 +320,27 @@ fn a_tokenizer_that_is_not_one() {
 }
 
 #[test]
+fn tokenizers_that_are_not_converted_or_contradict_their_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let refusal = || Tokenizer::open(folder.path()).unwrap_err().to_string();
+    std::fs::write(folder.path().join("tokenizer.model"), "").unwrap();
+    assert_says(&refusal(), &["expected tokenizer.json, got tokenizer.model", "save_pretrained"]);
+    std::fs::copy(fixture("stories260K/tokenizer.json"), folder.path().join("tokenizer.json")).unwrap();
+    std::fs::write(folder.path().join("added_tokens.json"), r#"{"<|im_start|>": 512}"#).unwrap();
+    assert_says(&refusal(), &["added_tokens.json", "<|im_start|>", "normalizer"]);
+    let config = r#"{"tokenizer_class": "LlamaTokenizer", "add_prefix_space": true, "pad_token": "<|im_start|>"}"#;
+    std::fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
+    Tokenizer::open(folder.path()).unwrap();
+    std::fs::write(folder.path().join("tokenizer_config.json"), r#"{"added_tokens_decoder": {"x": "y"}}"#).unwrap();
+    assert_says(&refusal(), &["tokenizer_config.json", "added_tokens_decoder"]);
+}
+
+#[test]
 fn tokenizer_and_model_vocabularies_that_disagree() {
     let tokenizer = Tokenizer::open(&fixture("tiny-llama")).unwrap();
-    let message = tokenizer.check_vocabulary(3).unwrap_err().to_string();
-    assert_says(&message, &["tokenizer.json", "ends at 3", "one checkpoint"]);
+    tokenizer.check_ids(&[0, 2], 3).unwrap();
+    let message = tokenizer.check_ids(&[0, 4, 2], 3).unwrap_err().to_string();
+    assert_says(&message, &["tokenizer.json", "id 4", "ends at 3", "one checkpoint"]);
 }
 
 #[test]

@@ -8,3 +8,4 @@ mod harvest;
 mod onednn;
 mod sections;
 mod subsets;
+mod tokenizer_files;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use hayloft_harvest::{ChatTemplate, TemplateChoice};
+use hayloft_harvest::{ChatTemplate, Role, TemplateChoice};
 use hayloft_store::{Corpus, PlanReader, Section};
 use serde_json::{Value, json};
 use sha2::Digest;
@@ -85,7 +85,8 @@ pub fn check_rendered(case: &Value, template: &Value) -> usize {
         let (instruction, text) = (rendered["instruction"].as_str().unwrap(), rendered["text"].as_str().unwrap());
         let prompt = template.prompt(instruction).unwrap();
         assert_eq!(prompt.written_bos.unwrap_or_default() + &prompt.text, text, "{name}");
-        assert_eq!(prompt.text[prompt.instruction].trim(), instruction.trim(), "{name}");
+        let [(Role::User, held)] = prompt.messages.as_slice() else { panic!("{name}: expected one message") };
+        assert_eq!(prompt.text[held.clone()].trim(), instruction.trim(), "{name}");
     }
     cases.len()
 }

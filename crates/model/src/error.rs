@@ -141,14 +141,14 @@ pub enum ModelError {
         /// What is wrong and what to do.
         problem: String,
     },
-    /// The tokenizer's vocabulary exceeds that of the model.
+    /// A text has a token beyond the model's vocabulary.
     #[error(
-        "{path}: the tokenizer knows token {token:?} with id {id}, but the model's vocabulary ends at {vocabulary}. Expected tokenizer and model from one checkpoint"
+        "{path}: the data has token {token:?} with id {id}, but the model's vocabulary ends at {vocabulary}. Expected tokenizer, data and model of one checkpoint, or texts without this token"
     )]
     Vocabulary {
         /// The tokenizer's file.
         path: PathBuf,
-        /// The token with the highest id.
+        /// The token; empty for an id that the tokenizer does not know.
         token: String,
         /// Its id.
         id: u32,

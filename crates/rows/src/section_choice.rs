@@ -26,7 +26,7 @@ impl SectionChoice {
 
     /// Help of an option that takes sections.
     pub const HELP: &'static str = "Take the rows of these sections: all, or one or more of text, bos, control, \
-        user_prompt, rollout and final, separated by commas or by repeating the option. Training takes the rows of any of \
+        user_prompt, rollout, final and system, separated by commas or by repeating the option. Training takes the rows of any of \
         them; an evaluation splices, ablates and counts each by itself, and has figures for each [default: all]";
 
     /// Whether the choice includes a section.

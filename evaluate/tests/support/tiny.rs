@@ -211,6 +211,8 @@ fn corpus() -> Corpus {
             seed: None,
             shuffle_buffer: None,
             documents: 6,
+            tokens_field: None,
+            skipped_rows: None,
             selection: None,
         },
         chat: None,

@@ -14,7 +14,9 @@ use serde_json::json;
 use super::Seed;
 
 /// The files that a data manifest of the fuzzer can name.
-pub(crate) const FILES: [&str; 5] = ["a.jsonl", "b.json", "c.txt", "d.jsonl.zst", "e.parquet"];
+pub(crate) const FILES: [&str; 6] = ["a.jsonl", "b.json", "c.txt", "d.jsonl.zst", "e.parquet", "f.csv"];
+
+const CSV: &str = "number,text\r\n1,Hay is dried grass.\r\n2,\"A \"\"loft\"\" is dry,\neven here\"\r\n";
 
 /// What the seed of a rollouts file says that it was made with.
 pub(crate) const TOKENIZER_BLAKE3: &str = "11";
@@ -25,7 +27,7 @@ const TEXTS: [&str; 3] = ["Hay is dried grass.", "A \"loft\" is dry \u{e9}\u{1f3
 /// Writes one file of each kind.
 pub(crate) fn write_files(folder: &Path) {
     let lines = json_lines();
-    let files = [lines.clone(), json(), TEXTS[0].as_bytes().to_vec(), compressed(&lines), parquet(false)];
+    let files = [lines.clone(), json(), TEXTS[0].as_bytes().to_vec(), compressed(&lines), parquet(false), CSV.into()];
     for (name, bytes) in FILES.iter().zip(files) {
         fs::write(folder.join(name), bytes).expect("a file");
     }
@@ -37,6 +39,7 @@ pub(super) fn seeds() -> Vec<Seed> {
         ("json_lines", "three".to_owned(), lines.clone()),
         ("json", "array".to_owned(), json()),
         ("json", "stream".to_owned(), lines.clone()),
+        ("csv", "two".to_owned(), CSV.into()),
         ("zstd", "three".to_owned(), compressed(&lines)),
         ("parquet", "zstd".to_owned(), parquet(false)),
         ("parquet", "plain-dictionary".to_owned(), parquet(true)),

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use hayloft_harvest::{
-    ChatReader, ChatSettings, DataFile, DataManifest, DocumentReader, FieldPath, FileKind, Replies, Selection,
-    read_rollouts,
+    BadRows, BosChoice, ChatReader, ChatSettings, DataFile, DataManifest, DocumentReader, FieldPath, FileKind, Replies,
+    Selection, read_rollouts,
 };
 use hayloft_store::Packing;
 
@@ -17,11 +17,18 @@ pub(super) fn manifest(input: &[u8]) -> Outcome {
     let folder = scratch::folder("data manifest", seeds::data::write_files);
     let path = folder.join("data.toml");
     scratch::write(&path, input);
-    let manifest = DataManifest::open(&path, None).map_err(words)?;
     // The author of a manifest may name any file; here, none but these.
-    let known = |file: &DataFile| seeds::data::FILES.contains(&file.named.as_str());
-    if !manifest.files.iter().all(known) || manifest.files.len() > seeds::data::FILES.len() {
+    let text = str::from_utf8(input).map_err(words)?;
+    let written: toml::Table = toml::from_str(text).map_err(words)?;
+    let mut files = written.get("files").and_then(toml::Value::as_array).into_iter().flatten();
+    let is_known = |path: &str| seeds::data::FILES.contains(&path);
+    let named = |file: &toml::Value| file.get("path").and_then(toml::Value::as_str).is_some_and(is_known);
+    if !files.all(named) {
         return Err("other files".to_owned());
+    }
+    let manifest = DataManifest::open(&path, None).map_err(words)?;
+    if manifest.files.len() > seeds::data::FILES.len() {
+        return Err("too many files".to_owned());
     }
     match &manifest.chat {
         Some(chat) => conversations(&manifest, chat, Replies::Ignored),
@@ -41,7 +48,12 @@ pub(super) fn json(input: &[u8]) -> Outcome {
     documents(&manifest).and(conversations(&manifest, &ChatSettings::default(), Replies::Ignored))
 }
 
-/// Compressed JSON Lines.
+/// CSV.
+pub(super) fn csv(input: &[u8]) -> Outcome {
+    documents(&DataManifest { subset_field: None, ..manifest_of("csv", "data.csv", input) })
+}
+
+/// Compressed JSON Lines: by the first bytes in zstd, gzip or xz.
 pub(super) fn zstd(input: &[u8]) -> Outcome {
     documents(&manifest_of("zstd", "data.jsonl.zst", input))
 }
@@ -94,10 +106,13 @@ fn manifest_of(purpose: &'static str, name: &str, input: &[u8]) -> DataManifest 
         packing: Packing::PerDocument,
         context_length: 16,
         text_field: field("text"),
+        tokens_field: None,
+        tokenizer_blake3: None,
         subset_field: Some(field("meta.subset")),
         max_tokens: None,
         shuffle: None,
-        bos: None,
+        bos: BosChoice::Checkpoint,
+        bad_rows: BadRows::Refuse,
         chat: None,
         selection: Selection::default(),
         files: vec![DataFile {

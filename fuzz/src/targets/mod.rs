@@ -49,6 +49,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "data_manifest", read: data::manifest, allowed_mib: SMALL },
     Target { name: "json_lines", read: data::json_lines, allowed_mib: SMALL },
     Target { name: "json", read: data::json, allowed_mib: SMALL },
+    Target { name: "csv", read: data::csv, allowed_mib: DOCUMENTS },
     Target { name: "zstd", read: data::zstd, allowed_mib: DOCUMENTS },
     Target { name: "parquet", read: data::parquet, allowed_mib: DOCUMENTS },
     Target { name: "rollouts", read: data::rollouts, allowed_mib: DOCUMENTS },

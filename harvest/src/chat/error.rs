@@ -100,6 +100,24 @@ pub enum ChatError {
         /// The size limit in bytes.
         limit: usize,
     },
+    /// The conversation has too many messages.
+    #[error("the conversation has {messages} messages, expected at most {limit}")]
+    ManyMessages {
+        /// The number of messages.
+        messages: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// One of the study's templates is given more than one user turn.
+    #[error(
+        "{path}: expected one user message before the reply, got {messages} messages. Take the checkpoint's template, template = \"checkpoint\" in the data manifest"
+    )]
+    OneTurn {
+        /// The name of the template.
+        path: PathBuf,
+        /// The number of messages.
+        messages: usize,
+    },
     /// The prompt leaves no room for a reply.
     #[error(
         "the prompt has {tokens} tokens, expected fewer than the {longest} of context_length. Raise context_length in the data manifest, or leave such rows out with [chat] unusable_rows = \"skip\""

@@ -7,8 +7,10 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde, Value};
 use minijinja::{Environment, Error, ErrorKind, context};
 use minijinja_contrib::pycompat::unknown_method_callback;
-use serde::Serialize;
+use serde::Serialize as _;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
+
+use super::message::Message;
 
 /// One unit pays for one template instruction, or for 64 bytes of output: at most 128 MiB and one second. The templates
 /// of released models take under 10,000 units for one turn.
@@ -18,15 +20,6 @@ const FUEL: u64 = 2_000_000;
 const MOST_INDENT: usize = 16;
 
 const NAME: &str = "chat_template";
-
-/// One turn of a conversation.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Message<'text> {
-    /// `user` or `assistant`.
-    pub(super) role: &'static str,
-    /// The text of the turn.
-    pub(super) content: &'text str,
-}
 
 /// Whether the rendered text opens the assistant's turn at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,20 +46,27 @@ impl Jinja {
         environment.set_unknown_method_callback(unknown_method_callback);
         environment.add_function("raise_exception", raise_exception);
         environment.add_filter("tojson", to_json);
+        environment.add_test("iterable", is_iterable);
         environment.add_template_owned(NAME, without_generation_tags(text))?;
         Ok(Self { environment, special_tokens })
     }
 
     /// Renders a conversation.
-    pub(super) fn render(&self, messages: &[Message<'_>], ending: Ending) -> Result<String, Error> {
+    pub(super) fn render(&self, messages: &[Message], ending: Ending) -> Result<String, Error> {
         let add_generation_prompt = ending == Ending::GenerationPrompt;
         // As in transformers, absent values are defined as none.
         let (tools, documents) = (Value::from(()), Value::from(()));
-        let messages = Value::from(Serde(messages));
+        let turn = |message: &Message| context! { role => message.role.as_str(), content => message.content.as_str() };
+        let messages: Vec<Value> = messages.iter().map(turn).collect();
         let turns = context! { messages, add_generation_prompt, tools, documents };
         let tokens = Value::from(Serde(&self.special_tokens));
         self.environment.get_template(NAME)?.render(context! { ..turns, ..tokens })
     }
+}
+
+/// Jinja's test: whether Python could iterate over the value. None is not iterable, unlike in minijinja.
+fn is_iterable(value: &Value) -> bool {
+    !value.is_none() && value.try_iter().is_ok()
 }
 
 /// Lets a template reject a conversation.
@@ -149,11 +149,12 @@ fn without_generation_tags(template: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::message::Role;
     use super::*;
 
     fn render(template: &str) -> Result<String, Error> {
         let tokens = [("bos_token".to_owned(), "<s>".to_owned())].into();
-        let user = Message { role: "user", content: "Why \"hay\"?\n" };
+        let user = Message::new(Role::User, "Why \"hay\"?\n");
         Jinja::new(template, tokens)?.render(&[user], Ending::GenerationPrompt)
     }
 
@@ -165,6 +166,10 @@ mod tests {
             ("{{ messages[0].content.strip().split(' ')[1] }}", "\"hay\"?"),
             ("{% if add_generation_prompt %}yes{% endif %}", "yes"),
             ("{% if tools is defined and tools is none %}none{% endif %}", "none"),
+            (
+                "{% if tools is iterable %}none{% endif %}{% if messages is iterable and [] is iterable %}list{% endif %}",
+                "list",
+            ),
             ("{% if strftime_now is defined %}now{% else %}26 Jul 2024{% endif %}", "26 Jul 2024"),
             ("{% for n in range(9) %}{% if n == 3 %}{% break %}{% endif %}{{ n }}{% endfor %}", "012"),
             ("a\n  {% if true %}\n  b\n  {% endif %}\n", "a\n  b\n"),

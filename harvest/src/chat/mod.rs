@@ -1,7 +1,7 @@
-//! Builds the tokens of a conversation from an instruction and its reply.
+//! Builds the tokens of a conversation from its messages and the last reply.
 //!
 //! ```text
-//! instruction ─► template ─► prompt ─┐
+//! messages    ─► template ─► prompt ─┐
 //!                                    ├─► tokens with sections
 //! reply, cut at the end of its turn ─┘
 //! ```
@@ -11,6 +11,7 @@ mod conversation;
 mod end_of_turn;
 mod error;
 mod jinja;
+mod message;
 mod reply;
 mod template;
 mod template_source;
@@ -19,5 +20,6 @@ pub use choice::TemplateChoice;
 pub use conversation::{Conversation, conversation, prompt_tokens};
 pub use end_of_turn::EndOfTurn;
 pub use error::ChatError;
+pub use message::{Message, Role};
 pub use reply::{CutReply, Reply};
 pub use template::{ChatTemplate, Prompt};

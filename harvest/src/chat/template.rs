@@ -1,9 +1,11 @@
 //! Renders the prompt of an instruction, and locates the instruction in it.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::jinja::{Ending, Jinja, Message};
+use super::jinja::{Ending, Jinja};
+use super::message::{Message, Role};
 use super::template_source::{checkpoint_template, special_tokens};
 use super::{ChatError, TemplateChoice};
 
@@ -26,13 +28,14 @@ pub struct ChatTemplate {
     after_reply: String,
 }
 
-/// One user turn and the opening of the assistant's turn.
+/// Messages and the opening of the assistant's turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompt {
     /// The text, without the BOS of the sequence.
     pub text: String,
-    /// Byte range of the instruction in `text`, after any trimming by the template.
-    pub instruction: Range<usize>,
+    /// The role of each message and its byte range in `text`, after any trimming by the template, in the order of the
+    /// text. A template may put the system message into a user turn.
+    pub messages: Vec<(Role, Range<usize>)>,
     /// The text of a BOS that the template writes before `text`. `None` if it writes none; BOS is then added to the
     /// tokens.
     pub written_bos: Option<String>,
@@ -55,6 +58,12 @@ const INSTRUCTION_BYTES: usize = 1 << 20;
 
 /// Private-use characters that no tokenizer or template uses, around letters that reveal a change of case.
 const STAND_INS: [&str; 2] = ["\u{f8f0}First Stand-in\u{f8f1}", "\u{f8f2}Another of Other Length\u{f8f3}"];
+
+/// Marks around the number of a message that stands for its content.
+const MARKS: [char; 2] = ['\u{f8f4}', '\u{f8f5}'];
+
+/// Limit on the number of messages of a conversation.
+const MOST_MESSAGES: usize = 4096;
 
 impl ChatTemplate {
     /// Reads a template and checks that it contains the instruction. `checkpoint` is the folder of the template and of
@@ -111,20 +120,109 @@ impl ChatTemplate {
         let Frame { before, after } = &self.frame;
         let rendered = match &self.form {
             Form::Literal => format!("{before}{instruction}{after}"),
-            Form::Jinja(jinja) => render(jinja, instruction, &self.path)?,
+            Form::Jinja(jinja) => self.rendered(jinja, &[Message::new(Role::User, instruction)])?,
         };
         let held = rendered.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
         let Some(held) = held.filter(|held| is_trimmed(held, instruction)) else {
-            let problem = format!("changes itself or the instruction for {:?}", beginning(instruction));
-            return Err(ChatError::Instruction { path: self.path.clone(), problem });
+            return Err(self.changes(instruction));
         };
+        let instruction = before.len()..before.len() + held.len();
+        Ok(self.without_bos(&rendered, vec![(Role::User, instruction)]))
+    }
+
+    /// Renders messages, of which the last is not the assistant's, and the opening of the assistant's turn.
+    ///
+    /// Messages are located like the instruction of [`ChatTemplate::prompt`]: each must be in the text once and unchanged
+    /// but for white space around it.
+    pub fn dialogue(&self, messages: &[Message]) -> Result<Prompt, ChatError> {
+        if let [Message { role: Role::User, content }] = messages {
+            return self.prompt(content);
+        }
+        if messages.iter().all(|message| message.role != Role::User || message.content.trim().is_empty()) {
+            return Err(ChatError::EmptyInstruction);
+        }
+        let bytes = messages.iter().map(|message| message.content.len()).sum();
+        if bytes > INSTRUCTION_BYTES {
+            return Err(ChatError::LongInstruction { bytes, limit: INSTRUCTION_BYTES });
+        }
+        if messages.len() > MOST_MESSAGES {
+            return Err(ChatError::ManyMessages { messages: messages.len(), limit: MOST_MESSAGES });
+        }
+        let Form::Jinja(jinja) = &self.form else {
+            return Err(ChatError::OneTurn { path: self.path.clone(), messages: messages.len() });
+        };
+        let frame = self.message_frame(jinja, messages)?;
+        let rendered = self.rendered(jinja, messages)?;
+        let mut at = frame.before.len();
+        let mut rest = rendered.strip_prefix(&frame.before).ok_or_else(|| self.changes(&messages[0].content))?;
+        let mut held = Vec::new();
+        for (number, (index, after)) in frame.messages.iter().enumerate() {
+            let Message { role, content } = &messages[*index];
+            let is_last = number + 1 == frame.messages.len();
+            let forms = [content.as_str(), content.trim_end(), content.trim_start(), content.trim()];
+            let fits = |form: &&str| {
+                let follows = rest.strip_prefix(*form).and_then(|rest| rest.strip_prefix(after.as_str()));
+                follows.is_some_and(|rest| !is_last || rest.is_empty())
+            };
+            let form = forms.into_iter().find(fits).ok_or_else(|| self.changes(content))?;
+            held.push((*role, at..at + form.len()));
+            at += form.len() + after.len();
+            rest = &rest[form.len() + after.len()..];
+        }
+        Ok(self.without_bos(&rendered, held))
+    }
+
+    /// Takes the BOS that the template writes off a rendered prompt.
+    fn without_bos(&self, rendered: &str, messages: Vec<(Role, Range<usize>)>) -> Prompt {
+        let start = messages.first().map_or(0, |(_, bytes)| bytes.start);
         let (cut, written_bos) = match &self.bos {
-            Some(bos) if !bos.is_empty() && before.starts_with(bos.as_str()) => (bos.len(), Some(bos.clone())),
+            Some(bos) if !bos.is_empty() && rendered[..start].starts_with(bos.as_str()) => {
+                (bos.len(), Some(bos.clone()))
+            }
             _ => (0, None),
         };
-        let start = before.len() - cut;
-        let instruction = start..start + held.len();
-        Ok(Prompt { text: rendered[cut..].to_owned(), instruction, written_bos })
+        let messages = messages.into_iter().map(|(role, bytes)| (role, bytes.start - cut..bytes.end - cut)).collect();
+        Prompt { text: rendered[cut..].to_owned(), messages, written_bos }
+    }
+
+    fn rendered(&self, jinja: &Jinja, messages: &[Message]) -> Result<String, ChatError> {
+        render(jinja, messages, &self.path)
+    }
+
+    /// Returns the error about a message that the template does not leave as it is.
+    fn changes(&self, content: &str) -> ChatError {
+        let problem = format!("changes itself or the message for {:?}", beginning(content));
+        ChatError::Instruction { path: self.path.clone(), problem }
+    }
+
+    /// Returns the text that the template writes around messages of these roles.
+    fn message_frame(&self, jinja: &Jinja, messages: &[Message]) -> Result<MessageFrame, ChatError> {
+        let wrong = |problem: String| ChatError::Instruction { path: self.path.clone(), problem };
+        let [open, close] = MARKS;
+        let stand_in = |(number, message): (usize, &Message)| {
+            Message::new(message.role, format!("{open}{number} Stand-in{close}"))
+        };
+        let stand_ins: Vec<Message> = messages.iter().enumerate().map(stand_in).collect();
+        let rendered = self.rendered(jinja, &stand_ins)?;
+        let mut pieces = rendered.split(open);
+        let mut frame = MessageFrame { before: pieces.next().unwrap_or_default().to_owned(), messages: Vec::new() };
+        let mut missing: BTreeSet<usize> = (0..messages.len()).collect();
+        for piece in pieces {
+            let (content, after) = piece.split_once(close).unwrap_or((piece, ""));
+            let number = content.strip_suffix(" Stand-in").and_then(|number| number.parse().ok());
+            let number = number.ok_or_else(|| wrong("changes a message".to_owned()))?;
+            if !missing.remove(&number) {
+                return Err(wrong(format!("repeats message {number}")));
+            }
+            frame.messages.push((number, after.to_owned()));
+        }
+        match missing.first() {
+            None => Ok(frame),
+            Some(number) => {
+                let role = messages[*number].role.as_str();
+                Err(wrong(format!("leaves out message {number} ({role}, counted from 0)")))
+            }
+        }
     }
 
     /// Returns the file that holds the template, for messages; the name of a study template.
@@ -148,10 +246,16 @@ impl ChatTemplate {
     }
 }
 
-fn render(jinja: &Jinja, instruction: &str, path: &Path) -> Result<String, ChatError> {
-    let user = Message { role: "user", content: instruction };
+/// What a template writes around messages.
+struct MessageFrame {
+    before: String,
+    /// The index of each message, in the order of the text, and what follows it.
+    messages: Vec<(usize, String)>,
+}
+
+fn render(jinja: &Jinja, messages: &[Message], path: &Path) -> Result<String, ChatError> {
     jinja
-        .render(&[user], Ending::GenerationPrompt)
+        .render(messages, Ending::GenerationPrompt)
         .map_err(|error| ChatError::Failed { path: path.to_owned(), problem: error.to_string() })
 }
 
@@ -160,7 +264,7 @@ fn jinja_frame(jinja: &Jinja, path: &Path) -> Result<Frame, ChatError> {
     let wrong = |problem: &str| ChatError::Instruction { path: path.to_owned(), problem: problem.to_owned() };
     let mut frames = Vec::new();
     for stand_in in STAND_INS {
-        let rendered = render(jinja, stand_in, path)?;
+        let rendered = render(jinja, &[Message::new(Role::User, stand_in)], path)?;
         let (before, after) =
             rendered.split_once(stand_in).ok_or_else(|| wrong("leaves the instruction out or changes it"))?;
         if after.contains(stand_in) {
@@ -180,7 +284,7 @@ fn jinja_frame(jinja: &Jinja, path: &Path) -> Result<Frame, ChatError> {
 /// not contain the reply.
 fn jinja_after_reply(jinja: &Jinja) -> String {
     let [question, answer] = STAND_INS;
-    let turns = [Message { role: "user", content: question }, Message { role: "assistant", content: answer }];
+    let turns = [Message::new(Role::User, question), Message::new(Role::Assistant, answer)];
     let rendered = jinja.render(&turns, Ending::Closed).unwrap_or_default();
     rendered.split_once(answer).map(|(_, after)| after.to_owned()).unwrap_or_default()
 }

@@ -66,9 +66,11 @@ pub(super) fn checkpoint_template(folder: &Path) -> Result<TemplateSource, ChatE
 /// Returns the checkpoint's special tokens as template variables: `bos_token`, `eos_token`, … → their texts.
 pub(super) fn special_tokens(folder: &Path) -> Result<BTreeMap<String, String>, ChatError> {
     let mut tokens = BTreeMap::new();
-    // The later file takes precedence.
-    for file in [SPECIAL_TOKENS, TOKENIZER_CONFIG] {
-        for (key, value) in read_object(&folder.join(file))? {
+    let (map, config) = (read_object(&folder.join(SPECIAL_TOKENS))?, read_object(&folder.join(TOKENIZER_CONFIG))?);
+    // The later file takes precedence. As in transformers, that depends on the version of tokenizer_config.json.
+    let files = if config.contains_key("added_tokens_decoder") { [map, config] } else { [config, map] };
+    for keys in files {
+        for (key, value) in keys {
             let text = value.as_str().or_else(|| value.get("content")?.as_str());
             if let Some(text) = text.filter(|_| key.ends_with("_token")) {
                 tokens.insert(key, text.to_owned());

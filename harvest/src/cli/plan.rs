@@ -1,10 +1,12 @@
 //! `harvest plan`.
 
+use std::path::PathBuf;
+
 use clap::Args;
-use hayloft_harvest::PlanSettings;
+use hayloft_harvest::{DataError, PlanSettings};
 use hayloft_store::LocalPath;
 
-use super::{InputPaths, PlanSizes};
+use super::{InputPaths, PlanSizes, StarterArguments};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -23,9 +25,11 @@ pub struct PlanArguments {
     /// Folder of the cache; `store push` then puts the plan into a bucket
     #[arg(long, value_name = "DIR")]
     out: LocalPath,
-    /// The data manifest: which documents, and how they become sequences (data-manifests/README.md)
+    /// The data manifest: which documents, and how they become sequences (data-manifests/README.md); with --context, data
     #[arg(long, value_name = "FILE")]
     data: LocalPath,
+    #[command(flatten)]
+    starter: StarterArguments,
     #[command(flatten)]
     sizes: PlanSizes,
     /// Print the first N sequences too, section by section, so that a chat template can be checked by eye
@@ -36,16 +40,19 @@ pub struct PlanArguments {
     pub json: bool,
 }
 
-impl From<PlanArguments> for PlanSettings {
-    fn from(arguments: PlanArguments) -> Self {
-        let PlanArguments { paths, out, data, sizes, show: _, json: _ } = arguments;
-        Self {
+impl TryFrom<PlanArguments> for PlanSettings {
+    type Error = DataError;
+
+    fn try_from(arguments: PlanArguments) -> Result<Self, DataError> {
+        let PlanArguments { paths, out, data, starter, sizes, show: _, json: _ } = arguments;
+        let out = PathBuf::from(out);
+        Ok(Self {
             model: paths.model.into(),
-            data: data.into(),
+            data: starter.manifest(data.into(), &out)?,
             data_root: paths.data_root.map(Into::into),
-            out: out.into(),
+            out,
             shard_tokens: sizes.shard_tokens.unwrap_or(Self::SHARD_TOKENS),
             row_group_rows: sizes.row_group_rows.unwrap_or(Self::ROW_GROUP_ROWS),
-        }
+        })
     }
 }

@@ -5,12 +5,12 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use clap::Args;
-use hayloft_harvest::{Logits, RunSettings, ShardRange, ShareSettings, SitePattern};
-use hayloft_model::{ModelError, parse_device};
+use hayloft_harvest::{HarvestError, Logits, RunSettings, ShardRange, ShareSettings, SitePattern};
+use hayloft_model::parse_device;
 use hayloft_runtime::{Dtype, Stopping};
 use hayloft_store::{Codec, Existing, LocalPath, NonFinite, Place, Sharing};
 
-use super::{EXAMPLES, InputPaths, PlanSizes};
+use super::{EXAMPLES, InputPaths, PlanSizes, StarterArguments};
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -20,9 +20,11 @@ pub struct RunArguments {
     /// Folder of the cache; with --share, its location too, such as s3://farm/stories
     #[arg(long, value_name = "DIR|URL")]
     out: Place,
-    /// The data manifest; may be left out where the cache is planned already
+    /// The data manifest, or with --context data; may be left out where the cache is planned already
     #[arg(long, value_name = "FILE")]
     data: Option<LocalPath>,
+    #[command(flatten)]
+    starter: StarterArguments,
     #[command(flatten)]
     sizes: PlanSizes,
     /// A site to keep, such as blocks.16.hook_resid_pre, or one at many blocks, 'blocks.{4,8..12}.hook_resid_pre' (braces as in
@@ -108,21 +110,24 @@ impl ShareArguments {
 }
 
 impl RunArguments {
-    /// The settings of the run. Returns an error if the device does not exist.
-    pub fn settings(self, stopping: Stopping) -> Result<RunSettings, ModelError> {
+    /// The settings of the run. Returns an error if the device does not exist. With `--context`, writes the data manifest.
+    pub fn settings(self, stopping: Stopping) -> Result<RunSettings, HarvestError> {
+        let device = parse_device(&self.device)?;
+        let out = self.out.into_path();
+        let data = self.data.map(|data| self.starter.manifest(data.into(), &out)).transpose()?;
         Ok(RunSettings {
             share: self.share.settings(),
             stopping,
             model: self.paths.model.into(),
-            data: self.data.map(Into::into),
+            data,
             data_root: self.paths.data_root.map(Into::into),
-            out: self.out.into_path(),
+            out,
             shard_tokens: self.sizes.shard_tokens,
             row_group_rows: self.sizes.row_group_rows,
             sites: self.sites,
             codec: self.codec,
             precision: self.dtype,
-            device: parse_device(&self.device)?,
+            device,
             logits: self.logits,
             shards: self.shards.unwrap_or_default(),
             existing: if self.resume { Existing::Resume } else { Existing::Refuse },

@@ -2,25 +2,29 @@
 
 use std::sync::Arc;
 
-use hayloft_store::FileRecord;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::documents::SubsetNames;
+use super::fields::Fields;
+use super::messages::{TOOLS, check_tools, messages};
 use super::parquet_rows::metadata;
 use super::rows::{Content, Row};
 use super::selection::SelectedRows;
-use super::{ChatSettings, DataError, DataManifest, FieldPath, FileKind, LineProblem};
-use crate::chat::Reply;
+use super::{BadRows, ChatSettings, DataError, DataManifest, FieldPath, FileKind, FilesRead, LineProblem};
+use crate::chat::{Message, Reply, Role};
 
-/// An instruction and its reply.
+/// Messages and the reply to them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChatRow {
     /// The row's index among all rows of the data manifest's files, from 0.
     pub row: u64,
-    /// The user's text; empty if the field is empty or null.
-    pub instruction: String,
+    /// The messages before the reply. An instruction is one message of the user, empty if the field is empty or null.
+    pub messages: Vec<Message>,
     /// The model's reply; `None` if replies are not read.
     pub reply: Option<Reply>,
+    /// Whether the reply is a message, and so ends where its text does.
+    pub is_complete: bool,
     /// The row's subset.
     pub subset: Option<Arc<str>>,
 }
@@ -46,6 +50,7 @@ pub struct ChatReader<'manifest> {
     rows: SelectedRows<'manifest>,
     subsets: SubsetNames,
     forms: Vec<ReplyForm>,
+    bad_rows: u64,
 }
 
 /// The form of replies in a file.
@@ -90,44 +95,87 @@ impl<'manifest> ChatReader<'manifest> {
                 },
             });
         }
-        let mut fields = vec![settings.instruction_field.clone()];
+        let mut fields = vec![settings.prompt_field().1.clone()];
         fields.extend(manifest.subset_field.clone());
-        if replies != Replies::Ignored {
+        if replies != Replies::Ignored && settings.messages_field.is_none() {
             fields.push(settings.rollout_field.clone());
         }
         if forms.contains(&ReplyForm::Tokens) {
             fields.extend([FieldPath::known(TOKEN_IDS), FieldPath::known(FINISH_REASON)]);
         }
+        let optional = settings.messages_field.as_ref().map(|field| field.sibling(TOOLS));
+        let fields = Fields { required: fields, optional: optional.into_iter().collect() };
         let rows = SelectedRows::open(manifest, fields)?;
-        Ok(Self { manifest, settings, rows, subsets: SubsetNames::default(), forms })
+        Ok(Self { manifest, settings, rows, subsets: SubsetNames::default(), forms, bad_rows: 0 })
     }
 
     /// Ends reading, early or not. The current file is hashed to its end. Later files are not opened and not returned.
-    pub fn finish(self) -> Result<Vec<FileRecord>, DataError> {
-        self.rows.finish()
+    pub fn finish(self) -> Result<FilesRead, DataError> {
+        let read = self.rows.finish()?;
+        Ok(FilesRead { files: read.files, empty_documents: 0, bad_rows: self.bad_rows + read.bad_rows })
     }
 
     fn read(&mut self, row: &Row<'_>) -> Result<ChatRow, DataError> {
+        let subset = self.subsets.of(row, self.manifest.subset_field.as_ref())?;
+        let mut messages = self.messages(row)?;
+        if self.settings.messages_field.is_some() {
+            let is_reply = messages.last().is_some_and(|message| message.role == Role::Assistant);
+            let reply = messages.pop_if(|_| is_reply).map_or_else(String::new, |message| message.content);
+            return Ok(ChatRow {
+                row: row.index,
+                messages,
+                reply: Some(Reply::Text(reply)),
+                is_complete: true,
+                subset,
+            });
+        }
+        let (reply, is_complete) = self.reply(row)?;
+        Ok(ChatRow { row: row.index, messages, reply, is_complete, subset })
+    }
+
+    /// Returns the messages of the prompt, or with a field of messages those of the whole conversation.
+    fn messages(&self, row: &Row<'_>) -> Result<Vec<Message>, DataError> {
+        let (key, field) = self.settings.prompt_field();
+        if let Content::Fields(fields) = &row.content {
+            let value = field.value(fields, key).map_err(|problem| row.wrong(problem))?;
+            if self.settings.messages_field.is_some() {
+                check_tools(field, fields).map_err(|problem| row.wrong(problem))?;
+            }
+            if value.is_array() || self.settings.messages_field.is_some() {
+                return messages(field, value, key).map_err(|problem| row.wrong(problem));
+            }
+        }
+        Ok(vec![Message::new(Role::User, row.text(field, key)?.unwrap_or_default())])
+    }
+
+    /// Returns the reply of a row, and whether it is a message.
+    fn reply(&self, row: &Row<'_>) -> Result<(Option<Reply>, bool), DataError> {
         let (token_ids, reason_field) = (FieldPath::known(TOKEN_IDS), FieldPath::known(FINISH_REASON));
         let text = |field, key| Ok::<_, DataError>(row.text(field, key)?.unwrap_or_default().to_owned());
-        let rollout = || text(&self.settings.rollout_field, "chat.rollout_field");
+        let (field, key) = (&self.settings.rollout_field, "chat.rollout_field");
+        let wrong = |problem| row.wrong(problem);
         let form = self.forms.get(row.file_index()).copied().unwrap_or(ReplyForm::Ignored);
-        let reply = match (form, &row.content) {
-            (ReplyForm::Ignored, _) => None,
+        Ok(match (form, &row.content) {
+            (ReplyForm::Ignored, _) => (None, false),
             (ReplyForm::Tokens, Content::Fields(fields)) => {
-                let wrong = |problem| row.wrong(problem);
                 let ids = token_ids.token_ids(fields, TOKEN_IDS).map_err(wrong)?;
                 let reason = text(&reason_field, FINISH_REASON)?;
                 let finish_reason = reason.parse().map_err(|_| {
                     row.wrong(LineProblem::FinishReason { field: FINISH_REASON.to_owned(), got: reason.clone() })
                 })?;
-                Some(Reply::Tokens { text: rollout()?, ids, finish_reason })
+                (Some(Reply::Tokens { text: text(field, key)?, ids, finish_reason }), false)
             }
-            (ReplyForm::Text | ReplyForm::Tokens, _) => Some(Reply::Text(rollout()?)),
-        };
-        let instruction = text(&self.settings.instruction_field, "chat.instruction_field")?;
-        let subset = self.subsets.of(row, self.manifest.subset_field.as_ref())?;
-        Ok(ChatRow { row: row.index, instruction, reply, subset })
+            (ReplyForm::Text, Content::Fields(fields)) if field.get(fields).is_some_and(Value::is_array) => {
+                let value = field.value(fields, key).map_err(wrong)?;
+                let reply = <[Message; 1]>::try_from(messages(field, value, key).map_err(wrong)?);
+                let Ok([Message { role: Role::Assistant, content }]) = reply else {
+                    let (field, got) = (field.to_string(), "others than one of the assistant".to_owned());
+                    return Err(wrong(LineProblem::NotMessages { field, got, key }));
+                };
+                (Some(Reply::Text(content)), true)
+            }
+            (ReplyForm::Text | ReplyForm::Tokens, _) => (Some(Reply::Text(text(field, key)?)), false),
+        })
     }
 }
 
@@ -135,8 +183,16 @@ impl Iterator for ChatReader<'_> {
     type Item = Result<ChatRow, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let row = self.rows.next().transpose()?;
-        Some(row.and_then(|row| self.read(&row)))
+        loop {
+            let row = match self.rows.next().transpose()? {
+                Ok(row) => row,
+                Err(error) => return Some(Err(error)),
+            };
+            match self.read(&row) {
+                Err(error) if self.manifest.bad_rows == BadRows::Skip && error.is_of_a_row() => self.bad_rows += 1,
+                read => return Some(read),
+            }
+        }
     }
 }
 

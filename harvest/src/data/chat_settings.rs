@@ -15,6 +15,8 @@ pub struct ChatSettings {
     pub instruction_field: FieldPath,
     /// The field that holds the model's reply.
     pub rollout_field: FieldPath,
+    /// The field that holds a list of messages, in place of an instruction and a reply.
+    pub messages_field: Option<FieldPath>,
     /// The text of the token that ends the assistant's turn; by default from the tokenizer and the template.
     pub end_of_turn: Option<String>,
     /// How unusable rows are treated.
@@ -44,12 +46,23 @@ impl UnusableRows {
     }
 }
 
+impl ChatSettings {
+    /// Returns the key of the data manifest and the field that hold the prompt.
+    pub(super) fn prompt_field(&self) -> (&'static str, &FieldPath) {
+        match &self.messages_field {
+            Some(field) => ("chat.messages_field", field),
+            None => ("chat.instruction_field", &self.instruction_field),
+        }
+    }
+}
+
 impl Default for ChatSettings {
     fn default() -> Self {
         Self {
             template: TemplateChoice::default(),
             instruction_field: FieldPath::known("instruction"),
             rollout_field: FieldPath::known("rollout"),
+            messages_field: None,
             end_of_turn: None,
             unusable_rows: UnusableRows::default(),
             study_quirk_drop_last_character: false,

@@ -5,18 +5,22 @@ use std::sync::Arc;
 
 use hayloft_store::FileRecord;
 
+use super::fields::Fields;
 use super::rows::{Content, Row};
 use super::selection::SelectedRows;
 use super::shuffle::ShuffleBuffer;
-use super::{DataError, DataManifest, FieldPath, LineProblem};
+use super::token_rows::{mask_field, token_ids};
+use super::{BadRows, DataError, DataManifest, FieldPath, LineProblem};
 
-/// A document with text.
+/// A document with text or token ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
     /// The document's index among all documents of the data manifest's files, from 0. Empty documents are counted.
     pub index: u64,
-    /// Its text; never empty.
+    /// Its text; empty if the data manifest names a field of token ids.
     pub text: String,
+    /// Its token ids, if the data manifest names a field of them; never empty.
+    pub tokens: Option<Vec<u32>>,
     /// The document's subset.
     pub subset: Option<Arc<str>>,
 }
@@ -28,6 +32,8 @@ pub struct FilesRead {
     pub files: Vec<FileRecord>,
     /// Documents skipped because they have no text.
     pub empty_documents: u64,
+    /// Rows skipped because they cannot be used.
+    pub bad_rows: u64,
 }
 
 /// Reads the selected documents of a data manifest one at a time, in order or shuffled.
@@ -40,42 +46,63 @@ pub struct DocumentReader<'manifest> {
     shuffle: Option<ShuffleBuffer<Document>>,
     subsets: SubsetNames,
     empty_documents: u64,
+    bad_rows: u64,
 }
 
 impl<'manifest> DocumentReader<'manifest> {
     /// Checks that every file exists. Positions before the first document.
     pub fn open(manifest: &'manifest DataManifest) -> Result<Self, DataError> {
-        let fields = [Some(&manifest.text_field), manifest.subset_field.as_ref()].into_iter().flatten().cloned();
+        let content = manifest.tokens_field.as_ref().unwrap_or(&manifest.text_field);
+        let fields = Fields {
+            required: [Some(content), manifest.subset_field.as_ref()].into_iter().flatten().cloned().collect(),
+            optional: manifest.tokens_field.as_ref().map(mask_field).into_iter().collect(),
+        };
         Ok(Self {
             manifest,
-            rows: SelectedRows::open(manifest, fields.collect())?,
+            rows: SelectedRows::open(manifest, fields)?,
             shuffle: manifest.shuffle.map(|shuffle| ShuffleBuffer::new(shuffle.seed, shuffle.buffer)),
             subsets: SubsetNames::default(),
             empty_documents: 0,
+            bad_rows: 0,
         })
     }
 
     /// Ends reading, early or not. The current file is hashed to its end. Later files are not opened and not returned.
     pub fn finish(self) -> Result<FilesRead, DataError> {
-        Ok(FilesRead { files: self.rows.finish()?, empty_documents: self.empty_documents })
+        let read = self.rows.finish()?;
+        let bad_rows = self.bad_rows + read.bad_rows;
+        Ok(FilesRead { files: read.files, empty_documents: self.empty_documents, bad_rows })
     }
 
     /// Returns the next document in the order of the selection.
     fn read_next(&mut self) -> Result<Option<Document>, DataError> {
         while let Some(row) = self.rows.next()? {
-            let subset = self.subsets.of(&row, self.manifest.subset_field.as_ref())?;
-            let text = row.text(&self.manifest.text_field, "text_field")?;
-            if text.is_some_and(|text| !text.is_empty()) {
-                let index = row.index;
-                let text = match row.content {
-                    Content::Text(text) => text,
-                    Content::Fields(_) => text.unwrap_or_default().to_owned(),
-                };
-                return Ok(Some(Document { index, text, subset }));
+            match self.document(&row) {
+                Ok(Some(document)) => return Ok(Some(document)),
+                Ok(None) => self.empty_documents += 1,
+                Err(error) if self.manifest.bad_rows == BadRows::Skip && error.is_of_a_row() => self.bad_rows += 1,
+                Err(error) => return Err(error),
             }
-            self.empty_documents += 1;
         }
         Ok(None)
+    }
+
+    /// Returns the document of a row; `None` if it is empty.
+    fn document(&mut self, row: &Row<'_>) -> Result<Option<Document>, DataError> {
+        let index = row.index;
+        let subset = self.subsets.of(row, self.manifest.subset_field.as_ref())?;
+        if let Some(field) = &self.manifest.tokens_field {
+            let tokens = token_ids(row, field)?;
+            return Ok((!tokens.is_empty()).then(|| Document {
+                index,
+                text: String::new(),
+                tokens: Some(tokens),
+                subset,
+            }));
+        }
+        let text = row.text(&self.manifest.text_field, "text_field")?.filter(|text| !text.is_empty());
+        let Some(text) = text.map(str::to_owned) else { return Ok(None) };
+        Ok(Some(Document { index, text, tokens: None, subset }))
     }
 }
 

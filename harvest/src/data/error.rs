@@ -26,6 +26,14 @@ pub enum DataError {
         /// What is wrong, with line and key.
         problem: String,
     },
+    /// Data is given in place of a data manifest.
+    #[error(
+        "{path}: expected a data manifest, got data. --context N beside it writes a manifest for these files alone; data-manifests/README.md describes how to write one"
+    )]
+    NoManifest {
+        /// The data.
+        path: PathBuf,
+    },
     /// A key of the data manifest has an invalid value.
     #[error("{path}: {key}: expected {expected}, got {got}")]
     Key {
@@ -78,6 +86,26 @@ pub enum DataError {
         /// The parser's error.
         problem: String,
     },
+    /// A Parquet file is compressed with a codec that is not read.
+    #[error(
+        "{path}: expected pages in ZSTD, SNAPPY, GZIP, LZ4 or without compression, got {codec}, which is not read. Write the file again, for example with pandas: read_parquet(…).to_parquet(…, compression=\"zstd\")"
+    )]
+    ParquetCodec {
+        /// The file.
+        path: PathBuf,
+        /// The name of the codec.
+        codec: String,
+    },
+    /// Patterns or a folder of the data manifest give no files, or more than one kind.
+    #[error("{path}: expected {expected}, got {got}")]
+    Files {
+        /// The pattern or folder.
+        path: PathBuf,
+        /// What was expected.
+        expected: String,
+        /// What was found.
+        got: String,
+    },
     /// A rollouts file was made with another tokenizer or template.
     #[error(
         "{path}: {what}: expected {expected}, got {got}. Its token ids mean nothing here: make the rollouts again with `harvest rollouts`, or take the checkpoint that made them"
@@ -124,11 +152,13 @@ pub enum DataError {
     },
     /// A compressed file is truncated or damaged.
     #[error(
-        "{path}: its zstd data is cut short or damaged after {bytes} decompressed bytes: {cause}. Download or copy the file again"
+        "{path}: its {compression} data is cut short or damaged after {bytes} decompressed bytes: {cause}. Download or copy the file again"
     )]
     Compressed {
         /// The file.
         path: PathBuf,
+        /// The name of the compression.
+        compression: &'static str,
         /// Number of bytes decompressed.
         bytes: u64,
         /// The decoder's error.
@@ -160,6 +190,57 @@ pub enum LineProblem {
     NotUtf8 {
         /// Number of valid bytes before the error.
         offset: usize,
+    },
+    /// UTF-16, by its byte-order mark.
+    #[error(
+        "expected UTF-8, got UTF-16, as Windows PowerShell writes it. Convert the file, for example with iconv -f UTF-16 -t UTF-8"
+    )]
+    Utf16,
+    /// A CSV record has another number of fields than the header.
+    #[error("expected {expected} fields, as in the header, got {got}")]
+    Columns {
+        /// Fields of the header.
+        expected: u64,
+        /// Fields of the record.
+        got: u64,
+    },
+    /// A field is not a list of messages.
+    #[error(
+        "expected messages in the field {field:?}, a list of {{\"role\", \"content\"}} or {{\"from\", \"value\"}}, got {got}. Name the right field as {key} in the data manifest"
+    )]
+    NotMessages {
+        /// The field's path.
+        field: String,
+        /// What was found.
+        got: String,
+        /// The key of the data manifest that names the field.
+        key: &'static str,
+    },
+    /// A message cannot be used.
+    #[error("in the field {field:?}, message {number} (counted from 0): {problem}")]
+    Message {
+        /// The field's path.
+        field: String,
+        /// The message's index.
+        number: usize,
+        /// What was expected and what was found.
+        problem: String,
+    },
+    /// There are tools beside messages.
+    #[error("expected no {field}, got some, which belong to the prompt and are not read. Leave such rows out")]
+    Tools {
+        /// The field's path.
+        field: String,
+    },
+    /// An attention mask does not belong to its token ids.
+    #[error("expected {expected} in the field {field:?}, got {got}")]
+    Mask {
+        /// The field's path.
+        field: String,
+        /// What was expected.
+        expected: String,
+        /// What was found.
+        got: String,
     },
     /// Not JSON.
     #[error("expected one JSON object, got an error at column {column}: {reason}")]
@@ -237,6 +318,11 @@ pub enum LineProblem {
 }
 
 impl DataError {
+    /// Returns whether this is about one row, and reading can go on after it.
+    pub(super) fn is_of_a_row(&self) -> bool {
+        matches!(self, Self::Line { .. } | Self::Row { .. } | Self::Text { .. })
+    }
+
     /// Wraps an I/O error at a data file.
     pub(super) fn file(path: &Path, action: &'static str, cause: io::Error) -> Self {
         let advice =

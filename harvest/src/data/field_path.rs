@@ -41,12 +41,22 @@ impl FieldPath {
             .ok_or_else(|| LineProblem::NotTokens { field: self.0.clone(), got: kind(value) })
     }
 
+    /// Returns the value at this path; `None` if it is absent.
+    pub(super) fn get<'line>(&self, line: &'line Value) -> Option<&'line Value> {
+        self.0.split('.').try_fold(line, |value, name| value.get(name))
+    }
+
+    /// Returns the path of another field of the same object.
+    pub(super) fn sibling(&self, name: &str) -> Self {
+        Self(self.0.rsplit_once('.').map_or_else(|| name.to_owned(), |(parent, _)| format!("{parent}.{name}")))
+    }
+
     /// Returns the key of the outermost object; for a table, the column.
     pub(super) fn root(&self) -> &str {
         self.0.split_once('.').map_or(self.0.as_str(), |(root, _)| root)
     }
 
-    fn value<'line>(&self, line: &'line Value, key: &'static str) -> Result<&'line Value, LineProblem> {
+    pub(super) fn value<'line>(&self, line: &'line Value, key: &'static str) -> Result<&'line Value, LineProblem> {
         let mut value = line;
         for name in self.0.split('.') {
             value = value.get(name).ok_or_else(|| self.missing(value, key))?;
@@ -75,7 +85,7 @@ impl FieldPath {
 }
 
 /// Names the kind of a value, for messages.
-fn kind(value: &Value) -> &'static str {
+pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

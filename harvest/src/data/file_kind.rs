@@ -2,53 +2,38 @@
 
 use std::path::Path;
 
-/// Supported kinds of data file.
+use super::compression::Compression;
+
+/// Supported kinds of data file. All but Parquet may be compressed with gzip, xz or zstd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
     /// JSON Lines: each line is an object, which is one document.
-    Lines {
-        /// Whether the file is compressed with zstd.
-        zstd: bool,
-    },
+    Lines,
     /// JSON: an array of objects or a sequence of objects, each a document.
-    Json {
-        /// Whether the file is compressed with zstd.
-        zstd: bool,
-    },
+    Json,
+    /// CSV with a header: each record is a document.
+    Csv,
     /// A Parquet table: each row is a document.
     Parquet,
     /// Plain text: the whole file is one document.
-    Text {
-        /// Whether the file is compressed with zstd.
-        zstd: bool,
-    },
+    Text,
 }
 
 impl FileKind {
     /// The supported extensions, for messages.
-    pub const ENDINGS: &'static str = ".jsonl, .ndjson, .json or .txt, with or without .zst, or .parquet";
+    pub const ENDINGS: &'static str =
+        ".jsonl, .ndjson, .json, .csv or .txt, with or without .gz, .xz or .zst, or .parquet";
 
     /// Returns the kind by the file name's extension.
     pub fn of(path: &Path) -> Option<Self> {
-        let name = path.file_name()?.to_str()?;
-        let (name, zstd) = match name.strip_suffix(".zst") {
-            Some(inner) => (inner, true),
-            None => (name, false),
-        };
+        let (name, compression) = Compression::of_name(path.file_name()?.to_str()?);
         match Path::new(name).extension()?.to_str()? {
-            "jsonl" | "ndjson" => Some(Self::Lines { zstd }),
-            "json" => Some(Self::Json { zstd }),
-            "parquet" if !zstd => Some(Self::Parquet),
-            "txt" => Some(Self::Text { zstd }),
+            "jsonl" | "ndjson" => Some(Self::Lines),
+            "json" => Some(Self::Json),
+            "csv" => Some(Self::Csv),
+            "parquet" if compression.is_none() => Some(Self::Parquet),
+            "txt" => Some(Self::Text),
             _ => None,
-        }
-    }
-
-    /// Returns whether the file is compressed with zstd.
-    pub fn is_zstd(self) -> bool {
-        match self {
-            Self::Lines { zstd } | Self::Json { zstd } | Self::Text { zstd } => zstd,
-            Self::Parquet => false,
         }
     }
 }
@@ -60,17 +45,19 @@ mod tests {
     #[test]
     fn endings_tell_kinds() {
         for (name, kind) in [
-            ("a/b.jsonl", Some(FileKind::Lines { zstd: false })),
-            ("b.ndjson", Some(FileKind::Lines { zstd: false })),
-            ("b.x.jsonl.zst", Some(FileKind::Lines { zstd: true })),
-            ("b.txt", Some(FileKind::Text { zstd: false })),
-            ("b.txt.zst", Some(FileKind::Text { zstd: true })),
+            ("a/b.jsonl", Some(FileKind::Lines)),
+            ("b.ndjson", Some(FileKind::Lines)),
+            ("b.x.jsonl.zst", Some(FileKind::Lines)),
+            ("c4-train.00000-of-01024.json.gz", Some(FileKind::Json)),
+            ("b.txt", Some(FileKind::Text)),
+            ("b.txt.zst", Some(FileKind::Text)),
             ("b.zst", None),
-            ("b.json", Some(FileKind::Json { zstd: false })),
-            ("b.json.zst", Some(FileKind::Json { zstd: true })),
+            ("b.json", Some(FileKind::Json)),
+            ("b.json.xz", Some(FileKind::Json)),
             ("b.parquet", Some(FileKind::Parquet)),
             ("b.parquet.zst", None),
-            ("b.csv", None),
+            ("b.csv", Some(FileKind::Csv)),
+            ("b.jsonl.bz2", None),
             ("jsonl", None),
             ("", None),
         ] {

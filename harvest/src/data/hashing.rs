@@ -4,10 +4,13 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
+use flate2::bufread::MultiGzDecoder;
 use hayloft_store::FileRecord;
+use lzma_rust2::XzReader;
 use sha2::Digest;
 
-use super::{DataError, DataFile, Sha256};
+use super::compression::Compression;
+use super::{DataError, DataFile, LineProblem, Sha256};
 
 /// A file that counts and hashes its bytes while they are read.
 struct HashedFile {
@@ -28,6 +31,21 @@ impl Read for HashedFile {
     }
 }
 
+fn open_hashed(file: &DataFile) -> Result<BufReader<HashedFile>, DataError> {
+    let error = |source| DataError::file(&file.path, "open", source);
+    // Opening a pipe without a writer blocks indefinitely.
+    if !file.path.metadata().map_err(error)?.is_file() {
+        return Err(error(io::Error::new(io::ErrorKind::InvalidInput, "expected a file, got something else")));
+    }
+    let hashed = HashedFile {
+        file: File::open(&file.path).map_err(error)?,
+        bytes: 0,
+        blake3: blake3::Hasher::new(),
+        sha256: sha2::Sha256::new(),
+    };
+    Ok(BufReader::with_capacity(BUFFER_BYTES, hashed))
+}
+
 /// Reads a data file. The output is decompressed; the hash covers the file on disk.
 pub(super) struct DataReader {
     stream: Stream,
@@ -37,34 +55,54 @@ pub(super) struct DataReader {
 
 enum Stream {
     Plain(BufReader<HashedFile>),
+    Gzip(BufReader<MultiGzDecoder<BufReader<HashedFile>>>),
+    Xz(Box<BufReader<XzReader<BufReader<HashedFile>>>>),
     Zstd(BufReader<zstd::Decoder<'static, BufReader<HashedFile>>>),
 }
 
 /// Large enough that hashing and decompression work on whole blocks.
 const BUFFER_BYTES: usize = 1 << 18;
 
+/// Limit on the memory of an xz decoder in KiB. Files of `xz -9` take half of it.
+const XZ_KIBIBYTES: u32 = 128 << 10;
+
+/// A byte-order mark in UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
 impl DataReader {
-    /// Opens a file.
+    /// Opens a file of text. Finds out whether it is compressed, and passes over a byte-order mark.
     pub(super) fn open(file: &DataFile) -> Result<Self, DataError> {
         let error = |source| DataError::file(&file.path, "open", source);
-        // Opening a pipe without a writer blocks indefinitely.
-        if !file.path.metadata().map_err(error)?.is_file() {
-            return Err(error(io::Error::new(io::ErrorKind::InvalidInput, "expected a file, got something else")));
+        let mut raw = open_hashed(file)?;
+        let compression = Compression::of_file(&file.path, raw.fill_buf().map_err(error)?);
+        let stream = match compression {
+            None => Stream::Plain(raw),
+            Some(Compression::Gzip) => Stream::Gzip(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(raw))),
+            Some(Compression::Xz) => {
+                let decoder = XzReader::new_mem_limit(raw, true, XZ_KIBIBYTES);
+                Stream::Xz(Box::new(BufReader::with_capacity(BUFFER_BYTES, decoder)))
+            }
+            Some(Compression::Zstd) => {
+                let decoder = zstd::Decoder::with_buffer(raw).map_err(error)?;
+                Stream::Zstd(BufReader::with_capacity(BUFFER_BYTES, decoder))
+            }
+        };
+        let mut reader = Self { stream, bytes: 0 };
+        match reader.fill_buf() {
+            // The error is that of the first read, too.
+            Err(cause) => return Err(reader.error(&file.path, cause)),
+            Ok(head) if head.starts_with(MARK) => reader.consume(MARK.len()),
+            Ok([0xff, 0xfe, ..] | [0xfe, 0xff, ..]) => {
+                return Err(DataError::Text { path: file.path.clone(), problem: LineProblem::Utf16 });
+            }
+            Ok(_) => {}
         }
-        let hashed = HashedFile {
-            file: File::open(&file.path).map_err(error)?,
-            bytes: 0,
-            blake3: blake3::Hasher::new(),
-            sha256: sha2::Sha256::new(),
-        };
-        let raw = BufReader::with_capacity(BUFFER_BYTES, hashed);
-        let stream = if file.kind.is_zstd() {
-            let decoder = zstd::Decoder::with_buffer(raw).map_err(error)?;
-            Stream::Zstd(BufReader::with_capacity(BUFFER_BYTES, decoder))
-        } else {
-            Stream::Plain(raw)
-        };
-        Ok(Self { stream, bytes: 0 })
+        Ok(reader)
+    }
+
+    /// Opens a file whose bytes are only hashed.
+    pub(super) fn open_bytes(file: &DataFile) -> Result<Self, DataError> {
+        Ok(Self { stream: Stream::Plain(open_hashed(file)?), bytes: 0 })
     }
 
     /// Reads the rest of the file, checks its SHA-256 against the data manifest's, and returns the plan's record of the
@@ -72,6 +110,8 @@ impl DataReader {
     pub(super) fn finish(self, file: &DataFile) -> Result<FileRecord, DataError> {
         let mut hashed = match self.stream {
             Stream::Plain(reader) => reader.into_inner(),
+            Stream::Gzip(reader) => reader.into_inner().into_inner().into_inner(),
+            Stream::Xz(reader) => reader.into_inner().into_inner().into_inner(),
             Stream::Zstd(reader) => reader.into_inner().finish().into_inner(),
         };
         io::copy(&mut hashed, &mut io::sink()).map_err(|source| DataError::file(&file.path, "read", source))?;
@@ -92,10 +132,13 @@ impl DataReader {
 
     /// Converts a read error. Distinguishes a damaged archive from a failing disk.
     pub(super) fn error(&self, path: &Path, cause: io::Error) -> DataError {
-        match self.stream {
-            Stream::Plain(_) => DataError::file(path, "read", cause),
-            Stream::Zstd(_) => DataError::Compressed { path: path.to_owned(), bytes: self.bytes, cause },
-        }
+        let compression = match self.stream {
+            Stream::Plain(_) => return DataError::file(path, "read", cause),
+            Stream::Gzip(_) => Compression::Gzip,
+            Stream::Xz(_) => Compression::Xz,
+            Stream::Zstd(_) => Compression::Zstd,
+        };
+        DataError::Compressed { path: path.to_owned(), compression: compression.as_str(), bytes: self.bytes, cause }
     }
 }
 
@@ -103,6 +146,8 @@ impl Read for DataReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = match &mut self.stream {
             Stream::Plain(reader) => reader.read(buffer)?,
+            Stream::Gzip(reader) => reader.read(buffer)?,
+            Stream::Xz(reader) => reader.read(buffer)?,
             Stream::Zstd(reader) => reader.read(buffer)?,
         };
         self.bytes += count as u64;
@@ -114,6 +159,8 @@ impl BufRead for DataReader {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         match &mut self.stream {
             Stream::Plain(reader) => reader.fill_buf(),
+            Stream::Gzip(reader) => reader.fill_buf(),
+            Stream::Xz(reader) => reader.fill_buf(),
             Stream::Zstd(reader) => reader.fill_buf(),
         }
     }
@@ -122,6 +169,8 @@ impl BufRead for DataReader {
         self.bytes += count as u64;
         match &mut self.stream {
             Stream::Plain(reader) => reader.consume(count),
+            Stream::Gzip(reader) => reader.consume(count),
+            Stream::Xz(reader) => reader.consume(count),
             Stream::Zstd(reader) => reader.consume(count),
         }
     }

@@ -7,7 +7,8 @@ use super::LineProblem;
 /// Size limit of a line and of a text file: 64 MiB.
 pub(super) const DOCUMENT_BYTES: usize = 64 << 20;
 
-/// Reads a line into `line`, without its line ending. Returns `false` at the end of the file.
+/// Reads a line into `line`, without its line ending. Returns `false` at the end of the file. Of a line that is too long,
+/// `line` holds the beginning, with the line ending if that was read.
 pub(super) fn read_line(
     reader: &mut impl BufRead,
     limit: usize,
@@ -19,13 +20,26 @@ pub(super) fn read_line(
     if line.is_empty() {
         return Ok(Ok(false));
     }
-    if line.last() == Some(&b'\n') {
-        line.pop();
-        if line.last() == Some(&b'\r') {
-            line.pop();
+    let text = line.strip_suffix(b"\n").map_or(line.as_slice(), |text| text.strip_suffix(b"\r").unwrap_or(text));
+    let length = text.len();
+    if length > limit {
+        return Ok(Err(LineProblem::TooLong { limit }));
+    }
+    line.truncate(length);
+    Ok(Ok(true))
+}
+
+/// Passes over the rest of a line.
+pub(super) fn skip_line(reader: &mut impl BufRead) -> io::Result<()> {
+    loop {
+        let bytes = reader.fill_buf()?;
+        let end = bytes.iter().position(|byte| *byte == b'\n');
+        let (count, is_over) = (end.map_or(bytes.len(), |end| end + 1), end.is_some() || bytes.is_empty());
+        reader.consume(count);
+        if is_over {
+            return Ok(());
         }
     }
-    Ok(if line.len() > limit { Err(LineProblem::TooLong { limit }) } else { Ok(true) })
 }
 
 /// Reads the rest into `text`.

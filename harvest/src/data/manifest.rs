@@ -7,6 +7,7 @@ use hayloft_runtime::words::with_suggestion;
 use hayloft_store::Packing;
 use serde::Deserialize;
 
+use super::files::data_files;
 use super::selection::WrittenSelection;
 use super::{ChatSettings, DataError, FieldPath, FileKind, RowOrder, Selection, Sha256};
 
@@ -23,14 +24,20 @@ pub struct DataManifest {
     pub context_length: u32,
     /// The field that holds the text; not used with [`DataManifest::chat`].
     pub text_field: FieldPath,
+    /// The field that holds the document's token ids, in place of a text.
+    pub tokens_field: Option<FieldPath>,
+    /// The BLAKE3 hash of the `tokenizer.json` that made the token ids.
+    pub tokenizer_blake3: Option<String>,
     /// The field that holds the document's subset.
     pub subset_field: Option<FieldPath>,
     /// Limit on the total number of tokens. Only whole sequences within the limit are kept.
     pub max_tokens: Option<NonZeroU64>,
     /// How documents are shuffled; `None` keeps file order.
     pub shuffle: Option<Shuffle>,
-    /// The text of the token that begins a sequence, if the tokenizer's files name none or another is wanted.
-    pub bos: Option<String>,
+    /// The token that begins a sequence.
+    pub bos: BosChoice,
+    /// How rows that cannot be read are treated.
+    pub bad_rows: BadRows,
     /// How rows become conversations; `None` if rows are documents.
     pub chat: Option<ChatSettings>,
     /// Which rows are used, and their order.
@@ -46,6 +53,29 @@ pub struct Shuffle {
     pub seed: u64,
     /// Number of documents in the buffer.
     pub buffer: NonZeroUsize,
+}
+
+/// The choice of the token that begins a sequence.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum BosChoice {
+    /// The one that the checkpoint's files name.
+    #[default]
+    Checkpoint,
+    /// The token with this text.
+    Text(String),
+    /// None: `bos = "none"`.
+    Nothing,
+}
+
+/// Treatment of a row that cannot be read: not UTF-8, not JSON, or without a field that it must have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BadRows {
+    /// Return an error that names it.
+    #[default]
+    Refuse,
+    /// Skip and count the row.
+    Skip,
 }
 
 /// A file of the data manifest.
@@ -69,11 +99,15 @@ struct Written {
     packing: Packing,
     context_length: u32,
     text_field: Option<FieldPath>,
+    tokens_field: Option<FieldPath>,
+    tokenizer_blake3: Option<String>,
     subset_field: Option<FieldPath>,
     max_tokens: Option<NonZeroU64>,
     seed: Option<u64>,
     shuffle_buffer: Option<NonZeroUsize>,
     bos: Option<String>,
+    #[serde(default)]
+    bad_rows: BadRows,
     chat: Option<ChatSettings>,
     #[serde(default)]
     selection: WrittenSelection,
@@ -93,10 +127,16 @@ const DEFAULT_SHUFFLE_BUFFER: NonZeroUsize = NonZeroUsize::new(10_000).expect("n
 /// BOS and one token of text: the minimum with a token to predict.
 const SHORTEST_CONTEXT: u32 = 2;
 
+/// The value of `bos` for sequences that begin with no token of their own.
+const NO_BOS: &str = "none";
+
 impl DataManifest {
     /// Reads a data manifest. Relative paths are resolved against `data_root`, by default the manifest's folder. The
-    /// data files are not opened.
+    /// data files are not opened; folders and patterns are listed.
     pub fn open(path: &Path, data_root: Option<&Path>) -> Result<Self, DataError> {
+        if path.is_dir() || FileKind::of(path).is_some() {
+            return Err(DataError::NoManifest { path: path.to_owned() });
+        }
         let text = std::fs::read_to_string(path).map_err(|cause| DataError::Io {
             path: path.to_owned(),
             action: "read",
@@ -113,6 +153,32 @@ impl DataManifest {
 }
 
 impl Written {
+    /// Checks which fields are named beside each other. An error holds the key, the expected value and the value found.
+    fn check_fields(&self) -> Result<(), (&'static str, &'static str, String)> {
+        if let Some(tokens) = &self.tokens_field {
+            let got = format!("\"{tokens}\"");
+            if self.chat.is_some() {
+                return Err(("tokens_field", "none with [chat], which makes the tokens of its messages", got));
+            }
+            if self.text_field.is_some() {
+                return Err(("tokens_field", "no text_field beside it, for rows are token ids or texts", got));
+            }
+        } else if let Some(hash) = &self.tokenizer_blake3 {
+            return Err(("tokenizer_blake3", "a tokens_field beside it, whose token ids it is for", hash.clone()));
+        }
+        let Some(chat) = &self.chat else { return Ok(()) };
+        let default = ChatSettings::default();
+        let has_others =
+            chat.instruction_field != default.instruction_field || chat.rollout_field != default.rollout_field;
+        match &chat.messages_field {
+            Some(messages) if has_others => {
+                let expected = "no instruction_field or rollout_field beside it, for the messages are both";
+                Err(("chat.messages_field", expected, format!("\"{messages}\"")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn resolve(self, path: &Path, root: &Path) -> Result<DataManifest, DataError> {
         let wrong = |key: &str, expected: &str, got: String| DataError::Key {
             path: path.to_owned(),
@@ -146,6 +212,7 @@ impl Written {
             let expected = "none with [chat], which has instruction_field and rollout_field in its place";
             return Err(wrong("text_field", expected, format!("\"{field}\"")));
         }
+        self.check_fields().map_err(|(key, expected, got)| wrong(key, expected, got))?;
         let selection = self.selection.resolve().map_err(|(key, expected, got)| wrong(key, expected, got))?;
         if selection.order != RowOrder::Files && shuffle.is_some() {
             let expected = "none with an order in [selection]";
@@ -158,25 +225,32 @@ impl Written {
         if self.files.is_empty() {
             return Err(wrong("files", "at least one [[files]] table with a path", "none".to_owned()));
         }
-        let files = self.files.into_iter().enumerate().map(|(index, file)| {
-            let path = root.join(&file.path);
-            let kind = FileKind::of(&path).ok_or_else(|| {
+        let mut files = Vec::new();
+        for (index, file) in self.files.into_iter().enumerate() {
+            let found = data_files(root, &file.path, file.sha256)?;
+            files.extend(found.ok_or_else(|| {
                 let expected = format!("a name that ends in {}", FileKind::ENDINGS);
                 wrong(&format!("files[{index}].path"), &expected, format!("{:?}", file.path))
-            })?;
-            Ok(DataFile { named: file.path, path, kind, sha256: file.sha256 })
-        });
+            })?);
+        }
         Ok(DataManifest {
-            files: files.collect::<Result<_, _>>()?,
+            files,
             path: path.to_owned(),
             name: self.name,
             packing: self.packing,
             context_length: self.context_length,
             text_field: self.text_field.unwrap_or_else(|| FieldPath::known("text")),
+            tokens_field: self.tokens_field,
+            tokenizer_blake3: self.tokenizer_blake3,
             subset_field: self.subset_field,
             max_tokens: self.max_tokens,
             shuffle,
-            bos: self.bos,
+            bos: match self.bos {
+                None => BosChoice::Checkpoint,
+                Some(text) if text == NO_BOS => BosChoice::Nothing,
+                Some(text) => BosChoice::Text(text),
+            },
+            bad_rows: self.bad_rows,
             chat: self.chat,
             selection,
         })
@@ -225,9 +299,9 @@ mod tests {
         assert_eq!(manifest.subset_field.unwrap().to_string(), "meta.pile_set_name");
         assert_eq!(manifest.max_tokens, NonZeroU64::new(4096));
         assert_eq!(manifest.shuffle, Some(Shuffle { seed: 7, buffer: NonZeroUsize::new(3).unwrap() }));
-        assert_eq!(manifest.bos.as_deref(), Some("<s>"));
+        assert_eq!(manifest.bos, BosChoice::Text("<s>".to_owned()));
         assert_eq!(manifest.files[0].path, Path::new("/data/a.txt.zst"));
-        assert_eq!(manifest.files[0].kind, FileKind::Text { zstd: true });
+        assert_eq!(manifest.files[0].kind, FileKind::Text);
         assert_eq!(manifest.files[0].sha256.as_ref().unwrap().to_string(), "ab".repeat(32));
     }
 
@@ -271,7 +345,7 @@ mod tests {
             ("\"hay\"", "\" \"", "name: expected a name"),
             ("= 8", "= 1", "context_length: expected at least 2 tokens"),
             ("= 8", "= -8", "context_length"),
-            ("a.jsonl", "a.csv", "files[0].path: expected a name that ends in .jsonl, .ndjson"),
+            ("a.jsonl", "a.tsv", "files[0].path: expected a name that ends in .jsonl, .ndjson"),
         ] {
             let message = read(&LEAST.replace(from, to), None).unwrap_err().to_string();
             assert!(message.contains(words), "{message}");
@@ -286,6 +360,33 @@ mod tests {
             let message = refusal(line);
             assert!(message.contains(words), "{message}");
         }
+    }
+
+    #[test]
+    fn fields_that_exclude_each_other_are_refused() {
+        for (lines, words) in [
+            ("tokens_field = \"input_ids\"\ntext_field = \"text\"", "tokens_field: expected no text_field"),
+            ("tokenizer_blake3 = \"ab\"", "tokenizer_blake3: expected a tokens_field"),
+        ] {
+            let message = refusal(lines);
+            assert!(message.contains(words), "{message}");
+        }
+        let per_document = LEAST.replace("concat", "per-document");
+        for (lines, chat, words) in [
+            ("tokens_field = \"ids\"\n", "[chat]\n", "tokens_field: expected none with [chat]"),
+            ("", "[chat]\nmessages_field = \"m\"\nrollout_field = \"r\"\n", "chat.messages_field: expected no instr"),
+        ] {
+            let message = read(&format!("{lines}{per_document}{chat}"), None).unwrap_err().to_string();
+            assert!(message.contains(words), "{message}");
+        }
+    }
+
+    #[test]
+    fn bos_and_bad_rows_have_words() {
+        let manifest = read(&format!("bos = \"none\"\nbad_rows = \"skip\"\n{LEAST}"), None).unwrap();
+        assert_eq!((manifest.bos, manifest.bad_rows), (BosChoice::Nothing, BadRows::Skip));
+        let manifest = read(LEAST, None).unwrap();
+        assert_eq!((manifest.bos, manifest.bad_rows), (BosChoice::Checkpoint, BadRows::Refuse));
     }
 
     #[test]

@@ -2,20 +2,28 @@
 
 mod chat_rows;
 mod chat_settings;
+mod compression;
+mod csv_rows;
 mod documents;
 mod elements;
 mod error;
 mod field_path;
+mod fields;
 mod file_kind;
+mod files;
 mod hashing;
+mod json_fields;
 mod lines;
 mod manifest;
+mod messages;
 mod numpy_random;
 mod parquet_rows;
 mod rows;
 mod selection;
 mod sha256;
 mod shuffle;
+mod starter;
+mod token_rows;
 
 pub(crate) use chat_rows::ROLLOUTS_FORMAT;
 pub use chat_rows::{ChatReader, ChatRow, ROLLOUTS_KEY, Replies};
@@ -24,7 +32,8 @@ pub use documents::{Document, DocumentReader, FilesRead};
 pub use error::{DataError, LineProblem};
 pub use field_path::FieldPath;
 pub use file_kind::FileKind;
-pub use manifest::{DataFile, DataManifest, Shuffle};
+pub use manifest::{BadRows, BosChoice, DataFile, DataManifest, Shuffle};
 pub(crate) use parquet_rows::LIMITS as PARQUET_LIMITS;
 pub use selection::{RowOrder, Selection};
 pub use sha256::Sha256;
+pub use starter::StarterManifest;

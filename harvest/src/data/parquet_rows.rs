@@ -4,15 +4,19 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float32Type, Float64Type, Int32Type, Int64Type, UInt32Type, UInt64Type};
+use arrow_array::types::{
+    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
 use hayloft_store::FileRecord;
-use hayloft_store::safe_parquet::{Batches, Limits, ParquetFile};
+use hayloft_store::safe_parquet::{Batches, Limits, ParquetFile, is_read};
 use parquet::arrow::ProjectionMask;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
 use serde_json::{Map, Value};
 
+use super::fields::Fields;
 use super::hashing::DataReader;
 use super::lines::DOCUMENT_BYTES;
 use super::{DataError, DataFile, FieldPath, LineProblem};
@@ -60,16 +64,36 @@ fn damaged(path: &Path, error: &ParquetError) -> DataError {
     DataError::Parquet { path: path.to_owned(), problem: error.to_string() }
 }
 
+/// Checks that the columns are compressed with codecs that are read. `wanted` are top-level columns; `None` for all.
+fn check_codecs(path: &Path, metadata: &ParquetMetaData, wanted: Option<&[usize]>) -> Result<(), DataError> {
+    let schema = metadata.file_metadata().schema_descr();
+    for group in metadata.row_groups() {
+        for (leaf, chunk) in group.columns().iter().enumerate() {
+            let is_wanted = wanted.is_none_or(|wanted| wanted.contains(&schema.get_column_root_idx(leaf)));
+            if is_wanted && !is_read(chunk.compression()) {
+                // The name without a level.
+                let codec = chunk.compression().to_string();
+                let codec = codec.split('(').next().unwrap_or_default().to_owned();
+                return Err(DataError::ParquetCodec { path: path.to_owned(), codec });
+            }
+        }
+    }
+    Ok(())
+}
+
 impl ParquetRows {
-    /// Hashes a file, checks its hash, and positions before its first row. Only the columns of `fields` are read. If
-    /// one is missing, all columns are read, so that a message can name them.
-    pub(super) fn open(file: &DataFile, fields: &[FieldPath]) -> Result<Self, DataError> {
-        let record = DataReader::open(file)?.finish(file)?;
+    /// Hashes a file, checks its hash, and positions before its first row. Only the columns of `fields` are read. If a
+    /// required one is missing, all columns are read, so that a message can name them.
+    pub(super) fn open(file: &DataFile, fields: &Fields) -> Result<Self, DataError> {
+        let record = DataReader::open_bytes(file)?.finish(file)?;
         let parquet = open(&file.path)?;
         let schema = parquet.metadata().file_metadata().schema_descr();
         let columns = schema.root_schema().get_fields();
-        let wanted: Option<Vec<usize>> =
-            fields.iter().map(|field| columns.iter().position(|column| column.name() == field.root())).collect();
+        let position = |field: &FieldPath| columns.iter().position(|column| column.name() == field.root());
+        let wanted: Option<Vec<usize>> = fields.required.iter().map(position).collect();
+        let wanted = wanted.map(|wanted| wanted.into_iter().chain(fields.optional.iter().filter_map(position)));
+        let wanted: Option<Vec<usize>> = wanted.map(Iterator::collect);
+        check_codecs(&file.path, parquet.metadata(), wanted.as_deref())?;
         let columns = if wanted.is_some() { ReadColumns::Wanted } else { ReadColumns::All };
         let projection = wanted.map_or_else(ProjectionMask::all, |wanted| ProjectionMask::roots(schema, wanted));
         let batches = parquet.batches(projection, BATCH_ROWS).map_err(|error| damaged(&file.path, &error))?;
@@ -121,6 +145,10 @@ fn value(column: &str, array: &dyn Array, row: usize) -> Result<Value, LineProbl
         DataType::Utf8 => text(array.as_string::<i32>().value(row))?,
         DataType::LargeUtf8 => text(array.as_string::<i64>().value(row))?,
         DataType::Boolean => array.as_boolean().value(row).into(),
+        DataType::Int8 => array.as_primitive::<Int8Type>().value(row).into(),
+        DataType::Int16 => array.as_primitive::<Int16Type>().value(row).into(),
+        DataType::UInt8 => array.as_primitive::<UInt8Type>().value(row).into(),
+        DataType::UInt16 => array.as_primitive::<UInt16Type>().value(row).into(),
         DataType::Int32 => array.as_primitive::<Int32Type>().value(row).into(),
         DataType::Int64 => array.as_primitive::<Int64Type>().value(row).into(),
         DataType::UInt32 => array.as_primitive::<UInt32Type>().value(row).into(),

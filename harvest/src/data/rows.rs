@@ -5,15 +5,18 @@ use std::path::Path;
 use hayloft_store::FileRecord;
 use serde_json::Value;
 
+use super::csv_rows::CsvRows;
 use super::elements::Elements;
+use super::fields::Fields;
 use super::hashing::DataReader;
-use super::lines::{DOCUMENT_BYTES, read_line, read_text, utf8};
+use super::json_fields::parse;
+use super::lines::{DOCUMENT_BYTES, read_line, read_text, skip_line, utf8};
 use super::parquet_rows::ParquetRows;
-use super::{DataError, DataFile, FieldPath, FileKind, LineProblem};
+use super::{BadRows, DataError, DataFile, DataManifest, FieldPath, FileKind, LineProblem};
 
 /// A row: the source of one document or conversation.
 pub(super) struct Row<'manifest> {
-    /// The row's index among all rows of the data manifest's files, from 0.
+    /// The row's index among all rows of the data manifest's files, from 0. Skipped ones are not counted.
     pub(super) index: u64,
     pub(super) content: Content,
     place: Place<'manifest>,
@@ -61,11 +64,20 @@ impl Place<'_> {
     fn wrong(self, problem: LineProblem) -> DataError {
         let path = self.file.path.clone();
         match self.file.kind {
-            FileKind::Lines { .. } => DataError::Line { path, line: self.number, problem },
-            FileKind::Json { .. } | FileKind::Parquet => DataError::Row { path, row: self.number, problem },
-            FileKind::Text { .. } => DataError::Text { path, problem },
+            FileKind::Lines | FileKind::Csv => DataError::Line { path, line: self.number, problem },
+            FileKind::Json | FileKind::Parquet => DataError::Row { path, row: self.number, problem },
+            FileKind::Text => DataError::Text { path, problem },
         }
     }
+}
+
+/// What was read of the files.
+#[derive(Debug, Default)]
+pub(super) struct RowsRead {
+    /// The files opened, in order, each hashed to its end.
+    pub(super) files: Vec<FileRecord>,
+    /// Rows skipped because they cannot be used.
+    pub(super) bad_rows: u64,
 }
 
 /// Reads rows in file order. Every file except Parquet is read in one pass: it is hashed while it is read, and the hash
@@ -73,11 +85,12 @@ impl Place<'_> {
 pub(super) struct RowReader<'manifest> {
     /// The current file and later files.
     files: std::iter::Enumerate<std::slice::Iter<'manifest, DataFile>>,
-    /// The fields used.
-    fields: Vec<FieldPath>,
+    bad_rows: BadRows,
+    fields: Fields,
+    all_fields: Vec<FieldPath>,
     current: Option<CurrentFile<'manifest>>,
     next_index: u64,
-    read: Vec<FileRecord>,
+    read: RowsRead,
     buffer: Vec<u8>,
 }
 
@@ -92,24 +105,36 @@ struct CurrentFile<'manifest> {
 enum FileReader {
     Lines(DataReader),
     Json(DataReader, Elements),
+    Csv(Box<CsvRows>),
     Text(DataReader),
     Parquet(Box<ParquetRows>),
 }
 
+/// A row's position, and its content or what is wrong with it. Reading can go on after it.
+type ReadRow<'manifest> = (Place<'manifest>, Result<Content, LineProblem>);
+
 impl<'manifest> RowReader<'manifest> {
     /// Checks that every file exists. Positions before the first row. `fields` are the fields that will be used.
-    pub(super) fn open(files: &'manifest [DataFile], fields: Vec<FieldPath>) -> Result<Self, DataError> {
-        for file in files {
+    pub(super) fn open(manifest: &'manifest DataManifest, fields: Fields) -> Result<Self, DataError> {
+        for file in &manifest.files {
             file.path.metadata().map_err(|source| DataError::file(&file.path, "find", source))?;
         }
-        let files = files.iter().enumerate();
-        Ok(Self { files, fields, current: None, next_index: 0, read: Vec::new(), buffer: Vec::new() })
+        Ok(Self {
+            files: manifest.files.iter().enumerate(),
+            bad_rows: manifest.bad_rows,
+            all_fields: fields.all(),
+            fields,
+            current: None,
+            next_index: 0,
+            read: RowsRead::default(),
+            buffer: Vec::new(),
+        })
     }
 
     /// Ends reading, early or not. The current file is hashed to its end. Later files are not opened and not returned.
-    pub(super) fn finish(mut self) -> Result<Vec<FileRecord>, DataError> {
+    pub(super) fn finish(mut self) -> Result<RowsRead, DataError> {
         if let Some(current) = self.current.take() {
-            self.read.push(current.finish()?);
+            self.read.files.push(current.finish()?);
         }
         Ok(self.read)
     }
@@ -124,24 +149,31 @@ impl<'manifest> RowReader<'manifest> {
                     None => return Ok(None),
                 },
             };
-            if let Some((place, content)) = current.next(&mut self.buffer)? {
-                let index = self.next_index;
-                self.next_index += 1;
-                return Ok(Some(Row { index, content, place }));
-            }
-            if let Some(finished) = self.current.take() {
-                self.read.push(finished.finish()?);
+            match current.next(&self.all_fields, self.bad_rows, &mut self.buffer)? {
+                Some((place, Ok(content))) => {
+                    let index = self.next_index;
+                    self.next_index += 1;
+                    return Ok(Some(Row { index, content, place }));
+                }
+                Some(_) if self.bad_rows == BadRows::Skip => self.read.bad_rows += 1,
+                Some((place, Err(problem))) => return Err(place.wrong(problem)),
+                None => {
+                    if let Some(finished) = self.current.take() {
+                        self.read.files.push(finished.finish()?);
+                    }
+                }
             }
         }
     }
 }
 
 impl<'manifest> CurrentFile<'manifest> {
-    fn open(file_index: usize, file: &'manifest DataFile, fields: &[FieldPath]) -> Result<Self, DataError> {
+    fn open(file_index: usize, file: &'manifest DataFile, fields: &Fields) -> Result<Self, DataError> {
         let reader = match file.kind {
-            FileKind::Lines { .. } => FileReader::Lines(DataReader::open(file)?),
-            FileKind::Json { .. } => FileReader::Json(DataReader::open(file)?, Elements::default()),
-            FileKind::Text { .. } => FileReader::Text(DataReader::open(file)?),
+            FileKind::Lines => FileReader::Lines(DataReader::open(file)?),
+            FileKind::Json => FileReader::Json(DataReader::open(file)?, Elements::default()),
+            FileKind::Csv => FileReader::Csv(Box::new(CsvRows::open(file)?)),
+            FileKind::Text => FileReader::Text(DataReader::open(file)?),
             FileKind::Parquet => FileReader::Parquet(Box::new(ParquetRows::open(file, fields)?)),
         };
         Ok(Self { file_index, file, reader, count: 0 })
@@ -152,22 +184,32 @@ impl<'manifest> CurrentFile<'manifest> {
             FileReader::Lines(reader) | FileReader::Json(reader, _) | FileReader::Text(reader) => {
                 reader.finish(self.file)
             }
+            FileReader::Csv(rows) => rows.finish(self.file),
             FileReader::Parquet(rows) => Ok(rows.record()),
         }
     }
 
-    fn next(&mut self, buffer: &mut Vec<u8>) -> Result<Option<(Place<'manifest>, Content)>, DataError> {
+    fn next(
+        &mut self,
+        fields: &[FieldPath],
+        bad_rows: BadRows,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Option<ReadRow<'manifest>>, DataError> {
         let path: &Path = &self.file.path;
         let mut place = Place { file_index: self.file_index, file: self.file, number: self.count };
-        let read = match &mut self.reader {
+        let content = match &mut self.reader {
             FileReader::Lines(reader) => loop {
                 place.number += 1;
                 match read_line(reader, DOCUMENT_BYTES, buffer) {
                     Err(source) => return Err(reader.error(path, source)),
                     Ok(Ok(true)) if buffer.trim_ascii().is_empty() => {}
+                    Ok(Ok(false)) => return Ok(None),
                     Ok(read) => {
                         self.count = place.number;
-                        break read;
+                        if read.is_err() && bad_rows == BadRows::Skip && buffer.last() != Some(&b'\n') {
+                            skip_line(reader).map_err(|source| reader.error(path, source))?;
+                        }
+                        break read.and_then(|_| parse(buffer, fields)).map(Content::Fields);
                     }
                 }
             },
@@ -175,38 +217,34 @@ impl<'manifest> CurrentFile<'manifest> {
                 self.count += 1;
                 match elements.next(reader, DOCUMENT_BYTES, buffer) {
                     Err(source) => return Err(reader.error(path, source)),
-                    Ok(read) => read,
+                    // After an error between objects, none can be found.
+                    Ok(Err(problem)) => return Err(place.wrong(problem)),
+                    Ok(Ok(false)) => return Ok(None),
+                    Ok(Ok(true)) => parse(buffer, fields).map(Content::Fields),
                 }
             }
+            FileReader::Csv(rows) => match rows.next(path, fields)? {
+                None => return Ok(None),
+                Some((line, record)) => {
+                    place.number = line;
+                    record.map(Content::Fields)
+                }
+            },
             FileReader::Text(_) if self.count > 0 => return Ok(None),
             FileReader::Text(reader) => {
                 self.count = 1;
                 match read_text(reader, DOCUMENT_BYTES, buffer) {
                     Err(source) => return Err(reader.error(path, source)),
-                    Ok(read) => read.map_err(|problem| place.wrong(problem))?,
+                    // As in Python, whichever system wrote the file.
+                    Ok(read) => read.and_then(|()| utf8(buffer).map(|text| Content::Text(text.replace("\r\n", "\n")))),
                 }
-                let text = utf8(buffer).map_err(|problem| place.wrong(problem))?;
-                return Ok(Some((place, Content::Text(text.to_owned()))));
             }
             FileReader::Parquet(rows) => {
                 self.count += 1;
                 let Some(row) = rows.next()? else { return Ok(None) };
-                return Ok(Some((place, Content::Fields(row.map_err(|problem| place.wrong(problem))?))));
+                row.map(Content::Fields)
             }
         };
-        if !read.map_err(|problem| place.wrong(problem))? {
-            return Ok(None);
-        }
-        let fields = utf8(buffer).and_then(parse).map_err(|problem| place.wrong(problem))?;
-        Ok(Some((place, Content::Fields(fields))))
+        Ok(Some((place, content)))
     }
-}
-
-fn parse(text: &str) -> Result<Value, LineProblem> {
-    serde_json::from_str(text).map_err(|error| {
-        // The parser counts lines within the given text.
-        let message = error.to_string();
-        let reason = message.split(" at line ").next().unwrap_or_default().to_owned();
-        LineProblem::NotJson { column: error.column(), reason }
-    })
 }

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use hayloft_store::FileRecord;
 use serde::Deserialize;
 
+use super::fields::Fields;
 use super::numpy_random::permutation;
-use super::rows::{Content, Row, RowReader};
+use super::rows::{Content, Row, RowReader, RowsRead};
 use super::{DataError, DataManifest, FieldPath};
 
 /// Which rows are used, and their order. Applied in this sequence: the order, then `first`, then `empty_field`.
@@ -84,14 +84,14 @@ pub(super) struct SelectedRows<'manifest> {
 
 enum Rows<'manifest> {
     Streamed(Box<RowReader<'manifest>>),
-    Gathered { rows: std::vec::IntoIter<Row<'manifest>>, read: Vec<FileRecord> },
+    Gathered { rows: std::vec::IntoIter<Row<'manifest>>, read: RowsRead },
 }
 
 impl<'manifest> SelectedRows<'manifest> {
     /// Positions before the first row. `fields` are the fields that will be used.
-    pub(super) fn open(manifest: &'manifest DataManifest, mut fields: Vec<FieldPath>) -> Result<Self, DataError> {
-        fields.extend(manifest.selection.empty_field.clone());
-        let mut reader = RowReader::open(&manifest.files, fields.clone())?;
+    pub(super) fn open(manifest: &'manifest DataManifest, mut fields: Fields) -> Result<Self, DataError> {
+        fields.required.extend(manifest.selection.empty_field.clone());
+        let mut reader = RowReader::open(manifest, fields.clone())?;
         let rows = match &manifest.selection.order {
             RowOrder::Files => Rows::Streamed(Box::new(reader)),
             RowOrder::Rows(rows) => {
@@ -108,7 +108,7 @@ impl<'manifest> SelectedRows<'manifest> {
                 let length = u32::try_from(count).ok().filter(|count| *count < u32::MAX).ok_or_else(too_many)?;
                 let used = manifest.selection.first.unwrap_or(count).min(count) as usize;
                 let order: Vec<u64> = permutation(*seed, length).into_iter().take(used).map(u64::from).collect();
-                let mut reader = RowReader::open(&manifest.files, fields)?;
+                let mut reader = RowReader::open(manifest, fields)?;
                 Rows::Gathered { rows: gather(manifest, &mut reader, &order)?.into_iter(), read }
             }
         };
@@ -141,7 +141,7 @@ impl<'manifest> SelectedRows<'manifest> {
     }
 
     /// Ends reading, early or not; see [`RowReader::finish`].
-    pub(super) fn finish(self) -> Result<Vec<FileRecord>, DataError> {
+    pub(super) fn finish(self) -> Result<RowsRead, DataError> {
         match self.rows {
             Rows::Streamed(reader) => reader.finish(),
             Rows::Gathered { read, .. } => Ok(read),

@@ -7,9 +7,9 @@ use hayloft_model::Tokenizer;
 use hayloft_store::{ChatRecord, Corpus, SelectionRecord};
 
 use super::conversations::end_of_turn;
-use super::records::{begin_token, chat_record, selection_record};
+use super::records::{NO_BOS, begin_token, chat_record, selection_record};
 use crate::chat::ChatTemplate;
-use crate::data::DataManifest;
+use crate::data::{BadRows, DataManifest};
 use crate::error::HarvestError;
 
 /// The settings requested of an existing plan. `None` accepts any value.
@@ -53,7 +53,10 @@ pub(crate) fn check_plan(
         optional(manifest.shuffle.map(|shuffle| shuffle.buffer)),
         optional(data.shuffle_buffer),
     )?;
-    plan.same("BOS", begin_token(manifest, tokenizer)?.text, &corpus.tokenizer.bos_text)?;
+    plan.same("tokens_field", optional(manifest.tokens_field.as_ref()), optional(data.tokens_field.as_ref()))?;
+    plan.same("bad_rows = \"skip\"", manifest.bad_rows == BadRows::Skip, data.skipped_rows.is_some())?;
+    let bos = begin_token(manifest, tokenizer)?;
+    plan.same("BOS", bos.as_ref().map_or(NO_BOS.1, |bos| &bos.text), &corpus.tokenizer.bos_text)?;
     let selection = selection_record(&manifest.selection);
     plan.same("[selection]", selection_in_words(selection.as_ref()), selection_in_words(data.selection.as_ref()))?;
     let chat = match &manifest.chat {
@@ -85,12 +88,13 @@ fn selection_in_words(selection: Option<&SelectionRecord>) -> String {
 fn chat_in_words(chat: Option<&ChatRecord>) -> String {
     let Some(chat) = chat else { return "none".to_owned() };
     format!(
-        "template {} (BLAKE3 {}), end_of_turn {}, instruction_field {}, rollout_field {}, unusable_rows {}, study_quirk_drop_last_character {}",
+        "template {} (BLAKE3 {}), end_of_turn {}, instruction_field {}, rollout_field {}, messages_field {}, unusable_rows {}, study_quirk_drop_last_character {}",
         chat.template,
         chat.template_blake3,
         chat.end_of_turn.join(" "),
         chat.instruction_field,
         chat.rollout_field,
+        optional(chat.messages_field.as_ref()),
         chat.unusable_rows,
         chat.drop_last_character
     )

@@ -1,4 +1,4 @@
-//! Converts instructions and replies to sequences with sections.
+//! Converts messages and replies to sequences with sections.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::packing::{PackedSequence, Source, Span};
 use super::records::chat_record;
 use super::sink::{PlannedData, ShardSink};
-use crate::chat::{ChatError, ChatTemplate, EndOfTurn, Reply, conversation};
+use crate::chat::{ChatError, ChatTemplate, CutReply, EndOfTurn, Reply, conversation};
 use crate::data::{ChatReader, ChatRow, ChatSettings, DataManifest, Replies, UnusableRows};
 use crate::error::HarvestError;
 use crate::summary::ChatSummary;
@@ -22,7 +22,8 @@ pub(super) fn plan_conversations(
     settings: &ChatSettings,
     checkpoint: &Path,
     tokenizer: &Tokenizer,
-    bos: &SpecialToken,
+    bos: Option<&SpecialToken>,
+    vocabulary: usize,
     make_sink: impl FnOnce() -> Result<ShardSink, HarvestError>,
 ) -> Result<PlannedData, HarvestError> {
     let template = ChatTemplate::open(settings.template, checkpoint)?;
@@ -30,7 +31,7 @@ pub(super) fn plan_conversations(
     let chat_record = chat_record(settings, &template, &end_of_turn);
     let replies = Replies::Read { tokenizer_blake3: tokenizer.blake3(), template_blake3: &chat_record.template_blake3 };
     let mut rows = ChatReader::open(manifest, settings, replies)?;
-    let converter = RowConverter { manifest, settings, template, tokenizer, bos, end_of_turn };
+    let converter = RowConverter { manifest, settings, template, tokenizer, bos, vocabulary, end_of_turn };
     let mut sink = make_sink()?;
     let mut summary = ChatSummary::default();
     let mut dropped_tokens = 0;
@@ -59,8 +60,10 @@ pub(super) fn plan_conversations(
         let manifest = manifest.path.clone();
         return Err(HarvestError::NoConversations { manifest, skipped: summary.skipped_rows });
     }
+    let read = rows.finish()?;
     Ok(PlannedData {
-        files: rows.finish()?,
+        files: read.files,
+        bad_rows: read.bad_rows,
         chat_record: Some(chat_record),
         empty_documents: 0,
         dropped_tokens,
@@ -106,7 +109,8 @@ struct RowConverter<'settings> {
     settings: &'settings ChatSettings,
     template: ChatTemplate,
     tokenizer: &'settings Tokenizer,
-    bos: &'settings SpecialToken,
+    bos: Option<&'settings SpecialToken>,
+    vocabulary: usize,
     end_of_turn: EndOfTurn,
 }
 
@@ -126,8 +130,12 @@ impl RowConverter<'_> {
 
     fn conversation(&self, row: &ChatRow) -> Result<PlannedConversation, ChatError> {
         let no_reply = Reply::Text(String::new());
-        let (reply, ended) = self.end_of_turn.cut(row.reply.as_ref().unwrap_or(&no_reply));
-        let mut made = conversation(&self.template, self.tokenizer, self.bos, &row.instruction, reply)?;
+        let (reply, ended) = match &row.reply {
+            Some(Reply::Text(text)) if row.is_complete => (CutReply::Text(text), true),
+            other => self.end_of_turn.cut(other.as_ref().unwrap_or(&no_reply)),
+        };
+        let mut made = conversation(&self.template, self.tokenizer, self.bos, &row.messages, reply)?;
+        self.tokenizer.check_ids(&made.tokens, self.vocabulary)?;
         let longest = self.manifest.context_length as usize;
         let prompt = made.prompt_length();
         if prompt >= longest {
@@ -138,7 +146,8 @@ impl RowConverter<'_> {
         made.truncate(longest);
         let source = Source { document: row.row, subset: row.subset.clone() };
         let spans = vec![Span { source, length: made.tokens.len() as u32 }];
-        let sequence = PackedSequence { tokens: made.tokens, sections: made.sections, spans };
+        let turns = if self.settings.messages_field.is_some() { made.turns } else { Vec::new() };
+        let sequence = PackedSequence { tokens: made.tokens, sections: made.sections, turns, spans };
         Ok(PlannedConversation { sequence, is_empty, is_unended, dropped_tokens })
     }
 }

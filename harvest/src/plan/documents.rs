@@ -15,18 +15,22 @@ const BATCH_BYTES: usize = 4 << 20;
 pub(super) fn plan_documents(
     manifest: &DataManifest,
     tokenizer: &Tokenizer,
-    bos: &SpecialToken,
+    bos: Option<&SpecialToken>,
+    vocabulary: usize,
     make_sink: impl FnOnce() -> Result<ShardSink, HarvestError>,
 ) -> Result<PlannedData, HarvestError> {
     let documents = DocumentReader::open(manifest)?;
+    if manifest.tokens_field.is_some() {
+        check_tokenizer(manifest, tokenizer)?;
+    }
     let mut sink = make_sink()?;
     let packing = PackingSettings {
         packing: manifest.packing,
         context_length: manifest.context_length,
-        bos: bos.id,
+        bos: bos.map(|bos| bos.id),
         max_tokens: manifest.max_tokens,
     };
-    let packed = pack(documents, tokenizer, packing, &mut sink)?;
+    let packed = pack(documents, tokenizer, vocabulary, packing, &mut sink)?;
     if sink.is_empty() {
         return Err(packed.nothing(manifest));
     }
@@ -34,6 +38,7 @@ pub(super) fn plan_documents(
         files: packed.read.files,
         chat_record: None,
         empty_documents: packed.read.empty_documents + packed.without_tokens,
+        bad_rows: packed.read.bad_rows,
         dropped_tokens: packed.dropped_tokens,
         chat: None,
         sink,
@@ -75,6 +80,7 @@ impl Packed {
 fn pack(
     mut documents: DocumentReader<'_>,
     tokenizer: &Tokenizer,
+    vocabulary: usize,
     settings: PackingSettings,
     sink: &mut ShardSink,
 ) -> Result<Packed, HarvestError> {
@@ -83,7 +89,7 @@ fn pack(
     let mut with_tokens = 0;
     let mut sequences: Vec<PackedSequence> = Vec::new();
     while !packer.is_full() {
-        let batch = next_batch(&mut documents, tokenizer)?;
+        let batch = next_batch(&mut documents, tokenizer, vocabulary)?;
         if batch.is_empty() {
             break;
         }
@@ -110,16 +116,43 @@ fn pack(
 fn next_batch(
     documents: &mut DocumentReader<'_>,
     tokenizer: &Tokenizer,
+    vocabulary: usize,
 ) -> Result<Vec<TokenisedDocument>, HarvestError> {
     let mut batch: Vec<Document> = Vec::new();
     let mut bytes = 0;
     while batch.len() < BATCH_DOCUMENTS && bytes < BATCH_BYTES {
         let Some(document) = documents.next().transpose()? else { break };
-        bytes += document.text.len();
+        bytes += document.text.len() + document.tokens.as_ref().map_or(0, |tokens| size_of_val(tokens.as_slice()));
         batch.push(document);
     }
     let texts: Vec<&str> = batch.iter().map(|document| document.text.as_str()).collect();
-    let tokens = tokenizer.encode_batch(&texts)?;
+    let mut tokens = tokenizer.encode_batch(&texts)?;
+    for (document, tokens) in batch.iter_mut().zip(&mut tokens) {
+        if let Some(given) = document.tokens.take() {
+            *tokens = given;
+        }
+        tokenizer.check_ids(tokens, vocabulary)?;
+    }
     let sources = batch.into_iter().map(|document| Source { document: document.index, subset: document.subset });
     Ok(sources.zip(tokens).map(|(source, tokens)| TokenisedDocument { source, tokens }).collect())
+}
+
+/// Checks that this tokenizer made the token ids of the data, as far as the data manifest says.
+fn check_tokenizer(manifest: &DataManifest, tokenizer: &Tokenizer) -> Result<(), HarvestError> {
+    let Some(declared) = &manifest.tokenizer_blake3 else {
+        tracing::info!(
+            "{}: token ids are taken as they are. Nothing says which tokenizer made them: if it is that of --model, tokenizer_blake3 = \"{}\" in the data manifest makes sure",
+            manifest.path.display(),
+            tokenizer.blake3()
+        );
+        return Ok(());
+    };
+    if declared.eq_ignore_ascii_case(tokenizer.blake3()) {
+        return Ok(());
+    }
+    Err(HarvestError::OtherTokenizer {
+        manifest: manifest.path.clone(),
+        expected: declared.clone(),
+        got: tokenizer.blake3().to_owned(),
+    })
 }

@@ -26,10 +26,12 @@ pub struct Source {
 /// A packed sequence: one row of the model's input batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PackedSequence {
-    /// The tokens; the first is BOS.
+    /// The tokens; the first is BOS, unless there is none.
     pub tokens: Vec<u32>,
     /// The section of each token.
     pub sections: Vec<Section>,
+    /// The turn of each token, from 0; empty for documents and for conversations of one turn.
+    pub turns: Vec<u32>,
     /// The source of the tokens, in order. A BOS added by the packing belongs to the document after it.
     pub spans: Vec<Span>,
 }
@@ -50,8 +52,8 @@ pub struct PackingSettings {
     pub packing: Packing,
     /// The maximum sequence length; with [`Packing::Concat`], the length of every sequence. At least 2.
     pub context_length: u32,
-    /// The token that begins each sequence.
-    pub bos: u32,
+    /// The token that begins each sequence and stands between documents, if any.
+    pub bos: Option<u32>,
     /// Limit on the total number of tokens. Only whole sequences within the limit are kept.
     pub max_tokens: Option<NonZeroU64>,
 }
@@ -120,9 +122,7 @@ impl Packer {
             // Runs at the start of a context and between two documents. A continued document always starts a new
             // context, because it fills the previous one.
             let before = self.filling.tokens.len();
-            if first != self.settings.bos {
-                self.filling.tokens.push(self.settings.bos);
-            }
+            self.filling.tokens.extend(self.settings.bos.filter(|bos| first != *bos));
             let room = context_length - self.filling.tokens.len();
             let (now, later) = rest.split_at(room.min(rest.len()));
             self.filling.tokens.extend_from_slice(now);
@@ -138,14 +138,14 @@ impl Packer {
 
     fn push_alone(&mut self, document: &TokenisedDocument, take: &mut impl FnMut(PackedSequence)) {
         let TokenisedDocument { source, tokens } = document;
-        let own = usize::from(tokens.first() != Some(&self.settings.bos));
-        let room = self.settings.context_length as usize - own;
+        let own = self.settings.bos.filter(|bos| tokens.first() != Some(bos));
+        let room = self.settings.context_length as usize - usize::from(own.is_some());
         let kept = &tokens[..room.min(tokens.len())];
-        let mut sequence = Vec::with_capacity(own + kept.len());
-        sequence.extend(std::iter::repeat_n(self.settings.bos, own));
+        let mut sequence = Vec::with_capacity(kept.len() + 1);
+        sequence.extend(own);
         sequence.extend_from_slice(kept);
         let spans = vec![Span { source: source.clone(), length: sequence.len() as u32 }];
-        self.take(PackedSequence { tokens: sequence, sections: Vec::new(), spans }, take);
+        self.take(PackedSequence { tokens: sequence, spans, ..PackedSequence::default() }, take);
         if !self.full {
             self.dropped_tokens += (tokens.len() - kept.len()) as u64;
         }
@@ -158,7 +158,7 @@ impl Packer {
             return;
         }
         self.taken_tokens = tokens;
-        let section = |token: &u32| if *token == self.settings.bos { Section::Bos } else { Section::Text };
+        let section = |token: &u32| if self.settings.bos == Some(*token) { Section::Bos } else { Section::Text };
         sequence.sections = sequence.tokens.iter().map(section).collect();
         take(sequence);
     }
@@ -185,7 +185,7 @@ mod tests {
     }
 
     fn settings(packing: Packing, context_length: u32) -> PackingSettings {
-        PackingSettings { packing, context_length, bos: BOS, max_tokens: None }
+        PackingSettings { packing, context_length, bos: Some(BOS), max_tokens: None }
     }
 
     fn tokens(sequences: &[PackedSequence]) -> Vec<Vec<u32>> {
@@ -230,6 +230,17 @@ mod tests {
             pack(settings(Packing::PerDocument, 4), &[vec![10], vec![20, 21, 22, 23, 24], vec![1, 30]]);
         assert_eq!(tokens(&sequences), [vec![1, 10], vec![1, 20, 21, 22], vec![1, 30]]);
         assert_eq!(dropped, 2);
+    }
+
+    #[test]
+    fn without_bos_documents_follow_each_other() {
+        let documents = [vec![10, 11, 12], vec![1, 20], vec![30]];
+        let (sequences, dropped) = pack(PackingSettings { bos: None, ..settings(Packing::Concat, 2) }, &documents);
+        assert_eq!(tokens(&sequences), [[10, 11], [12, 1], [20, 30]]);
+        assert!(sequences.iter().flat_map(|sequence| &sequence.sections).all(|section| *section == Section::Text));
+        assert_eq!(dropped, 0);
+        let (sequences, _) = pack(PackingSettings { bos: None, ..settings(Packing::PerDocument, 2) }, &documents);
+        assert_eq!(tokens(&sequences), [vec![10, 11], vec![1, 20], vec![30]]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::records::{begin_token, record};
 use super::settings::PlanSettings;
 use super::shards::Grouping;
 use super::sink::{PlannedData, ShardSink, WrittenShards};
-use crate::data::DataManifest;
+use crate::data::{BosChoice, DataManifest};
 use crate::error::HarvestError;
 use crate::summary::PlanSummary;
 
@@ -36,13 +36,19 @@ pub(crate) fn plan_with(
 ) -> Result<PlanSummary, HarvestError> {
     let manifest = DataManifest::open(&settings.data, settings.data_root.as_deref())?;
     check_context(&manifest.path, manifest.context_length, &settings.model, spec)?;
-    tokenizer.check_vocabulary(spec.vocab_size)?;
     let bos = begin_token(&manifest, tokenizer)?;
-    if tokenizer.adds_bos()? == Some(false) {
+    if let Some(bos) = bos.as_ref().filter(|_| manifest.bos == BosChoice::Checkpoint)
+        && tokenizer.adds_bos() == Some(false)
+    {
         tracing::info!(
-            "tokenizer_config.json says add_bos_token false; every sequence begins with {:?} ({}) all the same, as in TransformerLens",
+            "tokenizer_config.json says add_bos_token false; every sequence begins with {:?} ({}) all the same, as in TransformerLens. bos = \"none\" in the data manifest leaves it out",
             bos.text,
             bos.source
+        );
+    }
+    if tokenizer.adds_eos() == Some(true) {
+        tracing::info!(
+            "tokenizer_config.json says add_eos_token true; no EOS is put after a text, as in TransformerLens"
         );
     }
     let create = || {
@@ -55,18 +61,21 @@ pub(crate) fn plan_with(
     let gauge = progress.gauge("planned", manifest.max_tokens.map(Into::into));
     let make_sink = || Ok(ShardSink::new(create()?, grouping, stopping.clone(), gauge));
     let planned = match &manifest.chat {
-        None => plan_documents(&manifest, tokenizer, &bos, make_sink)?,
-        Some(chat) => plan_conversations(&manifest, chat, &settings.model, tokenizer, &bos, make_sink)?,
+        None => plan_documents(&manifest, tokenizer, bos.as_ref(), spec.vocab_size, make_sink)?,
+        Some(chat) => {
+            plan_conversations(&manifest, chat, &settings.model, tokenizer, bos.as_ref(), spec.vocab_size, make_sink)?
+        }
     };
-    let PlannedData { files, chat_record, empty_documents, dropped_tokens, chat, sink } = planned;
+    let PlannedData { files, chat_record, empty_documents, bad_rows, dropped_tokens, chat, sink } = planned;
     let WrittenShards { writer, documents, cells } = sink.finish()?;
-    let corpus = record(&manifest, tokenizer, &bos, settings, chat_record, files, documents);
+    let corpus = record(&manifest, tokenizer, bos.as_ref(), settings, chat_record, files, documents, bad_rows);
     let plan = writer.finish(corpus)?;
     Ok(PlanSummary {
         name: manifest.name,
         folder: settings.out.clone(),
         documents,
         empty_documents,
+        bad_rows,
         sequences: plan.counts.sequences,
         tokens: plan.counts.tokens,
         dropped_tokens,

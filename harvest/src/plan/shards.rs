@@ -108,6 +108,7 @@ fn push_rows(tokens: &mut Tokens, id: u64, sequence: &PackedSequence) {
     tokens.position.extend(0..length as u32);
     tokens.token.extend_from_slice(&sequence.tokens);
     tokens.section.extend_from_slice(&sequence.sections);
+    tokens.turn.extend_from_slice(&sequence.turns);
     for span in &sequence.spans {
         tokens.document.extend(std::iter::repeat_n(span.source.document, span.length as usize));
         tokens.subset.extend(std::iter::repeat_n(span.source.subset.clone(), span.length as usize));
@@ -133,7 +134,7 @@ mod tests {
         let source = Source { document, subset: Some(subset) };
         let mut sections = vec![Section::Text; length];
         sections[0] = Section::Bos;
-        PackedSequence { tokens, sections, spans: vec![Span { source, length: length as u32 }] }
+        PackedSequence { tokens, sections, turns: Vec::new(), spans: vec![Span { source, length: length as u32 }] }
     }
 
     fn shards(lengths: &[usize], shard_tokens: u64, row_group_rows: u32) -> Vec<PlannedShard> {

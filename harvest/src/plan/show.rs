@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use hayloft_model::Tokenizer;
-use hayloft_store::{PlanReader, Section, Sequence, Tokens};
+use hayloft_store::{PlanReader, Sequence, Tokens};
 
 use crate::error::HarvestError;
 
 /// Returns the first `count` sequences of the plan in `folder` as text. Each line is a run of tokens in one section:
-/// the section, the number of tokens, and their text with `·` between tokens.
+/// the turn if there are several, the section, the number of tokens, and their text with `·` between tokens.
 pub fn show_sequences(folder: &Path, model: &Path, count: u64) -> Result<String, HarvestError> {
     let tokenizer = Tokenizer::open(model)?;
     let plan = PlanReader::open(folder)?;
@@ -30,16 +30,19 @@ pub fn show_sequences(folder: &Path, model: &Path, count: u64) -> Result<String,
 
 fn describe(sequence: &Sequence, tokens: &Tokens, tokenizer: &Tokenizer) -> String {
     let rows = sequence.first_row as usize..(sequence.first_row + u64::from(sequence.length)) as usize;
-    let (ids, sections) = (&tokens.token[rows.clone()], &tokens.section[rows]);
+    let (ids, sections) = (&tokens.token[rows.clone()], &tokens.section[rows.clone()]);
+    let turns = tokens.turn.get(rows).unwrap_or_default();
     let mut text = format!("sequence {} from row {}, {} tokens\n", sequence.id, sequence.document, sequence.length);
     let mut start = 0;
-    for run in sections.chunk_by(|one, other| one == other) {
-        let end = start + run.len();
+    while start < sections.len() {
+        let of = |index: usize| (sections[index], turns.get(index));
+        let end = (start..sections.len()).find(|index| of(*index) != of(start)).unwrap_or(sections.len());
         let words: Vec<String> =
             ids[start..end].iter().map(|id| tokenizer.vocabulary_text(*id)).map(|word| visible(&word)).collect();
-        let section = run.first().copied().unwrap_or(Section::Text);
+        let (section, turn) = of(start);
+        let turn = turn.map(|turn| format!("{turn:>3} ")).unwrap_or_default();
         // Writing to a `String` cannot fail.
-        let _ = writeln!(text, "  {:<12}{:>5}  {}", section.as_str(), run.len(), words.join("·"));
+        let _ = writeln!(text, "{turn}  {:<12}{:>5}  {}", section.as_str(), end - start, words.join("·"));
         start = end;
     }
     text

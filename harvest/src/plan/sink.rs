@@ -24,6 +24,8 @@ pub(super) struct PlannedData {
     pub(super) files: Vec<FileRecord>,
     /// How rows became conversations; `None` for documents.
     pub(super) chat_record: Option<ChatRecord>,
+    /// Rows skipped because they cannot be read.
+    pub(super) bad_rows: u64,
     /// Documents without tokens.
     pub(super) empty_documents: u64,
     /// Tokens that are in no sequence.

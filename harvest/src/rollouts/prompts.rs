@@ -6,7 +6,7 @@ use hayloft_model::{SpecialToken, Tokenizer};
 use rayon::prelude::*;
 
 use super::error::RolloutError;
-use crate::chat::{ChatError, ChatTemplate, prompt_tokens};
+use crate::chat::{ChatError, ChatTemplate, Message, prompt_tokens};
 use crate::data::{ChatReader, ChatRow, ChatSettings, DataManifest, Replies};
 use crate::error::HarvestError;
 use crate::plan::usable;
@@ -29,7 +29,9 @@ pub(super) struct Prompter<'run> {
     pub(super) settings: &'run ChatSettings,
     pub(super) template: &'run ChatTemplate,
     pub(super) tokenizer: &'run Tokenizer,
-    pub(super) bos: &'run SpecialToken,
+    /// Rows of the model's embedding.
+    pub(super) vocabulary: usize,
+    pub(super) bos: Option<&'run SpecialToken>,
 }
 
 impl Prompter<'_> {
@@ -51,18 +53,20 @@ impl Prompter<'_> {
 
     /// Returns `None` for an unusable row that is skipped.
     fn prompt(&self, row: ChatRow) -> Result<Option<RenderedPrompt>, HarvestError> {
-        let rendered = usable(self.render(&row.instruction), row.row, self.manifest, self.settings)?;
-        let whole = |(prompt, tokens)| RenderedPrompt { row: row.row, instruction: row.instruction, prompt, tokens };
+        let rendered = usable(self.render(&row.messages), row.row, self.manifest, self.settings)?;
+        let instruction = row.messages.into_iter().next_back().map_or_else(String::new, |message| message.content);
+        let whole = |(prompt, tokens)| RenderedPrompt { row: row.row, instruction, prompt, tokens };
         Ok(rendered.map(whole))
     }
 
-    fn render(&self, instruction: &str) -> Result<(String, Vec<u32>), ChatError> {
-        let tokens = prompt_tokens(self.template, self.tokenizer, self.bos, instruction)?;
+    fn render(&self, messages: &[Message]) -> Result<(String, Vec<u32>), ChatError> {
+        let tokens = prompt_tokens(self.template, self.tokenizer, self.bos, messages)?;
+        self.tokenizer.check_ids(&tokens, self.vocabulary)?;
         let longest = self.manifest.context_length as usize;
         if tokens.len() >= longest {
             return Err(ChatError::LongPrompt { tokens: tokens.len(), longest });
         }
-        Ok((self.template.prompt(instruction)?.text, tokens))
+        Ok((self.template.dialogue(messages)?.text, tokens))
     }
 }
 

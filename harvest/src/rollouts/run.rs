@@ -33,10 +33,12 @@ pub fn rollouts(settings: &RolloutSettings, progress: Progress) -> Result<Rollou
     let checkpoint = Checkpoint::open(&settings.model)?;
     let generation = GenerationConfig::read(&settings.model)?;
     let tokenizer = Tokenizer::open(&settings.model)?;
-    tokenizer.check_vocabulary(checkpoint.spec().vocab_size)?;
     let manifest = DataManifest::open(&settings.data, settings.data_root.as_deref())?;
     check_context(&manifest.path, manifest.context_length, &settings.model, checkpoint.spec())?;
     let Some(chat) = &manifest.chat else { return Err(RolloutError::NotChat { manifest: manifest.path }) };
+    if let Some(field) = &chat.messages_field {
+        return Err(RolloutError::Messages { manifest: manifest.path.clone(), field: field.to_string() });
+    }
     let template = ChatTemplate::open(chat.template, &settings.model)?;
     let bos = begin_token(&manifest, &tokenizer)?;
     let stop = if settings.stop.is_empty() {
@@ -46,8 +48,14 @@ pub fn rollouts(settings: &RolloutSettings, progress: Progress) -> Result<Rollou
     };
     warn_of_no_stop(&stop);
     log_generation_config(&generation, settings.sampling);
-    let prompter =
-        Prompter { manifest: &manifest, settings: chat, template: &template, tokenizer: &tokenizer, bos: &bos };
+    let prompter = Prompter {
+        manifest: &manifest,
+        settings: chat,
+        template: &template,
+        tokenizer: &tokenizer,
+        vocabulary: checkpoint.spec().vocab_size,
+        bos: bos.as_ref(),
+    };
     let (prompts, skipped) = prompter.read(settings.limit.map_or(usize::MAX, Into::into))?;
 
     tracing::info!(folder = %settings.model.display(), "hashing the model");
@@ -56,7 +64,7 @@ pub fn rollouts(settings: &RolloutSettings, progress: Progress) -> Result<Rollou
         model: checkpoint.fingerprint()?,
         precision: settings.precision.unwrap_or(checkpoint.precision()),
         tokenizer_blake3: tokenizer.blake3().to_owned(),
-        bos_id: bos.id,
+        bos_id: bos.map_or(u32::MAX, |bos| bos.id),
         template: chat.template.to_string(),
         template_blake3: template.blake3(),
         sampling: settings.sampling,

@@ -54,6 +54,11 @@ impl Forward {
     /// Runs the model on a step.
     pub(super) fn step(&self, step: Step) -> Result<StepDone, HarvestError> {
         let device = self.decoder.device();
+        let vocabulary = self.decoder.spec().vocab_size;
+        // On a GPU, an index out of range would end the process.
+        if let Some(id) = step.tokens().iter().find(|id| **id as usize >= vocabulary) {
+            return Err(HarvestError::Vocabulary { id: *id, vocabulary });
+        }
         let padded = Padded::new(&step);
         let rows = match &padded.rows {
             Some(rows) => Some(Tensor::f_from_slice(rows)?.f_to_device(device)?),

@@ -58,7 +58,6 @@ fn check_run(settings: &RunSettings, progress: Progress) -> Result<CheckedRun, H
     let spec = checkpoint.spec();
     let sites = requested_sites(settings, spec)?;
     let tokenizer = Tokenizer::open(&settings.model)?;
-    tokenizer.check_vocabulary(spec.vocab_size)?;
     plan_or_check(settings, &checkpoint, &tokenizer, progress)?;
 
     tracing::info!(folder = %settings.model.display(), "hashing the model");

@@ -245,7 +245,7 @@ fn keys_that_do_not_go_together() {
 #[test]
 fn token_ids_of_a_rollouts_file_are_taken_as_they_are() {
     let farm = farm(TEMPLATE, &[]);
-    let tokenizer = blake3::hash(&std::fs::read(farm.path("model/tokenizer.json")).unwrap()).to_hex().to_string();
+    let tokenizer = hayloft_model::Tokenizer::open(&farm.path("model")).unwrap().blake3().to_owned();
     let template = blake3::hash(TEMPLATE.as_bytes()).to_hex().to_string();
     let manifest = format!("name = \"hay\"\n{KEYS}\n[chat]\n[[files]]\npath = \"hay.parquet\"\n");
     farm.write("hay.toml", manifest);
@@ -284,4 +284,87 @@ fn shown_sequences_have_a_line_for_each_run() {
         "sequence 0 from row 0, 9 tokens\n  bos             1  <s>\n  control         1  cow\n  user_prompt     2  hay·loft\n  \
          control         1  owl\n  rollout         2  moon·barn\n  final           2  field·sun\n"
     );
+}
+
+/// Rows of messages as JSON, in place of instructions.
+fn messages(farm: &Farm, rows: &[serde_json::Value], field: &str) {
+    farm.write("hay.jsonl", rows.iter().map(|row| json!({ field: row }).to_string() + "\n").collect::<String>());
+    chat(farm, &format!("messages_field = \"{field}\""));
+}
+
+const TURNS: &str = "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}cow {{ m.content | trim }} owl moon \
+     {% elif m.role == 'system' %}field {{ m.content }} {% else %}{{ m.content }} wind {% endif %}{% endfor %}";
+
+#[test]
+fn one_turn_of_messages_is_an_instruction_and_its_rollout() {
+    let first = farm(TEMPLATE, &[("hay loft", "barn field sun"), (" barn ", "")]);
+    planned(&first);
+    for (field, keys) in [("messages", ["role", "content"]), ("conversations", ["from", "value"])] {
+        let second = farm(TEMPLATE, &[]);
+        let row =
+            |user: &str, reply: &str| json!([{keys[0]: "user", keys[1]: user}, {keys[0]: "assistant", keys[1]: reply}]);
+        messages(&second, &[row("hay loft", "barn field sun"), row(" barn ", "")], field);
+        let summary = planned(&second);
+        assert_eq!(sequences(&second), sequences(&first));
+        assert_eq!(summary.chat, Some(ChatSummary { empty_rollouts: 1, ..ChatSummary::default() }));
+    }
+}
+
+#[test]
+fn every_turn_has_its_sections_and_its_number() {
+    let farm = farm(TURNS, &[]);
+    let row = json!([
+        {"role": "system", "content": "rain"},
+        {"role": "user", "content": "hay loft"},
+        {"role": "assistant", "content": "barn field"},
+        {"role": "user", "content": " sun "},
+        {"role": "assistant", "content": "rain sun rain"},
+    ]);
+    messages(&farm, &[row], "messages");
+    farm.manifest(&format!("{}\n[chat]\nmessages_field = \"messages\"", KEYS.replace("12", "20")));
+    planned(&farm);
+    let reader = PlanReader::open(&farm.cache()).unwrap();
+    let (_, tokens) = reader.sequences_and_tokens(0).unwrap();
+    // <s> field RAIN cow HAY LOFT owl moon BARN FIELD wind cow SUN owl moon RAIN SUN RAIN
+    assert_eq!(sequences(&farm)[0].1, "bcscuucrrrccucrrff");
+    assert_eq!(tokens.turn, [[0; 10].as_slice(), &[1; 8]].concat());
+    assert_eq!(reader.plan().corpus.chat.as_ref().unwrap().messages_field.as_deref(), Some("messages"));
+}
+
+#[test]
+fn prompts_and_completions_of_messages_are_read() {
+    let first = farm(TEMPLATE, &[("hay loft", "barn field sun")]);
+    planned(&first);
+    let second = farm(TEMPLATE, &[]);
+    let row = json!({
+        "prompt": [{"role": "user", "content": "hay loft"}],
+        "completion": [{"role": "assistant", "content": "barn field sun"}],
+    });
+    second.write("hay.jsonl", row.to_string());
+    chat(&second, "instruction_field = \"prompt\"\nrollout_field = \"completion\"");
+    planned(&second);
+    assert_eq!(sequences(&second), sequences(&first));
+}
+
+#[test]
+fn messages_that_a_template_leaves_out_or_changes_are_refused() {
+    let turns = |system: &str| json!([{"role": "system", "content": system}, {"role": "user", "content": "hay"}, {"role": "assistant", "content": "sun"}]);
+    for (template, words) in [
+        ("{{ bos_token }}cow {{ messages[-1].content }} owl moon ", "leaves out message"),
+        (&*TURNS.replace("field {{ m.content }}", "field {{ m.content | upper }}"), "changes a message"),
+        (&*TURNS.replace("field {{ m.content }}", "field {{ m.content }} {{ m.content }}"), "repeats message 0"),
+        (
+            &*TURNS.replace("field {{ m.content }}", "field {{ m.content | replace('rain', 'sun') }}"),
+            "changes itself or the message",
+        ),
+    ] {
+        let farm = farm(template, &[]);
+        messages(&farm, &[turns("rain")], "messages");
+        let message = refusal(&farm);
+        assert!(message.contains(words), "{words}: {message}");
+    }
+    let farm = farm(TURNS, &[]);
+    messages(&farm, &[turns("rain")], "messages");
+    farm.manifest(&format!("{KEYS}\n[chat]\nmessages_field = \"messages\"\ntemplate = \"qwen\""));
+    assert!(refusal(&farm).contains("expected one user message before the reply, got 2"));
 }

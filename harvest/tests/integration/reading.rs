@@ -1,6 +1,7 @@
 //! Reading documents: what is read from each kind of file, and one test for each way a file can be wrong.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use hayloft_harvest::{DataError, DataManifest, Document, DocumentReader, FilesRead, LineProblem};
@@ -109,7 +110,7 @@ fn blank_lines_are_passed_over_and_empty_documents_counted() {
         .file("a.jsonl", "\n{\"text\": \"\"}\r\n  \n{\"text\": \"one\"}\n{\"text\": null}\n")
         .file("b.txt", "");
     let (documents, read) = data.read().unwrap();
-    assert_eq!(documents, [Document { index: 1, text: "one".to_owned(), subset: None }]);
+    assert_eq!(documents, [Document { index: 1, text: "one".to_owned(), tokens: None, subset: None }]);
     assert_eq!(read.empty_documents, 3);
 }
 
@@ -181,6 +182,8 @@ fn two_objects_on_a_line() {
 #[test]
 fn deeply_nested_line() {
     let data = Data::new().file("a.jsonl", "[".repeat(100_000));
+    assert_line(&data.error(), &data.path("a.jsonl"), 1);
+    let data = Data::new().file("a.jsonl", format!("{{\"text\": {}", "[".repeat(100_000)));
     let message = assert_line(&data.error(), &data.path("a.jsonl"), 1);
     assert!(message.contains("recursion limit"), "{message}");
 }
@@ -287,11 +290,16 @@ fn absent_file() {
 }
 
 #[test]
-fn folder_in_place_of_a_file() {
+fn device_or_folder_in_place_of_a_file() {
     let mut data = Data::new();
-    fs::create_dir(data.path("a.jsonl")).unwrap();
+    std::os::unix::fs::symlink("/dev/null", data.path("a.jsonl")).unwrap();
     data.names.push("[[files]]\npath = \"a.jsonl\"\n".to_owned());
     let error = data.error();
+    fs::create_dir(data.path("b.jsonl")).unwrap();
+    fs::write(data.path("hay.toml"), fs::read_to_string(data.path("hay.toml")).unwrap().replace("a.jsonl", "b.jsonl"))
+        .unwrap();
+    let folder = DataManifest::open(&data.path("hay.toml"), None).unwrap_err().to_string();
+    assert!(folder.contains("b.jsonl: expected a folder with files"), "{folder}");
     assert!(matches!(error, DataError::Io { action: "open", .. }), "{error}");
     assert!(error.to_string().contains("expected a file, got something else"), "{error}");
 }
@@ -304,4 +312,120 @@ fn another_hash() {
     let data = Data::new().file("a.txt", "two").set_file(&format!("sha256 = \"{right}\""));
     let message = data.error().to_string();
     assert!(message.contains(&format!("a.txt: expected sha256 {right}, got 3fc4ccfe")), "{message}");
+}
+
+/// Two lines, by `xz`.
+const XZ: &str = "fd377a585a000004e6d6b4460200210116000000742fe5a3e00020001e5d003d888a86948813e0f38724b4e0fb1338d195168dea2bee409978df06a00000000040fbc05e123b7d5a00013a210c7b46491fb6f37d010000000004595a";
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+const LINES: &[u8] = b"{\"text\": \"hay\"}\n{\"text\": \"barn\"}\n";
+
+#[test]
+fn compression_is_told_by_the_first_bytes() {
+    let two_members = [gzip(&LINES[..5]), gzip(&LINES[5..])].concat();
+    for (name, bytes) in [
+        ("a.jsonl.gz", gzip(LINES)),
+        ("a.jsonl", gzip(LINES)),
+        ("a.json.gz", two_members),
+        ("a.jsonl.xz", unhex(XZ)),
+        ("a.jsonl", zstd(LINES)),
+        ("a.jsonl.gz", zstd(LINES)),
+    ] {
+        assert_eq!(Data::new().file(name, bytes).texts(), ["hay", "barn"], "{name}");
+    }
+    let cut = gzip(LINES)[..30].to_vec();
+    let message = Data::new().file("a.jsonl.gz", cut).error().to_string();
+    assert!(message.contains("gzip data is cut short"), "{message}");
+    let message = Data::new().file("a.jsonl.gz", LINES).error().to_string();
+    assert!(message.contains("gzip"), "{message}");
+    let mut damaged = unhex(XZ);
+    damaged[40] ^= 1;
+    let message = Data::new().file("a.jsonl.xz", damaged).error().to_string();
+    assert!(message.contains("xz data is cut short or damaged"), "{message}");
+}
+
+#[test]
+fn a_bomb_is_a_refusal() {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    for _ in 0..80 {
+        encoder.write_all(&vec![b'a'; 1 << 20]).unwrap();
+    }
+    let bytes = encoder.finish().unwrap();
+    for name in ["a.jsonl.gz", "a.csv.gz", "a.txt.gz"] {
+        let message = Data::new().file(name, &bytes).error().to_string();
+        assert!(message.contains("longer than"), "{name}: {message}");
+    }
+}
+
+#[test]
+fn byte_order_marks_are_passed_over_or_named() {
+    let mark = b"\xef\xbb\xbf";
+    for (name, bytes) in [("a.jsonl", LINES.to_vec()), ("a.csv", b"text\nhay\nbarn\n".to_vec())] {
+        let marked = [mark, bytes.as_slice()].concat();
+        assert_eq!(Data::new().file(name, &marked).texts(), ["hay", "barn"], "{name}");
+        assert_eq!(Data::new().file(&format!("{name}.gz"), gzip(&marked)).texts(), ["hay", "barn"], "{name}");
+    }
+    assert_eq!(Data::new().file("a.txt", [mark, b"hay\r\nbarn".as_slice()].concat()).texts(), ["hay\nbarn"]);
+    for mark in [b"\xff\xfe", b"\xfe\xff"] {
+        let message = Data::new().file("a.jsonl", [mark, b"{\0".as_slice()].concat()).error().to_string();
+        assert!(message.contains("UTF-16"), "{message}");
+    }
+}
+
+#[test]
+fn csv_has_a_header_and_records_of_several_lines() {
+    let csv = "id,text,\"name\"\r\n1,\"hay, \"\"dry\"\"\nand more\",a\r\n2,barn,b\r\n3,,c\r\n";
+    let (documents, read) = Data::new().set("subset_field = \"name\"").file("a.csv", csv).read().unwrap();
+    let texts: Vec<_> = documents.iter().map(|document| (document.index, document.text.as_str())).collect();
+    assert_eq!(texts, [(0, "hay, \"dry\"\nand more"), (1, "barn")]);
+    assert_eq!((documents[1].subset.as_deref(), read.empty_documents), (Some("b"), 1));
+    let data = Data::new().file("a.csv", "id,text\n1,hay\n2\n");
+    let message = assert_line(&data.error(), &data.path("a.csv"), 3);
+    assert!(message.contains("expected 2 fields"), "{message}");
+    let message = Data::new().file("a.csv", "id,txt\n1,hay\n").error().to_string();
+    assert!(message.contains("[id, txt]"), "{message}");
+}
+
+#[test]
+fn bad_rows_are_an_error_or_are_skipped_and_counted() {
+    let lines =
+        b"{\"text\": \"hay\"}\nnot JSON\n{\"text\": \"\xff\"}\n{\"other\": 1}\n{\"text\": 5}\n{\"text\": \"barn\"}\n";
+    let data = Data::new().file("a.jsonl", lines);
+    assert_line(&data.error(), &data.path("a.jsonl"), 2);
+    let (documents, read) = Data::new().set("bad_rows = \"skip\"").file("a.jsonl", lines).read().unwrap();
+    let texts: Vec<_> = documents.iter().map(|document| document.text.as_str()).collect();
+    assert_eq!((texts, read.bad_rows), (vec!["hay", "barn"], 4));
+    // What ends a file is an error all the same.
+    let data = Data::new().set("bad_rows = \"skip\"").file("a.json", "[{\"text\": \"hay\"}, oops");
+    assert!(data.error().to_string().contains("expected an object"));
+    let data = Data::new().set("bad_rows = \"skip\"").file("a.jsonl", b"\xff\xfe{");
+    assert!(data.error().to_string().contains("UTF-16"));
+}
+
+#[test]
+fn a_long_line_is_skipped_to_its_end() {
+    let long = format!("{{\"text\": \"{}\"}}", "a".repeat(64 << 20));
+    let lines = [long.as_str(), "{\"text\": \"hay\"}", ""].join("\n");
+    let (documents, read) = Data::new().set("bad_rows = \"skip\"").file("a.jsonl", lines).read().unwrap();
+    assert_eq!((documents.len(), read.bad_rows), (1, 1));
+}
+
+#[test]
+fn token_ids_are_read_without_their_padding() {
+    let lines = "{\"input_ids\": [5, 6, 0, 0], \"attention_mask\": [1, 1, 0, 0], \"labels\": [NaN]}\n\
+                 {\"input_ids\": []}\n{\"input_ids\": [7, 8]}\n";
+    let (documents, read) = Data::new().set("tokens_field = \"input_ids\"").file("a.jsonl", lines).read().unwrap();
+    let tokens: Vec<_> = documents.into_iter().map(|document| document.tokens.unwrap()).collect();
+    assert_eq!((tokens, read.empty_documents), (vec![vec![5, 6], vec![7, 8]], 1));
+    let data = Data::new().set("tokens_field = \"input_ids\"").file("a.jsonl", "{\"input_ids\": [1, -1]}");
+    assert_line(&data.error(), &data.path("a.jsonl"), 1);
 }

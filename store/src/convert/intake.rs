@@ -67,6 +67,8 @@ pub(super) fn corpus(
             seed: None,
             shuffle_buffer: None,
             documents: sequences,
+            tokens_field: None,
+            skipped_rows: None,
             selection: None,
         },
         chat: None,

@@ -139,7 +139,7 @@ pub fn plan_at(place: &Path, options: &RemoteOptions) -> Result<Plan> {
 
 /// Writes the token table of a planned shard.
 pub(crate) fn write_tokens<W: Write + Send>(path: &Path, sink: &mut W, tokens: &Tokens) -> Result<()> {
-    let mut table = TableWriter::new(path, sink, tokens::fields(), &tokens::REPETITIVE)?;
+    let mut table = TableWriter::new(path, sink, tokens.fields(), &tokens::REPETITIVE)?;
     for rows in tokens::batches(tokens.len()) {
         table.write(path, tokens.columns(rows))?;
     }

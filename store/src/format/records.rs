@@ -75,6 +75,12 @@ pub struct DataRecord {
     pub shuffle_buffer: Option<u64>,
     /// Number of documents used.
     pub documents: u64,
+    /// The field of the token ids, if the documents are token ids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_field: Option<String>,
+    /// Number of rows skipped because they could not be read, if such rows were skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped_rows: Option<u64>,
     /// Which rows of the files were used, if not all of them in order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selection: Option<SelectionRecord>,
@@ -108,6 +114,9 @@ pub struct ChatRecord {
     pub instruction_field: String,
     /// The field of the rollout.
     pub rollout_field: String,
+    /// The field of the messages, if they are in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages_field: Option<String>,
     /// Whether the last character of a rollout without an end-of-turn token was dropped.
     pub drop_last_character: bool,
     /// How unusable rows were handled: `refuse` or `skip`.
@@ -268,6 +277,7 @@ mod tests {
             end_of_turn: vec!["<|im_end|>".to_owned()],
             instruction_field: "instruction".to_owned(),
             rollout_field: "rollout".to_owned(),
+            messages_field: None,
             drop_last_character: false,
             unusable_rows: "skip".to_owned(),
         });

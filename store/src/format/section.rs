@@ -24,11 +24,14 @@ pub enum Section {
     Rollout,
     /// The last tokens of a chat sequence, which the study protocol assigns to no section.
     Final,
+    /// A token of the system message.
+    System,
 }
 
 impl Section {
     /// All sections, in order of definition.
-    pub const ALL: [Self; 6] = [Self::Text, Self::Bos, Self::Control, Self::UserPrompt, Self::Rollout, Self::Final];
+    pub const ALL: [Self; 7] =
+        [Self::Text, Self::Bos, Self::Control, Self::UserPrompt, Self::Rollout, Self::Final, Self::System];
 
     /// Returns the name used in files and on the command line.
     pub const fn as_str(self) -> &'static str {
@@ -39,6 +42,7 @@ impl Section {
             Self::UserPrompt => "user_prompt",
             Self::Rollout => "rollout",
             Self::Final => "final",
+            Self::System => "system",
         }
     }
 }

@@ -122,7 +122,8 @@ impl Filling {
         self.tokens.token.extend_from_slice(&from.token[rows.clone()]);
         self.tokens.section.extend_from_slice(&from.section[rows.clone()]);
         self.tokens.document.extend_from_slice(&from.document[rows.clone()]);
-        self.tokens.subset.extend_from_slice(&from.subset[rows]);
+        self.tokens.subset.extend_from_slice(&from.subset[rows.clone()]);
+        self.tokens.turn.extend_from_slice(from.turn.get(rows).unwrap_or_default());
         self.pieces[row_group].push(piece);
     }
 

@@ -16,7 +16,7 @@ use crate::format::activations::reader::ActivationReader;
 use crate::format::manifest::SiteRecord;
 use crate::format::section::Section;
 use crate::format::site::SiteName;
-use crate::format::tables::tokens::{self, Tokens};
+use crate::format::tables::tokens::Tokens;
 use crate::read::cache::{Cache, Shard};
 
 /// One site of a [`Cache`]; see [`Cache::site`].
@@ -328,7 +328,7 @@ impl Rows {
     /// # Errors
     /// [`StoreError::Invalid`] if Arrow refuses the columns.
     pub fn record_batch(&self) -> Result<RecordBatch> {
-        let mut fields = tokens::fields();
+        let mut fields = self.columns.tokens.fields();
         let mut columns = self.columns.tokens.columns(self.range.clone());
         if let Some(loss) = self.loss() {
             let known = |(index, loss): (usize, &f32)| (!self.ends_sequence(index)).then_some(*loss);

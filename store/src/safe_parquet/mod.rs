@@ -25,6 +25,7 @@ use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::ChunkReader;
 
 use self::contained::contained;
+pub use self::decompress::is_read;
 pub(crate) use self::footer::decode_footer;
 use self::pages::Groups;
 

@@ -47,6 +47,8 @@ pub fn corpus() -> Corpus {
             seed: Some(7),
             shuffle_buffer: Some(100),
             documents: 3,
+            tokens_field: None,
+            skipped_rows: None,
             selection: None,
         },
         chat: None,

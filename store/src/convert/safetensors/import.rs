@@ -173,6 +173,7 @@ impl ShardFile {
             section: self.tensor(SECTION, Kind::U8)?.iter().map(section).collect::<Result<_>>()?,
             document: self.integers(DOCUMENT)?,
             subset: self.tensor(SUBSET, Kind::I32)?.as_chunks::<4>().0.iter().map(subset).collect::<Result<_>>()?,
+            turn: Vec::new(),
         };
         let lengths = self.small(SEQUENCE_LENGTH)?;
         let row_groups = self.small(SEQUENCE_ROW_GROUP)?;

@@ -30,7 +30,7 @@ pub(crate) struct TokenTable<'a> {
 impl TokenTable<'_> {
     /// Writes the table to a new file at `path` and fsyncs it. Returns its record and the sums by section and subset.
     pub(crate) fn write(&self, disk: &dyn Disk, path: &Path) -> Result<(FileRecord, Vec<GroupSums>)> {
-        let mut fields = tokens::fields();
+        let mut fields = self.planned.fields();
         if let Some(predictions) = self.predictions {
             fields.extend(prediction_columns::fields(KeptPredictions::top(predictions.top_k as u32)));
         }

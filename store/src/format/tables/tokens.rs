@@ -30,6 +30,8 @@ pub struct Tokens {
     pub document: Vec<u64>,
     /// Subset of that document.
     pub subset: Vec<Option<Arc<str>>>,
+    /// Turn of the token in its conversation, from 0; empty without conversations of several turns.
+    pub turn: Vec<u32>,
 }
 
 impl Tokens {
@@ -47,7 +49,8 @@ impl Tokens {
     pub(crate) fn check(&self, sequences: &[Sequence]) -> Result<(), String> {
         let lengths =
             [self.sequence.len(), self.position.len(), self.section.len(), self.document.len(), self.subset.len()];
-        if let Some(length) = lengths.into_iter().find(|length| *length != self.len()) {
+        let turns = Some(self.turn.len()).filter(|turns| *turns > 0);
+        if let Some(length) = lengths.into_iter().chain(turns).find(|length| *length != self.len()) {
             return Err(format!("columns of {length} and of {} rows", self.len()));
         }
         let mut rows = self.sequence.iter().zip(&self.position).enumerate();
@@ -89,16 +92,36 @@ impl Tokens {
         }
     }
 
-    /// Returns the columns over a range of rows, in the order of [`fields`].
+    /// Returns the columns over a range of rows, in the order of [`Tokens::fields`].
     pub(crate) fn columns(&self, rows: Range<usize>) -> Vec<ArrayRef> {
-        vec![
+        let mut columns: Vec<ArrayRef> = vec![
             Arc::new(UInt64Array::from_iter_values(self.sequence[rows.clone()].iter().copied())),
             Arc::new(UInt32Array::from_iter_values(self.position[rows.clone()].iter().copied())),
             Arc::new(UInt32Array::from_iter_values(self.token[rows.clone()].iter().copied())),
             Arc::new(StringArray::from_iter_values(self.section[rows.clone()].iter().map(|it| it.as_str()))),
             Arc::new(UInt64Array::from_iter_values(self.document[rows.clone()].iter().copied())),
-            Arc::new(self.subset[rows].iter().map(Option::as_deref).collect::<StringArray>()),
-        ]
+            Arc::new(self.subset[rows.clone()].iter().map(Option::as_deref).collect::<StringArray>()),
+        ];
+        if !self.turn.is_empty() {
+            columns.push(Arc::new(UInt32Array::from_iter_values(self.turn[rows].iter().copied())));
+        }
+        columns
+    }
+
+    /// Returns the fields of the plan's columns.
+    pub(crate) fn fields(&self) -> Vec<Field> {
+        let mut fields = vec![
+            field("sequence", DataType::UInt64, false),
+            field("position", DataType::UInt32, false),
+            field("token", DataType::UInt32, false),
+            field("section", DataType::Utf8, false),
+            field("document", DataType::UInt64, false),
+            field("subset", DataType::Utf8, true),
+        ];
+        if !self.turn.is_empty() {
+            fields.push(field(TURN, DataType::UInt32, false));
+        }
+        fields
     }
 }
 
@@ -106,19 +129,9 @@ impl Tokens {
 pub(crate) const ORDER: &str = "a row for every position of every sequence, in order";
 /// Columns with few distinct strings.
 pub(crate) const REPETITIVE: [&str; 2] = ["section", "subset"];
-const COLUMNS: [&str; 6] = ["sequence", "position", "token", "section", "document", "subset"];
-
-/// Returns the fields of the plan's columns.
-pub(crate) fn fields() -> Vec<Field> {
-    vec![
-        field("sequence", DataType::UInt64, false),
-        field("position", DataType::UInt32, false),
-        field("token", DataType::UInt32, false),
-        field("section", DataType::Utf8, false),
-        field("document", DataType::UInt64, false),
-        field("subset", DataType::Utf8, true),
-    ]
-}
+const COLUMNS: [&str; 7] = ["sequence", "position", "token", "section", "document", "subset", TURN];
+/// A column that not every table has.
+const TURN: &str = "turn";
 
 /// Returns the ranges of rows in which a table of `rows` rows is written.
 pub(crate) fn batches(rows: usize) -> impl Iterator<Item = Range<usize>> {
@@ -139,6 +152,9 @@ fn append(path: &Path, batch: &RecordBatch, tokens: &mut Tokens, subsets: &mut I
     tokens.position.extend_from_slice(full_column::<UInt32Array>(path, batch, "position")?.values());
     tokens.token.extend_from_slice(full_column::<UInt32Array>(path, batch, "token")?.values());
     tokens.document.extend_from_slice(full_column::<UInt64Array>(path, batch, "document")?.values());
+    if batch.column_by_name(TURN).is_some() {
+        tokens.turn.extend_from_slice(full_column::<UInt32Array>(path, batch, TURN)?.values());
+    }
     let section: &StringArray = full_column(path, batch, "section")?;
     let subset: &StringArray = column(path, batch, "subset")?;
     for row in 0..batch.num_rows() {

@@ -1,11 +1,14 @@
 //! Tokenization with the checkpoint's files.
 
+mod files;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tokenizers::PostProcessorWrapper;
 
+use self::files::{TokenizerFiles, other_tokenizer, token_text};
 use crate::error::{ModelError, read_json};
 
 const TOKENIZER: &str = "tokenizer.json";
@@ -36,13 +39,21 @@ pub struct EncodedText {
 pub struct Tokenizer {
     folder: PathBuf,
     inner: tokenizers::Tokenizer,
+    files: TokenizerFiles,
     blake3: String,
 }
 
 impl Tokenizer {
     /// Reads `tokenizer.json` of a checkpoint folder. Its truncation and padding settings are switched off.
+    ///
+    /// `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` are applied as transformers applies them:
+    /// tokens that they add, properties of tokens, `add_prefix_space` and `split_special_tokens`. What they change is
+    /// logged.
     pub fn open(folder: &Path) -> Result<Self, ModelError> {
         let path = folder.join(TOKENIZER);
+        if let (false, Some(problem)) = (path.exists(), other_tokenizer(folder)) {
+            return Err(ModelError::Tokenizer { path: folder.to_path_buf(), problem });
+        }
         let bytes = std::fs::read(&path).map_err(|source| ModelError::io(&path, source))?;
         let problem = |error: tokenizers::Error| ModelError::Tokenizer {
             path: path.clone(),
@@ -53,10 +64,15 @@ impl Tokenizer {
         // A post-processor adds special tokens, which are never requested here, and moves the offsets of tokens that begin
         // or end with a space.
         inner.with_post_processor(None::<PostProcessorWrapper>);
-        Ok(Self { folder: folder.to_path_buf(), inner, blake3: blake3::hash(&bytes).to_hex().to_string() })
+        let files = TokenizerFiles::read(folder)?;
+        let changes = files.apply(&mut inner)?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&bytes).update(changes.as_bytes());
+        Ok(Self { folder: folder.to_path_buf(), inner, files, blake3: hasher.finalize().to_hex().to_string() })
     }
 
-    /// BLAKE3 of `tokenizer.json`, hexadecimal.
+    /// BLAKE3 of `tokenizer.json` and of what the files beside it change, hexadecimal. If they change nothing, it is that of
+    /// the file.
     pub fn blake3(&self) -> &str {
         &self.blake3
     }
@@ -66,15 +82,17 @@ impl Tokenizer {
         self.inner.get_vocab_size(true)
     }
 
-    /// Refuses a tokenizer whose ids exceed the model's embedding. The model may have more rows than the tokenizer has
-    /// tokens: they are padding.
-    pub fn check_vocabulary(&self, vocabulary: usize) -> Result<(), ModelError> {
-        let highest = self.inner.get_vocab(true).into_iter().max_by_key(|(_, id)| *id);
-        match highest {
-            Some((token, id)) if id as usize >= vocabulary => {
-                Err(ModelError::Vocabulary { path: self.folder.join(TOKENIZER), token, id, vocabulary })
-            }
-            _ => Ok(()),
+    /// Refuses token ids that exceed the model's embedding. A tokenizer may have such tokens if no text uses them, and the
+    /// model may have more rows than the tokenizer has tokens: they are padding.
+    pub fn check_ids(&self, ids: &[u32], vocabulary: usize) -> Result<(), ModelError> {
+        match ids.iter().find(|id| **id as usize >= vocabulary) {
+            None => Ok(()),
+            Some(id) => Err(ModelError::Vocabulary {
+                path: self.folder.join(TOKENIZER),
+                token: self.vocabulary_text(*id),
+                id: *id,
+                vocabulary,
+            }),
         }
     }
 
@@ -117,7 +135,7 @@ impl Tokenizer {
 
     /// The BOS token: from the tokenizer's files, else from those of the model, as for Qwen.
     pub fn bos(&self) -> Result<SpecialToken, ModelError> {
-        if let Some((text, source)) = self.named("bos_token")? {
+        if let Some((text, source)) = self.named("bos_token") {
             return self.token(&text, &source);
         }
         for file in ["generation_config.json", "config.json"] {
@@ -140,15 +158,20 @@ impl Tokenizer {
     }
 
     /// Whether `tokenizer_config.json` asks for texts to begin with BOS (`add_bos_token`). `None` if not given.
-    pub fn adds_bos(&self) -> Result<Option<bool>, ModelError> {
-        Ok(self.key("tokenizer_config.json", "add_bos_token")?.as_ref().and_then(Value::as_bool))
+    pub fn adds_bos(&self) -> Option<bool> {
+        self.files.config("add_bos_token").and_then(Value::as_bool)
+    }
+
+    /// Whether `tokenizer_config.json` asks for texts to end with EOS (`add_eos_token`). `None` if not given.
+    pub fn adds_eos(&self) -> Option<bool> {
+        self.files.config("add_eos_token").and_then(Value::as_bool)
     }
 
     /// The tokens that end a generation, without duplicates: `eos_token` of the tokenizer's files and `eos_token_id`, one or
     /// several, of `generation_config.json`, else of `config.json`. Empty if no file names one.
     pub fn eos(&self) -> Result<Vec<SpecialToken>, ModelError> {
         let mut tokens: Vec<SpecialToken> = Vec::new();
-        if let Some((text, source)) = self.named("eos_token")? {
+        if let Some((text, source)) = self.named("eos_token") {
             tokens.push(self.token(&text, &source)?);
         }
         let (file, named) = match self.key("generation_config.json", "eos_token_id")? {
@@ -175,7 +198,7 @@ impl Tokenizer {
     pub fn structural_tokens(&self) -> Result<Vec<SpecialToken>, ModelError> {
         let mut tokens: Vec<SpecialToken> = Vec::new();
         for key in ["bos_token", "eos_token", "pad_token", "sep_token"] {
-            let Some((text, source)) = self.named(key)? else { continue };
+            let Some((text, source)) = self.named(key) else { continue };
             // A token missing from the vocabulary occurs in no text.
             if let Some(id) = self.inner.token_to_id(&text)
                 && tokens.iter().all(|token| token.id != id)
@@ -187,13 +210,9 @@ impl Tokenizer {
     }
 
     /// The text of a token with this role and its source, from the tokenizer's files.
-    fn named(&self, key: &str) -> Result<Option<(String, String)>, ModelError> {
-        for file in ["tokenizer_config.json", "special_tokens_map.json"] {
-            if let Some(text) = self.key(file, key)?.as_ref().and_then(token_text) {
-                return Ok(Some((text.to_owned(), format!("{file}: {key}"))));
-            }
-        }
-        Ok(None)
+    fn named(&self, key: &str) -> Option<(String, String)> {
+        let (value, source) = self.files.role(key)?;
+        Some((token_text(value)?.to_owned(), source))
     }
 
     /// A key of a JSON file in the folder. `None` if the file or the key is absent or null.
@@ -209,9 +228,4 @@ impl Tokenizer {
     fn problem(&self, error: &tokenizers::Error) -> ModelError {
         ModelError::Tokenizer { path: self.folder.join(TOKENIZER), problem: error.to_string() }
     }
-}
-
-/// The text of a special token, given as a string or as an object with `content`.
-fn token_text(value: &Value) -> Option<&str> {
-    value.as_str().or_else(|| value.get("content")?.as_str())
 }
