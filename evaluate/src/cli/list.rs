@@ -69,8 +69,8 @@ fn listed(arguments: &ListArguments) -> Result<Listed> {
     if let Some(model) = &arguments.model {
         let known: BTreeSet<&str> = releases().iter().map(|release| release.model).collect();
         let near = did_you_mean(model, &known);
-        let names = known.iter().copied().collect::<Vec<_>>().join(", ");
-        ensure!(known.iter().any(|known| is_model(known, model)), "expected one of {names}, got {model}{near}");
+        let all = known.iter().copied().collect::<Vec<_>>().join(", ");
+        ensure!(known.iter().any(|known| is_model(known, model)), "expected one of {all}, got {model}{near}");
     }
     ensure!(!listed.is_empty(), "no SAE of the registry is of this model and site; leave --site out to see the sites");
     Ok(listed)

@@ -1,6 +1,6 @@
 //! circuit-tracer: transcoders of the feed-forward part of each block, one file `layer_N.safetensors` a block, and
-//! `config.yaml` with their sites. A transcoder whose file has a threshold is a `JumpReLU`, any other a ReLU, unless
-//! `config.yaml` says TopK.
+//! `config.yaml` with their sites. A transcoder whose file has a threshold is a `JumpReLU`, any other a plain one, unless
+//! `config.yaml` says `topk`.
 
 use std::path::Path;
 
@@ -58,11 +58,9 @@ fn open(files: &Files) -> Result<Opened, SaeError> {
         Ok(Architecture::TopK { k: source.whole_k(k, d_sae)?, ranking: Ranking::PreActivation })
     };
     let architecture = match (field("activation"), weights.has(THRESHOLD)) {
-        (Some("topk"), false) => topk(k.as_ref())?,
         (None | Some("jumprelu" | "jump_relu"), true) => Architecture::JumpRelu,
-        (Some("relu"), false) => Architecture::Standard,
-        (None, false) if in_file.is_some() => topk(k.as_ref())?,
-        (None, false) => Architecture::Standard,
+        (said, false) if said == Some("topk") || (said.is_none() && in_file.is_some()) => topk(k.as_ref())?,
+        (None | Some("relu"), false) => Architecture::Standard,
         (Some(other), has_threshold) => {
             let expected = if has_threshold { "none, as the file has a threshold" } else { "relu, or topk and k" };
             return Err(source.field("activation", expected, other));
