@@ -2,7 +2,7 @@
 """Runs small inputs that stand for public bug reports, and compares what comes out with what should.
 
 Proves: inputs of public bug reports are read, refused by name or told, as they should be
-Needs: ../shared/released and ../shared/data, numpy and safetensors, LibTorch
+Needs: ../shared, SAELens environment, LibTorch
 Takes: minutes
 
   scripts/check cases [NAME…]           all cases, or those whose names begin so: conversations, pad/used
@@ -22,6 +22,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import environment
 import programs
 
 CASES = Path(__file__).resolve().parent / "cases"
@@ -111,7 +112,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         cases = arguments.cases or Path(temporary) / "cases"
         if not arguments.cases:
-            programs.quietly(sys.executable, CASES / "make.py", cases, arguments.files)
+            programs.quietly(environment.make("goldens") / "bin/python", CASES / "make.py", cases, arguments.files)
         for path in sorted(cases.glob("*/case.json")):
             contents = json.loads(path.read_text())
             if arguments.names and not any(contents["name"].startswith(name) for name in arguments.names):

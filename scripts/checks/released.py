@@ -27,8 +27,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import programs
+import released_saes
 
 ROOT = Path(__file__).resolve().parents[2]
+STORIES = ROOT / "tests/fixtures/stories260K"
 FILES = ROOT.parent / "shared" / "released"
 
 
@@ -37,6 +39,7 @@ class Question:
     """A released file, and where to ask about it: an empty folder, and the folder of the programs."""
 
     file: Path
+    note: str
     folder: Path
     programs: Path
 
@@ -46,6 +49,8 @@ class Answer:
     accepted: bool
     printed: str
     """Standard output and standard error."""
+    wrong: str | None = None
+    """What is wrong with what was understood, if anything is."""
 
 
 def run(*command: object) -> Answer:
@@ -66,16 +71,76 @@ def generation(question: Question) -> Answer:
     return run(question.programs / "harvest", "inspect", question.folder)
 
 
+def plan(question: Question) -> Answer:
+    """Plans a conversation with the model in the question's folder."""
+    data, rows = question.folder / "data.toml", question.folder / "rows.jsonl"
+    rows.write_text(json.dumps({"instruction": "What is hay?", "rollout": "Dried grass."}) + "\n")
+    lines = ['name = "row"', 'packing = "per-document"', "context_length = 2048", "[chat]", "[[files]]", 'path = "rows.jsonl"']
+    data.write_text("\n".join(lines))
+    return run(question.programs / "harvest", "plan", "--model", question.folder, "--data", data, "--out", question.folder / "cache")
+
+
+def small_model(folder: Path) -> None:
+    """The files of a model whose contexts are long enough for any template."""
+    for file in STORIES.iterdir():
+        if file.is_file():
+            shutil.copy(file, folder)
+    config = json.loads((STORIES / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 4096}))
+
+
+def template(question: Question) -> Answer:
+    small_model(question.folder)
+    shutil.copy(question.file, question.folder / "chat_template.jinja")
+    return plan(question)
+
+
+def tokenizer(question: Question) -> Answer:
+    """The released files over a small tokenizer, which gets the released tokens at their ids."""
+    small_model(question.folder)
+    for file in question.file.iterdir():
+        shutil.copy(file, question.folder)
+    own, settings_file = question.folder / "tokenizer.json", question.folder / "tokenizer_config.json"
+    settings = json.loads(settings_file.read_text())
+    added = settings.get("added_tokens_decoder", {})
+    tokens = json.loads(own.read_text())
+    known = {token["content"] for token in tokens["added_tokens"]}
+    for number, token in added.items():
+        if token["content"] not in known | tokens["model"]["vocab"].keys():
+            tokens["model"]["vocab"][token["content"]] = int(number)
+            tokens["added_tokens"].append({"id": int(number), **token})
+    own.write_text(json.dumps(tokens))
+    model = json.loads((question.folder / "config.json").read_text())
+    # Tokens that the files name by their text alone come after all others.
+    largest = max([model["vocab_size"], *map(int, added)])
+    (question.folder / "config.json").write_text(json.dumps(model | {"vocab_size": largest + 64}))
+    if "chat_template" not in settings and not (question.folder / "chat_template.jinja").is_file():
+        (question.folder / "chat_template.jinja").write_text("{% for message in messages %}{{ message.content }}\n{% endfor %}")
+    return plan(question)
+
+
+def sae(question: Question) -> Answer:
+    answer = released_saes.sae(question)
+    return Answer(answer.accepted, answer.printed, released_saes.complaint(question.note, answer))
+
+
 # One function a kind, by the first word of index.tsv's kind. Each answers a Question.
-KINDS: dict[str, Callable[[Question], Answer]] = {"model": model, "generation": generation}
+KINDS: dict[str, Callable[[Question], Answer]] = {
+    "model": model, "generation": generation, "template": template, "tokenizer": tokenizer, "sae": sae,
+}  # fmt: skip
+
+
+# Families that the list refuses by name, and that run since.
+RUN_SINCE = ("refuse: GPT-Neo, not GPT-NeoX", "refuse: Phi, not Phi-3")
 
 
 def complaint(expected: str, answer: Answer) -> str | None:
     """What is wrong with an answer, if anything is."""
+    expected = "accept" if expected in RUN_SINCE else expected
     word, _, names = expected.partition(":")
     match word:
         case "accept":
-            return None if answer.accepted else "expected to run, is refused"
+            return answer.wrong if answer.accepted else "expected to run, is refused"
         case "refuse":
             return "expected a refusal, runs" if answer.accepted else None
         case "told":
@@ -111,7 +176,7 @@ def main() -> int:
         if kind not in (arguments.kind or KINDS):
             continue
         with tempfile.TemporaryDirectory() as folder:
-            answer = KINDS[kind](Question(arguments.files / row["file"], Path(folder), built))
+            answer = KINDS[kind](Question(arguments.files / row["file"], row["note"] or "", Path(folder), built))
         asked[kind] += 1
         wrong = complaint(row["expected"], answer)
         if wrong is None:

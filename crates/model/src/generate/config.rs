@@ -171,12 +171,13 @@ struct File {
 impl File {
     /// Refuses unsupported settings.
     fn refuse(&self) -> Result<(), ModelError> {
-        for &(key, inert) in REFUSED {
-            let Some(value) = self.keys.get(key) else { continue };
-            if !is_neutral(value, inert) {
-                let expected = inert.map_or_else(|| "null".to_owned(), |inert| format!("null or {inert}"));
-                return Err(self.unsupported(key, &expected));
-            }
+        let changes = |key: &str, inert| self.keys.get(key).is_some_and(|value| !is_neutral(value, inert));
+        let mut refused = REFUSED.iter().filter(|(key, inert)| changes(key, *inert));
+        if let Some((key, inert)) = refused.next() {
+            let expected = inert.map_or_else(|| "null".to_owned(), |inert| format!("null or {inert}"));
+            let others: Vec<&str> = refused.map(|(key, _)| *key).collect();
+            let also = if others.is_empty() { String::new() } else { format!("; to be taken out too: {}", others.join(", ")) };
+            return Err(self.unsupported(key, &format!("{expected}{also}")));
         }
         // The other caches store values unchanged.
         if self.keys.get("cache_implementation").is_some_and(|value| value == "quantized") {
@@ -330,5 +331,7 @@ mod tests {
             let message = read(&json!({key: value})).unwrap_err();
             assert!(message.contains(FILE) && message.contains(&format!("{key} is {value}")), "{message}");
         }
+        let message = read(&json!({"num_beams": 4, "forced_eos_token_id": 2, "stop_strings": ["User:"]})).unwrap_err();
+        assert!(message.contains("to be taken out too: num_beams, stop_strings"), "{message}");
     }
 }
