@@ -81,13 +81,13 @@ pub enum SaeError {
     },
     /// An SAE of SAELens's registry that is not on this machine.
     #[error(
-        "{path}: expected files on this machine, got the name of an SAE in SAELens's registry. `harvest fetch` brings it with the manifest\n{manifest}\nand then its folder is named here"
+        "{path}: expected files on this machine, got the name of an SAE in SAELens's registry. Bring its files here and name their folder. {how}"
     )]
     NotFetched {
         /// The name, which is no path.
         path: PathBuf,
-        /// A fetch manifest.
-        manifest: String,
+        /// Where the files are.
+        how: String,
     },
     /// No file, and no SAE of SAELens's registry.
     #[error("{path}: expected files on this machine, or an SAE of SAELens's registry: {problem}")]

@@ -1,5 +1,5 @@
 //! SAEs of the attention heads' outputs of GPT-2 small (`gpt2-small-hook-z-kk` of SAELens's registry): `NAME.pt` holds the
-//! state dict of a ReLU SAE, `NAME_cfg.json` the training's configuration.
+//! state dict of a standard SAE, `NAME_cfg.json` the training's configuration.
 
 use std::path::Path;
 

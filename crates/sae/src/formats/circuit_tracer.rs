@@ -1,6 +1,6 @@
 //! circuit-tracer: transcoders of the feed-forward part of each block, one file `layer_N.safetensors` a block, and
-//! `config.yaml` with their sites. A transcoder whose file has a threshold is a `JumpReLU`, any other a ReLU, unless
-//! `config.yaml` says TopK.
+//! `config.yaml` with their sites. A transcoder whose file has a threshold is a `JumpReLU`, any other a plain one, unless
+//! `config.yaml` says `topk`.
 
 use std::path::Path;
 
@@ -51,18 +51,18 @@ fn open(files: &Files) -> Result<Opened, SaeError> {
     }
     let weights = files.weights()?;
     let [d_sae, d_in] = weights.matrix("W_enc")?;
-    let [_, d_out] = weights.matrix("W_dec")?;
+    let [rows, columns] = weights.matrix("W_dec")?;
+    // A decoder that is stored the other way round is refused by its shape.
+    let d_out = if columns == d_sae { rows } else { columns };
     let in_file = weights.take().number("k")?.and_then(Number::from_f64);
     let k = field("k").map(|k| number(&source, k)).transpose()?.or(in_file.clone());
     let topk = |k: Option<&Number>| -> Result<Architecture, SaeError> {
         Ok(Architecture::TopK { k: source.whole_k(k, d_sae)?, ranking: Ranking::PreActivation })
     };
     let architecture = match (field("activation"), weights.has(THRESHOLD)) {
-        (Some("topk"), false) => topk(k.as_ref())?,
         (None | Some("jumprelu" | "jump_relu"), true) => Architecture::JumpRelu,
-        (Some("relu"), false) => Architecture::Standard,
-        (None, false) if in_file.is_some() => topk(k.as_ref())?,
-        (None, false) => Architecture::Standard,
+        (said, false) if said == Some("topk") || (said.is_none() && in_file.is_some()) => topk(k.as_ref())?,
+        (None | Some("relu"), false) => Architecture::Standard,
         (Some(other), has_threshold) => {
             let expected = if has_threshold { "none, as the file has a threshold" } else { "relu, or topk and k" };
             return Err(source.field("activation", expected, other));

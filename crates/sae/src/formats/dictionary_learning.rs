@@ -79,16 +79,17 @@ impl Class {
     /// The class whose state dict has these tensors; `None` if no class or more than one has.
     fn of(weights: &TensorFile) -> Option<Self> {
         let has = |name| weights.has(name);
-        match () {
-            () if has("r_mag") => Some(Self::Gated),
-            () if has("group_sizes") => Some(Self::MatryoshkaBatchTopK),
-            () if has("W_enc") => Some(Self::JumpRelu),
-            () if has("decoder.bias") => Some(Self::AutoEncoderNew),
-            () if has("bias") => Some(Self::AutoEncoder),
-            // AutoEncoderTopK and BatchTopKSAE both have k and threshold.
-            () if has("b_dec") && has("k") && !has("threshold") => Some(Self::TopK),
-            () => None,
-        }
+        let telling = [
+            ("r_mag", Self::Gated),
+            ("group_sizes", Self::MatryoshkaBatchTopK),
+            ("W_enc", Self::JumpRelu),
+            ("decoder.bias", Self::AutoEncoderNew),
+            ("bias", Self::AutoEncoder),
+        ];
+        // AutoEncoderTopK and BatchTopKSAE both have k and threshold.
+        let is_topk = || has("b_dec") && has("k") && !has("threshold");
+        let told = telling.into_iter().find(|(name, _)| has(name)).map(|(_, class)| class);
+        told.or_else(|| is_topk().then_some(Self::TopK))
     }
 
     /// Whether matrices are stored as `W_enc` and `W_dec`.

@@ -16,7 +16,10 @@ use crate::tensors::{ArchitectureTensors, SaeTensors};
 
 pub(super) const FORMAT: Format = Format {
     name: "gemma-scope",
-    weights: WeightFiles::Named { name: "params.npz", also: |_, name| name.ends_with(".npz") },
+    weights: WeightFiles::Named {
+        name: "params.npz",
+        also: |_, name| name.rsplit_once('.').is_some_and(|(_, ending)| ending == "npz"),
+    },
     config: ConfigFile::None,
     open,
     take: take_1,
@@ -138,7 +141,7 @@ fn config(
 }
 
 /// Takes the tensors of Gemma Scope. SAEs of embeddings were trained on embeddings that are not yet multiplied by
-/// sqrt(d_model): the factor is folded into the weights.
+/// `sqrt(d_model)`: the factor is folded into the weights.
 fn take_1(opened: &Opened, taker: &mut Taker<'_>) -> Result<SaeTensors, SaeError> {
     let mut tensors = take(opened, taker)?;
     if opened.config.remarks.iter().any(|remark| remark == EMBEDDINGS) {

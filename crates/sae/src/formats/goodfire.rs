@@ -1,5 +1,5 @@
 //! Goodfire's SAEs, and one of DeepSeek-R1's distillation that is saved alike: one file, such as
-//! `Llama-3.1-8B-Instruct-SAE-l19.pth`, with the encoder and the decoder of a ReLU SAE as linear layers.
+//! `Llama-3.1-8B-Instruct-SAE-l19.pth`, with the encoder and the decoder of a standard SAE as linear layers.
 
 use std::path::Path;
 

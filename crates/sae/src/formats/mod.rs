@@ -211,13 +211,24 @@ pub(super) fn open(path: &Path, options: &SaeOptions) -> Result<(SaeFormat, File
     Ok((format, files, opened))
 }
 
-/// The fetch manifest that brings an SAE of SAELens's registry.
-fn fetch_manifest(Registered { release, sae }: Registered) -> String {
+/// How to bring an SAE of SAELens's registry to this machine.
+fn how_to_fetch(Registered { release, sae }: Registered) -> String {
     let format: Option<SaeFormat> = release.format.and_then(|name| name.parse().ok());
     let files = format.map_or_else(|| vec![format!("{}/*", sae.path)], |format| format.files_of(sae.path));
+    let repository = release.repository;
+    let is_pickled = files.iter().any(|file| file.contains(".pt"))
+        || format.is_some_and(|format| format.0.name == dictionary_learning::FORMAT.name);
+    if is_pickled {
+        let files = files.join(" and ");
+        return format!("It is {files} of {repository} on the Hugging Face Hub; `harvest fetch` brings no .pt file");
+    }
+    // The folder has the repository's name, which some formats read the site or k from.
+    let name = repository.rsplit('/').next().unwrap_or(repository);
     let files: Vec<String> = files.iter().map(|file| format!("\"{file}\"")).collect();
-    let (name, repository, files) = (release.name, release.repository, files.join(", "));
-    format!("[[saes]]\nname = \"{name}\"\nrepo = \"{repository}\"\nfiles = [{files}]")
+    let files = files.join(", ");
+    format!(
+        "`harvest fetch` brings it with this manifest:\n[[saes]]\nname = \"{name}\"\nrepo = \"{repository}\"\nfiles = [{files}]"
+    )
 }
 
 /// Says what a path that does not exist is in SAELens's registry, if its first part is the name of a release.
@@ -228,25 +239,26 @@ fn check_registry(path: &Path, name: &str) -> Result<(), SaeError> {
     }
     let path = path.to_path_buf();
     Err(match registry::find(name) {
-        Ok(registered) => SaeError::NotFetched { path, manifest: fetch_manifest(registered) },
+        Ok(registered) => SaeError::NotFetched { path, how: how_to_fetch(registered) },
         Err(problem) => SaeError::NotInRegistry { path, problem },
     })
 }
 
 impl SaeFormat {
-    /// The files to bring of an SAE that is published at `path` in a repository.
+    /// Patterns of the files to bring of an SAE that is published at `path` in a repository. Each matches a file there.
     fn files_of(self, path: &str) -> Vec<String> {
         match (self.0.weights, self.0.config) {
             (WeightFiles::Several(_), ConfigFile::None) => vec![path.to_owned()],
             (WeightFiles::Several(_), ConfigFile::Named(config) | ConfigFile::Optional(config)) => {
-                vec![path.to_owned(), config.to_owned()]
+                vec![path.to_owned(), format!("*{config}")]
             }
             (WeightFiles::Several(_), ConfigFile::Beside { weights, config }) => {
                 vec![path.to_owned(), format!("{}{config}", path.strip_suffix(weights).unwrap_or(path))]
             }
-            (WeightFiles::Named { name, .. }, ConfigFile::Named(config) | ConfigFile::Optional(config)) => {
+            (WeightFiles::Named { name, .. }, ConfigFile::Named(config)) => {
                 vec![format!("{path}/{name}"), format!("{path}/{config}")]
             }
+            (WeightFiles::Named { .. }, ConfigFile::Optional(_)) => vec![format!("{path}/*")],
             (WeightFiles::Named { name, .. }, _) => vec![format!("{path}/{name}")],
         }
     }

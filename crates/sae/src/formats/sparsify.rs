@@ -47,7 +47,7 @@ struct Fields {
 /// trained `post_enc`, whose values are in the file.
 const INERT: [&str; 5] = ["multi_topk", "normalize_decoder", "dtype", "tp_output", "train_post_encoder"];
 
-/// Rejects unknown fields, and those of clt-training, EleutherAI's trainer of cross-layer transcoders, at values that change
+/// Rejects unknown fields, and those of clt-training, `EleutherAI`'s trainer of cross-layer transcoders, at values that change
 /// the forward pass: all but the defaults.
 fn check_rest(source: &Source<'_>, rest: &BTreeMap<String, Value>) -> Result<(), SaeError> {
     let (no, none, zero) = (Value::Bool(false), Value::from("none"), Value::from(0));
