@@ -268,7 +268,7 @@ fn truncated_files_are_refused() {
 
 /// The name of the encoder's matrix in each format whose tensors are in safetensors.
 const ENCODERS: [(&str, &str, &str); 6] = [
-    ("qwen3-4b-transcoders", "layer_1.safetensors", "W_enc"),
+    ("qwen3-4b-transcoders", "layer_1.safetensors", "W_dec"),
     ("gemma-scope-2-270m-pt/resid_post/layer_1_width_16k_l0_small", "params.safetensors", "w_dec"),
     ("llama-scope", "checkpoints/final.safetensors", "encoder.weight"),
     ("sparsify/layers.1", "sae.safetensors", "encoder.weight"),
@@ -508,7 +508,9 @@ fn a_configuration_in_place_of_the_weights_and_a_name_of_the_registry_are_answer
     let message = SaeFile::open(&fixtures().join("llama-scope/hyperparams.json")).unwrap_err().to_string();
     assert!(message.contains("got a configuration. Name the folder"), "{message}");
     let message = SaeFile::open(Path::new("gpt2-small-res-jb/blocks.8.hook_resid_pre")).unwrap_err().to_string();
-    for words in ["jbloom/GPT2-Small-SAEs-Reformatted", "blocks.8.hook_resid_pre/sae_weights.safetensors", "[[saes]]", "name = "] {
+    for words in
+        ["jbloom/GPT2-Small-SAEs-Reformatted", "blocks.8.hook_resid_pre/sae_weights.safetensors", "[[saes]]", "name = "]
+    {
         assert!(message.contains(words), "{words}: {message}");
     }
     let message = SaeFile::open(Path::new("gpt2-small-res-jb/blocks.8.hook_resid_prf")).unwrap_err().to_string();

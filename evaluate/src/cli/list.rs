@@ -54,13 +54,13 @@ pub fn list(arguments: &ListArguments) -> Result<()> {
 }
 
 fn listed(arguments: &ListArguments) -> Result<Listed> {
-    let named: Vec<&'static Release> = match &arguments.release {
+    let releases_asked: Vec<&'static Release> = match &arguments.release {
         Some(name) => vec![release_of(name).map_err(anyhow::Error::msg)?],
         None => releases().iter().collect(),
     };
     let of_model = |release: &&Release| arguments.model.as_ref().is_none_or(|model| is_model(release.model, model));
     let of_site = |sae: &&RegisteredSae| arguments.site.as_ref().is_none_or(|site| is_site(sae, site));
-    let listed: Listed = named
+    let found: Listed = releases_asked
         .into_iter()
         .filter(of_model)
         .map(|release| (release, release.saes.iter().filter(of_site).collect::<Vec<_>>()))
@@ -72,8 +72,8 @@ fn listed(arguments: &ListArguments) -> Result<Listed> {
         let all = known.iter().copied().collect::<Vec<_>>().join(", ");
         ensure!(known.iter().any(|known| is_model(known, model)), "expected one of {all}, got {model}{near}");
     }
-    ensure!(!listed.is_empty(), "no SAE of the registry is of this model and site; leave --site out to see the sites");
-    Ok(listed)
+    ensure!(!found.is_empty(), "no SAE of the registry is of this model and site; leave --site out to see the sites");
+    Ok(found)
 }
 
 /// Whether a model of the registry is the one asked for, with or without its owner.

@@ -51,7 +51,9 @@ fn open(files: &Files) -> Result<Opened, SaeError> {
     }
     let weights = files.weights()?;
     let [d_sae, d_in] = weights.matrix("W_enc")?;
-    let [_, d_out] = weights.matrix("W_dec")?;
+    let [rows, columns] = weights.matrix("W_dec")?;
+    // A decoder that is stored the other way round is refused by its shape.
+    let d_out = if columns == d_sae { rows } else { columns };
     let in_file = weights.take().number("k")?.and_then(Number::from_f64);
     let k = field("k").map(|k| number(&source, k)).transpose()?.or(in_file.clone());
     let topk = |k: Option<&Number>| -> Result<Architecture, SaeError> {
