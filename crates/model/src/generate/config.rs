@@ -176,7 +176,8 @@ impl File {
         if let Some((key, inert)) = refused.next() {
             let expected = inert.map_or_else(|| "null".to_owned(), |inert| format!("null or {inert}"));
             let others: Vec<&str> = refused.map(|(key, _)| *key).collect();
-            let also = if others.is_empty() { String::new() } else { format!("; to be taken out too: {}", others.join(", ")) };
+            let also =
+                if others.is_empty() { String::new() } else { format!("; to be taken out too: {}", others.join(", ")) };
             return Err(self.unsupported(key, &format!("{expected}{also}")));
         }
         // The other caches store values unchanged.

@@ -199,7 +199,7 @@ mod tests {
             releases().iter().filter(|release| release.format.is_none()).map(|release| release.name).collect();
         assert_eq!(
             unread,
-            ["temporal-sae-gemma-2-2b", "temporal-sae-llama-3.1-8b", "mntss-gemma-2-2b-2.5m-clt-as-per-layer"]
+            ["mntss-gemma-2-2b-2.5m-clt-as-per-layer", "temporal-sae-gemma-2-2b", "temporal-sae-llama-3.1-8b"]
         );
     }
 
