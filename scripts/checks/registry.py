@@ -98,11 +98,13 @@ def accepts(folder: Path, configurations: Path, model: str) -> str | None:
         return "no configuration of this family is among the released ones"
     with tempfile.TemporaryDirectory() as scratch:
         shutil.copy(configurations / f"{name}.json", Path(scratch) / "config.json")
-        done = asked(folder / "harvest", "inspect", scratch)
+        done = asked(folder / "harvest", "inspect", scratch, "--json")
     if done.returncode == 0:
         return None
-    lines = done.stderr.strip().splitlines()
-    return lines[-1].replace(f"{scratch}/", "").removeprefix("Error: ") if lines else "it is refused"
+    error = next((line for line in done.stderr.splitlines() if line.startswith("error: ")), None)
+    if done.returncode != 1 or error is None:
+        sys.exit(f"registry: {' '.join(done.args)} ended with {done.returncode}:\n{done.stderr}")
+    return error.removeprefix("error: ").replace(f"{scratch}/", "")
 
 
 def table(rows: dict[str, list[int]], heading: str) -> list[str]:

@@ -126,7 +126,7 @@ fn saes(listed: &Listed) -> TextTable {
     };
     TextTable {
         headings: ["id", "site", "L0", "explained variance"].map(str::to_owned).to_vec(),
-        names: 2,
+        names: 1,
         rows: listed.iter().flat_map(|(_, saes)| saes.iter().map(row)).collect(),
         is_ruled: true,
     }
