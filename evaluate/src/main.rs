@@ -75,8 +75,14 @@ fn run() -> Result<()> {
 /// Prints one SAE as an object of JSON, and several as a list.
 fn inspect(InspectArguments { saes, of_saes, json }: InspectArguments) -> Result<()> {
     let options = of_saes.options();
-    let inspections =
-        find_saes(saes)?.iter().map(|sae| SaeInspection::of(sae, &options)).collect::<Result<Vec<_>, _>>()?;
+    let mut inspections = Vec::new();
+    for path in saes {
+        let found = find_saes([&path])?;
+        ensure!(found.len() == 1 || !path.is_dir(), "{}", several(&path, &found));
+        for sae in found {
+            inspections.push(SaeInspection::of(&sae, &options)?);
+        }
+    }
     let as_json = || match &inspections[..] {
         [one] => serde_json::to_string_pretty(one),
         all => serde_json::to_string_pretty(all),
@@ -84,6 +90,18 @@ fn inspect(InspectArguments { saes, of_saes, json }: InspectArguments) -> Result
     let as_text =
         || inspections.iter().map(|inspection| inspection.text(stdout_width())).collect::<Vec<_>>().join("\n\n");
     print(&if json { as_json().context("it cannot be written as JSON")? } else { as_text() })
+}
+
+/// Says that a folder holds several SAEs, and how to name them.
+fn several(folder: &Path, saes: &[PathBuf]) -> String {
+    const MOST_SHOWN: usize = 8;
+    let name = |sae: &PathBuf| sae.strip_prefix(folder).unwrap_or(sae).display().to_string();
+    let mut names: Vec<String> = saes.iter().take(MOST_SHOWN).map(name).collect();
+    if saes.len() > MOST_SHOWN {
+        names.push(format!("{} more", saes.len() - MOST_SHOWN));
+    }
+    let (folder, count, names) = (folder.display(), saes.len(), names.join(", "));
+    format!("{folder}: expected one SAE, found {count}: {names}. Name one of them, or all by a pattern: '{folder}/*'")
 }
 
 /// Converts one SAE into a folder, and several into folders in it.

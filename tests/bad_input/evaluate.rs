@@ -52,6 +52,18 @@ fn an_sae_of_another_width() {
 }
 
 #[test]
+fn a_folder_of_several_saes_in_place_of_one() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["first", "second"] {
+        copy_folder(&fixture("tiny-llama/sae"), &folder.path().join(name));
+    }
+    let message = refuse(&mut program("evaluate", "inspect", &[("", folder.path())]));
+    assert!(message.contains("expected one SAE, found 2: first, second") && message.contains("/*'"), "{message}");
+    let pattern = folder.path().join("*");
+    succeed(&mut program("evaluate", "inspect", &[("", &pattern)]));
+}
+
+#[test]
 fn an_sae_of_another_site() {
     let case = Case::new();
     case.set_hook_name("blocks.0.hook_resid_pre");

@@ -39,16 +39,16 @@ Examples:
   evaluate inspect saes/mistral_7b_layer_8 --sae-normalise constant_norm_rescale
   evaluate inspect saes/base --json | jq .threshold
 
-  # All below a folder, or those that match a pattern; of several, --json prints
-  # a list
-  evaluate inspect gemma-scope-2b-pt-res/layer_20
+  # Those that match a pattern, or that are below the folders that match it; of
+  # several, --json prints a list
+  evaluate inspect 'gemma-scope-2b-pt-res/layer_*'
   evaluate inspect 'saes/base-*' --json | jq '.[].threshold'";
 
 /// What is looked at
 #[derive(Debug, Args)]
 #[command(after_help = INSPECT_EXAMPLES)]
 pub struct InspectArguments {
-    /// The SAE's folder, or its one file; a folder that holds SAEs, or a quoted pattern such as 'saes/*'
+    /// The SAE's folder, or its one file; for several, a quoted pattern such as 'saes/*'
     #[arg(value_name = "SAE", required = true)]
     pub saes: Vec<LocalPath>,
     #[command(flatten)]
