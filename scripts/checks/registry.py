@@ -116,7 +116,7 @@ def table(rows: dict[str, list[int]], heading: str) -> list[str]:
 
 def page(by_loader, by_family, reasons) -> str:
     lines = ["# SAELens's registry", ""]
-    lines += ["After this page you know which SAEs of SAELens's registry run, **by configuration; published weights have not been run here**."]
+    lines += ["Which SAEs of SAELens's registry run, **by configuration; published weights have not been run here**."]
     lines += ["`scripts/check registry --write` makes this page; `evaluate list` shows the releases.", ""]
     lines += [*table(by_loader, "loader of SAELens"), "", *table(by_family, "model family"), ""]
     if reasons:
