@@ -203,7 +203,7 @@ def run_evaluate(asked: argparse.Namespace, programs: Programs, rest: list[str],
     driver("baselines", "parts").run(evaluate.baseline_tasks(programs.evaluate, rest, baselines, parts), parts)
     tasks = evaluate.part_tasks(programs.evaluate, rest, baselines, work, parts, asked.saes_per_task)
     driver("evaluated", "parts").run(tasks, groups * parts)
-    print(evaluate.merge(programs.evaluate, rest, work, parts, asked.saes_per_task).printed.rstrip())
+    print(evaluate.merge(programs.evaluate, rest, work, parts, asked.saes_per_task).rstrip())
 
 
 def run_sweep(asked: argparse.Namespace, programs: Programs, rest: list[str], driver) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hayloft_ray import arguments as given
-from hayloft_ray.programs import Outcome, checked, run
+from hayloft_ray.programs import printed_by
 from hayloft_ray.tasks import Task, groups
 
 FOR_PRINTING = ("--out", "--metrics", "--by", "--json")
@@ -56,10 +56,10 @@ def part_folder(work: Path, group: int, parts: int, saes_per_task: int) -> Path:
     return work / "parts" / f"{parts}-by-{saes_per_task}" / f"saes-{group:04}"
 
 
-def merge(program: str, arguments: Sequence[str], work: Path, parts: int, saes_per_task: int) -> Outcome:
-    """Merges the parts; prints what one process would have printed."""
+def merge(program: str, arguments: Sequence[str], work: Path, parts: int, saes_per_task: int) -> str:
+    """Merges the parts; returns what one process would have printed."""
     _, saes = prepare(arguments)
     folders = [str(part_folder(work, number, parts, saes_per_task)) for number in range(len(groups(saes, saes_per_task)))]
     out = [word for name in ("--out", "--metrics", "--by") for value in given.values(arguments, name) for word in (name, value)]
     as_json = ["--json"] if "--json" in arguments else []
-    return checked(run([program, "merge", *folders, *out, *as_json]))
+    return printed_by([program, "merge", *folders, *out, *as_json])

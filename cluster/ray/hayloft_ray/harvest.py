@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hayloft_ray import arguments as given
-from hayloft_ray.programs import Programs, checked, run
+from hayloft_ray.programs import Programs, printed_by
 from hayloft_ray.tasks import Task, ranges
 
 
@@ -39,8 +39,8 @@ def read_plan(programs: Programs, arguments: Sequence[str]) -> Plan:
             raise given.ArgumentError(
                 f"{path}: expected a plan, got none. Name a data manifest with --data, or run `harvest plan` first"
             )
-        checked(run([programs.harvest, "plan", *plan_arguments(arguments)]))
-    printed = checked(run([programs.store, "plan", out, "--json"])).printed
+        printed_by([programs.harvest, "plan", *plan_arguments(arguments)])
+    printed = printed_by([programs.store, "plan", out, "--json"])
     return Plan(tuple(json.loads(printed)["shard_tokens"]))
 
 
@@ -68,4 +68,4 @@ def finish(program: str, arguments: Sequence[str]) -> str:
     """Checks the whole plan once, which also writes the manifest if the last worker died before it could; returns the summary."""
     plain = given.without(arguments, "--data", "--data-root", "--shard-tokens", "--row-group-rows")
     # If all shards are whole, no weights are loaded, so this machine needs no GPU.
-    return checked(run([program, "run", *given.without(plain, "--device"), "--share", "--json"])).printed
+    return printed_by([program, "run", *given.without(plain, "--device"), "--share", "--json"])

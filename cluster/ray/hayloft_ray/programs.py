@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,6 +18,9 @@ LAST_LINES = 200
 
 PATIENCE = 15.0
 """Seconds that a program has to clean up before it is killed."""
+
+OWN_ATTEMPTS = 3
+"""Attempts at a step that the driver runs itself, if it is killed. A task has more: nodes come and go."""
 
 
 class ProgramError(Exception):
@@ -70,11 +74,17 @@ class Outcome:
         return self.returncode < 0 or self.returncode in (137, 143) or self.error.startswith(STOPPED)
 
 
-def checked(outcome: Outcome) -> Outcome:
-    """The outcome of a program that succeeded; raises otherwise."""
+def printed_by(command: Sequence[str]) -> str:
+    """What a program prints that the driver runs itself. One that is killed runs again: each is whole or has done nothing. Raises
+    `ProgramError` if it fails."""
+    for attempt in range(1, OWN_ATTEMPTS + 1):
+        outcome = run(command)
+        if not outcome.was_killed or attempt == OWN_ATTEMPTS:
+            break
+        print(f"{os.path.basename(command[0])} {command[1]}: {outcome.error}; again", file=sys.stderr)
     if outcome.returncode != 0:
         raise ProgramError(outcome.error)
-    return outcome
+    return outcome.printed
 
 
 def progress_of(line: str) -> int | None:

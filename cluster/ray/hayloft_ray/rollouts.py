@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from hayloft_ray import arguments as given
-from hayloft_ray.programs import checked, run
+from hayloft_ray.programs import printed_by
 from hayloft_ray.tasks import Task
 
 
@@ -19,4 +19,4 @@ def tasks(program: str, arguments: Sequence[str], parts: int) -> Iterator[Task]:
 
 def finish(program: str, arguments: Sequence[str]) -> str:
     """Combines the shares; returns the summary. If all exist, nothing is generated and no weights are loaded."""
-    return checked(run([program, "rollouts", *given.without(arguments, "--device"), "--resume", "--json"])).printed
+    return printed_by([program, "rollouts", *given.without(arguments, "--device"), "--resume", "--json"])

@@ -1,6 +1,9 @@
 """Tests that need neither Ray nor Hayloft's programs."""
 
+import contextlib
+import io
 import sys
+import tempfile
 import time
 import unittest
 from pathlib import Path
@@ -10,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from hayloft_ray import arguments as given
 from hayloft_ray import evaluate, harvest, rollouts, sweep
 from hayloft_ray.policy import Failure, History, Policy, Stragglers
-from hayloft_ray.programs import Outcome, progress_of, run
+from hayloft_ray.programs import Outcome, ProgramError, printed_by, progress_of, run
 from hayloft_ray.sizing import Prices, in_bytes, in_time, size
 from hayloft_ray.tasks import groups, ranges, shards_per_task
 
@@ -146,6 +149,22 @@ class Running(unittest.TestCase):
         self.assertTrue(Outcome(1, "", "error: stopped as asked. Nothing half-written was left").was_killed)
         self.assertEqual(Outcome(7, "", "").error, "it ended with 7 and no message")
         self.assertIn("--programs", run(["/no/such/program"]).error)
+
+    def test_a_step_of_the_driver_runs_again_if_it_is_killed_and_not_if_it_fails(self):
+        with tempfile.TemporaryDirectory() as folder:
+            ran = Path(folder) / "ran"
+
+            def command(ending: str) -> list[str]:
+                return ["sh", "-c", f'echo x >> {ran}; [ "$(wc -l < {ran})" -lt 3 ] && {ending}; echo printed']
+
+            with contextlib.redirect_stderr(io.StringIO()) as told:
+                self.assertEqual(printed_by(command("kill -9 $$")), "printed\n")
+            self.assertEqual(ran.read_text(), "x\n" * 3)
+            self.assertEqual(told.getvalue().count("killed by signal 9; again"), 2)
+            ran.unlink()
+            with self.assertRaisesRegex(ProgramError, "ended with 3"):
+                printed_by(command("exit 3"))
+            self.assertEqual(ran.read_text(), "x\n")
 
     def test_lines_that_are_no_progress_are_talk(self):
         for line in ("", "INFO progress", '{"progress"', '{"progress":{"done":"x"}}', '{"progress":[]}'):
