@@ -1,19 +1,15 @@
 //! One test for each way in which a cache can be wrong.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
 use std::fs;
 use std::path::Path;
 
+use crate::support::{
+    bits, file, files_below, fill, harvest, lengths, open, predictions, read_everything, settings, shard_data, site,
+    write_plan,
+};
 use hayloft_store::{
     Cache, Codec, Dtype, Existing, HarvestSettings, KeptPredictions, PlanReader, PlanWriter, StoreError, Tokens,
     inspect, verify,
-};
-use support::{
-    bits, file, files_below, fill, harvest, lengths, open, predictions, read_everything, settings, shard_data, site,
-    write_plan,
 };
 
 const SITE_FILE: &str = "shards/00000/blocks.3.hook_resid_pre.parquet";

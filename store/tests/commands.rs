@@ -1,14 +1,10 @@
 //! The `store` command from outside.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use crate::support::{harvest, lengths, open, settings, write_plan};
 use hayloft_store::{Codec, Dtype, Existing};
-use support::{harvest, lengths, open, settings, write_plan};
 
 fn store(arguments: &[&str], folder: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_store")).args(arguments).arg(folder).output().unwrap()
@@ -61,7 +57,7 @@ fn inspect_prints_json() {
         assert_eq!(groups.iter().map(|group| group["losses"].as_u64().unwrap()).sum::<u64>(), 44);
     }
     assert_eq!(value["non_finite_losses"], 0);
-    let files = support::files_below(&folder.path().join("shards"));
+    let files = crate::support::files_below(&folder.path().join("shards"));
     assert_eq!(value["bytes"], files.values().map(|bytes| bytes.len() as u64).sum::<u64>());
 }
 
@@ -77,10 +73,10 @@ fn inspect_says_how_many_losses_are_not_finite() {
         let mut shard = writer.begin_shard(index).unwrap();
         for (row_group, rows) in shard.row_group_rows().to_vec().into_iter().enumerate() {
             for site in &settings.sites {
-                shard.write_activations(site, support::bits(&settings, index, site, row_group, rows)).unwrap();
+                shard.write_activations(site, crate::support::bits(&settings, index, site, row_group, rows)).unwrap();
             }
         }
-        let mut predictions = support::predictions(&settings, &sequences).unwrap();
+        let mut predictions = crate::support::predictions(&settings, &sequences).unwrap();
         if index == 0 {
             predictions.loss[0] = f32::INFINITY;
             let last = sequences[0].first_row + u64::from(sequences[0].length) - 1;

@@ -1,8 +1,5 @@
 //! The caches in `tests/fixtures/format-1`, one a dtype and codec, as `support::harvest` wrote them. A change to the writer or
 //! the reader must leave them readable.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
 
 use std::path::{Path, PathBuf};
 

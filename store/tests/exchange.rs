@@ -1,12 +1,9 @@
 //! Exports and imports, held against what SAELens itself wrote (`scripts/goldens/saelens_cache.py`).
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::{Everything, files_below, harvest, read_everything, settings, site};
 use ::safetensors::SafeTensors;
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
@@ -16,7 +13,6 @@ use hayloft_store::{
     Cache, Codec, Dtype, Existing, ExportSettings, ExportSummary, ImportSettings, ImportSummary, NonFinite, Result,
     Section, StoreError, verify,
 };
-use support::{Everything, files_below, harvest, read_everything, settings, site};
 
 const SITE: &str = "blocks.0.hook_resid_pre";
 const CONTEXT: usize = 4;
@@ -155,8 +151,9 @@ fn bf16_becomes_f32_exactly_and_short_sequences_are_refused_or_left_out() {
 
     let long = folder.path().join("long");
     let lengths = vec![vec![vec![16, 16], vec![9]], vec![vec![4]], vec![vec![16, 2]]];
-    support::write_plan(&long, &lengths);
-    support::fill(support::open(&long, &settings(Dtype::Bf16, Codec::RAW), Existing::Refuse).unwrap()).unwrap();
+    crate::support::write_plan(&long, &lengths);
+    crate::support::fill(crate::support::open(&long, &settings(Dtype::Bf16, Codec::RAW), Existing::Refuse).unwrap())
+        .unwrap();
     let error = export(&export_settings(&long, &out)).unwrap_err().to_string();
     assert!(error.contains("3 of 6 that are shorter") && error.contains("--leave-out-short"), "{error}");
     let asked = ExportSettings { leave_out_short: true, ..export_settings(&long, &out) };

@@ -1,19 +1,15 @@
 //! What is written is what is read, whatever the type, the codec and the way there.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 
+use crate::support::{
+    bits, corpus, files_below, fill, fill_shard, harvest, lengths, logits, open, predictions, read_everything,
+    settings, shard_data, site, to_bits, values, write_plan,
+};
 use hayloft_store::{
     Cache, CacheWriter, Codec, Dtype, Existing, HarvestSettings, KeptPredictions, NonFinite, PlanReader, PlanWriter,
     Section, Tokens, verify,
-};
-use support::{
-    bits, corpus, files_below, fill, fill_shard, harvest, lengths, logits, open, predictions, read_everything,
-    settings, shard_data, site, to_bits, values, write_plan,
 };
 
 const DTYPES: [Dtype; 3] = [Dtype::F32, Dtype::Bf16, Dtype::F16];

@@ -1,16 +1,13 @@
 //! Several workers that fill one cache in a folder.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
 
 use std::fs;
 use std::path::Path;
 use std::thread;
 
+use crate::support::{Lengths, files_below, fill, fill_begun, fill_shard, open, settings, work, write_plan};
 use hayloft_store::{
     CacheWriter, Codec, Dtype, Existing, HarvestSettings, NonFinite, Result, Sharing, StoreError, verify,
 };
-use support::{Lengths, files_below, fill, fill_begun, fill_shard, open, settings, work, write_plan};
 
 const SHARING: Sharing = Sharing { lease: Sharing::SHORTEST };
 
@@ -93,11 +90,11 @@ fn of_two_who_fill_one_shard_the_first_gives_it_its_name() {
     let settings = slow.settings().clone();
     for (row_group, rows) in half.row_group_rows().to_vec().into_iter().enumerate() {
         for site in &settings.sites {
-            half.write_activations(site, support::bits(&settings, 3, site, row_group, rows)).unwrap();
+            half.write_activations(site, crate::support::bits(&settings, 3, site, row_group, rows)).unwrap();
         }
     }
     let (sequences, _) = slow.plan_shard(3).unwrap();
-    let late = half.finish(support::predictions(&settings, &sequences)).unwrap();
+    let late = half.finish(crate::support::predictions(&settings, &sequences)).unwrap();
     assert_eq!(late.contents(), done.contents());
     assert_eq!(fs::read_dir(folder.path().join("shards")).unwrap().count(), 1, "nothing else stays");
     drop((slow, fast));

@@ -164,7 +164,7 @@ def check_straggler(folder: Path) -> str:
         own = f"harvest run --model {DEMO}/base --out {folder}"
         wait_until(driver, lambda: len(list((shared / "shards").glob("0*"))) >= 4 and processes(own))
         os.kill(processes(own)[0], signal.SIGSTOP)
-        _, said = driver.communicate(timeout=300)
+        _, said = driver.communicate(timeout=900)
     if driver.returncode != 0 or "started again elsewhere" not in said:
         raise Failed(f"the driver ended with {driver.returncode}: {said}")
     return f"a program that hangs is stopped, and its task started again: {same_files(cache, shared)} files are the same to the bit"
@@ -340,7 +340,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="hayloft-cluster-", ignore_cleanup_errors=True) as folder:
             try:
                 print(f"{name}: {CHECKS[name](Path(folder))} ({time.monotonic() - start:.0f} s)", flush=True)
-            except Failed as failure:
+            except (Failed, subprocess.TimeoutExpired) as failure:
                 failures += 1
                 print(f"{name}: FAILED: {failure}", flush=True)
     return 1 if failures else 0

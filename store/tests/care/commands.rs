@@ -3,8 +3,8 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+use super::{at, fill, flip, harvest_shards, unlike, usual};
 use crate::support::files_below;
-use crate::{at, fill, flip, harvest_shards, unlike, usual};
 
 /// Runs `store` in a folder, with arguments apart by blanks.
 fn store(folder: &Path, arguments: &str) -> Output {

@@ -1,8 +1,8 @@
 use hayloft_store::maintain::diff;
 use hayloft_store::{CacheWriter, Existing, WrittenShard};
 
+use super::{at, harvest_by_other_tokenizer, harvest_shards, unlike, usual};
 use crate::support::{bits, logits, open, predictions, read_everything};
-use crate::{at, harvest_by_other_tokenizer, harvest_shards, unlike, usual};
 
 /// A shard whose first site has another word in row 10, and whose first loss is another.
 pub(crate) fn other_shard(writer: &CacheWriter, index: usize) -> WrittenShard {

@@ -3,11 +3,11 @@ use std::path::Path;
 use hayloft_store::maintain::{Extended, Files, extend};
 use hayloft_store::{Existing, HarvestSettings, Result, StoreError};
 
-use crate::support::{files_below, open};
-use crate::{
+use super::{
     WAYS, assert_whole, at, field_of, flip, harvest_by_other_plan, harvest_by_other_tokenizer, harvest_shards, unlike,
     usual,
 };
+use crate::support::{files_below, open};
 
 const A: &str = "blocks.1.hook_resid_post";
 const B: &str = "blocks.2.hook_resid_pre";
@@ -103,7 +103,7 @@ fn caches_that_do_not_go_together_are_refused_by_name() {
     // The same settings and sites, and yet another forward pass.
     harvest_shards(&path("other"), &usual(), &[1]);
     let mut writer = open(&path("other"), &usual(), Existing::Resume).unwrap();
-    let shard = crate::differing::other_shard(&writer, 0);
+    let shard = super::differing::other_shard(&writer, 0);
     writer.record(shard).unwrap();
     writer.finish().unwrap();
     assert_eq!(field_of(extended(&path("a"), &path("other"))), "shard 0");
@@ -118,7 +118,7 @@ fn predictions_that_differ_are_refused() {
     harvest_shards(&path("a"), &at(&usual(), &[A]), &[0]);
     harvest_shards(&path("b"), &at(&usual(), &[B]), &[]);
     let mut writer = open(&path("b"), &at(&usual(), &[B]), Existing::Resume).unwrap();
-    let shard = crate::differing::other_shard(&writer, 0);
+    let shard = super::differing::other_shard(&writer, 0);
     writer.record(shard).unwrap();
     writer.finish().unwrap();
     assert_eq!(field_of(extended(&path("a"), &path("b"))), "predictions of shard 0");

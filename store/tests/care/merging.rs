@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use hayloft_store::maintain::{Files, Merged, merge};
 use hayloft_store::{Cache, Existing, Result, StoreError};
 
-use crate::support::{files_below, open};
-use crate::{
+use super::{
     WAYS, assert_whole, field_of, fill, flip, harvest_by_other_plan, harvest_by_other_tokenizer, harvest_shards,
     unlike, usual,
 };
+use crate::support::{files_below, open};
 
 fn merged(inputs: &[PathBuf], out: &Path) -> Result<Merged> {
     merge(inputs, out, Files::LinkOrCopy, Existing::Refuse, &mut |_| ())
@@ -67,7 +67,7 @@ fn caches_that_do_not_go_together_are_refused_by_name_before_anything_is_written
     assert_eq!(field_of(merged(&[path("a"), path("tokenizer")], &path("out"))), "tokenizer.blake3");
     harvest_by_other_plan(&path("plan"), &usual());
     assert_eq!(field_of(merged(&[path("a"), path("plan")], &path("out"))), "plan_blake3");
-    let sites = crate::at(&usual(), &["blocks.3.hook_resid_pre"]);
+    let sites = super::at(&usual(), &["blocks.3.hook_resid_pre"]);
     harvest_shards(&path("sites"), &sites, &[1]);
     assert_eq!(field_of(merged(&[path("a"), path("sites")], &path("out"))), "sites");
     assert!(!path("out").exists());
@@ -81,7 +81,7 @@ fn a_shard_that_two_have_must_be_the_same() {
     harvest_shards(&path("b"), &usual(), &[]);
     // Other activations under the same settings, as from another kind of machine.
     let mut writer = open(&path("b"), &usual(), Existing::Resume).unwrap();
-    let shard = crate::differing::other_shard(&writer, 1);
+    let shard = super::differing::other_shard(&writer, 1);
     writer.record(shard).unwrap();
     writer.finish().unwrap();
     let error = merged(&[path("a"), path("b")], &path("out")).unwrap_err();

@@ -4,8 +4,8 @@ use std::path::Path;
 use hayloft_store::maintain::{Repaired, repair};
 use hayloft_store::{Codec, Dtype, Existing, StoreError};
 
+use super::{assert_whole, fill, flip, harvest_shards, unlike, usual};
 use crate::support::{files_below, open, settings};
-use crate::{assert_whole, fill, flip, harvest_shards, unlike, usual};
 
 fn repaired(folder: &Path) -> Repaired {
     // What a dry run says is what is done; and it does nothing.

@@ -4,8 +4,8 @@ use std::path::Path;
 use hayloft_store::maintain::{Files, Selected, Selection, select};
 use hayloft_store::{Cache, Codec, Dtype, Result, Section, StoreError};
 
+use super::{WAYS, assert_whole, at, fill, harvest_shards, is_table, usual};
 use crate::support::{files_below, read_everything, settings};
-use crate::{WAYS, assert_whole, at, fill, harvest_shards, is_table, usual};
 
 const PRE: &str = "blocks.3.hook_resid_pre";
 

@@ -4,9 +4,9 @@ use std::fs;
 
 use hayloft_store::{Cache, Environment, PullSelection, RemoteOptions};
 
-use crate::server::{Reply, Server};
+use super::server::{Reply, Server};
+use super::{cache, location, options, pull, push};
 use crate::support::site;
-use crate::{cache, location, options, pull, push};
 
 const MEND: &str = "Run `store push";
 

@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 
 use hayloft_store::{CacheWriter, Codec, Dtype, Existing, NonFinite, RemoteOptions, Sharing};
 
-use crate::server::Server;
+use super::server::Server;
+use super::{OBJECTS, cache, location, objects, options, push};
 use crate::support::{self, files_below, lengths, settings, write_plan};
-use crate::{OBJECTS, cache, location, objects, options, push};
 
 #[test]
 fn a_service_that_ignores_conditional_writes_is_not_written_to() {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use hayloft_store::{Cache, Environment, PullSelection, RemoteOptions, StoreError};
 
-use crate::server::{Fault, Server};
+use super::server::{Fault, Server};
+use super::{cache, location, objects, options, pull, push};
 use crate::support::{files_below, two_sites};
-use crate::{cache, location, objects, options, pull, push};
 
 const KINDS: [Fault; 5] = [Fault::ServerError, Fault::Stall, Fault::Truncate, Fault::Reset, Fault::LostAnswer];
 
@@ -123,7 +123,7 @@ fn without_credentials_no_service_is_asked() {
 fn what_the_client_says_of_its_own_stays_out_of_the_log() {
     let (server, cache) = (Server::start(), cache());
     server.behaviour.fail_every(3, &[Fault::ServerError, Fault::Truncate]);
-    let mut command = crate::pushing::store(&server);
+    let mut command = super::pushing::store(&server);
     let output =
         command.env_remove("RUST_LOG").args(["push", "--jobs", "1"]).arg(cache.path()).arg("s3://farm/stories");
     let output = output.output().unwrap();

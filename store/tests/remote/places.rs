@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::cache;
+use super::cache;
 
 #[test]
 fn a_location_is_never_taken_for_a_folder() {

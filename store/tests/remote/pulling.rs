@@ -4,9 +4,9 @@ use std::fs;
 
 use hayloft_store::{Cache, Codec, Dtype, Existing, PullSelection, RemoteOptions, Section, StoreError, verify};
 
-use crate::server::{Fault, Server};
+use super::server::{Fault, Server};
+use super::{OBJECTS, cache, objects, options, pull, push};
 use crate::support::{self, files_below, read_everything, settings, site};
-use crate::{OBJECTS, cache, objects, options, pull, push};
 
 #[test]
 fn a_whole_cache_comes_back_byte_for_byte() {

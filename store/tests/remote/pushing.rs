@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use hayloft_store::{Codec, Dtype, Existing, PullSelection, StoreError, verify};
 
-use crate::server::{SECRET_KEY, Server};
+use super::server::{SECRET_KEY, Server};
+use super::{cache, location, objects, options, pull, push};
 use crate::support::{self, files_below, fill_shard, lengths, settings, write_plan};
-use crate::{cache, location, objects, options, pull, push};
 
 #[test]
 fn what_is_pushed_is_the_folder_and_pushing_it_again_sends_nothing() {
@@ -39,7 +39,7 @@ fn large_files_go_in_parts() {
     support::harvest(cache.path(), &wide);
     let options = hayloft_store::RemoteOptions { part_bytes: 1, ..options(&server) };
     // A part that fails is sent again, with all the others.
-    server.behaviour.fail_every(7, &[crate::server::Fault::Reset]);
+    server.behaviour.fail_every(7, &[super::server::Fault::Reset]);
     push(cache.path(), "stories", &options).unwrap();
     assert_eq!(objects(&server, "stories"), files_below(cache.path()));
 }
@@ -64,7 +64,7 @@ fn two_who_push_at_once_end_with_the_shards_of_both() {
         let server = Server::start();
         if round > 0 {
             // Answers are lost too, so that one finds its own writing and must know it.
-            server.behaviour.fail_every(3 + round, &[crate::server::Fault::LostAnswer]);
+            server.behaviour.fail_every(3 + round, &[super::server::Fault::LostAnswer]);
         }
         let parts = [part(&[0, 1]), part(&[2, 1]), part(&[0])];
         std::thread::scope(|scope| {
@@ -178,7 +178,7 @@ fn web_servers_are_read_only() {
 #[test]
 fn nothing_secret_is_said_or_written() {
     let (server, cache) = (Server::start(), cache());
-    server.behaviour.fail_every(2, &[crate::server::Fault::ServerError]);
+    server.behaviour.fail_every(2, &[super::server::Fault::ServerError]);
     let there = location("stories").to_string();
     let run = |arguments: &[&str]| {
         let mut command = store(&server);

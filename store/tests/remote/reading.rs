@@ -4,9 +4,9 @@ use std::path::Path;
 
 use hayloft_store::{Cache, RemoteOptions, SiteName, StoreError};
 
-use crate::server::Server;
+use super::server::Server;
+use super::{cache, location, options, push};
 use crate::support::{files_below, site, two_sites};
-use crate::{cache, location, options, push};
 
 /// Every number of a site, and of the tables, in order.
 fn numbers(cache: &Cache, site: &SiteName, ahead: bool) -> Vec<String> {

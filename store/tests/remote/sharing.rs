@@ -10,9 +10,9 @@ use hayloft_store::{
     CacheWriter, Codec, Dtype, HarvestSettings, NonFinite, RemoteOptions, Result, Sharing, StoreError,
 };
 
-use crate::server::{Fault, Server};
+use super::server::{Fault, Server};
+use super::{cache, location, objects, options, push};
 use crate::support::{self, files_below, lengths, settings, work, write_plan};
-use crate::{cache, location, objects, options, push};
 
 const SHARING: Sharing = Sharing { lease: Sharing::SHORTEST };
 
@@ -113,7 +113,7 @@ fn put(server: &Server, folder: &str, files: &BTreeMap<String, Vec<u8>>) {
 
 fn pull_and_verify(options: &RemoteOptions) {
     let pulled = tempfile::tempdir().unwrap();
-    crate::pull("farm", pulled.path(), &hayloft_store::PullSelection::default(), options).unwrap();
+    super::pull("farm", pulled.path(), &hayloft_store::PullSelection::default(), options).unwrap();
     assert_eq!(hayloft_store::verify(pulled.path(), &mut |_| ()).unwrap().damages, []);
 }
 

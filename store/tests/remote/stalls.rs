@@ -13,9 +13,9 @@ use hayloft_store::{Codec, Dtype, Existing, verify};
 use rand::{RngExt, SeedableRng};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::server::Server;
+use super::server::Server;
+use super::{objects, options};
 use crate::support::{self, Lengths, files_below, fill, settings, write_plan};
-use crate::{objects, options};
 
 /// Longer than the lease of the workers.
 const STALL: Duration = Duration::from_millis(1700);
@@ -169,7 +169,7 @@ fn in_a_bucket_workers_of_two_kinds_leave_a_whole_cache() {
         in_a_bucket(&mut random, 2, true, |there, server| {
             assert_of_one_kind_each(there, 2);
             let pulled = tempfile::tempdir().unwrap();
-            crate::pull("farm", pulled.path(), &hayloft_store::PullSelection::default(), &options(server)).unwrap();
+            super::pull("farm", pulled.path(), &hayloft_store::PullSelection::default(), &options(server)).unwrap();
             assert_eq!(verify(pulled.path(), &mut |_| ()).unwrap().damages, []);
         });
     }
@@ -183,7 +183,7 @@ fn in_a_bucket(
 ) {
     let (server, scratch, plan) = (Server::start(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     write_plan(plan.path(), &many());
-    crate::push(plan.path(), "farm", &options(&server)).unwrap();
+    super::push(plan.path(), "farm", &options(&server)).unwrap();
     let cache = "s3://farm/farm".to_owned();
     Fleet { cache, server: Some(&server), scratch: scratch.path(), kinds, kills }.run(random);
     check(&objects(&server, "farm"), &server);

@@ -1,5 +1,4 @@
 //! Caches at a real S3 server on loopback that fails now and then.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod advice;
 mod conditions;
@@ -11,8 +10,6 @@ mod reading;
 mod server;
 mod sharing;
 mod stalls;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::path::Path;
 use std::time::Duration;

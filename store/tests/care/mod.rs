@@ -1,15 +1,11 @@
 //! Whole caches put together, extended, cut down, compared and repaired.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod commands;
 mod differing;
 mod extending;
 mod merging;
 mod repairing;
 mod selecting;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::fs;
 use std::path::Path;
