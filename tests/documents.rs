@@ -17,6 +17,7 @@ fn documents() -> Vec<PathBuf> {
         "CONTRIBUTING.md",
         "data-manifests/README.md",
         "data-manifests/study/README.md",
+        "data-manifests/gemma-3/README.md",
         "demo/README.md",
         "crates/results/RESULTS.md",
         "store/conformance/README.md",

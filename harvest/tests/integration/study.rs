@@ -40,6 +40,17 @@ fn every_model_of_the_study_can_be_fetched() {
 }
 
 #[test]
+fn manifests_of_gemma_3_are_whole() {
+    let folder = study("../gemma-3");
+    for name in ["pile", "alpaca", "rollouts"] {
+        DataManifest::open(&folder.join(format!("{name}.toml")), None).unwrap();
+    }
+    let manifest = FetchManifest::open(&folder.join("fetch.toml")).unwrap();
+    let count = |kind| manifest.entries.iter().filter(|entry| entry.kind == kind).count();
+    assert_eq!([EntryKind::Model, EntryKind::Sae, EntryKind::Dataset].map(count), [6, 6, 2]);
+}
+
+#[test]
 fn data_manifests_are_those_of_the_experiment() {
     let study = toml("study.toml");
     for family in families() {
