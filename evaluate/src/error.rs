@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use hayloft_checkpoint::CheckpointError;
 use hayloft_model::ModelError;
 use hayloft_results::{ModelWeights, ResultsError};
 use hayloft_rows::RowsError;
@@ -237,6 +238,12 @@ pub enum EvaluateError {
     /// The reader thread ended early.
     #[error("the thread that reads the cache ended early: a defect in hayloft, please report it")]
     ReaderLost,
+}
+
+impl From<CheckpointError> for EvaluateError {
+    fn from(error: CheckpointError) -> Self {
+        Self::Model(error.into())
+    }
 }
 
 /// What is not of training alone is the evaluation's own error.

@@ -44,7 +44,7 @@ pub fn finetune(
     let finetuning = Finetuning::open(&settings)?;
     let mut evaluated = evaluation_settings(&settings, evaluation, finetuning.site());
     // Reject before training what could not be evaluated afterwards.
-    EvaluationContext::open(&evaluated, std::slice::from_ref(finetuning.file()))?;
+    EvaluationContext::open(&evaluated, std::slice::from_ref(finetuning.file()), progress)?;
     let training = finetuning.train(progress)?;
     evaluated.saes.push(settings.course.out.clone());
     let mut results = run(&evaluated, progress)?;

@@ -32,7 +32,7 @@ pub(crate) fn measure(
     progress: Progress,
     profiling: &mut Profiling,
 ) -> Result<(Measurement, u64), EvaluateError> {
-    let session = Session::open(settings, part)?;
+    let session = Session::open(settings, part, progress)?;
     let upper_model = session.upper_model()?;
     let reading = session.reading(upper_model.as_ref());
     profiling.start();
@@ -64,7 +64,7 @@ pub(crate) fn only_baselines(
     part: Option<Part>,
     progress: Progress,
 ) -> Result<PreparedBaselines, EvaluateError> {
-    let session = Session::open(settings, part)?;
+    let session = Session::open(settings, part, progress)?;
     let upper_model = session.upper_model()?;
     session.prepare(session.reading(upper_model.as_ref()), true, progress)?;
     session.context.cache.log_traffic();
@@ -92,8 +92,8 @@ struct Ready {
 }
 
 impl<'run> Session<'run> {
-    fn open(settings: &'run RunSettings, part: Option<Part>) -> Result<Self, EvaluateError> {
-        let (run, context) = RunSaes::open(settings)?;
+    fn open(settings: &'run RunSettings, part: Option<Part>, progress: Progress) -> Result<Self, EvaluateError> {
+        let (run, context) = RunSaes::open(settings, progress)?;
         let kl = resolve_kl(settings, &context)?;
         let range = ShardRange::of(part, &context.cache);
         Ok(Self { settings, run, context, kl, range })

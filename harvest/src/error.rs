@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use hayloft_checkpoint::CheckpointError;
 use hayloft_model::ModelError;
 use hayloft_runtime::words::did_you_mean;
 use hayloft_store::StoreError;
@@ -193,6 +194,12 @@ pub enum HarvestError {
     /// The writing thread has stopped. The writing thread's own error is returned in place of this one.
     #[error("the thread that writes has stopped")]
     WritingStopped,
+}
+
+impl From<CheckpointError> for HarvestError {
+    fn from(error: CheckpointError) -> Self {
+        Self::Model(error.into())
+    }
 }
 
 impl From<ChatError> for HarvestError {

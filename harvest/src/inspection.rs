@@ -3,13 +3,13 @@
 use std::fmt;
 use std::path::Path;
 
-use hayloft_model::{
-    Checkpoint, DecoderSpec, GenerationConfig, HeadWeights, LogitsProcessors, ModelError, PositionSpec,
-};
-use hayloft_runtime::TextTable;
+use hayloft_checkpoint::{Checkpoint, CheckpointError, DecoderSpec, HeadWeights, PositionSpec};
+use hayloft_model::{GenerationConfig, LogitsProcessors};
+use hayloft_runtime::{ModelIdentity, Progress, TextTable};
 use serde::Serialize;
 
 use crate::error::HarvestError;
+use crate::identify::identify;
 
 /// Columns of the text.
 const WIDTH: usize = 80;
@@ -47,6 +47,8 @@ pub struct ModelInspection {
     pub dtype: Option<String>,
     /// Whether the folder has weights. They are then complete and fit the configuration.
     pub has_weights: bool,
+    /// SHA-256 of the model's identity, hexadecimal, if the folder has weights.
+    pub identity_sha256: Option<String>,
     /// Changes of the logits in `generation_config.json`, which `harvest rollouts` applies.
     pub generation: LogitsProcessors,
     /// Settings of generation in `config.json`, as `key value`, which `harvest rollouts` does not follow.
@@ -54,16 +56,20 @@ pub struct ModelInspection {
 }
 
 impl ModelInspection {
-    /// Opens the checkpoint in `folder`, or reads its configuration alone if the folder has no weights.
+    /// Opens the checkpoint in `folder` and identifies the model, or reads its configuration alone if the folder has no
+    /// weights.
     ///
     /// # Errors
     /// Whatever [`Checkpoint::open`] and [`GenerationConfig::read`] refuse.
-    pub fn of(folder: &Path) -> Result<Self, HarvestError> {
-        let (spec, dtype, has_weights) = match Checkpoint::open(folder) {
-            Ok(checkpoint) => (checkpoint.spec().clone(), Some(checkpoint.precision()), true),
-            Err(ModelError::NoWeights { .. }) => {
+    pub fn of(folder: &Path, progress: Progress) -> Result<Self, HarvestError> {
+        let (spec, dtype, identity) = match Checkpoint::open(folder) {
+            Ok(checkpoint) => {
+                let identity = identify(&checkpoint, progress)?;
+                (checkpoint.spec().clone(), Some(checkpoint.precision()), Some(identity))
+            }
+            Err(CheckpointError::NoWeights { .. }) => {
                 let (spec, dtype) = Checkpoint::read_config(folder)?;
-                (spec, dtype, false)
+                (spec, dtype, None)
             }
             Err(other) => return Err(other.into()),
         };
@@ -86,7 +92,8 @@ impl ModelInspection {
             windows,
             tied_head: spec.head == HeadWeights::Tied,
             dtype: dtype.map(|dtype| dtype.to_string()),
-            has_weights,
+            has_weights: identity.is_some(),
+            identity_sha256: identity.as_ref().map(ModelIdentity::sha256),
             generation: processors,
             not_followed,
             model_type: spec.model_type,
@@ -114,6 +121,9 @@ impl fmt::Display for ModelInspection {
             ("head", if self.tied_head { "the embedding" } else { "its own matrix" }.to_owned()),
             ("weights", weights.to_owned()),
         ];
+        if let Some(digest) = &self.identity_sha256 {
+            rows.push(("identity", digest.chars().take(ModelIdentity::SHORT).collect()));
+        }
         if !windows.is_empty() {
             rows.push(("windows", format!("{} tokens, of some blocks or all", windows.join(", "))));
         }
@@ -141,17 +151,19 @@ mod tests {
     #[test]
     fn a_model_is_described_with_its_weights_and_without() {
         let model = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/stories260K"));
-        let whole = ModelInspection::of(&model).unwrap();
+        let whole = ModelInspection::of(&model, Progress::Silent).unwrap();
         assert_eq!((whole.model_type.as_str(), whole.n_blocks, whole.d_model, whole.vocab_size), ("llama", 5, 64, 512));
         assert!(whole.has_weights && whole.tied_head && whole.generation.is_empty());
         let folder = tempfile::tempdir().unwrap();
         std::fs::copy(model.join("config.json"), folder.path().join("config.json")).unwrap();
         std::fs::write(folder.path().join("generation_config.json"), r#"{"repetition_penalty": 1.5}"#).unwrap();
-        let alone = ModelInspection::of(folder.path()).unwrap();
+        let alone = ModelInspection::of(folder.path(), Progress::Silent).unwrap();
         assert_eq!((alone.has_weights, alone.n_kv_heads, alone.context_length), (false, 4, 512));
         let text = alone.to_string();
         assert!(text.contains("none in the folder") && text.contains("repetition_penalty 1.5"), "{text}");
         std::fs::write(folder.path().join("generation_config.json"), r#"{"num_beams": 4}"#).unwrap();
-        assert!(ModelInspection::of(folder.path()).unwrap_err().to_string().contains("num_beams is 4"));
+        assert!(
+            ModelInspection::of(folder.path(), Progress::Silent).unwrap_err().to_string().contains("num_beams is 4")
+        );
     }
 }

@@ -28,6 +28,7 @@ mod error;
 mod fetch;
 #[doc(hidden)]
 pub mod fuzzing;
+mod identify;
 mod inspection;
 mod plan;
 mod rollouts;

@@ -23,7 +23,7 @@ fn run() -> Result<()> {
     log_to_stderr();
     match Arguments::parse().command {
         Command::Inspect(arguments) => {
-            let model = ModelInspection::of(&arguments.model)?;
+            let model = ModelInspection::of(&arguments.model, Progress::on_stderr())?;
             print(&if arguments.json { to_json(&model)? } else { model.to_string() })
         }
         Command::Plan(arguments) => {

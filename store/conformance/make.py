@@ -143,8 +143,7 @@ def settings(dtype, codec, sites, predictions):
     d_model = sites[PRE]
     model = {
         "model_type": "llama",
-        "config_blake3": "33" * 32,
-        "weights": [{"path": "model.safetensors", "bytes": 5678, "blake3": "44" * 32}],
+        "identity": {"facts": {"dtype": "bf16", "rope_theta": "10000"}, "tensors_sha256": "33" * 32},
         "precision": dtype,
         "vocab_size": 12,
         "d_model": d_model,

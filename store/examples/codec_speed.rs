@@ -270,8 +270,7 @@ fn settings(sample: &Sample, codec: Codec) -> anyhow::Result<HarvestSettings> {
     Ok(HarvestSettings {
         model: ModelRecord {
             model_type: "none".to_owned(),
-            config_blake3: String::new(),
-            weights: Vec::new(),
+            identity: None,
             precision: sample.dtype,
             vocab_size: 1,
             d_model: sample.d_model,

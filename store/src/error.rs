@@ -19,6 +19,10 @@ pub enum StoreError {
         /// The error of the operating system.
         cause: io::Error,
     },
+    /// The checkpoint that an import names is unusable.
+    #[cfg(feature = "convert")]
+    #[error(transparent)]
+    Checkpoint(hayloft_checkpoint::CheckpointError),
     /// The disk is full, or its quota is exhausted.
     #[error(
         "{path}: the disk is full ({cause}). Nothing half-written was left; free some space, then run the same command again (`harvest run --resume` keeps the shards that are whole)"
@@ -279,6 +283,8 @@ impl StoreError {
                 ErrorKind::Conflict
             }
             Self::NonFinite { .. } | Self::Invalid { .. } => ErrorKind::Invalid,
+            #[cfg(feature = "convert")]
+            Self::Checkpoint(_) => ErrorKind::Invalid,
             Self::Io { .. } | Self::DiskFull { .. } => ErrorKind::Io,
             Self::Remote { .. } => ErrorKind::Remote,
         }

@@ -88,7 +88,7 @@
 //! #     context_length: 16, row_group_rows: 16, shard_tokens: 16,
 //! # };
 //! # let model = ModelRecord {
-//! #     model_type: "llama".into(), config_blake3: blake3, weights: vec![], precision: Dtype::F32,
+//! #     model_type: "llama".into(), identity: None, precision: Dtype::F32,
 //! #     vocab_size: 512, d_model: 2, n_blocks: 4, context_length: 512,
 //! # };
 //! # let site: SiteName = "blocks.2.hook_resid_pre".parse()?;
@@ -229,7 +229,7 @@ pub use format::tables::predictions::Predictions;
 pub use format::tables::sequences::{Sequence, row_group_rows};
 pub use format::tables::tokens::Tokens;
 pub use half;
-pub use hayloft_runtime::Dtype;
+pub use hayloft_runtime::{Dtype, ModelIdentity};
 pub use read::cache::{Cache, Shard, ShardTokens};
 #[cfg(feature = "remote")]
 pub use read::inspect::inspect_at;

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use crate::support::{
-    bits, file, files_below, fill, harvest, lengths, open, predictions, read_everything, settings, shard_data, site,
-    write_plan,
+    bits, files_below, fill, harvest, identity, lengths, open, predictions, read_everything, settings, shard_data,
+    site, write_plan,
 };
 use hayloft_store::{
     Cache, Codec, Dtype, Existing, HarvestSettings, KeptPredictions, PlanReader, PlanWriter, StoreError, Tokens,
@@ -222,19 +222,29 @@ fn other_settings_on_resume_are_refused_by_name() {
     others.push(("predictions", HarvestSettings { predictions: kept, ..settings.clone() }));
     others.push(("sites", HarvestSettings { sites: vec![site("blocks.3.hook_resid_pre")], ..settings.clone() }));
     let mut other = settings.clone();
-    other.model.weights[0].blake3 = "33".repeat(32);
-    others.push(("model.weights", other));
+    other.model.identity = Some(identity("33"));
+    others.push(("model.tensors", other));
+    for (fact, value) in [("rope_theta", "500000"), ("sliding_window", "4096")] {
+        let mut other = settings.clone();
+        let facts = &mut other.model.identity.as_mut().unwrap().facts;
+        facts.insert(fact.to_owned(), value.to_owned());
+        others.push((if fact == "rope_theta" { "model.rope_theta" } else { "model.sliding_window" }, other));
+    }
     let mut other = settings.clone();
-    other.model.config_blake3 = "33".repeat(32);
-    others.push(("model.config_blake3", other));
+    other.model.identity = None;
+    others.push(("model.identity", other));
     let mut other = settings.clone();
-    other.model.weights.push(file("model-2.safetensors"));
-    others.push(("model.weights", other));
+    other.model.precision = Dtype::F16;
+    others.push(("model.precision", other));
     for (expected, other) in others {
         let error = open(folder.path(), &other, Existing::Resume).unwrap_err();
         assert!(matches!(&error, StoreError::Mismatch { field, .. } if field == expected), "{expected}: {error}");
     }
     open(folder.path(), &settings, Existing::Resume).unwrap();
+    // The text model of a checkpoint with an image encoder, and the same alone.
+    let mut same = settings;
+    (same.model.model_type, same.model.context_length) = ("another name".to_owned(), 1 << 20);
+    open(folder.path(), &same, Existing::Resume).unwrap();
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::thread;
 
-use crate::support::{Lengths, files_below, fill, fill_begun, fill_shard, open, settings, work, write_plan};
+use crate::support::{Lengths, files_below, fill, fill_begun, fill_shard, identity, open, settings, work, write_plan};
 use hayloft_store::{
     CacheWriter, Codec, Dtype, Existing, HarvestSettings, NonFinite, Result, Sharing, StoreError, verify,
 };
@@ -198,9 +198,9 @@ fn a_worker_with_another_model_or_of_another_version_is_refused() {
     write_plan(folder.path(), &many());
     let first = join(folder.path(), bf16()).unwrap();
     let mut other = bf16();
-    other.model.weights[0].blake3 = "ff".repeat(32);
+    other.model.identity = Some(identity("ff"));
     let error = join(folder.path(), other).unwrap_err();
-    assert!(matches!(&error, StoreError::Mismatch { field, .. } if field.contains("weights")), "{error}");
+    assert!(matches!(&error, StoreError::Mismatch { field, .. } if field == "model.tensors"), "{error}");
     drop(first);
     let session = folder.path().join("claims/session.json");
     let text = fs::read_to_string(&session).unwrap();

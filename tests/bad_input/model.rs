@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use hayloft_model::{Checkpoint, Decoder, HeadWeights, ModelError, Portion, Positions, Tokenizer, parse_device};
+use hayloft_checkpoint::{Checkpoint, HeadWeights};
+use hayloft_model::{Decoder, ModelError, Portion, Positions, Tokenizer, parse_device};
 use hayloft_runtime::Dtype;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hayloft_model::{Checkpoint, DecoderSpec, HeadWeights, PositionSpec, WeightLayout};
+use hayloft_checkpoint::{Checkpoint, DecoderSpec, HeadWeights, PositionSpec, WeightLayout};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};

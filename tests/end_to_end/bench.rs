@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hayloft_checkpoint::Checkpoint;
 use hayloft_evaluate::RunSettings;
-use hayloft_model::{Checkpoint, Decoder, Portion, Positions, Site, Stop};
+use hayloft_model::{Decoder, Portion, Positions, Site, Stop};
 use hayloft_results::SaeResult;
 use hayloft_runtime::{Dtype, Progress};
 use hayloft_sae::SaeFile;

@@ -81,7 +81,7 @@ fn a_cache_of_another_model_is_refused() {
     let small = SmallModel::new();
     let cache = small.folder("cache");
     succeed(&mut small.harvest("", &cache));
-    // The same shapes and other numbers: only the hash differs.
+    // The same shapes and other numbers: only the tensors differ.
     let other = small.folder("other");
     copy_folder(&small.model, &other);
     let weights = other.join("model.safetensors");
@@ -91,7 +91,7 @@ fn a_cache_of_another_model_is_refused() {
     std::fs::write(&weights, bytes).unwrap();
     let sae = fixture("tiny-llama/sae");
     let message = refuse(&mut program("evaluate", "run", &[("--model", &other), ("--cache", &cache), ("--sae", &sae)]));
-    assert!(message.contains("model.safetensors"), "{message}");
+    assert!(message.contains("another model") && message.contains("tensors: expected SHA-256"), "{message}");
     succeed(&mut program("evaluate", "run", &[("--model", &small.model), ("--cache", &cache), ("--sae", &sae)]));
 }
 

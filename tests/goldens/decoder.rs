@@ -3,7 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use hayloft_model::{Checkpoint, Decoder, Portion, Positions, Residual, no_grad};
+use hayloft_checkpoint::Checkpoint;
+use hayloft_model::{Decoder, Portion, Positions, Residual, no_grad};
 use hayloft_runtime::Dtype;
 use tch::{Device, Kind, Tensor};
 

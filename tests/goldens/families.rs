@@ -3,7 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use hayloft_model::{Checkpoint, Decoder, Hook, NormWeight, Portion, Positions, Residual, Site, Stop, no_grad};
+use hayloft_checkpoint::{Checkpoint, NormWeight};
+use hayloft_model::{Decoder, Hook, Portion, Positions, Residual, Site, Stop, no_grad};
 use hayloft_runtime::Dtype;
 use tch::{Device, Kind, Tensor};
 
@@ -163,7 +164,7 @@ fn bf16_is_as_exact_as_transformers_bf16_at_every_site() {
 /// Whether a halt at this site rounds a value that an undivided pass does not.
 fn rounds(family: &Family, site: Site) -> bool {
     let norm = &family.checkpoint.spec().norm;
-    let in_float32 = norm.weight != NormWeight::Plain && norm.kind == hayloft_model::NormKind::RootMeanSquare;
+    let in_float32 = norm.weight != NormWeight::Plain && norm.kind == hayloft_checkpoint::NormKind::RootMeanSquare;
     site.hook() == Hook::Ln2Normalized && in_float32 && family.checkpoint.precision() != Dtype::F32
 }
 

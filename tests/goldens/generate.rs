@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use hayloft_checkpoint::Checkpoint;
 use hayloft_model::{
-    Checkpoint, Decoder, FinishReason, GenerateSettings, GenerationConfig, LogitsProcessors, Portion, Positions,
-    PromptRow, Rollout, Sampling, generate, no_grad,
+    Decoder, FinishReason, GenerateSettings, GenerationConfig, LogitsProcessors, Portion, Positions, PromptRow,
+    Rollout, Sampling, generate, no_grad,
 };
 use hayloft_runtime::Dtype;
 use serde::Deserialize;

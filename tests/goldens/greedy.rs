@@ -1,8 +1,8 @@
 //! A trained model generates its published text.
 
+use hayloft_checkpoint::Checkpoint;
 use hayloft_model::{
-    Checkpoint, Decoder, GenerateSettings, LogitsProcessors, Portion, Positions, PromptRow, Sampling, Tokenizer,
-    generate, no_grad,
+    Decoder, GenerateSettings, LogitsProcessors, Portion, Positions, PromptRow, Sampling, Tokenizer, generate, no_grad,
 };
 use hayloft_runtime::Dtype;
 use tch::{Device, Tensor};

@@ -1,7 +1,8 @@
 //! A real model's cache compared with transformers: predictions of every token, mean norm, mean vector, bits.
 //! `scripts/goldens/stories.py` makes the golden.
 
-use hayloft_model::{Checkpoint, Decoder, Portion, Positions};
+use hayloft_checkpoint::Checkpoint;
+use hayloft_model::{Decoder, Portion, Positions};
 use hayloft_runtime::Dtype;
 use hayloft_store::{Cache, Predictions, Sequence, SiteName};
 use serde_json::Value;

@@ -5,6 +5,7 @@ mod families;
 mod generate;
 mod greedy;
 mod harvest;
+mod model_identity;
 mod onednn;
 mod sections;
 mod subsets;

@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use hayloft_model::{Checkpoint, Decoder, Portion, Positions, no_grad};
+use hayloft_checkpoint::Checkpoint;
+use hayloft_model::{Decoder, Portion, Positions, no_grad};
 use hayloft_runtime::Dtype;
 use tch::{Device, Kind, Tensor};
 

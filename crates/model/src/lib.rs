@@ -1,11 +1,12 @@
 //! Decoder-only language models whose residual stream can be stopped and resumed.
 //!
-//! A Hugging Face folder is opened as a [`Checkpoint`]. Its `config.json` is resolved to a [`DecoderSpec`], and a
-//! [`Portion`] of its weights is loaded as a [`Decoder`]. The decoder has no hooks: it embeds tokens into a [`Residual`],
+//! A Hugging Face folder is opened as a [`Checkpoint`](hayloft_checkpoint::Checkpoint), and a [`Portion`] of its weights is
+//! loaded as a [`Decoder`]. The decoder has no hooks: it embeds tokens into a [`Residual`],
 //! advances the residual from block to block, and predicts from the last one.
 //!
 //! ```no_run
-//! use hayloft_model::{Checkpoint, Decoder, Portion, Positions, Tokenizer, no_grad, parse_device};
+//! use hayloft_checkpoint::Checkpoint;
+//! use hayloft_model::{Decoder, Portion, Positions, Tokenizer, no_grad, parse_device};
 //! use hayloft_runtime::Dtype;
 //! # fn main() -> Result<(), hayloft_model::ModelError> {
 //! let _guard = no_grad();
@@ -26,20 +27,15 @@
 //! Invariants, checked by tests: advancing a→b→c equals a→c bit for bit; splicing a residual unchanged gives identical
 //! logits; every family agrees with transformers in float32.
 
-mod checkpoint;
 mod compute;
-mod config;
 mod decoder;
 mod error;
 mod generate;
 mod residual;
 mod site;
-mod spec;
 mod tensors;
 mod tokenizer;
-mod weights;
 
-pub use checkpoint::Checkpoint;
 pub use compute::device::parse_device;
 pub use compute::in_order::{Jobs, Stopped, in_order};
 pub use compute::kind::kind;
@@ -54,14 +50,8 @@ pub use generate::{
 };
 pub use residual::{Positions, Residual};
 pub use site::{Hook, Site, Stop};
-pub use spec::{
-    Activation, AttentionBias, AttentionSpec, BlockSpec, DecoderSpec, HeadWeights, MlpBias, MlpGate, MlpSpec, NormKind,
-    NormPlacement, NormSpec, NormWeight, PositionSpec, QueryKeyNorm, Residuals, RopePairs, RopeScaling, RopeSpec,
-    WeightLayout,
-};
 pub use tensors::tensor_slice::{append_bytes, floats_of};
 pub use tokenizer::{EncodedText, SpecialToken, Tokenizer};
-pub use weights::map::{MappedFile, map_file};
 
 /// Disables gradient recording while the guard lives. Bind it to a name: a bare `_` drops it at once.
 pub fn no_grad() -> tch::NoGradGuard {

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use hayloft_checkpoint::{DecoderSpec, NormPlacement, Residuals};
 use hayloft_runtime::words::did_you_mean;
 use tch::Tensor;
 
 use crate::error::ModelError;
-use crate::spec::{DecoderSpec, NormPlacement, Residuals};
 
 /// A tensor of a block, in the order of the forward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -192,7 +192,7 @@ mod tests {
 
     fn spec() -> DecoderSpec {
         let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/decoder/llama2"));
-        crate::Checkpoint::read_spec(folder).unwrap()
+        hayloft_checkpoint::Checkpoint::read_spec(folder).unwrap()
     }
 
     #[test]

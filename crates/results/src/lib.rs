@@ -44,7 +44,7 @@ pub use output::{Breakdown, EXPLAINED_VARIANCES, MetricsChoice, count};
 pub use results::conventions::ResultConventions;
 pub use results::model_weights::ModelWeights;
 pub use results::sae_names::{is_plain, unique_names};
-pub use results::{DEFINITIONS, Provenance, Results, SaeProvenance, SaeResult, ShardResult};
+pub use results::{DEFINITIONS, ModelProvenance, Provenance, Results, SaeProvenance, SaeResult, ShardResult};
 pub use subsets::by_subset::{BySubset, RowSubsets};
 pub use subsets::figures::{SubsetFigures, SubsetSums, subset_figures};
 pub use sums::row_terms::RowTerms;

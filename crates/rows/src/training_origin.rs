@@ -15,8 +15,8 @@ pub struct TrainingOrigin {
     pub corpus: String,
     /// BLAKE3 of the cache's `manifest.json`.
     pub cache_manifest_blake3: String,
-    /// BLAKE3 of the model's `config.json`.
-    pub model_config_blake3: String,
+    /// SHA-256 of the model's identity, if the cache knows its model.
+    pub model_sha256: Option<String>,
     /// c, the factor on activations.
     pub scale: f64,
     /// The source of c.
@@ -106,7 +106,7 @@ mod tests {
             version: "0.1.0".to_owned(),
             corpus: "text".to_owned(),
             cache_manifest_blake3: "ab".to_owned(),
-            model_config_blake3: "cd".to_owned(),
+            model_sha256: Some("cd".to_owned()),
             scale,
             scale_source: ScaleSource::Cache,
             scale_rows: None,

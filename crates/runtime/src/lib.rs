@@ -1,9 +1,10 @@
-//! Shared foundations of hayloft: number types, file fingerprints, atomic file writes, parts of a job, stop signals,
-//! profiling and terminal output.
+//! Shared foundations of hayloft: number types, file hashes, the identity of a model, atomic file writes, the user's cache
+//! folder, parts of a job, stop signals, profiling and terminal output.
 
 mod dtype;
+mod file_hash;
 mod files;
-mod fingerprint;
+mod model_identity;
 mod part;
 mod profile;
 mod safetensors_file;
@@ -12,11 +13,13 @@ mod stopping;
 mod tables;
 #[cfg(feature = "terminal")]
 mod terminal;
+mod user_cache;
 pub mod words;
 
 pub use dtype::Dtype;
+pub use file_hash::FileHash;
 pub use files::{write_whole, write_whole_with};
-pub use fingerprint::{FileHash, Fingerprint};
+pub use model_identity::{IdentityDifference, ModelIdentity, sha256_hex};
 pub use part::Part;
 pub use profile::{Phase, PhaseTime, PhaseTimer, Profile, Profiling};
 pub use safetensors_file::{TensorBytes, TensorEntry, safetensors, safetensors_header};
@@ -25,3 +28,4 @@ pub use stopping::Stopping;
 pub use tables::{TextTable, UNDEFINED};
 #[cfg(feature = "terminal")]
 pub use terminal::{Gauge, Progress, exit_code, log_to_stderr, print, print_completions, stdout_width};
+pub use user_cache::{CACHE_VARIABLE, user_cache};

@@ -32,6 +32,9 @@ pub struct SaeInspection {
     pub output_site: Option<String>,
     /// The model it was trained on.
     pub model_name: Option<String>,
+    /// SHA-256 of the identity of that model, if Hayloft trained the SAE and its cache knew the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_sha256: Option<String>,
     /// Width of the input.
     pub d_in: usize,
     /// Width of the output.
@@ -118,6 +121,9 @@ impl SaeInspection {
             site: file.site().map(str::to_owned),
             output_site: file.output_site().map(str::to_owned),
             model_name: file.model_name().map(str::to_owned),
+            model_sha256: file
+                .training_record()
+                .and_then(|record| Some(record.get("model_sha256")?.as_str()?.to_owned())),
             d_in: config.d_in,
             d_out: config.d_out,
             width: config.d_sae,
@@ -151,6 +157,7 @@ impl SaeInspection {
         let mut say = |what, text: Option<String>| lines.extend(text.map(|text| (what, text)));
         say("reconstructs", self.output_site.clone());
         say("model", self.model_name.clone());
+        say("identity", self.model_sha256.as_ref().map(|digest| digest.chars().take(SHORT_HASH).collect()));
         let widths =
             if self.d_in == self.d_out { self.d_in.to_string() } else { format!("{} to {}", self.d_in, self.d_out) };
         say("activations", Some(format!("{widths} wide")));

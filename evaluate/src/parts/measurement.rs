@@ -1,11 +1,11 @@
 //! The measurement of some shards of a cache.
 
 use hayloft_results::{
-    BySubset, CleanCheck, CleanSource, ComputeSample, KlMethod, LatentCounts, ResultConventions, SaeProvenance,
-    SequenceSums, StoredRounding, SubsetSums, Sums,
+    BySubset, CleanCheck, CleanSource, ComputeSample, KlMethod, LatentCounts, ModelProvenance, ResultConventions,
+    SaeProvenance, SequenceSums, StoredRounding, SubsetSums, Sums,
 };
 use hayloft_rows::{OtherOutliers, OutlierThreshold, RowChoice, ScaleSource, SectionChoice};
-use hayloft_runtime::{Dtype, Fingerprint};
+use hayloft_runtime::Dtype;
 use serde::{Deserialize, Serialize};
 
 /// What a run measured on some shards of a cache, in the cache's order.
@@ -30,7 +30,7 @@ pub(crate) struct Measurement {
 pub(crate) struct CacheIdentity {
     pub(crate) manifest_blake3: String,
     pub(crate) corpus: String,
-    pub(crate) model: Fingerprint,
+    pub(crate) model: ModelProvenance,
     /// Tokens of all shards.
     pub(crate) tokens: u64,
     /// The numbers of all shards, in order.

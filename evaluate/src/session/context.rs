@@ -1,12 +1,11 @@
 //! The evaluated cache and the model it was harvested from, checked against each other.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use hayloft_model::{Checkpoint, DecoderSpec};
-use hayloft_results::{KlMethod, ModelWeights};
+use hayloft_checkpoint::{Checkpoint, DecoderSpec};
+use hayloft_results::{KlMethod, ModelProvenance, ModelWeights};
 use hayloft_rows::Excluded;
-use hayloft_runtime::{Dtype, FileHash, Fingerprint};
+use hayloft_runtime::{Dtype, IdentityDifference, ModelIdentity, Progress};
 use hayloft_sae::{SaeFile, SaeOptions};
 use hayloft_store::Cache;
 use hayloft_train::special_tokens;
@@ -27,7 +26,8 @@ pub(crate) struct EvaluationContext {
     pub(crate) baselines: PathBuf,
     /// The model; without it there are no losses.
     pub(crate) checkpoint: Option<Checkpoint>,
-    pub(crate) fingerprint: Fingerprint,
+    /// The model that the cache records, and that `checkpoint` is.
+    pub(crate) model: ModelProvenance,
     /// The site that SAEs read and write; the lowest one of SAEs that are spliced together.
     pub(crate) point: SpliceSite,
     /// The weights convention that the SAEs were trained on.
@@ -41,8 +41,8 @@ pub(crate) struct EvaluationContext {
 }
 
 impl EvaluationContext {
-    /// Opens the cache and the model. Hashes the whole checkpoint, so that a cache of another model is rejected first.
-    pub(crate) fn open(settings: &RunSettings, saes: &[SaeFile]) -> Result<Self, EvaluateError> {
+    /// Opens the cache and the model. Identifies the model first, so that a cache of another one is refused.
+    pub(crate) fn open(settings: &RunSettings, saes: &[SaeFile], progress: Progress) -> Result<Self, EvaluateError> {
         let cache = Cache::open_at(&settings.cache, &settings.remote)?;
         let manifest = cache.manifest();
         if manifest.shards.is_empty() || manifest.held.tokens == 0 {
@@ -58,20 +58,20 @@ impl EvaluationContext {
         let excluded = Excluded::of(settings.exclude, &cache, || {
             special_tokens::<EvaluateError>(&cache, settings.model.as_deref())
         })?;
-        let fingerprint = match &checkpoint {
-            Some(checkpoint) => {
-                let fingerprint = checkpoint.fingerprint()?;
-                check_model(&cache, checkpoint, &fingerprint)?;
-                fingerprint
-            }
-            None => recorded_fingerprint(&cache),
+        if let Some(checkpoint) = &checkpoint {
+            check_model(&cache, checkpoint, progress)?;
+        }
+        let record = &cache.manifest().model;
+        let model = ModelProvenance {
+            model_type: record.model_type.clone(),
+            identity_sha256: record.identity.as_ref().map(ModelIdentity::sha256),
         };
         let baselines = settings.baselines.clone().unwrap_or_else(|| cache.folder().join(baseline::FOLDER));
         let cache_precision = cache.manifest().model.precision;
         Ok(Self {
             baselines,
             checkpoint,
-            fingerprint,
+            model,
             point,
             weights,
             excluded,
@@ -103,53 +103,20 @@ impl EvaluationContext {
     }
 }
 
-/// The model recorded in the cache's manifest.
-fn recorded_fingerprint(cache: &Cache) -> Fingerprint {
-    let record = &cache.manifest().model;
-    let weights = record.weights.iter();
-    Fingerprint {
-        model_type: record.model_type.clone(),
-        config_blake3: record.config_blake3.clone(),
-        weights: weights
-            .map(|file| FileHash { file: file.path.clone(), bytes: file.bytes, blake3: file.blake3.clone() })
-            .collect(),
-    }
-}
-
-fn check_model(cache: &Cache, checkpoint: &Checkpoint, fingerprint: &Fingerprint) -> Result<(), EvaluateError> {
-    let record = &cache.manifest().model;
-    if !record.is_known() {
-        let (cache, model) = (cache.folder().to_path_buf(), checkpoint.folder().to_path_buf());
-        return Err(EvaluateError::UnknownModel { cache, model });
-    }
-    let differs = |what: String, expected: &str, got: &str| EvaluateError::OtherModel {
-        cache: cache.folder().to_path_buf(),
-        model: checkpoint.folder().to_path_buf(),
-        what,
-        expected: expected.to_owned(),
-        got: got.to_owned(),
+/// Refuses a model that is not the one that the cache records.
+fn check_model(cache: &Cache, checkpoint: &Checkpoint, progress: Progress) -> Result<(), EvaluateError> {
+    let (folder, model) = (cache.folder().to_path_buf(), checkpoint.folder().to_path_buf());
+    let Some(recorded) = &cache.manifest().model.identity else {
+        return Err(EvaluateError::UnknownModel { cache: folder, model });
     };
-    let Fingerprint { model_type, config_blake3, weights } = fingerprint;
-    if *model_type != record.model_type {
-        return Err(differs("model_type".to_owned(), &record.model_type, model_type));
-    }
-    // Weights are compared first: a different checkpoint is more informative than an edited configuration.
-    let expected: BTreeMap<&str, &str> =
-        record.weights.iter().map(|file| (file.path.as_str(), file.blake3.as_str())).collect();
-    let got: BTreeMap<&str, &str> =
-        weights.iter().map(|FileHash { file, blake3, .. }| (file.as_str(), blake3.as_str())).collect();
-    for name in expected.keys().chain(got.keys()) {
-        let (expected, got) = (expected.get(name), got.get(name));
-        if expected != got {
-            let say = |hash: Option<&&str>| hash.map_or("no such file".to_owned(), |hash| format!("BLAKE3 {hash}"));
-            return Err(differs((*name).to_owned(), &say(expected), &say(got)));
+    let gauge = progress.bytes("identifying the model", Some(checkpoint.tensor_bytes()));
+    let identity = checkpoint.identity(&|bytes| gauge.advance(bytes))?;
+    match recorded.difference(&identity) {
+        None => Ok(()),
+        Some(IdentityDifference { what, expected, got }) => {
+            Err(EvaluateError::OtherModel { cache: folder, model, what, expected, got })
         }
     }
-    if *config_blake3 != record.config_blake3 {
-        let say = |hash: &str| format!("BLAKE3 {hash}");
-        return Err(differs("config.json".to_owned(), &say(&record.config_blake3), &say(config_blake3)));
-    }
-    Ok(())
 }
 
 pub(crate) fn open_saes<'path>(

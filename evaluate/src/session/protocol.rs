@@ -14,7 +14,7 @@ pub(crate) fn cache_identity(context: &EvaluationContext) -> CacheIdentity {
     CacheIdentity {
         manifest_blake3: context.cache.manifest_blake3().to_owned(),
         corpus: manifest.corpus.name.clone(),
-        model: context.fingerprint.clone(),
+        model: context.model.clone(),
         tokens: manifest.held.tokens,
         shards: manifest.shards.iter().map(|shard| shard.index).collect(),
     }

@@ -2,6 +2,7 @@
 
 use hayloft_results::unique_names;
 use hayloft_rows::{Scale, ScaleRule};
+use hayloft_runtime::Progress;
 use hayloft_sae::SaeFile;
 
 use crate::error::EvaluateError;
@@ -32,19 +33,19 @@ pub(crate) struct RunSaes {
 
 impl RunSaes {
     /// Opens the SAEs, and the cache and the model at the lowest site.
-    pub(crate) fn open(settings: &RunSettings) -> Result<(Self, EvaluationContext), EvaluateError> {
+    pub(crate) fn open(settings: &RunSettings, progress: Progress) -> Result<(Self, EvaluationContext), EvaluateError> {
         let files = open_saes(settings.saes.iter().map(AsRef::as_ref), &settings.sae_options)?;
         let mut saes: Vec<(SaeFile, String, usize)> = Vec::with_capacity(files.len());
         let (context, sites) = match settings.splice {
             Splice::EachAlone => {
-                let context = EvaluationContext::open(settings, &files)?;
+                let context = EvaluationContext::open(settings, &files, progress)?;
                 let names = unique_names(&settings.saes);
                 saes.extend(files.into_iter().zip(names).map(|(file, name)| (file, name, 0)));
                 let site = context.point.clone();
                 (context, vec![site])
             }
             Splice::Together => {
-                let mut context = EvaluationContext::open(settings, files.get(..1).unwrap_or_default())?;
+                let mut context = EvaluationContext::open(settings, files.get(..1).unwrap_or_default(), progress)?;
                 let mut sites = Vec::with_capacity(files.len());
                 for (file, name, site) in in_forward_order(&context, files, unique_names(&settings.saes))? {
                     saes.push((file, name, sites.len()));

@@ -1,6 +1,7 @@
 //! The sites that an evaluation reads from the model and writes to.
 
-use hayloft_model::{DecoderSpec, Site};
+use hayloft_checkpoint::DecoderSpec;
+use hayloft_model::Site;
 use hayloft_sae::SaeFile;
 use hayloft_store::{Cache, SiteName, SiteRecord};
 use hayloft_train::{SiteError, check_width, held_site, is_same_site, parsed_site, wanted_site};

@@ -2,7 +2,8 @@
 
 use std::str::FromStr;
 
-use hayloft_model::{DecoderSpec, Hook, NormKind, Site};
+use hayloft_checkpoint::{DecoderSpec, NormKind};
+use hayloft_model::{Hook, Site};
 use hayloft_results::ModelWeights;
 use hayloft_runtime::words::did_you_mean;
 use hayloft_sae::SaeFile;

@@ -1,6 +1,7 @@
 //! The upper part of the model: from clean, spliced or ablated activations at the target to losses.
 
-use hayloft_model::{Checkpoint, CleanRun, Decoder, Divergences, Portion, Positions, Residual, Site, Stop, kind};
+use hayloft_checkpoint::Checkpoint;
+use hayloft_model::{CleanRun, Decoder, Divergences, Portion, Positions, Residual, Site, Stop, kind};
 use hayloft_runtime::{Dtype, Phase};
 use tch::{Device, Kind, Tensor};
 

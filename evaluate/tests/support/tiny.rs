@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use hayloft_model::{Checkpoint, Decoder, Portion, Positions, Residual};
+use hayloft_checkpoint::Checkpoint;
+use hayloft_model::{Decoder, Portion, Positions, Residual};
 use hayloft_store::{
-    CacheWriter, Codec, Corpus, DataRecord, Dtype, Existing, FileRecord, HarvestSettings, KeptPredictions, ModelRecord,
-    NonFinite, Packing, PlanWriter, Predictions, Section, Sequence, SiteName, TokenizerRecord, Tokens,
+    CacheWriter, Codec, Corpus, DataRecord, Dtype, Existing, HarvestSettings, KeptPredictions, ModelRecord, NonFinite,
+    Packing, PlanWriter, Predictions, Section, Sequence, SiteName, TokenizerRecord, Tokens,
 };
 use tch::{Device, Kind, Tensor};
 use tempfile::TempDir;
@@ -226,16 +227,11 @@ fn corpus() -> Corpus {
 
 fn settings(predictions: Option<KeptPredictions>) -> HarvestSettings {
     let checkpoint = Checkpoint::open(&model()).unwrap();
-    let fingerprint = checkpoint.fingerprint().unwrap();
     let spec = checkpoint.spec();
-    let weights = fingerprint.weights.into_iter();
     HarvestSettings {
         model: ModelRecord {
-            model_type: fingerprint.model_type,
-            config_blake3: fingerprint.config_blake3,
-            weights: weights
-                .map(|hash| FileRecord { path: hash.file, bytes: hash.bytes, blake3: hash.blake3 })
-                .collect(),
+            model_type: spec.model_type.clone(),
+            identity: Some(checkpoint.identity(&|_| {}).unwrap()),
             precision: Dtype::F32,
             vocab_size: spec.vocab_size,
             d_model: spec.d_model,

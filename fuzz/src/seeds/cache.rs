@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use hayloft_store::{
     CacheWriter, Codec, Corpus, DataRecord, Dtype, Existing, FORMAT_VERSION, FileRecord, HarvestSettings,
-    KeptPredictions, ModelRecord, NonFinite, Packing, PlanWriter, Predictions, Section, Sequence, SiteName,
-    TokenizerRecord, Tokens,
+    KeptPredictions, ModelIdentity, ModelRecord, NonFinite, Packing, PlanWriter, Predictions, Section, Sequence,
+    SiteName, TokenizerRecord, Tokens,
 };
 
 use super::Seed;
@@ -171,8 +171,10 @@ fn settings(dtype: Dtype, codec: Codec) -> HarvestSettings {
     HarvestSettings {
         model: ModelRecord {
             model_type: "llama".to_owned(),
-            config_blake3: "22".repeat(32),
-            weights: vec![file("model.safetensors")],
+            identity: Some(ModelIdentity {
+                facts: [("dtype".to_owned(), "f32".to_owned())].into(),
+                tensors_sha256: "22".repeat(32),
+            }),
             precision: dtype,
             vocab_size: 512,
             d_model: D_MODEL,

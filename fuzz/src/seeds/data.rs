@@ -133,7 +133,7 @@ fn parquet(plain: bool) -> Vec<u8> {
 fn rollouts() -> Vec<u8> {
     let record = json!({
         "format": 1,
-        "model": { "model_type": "llama", "config_blake3": "33", "weights": [] },
+        "model": { "facts": { "dtype": "f32" }, "tensors_sha256": "33333333333" },
         "precision": "f32", "tokenizer_blake3": TOKENIZER_BLAKE3, "bos_id": 1, "template": "qwen",
         "template_blake3": TEMPLATE_BLAKE3, "sampling": { "method": "greedy" }, "logits_processors": {}, "max_new_tokens": 8,
         "context_length": 64, "stop_token_ids": [2], "end_of_turn": ["</s>"], "batch_tokens": 64,

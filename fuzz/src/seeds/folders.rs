@@ -5,7 +5,7 @@ use std::path::Path;
 
 use hayloft_store::convert::{saelens, safetensors};
 use hayloft_store::{ExportSettings, FORMAT_VERSION};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::{Seed, cache};
 use crate::bundle::{Bundled, join};
@@ -56,10 +56,11 @@ fn imports() -> Vec<Seed> {
     seeds
 }
 
-/// A checkpoint that fits the small cache.
+/// A checkpoint that fits the small cache, of one block.
 fn model() -> BTreeMap<String, Vec<u8>> {
     let config = json!({
-        "model_type": "llama", "vocab_size": 512, "hidden_size": 5, "num_hidden_layers": 5, "max_position_embeddings": 512,
+        "model_type": "llama", "vocab_size": 512, "hidden_size": 5, "num_hidden_layers": 1, "num_attention_heads": 1,
+        "head_dim": 2, "intermediate_size": 1, "max_position_embeddings": 512, "rms_norm_eps": 1e-6, "tie_word_embeddings": true,
     });
     let tokenizer = json!({
         "model": { "type": "BPE", "vocab": { "<s>": 1, "hay": 2 } }, "added_tokens": [{ "id": 3, "content": "</s>" }],
@@ -68,9 +69,41 @@ fn model() -> BTreeMap<String, Vec<u8>> {
         ("config.json", config),
         ("tokenizer.json", tokenizer),
         ("tokenizer_config.json", json!({ "bos_token": { "content": "<s>" } })),
-        ("model.safetensors.index.json", json!({ "weight_map": { "lm_head.weight": "config.json" } })),
+        ("model.safetensors.index.json", json!({ "weight_map": { "model.norm.weight": "model.safetensors" } })),
     ];
-    files.map(|(name, value)| (format!("model/{name}"), value.to_string().into_bytes())).into()
+    let mut files: BTreeMap<String, Vec<u8>> =
+        files.map(|(name, value)| (format!("model/{name}"), value.to_string().into_bytes())).into();
+    files.insert("model/model.safetensors".to_owned(), weights());
+    files
+}
+
+/// The weights of that checkpoint, all zero.
+fn weights() -> Vec<u8> {
+    let block = [
+        ("input_layernorm", vec![5]),
+        ("post_attention_layernorm", vec![5]),
+        ("self_attn.q_proj", vec![2, 5]),
+        ("self_attn.k_proj", vec![2, 5]),
+        ("self_attn.v_proj", vec![2, 5]),
+        ("self_attn.o_proj", vec![5, 2]),
+        ("mlp.gate_proj", vec![1, 5]),
+        ("mlp.up_proj", vec![1, 5]),
+        ("mlp.down_proj", vec![5, 1]),
+    ];
+    let block = block.map(|(name, shape)| (format!("model.layers.0.{name}.weight"), shape));
+    let outer = [("model.embed_tokens.weight", vec![512, 5]), ("model.norm.weight", vec![5])];
+    let outer = outer.map(|(name, shape)| (name.to_owned(), shape));
+    let (mut header, mut end) = (Map::new(), 0);
+    for (name, shape) in outer.into_iter().chain(block) {
+        let start = end;
+        end += 2 * shape.iter().product::<usize>();
+        header.insert(name, json!({ "dtype": "BF16", "shape": shape, "data_offsets": [start, end] }));
+    }
+    let header = Value::from(header).to_string();
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.into_bytes());
+    bytes.resize(bytes.len() + end, 0);
+    bytes
 }
 
 /// The objects that a bucket names others by.

@@ -6,7 +6,7 @@ use hayloft_store::LocalPath;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  # Does this checkpoint run? With the weights, each tensor is looked for too; none is read
+  # Does this checkpoint run? With the weights, each tensor is looked for and hashed too
   harvest inspect gemma-3-4b-it
 
   # A folder with config.json alone will do

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use hayloft_model::{Checkpoint, DecoderSpec, Tokenizer};
+use hayloft_checkpoint::{Checkpoint, DecoderSpec};
+use hayloft_model::Tokenizer;
 use hayloft_runtime::{Progress, Stopping};
 use hayloft_store::{PlanWriter, StoreError};
 

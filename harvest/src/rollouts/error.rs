@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use hayloft_checkpoint::CheckpointError;
 use hayloft_model::ModelError;
 
 use crate::chat::ChatError;
@@ -83,6 +84,12 @@ pub enum RolloutError {
         /// The operating system's error.
         cause: io::Error,
     },
+}
+
+impl From<CheckpointError> for RolloutError {
+    fn from(error: CheckpointError) -> Self {
+        Self::Model(error.into())
+    }
 }
 
 impl RolloutError {

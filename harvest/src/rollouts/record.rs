@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hayloft_model::{LogitsProcessors, Sampling};
-use hayloft_runtime::{Dtype, Fingerprint};
+use hayloft_runtime::{Dtype, IdentityDifference, ModelIdentity};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -17,7 +17,7 @@ pub struct RolloutsRecord {
     /// The version of this record and of the columns.
     pub format: u32,
     /// The model.
-    pub model: Fingerprint,
+    pub model: ModelIdentity,
     /// The dtype of inference.
     pub precision: Dtype,
     /// BLAKE3 of `tokenizer.json`, hexadecimal.
@@ -56,16 +56,17 @@ impl RolloutsRecord {
 
     /// Returns an error that names the first setting that differs.
     pub(super) fn check_same(&self, there: &Self, path: &Path) -> Result<(), RolloutError> {
+        let differs = |setting: String, expected: String, got: String| {
+            Err(RolloutError::Differs { path: path.to_owned(), setting, expected, got })
+        };
+        if let Some(IdentityDifference { what, expected, got }) = self.model.difference(&there.model) {
+            return differs(format!("model: {what}"), expected, got);
+        }
         let (prompt, there) = (fields(self), fields(there));
         for setting in prompt.keys().chain(there.keys()) {
             let [expected, got] = [&prompt, &there].map(|record| record.get(setting).unwrap_or(&Value::Null));
             if got != expected {
-                return Err(RolloutError::Differs {
-                    path: path.to_owned(),
-                    setting: setting.clone(),
-                    expected: expected.to_string(),
-                    got: got.to_string(),
-                });
+                return differs(setting.clone(), expected.to_string(), got.to_string());
             }
         }
         Ok(())

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
+use hayloft_checkpoint::Checkpoint;
 use hayloft_model::{
-    Checkpoint, Decoder, GenerateSettings, GenerationConfig, LogitsProcessors, Portion, PromptRow, Sampling,
-    SpecialToken, Tokenizer, generate,
+    Decoder, GenerateSettings, GenerationConfig, LogitsProcessors, Portion, PromptRow, Sampling, SpecialToken,
+    Tokenizer, generate,
 };
 use hayloft_runtime::{Gauge, Progress};
 use hayloft_store::Existing;
@@ -18,6 +19,7 @@ use super::settings::RolloutSettings;
 use super::summary::RolloutSummary;
 use crate::chat::ChatTemplate;
 use crate::data::DataManifest;
+use crate::identify::identify;
 use crate::plan::{begin_token, check_context, end_of_turn};
 use crate::run::device_name;
 
@@ -58,10 +60,9 @@ pub fn rollouts(settings: &RolloutSettings, progress: Progress) -> Result<Rollou
     };
     let (prompts, skipped) = prompter.read(settings.limit.map_or(usize::MAX, Into::into))?;
 
-    tracing::info!(folder = %settings.model.display(), "hashing the model");
     let record = RolloutsRecord {
         format: RolloutsRecord::FORMAT,
-        model: checkpoint.fingerprint()?,
+        model: identify(&checkpoint, progress)?,
         precision: settings.precision.unwrap_or(checkpoint.precision()),
         tokenizer_blake3: tokenizer.blake3().to_owned(),
         bos_id: bos.map_or(u32::MAX, |bos| bos.id),

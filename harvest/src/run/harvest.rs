@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use hayloft_model::{Checkpoint, Decoder, DecoderSpec, Portion, Site, Tokenizer, matrix_product_rate, no_grad};
+use hayloft_checkpoint::{Checkpoint, DecoderSpec};
+use hayloft_model::{Decoder, Portion, Site, Tokenizer, matrix_product_rate, no_grad};
 use hayloft_runtime::{Profile, Profiling, Progress};
-use hayloft_store::{
-    Dtype, FileRecord, HarvestSettings, KeptPredictions, Manifest, ModelRecord, SiteName, StoreError, plan_at,
-};
+use hayloft_store::{Dtype, HarvestSettings, KeptPredictions, Manifest, ModelRecord, SiteName, StoreError, plan_at};
 
 use super::forward::Forward;
 use super::open_cache::{check_place, open_cache, requested_shards};
@@ -15,6 +14,7 @@ use super::pipeline::{FilledShards, fill};
 use super::settings::{RunSettings, ShareSettings, device_name};
 use crate::data::DataManifest;
 use crate::error::HarvestError;
+use crate::identify::identify;
 use crate::plan::{PlanRequest, PlanSettings, check_context, check_plan, plan_with};
 use crate::summary::{RunSummary, SiteSummary};
 
@@ -60,11 +60,10 @@ fn check_run(settings: &RunSettings, progress: Progress) -> Result<CheckedRun, H
     let tokenizer = Tokenizer::open(&settings.model)?;
     plan_or_check(settings, &checkpoint, &tokenizer, progress)?;
 
-    tracing::info!(folder = %settings.model.display(), "hashing the model");
     let precision = settings.precision.unwrap_or(checkpoint.precision());
     let kept = settings.logits.kept(spec.vocab_size);
     let cache_settings = HarvestSettings {
-        model: model_record(&checkpoint, precision)?,
+        model: model_record(&checkpoint, precision, progress)?,
         sites: sites.iter().map(|(_, name)| name.clone()).collect(),
         site_widths: sites.iter().map(|(site, name)| (name.clone(), site.width(spec))).collect(),
         dtype: precision,
@@ -180,14 +179,11 @@ fn plan_or_check(
     check_context(&path, corpus.context_length, &settings.model, checkpoint.spec())
 }
 
-fn model_record(checkpoint: &Checkpoint, precision: Dtype) -> Result<ModelRecord, HarvestError> {
-    let fingerprint = checkpoint.fingerprint()?;
+fn model_record(checkpoint: &Checkpoint, precision: Dtype, progress: Progress) -> Result<ModelRecord, HarvestError> {
     let spec = checkpoint.spec();
-    let weights = fingerprint.weights.into_iter();
     Ok(ModelRecord {
-        model_type: fingerprint.model_type,
-        config_blake3: fingerprint.config_blake3,
-        weights: weights.map(|file| FileRecord { path: file.file, bytes: file.bytes, blake3: file.blake3 }).collect(),
+        model_type: spec.model_type.clone(),
+        identity: Some(identify(checkpoint, progress)?),
         precision,
         vocab_size: spec.vocab_size,
         d_model: spec.d_model,

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hayloft_checkpoint::Checkpoint;
 use hayloft_harvest::{HarvestError, Logits, PlanSettings, RunSettings, plan, run};
-use hayloft_model::{Checkpoint, Decoder, Portion, Positions, no_grad};
+use hayloft_model::{Decoder, Portion, Positions, no_grad};
 use hayloft_runtime::{Progress, Stopping};
 use hayloft_store::{Cache, Codec, Dtype, Existing, KeptPredictions, SiteName};
 use tch::{Device, Kind, Tensor};

@@ -17,7 +17,7 @@ use super::output::Output;
 /// which token that is (from --checkpoint or --bos), and all others in text. There are no predictions: evaluate run
 /// computes clean losses itself, and does without the model for L0, error and explained variance.
 ///
-/// With --checkpoint the cache knows its model by the hashes of its configuration and weights. Without it the model is
+/// With --checkpoint, a model that Hayloft runs, the cache knows its model by what it computes. Without it the model is
 /// recorded as unknown, and evaluate run refuses to splice into any.
 #[derive(Debug, Args)]
 #[command(after_help = "\

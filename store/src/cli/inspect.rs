@@ -4,7 +4,9 @@ use std::io::Write;
 
 use clap::Args;
 use hayloft_runtime::{TextTable, UNDEFINED, stdout_width};
-use hayloft_store::{GroupSummary, KeptPredictions, ModelRecord, Place, Summary, TokenizerRecord, inspect_at};
+use hayloft_store::{
+    GroupSummary, KeptPredictions, ModelIdentity, ModelRecord, Place, Summary, TokenizerRecord, inspect_at,
+};
 
 use super::numbers::{bytes, counted, grouped};
 use super::output::Output;
@@ -169,16 +171,14 @@ fn model_in_words(model: &ModelRecord) -> String {
     if !model.is_known() {
         return format!("{}, d_model {}; imported without its checkpoint", model.model_type, model.d_model);
     }
-    let weights = model.weights.iter().fold(0_u64, |sum, file| sum.saturating_add(file.bytes));
+    let identity = model.identity.as_ref().map(ModelIdentity::short).unwrap_or_default();
     format!(
-        "{}, {} blocks, d_model {}, vocabulary {}, run in {}; weights {}, config {}",
+        "{}, {} blocks, d_model {}, vocabulary {}, run in {}; identity {identity}",
         model.model_type,
         model.n_blocks,
         model.d_model,
         grouped(model.vocab_size as u64),
         model.precision,
-        bytes(weights),
-        short(&model.config_blake3),
     )
 }
 

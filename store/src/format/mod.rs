@@ -1,6 +1,7 @@
 //! The on-disk format: records, tables and activation files.
 
 pub(crate) mod activations;
+pub(crate) mod difference;
 pub(crate) mod group_sums;
 pub(crate) mod manifest;
 #[cfg(any(feature = "remote", feature = "maintain"))]

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use hayloft_runtime::Dtype;
+use hayloft_runtime::{Dtype, IdentityDifference, ModelIdentity};
 use serde::{Deserialize, Serialize};
 
+use crate::format::difference::{Difference, differ};
 use crate::format::section::Section;
 
 /// A file, with its size and hash. Displays as path and hash.
@@ -203,10 +204,10 @@ pub struct ShardRecord {
 pub struct ModelRecord {
     /// `model_type` in `config.json`.
     pub model_type: String,
-    /// BLAKE3 of `config.json`.
-    pub config_blake3: String,
-    /// Weight files. Their names are relative to the checkpoint and are never opened.
-    pub weights: Vec<FileRecord>,
+    /// What the model computes: the facts of its configuration and the digest of its tensors. `None` if activations were
+    /// imported without their checkpoint; then all sizes but `d_model` are 0.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub identity: Option<ModelIdentity>,
     /// The dtype of the forward pass.
     pub precision: Dtype,
     /// Number of rows of the embedding.
@@ -220,10 +221,30 @@ pub struct ModelRecord {
 }
 
 impl ModelRecord {
-    /// Returns whether the model is identified. It is not if activations were imported without their checkpoint; then
-    /// the hashes are empty, and all sizes but `d_model` are 0.
+    /// Returns whether the model is identified.
     pub fn is_known(&self) -> bool {
-        !self.config_blake3.is_empty()
+        self.identity.is_some()
+    }
+
+    /// Returns the differences from another record in what is computed, and in which dtype. The name of the family and the
+    /// longest sequence of two identified models may differ.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<Difference> {
+        let mut differences: Vec<Difference> = match (&self.identity, &other.identity) {
+            (Some(ours), Some(theirs)) => {
+                let named =
+                    |differs: IdentityDifference| (format!("model.{}", differs.what), differs.expected, differs.got);
+                ours.differences(theirs).into_iter().map(named).collect()
+            }
+            (None, None) => differ("model.model_type", &self.model_type, &other.model_type).into_iter().collect(),
+            (ours, theirs) => {
+                let digest = |identity: &Option<ModelIdentity>| {
+                    identity.as_ref().map_or("unknown".to_owned(), |identity| format!("SHA-256 {}", identity.sha256()))
+                };
+                differ("model.identity", &digest(ours), &digest(theirs)).into_iter().collect()
+            }
+        };
+        differences.extend(differ("model.precision", &self.precision, &other.precision));
+        differences
     }
 }
 

@@ -1,13 +1,13 @@
 //! Harvest settings, and how two of them are compared.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
 
 use hayloft_runtime::Dtype;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Codec;
 use crate::error::{Result, StoreError, joined};
+use crate::format::difference::{Difference, differ};
 use crate::format::records::{KeptPredictions, ModelRecord};
 use crate::format::site::SiteName;
 
@@ -46,9 +46,6 @@ pub enum Existing {
     /// Keep the complete shards if they have the same settings.
     Resume,
 }
-
-/// A setting that differs: its name and the two values.
-pub(crate) type Difference = (&'static str, String, String);
 
 /// Maximum row width. The bytes of a row stay well within the 31 bits that Parquet allows.
 pub(crate) const MAX_D_MODEL: usize = 1 << 24;
@@ -121,28 +118,21 @@ impl HarvestSettings {
     pub(crate) fn differences(&self, other: &Self) -> Vec<Difference> {
         let (ours, theirs) = (&self.model, &other.model);
         let known = [
-            differ("model.model_type", &ours.model_type, &theirs.model_type),
-            differ("model.config_blake3", &ours.config_blake3, &theirs.config_blake3),
-            differ("model.weights", &joined(&ours.weights), &joined(&theirs.weights)),
-            differ("model.precision", &ours.precision, &theirs.precision),
             differ("dtype", &self.dtype, &other.dtype),
             differ("codec", &self.codec, &other.codec),
             differ("sites", &self.sites_in_words(), &other.sites_in_words()),
             differ("site_widths", &in_words(&self.site_widths), &in_words(&other.site_widths)),
             differ("predictions", &predictions_in_words(self), &predictions_in_words(other)),
         ];
-        let mut differences: Vec<Difference> = known.into_iter().flatten().collect();
-        // The rest follows from config.json, and differs only in a forged file.
-        if differences.is_empty() && self != other {
-            differences.push(("model", in_words(ours), in_words(theirs)));
+        let mut differences = ours.differences(theirs);
+        differences.extend(known.into_iter().flatten());
+        // The sizes follow from the identity, and differ only in a forged file.
+        let sizes = |model: &ModelRecord| (model.vocab_size, model.d_model, model.n_blocks);
+        if differences.is_empty() && sizes(ours) != sizes(theirs) {
+            differences.push(("model".to_owned(), in_words(ours), in_words(theirs)));
         }
         differences
     }
-}
-
-/// Returns the difference between two values of a field, if any.
-pub(crate) fn differ<T: PartialEq + Display>(field: &'static str, ours: &T, theirs: &T) -> Option<Difference> {
-    (ours != theirs).then(|| (field, ours.to_string(), theirs.to_string()))
 }
 
 fn predictions_in_words(settings: &HarvestSettings) -> String {

@@ -185,7 +185,7 @@ impl WrittenShard {
             return Err(mismatch("plan_blake3", plan.blake3().to_owned(), contents.plan_blake3));
         }
         if let Some((field, expected, got)) = settings.difference(&contents.settings) {
-            return Err(mismatch(field, expected, got));
+            return Err(mismatch(&field, expected, got));
         }
         if contents.index != index {
             return Err(mismatch("index", index.to_string(), contents.index.to_string()));

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::error::Result;
+use crate::format::difference::Difference;
 use crate::format::records::FileRecord;
-use crate::format::settings::Difference;
 use crate::format::shard_record::WrittenShard;
 use crate::maintain::differences;
 use crate::maintain::holding::Holding;
@@ -75,7 +75,7 @@ impl CacheDiff {
 /// [`verify`](crate::verify()).
 pub fn diff(a: &Path, b: &Path, compare_values: bool, progress: &mut dyn FnMut(Progress<'_>)) -> Result<CacheDiff> {
     let (ours, theirs) = (Holding::open(a)?, Holding::open(b)?);
-    let named = |(field, a, b): Difference| SettingDiff { field: field.to_owned(), a, b };
+    let named = |(field, a, b): Difference| SettingDiff { field, a, b };
     let mut found = CacheDiff {
         a: a.to_owned(),
         b: b.to_owned(),

@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
+use crate::format::difference::{Difference, differ};
 use crate::format::plan::PlanReader;
 use crate::format::records::{Corpus, TokenizerRecord};
-use crate::format::settings::{Difference, HarvestSettings, differ};
+use crate::format::settings::HarvestSettings;
 
 /// Every field in which the tokens of two plans differ.
 pub(super) fn of_plans(ours: &PlanReader, theirs: &PlanReader) -> Vec<Difference> {

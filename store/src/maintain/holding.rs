@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Result, StoreError};
+use crate::format::difference::Difference;
 use crate::format::manifest::MANIFEST_FILE;
 use crate::format::plan::{PlanReader, shard_name};
 use crate::format::records::{FileRecord, ShardRecord};
-use crate::format::settings::{Difference, HarvestSettings};
+use crate::format::settings::HarvestSettings;
 use crate::format::shard_record::{SHARDS_FOLDER, WrittenShard};
 use crate::fs::folder::Folder;
 use crate::maintain::differences;

@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hayloft_runtime::{CACHE_VARIABLE, user_cache};
+
 use crate::error::{Result, StoreError};
 use crate::remote::environment::Environment;
 use crate::remote::location::Location;
-
-/// Names the folder for files of remote caches, unless an option does.
-const FOLDER_VARIABLE: &str = "HAYLOFT_CACHE";
 
 /// Settings for remote caches. Credentials come from variables only, unless `instance_credentials` is set.
 #[derive(Clone, Debug)]
@@ -52,15 +51,17 @@ impl Default for RemoteOptions {
 impl RemoteOptions {
     /// Returns the folder for files of remote caches.
     pub(crate) fn kept_in(&self) -> Result<PathBuf> {
-        let named = self.folder.clone().or_else(|| std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from));
-        if let Some(location) = named.as_deref().map(Location::of_place).transpose()?.flatten() {
-            let what = format!("--cache-folder or {FOLDER_VARIABLE}");
-            return Err(StoreError::invalid(what, "a folder of this machine", location));
-        }
-        named.or_else(|| dirs::cache_dir().map(|folder| folder.join("hayloft"))).ok_or_else(|| {
-            let expected = format!("--cache-folder, {FOLDER_VARIABLE} or HOME to name one");
+        let folder = self.folder.clone().or_else(user_cache).ok_or_else(|| {
+            let expected = format!("--cache-folder, {CACHE_VARIABLE} or HOME to name one");
             StoreError::invalid("folder for what is read from remote caches", expected, "none")
-        })
+        })?;
+        match Location::of_place(&folder)? {
+            None => Ok(folder),
+            Some(location) => {
+                let what = format!("--cache-folder or {CACHE_VARIABLE}");
+                Err(StoreError::invalid(what, "a folder of this machine", location))
+            }
+        }
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) fn join(place: &dyn ClaimPlace, cache: &Path, plan_blake3: &str, sett
         return differs("plan_blake3", own.plan_blake3, there.plan_blake3);
     }
     match own.settings.difference(&there.settings) {
-        Some((field, expected, got)) => differs(field, expected, got),
+        Some((field, expected, got)) => differs(&field, expected, got),
         None => Ok(()),
     }
 }
@@ -72,8 +72,8 @@ mod tests {
         join("aa", &ours).unwrap();
         assert!(join("bb", &ours).unwrap_err().to_string().contains("plan_blake3 differs"));
         let mut other = ours.clone();
-        other.model.weights[0].blake3 = "f".repeat(64);
-        assert!(join("aa", &other).unwrap_err().to_string().contains("weights"));
+        other.model.identity.as_mut().unwrap().tensors_sha256 = "f".repeat(64);
+        assert!(join("aa", &other).unwrap_err().to_string().contains("model.tensors"));
 
         let path = folder.path().join("claims/session.json");
         let text = std::fs::read_to_string(&path).unwrap();

@@ -15,7 +15,7 @@ use hayloft_store::{
     Codec, Dtype, Existing, HarvestSettings, KeptPredictions, Manifest, PlanWriter, Result, StoreError, verify,
 };
 
-use crate::support::{corpus, fill_shard, lengths, open, settings, shard_data, write_plan};
+use crate::support::{corpus, fill_shard, identity, lengths, open, settings, shard_data, write_plan};
 
 /// The settings that most tests use: predictions with all logits, so that every kind of file is there.
 fn usual() -> HarvestSettings {
@@ -69,12 +69,12 @@ fn harvest_by_other_plan(folder: &Path, settings: &HarvestSettings) {
 fn unlike() -> Vec<(&'static str, HarvestSettings)> {
     let usual = usual();
     let mut model = usual.clone();
-    model.model.weights[0].blake3 = "33".repeat(32);
-    let mut config = usual.clone();
-    config.model.config_blake3 = "33".repeat(32);
+    model.model.identity = Some(identity("33"));
+    let mut facts = usual.clone();
+    facts.model.identity.as_mut().unwrap().facts.insert("rope_theta".to_owned(), "500000".to_owned());
     vec![
-        ("model.weights", model),
-        ("model.config_blake3", config),
+        ("model.tensors", model),
+        ("model.rope_theta", facts),
         ("dtype", HarvestSettings { dtype: Dtype::F16, ..usual.clone() }),
         ("codec", HarvestSettings { codec: Codec::RAW, ..usual.clone() }),
         ("predictions", HarvestSettings { predictions: Some(KeptPredictions::top(2)), ..usual }),

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use hayloft_store::{
     Cache, CacheWriter, Codec, Corpus, DataRecord, Dtype, Existing, FileRecord, HarvestSettings, KeptPredictions,
-    Manifest, ModelRecord, NonFinite, Packing, PlanWriter, Predictions, Result, Section, Sequence, ShardWriter,
-    SiteName, TokenizerRecord, Tokens, WrittenShard,
+    Manifest, ModelIdentity, ModelRecord, NonFinite, Packing, PlanWriter, Predictions, Result, Section, Sequence,
+    ShardWriter, SiteName, TokenizerRecord, Tokens, WrittenShard,
 };
 
 /// Lengths of the sequences of each row group of each shard.
@@ -60,12 +60,17 @@ pub fn corpus() -> Corpus {
     }
 }
 
+/// The identity of a model whose tensors have the digest `digits`, repeated.
+pub fn identity(digits: &str) -> ModelIdentity {
+    let facts = [("dtype", "f32"), ("rope_theta", "10000")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    ModelIdentity { facts: facts.into(), tensors_sha256: digits.repeat(32) }
+}
+
 pub fn settings(dtype: Dtype, codec: Codec) -> HarvestSettings {
     HarvestSettings {
         model: ModelRecord {
             model_type: "llama".to_owned(),
-            config_blake3: "22".repeat(32),
-            weights: vec![file("model.safetensors")],
+            identity: Some(identity("22")),
             precision: dtype,
             vocab_size: 512,
             d_model: 5,

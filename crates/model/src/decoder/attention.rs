@@ -1,5 +1,6 @@
 //! Causal self-attention with grouped heads, an optional window and an optional soft cap on the scores.
 
+use hayloft_checkpoint::{AttentionSpec, BlockPart, DecoderSpec, QueryKeyNorm};
 use tch::{Device, Kind, Tensor};
 
 use super::Weights;
@@ -8,8 +9,6 @@ use super::linear::Linear;
 use super::norm::Norm;
 use super::rotary::Angles;
 use crate::error::ModelError;
-use crate::spec::{AttentionSpec, DecoderSpec, QueryKeyNorm};
-use crate::weights::BlockPart;
 
 /// Queries per block on a CPU.
 const QUERY_BLOCK: i64 = 128;
@@ -206,7 +205,7 @@ mod tests {
     /// Sequences longer than a block of queries, against the textbook formula in float64.
     #[test]
     fn long_sequences_attend_as_short_ones_do() {
-        let spec = crate::Checkpoint::read_spec(std::path::Path::new(concat!(
+        let spec = hayloft_checkpoint::Checkpoint::read_spec(std::path::Path::new(concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/../../tests/fixtures/decoder/llama2"
         )))

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
+use hayloft_checkpoint::DecoderSpec;
 use tch::{Device, Kind, Tensor};
 
 use super::cache::{BlockCache, KeyValueCache};
 use crate::error::ModelError;
 use crate::residual::Positions;
-use crate::spec::DecoderSpec;
 
 /// The keys that a block's queries attend to.
 pub(super) enum AttendedKeys<'forward> {
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn each_row_sees_what_lies_before_it_and_within_the_window() {
-        let spec = crate::Checkpoint::read_spec(std::path::Path::new(concat!(
+        let spec = hayloft_checkpoint::Checkpoint::read_spec(std::path::Path::new(concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/../../tests/fixtures/decoder/llama2"
         )))

@@ -8,6 +8,7 @@
 //! One step leads from each site to the next. Besides the value at the site, a step carries the streams that later sums
 //! need.
 
+use hayloft_checkpoint::{BlockPart, DecoderSpec, Residuals};
 use tch::Tensor;
 
 use super::Weights;
@@ -18,8 +19,6 @@ use super::norm::Norm;
 use super::rotary::Angles;
 use crate::error::ModelError;
 use crate::site::Hook;
-use crate::spec::{DecoderSpec, Residuals};
-use crate::weights::BlockPart;
 
 /// A block.
 #[derive(Debug)]

@@ -6,10 +6,10 @@
 //! column, but would shift the other keys of a short row by an amount that depends on its batch. Kernels split their sums by
 //! columns, so that the bits of a row would depend on its neighbours.
 
+use hayloft_checkpoint::AttentionSpec;
 use tch::{Device, Kind, Tensor};
 
 use crate::error::ModelError;
-use crate::spec::AttentionSpec;
 
 /// The keys and values of a batch of sequences, for all blocks.
 #[derive(Debug)]

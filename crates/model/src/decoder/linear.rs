@@ -1,12 +1,11 @@
 //! Linear layers.
 
+use hayloft_checkpoint::{BlockPart, DecoderSpec};
 use tch::Tensor;
 
 use super::Weights;
 use crate::error::ModelError;
-use crate::spec::DecoderSpec;
 use crate::tensors::shared_tensor::SharedTensor;
-use crate::weights::BlockPart;
 
 /// A matrix product with an optional bias.
 #[derive(Debug)]

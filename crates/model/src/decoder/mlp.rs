@@ -1,12 +1,11 @@
 //! Feed-forward layers.
 
+use hayloft_checkpoint::{Activation, BlockPart, DecoderSpec};
 use tch::Tensor;
 
 use super::Weights;
 use super::linear::Linear;
 use crate::error::ModelError;
-use crate::spec::{Activation, DecoderSpec};
-use crate::weights::BlockPart;
 
 /// `down(activation(gate(x)) * up(x))`, or `down(activation(up(x)))` without a gate.
 #[derive(Debug)]

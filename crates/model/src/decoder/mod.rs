@@ -11,6 +11,9 @@ mod norm;
 mod rotary;
 mod sites;
 
+use hayloft_checkpoint::{
+    AttentionSpec, Checkpoint, DecoderSpec, HeadWeights, MlpGate, PositionSpec, Stored, WeightFiles, tensor_names,
+};
 use tch::{Device, Kind, Tensor};
 
 pub use self::cache::KeyValueCache;
@@ -20,14 +23,12 @@ use self::attention_mask::{AttendedKeys, Extension};
 use self::block::Block;
 use self::head::Head;
 use self::rotary::{Angles, Rotary};
-use crate::checkpoint::Checkpoint;
 use crate::compute::kind::kind;
 use crate::error::ModelError;
 use crate::residual::Positions;
 use crate::residual::Residual;
-use crate::spec::{AttentionSpec, DecoderSpec, HeadWeights, MlpGate, PositionSpec};
+use crate::tensors::load::{load, piece};
 use crate::tensors::shared_tensor::SharedTensor;
-use crate::weights::{Stored, WeightFiles, tensor_names};
 use hayloft_runtime::Dtype;
 
 /// Which part of a model to load.
@@ -311,12 +312,12 @@ struct Weights<'checkpoint> {
 
 impl Weights<'_> {
     fn load(&self, name: &str) -> Result<SharedTensor, ModelError> {
-        Ok(self.files.load(name, self.precision, self.device)?.into())
+        Ok(load(self.files, name, self.precision, self.device)?.into())
     }
 
     /// Loads a piece of a tensor.
     fn load_piece(&self, stored: &Stored) -> Result<SharedTensor, ModelError> {
-        Ok(stored.cut.of(self.files.load(&stored.name, self.precision, self.device)?)?.into())
+        Ok(piece(stored.cut, load(self.files, &stored.name, self.precision, self.device)?)?.into())
     }
 
     /// Loads the learned positions, `[context_length, d_model]`, without the rows before that of position 0.

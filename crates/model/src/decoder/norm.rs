@@ -1,12 +1,11 @@
 //! RMS norm and `LayerNorm`.
 
+use hayloft_checkpoint::{BlockPart, DecoderSpec, NormKind, NormSpec, NormWeight};
 use tch::{Kind, Tensor};
 
 use super::Weights;
 use crate::error::ModelError;
-use crate::spec::{DecoderSpec, NormKind, NormSpec, NormWeight};
 use crate::tensors::shared_tensor::SharedTensor;
-use crate::weights::BlockPart;
 
 /// A norm layer.
 #[derive(Debug)]

@@ -1,12 +1,12 @@
 //! Rotary position embedding.
 
+use hayloft_checkpoint::{RopePairs, RopeScaling, RopeSpec};
 use hayloft_runtime::Dtype;
 use tch::{Device, Kind, Tensor};
 
 use crate::compute::kind::kind;
 use crate::error::ModelError;
 use crate::residual::Positions;
-use crate::spec::{RopePairs, RopeScaling, RopeSpec};
 use crate::tensors::shared_tensor::SharedTensor;
 
 /// The inverse frequencies of one rotary embedding.
@@ -140,7 +140,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::Checkpoint;
+    use hayloft_checkpoint::Checkpoint;
 
     /// `scripts/goldens/rope.py` makes the goldens.
     #[test]

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use hayloft_checkpoint::{CheckpointError, read_json};
 use serde_json::{Map, Value};
 
 use super::processors::LogitsProcessors;
-use crate::error::{ModelError, read_json};
+use crate::error::ModelError;
 
 const FILE: &str = "generation_config.json";
 
@@ -122,7 +123,7 @@ impl GenerationConfig {
     /// Reads the file of a checkpoint folder. Without a file, returns the default, and what `config.json` says of it.
     ///
     /// # Errors
-    /// [`ModelError::Unsupported`] for settings that would change the text and are not supported.
+    /// [`CheckpointError::Unsupported`] for settings that would change the text and are not supported.
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
         let path = folder.join(FILE);
         if !path.is_file() {
@@ -227,13 +228,13 @@ impl File {
     }
 
     fn unsupported(&self, key: &str, expected: &str) -> ModelError {
-        ModelError::Unsupported {
+        ModelError::from(CheckpointError::Unsupported {
             path: self.path.clone(),
             key: key.to_owned(),
             got: self.keys.get(key).unwrap_or(&Value::Null).to_string(),
             expected: expected.to_owned(),
             advice: "transformers would generate other text by it, and it is not computed here. Take the key out of a copy of the file to generate without it".to_owned(),
-        }
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use hayloft_checkpoint::read_json;
 use serde_json::{Map, Value};
 use tokenizers::models::ModelWrapper;
 use tokenizers::normalizers::{NormalizerWrapper, Sequence as Normalizers};
@@ -11,7 +12,7 @@ use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::metaspace::PrependScheme;
 use tokenizers::{AddedToken, NormalizedString, Normalizer, Tokenizer};
 
-use crate::error::{ModelError, read_json};
+use crate::error::ModelError;
 
 /// The file that names roles of tokens, and tokens that the vocabulary is to have.
 const CONFIG: &str = "tokenizer_config.json";

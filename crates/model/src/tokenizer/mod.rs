@@ -5,11 +5,12 @@ mod files;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use hayloft_checkpoint::{CheckpointError, read_json};
 use serde_json::Value;
 use tokenizers::PostProcessorWrapper;
 
 use self::files::{TokenizerFiles, other_tokenizer, token_text};
-use crate::error::{ModelError, read_json};
+use crate::error::ModelError;
 
 const TOKENIZER: &str = "tokenizer.json";
 
@@ -54,7 +55,7 @@ impl Tokenizer {
         if let (false, Some(problem)) = (path.exists(), other_tokenizer(folder)) {
             return Err(ModelError::Tokenizer { path: folder.to_path_buf(), problem });
         }
-        let bytes = std::fs::read(&path).map_err(|source| ModelError::io(&path, source))?;
+        let bytes = std::fs::read(&path).map_err(|source| CheckpointError::io(&path, source))?;
         let problem = |error: tokenizers::Error| ModelError::Tokenizer {
             path: path.clone(),
             problem: format!("expected a tokenizer of the tokenizers library: {error}. Copy or download it again"),

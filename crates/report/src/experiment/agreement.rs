@@ -47,11 +47,10 @@ fn facts_of(entry: &Entry) -> Vec<(String, String)> {
     let Entry { dataset, family, model, sae, result, .. } = entry;
     let provenance = &result.provenance;
     let (model, sae) = (model.label(), sae.label());
-    let weights: Vec<&str> = provenance.model.weights.iter().map(|file| file.blake3.as_str()).collect();
     let files: Vec<&str> = provenance.sae.files.iter().map(|file| file.blake3.as_str()).collect();
     let mut facts = vec![
         (format!("the site of {family}"), result.site.clone()),
-        (format!("the weights of {family}'s {model}"), weights.join(" ")),
+        (format!("the identity of {family}'s {model}"), provenance.model.identity().to_owned()),
         (format!("the files of {family}'s {sae}"), files.join(" ")),
         (format!("the cache of {dataset} for {family}'s {model}"), provenance.manifest_blake3.clone()),
     ];

@@ -33,7 +33,6 @@ impl Report {
 fn facts_of(entry: &Entry) -> [Fact; 4] {
     let Entry { family, model, sae, dataset, result, .. } = entry;
     let provenance = &result.provenance;
-    let weights = provenance.model.weights.iter().map(|file| format!("{} BLAKE3 {}", file.file, file.blake3));
     let files = provenance.sae.files.iter().map(|file| format!("{} BLAKE3 {}", file.file, file.blake3));
     let said = &provenance.sae;
     [
@@ -46,12 +45,7 @@ fn facts_of(entry: &Entry) -> [Fact; 4] {
         ),
         fact(
             &format!("Model {family}, {}", model.label()),
-            format!(
-                "{}, config.json BLAKE3 {}, {}",
-                provenance.model.model_type,
-                provenance.model.config_blake3,
-                weights.collect::<Vec<_>>().join(", "),
-            ),
+            format!("{}, identity SHA-256 {}", provenance.model.model_type, provenance.model.identity()),
         ),
         fact(
             &format!("Cache of {} for {family}, {}", dataset_in_words(dataset), model.label()),

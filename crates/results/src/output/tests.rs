@@ -60,7 +60,7 @@ fn result(sae: &str, sums: &Sums) -> SaeResult {
         "subsets": subset_figures(&[shard], 2.0),
         "provenance": {
             "hayloft_version": "1", "corpus": "web", "manifest_blake3": "00",
-            "model": {"model_type": "llama", "config_blake3": "00", "weights": []},
+            "model": {"model_type": "llama", "identity_sha256": null},
             "sae": {"folder": sae, "format": "saelens", "architecture": "standard", "width": 32,
                     "normalize_activations": "none", "site": null, "model_name": null, "files": []},
         },

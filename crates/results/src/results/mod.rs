@@ -5,7 +5,7 @@ pub(crate) mod model_weights;
 pub(crate) mod sae_names;
 
 use hayloft_rows::{OutlierNorm, RowChoice, ScaleSource, SectionChoice, TrainingOrigin};
-use hayloft_runtime::{Dtype, FileHash, Fingerprint};
+use hayloft_runtime::{Dtype, FileHash};
 use serde::{Deserialize, Serialize};
 
 use crate::bootstrap::Intervals;
@@ -128,9 +128,27 @@ pub struct Provenance {
     /// BLAKE3 of the cache's `manifest.json`.
     pub manifest_blake3: String,
     /// The model, verified against the cache; without a model, the one that the cache names.
-    pub model: Fingerprint,
+    pub model: ModelProvenance,
     /// The SAE.
     pub sae: SaeProvenance,
+}
+
+/// The model of a result, as its cache records it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelProvenance {
+    /// Family name as in `config.json`.
+    pub model_type: String,
+    /// SHA-256 of the model's identity, hexadecimal; `None` if the cache does not know its model.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub identity_sha256: Option<String>,
+}
+
+impl ModelProvenance {
+    /// The digest of the identity, or `unknown`.
+    pub fn identity(&self) -> &str {
+        self.identity_sha256.as_deref().unwrap_or("unknown")
+    }
 }
 
 /// Identity of an SAE.

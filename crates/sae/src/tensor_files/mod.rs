@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hayloft_model::{MappedFile, map_file};
+use hayloft_checkpoint::{MappedFile, map_file};
 use tch::{Kind, Tensor};
 
 use self::archive::Archive;

@@ -1,6 +1,7 @@
 //! The provenance stored in a saved SAE.
 
 use hayloft_rows::TrainingOrigin;
+use hayloft_runtime::ModelIdentity;
 use hayloft_sae::LAYOUT_VERSION;
 use hayloft_store::{Cache, SiteRecord};
 use serde_json::{Map, Value, json};
@@ -22,7 +23,7 @@ pub(crate) fn metadata(cache: &Cache, site: &SiteRecord, course: &Course, select
         version: env!("CARGO_PKG_VERSION").to_owned(),
         corpus: manifest.corpus.name.clone(),
         cache_manifest_blake3: cache.manifest_blake3().to_owned(),
-        model_config_blake3: manifest.model.config_blake3.clone(),
+        model_sha256: manifest.model.identity.as_ref().map(ModelIdentity::sha256),
         scale: selection.scale.value,
         scale_source: selection.scale.source,
         scale_rows: selection.scale.rows.clone(),

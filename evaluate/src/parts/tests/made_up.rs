@@ -1,11 +1,11 @@
 //! Synthetic measurements that fill every field with numbers of many significant bits.
 
 use hayloft_results::{
-    BySubset, CleanCheck, CleanSource, ComputeSample, DEFINITIONS, KlMethod, KlSums, LatentCounts, ResultConventions,
-    RowTerms, SaeProvenance, SequenceSums, StoredRounding, SubsetSums, Sums,
+    BySubset, CleanCheck, CleanSource, ComputeSample, DEFINITIONS, KlMethod, KlSums, LatentCounts, ModelProvenance,
+    ResultConventions, RowTerms, SaeProvenance, SequenceSums, StoredRounding, SubsetSums, Sums,
 };
 use hayloft_rows::{OutlierNorm, RowChoice, ScaleSource, SectionChoice};
-use hayloft_runtime::{Dtype, FileHash, Fingerprint, Part};
+use hayloft_runtime::{Dtype, FileHash, Part};
 
 use crate::parts::{CacheIdentity, KlProtocol, Measurement, Protocol, SaeIdentity, SectionMeasurement};
 
@@ -140,7 +140,7 @@ pub(super) fn whole(seed: u64, shards: usize, saes: usize, rich: bool) -> Measur
         cache: CacheIdentity {
             manifest_blake3: "ab".repeat(32),
             corpus: "made up".to_owned(),
-            model: Fingerprint { model_type: "llama".to_owned(), config_blake3: "cd".repeat(32), weights: Vec::new() },
+            model: ModelProvenance { model_type: "llama".to_owned(), identity_sha256: None },
             tokens: 1 << 20,
             shards: (0..shards).map(|shard| 3 * shard + 1).collect(),
         },

@@ -38,7 +38,7 @@ pub(crate) fn check_same(location: &Location, there: &Manifest, ours: &Manifest)
         return differs(MANIFEST_FILE, "plan_blake3", &ours.plan_blake3, &there.plan_blake3);
     }
     if let Some((field, expected, got)) = ours.settings().difference(&there.settings()) {
-        return differs(MANIFEST_FILE, field, &expected, &got);
+        return differs(MANIFEST_FILE, &field, &expected, &got);
     }
     let by_index: BTreeMap<usize, &ShardRecord> = there.shards.iter().map(|shard| (shard.index, shard)).collect();
     for shard in &ours.shards {

@@ -245,10 +245,10 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::checkpoint::Checkpoint;
     use crate::decoder::Decoder;
     use crate::decoder::Portion;
     use crate::no_grad;
+    use hayloft_checkpoint::Checkpoint;
     use hayloft_runtime::Dtype;
 
     const ROWS: i64 = 700; // more than one piece

@@ -8,6 +8,7 @@ mod largest;
 mod logit_tiles;
 mod online_softmax;
 
+use hayloft_checkpoint::{DecoderSpec, NormKind, tensor_names};
 use tch::{Device, Kind, TchError, Tensor};
 
 pub use self::divergences::{CleanRun, Divergences};
@@ -18,10 +19,8 @@ use self::online_softmax::{Detail, Row};
 use super::Weights;
 use super::norm::Norm;
 use crate::error::ModelError;
-use crate::spec::{DecoderSpec, NormKind};
 use crate::tensors::shared_tensor::SharedTensor;
 use crate::tensors::tensor_slice;
-use crate::weights::tensor_names;
 
 /// Rows and tokens of one piece of logits on a CPU, 2 MiB of float32: large enough for products at full speed, small enough
 /// for the result to be read from the core's cache.
