@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use hayloft_checkpoint::{Checkpoint, DecoderSpec, HeadWeights, PositionSpec, WeightLayout};
+use hayloft_runtime::ModelIdentity;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
+use tch::Tensor;
 use tempfile::TempDir;
 
 use super::model::{WEIGHTS, assert_says, checkpoint, logits, refusal, rewrite, set};
@@ -29,6 +31,12 @@ fn config_of(folder: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap()
 }
 
+/// What a checkpoint computes, and which model it is.
+fn computed(folder: &Path) -> (Tensor, ModelIdentity) {
+    let checkpoint = Checkpoint::open(folder).unwrap();
+    (logits(&checkpoint), checkpoint.identity(&|_| {}).unwrap())
+}
+
 #[test]
 fn masks_of_any_type_beside_the_weights_are_set_aside() {
     for (name, block, attention) in [
@@ -38,7 +46,7 @@ fn masks_of_any_type_beside_the_weights_are_set_aside() {
         ("families/gptj", "transformer.h.0", "attn"),
     ] {
         let (_scratch, folder) = copy_of(name);
-        let expected = logits(&Checkpoint::open(&folder).unwrap());
+        let (expected, model) = computed(&folder);
         rewrite(&folder, |tensors| {
             for (buffer, dtype, shape, bytes) in [
                 ("bias", Dtype::U8, vec![1, 1, 2, 2], &[1, 0, 1, 1][..]),
@@ -52,7 +60,7 @@ fn masks_of_any_type_beside_the_weights_are_set_aside() {
             let view = TensorView::new(Dtype::BOOL, vec![1, 1, 2, 2], &[1, 0, 1, 1]).unwrap();
             tensors.push((format!("{second}.{attention}.bias"), view));
         });
-        assert_eq!(logits(&Checkpoint::open(&folder).unwrap()), expected, "{name}");
+        assert_eq!(computed(&folder), (expected, model), "{name}");
     }
 }
 
@@ -64,7 +72,7 @@ fn a_text_model_beside_an_image_encoder_in_the_names_of_several_versions() {
         (checkpoint.spec().model_type.as_str(), checkpoint.spec().layout),
         ("gemma3", WeightLayout::Gemma3Multimodal)
     );
-    let expected = logits(&checkpoint);
+    let expected = computed(&folder);
     // In the names of a text model alone.
     let plain = |name: &str| {
         let (prefixes, to) = (["language_model.model.", "model.language_model."], "model.");
@@ -86,8 +94,21 @@ fn a_text_model_beside_an_image_encoder_in_the_names_of_several_versions() {
             let view = TensorView::new(Dtype::I8, vec![1], &[0]).unwrap();
             tensors.push((format!("{images}vision_tower.vision_model.post_layernorm.steps"), view));
         });
-        assert_eq!(logits(&Checkpoint::open(&folder).unwrap()), expected, "{text}");
+        assert_eq!(computed(&folder), expected, "{text}");
     }
+    // Alone, as a text model is saved.
+    let (_scratch_of_text, alone) = copy_of("families/gemma3-multimodal");
+    let config = config_of(&alone);
+    let mut text = config["text_config"].clone();
+    (text["dtype"], text["model_type"]) = (config["dtype"].clone(), json!("gemma3_text"));
+    std::fs::write(alone.join("config.json"), text.to_string()).unwrap();
+    rewrite(&alone, |tensors| {
+        tensors.retain(|(name, _)| !name.contains("vision_tower") && !name.contains("multi_modal_projector"));
+        for (name, _) in tensors.iter_mut() {
+            *name = plain(name);
+        }
+    });
+    assert_eq!(computed(&alone), expected);
     rewrite(&folder, |tensors| {
         let view = TensorView::new(Dtype::F32, vec![1], &[0; 4]).unwrap();
         tensors.push(("model.audio_tower.weight".to_owned(), view));

@@ -197,7 +197,7 @@ fn a_worker_with_another_checkpoint_or_site_is_refused_and_the_others_go_on() {
     fs::write(&weights, bytes).unwrap();
     let line = "run --share --site blocks.1.hook_resid_pre";
     let message = refuse(&mut program("harvest", line, &[("--model", &other), ("--out", &shared)]));
-    assert!(message.contains("weights"), "{message}");
+    assert!(message.contains("model.tensors"), "{message}");
     succeed(&mut worker(&small, "", &shared));
     assert_same_files(&whole, &shared);
 }

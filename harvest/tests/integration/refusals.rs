@@ -28,7 +28,7 @@ fn resume_with_another_model() {
     farm.write("model/model.safetensors", weights(0.5));
     let error = refusal(&RunSettings { existing: Existing::Resume, ..farm.run_settings() });
     assert!(
-        matches!(&error, HarvestError::Store(StoreError::Mismatch { field, .. }) if field == "model.weights"),
+        matches!(&error, HarvestError::Store(StoreError::Mismatch { field, .. }) if field == "model.tensors"),
         "{error}"
     );
 }

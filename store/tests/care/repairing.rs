@@ -131,7 +131,7 @@ fn shards_that_disagree_make_no_manifest() {
     fs::rename(path("b/shards/00001"), path("a/shards/00001")).unwrap();
     fs::remove_file(path("a/manifest.json")).unwrap();
     let error = repair(&path("a"), false, &mut |_| ()).unwrap_err();
-    assert!(matches!(&error, StoreError::Mismatch { field, .. } if field == "model.weights"), "{error}");
+    assert!(matches!(&error, StoreError::Mismatch { field, .. } if field == "model.tensors"), "{error}");
     fs::remove_dir_all(path("a/shards")).unwrap();
     assert!(repair(&path("a"), false, &mut |_| ()).unwrap_err().to_string().contains("harvest again"));
 }
