@@ -3,6 +3,7 @@
 mod bench;
 mod crash;
 mod experiment;
+mod ids;
 mod known_answer;
 pub mod parts;
 mod remote;
