@@ -19,7 +19,6 @@ use hayloft_evaluate::{KlChoice, RunSettings, Splice, WeightsChoice};
 use hayloft_model::{Site, parse_device};
 use hayloft_results::{Bootstrap, Breakdown, MetricsChoice};
 use hayloft_runtime::{Dtype, Part};
-use hayloft_sae::find_saes;
 use hayloft_store::{LocalPath, Place};
 
 pub use self::finetune::FinetuneArguments;
@@ -50,6 +49,11 @@ Examples:
   # their names
   evaluate run --model gemma-2-2b --cache cache \\
       --sae gemma-scope-2b-pt-res/layer_20 --sae 'saes/base-*'
+
+  # By their names in SAELens's registry, fetched into the Hugging Face cache or
+  # found there
+  evaluate run --model google/gemma-2-2b --cache cache \\
+      --sae 'gemma-scope-2b-pt-res-canonical/layer_12/*'
 
   # Only what the chat model answered, and only what the user wrote (the Alpaca
   # protocol)
@@ -127,9 +131,9 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, group = ArgGroup::new("kept").args(["out", "only_baselines"]))]
 pub struct RunArguments {
-    /// Folder of the checkpoint that the cache was harvested from; without it, only L0, error and explained variance are
-    /// computed, at a fraction of the time
-    #[arg(long, value_name = "DIR")]
+    /// The checkpoint that the cache was harvested from: its folder, or its id on the Hugging Face Hub, such as google/gemma-2-2b
+    /// or google/gemma-2-2b@COMMIT; without it, only L0, error and explained variance are computed, at a fraction of the time
+    #[arg(long, value_name = "DIR|ID")]
     model: Option<LocalPath>,
     /// Folder of the cache, or its location, such as s3://farm/stories
     #[arg(long, value_name = "DIR|URL")]
@@ -138,15 +142,17 @@ pub struct RunArguments {
     remote: RemoteArguments,
     /// An SAE: the folder that SAELens, Gemma Scope, Llama Scope, dictionary_learning, sparsify, OpenAI or llamascopium published,
     /// or its one file (params.npz, layer0.sae.pt, layer_0.safetensors, autoencoder.pt); or a folder that holds SAEs at any depth, or a quoted pattern such as
-    /// 'saes/*'; may be given several times. `evaluate inspect` shows how one is read
-    #[arg(long = "sae", value_name = "PATH", required = true)]
+    /// 'saes/*'. Or RELEASE/ID of SAELens's registry (`evaluate list`), a quoted pattern of such names, or OWNER/NAME/PATH, with
+    /// @REVISION if need be, of the Hugging Face Hub: what its cache on this machine lacks is fetched into it. May be given several
+    /// times. `evaluate inspect` shows how one is read
+    #[arg(long = "sae", value_name = "PATH|ID", required = true)]
     saes: Vec<LocalPath>,
     /// Put all SAEs in place at once, each at the site that it names: each is given what the others have left, and the losses are
     /// those of all together
     #[arg(long)]
     splice_together: bool,
     #[command(flatten)]
-    of_saes: SaeArguments,
+    pub of_saes: SaeArguments,
     /// The site, such as blocks.16.hook_resid_pre [default: the one that the SAEs name]
     #[arg(long, value_name = "SITE")]
     site: Option<Site>,
@@ -213,14 +219,14 @@ pub struct RunArguments {
 }
 
 impl RunArguments {
-    /// What is asked for, on a device that is there, with the SAEs that are found.
+    /// What is asked for, on a device that is there. Model and SAEs are as they are named.
     pub fn settings(self) -> Result<RunSettings> {
         Ok(RunSettings {
             model: self.model.map(Into::into),
             cache: self.cache.into_path(),
             remote: self.remote.options(),
             baselines: self.baselines.map(Into::into),
-            saes: find_saes(self.saes)?,
+            saes: self.saes.into_iter().map(Into::into).collect(),
             splice: if self.splice_together { Splice::Together } else { Splice::EachAlone },
             sae_options: self.of_saes.options(),
             site: self.site,

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use hayloft_checkpoint::CheckpointError;
+use hayloft_hub::HubError;
 use hayloft_model::ModelError;
 use hayloft_results::{ModelWeights, ResultsError};
 use hayloft_rows::RowsError;
@@ -36,6 +37,9 @@ pub enum EvaluateError {
     /// Training failed.
     #[error(transparent)]
     Train(Box<TrainError>),
+    /// Files of the Hugging Face Hub could not be found or fetched.
+    #[error(transparent)]
+    Hub(#[from] HubError),
     /// An SAE could not be read or run.
     #[error(transparent)]
     Sae(#[from] SaeError),

@@ -14,6 +14,7 @@
 mod baseline;
 mod data;
 mod error;
+mod find_saes;
 mod finetune;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -26,6 +27,7 @@ mod splice;
 
 pub use baseline::summary::PreparedBaselines;
 pub use error::EvaluateError;
+pub use find_saes::{MOST_REGISTERED, SaeSearch, find_saes};
 pub use finetune::{Evaluation, Finetuned, finetune};
 pub use metrics::kl::KlChoice;
 pub use parts::{Mismatch, PartialError, PartialResults, merge};

@@ -5,21 +5,22 @@ mod cli;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{CommandFactory, Parser};
 use cli::{
     Arguments, Command, CompareArguments, ConvertArguments, InspectArguments, MergeArguments, ReportArguments,
     RunArguments,
 };
 use hayloft_evaluate::{
-    Finetuned, PartialError, finetune, merge, prepare_baselines, run as evaluate, run_part, run_part_profiled,
-    run_profiled,
+    Finetuned, PartialError, SaeSearch, find_saes, finetune, merge, prepare_baselines, run as evaluate, run_part,
+    run_part_profiled, run_profiled,
 };
+use hayloft_hub::{HubError, HubSettings, ModelFiles, model_folder};
 use hayloft_model::limit_threads;
 use hayloft_report::{Report, Tolerances, Verdict, read_expected, read_results};
 use hayloft_results::{Breakdown, MetricsChoice, Results, unique_names};
 use hayloft_runtime::{Progress, exit_code, log_to_stderr, print, print_completions, stdout_width};
-use hayloft_sae::{SaeInspection, convert, find_saes};
+use hayloft_sae::{SaeInspection, convert};
 use hayloft_train::train;
 
 fn main() -> ExitCode {
@@ -46,7 +47,11 @@ fn run() -> Result<()> {
                 limit_threads(threads);
             }
             let json = arguments.course.json;
-            let summary = train(&arguments.settings()?, Progress::on_stderr())?;
+            let mut settings = arguments.settings()?;
+            if let Some(tokenizer) = &mut settings.course.tokenizer {
+                *tokenizer = found(tokenizer, ModelFiles::Tokenizer)?;
+            }
+            let summary = train(&settings, Progress::on_stderr())?;
             print(&if json {
                 summary.json().context("the summary cannot be written as JSON")?
             } else {
@@ -58,7 +63,9 @@ fn run() -> Result<()> {
                 limit_threads(threads);
             }
             let json = arguments.course.json;
-            let (settings, evaluation) = arguments.settings()?;
+            let (mut settings, mut evaluation) = arguments.settings()?;
+            evaluation.model = found(&evaluation.model, ModelFiles::All)?;
+            settings.sae = one_sae(&settings.sae)?;
             let Finetuned { training, results } = finetune(&settings, &evaluation, Progress::on_stderr())?;
             print(&if json {
                 results.json().context("results cannot be written as JSON")?
@@ -72,12 +79,27 @@ fn run() -> Result<()> {
     }
 }
 
+/// Finds the folder of a model, fetching what is missing of an id.
+fn found(model: &Path, files: ModelFiles) -> Result<PathBuf, HubError> {
+    model_folder(model, files, HubSettings::from_environment, Progress::on_stderr())
+}
+
+/// Finds an SAE to be fine-tuned.
+fn one_sae(argument: &Path) -> Result<PathBuf> {
+    let search = SaeSearch { format: None, most_registered: 1, progress: Progress::on_stderr() };
+    let saes = find_saes(&[argument], search, HubSettings::from_environment)?;
+    match <[PathBuf; 1]>::try_from(saes) {
+        Ok([sae]) => Ok(sae),
+        Err(saes) => bail!("{}", several(argument, &saes)),
+    }
+}
+
 /// Prints one SAE as an object of JSON, and several as a list.
 fn inspect(InspectArguments { saes, of_saes, json }: InspectArguments) -> Result<()> {
     let options = of_saes.options();
     let mut inspections = Vec::new();
     for path in saes {
-        let found = find_saes([&path])?;
+        let found = of_saes.find(&[&path])?;
         ensure!(found.len() == 1 || !path.is_dir(), "{}", several(&path, &found));
         for sae in found {
             inspections.push(SaeInspection::of(&sae, &options)?);
@@ -106,7 +128,7 @@ fn several(folder: &Path, saes: &[PathBuf]) -> String {
 
 /// Converts one SAE into a folder, and several into folders in it.
 fn convert_all(ConvertArguments { sae, of_saes, out }: ConvertArguments) -> Result<()> {
-    let saes = find_saes([sae])?;
+    let saes = of_saes.find(&[sae])?;
     let options = of_saes.options();
     let names = unique_names(&saes);
     for (sae, name) in saes.iter().zip(names) {
@@ -125,7 +147,10 @@ fn run_command(arguments: RunArguments) -> Result<()> {
     let (out, part, json, metrics) = (out.clone(), *part, *json, *metrics);
     let (only_baselines, profile, breakdowns) =
         (*only_baselines, arguments.profile.clone(), arguments.breakdowns.clone());
-    let (settings, progress) = (arguments.settings()?, Progress::on_stderr());
+    let (of_saes, progress) = (arguments.of_saes.clone(), Progress::on_stderr());
+    let mut settings = arguments.settings()?;
+    settings.model = settings.model.as_deref().map(|model| found(model, ModelFiles::All)).transpose()?;
+    settings.saes = of_saes.find(&settings.saes)?;
     if only_baselines {
         let prepared = prepare_baselines(&settings, part, progress)?;
         let as_json = || serde_json::to_string_pretty(&prepared).context("it cannot be written as JSON");

@@ -33,6 +33,10 @@ Examples:
   # into the folder mistral-7b
   harvest fetch data-manifests/study/fetch.toml mistral-7b
 
+  # A model by its id: fetched into the Hugging Face cache, or found there
+  harvest run --model google/gemma-2-2b --data texts.jsonl --context 512 \\
+      --out cache --site blocks.12.hook_resid_post
+
   # Plan and fill a cache in one go
   harvest run --model mistral-7b --data data-manifests/pile-excerpts.toml \\
       --out cache --site blocks.16.hook_resid_pre --dtype bf16 --device cuda
@@ -83,8 +87,10 @@ pub enum Command {
 /// Where model and data are.
 #[derive(Debug, Args)]
 pub struct InputPaths {
-    /// Folder of the checkpoint, in Hugging Face layout: config.json, tokenizer.json, *.safetensors
-    #[arg(long, value_name = "DIR")]
+    /// The checkpoint: its folder, in Hugging Face layout (config.json, tokenizer.json, *.safetensors), or its id on the Hugging
+    /// Face Hub, such as google/gemma-2-2b or google/gemma-2-2b@COMMIT. What the Hub's cache on this machine lacks of an id is
+    /// fetched into it; HF_TOKEN, HF_HOME, HF_HUB_OFFLINE and HF_ENDPOINT are as in `harvest fetch --help`
+    #[arg(long, value_name = "DIR|ID")]
     pub model: LocalPath,
     /// Where relative paths in the data manifest start [default: the manifest's own folder]
     #[arg(long, value_name = "DIR", requires = "data")]

@@ -41,14 +41,13 @@ pub use chat::{
 };
 pub use data::{
     BadRows, BosChoice, ChatReader, ChatRow, ChatSettings, DataError, DataFile, DataManifest, Document, DocumentReader,
-    FieldPath, FileKind, FilesRead, LineProblem, ROLLOUTS_KEY, Replies, RowOrder, Selection, Sha256, Shuffle,
-    StarterManifest, UnusableRows,
+    FieldPath, FileKind, FilesRead, LineProblem, ROLLOUTS_KEY, Replies, RowOrder, Selection, Shuffle, StarterManifest,
+    UnusableRows,
 };
 pub use error::HarvestError;
 pub use fetch::{
-    Commit, Endpoint, EntryKind, EntryName, EntrySummary, FetchEntry, FetchError, FetchManifest, FetchMode,
-    FetchOutcome, FetchRequest, FetchSettings, FetchSummary, Fetched, FetchedFile, FileName, FilePattern, FileSummary,
-    HubSettings, NetworkAccess, RepoId, RetrySettings, Revision, Token, fetch,
+    EntryKind, EntryName, EntrySummary, FetchEntry, FetchError, FetchManifest, FetchMode, FetchOutcome, FetchRequest,
+    FetchSettings, FetchSummary, Fetched, FetchedFile, FilePattern, FileSummary, fetch,
 };
 pub use inspection::ModelInspection;
 pub use plan::{

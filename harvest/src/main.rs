@@ -2,6 +2,7 @@
 
 mod cli;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -11,6 +12,7 @@ use hayloft_harvest::{
     FetchSettings, ModelInspection, PlanSettings, fetch, plan, rollouts, run as harvest,
     run_profiled as harvest_profiled, show_sequences,
 };
+use hayloft_hub::{HubError, HubSettings, ModelFiles, model_folder};
 use hayloft_model::limit_threads;
 use hayloft_runtime::{Progress, Stopping, exit_code, log_to_stderr, print, print_completions};
 use serde::Serialize;
@@ -23,12 +25,13 @@ fn run() -> Result<()> {
     log_to_stderr();
     match Arguments::parse().command {
         Command::Inspect(arguments) => {
-            let model = ModelInspection::of(&arguments.model, Progress::on_stderr())?;
+            let model = ModelInspection::of(&found(&arguments.model, ModelFiles::Config)?, Progress::on_stderr())?;
             print(&if arguments.json { to_json(&model)? } else { model.to_string() })
         }
         Command::Plan(arguments) => {
             let (json, show) = (arguments.json, arguments.show);
-            let settings = PlanSettings::try_from(arguments)?;
+            let mut settings = PlanSettings::try_from(arguments)?;
+            settings.model = found(&settings.model, ModelFiles::Tokenizer)?;
             let summary = plan(&settings, Progress::on_stderr())?;
             if show > 0 {
                 // With --json, standard output is for programs.
@@ -46,7 +49,8 @@ fn run() -> Result<()> {
                 stopping.on_end_of_input().context("standard input cannot be listened to")?;
             }
             let (json, profile) = (arguments.json, arguments.profile.clone());
-            let settings = arguments.settings(stopping)?;
+            let mut settings = arguments.settings(stopping)?;
+            settings.model = found(&settings.model, ModelFiles::All)?;
             let summary = match profile {
                 Some(file) => {
                     let (summary, profile) = harvest_profiled(&settings, Progress::on_stderr())?;
@@ -66,7 +70,9 @@ fn run() -> Result<()> {
                 limit_threads(threads);
             }
             let json = arguments.json;
-            let summary = rollouts(&arguments.settings()?, Progress::on_stderr())?;
+            let mut settings = arguments.settings()?;
+            settings.model = found(&settings.model, ModelFiles::All)?;
+            let summary = rollouts(&settings, Progress::on_stderr())?;
             print(&if json { to_json(&summary)? } else { summary.to_string() })
         }
         Command::Fetch(arguments) => {
@@ -76,6 +82,11 @@ fn run() -> Result<()> {
         }
         Command::Completions { shell } => print_completions(shell, &mut Arguments::command()),
     }
+}
+
+/// Finds the folder of a model, fetching what is missing of an id.
+fn found(model: &Path, files: ModelFiles) -> Result<PathBuf, HubError> {
+    model_folder(model, files, HubSettings::from_environment, Progress::on_stderr())
 }
 
 fn to_json(summary: &impl Serialize) -> Result<String> {

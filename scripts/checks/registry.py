@@ -116,8 +116,9 @@ def table(rows: dict[str, list[int]], heading: str) -> list[str]:
 
 def page(by_loader, by_family, reasons) -> str:
     lines = ["# SAELens's registry", ""]
-    lines += ["Which SAEs of SAELens's registry run, **by configuration; published weights have not been run here**."]
-    lines += ["`scripts/check registry --write` makes this page; `evaluate list` shows the releases.", ""]
+    lines += ["After this page you know which SAEs of SAELens's registry run, **by configuration; published weights have not been run here**."]
+    lines += ["`scripts/check registry --write` makes this page; `evaluate list` shows the releases, and `evaluate run --sae RELEASE/ID`"]
+    lines += ["fetches an SAE.", ""]
     lines += [*table(by_loader, "loader of SAELens"), "", *table(by_family, "model family"), ""]
     if reasons:
         lines += ["What does not run:", "", "| SAEs | why |", "|---|---|"]

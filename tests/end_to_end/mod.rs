@@ -4,6 +4,7 @@ mod bench;
 mod crash;
 mod experiment;
 mod identity;
+mod ids;
 mod known_answer;
 pub mod parts;
 mod remote;

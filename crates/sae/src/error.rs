@@ -79,15 +79,25 @@ pub enum SaeError {
         /// Its folder.
         folder: PathBuf,
     },
-    /// An SAE of SAELens's registry that is not on this machine.
+    /// An SAE of SAELens's registry, named where files are opened.
     #[error(
-        "{path}: expected files on this machine, got the name of an SAE in SAELens's registry. Bring its files here and name their folder. {how}"
+        "{path}: expected files on this machine, got the name of an SAE in SAELens's registry, which is {file} of {repository} on the Hugging Face Hub. `evaluate inspect {path}` fetches it"
     )]
     NotFetched {
         /// The name, which is no path.
         path: PathBuf,
-        /// Where the files are.
-        how: String,
+        /// The repository.
+        repository: &'static str,
+        /// The folder or file in the repository.
+        file: &'static str,
+    },
+    /// A repository has no SAE at a path.
+    #[error("{path}: expected the folder or the file of one SAE, got {got}. Name one of the repository")]
+    NotPublished {
+        /// The path in the repository.
+        path: String,
+        /// What there is.
+        got: String,
     },
     /// No file, and no SAE of SAELens's registry.
     #[error("{path}: expected files on this machine, or an SAE of SAELens's registry: {problem}")]

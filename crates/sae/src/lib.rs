@@ -24,7 +24,7 @@ pub use config::{Conventions, InputBias, PositionSlice, Ranking, WithoutTokens};
 pub use convert::{LAYOUT_VERSION, convert};
 pub use error::SaeError;
 pub use file::SaeFile;
-pub use formats::{SaeFormat, SaeOptions, Transcoded, find_saes};
+pub use formats::{PublishedFiles, SaeFormat, SaeOptions, Transcoded, find_saes, is_pattern, published_files};
 pub use forward::closeness::{Closeness, TargetMean};
 pub use forward::{Encoded, Firings, Reconstruction, Sae};
 pub use inspection::{SaeInspection, Spread};

@@ -32,11 +32,12 @@ goes to --out too.";
 pub struct FinetuneArguments {
     #[command(flatten)]
     pub course: CourseArguments,
-    /// Folder of the SAE as SAELens saves it (cfg.json, sae_weights.safetensors)
-    #[arg(long, value_name = "DIR")]
+    /// The SAE: its folder, as SAELens saves it (cfg.json, sae_weights.safetensors), RELEASE/ID of SAELens's registry, or
+    /// OWNER/NAME/PATH of the Hugging Face Hub
+    #[arg(long, value_name = "PATH|ID")]
     sae: LocalPath,
-    /// Folder of the checkpoint that the evaluated cache was harvested from
-    #[arg(long, value_name = "DIR")]
+    /// The checkpoint that the evaluated cache was harvested from: its folder, or its id on the Hugging Face Hub
+    #[arg(long, value_name = "DIR|ID")]
     model: LocalPath,
     /// Folder of the cache to evaluate on, before and after, or its location [default: the one trained on]
     #[arg(long, value_name = "DIR|URL")]

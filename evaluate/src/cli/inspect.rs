@@ -1,7 +1,12 @@
 //! `evaluate inspect` and `evaluate convert`.
 #![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
+use hayloft_evaluate::{EvaluateError, MOST_REGISTERED, SaeSearch, find_saes};
+use hayloft_hub::HubSettings;
+use hayloft_runtime::Progress;
 use hayloft_sae::{Normalisation, SaeFormat, SaeOptions, Transcoded};
 use hayloft_store::LocalPath;
 
@@ -20,9 +25,18 @@ pub struct SaeArguments {
     /// folder of sparsify's says]
     #[arg(long, value_name = "SITE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub transcode: Option<String>,
+    /// Most SAEs that a pattern over SAELens's registry may name
+    #[arg(long, value_name = "N", default_value_t = MOST_REGISTERED)]
+    pub most_saes: usize,
 }
 
 impl SaeArguments {
+    /// Finds the SAEs that arguments name, fetching what is missing of ids.
+    pub fn find(&self, arguments: &[impl AsRef<Path>]) -> Result<Vec<PathBuf>, EvaluateError> {
+        let (format, most_registered, progress) = (self.sae_format, self.most_saes, Progress::on_stderr());
+        find_saes(arguments, SaeSearch { format, most_registered, progress }, HubSettings::from_environment)
+    }
+
     /// What is said of each SAE.
     pub fn options(&self) -> SaeOptions {
         let transcoder = self.transcode.as_ref().map(|site| match site.as_str() {
@@ -39,6 +53,10 @@ Examples:
   evaluate inspect saes/mistral_7b_layer_8 --sae-normalise constant_norm_rescale
   evaluate inspect saes/base --json | jq .threshold
 
+  # By its name in SAELens's registry, or by its id on the Hugging Face Hub
+  evaluate inspect gpt2-small-res-jb/blocks.8.hook_resid_pre
+  evaluate inspect EleutherAI/sae-llama-3-8b-32x/layers.24
+
   # Those that match a pattern, or that are below the folders that match it; of
   # several, --json prints a list
   evaluate inspect 'gemma-scope-2b-pt-res/layer_*'
@@ -48,7 +66,8 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = INSPECT_EXAMPLES)]
 pub struct InspectArguments {
-    /// The SAE's folder, or its one file; for several, a quoted pattern such as 'saes/*'
+    /// The SAE's folder, or its one file; for several, a quoted pattern such as 'saes/*'. Or RELEASE/ID of SAELens's registry, a
+    /// pattern of such names, or OWNER/NAME/PATH of the Hugging Face Hub, which is fetched
     #[arg(value_name = "SAE", required = true)]
     pub saes: Vec<LocalPath>,
     #[command(flatten)]
@@ -73,7 +92,8 @@ it was converted from.";
 #[derive(Debug, Args)]
 #[command(after_help = CONVERT_EXAMPLES)]
 pub struct ConvertArguments {
-    /// The SAE's folder, or its one file; a folder that holds SAEs, or a quoted pattern such as 'saes/*'
+    /// The SAE's folder, or its one file; a folder that holds SAEs, or a quoted pattern such as 'saes/*'; or a name that `evaluate
+    /// run --sae` takes
     #[arg(value_name = "SAE")]
     pub sae: LocalPath,
     #[command(flatten)]

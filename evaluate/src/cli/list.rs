@@ -17,8 +17,8 @@ Examples:
   evaluate list gemma-scope-2b-pt-res --site blocks.20.hook_resid_post
   evaluate list gpt2-small-res-jb --json | jq '.[].saes[].path'
 
-The list is SAELens's registry, compiled into this program; nothing is asked of a network. RELEASE/ID given as --sae says
-how to fetch an SAE.";
+The list is SAELens's registry, compiled into this program; nothing is asked of a network. `evaluate run --sae RELEASE/ID`
+fetches an SAE, --sae 'RELEASE/PATTERN' several.";
 
 /// What is listed
 #[derive(Debug, Args)]

@@ -91,8 +91,9 @@ pub struct TrainArguments {
     /// Thresholds to begin with (jumprelu) [default: 0.01]
     #[arg(long, value_name = "THRESHOLD")]
     initial_threshold: Option<f64>,
-    /// The folder of the model's tokenizer, which says which tokens --exclude special leaves out
-    #[arg(long, value_name = "DIR")]
+    /// The folder of the model's tokenizer, or the model's id on the Hugging Face Hub; it says which tokens --exclude special leaves
+    /// out
+    #[arg(long, value_name = "DIR|ID")]
     tokenizer: Option<LocalPath>,
     /// Keep the SAE in scaled space (expected_average_only_in); without this the scale is folded into its weights
     #[arg(long)]

@@ -2,7 +2,8 @@
 #![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
 
 use clap::Args;
-use hayloft_harvest::{FetchError, FetchMode, FetchSettings, HubSettings, NetworkAccess};
+use hayloft_harvest::{FetchError, FetchMode, FetchSettings};
+use hayloft_hub::{HubSettings, NetworkAccess};
 use hayloft_store::LocalPath;
 
 #[derive(Debug, Args)]
@@ -63,7 +64,7 @@ impl TryFrom<FetchArguments> for FetchSettings {
 
     fn try_from(arguments: FetchArguments) -> Result<Self, FetchError> {
         let FetchArguments { manifest, names, out, offline, dry_run, json: _ } = arguments;
-        let mut hub = HubSettings::from_variables(|name| std::env::var(name).ok())?;
+        let mut hub = HubSettings::from_environment()?;
         if offline {
             hub.network = NetworkAccess::Offline { said_by: "--offline" };
         }

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{DataError, DataFile, FileKind, Sha256};
+use super::{DataError, DataFile, FileKind};
+use hayloft_hub::Sha256;
 
 /// Limit on the depth of folders, in case one links to a parent.
 const MOST_DEPTH: usize = 8;

@@ -5,12 +5,13 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
+use hayloft_hub::Sha256;
 use hayloft_store::FileRecord;
 use lzma_rust2::XzReader;
 use sha2::Digest;
 
 use super::compression::Compression;
-use super::{DataError, DataFile, LineProblem, Sha256};
+use super::{DataError, DataFile, LineProblem};
 
 /// A file that counts and hashes its bytes while they are read.
 struct HashedFile {

@@ -3,13 +3,14 @@
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
+use hayloft_hub::Sha256;
 use hayloft_runtime::words::with_suggestion;
 use hayloft_store::Packing;
 use serde::Deserialize;
 
 use super::files::data_files;
 use super::selection::WrittenSelection;
-use super::{ChatSettings, DataError, FieldPath, FileKind, RowOrder, Selection, Sha256};
+use super::{ChatSettings, DataError, FieldPath, FileKind, RowOrder, Selection};
 
 /// A data manifest, parsed and resolved. `data-manifests/README.md` describes the keys.
 #[derive(Debug, Clone)]

@@ -97,8 +97,8 @@ mod tests {
     use serde::Deserialize;
     use sha2::Digest;
 
-    use super::super::Sha256;
     use super::*;
+    use hayloft_hub::Sha256;
 
     /// A case of `tests/fixtures/sections/permutations.json`, generated with numpy by `scripts/goldens/sections.py`.
     #[derive(Deserialize)]

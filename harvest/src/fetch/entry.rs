@@ -1,13 +1,49 @@
 //! An entry of a fetch manifest: a model, dataset or SAE.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use hf_hub::Repo;
+use hayloft_hub::{FileName, NamedIn, RepoId, Repository, Revision, Sha256};
+use serde::{Deserialize, Serialize};
 
-use super::identifiers::{EntryName, FileName, RepoId, Revision};
 use super::record::FetchRequest;
 use super::{EntryKind, FilePattern};
-use crate::data::Sha256;
+
+/// The name of an entry and of its folder: letters, digits, `-`, `_` and inner dots.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct EntryName(String);
+
+impl TryFrom<String> for EntryName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        // The name of a repository has the same characters.
+        if !text.contains('/') && RepoId::try_from(text.clone()).is_ok() {
+            return Ok(Self(text));
+        }
+        Err(format!("expected a name of letters, digits, -, _ and dots, such as \"mistral-7b\", got {text:?}"))
+    }
+}
+
+impl EntryName {
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<EntryName> for String {
+    fn from(name: EntryName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for EntryName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
 
 /// An entry of a fetch manifest.
 #[derive(Debug, Clone)]
@@ -40,14 +76,10 @@ impl FetchEntry {
         }
     }
 
-    /// Returns the repository at a revision as `hf-hub`'s type.
-    pub(super) fn repo_at(&self, revision: &str) -> Repo {
-        Repo::with_revision(self.repo.to_string(), self.kind.repo_type(), revision.to_owned())
-    }
-
-    /// Names a file of the repository, for messages.
-    pub(super) fn file(&self, name: &FileName) -> String {
-        format!("{}: {name}", self.repo)
+    /// Returns the repository.
+    pub(super) fn repository(&self) -> Repository {
+        let (kind, id, revision) = (self.kind.repo_kind(), self.repo.clone(), self.revision.clone());
+        Repository { kind, id, revision, named_in: NamedIn::FetchManifest }
     }
 
     /// Returns the patterns of the files to fetch.
@@ -64,4 +96,17 @@ impl FetchEntry {
 /// Parses this crate's constant patterns.
 fn fixed(patterns: &[&str]) -> Vec<FilePattern> {
     patterns.iter().filter_map(|pattern| FilePattern::try_from((*pattern).to_owned()).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_plain() {
+        for hostile in ["", "..", ".hidden", "a/b", "a b"] {
+            assert!(EntryName::try_from(hostile.to_owned()).is_err(), "{hostile}");
+        }
+        assert_eq!(EntryName::try_from("mistral-7b".to_owned()).unwrap().as_str(), "mistral-7b");
+    }
 }

@@ -3,19 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hayloft_hub::{CachedRepo, Commit, Hashing, Hub, Listing, NetworkAccess, download};
 use hayloft_runtime::{Gauge, Progress};
 use indicatif::HumanBytes;
 
-use super::digest::Hashing;
-use super::hub::Hub;
-use super::hub_cache::CachedRepo;
-use super::hub_settings::NetworkAccess;
-use super::identifiers::Commit;
-use super::listing::{Listing, WantedFile};
 use super::record::{Fetched, FetchedFile};
+use super::selection::{WantedFile, select};
 use super::staging::Staging;
 use super::summary::{EntrySummary, FetchOutcome, FileSummary};
-use super::transfer::download;
 use super::{FetchEntry, FetchError, FetchMode, FetchSettings};
 
 /// Fetches an entry unless it exists.
@@ -35,9 +30,10 @@ pub(super) fn fetch_entry(
     if there.is_none() && fs::symlink_metadata(&folder).is_ok() {
         return Err(FetchError::NotFetched { path: folder });
     }
-    let cached = CachedRepo::of(entry, &settings.hub.cache);
+    let repository = entry.repository();
+    let cached = CachedRepo::of(&repository, &settings.hub.cache);
     let listing = list(entry, hub, &cached, settings)?;
-    let wanted = listing.select(entry)?;
+    let wanted = select(&listing, entry)?;
     let summary =
         |outcome, files, received| summary(entry, folder.clone(), listing.commit.clone(), outcome, files, received);
     if settings.mode == FetchMode::DryRun {
@@ -59,11 +55,16 @@ pub(super) fn fetch_entry(
     for file in &wanted {
         let copies =
             LocalCopies { staging: &staging, replaced: there.as_ref().map(|record| (record, folder.as_path())) };
-        let (fetched, over_network) =
-            match copies.find(entry, file, cached.file(&listing.commit, &file.remote), &gauge)? {
-                Some(fetched) => (fetched, 0),
-                None => download(hub, entry, &listing.commit, file, &staging, &gauge)?,
-            };
+        let found = copies.find(entry, file, cached.file(&listing.commit, &file.remote), &gauge)?;
+        let (fetched, over_network) = if let Some(fetched) = found {
+            (fetched, 0)
+        } else {
+            let partial = staging.incomplete(&listing.commit, file)?;
+            let of_file = (&file.remote, &file.expected);
+            let done = download(hub, &repository, &listing.commit, of_file, &partial, &gauge)?;
+            staging.finish(&partial, &file.local)?;
+            (FetchedFile { name: file.local.clone(), bytes: done.bytes, sha256: done.sha256 }, done.received)
+        };
         received += over_network;
         files.push(fetched);
     }
@@ -76,8 +77,8 @@ pub(super) fn fetch_entry(
 /// Returns the available files: those of the Hub, or offline those of its cache on this machine.
 fn list(entry: &FetchEntry, hub: &Hub, cached: &CachedRepo, settings: &FetchSettings) -> Result<Listing, FetchError> {
     match settings.hub.network {
-        NetworkAccess::Online => hub.listing(entry),
-        NetworkAccess::Offline { said_by } => cached.listing(entry).ok_or_else(|| FetchError::Offline {
+        NetworkAccess::Online => Ok(hub.listing(&entry.repository())?),
+        NetworkAccess::Offline { said_by } => cached.listing(&entry.revision).ok_or_else(|| FetchError::Offline {
             name: entry.name.to_string(),
             kind: entry.kind,
             repo: entry.repo.to_string(),
@@ -121,7 +122,7 @@ impl LocalCopies<'_> {
                 .read(&place, |bytes| gauge.advance(bytes))
                 .map_err(|cause| FetchError::io(&place, "read", cause))?;
             let bytes = hashing.bytes;
-            match hashing.finish(&file.expected, &entry.file(&file.remote)) {
+            match hashing.finish(&file.expected, &entry.repository().file(&file.remote)) {
                 Ok(sha256) => {
                     if place != whole {
                         self.staging.take(&place, &file.local)?;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use hf_hub::RepoType;
+use hayloft_hub::RepoKind;
 use serde::{Deserialize, Serialize};
 
 /// The kind of an entry. Decides the type of repository and which files are fetched.
@@ -19,11 +19,12 @@ pub enum EntryKind {
 
 /// The files of a checkpoint. Weights have the names that transformers gives them, so that a second copy (such as
 /// `consolidated.safetensors`) is not fetched.
-const MODEL_FILES: [&str; 7] = [
+const MODEL_FILES: [&str; 8] = [
     "config.json",
     "generation_config.json",
     "tokenizer*",
     "special_tokens_map.json",
+    "added_tokens.json",
     "chat_template.jinja",
     "model*.safetensors",
     "model.safetensors.index.json",
@@ -33,11 +34,11 @@ const MODEL_FILES: [&str; 7] = [
 const SAE_FILES: [&str; 3] = ["cfg.json", "sae_weights.safetensors", "sparsity.safetensors"];
 
 impl EntryKind {
-    /// Returns the type of repository.
-    pub(super) fn repo_type(self) -> RepoType {
+    /// Returns the kind of repository.
+    pub(super) fn repo_kind(self) -> RepoKind {
         match self {
-            Self::Model | Self::Sae => RepoType::Model,
-            Self::Dataset => RepoType::Dataset,
+            Self::Model | Self::Sae => RepoKind::Model,
+            Self::Dataset => RepoKind::Dataset,
         }
     }
 

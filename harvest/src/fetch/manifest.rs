@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use hayloft_hub::{FileName, RepoId, Revision, Sha256};
 use hayloft_runtime::words::with_suggestion;
 use serde::Deserialize;
 
-use super::identifiers::{EntryName, FileName, RepoId, Revision};
-use super::{EntryKind, FetchEntry, FetchError, FilePattern};
-use crate::data::Sha256;
+use super::{EntryKind, EntryName, FetchEntry, FetchError, FilePattern};
 
 /// A fetch manifest. `data-manifests/README.md` describes the keys.
 #[derive(Debug, Clone)]

@@ -6,38 +6,28 @@
 //!                                                                                          └───┘ resumed, retried
 //! ```
 //!
-//! An entry's folder appears atomically, when complete. Servers are untrusted: names that leave the folder are refused,
-//! hashes are compared, pickled weights are never fetched, and the token is sent only to the Hub's origin.
+//! An entry's folder appears atomically, when complete. `hayloft-hub` lists and downloads: it refuses names that leave the
+//! folder, compares hashes, and sends the token only to the Hub's origin. Pickled weights are never fetched.
 
-mod digest;
 mod entry;
 mod error;
 mod fetch_entry;
-mod hub;
-mod hub_cache;
-mod hub_settings;
-mod identifiers;
 mod kind;
-mod listing;
 mod manifest;
 mod patterns;
 mod record;
-mod repo_description;
-mod request_failure;
-mod response;
+mod selection;
 mod staging;
 mod summary;
-mod transfer;
 
 use std::fs;
 use std::path::PathBuf;
 
+use hayloft_hub::{Hub, HubSettings};
 use hayloft_runtime::Progress;
 
-pub use entry::FetchEntry;
+pub use entry::{EntryName, FetchEntry};
 pub use error::FetchError;
-pub use hub_settings::{Endpoint, HubSettings, NetworkAccess, RetrySettings, Token};
-pub use identifiers::{Commit, EntryName, FileName, RepoId, Revision};
 pub use kind::EntryKind;
 pub use manifest::FetchManifest;
 pub use patterns::FilePattern;
@@ -72,7 +62,7 @@ pub enum FetchMode {
 pub fn fetch(settings: &FetchSettings, progress: Progress) -> Result<FetchSummary, FetchError> {
     let manifest = FetchManifest::open(&settings.manifest)?;
     let entries = manifest.select(&settings.names)?;
-    let hub = hub::Hub::new(&settings.hub)?;
+    let hub = Hub::new(&settings.hub)?;
     if settings.mode == FetchMode::Fetch {
         fs::create_dir_all(&settings.out).map_err(|cause| FetchError::io(&settings.out, "create", cause))?;
     }

@@ -3,12 +3,11 @@
 use std::fs;
 use std::path::Path;
 
+use hayloft_hub::{Commit, FileName, RepoId, Revision, Sha256};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::identifiers::{Commit, FileName, RepoId, Revision};
 use super::{EntryKind, FetchEntry, FetchError, FilePattern};
-use crate::data::Sha256;
 
 /// File name of the record.
 pub(super) const RECORD: &str = "fetched.json";

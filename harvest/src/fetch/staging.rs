@@ -14,10 +14,11 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::identifiers::{Commit, EntryName, FileName};
-use super::listing::WantedFile;
+use hayloft_hub::{Commit, FileName};
+
 use super::record::RECORD;
-use super::{FetchError, Fetched};
+use super::selection::WantedFile;
+use super::{EntryName, FetchError, Fetched};
 
 /// A folder being filled, locked against other processes.
 #[derive(Debug)]

@@ -3,12 +3,11 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use hayloft_hub::{Commit, FileName, RepoId, Sha256};
 use indicatif::HumanBytes;
 use serde::Serialize;
 
-use super::identifiers::{Commit, EntryName, FileName, RepoId};
-use super::{EntryKind, FetchedFile};
-use crate::data::Sha256;
+use super::{EntryKind, EntryName, FetchedFile};
 
 /// The results of all requested entries.
 #[derive(Debug, Clone, PartialEq, Serialize)]

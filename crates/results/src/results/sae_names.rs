@@ -41,14 +41,33 @@ fn number_repeats(names: &[String], counts: &BTreeMap<&str, usize>) -> Vec<Strin
     unique
 }
 
+/// Returns the parts of a path, in plain characters. In the Hugging Face cache, the folder
+/// `models--OWNER--NAME/snapshots/COMMIT` has the parts `OWNER` and `NAME`.
 fn parts_of(folder: &Path) -> Vec<String> {
-    let real = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
-    let parts = real.components().filter_map(|part| match part {
-        Component::Normal(name) => Some(name.to_string_lossy().chars().map(plain).collect()),
+    let parts = real(folder).unwrap_or_else(|| folder.to_path_buf());
+    let parts = parts.components().filter_map(|part| match part {
+        Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
         _ => None,
     });
     let parts: Vec<String> = parts.collect();
-    if parts.is_empty() { vec!["sae".to_owned()] } else { parts }
+    let repository = parts.windows(2).position(|pair| pair[0].starts_with("models--") && pair[1] == "snapshots");
+    let parts = match repository {
+        Some(place) => {
+            parts[place].split("--").skip(1).chain(parts[place..].iter().skip(3).map(String::as_str)).collect()
+        }
+        None => parts.iter().map(String::as_str).collect::<Vec<_>>(),
+    };
+    let plain = |part: &str| part.chars().map(plain).collect();
+    if parts.is_empty() { vec!["sae".to_owned()] } else { parts.into_iter().map(plain).collect() }
+}
+
+/// Returns a path without links in its folders. A file may be a link to one with another name.
+fn real(path: &Path) -> Option<PathBuf> {
+    if path.is_dir() {
+        return path.canonicalize().ok();
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Some(parent.canonicalize().ok()?.join(path.file_name()?))
 }
 
 fn plain(character: char) -> char {
@@ -81,6 +100,18 @@ mod tests {
     fn equal_last_parts_take_more_of_their_paths() {
         assert_eq!(names(&["a/x/layer 3", "b/x/layer 3", "c"]), ["a__x__layer_3", "b__x__layer_3", "c"]);
         assert_eq!(names(&["x", "a/x"]), ["x", "a__x"]);
+    }
+
+    #[test]
+    fn saes_in_the_hubs_cache_have_the_names_of_their_repositories() {
+        let home = tempfile::tempdir().unwrap();
+        let repo = home.path().join("models--Qwen--SAE-Res/snapshots/0123");
+        std::fs::create_dir_all(&repo).unwrap();
+        std::fs::write(home.path().join("ab12"), "").unwrap();
+        std::os::unix::fs::symlink("../../../ab12", repo.join("layer0.sae.pt")).unwrap();
+        assert_eq!(unique_names(&[repo.join("layer0.sae.pt")]), ["layer0.sae.pt"]);
+        assert_eq!(unique_names(std::slice::from_ref(&repo)), ["SAE-Res"]);
+        assert_eq!(names(&["a/models--o--n/snapshots/0/x", "b/x"]), ["n__x", "b__x"]);
     }
 
     #[test]

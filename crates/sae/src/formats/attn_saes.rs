@@ -1,10 +1,9 @@
 //! SAEs of the attention heads' outputs of GPT-2 small (`gpt2-small-hook-z-kk` of SAELens's registry): `NAME.pt` holds the
 //! state dict of a standard SAE, `NAME_cfg.json` the training's configuration.
 
-use std::path::Path;
-
 use serde::Deserialize;
 
+use super::folder::Folder;
 use super::{ConfigFile, Files, Format, Opened, WeightFiles};
 use crate::config::{Architecture, InputBias, SaeConfig};
 use crate::error::SaeError;
@@ -28,8 +27,8 @@ struct Fields {
     model_name: Option<String>,
 }
 
-fn is_one(folder: &Path, name: &str) -> bool {
-    name.strip_suffix(".pt").is_some_and(|name| folder.join(format!("{name}_cfg.json")).exists())
+fn is_one(folder: &Folder<'_>, name: &str) -> bool {
+    name.strip_suffix(".pt").is_some_and(|name| folder.has(&format!("{name}_cfg.json")))
 }
 
 fn open(files: &Files) -> Result<Opened, SaeError> {

@@ -2,10 +2,9 @@
 //! `config.yaml` with their sites. A transcoder whose file has a threshold is a `JumpReLU`, any other a plain one, unless
 //! `config.yaml` says `topk`.
 
-use std::path::Path;
-
 use serde_json::{Number, Value, json};
 
+use super::folder::Folder;
 use super::source::Source;
 use super::{ConfigFile, Files, Format, Opened, WeightFiles, yaml};
 use crate::config::{Architecture, Ranking, Role, SaeConfig, Skip};
@@ -23,7 +22,7 @@ pub(super) const FORMAT: Format = Format {
 
 const THRESHOLD: &str = "activation_function.threshold";
 
-fn is_one(_: &Path, name: &str) -> bool {
+fn is_one(_: &Folder<'_>, name: &str) -> bool {
     layer(name).is_some() || is_across_layers(name)
 }
 

@@ -8,6 +8,7 @@ use hayloft_runtime::FileHash;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::folder::Folder;
 use super::options::SaeOptions;
 use super::source::{Source, read_bounded};
 use crate::error::SaeError;
@@ -33,19 +34,19 @@ pub(crate) enum ConfigFile {
 
 impl ConfigFile {
     /// Whether a folder has the configuration, if the format needs one of a fixed name.
-    pub(super) fn fits(self, folder: &Path) -> bool {
+    pub(super) fn fits(self, folder: &Folder<'_>) -> bool {
         match self {
-            Self::Named(name) => folder.join(name).exists(),
+            Self::Named(name) => folder.has(name),
             Self::None | Self::Optional(_) | Self::Beside { .. } => true,
         }
     }
 
     /// The name of the configuration that belongs to a weight file, if there is one to be read.
-    fn name(self, folder: &Path, weights: &str) -> Option<String> {
+    pub(super) fn name(self, folder: &Folder<'_>, weights: &str) -> Option<String> {
         match self {
             Self::None => None,
             Self::Named(name) => Some(name.to_owned()),
-            Self::Optional(name) => folder.join(name).exists().then(|| name.to_owned()),
+            Self::Optional(name) => folder.has(name).then(|| name.to_owned()),
             Self::Beside { weights: ending, config } => {
                 Some(format!("{}{config}", weights.strip_suffix(ending).unwrap_or(weights)))
             }
@@ -73,7 +74,7 @@ impl Files {
         weights: &str,
         options: SaeOptions,
     ) -> Result<Self, SaeError> {
-        let config_file = config_file.name(folder, weights);
+        let config_file = config_file.name(&Folder::Local(folder), weights);
         let (config_path, config) = match &config_file {
             Some(name) => {
                 let path = locate(folder, name)?;
@@ -126,15 +127,18 @@ impl Files {
 }
 
 /// Returns the path of a file in an SAE's folder. A link must stay in the folder, or, in the Hub's cache, where the files of
-/// `snapshots/COMMIT` are links, lead to the `blobs` of the same repository.
+/// `snapshots/COMMIT` are links, lead to the `blobs` of the same repository or of the cache.
 fn locate(folder: &Path, name: &str) -> Result<PathBuf, SaeError> {
     let path = folder.join(name);
     let failed = |cause| SaeError::Io { path: path.clone(), cause };
     let real_folder = folder.canonicalize().map_err(failed)?;
     let target = path.canonicalize().map_err(failed)?;
     let snapshots = real_folder.ancestors().find(|folder| folder.file_name() == Some(OsStr::new("snapshots")));
-    let blobs = snapshots.and_then(Path::parent).map(|repository| repository.join("blobs"));
-    if !target.starts_with(&real_folder) && !blobs.is_some_and(|blobs| target.starts_with(blobs)) {
+    // The repository's blobs, and those that the cache's repositories share.
+    let repository = snapshots.and_then(Path::parent);
+    let holders = [repository, repository.and_then(Path::parent)];
+    let is_blob = holders.into_iter().flatten().any(|holder| target.starts_with(holder.join("blobs")));
+    if !target.starts_with(&real_folder) && !is_blob {
         return Err(SaeError::LeavesFolder { path, target });
     }
     if !target.is_file() {
@@ -155,14 +159,19 @@ mod tests {
     #[test]
     fn links_within_the_folder_and_into_the_hubs_blobs_are_followed() {
         let root = tempfile::tempdir().unwrap();
-        let (folder, blobs) = (root.path().join("snapshots/0123/layer"), root.path().join("blobs"));
+        let (folder, blobs) = (root.path().join("r/snapshots/0123/layer"), root.path().join("r/blobs"));
         fs::create_dir_all(&folder).unwrap();
         fs::create_dir(&blobs).unwrap();
         fs::write(blobs.join("abcd"), "{}").unwrap();
         symlink("../../../blobs/abcd", folder.join("cfg.json")).unwrap();
         symlink("cfg.json", folder.join("again")).unwrap();
         fs::write(folder.join("file"), "{}").unwrap();
-        for name in ["cfg.json", "again", "file"] {
+        let shared = root.path().join("blobs");
+        fs::create_dir(&shared).unwrap();
+        fs::write(shared.join("ef01"), "{}").unwrap();
+        symlink("../../blobs/ef01", blobs.join("ef01")).unwrap();
+        symlink("../../../blobs/ef01", folder.join("shared")).unwrap();
+        for name in ["cfg.json", "again", "file", "shared"] {
             assert_eq!(locate(&folder, name).unwrap(), folder.join(name));
         }
     }

@@ -1,10 +1,9 @@
 //! Goodfire's SAEs, and one of DeepSeek-R1's distillation that is saved alike: one file, such as
 //! `Llama-3.1-8B-Instruct-SAE-l19.pth`, with the encoder and the decoder of a standard SAE as linear layers.
 
-use std::path::Path;
-
 use serde_json::Value;
 
+use super::folder::Folder;
 use super::{ConfigFile, Files, Format, Opened, WeightFiles};
 use crate::config::{Architecture, SaeConfig};
 use crate::error::SaeError;
@@ -13,7 +12,7 @@ use crate::tensors::{ArchitectureTensors, SaeTensors};
 
 pub(super) const FORMAT: Format = Format {
     name: "goodfire",
-    weights: WeightFiles::Several(|_: &Path, name| published(name).is_some()),
+    weights: WeightFiles::Several(|_: &Folder<'_>, name| published(name).is_some()),
     config: ConfigFile::None,
     open,
     take,

@@ -7,12 +7,14 @@ mod attn_saes;
 mod circuit_tracer;
 mod dictionary_learning;
 mod files;
+mod folder;
 mod gemma_scope;
 mod goodfire;
 mod llama_scope;
 mod llamascopium;
 mod openai;
 mod options;
+mod published;
 mod qwen_scope;
 mod saelens;
 mod search;
@@ -29,8 +31,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(super) use self::files::{ConfigFile, Files};
+use self::folder::Folder;
 pub use self::options::{SaeOptions, Transcoded};
-pub use self::search::find_saes;
+pub use self::published::{PublishedFiles, published_files};
+pub use self::search::{find_saes, is_pattern};
 use crate::config::SaeConfig;
 use crate::error::SaeError;
 use crate::registry::{self, Registered};
@@ -71,9 +75,9 @@ struct Format {
 enum WeightFiles {
     /// One file of this name in the folder of each SAE. A file of another name for which `also` is true is a whole SAE,
     /// in a folder whose other files do not matter.
-    Named { name: &'static str, also: fn(folder: &Path, name: &str) -> bool },
+    Named { name: &'static str, also: fn(folder: &Folder<'_>, name: &str) -> bool },
     /// Several SAEs share a folder: each file whose name is one of these is an SAE.
-    Several(fn(folder: &Path, name: &str) -> bool),
+    Several(fn(folder: &Folder<'_>, name: &str) -> bool),
 }
 
 impl WeightFiles {
@@ -83,7 +87,7 @@ impl WeightFiles {
     }
 
     /// Whether a file is the weights of an SAE whatever the rest of the folder is.
-    fn is_whole(self, folder: &Path, name: &str) -> bool {
+    fn is_whole(self, folder: &Folder<'_>, name: &str) -> bool {
         match self {
             Self::Named { also, .. } => also(folder, name),
             Self::Several(is_one) => is_one(folder, name),
@@ -91,24 +95,18 @@ impl WeightFiles {
     }
 
     /// The weight files of a folder, in the order of their names.
-    fn in_folder(self, folder: &Path) -> Vec<String> {
+    fn in_folder(self, folder: &Folder<'_>) -> Vec<String> {
         match self {
-            Self::Named { name, .. } if folder.join(name).exists() => vec![name.to_owned()],
+            Self::Named { name, .. } if folder.has(name) => vec![name.to_owned()],
             Self::Named { .. } => Vec::new(),
-            Self::Several(is_one) => {
-                let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-                let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-                let mut names: Vec<String> = names.filter(|name| is_one(folder, name)).collect();
-                names.sort();
-                names
-            }
+            Self::Several(is_one) => folder.names().into_iter().filter(|name| is_one(folder, name)).collect(),
         }
     }
 }
 
 impl Format {
     /// Whether a folder has the format's files.
-    fn fits(&self, folder: &Path) -> bool {
+    fn fits(&self, folder: &Folder<'_>) -> bool {
         !self.weights.in_folder(folder).is_empty() && self.config.fits(folder)
     }
 }
@@ -138,24 +136,24 @@ impl SaeFormat {
 
     /// The SAEs that lie directly in a folder: the folder itself, or its files where several SAEs share a folder.
     fn saes_in(folder: &Path) -> Vec<std::path::PathBuf> {
-        let Some(format) = FORMATS.iter().find(|format| format.fits(folder)) else { return Vec::new() };
+        let names = Folder::Local(folder);
+        let Some(format) = FORMATS.iter().find(|format| format.fits(&names)) else { return Vec::new() };
         match format.weights {
             WeightFiles::Named { .. } => vec![folder.to_path_buf()],
-            WeightFiles::Several(_) => format.weights.in_folder(folder).iter().map(|name| folder.join(name)).collect(),
+            WeightFiles::Several(_) => format.weights.in_folder(&names).iter().map(|name| folder.join(name)).collect(),
         }
     }
 
-    /// Detects the format of a folder.
-    fn of(folder: &Path) -> Result<Self, SaeError> {
-        let has = |name: &str| folder.join(name).exists();
+    /// Detects the format of a folder. `place` names it in messages.
+    fn of(folder: &Folder<'_>, place: &Path) -> Result<Self, SaeError> {
         let fitting: Vec<&'static Format> = FORMATS.iter().filter(|format| format.fits(folder)).collect();
         match fitting[..] {
             [format] => Ok(Self(format)),
             // Treat an incomplete SAELens folder as SAELens, so that the error names the missing file.
-            [] if has("cfg.json") || has("sae_weights.safetensors") => Ok(Self::SAELENS),
-            [] => Err(SaeError::NoFormat { folder: folder.to_path_buf() }),
+            [] if folder.has("cfg.json") || folder.has("sae_weights.safetensors") => Ok(Self::SAELENS),
+            [] => Err(SaeError::NoFormat { folder: place.to_path_buf() }),
             [first, second, ..] => {
-                Err(SaeError::TwoFormats { folder: folder.to_path_buf(), first: first.name, second: second.name })
+                Err(SaeError::TwoFormats { folder: place.to_path_buf(), first: first.name, second: second.name })
             }
         }
     }
@@ -188,47 +186,42 @@ pub(super) fn open(path: &Path, options: &SaeOptions) -> Result<(SaeFormat, File
     {
         return Err(SaeError::NoWeights { path: path.to_path_buf(), folder: folder.to_path_buf() });
     }
-    let whole = || {
-        let name = file?;
-        FORMATS.iter().find(|format| format.weights.is_whole(folder, name)).map(SaeFormat)
-    };
-    let format = match options.format.or_else(whole) {
-        Some(format) => format,
-        None => SaeFormat::of(folder)?,
-    };
-    let weights = match file {
-        Some(name) => name.to_owned(),
-        None => format.weights_in(folder)?,
-    };
+    let (format, weights) = choose(&Folder::Local(folder), file, folder, options.format)?;
     let files = Files::find(folder, format.0.config, &weights, options.clone())?;
     let mut opened = (format.0.open)(&files)?;
     let config = &mut opened.config;
     options.apply(&files.source(), config)?;
-    if let Some(registered) = registry::published_at(&files.folder_names(), &files.weights_file) {
+    let folders = files.folder_names();
+    if let Some(registered) = registry::published_at(&folders, &files.weights_file) {
+        if registered.is_in_hub_cache(&folders) {
+            registered.apply(options.normalisation, config);
+        }
         let is_centred = config.conventions.center_writing_weights;
         config.remarks.extend(registered.unsaid(config.normalisation, is_centred));
     }
     Ok((format, files, opened))
 }
 
-/// How to bring an SAE of SAELens's registry to this machine.
-fn how_to_fetch(Registered { release, sae }: Registered) -> String {
-    let format: Option<SaeFormat> = release.format.and_then(|name| name.parse().ok());
-    let files = format.map_or_else(|| vec![format!("{}/*", sae.path)], |format| format.files_of(sae.path));
-    let repository = release.repository;
-    let is_pickled = files.iter().any(|file| file.contains(".pt"))
-        || format.is_some_and(|format| format.0.name == dictionary_learning::FORMAT.name);
-    if is_pickled {
-        let files = files.join(" and ");
-        return format!("It is {files} of {repository} on the Hugging Face Hub; `harvest fetch` brings no .pt file");
-    }
-    // The folder has the repository's name, which some formats read the site or k from.
-    let name = repository.rsplit('/').next().unwrap_or(repository);
-    let files: Vec<String> = files.iter().map(|file| format!("\"{file}\"")).collect();
-    let files = files.join(", ");
-    format!(
-        "`harvest fetch` brings it with this manifest:\n[[saes]]\nname = \"{name}\"\nrepo = \"{repository}\"\nfiles = [{files}]"
-    )
+/// The format and the weight file of an SAE: that of a folder, or one of its files. `place` names the folder in messages.
+fn choose(
+    folder: &Folder<'_>,
+    file: Option<&str>,
+    place: &Path,
+    format: Option<SaeFormat>,
+) -> Result<(SaeFormat, String), SaeError> {
+    let whole = || {
+        let name = file?;
+        FORMATS.iter().find(|format| format.weights.is_whole(folder, name)).map(SaeFormat)
+    };
+    let format = match format.or_else(whole) {
+        Some(format) => format,
+        None => SaeFormat::of(folder, place)?,
+    };
+    let weights = match file {
+        Some(name) => name.to_owned(),
+        None => format.weights_in(folder, place)?,
+    };
+    Ok((format, weights))
 }
 
 /// Says what a path that does not exist is in SAELens's registry, if its first part is the name of a release.
@@ -239,38 +232,22 @@ fn check_registry(path: &Path, name: &str) -> Result<(), SaeError> {
     }
     let path = path.to_path_buf();
     Err(match registry::find(name) {
-        Ok(registered) => SaeError::NotFetched { path, how: how_to_fetch(registered) },
+        Ok(Registered { release, sae }) => {
+            SaeError::NotFetched { path, repository: release.repository, file: sae.path }
+        }
         Err(problem) => SaeError::NotInRegistry { path, problem },
     })
 }
 
 impl SaeFormat {
-    /// Patterns of the files to bring of an SAE that is published at `path` in a repository. Each matches a file there.
-    fn files_of(self, path: &str) -> Vec<String> {
-        match (self.0.weights, self.0.config) {
-            (WeightFiles::Several(_), ConfigFile::None) => vec![path.to_owned()],
-            (WeightFiles::Several(_), ConfigFile::Named(config) | ConfigFile::Optional(config)) => {
-                vec![path.to_owned(), format!("*{config}")]
-            }
-            (WeightFiles::Several(_), ConfigFile::Beside { weights, config }) => {
-                vec![path.to_owned(), format!("{}{config}", path.strip_suffix(weights).unwrap_or(path))]
-            }
-            (WeightFiles::Named { name, .. }, ConfigFile::Named(config)) => {
-                vec![format!("{path}/{name}"), format!("{path}/{config}")]
-            }
-            (WeightFiles::Named { .. }, ConfigFile::Optional(_)) => vec![format!("{path}/*")],
-            (WeightFiles::Named { name, .. }, _) => vec![format!("{path}/{name}")],
-        }
-    }
-
     /// The one weight file of a folder.
-    fn weights_in(self, folder: &Path) -> Result<String, SaeError> {
+    fn weights_in(self, folder: &Folder<'_>, place: &Path) -> Result<String, SaeError> {
         let held = self.0.weights.in_folder(folder);
         match (self.0.weights, &held[..]) {
             (WeightFiles::Named { name, .. }, _) => Ok(name.to_owned()),
             (WeightFiles::Several(_), [one]) => Ok(one.clone()),
             (WeightFiles::Several(_), _) => {
-                let (folder, format) = (folder.to_path_buf(), self.0.name);
+                let (folder, format) = (place.to_path_buf(), self.0.name);
                 Err(SaeError::SeveralInFolder { folder, format, count: held.len(), held: held.join(", ") })
             }
         }

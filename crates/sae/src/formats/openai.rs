@@ -1,10 +1,9 @@
 //! `OpenAI`'s autoencoders: one file with the state dict of one class and the name of its activation function. `TopK` models
 //! normalise each row to mean 0 and standard deviation 1.
 
-use std::path::Path;
-
 use serde_json::{Number, Value};
 
+use super::folder::Folder;
 use super::source::Source;
 use super::{ConfigFile, Files, Format, Opened, WeightFiles};
 use crate::config::{Architecture, InputBias, Ranking, SaeConfig};
@@ -22,9 +21,9 @@ pub(super) const FORMAT: Format = Format {
 };
 
 /// A file of `PyTorch` that no other format claims, in a folder without a configuration.
-fn is_alone(folder: &Path, name: &str) -> bool {
+fn is_alone(folder: &Folder<'_>, name: &str) -> bool {
     let ending = name.rsplit_once('.').map(|(_, ending)| ending);
-    matches!(ending, Some("pt" | "pth")) && !folder.join("config.json").exists()
+    matches!(ending, Some("pt" | "pth")) && !folder.has("config.json")
 }
 
 /// Training statistics.

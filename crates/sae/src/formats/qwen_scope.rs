@@ -1,11 +1,10 @@
 //! Qwen-Scope: `TopK` SAEs of the residual stream after each block, one file `layerN.sae.pt` a block. The published path, such
 //! as `SAE-Res-Qwen3-1.7B-Base-W32K-L0_50`, or `config.json` beside the files, gives k and the model.
 
-use std::path::Path;
-
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
+use super::folder::Folder;
 use super::{ConfigFile, Files, Format, Opened, WeightFiles};
 use crate::config::{Architecture, Ranking, SaeConfig};
 use crate::error::SaeError;
@@ -31,7 +30,7 @@ struct Fields {
     hook_point: Option<String>,
 }
 
-fn is_one(_: &Path, name: &str) -> bool {
+fn is_one(_: &Folder<'_>, name: &str) -> bool {
     layer(name).is_some()
 }
 

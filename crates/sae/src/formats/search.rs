@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::folder::Folder;
 use super::{FORMATS, SaeFormat, WeightFiles};
 use crate::error::SaeError;
 
@@ -29,8 +30,8 @@ pub fn find_saes<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Result<V
     Ok(found)
 }
 
-/// A file of such a name is taken as it is.
-fn is_pattern(path: &Path) -> bool {
+/// Whether a path is a pattern. A file of such a name is taken as it is.
+pub fn is_pattern(path: &Path) -> bool {
     path.to_str().is_some_and(|path| path.contains(['*', '?', '['])) && !path.exists()
 }
 
@@ -62,7 +63,7 @@ fn is_sae_file(path: &Path) -> bool {
     };
     FORMATS.iter().any(|format| match format.weights {
         WeightFiles::Named { name: own, .. } if own == name => true,
-        weights => weights.is_whole(folder, name),
+        weights => weights.is_whole(&Folder::Local(folder), name),
     })
 }
 

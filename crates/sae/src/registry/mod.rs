@@ -3,12 +3,14 @@
 //!
 //! `scripts/goldens/registry.py` makes `saes.tsv.zst` out of `pretrained_saes.yaml` of SAELens 6.54.12 (MIT).
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::OnceLock;
 
 use hayloft_runtime::words::did_you_mean;
 use serde::Serialize;
 
+use crate::config::SaeConfig;
 use crate::normalisation::Normalisation;
 
 const TABLE: &[u8] = include_bytes!("saes.tsv.zst");
@@ -139,6 +141,26 @@ pub fn release_of(name: &str) -> Result<&'static Release, String> {
     })
 }
 
+/// Returns the SAEs whose names `RELEASE/ID` match a pattern, in the registry's order. `*`, `?` and `[...]` have their
+/// meaning of a shell. As with folders, a pattern that matches the beginning of a name up to a `/` stands for all SAEs
+/// below. An SAE that two releases list is returned once.
+///
+/// # Errors
+/// A message about a malformed pattern.
+pub fn matching(pattern: &str) -> Result<Vec<Registered>, String> {
+    let options =
+        glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+    let pattern = glob::Pattern::new(pattern.trim_end_matches('/')).map_err(|error| error.to_string())?;
+    let matches = |name: &str| {
+        let ends = name.match_indices('/').map(|(end, _)| end).chain([name.len()]);
+        ends.map(|end| &name[..end]).any(|beginning| pattern.matches_with(beginning, options))
+    };
+    let mut seen = BTreeSet::new();
+    let all = releases().iter().flat_map(|release| release.saes.iter().map(move |sae| Registered { release, sae }));
+    let found = all.filter(|registered| matches(&registered.to_string()));
+    Ok(found.filter(|registered| seen.insert((registered.release.repository, registered.sae.path))).collect())
+}
+
 /// What is published at a path on this machine, told from the repository's name in it: that of a folder, or that of the
 /// Hub's cache (`models--OWNER--NAME`). `None` unless the registry says more of it than its files do, or gives a scale.
 pub(crate) fn published_at(folders: &[String], file: &str) -> Option<Registered> {
@@ -156,6 +178,32 @@ pub(crate) fn published_at(folders: &[String], file: &str) -> Option<Registered>
 }
 
 impl Registered {
+    /// Whether the files are those that the release's repository has: in its folder of the Hub's cache. `folders` has the
+    /// names of the files' folder and of those above it.
+    pub(crate) fn is_in_hub_cache(&self, folders: &[String]) -> bool {
+        let own = format!("models--{}", self.release.repository.replace('/', "--"));
+        folders.windows(3).any(|names| names[2] == own && names[1] == "snapshots")
+    }
+
+    /// Puts into the configuration what the registry says and the files do not, as SAELens does. Normalisation is left
+    /// as it is if the user says what it is.
+    pub(crate) fn apply(&self, said: Option<Normalisation>, config: &mut SaeConfig) {
+        let named: Option<Normalisation> = self.release.normalisation.and_then(|name| name.parse().ok());
+        if let Some(named) = named.filter(|_| said.is_none() && config.normalisation == Normalisation::None) {
+            config.normalisation = named;
+            let name = named.as_str();
+            config.remarks.push(format!(
+                "its input is normalised by {name}, as SAELens's registry ({self}) says and its files do not. --sae-normalise none leaves that out"
+            ));
+        }
+        if self.release.is_centred && !config.conventions.center_writing_weights {
+            config.conventions.center_writing_weights = true;
+            config.remarks.push(format!(
+                "it was trained on centred weights, as SAELens's registry ({self}) says and its files do not. --weights as-stored leaves that out"
+            ));
+        }
+    }
+
     /// What the registry says of the SAE and its files do not, each with the option that says it here.
     pub(crate) fn unsaid(&self, normalisation: Normalisation, is_centred: bool) -> Vec<String> {
         let Self { release, sae } = self;
@@ -222,6 +270,33 @@ mod tests {
         let message = find("gpt2-small-res-jb/blocks.8.hook_resid_pr").unwrap_err();
         assert!(message.contains("Did you mean blocks.8.hook_resid_pre?"), "{message}");
         assert!(find("gpt2-small-res-jb").unwrap_err().contains("one of the 13 SAEs"));
+    }
+
+    #[test]
+    fn patterns_are_those_of_folders() {
+        let count = |pattern: &str| matching(pattern).unwrap().len();
+        let names = |pattern: &str| matching(pattern).unwrap().iter().map(Registered::to_string).collect::<Vec<_>>();
+        let layer = "gemma-scope-2b-pt-res-canonical/layer_12";
+        assert_eq!(names(&format!("{layer}/width_16k/*")), [format!("{layer}/width_16k/canonical")]);
+        assert_eq!(count(&format!("{layer}/*")), count(layer), "all below a beginning");
+        assert!(names(&format!("{layer}/*")).iter().all(|name| name.starts_with(layer)));
+        assert_eq!(count("gpt2-small-res-jb/blocks.[0-9].hook_resid_pre"), 10);
+        assert_eq!((count("gpt2-small-res-jb"), count("gpt2-small-res-jb/*")), (13, 13));
+        assert_eq!(count("gpt2-small-res-jb/*/*"), 0);
+        assert_eq!(
+            count("gemma-scope-2b-pt-res*/layer_12/width_16k/*"),
+            count("gemma-scope-2b-pt-res/layer_12/width_16k/*")
+        );
+        assert!(matching("a[").is_err());
+    }
+
+    #[test]
+    fn only_the_hubs_cache_is_the_repository() {
+        let mistral = find("mistral-7b-res-wg/blocks.8.hook_resid_pre").unwrap();
+        let folders = |path: &str| path.split('/').rev().map(str::to_owned).collect::<Vec<_>>();
+        let cached = "h/models--JoshEngels--Mistral-7B-Residual-Stream-SAEs/snapshots/0/mistral_7b_layer_8";
+        assert!(mistral.is_in_hub_cache(&folders(cached)));
+        assert!(!mistral.is_in_hub_cache(&folders("h/Mistral-7B-Residual-Stream-SAEs/mistral_7b_layer_8")));
     }
 
     #[test]

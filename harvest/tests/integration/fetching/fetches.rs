@@ -3,12 +3,13 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 
-use hayloft_harvest::{FetchMode, FetchOutcome, NetworkAccess, RunSettings};
+use hayloft_harvest::{FetchMode, FetchOutcome, RunSettings};
+use hayloft_hub::NetworkAccess;
 use serde_json::Value;
 
-use super::hub::{COMMIT, Fault, sha256};
 use super::{Field, TOKEN, fetched, file, weights};
 use crate::checkpoint::{Farm, harvest};
+use hayloft_hub::test_hub::{COMMIT, Fault, sha256};
 
 #[test]
 fn a_model_becomes_a_folder_of_the_files_it_needs() {

@@ -1,7 +1,6 @@
 //! Fetching from a Hub on loopback.
 
 mod fetches;
-mod hub;
 mod program;
 mod refusals;
 
@@ -9,12 +8,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hayloft_harvest::{
-    Endpoint, FetchError, FetchMode, FetchSettings, FetchSummary, HubSettings, NetworkAccess, RetrySettings, Token,
-    fetch,
-};
+use hayloft_harvest::{FetchError, FetchMode, FetchSettings, FetchSummary, fetch};
+use hayloft_hub::test_hub::{RemoteFile, TestHub};
+use hayloft_hub::{Endpoint, HubSettings, NetworkAccess, RetrySettings, Token};
 use hayloft_runtime::Progress;
-use hub::{RemoteFile, TestHub};
 
 const TOKEN: &str = "hf_do_not_tell";
 

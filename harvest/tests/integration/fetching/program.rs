@@ -4,8 +4,8 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use super::hub::{Fault, sha256};
 use super::{Field, TOKEN, weights};
+use hayloft_hub::test_hub::{Fault, sha256};
 
 fn harvest(field: &Field, words: &[&str], variables: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_harvest"))

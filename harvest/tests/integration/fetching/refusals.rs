@@ -5,10 +5,11 @@ use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
-use hayloft_harvest::{Endpoint, FetchError, NetworkAccess};
+use hayloft_harvest::FetchError;
+use hayloft_hub::{Endpoint, HubError, NetworkAccess};
 
-use super::hub::{Fault, sha256};
 use super::{Field, TOKEN, fetched, file, refusal, weights};
+use hayloft_hub::test_hub::{Fault, sha256};
 
 #[test]
 fn wrong_hash_of_a_large_file() {
@@ -28,7 +29,7 @@ fn wrong_hash_of_a_small_file() {
     let field = Field::new();
     field.hub.fault("/config.json", Fault::Body(b"[]".to_vec()));
     let error = refusal(&field.settings());
-    assert!(matches!(&error, FetchError::Hash { hash: "git blob", .. }), "{error}");
+    assert!(matches!(&error, FetchError::Hub(HubError::Hash { hash: "git blob", .. })), "{error}");
     assert!(!field.path("out/m").exists());
 }
 
@@ -83,7 +84,7 @@ fn gated() {
     let message = refusal(&field.with_token()).to_string();
     assert!(message.contains("gated") && message.contains(&format!("Accept its terms at {}/o/m", field.hub.hub)));
     field.hub.fault("/api/", Fault::Status(401, "X-Error-Code: GatedRepo\r\n"));
-    assert!(matches!(refusal(&field.settings()), FetchError::Gated { .. }));
+    assert!(matches!(refusal(&field.settings()), FetchError::Hub(HubError::Gated { .. })));
 }
 
 #[test]
@@ -188,7 +189,7 @@ fn a_server_that_is_silent() {
     let address = format!("http://{}", listener.local_addr().unwrap());
     settings.hub.endpoint = Endpoint::new(&address, "HF_ENDPOINT").unwrap();
     let error = refusal(&settings);
-    assert!(matches!(error, FetchError::Unreachable { .. }), "{error}");
+    assert!(matches!(error, FetchError::Hub(HubError::Unreachable { .. })), "{error}");
 }
 
 #[test]
@@ -230,7 +231,7 @@ fn names_that_leave_the_folder() {
         let field = Field::with(vec![file("good.txt", "good", false), file(hostile, "evil", false)]);
         field.manifest("[[datasets]]\nname = \"d\"\nrepo = \"o/d\"\nfiles = [\"**/*\"]\n");
         let error = refusal(&field.settings());
-        assert!(matches!(error, FetchError::HostileName { .. }), "{hostile}: {error}");
+        assert!(matches!(error, FetchError::Hub(HubError::HostileName { .. })), "{hostile}: {error}");
         assert_eq!(field.hub.requests().len(), 1, "nothing of it is downloaded");
         assert!(!field.path("evil.txt").exists() && !field.path("out/evil.txt").exists());
     }

@@ -1,12 +1,13 @@
 //! The Hub's description of a repository: `/api/models/{repo}/revision/{revision}?blobs=true`.
 
+use hayloft_runtime::words::did_you_mean;
 use serde::Deserialize;
 
-use super::FetchEntry;
-use super::digest::Expected;
-use super::identifiers::{Commit, is_hexadecimal};
-use super::listing::{ListedFile, Listing};
-use crate::data::Sha256;
+use crate::digest::Expected;
+use crate::identifiers::{Commit, is_hexadecimal};
+use crate::listing::{ListedFile, Listing};
+use crate::repository::Repository;
+use crate::sha256::Sha256;
 
 /// The fields of the JSON that are used.
 #[derive(Deserialize)]
@@ -30,10 +31,37 @@ struct LargeFileDescription {
     size: Option<u64>,
 }
 
+/// The branches and tags: `/api/models/{repo}/refs`.
+#[derive(Deserialize)]
+pub(super) struct References {
+    branches: Vec<Reference>,
+    tags: Vec<Reference>,
+}
+
+#[derive(Deserialize)]
+struct Reference {
+    name: String,
+}
+
+/// Limit on the branches and tags named in a message.
+const SHOWN: usize = 12;
+
+impl References {
+    /// Says which branches and tags there are.
+    pub(super) fn advice(&self, asked: &str) -> String {
+        let names: Vec<&str> =
+            self.branches.iter().chain(&self.tags).map(|reference| reference.name.as_str()).collect();
+        let near = did_you_mean(asked, &names);
+        let shown = names.iter().take(SHOWN).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+        let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
+        format!("It has {shown}{more}{near}")
+    }
+}
+
 impl RepoDescription {
     /// Returns the files. The error is a message about a commit other than the requested one.
-    pub(super) fn listing(self, entry: &FetchEntry) -> Result<Listing, String> {
-        match entry.revision.commit() {
+    pub(super) fn listing(self, repository: &Repository) -> Result<Listing, String> {
+        match repository.revision.commit() {
             Some(asked) if asked != self.sha => Err(format!("expected commit {asked}, got {}", self.sha)),
             _ => Ok(Listing { commit: self.sha, files: self.siblings.into_iter().map(ListedFile::from).collect() }),
         }

@@ -6,15 +6,15 @@ use std::path::Path;
 
 use sha2::Digest;
 
-use super::FetchError;
-use crate::data::Sha256;
+use crate::error::{HashSource, HubError};
+use crate::sha256::Sha256;
 
 /// What is known of a file before it is downloaded.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Expected {
+pub struct Expected {
     /// The size in bytes.
     pub bytes: Option<u64>,
-    /// The SHA-256 in the manifest.
+    /// The SHA-256 in the fetch manifest, if it names one.
     pub manifest: Option<Sha256>,
     /// The Hub's SHA-256 of a large file (Git LFS or Xet).
     pub large: Option<Sha256>,
@@ -23,7 +23,9 @@ pub(super) struct Expected {
 }
 
 /// Incremental hashes of the bytes so far.
-pub(super) struct Hashing {
+#[derive(Debug)]
+pub struct Hashing {
+    /// The bytes so far.
     pub bytes: u64,
     sha256: sha2::Sha256,
     blob: Option<sha1::Sha1>,
@@ -31,13 +33,14 @@ pub(super) struct Hashing {
 
 impl Hashing {
     /// Starts hashing an empty file.
-    pub(super) fn new(expected: &Expected) -> Self {
+    pub fn new(expected: &Expected) -> Self {
         let blob = expected.bytes.filter(|_| expected.blob.is_some());
         let blob = blob.map(|bytes| sha1::Sha1::new_with_prefix(format!("blob {bytes}\0")));
         Self { bytes: 0, sha256: sha2::Sha256::new(), blob }
     }
 
-    pub(super) fn update(&mut self, bytes: &[u8]) {
+    /// Adds bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
         self.sha256.update(bytes);
         if let Some(blob) = &mut self.blob {
@@ -46,7 +49,7 @@ impl Hashing {
     }
 
     /// Hashes a file's content and reports progress.
-    pub(super) fn read(&mut self, path: &Path, mut tell: impl FnMut(u64)) -> io::Result<()> {
+    pub fn read(&mut self, path: &Path, mut tell: impl FnMut(u64)) -> io::Result<()> {
         let mut file = File::open(path)?;
         let mut buffer = vec![0; 1 << 18];
         loop {
@@ -60,24 +63,19 @@ impl Hashing {
     }
 
     /// Returns the file's SHA-256 if all hashes match. `what` names the file in messages.
-    pub(super) fn finish(self, expected: &Expected, what: &str) -> Result<Sha256, FetchError> {
-        let again = "Run the same command again; if it stays so, the server or something between gives wrong bytes";
-        let wrong = |hash, expected: String, said_by, got: String, advice| FetchError::Hash {
-            what: what.to_owned(),
-            hash,
-            expected,
-            said_by,
-            got,
-            advice,
+    pub fn finish(self, expected: &Expected, what: &str) -> Result<Sha256, HubError> {
+        let wrong = |hash, expected: String, got: String| {
+            let (what, said_by) = (what.to_owned(), HashSource::Hub);
+            HubError::Hash { what, hash, expected, said_by, got }
         };
         let got = Sha256::from_bytes(&self.sha256.finalize());
         if let Some(large) = expected.large.as_ref().filter(|large| **large != got) {
-            return Err(wrong("sha256", large.to_string(), "the Hub", got.to_string(), again));
+            return Err(wrong("sha256", large.to_string(), got.to_string()));
         }
         if let (Some(blob), Some(hash)) = (&expected.blob, self.blob) {
             let got = hexadecimal(&hash.finalize());
             if *blob != got {
-                return Err(wrong("git blob", blob.clone(), "the Hub", got, again));
+                return Err(wrong("git blob", blob.clone(), got));
             }
         }
         match expected.manifest.as_ref().filter(|manifest| **manifest != got) {
@@ -88,14 +86,13 @@ impl Hashing {
 }
 
 /// Returns the error of an intact file whose hash differs from the manifest's.
-pub(super) fn another_version(what: &str, manifest: &Sha256, got: &Sha256) -> FetchError {
-    FetchError::Hash {
+pub fn another_version(what: &str, manifest: &Sha256, got: &Sha256) -> HubError {
+    HubError::Hash {
         what: what.to_owned(),
         hash: "sha256",
         expected: manifest.to_string(),
-        said_by: "the fetch manifest",
+        said_by: HashSource::FetchManifest,
         got: got.to_string(),
-        advice: "The repository has another version of it: set revision in the fetch manifest, or correct the hash",
     }
 }
 

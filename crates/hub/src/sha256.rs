@@ -1,4 +1,4 @@
-//! SHA-256 hashes, as written in data manifests.
+//! SHA-256 hashes, as manifests and the Hub write them.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ pub struct Sha256(String);
 
 impl Sha256 {
     /// Converts the 32 bytes of a digest.
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
+    pub fn from_bytes(bytes: &[u8]) -> Self {
         let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or_default();
         Self(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
     }

@@ -3,6 +3,8 @@
 //! Small files are served by the Hub itself with git's blob id as `ETag`; large ones are redirected to another origin,
 //! the store, under a signed address. Each connection carries one request.
 
+#![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a failing test names the place")]
+
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -13,11 +15,15 @@ use std::thread::{self, JoinHandle};
 use serde_json::{Value, json};
 use sha2::Digest;
 
+/// The first commit of every repository.
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// A file of the repository that the Hub has.
+/// A file of a repository that the Hub has.
+#[derive(Debug, Clone)]
 pub struct RemoteFile {
+    /// The name.
     pub name: String,
+    /// The content.
     pub bytes: Vec<u8>,
     /// Kept in the store rather than in git.
     pub large: bool,
@@ -28,12 +34,24 @@ pub struct RemoteFile {
 pub struct Request {
     /// `hub` or `store`.
     pub server: &'static str,
+    /// The path and the query.
     pub target: String,
+    /// The header `Range`.
     pub range: Option<String>,
+    /// The header `Authorization`.
     pub authorization: Option<String>,
 }
 
+/// A repository: its commits, of which the last is `main`.
+#[derive(Debug)]
+struct RemoteRepo {
+    /// `models/o/m`.
+    path: String,
+    commits: Vec<(String, Vec<RemoteFile>)>,
+}
+
 /// What goes wrong once, at the next request whose target holds a text.
+#[derive(Debug)]
 pub enum Fault {
     /// The connection ends after so many bytes of the body.
     Cut(usize),
@@ -47,9 +65,9 @@ pub enum Fault {
     Redirect(String),
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
-    files: Vec<RemoteFile>,
+    repositories: Vec<RemoteRepo>,
     requests: Vec<Request>,
     faults: VecDeque<(String, Fault)>,
     /// Whether the listing says sizes and hashes, as a mirror may not.
@@ -57,19 +75,25 @@ struct State {
     store: String,
 }
 
+/// A Hub on loopback, and the store that it redirects to.
+#[derive(Debug)]
 pub struct TestHub {
     state: Arc<Mutex<State>>,
+    /// The address of the Hub.
     pub hub: String,
+    /// The address of the store.
     pub store: String,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
+/// The SHA-256 of bytes, in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
     hexadecimal(&sha2::Sha256::digest(bytes))
 }
 
-fn blob_id(bytes: &[u8]) -> String {
+/// The git blob id of bytes.
+pub fn blob_id(bytes: &[u8]) -> String {
     let hash = sha1::Sha1::new_with_prefix(format!("blob {}\0", bytes.len())).chain_update(bytes).finalize();
     hexadecimal(&hash)
 }
@@ -79,8 +103,14 @@ fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 impl TestHub {
+    /// Starts a Hub whose repositories `o/m`, a model, and `o/d`, a dataset, have these files.
     pub fn start(files: Vec<RemoteFile>) -> Self {
-        let state = Arc::new(Mutex::new(State { files, ..State::default() }));
+        let repo = |path: &str, files: Vec<RemoteFile>| RemoteRepo {
+            path: path.to_owned(),
+            commits: vec![(COMMIT.to_owned(), files)],
+        };
+        let repositories = vec![repo("models/o/m", files.clone()), repo("datasets/o/d", files)];
+        let state = Arc::new(Mutex::new(State { repositories, ..State::default() }));
         let stop = Arc::new(AtomicBool::new(false));
         let (mut addresses, mut threads) = (Vec::new(), Vec::new());
         for server in ["hub", "store"] {
@@ -102,6 +132,21 @@ impl TestHub {
         Self { state, hub, store, stop, threads }
     }
 
+    /// Adds a model repository with these files, or a commit to it; returns the commit.
+    pub fn publish(&self, id: &str, files: Vec<RemoteFile>) -> String {
+        let mut state = self.state.lock().unwrap();
+        let path = format!("models/{id}");
+        let known = state.repositories.iter_mut().find(|repo| repo.path == path);
+        let count = known.as_ref().map_or(0, |repo| repo.commits.len());
+        let commit = if count == 0 { COMMIT.to_owned() } else { format!("{count:040x}") };
+        match known {
+            Some(repo) => repo.commits.push((commit.clone(), files)),
+            None => state.repositories.push(RemoteRepo { path, commits: vec![(commit.clone(), files)] }),
+        }
+        commit
+    }
+
+    /// Lets the next request whose target holds a text fail.
     pub fn fault(&self, target: &str, fault: Fault) {
         self.state.lock().unwrap().faults.push_back((target.to_owned(), fault));
     }
@@ -111,13 +156,18 @@ impl TestHub {
         std::mem::take(&mut self.state.lock().unwrap().requests)
     }
 
+    /// Leaves sizes and hashes out of listings.
     pub fn be_terse(&self) {
         self.state.lock().unwrap().terse = true;
     }
 
+    /// Replaces a file's content in every commit that has it.
     pub fn replace(&self, name: &str, bytes: &[u8]) {
         let mut state = self.state.lock().unwrap();
-        state.files.iter_mut().find(|file| file.name == name).unwrap().bytes = bytes.to_vec();
+        let commits = state.repositories.iter_mut().flat_map(|repo| &mut repo.commits);
+        for file in commits.flat_map(|(_, files)| files).filter(|file| file.name == name) {
+            file.bytes = bytes.to_vec();
+        }
     }
 }
 
@@ -167,33 +217,32 @@ fn answer(state: &State, request: &Request, fault: Option<Fault>) -> Vec<u8> {
         Some(Fault::Redirect(location)) => return respond(302, &format!("Location: {location}\r\n"), b"", None),
         _ => {}
     }
+    let all = || state.repositories.iter().flat_map(|repo| &repo.commits).flat_map(|(_, files)| files);
     if request.server == "store" {
-        let file = state.files.iter().find(|file| target == format!("/{}", sha256(&file.bytes)));
+        let file = all().find(|file| target == format!("/{}", sha256(&file.bytes)));
         return match file {
             Some(file) => part(request, "ETag: \"an-md5\"\r\n", &file.bytes, fault),
             None => respond(403, "", b"", None),
         };
     }
-    if let Some(rest) = target.strip_prefix("/api/models/o/m/").or_else(|| target.strip_prefix("/api/datasets/o/d/")) {
-        return match rest {
-            "revision/main" | "revision/0123456789abcdef0123456789abcdef01234567" => {
-                let files: Vec<Value> = state.files.iter().map(|file| described(file, state.terse)).collect();
-                let listing = json!({ "id": "o/m", "sha": COMMIT, "siblings": files }).to_string();
-                part(request, "", listing.as_bytes(), fault)
-            }
-            _ => respond(404, "X-Error-Code: RevisionNotFound\r\n", b"", None),
-        };
+    let missing = |what: &str| respond(404, &format!("X-Error-Code: {what}NotFound\r\n"), b"", None);
+    let below = |repo: &RemoteRepo, api: bool| {
+        let path =
+            if api { format!("/api/{}/", repo.path) } else { format!("/{}/", repo.path.trim_start_matches("models/")) };
+        target.strip_prefix(&path).map(str::to_owned)
+    };
+    let found = |api| state.repositories.iter().find_map(|repo| Some((repo, below(repo, api)?)));
+    if let Some((repo, rest)) = found(true) {
+        return api(state, request, repo, &rest, fault).unwrap_or_else(|| missing("Revision"));
     }
-    let resolve = format!("/resolve/{COMMIT}/");
-    let name = target.strip_prefix("/datasets/o/d").or_else(|| target.strip_prefix("/o/m"));
-    let Some(name) = name.and_then(|rest| rest.strip_prefix(resolve.as_str())) else {
-        return respond(404, "X-Error-Code: RepoNotFound\r\n", b"", None);
+    let Some((repo, rest)) = found(false) else { return missing("Repo") };
+    let Some((commit, name)) = rest.strip_prefix("resolve/").and_then(|rest| rest.split_once('/')) else {
+        return missing("Entry");
     };
     let name = name.replace("%20", " ").replace("%23", "#");
-    let Some(file) = state.files.iter().find(|file| file.name == name) else {
-        return respond(404, "X-Error-Code: EntryNotFound\r\n", b"", None);
-    };
-    let commit = format!("X-Repo-Commit: {COMMIT}\r\n");
+    let Some((_, files)) = repo.commits.iter().find(|(known, _)| known == commit) else { return missing("Revision") };
+    let Some(file) = files.iter().find(|file| file.name == name) else { return missing("Entry") };
+    let commit = format!("X-Repo-Commit: {commit}\r\n");
     if file.large {
         let (hash, size) = (sha256(&file.bytes), file.bytes.len());
         let store = &state.store;
@@ -204,6 +253,21 @@ fn answer(state: &State, request: &Request, fault: Option<Fault>) -> Vec<u8> {
     } else {
         part(request, &format!("{commit}ETag: \"{}\"\r\n", blob_id(&file.bytes)), &file.bytes, fault)
     }
+}
+
+/// A listing, or the branches and tags; `None` for a revision that the repository lacks.
+fn api(state: &State, request: &Request, repo: &RemoteRepo, rest: &str, fault: Option<Fault>) -> Option<Vec<u8>> {
+    if rest == "refs" {
+        let main = json!({ "name": "main", "ref": "refs/heads/main", "targetCommit": repo.commits.last()?.0 });
+        return Some(part(request, "", json!({ "branches": [main], "tags": [] }).to_string().as_bytes(), fault));
+    }
+    let revision = rest.strip_prefix("revision/")?;
+    let mut commits = repo.commits.iter();
+    let (commit, files) =
+        if revision == "main" { commits.next_back()? } else { commits.find(|(own, _)| own == revision)? };
+    let files: Vec<Value> = files.iter().map(|file| described(file, state.terse)).collect();
+    let listing = json!({ "id": repo.path, "sha": commit, "siblings": files }).to_string();
+    Some(part(request, "", listing.as_bytes(), fault))
 }
 
 fn described(file: &RemoteFile, terse: bool) -> Value {

@@ -1,15 +1,10 @@
-//! Validated names from manifests and servers, safe to use in paths and URLs.
+//! Validated names from manifests, arguments and servers, safe to use in paths and URLs.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
-
-/// The name of an entry and of its folder: letters, digits, `-`, `_` and inner dots.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct EntryName(String);
 
 /// A Hub repository: `owner/name`, or a legacy `name`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,23 +30,12 @@ pub struct FileName(String);
 const LONGEST_NAME: usize = 1024;
 const LONGEST_PART: usize = 255;
 
-/// Leaves room for the characters added to an entry's name while its folder is filled.
+/// Leaves room for characters added to a name while its file or folder is filled.
 const LONGEST_PLAIN: usize = 200;
 
 fn is_plain(text: &str) -> bool {
     let character = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !text.is_empty() && text.len() <= LONGEST_PLAIN && text.chars().all(character) && !text.starts_with('.')
-}
-
-impl TryFrom<String> for EntryName {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        if is_plain(&text) {
-            return Ok(Self(text));
-        }
-        Err(format!("expected a name of letters, digits, -, _ and dots, such as \"mistral-7b\", got {text:?}"))
-    }
 }
 
 impl TryFrom<String> for RepoId {
@@ -105,13 +89,13 @@ impl TryFrom<String> for FileName {
 }
 
 /// Returns whether a text is this number of hexadecimal digits.
-pub(super) fn is_hexadecimal(text: &str, digits: usize) -> bool {
+pub(crate) fn is_hexadecimal(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 impl Revision {
     /// Returns the default branch.
-    pub(super) fn main() -> Self {
+    pub fn main() -> Self {
         Self("main".to_owned())
     }
 
@@ -126,17 +110,17 @@ const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 
 impl FileName {
     /// Returns the name, escaped for a URL path.
-    pub(super) fn in_address(&self) -> String {
+    pub(crate) fn in_address(&self) -> String {
         utf8_percent_encode(&self.0, IN_PATH).to_string()
     }
 
     /// Returns the path within a folder.
-    pub(super) fn within(&self, folder: &Path) -> PathBuf {
+    pub fn within(&self, folder: &Path) -> PathBuf {
         folder.join(&self.0)
     }
 
     /// Returns the name relative to a folder of the repository; `None` if it is outside.
-    pub(super) fn seen_from(&self, folder: Option<&Self>) -> Option<Self> {
+    pub fn seen_from(&self, folder: Option<&Self>) -> Option<Self> {
         let Some(Self(folder)) = folder else { return Some(self.clone()) };
         self.0.strip_prefix(folder.as_str())?.strip_prefix('/').map(|below| Self(below.to_owned()))
     }
@@ -165,7 +149,7 @@ macro_rules! text {
     )*};
 }
 
-text!(EntryName, RepoId, Revision, Commit, FileName);
+text!(RepoId, Revision, Commit, FileName);
 
 #[cfg(test)]
 mod tests {
@@ -224,8 +208,5 @@ mod tests {
         }
         assert_eq!(Revision::main().commit(), None);
         assert!(Revision::try_from("AB".repeat(20)).unwrap().commit().is_some());
-        for hostile in ["", "..", ".hidden", "a/b", "a b"] {
-            assert!(EntryName::try_from(hostile.to_owned()).is_err(), "{hostile}");
-        }
     }
 }

@@ -2,40 +2,48 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hayloft_runtime::Gauge;
 
-use super::digest::{Expected, Hashing};
-use super::hub::Hub;
-use super::identifiers::Commit;
-use super::listing::WantedFile;
+use super::Hub;
 use super::request_failure::RequestFailure;
 use super::response::{FileResponse, Start};
-use super::staging::Staging;
-use super::{FetchEntry, FetchError, FetchedFile};
-use crate::data::Sha256;
+use crate::digest::{Expected, Hashing};
+use crate::error::HubError;
+use crate::identifiers::{Commit, FileName};
+use crate::repository::Repository;
+use crate::sha256::Sha256;
 
 const BUFFER: usize = 1 << 18;
 
-/// Downloads a file into `staging`, and resumes an earlier attempt. Returns the file's record and the number of bytes
-/// received over the network.
-pub(super) fn download(
+/// A complete file whose hashes are right.
+#[derive(Debug)]
+pub struct Downloaded {
+    /// The size in bytes.
+    pub bytes: u64,
+    /// The SHA-256 of the bytes.
+    pub sha256: Sha256,
+    /// What the listing and the Hub's headers say of the file.
+    pub expected: Expected,
+    /// Bytes received over the network.
+    pub received: u64,
+}
+
+/// Downloads a file of a repository into `partial`, and resumes an earlier attempt that left its bytes there. If a hash
+/// is wrong, the file is removed.
+pub fn download(
     hub: &Hub,
-    entry: &FetchEntry,
+    repository: &Repository,
     commit: &Commit,
-    file: &WantedFile,
-    staging: &Staging,
+    (name, expected): (&FileName, &Expected),
+    partial: &Path,
     gauge: &Gauge,
-) -> Result<(FetchedFile, u64), FetchError> {
-    let what = entry.file(&file.remote);
-    let address = hub.address(entry, commit, &file.remote);
-    let mut download = Download::resume(staging.incomplete(commit, file)?, file.expected.clone(), what, gauge)?;
-    hub.with_retries(|| download.attempt(hub, entry, &address))?;
-    let received = download.received;
-    let (path, bytes, sha256) = download.finish()?;
-    staging.finish(&path, &file.local)?;
-    Ok((FetchedFile { name: file.local.clone(), bytes, sha256 }, received))
+) -> Result<Downloaded, HubError> {
+    let address = hub.address(repository, commit, name);
+    let mut download = Download::resume(partial.to_owned(), expected.clone(), repository.file(name), gauge)?;
+    hub.with_retries(|| download.attempt(hub, repository, &address))?;
+    download.finish()
 }
 
 /// A partial file with the hashes of its bytes so far.
@@ -53,11 +61,11 @@ struct Download<'gauge> {
 
 impl<'gauge> Download<'gauge> {
     /// Opens the partial file and hashes its content.
-    fn resume(path: PathBuf, expected: Expected, what: String, gauge: &'gauge Gauge) -> Result<Self, FetchError> {
+    fn resume(path: PathBuf, expected: Expected, what: String, gauge: &'gauge Gauge) -> Result<Self, HubError> {
         let file = OpenOptions::new().create(true).append(true).open(&path);
-        let file = file.map_err(|cause| FetchError::io(&path, "create", cause))?;
+        let file = file.map_err(|cause| HubError::io(&path, "create", cause))?;
         let mut hashing = Hashing::new(&expected);
-        hashing.read(&path, |bytes| gauge.advance(bytes)).map_err(|cause| FetchError::io(&path, "read", cause))?;
+        hashing.read(&path, |bytes| gauge.advance(bytes)).map_err(|cause| HubError::io(&path, "read", cause))?;
         let bytes = hashing.bytes;
         if bytes > 0 {
             tracing::info!(bytes, of = expected.bytes, "{what}: going on where it stopped");
@@ -66,21 +74,21 @@ impl<'gauge> Download<'gauge> {
     }
 
     /// Discards the partial content.
-    fn start_over(&mut self) -> Result<(), FetchError> {
-        self.file.set_len(0).map_err(|cause| FetchError::io(&self.path, "empty", cause))?;
+    fn start_over(&mut self) -> Result<(), HubError> {
+        self.file.set_len(0).map_err(|cause| HubError::io(&self.path, "empty", cause))?;
         self.hashing = Hashing::new(&self.expected);
         Ok(())
     }
 
     /// Requests the missing bytes and writes them.
-    fn attempt(&mut self, hub: &Hub, entry: &FetchEntry, address: &str) -> Result<(), RequestFailure> {
+    fn attempt(&mut self, hub: &Hub, repository: &Repository, address: &str) -> Result<(), RequestFailure> {
         if self.expected.bytes.is_some_and(|bytes| self.hashing.bytes > bytes) {
             self.start_over()?;
         }
         if self.hashing.bytes > 0 && self.expected.bytes == Some(self.hashing.bytes) {
             return Ok(());
         }
-        let answer = hub.open(entry, &self.what, address, self.hashing.bytes)?;
+        let answer = hub.open(repository, &self.what, address, self.hashing.bytes)?;
         answer.complete(&mut self.expected);
         match answer.start {
             Start::Byte(start) if start == self.hashing.bytes => {}
@@ -113,10 +121,10 @@ impl<'gauge> Download<'gauge> {
             if let Some(bytes) = self.expected.bytes.filter(|bytes| self.hashing.bytes + count as u64 > *bytes) {
                 self.start_over()?;
                 let problem = format!("expected {bytes} bytes, got more");
-                return Err(FetchError::Response { what: self.what.clone(), server, problem }.into());
+                return Err(HubError::Response { what: self.what.clone(), server, problem }.into());
             }
             let bytes = &buffer[..count];
-            self.file.write_all(bytes).map_err(|cause| FetchError::io(&self.path, "write", cause))?;
+            self.file.write_all(bytes).map_err(|cause| HubError::io(&self.path, "write", cause))?;
             self.hashing.update(bytes);
             self.received += count as u64;
             self.gauge.advance(count as u64);
@@ -129,7 +137,7 @@ impl<'gauge> Download<'gauge> {
     }
 
     fn interrupted(&self, cause: &io::Error, received_before: u64) -> RequestFailure {
-        let error = FetchError::Interrupted {
+        let error = HubError::Interrupted {
             what: self.what.clone(),
             expected: self.expected.bytes.map_or_else(|| "more".to_owned(), |bytes| bytes.to_string()),
             got: self.hashing.bytes,
@@ -139,13 +147,13 @@ impl<'gauge> Download<'gauge> {
     }
 
     /// Checks the hashes. Removes the file if one is wrong.
-    fn finish(self) -> Result<(PathBuf, u64, Sha256), FetchError> {
-        self.file.sync_all().map_err(|cause| FetchError::io(&self.path, "write", cause))?;
-        let bytes = self.hashing.bytes;
+    fn finish(self) -> Result<Downloaded, HubError> {
+        self.file.sync_all().map_err(|cause| HubError::io(&self.path, "write", cause))?;
+        let (bytes, received) = (self.hashing.bytes, self.received);
         match self.hashing.finish(&self.expected, &self.what) {
-            Ok(sha256) => Ok((self.path, bytes, sha256)),
+            Ok(sha256) => Ok(Downloaded { bytes, sha256, expected: self.expected, received }),
             Err(error) => {
-                fs::remove_file(&self.path).map_err(|cause| FetchError::io(&self.path, "remove", cause))?;
+                fs::remove_file(&self.path).map_err(|cause| HubError::io(&self.path, "remove", cause))?;
                 Err(error)
             }
         }

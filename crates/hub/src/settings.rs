@@ -4,10 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hf_hub::Cache;
 use ureq::http::Uri;
 
-use super::FetchError;
+use crate::error::HubError;
 
 /// Hub settings.
 #[derive(Debug, Clone)]
@@ -16,7 +15,7 @@ pub struct HubSettings {
     pub endpoint: Endpoint,
     /// The access token; `None` for anonymous access.
     pub token: Option<Token>,
-    /// Hugging Face's own cache. Read, never written.
+    /// The cache that Hugging Face's programs share: `models--OWNER--NAME/` with `blobs`, `refs` and `snapshots`.
     pub cache: PathBuf,
     /// Whether network access is allowed.
     pub network: NetworkAccess,
@@ -64,7 +63,7 @@ impl Default for RetrySettings {
 impl RetrySettings {
     /// Returns the wait after this number of consecutive failures, given the wait that the server requests; `None` to
     /// give up.
-    pub(super) fn wait(&self, failures: u32, asked_for: Option<Duration>) -> Option<Duration> {
+    pub(crate) fn wait(&self, failures: u32, asked_for: Option<Duration>) -> Option<Duration> {
         let doubled = self.first_wait.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1)));
         let wait = asked_for.unwrap_or(doubled.min(self.longest_wait));
         (failures < self.attempts && wait <= self.longest_wait).then_some(wait)
@@ -74,9 +73,9 @@ impl RetrySettings {
 /// A Hub access token. Never printed.
 #[derive(Clone)]
 pub struct Token {
-    pub(super) secret: String,
+    pub(crate) secret: String,
     /// The variable or file that holds the token.
-    pub(super) source: String,
+    pub(crate) source: String,
 }
 
 impl fmt::Debug for Token {
@@ -87,11 +86,11 @@ impl fmt::Debug for Token {
 
 impl Token {
     /// Checks a token from a variable or file. It is sent in a header, so it must be plain text.
-    pub fn new(secret: &str, source: impl Into<String>) -> Result<Self, FetchError> {
+    pub fn new(secret: &str, source: impl Into<String>) -> Result<Self, HubError> {
         let (secret, source) = (secret.trim().to_owned(), source.into());
         if secret.is_empty() || !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
             let expected = "a token such as hf_…, without spaces (https://huggingface.co/settings/tokens)";
-            return Err(FetchError::Setting { setting: source, expected, got: "something else".to_owned() });
+            return Err(HubError::Setting { setting: source, expected, got: "something else".to_owned() });
         }
         Ok(Self { secret, source })
     }
@@ -100,21 +99,21 @@ impl Token {
 /// The Hub's URL, without a trailing slash.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
-    pub(super) address: String,
-    pub(super) origin: Origin,
+    pub(crate) address: String,
+    pub(crate) origin: Origin,
 }
 
 /// The origin of a URL: scheme, host and port. Decides whether a URL belongs to the Hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Origin {
-    pub(super) scheme: String,
+pub(crate) struct Origin {
+    pub(crate) scheme: String,
     host: String,
     port: u16,
 }
 
 impl Origin {
     /// Returns the origin of an HTTP or HTTPS URL.
-    pub(super) fn of(address: &Uri) -> Option<Self> {
+    pub(crate) fn of(address: &Uri) -> Option<Self> {
         let scheme = address.scheme_str()?.to_ascii_lowercase();
         let usual = match scheme.as_str() {
             "https" => 443,
@@ -130,13 +129,13 @@ impl Endpoint {
     const HUB: &str = "https://huggingface.co";
 
     /// Parses a URL from the setting `setting`.
-    pub fn new(address: &str, setting: &str) -> Result<Self, FetchError> {
+    pub fn new(address: &str, setting: &str) -> Result<Self, HubError> {
         let address = address.trim().trim_end_matches('/');
         let parsed = address.parse::<Uri>().ok();
         let plain = !address.contains(['@', '?', '#']);
         match parsed.as_ref().and_then(Origin::of).filter(|_| plain) {
             Some(origin) => Ok(Self { address: address.to_owned(), origin }),
-            None => Err(FetchError::Setting {
+            None => Err(HubError::Setting {
                 setting: setting.to_owned(),
                 expected: "the address of a Hub, such as https://huggingface.co, without user or query",
                 // A URL may contain a password.
@@ -147,27 +146,48 @@ impl Endpoint {
 }
 
 impl HubSettings {
-    /// Reads `HF_ENDPOINT`, `HF_TOKEN` (or the file that `hf auth login` writes), `HF_HUB_OFFLINE`, `HF_HOME` and
-    /// `HF_HUB_CACHE`. `variable` returns a variable's value. An empty variable counts as unset.
-    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, FetchError> {
+    /// Reads the variables of Hugging Face's programs, as `huggingface_hub` does: `HF_ENDPOINT`, `HF_TOKEN` or else the
+    /// file `HF_TOKEN_PATH` (by default the one that `hf auth login` writes), `HF_HUB_DISABLE_IMPLICIT_TOKEN`,
+    /// `HF_HUB_OFFLINE`, `HF_HUB_CACHE`, `HF_HOME` and `XDG_CACHE_HOME`. `variable` returns a variable's value. An empty
+    /// variable counts as unset.
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, HubError> {
         let variable = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
-        let home = match variable("HF_HOME") {
-            Some(home) => Cache::new(PathBuf::from(home).join("hub")),
-            None => Cache::default(),
+        let first = |names: &[&str]| names.iter().find_map(|name| Some((variable(name)?, (*name).to_owned())));
+        let is_on = |name: &str| {
+            let on = |value: String| ["1", "on", "yes", "true"].contains(&value.trim().to_ascii_lowercase().as_str());
+            variable(name).is_some_and(on)
         };
-        let saved = || home.token().map(|token| (token, home.token_path().display().to_string()));
-        let token = variable("HF_TOKEN").map(|token| (token, "HF_TOKEN".to_owned())).or_else(saved);
+        let home = variable("HF_HOME").map_or_else(
+            || {
+                let caches = variable("XDG_CACHE_HOME").map(PathBuf::from);
+                let caches = caches.or_else(|| Some(dirs::home_dir()?.join(".cache")));
+                caches.unwrap_or_default().join("huggingface")
+            },
+            PathBuf::from,
+        );
+        let saved = || {
+            let path = variable("HF_TOKEN_PATH").map_or_else(|| home.join("token"), PathBuf::from);
+            let token = std::fs::read_to_string(&path).ok().filter(|token| !token.trim().is_empty())?;
+            Some((token, path.display().to_string()))
+        };
+        let token = || first(&["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"]).or_else(saved);
+        let token = (!is_on("HF_HUB_DISABLE_IMPLICIT_TOKEN")).then(token).flatten();
         let token = token.map(|(secret, source)| Token::new(&secret, source)).transpose()?;
         let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| Endpoint::HUB.to_owned());
-        let on = |value: String| ["1", "on", "yes", "true"].contains(&value.trim().to_ascii_lowercase().as_str());
-        let offline = variable("HF_HUB_OFFLINE").is_some_and(on);
+        let offline = ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"].into_iter().find(|name| is_on(name));
+        let cache = first(&["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"]);
         Ok(Self {
             endpoint: Endpoint::new(&endpoint, "HF_ENDPOINT")?,
             token,
-            cache: variable("HF_HUB_CACHE").map_or_else(|| home.path().clone(), PathBuf::from),
-            network: if offline { NetworkAccess::Offline { said_by: "HF_HUB_OFFLINE" } } else { NetworkAccess::Online },
+            cache: cache.map_or_else(|| home.join("hub"), |(cache, _)| PathBuf::from(cache)),
+            network: offline.map_or(NetworkAccess::Online, |said_by| NetworkAccess::Offline { said_by }),
             retries: RetrySettings::default(),
         })
+    }
+
+    /// Reads the variables of this process.
+    pub fn from_environment() -> Result<Self, HubError> {
+        Self::from_variables(|name| std::env::var(name).ok())
     }
 }
 
@@ -177,7 +197,7 @@ mod tests {
 
     use super::*;
 
-    fn read(variables: &[(&str, &str)]) -> Result<HubSettings, FetchError> {
+    fn read(variables: &[(&str, &str)]) -> Result<HubSettings, HubError> {
         HubSettings::from_variables(|name| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         })
@@ -200,6 +220,12 @@ mod tests {
         assert_eq!((from_variable.secret.as_str(), from_variable.source.as_str()), ("hf_v", "HF_TOKEN"));
         let elsewhere = read(&[("HF_HOME", home_text), ("HF_HUB_CACHE", "/cache")]).unwrap();
         assert_eq!((elsewhere.cache, elsewhere.token.is_some()), (PathBuf::from("/cache"), true));
+        fs::write(home.path().join("other"), "hf_other").unwrap();
+        let other = home.path().join("other");
+        let elsewhere = read(&[("HF_HOME", home_text), ("HF_TOKEN_PATH", other.to_str().unwrap())]).unwrap();
+        assert_eq!(elsewhere.token.unwrap().secret, "hf_other");
+        assert!(read(&[("HF_HOME", home_text), ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")]).unwrap().token.is_none());
+        assert_eq!(read(&[("XDG_CACHE_HOME", "/c")]).unwrap().cache, PathBuf::from("/c/huggingface/hub"));
         for (value, offline) in [("1", true), ("TRUE", true), ("0", false), ("", false)] {
             let network = read(&[("HF_HOME", home_text), ("HF_HUB_OFFLINE", value)]).unwrap().network;
             assert_eq!(network != NetworkAccess::Online, offline, "{value}");

@@ -3,27 +3,35 @@
 //! `hf-hub` 0.5 can download files, but not safely from an untrusted server. Its `metadata` sends the token to any host
 //! that a redirect names. It appends to a partial file without checking whether the server honoured the range. It
 //! compares no hashes, ignores long `Retry-After` waits, and panics on URLs that it cannot parse. This module follows
-//! each redirect and sends the token only to the Hub's origin. [`super::transfer`] does the rest.
+//! each redirect and sends the token only to the Hub's origin. [`transfer`] does the rest.
 
+mod repo_description;
+mod request_failure;
+mod response;
+pub(crate) mod transfer;
+
+use std::fmt;
 use std::io::Read;
 use std::thread;
 use std::time::Duration;
 
 use hf_hub::Repo;
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
+use serde::de::DeserializeOwned;
 use ureq::Body;
 use ureq::http::{Response, Uri};
 
-use super::hub_settings::{HubSettings, Origin};
-use super::identifiers::{Commit, FileName};
-use super::listing::Listing;
-use super::repo_description::RepoDescription;
-use super::request_failure::{Refused, RequestFailure};
-use super::response::{FileResponse, HubMetadata, header};
-use super::{FetchEntry, FetchError};
+use self::repo_description::{References, RepoDescription};
+use self::request_failure::{Refused, RequestFailure};
+use self::response::{FileResponse, HubMetadata, header};
+use crate::error::HubError;
+use crate::identifiers::{Commit, FileName};
+use crate::listing::Listing;
+use crate::repository::{NamedIn, Repository};
+use crate::settings::{HubSettings, Origin};
 
 /// A client of the Hub.
-pub(super) struct Hub {
+pub struct Hub {
     settings: HubSettings,
     /// Sends the token.
     known: Api,
@@ -42,8 +50,16 @@ const PROGRESS: u64 = 1 << 20;
 
 const CONNECT: Duration = Duration::from_secs(30);
 
+impl fmt::Debug for Hub {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The clients hold the token in a header.
+        formatter.debug_struct("Hub").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
 impl Hub {
-    pub(super) fn new(settings: &HubSettings) -> Result<Self, FetchError> {
+    /// Makes a client. Sends nothing.
+    pub fn new(settings: &HubSettings) -> Result<Self, HubError> {
         let build = |token: Option<String>| {
             ApiBuilder::from_cache(hf_hub::Cache::new(settings.cache.clone()))
                 .with_endpoint(settings.endpoint.address.clone())
@@ -53,7 +69,7 @@ impl Hub {
                 .build()
         };
         let api = |token| {
-            build(token).map_err(|cause: ApiError| FetchError::Unreachable {
+            build(token).map_err(|cause: ApiError| HubError::Unreachable {
                 what: "the Hub".to_owned(),
                 server: settings.endpoint.address.clone(),
                 cause: cause.to_string(),
@@ -63,42 +79,80 @@ impl Hub {
         Ok(Self { settings: settings.clone(), known: api(secret)?, anonymous: api(None)? })
     }
 
-    /// Returns the files of an entry's repository at its revision.
-    pub(super) fn listing(&self, entry: &FetchEntry) -> Result<Listing, FetchError> {
-        let what = format!("{} at {}", entry.repo, entry.revision);
-        let repo = entry.repo_at(entry.revision.as_str());
-        let address = format!("{}/api/{}?blobs=true", self.settings.endpoint.address, repo.api_url());
-        self.with_retries(|| {
-            let FileResponse { body, server, .. } = self.open(entry, &what, &address, 0)?;
-            let mut text = Vec::new();
-            body.into_with_config().limit(LARGEST_LISTING).reader().read_to_end(&mut text).map_err(|cause| {
-                let (what, server, cause) = (what.clone(), server.clone(), cause.to_string());
-                RequestFailure::transient(FetchError::Unreachable { what, server, cause })
-            })?;
-            let described = serde_json::from_slice::<RepoDescription>(&text)
-                .map_err(|error| format!("expected a list of files as JSON, got something else: {error}"));
-            let listing = described.and_then(|described| described.listing(entry));
-            listing.map_err(|problem| FetchError::Response { what: what.clone(), server, problem }.into())
+    /// Returns the settings.
+    pub fn settings(&self) -> &HubSettings {
+        &self.settings
+    }
+
+    /// Returns the files of a repository at its revision.
+    pub fn listing(&self, repository: &Repository) -> Result<Listing, HubError> {
+        let what = repository.to_string();
+        let address = format!("{}/api/{}?blobs=true", self.settings.endpoint.address, repository.repo().api_url());
+        let listed = self.with_retries(|| {
+            let described: RepoDescription = self.json(repository, &what, &address)?;
+            described
+                .listing(repository)
+                .map_err(|problem| HubError::Response { what: what.clone(), server: shown(&address), problem }.into())
+        });
+        listed.map_err(|error| match error {
+            HubError::NotFound { what, endpoint, missing: "revision", .. }
+                if repository.named_in == NamedIn::Argument =>
+            {
+                let advice = self.revisions(repository);
+                HubError::NotFound { what, endpoint, missing: "revision", advice }
+            }
+            error => error,
+        })
+    }
+
+    /// Names the branches and tags of a repository, as advice.
+    fn revisions(&self, repository: &Repository) -> String {
+        let id = &repository.id;
+        let kind = repository.repo().api_url();
+        let kind = kind.split('/').next().unwrap_or_default();
+        let address = format!("{}/api/{kind}/{id}/refs", self.settings.endpoint.address);
+        match self.json::<References>(repository, "branches and tags", &address) {
+            Ok(references) => references.advice(repository.revision.as_str()),
+            Err(_) => "Name a branch, a tag or a commit after the @".to_owned(),
+        }
+    }
+
+    /// Requests JSON. `what` names it in messages.
+    fn json<T: DeserializeOwned>(
+        &self,
+        repository: &Repository,
+        what: &str,
+        address: &str,
+    ) -> Result<T, RequestFailure> {
+        let FileResponse { body, server, .. } = self.open(repository, what, address, 0)?;
+        let mut text = Vec::new();
+        body.into_with_config().limit(LARGEST_LISTING).reader().read_to_end(&mut text).map_err(|cause| {
+            let (what, server, cause) = (what.to_owned(), server.clone(), cause.to_string());
+            RequestFailure::transient(HubError::Unreachable { what, server, cause })
+        })?;
+        serde_json::from_slice(&text).map_err(|error| {
+            let problem = format!("expected a list of files as JSON, got something else: {error}");
+            HubError::Response { what: what.to_owned(), server, problem }.into()
         })
     }
 
     /// Returns the URL of a file.
-    pub(super) fn address(&self, entry: &FetchEntry, commit: &Commit, name: &FileName) -> String {
-        self.anonymous.repo(entry.repo_at(commit.as_str())).url(&name.in_address())
+    fn address(&self, repository: &Repository, commit: &Commit, name: &FileName) -> String {
+        self.anonymous.repo(repository.at(commit.as_str())).url(&name.in_address())
     }
 
     /// Requests a file from a byte offset, and follows redirects. Does not read the body.
-    pub(super) fn open(
+    fn open(
         &self,
-        entry: &FetchEntry,
+        repository: &Repository,
         what: &str,
         address: &str,
         from: u64,
     ) -> Result<FileResponse, RequestFailure> {
         let wrong = |target: &str, problem: String| {
-            RequestFailure::from(FetchError::Response { what: what.to_owned(), server: shown(target), problem })
+            RequestFailure::from(HubError::Response { what: what.to_owned(), server: shown(target), problem })
         };
-        let repo = entry.repo_at(entry.revision.as_str());
+        let repo = repository.repo();
         let mut metadata = HubMetadata::default();
         let mut target = address.to_owned();
         for _ in 0..=MOST_REDIRECTS {
@@ -120,7 +174,7 @@ impl Hub {
             if !status.is_redirection() {
                 let (settings, server, status, headers) =
                     (&self.settings, &*shown(&target), status.as_u16(), response.headers());
-                return Err(Refused { settings, entry, what, server, is_hub, status, headers }.into());
+                return Err(Refused { settings, repository, what, server, is_hub, status, headers }.into());
             }
             let location = header(response.headers(), "location").unwrap_or_default();
             let Some(next) = resolve(&uri, &location) else {
@@ -156,10 +210,7 @@ impl Hub {
     }
 
     /// Retries until success, a permanent failure or the end of the retry budget.
-    pub(super) fn with_retries<T>(
-        &self,
-        mut attempt: impl FnMut() -> Result<T, RequestFailure>,
-    ) -> Result<T, FetchError> {
+    fn with_retries<T>(&self, mut attempt: impl FnMut() -> Result<T, RequestFailure>) -> Result<T, HubError> {
         let mut failures = 0;
         loop {
             let (error, asked_for, received) = match attempt() {

@@ -3,9 +3,9 @@
 use ureq::Body;
 use ureq::http::{HeaderMap, Response};
 
-use super::digest::Expected;
-use super::identifiers::is_hexadecimal;
-use crate::data::Sha256;
+use crate::digest::Expected;
+use crate::identifiers::is_hexadecimal;
+use crate::sha256::Sha256;
 
 /// A response for a file.
 pub(super) struct FileResponse {
