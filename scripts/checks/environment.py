@@ -32,9 +32,11 @@ ENVIRONMENTS: dict[str, list[tuple[str, list[str] | None]]] = {
         ("scripts/goldens/requirements.txt", ["--requirement"]),
         ("scripts/goldens/requirements-no-deps.txt", ["--no-deps", "--requirement"]),
     ],
+    "python": [("scripts/checks/requirements/python.txt", ["--requirement"])],
     "readers": [("scripts/checks/requirements/readers.txt", ["--requirement"])],
     "remote": [("scripts/checks/requirements/remote.txt", ["--requirement"]), ("scripts/checks/requirements/remote.npm", None)],
     "report": [("scripts/checks/requirements/report.npm", None)],
+    "wheel": [("scripts/checks/requirements/wheel.txt", ["--requirement"])],
 }
 
 

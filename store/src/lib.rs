@@ -49,6 +49,10 @@
 //! # }
 //! ```
 //!
+//! # Reading rows by number
+//!
+//! [`RowReader`] numbers the rows of a site over all shards and reads any range or list of them.
+//!
 //! # Arrow record batches
 //!
 //! [`Rows::record_batch`] returns the columns and the activations as one [`arrow_array::RecordBatch`].
@@ -63,6 +67,9 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! [`Shard::token_batch`] returns the columns of all tokens of a shard, with predictions and norms and without activations;
+//! [`Shard::sequence_batch`] returns its sequences.
 //!
 //! # Writing a cache
 //!
@@ -234,6 +241,7 @@ pub use read::cache::{Cache, Shard, ShardTokens};
 #[cfg(feature = "remote")]
 pub use read::inspect::inspect_at;
 pub use read::inspect::{GroupSummary, SiteSummary, StatisticsSummary, Summary, inspect};
+pub use read::row_reader::RowReader;
 pub use read::site::{Activations, Row, RowGroups, Rows, Site};
 pub use read::verify::{Damage, Progress, Report, verify};
 #[cfg(feature = "remote")]

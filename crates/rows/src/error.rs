@@ -47,6 +47,16 @@ pub enum RowsError {
         /// The sections of the cache, with their token counts.
         available: String,
     },
+    /// A saved state of batches names a row that the cache does not have.
+    #[error(
+        "row group {row_group} of the cache: expected row {row}, which the saved state of the batches names, got fewer rows. The state is damaged or of another cache: begin again without it"
+    )]
+    OtherRows {
+        /// Cache-wide index of the row group.
+        row_group: u32,
+        /// The row in the row group.
+        row: usize,
+    },
     /// There is no finite activation to take the median of.
     #[error("outlier norm: expected activations to take a median of, got no finite activation")]
     NoMedian,

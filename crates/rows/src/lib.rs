@@ -3,6 +3,8 @@
 //! ```text
 //! tables of a shard ──► section, token, norm of each row ──► RowChoice, OutlierRule ──► kept, excluded, outlier, not finite
 //! ```
+//!
+//! [`stream`] draws batches of the rows that are kept.
 
 mod error;
 mod exclusion;
@@ -12,6 +14,7 @@ mod ranked;
 mod rows;
 mod scale;
 mod section_choice;
+pub mod stream;
 mod training_origin;
 
 pub use error::RowsError;

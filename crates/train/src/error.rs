@@ -104,16 +104,6 @@ pub enum TrainError {
         /// The actual content.
         got: String,
     },
-    /// A checkpoint names a row that the cache does not have.
-    #[error(
-        "row group {row_group} of the cache: expected row {row}, which the checkpoint names, got fewer rows. The checkpoint is damaged: train again into another folder"
-    )]
-    OtherRows {
-        /// Cache-wide index of the row group.
-        row_group: u32,
-        /// The row in the row group.
-        row: usize,
-    },
     /// The loss is not finite.
     #[error(
         "step {step}: expected a finite loss, got {loss} (norm of the gradients {gradient_norm}): the training diverged and was stopped. {}. Try a smaller --learning-rate, a longer --warm-up, --scale auto or an --outlier-norm",

@@ -29,7 +29,6 @@ mod settings;
 pub use agreement::sae_site::{SiteError, check_width, held_site, is_same_site, parsed_site, wanted_site};
 pub use agreement::tokens::{begins_with_bos, bos_tokens, special_tokens};
 pub use agreement::training_origin::training_origin;
-pub use data::Mixing;
 pub use error::TrainError;
 pub use finetune::{Coefficients, FinetuneSettings, Finetuning};
 pub use from_scratch::{Centring, Space, TrainSettings, train};

@@ -1,12 +1,12 @@
 //! The training rows, and the scale and outlier threshold derived from them.
 
+use hayloft_rows::stream::RowFilter;
 use hayloft_rows::{
     MedianRule, OutlierNorm, OutlierRule, OutlierThreshold, Rows, Scale, ScaleRule, TrainedRows, median_norm,
 };
 use hayloft_store::{Cache, SiteRecord};
 
 use crate::agreement::tokens::special_tokens;
-use crate::data::RowFilter;
 use crate::error::TrainError;
 use crate::settings::course::Course;
 

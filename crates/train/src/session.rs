@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use hayloft_model::kind;
 use hayloft_results::{HeldOutFigures, TrainingRecord};
+use hayloft_rows::stream::{Batch, BatchPlan, BatchState, Batches, Reading};
 use hayloft_runtime::{Gauge, Progress};
 use hayloft_store::{Cache, SiteRecord};
 use serde_json::{Map, Value, json};
 use tch::{Kind, Tensor};
 
-use crate::data::{Batch, BatchPlan, BatchState, Batches, Census, HeldOutRows, prefetch};
+use crate::data::{Census, HeldOutRows, prefetch};
 use crate::error::TrainError;
 use crate::files::checkpoint::{Checkpoints, State, difference};
 use crate::files::log::TrainingLog;
@@ -66,7 +67,7 @@ pub(super) fn train(job: &Job<'_>, model: Box<dyn Model>, progress: Progress) ->
         let expected = "batchtopk, which is saved with one threshold for all latents";
         return Err(TrainError::setting("threshold held-out", expected, "another architecture"));
     }
-    let (plan, held_out) = batch_plan(job)?;
+    let (plan, census, held_out) = batch_plan(job)?;
     let schedule = Schedule {
         steps: course.steps(),
         learning_rate: course.learning_rate,
@@ -78,7 +79,7 @@ pub(super) fn train(job: &Job<'_>, model: Box<dyn Model>, progress: Progress) ->
     let mut trainer = Trainer::new(model, schedule, course.dead_after, course.device)?;
     let checkpoints = Checkpoints::of(out);
     let begun = resume(&checkpoints, course, &settings, &mut trainer)?;
-    let (first, steps, rows) = (trainer.step, course.steps(), plan.census.rows());
+    let (first, steps, rows) = (trainer.step, course.steps(), census.rows());
     tracing::info!(steps, batch = course.batch, rows, scale = %job.selection.scale, "training");
     let held_out = held_out.map(|rows| hold_out(job, rows)).transpose()?;
     let gauge = progress.gauge("training", Some(steps * course.batch as u64));
@@ -89,7 +90,7 @@ pub(super) fn train(job: &Job<'_>, model: Box<dyn Model>, progress: Progress) ->
     let keeps_state = |step: u64| is_due(course.checkpoint_every, step) || step + 1 == steps;
     prefetch(batches, first..steps, keeps_state, |step, batch| session.step(&mut trainer, step, batch))?;
     job.cache.log_traffic();
-    session.finish(&trainer, &plan)
+    session.finish(&trainer, &plan, &census)
 }
 
 /// A running training.
@@ -200,7 +201,7 @@ impl Session<'_> {
         self.checkpoints.write(&state, trainer, &SavedSae { exported, metadata: self.job.metadata.clone() })
     }
 
-    fn finish(self, trainer: &Trainer, plan: &BatchPlan) -> Result<TrainingSummary, TrainError> {
+    fn finish(self, trainer: &Trainer, plan: &BatchPlan, census: &Census) -> Result<TrainingSummary, TrainError> {
         let Some(End { record, batches, exported, saved_on_last_batch }) = self.end else {
             return Err(TrainError::ReaderLost);
         };
@@ -212,10 +213,10 @@ impl Session<'_> {
             mixing: plan.mixing(&batches),
             model: manifest.model.clone(),
             corpus: manifest.corpus.name.clone(),
-            rows: plan.census.rows(),
+            rows: census.rows(),
             width: trainer.model.width(),
             held_out,
-            largest_rows: plan.census.largest,
+            largest_rows: census.largest,
             device: device_name(job.course.device),
             threads: tch::get_num_threads(),
             last: record,
@@ -318,8 +319,8 @@ fn check_same(out: &Path, begun: &Map<String, Value>, asked: &Map<String, Value>
     }
 }
 
-/// Determines the batch plan and the held-out rows.
-fn batch_plan<'job>(job: &Job<'job>) -> Result<(BatchPlan, Option<HeldOutRows<'job>>), TrainError> {
+/// Determines the batch plan, the rows that it counts and the held-out rows.
+fn batch_plan<'job>(job: &Job<'job>) -> Result<(BatchPlan, Census, Option<HeldOutRows<'job>>), TrainError> {
     let course = job.course;
     let (site, d_model) = (&job.site.name, job.site.d_model);
     let mut filter = job.selection.filter();
@@ -341,8 +342,9 @@ fn batch_plan<'job>(job: &Job<'job>) -> Result<(BatchPlan, Option<HeldOutRows<'j
         });
     }
     let row_bytes = d_model * kind(job.cache.manifest().read_dtype()).elt_size_in_bytes();
-    let (seed, batch, mix_rows) = (course.seed, course.batch, course.mix_rows);
-    Ok((BatchPlan { filter, census, seed, batch, mix_rows, row_bytes }, held_out))
+    let (batch, mix_rows) = (course.batch, course.mix_rows);
+    let (kept, reading) = (census.kept.clone(), Reading::endless(course.seed));
+    Ok((BatchPlan { filter, kept, reading, batch, mix_rows, row_bytes }, census, held_out))
 }
 
 /// Logs the held-out sequences and reads their rows once.

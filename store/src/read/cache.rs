@@ -282,6 +282,15 @@ impl Shard {
         &self.sequences
     }
 
+    /// Returns the first row of each row group, and the end of the last.
+    pub fn row_group_bounds(&self) -> Vec<usize> {
+        let mut bounds = vec![0_usize];
+        for rows in row_group_rows(&self.sequences) {
+            bounds.push(bounds[bounds.len() - 1].saturating_add(usize::try_from(rows).unwrap_or(usize::MAX)));
+        }
+        bounds
+    }
+
     /// Reads and verifies the token table, so that several columns can be decoded from one read.
     pub fn token_table(&self) -> Result<ShardTokens<'_>> {
         let record = &self.contents.files[1];

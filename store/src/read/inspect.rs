@@ -130,6 +130,13 @@ pub fn inspect_at(place: &Path, options: &RemoteOptions) -> Result<Summary> {
     Ok(summary(&Cache::open_at(place, options)?, place))
 }
 
+impl Cache {
+    /// Summarises the cache as [`inspect`] does. Reads no file.
+    pub fn summary(&self) -> Summary {
+        summary(self, self.folder())
+    }
+}
+
 fn summary(cache: &Cache, folder: &Path) -> Summary {
     let manifest = cache.manifest();
     let bytes_by_file = bytes_by_file(manifest);

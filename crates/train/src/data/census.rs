@@ -1,21 +1,18 @@
 //! Counts the training rows from the tables, without reading activations.
 
 use hayloft_results::{NormHistogram, RowCounts};
+use hayloft_rows::stream::{KeptRows, RowFilter};
 use hayloft_rows::{LeftOut, ShardRows, Verdict};
 use hayloft_store::{Cache, SiteName};
 
-use super::filter::RowFilter;
 use super::largest_rows::{LargestRows, NormBins};
-use super::open_shard::row_group_bounds;
 use crate::error::TrainError;
 
 /// Row group and row counts of a cache.
 #[derive(Debug, Clone)]
 pub(crate) struct Census {
-    /// Number of row groups of each shard, in the manifest's order.
-    pub(super) row_groups: Vec<usize>,
-    /// Number of kept rows of each row group, over all shards in order.
-    pub(super) kept: Vec<usize>,
+    /// The rows to train on.
+    pub(crate) kept: KeptRows,
     /// Rows of the selected sections that the filter drops.
     left: LeftOut,
     /// Norms of all rows of the selected sections.
@@ -27,13 +24,13 @@ pub(crate) struct Census {
 impl Census {
     /// Reads the tables of every shard, but no activations.
     pub(crate) fn take(cache: &Cache, site: &SiteName, filter: &RowFilter) -> Result<Self, TrainError> {
-        let (mut row_groups, mut kept) = (Vec::new(), Vec::new());
+        let mut kept = KeptRows::default();
         let (mut left, mut norms, mut bins) = (LeftOut::default(), NormHistogram::default(), NormBins::default());
         let bos = cache.manifest().corpus.tokenizer.bos_id;
         for place in 0..cache.shards() {
             let shard = cache.shard(place)?;
-            let (bounds, rows) = (row_group_bounds(&shard), ShardRows::of(&shard, site)?);
-            row_groups.push(bounds.len() - 1);
+            let (bounds, rows) = (shard.row_group_bounds(), ShardRows::of(&shard, site)?);
+            kept.row_groups.push(bounds.len() - 1);
             for group in bounds.windows(2) {
                 let mut of_group = 0;
                 for row in (group[0]..group[1]).filter(|&row| filter.trains_on(rows.sequences[row])) {
@@ -46,15 +43,16 @@ impl Census {
                         bins.add(norm, token == bos);
                     }
                 }
-                kept.push(of_group);
+                kept.rows.push(group[1] - group[0]);
+                kept.kept.push(of_group);
             }
         }
-        Ok(Self { row_groups, kept, left, norms, largest: bins.largest() })
+        Ok(Self { kept, left, norms, largest: bins.largest() })
     }
 
     /// Number of kept rows: one epoch.
     pub(crate) fn rows(&self) -> usize {
-        self.kept.iter().sum()
+        self.kept.rows()
     }
 
     /// Counts of kept and dropped rows in the selected sections.

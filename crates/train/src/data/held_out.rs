@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use hayloft_model::kind;
 use hayloft_rows::ShardRows;
+use hayloft_rows::stream::RowFilter;
 use hayloft_store::{Cache, SiteName};
 use tch::{Device, Kind, Tensor};
 
-use super::filter::RowFilter;
-use super::open_shard::row_group_bounds;
 use crate::error::TrainError;
 
 /// The kept rows of the last whole sequences of a cache, by id.
@@ -72,7 +71,7 @@ impl<'cache> HeldOutRows<'cache> {
                 continue;
             }
             let tables = ShardRows::of(&shard, site)?;
-            for (row_group, bounds) in row_group_bounds(&shard).windows(2).enumerate() {
+            for (row_group, bounds) in shard.row_group_bounds().windows(2).enumerate() {
                 let held_out = |row: &usize| tables.sequences[*row] >= first && filter.keeps(&tables, *row);
                 let rows: Vec<i64> =
                     (bounds[0]..bounds[1]).filter(held_out).map(|row| (row - bounds[0]) as i64).collect();

@@ -2,7 +2,9 @@
 
 use std::sync::mpsc::sync_channel;
 
-use super::batches::{Batch, Batches};
+use hayloft_rows::stream::{Batch, Batches};
+use hayloft_store::Cache;
+
 use crate::error::TrainError;
 
 /// Number of prefetched batches. One more is being drawn and one is in use.
@@ -11,7 +13,7 @@ const PREFETCHED: usize = 2;
 /// Calls `work` with the batch of each step, in order, while a thread reads and draws the following batches. `keeps_state`
 /// selects the steps after which the batch state is kept.
 pub(crate) fn prefetch(
-    mut batches: Batches<'_>,
+    mut batches: Batches<&Cache>,
     steps: std::ops::Range<u64>,
     keeps_state: impl Fn(u64) -> bool + Send,
     mut work: impl FnMut(u64, Batch) -> Result<(), TrainError>,

@@ -6,12 +6,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use hayloft_rows::stream::BatchState;
 use hayloft_runtime::write_whole;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tch::Tensor;
 
-use crate::data::BatchState;
 use crate::error::TrainError;
 use crate::files::save::SavedSae;
 use crate::files::tensor_file;

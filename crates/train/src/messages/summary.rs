@@ -3,12 +3,13 @@
 use std::fmt;
 
 use hayloft_results::{HeldOutFigures, TrainingRecord};
+use hayloft_rows::stream::Mixing;
 use hayloft_runtime::UNDEFINED;
 use hayloft_store::ModelRecord;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::data::{LargestRows, Mixing};
+use crate::data::LargestRows;
 use crate::measure::threshold::ThresholdSource;
 
 /// Relative deviation in L0 beyond which the saved SAE is considered different from the trained one.

@@ -1,5 +1,6 @@
 //! Builds models from random weights or from a loaded SAE.
 
+use hayloft_rows::stream::{Generator, Purpose};
 use hayloft_sae::{ArchitectureTensors, InputBias, Normalisation, Ranking, SaeTensors};
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -9,7 +10,6 @@ use super::jumprelu::JumpRelu;
 use super::standard::Standard;
 use super::topk::{Ranked, TopK};
 use super::{Body, Model};
-use crate::data::generator::{Generator, Purpose};
 use crate::settings::architecture::{Architecture, Penalty};
 
 /// Initial norm of decoder rows: Anthropic's heuristic of April 2024, SAELens's `decoder_init_norm`.

@@ -122,6 +122,42 @@ impl ActivationReader {
         read
     }
 
+    /// Reads and verifies some rows of a row group into `into`, which must have exactly their size. Whole blocks are decoded
+    /// in place.
+    ///
+    /// # Errors
+    /// As [`Self::read_rows`]. The contents of `into` are then undefined.
+    pub fn read_rows_into(&self, row_group: usize, rows: Range<usize>, into: &mut [u8]) -> Result<()> {
+        let row_bytes = self.layout.read_row_bytes();
+        if into.len() != rows.len() * row_bytes {
+            let what = format!("{}: buffer for {} rows", self.path.display(), rows.len());
+            return Err(StoreError::invalid(what, format!("{} bytes", rows.len() * row_bytes), into.len()));
+        }
+        let group = self.group(row_group)?;
+        let block_rows = self.block_rows.min(group.rows.max(1));
+        let first_whole = rows.start.next_multiple_of(block_rows);
+        let end_whole = if rows.end == group.rows { rows.end } else { rows.end / block_rows * block_rows };
+        let mut edges = vec![rows.clone()];
+        if first_whole < end_whole && end_whole <= group.rows {
+            let blocks = self.blocks(row_group, group)?;
+            let words = &mut into[(first_whole - rows.start) * row_bytes..(end_whole - rows.start) * row_bytes];
+            blocks.decode(first_whole..end_whole, words)?;
+            edges = vec![rows.start..first_whole, end_whole..rows.end];
+        }
+        let mut scratch = Vec::new();
+        for edge in edges.into_iter().filter(|edge| !edge.is_empty()) {
+            self.read_rows(row_group, edge.clone(), &mut scratch)?;
+            let start = (edge.start - rows.start) * row_bytes;
+            into[start..start + scratch.len()].copy_from_slice(&scratch);
+        }
+        Ok(())
+    }
+
+    /// Returns the number of rows that are decoded and verified together.
+    pub fn block_rows(&self) -> usize {
+        self.block_rows
+    }
+
     /// Reads the rows of one sequence of the shard with [`Self::read_rows`].
     pub fn read_sequence(&self, sequence: &Sequence, into: &mut Vec<u8>) -> Result<()> {
         let row_group = sequence.row_group as usize;

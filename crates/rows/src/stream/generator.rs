@@ -7,7 +7,7 @@ use rand_pcg::Pcg64;
 
 /// The purpose of random numbers.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Purpose {
+pub enum Purpose {
     /// Initial decoder weights.
     Weights,
     /// Row group order of an epoch.
@@ -18,10 +18,11 @@ pub(crate) enum Purpose {
 
 /// A generator for a seed, a purpose and the number of a step or epoch.
 #[derive(Debug)]
-pub(crate) struct Generator(Pcg64);
+pub struct Generator(Pcg64);
 
 impl Generator {
-    pub(crate) fn new(seed: u64, purpose: Purpose, number: u64) -> Self {
+    /// The generator of a seed, a purpose and the number of a step or epoch.
+    pub fn new(seed: u64, purpose: Purpose, number: u64) -> Self {
         let purpose = match purpose {
             Purpose::Weights => 1,
             Purpose::Order => 2,
@@ -32,18 +33,18 @@ impl Generator {
 
     /// A number below `bound`, which must be positive. Implemented here because ranges of `rand` may draw differently in
     /// future versions.
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
+    pub fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.0.next_u64()) * bound as u128) >> 64) as usize
     }
 
     /// A number in [−1, 1).
-    pub(crate) fn symmetric(&mut self) -> f32 {
+    pub fn symmetric(&mut self) -> f32 {
         const STEP: f32 = 1.0 / (1 << 23) as f32;
         (self.0.next_u32() >> 8) as f32 * STEP - 1.0
     }
 
     /// Shuffles items (Fisher–Yates).
-    pub(crate) fn shuffle<Item>(&mut self, items: &mut [Item]) {
+    pub fn shuffle<Item>(&mut self, items: &mut [Item]) {
         for last in (1..items.len()).rev() {
             let other = self.below(last + 1);
             items.swap(last, other);

@@ -1,16 +1,17 @@
-//! An infinite stream of kept rows over all epochs.
+//! A stream of kept rows over the epochs of a reading.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
-use hayloft_store::{Cache, SiteName};
+use hayloft_store::{Cache, SiteName, StoreError};
 use serde::{Deserialize, Serialize};
 
-use super::census::Census;
-use super::filter::RowFilter;
-use super::mixing_buffer::Origin;
-use super::open_shard::OpenShard;
-use super::reading_order::{RowGroupIndex, reading_order};
-use crate::error::TrainError;
+use crate::stream::filter::RowFilter;
+use crate::stream::mixing_buffer::Origin;
+use crate::stream::open_shard::OpenShard;
+use crate::stream::reading::{Reading, first_row_groups};
+use crate::stream::reading_order::RowGroupIndex;
+use crate::stream::row_groups::KeptRows;
 
 /// The position of a stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,18 +26,19 @@ pub(super) struct Position {
 
 /// Reads row groups in the order of each epoch and yields the kept rows.
 #[derive(Debug)]
-pub(super) struct RowStream<'cache> {
-    cache: &'cache Cache,
-    site: &'cache SiteName,
+pub(super) struct RowStream<C> {
+    cache: C,
+    site: SiteName,
     filter: RowFilter,
-    census: Census,
-    /// Cache-wide index of each shard's first row group.
+    kept_rows: KeptRows,
     first_row_groups: Vec<usize>,
-    seed: u64,
+    reading: Reading,
     row_bytes: usize,
     position: Position,
     /// The row groups of the current epoch, in order.
     order: Vec<RowGroupIndex>,
+    /// For each shard the index in `order` of its last row group.
+    last_of_shard: BTreeMap<usize, usize>,
     /// Kept rows of the current row group; empty until it is read.
     kept: Vec<u32>,
     /// The current row group, `[rows, d_model]`.
@@ -44,45 +46,52 @@ pub(super) struct RowStream<'cache> {
     open: BTreeMap<usize, OpenShard>,
 }
 
-impl<'cache> RowStream<'cache> {
-    /// Creates a stream at a position. At least one row must be kept, otherwise `Self::next` does not terminate.
+impl<C: Borrow<Cache>> RowStream<C> {
+    /// Creates a stream at a position. If the reading is endless, the stream must have at least one row, otherwise
+    /// `Self::next` does not terminate.
     pub(super) fn at(
         position: Position,
-        (cache, site): (&'cache Cache, &'cache SiteName),
-        (filter, census): (RowFilter, Census),
-        (seed, row_bytes): (u64, usize),
+        (cache, site): (C, &SiteName),
+        (filter, kept_rows): (RowFilter, KeptRows),
+        (reading, row_bytes): (Reading, usize),
     ) -> Self {
-        let mut row_groups = 0;
-        let first_row_groups = census.row_groups.iter().map(|&count| {
-            row_groups += count;
-            row_groups - count
-        });
-        Self {
-            first_row_groups: first_row_groups.collect(),
-            order: reading_order(&census.row_groups, seed, position.epoch),
+        let mut stream = Self {
             cache,
-            site,
+            site: site.clone(),
             filter,
-            census,
-            seed,
+            first_row_groups: first_row_groups(&kept_rows.row_groups),
+            kept_rows,
+            reading,
             row_bytes,
             position,
+            order: Vec::new(),
+            last_of_shard: BTreeMap::new(),
             kept: Vec::new(),
             bytes: Vec::new(),
             open: BTreeMap::new(),
-        }
+        };
+        stream.begin_epoch();
+        stream
     }
 
     pub(super) fn position(&self) -> Position {
         self.position
     }
 
-    /// Returns the next kept row.
-    pub(super) fn next(&mut self) -> Result<(&[u8], Origin), TrainError> {
+    fn begin_epoch(&mut self) {
+        self.order = self.reading.order(&self.kept_rows.row_groups, self.position.epoch);
+        self.last_of_shard = self.order.iter().enumerate().map(|(index, group)| (group.place, index)).collect();
+    }
+
+    /// Returns the next kept row; `None` after the last epoch.
+    pub(super) fn next(&mut self) -> Result<Option<(&[u8], Origin)>, StoreError> {
         loop {
+            if self.reading.epochs.is_some_and(|epochs| self.position.epoch >= epochs) {
+                return Ok(None);
+            }
             if let Some(&group) = self.order.get(self.position.row_groups) {
                 let number = self.number(group);
-                if self.position.rows < self.census.kept[number] {
+                if self.position.rows < self.kept_rows.kept[number] {
                     if self.kept.is_empty() {
                         self.load(group)?;
                     }
@@ -90,21 +99,21 @@ impl<'cache> RowStream<'cache> {
                     self.position.rows += 1;
                     let start = row as usize * self.row_bytes;
                     let origin = Origin { row_group: number as u32, row };
-                    return Ok((&self.bytes[start..start + self.row_bytes], origin));
+                    return Ok(Some((&self.bytes[start..start + self.row_bytes], origin)));
                 }
                 self.leave(group);
             } else {
                 self.position = Position { epoch: self.position.epoch + 1, ..Position::default() };
-                self.order = reading_order(&self.census.row_groups, self.seed, self.position.epoch);
+                self.begin_epoch();
             }
         }
     }
 
     /// Reads a whole row group out of order.
-    pub(super) fn read(&mut self, number: u32, into: &mut Vec<u8>) -> Result<(), TrainError> {
+    pub(super) fn read(&mut self, number: u32, into: &mut Vec<u8>) -> Result<(), StoreError> {
         let place = self.first_row_groups.partition_point(|&first| first <= number as usize) - 1;
         let group = RowGroupIndex { place, row_group: number as usize - self.first_row_groups[place] };
-        let shard = OpenShard::open(self.cache, place, self.site, &self.filter)?;
+        let shard = OpenShard::open(self.cache.borrow(), place, &self.site, &self.filter)?;
         shard.read(group.row_group, into)
     }
 
@@ -113,9 +122,10 @@ impl<'cache> RowStream<'cache> {
         self.first_row_groups[group.place] + group.row_group
     }
 
-    fn load(&mut self, group: RowGroupIndex) -> Result<(), TrainError> {
+    fn load(&mut self, group: RowGroupIndex) -> Result<(), StoreError> {
         if !self.open.contains_key(&group.place) {
-            self.open.insert(group.place, OpenShard::open(self.cache, group.place, self.site, &self.filter)?);
+            let shard = OpenShard::open(self.cache.borrow(), group.place, &self.site, &self.filter)?;
+            self.open.insert(group.place, shard);
         }
         let shard = &self.open[&group.place];
         shard.read(group.row_group, &mut self.bytes)?;
@@ -125,11 +135,11 @@ impl<'cache> RowStream<'cache> {
 
     /// Advances to the next row group, and closes the shard after its last.
     fn leave(&mut self, group: RowGroupIndex) {
+        if self.last_of_shard.get(&group.place) == Some(&self.position.row_groups) {
+            self.open.remove(&group.place);
+        }
         self.position.row_groups += 1;
         self.position.rows = 0;
         self.kept.clear();
-        if group.row_group + 1 == self.census.row_groups[group.place] {
-            self.open.remove(&group.place);
-        }
     }
 }

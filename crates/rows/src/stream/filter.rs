@@ -1,11 +1,13 @@
-//! Selects the rows to train on.
+//! Selects the rows of a stream.
 
-use hayloft_rows::{OutlierRule, Rows, ShardRows, Verdict};
 use hayloft_store::Section;
+
+use crate::outliers::{OutlierRule, Verdict};
+use crate::rows::{Rows, ShardRows};
 
 /// A row filter by section, token, outlier rule and sequence.
 #[derive(Debug, Clone)]
-pub(crate) struct RowFilter {
+pub struct RowFilter {
     rows: Rows,
     rule: OutlierRule,
     /// First held-out sequence id.
@@ -14,27 +16,28 @@ pub(crate) struct RowFilter {
 
 impl RowFilter {
     /// Keeps those of `rows` that `rule` keeps.
-    pub(crate) fn new(rows: Rows, rule: OutlierRule) -> Self {
+    pub fn new(rows: Rows, rule: OutlierRule) -> Self {
         Self { rows, rule, held_out_from: None }
     }
 
     /// Also drops the sequences with ids from `first` on.
-    pub(crate) fn holding_out_from(self, first: u64) -> Self {
+    #[must_use]
+    pub fn holding_out_from(self, first: u64) -> Self {
         Self { held_out_from: Some(first), ..self }
     }
 
     /// Whether a sequence is not held out.
-    pub(super) fn trains_on(&self, sequence: u64) -> bool {
+    pub fn trains_on(&self, sequence: u64) -> bool {
         self.held_out_from.is_none_or(|first| sequence < first)
     }
 
     /// Whether a row of a shard is kept, ignoring held-out sequences.
-    pub(super) fn keeps(&self, rows: &ShardRows, row: usize) -> bool {
+    pub fn keeps(&self, rows: &ShardRows, row: usize) -> bool {
         self.judge(rows.sections[row], rows.tokens[row], rows.norms[row]) == Some(Verdict::Kept)
     }
 
     /// Judges a row by section, token and norm (in the model's space). `None` if its section is not selected.
-    pub(super) fn judge(&self, section: Section, token: u32, norm: f32) -> Option<Verdict> {
+    pub fn judge(&self, section: Section, token: u32, norm: f32) -> Option<Verdict> {
         let is_wanted = self.rows.has_section(section);
         is_wanted.then(|| self.rule.judge_row(f64::from(norm), self.rows.excluded.contains(token)))
     }
@@ -43,8 +46,8 @@ impl RowFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hayloft_rows::SectionChoice;
-    use hayloft_rows::{ExcludeChoice, Excluded};
+    use crate::exclusion::{ExcludeChoice, Excluded};
+    use crate::section_choice::SectionChoice;
 
     fn filter(sections: &[Section], excluded: &[u32], threshold: Option<f64>) -> RowFilter {
         let sections = sections.iter().map(|section| SectionChoice::Only(*section)).collect();

@@ -1,6 +1,6 @@
 //! The order in which an epoch reads row groups.
 
-use crate::data::generator::{Generator, Purpose};
+use crate::stream::generator::{Generator, Purpose};
 
 /// Number of shards read concurrently. More would improve mixing but keep more files open.
 const LANES: usize = 8;

@@ -2,11 +2,11 @@
 
 /// The origin of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Origin {
+pub struct Origin {
     /// Index of its row group in the cache.
-    pub(super) row_group: u32,
+    pub row_group: u32,
     /// Index in the row group.
-    pub(super) row: u32,
+    pub row: u32,
 }
 
 /// A bounded pool of rows. Each incoming row replaces one that is drawn.
@@ -53,6 +53,16 @@ impl MixingBuffer {
         held.copy_from_slice(row);
         std::mem::replace(&mut self.origins[place], origin)
     }
+
+    /// Removes the row at `place`, appends it to `out` and returns its origin. The last row takes its place.
+    pub(super) fn remove(&mut self, place: usize, out: &mut Vec<u8>) -> Origin {
+        let last = self.len() - 1;
+        out.extend_from_slice(self.row_mut(place));
+        let (from, row_bytes) = (last * self.row_bytes, self.row_bytes);
+        self.bytes.copy_within(from.., place * row_bytes);
+        self.bytes.truncate(from);
+        self.origins.swap_remove(place)
+    }
 }
 
 #[cfg(test)]
@@ -71,5 +81,9 @@ mod tests {
         assert_eq!(out, [2, 2, 3, 3]);
         assert_eq!(buffer.origins(), [origin(1), origin(4)]);
         assert_eq!(buffer.row_mut(0), [1, 1]);
+        assert_eq!(buffer.remove(0, &mut out), origin(1));
+        assert_eq!((buffer.origins(), &out[4..]), (&[origin(4)][..], &[1, 1][..]));
+        assert_eq!(buffer.remove(0, &mut out), origin(4));
+        assert_eq!((buffer.len(), &out[6..]), (0, &[4, 4][..]));
     }
 }
