@@ -2,6 +2,7 @@
 //! profiling and terminal output.
 
 mod dtype;
+mod file_type;
 mod files;
 mod fingerprint;
 mod part;
@@ -15,6 +16,7 @@ mod terminal;
 pub mod words;
 
 pub use dtype::Dtype;
+pub use file_type::{other_file, without_mark};
 pub use files::{write_whole, write_whole_with};
 pub use fingerprint::{FileHash, Fingerprint};
 pub use part::Part;

@@ -21,9 +21,12 @@ mod sparsify;
 mod yaml;
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
 
+use hayloft_runtime::other_file;
 use hayloft_runtime::words::did_you_mean;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -52,6 +55,9 @@ const FORMATS: &[Format] = &[
     openai::FORMAT,
     llamascopium::FORMAT,
 ];
+
+/// Formats that no files tell, so that `--sae-format` names them.
+const NAMED_FORMATS: &[Format] = &[dictionary_learning::TOPK, dictionary_learning::BATCH_TOPK];
 
 /// What a format's module states of it.
 #[derive(Debug)]
@@ -153,7 +159,7 @@ impl SaeFormat {
             [format] => Ok(Self(format)),
             // Treat an incomplete SAELens folder as SAELens, so that the error names the missing file.
             [] if has("cfg.json") || has("sae_weights.safetensors") => Ok(Self::SAELENS),
-            [] => Err(SaeError::NoFormat { folder: folder.to_path_buf() }),
+            [] => Err(no_format(folder, None)),
             [first, second, ..] => {
                 Err(SaeError::TwoFormats { folder: folder.to_path_buf(), first: first.name, second: second.name })
             }
@@ -194,7 +200,10 @@ pub(super) fn open(path: &Path, options: &SaeOptions) -> Result<(SaeFormat, File
     };
     let format = match options.format.or_else(whole) {
         Some(format) => format,
-        None => SaeFormat::of(folder)?,
+        None => SaeFormat::of(folder).map_err(|error| match (error, file) {
+            (SaeError::NoFormat { .. } | SaeError::NoSae { .. }, Some(_)) => no_format(folder, Some(path)),
+            (error, _) => error,
+        })?,
     };
     let weights = match file {
         Some(name) => name.to_owned(),
@@ -210,6 +219,43 @@ pub(super) fn open(path: &Path, options: &SaeOptions) -> Result<(SaeFormat, File
     }
     Ok((format, files, opened))
 }
+
+/// The error for a folder, or for a file in it, that is of no format.
+fn no_format(folder: &Path, file: Option<&Path>) -> SaeError {
+    const HEAD_BYTES: u64 = 512;
+    let path = file.unwrap_or(folder).to_path_buf();
+    let mut head = Vec::new();
+    if let Some(file) = file {
+        // A file that cannot be read is not recognised.
+        let _ = File::open(file).and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut head));
+    }
+    if let Some(got) = other_file(&head) {
+        return SaeError::NoSae { path, got };
+    }
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    let is_model = |name: &str| name.starts_with("model") && name.ends_with(".safetensors");
+    let own = file.and_then(|file| file.file_name()?.to_str());
+    let holds_model = own.map_or_else(|| names.iter().any(|name| is_model(name)), is_model);
+    if holds_model && names.iter().any(|name| name == "config.json") {
+        return SaeError::NoSae { path, got: "the checkpoint of a language model. It is given as --model" };
+    }
+    let got = match (file, path.exists()) {
+        (_, false) => "no such file or folder".to_owned(),
+        (Some(_), true) => "a file of another name".to_owned(),
+        (None, true) if names.is_empty() => "an empty folder".to_owned(),
+        (None, true) => {
+            let more = if names.len() > NAMED_FILES { ", …" } else { "" };
+            names.truncate(NAMED_FILES);
+            format!("{}{more}", names.join(", "))
+        }
+    };
+    SaeError::NoFormat { path, got }
+}
+
+/// Most files of a folder that a message names.
+const NAMED_FILES: usize = 6;
 
 /// How to bring an SAE of SAELens's registry to this machine.
 fn how_to_fetch(Registered { release, sae }: Registered) -> String {
@@ -301,9 +347,9 @@ impl FromStr for SaeFormat {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let found = FORMATS.iter().find(|format| format.name == name);
-        found.map(Self).ok_or_else(|| {
-            let known: Vec<&str> = FORMATS.iter().map(|format| format.name).collect();
+        let all = || FORMATS.iter().chain(NAMED_FORMATS);
+        all().find(|format| format.name == name).map(Self).ok_or_else(|| {
+            let known: Vec<&str> = all().map(|format| format.name).collect();
             format!("expected one of {}, got {name}{}", known.join(", "), did_you_mean(name, known))
         })
     }
