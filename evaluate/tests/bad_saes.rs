@@ -32,6 +32,54 @@ fn a_folder_without_files() {
     assert_says(&error, &["expected the files of an SAE", "cfg.json and sae_weights.safetensors", "params.npz"]);
 }
 
+/// Files that are often saved in the place of others, and what is said of them.
+const OTHERS: [(&str, &str); 3] = [
+    ("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "git lfs pull"),
+    ("<!DOCTYPE html><html></html>", "got a web page"),
+    ("Access to model a/b is restricted.", "an error of the Hugging Face Hub"),
+];
+
+#[test]
+fn files_in_the_place_of_others_are_named() {
+    for (text, words) in OTHERS {
+        let copy = Copy::of("standard-none");
+        std::fs::write(copy.weights(), text).unwrap();
+        assert_says(&refused(&copy), &["sae_weights.safetensors", words.trim_start_matches("got ")]);
+        let copy = Copy::of("standard-none");
+        std::fs::write(copy.path().join("cfg.json"), text).unwrap();
+        let error = refused(&copy);
+        assert_says(&error, &["cfg.json", words]);
+        assert!(!error.to_string().contains("Save the SAE again"), "{error}");
+    }
+}
+
+#[test]
+fn what_is_no_sae_is_said_to_be_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let message = |path: &std::path::Path| SaeFile::open(path).unwrap_err().to_string();
+    assert!(message(&path.join("none")).contains("got no such file or folder"));
+    assert!(message(path).contains("got an empty folder"));
+    std::fs::write(path.join("weights.gguf"), b"GGUF\x03\0\0\0").unwrap();
+    assert!(message(path).contains("got weights.gguf."), "{}", message(path));
+    assert!(message(&path.join("weights.gguf")).contains("weights.gguf: expected an SAE, got a GGUF file"));
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::write(path.join(name), "{}").unwrap();
+    }
+    for path in [path.to_owned(), path.join("model.safetensors")] {
+        assert!(message(&path).contains("It is given as --model"), "{}", message(&path));
+    }
+}
+
+#[test]
+fn a_configuration_that_begins_with_a_byte_order_mark_is_read() {
+    let copy = Copy::of("standard-none");
+    let config = copy.path().join("cfg.json");
+    let text = [b"\xef\xbb\xbf".as_slice(), &std::fs::read(&config).unwrap()].concat();
+    std::fs::write(config, text).unwrap();
+    SaeFile::open(copy.path()).unwrap();
+}
+
 #[test]
 fn missing_weights() {
     let copy = Copy::of("standard-none");

@@ -498,6 +498,21 @@ fn a_dictionary_without_a_configuration_is_told_by_its_tensors_or_refused() {
     fs::remove_file(copy.folder.join("config.json")).unwrap();
     let message = copy.refused();
     assert!(message.contains("those of more than one class") && message.contains("threshold"), "{message}");
+    let (topk, batch) = ("dictionary-learning-topk", "dictionary-learning-batchtopk");
+    assert!(message.contains(topk) && message.contains(batch), "{message}");
+    for (name, folder) in
+        [(topk, "dictionary-learning-auto-encoder-top-k"), (batch, "dictionary-learning-batch-top-k-sae")]
+    {
+        let copy = Copy::of(folder);
+        let reconstruction = |file: SaeFile| file.load(Device::Cpu).unwrap().reconstruct(&x()).unwrap().rows;
+        let of_config = reconstruction(SaeFile::open(&copy.folder).unwrap());
+        let other = as_format(if name == topk { batch } else { topk });
+        let message = SaeFile::open_with(&copy.folder, &other).unwrap_err().to_string();
+        assert!(message.contains("as --sae-format says"), "{message}");
+        fs::remove_file(copy.folder.join("config.json")).unwrap();
+        let of_name = reconstruction(SaeFile::open_with(&copy.folder, &as_format(name)).unwrap());
+        assert_eq!(of_name, of_config, "{name}");
+    }
     let inspection = SaeInspection::of(&fixtures().join("dictionary-learning-alone"), &SaeOptions::default()).unwrap();
     assert_eq!((inspection.architecture, inspection.subtracted), ("standard", "decoder_bias"));
     assert!(inspection.remark.unwrap().contains("those of dictionary_learning's AutoEncoder"));

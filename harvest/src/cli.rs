@@ -1,4 +1,5 @@
 //! The command line of `harvest`.
+#![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
 
 mod fetch;
 mod inspect;

@@ -55,6 +55,12 @@ CASES = {
     "mistral": (MISTRAL, {"tokenizer_config.json": config(added_tokens_decoder=BASE | {"32000": token(START), "32001": token(END, special=False)})}),
     "no-prefix-space": (STORIES, {"tokenizer_config.json": config(tokenizer_class="LlamaTokenizer", add_prefix_space=False, legacy=False)}),
 }
+# Of the classes of Llama, transformers builds the pipeline anew, by `legacy`. Without special tokens the tokens are the same.
+LLAMA = {
+    f"llama-legacy-{name}": (STORIES, {"tokenizer_config.json": config(tokenizer_class="LlamaTokenizer", **keys)})
+    for name, keys in (("absent", {}), ("true", {"legacy": True}), ("false", {"legacy": False}))
+}
+PLAIN = ["A cat sat. The cat  at", "overheard a cat", " at cat sat"]
 TEXTS = [CHAT, "A cat sat. </s> <s>The cat  </s>  at", "overheard a cat", f"{START} {END}", " at cat sat [PAD]"]
 
 
@@ -82,6 +88,7 @@ def released(folder):
 
 def main():
     cases = [{"name": name, "base": base, "files": files, "texts": tokens(base, files, TEXTS)} for name, (base, files) in CASES.items()]
+    cases += [{"name": name, "base": base, "files": files, "texts": tokens(base, files, PLAIN)} for name, (base, files) in LLAMA.items()]
     OUT.write_text(json.dumps(cases, ensure_ascii=False, separators=(",", ":")) + "\n")
     print(f"{OUT}: {len(cases)} cases")
     if len(sys.argv) > 2:

@@ -10,8 +10,11 @@ use arrow_ipc::reader::StreamReader;
 use arrow_schema::Schema;
 use hayloft_store::convert::{saelens, safetensors};
 use hayloft_store::{
-    Cache, Codec, Dtype, Existing, ExportSettings, ExportSummary, ImportSettings, ImportSummary, NonFinite, Result,
-    Section, StoreError, verify,
+    Cache, Codec, Dtype, Existing, ExportSettings, ExportSummary, ImportSettings, ImportSummary, NonFinite, PlanWriter,
+    Result, Section, StoreError, verify,
+};
+use support::{
+    Everything, corpus, files_below, fill, harvest, lengths, open, read_everything, settings, shard_data, site,
 };
 
 const SITE: &str = "blocks.0.hook_resid_pre";
@@ -152,8 +155,7 @@ fn bf16_becomes_f32_exactly_and_short_sequences_are_refused_or_left_out() {
     let long = folder.path().join("long");
     let lengths = vec![vec![vec![16, 16], vec![9]], vec![vec![4]], vec![vec![16, 2]]];
     crate::support::write_plan(&long, &lengths);
-    crate::support::fill(crate::support::open(&long, &settings(Dtype::Bf16, Codec::RAW), Existing::Refuse).unwrap())
-        .unwrap();
+    fill(open(&long, &settings(Dtype::Bf16, Codec::RAW), Existing::Refuse).unwrap()).unwrap();
     let error = export(&export_settings(&long, &out)).unwrap_err().to_string();
     assert!(error.contains("3 of 6 that are shorter") && error.contains("--leave-out-short"), "{error}");
     let asked = ExportSettings { leave_out_short: true, ..export_settings(&long, &out) };
@@ -217,6 +219,30 @@ fn safetensors_go_there_and_back() {
             assert_eq!((&got.sequences, &got.tokens), (&expected.sequences, &expected.tokens));
             assert_eq!((&got.activations, &got.norms), (&expected.activations, &expected.norms));
         }
+    }
+}
+
+#[test]
+fn turns_go_there_and_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cache, out, back) = (folder.path().join("cache"), folder.path().join("out"), folder.path().join("back"));
+    let mut writer = PlanWriter::create(&cache).unwrap();
+    for shard in 0..lengths().len() {
+        let (sequences, mut tokens) = shard_data(&lengths(), shard);
+        tokens.turn = tokens.position.iter().map(|position| position / 3).collect();
+        writer.add_shard(&sequences, &tokens).unwrap();
+    }
+    writer.finish(corpus()).unwrap();
+    fill(open(&cache, &settings(Dtype::F32, Codec::RAW), Existing::Refuse).unwrap()).unwrap();
+    safetensors::export(&export_settings(&cache, &out), &mut |_| ()).unwrap();
+    let bytes = fs::read(out.join("shard-00001.safetensors")).unwrap();
+    let turns: Vec<u8> = [0, 0, 0, 1, 1, 0, 0, 0, 1].into_iter().flat_map(i32::to_le_bytes).collect();
+    assert_eq!(SafeTensors::deserialize(&bytes).unwrap().tensor("table.turn").unwrap().data(), turns);
+    let asked = ImportSettings { codec: Codec::RAW, bos: None, ..import_settings(&out, &back) };
+    safetensors::import(&asked, &mut |_| ()).unwrap();
+    let (expected, got) = (read_everything(&cache).unwrap(), read_everything(&back).unwrap());
+    for (got, expected) in got.shards.iter().zip(&expected.shards) {
+        assert_eq!((&got.tokens, got.tokens.turn.len()), (&expected.tokens, expected.tokens.len()));
     }
 }
 

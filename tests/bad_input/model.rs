@@ -69,6 +69,74 @@ fn missing_configuration() {
     assert_says(&refusal(&folder), &["config.json", "cannot be read"]);
 }
 
+/// Files that are often saved in the place of others, and what is said of them.
+const OTHERS: [(&str, &str); 3] = [
+    ("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "git lfs pull"),
+    ("<!DOCTYPE html><html></html>", "got a web page"),
+    ("Access to model a/b is restricted.", "an error of the Hugging Face Hub"),
+];
+
+#[test]
+fn files_in_the_place_of_others_are_named() {
+    for (text, words) in OTHERS {
+        for name in ["config.json", WEIGHTS] {
+            let (_scratch, folder) = checkpoint();
+            std::fs::write(folder.join(name), text).unwrap();
+            let message = refusal(&folder);
+            assert_says(&message, &[name, words]);
+            assert!(!message.contains("Copy or download it again"), "{message}");
+        }
+        let (_scratch, folder) = checkpoint();
+        std::fs::write(folder.join("tokenizer.json"), text).unwrap();
+        assert_says(&Tokenizer::open(&folder).unwrap_err().to_string(), &["tokenizer.json", words]);
+    }
+}
+
+#[test]
+fn weights_in_another_format_are_named() {
+    for (name, words) in [
+        ("model-q4.gguf", "model-q4.gguf, a GGUF file"),
+        ("pytorch_model.bin", "pytorch_model.bin, pickled weights"),
+        ("consolidated.safetensors", "by Mistral's names"),
+        ("consolidated.00.pth", "by Meta's names"),
+        ("tf_model.h5", "TensorFlow"),
+        ("weights.safetensors", "name it model.safetensors"),
+    ] {
+        let (_scratch, folder) = checkpoint();
+        std::fs::rename(folder.join(WEIGHTS), folder.join(name)).unwrap();
+        assert_says(&refusal(&folder), &["no weights", "found neither, but", words]);
+        if !name.ends_with(".safetensors") {
+            std::fs::remove_file(folder.join("config.json")).unwrap();
+            assert_says(&refusal(&folder), &["expected the folder of a checkpoint", words]);
+        }
+    }
+}
+
+#[test]
+fn a_path_that_is_no_checkpoints_folder_is_said_to_be_what_it_is() {
+    let (scratch, folder) = checkpoint();
+    assert_says(&refusal(scratch.path()), &["got a folder above it. Name ", "/checkpoint"]);
+    assert_says(&refusal(&folder.join(WEIGHTS)), &["model.safetensors: expected the folder", "Name its folder, "]);
+    copy_folder(&folder, &scratch.path().join("other"));
+    assert_says(&refusal(scratch.path()), &["got a folder with several: ", "/checkpoint, ", "/other. Name one"]);
+    let sae = fixture("saes/standard-none");
+    assert_says(&refusal(&sae), &["got an SAE (cfg.json)", "--sae"]);
+    let empty = TempDir::new().unwrap();
+    assert_says(&refusal(empty.path()), &["got an empty folder"]);
+    let file = empty.path().join("model.gguf");
+    std::fs::write(&file, b"GGUF\x03\0\0\0").unwrap();
+    assert_says(&refusal(&file), &["model.gguf: expected the folder", "got a GGUF file"]);
+}
+
+#[test]
+fn a_configuration_that_begins_with_a_byte_order_mark_is_read() {
+    let (_scratch, folder) = checkpoint();
+    let config = folder.join("config.json");
+    let text = [b"\xef\xbb\xbf".as_slice(), &std::fs::read(&config).unwrap()].concat();
+    std::fs::write(config, text).unwrap();
+    Checkpoint::open(&folder).unwrap();
+}
+
 #[test]
 fn truncated_weights() {
     let (_scratch, folder) = checkpoint();

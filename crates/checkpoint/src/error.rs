@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use hayloft_runtime::{other_file, without_mark};
+
 /// An error of this crate. Every message names the file, what was expected, what was found and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
@@ -15,13 +17,23 @@ pub enum CheckpointError {
         /// The error of the operating system.
         cause: std::io::Error,
     },
-    /// A folder has no weights in a supported format.
+    /// A path leads to something else than a checkpoint.
     #[error(
-        "{folder}: no weights: expected model.safetensors or model.safetensors.index.json, found neither. Pickled .bin weights are not read; convert them to safetensors"
+        "{path}: expected the folder of a checkpoint, with config.json, model*.safetensors and tokenizer.json, got {got}"
     )]
+    NoCheckpoint {
+        /// The path.
+        path: PathBuf,
+        /// What it leads to and what to do.
+        got: String,
+    },
+    /// A folder has no weights in a supported format.
+    #[error("{folder}: no weights: expected model.safetensors or model.safetensors.index.json, {found}")]
     NoWeights {
         /// The checkpoint folder.
         folder: PathBuf,
+        /// What it has in their place and what to do.
+        found: String,
     },
     /// A folder has shards, but not their index.
     #[error(
@@ -80,11 +92,11 @@ pub enum CheckpointError {
         place: &'static str,
     },
     /// A safetensors file is damaged, or not a safetensors file.
-    #[error("{path}: not a whole safetensors file: {problem}. Copy or download it again")]
+    #[error("{path}: not a whole safetensors file: {problem}")]
     Weights {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong and what to do.
         problem: String,
     },
     /// The checkpoint lacks a tensor that its configuration calls for.
@@ -142,15 +154,14 @@ impl CheckpointError {
     }
 }
 
-/// Reads a whole text file.
-pub fn read_text(path: &Path) -> Result<String, CheckpointError> {
-    std::fs::read_to_string(path).map_err(|source| CheckpointError::io(path, source))
-}
-
-/// Reads and parses a JSON file.
+/// Reads and parses a JSON file. A byte-order mark is passed over.
 pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, CheckpointError> {
-    serde_json::from_str(&read_text(path)?).map_err(|error| CheckpointError::Json {
+    let bytes = std::fs::read(path).map_err(|source| CheckpointError::io(path, source))?;
+    serde_json::from_slice(without_mark(&bytes)).map_err(|error| CheckpointError::Json {
         path: path.to_path_buf(),
-        problem: format!("not the expected JSON: {error}"),
+        problem: match other_file(&bytes) {
+            Some(what) => format!("expected JSON, got {what}"),
+            None => format!("not the expected JSON: {error}"),
+        },
     })
 }

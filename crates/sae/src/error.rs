@@ -10,7 +10,7 @@ use tch::TchError;
 #[derive(Debug, thiserror::Error)]
 pub enum SaeError {
     /// A file cannot be read.
-    #[error("{path}: cannot read: {cause}. `evaluate inspect` says which files an SAE of each format has")]
+    #[error("{path}: cannot read: {cause}{}", absent(cause))]
     Io {
         /// The file.
         path: PathBuf,
@@ -28,13 +28,11 @@ pub enum SaeError {
         target: PathBuf,
     },
     /// The configuration is not JSON with the expected layout.
-    #[error(
-        "{path}: expected a configuration as its format has it, got {problem}. Save the SAE again, or correct the file"
-    )]
+    #[error("{path}: expected a configuration as its format has it, got {problem}")]
     Config {
         /// The configuration file.
         path: PathBuf,
-        /// The problem, with line and column if known.
+        /// The problem, with line and column if known, and what to do.
         problem: String,
     },
     /// A field has an unsupported or invalid value.
@@ -63,11 +61,21 @@ pub enum SaeError {
     },
     /// No known format matches the folder.
     #[error(
-        "{folder}: expected the files of an SAE, in it or in folders below it, got none that are known: cfg.json and sae_weights.safetensors (SAELens), params.npz (Gemma Scope), params.safetensors (Gemma Scope 2), hyperparams.json and checkpoints/final.safetensors (Llama Scope), ae.pt (dictionary_learning), cfg.json and sae.safetensors (sparsify), config.json and sae_weights.safetensors (llamascopium), layer0.sae.pt (Qwen-Scope), layer_0.safetensors (circuit-tracer), autoencoder.pt (OpenAI). Name the folder that holds them, or the file itself with --sae-format"
+        "{path}: expected the files of an SAE, in it or in folders below it, got {got}. Known are cfg.json and sae_weights.safetensors (SAELens), params.npz (Gemma Scope), params.safetensors (Gemma Scope 2), hyperparams.json and checkpoints/final.safetensors (Llama Scope), ae.pt (dictionary_learning), cfg.json and sae.safetensors (sparsify), config.json and sae_weights.safetensors (llamascopium), layer0.sae.pt (Qwen-Scope), layer_0.safetensors (circuit-tracer), autoencoder.pt (OpenAI). Name the folder that holds them, or the file itself with --sae-format"
     )]
     NoFormat {
-        /// The folder.
-        folder: PathBuf,
+        /// The folder or file.
+        path: PathBuf,
+        /// What there is instead.
+        got: String,
+    },
+    /// Something else than an SAE, with its own remedy.
+    #[error("{path}: expected an SAE, got {got}")]
+    NoSae {
+        /// The folder or file.
+        path: PathBuf,
+        /// What it is and what to do.
+        got: &'static str,
     },
     /// A configuration file is named in place of an SAE.
     #[error(
@@ -161,33 +169,34 @@ pub enum SaeError {
     },
     /// The weight file is malformed.
     #[error(
-        "{path}: expected a sound file of weights (safetensors, .npz or .pt), got {bytes} bytes that are none: {problem}. Copy the file again from its source"
+        "{path}: expected a sound file of weights (safetensors, .npz or .pt), got {bytes} bytes that are none: {problem}"
     )]
     Weights {
         /// The weight file.
         path: PathBuf,
         /// Its size in bytes.
         bytes: usize,
-        /// The problem.
+        /// The problem and what to do.
         problem: String,
     },
     /// A tensor is missing.
     #[error(
-        "{path}: expected tensor {name} of shape {expected:?}, got none: the file holds {held}. Is the architecture in cfg.json that of these weights?"
+        "{path}: expected tensor {name}{}, got none: the file holds {held}. Are these the weights of another architecture?",
+        of_shape(expected)
     )]
     MissingTensor {
         /// The weight file.
         path: PathBuf,
         /// The tensor.
         name: String,
-        /// The expected shape.
+        /// The expected shape; empty if it is not known.
         expected: Vec<usize>,
         /// The tensors in the file.
         held: String,
     },
     /// A tensor that the SAE does not use, so the configuration does not describe these weights.
     #[error(
-        "{path}: expected every tensor to have a use in a {architecture} SAE, got {name}, which has none. Is the architecture in cfg.json that of these weights?"
+        "{path}: expected every tensor to have a use in a {architecture} SAE, got {name}, which has none. Are these the weights of another architecture?"
     )]
     UntakenTensor {
         /// The weight file.
@@ -255,6 +264,18 @@ pub enum SaeError {
     /// A tensor has the wrong dtype, device or layout for the forward pass.
     #[error(transparent)]
     Model(#[from] ModelError),
+}
+
+/// Advice where a file is absent.
+fn absent(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::NotFound => ". It belongs to an SAE of this format. Copy it from where the others are from",
+        _ => "",
+    }
+}
+
+fn of_shape(shape: &[usize]) -> String {
+    if shape.is_empty() { String::new() } else { format!(" of shape {shape:?}") }
 }
 
 fn transposed(expected: &[usize], got: &[usize]) -> &'static str {

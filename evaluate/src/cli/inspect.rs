@@ -14,7 +14,8 @@ use hayloft_store::LocalPath;
 #[derive(Debug, Clone, Args)]
 pub struct SaeArguments {
     /// The format of the SAEs: saelens, gemma-scope, gemma-scope-2, llama-scope, dictionary-learning, sparsify, qwen-scope,
-    /// circuit-tracer, attn-saes, goodfire, openai or llamascopium [default: told from the files]
+    /// circuit-tracer, attn-saes, goodfire, openai or llamascopium; for an ae.pt without config.json that both classes fit,
+    /// dictionary-learning-topk or dictionary-learning-batchtopk [default: told from the files]
     #[arg(long, value_name = "FORMAT")]
     pub sae_format: Option<SaeFormat>,
     /// How the SAEs' input is normalised, where their files do not say it: expected_average_only_in, constant_norm_rescale or

@@ -40,6 +40,7 @@ pub(super) fn seeds() -> Vec<Seed> {
         ("json", "array".to_owned(), json()),
         ("json", "stream".to_owned(), lines.clone()),
         ("csv", "two".to_owned(), CSV.into()),
+        ("arrow", "datasets".to_owned(), ARROW.into()),
         ("zstd", "three".to_owned(), compressed(&lines)),
         ("parquet", "zstd".to_owned(), parquet(false)),
         ("parquet", "plain-dictionary".to_owned(), parquet(true)),
@@ -95,6 +96,9 @@ fn row(index: usize) -> serde_json::Value {
     })
 }
 
+/// What the `datasets` library wrote.
+const ARROW: &[u8] = include_bytes!("../../../tests/fixtures/saved-dataset/dataset/data-00000-of-00002.arrow");
+
 fn json_lines() -> Vec<u8> {
     (0..TEXTS.len()).flat_map(|index| format!("{}\n", row(index)).into_bytes()).collect()
 }
@@ -141,6 +145,7 @@ fn rollouts() -> Vec<u8> {
     let row = |row: usize| RolloutRow {
         row: row as u64,
         instruction: TEXTS[row].to_owned(),
+        messages: Vec::new(),
         prompt: format!("[INST] {} [/INST]", TEXTS[row]),
         prompt_token_ids: vec![1, 5, 6],
         rollout: "Yes.".to_owned(),

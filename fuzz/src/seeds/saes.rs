@@ -52,8 +52,31 @@ pub(crate) fn write(folder: &Path) {
     }
 }
 
+/// Configurations of circuit-tracer's transcoders: one with everything that is read, and the least.
+const YAML: [(&str, &str); 2] = [
+    (
+        "transcoder-set",
+        "# of a set\nmodel_name: \"a/b\"\nmodel_kind: transcoder_set\nfeature_input_hook: 'mlp.hook_in'\n\
+         feature_output_hook: hook_mlp_out # added to the stream\nactivation: topk\nk: 2\ntranscoders:\n- \"hf://c: d\"\n",
+    ),
+    ("relu", "activation: relu\n"),
+];
+
+/// Writes the weights of one of circuit-tracer's transcoders.
+pub(crate) fn write_transcoder(folder: &Path) {
+    let shapes: [(&str, &[usize]); 4] =
+        [("W_enc", &[D_SAE, D_IN]), ("W_dec", &[D_SAE, D_IN]), ("b_enc", &[D_SAE]), ("b_dec", &[D_IN])];
+    let bytes = 0.25_f32.to_le_bytes().repeat(D_SAE * D_IN);
+    let tensors = shapes.map(|(name, shape)| {
+        let bytes = &bytes[..shape.iter().product::<usize>() * size_of::<f32>()];
+        (name, TensorView::new(Dtype::F32, shape.to_vec(), bytes).expect("bytes that fit the shape"))
+    });
+    let file = safetensors::serialize(tensors, None).expect("safetensors");
+    fs::write(folder.join("layer_0.safetensors"), file).expect("weights");
+}
+
 pub(super) fn seeds() -> Vec<Seed> {
-    let mut seeds: Vec<Seed> = Vec::new();
+    let mut seeds: Vec<Seed> = YAML.map(|(name, text)| ("sae_yaml", name.to_owned(), text.into())).into();
     let mut add_config = |name: &str, config: &Value| {
         let text = serde_json::to_vec_pretty(config).expect("JSON");
         seeds.push(("sae_config", name.to_owned(), text));

@@ -63,6 +63,11 @@ pub(super) fn parquet(input: &[u8]) -> Outcome {
     documents(&manifest_of("parquet", "data.parquet", input))
 }
 
+/// An Arrow stream of documents.
+pub(super) fn arrow(input: &[u8]) -> Outcome {
+    documents(&manifest_of("arrow", "data.arrow", input))
+}
+
 /// A rollouts file, read as such and as data.
 pub(super) fn rollouts(input: &[u8]) -> Outcome {
     let mut manifest = manifest_of("rollouts", "data.parquet", input);

@@ -19,6 +19,13 @@ pub(super) fn weights(input: &[u8]) -> Outcome {
     each_architecture("sae weights", "sae_weights.safetensors", input)
 }
 
+/// `config.yaml` of circuit-tracer, beside the weights of a transcoder.
+pub(super) fn yaml(input: &[u8]) -> Outcome {
+    let folder = scratch::folder("transcoders", seeds::saes::write_transcoder);
+    scratch::write(&folder.join("config.yaml"), input);
+    whole(&folder)
+}
+
 /// `params.npz` of Gemma Scope.
 pub(super) fn numpy_archive(input: &[u8]) -> Outcome {
     alone("numpy archives", "params.npz", input)

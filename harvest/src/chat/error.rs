@@ -38,11 +38,11 @@ pub enum ChatError {
         bytes: u64,
     },
     /// A JSON file of the checkpoint has unexpected content.
-    #[error("{path}: {problem}. Copy or download it again")]
+    #[error("{path}: {problem}")]
     Json {
         /// The file.
         path: PathBuf,
-        /// What was expected and what was found.
+        /// What was expected, what was found, and what to do.
         problem: String,
     },
     /// The checkpoint has no template.

@@ -37,7 +37,7 @@ impl Role {
     ];
 
     /// Returns the name that chat templates use.
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::System => "system",
             Self::User => "user",

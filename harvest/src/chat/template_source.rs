@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use hayloft_runtime::other_file;
 use serde_json::{Map, Value};
 
 use super::ChatError;
@@ -51,7 +52,10 @@ pub(super) fn checkpoint_template(folder: &Path) -> Result<TemplateSource, ChatE
             .find(|template| template.get("name").and_then(Value::as_str) == Some("default"))
             .and_then(|template| template.get("template")?.as_str().map(str::to_owned)),
         Some(_) => {
-            let problem = "expected chat_template to be a text or a list of {name, template}, got neither".to_owned();
+            let problem =
+                "expected chat_template to be a text or a list of {name, template}, got neither. Correct it, or \
+                           name a template in the data manifest"
+                    .to_owned();
             return Err(ChatError::Json { path, problem });
         }
     };
@@ -83,9 +87,12 @@ pub(super) fn special_tokens(folder: &Path) -> Result<BTreeMap<String, String>, 
 /// Returns the fields of a JSON file; empty if the file does not exist.
 fn read_object(path: &Path) -> Result<Map<String, Value>, ChatError> {
     let Some(text) = read(path, CONFIG_BYTES)? else { return Ok(Map::new()) };
-    serde_json::from_str(&text).map_err(|error| ChatError::Json {
+    serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| ChatError::Json {
         path: path.to_owned(),
-        problem: format!("expected a JSON object, got an error: {error}"),
+        problem: match other_file(text.as_bytes()) {
+            Some(what) => format!("expected a JSON object, got {what}"),
+            None => format!("expected a JSON object, got an error: {error}. Copy or download it again"),
+        },
     })
 }
 

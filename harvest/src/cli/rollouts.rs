@@ -67,7 +67,8 @@ pub struct RolloutArguments {
 
 const ROLLOUTS: &str = "\
 The file has the columns row, instruction, prompt, prompt_token_ids, rollout,
-rollout_token_ids and finish_reason (stop, length or context). A data manifest
+rollout_token_ids and finish_reason (stop, length or context), and messages,
+where prompts are more than an instruction. A data manifest
 with [chat] that names it takes its token ids as they are: nothing is tokenised
 twice.
 

@@ -67,6 +67,9 @@ pub const ROLLOUTS_KEY: &str = "hayloft.rollouts";
 const TOKEN_IDS: &str = "rollout_token_ids";
 const FINISH_REASON: &str = "finish_reason";
 
+/// The column of a rollouts file with the messages of prompts that are more than an instruction.
+pub(crate) const ROLLOUTS_MESSAGES: &str = "messages";
+
 /// The version of the record and of the columns of a rollouts file.
 pub(crate) const ROLLOUTS_FORMAT: u32 = 1;
 
@@ -100,11 +103,18 @@ impl<'manifest> ChatReader<'manifest> {
         if replies != Replies::Ignored && settings.messages_field.is_none() {
             fields.push(settings.rollout_field.clone());
         }
-        if forms.contains(&ReplyForm::Tokens) {
+        let mut optional = Vec::new();
+        if let Some(file) = forms.iter().position(|form| *form == ReplyForm::Tokens) {
+            if let Some(field) = &settings.messages_field {
+                let (path, key) = (manifest.path.clone(), "chat.messages_field".to_owned());
+                let expected = format!("none for {}, whose prompts and rollouts are read", manifest.files[file].named);
+                return Err(DataError::Key { path, key, expected, got: field.to_string() });
+            }
             fields.extend([FieldPath::known(TOKEN_IDS), FieldPath::known(FINISH_REASON)]);
+            optional.push(FieldPath::known(ROLLOUTS_MESSAGES));
         }
-        let optional = settings.messages_field.as_ref().map(|field| field.sibling(TOOLS));
-        let fields = Fields { required: fields, optional: optional.into_iter().collect() };
+        optional.extend(settings.messages_field.as_ref().map(|field| field.sibling(TOOLS)));
+        let fields = Fields { required: fields, optional };
         let rows = SelectedRows::open(manifest, fields)?;
         Ok(Self { manifest, settings, rows, subsets: SubsetNames::default(), forms, bad_rows: 0 })
     }
@@ -137,6 +147,11 @@ impl<'manifest> ChatReader<'manifest> {
     fn messages(&self, row: &Row<'_>) -> Result<Vec<Message>, DataError> {
         let (key, field) = self.settings.prompt_field();
         if let Content::Fields(fields) = &row.content {
+            let own = FieldPath::known(ROLLOUTS_MESSAGES);
+            let is_rollout = self.forms.get(row.file_index()) == Some(&ReplyForm::Tokens);
+            if let Some(value) = own.get(fields).filter(|value| is_rollout && value.is_array()) {
+                return messages(&own, value, ROLLOUTS_MESSAGES).map_err(|problem| row.wrong(problem));
+            }
             let value = field.value(fields, key).map_err(|problem| row.wrong(problem))?;
             if self.settings.messages_field.is_some() {
                 check_tools(field, fields).map_err(|problem| row.wrong(problem))?;

@@ -48,9 +48,10 @@ impl Compression {
         found.unwrap_or((name, None))
     }
 
-    /// Returns the compression of a file that begins with these bytes.
-    pub(super) fn of_file(path: &Path, head: &[u8]) -> Option<Self> {
+    /// Returns the compression of a file that begins with these bytes, and whether its name alone says so.
+    pub(super) fn of_file(path: &Path, head: &[u8]) -> Option<(Self, bool)> {
         let by_name = || Self::of_name(path.file_name()?.to_str()?).1;
-        Self::ALL.into_iter().find(|it| head.starts_with(it.magic())).or_else(by_name)
+        let by_head = Self::ALL.into_iter().find(|it| head.starts_with(it.magic()));
+        by_head.map(|it| (it, false)).or_else(|| Some((by_name()?, true)))
     }
 }

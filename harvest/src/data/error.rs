@@ -79,11 +79,21 @@ pub enum DataError {
         problem: LineProblem,
     },
     /// A file is not a valid Parquet file.
-    #[error("{path}: expected a whole Parquet file, got an error: {problem}. Download or copy the file again")]
+    #[error(
+        "{path}: expected a whole Parquet file, got an error: {problem}. Download or copy the file again, or, if it is whole, write it anew, for example with pandas"
+    )]
     Parquet {
         /// The file.
         path: PathBuf,
         /// The parser's error.
+        problem: String,
+    },
+    /// A file is not a valid Arrow stream.
+    #[error("{path}: expected an Arrow stream, as save_to_disk of the datasets library writes it, got {problem}")]
+    Arrow {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
         problem: String,
     },
     /// A Parquet file is compressed with a codec that is not read.
@@ -150,20 +160,46 @@ pub enum DataError {
         /// What is wrong.
         problem: LineProblem,
     },
-    /// A compressed file is truncated or damaged.
-    #[error(
-        "{path}: its {compression} data is cut short or damaged after {bytes} decompressed bytes: {cause}. Download or copy the file again"
-    )]
+    /// A file is another one than its name says.
+    #[error("{path}: expected {expected}, got {got}")]
+    OtherFile {
+        /// The file.
+        path: PathBuf,
+        /// What its name says.
+        expected: &'static str,
+        /// What it is and what to do.
+        got: &'static str,
+    },
+    /// A compressed file is truncated or damaged, or not compressed.
+    #[error("{path}: {}", compressed(compression, *by_name, *bytes, cause))]
     Compressed {
         /// The file.
         path: PathBuf,
         /// The name of the compression.
         compression: &'static str,
+        /// Whether the name alone says so, and the first bytes do not.
+        by_name: bool,
         /// Number of bytes decompressed.
         bytes: u64,
         /// The decoder's error.
         cause: io::Error,
     },
+}
+
+/// Advice where not even the first letter of a line is JSON.
+fn plain_text(column: usize) -> &'static str {
+    if column <= 1 { ". A file of plain text has a name that ends in .txt" } else { "" }
+}
+
+fn compressed(compression: &str, by_name: bool, bytes: u64, cause: &io::Error) -> String {
+    if by_name {
+        return format!(
+            "expected {compression} data, as its name says, got other bytes ({cause}). Name it as what it is, without the last ending"
+        );
+    }
+    format!(
+        "its {compression} data is cut short or damaged after {bytes} decompressed bytes: {cause}. Download or copy the file again"
+    )
 }
 
 /// What is wrong with a line, row or text.
@@ -243,7 +279,7 @@ pub enum LineProblem {
         got: String,
     },
     /// Not JSON.
-    #[error("expected one JSON object, got an error at column {column}: {reason}")]
+    #[error("expected one JSON object, got an error at column {column}: {reason}{}", plain_text(*column))]
     NotJson {
         /// The column, from 1.
         column: usize,
@@ -262,7 +298,9 @@ pub enum LineProblem {
     #[error("the file ends in the middle of a JSON array or object. Download or copy it again")]
     EndsEarly,
     /// A column of a Parquet file has an unsupported type.
-    #[error("expected text, numbers, lists or structures in the column {column:?}, got the type {got}")]
+    #[error(
+        "expected text, numbers, lists or structures in the column {column:?}, got the type {got}. Write the column as one of these"
+    )]
     ColumnType {
         /// The column.
         column: String,
@@ -284,6 +322,16 @@ pub enum LineProblem {
         field: String,
         /// The value found.
         got: String,
+    },
+    /// A row is no object.
+    #[error(
+        "expected an object with the field {field:?}, got {got}. A file of JSON objects, one a line, is named .jsonl, and an array of them .json"
+    )]
+    NotObject {
+        /// The field's path.
+        field: String,
+        /// The kind of value found.
+        got: &'static str,
     },
     /// The object lacks a field.
     #[error("expected the field {field:?}, got {got}. Name the right field as {key} in the data manifest")]

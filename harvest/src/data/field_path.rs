@@ -57,6 +57,9 @@ impl FieldPath {
     }
 
     pub(super) fn value<'line>(&self, line: &'line Value, key: &'static str) -> Result<&'line Value, LineProblem> {
+        if !line.is_object() {
+            return Err(LineProblem::NotObject { field: self.0.clone(), got: kind(line) });
+        }
         let mut value = line;
         for name in self.0.split('.') {
             value = value.get(name).ok_or_else(|| self.missing(value, key))?;

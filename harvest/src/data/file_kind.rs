@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::compression::Compression;
 
-/// Supported kinds of data file. All but Parquet may be compressed with gzip, xz or zstd.
+/// Supported kinds of data file. All but Parquet and Arrow may be compressed with gzip, xz or zstd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
     /// JSON Lines: each line is an object, which is one document.
@@ -15,6 +15,8 @@ pub enum FileKind {
     Csv,
     /// A Parquet table: each row is a document.
     Parquet,
+    /// An Arrow stream: each row is a document.
+    Arrow,
     /// Plain text: the whole file is one document.
     Text,
 }
@@ -22,7 +24,19 @@ pub enum FileKind {
 impl FileKind {
     /// The supported extensions, for messages.
     pub const ENDINGS: &'static str =
-        ".jsonl, .ndjson, .json, .csv or .txt, with or without .gz, .xz or .zst, or .parquet";
+        ".jsonl, .ndjson, .json, .csv or .txt, with or without .gz, .xz or .zst, or .parquet or .arrow";
+
+    /// What a file of this kind is expected to be, for messages.
+    pub(super) const fn expected(self) -> &'static str {
+        match self {
+            Self::Lines => "JSON Lines",
+            Self::Json => "JSON",
+            Self::Csv => "CSV",
+            Self::Parquet => "a Parquet file",
+            Self::Arrow => "an Arrow stream",
+            Self::Text => "text",
+        }
+    }
 
     /// Returns the kind by the file name's extension.
     pub fn of(path: &Path) -> Option<Self> {
@@ -32,6 +46,7 @@ impl FileKind {
             "json" => Some(Self::Json),
             "csv" => Some(Self::Csv),
             "parquet" if compression.is_none() => Some(Self::Parquet),
+            "arrow" if compression.is_none() => Some(Self::Arrow),
             "txt" => Some(Self::Text),
             _ => None,
         }
@@ -56,6 +71,7 @@ mod tests {
             ("b.json.xz", Some(FileKind::Json)),
             ("b.parquet", Some(FileKind::Parquet)),
             ("b.parquet.zst", None),
+            ("data-00000-of-00002.arrow", Some(FileKind::Arrow)),
             ("b.csv", Some(FileKind::Csv)),
             ("b.jsonl.bz2", None),
             ("jsonl", None),

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{DataError, DataFile, FileKind};
 use hayloft_hub::Sha256;
+use serde::Deserialize;
+
+use super::{DataError, DataFile, FileKind};
 
 /// Limit on the depth of folders, in case one links to a parent.
 const MOST_DEPTH: usize = 8;
@@ -29,7 +31,11 @@ pub(super) fn data_files(root: &Path, named: &str, sha256: Option<Sha256>) -> Re
         of_pattern(&path)?
     } else {
         let file = |kind| DataFile { named: named.to_owned(), path: path.clone(), kind, sha256 };
-        return Ok(FileKind::of(&path).map(|kind| vec![file(kind)]));
+        let kind = FileKind::of(&path);
+        if kind.is_none() && path.extension().is_none() {
+            path.metadata().map_err(|cause| DataError::file(&path, "find", cause))?;
+        }
+        return Ok(kind.map(|kind| vec![file(kind)]));
     };
     if let (Some(_), [_, _, ..]) = (&sha256, found.as_slice()) {
         let expected = "no sha256 beside a path of several files".to_owned();
@@ -107,7 +113,46 @@ fn of_folder(folder: &Path) -> Result<Vec<Found>, DataError> {
         let expected = "files of one kind. Name files by a pattern".to_owned();
         return Err(wrong(expected, format!("{} and {}", found[0].0.display(), other.display())));
     }
+    if let (FileKind::Arrow, Some(saved)) = (kind, found[0].0.parent()) {
+        check_saved(saved, &found)?;
+    }
     Ok(found)
+}
+
+/// Checks a folder of Arrow files against the `state.json` that `save_to_disk` of the `datasets` library writes beside them.
+fn check_saved(folder: &Path, found: &[Found]) -> Result<(), DataError> {
+    #[derive(Deserialize)]
+    struct State {
+        #[serde(rename = "_data_files")]
+        data: Vec<Named>,
+        #[serde(default, rename = "_indices_data_files")]
+        indices: Option<Vec<Named>>,
+    }
+    #[derive(Deserialize)]
+    struct Named {
+        filename: String,
+    }
+    let path = folder.join("state.json");
+    if !path.is_file() {
+        return Ok(());
+    }
+    let text = std::fs::read(&path).map_err(|cause| DataError::file(&path, "read", cause))?;
+    let wrong =
+        |expected: &str, got: String| DataError::Files { path: path.clone(), expected: expected.to_owned(), got };
+    let expected = "the state of a dataset, as save_to_disk of the datasets library writes it";
+    let state: State = serde_json::from_slice(&text).map_err(|error| wrong(expected, error.to_string()))?;
+    if state.indices.is_some_and(|indices| !indices.is_empty()) {
+        let expected = "rows in the order of the files. Save the dataset after flatten_indices()";
+        return Err(wrong(expected, "a list of indices".to_owned()));
+    }
+    let named: BTreeSet<String> = state.data.into_iter().map(|file| file.filename).collect();
+    let got: BTreeSet<String> =
+        found.iter().filter_map(|(file, _)| Some(file.file_name()?.to_string_lossy().into_owned())).collect();
+    if named != got {
+        let list = |files: &BTreeSet<String>| files.iter().cloned().collect::<Vec<_>>().join(", ");
+        return Err(wrong(&format!("the files {}", list(&named)), list(&got)));
+    }
+    Ok(())
 }
 
 /// Adds the data files of a folder and of those in it. Hidden ones are passed over.
@@ -116,7 +161,9 @@ fn list(folder: &Path, depth: usize, found: &mut Vec<Found>) -> Result<(), DataE
     for entry in folder.read_dir().map_err(error)? {
         let path = entry.map_err(error)?.path();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if name.starts_with('.') || NO_DATA.contains(&name.as_str()) {
+        // What `map` and the like leave in a folder that `datasets` saved.
+        let is_cached = name.starts_with("cache-") && path.extension().is_some_and(|ending| ending == "arrow");
+        if name.starts_with('.') || is_cached || NO_DATA.contains(&name.as_str()) {
             continue;
         }
         if path.is_dir() {

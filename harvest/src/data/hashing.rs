@@ -6,12 +6,13 @@ use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 use hayloft_hub::Sha256;
+use hayloft_runtime::other_file;
 use hayloft_store::FileRecord;
 use lzma_rust2::XzReader;
 use sha2::Digest;
 
 use super::compression::Compression;
-use super::{DataError, DataFile, LineProblem};
+use super::{DataError, DataFile, FileKind, LineProblem};
 
 /// A file that counts and hashes its bytes while they are read.
 struct HashedFile {
@@ -50,6 +51,8 @@ fn open_hashed(file: &DataFile) -> Result<BufReader<HashedFile>, DataError> {
 /// Reads a data file. The output is decompressed; the hash covers the file on disk.
 pub(super) struct DataReader {
     stream: Stream,
+    /// Whether the file's name alone says that it is compressed.
+    by_name: bool,
     /// Decompressed bytes returned so far.
     pub(super) bytes: u64,
 }
@@ -75,8 +78,13 @@ impl DataReader {
     pub(super) fn open(file: &DataFile) -> Result<Self, DataError> {
         let error = |source| DataError::file(&file.path, "open", source);
         let mut raw = open_hashed(file)?;
-        let compression = Compression::of_file(&file.path, raw.fill_buf().map_err(error)?);
-        let stream = match compression {
+        let head = raw.fill_buf().map_err(error)?;
+        let compression = Compression::of_file(&file.path, head);
+        let by_name = compression.is_some_and(|(_, by_name)| by_name);
+        if by_name {
+            file.refuse_other(head)?;
+        }
+        let stream = match compression.map(|(compression, _)| compression) {
             None => Stream::Plain(raw),
             Some(Compression::Gzip) => Stream::Gzip(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(raw))),
             Some(Compression::Xz) => {
@@ -88,22 +96,22 @@ impl DataReader {
                 Stream::Zstd(BufReader::with_capacity(BUFFER_BYTES, decoder))
             }
         };
-        let mut reader = Self { stream, bytes: 0 };
+        let mut reader = Self { stream, by_name, bytes: 0 };
         match reader.fill_buf() {
             // The error is that of the first read, too.
             Err(cause) => return Err(reader.error(&file.path, cause)),
             Ok(head) if head.starts_with(MARK) => reader.consume(MARK.len()),
-            Ok([0xff, 0xfe, ..] | [0xfe, 0xff, ..]) => {
+            Ok(head) if is_utf16(head) => {
                 return Err(DataError::Text { path: file.path.clone(), problem: LineProblem::Utf16 });
             }
-            Ok(_) => {}
+            Ok(head) => file.refuse_other(head)?,
         }
         Ok(reader)
     }
 
     /// Opens a file whose bytes are only hashed.
     pub(super) fn open_bytes(file: &DataFile) -> Result<Self, DataError> {
-        Ok(Self { stream: Stream::Plain(open_hashed(file)?), bytes: 0 })
+        Ok(Self { stream: Stream::Plain(open_hashed(file)?), by_name: false, bytes: 0 })
     }
 
     /// Reads the rest of the file, checks its SHA-256 against the data manifest's, and returns the plan's record of the
@@ -139,7 +147,32 @@ impl DataReader {
             Stream::Xz(_) => Compression::Xz,
             Stream::Zstd(_) => Compression::Zstd,
         };
-        DataError::Compressed { path: path.to_owned(), compression: compression.as_str(), bytes: self.bytes, cause }
+        let (path, compression) = (path.to_owned(), compression.as_str());
+        DataError::Compressed { path, compression, by_name: self.by_name, bytes: self.bytes, cause }
+    }
+}
+
+/// Whether text begins as UTF-16: with its byte-order mark, or with two letters of the Latin alphabet without one.
+fn is_utf16(head: &[u8]) -> bool {
+    match head {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => true,
+        [a, b, c, d, ..] => {
+            let is_pair = |zeros: [u8; 2], letters: [u8; 2]| zeros == [0, 0] && !letters.contains(&0);
+            is_pair([*a, *c], [*b, *d]) || is_pair([*b, *d], [*a, *c])
+        }
+        _ => false,
+    }
+}
+
+impl DataFile {
+    /// Refuses a file that begins as another than its name says. A text may begin as it likes, but for what stands for
+    /// another file.
+    pub(super) fn refuse_other(&self, head: &[u8]) -> Result<(), DataError> {
+        let is_any_text = self.kind == FileKind::Text && !head.starts_with(b"version https://git-lfs");
+        match other_file(head).filter(|_| !is_any_text || head.starts_with(b"PK")) {
+            Some(got) => Err(DataError::OtherFile { path: self.path.clone(), expected: self.kind.expected(), got }),
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reads documents and conversations as a data manifest selects them.
 
+mod arrow_rows;
 mod chat_rows;
 mod chat_settings;
 mod compression;
@@ -24,8 +25,8 @@ mod shuffle;
 mod starter;
 mod token_rows;
 
-pub(crate) use chat_rows::ROLLOUTS_FORMAT;
 pub use chat_rows::{ChatReader, ChatRow, ROLLOUTS_KEY, Replies};
+pub(crate) use chat_rows::{ROLLOUTS_FORMAT, ROLLOUTS_MESSAGES};
 pub use chat_settings::{ChatSettings, UnusableRows};
 pub use documents::{Document, DocumentReader, FilesRead};
 pub use error::{DataError, LineProblem};

@@ -1,6 +1,7 @@
 //! Reads the rows of a Parquet file in small batches.
 
 use std::fs::File;
+use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 
 use arrow_array::cast::AsArray;
@@ -41,7 +42,7 @@ pub(super) struct ParquetRows {
 
 /// Which columns are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ReadColumns {
+pub(super) enum ReadColumns {
     /// The requested columns.
     Wanted,
     /// All columns, because a requested one is missing. Values of unsupported types are null.
@@ -85,7 +86,9 @@ impl ParquetRows {
     /// Hashes a file, checks its hash, and positions before its first row. Only the columns of `fields` are read. If a
     /// required one is missing, all columns are read, so that a message can name them.
     pub(super) fn open(file: &DataFile, fields: &Fields) -> Result<Self, DataError> {
-        let record = DataReader::open_bytes(file)?.finish(file)?;
+        let mut reader = DataReader::open_bytes(file)?;
+        file.refuse_other(reader.fill_buf().map_err(|cause| DataError::file(&file.path, "read", cause))?)?;
+        let record = reader.finish(file)?;
         let parquet = open(&file.path)?;
         let schema = parquet.metadata().file_metadata().schema_descr();
         let columns = schema.root_schema().get_fields();
@@ -123,7 +126,8 @@ impl ParquetRows {
     }
 }
 
-fn object(batch: &RecordBatch, row: usize, columns: ReadColumns) -> Result<Value, LineProblem> {
+/// Returns a row as an object of its columns.
+pub(super) fn object(batch: &RecordBatch, row: usize, columns: ReadColumns) -> Result<Value, LineProblem> {
     let schema = batch.schema_ref();
     let mut fields = Map::new();
     for (column, array) in schema.fields().iter().zip(batch.columns()) {

@@ -5,6 +5,7 @@ use std::path::Path;
 use hayloft_store::FileRecord;
 use serde_json::Value;
 
+use super::arrow_rows::ArrowRows;
 use super::csv_rows::CsvRows;
 use super::elements::Elements;
 use super::fields::Fields;
@@ -65,7 +66,7 @@ impl Place<'_> {
         let path = self.file.path.clone();
         match self.file.kind {
             FileKind::Lines | FileKind::Csv => DataError::Line { path, line: self.number, problem },
-            FileKind::Json | FileKind::Parquet => DataError::Row { path, row: self.number, problem },
+            FileKind::Json | FileKind::Parquet | FileKind::Arrow => DataError::Row { path, row: self.number, problem },
             FileKind::Text => DataError::Text { path, problem },
         }
     }
@@ -108,6 +109,7 @@ enum FileReader {
     Csv(Box<CsvRows>),
     Text(DataReader),
     Parquet(Box<ParquetRows>),
+    Arrow(Box<ArrowRows>),
 }
 
 /// A row's position, and its content or what is wrong with it. Reading can go on after it.
@@ -175,6 +177,7 @@ impl<'manifest> CurrentFile<'manifest> {
             FileKind::Csv => FileReader::Csv(Box::new(CsvRows::open(file)?)),
             FileKind::Text => FileReader::Text(DataReader::open(file)?),
             FileKind::Parquet => FileReader::Parquet(Box::new(ParquetRows::open(file, fields)?)),
+            FileKind::Arrow => FileReader::Arrow(Box::new(ArrowRows::open(file, fields)?)),
         };
         Ok(Self { file_index, file, reader, count: 0 })
     }
@@ -186,6 +189,7 @@ impl<'manifest> CurrentFile<'manifest> {
             }
             FileReader::Csv(rows) => rows.finish(self.file),
             FileReader::Parquet(rows) => Ok(rows.record()),
+            FileReader::Arrow(rows) => rows.finish(self.file),
         }
     }
 
@@ -240,6 +244,11 @@ impl<'manifest> CurrentFile<'manifest> {
                 }
             }
             FileReader::Parquet(rows) => {
+                self.count += 1;
+                let Some(row) = rows.next()? else { return Ok(None) };
+                row.map(Content::Fields)
+            }
+            FileReader::Arrow(rows) => {
                 self.count += 1;
                 let Some(row) = rows.next()? else { return Ok(None) };
                 row.map(Content::Fields)

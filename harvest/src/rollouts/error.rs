@@ -28,16 +28,6 @@ pub enum RolloutError {
         /// The data manifest.
         manifest: PathBuf,
     },
-    /// The data manifest names a field of messages.
-    #[error(
-        "{manifest}: chat.messages_field: expected none for rollouts, which answer one instruction a row, got {field:?}. Name the instruction as chat.instruction_field"
-    )]
-    Messages {
-        /// The data manifest.
-        manifest: PathBuf,
-        /// The field.
-        field: String,
-    },
     /// The output's name has no ending that data manifests recognise.
     #[error("--out {path}: expected a name that ends in .parquet, by which data manifests recognise the file")]
     OutName {

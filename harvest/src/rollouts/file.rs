@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::builder::{ListBuilder, UInt32Builder};
-use arrow_array::{Array, ArrayRef, ListArray, RecordBatch, StringArray, UInt32Array, UInt64Array};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_array::builder::{ListBuilder, StringBuilder, StructBuilder, UInt32Builder};
+use arrow_array::{Array, ArrayRef, ListArray, RecordBatch, StringArray, StructArray, UInt32Array, UInt64Array};
+use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
 use hayloft_model::FinishReason;
 use hayloft_store::safe_parquet::ParquetFile;
 use parquet::arrow::ProjectionMask;
@@ -19,7 +19,8 @@ use tempfile::NamedTempFile;
 
 use super::error::RolloutError;
 use super::record::RolloutsRecord;
-use crate::data::{PARQUET_LIMITS, ROLLOUTS_KEY};
+use crate::chat::{Message, Role};
+use crate::data::{PARQUET_LIMITS, ROLLOUTS_KEY, ROLLOUTS_MESSAGES as MESSAGES};
 
 /// Rows in a row group, which the writer holds in memory.
 const ROW_GROUP_ROWS: usize = 8192;
@@ -40,8 +41,10 @@ const CREATED_BY: &str = "hayloft";
 pub struct RolloutRow {
     /// The instruction's index among all rows of the data manifest's files, from 0.
     pub row: u64,
-    /// The user's text.
+    /// The user's text, of several turns the last.
     pub instruction: String,
+    /// The messages of the prompt, where they are more than the instruction; else empty.
+    pub messages: Vec<Message>,
     /// The rendered prompt up to the start of the reply, without the BOS of the sequence.
     pub prompt: String,
     /// The prompt's tokens, including BOS.
@@ -59,11 +62,28 @@ pub(super) struct RolloutsWriter<'path> {
     path: &'path Path,
     writer: ArrowWriter<NamedTempFile>,
     schema: SchemaRef,
+    form: PromptForm,
+}
+
+/// What a file has of the prompts beside the last instruction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PromptForm {
+    /// Nothing: the instruction is all.
+    Instruction,
+    /// The column `messages`, with all messages of every prompt.
+    Messages,
+}
+
+impl PromptForm {
+    /// The form that a file with these prompts' messages takes.
+    pub(super) fn of<'row>(mut messages: impl Iterator<Item = &'row [Message]>) -> Self {
+        if messages.any(|messages| !messages.is_empty()) { Self::Messages } else { Self::Instruction }
+    }
 }
 
 impl<'path> RolloutsWriter<'path> {
     /// Begins a file in an existing folder.
-    pub(super) fn create(path: &'path Path, record: &RolloutsRecord) -> Result<Self, RolloutError> {
+    pub(super) fn create(path: &'path Path, record: &RolloutsRecord, form: PromptForm) -> Result<Self, RolloutError> {
         let properties = WriterProperties::builder()
             .set_created_by(CREATED_BY.to_owned())
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -82,10 +102,10 @@ impl<'path> RolloutsWriter<'path> {
             .permissions(permissions)
             .tempfile_in(folder)
             .map_err(RolloutError::io(path, "be written"))?;
-        let schema = schema();
+        let schema = schema(form);
         let writer = ArrowWriter::try_new_with_options(file, Arc::clone(&schema), options)
             .map_err(|error| unwritten(path, error))?;
-        Ok(Self { path, writer, schema })
+        Ok(Self { path, writer, schema, form })
     }
 
     /// Adds rows.
@@ -101,7 +121,7 @@ impl<'path> RolloutsWriter<'path> {
             }
             Arc::new(lists.finish())
         };
-        let columns = vec![
+        let mut columns = vec![
             Arc::new(rows.iter().map(|row| row.row).collect::<UInt64Array>()) as ArrayRef,
             texts(|row| &row.instruction),
             texts(|row| &row.prompt),
@@ -110,6 +130,9 @@ impl<'path> RolloutsWriter<'path> {
             ids(|row| &row.rollout_token_ids),
             texts(|row| row.finish_reason.as_str()),
         ];
+        if self.form == PromptForm::Messages {
+            columns.push(message_lists(rows));
+        }
         let batch =
             RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(|error| unwritten(self.path, error))?;
         self.writer.write(&batch).map_err(|error| unwritten(self.path, error))
@@ -126,7 +149,8 @@ impl<'path> RolloutsWriter<'path> {
 
 /// Writes a rollouts file.
 pub(crate) fn write_rollouts(path: &Path, record: &RolloutsRecord, rows: &[RolloutRow]) -> Result<(), RolloutError> {
-    let mut writer = RolloutsWriter::create(path, record)?;
+    let form = PromptForm::of(rows.iter().map(|row| row.messages.as_slice()));
+    let mut writer = RolloutsWriter::create(path, record, form)?;
     writer.write(rows)?;
     writer.finish()
 }
@@ -169,10 +193,13 @@ fn take_rows(batch: &RecordBatch, rows: &mut Vec<RolloutRow>) -> Result<(), Stri
         let list = list.as_any().downcast_ref::<UInt32Array>().ok_or("expected token ids as 32-bit numbers")?;
         Ok::<Vec<u32>, String>(list.values().to_vec())
     };
+    let messages = batch.column_by_name(MESSAGES).map(|_| column::<ListArray>(batch, MESSAGES)).transpose()?;
     for index in 0..batch.num_rows() {
+        let messages = messages.map_or_else(|| Ok(Vec::new()), |lists| read_messages(&lists.value(index)))?;
         rows.push(RolloutRow {
             row: row.value(index),
             instruction: instruction.value(index).to_owned(),
+            messages: if is_instruction(&messages) { Vec::new() } else { messages },
             prompt: prompt.value(index).to_owned(),
             prompt_token_ids: ids(prompt_ids, index)?,
             rollout: rollout.value(index).to_owned(),
@@ -193,10 +220,58 @@ fn column<'batch, T: Array + 'static>(batch: &'batch RecordBatch, name: &str) ->
     column.as_any().downcast_ref().ok_or_else(|| format!("column {name}: expected another type, got {got}"))
 }
 
-fn schema() -> SchemaRef {
+/// Whether messages are one of the user, which the column `instruction` has.
+pub(super) fn is_instruction(messages: &[Message]) -> bool {
+    matches!(messages, [Message { role: Role::User, .. }])
+}
+
+/// The column `messages`.
+fn message_lists(rows: &[RolloutRow]) -> ArrayRef {
+    let structs = StructBuilder::from_fields(message_fields(), rows.len());
+    let mut lists = ListBuilder::new(structs).with_field(message_element());
+    for row in rows {
+        let instruction = [Message::new(Role::User, row.instruction.as_str())];
+        let messages = if row.messages.is_empty() { instruction.as_slice() } else { row.messages.as_slice() };
+        let values = lists.values();
+        for message in messages {
+            for (field, text) in [message.role.as_str(), &message.content].into_iter().enumerate() {
+                // The fields are texts by `message_fields`.
+                if let Some(texts) = values.field_builder::<StringBuilder>(field) {
+                    texts.append_value(text);
+                }
+            }
+            values.append(true);
+        }
+        lists.append(true);
+    }
+    Arc::new(lists.finish())
+}
+
+fn read_messages(list: &ArrayRef) -> Result<Vec<Message>, String> {
+    let wrong = || format!("column {MESSAGES}: expected lists of role and content");
+    let messages = list.as_any().downcast_ref::<StructArray>().ok_or_else(wrong)?;
+    let texts = |name: &str| -> Result<&StringArray, String> {
+        let column = messages.column_by_name(name).and_then(|column| column.as_any().downcast_ref::<StringArray>());
+        column.filter(|column| column.null_count() == 0).ok_or_else(wrong)
+    };
+    let (roles, contents) = (texts("role")?, texts("content")?);
+    let message = |index| Ok(Message::new(Role::of(roles.value(index))?, contents.value(index)));
+    (0..messages.len()).map(message).collect()
+}
+
+fn message_fields() -> Fields {
+    Fields::from(vec![Field::new("role", DataType::Utf8, false), Field::new("content", DataType::Utf8, false)])
+}
+
+/// The element of the column `messages`.
+fn message_element() -> Field {
+    Field::new("element", DataType::Struct(message_fields()), false)
+}
+
+fn schema(form: PromptForm) -> SchemaRef {
     let text = |name: &str| Field::new(name, DataType::Utf8, false);
     let ids = |name: &str| Field::new(name, DataType::List(Arc::new(element())), false);
-    Arc::new(Schema::new(vec![
+    let mut fields = vec![
         Field::new("row", DataType::UInt64, false),
         text("instruction"),
         text("prompt"),
@@ -204,7 +279,11 @@ fn schema() -> SchemaRef {
         text("rollout"),
         ids("rollout_token_ids"),
         text("finish_reason"),
-    ]))
+    ];
+    if form == PromptForm::Messages {
+        fields.push(Field::new(MESSAGES, DataType::List(Arc::new(message_element())), false));
+    }
+    Arc::new(Schema::new(fields))
 }
 
 /// The list element field, with the name that the Parquet specification gives it.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::error::RolloutError;
-use super::file::{RolloutRow, RolloutsWriter, read_rollouts};
+use super::file::{RolloutRow, read_rollouts, write_rollouts};
 use super::prompts::RenderedPrompt;
 use super::record::RolloutsRecord;
 
@@ -48,10 +48,7 @@ impl Parts {
     }
 
     pub(super) fn write(&self, part: usize, record: &RolloutsRecord, rows: &[RolloutRow]) -> Result<(), RolloutError> {
-        let path = self.path(part);
-        let mut writer = RolloutsWriter::create(&path, record)?;
-        writer.write(rows)?;
-        writer.finish()
+        write_rollouts(&self.path(part), record, rows)
     }
 
     /// Removes the folder if it exists.

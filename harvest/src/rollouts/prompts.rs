@@ -6,6 +6,7 @@ use hayloft_model::{SpecialToken, Tokenizer};
 use rayon::prelude::*;
 
 use super::error::RolloutError;
+use super::file::is_instruction;
 use crate::chat::{ChatError, ChatTemplate, Message, prompt_tokens};
 use crate::data::{ChatReader, ChatRow, ChatSettings, DataManifest, Replies};
 use crate::error::HarvestError;
@@ -17,6 +18,8 @@ pub(super) struct RenderedPrompt {
     /// The row's index among all rows of the data manifest's files.
     pub(super) row: u64,
     pub(super) instruction: String,
+    /// The messages, where they are more than the instruction; else empty.
+    pub(super) messages: Vec<Message>,
     /// The rendered text, without the BOS of the sequence.
     pub(super) prompt: String,
     /// The tokens, including BOS; shorter than the context.
@@ -54,8 +57,9 @@ impl Prompter<'_> {
     /// Returns `None` for an unusable row that is skipped.
     fn prompt(&self, row: ChatRow) -> Result<Option<RenderedPrompt>, HarvestError> {
         let rendered = usable(self.render(&row.messages), row.row, self.manifest, self.settings)?;
-        let instruction = row.messages.into_iter().next_back().map_or_else(String::new, |message| message.content);
-        let whole = |(prompt, tokens)| RenderedPrompt { row: row.row, instruction, prompt, tokens };
+        let instruction = row.messages.last().map_or_else(String::new, |message| message.content.clone());
+        let messages = if is_instruction(&row.messages) { Vec::new() } else { row.messages };
+        let whole = |(prompt, tokens)| RenderedPrompt { row: row.row, instruction, messages, prompt, tokens };
         Ok(rendered.map(whole))
     }
 
@@ -99,6 +103,7 @@ mod tests {
         let prompt = |length: &usize| RenderedPrompt {
             row: 0,
             instruction: String::new(),
+            messages: Vec::new(),
             prompt: String::new(),
             tokens: vec![0; *length],
         };

@@ -11,7 +11,7 @@ use hayloft_runtime::{Gauge, Progress};
 use hayloft_store::Existing;
 
 use super::error::RolloutError;
-use super::file::{RolloutRow, RolloutsWriter};
+use super::file::{PromptForm, RolloutRow, RolloutsWriter};
 use super::parts::{Parts, read_same};
 use super::prompts::{Prompter, RenderedPrompt, batches};
 use super::record::RolloutsRecord;
@@ -38,9 +38,6 @@ pub fn rollouts(settings: &RolloutSettings, progress: Progress) -> Result<Rollou
     let manifest = DataManifest::open(&settings.data, settings.data_root.as_deref())?;
     check_context(&manifest.path, manifest.context_length, &settings.model, checkpoint.spec())?;
     let Some(chat) = &manifest.chat else { return Err(RolloutError::NotChat { manifest: manifest.path }) };
-    if let Some(field) = &chat.messages_field {
-        return Err(RolloutError::Messages { manifest: manifest.path.clone(), field: field.to_string() });
-    }
     let template = ChatTemplate::open(chat.template, &settings.model)?;
     let bos = begin_token(&manifest, &tokenizer)?;
     let stop = if settings.stop.is_empty() {
@@ -197,9 +194,10 @@ impl BatchRun<'_> {
             drop(gauge);
             summary.made(rows, tokens, start.elapsed().as_secs_f64());
         }
+        let form = PromptForm::of(prompts.iter().map(|prompt| prompt.messages.as_slice()));
         let mut writer = match self.settings.part {
             Some(_) => None,
-            None => Some(RolloutsWriter::create(&self.settings.out, self.record)?),
+            None => Some(RolloutsWriter::create(&self.settings.out, self.record, form)?),
         };
         for (part, batch) in batches.iter().enumerate().filter(|(part, _)| own.contains(part)) {
             let rows = self.parts.read(part, self.record, &prompts[batch.clone()])?;
@@ -255,6 +253,7 @@ impl BatchRun<'_> {
             Ok(RolloutRow {
                 row: prompt.row,
                 instruction: prompt.instruction.clone(),
+                messages: prompt.messages.clone(),
                 prompt: prompt.prompt.clone(),
                 prompt_token_ids: prompt.tokens.clone(),
                 rollout: self.tokenizer.decode(&rollout.tokens)?,

@@ -173,6 +173,52 @@ fn generated_tokens_are_harvested_unchanged() {
     assert_eq!(planned.into_iter().map(|(_, tokens)| tokens).collect::<Vec<_>>(), generated.collect::<Vec<_>>());
 }
 
+/// Several turns and a system message: the prompt goes up to the last message of the user, and is read back whole.
+#[test]
+fn conversations_are_answered_after_the_last_user_turn_and_harvested_whole() {
+    const TURNS: &str = "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}cow {{ m.content }} owl moon \
+         {% elif m.role == 'system' %}field {{ m.content }} {% else %}{{ m.content }} wind {% endif %}{% endfor %}";
+    let farm = farm(&[]);
+    let config = json!({"bos_token": "<s>", "eos_token": "wind", "chat_template": TURNS});
+    farm.write("model/tokenizer_config.json", config.to_string());
+    let turn = |role: &str, content: &str| json!({"role": role, "content": content});
+    let rows_of_messages = [
+        json!([turn("system", "rain"), turn("user", "hay loft"), turn("assistant", "barn"), turn("user", "sun")]),
+        json!([turn("user", "hay"), turn("assistant", "barn barn")]),
+    ];
+    let lines = rows_of_messages.iter().map(|row| json!({"messages": row}).to_string() + "\n");
+    farm.write("hay.jsonl", lines.collect::<String>());
+    farm.manifest("packing = \"per-document\"\ncontext_length = 32\n[chat]\nmessages_field = \"messages\"");
+    let settings = settings(&farm);
+    run(&settings);
+    let made = rows(&settings);
+    assert_eq!(
+        [made[0].prompt.as_str(), &made[1].prompt],
+        ["field rain cow hay loft owl moon barn wind cow sun owl moon ", "cow hay owl moon "]
+    );
+    assert_eq!([made[0].instruction.as_str(), &made[1].instruction], ["sun", "hay"]);
+    assert_eq!((made[0].messages.len(), made[1].messages.len()), (4, 0));
+    let resumed = RolloutSettings { existing: Existing::Resume, ..settings.clone() };
+    assert_eq!(run(&resumed).made_rows, 0);
+
+    let keys = "name = \"hay\"\npacking = \"per-document\"\ncontext_length = 32\n";
+    farm.write("hay.toml", format!("{keys}[chat]\n[[files]]\npath = \"rollouts.parquet\"\n"));
+    plan(&farm.plan_settings(), Progress::Silent).unwrap();
+    let (sequences, tokens) = PlanReader::open(&farm.cache()).unwrap().sequences_and_tokens(0).unwrap();
+    assert_eq!(sequences.len(), 2);
+    for sequence in &sequences {
+        let row = &made[sequence.id as usize];
+        let start = sequence.first_row as usize;
+        let planned = &tokens.token[start..start + sequence.length as usize];
+        assert_eq!(planned, [row.prompt_token_ids.as_slice(), &row.rollout_token_ids].concat());
+    }
+    let read = format!("{keys}[chat]\nmessages_field = \"messages\"\n[[files]]\npath = \"rollouts.parquet\"\n");
+    farm.write("hay.toml", read);
+    fs::remove_dir_all(farm.cache()).unwrap();
+    let message = plan(&farm.plan_settings(), Progress::Silent).unwrap_err().to_string();
+    assert!(message.contains("chat.messages_field: expected none for rollouts.parquet"), "{message}");
+}
+
 #[test]
 fn batches_change_nothing() {
     let farm = farm(&INSTRUCTIONS);

@@ -354,6 +354,104 @@ fn compression_is_told_by_the_first_bytes() {
 }
 
 #[test]
+fn files_in_the_place_of_others_are_named() {
+    let lfs = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n";
+    for name in ["a.jsonl", "a.json", "a.csv", "a.txt", "a.parquet", "a.arrow", "a.jsonl.gz"] {
+        let message = Data::new().file(name, lfs).error().to_string();
+        assert!(message.contains(name) && message.contains("git lfs pull"), "{name}: {message}");
+        if name != "a.txt" {
+            let message = Data::new().file(name, "<!DOCTYPE html><html></html>").error().to_string();
+            assert!(message.contains("got a web page"), "{name}: {message}");
+        }
+    }
+    assert_eq!(Data::new().file("a.txt", "<html>hay</html>").texts(), ["<html>hay</html>"]);
+    for name in ["a.jsonl", "a.txt"] {
+        let message = Data::new().file(name, b"PK\x03\x04\x14\0").error().to_string();
+        assert!(message.contains("got a ZIP archive"), "{message}");
+        let message = Data::new().file(name, b"{\0\"\0t\0").error().to_string();
+        assert!(message.contains("UTF-16"), "{message}");
+    }
+}
+
+/// What a data manifest must have beside files.
+const KEYS: &str = "name = \"hay\"\npacking = \"concat\"\ncontext_length = 8\n";
+
+#[test]
+fn advice_is_about_the_cause() {
+    let said = |name: &str, text: &[u8]| Data::new().file(name, text).error().to_string();
+    assert!(said("a.jsonl.gz", LINES).contains("expected gzip data, as its name says, got other bytes"));
+    assert!(said("a.jsonl", b"[{\"text\": \"hay\"}]").contains("got an array. A file of JSON objects"));
+    assert!(said("a.jsonl", b"\"hay\"").contains("got a string. A file of JSON objects"));
+    assert!(said("a.jsonl", b"hay and barn").contains("plain text has a name that ends in .txt"));
+    assert!(!said("a.jsonl", b"{\"text\": hay}").contains(".txt"));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hay.toml");
+    fs::write(&path, format!("{KEYS}[[files]]\npath = \"a/pile\"\n")).unwrap();
+    let message = DataManifest::open(&path, None).unwrap_err().to_string();
+    assert!(message.contains("a/pile: cannot find"), "{message}");
+}
+
+/// The folder that `datasets` saved, and its rows as `datasets` reads them back (`scripts/goldens/saved_dataset.py`).
+fn saved() -> (PathBuf, Vec<serde_json::Value>) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/saved-dataset");
+    let rows = serde_json::from_slice(&fs::read(folder.join("rows.json")).unwrap()).unwrap();
+    (folder.join("dataset"), rows)
+}
+
+#[test]
+fn a_folder_that_datasets_saved_is_read_as_datasets_reads_it() {
+    let (folder, rows) = saved();
+    let mut data = Data::new().set("subset_field = \"meta.subset\"");
+    data.names.push(format!("[[files]]\npath = {:?}\n", folder.display().to_string()));
+    let (documents, read) = data.read().unwrap();
+    let wanted = rows.iter().enumerate().filter_map(|(index, row)| {
+        let text = row["text"].as_str().filter(|text| !text.is_empty())?;
+        Some((index as u64, text, row["meta"]["subset"].as_str()))
+    });
+    let got = documents.iter().map(|it| (it.index, it.text.as_str(), it.subset.as_deref()));
+    assert_eq!(got.collect::<Vec<_>>(), wanted.collect::<Vec<_>>());
+    assert_eq!((read.files.len(), read.empty_documents), (2, 2));
+    let bytes = fs::read(folder.join("data-00001-of-00002.arrow")).unwrap();
+    assert_eq!(read.files[1].blake3, blake3::hash(&bytes).to_hex().to_string());
+
+    let tokens = Data::new().set("tokens_field = \"ids\"").file("a.arrow", &bytes);
+    let ids = |row: &serde_json::Value| serde_json::from_value::<Vec<u32>>(row["ids"].clone()).unwrap();
+    let got = tokens.read().unwrap().0.into_iter().map(|document| document.tokens.unwrap());
+    assert_eq!(got.collect::<Vec<_>>(), rows[3..].iter().map(ids).collect::<Vec<_>>());
+
+    let message = Data::new().set("text_field = \"story\"").file("a.arrow", &bytes).error().to_string();
+    assert!(message.contains("row 0") && message.contains("[number, text, meta, ids, messages]"), "{message}");
+    for length in [0, 2, 6, 100, bytes.len() / 2] {
+        let message = Data::new().file("a.arrow", &bytes[..length]).error().to_string();
+        assert!(message.contains("a.arrow: expected an Arrow stream"), "{length}: {message}");
+    }
+}
+
+#[test]
+fn a_saved_folder_that_says_otherwise_is_refused() {
+    let (folder, _) = saved();
+    let refusal = |change: &dyn Fn(&Path)| {
+        let copy = tempfile::tempdir().unwrap();
+        for file in fs::read_dir(&folder).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+        }
+        // What `map` leaves is passed over.
+        fs::write(copy.path().join("cache-0123.arrow"), "").unwrap();
+        change(copy.path());
+        let path = copy.path().join("hay.toml");
+        fs::write(&path, format!("{KEYS}[[files]]\npath = {:?}\n", copy.path().display().to_string())).unwrap();
+        DataManifest::open(&path, None).map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert_eq!(refusal(&|_| ()), Ok(()));
+    let message = refusal(&|copy| fs::remove_file(copy.join("data-00001-of-00002.arrow")).unwrap()).unwrap_err();
+    assert!(message.contains("expected the files data-00000-of-00002.arrow, data-00001"), "{message}");
+    let indices = r#"{"_data_files": [], "_indices_data_files": [{"filename": "indices.arrow"}]}"#;
+    let message = refusal(&|copy| fs::write(copy.join("state.json"), indices).unwrap()).unwrap_err();
+    assert!(message.contains("flatten_indices"), "{message}");
+}
+
+#[test]
 fn a_bomb_is_a_refusal() {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     for _ in 0..80 {

@@ -14,7 +14,8 @@ use super::output::Output;
 ///
 /// saelens writes what SAELens reads as its cached activations: a data set of one row a sequence and one column a site,
 /// in float32 (which holds bf16 exactly) or float16. Only sequences of the full context length fit into it. safetensors
-/// writes one file a shard, with a tensor a site in the type that the cache has, and the tables of tokens.
+/// writes one file a shard, with a tensor a site in the type that the cache has, and the tables of tokens
+/// with sections, subsets and turns, which SAELens's format does not have.
 ///
 /// The folder is there whole or not at all. A record of the model and of every file, hayloft.json, goes with it.
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::error::{CheckpointError, read_json};
+use crate::weights::in_place;
 
 /// The keys of a `config.json` that are not read yet.
 ///
@@ -24,6 +25,11 @@ pub(super) struct Keys {
 
 impl Keys {
     pub(super) fn read(path: &Path) -> Result<Self, CheckpointError> {
+        if let (false, Some(folder)) = (path.is_file(), path.parent())
+            && let Some(got) = in_place::of_checkpoint(folder)
+        {
+            return Err(CheckpointError::NoCheckpoint { path: folder.to_path_buf(), got });
+        }
         Ok(Self { path: path.to_path_buf(), unread: read_json(path)?, known: Vec::new(), renamed: &[], within: "" })
     }
 

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use hayloft_runtime::Dtype;
+use hayloft_runtime::{Dtype, other_file};
 use safetensors::tensor::{self, SafeTensors};
 use serde::Deserialize;
 
+use super::in_place;
 use super::layout::expected_tensors;
 use super::tensor_names::{self, canonical, is_set_aside};
 use crate::error::{CheckpointError, read_json};
@@ -145,7 +146,13 @@ impl WeightFiles {
         let damaged = |problem: String| CheckpointError::Weights { path: path.clone(), problem };
         // Checks that the header is valid and that the tensors tile the rest of the file exactly.
         let parsed = SafeTensors::deserialize(&map).map_err(|error| {
-            damaged(format!("expected a header whose tensors fill the file, got {} bytes ({error})", map.len()))
+            damaged(match other_file(&map) {
+                Some(what) => format!("got {what}"),
+                None => format!(
+                    "expected a header whose tensors fill the file, got {} bytes ({error}). Copy or download it again",
+                    map.len()
+                ),
+            })
         })?;
         let file = self.files.len();
         for (tensor, view) in parsed.iter().filter(|(tensor, _)| !is_set_aside(tensor, spec.layout)) {
@@ -162,7 +169,8 @@ impl WeightFiles {
             let (stored_name, shape) = (tensor.to_owned(), view.shape().to_vec());
             let entry = Entry { file, stored_name, dtype, shape, start, end: start + view.data().len() };
             if self.tensors.insert(canonical(tensor, spec.layout), entry).is_some() {
-                return Err(damaged(format!("tensor {tensor} lies in another file of the checkpoint too")));
+                let advice = "Is one of the two of an earlier save?";
+                return Err(damaged(format!("tensor {tensor} lies in another file of the checkpoint too. {advice}")));
             }
         }
         self.files.push(WeightFile { path, map });
@@ -212,7 +220,7 @@ fn file_names(folder: &Path) -> Result<Vec<String>, CheckpointError> {
         let folder = folder.to_path_buf();
         return Err(match a_shard(&folder) {
             Some(shard) => CheckpointError::NoIndex { folder, shard },
-            None => CheckpointError::NoWeights { folder },
+            None => CheckpointError::NoWeights { found: in_place::of_weights(&folder), folder },
         });
     }
     let index: Index = read_json(&index_path)?;

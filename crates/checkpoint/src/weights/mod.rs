@@ -2,6 +2,7 @@
 
 pub(crate) mod adapter;
 mod files;
+pub(crate) mod in_place;
 mod layout;
 pub(crate) mod map;
 mod stored;

@@ -119,7 +119,23 @@ impl TokenizerFiles {
             tracing::info!("{CONFIG}: add_prefix_space {wanted} is applied; tokenizer.json says otherwise");
             let _ = writeln!(changes, "add_prefix_space {wanted}");
         }
+        self.tell_of_legacy(tokenizer);
         Ok(changes)
+    }
+
+    /// Tells where transformers 5 reads texts with special tokens otherwise. For the classes of Llama it builds the pipeline
+    /// anew, by `legacy`; transformers 4, which most models and SAEs were trained with, takes `tokenizer.json` as it is.
+    fn tell_of_legacy(&self, tokenizer: &Tokenizer) {
+        let class = self.config("tokenizer_class").and_then(Value::as_str).unwrap_or_default();
+        let (prepends, _) = without_prepend(tokenizer.get_normalizer().cloned());
+        if !prepends || !class.starts_with("LlamaTokenizer") || !matches!(tokenizer.get_model(), ModelWrapper::BPE(_)) {
+            return;
+        }
+        let legacy = self.config("legacy").and_then(Value::as_bool).unwrap_or(false);
+        let blank = if legacy { "only where the text has none" } else { "never" };
+        tracing::info!(
+            "{CONFIG}: tokenizer_class {class}, legacy {legacy}: tokenizer.json is taken as it is, as transformers 4 does. It puts a blank before what follows a special token within a text; transformers 5 does so {blank}"
+        );
     }
 
     /// The tokens that transformers adds, or gives other properties, in its order.

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use hayloft_checkpoint::{CheckpointError, read_json};
+use hayloft_runtime::{other_file, without_mark};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use tokenizers::PostProcessorWrapper;
 
@@ -56,11 +58,19 @@ impl Tokenizer {
             return Err(ModelError::Tokenizer { path: folder.to_path_buf(), problem });
         }
         let bytes = std::fs::read(&path).map_err(|source| CheckpointError::io(&path, source))?;
-        let problem = |error: tokenizers::Error| ModelError::Tokenizer {
-            path: path.clone(),
-            problem: format!("expected a tokenizer of the tokenizers library: {error}. Copy or download it again"),
+        let problem = |error: tokenizers::Error| {
+            let is_json = serde_json::from_slice::<IgnoredAny>(&bytes).is_ok();
+            let got = match other_file(&bytes) {
+                Some(what) => format!("got {what}"),
+                None if is_json => format!(
+                    "got other JSON: {error}. Is it from a newer version of that library? Save it again with an older one"
+                ),
+                None => format!("got an error: {error}. Copy or download it again"),
+            };
+            let problem = format!("expected a tokenizer of the tokenizers library, {got}");
+            ModelError::Tokenizer { path: path.clone(), problem }
         };
-        let mut inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(problem)?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(without_mark(&bytes)).map_err(problem)?;
         inner.with_padding(None).with_truncation(None).map_err(problem)?;
         // A post-processor adds special tokens, which are never requested here, and moves the offsets of tokens that begin
         // or end with a space.

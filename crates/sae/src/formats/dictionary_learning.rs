@@ -19,6 +19,14 @@ pub(super) const FORMAT: Format = Format {
     take,
 };
 
+/// `AutoEncoderTopK`, named where no `config.json` does: its tensors are those of `BatchTopKSAE` too.
+pub(super) const TOPK: Format =
+    Format { name: "dictionary-learning-topk", open: |files| open_as(files, Class::TopK), ..FORMAT };
+
+/// `BatchTopKSAE`, named where no `config.json` does.
+pub(super) const BATCH_TOPK: Format =
+    Format { name: "dictionary-learning-batchtopk", open: |files| open_as(files, Class::BatchTopK), ..FORMAT };
+
 #[derive(Deserialize)]
 struct Fields {
     trainer: Trainer,
@@ -76,6 +84,11 @@ impl Class {
         Self::ALL.into_iter().find(|(_, known)| *known == name).map(|(class, _)| class)
     }
 
+    /// The name in `dictionary_learning`.
+    fn name(self) -> &'static str {
+        Self::ALL.into_iter().find(|(known, _)| *known == self).map_or("", |(_, name)| name)
+    }
+
     /// The class whose state dict has these tensors; `None` if no class or more than one has.
     fn of(weights: &TensorFile) -> Option<Self> {
         let has = |name| weights.has(name);
@@ -107,7 +120,7 @@ struct Shape {
 
 fn open(files: &Files) -> Result<Opened, SaeError> {
     if !files.has_config() {
-        return open_alone(files);
+        return open_alone(files, None);
     }
     let source = files.source();
     let (Fields { trainer, buffer }, raw_config) = files.fields()?;
@@ -143,12 +156,32 @@ fn open(files: &Files) -> Result<Opened, SaeError> {
     Ok(Opened { config, raw_config, weights: files.weights()? })
 }
 
-/// Derives the class and the sizes from the tensors.
-fn open_alone(files: &Files) -> Result<Opened, SaeError> {
+/// Opens an SAE whose class is named on the command line. A `config.json` must name the same.
+fn open_as(files: &Files, class: Class) -> Result<Opened, SaeError> {
+    if !files.has_config() {
+        return open_alone(files, Some(class));
+    }
+    let opened = open(files)?;
+    match opened.raw_config["trainer"]["dict_class"].as_str() {
+        Some(said) if said != class.name() => {
+            let expected = format!("{}, as --sae-format says", class.name());
+            Err(files.source().field("trainer.dict_class", expected, said))
+        }
+        _ => Ok(opened),
+    }
+}
+
+/// Takes the sizes from the tensors, and the class unless it is given.
+fn open_alone(files: &Files, class: Option<Class>) -> Result<Opened, SaeError> {
     let (source, weights) = (files.source(), files.weights()?);
-    let class = Class::of(&weights).ok_or_else(|| {
+    let class = class.or_else(|| Class::of(&weights)).ok_or_else(|| {
         let names = weights.names().collect::<Vec<_>>().join(", ");
-        let expected = "config.json with trainer.dict_class, activation_dim, dict_size and k, as these tensors are those of more than one class";
+        let both = ["b_dec", "k", "threshold"].iter().all(|name| weights.has(name));
+        let expected = if both {
+            "config.json with trainer.dict_class, or --sae-format dictionary-learning-topk (AutoEncoderTopK) or dictionary-learning-batchtopk (BatchTopKSAE), as these tensors are those of more than one class"
+        } else {
+            "config.json with trainer.dict_class, activation_dim, dict_size and k, as these tensors are those of no known class"
+        };
         source.field("config.json", expected, format!("none beside {}: {names}", files.weights_file))
     })?;
     let [d_in, d_sae] = if class.has_own_layout() {
@@ -158,7 +191,7 @@ fn open_alone(files: &Files) -> Result<Opened, SaeError> {
         [d_in, d_sae]
     };
     let k = weights.take().number("k")?.and_then(Number::from_f64);
-    let name = Class::ALL.into_iter().find(|(known, _)| *known == class).map_or("", |(_, name)| name);
+    let name = class.name();
     let mut config = Shape { class, d_in, d_sae }.config(&source, k.as_ref())?;
     config.remarks.push(format!("it has no config.json; its tensors are those of dictionary_learning's {name}"));
     Ok(Opened { config, raw_config: json!({"trainer": {"dict_class": name}}), weights })

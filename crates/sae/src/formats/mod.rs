@@ -23,9 +23,12 @@ mod sparsify;
 mod yaml;
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
 
+use hayloft_runtime::other_file;
 use hayloft_runtime::words::did_you_mean;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -56,6 +59,9 @@ const FORMATS: &[Format] = &[
     openai::FORMAT,
     llamascopium::FORMAT,
 ];
+
+/// Formats that no files tell, so that `--sae-format` names them.
+const NAMED_FORMATS: &[Format] = &[dictionary_learning::TOPK, dictionary_learning::BATCH_TOPK];
 
 /// What a format's module states of it.
 #[derive(Debug)]
@@ -151,7 +157,7 @@ impl SaeFormat {
             [format] => Ok(Self(format)),
             // Treat an incomplete SAELens folder as SAELens, so that the error names the missing file.
             [] if folder.has("cfg.json") || folder.has("sae_weights.safetensors") => Ok(Self::SAELENS),
-            [] => Err(SaeError::NoFormat { folder: place.to_path_buf() }),
+            [] => Err(no_format(folder, place, None)),
             [first, second, ..] => {
                 Err(SaeError::TwoFormats { folder: place.to_path_buf(), first: first.name, second: second.name })
             }
@@ -215,7 +221,10 @@ fn choose(
     };
     let format = match format.or_else(whole) {
         Some(format) => format,
-        None => SaeFormat::of(folder, place)?,
+        None => SaeFormat::of(folder, place).map_err(|error| match (error, file) {
+            (SaeError::NoFormat { .. } | SaeError::NoSae { .. }, Some(_)) => no_format(folder, place, file),
+            (error, _) => error,
+        })?,
     };
     let weights = match file {
         Some(name) => name.to_owned(),
@@ -223,6 +232,45 @@ fn choose(
     };
     Ok((format, weights))
 }
+
+/// The error for a folder, or for a file in it, that is of no format. `place` names the folder in messages, or a published
+/// file.
+fn no_format(folder: &Folder<'_>, place: &Path, file: Option<&str>) -> SaeError {
+    const HEAD_BYTES: u64 = 512;
+    let (path, is_there) = match (folder, file) {
+        (Folder::Local(_), Some(name)) => (place.join(name), true),
+        (Folder::Local(_), None) => (place.to_path_buf(), place.exists()),
+        (Folder::Published(..), _) => (place.to_path_buf(), true),
+    };
+    let mut head = Vec::new();
+    if let (Folder::Local(_), Some(_)) = (folder, file) {
+        // A file that cannot be read is not recognised.
+        let _ = File::open(&path).and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut head));
+    }
+    if let Some(got) = other_file(&head) {
+        return SaeError::NoSae { path, got };
+    }
+    let mut names = folder.names();
+    let is_model = |name: &str| name.starts_with("model") && name.ends_with(".safetensors");
+    let holds_model = file.map_or_else(|| names.iter().any(|name| is_model(name)), is_model);
+    if holds_model && names.iter().any(|name| name == "config.json") {
+        return SaeError::NoSae { path, got: "the checkpoint of a language model. It is given as --model" };
+    }
+    let got = match file {
+        _ if !is_there => "no such file or folder".to_owned(),
+        Some(_) => "a file of another name".to_owned(),
+        None if names.is_empty() => "an empty folder".to_owned(),
+        None => {
+            let more = if names.len() > NAMED_FILES { ", …" } else { "" };
+            names.truncate(NAMED_FILES);
+            format!("{}{more}", names.join(", "))
+        }
+    };
+    SaeError::NoFormat { path, got }
+}
+
+/// Most files of a folder that a message names.
+const NAMED_FILES: usize = 6;
 
 /// Says what a path that does not exist is in SAELens's registry, if its first part is the name of a release.
 fn check_registry(path: &Path, name: &str) -> Result<(), SaeError> {
@@ -278,9 +326,9 @@ impl FromStr for SaeFormat {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let found = FORMATS.iter().find(|format| format.name == name);
-        found.map(Self).ok_or_else(|| {
-            let known: Vec<&str> = FORMATS.iter().map(|format| format.name).collect();
+        let all = || FORMATS.iter().chain(NAMED_FORMATS);
+        all().find(|format| format.name == name).map(Self).ok_or_else(|| {
+            let known: Vec<&str> = all().map(|format| format.name).collect();
             format!("expected one of {}, got {name}{}", known.join(", "), did_you_mean(name, known))
         })
     }

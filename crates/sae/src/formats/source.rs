@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use hayloft_runtime::{other_file, without_mark};
 use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 
@@ -27,7 +28,7 @@ pub(in crate::formats) fn read_bounded(path: &Path) -> Result<Vec<u8>, SaeError>
     let mut bytes = Vec::new();
     File::open(path).map_err(failed)?.take(MAX_CONFIG_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MAX_CONFIG_BYTES {
-        let problem = format!("more than {MAX_CONFIG_BYTES} bytes");
+        let problem = format!("more than {MAX_CONFIG_BYTES} bytes. Is it another file?");
         return Err(SaeError::Config { path: path.to_path_buf(), problem });
     }
     Ok(bytes)
@@ -35,7 +36,9 @@ pub(in crate::formats) fn read_bounded(path: &Path) -> Result<Vec<u8>, SaeError>
 
 impl Source<'_> {
     pub(in crate::formats) fn json(&self, bytes: &[u8]) -> Result<Value, SaeError> {
-        serde_json::from_slice(bytes).map_err(|error| self.problem(error))
+        let other = |got: &str| SaeError::Config { path: self.path.to_path_buf(), problem: got.to_owned() };
+        serde_json::from_slice(without_mark(bytes))
+            .map_err(|error| other_file(bytes).map_or_else(|| self.problem(error), other))
     }
 
     pub(in crate::formats) fn fields<T: DeserializeOwned>(&self, value: Value) -> Result<T, SaeError> {
@@ -67,6 +70,7 @@ impl Source<'_> {
     }
 
     pub(in crate::formats) fn problem(&self, problem: impl Display) -> SaeError {
-        SaeError::Config { path: self.path.to_path_buf(), problem: problem.to_string() }
+        let problem = format!("{problem}. Save the SAE again, or correct the file");
+        SaeError::Config { path: self.path.to_path_buf(), problem }
     }
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hayloft_checkpoint::{MappedFile, map_file};
+use hayloft_runtime::other_file;
 use tch::{Kind, Tensor};
 
 use self::archive::Archive;
@@ -85,8 +86,16 @@ impl TensorFile {
         } else {
             safetensors::entries(&map)
         };
-        let entries =
-            entries.map_err(|problem| SaeError::Weights { path: path.to_path_buf(), bytes: map.len(), problem })?;
+        let entries = entries.map_err(|problem| {
+            // What it is said to be counts: archives are weights as well.
+            let other = other_file(&map).filter(|_| !Archive::is_one(&map));
+            let problem = match other {
+                Some(what) => format!("it is {what}"),
+                None if is_old_torch(&map) => problem,
+                None => format!("{problem}. Copy the file again from its source"),
+            };
+            SaeError::Weights { path: path.to_path_buf(), bytes: map.len(), problem }
+        })?;
         Ok(Self { path: path.to_path_buf(), map, entries })
     }
 

@@ -99,6 +99,7 @@ impl ShardExport<'_> {
             dtype: self.dtype,
             sites: self.sites.iter().map(|site| (site, shard.contents().settings.width(site))).collect(),
             subsets: &names,
+            has_turns: !tokens.turn.is_empty(),
         };
         let header = shape.header();
         let header = header.map_err(|error| StoreError::invalid("header", "values that JSON can hold", error))?;
@@ -112,6 +113,7 @@ impl ShardExport<'_> {
         self.integers(shard.sequences().iter().map(|it| it.document))?;
         let place = |subset: &Option<Arc<str>>| subset.as_ref().and_then(|name| subsets.get(name)).map_or(-1, |it| *it);
         self.put(&tokens.subset.iter().flat_map(|subset| place(subset).to_le_bytes()).collect::<Vec<u8>>())?;
+        self.put(&tokens.turn.iter().flat_map(|turn| turn.to_le_bytes()).collect::<Vec<u8>>())?;
         for site in self.sites {
             let reader = shard.activations(site)?;
             let mut bits = Vec::new();

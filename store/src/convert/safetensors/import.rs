@@ -10,7 +10,7 @@ use safetensors::{Dtype as Kind, SafeTensors};
 
 use super::layout::{
     DOCUMENT, POSITION, SECTION, SECTIONS_KEY, SEQUENCE, SEQUENCE_DOCUMENT, SEQUENCE_LENGTH, SEQUENCE_ROW_GROUP,
-    SUBSET, SUBSETS_KEY, TOKEN, kind,
+    SUBSET, SUBSETS_KEY, TOKEN, TURN, kind,
 };
 use crate::convert::intake::{Planning, check_tokens, identity, summary};
 use crate::convert::provenance::{PROVENANCE_FILE, Provenance};
@@ -152,6 +152,19 @@ impl ShardFile {
         serde_json::from_str(text).map_err(|error| self.malformed(&expected, error.to_string()))
     }
 
+    /// The number of each token's turn; empty if the file has none.
+    fn turns(&self) -> Result<Vec<u32>> {
+        if self.tensors()?.tensor(TURN).is_err() {
+            return Ok(Vec::new());
+        }
+        let bytes = self.tensor(TURN, Kind::I32)?;
+        let turn = |word: &[u8; 4]| {
+            let turn = i32::from_le_bytes(*word);
+            u32::try_from(turn).map_err(|_| self.malformed("turns counted from 0", turn.to_string()))
+        };
+        bytes.as_chunks::<4>().0.iter().map(turn).collect()
+    }
+
     fn tables(&self) -> Result<(Vec<Sequence>, Tokens)> {
         let sections: Vec<Section> = self.list(SECTIONS_KEY)?;
         let subsets: Vec<Arc<str>> = self.list::<String>(SUBSETS_KEY)?.into_iter().map(Arc::from).collect();
@@ -173,7 +186,7 @@ impl ShardFile {
             section: self.tensor(SECTION, Kind::U8)?.iter().map(section).collect::<Result<_>>()?,
             document: self.integers(DOCUMENT)?,
             subset: self.tensor(SUBSET, Kind::I32)?.as_chunks::<4>().0.iter().map(subset).collect::<Result<_>>()?,
-            turn: Vec::new(),
+            turn: self.turns()?,
         };
         let lengths = self.small(SEQUENCE_LENGTH)?;
         let row_groups = self.small(SEQUENCE_ROW_GROUP)?;

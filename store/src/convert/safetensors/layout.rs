@@ -18,6 +18,7 @@ pub(super) const SEQUENCE_LENGTH: &str = "table.sequence_length";
 pub(super) const SEQUENCE_ROW_GROUP: &str = "table.sequence_row_group";
 pub(super) const SEQUENCE_DOCUMENT: &str = "table.sequence_document";
 pub(super) const SUBSET: &str = "table.subset";
+pub(super) const TURN: &str = "table.turn";
 pub(super) const SECTION: &str = "table.section";
 
 pub(super) const SECTIONS_KEY: &str = "hayloft.sections";
@@ -32,6 +33,8 @@ pub(super) struct Shape<'a> {
     /// Each with its width.
     pub(super) sites: Vec<(&'a SiteName, usize)>,
     pub(super) subsets: &'a [Arc<str>],
+    /// Whether tokens have the number of their turn.
+    pub(super) has_turns: bool,
 }
 
 /// The safetensors type.
@@ -55,6 +58,7 @@ impl Shape<'_> {
             .into_iter()
             .chain(sequences)
             .chain([(SUBSET, Kind::I32, vec![self.rows])])
+            .chain(self.has_turns.then(|| (TURN, Kind::I32, vec![self.rows])))
             .chain(sites)
             .chain([(SECTION, Kind::U8, vec![self.rows])]);
 
