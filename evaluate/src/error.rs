@@ -39,7 +39,7 @@ pub enum EvaluateError {
     Train(Box<TrainError>),
     /// Files of the Hugging Face Hub could not be found or fetched.
     #[error(transparent)]
-    Hub(#[from] HubError),
+    Hub(Box<HubError>),
     /// An SAE could not be read or run.
     #[error(transparent)]
     Sae(#[from] SaeError),
@@ -242,6 +242,12 @@ pub enum EvaluateError {
     /// The reader thread ended early.
     #[error("the thread that reads the cache ended early: a defect in hayloft, please report it")]
     ReaderLost,
+}
+
+impl From<HubError> for EvaluateError {
+    fn from(error: HubError) -> Self {
+        Self::Hub(Box::new(error))
+    }
 }
 
 impl From<CheckpointError> for EvaluateError {

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::{Everything, files_below, harvest, read_everything, settings, site};
+use crate::support::{
+    Everything, corpus, files_below, fill, harvest, lengths, open, read_everything, settings, shard_data, site,
+};
 use ::safetensors::SafeTensors;
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
@@ -12,9 +14,6 @@ use hayloft_store::convert::{saelens, safetensors};
 use hayloft_store::{
     Cache, Codec, Dtype, Existing, ExportSettings, ExportSummary, ImportSettings, ImportSummary, NonFinite, PlanWriter,
     Result, Section, StoreError, verify,
-};
-use support::{
-    Everything, corpus, files_below, fill, harvest, lengths, open, read_everything, settings, shard_data, site,
 };
 
 const SITE: &str = "blocks.0.hook_resid_pre";

@@ -3,7 +3,6 @@
 
 mod dtype;
 mod file_hash;
-mod file_type;
 mod files;
 mod model_identity;
 mod part;
@@ -19,7 +18,7 @@ pub mod words;
 
 pub use dtype::Dtype;
 pub use file_hash::FileHash;
-pub use file_type::{other_file, without_mark};
+pub use files::file_type::{other_file, without_mark};
 pub use files::{write_whole, write_whole_with};
 pub use model_identity::{IdentityDifference, ModelIdentity, sha256_hex};
 pub use part::Part;

@@ -3,8 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Result;
 use clap::Args;
-use hayloft_evaluate::{EvaluateError, MOST_REGISTERED, SaeSearch, find_saes};
+use hayloft_evaluate::{MOST_REGISTERED, SaeSearch, find_saes};
 use hayloft_hub::HubSettings;
 use hayloft_runtime::Progress;
 use hayloft_sae::{Normalisation, SaeFormat, SaeOptions, Transcoded};
@@ -33,9 +34,9 @@ pub struct SaeArguments {
 
 impl SaeArguments {
     /// Finds the SAEs that arguments name, fetching what is missing of ids.
-    pub fn find(&self, arguments: &[impl AsRef<Path>]) -> Result<Vec<PathBuf>, EvaluateError> {
+    pub fn find(&self, arguments: &[impl AsRef<Path>]) -> Result<Vec<PathBuf>> {
         let (format, most_registered, progress) = (self.sae_format, self.most_saes, Progress::on_stderr());
-        find_saes(arguments, SaeSearch { format, most_registered, progress }, HubSettings::from_environment)
+        Ok(find_saes(arguments, SaeSearch { format, most_registered, progress }, HubSettings::from_environment)?)
     }
 
     /// What is said of each SAE.

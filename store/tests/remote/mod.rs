@@ -57,11 +57,11 @@ fn pull(prefix: &str, folder: &Path, selection: &PullSelection, options: &Remote
 /// A small cache in a separate folder.
 fn cache() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    support::harvest(folder.path(), &support::settings(Dtype::Bf16, Codec::PLANES));
+    crate::support::harvest(folder.path(), &crate::support::settings(Dtype::Bf16, Codec::PLANES));
     folder
 }
 
 /// The objects below a prefix, as they lie on the server's disk.
 fn objects(server: &Server, prefix: &str) -> std::collections::BTreeMap<String, Vec<u8>> {
-    support::files_below(&server.bucket().join(prefix))
+    crate::support::files_below(&server.bucket().join(prefix))
 }

@@ -1,5 +1,7 @@
 //! Atomic file writes.
 
+pub(crate) mod file_type;
+
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
