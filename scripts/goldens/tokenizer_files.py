@@ -55,12 +55,13 @@ CASES = {
     "mistral": (MISTRAL, {"tokenizer_config.json": config(added_tokens_decoder=BASE | {"32000": token(START), "32001": token(END, special=False)})}),
     "no-prefix-space": (STORIES, {"tokenizer_config.json": config(tokenizer_class="LlamaTokenizer", add_prefix_space=False, legacy=False)}),
 }
-# Of the classes of Llama, transformers builds the pipeline anew, by `legacy`. Without special tokens the tokens are the same.
+# Of the classes of Llama, transformers builds the pipeline anew, by `legacy`. The tokens are the same unless a text begins with a
+# blank or has special tokens.
 LLAMA = {
     f"llama-legacy-{name}": (STORIES, {"tokenizer_config.json": config(tokenizer_class="LlamaTokenizer", **keys)})
     for name, keys in (("absent", {}), ("true", {"legacy": True}), ("false", {"legacy": False}))
 }
-PLAIN = ["A cat sat. The cat  at", "overheard a cat", " at cat sat"]
+PLAIN = ["A cat sat. The cat  at", "overheard a cat", "at cat sat"]
 TEXTS = [CHAT, "A cat sat. </s> <s>The cat  </s>  at", "overheard a cat", f"{START} {END}", " at cat sat [PAD]"]
 
 

@@ -123,8 +123,9 @@ impl TokenizerFiles {
         Ok(changes)
     }
 
-    /// Tells where transformers 5 reads texts with special tokens otherwise. For the classes of Llama it builds the pipeline
-    /// anew, by `legacy`; transformers 4, which most models and SAEs were trained with, takes `tokenizer.json` as it is.
+    /// Tells where transformers 5 reads texts otherwise: those that begin with a blank or have special tokens within. For the
+    /// classes of Llama it builds the pipeline anew, by `legacy`; transformers 4, which most models and SAEs were trained
+    /// with, takes `tokenizer.json` as it is.
     fn tell_of_legacy(&self, tokenizer: &Tokenizer) {
         let class = self.config("tokenizer_class").and_then(Value::as_str).unwrap_or_default();
         let (prepends, _) = without_prepend(tokenizer.get_normalizer().cloned());
@@ -132,9 +133,9 @@ impl TokenizerFiles {
             return;
         }
         let legacy = self.config("legacy").and_then(Value::as_bool).unwrap_or(false);
-        let blank = if legacy { "only where the text has none" } else { "never" };
+        let after = if legacy { "" } else { ", and none after special tokens" };
         tracing::info!(
-            "{CONFIG}: tokenizer_class {class}, legacy {legacy}: tokenizer.json is taken as it is, as transformers 4 does. It puts a blank before what follows a special token within a text; transformers 5 does so {blank}"
+            "{CONFIG}: tokenizer_class {class}, legacy {legacy}: tokenizer.json is taken as it is, as transformers 4 does: it puts a blank before a text and after each special token within. transformers 5 puts none where there is one already{after}"
         );
     }
 
