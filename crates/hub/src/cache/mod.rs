@@ -69,7 +69,12 @@ impl CachedRepo {
     /// Returns the real path of a cached file, if it exists and lies within the cache: in the repository's folder, or
     /// among the blobs that repositories share.
     pub fn file(&self, commit: &Commit, name: &FileName) -> Option<PathBuf> {
-        let real = name.within(&self.snapshot(commit)).canonicalize().ok()?;
+        self.within(&name.within(&self.snapshot(commit)))
+    }
+
+    /// Returns the real path of a file, unless it leads out of the cache.
+    fn within(&self, path: &Path) -> Option<PathBuf> {
+        let real = path.canonicalize().ok()?;
         let is_in = |folder: PathBuf| folder.canonicalize().is_ok_and(|folder| real.starts_with(folder));
         let is_within = is_in(self.folder()) || is_in(self.cache.join("blobs"));
         (is_within && real.is_file()).then_some(real)

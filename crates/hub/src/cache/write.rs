@@ -35,10 +35,11 @@ impl CachedRepo {
             .clone()
             .unwrap_or_else(|| Sha256::from_bytes(&sha2::Sha256::digest(format!("{commit}/{name}"))).to_string());
         let lock = self.lock(&key, &repository.file(name))?;
-        let of_size = |path: &Path| {
-            fs::metadata(path).is_ok_and(|is| is.is_file() && expected.bytes.is_none_or(|bytes| is.len() == bytes))
+        let is_whole = |blob: &String| {
+            let size = self.within(&blobs.join(blob)).and_then(|real| Some(real.metadata().ok()?.len()));
+            size.is_some_and(|size| expected.bytes.is_none_or(|bytes| bytes == size))
         };
-        if let Some(blob) = known.filter(|blob| of_size(&blobs.join(blob))) {
+        if let Some(blob) = known.filter(is_whole) {
             gauge.advance(expected.bytes.unwrap_or_default());
             return self.link(commit, name, &blob).map(|()| 0);
         }
