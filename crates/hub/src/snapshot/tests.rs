@@ -58,16 +58,16 @@ impl Field {
         Self { hub, home, settings }
     }
 
-    fn find_with(&self, id: &str, files: ModelFiles, settings: &HubSettings) -> Result<PathBuf, HubError> {
+    fn find_with(id: &str, files: ModelFiles, settings: &HubSettings) -> Result<PathBuf, HubError> {
         model_folder(Path::new(id), files, || Ok(settings.clone()), Progress::Silent)
     }
 
     fn find(&self, id: &str, files: ModelFiles) -> PathBuf {
-        self.find_with(id, files, &self.settings).unwrap()
+        Self::find_with(id, files, &self.settings).unwrap()
     }
 
     fn refusal(&self, id: &str, files: ModelFiles) -> String {
-        self.find_with(id, files, &self.settings).unwrap_err().to_string()
+        Self::find_with(id, files, &self.settings).unwrap_err().to_string()
     }
 
     fn offline(&self) -> HubSettings {
@@ -110,7 +110,7 @@ fn a_model_is_fetched_once_and_then_found_without_a_request() {
     field.hub.requests();
     assert_eq!(field.find("o/m", ALL), folder);
     assert_eq!(field.find(&format!("o/m@{COMMIT}"), ALL), folder);
-    assert_eq!(field.find_with("o/m", ALL, &field.offline()).unwrap(), folder);
+    assert_eq!(Field::find_with("o/m", ALL, &field.offline()).unwrap(), folder);
     assert!(field.hub.requests().is_empty());
 }
 
@@ -162,7 +162,7 @@ fn a_folder_that_exists_comes_first_and_a_path_is_never_asked_for() {
 #[test]
 fn what_would_be_fetched_is_told_offline() {
     let field = Field::new();
-    let refuse = |id: &str, files| field.find_with(id, files, &field.offline()).unwrap_err().to_string();
+    let refuse = |id: &str, files| Field::find_with(id, files, &field.offline()).unwrap_err().to_string();
     let message = refuse("o/m", ALL);
     let cache = field.settings.cache.display().to_string();
     for words in
@@ -185,10 +185,10 @@ fn a_cache_of_another_program_is_used_and_completed() {
         fs::remove_file(field.snapshot().join(name)).unwrap();
     }
     fs::remove_dir_all(field.repo().join(".no_exist")).unwrap();
-    assert_eq!(field.find_with("o/m", ALL, &field.offline()).unwrap(), field.snapshot(), "with a warning");
+    assert_eq!(Field::find_with("o/m", ALL, &field.offline()).unwrap(), field.snapshot(), "with a warning");
     let mut unreachable = field.settings.clone();
     unreachable.endpoint = Endpoint::new("http://127.0.0.1:9", "HF_ENDPOINT").unwrap();
-    assert_eq!(field.find_with("o/m", ALL, &unreachable).unwrap(), field.snapshot(), "with a warning");
+    assert_eq!(Field::find_with("o/m", ALL, &unreachable).unwrap(), field.snapshot(), "with a warning");
     field.find("o/m", ALL);
     assert_eq!(field.names(), ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]);
 }
@@ -244,7 +244,7 @@ fn a_missing_repository_revision_or_file_is_named() {
 fn the_token_goes_to_the_hub_alone() {
     let field = Field::new();
     let token = Some(Token::new("hf_do_not_tell", "HF_TOKEN").unwrap());
-    field.find_with("o/m", ALL, &HubSettings { token, ..field.settings.clone() }).unwrap();
+    Field::find_with("o/m", ALL, &HubSettings { token, ..field.settings.clone() }).unwrap();
     let requests = field.hub.requests();
     assert!(requests.iter().any(|request| request.server == "store"));
     for request in requests {
@@ -307,7 +307,7 @@ fn names_that_leave_the_folder_are_refused() {
     let expected = ["config.json", "model.safetensors.index.json", "part-1.safetensors", "part-2.safetensors"];
     assert_eq!(field.names(), expected);
     fs::remove_file(field.snapshot().join("part-2.safetensors")).unwrap();
-    assert!(field.find_with("o/m", ALL, &field.offline()).unwrap_err().to_string().contains("part-2.safetensors"));
+    assert!(Field::find_with("o/m", ALL, &field.offline()).unwrap_err().to_string().contains("part-2.safetensors"));
 }
 
 #[test]
