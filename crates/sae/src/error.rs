@@ -100,7 +100,7 @@ pub enum SaeError {
         file: &'static str,
     },
     /// A repository has no SAE at a path.
-    #[error("{path}: expected the folder or the file of one SAE, got {got}. Name one of the repository")]
+    #[error("{path}: expected the folder or the file of one SAE, got {got}")]
     NotPublished {
         /// The path in the repository.
         path: String,

@@ -55,6 +55,7 @@ impl CachedRepo {
         let snapshot = self.snapshot(&commit);
         let mut files = Vec::new();
         collect(&snapshot, "", DEEPEST, &mut files);
+        files.sort();
         let files: Vec<_> = files
             .into_iter()
             .filter_map(|name| {

@@ -264,8 +264,9 @@ fn a_broken_download_is_never_in_a_snapshot() {
     assert!(!field.snapshot().join("model.safetensors").exists() && !field.repo().join("refs").exists());
     field.hub.requests();
     field.find("o/m", ALL);
-    let ranges: Vec<_> = field.hub.requests().into_iter().filter_map(|request| request.range).collect();
-    assert_eq!(ranges, ["bytes=41000-"]);
+    // The Hub leads to the store, which is asked for the same range.
+    let ranges: Vec<_> = field.hub.requests().into_iter().filter(|request| request.server == "store").collect();
+    assert_eq!(ranges.iter().map(|request| request.range.as_deref()).collect::<Vec<_>>(), [Some("bytes=41000-")]);
 }
 
 #[test]

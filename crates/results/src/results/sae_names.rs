@@ -61,10 +61,11 @@ fn parts_of(folder: &Path) -> Vec<String> {
     if parts.is_empty() { vec!["sae".to_owned()] } else { parts.into_iter().map(plain).collect() }
 }
 
-/// Returns a path without links in its folders. A file may be a link to one with another name.
+/// Returns a path without links in its folders, if it exists. A file may be a link to one with another name.
 fn real(path: &Path) -> Option<PathBuf> {
-    if path.is_dir() {
-        return path.canonicalize().ok();
+    let canonical = path.canonicalize().ok()?;
+    if canonical.is_dir() {
+        return Some(canonical);
     }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     Some(parent.canonicalize().ok()?.join(path.file_name()?))

@@ -57,7 +57,7 @@ fn not_published(path: &str, names: &[&str], error: SaeError) -> SaeError {
     if inner.is_empty() {
         let all = names.iter().filter_map(|name| Some(name.rsplit_once('/')?.0)).chain(names.iter().copied());
         let near = did_you_mean(path, all.collect::<BTreeSet<_>>());
-        return SaeError::NotPublished { path: place, got: format!("no such folder or file{near}") };
+        return SaeError::NotPublished { path: place, got: format!("no such folder or file in the repository{near}") };
     }
     let mut saes = Vec::new();
     for folder in folders {
@@ -76,7 +76,10 @@ fn not_published(path: &str, names: &[&str], error: SaeError) -> SaeError {
     }
     let shown = saes.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
     let more = if saes.len() > SHOWN { format!(" and {} more", saes.len() - SHOWN) } else { String::new() };
-    SaeError::NotPublished { path: place, got: format!("{} SAEs below it: {shown}{more}", saes.len()) }
+    SaeError::NotPublished {
+        path: place,
+        got: format!("{} SAEs below it: {shown}{more}. Name one of them", saes.len()),
+    }
 }
 
 #[cfg(test)]
@@ -141,7 +144,7 @@ mod tests {
         let message = |path: &str| files(path, &names, None).unwrap_err();
         assert!(message("layer_1").contains("2 SAEs below it: layer_1/a, layer_1/b"), "{}", message("layer_1"));
         assert!(message("").contains("3 SAEs below it"));
-        assert!(message("layer_1/c").contains("Did you mean layer_1/a?"), "{}", message("layer_1/c"));
+        assert!(message("layer_1/c").contains("Did you mean layer_1/"), "{}", message("layer_1/c"));
         assert!(message("README.md").contains("expected"));
     }
 }
