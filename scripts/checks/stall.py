@@ -124,7 +124,7 @@ def main() -> None:
     say(f"seed {seed}")
     began = time.monotonic()
     environment = dict(os.environ, HAYLOFT_STALLS=str(given.stalls), HAYLOFT_STALLS_SEED=str(seed))
-    store = ["cargo", "test", "--quiet", "--locked", "--workspace", "--test", "remote", "stalls::", "--", "--nocapture"]
+    store = ["cargo", "test", "--quiet", "--locked", "--workspace", "--test", "store", "stalls::", "--", "--nocapture"]
     subprocess.run(store, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=True)
 
     with tempfile.TemporaryDirectory(prefix="hayloft-stalls-") as name:
