@@ -82,7 +82,7 @@ fn pile() {
 
 /// Released chat templates are rendered as by transformers, or refused.
 fn templates(folder: &Path) {
-    let (mut same, mut refused) = (0, Vec::new());
+    let (mut same, mut refused, mut beyond) = (0, Vec::new(), Vec::new());
     let mut paths: Vec<PathBuf> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     for path in paths.iter().filter(|path| path.extension().is_some_and(|ending| ending == "jinja")) {
@@ -97,7 +97,7 @@ fn templates(folder: &Path) {
                 assert_eq!(prompt.written_bos.unwrap_or_default() + &prompt.text, expected, "{}", path.display());
                 same += 1;
             }
-            (Ok(_), None) => panic!("{}: expected a refusal, got a prompt", path.display()),
+            (Ok(_), None) => beyond.push(path.file_stem().unwrap().to_owned()),
             (Err(error), _) => refused.push(format!("{}: {error}", path.file_stem().unwrap().display())),
         }
     }
@@ -105,5 +105,8 @@ fn templates(folder: &Path) {
     for refusal in &refused {
         println!("  {refusal}");
     }
+    // They loop over the tools, of which there are none: minijinja makes no turn, transformers fails.
+    let expected = ["nousresearch-hermes-2-pro-llama-3-8b", "nousresearch_hermes2_pro_tool_use"];
+    assert_eq!(beyond, expected, "prompts where transformers makes none");
     assert!(same >= 40 && refused.len() <= 9, "{same}");
 }
