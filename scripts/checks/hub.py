@@ -33,9 +33,11 @@ READ = """
 import json, sys, warnings
 warnings.simplefilter("error")
 from huggingface_hub import scan_cache_dir, try_to_load_from_cache, _CACHED_NO_EXIST
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from huggingface_hub import hf_hub_download
+from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM
 model = AutoModelForCausalLM.from_pretrained("hay/tiny-llama")
-tokens = AutoTokenizer.from_pretrained("hay/tiny-llama")("a b").input_ids
+tokens = Tokenizer.from_file(hf_hub_download("hay/tiny-llama", "tokenizer.json")).encode("a b").ids
 scanned = scan_cache_dir()
 assert not scanned.warnings, scanned.warnings
 [repo] = scanned.repos
@@ -48,9 +50,10 @@ print(json.dumps({"parameters": model.num_parameters(), "tokens": tokens, "files
 
 FETCH = {
     "transformers": """
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from huggingface_hub import hf_hub_download
+from transformers import AutoModelForCausalLM
 AutoModelForCausalLM.from_pretrained("hay/tiny-llama")
-AutoTokenizer.from_pretrained("hay/tiny-llama")
+hf_hub_download("hay/tiny-llama", "tokenizer.json")
 """,
     "huggingface_hub": """
 from huggingface_hub import snapshot_download
