@@ -82,6 +82,8 @@ class Hub(BaseHTTPRequestHandler):
             files = [described(name) for name in NAMES]
             listing = {"id": ID, "modelId": ID, "sha": COMMIT, "private": False, "tags": [], "downloads": 0, "siblings": files}
             return self.send(200, {"Content-Type": "application/json"}, json.dumps(listing).encode())
+        if path in (f"/api/models/{ID}/tree/main", f"/api/models/{ID}/tree/{COMMIT}"):
+            return self.send(200, {"Content-Type": "application/json"}, json.dumps([in_tree(name) for name in NAMES]).encode())
         for revision in ("main", COMMIT):
             name = path.removeprefix(f"/{ID}/resolve/{revision}/")
             if name == path:
@@ -116,6 +118,13 @@ def described(name: str) -> dict:
     size = (MODEL / name).stat().st_size
     large = {"lfs": {"sha256": etag(name), "size": size, "pointerSize": 134}} if is_large(name) else {}
     return {"rfilename": name, "size": size, "blobId": "0" * 40 if is_large(name) else etag(name)} | large
+
+
+def in_tree(name: str) -> dict:
+    """A file as the list of a commit's tree has it."""
+    file = described(name)
+    large = {"lfs": {"oid": etag(name), "size": file["size"], "pointerSize": 134}} if is_large(name) else {}
+    return {"type": "file", "path": name, "oid": file["blobId"], "size": file["size"]} | large
 
 
 def main() -> None:
