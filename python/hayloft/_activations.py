@@ -16,9 +16,8 @@ class Activations:
     """The activations of one site: an array ``[rows, d_model]`` that is read where it is indexed.
 
     Rows are numbered in the order of the cache; row r is row r of :attr:`Cache.tokens`. ``acts[i]``, ``acts[a:b:s]``,
-    ``acts[mask]`` and ``acts[[3, 1, -1]]`` read and verify the rows that are asked for, and return a torch tensor if
-    torch is installed, else a numpy array, in the cache's dtype (bfloat16 stays bfloat16; float32 for the codec
-    int8).
+    ``acts[mask]`` and ``acts[[3, 1, -1]]`` read and verify these rows, and return a torch tensor if torch is
+    installed, else a numpy array, in the cache's dtype (bfloat16 stays bfloat16; float32 for the codec int8).
     """
 
     def __init__(self, cache, site, format: "str | None" = None) -> None:
@@ -204,8 +203,8 @@ class Activations:
         ``"10xmedian"``, or a number, which is a norm of ``scale`` times the row. Rows that are not finite are always
         left out. Batches are not multiplied by ``scale``.
 
-        ``epochs=None`` goes on for ever. Of ``world_size`` processes each gets other row groups and equally many full
-        batches. ``with_rows`` gives pairs of a batch and its row numbers.
+        ``epochs=None`` repeats the rows without end. Of ``world_size`` processes each gets other row groups and
+        equally many full batches. ``with_rows`` gives pairs of a batch and its row numbers.
         """
         if shuffle is not None and not 0 <= operator.index(shuffle) < 1 << 64:
             raise Error(f"shuffle: expected a seed from 0 to 2**64 - 1, or None for the cache's order, got {shuffle}")
