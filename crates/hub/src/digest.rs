@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use hayloft_runtime::hexadecimal;
 use sha2::Digest;
 
 use crate::error::{HashSource, HubError};
@@ -94,10 +95,6 @@ pub fn another_version(what: &str, manifest: &Sha256, got: &Sha256) -> HubError 
         said_by: HashSource::FetchManifest,
         got: got.to_string(),
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
+use hayloft_runtime::hexadecimal;
 use serde::{Deserialize, Serialize};
+
+use crate::identifiers::is_hexadecimal;
 
 /// A SHA-256 hash: 64 hexadecimal digits in lower case.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,8 +15,7 @@ pub struct Sha256(String);
 impl Sha256 {
     /// Converts the 32 bytes of a digest.
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or_default();
-        Self(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
+        Self(hexadecimal(bytes))
     }
 }
 
@@ -21,7 +23,7 @@ impl TryFrom<String> for Sha256 {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if is_hexadecimal(&text, 64) {
             Ok(Self(text.to_ascii_lowercase()))
         } else {
             Err(format!("expected a SHA-256 of 64 hexadecimal digits (sha256sum prints it), got {text:?}"))

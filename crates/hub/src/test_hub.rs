@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
+use hayloft_runtime::hexadecimal;
+pub use hayloft_runtime::sha256_hex as sha256;
 use serde_json::{Value, json};
 use sha2::Digest;
 
@@ -87,19 +89,10 @@ pub struct TestHub {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// The SHA-256 of bytes, in hexadecimal.
-pub fn sha256(bytes: &[u8]) -> String {
-    hexadecimal(&sha2::Sha256::digest(bytes))
-}
-
 /// The git blob id of bytes.
 pub fn blob_id(bytes: &[u8]) -> String {
     let hash = sha1::Sha1::new_with_prefix(format!("blob {}\0", bytes.len())).chain_update(bytes).finalize();
     hexadecimal(&hash)
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 impl TestHub {

@@ -18,9 +18,9 @@ pub mod words;
 
 pub use dtype::Dtype;
 pub use file_hash::FileHash;
-pub use files::file_type::{other_file, without_mark};
-pub use files::{write_whole, write_whole_with};
-pub use model_identity::{IdentityDifference, ModelIdentity, sha256_hex};
+pub use files::file_type::{other_file, other_file_at, without_mark};
+pub use files::{file_names, write_whole, write_whole_with};
+pub use model_identity::{IdentityDifference, ModelIdentity, hexadecimal, sha256_hex};
 pub use part::Part;
 pub use profile::{Phase, PhaseTime, PhaseTimer, Profile, Profiling};
 pub use safetensors_file::{TensorBytes, TensorEntry, safetensors, safetensors_header};

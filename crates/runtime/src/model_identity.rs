@@ -89,8 +89,13 @@ impl ModelIdentity {
 
 /// SHA-256 of bytes, hexadecimal.
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    let mut digits = String::with_capacity(64);
-    for byte in Sha256::digest(bytes) {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+/// Bytes as hexadecimal digits in lower case, two each.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    let mut digits = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
         // Writing to a string never fails.
         let _ = write!(digits, "{byte:02x}");
     }

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use super::fields::Fields;
 use super::hashing::DataReader;
-use super::parquet_rows::{ReadColumns, object};
+use super::parquet_rows::{BatchRows, ReadColumns};
 use super::{DataError, DataFile, FieldPath, LineProblem};
 
 /// Precedes the length of a message, except in old files.
@@ -35,8 +35,7 @@ pub(super) struct ArrowRows {
     schema: SchemaRef,
     /// The columns to read; `None` for all, because a requested one is missing.
     wanted: Option<Vec<usize>>,
-    batch: Option<RecordBatch>,
-    next_in_batch: usize,
+    rows: BatchRows,
 }
 
 impl ArrowRows {
@@ -62,7 +61,8 @@ impl ArrowRows {
             wanted.dedup();
             wanted
         });
-        Ok(Self { path: file.path.clone(), reader, schema, wanted, batch: None, next_in_batch: 0 })
+        let columns = if wanted.is_some() { ReadColumns::Wanted } else { ReadColumns::All };
+        Ok(Self { path: file.path.clone(), reader, schema, wanted, rows: BatchRows::of(columns) })
     }
 
     /// Hashes the rest of the file, and returns the plan's record of it.
@@ -72,19 +72,13 @@ impl ArrowRows {
 
     /// Returns the next row as an object of its columns.
     pub(super) fn next(&mut self) -> Result<Option<Result<Value, LineProblem>>, DataError> {
-        loop {
-            if let Some(batch) = self.batch.as_ref().filter(|batch| self.next_in_batch < batch.num_rows()) {
-                let row = self.next_in_batch;
-                self.next_in_batch += 1;
-                let columns = if self.wanted.is_some() { ReadColumns::Wanted } else { ReadColumns::All };
-                return Ok(Some(object(batch, row, columns)));
-            }
-            let wrong = |problem| DataError::Arrow { path: self.path.clone(), problem };
-            let Some((metadata, body)) = next_message(&mut self.reader).map_err(wrong)? else { return Ok(None) };
-            let (schema, wanted) = (Arc::clone(&self.schema), self.wanted.as_deref());
-            self.batch = Some(contained(|| decode(&metadata, body, schema, wanted)).map_err(wrong)?);
-            self.next_in_batch = 0;
-        }
+        let Self { path, reader, schema, wanted, rows } = self;
+        rows.next(|| {
+            let wrong = |problem| DataError::Arrow { path: path.clone(), problem };
+            let Some((metadata, body)) = next_message(reader).map_err(wrong)? else { return Ok(None) };
+            let batch = contained(|| decode(&metadata, body, Arc::clone(schema), wanted.as_deref()));
+            batch.map(Some).map_err(wrong)
+        })
     }
 }
 

@@ -95,10 +95,9 @@ fn mix(left: u32, right: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
-    use sha2::Digest;
 
     use super::*;
-    use hayloft_hub::Sha256;
+    use hayloft_runtime::sha256_hex;
 
     /// A case of `tests/fixtures/sections/permutations.json`, generated with numpy by `scripts/goldens/sections.py`.
     #[derive(Deserialize)]
@@ -119,11 +118,7 @@ mod tests {
             let items = permutation(seed, rows);
             assert_eq!(items[..first.len()], first, "seed {seed}, {rows} rows");
             let bytes: Vec<u8> = items.iter().flat_map(|item| item.to_le_bytes()).collect();
-            assert_eq!(
-                Sha256::from_bytes(&sha2::Sha256::digest(&bytes)).to_string(),
-                sha256,
-                "seed {seed}, {rows} rows"
-            );
+            assert_eq!(sha256_hex(&bytes), sha256, "seed {seed}, {rows} rows");
         }
     }
 }

@@ -35,9 +35,7 @@ pub(super) struct ParquetRows {
     path: PathBuf,
     record: FileRecord,
     batches: Batches,
-    batch: Option<RecordBatch>,
-    next_in_batch: usize,
-    columns: ReadColumns,
+    rows: BatchRows,
 }
 
 /// Which columns are read.
@@ -100,7 +98,7 @@ impl ParquetRows {
         let columns = if wanted.is_some() { ReadColumns::Wanted } else { ReadColumns::All };
         let projection = wanted.map_or_else(ProjectionMask::all, |wanted| ProjectionMask::roots(schema, wanted));
         let batches = parquet.batches(projection, BATCH_ROWS).map_err(|error| damaged(&file.path, &error))?;
-        Ok(Self { path: file.path.clone(), record, batches, batch: None, next_in_batch: 0, columns })
+        Ok(Self { path: file.path.clone(), record, batches, rows: BatchRows::of(columns) })
     }
 
     /// Returns the plan's record of the file.
@@ -110,24 +108,45 @@ impl ParquetRows {
 
     /// Returns the next row as an object of its columns.
     pub(super) fn next(&mut self) -> Result<Option<Result<Value, LineProblem>>, DataError> {
+        self.rows.next(|| self.batches.next().transpose().map_err(|error| damaged(&self.path, &error)))
+    }
+}
+
+/// The rows of one record batch after the other.
+pub(super) struct BatchRows {
+    columns: ReadColumns,
+    batch: Option<RecordBatch>,
+    next_in_batch: usize,
+}
+
+impl BatchRows {
+    /// Positions before the first batch.
+    pub(super) fn of(columns: ReadColumns) -> Self {
+        Self { columns, batch: None, next_in_batch: 0 }
+    }
+
+    /// Returns the next row as an object of its columns; `None` where `next_batch` has no further batch.
+    pub(super) fn next(
+        &mut self,
+        mut next_batch: impl FnMut() -> Result<Option<RecordBatch>, DataError>,
+    ) -> Result<Option<Result<Value, LineProblem>>, DataError> {
         loop {
             if let Some(batch) = self.batch.as_ref().filter(|batch| self.next_in_batch < batch.num_rows()) {
                 let row = self.next_in_batch;
                 self.next_in_batch += 1;
                 return Ok(Some(object(batch, row, self.columns)));
             }
-            self.batch = match self.batches.next() {
-                None => return Ok(None),
-                Some(Ok(batch)) => Some(batch),
-                Some(Err(error)) => return Err(damaged(&self.path, &error)),
-            };
+            self.batch = next_batch()?;
+            if self.batch.is_none() {
+                return Ok(None);
+            }
             self.next_in_batch = 0;
         }
     }
 }
 
 /// Returns a row as an object of its columns.
-pub(super) fn object(batch: &RecordBatch, row: usize, columns: ReadColumns) -> Result<Value, LineProblem> {
+fn object(batch: &RecordBatch, row: usize, columns: ReadColumns) -> Result<Value, LineProblem> {
     let schema = batch.schema_ref();
     let mut fields = Map::new();
     for (column, array) in schema.fields().iter().zip(batch.columns()) {

@@ -1,20 +1,12 @@
 //! GPT-2: learned positions, `LayerNorm`, biases on all projections, no gate.
 
 use super::keys::Keys;
-use super::start::gpt_like;
+use super::start::{GPT2_NAMES, gpt_like};
 use crate::error::CheckpointError;
 use crate::spec::{DecoderSpec, WeightLayout};
 
 pub(super) fn read(keys: &mut Keys) -> Result<DecoderSpec, CheckpointError> {
-    keys.rename(&[
-        ("hidden_size", "n_embd"),
-        ("num_hidden_layers", "n_layer"),
-        ("num_attention_heads", "n_head"),
-        ("max_position_embeddings", "n_positions"),
-        ("intermediate_size", "n_inner"),
-        ("hidden_act", "activation_function"),
-        ("layer_norm_eps", "layer_norm_epsilon"),
-    ]);
+    keys.rename(GPT2_NAMES);
     let advice = "Only the attention of the released GPT-2 models is computed here";
     keys.only("scale_attn_weights", true, advice)?;
     keys.only("scale_attn_by_inverse_layer_idx", false, advice)?;

@@ -2,20 +2,12 @@
 //! bias in the head.
 
 use super::keys::Keys;
-use super::start::{gpt_like, same_rope};
+use super::start::{GPT2_NAMES, gpt_like, same_rope};
 use crate::error::CheckpointError;
 use crate::spec::{AttentionBias, DecoderSpec, Residuals, RopePairs, RopeScaling, RopeSpec, WeightLayout};
 
 pub(super) fn read(keys: &mut Keys) -> Result<DecoderSpec, CheckpointError> {
-    keys.rename(&[
-        ("hidden_size", "n_embd"),
-        ("num_hidden_layers", "n_layer"),
-        ("num_attention_heads", "n_head"),
-        ("max_position_embeddings", "n_positions"),
-        ("intermediate_size", "n_inner"),
-        ("hidden_act", "activation_function"),
-        ("layer_norm_eps", "layer_norm_epsilon"),
-    ]);
+    keys.rename(GPT2_NAMES);
     let advice = "Only the attention of the released GPT-J is computed here";
     keys.only("rotary", true, advice)?;
     keys.only("scale_attn_weights", true, advice)?;

@@ -24,6 +24,17 @@ pub(super) fn llama_like(keys: &mut Keys, model_type: &str, rotated: Rotated) ->
     Ok(spec)
 }
 
+/// GPT-2's names of keys, with those of other families before them.
+pub(super) const GPT2_NAMES: &[(&str, &str)] = &[
+    ("hidden_size", "n_embd"),
+    ("num_hidden_layers", "n_layer"),
+    ("num_attention_heads", "n_head"),
+    ("max_position_embeddings", "n_positions"),
+    ("intermediate_size", "n_inner"),
+    ("hidden_act", "activation_function"),
+    ("layer_norm_eps", "layer_norm_epsilon"),
+];
+
 /// A decoder like GPT: `LayerNorm`, learned positions, one key head for each query head, a feed-forward part without a gate
 /// and four times as wide as the model unless the file says otherwise, biases on all projections.
 pub(super) fn gpt_like(keys: &mut Keys, model_type: &str) -> Result<DecoderSpec, CheckpointError> {

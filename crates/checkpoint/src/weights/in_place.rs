@@ -1,10 +1,8 @@
 //! Says what is in the place of a checkpoint or of its weights, and what to do about it, for messages.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use hayloft_runtime::other_file;
+use hayloft_runtime::{file_names, other_file_at};
 
 const CONFIG: &str = "config.json";
 
@@ -35,14 +33,11 @@ const OF_SAES: [&str; 6] =
 /// Most folders that a message names.
 const NAMED: usize = 4;
 
-/// Enough of a file for [`other_file`].
-const HEAD_BYTES: u64 = 512;
-
 /// Returns what lies at `folder` in place of a checkpoint; `None` if nothing does, or if it lacks `config.json` alone.
 pub(crate) fn of_checkpoint(folder: &Path) -> Option<String> {
     if folder.is_file() {
         let parent = folder.parent().unwrap_or(Path::new(""));
-        return Some(match other_file(&head(folder)) {
+        return Some(match other_file_at(folder) {
             Some(what) => what.to_owned(),
             None if parent.join(CONFIG).is_file() => format!("a file. Name its folder, {}", shown(parent)),
             None => "a file".to_owned(),
@@ -52,7 +47,7 @@ pub(crate) fn of_checkpoint(folder: &Path) -> Option<String> {
         return None;
     }
     let checkpoints = checkpoints_below(folder);
-    let names = names(folder);
+    let names = file_names(folder);
     match (&checkpoints[..], names.is_empty()) {
         ([], true) => Some("an empty folder".to_owned()),
         ([], false) => match names.iter().find(|name| OF_SAES.contains(&name.as_str())) {
@@ -70,7 +65,8 @@ pub(crate) fn of_checkpoint(folder: &Path) -> Option<String> {
 
 /// Returns what a folder holds in place of weights that are read.
 pub(crate) fn of_weights(folder: &Path) -> String {
-    other_weights(&names(folder)).map_or_else(|| "found neither".to_owned(), |got| format!("found neither, but {got}"))
+    other_weights(&file_names(folder))
+        .map_or_else(|| "found neither".to_owned(), |got| format!("found neither, but {got}"))
 }
 
 fn other_weights(names: &[String]) -> Option<String> {
@@ -83,28 +79,12 @@ fn other_weights(names: &[String]) -> Option<String> {
 /// The folders below a folder that hold a `config.json`, by name; in the Hub's cache they are in `snapshots/`.
 fn checkpoints_below(folder: &Path) -> Vec<PathBuf> {
     let inner = |folder: &Path| {
-        let names = names(folder).into_iter().filter(|name| !name.starts_with('.'));
+        let names = file_names(folder).into_iter().filter(|name| !name.starts_with('.'));
         names.map(|name| folder.join(name)).filter(|path| path.is_dir()).collect::<Vec<_>>()
     };
     let below = inner(folder);
     let snapshots = inner(&folder.join("snapshots"));
     below.into_iter().chain(snapshots).filter(|path| path.join(CONFIG).is_file()).collect()
-}
-
-/// The names in a folder, sorted; none if it cannot be read.
-fn names(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.sort();
-    names
-}
-
-/// The first bytes of a file; none if it cannot be read.
-fn head(path: &Path) -> Vec<u8> {
-    let mut head = Vec::new();
-    // A file that cannot be read is not recognised.
-    let _ = File::open(path).and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut head));
-    head
 }
 
 fn shown(folder: &Path) -> String {

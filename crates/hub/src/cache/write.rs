@@ -5,8 +5,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use hayloft_runtime::Gauge;
-use sha2::Digest;
+use hayloft_runtime::{Gauge, sha256_hex};
 
 use super::CachedRepo;
 use crate::client::Hub;
@@ -31,9 +30,7 @@ impl CachedRepo {
         let blobs = self.folder().join("blobs");
         create_folder(&blobs)?;
         let known = blob_name(expected);
-        let key = known
-            .clone()
-            .unwrap_or_else(|| Sha256::from_bytes(&sha2::Sha256::digest(format!("{commit}/{name}"))).to_string());
+        let key = known.clone().unwrap_or_else(|| sha256_hex(format!("{commit}/{name}").as_bytes()));
         let lock = self.lock(&key, &repository.file(name))?;
         let is_whole = |blob: &String| {
             let size = self.within(&blobs.join(blob)).and_then(|real| Some(real.metadata().ok()?.len()));

@@ -1,5 +1,9 @@
 //! Recognises files that lie in the place of others by their first bytes.
 
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
 /// Signs at the beginning of a file, in lower case, and what the file then is, with advice. For messages after "got".
 const SIGNS: [(&[u8], &str); 12] = [
     (
@@ -35,6 +39,14 @@ pub fn other_file(head: &[u8]) -> Option<&'static str> {
     let text = head.strip_prefix(MARK).unwrap_or(head).trim_ascii_start();
     let begins = |sign: &[u8]| text.get(..sign.len()).is_some_and(|start| start.eq_ignore_ascii_case(sign));
     SIGNS.iter().find(|(sign, _)| begins(sign)).map(|(_, what)| *what)
+}
+
+/// Returns what [`other_file`] says of the file at `path`; `None` too if it cannot be read.
+pub fn other_file_at(path: &Path) -> Option<&'static str> {
+    const HEAD_BYTES: u64 = 512;
+    let mut head = Vec::new();
+    File::open(path).and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut head)).ok()?;
+    other_file(&head)
 }
 
 /// Returns a text without the byte-order mark in UTF-8 that editors on Windows begin it with.

@@ -1,4 +1,4 @@
-//! Atomic file writes.
+//! Files: atomic writes, the names in a folder, and what a file is by its first bytes.
 
 pub(crate) mod file_type;
 
@@ -25,6 +25,14 @@ pub fn write_whole_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
+}
+
+/// The names in a folder, sorted; none if it cannot be read. Names that are not UTF-8 are left out.
+pub fn file_names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    names
 }
 
 #[cfg(test)]

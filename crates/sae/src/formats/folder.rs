@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use hayloft_runtime::file_names;
+
 /// The names of the files in a folder. A format is detected from them.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Folder<'own> {
@@ -22,17 +24,14 @@ impl Folder<'_> {
 
     /// The names of the files that lie directly in the folder, sorted.
     pub(super) fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = match self {
-            Self::Local(path) => {
-                let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-                entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
-            }
+        match self {
+            Self::Local(path) => file_names(path),
             Self::Published(folder, names) => {
                 let own = names.iter().filter_map(|name| name.strip_prefix(folder));
-                own.filter(|name| !name.contains('/')).map(str::to_owned).collect()
+                let mut own: Vec<String> = own.filter(|name| !name.contains('/')).map(str::to_owned).collect();
+                own.sort();
+                own
             }
-        };
-        names.sort();
-        names
+        }
     }
 }

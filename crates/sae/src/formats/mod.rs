@@ -23,12 +23,10 @@ mod sparsify;
 mod yaml;
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
 
-use hayloft_runtime::other_file;
+use hayloft_runtime::other_file_at;
 use hayloft_runtime::words::did_you_mean;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -236,18 +234,14 @@ fn choose(
 /// The error for a folder, or for a file in it, that is of no format. `place` names the folder in messages, or a published
 /// file.
 fn no_format(folder: &Folder<'_>, place: &Path, file: Option<&str>) -> SaeError {
-    const HEAD_BYTES: u64 = 512;
     let (path, is_there) = match (folder, file) {
         (Folder::Local(_), Some(name)) => (place.join(name), true),
         (Folder::Local(_), None) => (place.to_path_buf(), place.exists()),
         (Folder::Published(..), _) => (place.to_path_buf(), true),
     };
-    let mut head = Vec::new();
-    if let (Folder::Local(_), Some(_)) = (folder, file) {
-        // A file that cannot be read is not recognised.
-        let _ = File::open(&path).and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut head));
-    }
-    if let Some(got) = other_file(&head) {
+    if let (Folder::Local(_), Some(_)) = (folder, file)
+        && let Some(got) = other_file_at(&path)
+    {
         return SaeError::NoSae { path, got };
     }
     let mut names = folder.names();
