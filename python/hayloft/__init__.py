@@ -13,9 +13,12 @@ from hayloft._cache import Cache, Sequence, Summary, Table, open
 from hayloft._errors import Error, OutOfMemory, OutOfRange, UnknownName
 from hayloft._figures import evaluate, results
 from hayloft._hayloft import version as _version
+from hayloft._sae import SAE
+from hayloft._writer import Writer
 
 __version__ = _version()
 __all__ = [
+    "SAE",
     "Activations",
     "Batches",
     "Cache",
@@ -26,6 +29,7 @@ __all__ = [
     "Summary",
     "Table",
     "UnknownName",
+    "Writer",
     "evaluate",
     "open",
     "results",
