@@ -9,6 +9,7 @@ for batch in acts.batches(4096, shuffle=0): ...   # [4096, d_model]
 """
 
 from hayloft._activations import Activations, Batches
+from hayloft._aligned import AlignedBatches
 from hayloft._cache import Cache, Sequence, Summary, Table, open
 from hayloft._errors import Error, OutOfMemory, OutOfRange, UnknownName
 from hayloft._figures import evaluate, results
@@ -20,6 +21,7 @@ __version__ = _version()
 __all__ = [
     "SAE",
     "Activations",
+    "AlignedBatches",
     "Batches",
     "Cache",
     "Error",

@@ -48,6 +48,11 @@ class Activations:
         return self._site.d_model
 
     @property
+    def row_bytes(self) -> int:
+        """The bytes of a row in memory."""
+        return self._site.d_model * (4 if self._site.dtype == "f32" else 2)
+
+    @property
     def format(self) -> str:
         """``"torch"`` or ``"numpy"``: what indexing and batches return."""
         return self._format or _formats.default_format()
@@ -225,9 +230,8 @@ class Activations:
         """
         if shuffle is not None and not 0 <= operator.index(shuffle) < 1 << 64:
             raise Error(f"shuffle: expected a seed from 0 to 2**64 - 1, or None for the cache's order, got {shuffle}")
-        row_bytes = self._site.d_model * (4 if self._site.dtype == "f32" else 2)
         if buffer_rows is None:
-            buffer_rows = max(BUFFER_BYTES // row_bytes, 1)
+            buffer_rows = max(BUFFER_BYTES // self.row_bytes, 1)
         settings = {
             "batch": _count("batch_size", batch_size, 1),
             "seed": shuffle,
