@@ -124,7 +124,7 @@ impl Batches {
         let number = |origin: &stream::Origin| self.first_rows[origin.row_group as usize] + u64::from(origin.row);
         let numbers = Words::of_i64(batch.origins.iter().map(|origin| number(origin) as i64));
         let (d_model, typestr) = self.shape;
-        (Words::new(batch.bytes, vec![batch.origins.len(), d_model], typestr), numbers)
+        (Words::of_rows(batch.bytes, vec![batch.origins.len(), d_model], typestr), numbers)
     }
 }
 

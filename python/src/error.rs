@@ -56,6 +56,7 @@ impl From<RowsError> for Failure {
     fn from(error: RowsError) -> Self {
         match error {
             RowsError::Store(error) => error.into(),
+            RowsError::Memory { .. } => Self::new("memory", error.to_string()),
             other => Self::invalid(other.to_string()),
         }
     }

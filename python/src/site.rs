@@ -11,7 +11,7 @@ use crate::error::Failure;
 use crate::opened::Opened;
 use crate::process::{go_on, run};
 use crate::selection::Selection;
-use crate::words::{Words, typestr, zeroed};
+use crate::words::{Words, memory, typestr};
 
 /// One site of a cache.
 #[pyclass(frozen, module = "hayloft._hayloft")]
@@ -98,7 +98,7 @@ impl Site {
         let reader = Arc::clone(&self.reader);
         let (d_model, dtype, rows) = (reader.d_model(), reader.dtype(), end.saturating_sub(first) as usize);
         let bytes = run(py, move |stop| {
-            let mut bytes = zeroed(rows, reader.row_bytes())?;
+            let mut bytes = memory(rows, reader.row_bytes())?;
             let mut read = 0;
             while read < rows {
                 go_on(stop)?;
@@ -106,7 +106,7 @@ impl Site {
             }
             Ok(bytes)
         })?;
-        Ok(Words::new(bytes, vec![rows, d_model], typestr(dtype)))
+        Ok(Words::of_rows(bytes, vec![rows, d_model], typestr(dtype)))
     }
 
     /// The rows from `first` to `end` without a copy; none if they are not in one row group, or have to be decoded.
@@ -128,7 +128,7 @@ impl Site {
         let rows = wanted.len();
         let bytes = run(py, move |stop| {
             wanted.sort_unstable();
-            let (mut bytes, mut scratch) = (zeroed(rows, reader.row_bytes())?, Vec::new());
+            let (mut bytes, mut scratch) = (memory(rows, reader.row_bytes())?, Vec::new());
             let mut read = 0;
             while read < rows {
                 go_on(stop)?;
@@ -136,7 +136,7 @@ impl Site {
             }
             Ok(bytes)
         })?;
-        Ok(Words::new(bytes, vec![rows, d_model], typestr(dtype)))
+        Ok(Words::of_rows(bytes, vec![rows, d_model], typestr(dtype)))
     }
 
     /// Which rows count: a byte for each row, 1 or 0. Reads the tables of all shards and no activations.

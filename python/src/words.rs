@@ -1,6 +1,7 @@
 //! Arrays that numpy takes without a copy.
 
 use bytes::Bytes;
+use hayloft_rows::stream::RowMemory;
 use hayloft_store::Dtype;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -22,14 +23,22 @@ pub(crate) struct Words {
 
 #[derive(Debug)]
 enum Held {
-    Copy { _bytes: Vec<u8> },
+    Rows { _bytes: RowMemory },
+    Values { _bytes: Vec<u8> },
     View { _bytes: Bytes },
 }
 
 impl Words {
+    /// An array of one value for each of some rows.
     pub(crate) fn new(mut bytes: Vec<u8>, shape: Vec<usize>, typestr: &'static str) -> Self {
         let address = bytes.as_mut_ptr() as usize;
-        Self { _bytes: Held::Copy { _bytes: bytes }, address, is_read_only: false, shape, typestr }
+        Self { _bytes: Held::Values { _bytes: bytes }, address, is_read_only: false, shape, typestr }
+    }
+
+    /// An array of rows.
+    pub(crate) fn of_rows(mut bytes: RowMemory, shape: Vec<usize>, typestr: &'static str) -> Self {
+        let address = bytes.as_mut_ptr() as usize;
+        Self { _bytes: Held::Rows { _bytes: bytes }, address, is_read_only: false, shape, typestr }
     }
 
     /// An array over the bytes of a file, which numpy may not write to.
@@ -68,14 +77,10 @@ pub(crate) fn typestr(dtype: Dtype) -> &'static str {
     }
 }
 
-/// Zeroed memory for `rows` rows, or an error if there is not as much.
-pub(crate) fn zeroed(rows: usize, row_bytes: usize) -> Result<Vec<u8>, Failure> {
-    let too_large = || {
+/// Memory for `rows` rows, or an error if there is not as much.
+pub(crate) fn memory(rows: usize, row_bytes: usize) -> Result<RowMemory, Failure> {
+    rows.checked_mul(row_bytes).and_then(|bytes| RowMemory::new(bytes).ok()).ok_or_else(|| {
         let expected = format!("expected memory for {rows} rows of {row_bytes} bytes, got too little");
         Failure::new("memory", format!("{expected}. Read fewer rows at a time, or use batches()"))
-    };
-    let bytes = rows.checked_mul(row_bytes).ok_or_else(too_large)?;
-    // The macro below ends the process if there is no memory, and asks for zeroed pages, which need no filling.
-    Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| too_large())?;
-    Ok(vec![0; bytes])
+    })
 }

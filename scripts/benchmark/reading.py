@@ -89,7 +89,7 @@ def in_order(folder: Path, count: int) -> "dict[str, Callable[[], Iterable]]":
     return {
         "Hayloft, planes": lambda: (planes[at : at + BATCH] for at in starts),
         "Hayloft, raw": lambda: (raw[at : at + BATCH] for at in starts),
-        "safetensors load_file": lambda: load_file(folder / "rows.safetensors")[SITE].split(BATCH),
+        "safetensors load_file": lambda: (part.clone() for part in load_file(folder / "rows.safetensors")[SITE].split(BATCH)),
         "numpy memory map": lambda: (np.array(mapped[at : at + BATCH]) for at in starts),
         "SAELens cache": lambda: of_saelens(folder, count, 0.0),
     }

@@ -57,6 +57,12 @@ pub enum RowsError {
         /// The row in the row group.
         row: usize,
     },
+    /// There is not as much memory.
+    #[error("rows: expected {bytes} bytes of memory, got none. Read fewer at a time")]
+    Memory {
+        /// The bytes.
+        bytes: usize,
+    },
     /// There is no finite activation to take the median of.
     #[error("outlier norm: expected activations to take a median of, got no finite activation")]
     NoMedian,

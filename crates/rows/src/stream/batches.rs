@@ -13,6 +13,7 @@ use crate::stream::mixing::{Mixing, distinct_row_groups};
 use crate::stream::mixing_buffer::{MixingBuffer, Origin};
 use crate::stream::reading::Reading;
 use crate::stream::row_groups::KeptRows;
+use crate::stream::row_memory::RowMemory;
 use crate::stream::row_stream::{Position, RowStream};
 
 /// The settings that determine the rows of each batch.
@@ -36,7 +37,7 @@ pub struct BatchPlan {
 #[derive(Debug)]
 pub struct Batch {
     /// `[batch, d_model]`, little-endian values of the dtype in which the cache is read.
-    pub bytes: Vec<u8>,
+    pub bytes: RowMemory,
     /// `[batch]`: where the rows are from.
     pub origins: Vec<Origin>,
     /// The state for resuming after this batch, if requested.
@@ -110,21 +111,24 @@ impl<C: Borrow<Cache>> Batches<C> {
     pub fn draw(&mut self, keep_state: bool) -> Result<Batch, RowsError> {
         let seed = self.plan.reading.seed.unwrap_or_default();
         let mut generator = Generator::new(seed, Purpose::Batch, self.drawn);
-        let mut bytes = Vec::with_capacity(self.plan.batch * self.plan.row_bytes);
+        let row_bytes = self.plan.row_bytes;
+        let mut bytes = RowMemory::new(self.plan.batch.saturating_mul(row_bytes))?;
         let mut origins = Vec::with_capacity(self.plan.batch);
         while origins.len() < self.plan.batch {
             let waiting = self.buffer.len();
             let place = if waiting == 0 { 0 } else { generator.below(waiting) };
-            match self.stream.next()? {
+            let out = &mut bytes[origins.len() * row_bytes..(origins.len() + 1) * row_bytes];
+            origins.push(match self.stream.next()? {
                 Some((row, origin)) if waiting == 0 => {
-                    bytes.extend_from_slice(row);
-                    origins.push(origin);
+                    out.copy_from_slice(row);
+                    origin
                 }
-                Some((row, origin)) => origins.push(self.buffer.exchange(place, row, origin, &mut bytes)),
+                Some((row, origin)) => self.buffer.exchange(place, row, origin, out),
                 None if waiting == 0 => break,
-                None => origins.push(self.buffer.remove(place, &mut bytes)),
-            }
+                None => self.buffer.remove(place, out),
+            });
         }
+        bytes.truncate(origins.len() * row_bytes);
         self.drawn += 1;
         self.distinct += distinct_row_groups(&origins);
         let state = keep_state.then(|| BatchState {
@@ -142,7 +146,7 @@ impl<C: Borrow<Cache>> Batches<C> {
 fn fill<C: Borrow<Cache>>(stream: &mut RowStream<C>, plan: &BatchPlan) -> Result<MixingBuffer, RowsError> {
     let of_epoch = Reading { epochs: Some(1), ..plan.reading }.rows(&plan.kept).unwrap_or_default();
     let rows = if plan.reading.seed.is_some() { plan.mix_rows.min(of_epoch) } else { 0 };
-    let mut buffer = MixingBuffer::new(plan.row_bytes, rows);
+    let mut buffer = MixingBuffer::new(plan.row_bytes, rows)?;
     while buffer.len() < rows
         && let Some((row, origin)) = stream.next()?
     {
@@ -161,7 +165,7 @@ fn refill<C: Borrow<Cache>>(
     for (place, origin) in origins.iter().enumerate() {
         places.entry(origin.row_group).or_default().push((place, origin.row as usize));
     }
-    let mut buffer = MixingBuffer::of(plan.row_bytes, origins);
+    let mut buffer = MixingBuffer::of(plan.row_bytes, origins)?;
     let mut bytes = Vec::new();
     for (row_group, rows) in places {
         let in_cache = (row_group as usize) < plan.kept.kept.len();

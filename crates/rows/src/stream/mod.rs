@@ -16,6 +16,7 @@ mod open_shard;
 mod reading;
 mod reading_order;
 mod row_groups;
+mod row_memory;
 mod row_stream;
 
 pub use self::batches::{Batch, BatchPlan, BatchState, Batches};
@@ -25,3 +26,4 @@ pub use self::mixing::Mixing;
 pub use self::mixing_buffer::Origin;
 pub use self::reading::Reading;
 pub use self::row_groups::KeptRows;
+pub use self::row_memory::RowMemory;
