@@ -97,7 +97,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::float_cmp, reason = "the figures are exact")]
     fn quantiles_are_right_to_the_width_of_a_bin() {
         let values: Vec<f32> = (1..=1000u16).map(f32::from).collect();
         let histogram = of(&values);

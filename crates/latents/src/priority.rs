@@ -6,7 +6,7 @@ const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Random numbers of firings of one latent, or of tokens: uniform numbers of 64 bits from a seed and the place in the cache.
 ///
 /// The number of the words w₁, w₂, … is h of the last of h₀ = m(seed), hᵢ = m((hᵢ₋₁ + STEP) ⊕ wᵢ) modulo 2⁶⁴, where STEP is
-/// 0x9e3779b97f4a7c15 and m the finaliser of SplitMix64. A firing has the words latent, sequence and position, a token the
+/// 0x9e3779b97f4a7c15 and m the finaliser of `SplitMix64`. A firing has the words latent, sequence and position, a token the
 /// words sequence and position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Priorities(u64);
@@ -32,7 +32,7 @@ impl Priorities {
     }
 }
 
-/// The finaliser of SplitMix64.
+/// The finaliser of `SplitMix64`.
 fn mix(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

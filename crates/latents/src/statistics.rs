@@ -321,7 +321,7 @@ fn around(firings: &[(u32, f32)], index: usize, rows: &BatchRows<'_>, window: u3
     let before = firings[..index].iter().rev().take_while(|firing| row_of(firing) >= window.start).count();
     let mut fired = firings[index - before..].iter().take_while(|firing| row_of(firing) < window.end).peekable();
     let mut around = Vec::new();
-    for row in window {
+    for row in window.clone() {
         let (_, position) = rows.labels.place(row);
         let value = fired.next_if(|firing| row_of(firing) == row).map(|(_, value)| *value);
         match value {

@@ -147,12 +147,12 @@ mod tests {
     use super::*;
     use crate::batch::RowLabels;
 
-    /// The sample of a cache of one sequence, in which `fire` latents fire at each token.
-    fn sample_of(tokens: u32, fire: u32, batches: &[std::ops::Range<u32>]) -> TokenSample {
+    /// The sample of a cache of one sequence, in which `fire` latents fire at each token. The last batch comes first.
+    fn sample_of(tokens: u32, fire: u32, borders: &[u32]) -> TokenSample {
         let labels = RowLabels::new([(3, tokens)].into_iter(), Vec::new());
         let sample = TokenSample::new(fire as usize, u64::from(tokens), 5);
-        for rows in batches {
-            let rows: Vec<i64> = rows.clone().map(i64::from).collect();
+        for pair in borders.windows(2).rev() {
+            let rows: Vec<i64> = (pair[0]..pair[1]).map(i64::from).collect();
             let mut batch = sample.batch(&BatchRows::new(&labels, &rows));
             for latent in 0..fire {
                 batch.add(latent, 0..rows.len() as u32);
@@ -169,20 +169,20 @@ mod tests {
     #[test]
     fn a_sample_has_about_so_many_tokens_whatever_the_batches() {
         let tokens = 4 << 16;
-        let whole = sample_of(tokens, 1, &[0..tokens]);
+        let whole = sample_of(tokens, 1, &[0, tokens]);
         let count = whole.tokens();
         assert!(count.abs_diff(SAMPLE_TOKENS) < 2000, "{count}");
-        let parts = sample_of(tokens, 1, &[100_000..tokens, 0..1000, 1000..100_000]);
+        let parts = sample_of(tokens, 1, &[0, 1000, 100_000, tokens]);
         assert_eq!(orders(&parts), orders(&whole));
     }
 
     #[test]
     fn tokens_at_which_too_many_latents_fire_are_fewer_whatever_the_batches() {
         // 2³² / 30,000² is 4.8.
-        let whole = sample_of(9, 30_000, &[0..9]);
+        let whole = sample_of(9, 30_000, &[0, 9]);
         assert_eq!(whole.tokens(), 4);
-        let parts = sample_of(9, 30_000, &[5..9, 2..5, 0..2]);
+        let parts = sample_of(9, 30_000, &[0, 2, 5, 9]);
         assert_eq!(orders(&parts), orders(&whole));
-        assert_eq!(sample_of(2, 70_000, &[0..2]).tokens(), 1);
+        assert_eq!(sample_of(2, 70_000, &[0, 2]).tokens(), 1);
     }
 }

@@ -132,11 +132,12 @@ impl ExampleRow<'_> {
             }
         })
     }
+}
 
-    fn token(&self) -> u32 {
-        let place = self.example.at.position.checked_sub(self.context.first);
-        place.and_then(|place| self.context.tokens.get(place as usize)).copied().unwrap_or_default()
-    }
+/// The token at which the example fires.
+fn token(row: &ExampleRow<'_>) -> u32 {
+    let place = row.example.at.position.checked_sub(row.context.first);
+    place.and_then(|place| row.context.tokens.get(place as usize)).copied().unwrap_or_default()
 }
 
 fn activation_element() -> Field {
@@ -164,7 +165,7 @@ fn columns(sae: &str, rows: &[ExampleRow<'_>]) -> Result<Vec<ArrayRef>, ArrowErr
         Arc::new(Float32Array::from_iter_values(rows.iter().map(|row| row.example.at.value))),
         large_numbers(|row| row.example.sequence),
         numbers(|row| row.example.at.position),
-        numbers(ExampleRow::token),
+        numbers(token),
         Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.context.section))),
         large_numbers(|row| row.context.document),
         Arc::new(rows.iter().map(|row| row.context.subset.as_deref()).collect::<StringArray>()),

@@ -100,7 +100,7 @@ pub(super) fn list_of(element: Field) -> DataType {
 }
 
 pub(super) fn list_of_structs(fields: &[Field]) -> DataType {
-    list_of(element(DataType::Struct(Fields::from(fields))))
+    list_of(element(DataType::Struct(Fields::from(fields.to_vec()))))
 }
 
 /// Lists of these lengths, one after the other, of `values`.
@@ -119,6 +119,6 @@ pub(super) fn struct_lists(
     lengths: impl IntoIterator<Item = usize>,
     values: Vec<ArrayRef>,
 ) -> Result<ArrayRef, ArrowError> {
-    let structs = StructArray::try_new(Fields::from(fields), values, None)?;
+    let structs = StructArray::try_new(Fields::from(fields.to_vec()), values, None)?;
     lists(element(structs.data_type().clone()), lengths, Arc::new(structs))
 }
