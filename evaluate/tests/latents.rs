@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type, UInt32Type, UInt64Type};
-use arrow_array::{Array, RecordBatch, StructArray};
+use arrow_array::{RecordBatch, StructArray};
 use hayloft_evaluate::{LatentsReport, LatentsSettings, RunSettings, latents, run};
 use hayloft_rows::{ExcludeChoice, ScaleChoice, SectionChoice};
 use hayloft_runtime::Progress;
@@ -88,7 +88,7 @@ fn structs(batch: &RecordBatch, name: &str, row: usize) -> StructArray {
 struct Token {
     sequence: u64,
     position: u32,
-    token: u32,
+    id: u32,
     section: Section,
     subset: Option<String>,
     /// All latents, by the definition of a standard SAE that subtracts its decoder's bias, in float64.
@@ -110,7 +110,7 @@ fn tokens(tiny: &Tiny, scale: f64) -> Vec<Token> {
             all.push(Token {
                 sequence: row.sequence,
                 position: row.position,
-                token: row.token,
+                id: row.token,
                 section: row.section,
                 subset: rows.subset()[place].as_deref().map(str::to_owned),
                 latents: Vec::try_from(latents.get(place as i64)).unwrap(),
@@ -191,8 +191,12 @@ fn check_examples(
     is_read: &impl Fn(&Token) -> bool,
     settings: &LatentsSettings,
 ) {
-    let own: Vec<usize> =
-        u32s(examples, "latent").into_iter().enumerate().filter(|own| own.1 as usize == latent).map(|own| own.0).collect();
+    let own: Vec<usize> = u32s(examples, "latent")
+        .into_iter()
+        .enumerate()
+        .filter(|own| own.1 as usize == latent)
+        .map(|own| own.0)
+        .collect();
     let kinds = texts(examples, "kind");
     let (top, sampled): (Vec<usize>, Vec<usize>) = own.iter().partition(|row| kinds[**row].as_deref() == Some("top"));
     assert_eq!((top.len(), sampled.len()), (active.len().min(settings.top), active.len().min(settings.sampled)));
@@ -210,12 +214,12 @@ fn check_examples(
             .collect();
         let itself = near_by.iter().find(|token| token.position == position).unwrap();
         assert!(near(f64::from(activations[row].unwrap()), itself.latents[latent]));
-        assert_eq!(u32s(examples, "token")[row], itself.token);
+        assert_eq!(u32s(examples, "token")[row], itself.id);
         assert_eq!(texts(examples, "section")[row], Some(itself.section.to_string()));
         assert_eq!(texts(examples, "subset")[row], itself.subset);
         assert_eq!(u32s(examples, "first_position")[row], near_by[0].position);
         let ids = examples["tokens"].as_list::<i32>().value(row).as_primitive::<UInt32Type>().values().to_vec();
-        assert_eq!(ids, near_by.iter().map(|token| token.token).collect::<Vec<_>>());
+        assert_eq!(ids, near_by.iter().map(|token| token.id).collect::<Vec<_>>());
         let around = examples["activations"].as_list::<i32>().value(row);
         for (token, got) in near_by.iter().zip(around.as_primitive::<Float32Type>()) {
             assert_eq!(got.is_some(), is_read(token), "{latent} at {sequence}:{}", token.position);
@@ -243,7 +247,7 @@ fn rows_that_are_left_out_count_nowhere_and_have_no_activations() {
         ..settings.run
     };
     let found = files(settings.clone());
-    let is_read = |token: &Token| sections.contains(&token.section) && token.token != 0;
+    let is_read = |token: &Token| sections.contains(&token.section) && token.id != 0;
     check(&found, &tokens(&tiny, 1.7), is_read, &settings);
     assert_eq!(found.report.saes[0].excluded_tokens, 6);
     assert!(found.report.table(80).contains("6 tokens are left out, excluded"));
@@ -260,7 +264,8 @@ fn firings_are_those_that_an_evaluation_counts_for_every_architecture() {
     }
     let found = files(settings(&bench.tiny, saes.clone()));
     let (firings, names) = (u64s(&found.latents, "firings"), texts(&found.latents, "sae"));
-    let run = run(&RunSettings { model: None, ..RunSettings::new(model(), bench.tiny.cache(), saes) }, Progress::Silent);
+    let run =
+        run(&RunSettings { model: None, ..RunSettings::new(model(), bench.tiny.cache(), saes) }, Progress::Silent);
     let run = run.unwrap();
     for ((result, counts), report) in run.results.iter().zip(&run.latents).zip(&found.report.saes) {
         let is_own = |name: &Option<String>| name.as_deref() == Some(&result.sae);

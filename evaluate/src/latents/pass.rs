@@ -1,5 +1,7 @@
 //! One pass over the cache for all SAEs.
 
+use std::collections::BTreeMap;
+
 use hayloft_latents::{BatchRows, Group, GroupNumbers, LatentsError, RowLabels, Statistics};
 use hayloft_rows::{LeftOut, OutlierRule, SectionChoice};
 use hayloft_runtime::Gauge;
@@ -89,20 +91,15 @@ fn labels(batch: &Batch, numbers: &GroupNumbers) -> RowLabels {
             subsets[place] = number;
         }
     }
-    let mut known: Vec<(Section, u32)> = Vec::new();
-    let mut section = |section: Section| match known.iter().find(|(other, _)| *other == section) {
-        Some((_, number)) => *number,
-        None => {
-            let number = numbers.number(&Group::Section(section.to_string()));
-            known.push((section, number));
-            number
-        }
-    };
-    let per_row = if batch.turns.is_empty() { 2 } else { 3 };
-    let mut groups = Vec::with_capacity(rows.len() * per_row);
+    let (mut sections, mut turns): (BTreeMap<Section, u32>, BTreeMap<u32, u32>) = Default::default();
+    let mut groups = Vec::new();
     for (row, subset) in subsets.into_iter().enumerate() {
-        groups.extend([section(batch.sections[row]), subset]);
-        groups.extend(batch.turns.get(row).map(|&turn| numbers.number(&Group::Turn(turn))));
+        let section = batch.sections[row];
+        let section = sections.entry(section).or_insert_with(|| numbers.number(&Group::Section(section.to_string())));
+        groups.extend([*section, subset]);
+        if let Some(&turn) = batch.turns.get(row) {
+            groups.push(*turns.entry(turn).or_insert_with(|| numbers.number(&Group::Turn(turn))));
+        }
     }
     RowLabels::new(batch.sequences.iter().copied(), groups)
 }

@@ -1,7 +1,7 @@
 //! Latents with similar decoder directions.
 
 use hayloft_model::{Jobs, Largest, in_order};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind};
 
 use crate::error::SaeError;
 use crate::forward::Sae;
@@ -23,7 +23,7 @@ impl Sae {
     pub fn nearest_latents(&self, count: usize, mut told: impl FnMut(u64)) -> Result<Vec<NearestLatents>, SaeError> {
         let width = self.width() as i64;
         let norms = self.decoder.f_linalg_norm(2.0, [-1i64].as_slice(), false, Kind::Float)?;
-        let norms: Vec<f32> = Vec::try_from(norms.f_to_device(tch::Device::Cpu)?)?;
+        let norms: Vec<f32> = Vec::try_from(norms.f_to_device(Device::Cpu)?)?;
         let mut nearest = Vec::with_capacity(self.width());
         in_order(
             self.decoder.device(),
@@ -53,7 +53,7 @@ impl Sae {
         for start in (0..width).step_by(TILE_COLUMNS as usize) {
             let columns = TILE_COLUMNS.min(width - start);
             let products = own.f_mm(&self.decoder.f_narrow(0, start, columns)?.f_tr()?)?;
-            let products = products.f_to_device(tch::Device::Cpu)?.f_contiguous()?;
+            let products = products.f_to_device(Device::Cpu)?.f_contiguous()?;
             let products = tensor_slice::floats(&products)?;
             let mut cosines = vec![0.0; columns as usize];
             let other_norms = &norms[start as usize..][..columns as usize];
@@ -80,7 +80,7 @@ fn listed(largest: Largest) -> NearestLatents {
 
 #[cfg(test)]
 mod tests {
-    use tch::Device;
+    use tch::Tensor;
 
     use super::*;
     use crate::forward::activation::Activation;

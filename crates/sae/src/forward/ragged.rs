@@ -43,7 +43,7 @@ impl<Entry> Ragged<Entry> {
     }
 
     /// The entries of each finished row.
-    pub(super) fn rows(&self) -> impl Iterator<Item = &[Entry]> {
+    pub(super) fn rows(&self) -> impl Iterator<Item = &[Entry]> + Clone {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, &end)| &self.entries[start..end])
     }

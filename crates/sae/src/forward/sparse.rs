@@ -26,7 +26,7 @@ impl SparseLatents {
 
     /// For each row, the latents of the range that are above zero and their values, in ascending order of latents. NaN counts
     /// as above zero.
-    pub fn rows(&self) -> impl Iterator<Item = &[(u32, f32)]> {
+    pub fn rows(&self) -> impl Iterator<Item = &[(u32, f32)]> + Clone {
         self.fired.rows()
     }
 }
@@ -50,7 +50,9 @@ impl Sae {
             (Activation::TopK { k }, device) => {
                 match device {
                     Device::Cpu => {
-                        self.blocks(&input)?.iter().try_for_each(|own| own.encode_top(*k, &mut sparse.fired))?
+                        for block in self.blocks(&input)? {
+                            block.encode_top(*k, &mut sparse.fired)?;
+                        }
                     }
                     _ => self.list_top(&input, *k, &mut sparse.fired)?,
                 }
