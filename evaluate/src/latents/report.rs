@@ -199,7 +199,8 @@ impl LatentsReport {
     }
 
     fn summaries(&self, width: usize) -> String {
-        let headings = ["SAE", "Tokens", "Latents", "Dead", "Dense", "L0", "Density\n10%", "\n50%", "\n90%"];
+        let headings =
+            ["SAE", "Tokens", "Latents", "Dead", "Dense", "L0", "Density\n10%", "Density\n50%", "Density\n90%"];
         let count = |count: Option<u64>| count.map_or_else(|| UNDEFINED.to_owned(), |count| count.to_string());
         let rows = self.saes.iter().map(|sae| {
             let mut cells = vec![sae.name.clone(), sae.tokens.to_string(), sae.provenance.width.to_string()];
