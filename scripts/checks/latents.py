@@ -2,7 +2,7 @@
 """Compares `evaluate latents` with numpy on SAELens's latents of the same tokens, on a cache that pyarrow reads.
 
 Proves: statistics and examples of latents are those of numpy on SAELens's latents
-Needs: trainers environment, LibTorch
+Needs: SAELens environment, LibTorch
 Takes: minutes
 
   scripts/check latents [--programs DIR]     built programs [default: builds them in debug]
@@ -26,7 +26,7 @@ import environment
 import programs
 
 ROOT = Path(__file__).resolve().parents[2]
-environment.enter("trainers")
+environment.enter("goldens")
 
 import numpy as np  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
@@ -96,7 +96,7 @@ def read_cache(cache):
 
 def encode(path, x):
     """SAELens's latents, [rows, latents], and for each whether it is within the tolerance of where it begins to fire."""
-    sae = SAE.load_from_disk(path)
+    sae = SAE.load_from_disk(path).requires_grad_(False)
     with torch.no_grad():
         rows = torch.from_numpy(x.copy())
         latents = sae.encode(rows).numpy()
