@@ -20,6 +20,7 @@ mod files;
 mod groups;
 mod histogram;
 mod priority;
+mod settings;
 mod statistics;
 
 pub use batch::{BatchRows, RowLabels};
@@ -32,4 +33,5 @@ pub use files::latents::LatentsFile;
 pub use groups::{Group, GroupNumbers};
 pub use histogram::{Bin, Histogram};
 pub use priority::Priorities;
-pub use statistics::{BatchStatistics, GroupTokens, Latent, SaeLatents, Statistics, StatisticsSettings};
+pub use settings::StatisticsSettings;
+pub use statistics::{BatchStatistics, GroupTokens, Latent, SaeLatents, Statistics};

@@ -4,10 +4,11 @@ use hayloft_latents::{
     ExampleKind, ExampleRow, ExamplesFile, GroupNumbers, Latent, LatentsError, LatentsFile, SaeLatents, Statistics,
 };
 use hayloft_model::Tokenizer;
-use hayloft_rows::{OutlierNorm, OutlierRule, RowsError};
+use hayloft_rows::{OutlierNorm, OutlierRule};
 use hayloft_runtime::words::list;
 use hayloft_runtime::{Dtype, Progress};
 use hayloft_store::Cache;
+use hayloft_train::cache_tokenizer;
 
 use super::contexts;
 use super::pass::{Collector, pass};
@@ -43,7 +44,8 @@ pub fn latents(settings: &LatentsSettings, progress: Progress) -> Result<Latents
     let _no_grad = hayloft_model::no_grad();
     let run = &settings.run;
     let (RunSaes { saes, .. }, context) = RunSaes::open(run, progress)?;
-    let tokenizer = tokenizer(settings, &context.cache)?;
+    let tokenizer = run.tokenizer.as_deref().map(|folder| cache_tokenizer::<EvaluateError>(&context.cache, folder));
+    let tokenizer = tokenizer.transpose()?;
     let places = places(settings, &context.cache)?;
     let shards = &context.cache.manifest().shards;
     let tokens = places.iter().map(|&place| shards[place].counts.tokens).sum();
@@ -90,22 +92,6 @@ pub fn latents(settings: &LatentsSettings, progress: Progress) -> Result<Latents
     write(settings, &context, &places, tokenizer.as_ref(), &report, &finished)?;
     context.cache.log_traffic();
     Ok(report)
-}
-
-/// The tokenizer that gives tokens their texts, if one is named. It must be the cache's.
-fn tokenizer(settings: &LatentsSettings, cache: &Cache) -> Result<Option<Tokenizer>, EvaluateError> {
-    let Some(folder) = settings.run.tokenizer.as_deref() else { return Ok(None) };
-    let (tokenizer, recorded) = (Tokenizer::open(folder)?, &cache.manifest().corpus.tokenizer);
-    if tokenizer.blake3() != recorded.blake3 {
-        return Err(RowsError::OtherTokenizer {
-            cache: cache.folder().to_path_buf(),
-            model: folder.to_path_buf(),
-            expected: recorded.blake3.clone(),
-            got: tokenizer.blake3().to_owned(),
-        }
-        .into());
-    }
-    Ok(Some(tokenizer))
 }
 
 /// Indices of the shards to read.

@@ -6,7 +6,7 @@ mod sampled;
 use self::exact::{ExactBatch, ExactPairs};
 use self::sampled::{SampledBatch, TokenSample};
 use crate::batch::BatchRows;
-use crate::statistics::StatisticsSettings;
+use crate::settings::StatisticsSettings;
 
 /// Up to this many latents, pairs are counted over all tokens: the counts take half a gigabyte then. Above it, or in caches of
 /// more tokens than a count can hold, they are counted over a sample.
