@@ -30,8 +30,19 @@ impl Example {
 }
 
 /// A bounded choice of firings: those with the smallest keys, and of equal keys the first in sequence and position.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Smallest(Vec<Example>);
+#[derive(Debug, Clone)]
+pub(crate) struct Smallest {
+    /// In order.
+    kept: Vec<Example>,
+    /// The largest key that may still be kept.
+    bound: u64,
+}
+
+impl Default for Smallest {
+    fn default() -> Self {
+        Self { kept: Vec::new(), bound: u64::MAX }
+    }
+}
 
 impl Smallest {
     /// Keeps a firing if it is among the `most` with the smallest keys. `around` is called only if so.
@@ -43,33 +54,37 @@ impl Smallest {
         around: impl FnOnce() -> Box<[Activation]>,
     ) {
         let order = (key, sequence, at.position);
-        if self.0.len() == most && self.0.last().is_none_or(|last| last.order() < order) {
+        if key > self.bound || (self.kept.len() == most && self.kept.last().is_none_or(|last| last.order() < order)) {
             return;
         }
-        if self.0.len() == most {
-            self.0.pop();
-        } else if self.0.len() == self.0.capacity() {
-            self.0.reserve_exact((most - self.0.len()).min(self.0.len().max(4)));
+        if self.kept.len() == most {
+            self.kept.pop();
+        } else if self.kept.len() == self.kept.capacity() {
+            self.kept.reserve_exact((most - self.kept.len()).min(self.kept.len().max(4)));
         }
-        let place = self.0.partition_point(|other| other.order() < order);
-        self.0.insert(place, Example { key, sequence, at, around: around() });
+        let place = self.kept.partition_point(|other| other.order() < order);
+        self.kept.insert(place, Example { key, sequence, at, around: around() });
+        if let (true, Some(last)) = (self.kept.len() == most, self.kept.last()) {
+            self.bound = last.key;
+        }
     }
 
     /// The choice, smallest keys first.
     pub(crate) fn into_examples(self) -> Vec<Example> {
-        self.0
+        self.kept
     }
 
     /// At most `wanted` firings of a uniform sample, spread evenly over the sample's quantiles: sorted by activation and cut
     /// into `wanted` strata of equal size, give or take one, of each the one with the smallest key. In ascending order of
     /// activations.
-    pub(crate) fn stratified(mut self, wanted: usize) -> Vec<Example> {
-        self.0.sort_by(|left, right| left.at.value.total_cmp(&right.at.value).then(left.order().cmp(&right.order())));
-        if self.0.len() <= wanted {
-            return self.0;
+    pub(crate) fn stratified(self, wanted: usize) -> Vec<Example> {
+        let mut sample = self.kept;
+        sample.sort_by(|left, right| left.at.value.total_cmp(&right.at.value).then(left.order().cmp(&right.order())));
+        if sample.len() <= wanted {
+            return sample;
         }
-        let border = |stratum: usize| stratum * self.0.len() / wanted;
-        let strata = (0..wanted).map(|stratum| &self.0[border(stratum)..border(stratum + 1)]);
+        let border = |stratum: usize| stratum * sample.len() / wanted;
+        let strata = (0..wanted).map(|stratum| &sample[border(stratum)..border(stratum + 1)]);
         strata.filter_map(|stratum| stratum.iter().min_by_key(|example| example.order()).cloned()).collect()
     }
 }

@@ -2,117 +2,161 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rayon::prelude::*;
+
 use super::{CoFiring, Strongest};
 
 /// Latents whose counts share a lock.
 const STRIPE: usize = 16;
 
+/// Firings that are gathered before their pairs are counted: many at once, because all counts pass through the processor's
+/// cache each time.
+const AT_ONCE: usize = 1 << 20;
+
 /// For each pair of latents, the tokens at which both fire.
 #[derive(Debug)]
 pub(crate) struct ExactPairs {
     width: usize,
+    /// Firings that are gathered.
+    at_once: usize,
     stripes: Vec<Mutex<Stripe>>,
+    /// Firings whose pairs are not counted yet.
+    gathered: Mutex<Firings>,
 }
 
 /// For each latent of a stripe, its counts with the latents after it, from the next one on; empty until it fires.
 type Stripe = Vec<Vec<u32>>;
 
-/// The firings of one batch, by latent.
+/// Latents that fire at some tokens, in ascending order at each token.
+#[derive(Debug, Default)]
+struct Firings {
+    latents: Vec<u32>,
+    /// The end of each token's latents.
+    ends: Vec<usize>,
+}
+
+/// The firings of one batch.
 #[derive(Debug)]
 pub(crate) struct ExactBatch<'run> {
     pairs: &'run ExactPairs,
-    /// Latents that fire, in ascending order, and the end of each one's rows.
-    latents: Vec<(u32, usize)>,
-    rows: Vec<u32>,
+    /// Row and latent, in ascending order of latents.
+    firings: Vec<(u32, u32)>,
     /// Latents that fire in each row.
-    fired: Vec<usize>,
+    counts: Vec<usize>,
 }
 
 impl ExactPairs {
     pub(super) fn new(width: usize) -> Self {
+        Self::gathering(width, AT_ONCE)
+    }
+
+    /// Gathers so many firings.
+    pub(super) fn gathering(width: usize, at_once: usize) -> Self {
         let stripe = |first: usize| Mutex::new(vec![Vec::new(); STRIPE.min(width - first)]);
-        Self { width, stripes: (0..width).step_by(STRIPE).map(stripe).collect() }
+        let stripes = (0..width).step_by(STRIPE).map(stripe).collect();
+        Self { width, at_once, stripes, gathered: Mutex::default() }
     }
 
     /// Begins a batch of so many rows.
     pub(super) fn batch(&self, rows: usize) -> ExactBatch<'_> {
-        ExactBatch { pairs: self, latents: Vec::new(), rows: Vec::new(), fired: vec![0; rows] }
+        ExactBatch { pairs: self, firings: Vec::new(), counts: vec![0; rows] }
     }
 
     pub(super) fn finish(self, firings: &[u64], most: usize) -> Vec<Vec<CoFiring>> {
-        let mut strongest = vec![Strongest::default(); self.width];
+        self.count(&std::mem::take(&mut *lock(&self.gathered)));
         let rows =
             self.stripes.into_iter().flat_map(|stripe| stripe.into_inner().unwrap_or_else(PoisonError::into_inner));
-        for (latent, counts) in rows.enumerate() {
-            for (other, &together) in (latent + 1..).zip(&counts).filter(|(_, together)| **together > 0) {
-                for (own, other) in [(latent, other), (other, latent)] {
-                    let firings = [firings[own], firings[other]];
-                    strongest[own].offer(most, CoFiring::new(other as u32, u64::from(together), firings));
-                }
+        let counts: Vec<Vec<u32>> = rows.collect();
+        let together = |left: usize, right: usize| counts[left].get(right - left - 1).copied().unwrap_or(0);
+        let strongest = |latent: usize| {
+            let mut strongest = Strongest::default();
+            let before = (0..latent).map(|other| (other, together(other, latent)));
+            let after = (latent + 1..self.width).map(|other| (other, together(latent, other)));
+            for (other, together) in before.chain(after).filter(|(_, together)| *together > 0) {
+                let firings = [firings[latent], firings[other]];
+                strongest.offer(most, CoFiring::new(other as u32, u64::from(together), firings));
             }
-        }
-        strongest.into_iter().map(|strongest| strongest.0).collect()
+            strongest.0
+        };
+        (0..self.width).into_par_iter().map(strongest).collect()
     }
 
-    fn lock(&self, stripe: usize) -> MutexGuard<'_, Stripe> {
-        self.stripes[stripe].lock().unwrap_or_else(PoisonError::into_inner)
+    /// Counts the pairs of some tokens.
+    fn count(&self, firings: &Firings) {
+        // For each latent, the places of those after it at the same token.
+        let mut next = vec![0; self.width + 1];
+        for &latent in &firings.latents {
+            next[latent as usize + 1] += 1;
+        }
+        for latent in 0..self.width {
+            next[latent + 1] += next[latent];
+        }
+        let mut after = vec![(0u32, 0u32); firings.latents.len()];
+        let mut start = 0;
+        for &end in &firings.ends {
+            for place in start..end {
+                let next = &mut next[firings.latents[place] as usize];
+                after[*next] = (place as u32 + 1, end as u32);
+                *next += 1;
+            }
+            start = end;
+        }
+        // Each entry has moved from its latent's start to its end.
+        let mut start = 0;
+        for (stripe, ends) in next[..self.width].chunks(STRIPE).enumerate() {
+            let mut counts = lock(&self.stripes[stripe]);
+            for (place, &end) in ends.iter().enumerate() {
+                let latent = stripe * STRIPE + place;
+                if start < end {
+                    let counts = &mut counts[place];
+                    counts.resize(self.width - latent - 1, 0);
+                    for &(from, to) in &after[start..end] {
+                        for &other in &firings.latents[from as usize..to as usize] {
+                            counts[other as usize - latent - 1] += 1;
+                        }
+                    }
+                }
+                start = end;
+            }
+        }
     }
 }
 
 impl ExactBatch<'_> {
     pub(super) fn add(&mut self, latent: u32, rows: impl Iterator<Item = u32>) {
-        let start = self.rows.len();
-        self.rows.extend(rows);
-        for &row in &self.rows[start..] {
-            self.fired[row as usize] += 1;
+        for row in rows {
+            self.firings.push((row, latent));
+            self.counts[row as usize] += 1;
         }
-        self.latents.push((latent, self.rows.len()));
     }
 
     pub(super) fn finish(self) {
-        let Self { pairs, latents, rows, fired } = self;
-        // The latents of each row, in ascending order, row by row.
-        let mut next: Vec<usize> = Vec::with_capacity(fired.len());
-        let mut end = 0;
-        for count in fired {
-            next.push(end);
-            end += count;
-        }
-        let ends: Vec<usize> = next.iter().skip(1).copied().chain([end]).collect();
-        let starts = next.clone();
-        let mut of_rows = vec![0; end];
-        let mut start = 0;
-        for &(latent, end) in &latents {
-            for &row in &rows[start..end] {
-                of_rows[next[row as usize]] = latent;
-                next[row as usize] += 1;
+        let Self { pairs, firings, counts } = self;
+        let full = {
+            let mut gathered = lock(&pairs.gathered);
+            let Firings { latents, ends } = &mut *gathered;
+            let mut end = latents.len();
+            latents.resize(end + firings.len(), 0);
+            let mut next = Vec::with_capacity(counts.len());
+            for count in counts {
+                next.push(end);
+                end += count;
+                ends.push(end);
             }
-            start = end;
-        }
-        // Each latent is counted with those after it in its rows.
-        let mut next = starts;
-        let (mut start, mut locked) = (0, None);
-        for &(latent, end) in &latents {
-            let (stripe, place) = (latent as usize / STRIPE, latent as usize % STRIPE);
-            if locked.as_ref().is_none_or(|(of, _)| *of != stripe) {
-                // The lock before is released first.
-                locked = None;
-                locked.replace((stripe, pairs.lock(stripe)));
+            for (row, latent) in firings {
+                let next = &mut next[row as usize];
+                latents[*next] = latent;
+                *next += 1;
             }
-            if let Some((_, counts)) = &mut locked {
-                let counts = &mut counts[place];
-                if counts.is_empty() {
-                    *counts = vec![0; pairs.width - latent as usize - 1];
-                }
-                for &row in &rows[start..end] {
-                    let row = row as usize;
-                    next[row] += 1;
-                    for &other in &of_rows[next[row]..ends[row]] {
-                        counts[(other - latent) as usize - 1] += 1;
-                    }
-                }
+            if latents.len() < pairs.at_once {
+                return;
             }
-            start = end;
-        }
+            std::mem::take(&mut *gathered)
+        };
+        pairs.count(&full);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -119,9 +119,9 @@ impl Strongest {
     fn offer(&mut self, most: usize, other: CoFiring) {
         let order =
             |own: &CoFiring| own.jaccard.total_cmp(&other.jaccard).reverse().then(own.latent.cmp(&other.latent));
-        let place = self.0.partition_point(|own| order(own).is_lt());
-        if place < most {
+        if self.0.len() < most || self.0.last().is_some_and(|last| order(last).is_gt()) {
             self.0.truncate(most - 1);
+            let place = self.0.partition_point(|own| order(own).is_lt());
             self.0.insert(place, other);
         }
     }
@@ -179,8 +179,11 @@ mod tests {
         fn pairs_are_those_of_the_definition(
             tokens in vec(vec(0..WIDTH as u32, 0..8), 1..30),
             at_once in 1..30usize,
+            gathered in 0..40usize,
         ) {
             let exact = Pairs::new(&settings(tokens.len() as u64));
+            prop_assert_eq!(found(exact, &tokens, at_once), (expected(&tokens), CoFiringTokens::All));
+            let exact = Pairs::Exact(ExactPairs::gathering(WIDTH, gathered));
             prop_assert_eq!(found(exact, &tokens, at_once), (expected(&tokens), CoFiringTokens::All));
             let sample = Pairs::Sampled(TokenSample::new(WIDTH, tokens.len() as u64, 0));
             let of_all = CoFiringTokens::Sample(tokens.len() as u64);

@@ -13,6 +13,7 @@ use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
 use tempfile::NamedTempFile;
 
 use crate::error::LatentsError;
@@ -37,11 +38,15 @@ pub(super) struct TableFile {
 impl TableFile {
     /// Begins a file. Creates its folder. `about` is JSON that says how the file was made.
     pub(super) fn create(path: &Path, fields: Vec<Field>, about: &str) -> Result<Self, LatentsError> {
-        let properties = WriterProperties::builder()
+        let mut properties = WriterProperties::builder()
             .set_created_by(CREATED_BY.to_owned())
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_dictionary_enabled(false)
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .set_key_value_metadata(Some(vec![KeyValue::new(KEY.to_owned(), about.to_owned())]));
+        for texts in fields.iter().flat_map(texts_of) {
+            properties = properties.set_column_dictionary_enabled(texts, true);
+        }
         let schema = Arc::new(Schema::new(fields));
         // Without the Arrow schema in the footer, the file is plain Parquet.
         let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
@@ -79,6 +84,23 @@ impl TableFile {
 
     fn unwritten(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> LatentsError {
         LatentsError::Write { path: self.path.clone(), cause: io::Error::other(error) }
+    }
+}
+
+/// The columns of texts in a field: few distinct ones, which are dictionary-encoded.
+fn texts_of(field: &Field) -> Vec<ColumnPath> {
+    let path = |parts: &[&str]| ColumnPath::new(parts.iter().map(|&part| part.to_owned()).collect());
+    match field.data_type() {
+        DataType::Utf8 => vec![path(&[field.name()])],
+        DataType::List(element) => match element.data_type() {
+            DataType::Utf8 => vec![path(&[field.name(), "list", element.name()])],
+            DataType::Struct(fields) => {
+                let texts = fields.iter().filter(|own| *own.data_type() == DataType::Utf8);
+                texts.map(|own| path(&[field.name(), "list", element.name(), own.name()])).collect()
+            }
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
     }
 }
 
