@@ -69,14 +69,13 @@ impl ExactPairs {
         let counts: Vec<Vec<u32>> = rows.collect();
         let together = |left: usize, right: usize| counts[left].get(right - left - 1).copied().unwrap_or(0);
         let strongest = |latent: usize| {
-            let mut strongest = Strongest::default();
+            let mut strongest = Strongest::of(firings[latent], most);
             let before = (0..latent).map(|other| (other, together(other, latent)));
             let after = (latent + 1..self.width).map(|other| (other, together(latent, other)));
             for (other, together) in before.chain(after).filter(|(_, together)| *together > 0) {
-                let firings = [firings[latent], firings[other]];
-                strongest.offer(most, CoFiring::new(other as u32, u64::from(together), firings));
+                strongest.offer(other as u32, u64::from(together), || firings[other]);
             }
-            strongest.0
+            strongest.others
         };
         (0..self.width).into_par_iter().map(strongest).collect()
     }

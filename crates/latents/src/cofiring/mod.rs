@@ -111,18 +111,35 @@ impl CoFiring {
     }
 }
 
-/// The `most` strongest, in order.
-#[derive(Debug, Clone, Default)]
-struct Strongest(Vec<CoFiring>);
+/// The strongest of the latents that fire at the same tokens as one.
+#[derive(Debug)]
+struct Strongest {
+    most: usize,
+    /// Firings of the one.
+    firings: u64,
+    /// In order, at most `most`.
+    others: Vec<CoFiring>,
+}
 
 impl Strongest {
-    fn offer(&mut self, most: usize, other: CoFiring) {
-        let order =
-            |own: &CoFiring| own.jaccard.total_cmp(&other.jaccard).reverse().then(own.latent.cmp(&other.latent));
-        if self.0.len() < most || self.0.last().is_some_and(|last| order(last).is_gt()) {
-            self.0.truncate(most - 1);
-            let place = self.0.partition_point(|own| order(own).is_lt());
-            self.0.insert(place, other);
+    fn of(firings: u64, most: usize) -> Self {
+        Self { most, firings, others: Vec::with_capacity(most) }
+    }
+
+    /// Considers a latent that fires at `together` of these tokens; `firings` are all of its own.
+    #[inline]
+    fn offer(&mut self, latent: u32, together: u64, firings: impl FnOnce() -> u64) {
+        let last = if self.others.len() == self.most { self.others.last().copied() } else { None };
+        // Either fires at least where this one does.
+        if last.is_some_and(|last| (together as f64 / self.firings as f64) < last.jaccard) {
+            return;
+        }
+        let other = CoFiring::new(latent, together, [self.firings, firings()]);
+        let order = |own: &CoFiring| other.jaccard.total_cmp(&own.jaccard).then(own.latent.cmp(&latent));
+        if last.is_none_or(|last| order(&last).is_gt()) {
+            self.others.truncate(self.most - 1);
+            let place = self.others.partition_point(|own| order(own).is_lt());
+            self.others.insert(place, other);
         }
     }
 }
