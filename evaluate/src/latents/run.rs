@@ -49,7 +49,8 @@ pub fn latents(settings: &LatentsSettings, progress: Progress) -> Result<Latents
     let places = places(settings, &context.cache)?;
     let shards = &context.cache.manifest().shards;
     let tokens = places.iter().map(|&place| shards[place].counts.tokens).sum();
-    let source = context.source(&context.point, run.device, None);
+    let point = context.point.input_alone();
+    let source = context.source(&point, run.device, None);
     let median = match run.outlier_norm {
         Some(OutlierNorm::MedianMultiple(multiple)) => Some(median_rule(multiple, source, progress)?),
         _ => None,
