@@ -3,7 +3,7 @@
 import shutil
 from typing import Any
 
-from ours import Programs
+from ours import THREADS, Programs
 from workload import SITE, Workload
 
 FACTORS = (1, 4, 16)
@@ -15,8 +15,10 @@ def measure(programs: Programs, workload: Workload, tokens: int) -> dict[str, An
     runs = []
     for factor in FACTORS:
         programs.harvest(workload.model, workload.manifest(factor * tokens), cache, SITE, "f32", "none")
+        # The first run makes the baselines. The second has no profile, which would measure the machine too.
         programs.evaluate(cache, [sae])
-        evaluated = programs.evaluate(cache, [sae], keep_baselines=True)
+        _, seconds, peak = programs.run("evaluate", "run", "--cache", cache, "--sae", sae, "--threads", THREADS)
+        evaluated = {"wall_seconds": seconds, "peak_memory_bytes": peak}
         collected = programs.latents(cache, sae, workload.folder / "latents")
         runs.append({"tokens": factor * tokens, "run": evaluated, "latents": collected})
         shutil.rmtree(cache)
