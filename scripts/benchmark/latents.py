@@ -10,7 +10,7 @@ FACTORS = (1, 4, 16)
 
 
 def measure(programs: Programs, workload: Workload, tokens: int) -> dict[str, Any]:
-    """One SAE on caches of `tokens`, 4 · `tokens` and 16 · `tokens` tokens. The baselines of `evaluate run` are there before it."""
+    """One SAE on caches of `tokens`, 4 · `tokens` and 16 · `tokens` tokens."""
     sae, cache = workload.saes[0], workload.folder / "latents-cache"
     runs = []
     for factor in FACTORS:

@@ -7,11 +7,11 @@ Takes: minutes
 
   scripts/check latents [--programs DIR]     built programs [default: builds them in debug]
 
-Harvests conversations of two turns made of stories, trains a TopK and a gated SAE beside the JumpReLU and the ReLU SAE of the
-fixtures, and compares 200 latents of each: counts and densities of all tokens, sections, subsets and turns, means, maxima,
-quantiles, top examples, samples, contexts, nearest and co-firing latents. SAELens adds in another order, so activations agree to
-1e-5 of their size. A latent whose pre-activation is within 1e-5 of where it begins to fire may fire for one of the two; such
-firings are counted, printed, and at most one in 100,000.
+Harvests conversations of two turns made of stories, trains a TopK and a gated SAE beside the JumpReLU and the ReLU SAE
+of the fixtures, and compares 200 latents of each: counts and densities of all tokens, sections, subsets and turns,
+means, maxima, quantiles, top examples, samples, contexts, nearest and co-firing latents. SAELens adds in another order,
+so activations agree to 1e-5 of their size. A latent whose pre-activation is within 1e-5 of where it begins to fire may
+fire for one of the two; such firings are counted, printed, and at most one in 100,000.
 """
 
 import json
@@ -36,8 +36,9 @@ from sae_lens import SAE  # noqa: E402
 MODEL = ROOT / "tests/fixtures/stories260K"
 SITE = "blocks.3.hook_resid_pre"
 TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}{{ 'Once: ' + message['content'] + ' And then:' }}"
-    "{% else %}{{ ' ' + message['content'] + eos_token }}{% endif %}{% endfor %}"
+    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
+    "{{ 'Once: ' + message['content'] + ' And then:' }}{% else %}"
+    "{{ ' ' + message['content'] + eos_token }}{% endif %}{% endfor %}"
 )
 LATENTS, TOP, SAMPLED, WINDOW, SEED, SIMILAR = 200, 20, 20, 16, 5, 5
 TOLERANCE = 1e-5
@@ -71,7 +72,19 @@ def make_cache(built, folder):
     )
     cache = folder / "cache"
     how = ["--codec", "raw", "--dtype", "f32", "--shard-tokens", 8192, "--row-group-rows", 2048]
-    programs.quietly(built / "harvest", "run", "--model", model, "--data", folder / "chats.toml", "--site", SITE, *how, "--out", cache)
+    programs.quietly(
+        built / "harvest",
+        "run",
+        "--model",
+        model,
+        "--data",
+        folder / "chats.toml",
+        "--site",
+        SITE,
+        *how,
+        "--out",
+        cache,
+    )
     return cache, model
 
 
@@ -95,7 +108,7 @@ def read_cache(cache):
 
 
 def encode(path, x):
-    """SAELens's latents, [rows, latents], and for each whether it is within the tolerance of where it begins to fire."""
+    """SAELens's latents, [rows, latents], for each whether it nearly begins to fire, and the decoder."""
     sae = SAE.load_from_disk(path).requires_grad_(False)
     with torch.no_grad():
         rows = torch.from_numpy(x.copy())
@@ -108,7 +121,9 @@ def encode(path, x):
         pre = (exact + double.b_enc).numpy()
         # Of a row, the smallest of the k largest and the largest of the others.
         ends = np.sort(pre, axis=1)[:, -sae.cfg.k - 1 : -sae.cfg.k + 1 or None]
-        unsure = (np.abs(pre) < TOLERANCE) | ((ends[:, 1] - ends[:, 0] < TOLERANCE)[:, None] & (np.abs(pre - ends[:, 1:]) < TOLERANCE))
+        unsure = (np.abs(pre) < TOLERANCE) | (
+            (ends[:, 1] - ends[:, 0] < TOLERANCE)[:, None] & (np.abs(pre - ends[:, 1:]) < TOLERANCE)
+        )
     else:
         bias = double.b_gate if kind == "gated" else double.b_enc
         threshold = double.threshold.numpy() if kind == "jumprelu" else 0.0
@@ -161,7 +176,11 @@ def strata(latent, values, sequences, positions):
 
 
 def compare_groups(name, latent, row, fires, tokens, kept):
-    for column, key, values in [("sections", "section", "section"), ("subsets", "subset", "subset"), ("turns", "turn", "turn")]:
+    for column, key, values in [
+        ("sections", "section", "section"),
+        ("subsets", "subset", "subset"),
+        ("turns", "turn", "turn"),
+    ]:
         names = [tokens[values][index] for index in kept]
         all_of, own = Counter(names), Counter(group for group, fired in zip(names, fires) if fired)
         expected = {group: (all_of[group], own[group], own[group] / all_of[group]) for group in all_of}
@@ -170,7 +189,7 @@ def compare_groups(name, latent, row, fires, tokens, kept):
 
 
 def compare_examples(name, latent, examples, values, column, tokens, kept, skipped):
-    """Compares the examples of a latent. `column` has its latents at all tokens of the cache, `values` at those that are read."""
+    """Compares the examples of a latent, which is `column` at all tokens and `values` at those that are read."""
     sequences = np.array([tokens["sequence"][index] for index in kept])
     positions = np.array([tokens["position"][index] for index in kept])
     fired = np.flatnonzero(values > 0)
@@ -180,22 +199,37 @@ def compare_examples(name, latent, examples, values, column, tokens, kept, skipp
     swapped = 0
     for kind, chosen in (("top", largest), ("sampled", sampled)):
         got = [example for example in examples if example["kind"] == kind]
-        check([example["rank"] for example in got] == list(range(len(chosen))), f"{name} {latent}: {len(got)} {kind} examples")
+        check(
+            [example["rank"] for example in got] == list(range(len(chosen))),
+            f"{name} {latent}: {len(got)} {kind} examples",
+        )
         for example, index in zip(got, chosen):
-            check(near(example["activation"], values[index]), f"{name} {latent}: {kind} {example['rank']}: {example['activation']}")
+            check(
+                near(example["activation"], values[index]),
+                f"{name} {latent}: {kind} {example['rank']}: {example['activation']}",
+            )
             swapped += (example["sequence"], example["position"]) != (sequences[index], positions[index])
             place = place_of[example["sequence"], example["position"]]
             first, last = place - min(WINDOW, example["position"]), place + WINDOW
-            around = [at for at in range(first, last + 1) if at < len(column) and tokens["sequence"][at] == example["sequence"]]
+            around = [
+                at
+                for at in range(first, last + 1)
+                if at < len(column) and tokens["sequence"][at] == example["sequence"]
+            ]
             for key in ("token", "section", "document", "subset", "turn"):
                 check(example[key] == tokens[key][place], f"{name} {latent}: {key}")
-            check(example["tokens"] == [tokens["token"][at] for at in around], f"{name} {latent}: tokens of the context")
+            check(
+                example["tokens"] == [tokens["token"][at] for at in around], f"{name} {latent}: tokens of the context"
+            )
             check(example["first_position"] == tokens["position"][around[0]], f"{name} {latent}: first position")
             expected = [None if at in skipped else column[at] for at in around]
             same = len(expected) == len(example["activations"]) and all(
-                (a is None) == (b is None) and (a is None or near(a, b)) for a, b in zip(example["activations"], expected)
+                (a is None) == (b is None) and (a is None or near(a, b))
+                for a, b in zip(example["activations"], expected)
             )
-            check(same, f"{name} {latent}: activations of the context: expected {expected}, got {example['activations']}")
+            check(
+                same, f"{name} {latent}: activations of the context: expected {expected}, got {example['activations']}"
+            )
     return swapped
 
 
@@ -234,16 +268,27 @@ def compare(name, path, table, examples, tokens, x, kept):
                 # An activation at a border of two bins may be in either.
                 slack = 0.125 if edge.any() else TOLERANCE
                 expected = quantile(fired, share)
-                check(abs(row[column] - expected) <= slack * expected, f"{name} {latent}: {column}: {row[column]}, not {expected}")
+                check(
+                    abs(row[column] - expected) <= slack * expected,
+                    f"{name} {latent}: {column}: {row[column]}, not {expected}",
+                )
         else:
-            check(all(row[column] is None for column in ("mean", "max", *QUANTILES)), f"{name} {latent}: figures without firings")
-        swapped += compare_examples(name, latent, of_latent.get(latent, []), values, latents[:, latent], tokens, kept, skipped)
+            check(
+                all(row[column] is None for column in ("mean", "max", *QUANTILES)),
+                f"{name} {latent}: figures without firings",
+            )
+        swapped += compare_examples(
+            name, latent, of_latent.get(latent, []), values, latents[:, latent], tokens, kept, skipped
+        )
         cosines = unit @ unit[latent]
         cosines[latent] = -2
         expected = np.sort(cosines)[::-1][:SIMILAR]
         got = [pair["cosine"] for pair in row["nearest"]]
         check(np.allclose(got, expected, atol=1e-5), f"{name} {latent}: nearest: {got}, not {expected}")
-        check(np.allclose(got, [cosines[pair["latent"]] for pair in row["nearest"]], atol=1e-5), f"{name} {latent}: nearest latents")
+        check(
+            np.allclose(got, [cosines[pair["latent"]] for pair in row["nearest"]], atol=1e-5),
+            f"{name} {latent}: nearest latents",
+        )
         if not doubtful:
             either = counts[latent, latent] + np.diag(counts) - counts[latent]
             jaccard = np.where(np.arange(width) == latent, 0, counts[latent] / np.maximum(either, 1).astype(np.float64))
@@ -252,10 +297,16 @@ def compare(name, path, table, examples, tokens, x, kept):
             check(got == [(other, counts[latent, other]) for other in order], f"{name} {latent}: co-firing: {got}")
     total = int(fires[:, chosen].sum())
     check(differing <= max(1, total // 100_000), f"{name}: {differing} of {total} firings differ")
-    ratios = [group["density"] / own[latent]["density"] for latent in chosen if own[latent]["firings"] for group in own[latent]["sections"]]
+    ratios = [
+        group["density"] / own[latent]["density"]
+        for latent in chosen
+        if own[latent]["firings"]
+        for group in own[latent]["sections"]
+    ]
     print(
-        f"{name}: {len(kept)} tokens, {LATENTS} of {width} latents: {total} firings, {differing} differ in {len(doubtful)} latents; "
-        f"{swapped} examples of other firings with the same activation; densities in sections are {min(ratios):.2f} to {max(ratios):.2f} of those overall"
+        f"{name}: {len(kept)} tokens, {LATENTS} of {width} latents: {total} firings, {differing} differ in "
+        f"{len(doubtful)} latents; {swapped} examples of other firings with the same activation; densities in sections "
+        f"are {min(ratios):.2f} to {max(ratios):.2f} of those overall"
     )
 
 
@@ -266,9 +317,24 @@ def main():
         cache, model = make_cache(built, folder)
         saes = make_saes(built, folder, cache)
         tokens, x = read_cache(cache)
-        print(f"{len(x)} tokens in sections {dict(Counter(tokens['section']))} and turns {dict(Counter(tokens['turn']))}")
+        print(
+            f"{len(x)} tokens in sections {dict(Counter(tokens['section']))} and turns {dict(Counter(tokens['turn']))}"
+        )
         words = [word for path in saes.values() for word in ("--sae", path)]
-        how = ["--top", TOP, "--sampled", SAMPLED, "--window", WINDOW, "--seed", SEED, "--nearest", SIMILAR, "--cofiring", SIMILAR]
+        how = [
+            "--top",
+            TOP,
+            "--sampled",
+            SAMPLED,
+            "--window",
+            WINDOW,
+            "--seed",
+            SEED,
+            "--nearest",
+            SIMILAR,
+            "--cofiring",
+            SIMILAR,
+        ]
         for exclude in ("none", "bos"):
             out = folder / f"latents-{exclude}"
             more = ["--exclude", exclude, "--tokenizer", model, "--out", out]

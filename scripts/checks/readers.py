@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Harvests one model with each codec and dtype, and opens every file of the caches, and of `evaluate latents`, with pyarrow, DuckDB
-and Polars.
+"""Harvests one model with each codec and dtype, and opens every file of the caches and of `evaluate latents` with
+pyarrow, DuckDB and Polars.
 
 Proves: caches and files of latents open in pyarrow, DuckDB and Polars, with the same rows and values
 Needs: readers environment, LibTorch
@@ -194,7 +194,8 @@ def check_latents(built, folder):
     fired = sum(group["firings"] for groups in columns["latents"]["sections"] for group in groups)
     check(fired == sum(columns["latents"]["firings"]) > 0, f"{out}: {fired} firings in all sections")
     longest = max(map(len, columns["examples"]["texts"]))
-    print(f"latents: {len(columns['latents']['sae'])} latents, {len(columns['examples']['sae'])} examples of up to {longest} tokens alike")
+    latents, examples = (len(own["sae"]) for own in columns.values())
+    print(f"latents: {latents} latents, {examples} examples of up to {longest} tokens alike")
 
 
 def main():
