@@ -23,7 +23,7 @@ use hayloft_runtime::{Dtype, Part};
 use hayloft_store::{LocalPath, Place};
 
 pub use self::finetune::FinetuneArguments;
-pub use self::inspect::{ConvertArguments, InspectArguments, SaeArguments};
+pub use self::inspect::{ConvertArguments, InspectArguments, SaeArguments, SaeLayout};
 pub use self::latents::LatentsArguments;
 pub use self::list::{ListArguments, list};
 pub use self::merge::MergeArguments;

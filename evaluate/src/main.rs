@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{CommandFactory, Parser};
 use cli::{
     Arguments, Command, CompareArguments, ConvertArguments, InspectArguments, LatentsArguments, MergeArguments,
-    ReportArguments, RunArguments,
+    ReportArguments, RunArguments, SaeLayout,
 };
 use hayloft_evaluate::{
     Finetuned, PartialError, SaeSearch, find_saes, finetune, latents, merge, prepare_baselines, run as evaluate,
@@ -20,7 +20,7 @@ use hayloft_model::limit_threads;
 use hayloft_report::{Report, Tolerances, Verdict, read_expected, read_results};
 use hayloft_results::{Breakdown, MetricsChoice, Results, unique_names};
 use hayloft_runtime::{Progress, exit_code, log_to_stderr, print, print_completions, stdout_width};
-use hayloft_sae::{SaeInspection, convert};
+use hayloft_sae::{SaeInspection, convert, convert_to_normalised};
 use hayloft_train::train;
 
 fn main() -> ExitCode {
@@ -128,13 +128,16 @@ fn several(folder: &Path, saes: &[PathBuf]) -> String {
 }
 
 /// Converts one SAE into a folder, and several into folders in it.
-fn convert_all(ConvertArguments { sae, of_saes, out }: ConvertArguments) -> Result<()> {
+fn convert_all(ConvertArguments { sae, of_saes, layout, out }: ConvertArguments) -> Result<()> {
     let saes = of_saes.find(&[sae])?;
     let options = of_saes.options();
     let names = unique_names(&saes);
     for (sae, name) in saes.iter().zip(names) {
         let out = if saes.len() == 1 { out.to_path_buf() } else { out.join(name) };
-        convert(sae, &options, &out)?;
+        match layout {
+            SaeLayout::Saelens => convert(sae, &options, &out)?,
+            SaeLayout::Normalised => convert_to_normalised(sae, &options, &out)?,
+        }
         tracing::info!(folder = %out.display(), "converted");
     }
     Ok(())

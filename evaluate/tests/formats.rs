@@ -1,10 +1,13 @@
 //! Every published format against the reference class of its library, and every way in which its files can be wrong.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use hayloft_sae::{Normalisation, SaeError, SaeFile, SaeInspection, SaeOptions, Transcoded, convert};
+use hayloft_sae::{
+    Normalisation, SaeError, SaeFile, SaeInspection, SaeOptions, Transcoded, convert, convert_to_normalised,
+};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
@@ -210,6 +213,40 @@ fn what_is_converted_reconstructs_the_same_and_says_where_it_came_from() {
         assert!(again.contains("exists already"), "{again}");
         fs::remove_dir_all(out.parent().unwrap()).unwrap();
     }
+}
+
+#[test]
+fn the_normalised_form_has_the_tensors_of_the_forward_pass() {
+    let mut activations = BTreeSet::new();
+    for folder in cases() {
+        let out = tempfile::tempdir().unwrap().path().join("made/here");
+        convert_to_normalised(&folder, &SaeOptions::default(), &out).unwrap();
+        let fields: Value = serde_json::from_slice(&fs::read(out.join("sae.json")).unwrap()).unwrap();
+        let activation = fields["activation"].as_str().unwrap().to_owned();
+        let tensors: BTreeMap<String, Tensor> =
+            Tensor::read_safetensors(out.join("sae.safetensors")).unwrap().into_iter().collect();
+        let pre = {
+            let x = if fields["normalisation"] == "none" { x() } else { continue };
+            let x = tensors.get("input_bias").map_or_else(|| x.shallow_clone(), |bias| &x - bias);
+            x.matmul(&tensors["encoder"].tr()) + &tensors["encoder_bias"]
+        };
+        let expected = tensor(&folder.join("golden.safetensors"), "latents").gt(0.0);
+        let fired = match activation.as_str() {
+            "relu" => pre.gt(0.0),
+            "jumprelu" => pre.gt_tensor(&tensors["threshold"]).logical_and(&pre.gt(0.0)),
+            "gated" => pre.gt(0.0).logical_and(&(&pre * &tensors["gate_scale"] + &tensors["gate_bias"]).gt(0.0)),
+            "topk" => {
+                let (values, columns) = pre.topk(fields["k"].as_i64().unwrap(), -1, true, true);
+                pre.zeros_like().scatter(-1, &columns, &values).gt(0.0)
+            }
+            other => panic!("{other}"),
+        };
+        assert!(fired.equal(&expected), "{}: {activation}", name(&folder));
+        activations.insert(activation);
+        let again = convert_to_normalised(&folder, &SaeOptions::default(), &out).unwrap_err().to_string();
+        assert!(again.contains("exists already"), "{again}");
+    }
+    assert_eq!(activations.len(), 4, "{activations:?}");
 }
 
 #[test]

@@ -50,10 +50,7 @@ pub use fetch::{
     FetchSettings, FetchSummary, Fetched, FetchedFile, FilePattern, FileSummary, fetch,
 };
 pub use inspection::ModelInspection;
-pub use plan::{
-    Grouping, PackedSequence, Packer, PackingSettings, PlanSettings, PlannedShard, ShardBuilder, Source, Span,
-    TokenisedDocument, plan, show_sequences,
-};
+pub use plan::{Packer, PackingSettings, PlanSettings, TokenisedDocument, plan, show_sequences};
 pub use rollouts::{
     RolloutError, RolloutExample, RolloutRow, RolloutSettings, RolloutSummary, RolloutsRecord, read_rollouts, rollouts,
 };

@@ -9,14 +9,19 @@ for batch in acts.batches(4096, shuffle=0): ...   # [4096, d_model]
 """
 
 from hayloft._activations import Activations, Batches
+from hayloft._aligned import AlignedBatches
 from hayloft._cache import Cache, Sequence, Summary, Table, open
 from hayloft._errors import Error, OutOfMemory, OutOfRange, UnknownName
 from hayloft._figures import evaluate, results
 from hayloft._hayloft import version as _version
+from hayloft._sae import SAE
+from hayloft._writer import Writer
 
 __version__ = _version()
 __all__ = [
+    "SAE",
     "Activations",
+    "AlignedBatches",
     "Batches",
     "Cache",
     "Error",
@@ -26,6 +31,7 @@ __all__ = [
     "Summary",
     "Table",
     "UnknownName",
+    "Writer",
     "evaluate",
     "open",
     "results",

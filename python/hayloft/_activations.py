@@ -48,6 +48,11 @@ class Activations:
         return self._site.d_model
 
     @property
+    def row_bytes(self) -> int:
+        """The bytes of a row in memory."""
+        return self._site.d_model * (4 if self._site.dtype == "f32" else 2)
+
+    @property
     def format(self) -> str:
         """``"torch"`` or ``"numpy"``: what indexing and batches return."""
         return self._format or _formats.default_format()
@@ -100,8 +105,20 @@ class Activations:
             return rows if len(index) == 1 else rows[index[1]] if is_row else rows[:, index[1]]
         return self._of_bits(self._read(index))
 
-    def numpy(self, index=slice(None), dtype=None) -> np.ndarray:
-        """Rows as a numpy array, bfloat16 by ``ml_dtypes``. ``dtype="float32"`` converts, which is exact."""
+    def numpy(self, index=slice(None), dtype=None, *, copy: "bool | None" = True) -> np.ndarray:
+        """Rows as a numpy array, bfloat16 by ``ml_dtypes``. ``dtype="float32"`` converts, which is exact.
+
+        ``copy=None`` returns a read-only view of the file, verified now, where that is possible: a slice of step 1 whose
+        rows lie in one row group of a cache of the codec raw. A view shows later changes of the file, and a file that is
+        cut short ends the process. ``copy=False`` raises ValueError where rows must be copied.
+        """
+        if copy is not True:
+            view = self._view(index) if dtype is None else None
+            if view is not None:
+                return _formats.of_bits(view, self._site.dtype, "numpy")
+            if copy is False:
+                expected = "expected a slice of one row group, of the codec raw and in its dtype, for copy=False"
+                raise ValueError(f"{self.name}: {expected}, got others. Say copy=None to copy where it is needed")
         return self._numpy(self._read(index), dtype)
 
     def torch(self, index=slice(None)):
@@ -141,6 +158,11 @@ class Activations:
                 number = self._checked(np.array([number], dtype=object))
                 return np.asarray(self._site.read(int(number[0]), int(number[0]) + 1))[0]
         return self._take(self._numbers(index))
+
+    def _view(self, index) -> "np.ndarray | None":
+        first, end, step = index.indices(self._site.rows) if isinstance(index, slice) else (0, 0, 1)
+        view = self._site.view(first, end) if step == 1 and first < end else None
+        return None if view is None else np.asarray(view)
 
     def _take(self, numbers: np.ndarray) -> np.ndarray:
         return np.asarray(self._site.take(np.ascontiguousarray(numbers, dtype="<i8").tobytes()))
@@ -208,9 +230,8 @@ class Activations:
         """
         if shuffle is not None and not 0 <= operator.index(shuffle) < 1 << 64:
             raise Error(f"shuffle: expected a seed from 0 to 2**64 - 1, or None for the cache's order, got {shuffle}")
-        row_bytes = self._site.d_model * (4 if self._site.dtype == "f32" else 2)
         if buffer_rows is None:
-            buffer_rows = max(BUFFER_BYTES // row_bytes, 1)
+            buffer_rows = max(BUFFER_BYTES // self.row_bytes, 1)
         settings = {
             "batch": _count("batch_size", batch_size, 1),
             "seed": shuffle,

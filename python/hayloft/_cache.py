@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from hayloft import _formats, _hayloft
 from hayloft._activations import Activations
+from hayloft._aligned import AlignedBatches
 from hayloft._errors import Error, OutOfRange
 
 
@@ -119,6 +121,14 @@ class Cache:
         """The activations of a site. The residual stream has several names: ``blocks.15.hook_resid_post`` is
         ``blocks.16.hook_resid_pre``, and so is ``model.layers.15``, the output of that layer."""
         return Activations(self, self._cache.site(name), self._format)
+
+    def batches(self, batch_size: int, *, sites: "str | Iterable[str] | None" = None, **settings) -> AlignedBatches:
+        """Batches of several sites at once: dicts of ``[batch_size, d_model]`` by the names given, in the same order.
+
+        ``sites`` are all sites by default. The other arguments are those of :meth:`Activations.batches`.
+        """
+        names = self.sites if sites is None else [sites] if isinstance(sites, str) else sites
+        return AlignedBatches({name: self[name] for name in names}, batch_size, **settings)
 
     def __repr__(self) -> str:
         return f"<hayloft.Cache {self._place}: {len(self)} tokens, {', '.join(self.sites)}>"

@@ -109,6 +109,15 @@ impl Site {
         Ok(Words::new(bytes, vec![rows, d_model], typestr(dtype)))
     }
 
+    /// The rows from `first` to `end` without a copy; none if they are not in one row group, or have to be decoded.
+    fn view(&self, py: Python<'_>, first: u64, end: u64) -> PyResult<Option<Words>> {
+        self.opened.cache()?;
+        let reader = Arc::clone(&self.reader);
+        let (shape, typestr) = (vec![end.saturating_sub(first) as usize, reader.d_model()], typestr(reader.dtype()));
+        let view = run(py, move |_| Ok(reader.view(first, end)?))?;
+        Ok(view.map(|bytes| Words::view(bytes, shape, typestr)))
+    }
+
     /// The rows of a list of numbers, as little-endian 64-bit integers, in its order: `[numbers, d_model]`.
     fn take(&self, py: Python<'_>, numbers: &[u8]) -> PyResult<Words> {
         self.opened.cache()?;

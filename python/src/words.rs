@@ -1,5 +1,6 @@
 //! Arrays that numpy takes without a copy.
 
+use bytes::Bytes;
 use hayloft_store::Dtype;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -11,17 +12,30 @@ use crate::error::Failure;
 #[derive(Debug)]
 pub(crate) struct Words {
     /// Held for the memory. Nothing here reads or writes it after the address was taken.
-    _bytes: Vec<u8>,
+    _bytes: Held,
     address: usize,
+    is_read_only: bool,
     shape: Vec<usize>,
     /// Byte order, kind and size, as numpy writes them: `<f4`.
     typestr: &'static str,
 }
 
+#[derive(Debug)]
+enum Held {
+    Copy { _bytes: Vec<u8> },
+    View { _bytes: Bytes },
+}
+
 impl Words {
     pub(crate) fn new(mut bytes: Vec<u8>, shape: Vec<usize>, typestr: &'static str) -> Self {
         let address = bytes.as_mut_ptr() as usize;
-        Self { _bytes: bytes, address, shape, typestr }
+        Self { _bytes: Held::Copy { _bytes: bytes }, address, is_read_only: false, shape, typestr }
+    }
+
+    /// An array over the bytes of a file, which numpy may not write to.
+    pub(crate) fn view(bytes: Bytes, shape: Vec<usize>, typestr: &'static str) -> Self {
+        let address = bytes.as_ptr() as usize;
+        Self { _bytes: Held::View { _bytes: bytes }, address, is_read_only: true, shape, typestr }
     }
 
     /// 64-bit integers, `[values]`.
@@ -40,7 +54,7 @@ impl Words {
         described.set_item("version", 3)?;
         described.set_item("shape", pyo3::types::PyTuple::new(py, &self.shape)?)?;
         described.set_item("typestr", self.typestr)?;
-        described.set_item("data", (self.address, false))?;
+        described.set_item("data", (self.address, self.is_read_only))?;
         Ok(described)
     }
 }

@@ -39,6 +39,26 @@ class Rows(unittest.TestCase):
             np.testing.assert_array_equal(bits(acts[1:3, 1]), bits(expected[1:3, 1]))
             np.testing.assert_array_equal(bits(acts[-1, :2]), bits(expected[-1, :2]))
 
+    def test_views_without_a_copy(self):
+        viewed, generator = 0, random.Random(3)
+        for acts, expected, bits in self.each():
+            codec = acts.cache.summary()["codec"]
+            for _ in range(200):
+                first, end = sorted(generator.sample(range(len(expected) + 1), 2))
+                view = acts.numpy(slice(first, end), copy=None)
+                np.testing.assert_array_equal(bits(view), bits(expected[first:end]))
+                if view.flags.writeable:
+                    self.assertRaises(ValueError, acts.numpy, slice(first, end), copy=False)
+                    continue
+                viewed += 1
+                self.assertEqual(codec, "raw")
+                again = acts.numpy(slice(first, end), copy=False)
+                self.assertEqual(again.__array_interface__["data"], view.__array_interface__["data"])
+            for index in [[0], 0, slice(0, 0), slice(None, None, 2), np.ones(len(expected), bool)]:
+                self.assertRaises(ValueError, acts.numpy, index, copy=False)
+                self.assertTrue(acts.numpy(index, copy=None).flags.writeable)
+        self.assertGreater(viewed, 20)
+
     def test_masks_and_lists(self):
         generator = np.random.default_rng(2)
         for acts, expected, bits in self.each():

@@ -28,7 +28,7 @@ PACKAGE = ROOT / "python"
 MODULE = "lib_hayloft.so"
 MODEL = ROOT / "tests/fixtures/tiny-llama"
 DATA = ROOT / "data-manifests/tiny-llama.toml"
-STORED = [("bf16", "planes"), ("f32", "raw"), ("f16", "planes:9"), ("bf16", "int8")]
+STORED = [("bf16", "planes", 64), ("f32", "raw", 64), ("f16", "planes:9", 0), ("bf16", "int8", 64)]
 SITES = ["blocks.1.hook_resid_pre", "blocks.2.hook_resid_pre"]
 
 
@@ -51,8 +51,9 @@ def install(built: Path) -> None:
 def harvest(program: Path, folder: Path) -> None:
     """Caches of several shards and row groups."""
     sites = [word for site in SITES for word in ("--site", site)]
-    for dtype, codec in STORED:
+    for dtype, codec, top in STORED:
         how = ["--dtype", dtype, "--codec", codec, "--shard-tokens", 2048, "--row-group-rows", 512]
+        how += ["--logits", f"top={top}" if top else "none"]
         programs.quietly(
             program, "run", "--model", MODEL, "--data", DATA, *sites, *how, "--out", folder / f"{dtype}-{codec}"
         )

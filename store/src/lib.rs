@@ -254,6 +254,8 @@ pub use remote::{PlaceParser, check_arguments};
 #[cfg(feature = "workers")]
 pub use workers::Sharing;
 pub use write::cache_writer::CacheWriter;
+pub use write::grouping::{Grouping, PackedSequence, PlannedShard, ShardBuilder, Source, Span};
+pub use write::planning::Planning;
 pub use write::shard_queue::ShardQueue;
 pub use write::shard_writer::ShardWriter;
 

@@ -27,8 +27,6 @@ class Policy:
     """A task is a straggler if it takes this many times the median of the finished tasks."""
     straggler_seconds: float = 60.0
     """Seconds before which no task is a straggler."""
-    restarts: int = 2
-    """Restarts of a straggler: a task that is slow on every node is not slow because of its node."""
 
 
 @dataclass
@@ -79,6 +77,7 @@ class Stragglers:
         return max(self.policy.straggler_factor * median, self.policy.straggler_seconds)
 
     def is_one(self, seconds: float, history: History) -> bool:
-        """Whether a task that has run for so long is a straggler and may be restarted."""
+        """Whether a task that has run for so long is a straggler. Each restart doubles its limit: a task that is slow on every
+        node ends, and one whose program hangs is restarted again."""
         limit = self.limit()
-        return limit is not None and seconds > limit and history.restarts < self.policy.restarts
+        return limit is not None and seconds > limit * 2**history.restarts

@@ -103,14 +103,16 @@ class Retrying(unittest.TestCase):
         self.assertNotIn(None, pauses[:-1])
 
     def test_a_straggler_is_told_by_the_median(self):
-        stragglers = Stragglers(Policy(straggler_factor=3, straggler_seconds=10, restarts=1))
+        stragglers = Stragglers(Policy(straggler_factor=3, straggler_seconds=10))
         self.assertFalse(stragglers.is_one(1e9, History()), "nothing is known yet")
         for seconds in (10, 12, 11, 300):
             stragglers.done(seconds)
         self.assertEqual(stragglers.limit(), 36)
         self.assertTrue(stragglers.is_one(37, History()))
         self.assertFalse(stragglers.is_one(35, History()))
-        self.assertFalse(stragglers.is_one(37, History(restarts=1)), "started again once already")
+        self.assertFalse(stragglers.is_one(71, History(restarts=1)), "each restart doubles the limit")
+        self.assertTrue(stragglers.is_one(73, History(restarts=1)))
+        self.assertTrue(stragglers.is_one(36 * 2**7 + 1, History(restarts=7)), "a program may hang again and again")
         for _ in range(5000):
             stragglers.done(1)
         self.assertEqual(stragglers.limit(), 10, "never before so many seconds")

@@ -1,16 +1,17 @@
-//! Converts any format to SAELens's native layout. Reconstructions are unchanged.
+//! Converts any format to SAELens's layout, or to the normalised form. Reconstructions are unchanged.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
-use tch::{TchError, Tensor};
+use tch::{Device, TchError, Tensor};
 
 use crate::config::{InputBias, PositionSlice, Ranking, Role, WithoutTokens};
 use crate::error::SaeError;
 use crate::file::SaeFile;
 use crate::formats::SaeOptions;
+use crate::forward::activation::Activation;
 use crate::forward::load::fold_decoder_norms;
 use crate::tensors::{ArchitectureTensors, SaeTensors};
 
@@ -24,10 +25,7 @@ pub const LAYOUT_VERSION: &str = "6.54.12";
 /// [`SaeError::NotInSaelens`] for a transcoder with an activation function that SAELens's transcoders do not have;
 /// [`SaeError::Write`] if `out` exists or cannot be written.
 pub fn convert(path: &Path, options: &SaeOptions, out: &Path) -> Result<(), SaeError> {
-    let failed = |cause: io::Error| SaeError::Write { path: out.to_path_buf(), cause };
-    if out.exists() {
-        return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, "it exists already; choose another folder")));
-    }
+    let place = NewFolder::check(out)?;
     let file = SaeFile::open_with(path, options)?;
     let Saelens { architecture, tensors, options } = Saelens::of(&file)?;
     let config = file.config();
@@ -45,22 +43,95 @@ pub fn convert(path: &Path, options: &SaeOptions, out: &Path) -> Result<(), SaeE
     if let Value::Object(fields) = &mut fields {
         fields.extend(options);
     }
-    let parent = out
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .map_or_else(|| PathBuf::from("."), Path::to_path_buf);
-    fs::create_dir_all(&parent).map_err(failed)?;
-    let staged = tempfile::Builder::new().prefix(".hayloft-").tempdir_in(&parent).map_err(failed)?;
-    Tensor::write_safetensors(&tensors, staged.path().join("sae_weights.safetensors"))?;
-    let text = serde_json::to_vec_pretty(&fields).map_err(|error| failed(error.into()))?;
-    fs::write(staged.path().join("cfg.json"), [text, b"\n".to_vec()].concat()).map_err(failed)?;
-    for name in ["sae_weights.safetensors", "cfg.json"] {
-        fs::File::open(staged.path().join(name)).and_then(|file| file.sync_all()).map_err(failed)?;
+    place.write(("sae_weights.safetensors", &tensors), ("cfg.json", &fields))
+}
+
+/// Writes an SAE in the normalised form: the tensors of [`Sae`], into which the particulars of each format are folded, as
+/// `sae.safetensors` in float32, and `sae.json`, in a new folder. The folder appears complete or not at all.
+///
+/// | tensor | shape | |
+/// |---|---|---|
+/// | `encoder`, `encoder_bias` | `[width, d_in]`, `[width]` | |
+/// | `decoder`, `decoder_bias` | `[width, d_out]`, `[d_out]` | |
+/// | `input_bias` | `[d_in]` | subtracted from the normalised input, if there is one |
+/// | `skip` | `[d_out, d_in]` | of a transcoder, if there is one |
+/// | `threshold` | `[width]` | with `"activation": "jumprelu"` |
+/// | `gate_scale`, `gate_bias` | `[width]` | with `"activation": "gated"`: latents are `max(pre · scale + bias, 0)` where `pre > 0` |
+///
+/// # Errors
+/// [`SaeError::Write`] if `out` exists or cannot be written.
+pub fn convert_to_normalised(path: &Path, options: &SaeOptions, out: &Path) -> Result<(), SaeError> {
+    let place = NewFolder::check(out)?;
+    let file = SaeFile::open_with(path, options)?;
+    let sae = file.load(Device::Cpu)?;
+    let mut tensors = vec![
+        ("encoder", sae.encoder.shallow_clone()),
+        ("encoder_bias", sae.encoder_bias.shallow_clone()),
+        ("decoder", sae.decoder.shallow_clone()),
+        ("decoder_bias", sae.decoder_bias.shallow_clone()),
+    ];
+    tensors.extend(sae.input_bias.as_ref().map(|bias| ("input_bias", bias.shallow_clone())));
+    tensors.extend(sae.skip.as_ref().map(|skip| ("skip", skip.shallow_clone())));
+    let (activation, k) = match &sae.activation {
+        Activation::Relu => ("relu", None),
+        Activation::TopK { k } => ("topk", Some(k)),
+        Activation::JumpRelu { threshold } => {
+            tensors.push(("threshold", threshold.shallow_clone()));
+            ("jumprelu", None)
+        }
+        Activation::Gated { scale, bias } => {
+            tensors.extend([("gate_scale", scale.shallow_clone()), ("gate_bias", bias.shallow_clone())]);
+            ("gated", None)
+        }
+    };
+    let fields = json!({
+        "activation": activation,
+        "k": k,
+        "normalisation": sae.normalisation.as_str(),
+        "architecture": file.config().kind(),
+        "metadata": metadata(&file),
+    });
+    place.write(("sae.safetensors", &tensors), ("sae.json", &fields))
+}
+
+/// A folder to be written whole.
+struct NewFolder<'a> {
+    out: &'a Path,
+}
+
+impl<'a> NewFolder<'a> {
+    fn failed(&self, cause: io::Error) -> SaeError {
+        SaeError::Write { path: self.out.to_path_buf(), cause }
     }
-    set_usual_permissions(staged.path()).map_err(failed)?;
-    fs::rename(staged.path(), out).map_err(failed)?;
-    let _ = staged.keep(); // the folder was renamed
-    Ok(())
+
+    /// Refuses a folder that exists.
+    fn check(out: &'a Path) -> Result<Self, SaeError> {
+        let new = Self { out };
+        if out.exists() {
+            let cause = io::Error::new(io::ErrorKind::AlreadyExists, "it exists already; choose another folder");
+            return Err(new.failed(cause));
+        }
+        Ok(new)
+    }
+
+    /// Writes the tensors and the configuration.
+    fn write(&self, tensors: (&str, &[(&str, Tensor)]), fields: (&str, &Value)) -> Result<(), SaeError> {
+        let (out, failed) = (self.out, |cause| self.failed(cause));
+        let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.map_or_else(|| PathBuf::from("."), Path::to_path_buf);
+        fs::create_dir_all(&parent).map_err(failed)?;
+        let staged = tempfile::Builder::new().prefix(".hayloft-").tempdir_in(&parent).map_err(failed)?;
+        Tensor::write_safetensors(tensors.1, staged.path().join(tensors.0))?;
+        let text = serde_json::to_vec_pretty(fields.1).map_err(|error| failed(error.into()))?;
+        fs::write(staged.path().join(fields.0), [text, b"\n".to_vec()].concat()).map_err(failed)?;
+        for name in [tensors.0, fields.0] {
+            fs::File::open(staged.path().join(name)).and_then(|file| file.sync_all()).map_err(failed)?;
+        }
+        set_usual_permissions(staged.path()).map_err(failed)?;
+        fs::rename(staged.path(), out).map_err(failed)?;
+        let _ = staged.keep(); // the folder was renamed
+        Ok(())
+    }
 }
 
 /// Temporary folders are created private to their owner. Sets the permissions of an ordinary folder.

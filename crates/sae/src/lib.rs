@@ -21,7 +21,7 @@ mod tensor_files;
 mod tensors;
 
 pub use config::{Conventions, InputBias, PositionSlice, Ranking, WithoutTokens};
-pub use convert::{LAYOUT_VERSION, convert};
+pub use convert::{LAYOUT_VERSION, convert, convert_to_normalised};
 pub use error::SaeError;
 pub use file::SaeFile;
 pub use formats::{PublishedFiles, SaeFormat, SaeOptions, Transcoded, find_saes, is_pattern, published_files};

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use hayloft_evaluate::{MOST_REGISTERED, SaeSearch, find_saes};
 use hayloft_hub::HubSettings;
 use hayloft_runtime::Progress;
@@ -90,6 +90,13 @@ Examples:
 What is written reconstructs the same, in float32, and says in its metadata what
 it was converted from.";
 
+/// How a converted SAE is written
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SaeLayout {
+    Saelens,
+    Normalised,
+}
+
 /// What is converted
 #[derive(Debug, Args)]
 #[command(after_help = CONVERT_EXAMPLES)]
@@ -100,7 +107,11 @@ pub struct ConvertArguments {
     pub sae: LocalPath,
     #[command(flatten)]
     pub of_saes: SaeArguments,
-    /// The folder to write cfg.json and sae_weights.safetensors into; there must be none yet. Several SAEs go into folders in it
+    /// What is written: cfg.json and sae_weights.safetensors, as SAELens reads them, or sae.json and sae.safetensors with the
+    /// tensors of the forward pass, into which the particulars of each format are folded
+    #[arg(long, value_name = "LAYOUT", default_value = "saelens")]
+    pub layout: SaeLayout,
+    /// The folder to write into; there must be none yet. Several SAEs go into folders in it
     #[arg(long, value_name = "DIR")]
     pub out: LocalPath,
 }

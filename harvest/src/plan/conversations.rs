@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use hayloft_model::{SpecialToken, Tokenizer};
+use hayloft_store::{PackedSequence, Source, Span};
 use rayon::prelude::*;
 
-use super::packing::{PackedSequence, Source, Span};
 use super::records::chat_record;
 use super::sink::{PlannedData, ShardSink};
 use crate::chat::{ChatError, ChatTemplate, CutReply, EndOfTurn, Reply, conversation};

@@ -1,8 +1,9 @@
 //! Converts documents to sequences of running text.
 
 use hayloft_model::{SpecialToken, Tokenizer};
+use hayloft_store::{PackedSequence, Source};
 
-use super::packing::{PackedSequence, Packer, PackingSettings, Source, TokenisedDocument};
+use super::packing::{Packer, PackingSettings, TokenisedDocument};
 use super::sink::{PlannedData, ShardSink};
 use crate::data::{DataManifest, Document, DocumentReader, FilesRead};
 use crate::error::HarvestError;

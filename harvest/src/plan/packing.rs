@@ -1,9 +1,8 @@
 //! Packs document tokens into sequences.
 
 use std::num::NonZeroU64;
-use std::sync::Arc;
 
-use hayloft_store::{Packing, Section};
+use hayloft_store::{PackedSequence, Packing, Section, Source, Span};
 
 /// The tokens of one document, without BOS.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,37 +11,6 @@ pub struct TokenisedDocument {
     pub source: Source,
     /// The tokens; never empty.
     pub tokens: Vec<u32>,
-}
-
-/// The source of a run of tokens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
-    /// The document's index among all documents.
-    pub document: u64,
-    /// The document's subset.
-    pub subset: Option<Arc<str>>,
-}
-
-/// A packed sequence: one row of the model's input batch.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PackedSequence {
-    /// The tokens; the first is BOS, unless there is none.
-    pub tokens: Vec<u32>,
-    /// The section of each token.
-    pub sections: Vec<Section>,
-    /// The turn of each token, from 0; empty for documents and for conversations of one turn.
-    pub turns: Vec<u32>,
-    /// The source of the tokens, in order. A BOS added by the packing belongs to the document after it.
-    pub spans: Vec<Span>,
-}
-
-/// A run of tokens from one document within a sequence.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Span {
-    /// The document.
-    pub source: Source,
-    /// Number of tokens.
-    pub length: u32,
 }
 
 /// Packing settings.

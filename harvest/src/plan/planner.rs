@@ -5,13 +5,12 @@ use std::path::Path;
 use hayloft_checkpoint::{Checkpoint, DecoderSpec};
 use hayloft_model::Tokenizer;
 use hayloft_runtime::{Progress, Stopping};
-use hayloft_store::{PlanWriter, StoreError};
+use hayloft_store::{Grouping, PlanWriter, StoreError};
 
 use super::conversations::plan_conversations;
 use super::documents::plan_documents;
 use super::records::{begin_token, record};
 use super::settings::PlanSettings;
-use super::shards::Grouping;
 use super::sink::{PlannedData, ShardSink, WrittenShards};
 use crate::data::{BosChoice, DataManifest};
 use crate::error::HarvestError;

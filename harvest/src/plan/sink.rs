@@ -1,10 +1,8 @@
 //! Groups planned sequences into shards and writes them.
 
 use hayloft_runtime::{Gauge, Stopping};
-use hayloft_store::{ChatRecord, FileRecord, PlanWriter};
+use hayloft_store::{ChatRecord, FileRecord, Grouping, PackedSequence, PlanWriter, PlannedShard, ShardBuilder};
 
-use super::packing::PackedSequence;
-use super::shards::{Grouping, PlannedShard, ShardBuilder};
 use crate::error::HarvestError;
 use crate::summary::ChatSummary;
 

@@ -23,16 +23,21 @@ const MAX_JSON_BYTES: u64 = 1 << 28;
 /// The value recorded where a field is unknown.
 pub(super) const UNKNOWN: &str = "unknown";
 
-/// A model and its tokenizer.
+/// A model and its tokenizer, as a harvest records them.
 #[derive(Clone, Debug)]
-pub(super) struct Identity {
-    pub(super) model: ModelRecord,
-    pub(super) tokenizer: TokenizerRecord,
+pub struct ModelAndTokenizer {
+    /// The model.
+    pub model: ModelRecord,
+    /// Its tokenizer.
+    pub tokenizer: TokenizerRecord,
 }
 
-impl Identity {
+impl ModelAndTokenizer {
     /// Reads a checkpoint folder. Hashes all weights that are not known from an earlier run.
-    pub(super) fn read(folder: &Path, precision: Dtype) -> Result<Self> {
+    ///
+    /// # Errors
+    /// [`StoreError::Checkpoint`] if the model is of no family that is known, or if a file is missing or damaged.
+    pub fn read(folder: &Path, precision: Dtype) -> Result<Self> {
         let checkpoint = Checkpoint::open(folder).map_err(StoreError::Checkpoint)?;
         tracing::info!(folder = %folder.display(), "identifying the model");
         let identity = checkpoint.identity(&|_| {}).map_err(StoreError::Checkpoint)?;
@@ -46,11 +51,11 @@ impl Identity {
             n_blocks: spec.n_blocks,
             context_length: spec.context_length,
         };
-        Ok(Self { model, tokenizer: tokenizer(folder)? })
+        Ok(Self { model, tokenizer: read_tokenizer(folder)? })
     }
 
-    /// The identity of an unknown model, except for the width of its residual stream.
-    pub(super) fn unknown(d_model: usize, precision: Dtype) -> Self {
+    /// A model of which only the width of its residual stream is known.
+    pub fn unknown(d_model: usize, precision: Dtype) -> Self {
         Self {
             model: ModelRecord {
                 model_type: UNKNOWN.to_owned(),
@@ -70,8 +75,8 @@ fn unknown_tokenizer() -> TokenizerRecord {
     TokenizerRecord { blake3: String::new(), vocab_size: 0, bos_id: u32::MAX, bos_text: UNKNOWN.to_owned() }
 }
 
-/// The tokenizer in `folder`, or an unknown one if there is no `tokenizer.json`.
-fn tokenizer(folder: &Path) -> Result<TokenizerRecord> {
+/// Reads the tokenizer in a folder, or returns an unknown one if there is no `tokenizer.json`.
+pub fn read_tokenizer(folder: &Path) -> Result<TokenizerRecord> {
     let path = folder.join(TOKENIZER);
     if !path.exists() {
         return Ok(unknown_tokenizer());
@@ -162,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_checkpoint_is_known_by_its_identity_and_its_tokenizer_by_its_bos() {
-        let Identity { model, tokenizer } = Identity::read(&fixture(), Dtype::F32).unwrap();
+        let ModelAndTokenizer { model, tokenizer } = ModelAndTokenizer::read(&fixture(), Dtype::F32).unwrap();
         assert_eq!(model.model_type, "llama");
         let config: Value = serde_json::from_slice(&std::fs::read(fixture().join(CONFIG)).unwrap()).unwrap();
         for (key, got) in [

@@ -4,16 +4,12 @@ use std::path::Path;
 
 use hayloft_runtime::Dtype;
 
-use crate::convert::checkpoint::{Identity, UNKNOWN};
+use crate::convert::checkpoint::{ModelAndTokenizer, UNKNOWN};
 use crate::convert::provenance::Provenance;
 use crate::convert::{ImportSettings, ImportSummary};
-use crate::error::{Result, StoreError, joined};
+use crate::error::{Result, StoreError};
 use crate::format::manifest::Manifest;
-use crate::format::plan::{PLAN_FILE, PlanReader, PlanWriter};
 use crate::format::records::{Corpus, DataRecord, FileRecord, ModelRecord, Packing};
-use crate::format::settings::Existing;
-use crate::format::tables::sequences::Sequence;
-use crate::format::tables::tokens::Tokens;
 
 /// The model and the tokenizer: from the checkpoint, else from the record of the export, else unknown.
 pub(super) fn identity(
@@ -21,15 +17,16 @@ pub(super) fn identity(
     provenance: Option<&Provenance>,
     d_model: usize,
     dtype: Dtype,
-) -> Result<Identity> {
+) -> Result<ModelAndTokenizer> {
     let recorded = provenance.map(|provenance| provenance.model.precision);
     let precision = settings.precision.or(recorded).unwrap_or(dtype);
     let mut identity = match (&settings.checkpoint, provenance) {
-        (Some(folder), _) => Identity::read(folder, precision)?,
+        (Some(folder), _) => ModelAndTokenizer::read(folder, precision)?,
         (None, Some(Provenance { model, corpus, .. })) => {
-            Identity { model: ModelRecord { precision, ..model.clone() }, tokenizer: corpus.tokenizer.clone() }
+            let model = ModelRecord { precision, ..model.clone() };
+            ModelAndTokenizer { model, tokenizer: corpus.tokenizer.clone() }
         }
-        (None, None) => Identity::unknown(d_model, precision),
+        (None, None) => ModelAndTokenizer::unknown(d_model, precision),
     };
     if identity.model.d_model != d_model {
         let what = format!("{}: width of the activations", settings.from.display());
@@ -51,7 +48,7 @@ pub(super) fn identity(
 pub(super) fn corpus(
     settings: &ImportSettings,
     name: String,
-    identity: &Identity,
+    identity: &ModelAndTokenizer,
     files: Vec<FileRecord>,
     sequences: u64,
     context: usize,
@@ -87,65 +84,6 @@ pub(super) fn check_tokens(from: &Path, model: &ModelRecord, tokens: &[u32]) -> 
         let expected = format!("less than the model's {}. Is it another model's?", model.vocab_size);
         Err(StoreError::invalid(format!("{}: token", from.display()), expected, token))
     })
-}
-
-/// The plan of an import: newly written, or, when resuming, compared with the existing one.
-#[derive(Debug)]
-pub(super) enum Planning {
-    /// The plan is being written.
-    New(PlanWriter),
-    /// An existing plan, and the number of its shards compared so far.
-    There(Box<PlanReader>, usize),
-}
-
-impl Planning {
-    pub(super) fn begin(settings: &ImportSettings) -> Result<Self> {
-        if settings.existing == Existing::Resume && settings.out.join(PLAN_FILE).exists() {
-            return Ok(Self::There(Box::new(PlanReader::open(&settings.out)?), 0));
-        }
-        Ok(Self::New(PlanWriter::create(&settings.out)?))
-    }
-
-    pub(super) fn add_shard(&mut self, sequences: &[Sequence], tokens: &Tokens) -> Result<()> {
-        match self {
-            Self::New(writer) => writer.add_shard(sequences, tokens),
-            Self::There(plan, next) => {
-                let index = *next;
-                *next += 1;
-                let (planned, planned_tokens) = plan.sequences_and_tokens(index)?;
-                if planned == sequences && planned_tokens == *tokens {
-                    return Ok(());
-                }
-                let what = format!("planned shard {index} of the import to go on with");
-                Err(StoreError::invalid(what, "the tokens of the folder. Import into another folder", "others"))
-            }
-        }
-    }
-
-    pub(super) fn finish(self, settings: &ImportSettings, corpus: Corpus) -> Result<()> {
-        let plan = match self {
-            Self::New(writer) => return writer.finish(corpus).map(|_| ()),
-            Self::There(plan, _) => plan,
-        };
-        let recorded = &plan.plan().corpus;
-        let differs = |field: &str, expected: String, got: String| StoreError::Mismatch {
-            path: settings.out.join(PLAN_FILE),
-            field: field.to_owned(),
-            expected,
-            got,
-        };
-        if *recorded == corpus {
-            return Ok(());
-        }
-        if recorded.data.files != corpus.data.files {
-            return Err(differs("the imported files", joined(&corpus.data.files), joined(&recorded.data.files)));
-        }
-        Err(differs("corpus", json(&corpus), json(recorded)))
-    }
-}
-
-fn json(corpus: &Corpus) -> String {
-    serde_json::to_string(corpus).unwrap_or_default()
 }
 
 /// Summarises the import from the manifest.

@@ -9,6 +9,8 @@ pub mod saelens;
 pub mod safetensors;
 mod selection;
 
+pub use checkpoint::{ModelAndTokenizer, read_tokenizer};
+
 use std::path::PathBuf;
 
 use hayloft_runtime::Dtype;

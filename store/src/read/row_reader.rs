@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, TryLockError};
 
+use bytes::Bytes;
 use hayloft_runtime::Dtype;
 
 use crate::error::{Result, StoreError};
@@ -96,6 +97,24 @@ impl RowReader {
         let rows = wanted.min(shard.reader.rows(row_group) - row);
         shard.reader.read_rows_into(row_group, row..row + rows, &mut into[..rows * self.row_bytes()])?;
         Ok(rows)
+    }
+
+    /// Returns rows from `first` to `end` without a copy, as [`ActivationReader::view`] does. `None` if they are not in one
+    /// row group, if there are none, or for codecs other than `raw`.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn view(&self, first: u64, end: u64) -> Result<Option<Bytes>> {
+        if first >= end {
+            return Ok(None);
+        }
+        let (shard, row_group, row) = self.find(first)?;
+        let rows = (end - first) as usize;
+        if rows > shard.reader.rows(row_group) - row {
+            return Ok(None);
+        }
+        let view = shard.reader.view(row_group)?;
+        Ok(view.map(|bytes| bytes.slice(row * self.row_bytes()..(row + rows) * self.row_bytes())))
     }
 
     /// Reads the first rows of a list that lie in the same row group. `wanted` has pairs of a row's number and its index in
@@ -219,6 +238,12 @@ mod tests {
                         read += reader.read((first + read) as u64, &mut words[read * reader.row_bytes()..]).unwrap();
                     }
                     assert_eq!(f32_bits(reader.dtype(), &words), expected[first * d..end * d], "{first}..{end}");
+                    if let Some(view) = reader.view(first as u64, end as u64).unwrap() {
+                        assert_eq!((view.as_ref(), codec), (words.as_slice(), Codec::RAW), "{first}..{end}");
+                    } else {
+                        let in_one = reader.read(first as u64, &mut words).unwrap() == end - first;
+                        assert!(codec != Codec::RAW || first == end || !in_one, "{first}..{end}");
+                    }
                 }
             }
             for step in [1, 2, 7, 20] {
@@ -234,6 +259,7 @@ mod tests {
             }
             let error = reader.read(rows as u64, &mut [0; 64]).unwrap_err();
             assert!(error.to_string().contains(&format!("less than {rows}")), "{error}");
+            assert!(reader.view(rows as u64, rows as u64 + 1).is_err());
             assert!(reader.read_listed(&[(0, 1)], &mut vec![0; reader.row_bytes()], &mut Vec::new()).is_err());
         }
     }

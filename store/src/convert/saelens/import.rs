@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::folder::{RowReader, Rows, SaelensFolder};
-use crate::convert::intake::{Planning, check_tokens, corpus, identity, summary};
+use crate::convert::intake::{check_tokens, corpus, identity, summary};
 use crate::convert::provenance::Provenance;
 use crate::convert::selection::choose_sites;
 use crate::convert::{ExchangeProgress, ImportSettings, ImportSummary};
@@ -17,6 +17,7 @@ use crate::format::site::SiteName;
 use crate::format::tables::sequences::Sequence;
 use crate::format::tables::tokens::Tokens;
 use crate::write::cache_writer::CacheWriter;
+use crate::write::planning::Planning;
 
 /// Creates a cache in `settings.out` from the folder `settings.from`. Every row becomes a sequence, in order. BOS
 /// tokens, if the BOS id is known, are in section `bos`, all others in `text`. There are no predictions. Memory is
@@ -33,7 +34,7 @@ pub fn import(settings: &ImportSettings, progress: &mut dyn FnMut(ExchangeProgre
     let identity = identity(settings, provenance.as_ref(), features.d_model, features.dtype)?;
     let packing = Packing::new(settings, features.context)?;
 
-    let mut planning = Planning::begin(settings)?;
+    let mut planning = Planning::begin(&settings.out, settings.existing)?;
     let sequences = plan(settings, &folder, &identity.model, identity.tokenizer.bos_id, &packing, &mut planning)?;
     let name = settings
         .name
@@ -42,7 +43,7 @@ pub fn import(settings: &ImportSettings, progress: &mut dyn FnMut(ExchangeProgre
         .or_else(|| folder.runner.dataset_path.clone())
         .unwrap_or_else(|| "saelens".to_owned());
     let corpus = corpus(settings, name, &identity, folder.records()?, sequences, features.context);
-    planning.finish(settings, corpus)?;
+    planning.finish(corpus)?;
 
     let mut model = identity.model;
     if let (false, Some(name)) = (model.is_known(), &folder.runner.model_name) {

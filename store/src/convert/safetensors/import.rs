@@ -12,7 +12,7 @@ use super::layout::{
     DOCUMENT, POSITION, SECTION, SECTIONS_KEY, SEQUENCE, SEQUENCE_DOCUMENT, SEQUENCE_LENGTH, SEQUENCE_ROW_GROUP,
     SUBSET, SUBSETS_KEY, TOKEN, TURN, kind,
 };
-use crate::convert::intake::{Planning, check_tokens, identity, summary};
+use crate::convert::intake::{check_tokens, identity, summary};
 use crate::convert::provenance::{PROVENANCE_FILE, Provenance};
 use crate::convert::selection::choose_sites;
 use crate::convert::{ExchangeProgress, ImportSettings, ImportSummary};
@@ -26,6 +26,7 @@ use crate::format::tables::tokens::Tokens;
 use crate::fs::folder::Folder;
 use crate::fs::map::map_file;
 use crate::write::cache_writer::CacheWriter;
+use crate::write::planning::Planning;
 
 /// Creates a cache in `settings.out` from the folder `settings.from`, which [`super::export`] wrote: the same shards,
 /// row groups, tokens, sections and activations, without predictions. Ignores `settings.shard_tokens` and
@@ -46,7 +47,7 @@ pub fn import(settings: &ImportSettings, progress: &mut dyn FnMut(ExchangeProgre
     let paths = provenance.files.iter().map(|file| folder.locate(&listed, &file.path));
     let files: Vec<ShardFile> = paths.map(|path| ShardFile::open(path?)).collect::<Result<_>>()?;
 
-    let mut planning = Planning::begin(settings)?;
+    let mut planning = Planning::begin(&settings.out, settings.existing)?;
     let mut total_tokens = 0;
     for file in &files {
         let (sequences, tokens) = file.tables()?;
@@ -56,7 +57,7 @@ pub fn import(settings: &ImportSettings, progress: &mut dyn FnMut(ExchangeProgre
     }
     let name = settings.name.clone().unwrap_or_else(|| provenance.corpus.name.clone());
     let corpus = Corpus { name, tokenizer: identity.tokenizer, ..provenance.corpus };
-    planning.finish(settings, corpus)?;
+    planning.finish(corpus)?;
 
     let site_widths = match files.first() {
         Some(file) => file.widths(&sites)?,

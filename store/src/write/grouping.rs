@@ -1,8 +1,41 @@
 //! Groups sequences into shards and row groups.
 
-use hayloft_store::{Sequence, Tokens};
+use std::sync::Arc;
 
-use super::packing::PackedSequence;
+use crate::format::section::Section;
+use crate::format::tables::sequences::Sequence;
+use crate::format::tables::tokens::Tokens;
+
+/// The source of a run of tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The document's index among all documents.
+    pub document: u64,
+    /// The document's subset.
+    pub subset: Option<Arc<str>>,
+}
+
+/// A run of tokens from one document within a sequence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// The document.
+    pub source: Source,
+    /// Number of tokens.
+    pub length: u32,
+}
+
+/// A packed sequence: one row of the model's input batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PackedSequence {
+    /// The tokens; the first is BOS, unless there is none.
+    pub tokens: Vec<u32>,
+    /// The section of each token.
+    pub sections: Vec<Section>,
+    /// The turn of each token, from 0; empty for documents and for conversations of one turn.
+    pub turns: Vec<u32>,
+    /// The source of the tokens, in order. A BOS added by the packing belongs to the document after it.
+    pub spans: Vec<Span>,
+}
 
 /// Grouping settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,12 +150,8 @@ fn push_rows(tokens: &mut Tokens, id: u64, sequence: &PackedSequence) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use hayloft_store::Section;
     use proptest::prelude::*;
 
-    use super::super::packing::{Source, Span};
     use super::*;
 
     const BOS: u32 = 1;
