@@ -4,6 +4,7 @@
 mod course;
 mod finetune;
 mod inspect;
+mod latents;
 mod list;
 mod merge;
 mod remote;
@@ -23,6 +24,7 @@ use hayloft_store::{LocalPath, Place};
 
 pub use self::finetune::FinetuneArguments;
 pub use self::inspect::{ConvertArguments, InspectArguments, SaeArguments, SaeLayout};
+pub use self::latents::LatentsArguments;
 pub use self::list::{ListArguments, list};
 pub use self::merge::MergeArguments;
 use self::remote::RemoteArguments;
@@ -105,6 +107,8 @@ beside the cache. Each figure is defined in crates/results/RESULTS.md.";
 pub enum Command {
     /// Put SAEs' reconstructions back into the model, and print what that does to its loss
     Run(Box<RunArguments>),
+    /// Collect counts, histograms, examples and similar latents of every latent in one pass over the cache; no model is needed
+    Latents(Box<LatentsArguments>),
     /// Put the partial results of `evaluate run --part` together: the figures of one run over the whole cache, to the bit
     Merge(MergeArguments),
     /// Show what is understood of an SAE's files, whatever their format
@@ -223,6 +227,7 @@ impl RunArguments {
     pub fn settings(self) -> Result<RunSettings> {
         Ok(RunSettings {
             model: self.model.map(Into::into),
+            tokenizer: None,
             cache: self.cache.into_path(),
             remote: self.remote.options(),
             baselines: self.baselines.map(Into::into),

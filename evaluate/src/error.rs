@@ -5,12 +5,14 @@ use std::path::PathBuf;
 
 use hayloft_checkpoint::CheckpointError;
 use hayloft_hub::HubError;
+use hayloft_latents::LatentsError;
 use hayloft_model::ModelError;
 use hayloft_results::{ModelWeights, ResultsError};
 use hayloft_rows::RowsError;
 use hayloft_runtime::Part;
 use hayloft_sae::SaeError;
 use hayloft_store::StoreError;
+use hayloft_store::maintain::NumberRange;
 use hayloft_train::{SiteError, TrainError};
 use tch::TchError;
 
@@ -206,6 +208,47 @@ pub enum EvaluateError {
         shard: usize,
         /// The row group in the shard.
         row_group: usize,
+    },
+    /// An SAE's latent is NaN or infinity for finite activations.
+    #[error("{sae}: {cause}. The SAE does not fit these activations; is its scale right (--scale)?")]
+    NonFiniteLatent {
+        /// The SAE's folder.
+        sae: PathBuf,
+        /// The latent and the token.
+        cause: LatentsError,
+    },
+    /// Files of statistics of latents could not be written.
+    #[error(transparent)]
+    Latents(#[from] LatentsError),
+    /// A latent that examples were requested of does not exist.
+    #[error(
+        "--latents {latent}: expected latents of {sae}, which has {width}, numbered from 0 to {}, got {latent}. Name others, or leave --latents out for all", width - 1
+    )]
+    NoSuchLatent {
+        /// The SAE's folder.
+        sae: PathBuf,
+        /// Number of latents of the SAE.
+        width: usize,
+        /// The requested latent.
+        latent: u64,
+    },
+    /// No shard of the cache is in the requested range.
+    #[error("{cache}: --shards {range}: expected shards that the cache holds, which are {held}, got none of them")]
+    NoShards {
+        /// The cache's folder.
+        cache: PathBuf,
+        /// The requested range of numbers.
+        range: NumberRange,
+        /// The numbers of the cache's shards.
+        held: String,
+    },
+    /// Sequences that were read are not there any more.
+    #[error(
+        "{cache}: expected the sequences that it had when it was opened, got others. Leave it as it is while it is read"
+    )]
+    CacheChanged {
+        /// The cache's folder.
+        cache: PathBuf,
     },
     /// A part's run needs baselines that other parts have not computed yet.
     #[error(

@@ -8,12 +8,12 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{CommandFactory, Parser};
 use cli::{
-    Arguments, Command, CompareArguments, ConvertArguments, InspectArguments, MergeArguments, ReportArguments,
-    RunArguments, SaeLayout,
+    Arguments, Command, CompareArguments, ConvertArguments, InspectArguments, LatentsArguments, MergeArguments,
+    ReportArguments, RunArguments, SaeLayout,
 };
 use hayloft_evaluate::{
-    Finetuned, PartialError, SaeSearch, find_saes, finetune, merge, prepare_baselines, run as evaluate, run_part,
-    run_part_profiled, run_profiled,
+    Finetuned, PartialError, SaeSearch, find_saes, finetune, latents, merge, prepare_baselines, run as evaluate,
+    run_part, run_part_profiled, run_profiled,
 };
 use hayloft_hub::{HubError, HubSettings, ModelFiles, model_folder};
 use hayloft_model::limit_threads;
@@ -39,6 +39,7 @@ fn run() -> Result<()> {
             );
             show(&results, Some(&out), &Shown { metrics, breakdowns: &breakdowns, json })
         }
+        Command::Latents(arguments) => latents_command(*arguments),
         Command::Inspect(arguments) => inspect(arguments),
         Command::Convert(arguments) => convert_all(arguments),
         Command::List(arguments) => cli::list(&arguments),
@@ -186,6 +187,24 @@ fn run_command(arguments: RunArguments) -> Result<()> {
         None => evaluate(&settings, progress)?,
     };
     show(&results, out.as_deref(), &Shown { metrics, breakdowns: &breakdowns, json })
+}
+
+fn latents_command(arguments: LatentsArguments) -> Result<()> {
+    if let Some(threads) = arguments.threads {
+        limit_threads(threads);
+    }
+    let (of_saes, json) = (arguments.of_saes.clone(), arguments.json);
+    let mut settings = arguments.settings()?;
+    let run = &mut settings.run;
+    run.tokenizer = run.tokenizer.as_deref().map(|folder| found(folder, ModelFiles::Tokenizer)).transpose()?;
+    run.saes = of_saes.find(&run.saes)?;
+    let report = latents(&settings, Progress::on_stderr())?;
+    tracing::info!(folder = %settings.out.display(), "files written");
+    print(&if json {
+        report.json().context("the summary cannot be written as JSON")?
+    } else {
+        report.table(stdout_width())
+    })
 }
 
 /// What is printed of results.

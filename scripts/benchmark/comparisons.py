@@ -31,6 +31,7 @@ NEEDS = {
     "i": [],
     "j": [],
     "k": ["ours_full_f32", "ours_ce_f32_first", "peer_ce_f32"],
+    "l": [],
 }
 
 Side = Callable[[], Measurement]

@@ -11,6 +11,7 @@ from typing import Any
 os.environ.setdefault("TQDM_DISABLE", "1")
 
 import comparisons  # noqa: E402
+import latents  # noqa: E402
 import machine  # noqa: E402
 import memory  # noqa: E402
 import report  # noqa: E402
@@ -77,6 +78,11 @@ def single_rows(given: argparse.Namespace, programs: Programs, made: workload.Wo
         say("  memory")
         raw["memory"] = memory.measure(programs, made, workload.CONTEXT if quick else MEMORY_TOKENS)
         rows.append(Row("memory_excess_gb", "GB", [run["excess_gb"] for run in raw["memory"]["runs"]]))
+    if "l" in only:
+        say("  latents")
+        raw["latents"] = latents.measure(programs, made, workload.CONTEXT if quick else MEMORY_TOKENS)
+        rows.append(Row("latents_over_run", "times", raw["latents"]["times_as_long"][-1:]))
+        rows.append(Row("latents_memory_growth", "times", [raw["latents"]["memory_growth"]]))
     return rows
 
 

@@ -91,6 +91,21 @@ class Programs:
             "profile": profiled,
         }
 
+    def latents(self, cache: Path, sae: Path, out: Path) -> Measurement:
+        """Collects the latents of an SAE, with every option at its default."""
+        shutil.rmtree(out, ignore_errors=True)
+        output, wall, peak = self.run(
+            "evaluate", "latents", "--cache", cache, "--sae", sae, "--out", out, "--threads", THREADS, "--json"
+        )
+        about = json.loads(output)["saes"][0]
+        return {
+            "tokens": about["tokens"],
+            "l0": about["l0"],
+            "wall_seconds": wall,
+            "peak_memory_bytes": peak,
+            "folder_bytes": folder_bytes(out),
+        }
+
 
 def peak_memory(process: int) -> int:
     """The peak resident memory of a process so far, in bytes; 0 if it has ended."""

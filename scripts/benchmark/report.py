@@ -23,6 +23,8 @@ FIGURES = [
     "raw_gb_per_s",
     "memory_excess_gb",
     "break_even_saes",
+    "latents_over_run",
+    "latents_memory_growth",
 ]
 
 NOTES = {
@@ -47,6 +49,9 @@ NOTES = {
     "planes_decode_gb_per_s": "Codecs: gigabytes of plain words a second on one thread, by the store's example codec_speed.",
     "memory_excess_gb": "Peak resident memory beyond the bytes of the model's upper half and the SAE, the largest over 1, 4 and "
     "16 times the tokens.",
+    "latents_over_run": "Time of `evaluate latents` over that of `evaluate run` without a model on the same cache, whose baselines "
+    "are there, at 16 times the tokens: less is better.",
+    "latents_memory_growth": "Peak resident memory of `evaluate latents` at 16 times the tokens over that at once the tokens.",
     "break_even_saes": "The smallest number of SAEs from which a full harvest and evaluations (each counted as a first one) take "
     "less time than SAELens's evaluations; null if there is none.",
 }

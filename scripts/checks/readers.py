@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Harvests one model with each codec and dtype, and opens every file of the caches with pyarrow, DuckDB and Polars.
+"""Harvests one model with each codec and dtype, and opens every file of the caches and of `evaluate latents` with
+pyarrow, DuckDB and Polars.
 
-Proves: caches open in pyarrow, DuckDB and Polars, with the same rows and values
+Proves: caches and files of latents open in pyarrow, DuckDB and Polars, with the same rows and values
 Needs: readers environment, LibTorch
 Takes: a minute
 
@@ -84,6 +85,14 @@ def bits(values):
     return values.view(f"u{values.itemsize}")
 
 
+def check_readers(path):
+    """Reads a file with every reader; returns pyarrow's columns."""
+    expected = by_pyarrow(path)
+    for name, reader in [("DuckDB", by_duckdb), ("Polars", by_polars)]:
+        check(same(expected, reader(path)), f"{path}: {name} and pyarrow read different values")
+    return expected
+
+
 def check_files(cache):
     """Reads every file of a cache with every reader; returns the number of files and of values compared."""
     paths = sorted(cache.rglob("*.parquet"))
@@ -95,10 +104,8 @@ def check_files(cache):
             rows[cache / shard["path"] / file["path"]] = shard["counts"][table]
     values = 0
     for path in paths:
-        expected = by_pyarrow(path)
+        expected = check_readers(path)
         values += sum(len(column) for column in expected.values())
-        for name, reader in [("DuckDB", by_duckdb), ("Polars", by_polars)]:
-            check(same(expected, reader(path)), f"{path}: {name} and pyarrow read different values")
         counts = {len(column) for column in expected.values()}
         check(len(counts) == 1 and (not rows[path] or counts == {rows[path]}), f"{path}: rows {counts}")
     # All shards at once, by a pattern.
@@ -178,11 +185,25 @@ def compare(folder):
         print(f"{rounded.name}: {files} files, {values} values alike; at most {furthest:.3g} from the unrounded values")
 
 
+def check_latents(built, folder):
+    """Reads the files of `evaluate latents`, whose columns have lists of structures, with every reader."""
+    out = folder / "latents"
+    words = ["--cache", folder / "f32-raw", "--sae", MODEL / "sae", "--tokenizer", MODEL, "--out", out]
+    programs.quietly(built / "evaluate", "latents", *words)
+    columns = {name: check_readers(out / f"{name}.parquet") for name in ("latents", "examples")}
+    fired = sum(group["firings"] for groups in columns["latents"]["sections"] for group in groups)
+    check(fired == sum(columns["latents"]["firings"]) > 0, f"{out}: {fired} firings in all sections")
+    longest = max(map(len, columns["examples"]["texts"]))
+    latents, examples = (len(own["sae"]) for own in columns.values())
+    print(f"latents: {latents} latents, {examples} examples of up to {longest} tokens alike")
+
+
 def main():
     built = programs.asked(__doc__, *programs.ALL_TARGETS)
     with tempfile.TemporaryDirectory(prefix="hayloft-readers-") as folder:
         harvest(built, Path(folder))
         compare(Path(folder))
+        check_latents(built, Path(folder))
     if failures:
         sys.exit(f"{len(failures)} failures")
     print("every file opens in all three readers, with the same values")

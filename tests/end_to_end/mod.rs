@@ -6,6 +6,7 @@ mod experiment;
 mod identity;
 mod ids;
 mod known_answer;
+mod latents;
 pub mod parts;
 mod remote;
 mod sharing;

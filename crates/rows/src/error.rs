@@ -20,7 +20,7 @@ pub enum RowsError {
     },
     /// Excluding special tokens needs the model's tokenizer.
     #[error(
-        "special tokens: expected the folder of the model's tokenizer, which says which they are, got none. Name it with --model (in training --tokenizer), or leave out BOS alone (--exclude bos), which needs none"
+        "special tokens: expected the folder of the model's tokenizer, which says which they are, got none. Name it with --model (in `train` and `latents` --tokenizer), or leave out BOS alone (--exclude bos), which needs none"
     )]
     ExcludeWithoutModel,
     /// The tokenizer is not the one that the cache was made with.

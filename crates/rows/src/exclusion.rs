@@ -27,7 +27,7 @@ pub enum ExcludeChoice {
 impl ExcludeChoice {
     /// Help of an option that takes a choice.
     pub const HELP: &'static str = "Leave out tokens for what they are: bos, special (BOS, EOS, padding, separator, as \
-        the tokenizer of --model names them, in `train` that of --tokenizer) or none. In an evaluation they keep their own \
+        the tokenizer of --model names them, in `train` and `latents` that of --tokenizer) or none. In an evaluation they keep their own \
         activation, and only their losses count; SAELens's exclude_special_tokens leaves their losses out too";
 }
 

@@ -27,7 +27,7 @@ mod session;
 mod settings;
 
 pub use agreement::sae_site::{SiteError, check_width, held_site, is_same_site, parsed_site, wanted_site};
-pub use agreement::tokens::{begins_with_bos, bos_tokens, special_tokens};
+pub use agreement::tokens::{begins_with_bos, bos_tokens, cache_tokenizer, special_tokens};
 pub use agreement::training_origin::training_origin;
 pub use error::TrainError;
 pub use finetune::{Coefficients, FinetuneSettings, Finetuning};

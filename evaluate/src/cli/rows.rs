@@ -1,4 +1,4 @@
-//! Which rows count, and as what: options that `run`, `train` and `finetune` share.
+//! Which rows count, and as what: options that `run`, `latents`, `train` and `finetune` share.
 
 use clap::Args;
 use hayloft_rows::{ExcludeChoice, OutlierNorm, ScaleChoice, SectionChoice};
@@ -23,8 +23,9 @@ mod tests {
     use super::*;
     use crate::cli::{Arguments, Command};
 
-    const COMMANDS: [&str; 3] = [
+    const COMMANDS: [&str; 4] = [
         "run --cache c --sae s",
+        "latents --cache c --sae s --out o",
         "train --cache c --site blocks.1.hook_resid_pre --architecture topk --k 8 --width 64 --tokens 8192 --out o",
         "finetune --cache c --sae s --model m --tokens 8192 --out o",
     ];
@@ -33,6 +34,7 @@ mod tests {
         let words = ["evaluate"].into_iter().chain(command.split(' ')).chain([option]);
         match Arguments::try_parse_from(words).map_err(|error| error.to_string())?.command {
             Command::Run(arguments) => Ok(arguments.rows),
+            Command::Latents(arguments) => Ok(arguments.rows),
             Command::Train(arguments) => Ok(arguments.course.rows),
             Command::Finetune(arguments) => Ok(arguments.course.rows),
             _ => panic!("another command"),
@@ -40,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn three_commands_take_the_same_values() {
+    fn four_commands_take_the_same_values() {
         for option in [
             "--section=all",
             "--section=text",
@@ -55,16 +57,16 @@ mod tests {
             "--scale=none",
             "--scale=0.5",
         ] {
-            let [run, train, finetune] =
+            let [run, latents, train, finetune] =
                 COMMANDS.map(|command| rows(command, option).unwrap_or_else(|error| panic!("{option}: {error}")));
-            assert!(run == train && train == finetune, "{option}");
+            assert!(run == latents && latents == train && train == finetune, "{option}");
         }
         let two = rows(COMMANDS[1], "--section=rollout,user_prompt").unwrap().sections;
         assert_eq!(two.iter().map(SectionChoice::to_string).collect::<Vec<_>>(), ["rollout", "user_prompt"]);
     }
 
     #[test]
-    fn three_commands_refuse_the_same_values() {
+    fn four_commands_refuse_the_same_values() {
         for (option, words) in [
             ("--section=everything", "user_prompt"),
             ("--section=rolout", "Did you mean rollout?"),
@@ -81,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn three_commands_say_the_same_of_them() {
+    fn four_commands_say_the_same_of_them() {
         let command = Arguments::command();
         let help = |name: &str, option: &str| {
             let command = command.find_subcommand(name).unwrap();
@@ -89,6 +91,7 @@ mod tests {
             found.get_help().unwrap().to_string()
         };
         for option in ["section", "exclude", "outlier-norm", "scale"] {
+            assert_eq!(help("run", option), help("latents", option));
             assert_eq!(help("run", option), help("train", option));
             assert_eq!(help("run", option), help("finetune", option));
         }

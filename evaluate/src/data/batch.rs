@@ -23,15 +23,19 @@ pub(crate) struct Batch {
     /// Index of the row group in the shard.
     pub(crate) row_group: usize,
     pub(crate) layout: Layout,
+    /// Id and length of each sequence.
+    pub(crate) sequences: Vec<(u64, u32)>,
     /// One per site read, in the order of [`SpliceSite::sites`](crate::session::splice_site::SpliceSite::sites).
     sites: Vec<SiteBits>,
     /// Whether the second site is the target that reconstructions are compared with.
     has_target: bool,
     kind: Kind,
     /// `[rows]`: the section of each row.
-    sections: Vec<Section>,
+    pub(crate) sections: Vec<Section>,
     /// `[rows]`: the subset of each row's token.
     pub(crate) subsets: RowSubsets,
+    /// `[rows]`: the turn of each row's token; empty without conversations of several turns.
+    pub(crate) turns: Vec<u32>,
     /// `[rows]`: whether the row's token is excluded.
     excluded: Vec<bool>,
     /// `[rows]`: the next token of the row's sequence, -1 in the last row of a sequence.
@@ -156,11 +160,13 @@ impl Batch {
                 place: tables.place,
                 shard: tables.shard,
                 row_group,
+                sequences: sequences.iter().map(|sequence| (sequence.id, sequence.length)).collect(),
                 sites: sites.iter().map(|(bits, width)| of_site(bits, *width, first)).collect(),
                 has_target: tables.has_target,
                 kind: tables.kind,
                 sections: tables.tokens.section[rows.clone()].to_vec(),
                 subsets: RowSubsets::of(&tables.tokens.subset[rows.clone()]),
+                turns: tables.tokens.turn.get(rows.clone()).unwrap_or_default().to_vec(),
                 excluded: tables.tokens.token[rows.clone()].iter().map(|&token| excluded.contains(token)).collect(),
                 losses: tables.predictions.as_ref().map(|predictions| predictions.loss[rows.clone()].to_vec()),
                 logits: tables.logits.as_ref().map(|reader| StoredLogits {
@@ -249,8 +255,19 @@ impl Batch {
 
     /// Rows of a section kept by a rule, and the counts of the rows left out, by reason.
     pub(crate) fn kept(&self, section: SectionChoice, norms: &[f64], rule: OutlierRule) -> (Vec<i64>, LeftOut) {
+        self.kept_of_any(&[section], norms, rule)
+    }
+
+    /// The same of the rows that are in any of several sections.
+    pub(crate) fn kept_of_any(
+        &self,
+        sections: &[SectionChoice],
+        norms: &[f64],
+        rule: OutlierRule,
+    ) -> (Vec<i64>, LeftOut) {
         let (mut kept, mut left) = (Vec::new(), LeftOut::default());
-        for row in self.members(section) {
+        let is_member = |row: usize| sections.iter().any(|section| section.contains(self.sections[row]));
+        for row in self.rows_where(is_member) {
             let verdict = self.judge(row, norms, rule);
             left.count(verdict);
             if verdict == Verdict::Kept {

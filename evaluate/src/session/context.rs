@@ -56,7 +56,7 @@ impl EvaluationContext {
         let point = SpliceSite::find(settings.site, saes, &cache, spec)?;
         let weights = settings.weights.resolve(saes, spec, &point)?;
         let excluded = Excluded::of(settings.exclude, &cache, || {
-            special_tokens::<EvaluateError>(&cache, settings.model.as_deref())
+            special_tokens::<EvaluateError>(&cache, settings.tokenizer_folder())
         })?;
         if let Some(checkpoint) = &checkpoint {
             check_model(&cache, checkpoint, progress)?;

@@ -33,7 +33,7 @@ pub(crate) fn scale_on(
     cache: &Cache,
     input: &SiteRecord,
 ) -> Result<Scale, EvaluateError> {
-    let special = || special_tokens::<EvaluateError>(cache, settings.model.as_deref());
+    let special = || special_tokens::<EvaluateError>(cache, settings.tokenizer_folder());
     let scale = rule.on(cache, input, special);
     match (settings.scale, rule, training_origin(file)?) {
         (ScaleChoice::FollowSae, ScaleRule::Rows(rows), Some(training)) => {

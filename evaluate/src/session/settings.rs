@@ -1,6 +1,6 @@
 //! Settings of an evaluation.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hayloft_model::Site;
 use hayloft_results::Bootstrap;
@@ -30,6 +30,8 @@ pub struct RunSettings {
     /// Folder of the checkpoint that the cache was harvested from; without it there are no losses, only metrics on
     /// activations.
     pub model: Option<PathBuf>,
+    /// Folder of the cache's tokenizer; `None` takes the model's.
+    pub tokenizer: Option<PathBuf>,
     /// Folder of the cache, or its URL, such as `s3://farm/stories`.
     pub cache: PathBuf,
     /// How a remote cache is accessed, and where data read from it are stored locally.
@@ -74,6 +76,7 @@ impl RunSettings {
     pub fn new(model: impl Into<PathBuf>, cache: impl Into<PathBuf>, saes: Vec<PathBuf>) -> Self {
         Self {
             model: Some(model.into()),
+            tokenizer: None,
             cache: cache.into(),
             remote: RemoteOptions::default(),
             baselines: None,
@@ -93,6 +96,11 @@ impl RunSettings {
             bootstrap: None,
             by_subset: false,
         }
+    }
+
+    /// The folder of the cache's tokenizer, if one is named.
+    pub(crate) fn tokenizer_folder(&self) -> Option<&Path> {
+        self.tokenizer.as_deref().or(self.model.as_deref())
     }
 
     /// The sections without duplicates, in the order given.

@@ -66,6 +66,17 @@ impl SpliceSite {
         std::iter::once(&self.input.name).chain(target).chain(&self.beside).collect()
     }
 
+    /// The same where nothing is replaced: the input alone is read.
+    pub(crate) fn input_alone(&self) -> Self {
+        Self {
+            target: self.input.clone(),
+            target_site: self.input_site,
+            beside: Vec::new(),
+            input: self.input.clone(),
+            input_site: self.input_site,
+        }
+    }
+
     /// Whether reconstructions replace another site than the SAEs' input.
     pub(crate) fn is_transcoder(&self) -> bool {
         self.input.name != self.target.name

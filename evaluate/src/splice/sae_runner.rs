@@ -165,7 +165,7 @@ fn target_scale(file: &SaeFile, scale: f64) -> f64 {
 }
 
 /// Converts rows to float32 and multiplies them by a factor; skips a factor of 1.
-fn multiplied(rows: &Tensor, factor: f64) -> Result<Tensor, TchError> {
+pub(crate) fn multiplied(rows: &Tensor, factor: f64) -> Result<Tensor, TchError> {
     let rows = rows.f_to_kind(Kind::Float)?;
     if factor.to_bits() == 1.0f64.to_bits() { Ok(rows) } else { rows.f_mul_scalar(factor) }
 }

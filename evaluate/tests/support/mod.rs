@@ -43,9 +43,13 @@ pub struct Copy {
 
 impl Copy {
     pub fn of(case: &str) -> Self {
+        Self::of_folder(&sae_fixtures().join(case))
+    }
+
+    pub fn of_folder(sae: &Path) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for name in ["cfg.json", "sae_weights.safetensors"] {
-            std::fs::copy(sae_fixtures().join(case).join(name), folder.path().join(name)).unwrap();
+            std::fs::copy(sae.join(name), folder.path().join(name)).unwrap();
         }
         Self { folder }
     }

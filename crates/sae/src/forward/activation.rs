@@ -31,6 +31,17 @@ pub(crate) enum Activation {
 }
 
 impl Activation {
+    /// The function of `count` latents from `first` on. It must be elementwise.
+    pub(super) fn narrow(&self, first: i64, count: i64) -> Result<Self, TchError> {
+        let own = |tensor: &SharedTensor| Ok::<_, TchError>(SharedTensor::from(tensor.f_narrow(0, first, count)?));
+        Ok(match self {
+            Self::Relu => Self::Relu,
+            Self::JumpRelu { threshold } => Self::JumpRelu { threshold: own(threshold)? },
+            Self::TopK { k } => Self::TopK { k: *k },
+            Self::Gated { scale, bias } => Self::Gated { scale: own(scale)?, bias: own(bias)? },
+        })
+    }
+
     /// Applies the function to pre-activations `[rows, width]` float32 in place and returns the latents.
     pub(super) fn apply(&self, mut pre: Tensor) -> Result<Tensor, TchError> {
         match self {

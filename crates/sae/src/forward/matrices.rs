@@ -6,7 +6,7 @@ use crate::error::SaeError;
 use crate::forward::{Firings, Reconstruction, Sae};
 
 /// Maximum size of one `[rows, width]` float32 matrix: 256 MiB. Encoding holds two or three of them at once.
-const LATENT_BYTES: usize = 256 << 20;
+pub(super) const LATENT_BYTES: usize = 256 << 20;
 
 /// The decoder gathers rows if fewer than one latent in this many fires. Above that a dense product is faster.
 const SPARSE_RATIO: i64 = 16;

@@ -1,13 +1,16 @@
 //! The forward pass. Reconstruction uses the implementation that suits the device.
 
 pub(crate) mod activation;
+mod block;
 pub(crate) mod closeness;
 mod fired;
 pub(crate) mod load;
 mod matrices;
+pub(crate) mod nearest;
 mod ragged;
 pub(crate) mod screen;
 pub(crate) mod shared_tensor;
+pub(crate) mod sparse;
 mod tensor_slice;
 mod tiles;
 
@@ -162,12 +165,17 @@ impl Sae {
 
     /// Returns the encoder's input `[rows, d_in]` float32 and the mapping of the decoder's output.
     pub(crate) fn input(&self, x: &Tensor) -> Result<(Tensor, WayBack), TchError> {
-        let (input, undo) = self.normalisation.apply(x)?;
+        let (input, undo) = self.encoder_input(x)?;
         let skipped = self.skip.as_ref().map(|skip| x.f_linear(skip, None::<&Tensor>)).transpose()?;
-        let back = WayBack { undo, skipped };
+        Ok((input, WayBack { undo, skipped }))
+    }
+
+    /// Returns the encoder's input `[rows, d_in]` float32 and the inverse of the normalisation.
+    fn encoder_input(&self, x: &Tensor) -> Result<(Tensor, Undo), TchError> {
+        let (input, undo) = self.normalisation.apply(x)?;
         match &self.input_bias {
-            Some(bias) => Ok((input.f_sub(bias)?, back)),
-            None => Ok((input, back)),
+            Some(bias) => Ok((input.f_sub(bias)?, undo)),
+            None => Ok((input, undo)),
         }
     }
 

@@ -33,8 +33,17 @@ impl<Entry> Ragged<Entry> {
         self.ends.push(self.entries.len());
     }
 
+    /// Sorts the entries of each finished row.
+    pub(super) fn sort_rows_by_key<Key: Ord>(&mut self, key: impl Fn(&Entry) -> Key + Copy) {
+        let mut start = 0;
+        for &end in &self.ends {
+            self.entries[start..end].sort_unstable_by_key(key);
+            start = end;
+        }
+    }
+
     /// The entries of each finished row.
-    pub(super) fn rows(&self) -> impl Iterator<Item = &[Entry]> {
+    pub(super) fn rows(&self) -> impl Iterator<Item = &[Entry]> + Clone {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, &end)| &self.entries[start..end])
     }

@@ -1,22 +1,16 @@
 //! Reconstruction on a CPU, in tiles of rows × latents.
 //!
-//! One matrix product computes a tile of pre-activations, which is read once while it is in cache. The active latents are
-//! listed. If few fire, their decoder rows are added to the sums; otherwise the tile goes through a second matrix product.
-//! The `[rows, width]` latents are never materialised.
+//! If few latents of a tile fire, their decoder rows are added to the sums; otherwise the tile goes through a second matrix
+//! product.
 
-use hayloft_model::Largest;
 use hayloft_runtime::Phase;
 use tch::Tensor;
 
 use crate::error::SaeError;
 use crate::forward::activation::Activation;
+use crate::forward::block::{BLOCK_ROWS, RowBlock, tiles};
 use crate::forward::fired::{Fired, add_decoder_rows};
-use crate::forward::screen::{Candidates, Screen, ScreenInput, dot};
 use crate::forward::{Firings, Reconstruction, Sae, tensor_slice};
-
-/// Rows and latents of a tile: 2 MiB of float32. Matrix products of this size run at full speed.
-const TILE_ROWS: i64 = 512;
-const TILE_LATENTS: i64 = 1024;
 
 /// A tile is decoded densely if at least one latent in this many fires (`cargo bench -p hayloft-evaluate`).
 const DENSE_RATIO: usize = 4;
@@ -32,12 +26,12 @@ pub(super) fn reconstruct(
     let mut fired_counts = vec![0i64; rows as usize];
     let mut l1 = vec![0f32; rows as usize];
     let mut firings = vec![vec![0; sae.width()]; groups.len()];
-    for first_row in (0..rows).step_by(TILE_ROWS as usize) {
-        let count = TILE_ROWS.min(rows - first_row);
+    for first_row in (0..rows).step_by(BLOCK_ROWS as usize) {
+        let count = BLOCK_ROWS.min(rows - first_row);
         let range = first_row as usize..(first_row + count) as usize;
         let mut piece = Piece {
             sae,
-            input: input.f_narrow(0, first_row, count)?.f_contiguous()?,
+            block: RowBlock::new(sae, &input, first_row, count)?,
             sums: &mut sums[range.start * d_out..range.end * d_out],
             fired_counts: &mut fired_counts[range.clone()],
             l1: &mut l1[range.clone()],
@@ -57,8 +51,7 @@ pub(super) fn reconstruct(
 /// One block of rows, processed over all tiles of latents.
 struct Piece<'run> {
     sae: &'run Sae,
-    /// `[rows, d_in]`.
-    input: Tensor,
+    block: RowBlock<'run>,
     /// `[rows, d_out]`: the partial reconstruction.
     sums: &'run mut [f32],
     /// `[rows]`: active latents so far.
@@ -75,23 +68,9 @@ impl Piece<'_> {
     /// Reconstructs with an elementwise activation function.
     fn reconstruct_each(&mut self, activation: &Activation) -> Result<(), SaeError> {
         let mut fired = Fired::default();
-        let mut screen = match &self.sae.screen {
-            Some(screen) => Some((screen, Screen::input(&self.input)?)),
-            None => None,
-        };
-        for (first, count) in self.tiles() {
+        for (first, count) in tiles(self.sae.width()) {
             fired.clear();
-            let candidates = match &screen {
-                Some((screen, input)) => self.screen(screen, input, first, count)?,
-                None => None,
-            };
-            if let Some(candidates) = candidates {
-                self.compute_exactly(activation, &candidates, &mut fired)?;
-            } else {
-                screen = None; // if this tile is dense, the following ones will be too
-                let tile = self.pre_activations(first, count)?;
-                fired.read(activation, first as usize, tensor_slice::floats(&tile)?, count as usize)?;
-            }
+            self.block.encode_tile(activation, (first, count), &mut fired)?;
             self.count(&fired);
             if fired.len() * DENSE_RATIO < self.fired_counts.len() * count as usize {
                 self.add(&fired)?;
@@ -104,73 +83,10 @@ impl Piece<'_> {
 
     /// Reconstructs from the `k` largest latents of each row.
     fn reconstruct_top(&mut self, k: usize) -> Result<(), SaeError> {
-        let mut rows = vec![Largest::new(k); self.fired_counts.len()];
-        for (first, count) in self.tiles() {
-            let tile = self.pre_activations(first, count)?;
-            let tile = tensor_slice::floats(&tile)?;
-            pulp::Arch::new().dispatch(|| {
-                for (row, pre) in rows.iter_mut().zip(tile.chunks_exact(count as usize)) {
-                    row.add(first as u32, pre);
-                }
-            });
-        }
         let mut fired = Fired::default();
-        for row in rows {
-            fired.add_row(row.finish().into_iter().map(|(pre, latent)| (latent, pre)));
-        }
+        self.block.encode_top(k, &mut fired)?;
         self.count(&fired);
         self.add(&fired)
-    }
-
-    /// First latent and number of latents of each tile.
-    fn tiles(&self) -> impl Iterator<Item = (i64, i64)> + use<> {
-        let width = self.sae.width() as i64;
-        (0..width).step_by(TILE_LATENTS as usize).map(move |first| (first, TILE_LATENTS.min(width - first)))
-    }
-
-    fn pre_activations(&self, first: i64, count: i64) -> Result<Tensor, SaeError> {
-        let _phase = Phase::Encode.begin(2 * self.input.numel() as u64 * count as u64);
-        Ok(self.sae.pre_activations(&self.input, first, count)?)
-    }
-
-    fn screen(
-        &self,
-        screen: &Screen,
-        input: &ScreenInput,
-        first: i64,
-        count: i64,
-    ) -> Result<Option<Candidates>, SaeError> {
-        let _phase = Phase::Screen.begin(2 * self.input.numel() as u64 * count as u64);
-        screen.candidates(input, first as usize, count as usize)
-    }
-
-    /// Computes the candidates' pre-activations in float32.
-    fn compute_exactly(
-        &self,
-        activation: &Activation,
-        candidates: &Candidates,
-        fired: &mut Fired,
-    ) -> Result<(), SaeError> {
-        let d_model = self.sae.d_model();
-        let _phase = Phase::Encode.begin(2 * candidates.len() as u64 * d_model as u64);
-        let (input, encoder) = (tensor_slice::floats(&self.input)?, tensor_slice::floats(&self.sae.encoder)?);
-        let bias = tensor_slice::floats(&self.sae.encoder_bias)?;
-        pulp::Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                for (x, latents) in input.chunks_exact(d_model).zip(candidates.rows()) {
-                    let pre = latents.iter().map(
-                        #[inline(always)]
-                        |&latent| {
-                            let place = latent as usize;
-                            (latent, dot(x, &encoder[place * d_model..][..d_model]) + bias[place])
-                        },
-                    );
-                    fired.add_computed_row(activation, pre)?;
-                }
-                Ok(())
-            },
-        )
     }
 
     fn count(&mut self, fired: &Fired) {

@@ -28,7 +28,15 @@ pub fn special_tokens<E>(cache: &Cache, folder: Option<&Path>) -> Result<Vec<u32
 where
     E: From<RowsError> + From<ModelError>,
 {
-    let folder = folder.ok_or(RowsError::ExcludeWithoutModel)?;
+    let tokenizer = cache_tokenizer::<E>(cache, folder.ok_or(RowsError::ExcludeWithoutModel)?)?;
+    Ok(tokenizer.structural_tokens()?.into_iter().map(|token| token.id).collect())
+}
+
+/// Opens the tokenizer in `folder`. It must be the cache's.
+pub fn cache_tokenizer<E>(cache: &Cache, folder: &Path) -> Result<Tokenizer, E>
+where
+    E: From<RowsError> + From<ModelError>,
+{
     let tokenizer = Tokenizer::open(folder)?;
     let recorded = &cache.manifest().corpus.tokenizer;
     if tokenizer.blake3() != recorded.blake3 {
@@ -40,5 +48,5 @@ where
         }
         .into());
     }
-    Ok(tokenizer.structural_tokens()?.into_iter().map(|token| token.id).collect())
+    Ok(tokenizer)
 }

@@ -1,0 +1,161 @@
+//! Counts of all pairs over all tokens.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rayon::prelude::*;
+
+use super::{CoFiring, Strongest};
+
+/// Latents whose counts share a lock.
+const STRIPE: usize = 16;
+
+/// Firings that are gathered before their pairs are counted: many at once, because all counts pass through the processor's
+/// cache each time.
+const AT_ONCE: usize = 1 << 20;
+
+/// For each pair of latents, the tokens at which both fire.
+#[derive(Debug)]
+pub(crate) struct ExactPairs {
+    width: usize,
+    /// Firings that are gathered.
+    at_once: usize,
+    stripes: Vec<Mutex<Stripe>>,
+    /// Firings whose pairs are not counted yet.
+    gathered: Mutex<Firings>,
+}
+
+/// For each latent of a stripe, its counts with the latents after it, from the next one on; empty until it fires.
+type Stripe = Vec<Vec<u32>>;
+
+/// Latents that fire at some tokens, in ascending order at each token.
+#[derive(Debug, Default)]
+struct Firings {
+    latents: Vec<u32>,
+    /// The end of each token's latents.
+    ends: Vec<usize>,
+}
+
+/// The firings of one batch.
+#[derive(Debug)]
+pub(crate) struct ExactBatch<'run> {
+    pairs: &'run ExactPairs,
+    /// Row and latent, in ascending order of latents.
+    firings: Vec<(u32, u32)>,
+    /// Latents that fire in each row.
+    counts: Vec<usize>,
+}
+
+impl ExactPairs {
+    pub(super) fn new(width: usize) -> Self {
+        Self::gathering(width, AT_ONCE)
+    }
+
+    /// Gathers so many firings.
+    pub(super) fn gathering(width: usize, at_once: usize) -> Self {
+        let stripe = |first: usize| Mutex::new(vec![Vec::new(); STRIPE.min(width - first)]);
+        let stripes = (0..width).step_by(STRIPE).map(stripe).collect();
+        Self { width, at_once, stripes, gathered: Mutex::default() }
+    }
+
+    /// Begins a batch of so many rows.
+    pub(super) fn batch(&self, rows: usize) -> ExactBatch<'_> {
+        ExactBatch { pairs: self, firings: Vec::new(), counts: vec![0; rows] }
+    }
+
+    pub(super) fn finish(self, firings: &[u64], most: usize) -> Vec<Vec<CoFiring>> {
+        self.count(&std::mem::take(&mut *lock(&self.gathered)));
+        let rows =
+            self.stripes.into_iter().flat_map(|stripe| stripe.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let counts: Vec<Vec<u32>> = rows.collect();
+        let together = |left: usize, right: usize| counts[left].get(right - left - 1).copied().unwrap_or(0);
+        let strongest = |latent: usize| {
+            let mut strongest = Strongest::of(firings[latent], most);
+            let before = (0..latent).map(|other| (other, together(other, latent)));
+            let after = (latent + 1..self.width).map(|other| (other, together(latent, other)));
+            for (other, together) in before.chain(after).filter(|(_, together)| *together > 0) {
+                strongest.offer(other as u32, u64::from(together), || firings[other]);
+            }
+            strongest.others
+        };
+        (0..self.width).into_par_iter().map(strongest).collect()
+    }
+
+    /// Counts the pairs of some tokens.
+    fn count(&self, firings: &Firings) {
+        // For each latent, the places of those after it at the same token.
+        let mut next = vec![0; self.width + 1];
+        for &latent in &firings.latents {
+            next[latent as usize + 1] += 1;
+        }
+        for latent in 0..self.width {
+            next[latent + 1] += next[latent];
+        }
+        let mut after = vec![(0u32, 0u32); firings.latents.len()];
+        let mut start = 0;
+        for &end in &firings.ends {
+            for place in start..end {
+                let next = &mut next[firings.latents[place] as usize];
+                after[*next] = (place as u32 + 1, end as u32);
+                *next += 1;
+            }
+            start = end;
+        }
+        // Each entry has moved from its latent's start to its end.
+        let mut start = 0;
+        for (stripe, ends) in next[..self.width].chunks(STRIPE).enumerate() {
+            let mut counts = lock(&self.stripes[stripe]);
+            for (place, &end) in ends.iter().enumerate() {
+                let latent = stripe * STRIPE + place;
+                if start < end {
+                    let counts = &mut counts[place];
+                    counts.resize(self.width - latent - 1, 0);
+                    for &(from, to) in &after[start..end] {
+                        for &other in &firings.latents[from as usize..to as usize] {
+                            counts[other as usize - latent - 1] += 1;
+                        }
+                    }
+                }
+                start = end;
+            }
+        }
+    }
+}
+
+impl ExactBatch<'_> {
+    pub(super) fn add(&mut self, latent: u32, rows: impl Iterator<Item = u32>) {
+        for row in rows {
+            self.firings.push((row, latent));
+            self.counts[row as usize] += 1;
+        }
+    }
+
+    pub(super) fn finish(self) {
+        let Self { pairs, firings, counts } = self;
+        let full = {
+            let mut gathered = lock(&pairs.gathered);
+            let Firings { latents, ends } = &mut *gathered;
+            let mut end = latents.len();
+            latents.resize(end + firings.len(), 0);
+            let mut next = Vec::with_capacity(counts.len());
+            for count in counts {
+                next.push(end);
+                end += count;
+                ends.push(end);
+            }
+            for (row, latent) in firings {
+                let next = &mut next[row as usize];
+                latents[*next] = latent;
+                *next += 1;
+            }
+            if latents.len() < pairs.at_once {
+                return;
+            }
+            std::mem::take(&mut *gathered)
+        };
+        pairs.count(&full);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

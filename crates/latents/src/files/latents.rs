@@ -1,0 +1,191 @@
+//! `latents.parquet`: statistics of latents.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Float32Array, Float64Array, StringArray, UInt32Array, UInt64Array};
+use arrow_schema::{ArrowError, DataType, Field};
+
+use super::table::{ROW_GROUP_ROWS, TableFile, field, list_of_structs, nullable, struct_lists};
+use crate::error::LatentsError;
+use crate::groups::Group;
+use crate::histogram::Bin;
+use crate::statistics::{GroupTokens, Latent, SaeLatents};
+
+/// Columns of quantiles of activations above zero.
+const QUANTILES: [(&str, f64); 6] =
+    [("p10", 0.1), ("p25", 0.25), ("p50", 0.5), ("p75", 0.75), ("p90", 0.9), ("p99", 0.99)];
+
+/// `latents.parquet`, in the making: a row for each latent of each SAE.
+#[derive(Debug)]
+pub struct LatentsFile(TableFile);
+
+impl LatentsFile {
+    /// Begins the file. Creates its folder. `about` is JSON that says how the file was made.
+    pub fn create(path: &Path, about: &str) -> Result<Self, LatentsError> {
+        let mut fields = vec![
+            field("sae", DataType::Utf8),
+            field("latent", DataType::UInt32),
+            field("tokens", DataType::UInt64),
+            field("firings", DataType::UInt64),
+            nullable("density", DataType::Float64),
+            nullable("mean", DataType::Float64),
+            nullable("max", DataType::Float32),
+        ];
+        fields.extend(QUANTILES.map(|(name, _)| nullable(name, DataType::Float64)));
+        fields.extend([
+            field("histogram", list_of_structs(&bin_fields())),
+            field("sections", list_of_structs(&group_fields(section_field()))),
+            field("subsets", list_of_structs(&group_fields(subset_field()))),
+            field("turns", list_of_structs(&group_fields(turn_field()))),
+            field("nearest", list_of_structs(&nearest_fields())),
+            field("cofiring", list_of_structs(&cofiring_fields())),
+        ]);
+        TableFile::create(path, fields, about).map(Self)
+    }
+
+    /// Adds the latents of an SAE. `nearest` are, for each latent, others and the cosines of their decoder directions.
+    pub fn write(&mut self, sae: &str, own: &SaeLatents, nearest: &[Vec<(u32, f32)>]) -> Result<(), LatentsError> {
+        let mut first = 0;
+        for (latents, nearest) in own.latents.chunks(ROW_GROUP_ROWS).zip(nearest.chunks(ROW_GROUP_ROWS)) {
+            self.0.write(columns(sae, first, own, latents, nearest))?;
+            first += latents.len();
+        }
+        Ok(())
+    }
+
+    /// Moves the whole file to its path.
+    pub fn finish(self) -> Result<(), LatentsError> {
+        self.0.finish()
+    }
+}
+
+fn bin_fields() -> [Field; 3] {
+    [field("from", DataType::Float32), field("to", DataType::Float32), field("count", DataType::UInt64)]
+}
+
+fn section_field() -> Field {
+    field("section", DataType::Utf8)
+}
+
+fn subset_field() -> Field {
+    nullable("subset", DataType::Utf8)
+}
+
+fn turn_field() -> Field {
+    field("turn", DataType::UInt32)
+}
+
+fn group_fields(name: Field) -> [Field; 4] {
+    let count = |name| field(name, DataType::UInt64);
+    [name, count("tokens"), count("firings"), nullable("density", DataType::Float64)]
+}
+
+fn nearest_fields() -> [Field; 2] {
+    [field("latent", DataType::UInt32), field("cosine", DataType::Float32)]
+}
+
+fn cofiring_fields() -> [Field; 3] {
+    [field("latent", DataType::UInt32), field("together", DataType::UInt64), field("jaccard", DataType::Float64)]
+}
+
+/// The share of tokens at which a latent fires; undefined without tokens.
+fn density(firings: u64, tokens: u64) -> Option<f64> {
+    (tokens > 0).then(|| firings as f64 / tokens as f64)
+}
+
+/// Columns of some latents, the first of which has number `first`.
+fn columns(
+    sae: &str,
+    first: usize,
+    all: &SaeLatents,
+    latents: &[Latent],
+    nearest: &[Vec<(u32, f32)>],
+) -> Result<Vec<ArrayRef>, ArrowError> {
+    let tokens = all.tokens;
+    let numbers = first as u32..(first + latents.len()) as u32;
+    let mut columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from_iter_values(latents.iter().map(|_| sae))),
+        Arc::new(UInt32Array::from_iter_values(numbers)),
+        Arc::new(UInt64Array::from_iter_values(latents.iter().map(|_| tokens))),
+        Arc::new(UInt64Array::from_iter_values(latents.iter().map(|own| own.firings))),
+        Arc::new(latents.iter().map(|own| density(own.firings, tokens)).collect::<Float64Array>()),
+        Arc::new(latents.iter().map(|own| own.mean).collect::<Float64Array>()),
+        Arc::new(latents.iter().map(|own| own.max).collect::<Float32Array>()),
+    ];
+    for (_, share) in QUANTILES {
+        columns.push(Arc::new(latents.iter().map(|own| own.quantile(share)).collect::<Float64Array>()));
+    }
+    columns.push(histograms(latents)?);
+    for kind in [Kind::Section, Kind::Subset, Kind::Turn] {
+        columns.push(groups(kind, &all.groups, latents)?);
+    }
+    columns.push(nearest_lists(nearest)?);
+    columns.push(cofiring_lists(latents)?);
+    Ok(columns)
+}
+
+fn histograms(latents: &[Latent]) -> Result<ArrayRef, ArrowError> {
+    let bins: Vec<Bin> = latents.iter().flat_map(|own| own.histogram.bins()).collect();
+    let values: Vec<ArrayRef> = vec![
+        Arc::new(Float32Array::from_iter_values(bins.iter().map(|bin| bin.from))),
+        Arc::new(Float32Array::from_iter_values(bins.iter().map(|bin| bin.to))),
+        Arc::new(UInt64Array::from_iter_values(bins.iter().map(|bin| bin.count))),
+    ];
+    struct_lists(&bin_fields(), latents.iter().map(|own| own.histogram.bins().count()), values)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Section,
+    Subset,
+    Turn,
+}
+
+impl Kind {
+    fn of(group: &Group) -> Self {
+        match group {
+            Group::Section(_) => Self::Section,
+            Group::Subset(_) => Self::Subset,
+            Group::Turn(_) => Self::Turn,
+        }
+    }
+}
+
+/// The groups of one kind that have tokens, with each latent's firings in them.
+fn groups(kind: Kind, groups: &[GroupTokens], latents: &[Latent]) -> Result<ArrayRef, ArrowError> {
+    let own: Vec<(usize, &GroupTokens)> =
+        groups.iter().enumerate().filter(|(_, own)| own.tokens > 0 && Kind::of(&own.group) == kind).collect();
+    let each = || latents.iter().flat_map(|latent| own.iter().map(move |(place, own)| (latent.groups[*place], *own)));
+    let (name, names): (Field, ArrayRef) = match kind {
+        Kind::Section => (section_field(), Arc::new(each().map(|(_, own)| own.group.name()).collect::<StringArray>())),
+        Kind::Subset => (subset_field(), Arc::new(each().map(|(_, own)| own.group.name()).collect::<StringArray>())),
+        Kind::Turn => (turn_field(), Arc::new(each().map(|(_, own)| own.group.turn()).collect::<UInt32Array>())),
+    };
+    let values: Vec<ArrayRef> = vec![
+        names,
+        Arc::new(UInt64Array::from_iter_values(each().map(|(_, own)| own.tokens))),
+        Arc::new(UInt64Array::from_iter_values(each().map(|(firings, _)| firings))),
+        Arc::new(each().map(|(firings, own)| density(firings, own.tokens)).collect::<Float64Array>()),
+    ];
+    struct_lists(&group_fields(name), latents.iter().map(|_| own.len()), values)
+}
+
+fn nearest_lists(nearest: &[Vec<(u32, f32)>]) -> Result<ArrayRef, ArrowError> {
+    let each = || nearest.iter().flatten();
+    let values: Vec<ArrayRef> = vec![
+        Arc::new(UInt32Array::from_iter_values(each().map(|(latent, _)| *latent))),
+        Arc::new(Float32Array::from_iter_values(each().map(|(_, cosine)| *cosine))),
+    ];
+    struct_lists(&nearest_fields(), nearest.iter().map(Vec::len), values)
+}
+
+fn cofiring_lists(latents: &[Latent]) -> Result<ArrayRef, ArrowError> {
+    let each = || latents.iter().flat_map(|own| &own.cofiring);
+    let values: Vec<ArrayRef> = vec![
+        Arc::new(UInt32Array::from_iter_values(each().map(|own| own.latent))),
+        Arc::new(UInt64Array::from_iter_values(each().map(|own| own.together))),
+        Arc::new(Float64Array::from_iter_values(each().map(|own| own.jaccard))),
+    ];
+    struct_lists(&cofiring_fields(), latents.iter().map(|own| own.cofiring.len()), values)
+}

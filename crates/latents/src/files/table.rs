@@ -1,0 +1,146 @@
+//! A Parquet file that appears at its path only when it is whole.
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, ListArray, RecordBatch, StructArray};
+use arrow_buffer::OffsetBuffer;
+use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
+use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
+use tempfile::NamedTempFile;
+
+use crate::error::LatentsError;
+
+/// Rows of a row group, which the writer holds in memory.
+pub(super) const ROW_GROUP_ROWS: usize = 8192;
+
+/// The recorded writer. It has no version, so that a new release writes the same bytes.
+const CREATED_BY: &str = "hayloft";
+
+/// Key of the record of how a file was made, in the file's metadata.
+const KEY: &str = "hayloft.latents";
+
+/// A file in the making.
+#[derive(Debug)]
+pub(super) struct TableFile {
+    path: PathBuf,
+    writer: ArrowWriter<NamedTempFile>,
+    schema: SchemaRef,
+}
+
+impl TableFile {
+    /// Begins a file. Creates its folder. `about` is JSON that says how the file was made.
+    pub(super) fn create(path: &Path, fields: Vec<Field>, about: &str) -> Result<Self, LatentsError> {
+        let mut properties = WriterProperties::builder()
+            .set_created_by(CREATED_BY.to_owned())
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_dictionary_enabled(false)
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+            .set_key_value_metadata(Some(vec![KeyValue::new(KEY.to_owned(), about.to_owned())]));
+        for texts in fields.iter().flat_map(texts_of) {
+            properties = properties.set_column_dictionary_enabled(texts, true);
+        }
+        let schema = Arc::new(Schema::new(fields));
+        // Without the Arrow schema in the footer, the file is plain Parquet.
+        let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
+        let begin = || {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            std::fs::create_dir_all(folder)?;
+            // The usual permissions, less the umask: these files are shared.
+            let permissions = Permissions::from_mode(0o666);
+            let file =
+                tempfile::Builder::new().prefix(".").suffix(".partial").permissions(permissions).tempfile_in(folder)?;
+            ArrowWriter::try_new_with_options(file, Arc::clone(&schema), options).map_err(io::Error::other)
+        };
+        let writer = begin().map_err(|cause| LatentsError::Write { path: path.to_path_buf(), cause })?;
+        Ok(Self { path: path.to_path_buf(), writer, schema })
+    }
+
+    /// Adds rows.
+    pub(super) fn write(&mut self, columns: Result<Vec<ArrayRef>, ArrowError>) -> Result<(), LatentsError> {
+        let batch = columns.and_then(|columns| RecordBatch::try_new(Arc::clone(&self.schema), columns));
+        let batch = batch.map_err(|error| self.unwritten(error))?;
+        self.writer.write(&batch).map_err(|error| self.unwritten(error))
+    }
+
+    /// Moves the whole file to its path.
+    pub(super) fn finish(self) -> Result<(), LatentsError> {
+        let Self { path, writer, .. } = self;
+        let place = || {
+            let file = writer.into_inner().map_err(io::Error::other)?;
+            file.as_file().sync_all()?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        place().map_err(|cause| LatentsError::Write { path: path.clone(), cause })
+    }
+
+    fn unwritten(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> LatentsError {
+        LatentsError::Write { path: self.path.clone(), cause: io::Error::other(error) }
+    }
+}
+
+/// The columns of texts in a field: few distinct ones, which are dictionary-encoded.
+fn texts_of(field: &Field) -> Vec<ColumnPath> {
+    let path = |parts: &[&str]| ColumnPath::new(parts.iter().map(|&part| part.to_owned()).collect());
+    match field.data_type() {
+        DataType::Utf8 => vec![path(&[field.name()])],
+        DataType::List(element) => match element.data_type() {
+            DataType::Utf8 => vec![path(&[field.name(), "list", element.name()])],
+            DataType::Struct(fields) => {
+                let texts = fields.iter().filter(|own| *own.data_type() == DataType::Utf8);
+                texts.map(|own| path(&[field.name(), "list", element.name(), own.name()])).collect()
+            }
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}
+
+pub(super) fn field(name: &str, data_type: DataType) -> Field {
+    Field::new(name, data_type, false)
+}
+
+pub(super) fn nullable(name: &str, data_type: DataType) -> Field {
+    Field::new(name, data_type, true)
+}
+
+/// The field of a list's elements, with the name that the Parquet specification gives it.
+pub(super) fn element(data_type: DataType) -> Field {
+    field("element", data_type)
+}
+
+pub(super) fn list_of(element: Field) -> DataType {
+    DataType::List(Arc::new(element))
+}
+
+pub(super) fn list_of_structs(fields: &[Field]) -> DataType {
+    list_of(element(DataType::Struct(Fields::from(fields.to_vec()))))
+}
+
+/// Lists of these lengths, one after the other, of `values`.
+pub(super) fn lists(
+    element: Field,
+    lengths: impl IntoIterator<Item = usize>,
+    values: ArrayRef,
+) -> Result<ArrayRef, ArrowError> {
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    Ok(Arc::new(ListArray::try_new(Arc::new(element), offsets, values, None)?))
+}
+
+/// Lists of structs, whose fields are `values`.
+pub(super) fn struct_lists(
+    fields: &[Field],
+    lengths: impl IntoIterator<Item = usize>,
+    values: Vec<ArrayRef>,
+) -> Result<ArrayRef, ArrowError> {
+    let structs = StructArray::try_new(Fields::from(fields.to_vec()), values, None)?;
+    lists(element(structs.data_type().clone()), lengths, Arc::new(structs))
+}

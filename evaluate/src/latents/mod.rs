@@ -1,0 +1,18 @@
+//! Statistics of the latents of SAEs on a cache, without a model.
+//!
+//! ```text
+//! cache ─► batch, prefetched ─► x = c · residual ─► encoder ─► latents above zero ─► statistics ─┬─► latents.parquet
+//!                                                                              token tables ─────┴─► examples.parquet
+//! ```
+
+mod choice;
+mod contexts;
+mod pass;
+mod report;
+mod run;
+mod settings;
+
+pub use self::choice::LatentChoice;
+pub use self::report::{FrequentLatent, LatentsReport, SaeLatentsReport};
+pub use self::run::latents;
+pub use self::settings::LatentsSettings;
