@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains by the released trainers of other libraries on caches, from Python.
+"""Fills caches from transformers and trains on caches by the released trainers of other libraries, from Python.
 
 Proves: SAELens, dictionary-learning, eai-sparsify and trainers of crosscoders train on a cache as on their own data
 Needs: Rust; trainers environment (3 GB), LibTorch
@@ -11,7 +11,8 @@ Passes if SAELens trains the same weights from a cache's batches as from its own
 three orders; if its scaling factors are those of the cache; if each SAE of a MultiSAETrainer on three sites is the one
 that a trainer by itself makes; if dictionary-learning trains the same weights from batches as from rows in memory; if
 the caches for crosscoders answer what the public trainers ask of theirs; if eai-sparsify trains the same weights as
-with a model whose layers put out the cache's rows; and if the examples and the notebook in docs/python run.
+with a model whose layers put out the cache's rows; if a cache that transformers fills has the figures of a harvest; if
+SAEs as tensors give what the libraries that published them give; and if the examples and the notebook in docs/python run.
 """
 
 import argparse
@@ -34,7 +35,7 @@ os.environ |= {"SPARSIFY_DISABLE_TRITON": "1", "OMP_NUM_THREADS": "1"}
 
 from python import install  # noqa: E402
 
-PARTS = ["saelens", "dictionary_learning", "crosscoder", "sparsify", "documents"]
+PARTS = ["writer", "saelens", "dictionary_learning", "crosscoder", "sparsify", "documents"]
 """Modules of trainer_parts."""
 
 
@@ -48,10 +49,11 @@ def main() -> None:
         parser.error(f"expected parts of {', '.join(PARTS)}, got {', '.join(sorted(unknown))}")
     built = programs.given_or_built(arguments.programs, "--workspace", "--bins", "--lib")
     install(built)
+    os.environ["HAYLOFT_PROGRAMS"] = str(built)
     # The package can be imported from here on.
-    from trainer_parts import common, crosscoder, dictionary_learning, documents, saelens, sparsify
+    from trainer_parts import common, crosscoder, dictionary_learning, documents, saelens, sparsify, writer
 
-    modules = [saelens, dictionary_learning, crosscoder, sparsify, documents]
+    modules = [writer, saelens, dictionary_learning, crosscoder, sparsify, documents]
     with tempfile.TemporaryDirectory(prefix="hayloft-trainers-") as folder:
         caches = common.Caches(built, Path(folder))
         for name, module in zip(PARTS, modules):
