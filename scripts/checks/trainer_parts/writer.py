@@ -13,7 +13,7 @@ from trainer_parts.common import ROOT, SITE, check, versions
 
 MODEL = ROOT / "demo/base"
 SAE = ROOT / "demo/saes/base"
-FIGURES = ("l0", "mse", "explained_variance", "ce_clean", "ce_spliced", "ce_recovered")
+FIGURES = ("l0", "mse", "explained_variance", "ce_clean", "ce_sae", "ce_recovered")
 DIGITS = 5
 """Significant digits of a figure: more than a table shows."""
 
