@@ -46,7 +46,7 @@ pub fn convert(path: &Path, options: &SaeOptions, out: &Path) -> Result<(), SaeE
     place.write(("sae_weights.safetensors", &tensors), ("cfg.json", &fields))
 }
 
-/// Writes an SAE in the normalised form: the tensors of [`Sae`], into which the particulars of each format are folded, as
+/// Writes an SAE in the normalised form: the tensors of [`crate::Sae`], into which the particulars of each format are folded, as
 /// `sae.safetensors` in float32, and `sae.json`, in a new folder. The folder appears complete or not at all.
 ///
 /// | tensor | shape | |

@@ -25,12 +25,17 @@ pub(crate) fn unlimited() {
     let _ = ALLOCATOR.set_limit(usize::MAX);
 }
 
+/// Taken by each test that sets the limit, which all threads share.
+#[cfg(test)]
+pub(crate) static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn more_than_the_limit_is_refused_and_less_is_not() {
+        let _alone = ALONE.lock().unwrap();
         // Room for the tests that run beside this one, which the limit holds for too.
         limit(1 << 30, 1 << 10);
         let within = Vec::<u8>::new().try_reserve_exact(1 << 28);

@@ -59,6 +59,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_told_with_its_place() {
+        let _alone = allocator::ALONE.lock().unwrap();
         let panics = target(|input| panic!("{} bytes", input.len()));
         let failure = guarded(&panics, b"hay").unwrap_err();
         assert_eq!(failure.message, "3 bytes");

@@ -10,7 +10,7 @@ impl Decoder {
     /// Advances the residual to a site: through whole blocks to the site's block, then within it.
     ///
     /// Stopping at a site and continuing gives the bits of an undivided pass. The one exception is `ln2.hook_normalized` of
-    /// a norm whose weight is applied in float32 ([`NormWeight`](crate::NormWeight)): its value is rounded in bf16 and f16.
+    /// a norm whose weight is applied in float32 (`NormWeight`): its value is rounded in bf16 and f16.
     pub fn reach(&self, from: &Residual, site: Site, positions: &Positions<'_>) -> Result<Stop, ModelError> {
         site.check(&self.spec)?;
         let whole = site.rest();
