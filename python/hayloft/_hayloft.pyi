@@ -46,16 +46,18 @@ class Site:
         self, selection: dict[str, Any], settings: dict[str, Any], state: tuple[str, bytes] | None = None
     ) -> Batches: ...
 
+class WriterSettings:
+    def __init__(self, given: dict[str, Any]) -> None: ...
+
 class Planner:
     def __init__(
         self,
         folder: str | PathLike[str],
+        settings: WriterSettings,
         *,
-        tokenizer: str | PathLike[str] | None = None,
         bos: int | None = None,
         shard_tokens: int,
         row_group_rows: int,
-        resume: bool,
     ) -> None: ...
     @property
     def bos(self) -> int | None: ...
@@ -65,9 +67,7 @@ class Planner:
     def finish(self, name: str, documents: int) -> None: ...
 
 class Writer:
-    def __init__(self, folder: str | PathLike[str], settings: dict[str, Any]) -> None: ...
-    @staticmethod
-    def check(settings: dict[str, Any]) -> None: ...
+    def __init__(self, folder: str | PathLike[str], settings: WriterSettings) -> None: ...
     @property
     def dtype(self) -> str: ...
     @property

@@ -94,7 +94,7 @@ class Writer:
         if non_finite not in ("refuse", "allow"):
             raise Error(f"non_finite: expected refuse or allow, got {non_finite!r}")
         self._top_k = _top_k(predictions)
-        settings = {
+        given = {
             "checkpoint": checkpoint,
             "model_type": None if checkpoint is not None or model is None else str(model),
             "d_model": d_model,
@@ -107,16 +107,16 @@ class Writer:
             "non_finite": non_finite == "allow",
             "resume": resume,
         }
-        _hayloft.Writer.check(settings)
+        settings = _hayloft.WriterSettings(given)
         if sequences is None:
-            given = {"sections": sections, "documents": documents, "subsets": subsets, "turns": turns, "bos": bos}
-            extra = [name for name, value in given.items() if value is not None]
+            beside = {"sections": sections, "documents": documents, "subsets": subsets, "turns": turns, "bos": bos}
+            extra = [name for name, value in beside.items() if value is not None]
             if extra:
                 raise Error(f"{self.path}: expected sequences with {', '.join(extra)}, got none: the plan has its own")
         else:
             planner = _hayloft.Planner(
-                self.path, tokenizer=tokenizer or checkpoint, bos=bos, shard_tokens=_size("shard_tokens", shard_tokens),
-                row_group_rows=_size("row_group_rows", row_group_rows), resume=resume,
+                self.path, settings, bos=bos, shard_tokens=_size("shard_tokens", shard_tokens),
+                row_group_rows=_size("row_group_rows", row_group_rows),
             )  # fmt: skip
             _plan(planner, sequences, sections, documents, subsets, turns, name or self.path.name)
         self._writer = _hayloft.Writer(self.path, settings)
@@ -294,9 +294,8 @@ def _top_k(predictions: "str | int | None") -> "int | None":
 def _plan(planner, sequences, sections, documents, subsets, turns, name: str) -> None:
     """Gives the planner all sequences, and what goes with each."""
     bos, ends = planner.bos, object()
-    same = {"sections": sections, "subsets": subsets}
     beside = {
-        key: itertools.repeat(same.get(key)) if isinstance(values, str) or values is None else iter(values)
+        key: itertools.repeat(values) if isinstance(values, str) or values is None else iter(values)
         for key, values in [("sections", sections), ("documents", documents), ("subsets", subsets), ("turns", turns)]
     }
     seen, count = set(), 0
@@ -342,8 +341,10 @@ def _of_tokens(what: str, values, tokens: np.ndarray, dtype: str) -> np.ndarray:
 def _sections(what: str, tokens: np.ndarray, given, bos: "int | None") -> np.ndarray:
     """The section of each token, as bytes."""
     if given is None:
-        text, first = SECTIONS["text"], SECTIONS["bos"]
-        return np.where(tokens == bos, first, text).astype(np.uint8) if bos is not None else np.full(len(tokens), text, np.uint8)
+        places = np.full(len(tokens), SECTIONS["text"], np.uint8)
+        if bos is not None:
+            places[tokens == bos] = SECTIONS["bos"]
+        return places
     names = itertools.repeat(given, len(tokens)) if isinstance(given, str) else list(given)
     places = [SECTIONS.get(str(name)) for name in names]
     if len(places) != len(tokens) or None in places:

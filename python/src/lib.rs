@@ -49,6 +49,8 @@ mod _hayloft {
     use crate::words::Words;
     #[pymodule_export]
     use crate::writer::Writer;
+    #[pymodule_export]
+    use crate::writer::WriterSettings;
 
     /// The version of the package.
     #[pyfunction]

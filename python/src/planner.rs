@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use hayloft_store::convert::{ModelAndTokenizer, read_tokenizer};
 use hayloft_store::{
-    Corpus, DataRecord, Dtype, Existing, Grouping, PackedSequence, Packing, Planning, Section, ShardBuilder, Source,
-    Span, TokenizerRecord,
+    Corpus, DataRecord, Grouping, PackedSequence, Packing, Planning, Section, ShardBuilder, Source, Span,
+    TokenizerRecord,
 };
 use pyo3::prelude::*;
 
 use crate::error::Failure;
 use crate::process::run;
+use crate::writer::WriterSettings;
 
 /// What a run of tokens is of: its document, its subset and the number of tokens.
 type SpanOf = (u64, Option<String>, u32);
@@ -38,24 +38,19 @@ impl Planner {
     /// Starts the plan of a cache in a folder, or the comparison with the plan that it has.
     #[new]
     #[expect(clippy::needless_pass_by_value, reason = "Python gives paths by value")]
-    #[pyo3(signature = (folder, *, tokenizer=None, bos=None, shard_tokens, row_group_rows, resume))]
+    #[pyo3(signature = (folder, settings, *, bos=None, shard_tokens, row_group_rows))]
     fn new(
         folder: PathBuf,
-        tokenizer: Option<PathBuf>,
+        settings: &WriterSettings,
         bos: Option<u32>,
         shard_tokens: u64,
         row_group_rows: u32,
-        resume: bool,
     ) -> Result<Self, Failure> {
-        let mut tokenizer = match tokenizer {
-            Some(folder) => read_tokenizer(&folder)?,
-            None => ModelAndTokenizer::unknown(1, Dtype::F32).tokenizer,
-        };
-        if let Some(bos) = bos.filter(|bos| *bos != tokenizer.bos_id) {
-            // Only the token's id is known.
-            (tokenizer.bos_id, tokenizer.bos_text) = (bos, "unknown".to_owned());
+        let mut tokenizer = settings.tokenizer.clone();
+        if let Some(bos) = bos {
+            tokenizer.set_bos(bos);
         }
-        let planning = Planning::begin(&folder, if resume { Existing::Resume } else { Existing::Refuse })?;
+        let planning = Planning::begin(&folder, settings.existing)?;
         let grouping = Grouping { shard_tokens, row_group_rows };
         let builder = ShardBuilder::new(grouping);
         let state = State { planning, builder, longest: 0, sequences: 0 };
@@ -99,18 +94,7 @@ impl Planner {
         let corpus = Corpus {
             name,
             tokenizer: self.tokenizer.clone(),
-            data: DataRecord {
-                files: Vec::new(),
-                text_field: "token_ids".to_owned(),
-                subset_field: None,
-                max_tokens: None,
-                seed: None,
-                shuffle_buffer: None,
-                documents,
-                tokens_field: None,
-                skipped_rows: None,
-                selection: None,
-            },
+            data: DataRecord::of_token_ids(Vec::new(), documents),
             chat: None,
             selected_from: Vec::new(),
             packing: Packing::PerDocument,

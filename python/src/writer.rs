@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use hayloft_store::convert::{ModelAndTokenizer, read_tokenizer};
 use hayloft_store::{
     CacheWriter, Dtype, Existing, HarvestSettings, KeptPredictions, NonFinite, PlanReader, Predictions, Section,
-    Sequence, ShardWriter, SiteName, StoreError, Tokens,
+    Sequence, ShardWriter, SiteName, StoreError, TokenizerRecord, Tokens,
 };
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -19,7 +19,7 @@ use crate::process::run;
 /// What is written, as Python gives it: a dict.
 #[derive(Debug, FromPyObject)]
 #[pyo3(from_item_all)]
-pub(crate) struct WriterSettings {
+struct Given {
     /// The folder of the model's checkpoint.
     checkpoint: Option<PathBuf>,
     /// The name of a model without one.
@@ -136,33 +136,55 @@ fn add(held: &mut Predictions, (loss, logsumexp, entropy, ids, logits): &Predict
     held.top_logits.extend(floats(logits));
 }
 
+/// Checked settings: the model and its tokenizer are read.
+#[pyclass(frozen, module = "hayloft._hayloft")]
+#[derive(Debug, Clone)]
+pub(crate) struct WriterSettings {
+    harvest: HarvestSettings,
+    pub(crate) tokenizer: TokenizerRecord,
+    non_finite: NonFinite,
+    pub(crate) existing: Existing,
+}
+
+#[pymethods]
 impl WriterSettings {
-    /// The settings of the harvest, and the tokenizer if it is known.
-    fn harvest(&self) -> Result<(HarvestSettings, Option<String>), Failure> {
+    /// Refuses settings that no cache can have. Reads the model and writes nothing.
+    #[new]
+    fn new(py: Python<'_>, given: Given) -> PyResult<Self> {
+        run(py, move |_| given.checked())
+    }
+}
+
+impl Given {
+    fn checked(self) -> Result<WriterSettings, Failure> {
         let dtype = parsed("dtype", &self.dtype)?;
         let precision = parsed("precision", &self.precision)?;
-        let mut model = match (&self.checkpoint, self.d_model) {
+        let ModelAndTokenizer { mut model, mut tokenizer } = match (&self.checkpoint, self.d_model) {
             (Some(folder), _) => ModelAndTokenizer::read(folder, precision)?,
             (None, Some(d_model)) => ModelAndTokenizer::unknown(d_model, precision),
             (None, None) => return Err(Failure::internal()),
         };
-        if let Some(name) = &self.model_type {
-            model.model.model_type.clone_from(name);
+        if let Some(name) = self.model_type {
+            model.model_type = name;
         }
         if let Some(folder) = &self.tokenizer {
-            model.tokenizer = read_tokenizer(folder)?;
+            tokenizer = read_tokenizer(folder)?;
         }
         let mut site_widths = BTreeMap::new();
         let mut sites = Vec::new();
-        for (name, width) in &self.sites {
-            let site: SiteName = name.parse()?;
+        for (name, width) in self.sites {
+            let site = SiteName::try_from(name)?;
             site_widths.extend(width.map(|width| (site.clone(), width)));
             sites.push(site);
         }
         let codec = self.codec.parse()?;
         let predictions = self.top_k.map(KeptPredictions::top);
-        let tokenizer = Some(model.tokenizer.blake3).filter(|blake3| !blake3.is_empty());
-        Ok((HarvestSettings { model: model.model, sites, site_widths, dtype, codec, predictions }, tokenizer))
+        Ok(WriterSettings {
+            harvest: HarvestSettings { model, sites, site_widths, dtype, codec, predictions },
+            tokenizer,
+            non_finite: if self.non_finite { NonFinite::Allow } else { NonFinite::Refuse },
+            existing: if self.resume { Existing::Resume } else { Existing::Refuse },
+        })
     }
 }
 
@@ -195,22 +217,20 @@ impl Writer {
 impl Writer {
     /// Opens a planned cache for writing, and finds the shards that it has.
     #[new]
-    fn new(py: Python<'_>, folder: PathBuf, settings: WriterSettings) -> PyResult<Self> {
-        let place = folder.clone();
+    fn new(py: Python<'_>, folder: PathBuf, settings: &WriterSettings) -> PyResult<Self> {
+        let (place, settings) = (folder.clone(), settings.clone());
         let (writer, missing) = run(py, move |_| {
-            let (harvest, tokenizer) = settings.harvest()?;
+            let WriterSettings { harvest, tokenizer, non_finite, existing } = settings;
             let plan = PlanReader::open(&place)?;
-            let planned = &plan.plan().corpus.tokenizer.blake3;
-            if let Some(tokenizer) = tokenizer.filter(|tokenizer| tokenizer != planned && !planned.is_empty()) {
+            let (expected, planned) = (tokenizer.blake3, &plan.plan().corpus.tokenizer.blake3);
+            if expected != *planned && !expected.is_empty() && !planned.is_empty() {
                 return Err(Failure::from(StoreError::Mismatch {
                     path: place.join("plan.json"),
                     field: "the BLAKE3 of tokenizer.json".to_owned(),
-                    expected: tokenizer,
+                    expected,
                     got: planned.clone(),
                 }));
             }
-            let non_finite = if settings.non_finite { NonFinite::Allow } else { NonFinite::Refuse };
-            let existing = if settings.resume { Existing::Resume } else { Existing::Refuse };
             let writer = CacheWriter::open(&place, harvest, non_finite, existing)?;
             let shards = 0..writer.plan().shards.len();
             let missing = shards.rev().filter(|shard| !writer.is_complete(*shard)).collect::<Vec<_>>();
@@ -222,12 +242,6 @@ impl Writer {
         let whole_shards = planned_shards - missing.len();
         let state = Arc::new(Mutex::new(Some(State { writer, whole_shards, missing, filling: None })));
         Ok(Self { folder, dtype, widths, planned_shards, process: std::process::id(), state })
-    }
-
-    /// Refuses settings that no cache can have. Reads the model and writes nothing.
-    #[staticmethod]
-    fn check(py: Python<'_>, settings: WriterSettings) -> PyResult<()> {
-        run(py, move |_| settings.harvest().map(drop))
     }
 
     /// The dtype that is stored: `f32`, `bf16` or `f16`.

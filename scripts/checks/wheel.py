@@ -25,7 +25,9 @@ import programs
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = ROOT / "docs/python/quickstart.ipynb"
-LIBRARIES = ["ipykernel==7.4.0", "matplotlib==3.11.2", "nbclient==0.11.0", "pandas==3.1.1", "pyarrow==26.0.1", "sae-lens==6.54.12"]
+PINNED = ROOT / "scripts/checks/requirements/trainers.txt"
+LIBRARIES = ("ipykernel", "matplotlib", "nbclient", "pandas", "pyarrow", "sae-lens")
+"""What the notebook needs, of the versions that are pinned."""
 RUN = """
 import sys, nbclient, nbformat
 page = nbformat.read(sys.argv[1], as_version=4)
@@ -101,7 +103,8 @@ def main() -> None:
             programs.fail(f"README's lines are not printed: {missing}\n{printed}")
         print("\n".join(lines))
         if arguments.demo:
-            new.timed("pip install of sae-lens and others", "pip", "install", "--quiet", *LIBRARIES)
+            pinned = [line for line in PINNED.read_text().split() if line.split("==")[0] in LIBRARIES]
+            new.timed("pip install of sae-lens and others", "pip", "install", "--quiet", *pinned)
             (folder / "run.py").write_text(RUN)
             demo = arguments.demo.resolve()
             print(new.timed("the notebook", "python", folder / "run.py", NOTEBOOK, ROOT, demo))

@@ -175,6 +175,14 @@ pub struct LeftOut {
 }
 
 impl LeftOut {
+    /// Adds the counts of other rows.
+    pub fn add(&mut self, other: Self) {
+        let Self { outliers, non_finite, excluded } = other;
+        self.outliers += outliers;
+        self.non_finite += non_finite;
+        self.excluded += excluded;
+    }
+
     /// Counts a row unless it is kept.
     pub fn count(&mut self, verdict: Verdict) {
         match verdict {

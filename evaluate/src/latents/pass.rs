@@ -45,9 +45,7 @@ pub(super) fn pass(
         },
         |_, left: Vec<LeftOut>| {
             for (all, left) in left_out.iter_mut().zip(left) {
-                all.outliers += left.outliers;
-                all.non_finite += left.non_finite;
-                all.excluded += left.excluded;
+                all.add(left);
             }
             Ok(())
         },

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::error::{Result, StoreError};
-use crate::format::records::{ModelRecord, TokenizerRecord};
+use crate::format::records::{ModelRecord, TokenizerRecord, UNKNOWN};
 use crate::fs::hash::blake3_hex;
 
 const CONFIG: &str = "config.json";
@@ -19,9 +19,6 @@ const TOKENIZER: &str = "tokenizer.json";
 
 /// Limit on the size of a JSON file. The largest tokenizers take about 30 MB.
 const MAX_JSON_BYTES: u64 = 1 << 28;
-
-/// The value recorded where a field is unknown.
-pub(super) const UNKNOWN: &str = "unknown";
 
 /// A model and its tokenizer, as a harvest records them.
 #[derive(Clone, Debug)]
@@ -66,24 +63,21 @@ impl ModelAndTokenizer {
                 n_blocks: 0,
                 context_length: 0,
             },
-            tokenizer: unknown_tokenizer(),
+            tokenizer: TokenizerRecord::unknown(),
         }
     }
-}
-
-fn unknown_tokenizer() -> TokenizerRecord {
-    TokenizerRecord { blake3: String::new(), vocab_size: 0, bos_id: u32::MAX, bos_text: UNKNOWN.to_owned() }
 }
 
 /// Reads the tokenizer in a folder, or returns an unknown one if there is no `tokenizer.json`.
 pub fn read_tokenizer(folder: &Path) -> Result<TokenizerRecord> {
     let path = folder.join(TOKENIZER);
     if !path.exists() {
-        return Ok(unknown_tokenizer());
+        return Ok(TokenizerRecord::unknown());
     }
     let bytes = read_bounded(&path)?;
     let ids = vocabulary(&parse(&path, &bytes)?);
-    let mut record = TokenizerRecord { blake3: blake3_hex(&bytes), vocab_size: ids.len(), ..unknown_tokenizer() };
+    let mut record =
+        TokenizerRecord { blake3: blake3_hex(&bytes), vocab_size: ids.len(), ..TokenizerRecord::unknown() };
     for file in ["tokenizer_config.json", "special_tokens_map.json"] {
         // A string, or an object with a `content` key.
         let token = key(folder, file, "bos_token")?;

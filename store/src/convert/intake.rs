@@ -4,7 +4,7 @@ use std::path::Path;
 
 use hayloft_runtime::Dtype;
 
-use crate::convert::checkpoint::{ModelAndTokenizer, UNKNOWN};
+use crate::convert::checkpoint::ModelAndTokenizer;
 use crate::convert::provenance::Provenance;
 use crate::convert::{ImportSettings, ImportSummary};
 use crate::error::{Result, StoreError};
@@ -34,12 +34,7 @@ pub(super) fn identity(
         return Err(StoreError::invalid(what, expected, d_model));
     }
     if let Some(bos) = settings.bos {
-        let known = identity.tokenizer.bos_id == bos;
-        identity.tokenizer.bos_id = bos;
-        if !known {
-            // Only the token's id is known.
-            UNKNOWN.clone_into(&mut identity.tokenizer.bos_text);
-        }
+        identity.tokenizer.set_bos(bos);
     }
     Ok(identity)
 }
@@ -56,18 +51,7 @@ pub(super) fn corpus(
     Corpus {
         name,
         tokenizer: identity.tokenizer.clone(),
-        data: DataRecord {
-            files,
-            text_field: "token_ids".to_owned(),
-            subset_field: None,
-            max_tokens: None,
-            seed: None,
-            shuffle_buffer: None,
-            documents: sequences,
-            tokens_field: None,
-            skipped_rows: None,
-            selection: None,
-        },
+        data: DataRecord::of_token_ids(files, sequences),
         chat: None,
         selected_from: Vec::new(),
         packing: Packing::Concat,

@@ -39,6 +39,23 @@ pub struct TokenizerRecord {
     pub bos_text: String,
 }
 
+/// The text recorded where it is unknown.
+pub(crate) const UNKNOWN: &str = "unknown";
+
+impl TokenizerRecord {
+    /// A tokenizer of which nothing is known.
+    pub fn unknown() -> Self {
+        Self { blake3: String::new(), vocab_size: 0, bos_id: u32::MAX, bos_text: UNKNOWN.to_owned() }
+    }
+
+    /// Sets the beginning-of-sequence token. Of another than the tokenizer's, only the id is known.
+    pub fn set_bos(&mut self, id: u32) {
+        if self.bos_id != id {
+            (self.bos_id, self.bos_text) = (id, UNKNOWN.to_owned());
+        }
+    }
+}
+
 /// How documents are packed into sequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -85,6 +102,24 @@ pub struct DataRecord {
     /// Which rows of the files were used, if not all of them in order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selection: Option<SelectionRecord>,
+}
+
+impl DataRecord {
+    /// Sequences of token ids whose source is not known beyond these files.
+    pub fn of_token_ids(files: Vec<FileRecord>, documents: u64) -> Self {
+        Self {
+            files,
+            text_field: "token_ids".to_owned(),
+            subset_field: None,
+            max_tokens: None,
+            seed: None,
+            shuffle_buffer: None,
+            documents,
+            tokens_field: None,
+            skipped_rows: None,
+            selection: None,
+        }
+    }
 }
 
 /// Which rows of the files were used, and in which order.

@@ -126,7 +126,7 @@ impl Strongest {
         Self { most, firings, others: Vec::with_capacity(most) }
     }
 
-    /// Considers a latent that fires at `together` of these tokens; `firings` are all of its own.
+    /// Adds a candidate: a latent with `firings` firings, `together` of which are at this latent's tokens.
     #[inline]
     fn offer(&mut self, latent: u32, together: u64, firings: impl FnOnce() -> u64) {
         let last = if self.others.len() == self.most { self.others.last().copied() } else { None };
