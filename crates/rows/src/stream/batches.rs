@@ -10,7 +10,7 @@ use crate::error::RowsError;
 use crate::stream::filter::RowFilter;
 use crate::stream::generator::{Generator, Purpose};
 use crate::stream::mixing::{Mixing, distinct_row_groups};
-use crate::stream::mixing_buffer::{MixingBuffer, Origin};
+use crate::stream::mixing_buffer::{MixingBuffer, Origin, copy_rows};
 use crate::stream::reading::Reading;
 use crate::stream::row_groups::KeptRows;
 use crate::stream::row_memory::RowMemory;
@@ -114,19 +114,20 @@ impl<C: Borrow<Cache>> Batches<C> {
         let row_bytes = self.plan.row_bytes;
         let mut bytes = RowMemory::new(self.plan.batch.saturating_mul(row_bytes))?;
         let mut origins = Vec::with_capacity(self.plan.batch);
+        let mut choose = |waiting| generator.below(waiting);
         while origins.len() < self.plan.batch {
-            let waiting = self.buffer.len();
-            let place = if waiting == 0 { 0 } else { generator.below(waiting) };
-            let out = &mut bytes[origins.len() * row_bytes..(origins.len() + 1) * row_bytes];
-            origins.push(match self.stream.next()? {
-                Some((row, origin)) if waiting == 0 => {
-                    out.copy_from_slice(row);
-                    origin
+            let wanted = self.plan.batch - origins.len();
+            let out = &mut bytes[origins.len() * row_bytes..];
+            let is_empty = self.buffer.len() == 0;
+            match self.stream.next(wanted)? {
+                Some(run) if is_empty => {
+                    copy_rows(out.chunks_exact_mut(row_bytes), run.iter());
+                    origins.extend(run.origins());
                 }
-                Some((row, origin)) => self.buffer.exchange(place, row, origin, out),
-                None if waiting == 0 => break,
-                None => self.buffer.remove(place, out),
-            });
+                Some(run) => origins.extend(self.buffer.exchange(&run, &mut choose, out)),
+                None if is_empty => break,
+                None => origins.extend(self.buffer.remove(wanted, &mut choose, out)),
+            }
         }
         bytes.truncate(origins.len() * row_bytes);
         self.drawn += 1;
@@ -148,9 +149,9 @@ fn fill<C: Borrow<Cache>>(stream: &mut RowStream<C>, plan: &BatchPlan) -> Result
     let rows = if plan.reading.seed.is_some() { plan.mix_rows.min(of_epoch) } else { 0 };
     let mut buffer = MixingBuffer::new(plan.row_bytes, rows)?;
     while buffer.len() < rows
-        && let Some((row, origin)) = stream.next()?
+        && let Some(run) = stream.next(rows - buffer.len())?
     {
-        buffer.push(row, origin);
+        buffer.push(&run);
     }
     Ok(buffer)
 }

@@ -13,6 +13,38 @@ use crate::stream::reading::{Reading, first_row_groups};
 use crate::stream::reading_order::RowGroupIndex;
 use crate::stream::row_groups::KeptRows;
 
+/// Kept rows of a row group, in its order.
+#[derive(Debug)]
+pub(super) struct RowRun<'stream> {
+    /// Index of the row group in the cache.
+    row_group: u32,
+    /// Indices in the row group.
+    rows: &'stream [u32],
+    /// The whole row group, `[rows, d_model]`.
+    bytes: &'stream [u8],
+    row_bytes: usize,
+}
+
+impl<'stream> RowRun<'stream> {
+    pub(super) fn new(row_group: u32, rows: &'stream [u32], bytes: &'stream [u8], row_bytes: usize) -> Self {
+        Self { row_group, rows, bytes, row_bytes }
+    }
+
+    pub(super) fn row(&self, index: usize) -> &[u8] {
+        let start = self.rows[index] as usize * self.row_bytes;
+        &self.bytes[start..start + self.row_bytes]
+    }
+
+    /// `[rows, d_model]`: the rows one by one.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.rows.len()).map(|index| self.row(index))
+    }
+
+    pub(super) fn origins(&self) -> impl Iterator<Item = Origin> {
+        self.rows.iter().map(|&row| Origin { row_group: self.row_group, row })
+    }
+}
+
 /// The position of a stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Position {
@@ -83,23 +115,24 @@ impl<C: Borrow<Cache>> RowStream<C> {
         self.last_of_shard = self.order.iter().enumerate().map(|(index, group)| (group.place, index)).collect();
     }
 
-    /// Returns the next kept row; `None` after the last epoch.
-    pub(super) fn next(&mut self) -> Result<Option<(&[u8], Origin)>, StoreError> {
+    /// Returns the next kept rows: at least one, at most `limit`, which is positive, all of one row group. `None` after the
+    /// last epoch.
+    pub(super) fn next(&mut self, limit: usize) -> Result<Option<RowRun<'_>>, StoreError> {
         loop {
             if self.reading.epochs.is_some_and(|epochs| self.position.epoch >= epochs) {
                 return Ok(None);
             }
             if let Some(&group) = self.order.get(self.position.row_groups) {
                 let number = self.number(group);
-                if self.position.rows < self.kept_rows.kept[number] {
+                let first = self.position.rows;
+                if first < self.kept_rows.kept[number] {
                     if self.kept.is_empty() {
                         self.load(group)?;
                     }
-                    let row = self.kept[self.position.rows];
-                    self.position.rows += 1;
-                    let start = row as usize * self.row_bytes;
-                    let origin = Origin { row_group: number as u32, row };
-                    return Ok(Some((&self.bytes[start..start + self.row_bytes], origin)));
+                    let end = self.kept.len().min(first.saturating_add(limit));
+                    self.position.rows = end;
+                    let rows = &self.kept[first..end];
+                    return Ok(Some(RowRun::new(number as u32, rows, &self.bytes, self.row_bytes)));
                 }
                 self.leave(group);
             } else {
