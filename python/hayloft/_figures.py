@@ -4,13 +4,13 @@ import collections
 import json
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Iterable
 from pathlib import Path
 
 from hayloft import _programs
 from hayloft._errors import Error
+from hayloft._progress import Progress
 
 FRAMES = ("pandas", "polars")
 ROWS = "rows"
@@ -140,10 +140,11 @@ def run(name: str, arguments: "list[str]") -> str:
         path, environment = _programs.command(name)
     except SystemExit as error:
         raise Error(str(error).removeprefix("error: "), "missing_package") from None
+    progress = Progress()
     try:
         process = subprocess.Popen(
             [path, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, env=environment,
+            text=True, env=progress.environment(environment),
         )  # fmt: skip
     except OSError as error:
         raise Error(f"{path}: cannot run: {error.strerror}", "io") from None
@@ -151,8 +152,8 @@ def run(name: str, arguments: "list[str]") -> str:
 
     def tell() -> None:
         for line in process.stderr:
-            last.append(line)
-            print(line, end="", file=sys.stderr)
+            if progress.show(line):
+                last.append(line)
 
     with process:
         teller = threading.Thread(target=tell, daemon=True)
@@ -165,6 +166,7 @@ def run(name: str, arguments: "list[str]") -> str:
         finally:
             process.wait()
             teller.join()
+            progress.close()
     if process.returncode != 0:
         raise Error(f"{name} ended with {process.returncode}: {''.join(last).strip()}", "program")
     return printed
