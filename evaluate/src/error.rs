@@ -142,6 +142,12 @@ pub enum EvaluateError {
         /// The reason.
         got: String,
     },
+    /// Effects on logits were requested of SAEs that do not write to the residual.
+    #[error("effects on logits: expected SAEs that write to the residual stream, got {site}. Leave out --model")]
+    NotInResidual {
+        /// The site that is written.
+        site: String,
+    },
     /// Splicing SAEs together was requested without a model.
     #[error(
         "--splice-together: expected --model too, got none: SAEs that are in place at once change one another's activations"

@@ -196,7 +196,9 @@ fn latents_command(arguments: LatentsArguments) -> Result<()> {
     let (of_saes, json) = (arguments.of_saes.clone(), arguments.json);
     let mut settings = arguments.settings()?;
     let run = &mut settings.run;
+    settings.logits_of = settings.logits_of.as_deref().map(|model| found(model, ModelFiles::All)).transpose()?;
     run.tokenizer = run.tokenizer.as_deref().map(|folder| found(folder, ModelFiles::Tokenizer)).transpose()?;
+    run.tokenizer = run.tokenizer.take().or_else(|| settings.logits_of.clone());
     run.saes = of_saes.find(&run.saes)?;
     let report = latents(&settings, Progress::on_stderr())?;
     tracing::info!(folder = %settings.out.display(), "files written");

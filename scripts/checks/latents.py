@@ -9,7 +9,8 @@ Takes: minutes
 
 Harvests conversations of two turns made of stories, trains a TopK and a gated SAE beside the JumpReLU and the ReLU SAE
 of the fixtures, and compares 200 latents of each: counts and densities of all tokens, sections, subsets and turns,
-means, maxima, quantiles, top examples, samples, contexts, nearest and co-firing latents. SAELens adds in another order,
+means, maxima, quantiles, top examples, samples, contexts, nearest and co-firing latents; then the tokens whose logits
+latents raise and lower with numpy on transformers' weights, for models of several families. SAELens adds in another order,
 so activations agree to 1e-5 of their size. A latent whose pre-activation is within 1e-5 of where it begins to fire may
 fire for one of the two; such firings are counted, printed, and at most one in 100,000.
 """
@@ -31,7 +32,8 @@ environment.enter("goldens")
 import numpy as np  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 import torch  # noqa: E402
-from sae_lens import SAE  # noqa: E402
+from sae_lens import SAE, StandardSAE, StandardSAEConfig  # noqa: E402
+from transformers import AutoModelForCausalLM  # noqa: E402
 
 MODEL = ROOT / "tests/fixtures/stories260K"
 SITE = "blocks.3.hook_resid_pre"
@@ -44,6 +46,8 @@ LATENTS, TOP, SAMPLED, WINDOW, SEED, SIMILAR = 200, 20, 20, 16, 5, 5
 TOLERANCE = 1e-5
 QUANTILES = {"p10": 0.1, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p90": 0.9, "p99": 0.99}
 WORD = (1 << 64) - 1
+FAMILIES = ("gemma2", "gemma3", "gpt-neox", "gpt2", "llama32", "olmo2", "opt", "phi", "qwen3-bf16")
+EFFECT_TOLERANCE = 1e-4
 failures = []
 
 
@@ -310,6 +314,52 @@ def compare(name, path, table, examples, tokens, x, kept):
     )
 
 
+def effects(model, directions):
+    """Of each direction on all logits, [latents, vocab] float64: through the final norm's weight and the unembedding."""
+    decoder = model.get_decoder() if hasattr(model, "get_decoder") else model.base_model
+    names = ("norm", "final_layer_norm", "final_layernorm", "ln_f")
+    norm = next(getattr(decoder, name) for name in names if getattr(decoder, name, None) is not None)
+    weight = norm.weight.detach().double().numpy() + (1.0 if "Gemma" in type(norm).__name__ else 0.0)
+    if isinstance(norm, torch.nn.LayerNorm):
+        directions = directions - directions.mean(axis=1, keepdims=True)
+    return (directions * weight) @ model.get_output_embeddings().weight.detach().double().numpy().T
+
+
+def compare_effects(built, folder, family):
+    """The tokens whose logits random directions raise and lower."""
+    source = ROOT / "tests/fixtures/families" / family
+    model = AutoModelForCausalLM.from_pretrained(source, dtype="auto")
+    width, d_model, vocabulary = 64, model.config.hidden_size, model.config.vocab_size
+    (folder / "ids.jsonl").write_text(json.dumps({"ids": [1 + number % (vocabulary - 1) for number in range(64)]}) + "\n")
+    (folder / "ids.toml").write_text(
+        'name = "ids"\npacking = "per-document"\ncontext_length = 16\ntokens_field = "ids"\nbos = "none"\n'
+        'files = [{ path = "ids.jsonl" }]\n'
+    )
+    site = "blocks.1.hook_resid_pre"
+    cache, sae_folder, out = (folder / f"{family}-{name}" for name in ("cache", "sae", "latents"))
+    words = ["--model", source, "--data", folder / "ids.toml", "--site", site, "--logits", "none", "--out", cache]
+    programs.quietly(built / "harvest", "run", *words)
+    torch.manual_seed(SEED)
+    sae = StandardSAE(StandardSAEConfig(d_in=d_model, d_sae=width))
+    sae.cfg.metadata.hook_name = site
+    sae.W_dec.data = torch.randn(width, d_model)
+    sae.save_model(sae_folder)
+    words = ["--cache", cache, "--sae", sae_folder, "--model", source, "--logit-tokens", SIMILAR, "--out", out]
+    programs.quietly(built / "evaluate", "latents", *words)
+    table = pq.read_table(out / "latents.parquet").to_pylist()
+    expected = effects(model, sae.W_dec.detach().double().numpy())
+    furthest = 0.0
+    for row, own in zip(table, expected):
+        for column, order in (("logits_raised", np.sort(own)[::-1]), ("logits_lowered", np.sort(own))):
+            got = [entry["effect"] for entry in row[column]]
+            of_tokens = [own[entry["token"]] for entry in row[column]]
+            differences = np.abs([np.subtract(got, order[:SIMILAR]), np.subtract(got, of_tokens)])
+            furthest = max(furthest, float(differences.max()))
+    check(furthest <= EFFECT_TOLERANCE, f"{family}: effects on logits differ by {furthest}")
+    norm = type(model.base_model).__name__
+    print(f"{family} ({norm}): effects of {width} directions on {vocabulary} logits differ by {furthest:.1e} at most")
+
+
 def main():
     built = programs.asked(__doc__, *programs.ALL_TARGETS, names=("harvest", "evaluate"))
     with tempfile.TemporaryDirectory(prefix="hayloft-latents-") as folder:
@@ -343,6 +393,8 @@ def main():
             kept = [row for row, section in enumerate(tokens["section"]) if exclude == "none" or section != "bos"]
             for name, path in saes.items():
                 compare(name, path, table, examples, tokens, x, kept)
+        for family in FAMILIES:
+            compare_effects(built, folder, family)
     if failures:
         sys.exit(f"{len(failures)} failures")
     print("statistics and examples are those of numpy on SAELens's latents")

@@ -42,7 +42,7 @@ pub use compute::kind::kind;
 pub use compute::matrix_rate::matrix_product_rate;
 pub use compute::steps::steps;
 pub use compute::threads::{become_worker, limit_threads, workers};
-pub use decoder::{CleanRun, Decoder, Divergences, KeyValueCache, Largest, Portion, Predictions};
+pub use decoder::{CleanRun, Decoder, Divergences, KeyValueCache, Largest, LogitEffects, Portion, Predictions};
 pub use error::ModelError;
 pub use generate::{
     FinishReason, GenerateSettings, Generated, GenerationConfig, LogitsProcessors, PromptRow, Rollout, Sampling,

@@ -23,6 +23,9 @@ Examples:
   evaluate latents --cache alpaca --sae saes/chat --tokenizer mistral-7b-instruct \\
       --section rollout --out latents
 
+  # With the tokens whose logits each latent raises and lowers
+  evaluate latents --cache cache --sae saes/base --model mistral-7b --out latents
+
   # Counts alone, of every token; then more examples of three latents
   evaluate latents --cache cache --sae saes/base --top 0 --sampled 0 --out counts
   evaluate latents --cache cache --sae saes/base --latents 7,100..102 --top 200 \\
@@ -61,8 +64,15 @@ pub struct LatentsArguments {
     /// Which of the cache's shards to read, by their numbers: A..B (without B), A.. or ..B [default: all]
     #[arg(long, value_name = "RANGE")]
     shards: Option<NumberRange>,
+    /// The model that the cache was harvested from, a folder or an id: lists the tokens whose logits each latent raises and
+    /// lowers, by its decoder direction through the final norm and the unembedding. The model is not run
+    #[arg(long, value_name = "DIR|ID")]
+    model: Option<LocalPath>,
+    /// List so many tokens whose logits each latent raises, and as many that it lowers
+    #[arg(long, value_name = "N", default_value_t = LatentsSettings::LOGIT_TOKENS, requires = "model")]
+    logit_tokens: usize,
     /// The cache's tokenizer, for the texts of tokens and for --exclude special: the folder of the checkpoint that the cache was
-    /// harvested from, or its id on the Hugging Face Hub [default: ids alone]
+    /// harvested from, or its id on the Hugging Face Hub [default: that of --model; without it, ids alone]
     #[arg(long, value_name = "DIR|ID")]
     tokenizer: Option<LocalPath>,
     /// Examples of each latent: its firings with the largest activations
@@ -125,6 +135,8 @@ impl LatentsArguments {
             examples_of: self.latents,
             window: self.window,
             nearest: self.nearest,
+            logits_of: self.model.map(Into::into),
+            logit_tokens: self.logit_tokens,
             cofiring: self.cofiring,
             seed: self.seed,
             out: defaults.out,

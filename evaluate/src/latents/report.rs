@@ -36,6 +36,8 @@ pub struct LatentsReport {
     window: u32,
     nearest: usize,
     cofiring: usize,
+    /// Tokens whose logits a latent raises, and lowers, that are listed; `None` without the model.
+    logit_tokens: Option<usize>,
     seed: u64,
     /// One for each SAE.
     pub saes: Vec<SaeLatentsReport>,
@@ -177,6 +179,7 @@ impl LatentsReport {
             window: settings.window,
             nearest: settings.nearest,
             cofiring: settings.cofiring,
+            logit_tokens: settings.logits_of.as_ref().map(|_| settings.logit_tokens),
             seed: settings.seed,
             saes,
         }

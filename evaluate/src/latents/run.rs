@@ -1,7 +1,8 @@
 //! Entry point of statistics of latents.
 
 use hayloft_latents::{
-    ExampleKind, ExampleRow, ExamplesFile, GroupNumbers, Latent, LatentsError, LatentsFile, SaeLatents, Statistics,
+    ExampleKind, ExampleRow, ExamplesFile, GroupNumbers, Latent, LatentsError, LatentsFile, OfWeights, SaeLatents,
+    Statistics,
 };
 use hayloft_model::Tokenizer;
 use hayloft_rows::{OutlierNorm, OutlierRule};
@@ -11,6 +12,7 @@ use hayloft_store::Cache;
 use hayloft_train::cache_tokenizer;
 
 use super::contexts;
+use super::logits::Unembedding;
 use super::pass::{Collector, pass};
 use super::report::{LatentsReport, SaeLatentsReport};
 use super::settings::LatentsSettings;
@@ -44,6 +46,7 @@ pub fn latents(settings: &LatentsSettings, progress: Progress) -> Result<Latents
     let _no_grad = hayloft_model::no_grad();
     let run = &settings.run;
     let (RunSaes { saes, .. }, context) = RunSaes::open(run, progress)?;
+    let unembedding = Unembedding::open(settings, &context, progress)?;
     let tokenizer = run.tokenizer.as_deref().map(|folder| cache_tokenizer::<EvaluateError>(&context.cache, folder));
     let tokenizer = tokenizer.transpose()?;
     let places = places(settings, &context.cache)?;
@@ -78,8 +81,12 @@ pub fn latents(settings: &LatentsSettings, progress: Progress) -> Result<Latents
     let mut finished = Vec::with_capacity(saes.len());
     for ((collector, report), left_out) in collectors.into_iter().zip(&mut reports).zip(left_out) {
         let Collector { sae, statistics, .. } = collector;
+        let logits = match &unembedding {
+            Some(unembedding) => unembedding.effects(&sae, settings.logit_tokens, progress)?,
+            None => Vec::new(),
+        };
         let nearest = if settings.nearest > 0 {
-            let gauge = progress.gauge("nearest latents", Some(sae.width() as u64));
+            let gauge = progress.latents("nearest latents", Some(sae.width() as u64));
             sae.nearest_latents(settings.nearest, |latents| gauge.advance(latents))?
         } else {
             vec![Vec::new(); sae.width()]
@@ -87,7 +94,7 @@ pub fn latents(settings: &LatentsSettings, progress: Progress) -> Result<Latents
         drop(sae);
         let own = statistics.finish(&numbers);
         report.complete(&own, left_out);
-        finished.push((own, nearest));
+        finished.push((own, OfWeights { nearest, logits }));
     }
     let report = LatentsReport::new(settings, &context, &places, median, reports);
     write(settings, &context, &places, tokenizer.as_ref(), &report, &finished)?;
@@ -108,8 +115,8 @@ fn places(settings: &LatentsSettings, cache: &Cache) -> Result<Vec<usize>, Evalu
     Ok(places)
 }
 
-/// Statistics of an SAE's latents, and for each latent those with similar decoder directions.
-type Finished = (SaeLatents, Vec<Vec<(u32, f32)>>);
+/// Statistics of an SAE's latents, and what follows from its weights.
+type Finished = (SaeLatents, OfWeights);
 
 /// Writes both files. Neither appears before both are whole.
 fn write(
@@ -123,17 +130,17 @@ fn write(
     let path = settings.out.join(LATENTS);
     let unwritten = |error: serde_json::Error| LatentsError::Write { path: path.clone(), cause: error.into() };
     let about = report.json().map_err(unwritten)?;
-    let mut latents = LatentsFile::create(&path, &about)?;
+    let mut latents = LatentsFile::create(&path, settings.logits_of.is_some(), &about)?;
     let mut examples = ExamplesFile::create(&settings.out.join(EXAMPLES), tokenizer.is_some(), &about)?;
-    let text = |token: u32| tokenizer.map(|own| own.vocabulary_text(token)).unwrap_or_default();
-    for ((own, nearest), SaeLatentsReport { name, .. }) in finished.iter().zip(&report.saes) {
-        latents.write(name, own, nearest)?;
+    let text = |token: u32| tokenizer.map(|own| own.vocabulary_text(token));
+    for ((own, weights), SaeLatentsReport { name, .. }) in finished.iter().zip(&report.saes) {
+        latents.write(name, own, weights, text)?;
         let mut first = 0;
         for run in contexts::runs(&own.latents) {
             let contexts = contexts::read(&context.cache, places, run, settings.window)?;
             let rows: Vec<ExampleRow<'_>> = (first..).zip(run).flat_map(|own| rows(own, &contexts)).collect();
             for rows in rows.chunks(ROWS_AT_ONCE) {
-                examples.write(name, rows, text)?;
+                examples.write(name, rows, |token| text(token).unwrap_or_default())?;
             }
             first += run.len() as u32;
         }

@@ -27,6 +27,10 @@ pub struct LatentsSettings {
     pub window: u32,
     /// Latents that are listed for each as the nearest by the cosine of decoder directions.
     pub nearest: usize,
+    /// The checkpoint that the cache was harvested from, for effects of decoder directions on logits. It is not run.
+    pub logits_of: Option<PathBuf>,
+    /// Tokens that are listed for each latent as those whose logits it raises most, and lowers most.
+    pub logit_tokens: usize,
     /// Latents that are listed for each as those that fire at the same tokens.
     pub cofiring: usize,
     /// What the samples come from.
@@ -42,6 +46,8 @@ impl LatentsSettings {
     pub const WINDOW: u32 = 16;
     /// Default number of similar latents of either kind.
     pub const SIMILAR: usize = 5;
+    /// Default number of tokens whose logits a latent raises, and lowers.
+    pub const LOGIT_TOKENS: usize = 10;
     /// Largest value of each of these: what is kept of each latent is in memory.
     const MOST: usize = 1000;
 
@@ -55,6 +61,8 @@ impl LatentsSettings {
             examples_of: None,
             window: Self::WINDOW,
             nearest: Self::SIMILAR,
+            logits_of: None,
+            logit_tokens: Self::LOGIT_TOKENS,
             cofiring: Self::SIMILAR,
             seed: 0,
             out: out.into(),
@@ -70,6 +78,7 @@ impl LatentsSettings {
             ("window", self.window as usize),
             ("number of nearest latents", self.nearest),
             ("number of co-firing latents", self.cofiring),
+            ("number of tokens of logits", self.logit_tokens),
         ] {
             if number > Self::MOST {
                 let expected = "at most 1000";

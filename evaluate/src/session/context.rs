@@ -104,7 +104,7 @@ impl EvaluationContext {
 }
 
 /// Refuses a model that is not the one that the cache records.
-fn check_model(cache: &Cache, checkpoint: &Checkpoint, progress: Progress) -> Result<(), EvaluateError> {
+pub(crate) fn check_model(cache: &Cache, checkpoint: &Checkpoint, progress: Progress) -> Result<(), EvaluateError> {
     let (folder, model) = (cache.folder().to_path_buf(), checkpoint.folder().to_path_buf());
     let Some(recorded) = &cache.manifest().model.identity else {
         return Err(EvaluateError::UnknownModel { cache: folder, model });

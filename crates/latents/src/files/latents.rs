@@ -12,17 +12,42 @@ use crate::groups::Group;
 use crate::histogram::Bin;
 use crate::statistics::{GroupTokens, Latent, SaeLatents};
 
+/// Columns of effects on logits.
+const LOGITS: [&str; 2] = ["logits_raised", "logits_lowered"];
+
 /// Columns of quantiles of activations above zero.
 const QUANTILES: [(&str, f64); 6] =
     [("p10", 0.1), ("p25", 0.25), ("p50", 0.5), ("p75", 0.75), ("p90", 0.9), ("p99", 0.99)];
 
 /// `latents.parquet`, in the making: a row for each latent of each SAE.
 #[derive(Debug)]
-pub struct LatentsFile(TableFile);
+pub struct LatentsFile {
+    file: TableFile,
+    has_logits: bool,
+}
+
+/// The tokens whose logits a latent's decoder direction raises and lowers most, with the changes, the strongest first.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LogitEffect {
+    /// Tokens with the largest changes.
+    pub raised: Vec<(u32, f32)>,
+    /// Tokens with the smallest changes.
+    pub lowered: Vec<(u32, f32)>,
+}
+
+/// What follows from the weights of an SAE: an entry for each latent.
+#[derive(Debug, Default)]
+pub struct OfWeights {
+    /// Others and the cosines of their decoder directions, the largest first.
+    pub nearest: Vec<Vec<(u32, f32)>>,
+    /// Effects on logits; empty if the file has none.
+    pub logits: Vec<LogitEffect>,
+}
 
 impl LatentsFile {
-    /// Begins the file. Creates its folder. `about` is JSON that says how the file was made.
-    pub fn create(path: &Path, about: &str) -> Result<Self, LatentsError> {
+    /// Begins the file, with effects on logits or without. Creates its folder. `about` is JSON that says how the file was
+    /// made.
+    pub fn create(path: &Path, has_logits: bool, about: &str) -> Result<Self, LatentsError> {
         let mut fields = vec![
             field("sae", DataType::Utf8),
             field("latent", DataType::UInt32),
@@ -41,22 +66,35 @@ impl LatentsFile {
             field("nearest", list_of_structs(&nearest_fields())),
             field("cofiring", list_of_structs(&cofiring_fields())),
         ]);
-        TableFile::create(path, fields, about).map(Self)
+        if has_logits {
+            fields.extend(LOGITS.map(|name| field(name, list_of_structs(&logit_fields()))));
+        }
+        Ok(Self { file: TableFile::create(path, fields, about)?, has_logits })
     }
 
-    /// Adds the latents of an SAE. `nearest` are, for each latent, others and the cosines of their decoder directions.
-    pub fn write(&mut self, sae: &str, own: &SaeLatents, nearest: &[Vec<(u32, f32)>]) -> Result<(), LatentsError> {
-        let mut first = 0;
-        for (latents, nearest) in own.latents.chunks(ROW_GROUP_ROWS).zip(nearest.chunks(ROW_GROUP_ROWS)) {
-            self.0.write(columns(sae, first, own, latents, nearest))?;
-            first += latents.len();
+    /// Adds the latents of an SAE. `text` is that of a token, if there are texts; it is asked for only if the file has
+    /// effects on logits.
+    pub fn write(
+        &mut self,
+        sae: &str,
+        own: &SaeLatents,
+        weights: &OfWeights,
+        text: impl Fn(u32) -> Option<String>,
+    ) -> Result<(), LatentsError> {
+        for first in (0..own.latents.len()).step_by(ROW_GROUP_ROWS) {
+            let some = first..own.latents.len().min(first + ROW_GROUP_ROWS);
+            let mut columns = columns(sae, first, own, &own.latents[some.clone()], &weights.nearest[some.clone()]);
+            if self.has_logits {
+                columns = columns.and_then(|columns| with_logits(columns, &weights.logits[some], &text));
+            }
+            self.file.write(columns)?;
         }
         Ok(())
     }
 
     /// Moves the whole file to its path.
     pub fn finish(self) -> Result<(), LatentsError> {
-        self.0.finish()
+        self.file.finish()
     }
 }
 
@@ -87,6 +125,10 @@ fn nearest_fields() -> [Field; 2] {
 
 fn cofiring_fields() -> [Field; 3] {
     [field("latent", DataType::UInt32), field("together", DataType::UInt64), field("jaccard", DataType::Float64)]
+}
+
+fn logit_fields() -> [Field; 3] {
+    [field("token", DataType::UInt32), field("effect", DataType::Float32), nullable("text", DataType::Utf8)]
 }
 
 /// The share of tokens at which a latent fires; undefined without tokens.
@@ -178,6 +220,25 @@ fn nearest_lists(nearest: &[Vec<(u32, f32)>]) -> Result<ArrayRef, ArrowError> {
         Arc::new(Float32Array::from_iter_values(each().map(|(_, cosine)| *cosine))),
     ];
     struct_lists(&nearest_fields(), nearest.iter().map(Vec::len), values)
+}
+
+fn with_logits(
+    mut columns: Vec<ArrayRef>,
+    effects: &[LogitEffect],
+    text: &impl Fn(u32) -> Option<String>,
+) -> Result<Vec<ArrayRef>, ArrowError> {
+    let raised: Vec<&[(u32, f32)]> = effects.iter().map(|own| own.raised.as_slice()).collect();
+    let lowered = effects.iter().map(|own| own.lowered.as_slice()).collect();
+    for lists in [raised, lowered] {
+        let each = || lists.iter().copied().flatten();
+        let values: Vec<ArrayRef> = vec![
+            Arc::new(UInt32Array::from_iter_values(each().map(|(token, _)| *token))),
+            Arc::new(Float32Array::from_iter_values(each().map(|(_, effect)| *effect))),
+            Arc::new(each().map(|(token, _)| text(*token)).collect::<StringArray>()),
+        ];
+        columns.push(struct_lists(&logit_fields(), lists.iter().map(|own| own.len()), values)?);
+    }
+    Ok(columns)
 }
 
 fn cofiring_lists(latents: &[Latent]) -> Result<ArrayRef, ArrowError> {

@@ -17,7 +17,7 @@ use hayloft_checkpoint::{
 use tch::{Device, Kind, Tensor};
 
 pub use self::cache::KeyValueCache;
-pub use self::head::{CleanRun, Divergences, Largest, Predictions};
+pub use self::head::{CleanRun, Divergences, Largest, LogitEffects, Predictions};
 
 use self::attention_mask::{AttendedKeys, Extension};
 use self::block::Block;
@@ -238,6 +238,24 @@ impl Decoder {
         labels: &[i64],
     ) -> Result<Vec<Divergences>, ModelError> {
         self.head()?.divergences(untouched, changed, labels)
+    }
+
+    /// For each direction of the residual, `[n, d_model]`, the `count` tokens whose logits it raises most and those that it
+    /// lowers most: (γ ⊙ d) · `W_U`, with the weight γ of the final norm, in float32; in models with `LayerNorm`, d without its
+    /// mean. This is the change of the logits for a unit of d, times the size that the norm divides by. Bias and soft cap of
+    /// the logits are not in it. `told` is given the number of directions that are done, as they are.
+    pub fn logit_effects(
+        &self,
+        directions: &Tensor,
+        count: usize,
+        told: impl FnMut(u64),
+    ) -> Result<Vec<LogitEffects>, ModelError> {
+        let (expected, got) = (self.spec.d_model as i64, directions.size());
+        if got.len() != 2 || got[1] != expected {
+            let problem = format!("directions: expected [n, {expected}], got {got:?}");
+            return Err(ModelError::Input { problem });
+        }
+        self.head()?.effects(directions, count, told)
     }
 
     /// Floating-point operations in the matrix products of [`advance`](Self::advance) over `blocks` blocks, for `sequences`

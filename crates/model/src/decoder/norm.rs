@@ -80,6 +80,17 @@ impl Norm {
         })
     }
 
+    /// What the norm makes of a direction `[.., width]` that is added to its input, float32, but for the factor of the input's
+    /// size: a `LayerNorm` takes the mean away, and the weight multiplies. That is TransformerLens's `fold_ln`.
+    pub(super) fn of_direction(&self, direction: &Tensor) -> Result<Tensor, ModelError> {
+        let direction = direction.f_to_kind(Kind::Float)?;
+        let direction = match self.spec.kind {
+            NormKind::RootMeanSquare => direction,
+            NormKind::Layer => direction.f_sub(&direction.f_mean_dim(-1, true, Kind::Float)?)?,
+        };
+        Ok(direction.f_mul(&self.weight.f_to_kind(Kind::Float)?)?)
+    }
+
     /// The normalised values before the weight, float32.
     fn unweighted(&self, stream: &Tensor) -> Result<Tensor, ModelError> {
         let stream = stream.f_to_kind(Kind::Float)?;

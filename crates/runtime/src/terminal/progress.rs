@@ -34,6 +34,8 @@ const VARIABLE: &str = "HAYLOFT_PROGRESS";
 
 const KNOWN_TOTAL: &str = "{prefix} [{bar:30}] {human_pos}/{human_len} tokens, {speed}, {msg}ETA {eta}";
 const UNKNOWN_TOTAL: &str = "{prefix} {human_pos} tokens, {speed} {msg}";
+const KNOWN_LATENTS: &str = "{prefix} [{bar:30}] {human_pos}/{human_len} latents, ETA {eta}";
+const UNKNOWN_LATENTS: &str = "{prefix} {human_pos} latents";
 const KNOWN_BYTES: &str = "{prefix} [{bar:30}] {bytes}/{total_bytes}, {bytes_per_sec}, {msg}ETA {eta}";
 const UNKNOWN_BYTES: &str = "{prefix} {bytes}, {bytes_per_sec} {msg}";
 
@@ -41,6 +43,7 @@ const UNKNOWN_BYTES: &str = "{prefix} {bytes}, {bytes_per_sec} {msg}";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unit {
     Tokens,
+    Latents,
     Bytes,
 }
 
@@ -58,6 +61,11 @@ impl Progress {
         self.gauge_of(Unit::Tokens, doing, total)
     }
 
+    /// Starts a gauge over latents. `total` is `None` if unknown.
+    pub fn latents(self, doing: &'static str, total: Option<u64>) -> Gauge {
+        self.gauge_of(Unit::Latents, doing, total)
+    }
+
     /// Starts a gauge over bytes. `total` is `None` if unknown.
     pub fn bytes(self, doing: &'static str, total: Option<u64>) -> Gauge {
         self.gauge_of(Unit::Bytes, doing, total)
@@ -67,6 +75,8 @@ impl Progress {
         let template = match (unit, total) {
             (Unit::Tokens, Some(_)) => KNOWN_TOTAL,
             (Unit::Tokens, None) => UNKNOWN_TOTAL,
+            (Unit::Latents, Some(_)) => KNOWN_LATENTS,
+            (Unit::Latents, None) => UNKNOWN_LATENTS,
             (Unit::Bytes, Some(_)) => KNOWN_BYTES,
             (Unit::Bytes, None) => UNKNOWN_BYTES,
         };
@@ -154,7 +164,11 @@ impl Gauge {
         let removed = self.removed.load(Ordering::Relaxed);
         let line = serde_json::json!({ "progress": {
             "doing": self.doing,
-            "unit": if self.unit == Unit::Tokens { "tokens" } else { "bytes" },
+            "unit": match self.unit {
+                Unit::Tokens => "tokens",
+                Unit::Latents => "latents",
+                Unit::Bytes => "bytes",
+            },
             "done": self.done.load(Ordering::Relaxed),
             "total": self.total.map(|total| total.saturating_sub(removed)),
         }});
@@ -178,6 +192,9 @@ impl Gauge {
                 let bytes_written = Some(self.bytes.load(Ordering::Relaxed)).filter(|&bytes| bytes > 0);
                 let tokens_per_second = per_second;
                 tracing::info!(tokens = done, of, tokens_per_second, bytes_written, eta, "{note}{}", self.doing);
+            }
+            Unit::Latents => {
+                tracing::info!(latents = done, of, latents_per_second = per_second, eta, "{note}{}", self.doing);
             }
             Unit::Bytes => tracing::info!(bytes = done, of, bytes_per_second = per_second, eta, "{note}{}", self.doing),
         }

@@ -68,6 +68,12 @@ impl Sae {
         self.encoder.size()[0] as usize
     }
 
+    /// The decoder directions, `[width, d_out]` float32: what a unit of each latent adds to the reconstruction, before the
+    /// normalisation is undone.
+    pub fn decoder(&self) -> &Tensor {
+        &self.decoder
+    }
+
     /// Sets the precision of the encoder's matrix products. Latents, sums and the decoder stay float32. With float32, latents
     /// that cannot fire may first be excluded in bf16.
     pub fn computing_in(mut self, precision: Dtype) -> Result<Self, SaeError> {

@@ -3,6 +3,7 @@
 mod bound;
 mod divergence;
 mod divergences;
+mod effects;
 mod exponential;
 mod largest;
 mod logit_tiles;
@@ -12,6 +13,7 @@ use hayloft_checkpoint::{DecoderSpec, NormKind, tensor_names};
 use tch::{Device, Kind, TchError, Tensor};
 
 pub use self::divergences::{CleanRun, Divergences};
+pub use self::effects::LogitEffects;
 pub use self::largest::Largest;
 
 use self::logit_tiles::LogitTiles;
