@@ -327,7 +327,9 @@ def effects(model, directions):
 
 def compare_effects(built, folder, family):
     """The tokens whose logits random directions raise and lower."""
-    source = ROOT / "tests/fixtures/families" / family
+    source = folder / family
+    shutil.copytree(ROOT / "tests/fixtures/families" / family, source)
+    shutil.copy(ROOT / "tests/fixtures/tiny-llama/tokenizer.json", source)
     model = AutoModelForCausalLM.from_pretrained(source, dtype="auto")
     width, d_model, vocabulary = 64, model.config.hidden_size, model.config.vocab_size
     (folder / "ids.jsonl").write_text(json.dumps({"ids": [1 + number % (vocabulary - 1) for number in range(64)]}) + "\n")
