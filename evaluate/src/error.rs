@@ -288,6 +288,14 @@ pub enum EvaluateError {
         /// The operating system's error.
         cause: io::Error,
     },
+    /// An export of firings could not be written.
+    #[error("{path}: cannot write: {cause}")]
+    Export {
+        /// The folder.
+        path: PathBuf,
+        /// The operating system's error.
+        cause: io::Error,
+    },
     /// The reader thread ended early.
     #[error("the thread that reads the cache ended early: a defect in hayloft, please report it")]
     ReaderLost,

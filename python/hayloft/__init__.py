@@ -14,6 +14,7 @@ from hayloft._cache import Cache, Sequence, Summary, Table, open
 from hayloft._errors import Error, OutOfMemory, OutOfRange, UnknownName
 from hayloft._figures import evaluate, results
 from hayloft._hayloft import version as _version
+from hayloft._latents import Latents, latents
 from hayloft._sae import SAE
 from hayloft._writer import Writer
 
@@ -25,6 +26,7 @@ __all__ = [
     "Batches",
     "Cache",
     "Error",
+    "Latents",
     "OutOfMemory",
     "OutOfRange",
     "Sequence",
@@ -33,6 +35,7 @@ __all__ = [
     "UnknownName",
     "Writer",
     "evaluate",
+    "latents",
     "open",
     "results",
 ]

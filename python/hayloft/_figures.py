@@ -46,12 +46,6 @@ def evaluate(
     docs/metrics.md and RESULTS.md define the columns.
     """
     make = frame_maker(frame)
-    place = getattr(cache, "place", cache)
-    command = ["run", "--json", "--cache", os.fspath(place)]
-    for sae in several(saes):
-        command += ["--sae", os.fspath(sae)]
-    for section in several(sections):
-        command += ["--section", section]
     given = {
         "model": model,
         "exclude": exclude,
@@ -60,9 +54,7 @@ def evaluate(
         "device": device,
         "out": out,
     }
-    for name, value in given.items():
-        if value is not None:
-            command += [f"--{name}", str(value)]
+    command = command_line("run", cache, saes, sections, given)
     for name, value in [("bootstrap", bootstrap), ("kl", kl)]:
         if value is not False and value is not None:
             command.append(f"--{name}" if value is True else f"--{name}={value}")
@@ -125,6 +117,19 @@ def frame_maker(name: "str | None"):
             pass
     missing = f"data frame: expected the package {name or 'pandas or polars'}, got none. Install it with pip"
     raise Error(missing, "missing_package")
+
+
+def command_line(command: str, cache, saes, sections, given: dict) -> "list[str]":
+    """A command of ``evaluate`` that prints JSON. Options whose value is None are left out."""
+    words = [command, "--json", "--cache", os.fspath(getattr(cache, "place", cache))]
+    for sae in several(saes):
+        words += ["--sae", os.fspath(sae)]
+    for section in several(sections):
+        words += ["--section", section]
+    for name, value in given.items():
+        if value is not None:
+            words += [f"--{name}", str(value)]
+    return words
 
 
 def several(value) -> list:

@@ -36,7 +36,11 @@ ENVIRONMENTS: dict[str, list[tuple[str, list[str] | None]]] = {
     "readers": [("scripts/checks/requirements/readers.txt", ["--requirement"])],
     "remote": [("scripts/checks/requirements/remote.txt", ["--requirement"]), ("scripts/checks/requirements/remote.npm", None)],
     "report": [("scripts/checks/requirements/report.npm", None)],
-    "trainers": [("scripts/checks/requirements/trainers.txt", ["--requirement"])],
+    # delphi needs vLLM, and SAEDashboard an older transformers, for parts that no check uses.
+    "trainers": [
+        ("scripts/checks/requirements/trainers.txt", ["--requirement"]),
+        ("scripts/checks/requirements/trainers-no-deps.txt", ["--no-deps", "--requirement"]),
+    ],
     "wheel": [("scripts/checks/requirements/wheel.txt", ["--requirement"])],
 }
 

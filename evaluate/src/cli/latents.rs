@@ -102,6 +102,9 @@ pub struct LatentsArguments {
     /// Threads of the kernels and of hashing [default: all cores]
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
+    /// Also write every firing as delphi's latent cache to this folder: it explains and scores latents without the model
+    #[arg(long, value_name = "DIR")]
+    delphi: Option<LocalPath>,
     /// Folder for latents.parquet and examples.parquet
     #[arg(long, value_name = "DIR")]
     out: LocalPath,
@@ -139,6 +142,7 @@ impl LatentsArguments {
             logit_tokens: self.logit_tokens,
             cofiring: self.cofiring,
             seed: self.seed,
+            delphi: self.delphi.map(Into::into),
             out: defaults.out,
         })
     }

@@ -7,6 +7,7 @@
 
 mod choice;
 mod contexts;
+mod delphi;
 mod logits;
 mod pass;
 mod report;

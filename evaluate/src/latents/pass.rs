@@ -8,6 +8,7 @@ use hayloft_runtime::Gauge;
 use hayloft_sae::{Sae, SaeFile};
 use hayloft_store::Section;
 
+use super::delphi::{DelphiExport, Firing};
 use crate::data::batch::{Activations, Batch, rows_at};
 use crate::data::reader::CacheReader;
 use crate::error::EvaluateError;
@@ -23,7 +24,8 @@ pub(super) struct Collector<'run> {
     pub(super) statistics: Statistics,
 }
 
-/// Adds the shards at these indices to the statistics of all SAEs. Returns the counts of rows that each SAE does not read.
+/// Adds the shards at these indices to the statistics of all SAEs, and to the export. Returns the counts of rows that each
+/// SAE does not read.
 /// Batches are added by several threads in no order, which statistics do not depend on.
 pub(super) fn pass(
     source: CacheReader<'_>,
@@ -31,9 +33,11 @@ pub(super) fn pass(
     collectors: &[Collector<'_>],
     sections: &[SectionChoice],
     numbers: &GroupNumbers,
+    mut export: Option<&mut DelphiExport>,
     gauge: &Gauge,
 ) -> Result<Vec<LeftOut>, EvaluateError> {
     let mut left_out = vec![LeftOut::default(); collectors.len()];
+    let lists_firings = export.is_some();
     source.for_each(
         places,
         gauge,
@@ -41,33 +45,45 @@ pub(super) fn pass(
             let activations = source.to_device(batch)?;
             let norms = activations.norms()?;
             let labels = labels(batch, numbers);
-            collectors.iter().map(|own| own.add(batch, &activations, &norms, sections, &labels)).collect()
+            let add = |own: &Collector<'_>| {
+                let mut firings = Vec::new();
+                let list = lists_firings.then_some(&mut firings);
+                Ok((own.add(batch, (&activations, &norms), sections, &labels, list)?, firings))
+            };
+            collectors.iter().map(add).collect()
         },
-        |_, left: Vec<LeftOut>| {
+        |batch, done: Vec<(LeftOut, Vec<Firing>)>| {
+            let (left, firings): (Vec<LeftOut>, _) = done.into_iter().unzip();
             for (all, left) in left_out.iter_mut().zip(left) {
                 all.add(left);
             }
-            Ok(())
+            export.as_mut().map_or(Ok(()), |export| export.add(batch, firings))
         },
     )?;
     Ok(left_out)
 }
 
 impl Collector<'_> {
-    /// Adds the rows of a batch that are in any of the sections and not left out.
+    /// Adds the rows of a batch that are in any of the sections and not left out; lists what fires there.
     fn add(
         &self,
         batch: &Batch,
-        activations: &Activations,
-        norms: &[f64],
+        (activations, norms): (&Activations, &[f64]),
         sections: &[SectionChoice],
         labels: &RowLabels,
+        mut list: Option<&mut Vec<Firing>>,
     ) -> Result<LeftOut, EvaluateError> {
         let (kept, left_out) = batch.kept_of_any(sections, norms, self.rule);
         let inputs = multiplied(&rows_at(&activations.input, &kept)?, self.scale)?;
         let rows = BatchRows::new(labels, &kept);
         let mut statistics = self.statistics.batch(&rows);
         self.sae.encode_sparsely(&inputs, |sparse| {
+            if let Some(list) = &mut list {
+                let fired = |(&row, fired): (&i64, &'_ [(u32, f32)])| {
+                    fired.iter().map(|&(latent, activation)| Firing { row: row as u32, latent, activation }).collect()
+                };
+                list.extend(kept.iter().zip(sparse.rows()).flat_map::<Vec<Firing>, _>(fired));
+            }
             statistics.add(sparse.latents(), sparse.rows()).map_err(|cause| self.not_finite(cause))
         })?;
         statistics.finish();

@@ -24,6 +24,10 @@ pub struct LatentsReport {
     cache: CacheIdentity,
     /// Numbers of the shards that were read.
     shards: Vec<usize>,
+    /// Sequences in these shards.
+    sequences: u64,
+    /// Tokens of a sequence at most.
+    context_length: u32,
     site: String,
     /// Sections whose tokens were read.
     sections: Vec<String>,
@@ -162,6 +166,8 @@ impl LatentsReport {
         Self {
             cache: cache_identity(context),
             shards: places.iter().map(|&place| shards[place].index).collect(),
+            sequences: places.iter().map(|&place| shards[place].counts.sequences).sum(),
+            context_length: context.cache.manifest().corpus.context_length,
             site: context.point.input.name.to_string(),
             sections: run.sections().iter().map(ToString::to_string).collect(),
             outlier_norm: run.outlier_norm.map(|norm| norm.to_string()),

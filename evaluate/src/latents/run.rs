@@ -12,6 +12,7 @@ use hayloft_store::Cache;
 use hayloft_train::cache_tokenizer;
 
 use super::contexts;
+use super::delphi::DelphiExport;
 use super::logits::Unembedding;
 use super::pass::{Collector, pass};
 use super::report::{LatentsReport, SaeLatentsReport};
@@ -74,9 +75,15 @@ pub fn latents(settings: &LatentsSettings, progress: Progress) -> Result<Latents
         reports.push(SaeLatentsReport::of(own, threshold)?);
     }
     let numbers = GroupNumbers::default();
+    let widths = saes.iter().map(|own| (own.name.clone(), own.file.width()));
+    let delphi = settings.delphi.as_deref();
+    let mut export = delphi.map(|folder| DelphiExport::begin(folder, widths, &context.cache, &places)).transpose()?;
     let gauge = progress.gauge("latents", Some(tokens));
-    let left_out = pass(source, &places, &collectors, &run.sections(), &numbers, &gauge)?;
+    let left_out = pass(source, &places, &collectors, &run.sections(), &numbers, export.as_mut(), &gauge)?;
     drop(gauge);
+    if let Some(export) = export {
+        export.finish(&context.cache, &places)?;
+    }
 
     let mut finished = Vec::with_capacity(saes.len());
     for ((collector, report), left_out) in collectors.into_iter().zip(&mut reports).zip(left_out) {

@@ -35,6 +35,8 @@ pub struct LatentsSettings {
     pub cofiring: usize,
     /// What the samples come from.
     pub seed: u64,
+    /// Folder of an export of all firings, as delphi's latent cache.
+    pub delphi: Option<PathBuf>,
     /// Folder of the files.
     pub out: PathBuf,
 }
@@ -65,6 +67,7 @@ impl LatentsSettings {
             logit_tokens: Self::LOGIT_TOKENS,
             cofiring: Self::SIMILAR,
             seed: 0,
+            delphi: None,
             out: out.into(),
         }
     }
