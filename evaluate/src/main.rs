@@ -198,6 +198,7 @@ fn latents_command(arguments: LatentsArguments) -> Result<()> {
     let run = &mut settings.run;
     settings.logits_of = settings.logits_of.as_deref().map(|model| found(model, ModelFiles::All)).transpose()?;
     run.tokenizer = run.tokenizer.as_deref().map(|folder| found(folder, ModelFiles::Tokenizer)).transpose()?;
+    run.model = run.model.take().and(settings.logits_of.clone());
     run.tokenizer = run.tokenizer.take().or_else(|| settings.logits_of.clone());
     run.saes = of_saes.find(&run.saes)?;
     let report = latents(&settings, Progress::on_stderr())?;

@@ -17,7 +17,7 @@ class Collected(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.cache = hl.open(next(folder for folder in cases.HARVESTED if folder.name == "f32-raw"))
-        options = ["--site", cls.cache.sites[0], "--top", "3", "--sampled", "2", "--logit-tokens", "4"]
+        options = ["--site", cls.cache.sites[0], "--top", "3", "--sampled", "2", "--logit-tokens", "4", "--ablate", "0..9"]
         cls.latents = hl.latents(cls.cache, MODEL / "sae", model=MODEL, exclude="bos", options=options)
 
     def test_the_tables_are_those_of_the_files(self):
@@ -33,6 +33,12 @@ class Collected(unittest.TestCase):
         top = examples[0]
         self.assertEqual(top["tokens"][top["position"] - top["first_position"]], top["token"])
         self.assertEqual(len(often["logits_raised"]), 4)
+        for row in rows:
+            self.assertEqual(row["ablation"] is None, row["latent"] >= 9)
+        ablations = [row["ablation"] for row in rows[:9]]
+        self.assertTrue(any(own["tokens"] > 0 and own["ce_delta"] != 0.0 for own in ablations))
+        self.assertTrue(all((own["tokens"] == 0) == (own["ce_delta"] is None) for own in ablations))
+        self.assertTrue(all(own["tokens"] <= row["firings"] for own, row in zip(ablations, rows)))
         self.assertEqual(found.examples(often["latent"], found.saes[0], kind="top"), examples[:3])
 
     def test_neuronpedias_files_hold_the_latents_that_fire(self):

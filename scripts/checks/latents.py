@@ -10,7 +10,8 @@ Takes: minutes
 Harvests conversations of two turns made of stories, trains a TopK and a gated SAE beside the JumpReLU and the ReLU SAE
 of the fixtures, and compares 200 latents of each: counts and densities of all tokens, sections, subsets and turns,
 means, maxima, quantiles, top examples, samples, contexts, nearest and co-firing latents; then the tokens whose logits
-latents raise and lower with numpy on transformers' weights, for models of several families. SAELens adds in another order,
+latents raise and lower with numpy on transformers' weights, for models of several families, and the change of the loss without
+a latent with transformers' model and a hook that takes its contribution away. SAELens adds in another order,
 so activations agree to 1e-5 of their size. A latent whose pre-activation is within 1e-5 of where it begins to fire may
 fire for one of the two; such firings are counted, printed, and at most one in 100,000.
 """
@@ -46,6 +47,7 @@ LATENTS, TOP, SAMPLED, WINDOW, SEED, SIMILAR = 200, 20, 20, 16, 5, 5
 TOLERANCE = 1e-5
 QUANTILES = {"p10": 0.1, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p90": 0.9, "p99": 0.99}
 WORD = (1 << 64) - 1
+ABLATED = (3, 20, 77, 150)
 FAMILIES = ("gemma2", "gemma3", "gpt-neox", "gpt2", "llama32", "olmo2", "opt", "phi", "qwen3-bf16")
 EFFECT_TOLERANCE = 1e-4
 failures = []
@@ -314,6 +316,51 @@ def compare(name, path, table, examples, tokens, x, kept):
     )
 
 
+def compare_ablations(built, folder, cache, model, saes, tokens, x):
+    """The change of the loss where a latent fires, with everything else of the residual as it is."""
+    out, chosen = folder / "ablated", {name: saes[name] for name in ("jumprelu", "topk", "gated")}
+    words = [word for path in chosen.values() for word in ("--sae", path)]
+    words += ["--model", model, "--ablate", ",".join(map(str, ABLATED)), "--shards", "0..1", "--top", 0, "--sampled", 0]
+    programs.quietly(built / "evaluate", "latents", "--cache", cache, *words, "--out", out)
+    table = pq.read_table(out / "latents.parquet").to_pylist()
+    count = pq.read_metadata(sorted((cache / "shards").glob("[0-9]*"))[0] / "tokens.parquet").num_rows
+    sequences = {}
+    for row in range(count):
+        sequences.setdefault(tokens["sequence"][row], []).append(row)
+    transformer = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+    furthest, compared = 0.0, 0
+    for name, path in chosen.items():
+        latents, _, decoder = encode(path, x[:count])
+        own = {row["latent"]: row["ablation"] for row in table if row["sae"] == name}
+        check(all((own[latent] is not None) == (latent in ABLATED) for latent in own), f"{name}: ablated latents")
+        for latent in ABLATED:
+            changes = []
+            for rows in sequences.values():
+                values = latents[rows, latent]
+                if not (values > 0).any():
+                    continue
+                ids = torch.tensor([[tokens["token"][row] for row in rows]])
+                taken = torch.from_numpy(values[:, None] * decoder[latent][None]).float()
+                losses = []
+                for without in (0.0, 1.0):
+                    hook = lambda module, inputs, output: output - without * taken[None]  # noqa: B023, E731
+                    handle = transformer.model.layers[2].register_forward_hook(hook)
+                    with torch.no_grad():
+                        logits = transformer(input_ids=ids).logits[0, :-1].double()
+                    handle.remove()
+                    losses.append(torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="none"))
+                changes += (losses[1] - losses[0])[torch.from_numpy(values[:-1] > 0)].tolist()
+            got = own[latent]
+            check(got["tokens"] == len(changes), f"{name} {latent}: {got['tokens']} tokens, not {len(changes)}")
+            if changes:
+                compared += len(changes)
+                furthest = max(furthest, abs(got["ce_delta"] - math.fsum(changes) / len(changes)))
+            else:
+                check(got["ce_delta"] is None, f"{name} {latent}: a change over no tokens")
+    check(furthest < 1e-5, f"changes of the loss differ by {furthest}")
+    print(f"ablations of {len(ABLATED)} latents of {len(chosen)} SAEs at {compared} tokens: changes differ by {furthest:.1e} nats at most")
+
+
 def effects(model, directions):
     """Of each direction on all logits, [latents, vocab] float64: through the final norm's weight and the unembedding."""
     decoder = model.get_decoder() if hasattr(model, "get_decoder") else model.base_model
@@ -395,6 +442,7 @@ def main():
             kept = [row for row, section in enumerate(tokens["section"]) if exclude == "none" or section != "bos"]
             for name, path in saes.items():
                 compare(name, path, table, examples, tokens, x, kept)
+        compare_ablations(built, folder, cache, model, saes, tokens, x)
         for family in FAMILIES:
             compare_effects(built, folder, family)
     if failures:

@@ -29,7 +29,7 @@ pub use error::LatentsError;
 pub use exact_sum::ExactSum;
 pub use examples::{Activation, Example};
 pub use files::examples::{Context, ExampleKind, ExampleRow, ExamplesFile};
-pub use files::latents::{LatentsFile, LogitEffect, OfWeights};
+pub use files::latents::{Ablation, Additions, LatentsFile, LogitEffect, OptionalColumns};
 pub use groups::{Group, GroupNumbers};
 pub use histogram::{Bin, Histogram};
 pub use priority::Priorities;

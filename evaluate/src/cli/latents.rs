@@ -2,6 +2,7 @@
 #![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
@@ -71,6 +72,10 @@ pub struct LatentsArguments {
     /// List so many tokens whose logits each latent raises, and as many that it lowers
     #[arg(long, value_name = "N", default_value_t = LatentsSettings::LOGIT_TOKENS, requires = "model")]
     logit_tokens: usize,
+    /// Take the contribution of these latents out of the residual, one at a time, where it fires, and measure the change of the
+    /// model's loss there: numbers and ranges A..B, separated by commas. Each is a run of the model above the site
+    #[arg(long, value_name = "LATENTS", requires = "model")]
+    ablate: Option<LatentChoice>,
     /// The cache's tokenizer, for the texts of tokens and for --exclude special: the folder of the checkpoint that the cache was
     /// harvested from, or its id on the Hugging Face Hub [default: that of --model; without it, ids alone]
     #[arg(long, value_name = "DIR|ID")]
@@ -118,8 +123,10 @@ impl LatentsArguments {
     pub fn settings(self) -> Result<LatentsSettings> {
         let saes = self.saes.into_iter().map(Into::into).collect();
         let defaults = LatentsSettings::new(self.cache.into_path(), saes, self.out);
+        let model: Option<PathBuf> = self.model.map(Into::into);
         Ok(LatentsSettings {
             run: RunSettings {
+                model: model.clone().filter(|_| self.ablate.is_some()),
                 remote: self.remote.options(),
                 tokenizer: self.tokenizer.map(Into::into),
                 sae_options: self.of_saes.options(),
@@ -138,7 +145,8 @@ impl LatentsArguments {
             examples_of: self.latents,
             window: self.window,
             nearest: self.nearest,
-            logits_of: self.model.map(Into::into),
+            logits_of: model,
+            ablate: self.ablate,
             logit_tokens: self.logit_tokens,
             cofiring: self.cofiring,
             seed: self.seed,

@@ -5,6 +5,7 @@
 //!                                                                              token tables ─────┴─► examples.parquet
 //! ```
 
+mod ablation;
 mod choice;
 mod contexts;
 mod delphi;

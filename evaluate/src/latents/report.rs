@@ -42,6 +42,8 @@ pub struct LatentsReport {
     cofiring: usize,
     /// Tokens whose logits a latent raises, and lowers, that are listed; `None` without the model.
     logit_tokens: Option<usize>,
+    /// Latents that were ablated.
+    ablated: Option<String>,
     seed: u64,
     /// One for each SAE.
     pub saes: Vec<SaeLatentsReport>,
@@ -186,6 +188,7 @@ impl LatentsReport {
             nearest: settings.nearest,
             cofiring: settings.cofiring,
             logit_tokens: settings.logits_of.as_ref().map(|_| settings.logit_tokens),
+            ablated: settings.ablate.as_ref().map(ToString::to_string),
             seed: settings.seed,
             saes,
         }

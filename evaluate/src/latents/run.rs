@@ -1,8 +1,10 @@
 //! Entry point of statistics of latents.
 
+use std::collections::BTreeMap;
+
 use hayloft_latents::{
-    ExampleKind, ExampleRow, ExamplesFile, GroupNumbers, Latent, LatentsError, LatentsFile, OfWeights, SaeLatents,
-    Statistics,
+    Additions, ExampleKind, ExampleRow, ExamplesFile, GroupNumbers, Latent, LatentsError, LatentsFile, OptionalColumns,
+    SaeLatents, Statistics,
 };
 use hayloft_model::Tokenizer;
 use hayloft_rows::{OutlierNorm, OutlierRule};
@@ -11,6 +13,7 @@ use hayloft_runtime::{Dtype, Progress};
 use hayloft_store::Cache;
 use hayloft_train::cache_tokenizer;
 
+use super::ablation::{Ablations, ablate};
 use super::contexts;
 use super::delphi::DelphiExport;
 use super::logits::Unembedding;
@@ -74,6 +77,7 @@ pub fn latents(settings: &LatentsSettings, progress: Progress) -> Result<Latents
         });
         reports.push(SaeLatentsReport::of(own, threshold)?);
     }
+    let chosen = settings.ablated(&saes)?;
     let numbers = GroupNumbers::default();
     let widths = saes.iter().map(|own| (own.name.clone(), own.file.width()));
     let delphi = settings.delphi.as_deref();
@@ -84,9 +88,19 @@ pub fn latents(settings: &LatentsSettings, progress: Progress) -> Result<Latents
     if let Some(export) = export {
         export.finish(&context.cache, &places)?;
     }
+    let ablations: Ablations = match context.upper_model(context.precision, run.device)? {
+        Some(upper_model) if settings.ablate.is_some() => {
+            let gauge = progress.gauge("ablated", Some(tokens));
+            let source = context.source(&context.point, run.device, None);
+            ablate(source, &places, (&collectors, &chosen), &run.sections(), &upper_model, &gauge)?
+        }
+        _ => vec![BTreeMap::new(); saes.len()],
+    };
 
     let mut finished = Vec::with_capacity(saes.len());
-    for ((collector, report), left_out) in collectors.into_iter().zip(&mut reports).zip(left_out) {
+    for (((collector, report), left_out), ablations) in
+        collectors.into_iter().zip(&mut reports).zip(left_out).zip(ablations)
+    {
         let Collector { sae, statistics, .. } = collector;
         let logits = match &unembedding {
             Some(unembedding) => unembedding.effects(&sae, settings.logit_tokens, progress)?,
@@ -101,7 +115,7 @@ pub fn latents(settings: &LatentsSettings, progress: Progress) -> Result<Latents
         drop(sae);
         let own = statistics.finish(&numbers);
         report.complete(&own, left_out);
-        finished.push((own, OfWeights { nearest, logits }));
+        finished.push((own, Additions { nearest, logits, ablations }));
     }
     let report = LatentsReport::new(settings, &context, &places, median, reports);
     write(settings, &context, &places, tokenizer.as_ref(), &report, &finished)?;
@@ -122,8 +136,8 @@ fn places(settings: &LatentsSettings, cache: &Cache) -> Result<Vec<usize>, Evalu
     Ok(places)
 }
 
-/// Statistics of an SAE's latents, and what follows from its weights.
-type Finished = (SaeLatents, OfWeights);
+/// Statistics of an SAE's latents, and what stands beside them.
+type Finished = (SaeLatents, Additions);
 
 /// Writes both files. Neither appears before both are whole.
 fn write(
@@ -137,11 +151,12 @@ fn write(
     let path = settings.out.join(LATENTS);
     let unwritten = |error: serde_json::Error| LatentsError::Write { path: path.clone(), cause: error.into() };
     let about = report.json().map_err(unwritten)?;
-    let mut latents = LatentsFile::create(&path, settings.logits_of.is_some(), &about)?;
+    let has = OptionalColumns { logits: settings.logits_of.is_some(), ablation: settings.ablate.is_some() };
+    let mut latents = LatentsFile::create(&path, has, &about)?;
     let mut examples = ExamplesFile::create(&settings.out.join(EXAMPLES), tokenizer.is_some(), &about)?;
     let text = |token: u32| tokenizer.map(|own| own.vocabulary_text(token));
-    for ((own, weights), SaeLatentsReport { name, .. }) in finished.iter().zip(&report.saes) {
-        latents.write(name, own, weights, text)?;
+    for ((own, beside), SaeLatentsReport { name, .. }) in finished.iter().zip(&report.saes) {
+        latents.write(name, own, beside, text)?;
         let mut first = 0;
         for run in contexts::runs(&own.latents) {
             let contexts = contexts::read(&context.cache, places, run, settings.window)?;

@@ -8,6 +8,7 @@ use hayloft_store::maintain::NumberRange;
 
 use super::choice::LatentChoice;
 use crate::error::EvaluateError;
+use crate::session::run_saes::RunSae;
 use crate::session::settings::RunSettings;
 
 /// Settings of statistics of latents.
@@ -31,6 +32,8 @@ pub struct LatentsSettings {
     pub logits_of: Option<PathBuf>,
     /// Tokens that are listed for each latent as those whose logits it raises most, and lowers most.
     pub logit_tokens: usize,
+    /// Latents whose contribution is taken away to see the change of the loss. Needs the model of [`RunSettings`].
+    pub ablate: Option<LatentChoice>,
     /// Latents that are listed for each as those that fire at the same tokens.
     pub cofiring: usize,
     /// What the samples come from.
@@ -65,6 +68,7 @@ impl LatentsSettings {
             nearest: Self::SIMILAR,
             logits_of: None,
             logit_tokens: Self::LOGIT_TOKENS,
+            ablate: None,
             cofiring: Self::SIMILAR,
             seed: 0,
             delphi: None,
@@ -89,6 +93,15 @@ impl LatentsSettings {
             }
         }
         Ok(())
+    }
+
+    /// For each SAE the latents that are ablated, in ascending order.
+    pub(super) fn ablated(&self, saes: &[RunSae]) -> Result<Vec<Vec<u32>>, EvaluateError> {
+        let of_sae = |own: &RunSae| match &self.ablate {
+            Some(choice) => choice.of(own.file.folder(), own.file.width()),
+            None => Ok(Vec::new()),
+        };
+        saes.iter().map(of_sae).collect()
     }
 
     /// What is collected of an SAE on so many tokens.

@@ -160,7 +160,8 @@ impl<'file> SaeRunner<'file> {
     }
 }
 
-fn target_scale(file: &SaeFile, scale: f64) -> f64 {
+/// The factor that an SAE's targets and reconstructions are multiplied by, from that of its inputs.
+pub(crate) fn target_scale(file: &SaeFile, scale: f64) -> f64 {
     if file.is_transcoder() { 1.0 } else { scale }
 }
 

@@ -1,10 +1,12 @@
 //! `latents.parquet`: statistics of latents.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Float32Array, Float64Array, StringArray, UInt32Array, UInt64Array};
-use arrow_schema::{ArrowError, DataType, Field};
+use arrow_array::{ArrayRef, Float32Array, Float64Array, StringArray, StructArray, UInt32Array, UInt64Array};
+use arrow_buffer::NullBuffer;
+use arrow_schema::{ArrowError, DataType, Field, Fields};
 
 use super::table::{ROW_GROUP_ROWS, TableFile, field, list_of_structs, nullable, struct_lists};
 use crate::error::LatentsError;
@@ -23,7 +25,16 @@ const QUANTILES: [(&str, f64); 6] =
 #[derive(Debug)]
 pub struct LatentsFile {
     file: TableFile,
-    has_logits: bool,
+    has: OptionalColumns,
+}
+
+/// Which columns a file has beside those of statistics.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OptionalColumns {
+    /// Effects on logits.
+    pub logits: bool,
+    /// Changes of the loss.
+    pub ablation: bool,
 }
 
 /// The tokens whose logits a latent's decoder direction raises and lowers most, with the changes, the strongest first.
@@ -35,19 +46,29 @@ pub struct LogitEffect {
     pub lowered: Vec<(u32, f32)>,
 }
 
-/// What follows from the weights of an SAE: an entry for each latent.
+/// How the model's next-token loss changes where a latent fires, if its contribution is taken away.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Ablation {
+    /// Tokens at which it fires and that have a next token.
+    pub tokens: u64,
+    /// Sum of the changes at these tokens, in nats.
+    pub ce_deltas: f64,
+}
+
+/// What the file has of latents beside their statistics.
 #[derive(Debug, Default)]
-pub struct OfWeights {
-    /// Others and the cosines of their decoder directions, the largest first.
+pub struct Additions {
+    /// For each latent, others and the cosines of their decoder directions, the largest first.
     pub nearest: Vec<Vec<(u32, f32)>>,
-    /// Effects on logits; empty if the file has none.
+    /// For each latent, its effects on logits; empty if the file has none.
     pub logits: Vec<LogitEffect>,
+    /// The latents that were ablated.
+    pub ablations: BTreeMap<u32, Ablation>,
 }
 
 impl LatentsFile {
-    /// Begins the file, with effects on logits or without. Creates its folder. `about` is JSON that says how the file was
-    /// made.
-    pub fn create(path: &Path, has_logits: bool, about: &str) -> Result<Self, LatentsError> {
+    /// Begins the file. Creates its folder. `about` is JSON that says how the file was made.
+    pub fn create(path: &Path, has: OptionalColumns, about: &str) -> Result<Self, LatentsError> {
         let mut fields = vec![
             field("sae", DataType::Utf8),
             field("latent", DataType::UInt32),
@@ -66,10 +87,13 @@ impl LatentsFile {
             field("nearest", list_of_structs(&nearest_fields())),
             field("cofiring", list_of_structs(&cofiring_fields())),
         ]);
-        if has_logits {
+        if has.logits {
             fields.extend(LOGITS.map(|name| field(name, list_of_structs(&logit_fields()))));
         }
-        Ok(Self { file: TableFile::create(path, fields, about)?, has_logits })
+        if has.ablation {
+            fields.push(nullable("ablation", DataType::Struct(Fields::from(ablation_fields().to_vec()))));
+        }
+        Ok(Self { file: TableFile::create(path, fields, about)?, has })
     }
 
     /// Adds the latents of an SAE. `text` is that of a token, if there are texts; it is asked for only if the file has
@@ -78,14 +102,18 @@ impl LatentsFile {
         &mut self,
         sae: &str,
         own: &SaeLatents,
-        weights: &OfWeights,
+        beside: &Additions,
         text: impl Fn(u32) -> Option<String>,
     ) -> Result<(), LatentsError> {
         for first in (0..own.latents.len()).step_by(ROW_GROUP_ROWS) {
             let some = first..own.latents.len().min(first + ROW_GROUP_ROWS);
-            let mut columns = columns(sae, first, own, &own.latents[some.clone()], &weights.nearest[some.clone()]);
-            if self.has_logits {
-                columns = columns.and_then(|columns| with_logits(columns, &weights.logits[some], &text));
+            let mut columns = columns(sae, first, own, &own.latents[some.clone()], &beside.nearest[some.clone()]);
+            if self.has.logits {
+                columns = columns.and_then(|columns| with_logits(columns, &beside.logits[some.clone()], &text));
+            }
+            if self.has.ablation {
+                let of_latent = |latent: usize| beside.ablations.get(&(latent as u32)).copied();
+                columns = columns.and_then(|columns| with_ablations(columns, some.map(of_latent).collect()));
             }
             self.file.write(columns)?;
         }
@@ -129,6 +157,10 @@ fn cofiring_fields() -> [Field; 3] {
 
 fn logit_fields() -> [Field; 3] {
     [field("token", DataType::UInt32), field("effect", DataType::Float32), nullable("text", DataType::Utf8)]
+}
+
+fn ablation_fields() -> [Field; 2] {
+    [field("tokens", DataType::UInt64), nullable("ce_delta", DataType::Float64)]
 }
 
 /// The share of tokens at which a latent fires; undefined without tokens.
@@ -238,6 +270,20 @@ fn with_logits(
         ];
         columns.push(struct_lists(&logit_fields(), lists.iter().map(|own| own.len()), values)?);
     }
+    Ok(columns)
+}
+
+fn with_ablations(
+    mut columns: Vec<ArrayRef>,
+    ablations: Vec<Option<Ablation>>,
+) -> Result<Vec<ArrayRef>, ArrowError> {
+    let mean = |own: Ablation| (own.tokens > 0).then(|| own.ce_deltas / own.tokens as f64);
+    let values: Vec<ArrayRef> = vec![
+        Arc::new(UInt64Array::from_iter_values(ablations.iter().map(|own| own.map_or(0, |own| own.tokens)))),
+        Arc::new(ablations.iter().map(|own| own.and_then(mean)).collect::<Float64Array>()),
+    ];
+    let are_there = NullBuffer::from_iter(ablations.iter().map(Option::is_some));
+    columns.push(Arc::new(StructArray::try_new(Fields::from(ablation_fields().to_vec()), values, Some(are_there))?));
     Ok(columns)
 }
 

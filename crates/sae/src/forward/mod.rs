@@ -144,6 +144,14 @@ impl Sae {
         Ok(encoded.back.apply(self.decoder_bias.f_addmm(&encoded.latents, &self.decoder)?)?)
     }
 
+    /// What a latent with activations `[rows]` adds to the reconstructions of `x` `[rows, d_model]` float32: `[rows, d_out]`.
+    pub fn contribution(&self, x: &Tensor, latent: usize, activations: &[f32]) -> Result<Tensor, SaeError> {
+        let (_, undo) = self.normalisation.apply(x)?;
+        let activations = Tensor::f_from_slice(activations)?.f_to_device(x.device())?.f_unsqueeze(1)?;
+        let added = activations.f_mm(&self.decoder.f_narrow(0, latent as i64, 1)?)?;
+        Ok(undo.stretch(added)?)
+    }
+
     /// Encodes and decodes `x` `[rows, d_model]` float32 in pieces, without materialising `[rows, width]`.
     pub fn reconstruct(&self, x: &Tensor) -> Result<Reconstruction, SaeError> {
         Ok(self.reconstruct_counting(x, &[])?.0)
