@@ -1,13 +1,17 @@
-"""The chat model: the base model trained further on conversations, with a loss on both turns.
+"""The chat model: the base model trained further on conversations, with a loss on both turns, and in turn on text.
 
-Both turns have a loss so that the chat model models user prompts as well as replies. The learning rate is the base model's,
-high for fine-tuning: base and chat should differ in their residual streams, not only in their last layer.
+Both turns have a loss so that the chat model models user prompts as well as replies. Every other step is a batch of the committed
+text: without it the chat model forgets text, and SAEs are then measured on a model that is worse than a trigram. The learning rate
+is the base model's, high for fine-tuning: base and chat should differ in their residual streams, not only in their last layer.
 """
 
 import json
 from collections.abc import Iterator
 
+import base
 import numpy as np
+import texts
+import tokenizer as own_tokenizer
 import torch
 import train
 from conversations import Conversation, chat_tokenizer, conversation, read
@@ -15,7 +19,7 @@ from layout import BASE, CHAT, SEED, WORK
 from transformers import Qwen2ForCausalLM
 
 BATCH = 32  # conversations
-STEPS = 700
+STEPS = 800  # half of them on text
 PEAK = 3e-3
 
 
@@ -26,7 +30,7 @@ def batch(chosen: list[Conversation]) -> tuple[torch.Tensor, torch.Tensor]:
     return pad(chat_tokenizer().pad_token_id), pad(train.IGNORED)
 
 
-def batches(conversations: list[Conversation]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def conversation_batches(conversations: list[Conversation]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Epochs in different orders; within eight batches conversations are sorted by length, which saves padding."""
     for epoch in range(1_000):
         generator = np.random.default_rng([SEED, epoch])
@@ -37,13 +41,21 @@ def batches(conversations: list[Conversation]) -> Iterator[tuple[torch.Tensor, t
                 yield batch(pool[group * BATCH : (group + 1) * BATCH])
 
 
+def batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """In turn a batch of conversations and one of text, as the base model had it."""
+    contexts = own_tokenizer.pack(own_tokenizer.load(), texts.read_sample("train.jsonl.zst"))
+    conversations = [conversation(row) for row in read("train")]
+    for both in zip(conversation_batches(conversations), base.batches(contexts), strict=True):
+        yield from both
+
+
 def main() -> None:
     train.seeded()
     model = Qwen2ForCausalLM.from_pretrained(BASE)
     end = chat_tokenizer().eos_token_id
     model.config.eos_token_id = end
     model.generation_config.eos_token_id = end
-    figures = train.train(model, batches([conversation(row) for row in read("train")]), STEPS, PEAK, CHAT)
+    figures = train.train(model, batches(), STEPS, PEAK, CHAT)
     (WORK / "chat.json").write_text(json.dumps(figures, indent=2))
 
 

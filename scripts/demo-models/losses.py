@@ -1,29 +1,25 @@
 """Held-out text and replies, and mean losses over them, the same for models and n-grams."""
 
-import json
 from collections import defaultdict
 from collections.abc import Callable
 from statistics import mean
 
 import texts
 import tokenizer as own_tokenizer
-import zstandard
 from conversations import Conversation
-from layout import BEGIN, CONTEXT, TEXT
+from layout import BEGIN, CONTEXT
 
 Loss = Callable[[int, int], float]  # (number, position): of that token of that sequence
 
 
 def held_out_contexts() -> tuple[list[list[int]], list[list[str]]]:
     """The committed held-out text, joined and cut as for training (with a last short context), and each token's subset."""
-    data = zstandard.ZstdDecompressor().decompressobj().decompress((TEXT / "heldout.jsonl.zst").read_bytes())
     tokenizer = own_tokenizer.load()
     begin = tokenizer.token_to_id(BEGIN)
     stream: list[tuple[int, str]] = []
-    for line in data.decode().splitlines():
-        document = json.loads(line)
-        subset = document["meta"]["pile_set_name"]
-        stream += [(begin, subset)] * bool(stream) + [(token, subset) for token in tokenizer.encode(document["text"]).ids]
+    for document in texts.read_sample("heldout.jsonl.zst"):
+        tokens = tokenizer.encode(document.text).ids
+        stream += [(begin, document.subset)] * bool(stream) + [(token, document.subset) for token in tokens]
     contexts, subsets = [], []
     for start in range(0, len(stream), CONTEXT - 1):
         piece = stream[start : start + CONTEXT - 1]

@@ -5,8 +5,8 @@ HEAD = """# How the demo models were trained, and how well
 
 Written by `scripts/demo-models/run report`; the same figures, unrounded, are in [training-report.json](training-report.json).
 """
-BASELINES = """Losses are nats a token. Unigram (add-one) and trigram (interpolated Kneser–Ney, discount 0.75) are estimated on the very tokens that
-the models were trained on: for held-out text those of the base model's training, for held-out replies those and the conversations.
+BASELINES = """Losses are nats a token. Unigram (add-one) and trigram (interpolated Kneser–Ney, discount 0.75) are estimated on tokens that the
+models were trained on: for held-out text those of the base model's training, for held-out replies those and the conversations.
 """
 
 

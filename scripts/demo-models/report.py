@@ -2,6 +2,8 @@
 
 import json
 import platform
+import sys
+from collections.abc import Callable
 from statistics import mean
 
 import packages
@@ -14,6 +16,17 @@ from layout import BASE, CHAT, DEMO, WORK
 from losses import held_out_contexts, reply_loss, text_losses
 from measures import NEW_TOKENS, measure, relative_distance, rollouts
 from transformers import Qwen2ForCausalLM
+
+REPORT = DEMO / "training-report.json"
+
+
+def figures(step: str, committed: Callable[[dict], dict]) -> dict:
+    """What a step wrote to WORK; of a step that has not run here, what the committed report has of it."""
+    file = WORK / f"{step}.json"
+    if file.exists():
+        return json.loads(file.read_text())
+    print(f"{step}: not run here; its figures are those of {REPORT.name}", file=sys.stderr)
+    return committed(json.loads(REPORT.read_text()))
 
 
 def main() -> None:
@@ -32,14 +45,14 @@ def main() -> None:
             "text": text_losses(contexts, subsets, lambda n, p, of=on_text[name].losses: of[n][p - 1]),
             "replies": reply_loss(conversations, lambda n, p, of=on_replies[name].losses: of[n][p - 1]),
         }
-    losses |= json.loads((WORK / "baselines.json").read_text())
+    losses |= figures("baselines", lambda report: {name: report["loss_nats"][name] for name in ("unigram", "trigram")})
 
     end = chat_tokenizer().eos_token_id
     replies = {name: rollouts(model, conversations) for name, model in models.items()}
     without_input = [number for number, row in enumerate(rows) if not row["input"]]
     report = {
         "parameters": {name: sum(p.numel() for p in model.parameters()) for name, model in models.items()},
-        "training": {name: json.loads((WORK / f"{name}.json").read_text()) for name in models},
+        "training": {name: figures(name, lambda report, of=name: report["training"][of]) for name in models},
         "held_out": {
             "text_tokens": sum(len(context) - 1 for context in contexts),
             "conversations": len(rows),
@@ -74,7 +87,7 @@ def main() -> None:
         ],
     }
     text = json.dumps(report, indent=2, ensure_ascii=False)
-    (DEMO / "training-report.json").write_text(text + "\n")
+    REPORT.write_text(text + "\n")
     (DEMO / "TRAINING.md").write_text(prose.page(report))
     print(text)
 

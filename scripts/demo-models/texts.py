@@ -61,6 +61,13 @@ def write_sample(name: str, documents: list[Document]) -> None:
     print(f"{name}: {len(documents)} documents, {sum(len(d.text) for d in documents)} characters")
 
 
+def read_sample(name: str) -> list[Document]:
+    """The documents of a committed sample, in its order."""
+    data = zstandard.ZstdDecompressor().decompressobj().decompress((TEXT / name).read_bytes())
+    rows = map(json.loads, data.decode().splitlines())
+    return [Document(r["meta"]["pile_set_name"], r["meta"]["source"], r["meta"]["licence"], r["text"]) for r in rows]
+
+
 def read(split: str) -> list[Document]:
     """`train` or `heldout` documents of the corpus, shuffled."""
     with CORPUS.open() as lines:
