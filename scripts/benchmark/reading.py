@@ -5,7 +5,8 @@ file of numpy. The same bf16 rows of d_model 4096, one process, two threads on e
 
 Prints gigabytes (1e9) of plain bf16 a second: `in order`, all rows in pieces of 4096; `shuffled`, all rows in batches of
 4096 mixed over the whole (SAELens: over half of its buffer). safetensors reads the whole file into memory before the
-first batch. `Rust` is what the store's example codec_speed decodes of the same cache, into memory used before.
+first batch. `Rust, decoded` is what the store's example codec_speed decodes of the same cache, into memory used before;
+`Rust, batches` draws the same batches (example batch_speed), so that the rest is what Python adds.
 """
 
 import argparse
@@ -140,13 +141,16 @@ def main() -> None:
         folder = Path(made)
         write(folder, given.rows, given.programs)
         measured: "dict[tuple[str, str], list[float]]" = {}
-        rust = []
+        rust: "dict[str, list[float]]" = {}
         for _ in range(given.repeats + 1):
             for order, sides in [("in order", in_order), ("shuffled", shuffled)]:
                 for name, read in sides(folder, given.rows).items():
                     measured.setdefault((order, name), []).append(speed(read))
-            command = [given.programs / "examples/codec_speed", "--json", "--threads", "2", folder / "planes"]
-            rust.append(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout))
+            for example, options in [("codec_speed", ["--json"]), ("batch_speed", [])]:
+                command = [given.programs / "examples" / example, *options, "--threads", "2", folder / "planes"]
+                found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+                for name, value in found.items():
+                    rust.setdefault(name, []).append(value)
         size = given.rows * D_MODEL * 2 / 1e9
         print(f"{given.rows} rows, {size:.2f} GB of bf16; {torch.__version__=!s}, two threads")
         print(f"{'':34}{'median':>8}{'least':>8}{'most':>8}  GB/s")
@@ -154,12 +158,19 @@ def main() -> None:
         for (order, name), values in measured.items():
             values = values[1:]
             print(f"{order + ', ' + name:34}{median(values):8.2f}{min(values):8.2f}{max(values):8.2f}")
-        decode = [one["planes_decode_gb_per_s"] for one in rust[1:]]
-        print(f"{'Rust, planes':34}{median(decode):8.2f}{min(decode):8.2f}{max(decode):8.2f}")
+        of_rust = {
+            "decoded": rust["planes_decode_gb_per_s"][1:],
+            "batches in order": rust["in_order_gb_per_s"][1:],
+            "batches shuffled": rust["shuffled_gb_per_s"][1:],
+        }
+        for name, values in of_rust.items():
+            print(f"{'Rust, ' + name:34}{median(values):8.2f}{min(values):8.2f}{max(values):8.2f}")
         ours = {order: median(measured[order, "Hayloft, planes"][1:]) for order in ("in order", "shuffled")}
         theirs = {order: median(measured[order, "SAELens cache"][1:]) for order in ("in order", "shuffled")}
-        for order in ours:
-            print(f"{order}: {ours[order] / theirs[order]:.1f} times SAELens's cache, {ours[order] / median(decode):.0%} of Rust")
+        same = {"in order": of_rust["decoded"], "shuffled": of_rust["batches shuffled"]}
+        for order, values in same.items():
+            share = ours[order] / median(values)
+            print(f"{order}: {ours[order] / theirs[order]:.1f} times SAELens's cache, {share:.0%} of Rust's same reading")
 
 
 if __name__ == "__main__":
