@@ -7,10 +7,12 @@ use hayloft_runtime::write_whole;
 
 use crate::error::ReportError;
 use crate::experiment::open::Report;
+use crate::plot::Palette;
 use crate::tables::summary::Summary;
 
 impl Report {
-    /// Writes `report.md`, `report.html`, `summary.json`, `tables/{table}.csv` and `.tex`, and `figures/{figure}.svg`.
+    /// Writes `report.md`, `report.html`, `summary.json`, `tables/{table}.csv` and `.tex`, and `figures/{figure}.svg` and
+    /// `.pdf`.
     /// Creates the folder and returns the path of `report.html`. Each file is written by atomic rename; other files are
     /// not touched.
     pub fn write(&self, folder: &Path) -> Result<PathBuf, ReportError> {
@@ -23,7 +25,8 @@ impl Report {
             write(&format!("tables/{}.tex", table.id), Ok(table.latex().into_bytes()))?;
         }
         for figure in self.galleries().into_iter().flat_map(|gallery| gallery.figures) {
-            write(&format!("figures/{}.svg", figure.id), Ok(figure.svg.into_bytes()))?;
+            write(&format!("figures/{}.svg", figure.id), Ok(figure.drawing.svg(Palette::Plain).into_bytes()))?;
+            write(&format!("figures/{}.pdf", figure.id), figure.drawing.pdf())?;
         }
         write("report.md", Ok(self.markdown().into_bytes()))?;
         write("summary.json", self.summary().json().map(String::into_bytes).map_err(io::Error::other))?;

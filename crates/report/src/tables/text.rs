@@ -4,7 +4,7 @@ use hayloft_results::EXPLAINED_VARIANCES;
 use hayloft_runtime::TextTable;
 
 use crate::experiment::open::Report;
-use crate::tables::table::Table;
+use crate::tables::table::{Table, TableRow};
 
 impl Report {
     /// Renders all tables with their titles, at most `width` columns wide, and the definitions of the two explained
@@ -22,11 +22,21 @@ impl Table {
         let table = TextTable {
             headings: self.names.iter().copied().chain(short).map(str::to_owned).collect(),
             names: self.names.len(),
-            rows: self.rows.iter().map(|row| row.cells().map(|cell| printable(cell)).collect()).collect(),
+            rows: self.rows.iter().map(cells).collect(),
             is_ruled: true,
         };
         format!("{}\n{}", printable(&self.title), table.fit(width))
     }
+}
+
+/// The ends of an interval stand below its figure, and words below each other.
+fn cells(row: &TableRow) -> Vec<String> {
+    let names = row.names.iter().map(|name| printable(name));
+    let figures = row.figures.iter().map(|cell| {
+        let text = printable(&cell.text).replace(" [", "\n[");
+        if text.starts_with(char::is_alphabetic) { text.replace(", ", ",\n").replace(" (", "\n(") } else { text }
+    });
+    names.chain(figures).collect()
 }
 
 /// Replaces control characters, which could move the terminal's cursor.
