@@ -35,8 +35,8 @@ const WIDTH: f64 = 600.0;
 const LEFT: f64 = 12.0;
 const RIGHT: f64 = WIDTH - 16.0;
 
-/// The room for the number at the end of a bar.
-const NUMBER: f64 = 58.0;
+/// The room for the numbers at the right.
+const NUMBER: f64 = 62.0;
 
 /// The height of a bar with its gap, and of a group's label.
 const BAR: f64 = 19.0;
@@ -55,12 +55,13 @@ pub(crate) fn bars(
         [bar.value, bar.interval.map_or(bar.value, |own| own.0), bar.interval.map_or(bar.value, |own| own.1)]
     });
     all().next()?;
-    let negative = all().any(|bar| bar.value < 0.0);
-    let span = (if negative { LEFT + NUMBER } else { LEFT }, RIGHT - NUMBER);
+    let negative = all().any(|bar| bar.value < 0.0 || bar.interval.is_some_and(|own| own.0 < 0.0));
+    let span = (LEFT, RIGHT - NUMBER);
     let axis = Axis::fit(Scale::Linear, ends.chain([0.0, scale.level]), span)?;
     let axis = if negative { axis } else { axis.from(0.0) };
     let top = 14.0;
-    let rows: f64 = groups.iter().map(|group| LABEL + BAR * group.bars.len() as f64).sum();
+    let is_drawn = |bar: &&Option<Bar>| bar.is_some_and(|own| own.value.is_finite());
+    let rows = groups.iter().map(|group| LABEL + BAR * group.bars.iter().filter(is_drawn).count() as f64).sum::<f64>();
     let bottom = top + rows + 8.0;
     let mut drawing = Drawing::new(caption, WIDTH, bottom);
     let place = |value: f64| axis.place(value).unwrap_or(span.0);
@@ -71,7 +72,7 @@ pub(crate) fn bars(
     }
     let level = Pen { ink: Ink::Limit, width: 1.5, dashes: &[6.0, 4.0] };
     drawing.frame(Primitive::line((place(scale.level), top), (place(scale.level), bottom), level));
-    let area = Primitive::rectangle((LEFT, top), (RIGHT, bottom), None, Some(Pen::solid(Ink::Grid, 1.0)));
+    let area = Primitive::rectangle((LEFT, top), (span.1, bottom), None, Some(Pen::solid(Ink::Grid, 1.0)));
     drawing.add(Kind::Area, String::new(), vec![area]);
     let mut y = top;
     for group in groups {
@@ -81,12 +82,17 @@ pub(crate) fn bars(
         for ((name, style), bar) in series.iter().zip(&group.bars) {
             if let Some(own) = bar.filter(|own| own.value.is_finite()) {
                 draw_bar(&mut drawing, &place, y, (&group.label, name, *style), own);
+                y += BAR;
             }
-            y += BAR;
         }
     }
     drawing.frame(Primitive::line((place(0.0), top), (place(0.0), bottom), Pen::solid(Ink::Axis, 1.5)));
-    drawing.frame(Primitive::text((f64::midpoint(LEFT, RIGHT), bottom + 38.0), scale.label, Anchor::Middle, Ink::Text));
+    drawing.frame(Primitive::text(
+        (f64::midpoint(LEFT, span.1), bottom + 38.0),
+        scale.label,
+        Anchor::Middle,
+        Ink::Text,
+    ));
     let entries: Vec<_> = series.iter().map(|(label, style)| (label.clone(), *style, Key::Bar)).collect();
     let height = legend::draw(&mut drawing, (LEFT, bottom + 50.0, RIGHT), &entries);
     drawing.height = bottom + 50.0 + height + 8.0;
@@ -104,10 +110,8 @@ fn draw_bar(
     let (start, end, middle) = (place(0.0), place(value), y + BAR / 2.0 - 1.0);
     let mut primitives = bar((start.min(end), y), (start.max(end), y + BAR - 3.0), style);
     let mut hover = format!("{group}\n{series}: {value:.2}");
-    let mut reach = (start.min(end), start.max(end));
     if let Some((low, high)) = interval {
         let (from, to) = (place(low), place(high));
-        reach = (reach.0.min(from), reach.1.max(to));
         let pen = Pen::solid(Ink::Text, 1.4);
         primitives.push(Primitive::line((from, middle), (to, middle), pen));
         primitives.extend([from, to].map(|x| Primitive::line((x, middle - 4.0), (x, middle + 4.0), pen)));
@@ -116,15 +120,7 @@ fn draw_bar(
     }
     drawing.add(Kind::Mark, hover, primitives);
     let number = format!("{value:.2}").replace('-', "−");
-    let (x, anchor) = if value < 0.0 { (reach.0 - 5.0, Anchor::End) } else { (reach.1 + 5.0, Anchor::Start) };
-    drawing.frame(Primitive::Text {
-        at: (x, middle + 4.0),
-        content: number,
-        size: 11.5,
-        anchor,
-        ink: Ink::Text,
-        is_turned: false,
-    });
+    drawing.frame(Primitive::text((RIGHT - 6.0, middle + 0.35 * SIZE), &number, Anchor::End, Ink::Text));
 }
 
 /// A bar with the hatch of its shape, so that it is not told by its colour alone. A hollow one is an outline.

@@ -116,10 +116,10 @@ pub(super) fn draw(
     let place = |x: f64, y: f64| x_axis.place(x).zip(y_axis.place(y));
 
     let grid = Pen::solid(Ink::Grid, 1.0);
-    for (value, label) in y_ticks {
-        let y = y_axis.place(value).unwrap_or(bottom);
+    for (value, label) in &y_ticks {
+        let y = y_axis.place(*value).unwrap_or(bottom);
         drawing.frame(Primitive::line((start, y), (right, y), grid));
-        drawing.frame(Primitive::text((start - 8.0, y + 0.35 * SIZE), &label, Anchor::End, Ink::Text));
+        drawing.frame(Primitive::text((start - 8.0, y + 0.35 * SIZE), label, Anchor::End, Ink::Text));
     }
     let mut end = f64::NEG_INFINITY;
     for (value, label) in x_axis.ticks() {
@@ -153,7 +153,10 @@ pub(super) fn draw(
     }
     for (y, level) in chart.y.levels.iter().filter_map(|level| Some((y_axis.place(level.value)?, level))) {
         drawing.frame(Primitive::line((start, y), (right, y), dashed));
-        drawing.frame(Primitive::text((right - 6.0, y - 5.0), &level.label, Anchor::End, Ink::Text));
+        // A tick at the level says it already.
+        if y_ticks.iter().all(|(value, _)| (value - level.value).abs() > 1e-9) {
+            drawing.frame(Primitive::text((right - 6.0, y - 5.0), &level.label, Anchor::End, Ink::Text));
+        }
     }
     // Lines first, so that no line covers a marker.
     for series in &chart.series {

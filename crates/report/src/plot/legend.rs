@@ -28,14 +28,21 @@ pub(super) fn draw(
     (left, top, right): (f64, f64, f64),
     entries: &[(String, Style, Key)],
 ) -> f64 {
-    let (mut x, mut y) = (left, top);
-    for (label, style, key) in entries {
-        let label = font::shorten(label, SIZE, right - left - KEY);
-        // Other fonts are a little wider.
-        let length = KEY + 1.08 * font::width(&label, SIZE);
-        if x > left && x + length > right {
-            (x, y) = (left, y + ROW);
-        }
+    let labels: Vec<String> =
+        entries.iter().map(|(label, ..)| font::shorten(label, SIZE, right - left - KEY)).collect();
+    // Other fonts are a little wider.
+    let lengths = labels.iter().map(|label| KEY + 1.08 * font::width(label, SIZE) + GAP);
+    let (longest, whole) = (lengths.clone().fold(0.0, f64::max), lengths.clone().sum::<f64>());
+    // In columns, if one row does not hold all.
+    let columns = ((right - left + GAP) / longest).floor().max(1.0) as usize;
+    let mut after = left;
+    for (place, ((_, style, key), (label, length))) in entries.iter().zip(labels.iter().zip(lengths)).enumerate() {
+        let (x, y) = if whole <= right - left + GAP {
+            (after, top)
+        } else {
+            (left + longest * (place % columns) as f64, top + ROW * (place / columns) as f64)
+        };
+        after += length;
         let middle = y + ROW / 2.0;
         if matches!(key, Key::Line | Key::LineAndMarker) {
             let pen = Pen { ink: style.ink, width: 2.2, dashes: style.stroke.dashes() };
@@ -49,8 +56,8 @@ pub(super) fn draw(
                 drawing.frame(primitive);
             }
         }
-        drawing.frame(Primitive::text((x + KEY, middle + 0.35 * SIZE), &label, Anchor::Start, Ink::Text));
-        x += length + GAP;
+        drawing.frame(Primitive::text((x + KEY, middle + 0.35 * SIZE), label, Anchor::Start, Ink::Text));
     }
-    if entries.is_empty() { 0.0 } else { y + ROW - top }
+    let rows = if whole <= right - left + GAP { entries.len().min(1) } else { entries.len().div_ceil(columns) };
+    ROW * rows as f64
 }

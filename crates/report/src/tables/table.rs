@@ -2,6 +2,7 @@
 
 use hayloft_results::{Better, SubsetFigures};
 use hayloft_runtime::UNDEFINED;
+use serde_json::Number;
 
 use crate::experiment::entry::Entry;
 
@@ -108,9 +109,9 @@ impl Cell {
     }
 }
 
-/// A number with all its digits; empty if undefined.
+/// A number with all its digits, as JSON has it; empty if undefined.
 pub(super) fn exact(value: Option<f64>) -> String {
-    value.filter(|value| value.is_finite()).map_or_else(String::new, |value| format!("{value:?}"))
+    value.and_then(Number::from_f64).map_or_else(String::new, |number| number.to_string())
 }
 
 /// Makes the rows of lines. In each column the best of the lines on the same activations is bold, if there are others.
