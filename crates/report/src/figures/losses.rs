@@ -15,7 +15,7 @@ pub(crate) fn losses(report: &Report) -> Gallery {
     Gallery {
         id: "positions",
         title: "Loss by position",
-        introduction: "Mean next-token loss at each position of the sequence, the first being 1; later positions share bins. The axis of positions is logarithmic.",
+        introduction: "Mean next-token loss at each position of the sequence, the first being 1; later positions share bins. The axis of positions is logarithmic. Positions at which nothing is spliced are in the tables alone.",
         figures: figures.collect(),
     }
 }
@@ -57,13 +57,17 @@ fn figure_of(report: &Report, number: usize, portion: &[&Entry]) -> Option<Figur
         data.rows.push([positions(bin), columns.loss_tokens.to_string()].into_iter().chain(means).collect());
     }
     let middle = |bin: usize| ((first_position(bin) + 1) as f64 * first_position(bin + 1) as f64).sqrt();
+    // Their clean losses compare with nothing, and that of the first position would stretch the axis.
+    let is_spliced: Vec<bool> = (0..first.len())
+        .map(|bin| curves[1..=portion.len()].iter().any(|own| own.means.get(bin).copied().flatten().is_some()))
+        .collect();
     let series = curves.into_iter().map(|Curve { label, style, means }| {
         let point = |(bin, mean): (usize, &Option<f64>)| {
             // A bin without tokens, or without splices, is a gap.
             let hover = format!("{label}\nposition {}: {} nats", positions(bin), four(*mean));
             Datum::new(middle(bin), mean.unwrap_or(f64::NAN), hover)
         };
-        let points = means.iter().enumerate().map(point).collect();
+        let points = means.iter().enumerate().filter(|(bin, _)| is_spliced[*bin]).map(point).collect();
         Series { label: label.clone(), style, join: Join::Straight, has_markers: false, points }
     });
     let description = "Lines of mean loss in nats over position: the untouched run, each SAE's, and zero ablation. The table under the picture has the numbers.";

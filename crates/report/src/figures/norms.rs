@@ -1,6 +1,7 @@
 //! Histograms of norms, with the outlier threshold.
 
 use hayloft_results::{Digits, format_number};
+use hayloft_runtime::words::brief;
 
 use super::{Data, Figure, Gallery, caption, drawn, model_style};
 use crate::experiment::entry::Entry;
@@ -70,7 +71,7 @@ fn place_figure(report: &Report, number: usize, place: &[&Entry]) -> Option<Figu
     }
     let mut description = "Histogram of activation norms on logarithmic axes, a line for each model. ".to_owned();
     // One label for all lines, which may lie close to each other.
-    let label = format!("outliers above {}", norms.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and "));
+    let label = format!("outliers above {}", norms.iter().map(|norm| brief(*norm)).collect::<Vec<_>>().join(" and "));
     if !norms.is_empty() {
         description.extend(["A vertical line marks the threshold: ", &label, ". "]);
     }

@@ -133,11 +133,11 @@ fn front(report: &Report, number: usize, panel: &[&Entry], quality: &Quality) ->
     let column: &Column = COLUMNS.iter().find(|column| column.name == quality.column)?;
     let headings = ["SAE", "Series", "L0", column.title].map(str::to_owned);
     let mut data = Data { columns: headings.into(), rows: Vec::new() };
-    let mut series: Vec<Series> = Vec::new();
+    let mut series: Vec<(usize, Series)> = Vec::new();
     let scaled = |Interval { low, high }: Interval| (100.0 * low, 100.0 * high);
     for entry in panel {
         let columns = &entry.result.columns;
-        let (label, style) = series_of(report, entry);
+        let (rank, label, style) = series_of(report, entry);
         let (l0, share) = (columns.l0, column.value(columns, None));
         data.rows.push(vec![entry.sae.label.clone(), label.clone(), two(l0), percent(share)]);
         let Some((x, y)) = l0.zip(share) else { continue };
@@ -149,9 +149,11 @@ fn front(report: &Report, number: usize, panel: &[&Entry], quality: &Quality) ->
         }
         let x_interval = entry.interval("l0").map(|Interval { low, high }| (low, high));
         let point = Datum { x, y: 100.0 * y, x_interval, y_interval, hover };
-        match series.iter_mut().find(|own| own.label == label) {
-            Some(own) => own.points.push(point),
-            None => series.push(Series { label, style, join: Join::Front, has_markers: true, points: vec![point] }),
+        if let Some((_, own)) = series.iter_mut().find(|(own, _)| *own == rank) {
+            own.points.push(point);
+        } else {
+            let points = vec![point];
+            series.push((rank, Series { label, style, join: Join::Front, has_markers: true, points }));
         }
     }
     let description = format!(
@@ -163,6 +165,8 @@ fn front(report: &Report, number: usize, panel: &[&Entry], quality: &Quality) ->
         None => report.setting_in_words(panel[0]),
     };
     let caption = caption(quality.kind, number, title, description);
+    series.sort_by_key(|(rank, _)| *rank);
+    let series: Vec<Series> = series.into_iter().map(|(_, own)| own).collect();
     let counts = series.iter().flat_map(|own| own.points.iter().map(|point| point.x)).collect::<Vec<_>>();
     let level = Level { value: PERFECT, label: "100 %".to_owned() };
     let parts = Chart {
@@ -173,17 +177,15 @@ fn front(report: &Report, number: usize, panel: &[&Entry], quality: &Quality) ->
     drawn(chart(caption, &parts), data)
 }
 
-/// The series of an SAE and its look: in the study of the SAE on the model, hollow on any model but the first.
-fn series_of(report: &Report, entry: &Entry) -> (String, Style) {
+/// The series of an SAE: its place, its label and its look. In the study it is of the SAE on the model, hollow on any
+/// model but the first.
+fn series_of(report: &Report, entry: &Entry) -> (usize, String, Style) {
+    let Entry { series, sae, model, .. } = entry;
     if entry.family.is_none() {
-        let mut all: Vec<_> = report.entries.iter().map(|other| &other.series).collect();
-        all.sort();
-        all.dedup();
-        let place = all.iter().position(|series| **series == entry.series).unwrap_or(0);
-        return (entry.series.label.clone(), Style::of(place));
+        return (series.rank, series.label.clone(), Style::of(series.rank));
     }
-    let style = Style { is_hollow: entry.model.rank > 0, ..report.sae_style(entry) };
-    (format!("{}, {}", entry.sae.label, entry.model.label), style)
+    let style = Style { is_hollow: model.rank > 0, ..report.sae_style(entry) };
+    (2 * sae.rank + model.rank, format!("{}, {}", sae.label, model.label), style)
 }
 
 /// Groups results into panels by key, in order of first occurrence.

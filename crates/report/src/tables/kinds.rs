@@ -226,6 +226,7 @@ fn table(lines: &[Line<'_>], figures: &[Figure], names: &Names) -> Table {
         figures: figures.iter().map(|figure| figure.heading).collect(),
         rows: rows(lines, |line| names.of_entry(line.entry), figures),
         is_bold_in_latex: true,
+        is_printed: true,
         records: Vec::new(),
     }
 }
@@ -261,6 +262,7 @@ fn subset_table(group: &[Entry], names: &Names) -> Option<Table> {
         id: id(first, "subsets"),
         title: format!("{}: subsets of the corpus, {}", place_in_words(first), outliers_in_words(first)),
         note: "Of the tokens of each subset; the mean activation is that of the whole section.".to_owned(),
+        is_printed: false,
         ..table(&lines, &figures, names)
     };
     table.names.push("Subset");

@@ -7,11 +7,16 @@ use crate::experiment::open::Report;
 use crate::tables::table::{Table, TableRow};
 
 impl Report {
-    /// Renders all tables with their titles, at most `width` columns wide, and the definitions of the two explained
-    /// variances.
+    /// Renders the tables with their titles, at most `width` columns wide, the definitions of the two explained
+    /// variances, and the titles of the tables that only files have.
     pub fn table(&self, width: usize) -> String {
-        let tables = self.tables().iter().map(|table| table.text(width)).collect::<Vec<_>>().join("\n\n");
-        format!("{tables}\n\n{}", EXPLAINED_VARIANCES.join("\n"))
+        let (printed, others): (Vec<Table>, Vec<Table>) = self.tables().into_iter().partition(|table| table.is_printed);
+        let tables = printed.iter().map(|table| table.text(width)).collect::<Vec<_>>().join("\n\n");
+        let mut text = format!("{tables}\n\n{}", EXPLAINED_VARIANCES.join("\n"));
+        for Table { title, .. } in &others {
+            text.extend(["\nIn the report, not printed: ", &printable(title)]);
+        }
+        text
     }
 }
 
