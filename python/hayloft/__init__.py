@@ -12,7 +12,7 @@ from hayloft._activations import Activations, Batches
 from hayloft._aligned import AlignedBatches
 from hayloft._cache import Cache, Sequence, Summary, Table, open
 from hayloft._errors import Error, OutOfMemory, OutOfRange, UnknownName
-from hayloft._figures import evaluate, results
+from hayloft._figures import Picture, evaluate, picture, results
 from hayloft._hayloft import version as _version
 from hayloft._sae import SAE
 from hayloft._writer import Writer
@@ -27,6 +27,7 @@ __all__ = [
     "Error",
     "OutOfMemory",
     "OutOfRange",
+    "Picture",
     "Sequence",
     "Summary",
     "Table",
@@ -34,5 +35,6 @@ __all__ = [
     "Writer",
     "evaluate",
     "open",
+    "picture",
     "results",
 ]
