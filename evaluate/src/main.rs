@@ -203,7 +203,7 @@ fn sweep(SweepArguments { mut run, title }: SweepArguments) -> Result<()> {
     let Some(out) = run.out.take() else { bail!("expected a folder for the sweep, got none. Say --out DIR") };
     ensure!(
         run.part.is_none() && !run.only_baselines,
-        "a sweep is a whole run. For parts of one use `evaluate run --part`, `evaluate merge`, and `evaluate report`"
+        "a sweep is a whole run, got --part or --only-baselines. For parts of one use `evaluate run --part`, `evaluate merge`, and `evaluate report`"
     );
     if let Some(threads) = run.threads {
         limit_threads(threads);

@@ -403,6 +403,44 @@ fn omissions_of_a_report_are_named_in_warnings_and_in_the_report() {
 }
 
 #[test]
+fn a_sweep_is_a_run_over_a_folder_and_its_report() {
+    let tiny = Tiny::new();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for name in ["one", "two"] {
+        std::fs::create_dir_all(path("saes").join(name)).unwrap();
+        for file in std::fs::read_dir(sae()).unwrap().map(Result::unwrap) {
+            std::fs::copy(file.path(), path("saes").join(name).join(file.file_name())).unwrap();
+        }
+    }
+    let program = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_evaluate"));
+        command.arg("sweep").arg("--model").arg(model()).arg("--cache").arg(tiny.cache());
+        let output = command.arg("--sae").arg(path("saes")).args(more).output().unwrap();
+        (output.status.success(), [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()))
+    };
+    let out = path("sweep");
+    let out = out.to_str().unwrap();
+    let (success, [summary, talk]) = program(&["--out", out, "--title", "Two \"SAEs\"", "--json"]);
+    assert!(success, "{talk}");
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    let names: Vec<&str> = summary["rows"].as_array().unwrap().iter().map(|row| row["sae"].as_str().unwrap()).collect();
+    assert_eq!(names, ["one", "two"]);
+    for file in ["results/results.json", "sweep.toml", "report/report.html", "report/figures/figure-l0-ce-1.pdf"] {
+        assert!(path("sweep").join(file).is_file(), "{file}: {talk}");
+    }
+    let page = std::fs::read_to_string(path("sweep/report/report.html")).unwrap();
+    assert!(page.contains("Two &quot;SAEs&quot;") && page.contains("one") && page.contains("two"), "{page}");
+    // Its file makes the same report again.
+    let again = Report::open(&path("sweep/sweep.toml")).unwrap().summary();
+    assert_eq!(serde_json::to_value(again).unwrap(), summary);
+    let (success, [_, talk]) = program(&[]);
+    assert!(!success && talk.contains("--out <DIR>"), "{talk}");
+    let (success, [_, talk]) = program(&["--out", out, "--part", "0/2"]);
+    assert!(!success && talk.contains("evaluate merge"), "{talk}");
+}
+
+#[test]
 fn training_curves_are_drawn_from_any_log() {
     check_picture(&training_curves(&[]));
     check_picture(&training_curves(&[record(0)]));

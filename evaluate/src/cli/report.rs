@@ -74,7 +74,13 @@ sweep/report` again.";
 
 /// What is evaluated, and the title of its report
 #[derive(Debug, Args)]
-#[command(after_help = SWEEP_EXAMPLES)]
+#[command(
+    after_help = SWEEP_EXAMPLES,
+    mut_arg("out", |out| out.required(true).help("Write results/, sweep.toml and report/ into this folder")),
+    mut_arg("part", |part| part.hide(true)),
+    mut_arg("only_baselines", |only| only.hide(true)),
+    mut_arg("metrics", |metrics| metrics.hide(true)),
+)]
 pub struct SweepArguments {
     #[command(flatten)]
     pub run: RunArguments,

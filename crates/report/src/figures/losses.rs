@@ -61,13 +61,14 @@ fn figure_of(report: &Report, number: usize, portion: &[&Entry]) -> Option<Figur
     let is_spliced: Vec<bool> = (0..first.len())
         .map(|bin| curves[1..=portion.len()].iter().any(|own| own.means.get(bin).copied().flatten().is_some()))
         .collect();
+    let is_any = is_spliced.contains(&true);
     let series = curves.into_iter().map(|Curve { label, style, means }| {
         let point = |(bin, mean): (usize, &Option<f64>)| {
             // A bin without tokens, or without splices, is a gap.
             let hover = format!("{label}\nposition {}: {} nats", positions(bin), four(*mean));
             Datum::new(middle(bin), mean.unwrap_or(f64::NAN), hover)
         };
-        let points = means.iter().enumerate().filter(|(bin, _)| is_spliced[*bin]).map(point).collect();
+        let points = means.iter().enumerate().filter(|(bin, _)| is_spliced[*bin] || !is_any).map(point).collect();
         Series { label: label.clone(), style, join: Join::Straight, has_markers: false, points }
     });
     let description = "Lines of mean loss in nats over position: the untouched run, each SAE's, and zero ablation. The table under the picture has the numbers.";

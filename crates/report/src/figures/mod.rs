@@ -102,9 +102,13 @@ impl Report {
         }
     }
 
-    /// Describes the setting of a result.
+    /// Describes the setting of a result; the model if there are several.
     fn setting_in_words(&self, entry: &Entry) -> String {
-        format!("{}, {}, {}", self.place_in_words(entry), entry.model.label, outliers_in_words(entry))
+        let (place, outliers) = (self.place_in_words(entry), outliers_in_words(entry));
+        if entry.family.is_none() && self.entries.iter().all(|other| other.model == entry.model) {
+            return format!("{place}, {outliers}");
+        }
+        format!("{place}, {}, {outliers}", entry.model.label)
     }
 
     /// Describes family, dataset and section, and the site if there are several.

@@ -29,6 +29,7 @@ struct Page<'report> {
     script: &'static str,
     left_out: Vec<String>,
     tables: Vec<PageTable>,
+    details: Vec<PageTable>,
     galleries: Vec<PageGallery>,
     definitions: Vec<Definition>,
     provenance: Vec<Fact>,
@@ -41,6 +42,8 @@ struct PageTable {
     title: String,
     note: String,
     headings: Vec<&'static str>,
+    /// The number of headings of names, which come first.
+    names: usize,
     rows: Vec<PageRow>,
 }
 
@@ -96,13 +99,15 @@ impl Report {
             variables_light(),
         );
         let definition = |column: &Column| Definition { term: column.title, meaning: column.definition };
+        let (main, others): (Vec<Table>, Vec<Table>) = self.tables().into_iter().partition(|table| table.is_main);
         let page = Page {
             title: &self.experiment.title,
             description: self.experiment.description.as_deref(),
             style,
             script: SCRIPT,
             left_out: self.left_out.iter().map(ToString::to_string).collect(),
-            tables: self.tables().into_iter().map(PageTable::from).collect(),
+            tables: main.into_iter().map(PageTable::from).collect(),
+            details: others.into_iter().map(PageTable::from).collect(),
             galleries: self.galleries().into_iter().map(PageGallery::from).collect(),
             definitions: Column::of(ColumnTable::Main).map(definition).collect(),
             provenance: self.provenance(),
@@ -113,7 +118,7 @@ impl Report {
 
 impl From<Table> for PageTable {
     fn from(table: Table) -> Self {
-        let headings = table.headings().collect();
+        let (headings, names) = (table.headings().collect(), table.names.len());
         let cell = |Cell { text, value, is_bold, .. }| PageCell {
             text,
             value: value.map_or_else(String::new, |value: f64| format!("{value:?}")),
@@ -123,7 +128,7 @@ impl From<Table> for PageTable {
             .rows
             .into_iter()
             .map(|row| PageRow { names: row.names, figures: row.figures.into_iter().map(cell).collect() });
-        Self { id: table.id, title: table.title, note: table.note, headings, rows: rows.collect() }
+        Self { id: table.id, title: table.title, note: table.note, headings, names, rows: rows.collect() }
     }
 }
 

@@ -1,7 +1,5 @@
 //! A picture as a list of vector primitives, which SVG and PDF are written from.
 
-#[cfg(test)]
-use super::font;
 use super::style::{Ink, Shape, Style};
 
 /// A point: x to the right, y down.
@@ -137,25 +135,6 @@ impl Primitive {
             Shape::Diamond => around(4, 0.0, 1.35),
             Shape::TriangleDown => around(3, 0.5, 1.3),
             Shape::Pentagon => around(5, 0.0, 1.15),
-        }
-    }
-
-    /// Left, top, right and bottom of what is drawn, without the width of lines.
-    #[cfg(test)]
-    pub(super) fn extent(&self) -> [f64; 4] {
-        let of = |points: &[Point]| {
-            let least = |of: fn(&Point) -> f64| points.iter().map(of).fold(f64::INFINITY, f64::min);
-            let most = |of: fn(&Point) -> f64| points.iter().map(of).fold(f64::NEG_INFINITY, f64::max);
-            [least(|point| point.0), least(|point| point.1), most(|point| point.0), most(|point| point.1)]
-        };
-        match self {
-            Self::Path { points, .. } => of(points),
-            Self::Circle { centre: (x, y), radius, .. } => [x - radius, y - radius, x + radius, y + radius],
-            Self::Text { at: (x, y), content, size, anchor, is_turned, .. } => {
-                let before = anchor.before(font::width(content, *size));
-                let after = font::width(content, *size) - before;
-                if *is_turned { [x - size, y - after, *x, y + before] } else { [x - before, y - size, x + after, *y] }
-            }
         }
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn width(text: &str, size: f64) -> f64 {
 /// The code of a character in Windows-1252.
 pub(super) fn code(character: char) -> Option<u8> {
     match u32::from(character) {
-        code @ (0x20..=0x7e | 0xa1..=0xff) => u8::try_from(code).ok(),
+        code @ (0x20..=0x7e | 0xa1..=0xac | 0xae..=0xff) => u8::try_from(code).ok(),
         0xa0 => Some(FIRST),
         _ => {
             let place = SPECIAL.iter().position(|special| *special == character)?;

@@ -149,6 +149,7 @@ impl Report {
             id: id(first, kind),
             title: format!("{}{what}, {}", place_in_words(first), outliers_in_words(first)),
             note: note(entries, tuned),
+            is_main: true,
             is_bold_in_latex: !self.experiment.is_study(),
             records: self.main_records(entries),
             ..table(&lines(entries), &figures, names)
@@ -226,6 +227,7 @@ fn table(lines: &[Line<'_>], figures: &[Figure], names: &Names) -> Table {
         figures: figures.iter().map(|figure| figure.heading).collect(),
         rows: rows(lines, |line| names.of_entry(line.entry), figures),
         is_bold_in_latex: true,
+        is_main: false,
         is_printed: true,
         records: Vec::new(),
     }

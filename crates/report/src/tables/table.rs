@@ -19,6 +19,8 @@ pub(crate) struct Table {
     pub(crate) rows: Vec<TableRow>,
     /// Whether LaTeX sets the best figures in bold; a page always does.
     pub(crate) is_bold_in_latex: bool,
+    /// Whether it has the study's metrics. A page shows the others behind its pictures.
+    pub(crate) is_main: bool,
     /// Whether a terminal shows it; the report's files always do.
     pub(crate) is_printed: bool,
     /// The lines of the CSV file, the first with the names of the columns.
