@@ -417,3 +417,27 @@ fn an_experiment_that_names_what_is_not_there_is_told_what_is() {
         &["base, chat or finetuned, got topk_32", "leave `family` out"],
     );
 }
+
+/// The demo's results, and the tables that were made of them when reports were of the study alone.
+#[test]
+fn the_study_tables_are_as_they_were() {
+    let study = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/study");
+    let report = Report::open(&study.join("experiment.toml")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    report.write(folder.path()).unwrap();
+    let mut compared = 0;
+    for path in files(&study.join("tables"), "csv").into_iter().chain(files(&study.join("tables"), "tex")) {
+        let read =
+            |path: &Path| std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let name = path.file_name().unwrap();
+        assert_eq!(read(&folder.path().join("tables").join(name)), read(&path), "{}", path.display());
+        compared += 1;
+    }
+    assert_eq!(compared, 18);
+    // Other tables follow on a terminal.
+    let expected = std::fs::read_to_string(study.join("tables.txt")).unwrap();
+    let (tables, definitions) = expected.trim_end().split_once("\n\nEV: ").unwrap();
+    let text = report.table(80);
+    assert!(text.starts_with(tables) && text.ends_with(definitions), "{text}");
+    assert!(report.left_out().is_empty());
+}
