@@ -179,10 +179,14 @@ fn check_inside(svg: &str) -> usize {
                 marks += 1;
             }
             _ => {
-                for text in group.descendants().filter(|node| node.has_tag_name(("http://www.w3.org/2000/svg", "text")))
-                {
+                for text in group.descendants().filter(|node| node.tag_name().name() == "text") {
                     let at = |name: &str| text.attribute(name).unwrap().parse::<f64>().unwrap();
                     assert!((0.0..=view[2]).contains(&at("x")) && (0.0..=view[3]).contains(&at("y")), "{svg}");
+                    // Letters are about half as wide as high.
+                    let half = 0.25 * at("font-size") * text.text().unwrap_or_default().chars().count() as f64;
+                    if text.attribute("text-anchor") == Some("middle") && text.attribute("transform").is_none() {
+                        assert!(at("x") >= half && at("x") + half <= view[2], "{:?} is cut: {svg}", text.text());
+                    }
                 }
             }
         }

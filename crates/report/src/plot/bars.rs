@@ -68,15 +68,21 @@ pub(crate) fn bars(
     for (value, label) in axis.ticks() {
         let x = place(value);
         drawing.frame(Primitive::line((x, top), (x, bottom), Pen::solid(Ink::Grid, 1.0)));
-        drawing.frame(Primitive::text((x, bottom + 18.0), &label, Anchor::Middle, Ink::Text));
+        // At the left end a label has less room than its half.
+        let middle = x.max(0.54 * font::width(&label, SIZE) + 2.0);
+        drawing.frame(Primitive::text((middle, bottom + 18.0), &label, Anchor::Middle, Ink::Text));
     }
     let level = Pen { ink: Ink::Limit, width: 1.5, dashes: &[6.0, 4.0] };
     drawing.frame(Primitive::line((place(scale.level), top), (place(scale.level), bottom), level));
+    drawing.frame(Primitive::line((place(0.0), top), (place(0.0), bottom), Pen::solid(Ink::Axis, 1.5)));
     let area = Primitive::rectangle((LEFT, top), (span.1, bottom), None, Some(Pen::solid(Ink::Grid, 1.0)));
     drawing.add(Kind::Area, String::new(), vec![area]);
     let mut y = top;
     for group in groups {
         let label = font::shorten(&group.label, SIZE, RIGHT - LEFT - 12.0);
+        // No line runs through a label.
+        let end = LEFT + 10.0 + 1.08 * font::width(&label, SIZE);
+        drawing.frame(Primitive::rectangle((LEFT + 2.0, y + 4.0), (end, y + 22.0), Some(Ink::Surface), None));
         drawing.frame(Primitive::text((LEFT + 6.0, y + 17.0), &label, Anchor::Start, Ink::Text));
         y += LABEL;
         for ((name, style), bar) in series.iter().zip(&group.bars) {
@@ -86,7 +92,6 @@ pub(crate) fn bars(
             }
         }
     }
-    drawing.frame(Primitive::line((place(0.0), top), (place(0.0), bottom), Pen::solid(Ink::Axis, 1.5)));
     drawing.frame(Primitive::text(
         (f64::midpoint(LEFT, span.1), bottom + 38.0),
         scale.label,
