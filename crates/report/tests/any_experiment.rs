@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hayloft_report::{LeftOut, Report, Row};
+use hayloft_report::{LeftOut, Report, Row, Tolerances, Verdict, compare, read_expected, read_results};
 use hayloft_results::{
     Columns, DEFINITIONS, Difference, DifferenceFigure, Interval, Intervals, Kl, KlMethod, LatentSummary,
     ModelProvenance, PositionSums, Provenance, ResultConventions, RowTerms, SaeProvenance, SaeResult, Sums,
@@ -313,6 +313,51 @@ fn names_series_and_sections_are_free_and_what_is_not_taken_is_named() {
         assert!(text.contains(word), "{word}: {text}");
     }
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+}
+
+#[test]
+fn models_and_sites_may_be_many_and_each_has_its_pictures() {
+    let mut results = Vec::new();
+    for (site, latents) in [("blocks.3.hook_resid_pre", 8), ("blocks.5.hook_resid_pre", 16)] {
+        let mut own = result("topk", "topk", latents, 1.0);
+        site.clone_into(&mut own.site);
+        own.provenance.sae.files[0].blake3 = site.to_owned();
+        own.provenance.manifest_blake3 = site.to_owned();
+        results.push(own);
+    }
+    let other = "[[results]]\nfile = \"other\"\nmodel = \"another\"\n";
+    let fixture = Fixture::new(&results, &format!("{PLAIN}{other}"));
+    let mut another = results[0].clone();
+    another.provenance.model.identity_sha256 = Some("22".to_owned());
+    another.provenance.manifest_blake3 = "22".to_owned();
+    fixture.write("other/results.json", &serde_json::to_string(&[another]).unwrap());
+    let report = fixture.open();
+    let rows = fixture.rows();
+    let keys: Vec<(&str, &str)> = rows.iter().map(|row| (row.model.as_str(), &row.site[..8])).collect();
+    assert_eq!(keys, [("qwen2", "blocks.3"), ("qwen2", "blocks.5"), ("another", "blocks.3")]);
+    report.write(&fixture.path("report")).unwrap();
+    // A picture for each model and site, which its title names.
+    let pictures = files(&fixture.path("report/figures"), "svg");
+    let titles: Vec<String> = pictures
+        .iter()
+        .filter(|path| path.to_string_lossy().contains("l0-ce-"))
+        .map(|path| {
+            let svg = std::fs::read_to_string(path).unwrap();
+            svg.split("-title\">").nth(1).unwrap().split('<').next().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(titles.len(), 3);
+    assert!(titles[1].contains("blocks.5.hook_resid_pre, qwen2") && titles[2].contains("another"), "{titles:?}");
+    let text = report.table(80);
+    assert!(
+        text.contains("Model") && text.contains("Site") && text.lines().all(|line| line.chars().count() <= 80),
+        "{text}"
+    );
+    // Rows are told apart by their site.
+    let measured = read_results(&[fixture.path("report")]).unwrap();
+    let expected = read_expected(&fixture.path("report/summary.json")).unwrap();
+    let found = compare(&expected, &measured, &Tolerances::new(&[])).unwrap();
+    assert_eq!(found.count(Verdict::Agrees), found.cells.len());
 }
 
 #[test]

@@ -98,8 +98,8 @@ Examples:
       --tolerance l0=2e-3
 
 Both sides have the form of a report's summary.json, {\"rows\": [...]}. An
-expected row needs only those of the keys family, dataset, section, sae, model
-and outliers_filtered that tell it apart, and the figures to compare. A
+expected row needs only those of the keys family, dataset, section, sae, model,
+site and outliers_filtered that tell it apart, and the figures to compare. A
 tolerance t allows a difference of t * max(1, |expected|). A figure that is
 expected and was not measured fails too; rows that were measured and not
 expected are named, and figures that were measured and not expected, or expected

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::error::CompareError;
 
 /// The keys that identify a row.
-const KEYS: [&str; 6] = ["family", "dataset", "section", "sae", "model", "outliers_filtered"];
+const KEYS: [&str; 7] = ["family", "dataset", "section", "sae", "model", "site", "outliers_filtered"];
 
 /// Enough for more than ten thousand rows.
 const MAX_BYTES: u64 = 64 << 20;

@@ -10,7 +10,7 @@ use super::table::{Cell, Figure, Heading, Line, exact};
 const EFFECT: Digits = Digits::Significant(2);
 
 /// A metric of a result, or of its subset.
-fn value(column: &'static Column) -> Figure {
+fn value(column: &'static Column) -> Figure<'static> {
     let read = move |line: &Line<'_>| {
         let (columns, kl) = match line.subset {
             Some(own) => (&own.columns, None),
@@ -25,31 +25,36 @@ fn heading(column: &Column) -> Heading {
     Heading { title: column.title, short: column.heading }
 }
 
-fn figure(heading: Heading, fields: Vec<String>, better: Better, cell: impl Fn(&Line<'_>) -> Cell + 'static) -> Figure {
+fn figure<'report>(
+    heading: Heading,
+    fields: Vec<String>,
+    better: Better,
+    cell: impl Fn(&Line<'_>) -> Cell + 'report,
+) -> Figure<'report> {
     Figure { heading, fields, better, cell: Box::new(cell) }
 }
 
 /// A number that is no column of a result.
-fn other(title: &'static str, name: &str, cell: impl Fn(&Line<'_>) -> Cell + 'static) -> Figure {
+fn other(title: &'static str, name: &str, cell: impl Fn(&Line<'_>) -> Cell + 'static) -> Figure<'static> {
     figure(Heading { title, short: title }, vec![name.to_owned()], Better::Neither, cell)
 }
 
 /// The metrics of the study.
-pub(super) fn main() -> Vec<Figure> {
+pub(super) fn main() -> Vec<Figure<'static>> {
     Column::of(ColumnTable::Main).map(value).collect()
 }
 
 /// How far the fine-tuned SAE comes from the base SAE to the chat SAE.
-pub(super) fn gap(gap: impl Fn(&Line<'_>) -> Option<f64> + 'static) -> Figure {
+pub(super) fn gap<'report>(gap: impl Fn(&Line<'_>) -> Option<f64> + 'report) -> Figure<'report> {
     let heading = Heading { title: "EV gap recovered %", short: "EV\ngap %" };
     let fields = vec!["explained_variance_gap_recovered".to_owned()];
     figure(heading, fields, Better::Neither, move |line| Cell::number(percent(gap(line)), gap(line)))
 }
 
 /// Reconstructions and latents.
-pub(super) fn details() -> Vec<Figure> {
+pub(super) fn details() -> Vec<Figure<'static>> {
     let columns = Column::of(ColumnTable::Reconstructions).chain(Column::of(ColumnTable::Latents));
-    let mut figures: Vec<Figure> = columns.map(value).collect();
+    let mut figures: Vec<Figure<'static>> = columns.map(value).collect();
     let counted = |value: Option<u64>| Cell {
         exact: vec![value.map_or_else(String::new, |value| value.to_string())],
         ..Cell::number(count(value), value.map(|value| value as f64))
@@ -72,8 +77,8 @@ pub(super) fn details() -> Vec<Figure> {
 }
 
 /// Divergences, and how they were computed.
-pub(super) fn divergences() -> Vec<Figure> {
-    let mut figures: Vec<Figure> = Column::of(ColumnTable::Divergences).map(value).collect();
+pub(super) fn divergences() -> Vec<Figure<'static>> {
+    let mut figures: Vec<Figure<'static>> = Column::of(ColumnTable::Divergences).map(value).collect();
     figures.push(other("Method", "kl_method", |line| {
         let label = line.entry.result.kl.as_ref().map(hayloft_results::Kl::label);
         let text = label.clone().unwrap_or_else(|| UNDEFINED.to_owned());
@@ -92,7 +97,7 @@ fn uncertain() -> impl Iterator<Item = &'static Column> {
 }
 
 /// The ends of each interval.
-pub(super) fn intervals() -> Vec<Figure> {
+pub(super) fn intervals() -> Vec<Figure<'static>> {
     let interval = |column: &'static Column| {
         let fields = vec![format!("{}_low", column.name), format!("{}_high", column.name)];
         figure(heading(column), fields, Better::Neither, move |line| match line.entry.interval(column.name) {
@@ -109,7 +114,7 @@ pub(super) fn intervals() -> Vec<Figure> {
 }
 
 /// Differences from another SAE on the same resamples. One whose interval does not hold zero is bold.
-pub(super) fn differences() -> Vec<Figure> {
+pub(super) fn differences() -> Vec<Figure<'static>> {
     let difference = |column: &'static Column| {
         let fields = ["difference", "low", "high"].map(|end| format!("{}_{end}", column.name)).into();
         figure(heading(column), fields, Better::Neither, move |line| {
@@ -130,7 +135,7 @@ pub(super) fn differences() -> Vec<Figure> {
 }
 
 /// The effects of a lower precision and of a codec that rounds.
-pub(super) fn precision() -> Vec<Figure> {
+pub(super) fn precision() -> Vec<Figure<'static>> {
     let mut figures = vec![other("Computed in", "precision", |line| {
         let result = &line.entry.result;
         let name = result.compute_effect.as_ref().map_or(result.precision, |effect| effect.precision).to_string();

@@ -13,7 +13,7 @@ use crate::experiment::study::FINETUNED;
 struct Kind {
     id: &'static str,
     title: &'static str,
-    figures: fn() -> Vec<Figure>,
+    figures: fn() -> Vec<Figure<'static>>,
     has: fn(&Entry) -> bool,
     note: fn(&[&Entry]) -> String,
 }
@@ -132,12 +132,9 @@ impl Report {
     /// The table of the study's metrics.
     fn main_table(&self, kind: &str, entries: &[&Entry], names: &Names) -> Table {
         let tuned = kind == "finetuned";
-        let mut figures = figures::main();
+        let mut figures: Vec<Figure<'_>> = figures::main();
         if tuned {
-            let gaps: Vec<(*const Entry, Option<f64>)> =
-                entries.iter().map(|entry| (std::ptr::from_ref(*entry), self.gap_recovered(entry))).collect();
-            let of = move |line: &Line<'_>| gaps.iter().find(|(entry, _)| std::ptr::eq(*entry, line.entry))?.1;
-            figures.push(figures::gap(of));
+            figures.push(figures::gap(|line| self.gap_recovered(line.entry)));
         }
         let what = match kind {
             "transfer" => ": transfer",
@@ -218,7 +215,7 @@ fn lines<'report>(entries: &[&'report Entry]) -> Vec<Line<'report>> {
 }
 
 /// A table without title, note and records.
-fn table(lines: &[Line<'_>], figures: &[Figure], names: &Names) -> Table {
+fn table(lines: &[Line<'_>], figures: &[Figure<'_>], names: &Names) -> Table {
     Table {
         id: String::new(),
         title: String::new(),
@@ -277,7 +274,7 @@ fn subset_table(group: &[Entry], names: &Names) -> Option<Table> {
 }
 
 /// Each row's keys, its last names, and its figures.
-fn other_records(table: &Table, lines: &[Line<'_>], figures: &[Figure]) -> Vec<Vec<String>> {
+fn other_records(table: &Table, lines: &[Line<'_>], figures: &[Figure<'_>]) -> Vec<Vec<String>> {
     let is_study = lines.iter().any(|line| line.entry.family.is_some());
     let own = table.names.iter().filter(|name| ["Less", "Subset"].contains(*name)).count();
     let mut header = keys_header(is_study);

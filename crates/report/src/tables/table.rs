@@ -62,12 +62,12 @@ pub(super) struct Line<'report> {
 }
 
 /// A column that is made of lines.
-pub(super) struct Figure {
+pub(super) struct Figure<'report> {
     pub(super) heading: Heading,
     /// The names of its fields in CSV.
     pub(super) fields: Vec<String>,
     pub(super) better: Better,
-    pub(super) cell: Box<dyn Fn(&Line<'_>) -> Cell>,
+    pub(super) cell: Box<dyn Fn(&Line<'_>) -> Cell + 'report>,
 }
 
 impl Table {
@@ -119,7 +119,11 @@ pub(super) fn exact(value: Option<f64>) -> String {
 }
 
 /// Makes the rows of lines. In each column the best of the lines on the same activations is bold, if there are others.
-pub(super) fn rows(lines: &[Line<'_>], names: impl Fn(&Line<'_>) -> Vec<String>, figures: &[Figure]) -> Vec<TableRow> {
+pub(super) fn rows(
+    lines: &[Line<'_>],
+    names: impl Fn(&Line<'_>) -> Vec<String>,
+    figures: &[Figure<'_>],
+) -> Vec<TableRow> {
     let mut rows: Vec<TableRow> = lines
         .iter()
         .map(|line| TableRow { names: names(line), figures: figures.iter().map(|own| (own.cell)(line)).collect() })
