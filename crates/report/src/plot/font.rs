@@ -32,11 +32,12 @@ pub(super) fn width(text: &str, size: f64) -> f64 {
     text.chars().map(|character| f64::from(of(character))).sum::<f64>() * size / 1000.0
 }
 
-/// The code of a character in Windows-1252.
+/// The code of a character in Windows-1252; that of a blank for a control character.
 pub(super) fn code(character: char) -> Option<u8> {
     match u32::from(character) {
         code @ (0x20..=0x7e | 0xa1..=0xac | 0xae..=0xff) => u8::try_from(code).ok(),
         0xa0 => Some(FIRST),
+        _ if character.is_control() => Some(FIRST),
         _ => {
             let place = SPECIAL.iter().position(|special| *special == character)?;
             u8::try_from(0x80 + place).ok()
@@ -87,7 +88,9 @@ mod tests {
         };
         for code in FIRST..=255 {
             let characters = (0..=0x2fff_u32).filter_map(char::from_u32);
-            let Some(character) = characters.filter(|one| *one != '\u{a0}').find(|one| super::code(*one) == Some(code))
+            let Some(character) = characters
+                .filter(|one| *one != '\u{a0}' && !one.is_control())
+                .find(|one| super::code(*one) == Some(code))
             else {
                 continue;
             };

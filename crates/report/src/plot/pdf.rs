@@ -1,5 +1,6 @@
 //! A drawing as a PDF of one page: paths, and text in an embedded font.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::io::{self, Write as _};
 
@@ -43,6 +44,16 @@ impl Drawing {
         file.stream(font::FILE)?;
         file.object(&format!("<< /Title {} /Producer (hayloft) >>", unicode(&self.caption.title)));
         Ok(file.finish())
+    }
+
+    /// Characters that the PDF's font lacks.
+    pub(crate) fn lacking(&self) -> BTreeSet<char> {
+        let texts =
+            self.elements.iter().flat_map(|element| &element.primitives).filter_map(|primitive| match primitive {
+                Primitive::Text { content, .. } => Some(content.chars()),
+                _ => None,
+            });
+        texts.flatten().filter(|character| font::code(*character).is_none()).collect()
     }
 
     /// The page's operators.
@@ -198,5 +209,20 @@ impl PdfFile {
         );
         self.bytes.extend(text.into_bytes());
         self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::drawing::{Anchor, Caption};
+    use super::*;
+
+    #[test]
+    fn letters_that_the_font_lacks_are_named() {
+        let caption = Caption { id: "x".to_owned(), title: "β".to_owned(), description: "x".to_owned() };
+        let mut drawing = Drawing::new(caption, 10.0, 10.0);
+        drawing.frame(Primitive::text((0.0, 0.0), "β = 2 – “é”…", Anchor::Start, Ink::Text));
+        assert_eq!(drawing.lacking().into_iter().collect::<String>(), "β");
+        assert!(drawing.content().contains("<3f203d2032209620"), "{}", drawing.content());
     }
 }
