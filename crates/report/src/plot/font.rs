@@ -32,11 +32,13 @@ pub(super) fn width(text: &str, size: f64) -> f64 {
     text.chars().map(|character| f64::from(of(character))).sum::<f64>() * size / 1000.0
 }
 
-/// The code of a character in Windows-1252; that of a blank for a control character.
+/// The code of a character in Windows-1252, or of one that looks the same; that of a blank for a control character.
 pub(super) fn code(character: char) -> Option<u8> {
     match u32::from(character) {
         code @ (0x20..=0x7e | 0xa1..=0xac | 0xae..=0xff) => u8::try_from(code).ok(),
         0xa0 => Some(FIRST),
+        // Windows-1252 has no minus sign; an en dash looks the same.
+        0x2212 => Some(0x96),
         _ if character.is_control() => Some(FIRST),
         _ => {
             let place = SPECIAL.iter().position(|special| *special == character)?;
