@@ -28,7 +28,7 @@ pub use self::latents::LatentsArguments;
 pub use self::list::{ListArguments, list};
 pub use self::merge::MergeArguments;
 use self::remote::RemoteArguments;
-pub use self::report::{CompareArguments, ReportArguments};
+pub use self::report::{CompareArguments, ReportArguments, SweepArguments};
 use self::rows::RowArguments;
 pub use self::train::TrainArguments;
 
@@ -123,6 +123,8 @@ pub enum Command {
     Finetune(Box<FinetuneArguments>),
     /// Make tables, pictures and one page of the results of an experiment
     Report(ReportArguments),
+    /// Evaluate many SAEs, such as all of a folder, and make a report of them: a table by L0, and what L0 buys
+    Sweep(Box<SweepArguments>),
     /// Compare measured figures with expected ones, and fail beyond a tolerance
     Compare(CompareArguments),
     /// Print a script that completes this command line in a shell
@@ -223,6 +225,11 @@ pub struct RunArguments {
 }
 
 impl RunArguments {
+    /// The SAEs as they are named.
+    pub fn saes_in_words(&self) -> String {
+        self.saes.iter().map(|sae| sae.display().to_string()).collect::<Vec<_>>().join(", ")
+    }
+
     /// What is asked for, on a device that is there. Model and SAEs are as they are named.
     pub fn settings(self) -> Result<RunSettings> {
         Ok(RunSettings {

@@ -9,17 +9,17 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{CommandFactory, Parser};
 use cli::{
     Arguments, Command, CompareArguments, ConvertArguments, InspectArguments, LatentsArguments, MergeArguments,
-    ReportArguments, RunArguments, SaeLayout,
+    ReportArguments, RunArguments, SaeLayout, SweepArguments,
 };
 use hayloft_evaluate::{
-    Finetuned, PartialError, SaeSearch, find_saes, finetune, latents, merge, prepare_baselines, run as evaluate,
-    run_part, run_part_profiled, run_profiled,
+    Finetuned, PartialError, RunSettings, SaeSearch, find_saes, finetune, latents, merge, prepare_baselines,
+    run as evaluate, run_part, run_part_profiled, run_profiled,
 };
 use hayloft_hub::{HubError, HubSettings, ModelFiles, model_folder};
 use hayloft_model::limit_threads;
-use hayloft_report::{Report, Tolerances, Verdict, read_expected, read_results};
+use hayloft_report::{Experiment, Report, Tolerances, Verdict, read_expected, read_results};
 use hayloft_results::{Breakdown, MetricsChoice, Results, unique_names};
-use hayloft_runtime::{Progress, exit_code, log_to_stderr, print, print_completions, stdout_width};
+use hayloft_runtime::{Progress, exit_code, log_to_stderr, print, print_completions, stdout_width, write_whole};
 use hayloft_sae::{SaeInspection, convert, convert_to_normalised};
 use hayloft_train::train;
 
@@ -74,7 +74,8 @@ fn run() -> Result<()> {
                 format!("{training}\n\n{}", results.table(stdout_width()))
             })
         }
-        Command::Report(arguments) => report(&arguments),
+        Command::Report(ReportArguments { experiment, out, json }) => report(&experiment, &out, json),
+        Command::Sweep(arguments) => sweep(*arguments),
         Command::Compare(arguments) => compare(arguments),
         Command::Completions { shell } => print_completions(shell, &mut Arguments::command()),
     }
@@ -151,10 +152,7 @@ fn run_command(arguments: RunArguments) -> Result<()> {
     let (out, part, json, metrics) = (out.clone(), *part, *json, *metrics);
     let (only_baselines, profile, breakdowns) =
         (*only_baselines, arguments.profile.clone(), arguments.breakdowns.clone());
-    let (of_saes, progress) = (arguments.of_saes.clone(), Progress::on_stderr());
-    let mut settings = arguments.settings()?;
-    settings.model = settings.model.as_deref().map(|model| found(model, ModelFiles::All)).transpose()?;
-    settings.saes = of_saes.find(&settings.saes)?;
+    let (settings, progress) = (found_settings(arguments)?, Progress::on_stderr());
     if only_baselines {
         let prepared = prepare_baselines(&settings, part, progress)?;
         let as_json = || serde_json::to_string_pretty(&prepared).context("it cannot be written as JSON");
@@ -178,15 +176,46 @@ fn run_command(arguments: RunArguments) -> Result<()> {
             format!("{}: {results}", file.display())
         });
     }
-    let results = match profile {
-        Some(file) => {
-            let (results, profile) = run_profiled(&settings, progress)?;
-            profile.show(&file)?;
-            results
-        }
-        None => evaluate(&settings, progress)?,
-    };
+    let results = run_or_profile(&settings, profile.as_deref())?;
     show(&results, out.as_deref(), &Shown { metrics, breakdowns: &breakdowns, json })
+}
+
+/// The settings of a run, with its model and SAEs found.
+fn found_settings(arguments: RunArguments) -> Result<RunSettings> {
+    let of_saes = arguments.of_saes.clone();
+    let mut settings = arguments.settings()?;
+    settings.model = settings.model.as_deref().map(|model| found(model, ModelFiles::All)).transpose()?;
+    settings.saes = of_saes.find(&settings.saes)?;
+    Ok(settings)
+}
+
+/// Evaluates, and writes where the time went if there is a file for it.
+fn run_or_profile(settings: &RunSettings, profile: Option<&Path>) -> Result<Results> {
+    let progress = Progress::on_stderr();
+    let Some(file) = profile else { return Ok(evaluate(settings, progress)?) };
+    let (results, profile) = run_profiled(settings, progress)?;
+    profile.show(file)?;
+    Ok(results)
+}
+
+/// Evaluates, and reports what was evaluated.
+fn sweep(SweepArguments { mut run, title }: SweepArguments) -> Result<()> {
+    let Some(out) = run.out.take() else { bail!("expected a folder for the sweep, got none. Say --out DIR") };
+    ensure!(
+        run.part.is_none() && !run.only_baselines,
+        "a sweep is a whole run, got --part or --only-baselines. For parts of one use `evaluate run --part`, `evaluate merge`, and `evaluate report`"
+    );
+    if let Some(threads) = run.threads {
+        limit_threads(threads);
+    }
+    let title = title.unwrap_or_else(|| run.saes_in_words());
+    let (json, profile) = (run.json, run.profile.clone());
+    let settings = found_settings(run)?;
+    run_or_profile(&settings, profile.as_deref())?.write(&out.join("results"))?;
+    let experiment = out.join("sweep.toml");
+    let written = write_whole(&experiment, Experiment::sweep(&title, "results").as_bytes());
+    written.with_context(|| format!("{}: cannot write", experiment.display()))?;
+    report(&experiment, &out.join("report"), json)
 }
 
 fn latents_command(arguments: LatentsArguments) -> Result<()> {
@@ -236,15 +265,15 @@ fn show(results: &Results, out: Option<&Path>, shown: &Shown<'_>) -> Result<()> 
     })
 }
 
-fn report(arguments: &ReportArguments) -> Result<()> {
-    let report = Report::open(&arguments.experiment)?;
+fn report(experiment: &Path, out: &Path, json: bool) -> Result<()> {
+    let report = Report::open(experiment)?;
     for left_out in report.left_out() {
         tracing::warn!("not in the report: {left_out}");
     }
-    let page = report.write(&arguments.out)?;
+    let page = report.write(out)?;
     tracing::info!(page = %page.display(), "report written");
     let summary = || report.summary().json().context("the summary cannot be written as JSON");
-    print(if arguments.json { summary()? } else { report.table(stdout_width()) }.trim_end())
+    print(if json { summary()? } else { report.table(stdout_width()) }.trim_end())
 }
 
 fn compare(arguments: CompareArguments) -> Result<()> {

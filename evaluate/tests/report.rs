@@ -155,7 +155,9 @@ fn check_picture(svg: &str) {
 
 /// Checks that the page loads nothing.
 fn check_self_contained(page: &str) {
-    for needle in ["<script", " src=", "@import", "url(http", "url(//", "href=\"http", "href=\"//"] {
+    // One script, which sorts tables.
+    assert_eq!(page.matches("<script").count(), 1);
+    for needle in [" src=", "@import", "url(http", "url(//", "href=\"http", "href=\"//"] {
         assert!(!page.contains(needle), "{needle} in the page");
     }
     let without_names = page.replace("http://www.w3.org/2000/svg", "");
@@ -169,8 +171,8 @@ fn a_report_is_whole_and_needs_nothing_else() {
     let page = fixture.text("report/report.html");
     check_self_contained(&page);
     let pictures = pictures(&page);
-    // Bars; scatter, norms, losses and densities of two sections; training.
-    assert_eq!(pictures.len(), 1 + 4 * 2 + 1);
+    // Bars; three fronts, norms, losses and densities of two sections; training.
+    assert_eq!(pictures.len(), 1 + 6 * 2 + 1);
     for svg in &pictures {
         check_picture(svg);
     }
@@ -236,7 +238,7 @@ fn both_explained_variances_stand_side_by_side() {
     fixture.report();
     let page = fixture.text("report/report.html");
     assert!(page.contains("<th scope=\"col\">EV %</th><th scope=\"col\">EV pooled %</th>"), "{page}");
-    assert!(page.contains("<td>12.34</td><td>56.78</td>"), "{page}");
+    assert!(page.contains("<td data-value=\"0.1234\">12.34</td><td data-value=\"0.5678\">56.78</td>"), "{page}");
     let markdown = fixture.text("report/report.md");
     assert!(markdown.contains("| EV % | EV pooled % |") && markdown.contains("| 12.34 | 56.78 |"), "{markdown}");
     let latex = fixture.text("report/tables/alpaca-all-filtered-finetuned.tex");
@@ -401,6 +403,44 @@ fn omissions_of_a_report_are_named_in_warnings_and_in_the_report() {
 }
 
 #[test]
+fn a_sweep_is_a_run_over_a_folder_and_its_report() {
+    let tiny = Tiny::new();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for name in ["one", "two"] {
+        std::fs::create_dir_all(path("saes").join(name)).unwrap();
+        for file in std::fs::read_dir(sae()).unwrap().map(Result::unwrap) {
+            std::fs::copy(file.path(), path("saes").join(name).join(file.file_name())).unwrap();
+        }
+    }
+    let program = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_evaluate"));
+        command.arg("sweep").arg("--model").arg(model()).arg("--cache").arg(tiny.cache());
+        let output = command.arg("--sae").arg(path("saes")).args(more).output().unwrap();
+        (output.status.success(), [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()))
+    };
+    let out = path("sweep");
+    let out = out.to_str().unwrap();
+    let (success, [summary, talk]) = program(&["--out", out, "--title", "Two \"SAEs\"", "--json"]);
+    assert!(success, "{talk}");
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    let names: Vec<&str> = summary["rows"].as_array().unwrap().iter().map(|row| row["sae"].as_str().unwrap()).collect();
+    assert_eq!(names, ["one", "two"]);
+    for file in ["results/results.json", "sweep.toml", "report/report.html", "report/figures/figure-l0-ce-1.pdf"] {
+        assert!(path("sweep").join(file).is_file(), "{file}: {talk}");
+    }
+    let page = std::fs::read_to_string(path("sweep/report/report.html")).unwrap();
+    assert!(page.contains("Two &quot;SAEs&quot;") && page.contains("one") && page.contains("two"), "{page}");
+    // Its file makes the same report again.
+    let again = Report::open(&path("sweep/sweep.toml")).unwrap().summary();
+    assert_eq!(serde_json::to_value(again).unwrap(), summary);
+    let (success, [_, talk]) = program(&[]);
+    assert!(!success && talk.contains("--out <DIR>"), "{talk}");
+    let (success, [_, talk]) = program(&["--out", out, "--part", "0/2"]);
+    assert!(!success && talk.contains("evaluate merge"), "{talk}");
+}
+
+#[test]
 fn training_curves_are_drawn_from_any_log() {
     check_picture(&training_curves(&[]));
     check_picture(&training_curves(&[record(0)]));
@@ -410,8 +450,12 @@ fn training_curves_are_drawn_from_any_log() {
 
 #[test]
 fn unknown_values_are_gaps_in_a_curve() {
-    let lines =
-        |records: &[TrainingRecord]| training_curves(records).matches("stroke-width=\"2.5\" fill=\"none\"").count();
+    let lines = |records: &[TrainingRecord]| {
+        let svg = training_curves(records);
+        let document = Document::parse(&svg).unwrap();
+        let marks = document.descendants().filter(|node| node.attribute("class") == Some("mark"));
+        marks.flat_map(|mark| mark.children()).filter(|node| node.attribute("fill") == Some("none")).count()
+    };
     let with = |records: &[TrainingRecord], step: u64, change: &dyn Fn(&mut TrainingRecord)| {
         let mut records = records.to_vec();
         change(&mut records[step as usize]);

@@ -12,7 +12,7 @@ from hayloft._activations import Activations, Batches
 from hayloft._aligned import AlignedBatches
 from hayloft._cache import Cache, Sequence, Summary, Table, open
 from hayloft._errors import Error, OutOfMemory, OutOfRange, UnknownName
-from hayloft._figures import evaluate, results
+from hayloft._figures import Picture, evaluate, picture, results
 from hayloft._hayloft import version as _version
 from hayloft._latents import Latents, latents
 from hayloft._sae import SAE
@@ -29,6 +29,7 @@ __all__ = [
     "Latents",
     "OutOfMemory",
     "OutOfRange",
+    "Picture",
     "Sequence",
     "Summary",
     "Table",
@@ -37,5 +38,6 @@ __all__ = [
     "evaluate",
     "latents",
     "open",
+    "picture",
     "results",
 ]

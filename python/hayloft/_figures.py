@@ -175,3 +175,26 @@ def run(name: str, arguments: "list[str]") -> str:
     if process.returncode != 0:
         raise Error(f"{name} ended with {process.returncode}: {''.join(last).strip()}", "program")
     return printed
+
+
+class Picture:
+    """A picture of a report, which a notebook shows."""
+
+    def __init__(self, svg: str):
+        self.svg = svg
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+
+def picture(path: "str | os.PathLike") -> Picture:
+    """A picture that ``evaluate report`` wrote, such as ``report/figures/figure-l0-ce-1.svg``."""
+    path = Path(path)
+    if not path.is_file():
+        names = sorted(other.name for other in path.parent.glob("*.svg"))
+        held = ", ".join(names) if names else "none"
+        raise Error(f"{path}: expected a picture of a report, got none. Pictures in {path.parent}: {held}", "not_found")
+    svg = path.read_text(encoding="utf-8")
+    if not svg.startswith("<svg"):
+        raise Error(f"{path}: expected an SVG picture of a report, got other content", "damaged")
+    return Picture(svg)

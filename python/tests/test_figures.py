@@ -12,6 +12,21 @@ from tests import cases
 SAE = cases.ROOT / "tests/fixtures/tiny-llama/sae"
 
 
+class Pictures(unittest.TestCase):
+    def test_a_picture_shows_in_a_notebook_and_a_missing_one_is_told_what_is_there(self):
+        with tempfile.TemporaryDirectory() as place:
+            path = Path(place) / "figure-l0-ce-1.svg"
+            path.write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+            self.assertEqual(hl.picture(path)._repr_svg_(), path.read_text())
+            with self.assertRaisesRegex(hl.Error, "figure-l0-ce-1.svg") as raised:
+                hl.picture(Path(place) / "figure-l0-ev-1.svg")
+            self.assertEqual(raised.exception.kind, "not_found")
+            path.write_text("%PDF")
+            with self.assertRaises(hl.Error) as raised:
+                hl.picture(path)
+            self.assertEqual(raised.exception.kind, "damaged")
+
+
 @unittest.skipUnless(cases.HARVESTED and "HAYLOFT_PROGRAMS" in os.environ, "scripts/check python makes a cache")
 class Figures(unittest.TestCase):
     def test_a_run_gives_the_figures_of_its_files(self):

@@ -35,7 +35,7 @@ ENVIRONMENTS: dict[str, list[tuple[str, list[str] | None]]] = {
     "python": [("scripts/checks/requirements/python.txt", ["--requirement"])],
     "readers": [("scripts/checks/requirements/readers.txt", ["--requirement"])],
     "remote": [("scripts/checks/requirements/remote.txt", ["--requirement"]), ("scripts/checks/requirements/remote.npm", None)],
-    "report": [("scripts/checks/requirements/report.npm", None)],
+    "report": [("scripts/checks/requirements/report.txt", ["--requirement"]), ("scripts/checks/requirements/report.npm", None)],
     # delphi needs vLLM, and SAEDashboard an older transformers, for parts that no check uses.
     "trainers": [
         ("scripts/checks/requirements/trainers.txt", ["--requirement"]),

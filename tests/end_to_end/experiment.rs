@@ -124,6 +124,28 @@ fn the_experiment_runs_from_rollouts_to_report() {
         }
     }
 
+    // A sweep over the demo's folder of SAEs is a run and a report of any SAEs.
+    let sweep = out.join("sweep");
+    let paths =
+        [("--model", demo("chat")), ("--cache", pile.clone()), ("--sae", demo("saes")), ("--out", sweep.clone())];
+    let paths: Vec<(&str, &Path)> = paths.iter().map(|(flag, path)| (*flag, path.as_path())).collect();
+    let printed = succeed(&mut program("evaluate", "sweep --bootstrap=100 --kl", &paths));
+    assert!(printed.lines().all(|line| line.chars().count() <= 80), "{printed}");
+    let swept: Value = serde_json::from_slice(&std::fs::read(sweep.join("report/summary.json")).unwrap()).unwrap();
+    let swept = swept["rows"].as_array().unwrap();
+    let l0: Vec<f64> = swept.iter().map(|row| row["l0"].as_f64().unwrap()).collect();
+    assert!(l0.len() == 2 && l0[0] <= l0[1], "{l0:?}");
+    for kind in ["figures", "intervals", "differences", "divergences", "latents"] {
+        assert!(sweep.join(format!("report/tables/heldout-all-kept-{kind}.csv")).is_file(), "{kind}: {printed}");
+    }
+    // It has the figures of the study's run on the same cache.
+    let is_same =
+        |row: &&Value| row["dataset"] == "pile" && row["model"] == "chat" && row["outliers_filtered"] == false;
+    for row in swept {
+        let same = rows.iter().filter(is_same).find(|other| other["sae"] == row["sae"]).unwrap();
+        assert_eq!((&row["ce_sae"], &row["explained_variance"]), (&same["ce_sae"], &same["explained_variance"]));
+    }
+
     // The measured figures agree with themselves, and a changed one does not.
     let compared = |expected: &Path| program("evaluate", "compare", &[("", expected), ("", &report)]);
     succeed(&mut compared(&summary));

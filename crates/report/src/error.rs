@@ -70,15 +70,29 @@ pub enum ReportError {
         /// The names in the results.
         available: String,
     },
-    /// The role of an SAE in the results is unknown.
+    /// The experiment names a section that is not in the results.
     #[error(
-        "{path}: expected SAEs called base, chat or finetuned, got {sae}. Say what it is in the experiment: saes = {{ \"{sae}\" = \"base\" }}"
+        "{path}: expected results of the section {section}, as the experiment's `sections` say, got results of: {available}"
+    )]
+    NoSuchSection {
+        /// The results file.
+        path: PathBuf,
+        /// The section in the experiment.
+        section: String,
+        /// The sections in the results.
+        available: String,
+    },
+    /// The role of an SAE in the study is unknown.
+    #[error(
+        "{path}: expected SAEs called base, chat or finetuned, got {sae}: {problem}. Say what it is in the experiment: saes = {{ \"{sae}\" = \"base\" }}; or leave `family` out, for SAEs of any names"
     )]
     NoRole {
         /// The results file.
         path: PathBuf,
         /// The SAE's name.
         sae: String,
+        /// What is wrong with it.
+        problem: String,
     },
     /// Two results have the same keys.
     #[error("{path}: expected each result once, got {what} a second time: it is also in {other}")]
@@ -92,7 +106,7 @@ pub enum ReportError {
     },
     /// Results disagree about something that they share.
     #[error(
-        "{path}: expected {what} to be that of {other} ({expected}), got {got}. These results do not belong in one report"
+        "{path}: expected {what} to be that of {other} ({expected}), got {got}. These results do not belong in one report, unless the experiment gives them different names"
     )]
     Disagreement {
         /// The second file.

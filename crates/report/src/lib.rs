@@ -2,9 +2,9 @@
 //! files, never caches or models.
 //!
 //! ```text
-//! results.json, training.jsonl ── an experiment names their roles ──► Report ──► summary.json
+//! results.json, training.jsonl ── an experiment names them        ──► Report ──► summary.json
 //!                              │                                             ├─► tables: text, CSV, Markdown, LaTeX
-//!                              │                                             └─► page ◄── figures
+//!                              │                                             └─► page ◄── figures: SVG, PDF
 //!                              └─ expected metrics, tolerances ─────► Comparison
 //! ```
 
@@ -20,9 +20,10 @@ pub use compare::{
     Cell, CompareError, Comparison, Record, Tolerance, Tolerances, Verdict, compare, read_expected, read_results,
 };
 pub use error::ReportError;
-pub use experiment::file::{Experiment, ResultsEntry, TrainingEntry};
+pub use experiment::file::{Experiment, Preset, ResultsEntry, TrainingEntry};
 pub use experiment::left_out::LeftOut;
 pub use experiment::open::Report;
-pub use experiment::role::{ModelRole, SaeRole};
+pub use experiment::saes::SaeNames;
+pub use experiment::sort::SortBy;
 pub use plot::training_curves;
-pub use tables::summary::{Row, Summary};
+pub use tables::summary::{Row, RowLatents, Summary};

@@ -30,7 +30,9 @@ pub use checks::clean_check::CleanCheck;
 pub use checks::clean_source::CleanSource;
 pub use checks::compute_effect::{ComputeEffect, ComputeSample};
 pub use checks::stored_rounding::StoredRounding;
-pub use columns::{BrokenDown, COLUMNS, Column, ColumnTable, ColumnValue, Columns, DependsOn, Digits, format_number};
+pub use columns::{
+    Better, BrokenDown, COLUMNS, Column, ColumnTable, ColumnValue, Columns, DependsOn, Digits, format_number,
+};
 pub use error::ResultsError;
 pub use histograms::{
     BinSums, LatentCounts, LatentSummary, NORM_BINS, NormHistogram, POSITION_BINS, PositionCounts, PositionSums,

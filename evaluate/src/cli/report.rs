@@ -4,31 +4,46 @@ use clap::Args;
 use hayloft_report::Tolerance;
 use hayloft_store::LocalPath;
 
+use super::RunArguments;
+
 const REPORT_EXAMPLES: &str = "\
 Example:
   evaluate report experiment.toml --out report
 
-The experiment's file says which results belong where; paths are relative to it:
+The experiment's file says which results belong where; paths are relative to it.
+Only title and file are needed:
 
-  title = \"Do SAEs transfer from base to chat?\"
+  title = \"SAEs of layer 12\"
+  sort = \"l0\"                           # by any column; else the file's order
 
   [[results]]
-  file = \"pile-base/results.json\"      # of `evaluate run --out pile-base`
-  dataset = \"pile\"                     # pile, alpaca or another name
-  model = \"base\"                       # base or chat
-  family = \"mistral-7b\"
-  # Each SAE is base, chat or finetuned; needless for SAEs called so
-  saes = { \"v1\" = \"base\", \"v2\" = \"chat\" }
+  file = \"results/topk\"                # of `evaluate run --out results/topk`
+  series = \"TopK\"                      # the curve that its SAEs are points of
+  model = \"Gemma 2 2B\"
+  dataset = \"The Pile\"
+  saes = { \"k_20\" = \"k = 20\", \"k_40\" = \"k = 40\" }   # or [\"k_20\", \"k_40\"]
+  sections = [\"all\"]
 
   [[training]]                           # any number
-  file = \"saes/finetuned/training.jsonl\"
-  name = \"fine-tuning the base SAE\"
+  file = \"saes/k_20/training.jsonl\"
+  name = \"TopK, k = 20\"
 
 SAEs of a file that its saes do not name are left out, and told by name, in the
 report too.
 
+A base and a chat model, as in the study: results with a family (or preset =
+\"study\") have the roles base and chat for models, and base, chat and finetuned
+for SAEs:
+
+  [[results]]
+  file = \"pile-base\"
+  dataset = \"pile\"                     # pile, alpaca or another name
+  model = \"base\"                       # base or chat
+  family = \"mistral-7b\"
+  saes = { \"v1\" = \"base\", \"v2\" = \"chat\" }   # needless for SAEs called so
+
 Into --out go report.html (one page that needs no network), report.md,
-summary.json, tables/*.csv, tables/*.tex (booktabs) and figures/*.svg.";
+summary.json, tables/*.csv, tables/*.tex (booktabs), figures/*.svg and *.pdf.";
 
 /// What a report is made of
 #[derive(Debug, Args)]
@@ -45,6 +60,35 @@ pub struct ReportArguments {
     pub json: bool,
 }
 
+const SWEEP_EXAMPLES: &str = "\
+Example:
+  # All SAEs below a folder, with intervals
+  evaluate sweep --model gemma-2-2b --cache cache --sae saes --bootstrap \\
+      --out sweep
+
+It is `evaluate run`, with all its options, and then `evaluate report` of a file
+that it writes: SAEs are sorted by L0, and those of one architecture and width
+are a curve. Into --out go results/ (of `evaluate run`), sweep.toml and report/.
+Edit sweep.toml for other names, and run `evaluate report sweep/sweep.toml --out
+sweep/report` again.";
+
+/// What is evaluated, and the title of its report
+#[derive(Debug, Args)]
+#[command(
+    after_help = SWEEP_EXAMPLES,
+    mut_arg("out", |out| out.required(true).help("Write results/, sweep.toml and report/ into this folder")),
+    mut_arg("part", |part| part.hide(true)),
+    mut_arg("only_baselines", |only| only.hide(true)),
+    mut_arg("metrics", |metrics| metrics.hide(true)),
+)]
+pub struct SweepArguments {
+    #[command(flatten)]
+    pub run: RunArguments,
+    /// The title of the report [default: the SAEs, as they are named]
+    #[arg(long)]
+    pub title: Option<String>,
+}
+
 const COMPARE_EXAMPLES: &str = "\
 Examples:
   evaluate compare data-manifests/study/expected/pile.json report
@@ -54,8 +98,8 @@ Examples:
       --tolerance l0=2e-3
 
 Both sides have the form of a report's summary.json, {\"rows\": [...]}. An
-expected row needs only those of the keys family, dataset, section, sae, model
-and outliers_filtered that tell it apart, and the figures to compare. A
+expected row needs only those of the keys family, dataset, section, sae, model,
+site and outliers_filtered that tell it apart, and the figures to compare. A
 tolerance t allows a difference of t * max(1, |expected|). A figure that is
 expected and was not measured fails too; rows that were measured and not
 expected are named, and figures that were measured and not expected, or expected

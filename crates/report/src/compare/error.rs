@@ -34,7 +34,7 @@ pub enum CompareError {
     },
     /// An expected row matches several measured rows.
     #[error(
-        "{path}: expected a row that fits one measured row, got {row}, which fits {count}. Give more of its keys: family, dataset, section, sae, model, outliers_filtered"
+        "{path}: expected a row that fits one measured row, got {row}, which fits {count}. Give more of its keys: family, dataset, section, sae, model, site, outliers_filtered"
     )]
     Ambiguous {
         /// The file of expected rows.

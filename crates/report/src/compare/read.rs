@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use hayloft_results::Columns;
+use hayloft_results::COLUMNS;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::error::CompareError;
 
 /// The keys that identify a row.
-const KEYS: [&str; 6] = ["family", "dataset", "section", "sae", "model", "outliers_filtered"];
+const KEYS: [&str; 7] = ["family", "dataset", "section", "sae", "model", "site", "outliers_filtered"];
 
 /// Enough for more than ten thousand rows.
 const MAX_BYTES: u64 = 64 << 20;
@@ -23,6 +23,11 @@ pub struct Record {
     pub fields: Map<String, Value>,
 }
 
+/// Names of all columns, divergences among them.
+fn names() -> impl Iterator<Item = &'static str> {
+    COLUMNS.iter().map(|column| column.name)
+}
+
 #[derive(Deserialize)]
 struct Rows {
     rows: Vec<Map<String, Value>>,
@@ -34,7 +39,7 @@ pub fn read_expected(path: &Path) -> Result<Vec<Record>, CompareError> {
     if records.iter().all(|record| record.figures().next().is_none()) {
         return Err(CompareError::NoFigures {
             path: path.to_path_buf(),
-            columns: Columns::names().collect::<Vec<_>>().join(", "),
+            columns: names().collect::<Vec<_>>().join(", "),
         });
     }
     Ok(records)
@@ -63,7 +68,7 @@ fn read(path: &Path) -> Result<Vec<Record>, CompareError> {
 impl Record {
     /// The row's metrics, by column.
     pub(super) fn figures(&self) -> impl Iterator<Item = (&'static str, f64)> + '_ {
-        Columns::names().filter_map(|column| Some((column, self.figure(column)?)))
+        names().filter_map(|column| Some((column, self.figure(column)?)))
     }
 
     /// A metric, if present and defined.
@@ -73,8 +78,7 @@ impl Record {
 
     /// Names of the numbers that are neither columns nor keys.
     pub(super) fn no_columns(&self) -> impl Iterator<Item = &str> {
-        let is_none =
-            |name: &&String| !Columns::names().any(|column| column == *name) && !KEYS.contains(&name.as_str());
+        let is_none = |name: &&String| !names().any(|column| column == *name) && !KEYS.contains(&name.as_str());
         self.fields
             .iter()
             .filter(|(_, value)| value.is_number())

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use hayloft_results::Columns;
+use hayloft_results::COLUMNS;
 use hayloft_runtime::words::did_you_mean;
 
 /// The default: the agreement with the study's reference implementation.
@@ -63,8 +63,8 @@ impl FromStr for Tolerance {
             return Err(expected());
         }
         let Some(column) = column else { return Ok(Self::All(tolerance)) };
-        if !Columns::names().any(|name| name == column) {
-            let names: Vec<&str> = Columns::names().collect();
+        let names: Vec<&str> = COLUMNS.iter().map(|column| column.name).collect();
+        if !names.contains(&column) {
             return Err(format!(
                 "expected a column, one of {}, got {column}{}",
                 names.join(", "),

@@ -37,26 +37,41 @@ pub(crate) fn check_agreement(entries: &[Entry]) -> Result<(), ReportError> {
 }
 
 fn place(entry: &Entry) -> String {
-    let Entry { dataset, family, model, sae, result, .. } = entry;
-    let outliers = if result.outlier_norm.is_some() { "outliers filtered" } else { "outliers kept" };
-    format!("{family}, {dataset}, section {}, {}, {}, {outliers}", result.section, sae.label(), model.label())
+    let Entry { dataset, model, site, sae, result, .. } = entry;
+    let outliers = if entry.is_filtered() { "outliers filtered" } else { "outliers kept" };
+    let (dataset, sae) = (&dataset.key, &sae.label);
+    match &entry.family {
+        Some(family) => {
+            let family = &family.label;
+            format!("{family}, {dataset}, section {}, {sae}, {}, {outliers}", result.section, model.label)
+        }
+        None => {
+            format!("{sae} at {} of {}, {dataset}, section {}, {outliers}", site.label, model.label, result.section)
+        }
+    }
 }
 
 /// Facts that must agree between results: name and value.
 fn facts_of(entry: &Entry) -> Vec<(String, String)> {
-    let Entry { dataset, family, model, sae, result, .. } = entry;
+    let Entry { dataset, family, site, sae, result, .. } = entry;
     let provenance = &result.provenance;
-    let (model, sae) = (model.label(), sae.label());
     let files: Vec<&str> = provenance.sae.files.iter().map(|file| file.blake3.as_str()).collect();
-    let mut facts = vec![
-        (format!("the site of {family}"), result.site.clone()),
-        (format!("the identity of {family}'s {model}"), provenance.model.identity().to_owned()),
-        (format!("the files of {family}'s {sae}"), files.join(" ")),
-        (format!("the cache of {dataset} for {family}'s {model}"), provenance.manifest_blake3.clone()),
-    ];
+    let (files, model, dataset) = (files.join(" "), entry.model_in_words(), &dataset.key);
+    let mut facts = vec![(format!("the identity of {model}"), provenance.model.identity().to_owned())];
+    // Models of a family share the site, the SAEs and the rule of outliers. Other results are at any sites, each with a
+    // cache of its own.
+    let (place, at) = if let Some(family) = family {
+        facts.push((format!("the site of {}", family.label), result.site.clone()));
+        facts.push((format!("the files of {}'s {}", family.label, sae.label), files));
+        (family.label.clone(), String::new())
+    } else {
+        facts.push((format!("the files of the SAE {} at {}", sae.label, site.label), files));
+        (model.clone(), format!(" at {}", site.label))
+    };
+    facts.push((format!("the cache of {dataset} for {model}{at}"), provenance.manifest_blake3.clone()));
     // Rows with outliers kept may appear with rows with outliers filtered, but two rules may not. The rule is compared,
     // because an unscaled norm or a multiple of the median gives each model another threshold in scaled space.
-    let about_rule = || format!("the outlier threshold of {family} on {dataset}");
+    let about_rule = || format!("the outlier threshold of {place}{at} on {dataset}");
     facts.extend(result.outlier_rule.map(|rule| (about_rule(), rule.to_string())));
     facts
 }

@@ -1,9 +1,11 @@
-//! What a report is over: an experiment's file, which gives results their roles, and the results themselves, checked
-//! against one another.
+//! An experiment: the results of a report, and their names.
 
-mod agreement;
+pub(crate) mod agreement;
 pub(crate) mod entry;
 pub(crate) mod file;
 pub(crate) mod left_out;
+pub(crate) mod name;
 pub(crate) mod open;
-pub(crate) mod role;
+pub(crate) mod saes;
+pub(crate) mod sort;
+pub(crate) mod study;

@@ -56,13 +56,13 @@ fn figure_of(number: usize, training: &Training) -> Figure {
         ]
     });
     Figure {
-        svg: training_picture(&id, &training.name, &training.records),
+        drawing: training_picture(&id, &training.name, &training.records),
         id,
         title: training.name.clone(),
         description:
             "Four panels over the tokens seen: losses, L0, explained variance, and the shares of latents that do not fire."
                 .to_owned(),
-        data: Data { columns: headings.map(str::to_owned).into(), rows: rows.collect() },
+        data: Data { columns: headings.map(str::to_owned).into(), rows: rows.collect() }.without_empty_columns(),
     }
 }
 

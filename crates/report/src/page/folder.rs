@@ -1,5 +1,6 @@
 //! The report as a folder of files.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -7,10 +8,12 @@ use hayloft_runtime::write_whole;
 
 use crate::error::ReportError;
 use crate::experiment::open::Report;
+use crate::plot::Palette;
 use crate::tables::summary::Summary;
 
 impl Report {
-    /// Writes `report.md`, `report.html`, `summary.json`, `tables/{table}.csv` and `.tex`, and `figures/{figure}.svg`.
+    /// Writes `report.md`, `report.html`, `summary.json`, `tables/{table}.csv` and `.tex`, and `figures/{figure}.svg` and
+    /// `.pdf`.
     /// Creates the folder and returns the path of `report.html`. Each file is written by atomic rename; other files are
     /// not touched.
     pub fn write(&self, folder: &Path) -> Result<PathBuf, ReportError> {
@@ -22,8 +25,17 @@ impl Report {
             write(&format!("tables/{}.csv", table.id), table.csv().map_err(io::Error::other))?;
             write(&format!("tables/{}.tex", table.id), Ok(table.latex().into_bytes()))?;
         }
+        let mut lacking = BTreeSet::new();
         for figure in self.galleries().into_iter().flat_map(|gallery| gallery.figures) {
-            write(&format!("figures/{}.svg", figure.id), Ok(figure.svg.into_bytes()))?;
+            lacking.extend(figure.drawing.lacking());
+            write(&format!("figures/{}.svg", figure.id), Ok(figure.drawing.svg(Palette::Plain).into_bytes()))?;
+            write(&format!("figures/{}.pdf", figure.id), figure.drawing.pdf())?;
+        }
+        if !lacking.is_empty() {
+            let letters = lacking.into_iter().map(String::from).collect::<Vec<_>>().join(" ");
+            tracing::warn!(
+                "the PDF pictures have ? for letters that their font lacks: {letters}. The SVG pictures have them"
+            );
         }
         write("report.md", Ok(self.markdown().into_bytes()))?;
         write("summary.json", self.summary().json().map(String::into_bytes).map_err(io::Error::other))?;

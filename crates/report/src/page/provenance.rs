@@ -2,7 +2,6 @@
 
 use crate::experiment::entry::Entry;
 use crate::experiment::open::Report;
-use crate::tables::table::dataset_in_words;
 
 /// One fact.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -35,6 +34,11 @@ fn facts_of(entry: &Entry) -> [Fact; 4] {
     let provenance = &result.provenance;
     let files = provenance.sae.files.iter().map(|file| format!("{} BLAKE3 {}", file.file, file.blake3));
     let said = &provenance.sae;
+    let of_family = |label: &str| match family {
+        Some(family) => format!("{}, {label}", family.label),
+        None => label.to_owned(),
+    };
+    let (sae, model) = (of_family(&sae.label), of_family(&model.label));
     [
         fact(
             "Evaluated",
@@ -44,18 +48,18 @@ fn facts_of(entry: &Entry) -> [Fact; 4] {
             ),
         ),
         fact(
-            &format!("Model {family}, {}", model.label()),
+            &format!("Model {model}"),
             format!("{}, identity SHA-256 {}", provenance.model.model_type, provenance.model.identity()),
         ),
         fact(
-            &format!("Cache of {} for {family}, {}", dataset_in_words(dataset), model.label()),
+            &format!("Cache of {} for {model}", dataset.label),
             format!(
                 "corpus {}, site {}, manifest BLAKE3 {}",
                 provenance.corpus, result.site, provenance.manifest_blake3
             ),
         ),
         fact(
-            &format!("SAE {family}, {}", sae.label()),
+            &format!("SAE {sae}"),
             format!("{}, {} latents, {}", said.architecture, said.width, files.collect::<Vec<_>>().join(", ")),
         ),
     ]

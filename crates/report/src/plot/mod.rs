@@ -1,20 +1,24 @@
-//! Static SVG plots without scripts, drawn by kuva.
+//! Pictures: charts and bars, drawn as vector primitives and written as SVG and as PDF.
 //!
-//! Every colour is a CSS variable with a fallback, so that a page can theme an embedded plot (light, dark, print) and a
-//! standalone plot still renders correctly. Every plot has a `<title>` and a `<desc>`, and distinguishes series by
-//! dash, hatch or marker as well as by colour.
+//! In a page every colour is a CSS variable with a fallback, so that the page can theme the picture (light, dark,
+//! print); a file has plain colours. Every picture has a title and a description, and tells series apart by marker, dash
+//! or hatch as well as by colour.
 
+mod axis;
 mod bars;
-mod lines;
-mod picture;
-mod scatter;
+mod chart;
+mod drawing;
+mod font;
+mod legend;
+mod pdf;
 mod style;
+mod svg;
 mod training;
 
-pub(crate) use self::bars::{BarGroup, bars};
-pub(crate) use self::lines::{Axes, Axis, Join, Series, Threshold, lines};
-pub(crate) use self::picture::Caption;
-pub(crate) use self::scatter::{Fill, PointSeries, scatter};
-pub(crate) use self::style::{Ink, Stroke, variables_dark, variables_light};
+pub(crate) use self::axis::Scale;
+pub(crate) use self::bars::{Bar, BarGroup, BarScale, bars};
+pub(crate) use self::chart::{AxisSpec, Chart, Datum, Join, Level, Series, chart};
+pub(crate) use self::drawing::{Caption, Drawing};
+pub(crate) use self::style::{Palette, Style, variables_dark, variables_light};
 pub use self::training::training_curves;
 pub(crate) use self::training::{evenly, training_picture};

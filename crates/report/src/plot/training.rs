@@ -1,11 +1,12 @@
 //! Training curves.
 
 use hayloft_results::{HeldOutFigures, TrainingRecord};
-use kuva::prelude::{Figure, Layout, LegendPosition, Plot};
 
-use super::lines::{Axes, Axis, Join, Series, broken_line};
-use super::picture::{Caption, finish, layout};
-use super::style::{Ink, Stroke};
+use super::axis::Scale;
+use super::chart::{AxisSpec, Chart, Datum, Join, Series, draw};
+use super::drawing::{Anchor, Caption, Drawing, Primitive};
+use super::legend;
+use super::style::{Ink, Palette, Style};
 
 /// The most points per curve; more could not be distinguished.
 const MOST_POINTS: usize = 400;
@@ -13,44 +14,34 @@ const MOST_POINTS: usize = 400;
 /// A value of a record: `None` if the record has no point on the curve, NaN if the point is undefined.
 type Quantity = fn(&TrainingRecord) -> Option<f64>;
 
-/// A panel: the label of its y axis, and its curves.
-type Panel = (&'static str, &'static [(&'static str, Ink, Stroke, Quantity)]);
+/// A panel: the label of its y axis, and its curves, each with the place of its style.
+type Panel = (&'static str, &'static [(&'static str, usize, Quantity)]);
 
 const PANELS: [Panel; 4] = [
     (
         "loss",
         &[
-            ("loss", Ink::First, Stroke::Solid, |record| Some(record.loss)),
-            ("reconstruction", Ink::Second, Stroke::Dashed, |record| Some(record.reconstruction_loss)),
-            ("sparsity", Ink::Third, Stroke::DashDot, |record| record.sparsity_loss),
-            ("auxiliary", Ink::Limit, Stroke::Dotted, |record| record.auxiliary_loss),
+            ("loss", 0, |record| Some(record.loss)),
+            ("reconstruction", 1, |record| Some(record.reconstruction_loss)),
+            ("sparsity", 2, |record| record.sparsity_loss),
+            ("auxiliary", 3, |record| record.auxiliary_loss),
         ],
     ),
-    (
-        "L0",
-        &[
-            ("batch", Ink::First, Stroke::Solid, |record| Some(record.l0)),
-            ("held out", Ink::Second, Stroke::Dashed, |record| held_out(record, |figures| figures.l0)),
-        ],
-    ),
+    ("L0", &[("batch", 0, |record| Some(record.l0)), ("held out", 1, |record| held_out(record, |figures| figures.l0))]),
     (
         "explained variance",
         &[
-            ("batch", Ink::First, Stroke::Solid, |record| Some(record.explained_variance)),
-            ("held out", Ink::Second, Stroke::Dashed, |record| held_out(record, |figures| figures.explained_variance)),
-            ("held out, pooled", Ink::Third, Stroke::DashDot, |record| {
-                held_out(record, |figures| figures.explained_variance_pooled)
-            }),
+            ("batch", 0, |record| Some(record.explained_variance)),
+            ("held out", 1, |record| held_out(record, |figures| figures.explained_variance)),
+            ("held out, pooled", 2, |record| held_out(record, |figures| figures.explained_variance_pooled)),
         ],
     ),
     (
         "latents, share",
         &[
-            ("dead", Ink::First, Stroke::Solid, |record| Some(record.dead_fraction.unwrap_or(f64::NAN))),
-            ("never fired", Ink::Third, Stroke::DashDot, |record| Some(record.never_fired_fraction)),
-            ("held out: none fires", Ink::Second, Stroke::Dashed, |record| {
-                held_out(record, |figures| Some(figures.dead_fraction))
-            }),
+            ("dead", 0, |record| Some(record.dead_fraction.unwrap_or(f64::NAN))),
+            ("never fired", 2, |record| Some(record.never_fired_fraction)),
+            ("held out: none fires", 1, |record| held_out(record, |figures| Some(figures.dead_fraction))),
         ],
     ),
 ];
@@ -60,7 +51,7 @@ fn held_out(record: &TrainingRecord, figure: fn(&HeldOutFigures) -> Option<f64>)
     record.held_out.as_ref().map(|figures| figure(figures).unwrap_or(f64::NAN))
 }
 
-/// Draws an SVG with four panels over tokens: loss, L0, explained variance, latents that do not fire. Undefined values
+/// Draws an SVG file with four panels over tokens: loss, L0, explained variance, latents that do not fire. Undefined values
 /// leave gaps in a curve. Without records, the description says so.
 ///
 /// ```
@@ -85,27 +76,46 @@ fn held_out(record: &TrainingRecord, figure: fn(&HeldOutFigures) -> Option<f64>)
 /// assert!(svg.starts_with("<svg") && svg.contains("<title"));
 /// ```
 pub fn training_curves(records: &[TrainingRecord]) -> String {
-    training_picture("training-curves", "Training curves", records)
+    training_picture("training-curves", "Training curves", records).svg(Palette::Plain)
 }
 
+/// The size of a panel with its legend.
+const PANEL: (f64, f64) = (440.0, 300.0);
+
+/// Height of a panel without its legend.
+const PLOT: f64 = 256.0;
+
 /// Draws the training curves with the given id and title.
-pub(crate) fn training_picture(id: &str, title: &str, records: &[TrainingRecord]) -> String {
+pub(crate) fn training_picture(id: &str, title: &str, records: &[TrainingRecord]) -> Drawing {
     let caption = Caption { id: id.to_owned(), title: title.to_owned(), description: describe(records) };
-    let (mut plots, mut layouts): (Vec<Vec<Plot>>, Vec<Layout>) = (Vec::new(), Vec::new());
-    for (label, curves) in PANELS {
-        let axes = Axes { x: ("tokens", Axis::Linear), y: (label, Axis::Linear), join: Join::Straight };
-        let series = curves.iter().map(|&(name, ink, stroke, quantity)| {
-            let point = |record: &TrainingRecord| Some((record.tokens as f64, quantity(record)?));
-            let points: Vec<(f64, f64)> = records.iter().filter_map(point).collect();
-            let points = evenly(&points, MOST_POINTS).into_iter().copied().collect();
-            Series { label: name.to_owned(), ink, stroke, points }
+    let mut drawing = Drawing::new(caption, 2.0 * PANEL.0, 2.0 * PANEL.1);
+    for (panel, (label, curves)) in PANELS.into_iter().enumerate() {
+        let (left, top) = (PANEL.0 * (panel % 2) as f64, PANEL.1 * (panel / 2) as f64);
+        let series = curves.iter().map(|&(name, place, quantity)| {
+            let point = |record: &TrainingRecord| {
+                let y = quantity(record)?;
+                let hover = format!("{name}, {} tokens: {y:.4}", record.tokens);
+                Some(Datum::new(record.tokens as f64, y, hover))
+            };
+            let points: Vec<Datum> = records.iter().filter_map(point).collect();
+            let points = evenly(&points, MOST_POINTS).into_iter().cloned().collect();
+            Series { label: name.to_owned(), style: Style::of(place), join: Join::Straight, has_markers: false, points }
         });
-        let drawn: Vec<Plot> = series.flat_map(|series| broken_line(&series, &axes)).collect();
-        layouts.push(layout(&drawn, axes.x.0, axes.y.0).with_legend_position(LegendPosition::InsideTopRight));
-        plots.push(drawn);
+        let axis = |label| AxisSpec { label, scale: Scale::Linear, levels: Vec::new() };
+        let chart = Chart { x: axis("tokens"), y: axis(label), series: series.collect() };
+        match draw(&mut drawing, &chart, (left, top), (PANEL.0, PLOT)) {
+            Some(entries) => {
+                legend::draw(&mut drawing, (left + 16.0, top + PLOT, left + PANEL.0), &entries);
+            }
+            None => drawing.frame(Primitive::text(
+                (left + PANEL.0 / 2.0, top + PLOT / 2.0),
+                &format!("{label}: nothing was logged"),
+                Anchor::Middle,
+                Ink::Text,
+            )),
+        }
     }
-    let scene = Figure::new(2, 2).with_cell_size(420.0, 260.0).with_plots(plots).with_layouts(layouts).render();
-    finish(&caption, scene, Vec::new())
+    drawing
 }
 
 fn describe(records: &[TrainingRecord]) -> String {

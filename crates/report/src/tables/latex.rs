@@ -8,7 +8,10 @@ impl Table {
         let columns = "l".repeat(self.names.len()) + &"r".repeat(self.figures.len());
         let headings = self.headings().map(escape);
         let rows = self.rows.iter().map(|row| {
-            let cells = row.names.iter().map(|name| escape(name)).chain(row.figures.iter().map(|cell| number(cell)));
+            let cells = row.names.iter().map(|name| escape(name)).chain(row.figures.iter().map(|cell| {
+                let text = number(&cell.text);
+                if cell.is_bold && self.is_bold_in_latex { format!("\\textbf{{{text}}}") } else { text }
+            }));
             line(cells)
         });
         format!(
@@ -26,9 +29,10 @@ fn line(cells: impl Iterator<Item = String>) -> String {
     format!("    {} \\\\\n", cells.collect::<Vec<_>>().join(" & "))
 }
 
-/// Typesets a minus sign; LaTeX would set `-` as a hyphen.
+/// Typesets minus signs of numbers and of intervals; LaTeX would set `-` as a hyphen.
 fn number(cell: &str) -> String {
-    cell.strip_prefix('-').map_or_else(|| escape(cell), |digits| format!("$-${digits}"))
+    let text = cell.strip_prefix('-').map_or_else(|| escape(cell), |digits| format!("$-${}", escape(digits)));
+    text.replace("[-", "[$-$").replace(", -", ", $-$")
 }
 
 /// Escapes text for LaTeX.

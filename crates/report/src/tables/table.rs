@@ -1,11 +1,10 @@
-//! Rows as tables in the study's layout, with an additional column for pooled explained variance.
+//! A table of formatted cells, and how it is made of results.
 
-use hayloft_results::{Column, ColumnTable};
+use hayloft_results::{Better, SubsetFigures};
+use hayloft_runtime::UNDEFINED;
+use serde_json::Number;
 
-use crate::experiment::open::Report;
-use crate::experiment::role::SaeRole;
-use crate::tables::format::percent;
-use crate::tables::summary::Row;
+use crate::experiment::entry::Entry;
 
 /// A table of formatted cells.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +17,14 @@ pub(crate) struct Table {
     pub(crate) names: Vec<&'static str>,
     pub(crate) figures: Vec<Heading>,
     pub(crate) rows: Vec<TableRow>,
+    /// Whether LaTeX sets the best figures in bold; a page always does.
+    pub(crate) is_bold_in_latex: bool,
+    /// Whether it has the study's metrics. A page shows the others behind its pictures.
+    pub(crate) is_main: bool,
+    /// Whether a terminal shows it; the report's files always do.
+    pub(crate) is_printed: bool,
+    /// The lines of the CSV file, the first with the names of the columns.
+    pub(crate) records: Vec<Vec<String>>,
 }
 
 /// The heading of a metric.
@@ -32,126 +39,114 @@ pub(crate) struct Heading {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct TableRow {
     pub(crate) names: Vec<String>,
-    pub(crate) figures: Vec<String>,
-    /// The row that the cells come from.
-    pub(crate) source: Row,
+    pub(crate) figures: Vec<Cell>,
 }
 
-/// The only metric that is not a column of a result.
-const GAP: Heading = Heading { title: "EV gap recovered %", short: "EV\ngap %" };
+/// A cell.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Cell {
+    pub(crate) text: String,
+    /// What rows are sorted by.
+    pub(crate) value: Option<f64>,
+    /// The best of the rows on the same activations, or a difference that is certain.
+    pub(crate) is_bold: bool,
+    /// The fields of the CSV file.
+    pub(crate) exact: Vec<String>,
+}
+
+/// What a row is about: a result, or its figures on a subset of the corpus.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Line<'report> {
+    pub(super) entry: &'report Entry,
+    pub(super) subset: Option<&'report SubsetFigures>,
+}
+
+/// A column that is made of lines.
+pub(super) struct Figure<'report> {
+    pub(super) heading: Heading,
+    /// The names of its fields in CSV.
+    pub(super) fields: Vec<String>,
+    pub(super) better: Better,
+    pub(super) cell: Box<dyn Fn(&Line<'_>) -> Cell + 'report>,
+}
 
 impl Table {
     /// All headings: of the names, then of the metrics.
     pub(crate) fn headings(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.names.iter().copied().chain(self.figures.iter().map(|heading| heading.title))
     }
+
+    /// Removes the columns that are undefined in every row.
+    pub(super) fn without_empty_columns(mut self) -> Self {
+        let is_shown: Vec<bool> = (0..self.figures.len())
+            .map(|place| self.rows.iter().any(|row| row.figures[place].text != UNDEFINED))
+            .collect();
+        keep(&mut self.figures, &is_shown);
+        for row in &mut self.rows {
+            keep(&mut row.figures, &is_shown);
+        }
+        self
+    }
+}
+
+/// Keeps the items at the places that are kept.
+pub(crate) fn keep<T>(items: &mut Vec<T>, is_kept: &[bool]) {
+    let mut places = is_kept.iter();
+    items.retain(|_| places.next().is_none_or(|kept| *kept));
 }
 
 impl TableRow {
-    /// All cells: names, then metrics.
+    /// The text of all cells: names, then metrics.
     pub(crate) fn cells(&self) -> impl Iterator<Item = &String> {
-        self.names.iter().chain(&self.figures)
+        self.names.iter().chain(self.figures.iter().map(|cell| &cell.text))
     }
 }
 
-impl Report {
-    /// Builds all tables: for each dataset, section and treatment of outliers a transfer table, and a fine-tuning table
-    /// if there is a fine-tuned SAE.
-    pub(crate) fn tables(&self) -> Vec<Table> {
-        let rows = self.summary().rows;
-        let several = self.families().len() > 1;
-        let mut tables = Vec::new();
-        for group in rows.chunk_by(Row::is_beside) {
-            let is_tuned =
-                |row: &Row| group.iter().any(|other| other.sae == SaeRole::Finetuned && other.is_about_same(row));
-            let transfer: Vec<&Row> = group.iter().filter(|row| row.sae != SaeRole::Finetuned).collect();
-            // The fine-tuning table includes the rows that a fine-tuned SAE is compared with. A transfer table is
-            // needed only for others.
-            if transfer.iter().any(|row| !is_tuned(row)) {
-                tables.push(grouped("transfer", &transfer, several));
-            }
-            let tuned: Vec<&Row> = group.iter().filter(|row| is_tuned(row)).collect();
-            if !tuned.is_empty() {
-                tables.push(grouped("finetuned", &tuned, several));
-            }
-        }
-        number_repeats(&mut tables);
-        tables
+impl Cell {
+    /// A number, whose CSV field has all its digits.
+    pub(super) fn number(text: String, value: Option<f64>) -> Self {
+        Self { text, value, is_bold: false, exact: vec![exact(value)] }
+    }
+
+    pub(super) fn undefined(fields: usize) -> Self {
+        Self { text: UNDEFINED.to_owned(), value: None, is_bold: false, exact: vec![String::new(); fields] }
     }
 }
 
-/// Builds the table of rows that are beside one another; `several` is whether there are several families.
-pub(super) fn grouped(kind: &str, rows: &[&Row], several: bool) -> Table {
-    let first = rows[0];
-    let tuned = kind == "finetuned";
-    let outliers = if first.outliers_filtered { "filtered" } else { "kept" };
-    let what = if tuned { "fine-tuning" } else { "transfer" };
-    let mut names = if several { vec!["Family"] } else { Vec::new() };
-    names.extend(["SAE", "Model"]);
-    let heading = |column: &Column| Heading { title: column.title, short: column.heading };
-    let mut figures: Vec<Heading> = Column::of(ColumnTable::Main).map(heading).collect();
-    if tuned {
-        figures.push(GAP);
-    }
-    Table {
-        id: slug(&format!("{}-{}-{outliers}-{kind}", first.dataset, first.section)),
-        title: format!("{}: {what}, outliers {outliers}", place_in_words(first)),
-        note: note(rows, tuned),
-        names,
-        figures,
-        rows: rows.iter().map(|row| table_row(row, several, tuned)).collect(),
-    }
+/// A number with all its digits, as JSON has it; empty if undefined.
+pub(super) fn exact(value: Option<f64>) -> String {
+    value.and_then(Number::from_f64).map_or_else(String::new, |number| number.to_string())
 }
 
-fn table_row(row: &Row, several: bool, tuned: bool) -> TableRow {
-    let mut names = if several { vec![row.family.clone()] } else { Vec::new() };
-    names.extend([row.sae.label().to_owned(), row.model.label().to_owned()]);
-    let mut figures: Vec<String> =
-        Column::of(ColumnTable::Main).map(|column| column.text(&row.columns, None)).collect();
-    if tuned {
-        figures.push(percent(row.explained_variance_gap_recovered));
-    }
-    TableRow { names, figures, source: row.clone() }
-}
-
-/// The note below a table: counts and definitions.
-fn note(rows: &[&Row], tuned: bool) -> String {
-    let range = |count: fn(&Row) -> u64| {
-        let counts = || rows.iter().map(|row| count(row));
-        let (least, most) = (counts().min().unwrap_or(0), counts().max().unwrap_or(0));
-        if least == most { least.to_string() } else { format!("{least} to {most}") }
+/// Makes the rows of lines. In each column the best of the lines on the same activations is bold, if there are others.
+pub(super) fn rows(
+    lines: &[Line<'_>],
+    names: impl Fn(&Line<'_>) -> Vec<String>,
+    figures: &[Figure<'_>],
+) -> Vec<TableRow> {
+    let mut rows: Vec<TableRow> = lines
+        .iter()
+        .map(|line| TableRow { names: names(line), figures: figures.iter().map(|own| (own.cell)(line)).collect() })
+        .collect();
+    let is_rival = |one: &Line<'_>, other: &Line<'_>| {
+        let subset = |line: &Line<'_>| line.subset.map(|own| own.subset.clone());
+        one.entry.is_about_same(other.entry) && subset(one) == subset(other)
     };
-    let mut note = format!(
-        "{} losses and {} activations behind each row; {} outliers left out of L0, EV and MSE. EV is the mean over activations of 1 - FVU (SAELens's explained_variance_legacy), EV pooled is 1 - FVU over all of them at once (SAELens's explained_variance).",
-        range(|row| row.columns.loss_tokens),
-        range(|row| row.columns.activation_rows),
-        range(|row| row.columns.outlier_rows),
-    );
-    if tuned {
-        note.push_str(" EV gap recovered: how far the fine-tuned SAE comes from the base SAE's explained variance to the chat SAE's.");
+    for (column, figure) in figures.iter().enumerate().filter(|(_, figure)| figure.better != Better::Neither) {
+        let sign = if figure.better == Better::High { 1.0 } else { -1.0 };
+        let texts: Vec<(Option<f64>, String)> =
+            rows.iter().map(|row| (row.figures[column].value, row.figures[column].text.clone())).collect();
+        for place in 0..rows.len() {
+            let rivals = (0..rows.len()).filter(|other| is_rival(&lines[place], &lines[*other]));
+            let defined: Vec<(f64, &String)> =
+                rivals.filter_map(|other| Some((sign * texts[other].0?, &texts[other].1))).collect();
+            let best = defined.iter().max_by(|one, other| one.0.total_cmp(&other.0));
+            // Figures that look the same are equally good; where all do, none is the best.
+            let is_best = best.is_some_and(|(_, text)| **text == texts[place].1);
+            rows[place].figures[column].is_bold = is_best && defined.iter().any(|(_, text)| **text != texts[place].1);
+        }
     }
-    note
-}
-
-/// Describes dataset and section.
-pub(crate) fn place_in_words(row: &Row) -> String {
-    format!("{}, {}", dataset_in_words(&row.dataset), section_in_words(&row.section.to_string()))
-}
-
-pub(crate) fn dataset_in_words(dataset: &str) -> String {
-    match dataset {
-        "pile" => "Pile protocol".to_owned(),
-        "alpaca" => "Alpaca protocol".to_owned(),
-        other => other.to_owned(),
-    }
-}
-
-pub(crate) fn section_in_words(section: &str) -> String {
-    match section {
-        "all" => "every position".to_owned(),
-        "user_prompt" => "user prompt".to_owned(),
-        other => other.replace('_', " "),
-    }
+    rows
 }
 
 /// Lower-cases ASCII letters, keeps digits, and replaces every other character by a hyphen.
@@ -161,7 +156,7 @@ pub(crate) fn slug(text: &str) -> String {
 }
 
 /// Numbers repeated ids: names of two datasets may have the same slug.
-fn number_repeats(tables: &mut [Table]) {
+pub(super) fn number_repeats(tables: &mut [Table]) {
     for place in 1..tables.len() {
         let (before, rest) = tables.split_at_mut(place);
         let id = rest[0].id.clone();

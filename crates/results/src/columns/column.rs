@@ -46,6 +46,17 @@ pub enum BrokenDown {
     BySubsetAndPosition,
 }
 
+/// Which of two values of a metric is better, other things equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Better {
+    /// The higher.
+    High,
+    /// The lower.
+    Low,
+    /// Neither: a count, a baseline, or a quantity that others are traded for.
+    Neither,
+}
+
 /// The digits that a table shows of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Digits {
@@ -78,6 +89,8 @@ pub struct Column {
     pub depends_on: Option<DependsOn>,
     /// Whether tables show differences of it: between SAEs, and between precisions.
     pub is_compared: bool,
+    /// Which values are better.
+    pub better: Better,
     /// The breakdowns that have it.
     pub broken_down: BrokenDown,
     /// Reads the value, in the unit.
@@ -115,6 +128,11 @@ impl Column {
         }
     }
 
+    /// Whether higher values are better.
+    pub fn is_better_high(&self) -> bool {
+        self.better == Better::High
+    }
+
     /// The value as tables and reports print it.
     pub fn text(&self, columns: &Columns, kl: Option<&Kl>) -> String {
         format_number(self.shown(self.value(columns, kl)), self.digits)
@@ -126,7 +144,7 @@ impl Column {
     }
 
     /// A value in the printed unit: per cent or as it is.
-    pub(crate) fn shown(&self, value: Option<f64>) -> Option<f64> {
+    pub fn shown(&self, value: Option<f64>) -> Option<f64> {
         value.map(|value| if self.is_percent { 100.0 * value } else { value })
     }
 

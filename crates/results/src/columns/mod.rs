@@ -9,7 +9,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::column::{BrokenDown, Column, ColumnTable, ColumnValue, DependsOn, Digits, format_number};
+pub use self::column::{Better, BrokenDown, Column, ColumnTable, ColumnValue, DependsOn, Digits, format_number};
 use crate::sums::Sums;
 
 /// A smaller difference of mean losses, in nats, is not used as a denominator.
@@ -115,6 +115,7 @@ const ACTIVATIONS: Column = Column {
     digits: Digits::Significant(4),
     depends_on: Some(DependsOn::Activations),
     is_compared: true,
+    better: Better::Neither,
     broken_down: BrokenDown::BySubsetAndPosition,
     read: |_, _| None,
 };
@@ -155,6 +156,7 @@ pub const COLUMNS: &[Column] = &[
         title: "CE loss recovered %",
         is_percent: true,
         digits: Digits::Decimals(2),
+        better: Better::High,
         read: |columns, _| columns.ce_recovered,
         ..LOSSES
     },
@@ -172,6 +174,7 @@ pub const COLUMNS: &[Column] = &[
         definition: "cross-entropy with the reconstruction r/c in place of the residual",
         heading: "SAE\nCE",
         title: "SAE CE",
+        better: Better::Low,
         read: |columns, _| columns.ce_sae,
         ..LOSSES
     },
@@ -181,6 +184,7 @@ pub const COLUMNS: &[Column] = &[
         heading: "CE\ndelta",
         title: "CE delta",
         is_compared: false,
+        better: Better::Low,
         read: |columns, _| columns.ce_delta,
         ..LOSSES
     },
@@ -202,6 +206,7 @@ pub const COLUMNS: &[Column] = &[
         is_percent: true,
         digits: Digits::Decimals(2),
         broken_down: BrokenDown::BySubset,
+        better: Better::High,
         read: |columns, _| columns.explained_variance,
         ..ACTIVATIONS
     },
@@ -213,6 +218,7 @@ pub const COLUMNS: &[Column] = &[
         title: "EV pooled %",
         is_percent: true,
         digits: Digits::Decimals(2),
+        better: Better::High,
         read: |columns, _| columns.explained_variance_pooled,
         ..ACTIVATIONS
     },
@@ -223,6 +229,7 @@ pub const COLUMNS: &[Column] = &[
         heading: "MSE",
         title: "MSE",
         depends_on: Some(DependsOn::ScaledActivations),
+        better: Better::Low,
         read: |columns, _| columns.mse,
         ..ACTIVATIONS
     },
@@ -232,6 +239,7 @@ pub const COLUMNS: &[Column] = &[
         definition: "MSE / c², in the model's own space",
         heading: "Raw MSE",
         title: "Raw MSE",
+        better: Better::Low,
         read: |columns, _| columns.mse_raw,
         ..SUPPORTING
     },
@@ -271,6 +279,7 @@ pub const COLUMNS: &[Column] = &[
         title: "Cosine similarity",
         table: ColumnTable::Reconstructions,
         broken_down: BrokenDown::BySubset,
+        better: Better::High,
         read: |columns, _| columns.cosine_similarity,
         ..SUPPORTING
     },
@@ -312,6 +321,7 @@ pub const COLUMNS: &[Column] = &[
         heading: "KL",
         title: "KL",
         is_compared: true,
+        better: Better::Low,
         read: |_, kl| kl?.kl,
         ..DIVERGENCE
     },
@@ -331,6 +341,7 @@ pub const COLUMNS: &[Column] = &[
         title: "KL recovered %",
         is_percent: true,
         digits: Digits::Decimals(2),
+        better: Better::High,
         read: |_, kl| kl?.kl_recovered,
         ..DIVERGENCE
     },
