@@ -35,19 +35,14 @@ fn main() -> anyhow::Result<()> {
     let site = cache.manifest().sites.first().context("expected a cache with a site")?.name.clone();
     let in_order = speed(&cache, &site, None)?;
     let shuffled = speed(&cache, &site, Some(0))?;
-    writeln!(
-        io::stdout(),
-        r#"{{"in_order_gb_per_s": {in_order:.3}, "shuffled_gb_per_s": {shuffled:.3}}}"#
-    )?;
+    writeln!(io::stdout(), r#"{{"in_order_gb_per_s": {in_order:.3}, "shuffled_gb_per_s": {shuffled:.3}}}"#)?;
     Ok(())
 }
 
 fn speed(cache: &Arc<Cache>, site: &SiteName, seed: Option<u64>) -> anyhow::Result<f64> {
     let start = Instant::now();
-    let filter = RowFilter::new(
-        Rows::new(Vec::new(), Excluded::new(ExcludeChoice::None, &[])),
-        OutlierRule::above(None),
-    );
+    let filter =
+        RowFilter::new(Rows::new(Vec::new(), Excluded::new(ExcludeChoice::None, &[])), OutlierRule::above(None));
     let mut kept = KeptRows::default();
     for place in 0..cache.shards() {
         kept.add_shard(cache, place, site, &filter)?;

@@ -89,7 +89,8 @@ impl Collector<'_> {
             let rows: Vec<i64> = places.iter().map(|&place| kept[place as usize]).collect();
             let without = rows_at(&activations.in_model, &rows)?.f_to_kind(Kind::Float)?.f_sub(&contribution)?;
             let labels = batch.labels_at(&rows);
-            let counted: Vec<i64> = rows.iter().zip(labels).filter(|(_, label)| *label >= 0).map(|(row, _)| *row).collect();
+            let counted: Vec<i64> =
+                rows.iter().zip(labels).filter(|(_, label)| *label >= 0).map(|(row, _)| *row).collect();
             if counted.is_empty() {
                 continue;
             }

@@ -113,7 +113,7 @@ impl LatentsFile {
             }
             if self.has.ablation {
                 let of_latent = |latent: usize| beside.ablations.get(&(latent as u32)).copied();
-                columns = columns.and_then(|columns| with_ablations(columns, some.map(of_latent).collect()));
+                columns = columns.and_then(|columns| with_ablations(columns, &some.map(of_latent).collect::<Vec<_>>()));
             }
             self.file.write(columns)?;
         }
@@ -273,16 +273,13 @@ fn with_logits(
     Ok(columns)
 }
 
-fn with_ablations(
-    mut columns: Vec<ArrayRef>,
-    ablations: Vec<Option<Ablation>>,
-) -> Result<Vec<ArrayRef>, ArrowError> {
+fn with_ablations(mut columns: Vec<ArrayRef>, ablations: &[Option<Ablation>]) -> Result<Vec<ArrayRef>, ArrowError> {
     let mean = |own: Ablation| (own.tokens > 0).then(|| own.ce_deltas / own.tokens as f64);
     let values: Vec<ArrayRef> = vec![
         Arc::new(UInt64Array::from_iter_values(ablations.iter().map(|own| own.map_or(0, |own| own.tokens)))),
         Arc::new(ablations.iter().map(|own| own.and_then(mean)).collect::<Float64Array>()),
     ];
-    let are_there = NullBuffer::from_iter(ablations.iter().map(Option::is_some));
+    let are_there: NullBuffer = ablations.iter().map(Option::is_some).collect();
     columns.push(Arc::new(StructArray::try_new(Fields::from(ablation_fields().to_vec()), values, Some(are_there))?));
     Ok(columns)
 }

@@ -10,10 +10,11 @@ use crate::error::RowsError;
 use crate::stream::filter::RowFilter;
 use crate::stream::generator::{Generator, Purpose};
 use crate::stream::mixing::{Mixing, distinct_row_groups};
-use crate::stream::mixing_buffer::{MixingBuffer, Origin, copy_rows};
+use crate::stream::mixing_buffer::{MixingBuffer, copy_rows};
 use crate::stream::reading::Reading;
 use crate::stream::row_groups::KeptRows;
 use crate::stream::row_memory::RowMemory;
+use crate::stream::row_run::Origin;
 use crate::stream::row_stream::{Position, RowStream};
 
 /// The settings that determine the rows of each batch.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::stream::mixing_buffer::Origin;
+use crate::stream::row_run::Origin;
 
 /// Number of distinct row groups per batch, compared with a perfect shuffle of all rows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

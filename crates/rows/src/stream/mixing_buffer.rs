@@ -6,19 +6,10 @@ use rayon::prelude::*;
 
 use crate::error::RowsError;
 use crate::stream::row_memory::RowMemory;
-use crate::stream::row_stream::RowRun;
+use crate::stream::row_run::{Origin, RowRun};
 
 /// Rows that a thread copies at a time, so that threads are not woken for less than that.
 const ROWS_OF_A_THREAD: usize = 64;
-
-/// The origin of a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Origin {
-    /// Index of its row group in the cache.
-    pub row_group: u32,
-    /// Index in the row group.
-    pub row: u32,
-}
 
 /// A bounded pool of rows. Each incoming row replaces one that is drawn.
 #[derive(Debug)]
@@ -173,6 +164,9 @@ mod tests {
             let held: Vec<u32> = (0..buffer.len()).flat_map(|place| of_bytes(buffer.row_mut(place))).collect();
             assert_eq!((numbers(buffer.origins()), &held), (list.clone(), &list));
         }
-        assert!(buffer.len() == 0 && buffer.remove(5, |_| 0, &mut [0; 20]).is_empty(), "more is asked for than is there");
+        assert!(
+            buffer.len() == 0 && buffer.remove(5, |_| 0, &mut [0; 20]).is_empty(),
+            "more is asked for than is there"
+        );
     }
 }

@@ -17,13 +17,14 @@ mod reading;
 mod reading_order;
 mod row_groups;
 mod row_memory;
+mod row_run;
 mod row_stream;
 
 pub use self::batches::{Batch, BatchPlan, BatchState, Batches};
 pub use self::filter::RowFilter;
 pub use self::generator::{Generator, Purpose};
 pub use self::mixing::Mixing;
-pub use self::mixing_buffer::Origin;
 pub use self::reading::Reading;
 pub use self::row_groups::KeptRows;
 pub use self::row_memory::RowMemory;
+pub use self::row_run::Origin;

@@ -7,43 +7,11 @@ use hayloft_store::{Cache, SiteName, StoreError};
 use serde::{Deserialize, Serialize};
 
 use crate::stream::filter::RowFilter;
-use crate::stream::mixing_buffer::Origin;
 use crate::stream::open_shard::OpenShard;
 use crate::stream::reading::{Reading, first_row_groups};
 use crate::stream::reading_order::RowGroupIndex;
 use crate::stream::row_groups::KeptRows;
-
-/// Kept rows of a row group, in its order.
-#[derive(Debug)]
-pub(super) struct RowRun<'stream> {
-    /// Index of the row group in the cache.
-    row_group: u32,
-    /// Indices in the row group.
-    rows: &'stream [u32],
-    /// The whole row group, `[rows, d_model]`.
-    bytes: &'stream [u8],
-    row_bytes: usize,
-}
-
-impl<'stream> RowRun<'stream> {
-    pub(super) fn new(row_group: u32, rows: &'stream [u32], bytes: &'stream [u8], row_bytes: usize) -> Self {
-        Self { row_group, rows, bytes, row_bytes }
-    }
-
-    pub(super) fn row(&self, index: usize) -> &[u8] {
-        let start = self.rows[index] as usize * self.row_bytes;
-        &self.bytes[start..start + self.row_bytes]
-    }
-
-    /// `[rows, d_model]`: the rows one by one.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        (0..self.rows.len()).map(|index| self.row(index))
-    }
-
-    pub(super) fn origins(&self) -> impl Iterator<Item = Origin> {
-        self.rows.iter().map(|&row| Origin { row_group: self.row_group, row })
-    }
-}
+use crate::stream::row_run::RowRun;
 
 /// The position of a stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -67,7 +67,8 @@ impl Head {
             let tile = product(first, tokens)?;
             let negated = tile.f_neg()?;
             for (largest, tile) in [(&mut raised, &tile), (&mut lowered, &negated)] {
-                for (row, effects) in largest.iter_mut().zip(tensor_slice::floats(tile)?.chunks_exact(tokens as usize)) {
+                for (row, effects) in largest.iter_mut().zip(tensor_slice::floats(tile)?.chunks_exact(tokens as usize))
+                {
                     row.add(first as u32, effects);
                 }
             }
