@@ -1,7 +1,8 @@
 //! Entry point of statistics of latents.
 
 use hayloft_latents::{
-    ExampleKind, ExampleRow, ExamplesFile, GroupNumbers, Latent, LatentsError, LatentsFile, SaeLatents, Statistics,
+    EXAMPLES, ExampleKind, ExampleRow, ExamplesFile, GroupNumbers, LATENTS, Latent, LatentsError, LatentsFile,
+    SaeLatents, Statistics,
 };
 use hayloft_model::Tokenizer;
 use hayloft_rows::{OutlierNorm, OutlierRule};
@@ -19,12 +20,6 @@ use crate::session::context::EvaluationContext;
 use crate::session::median::median_rule;
 use crate::session::protocol::{threshold, warn_of_other_outliers};
 use crate::session::run_saes::RunSaes;
-
-/// Name of the file of latents.
-const LATENTS: &str = "latents.parquet";
-
-/// Name of the file of examples.
-const EXAMPLES: &str = "examples.parquet";
 
 /// Examples that are written at once.
 const ROWS_AT_ONCE: usize = 4096;

@@ -12,8 +12,14 @@ use crate::groups::Group;
 use crate::histogram::Bin;
 use crate::statistics::{GroupTokens, Latent, SaeLatents};
 
+/// Name of the file of latents.
+pub const LATENTS: &str = "latents.parquet";
+
+/// Name of the file of examples.
+pub const EXAMPLES: &str = "examples.parquet";
+
 /// Columns of quantiles of activations above zero.
-const QUANTILES: [(&str, f64); 6] =
+pub const QUANTILES: [(&str, f64); 6] =
     [("p10", 0.1), ("p25", 0.25), ("p50", 0.5), ("p75", 0.75), ("p90", 0.9), ("p99", 0.99)];
 
 /// `latents.parquet`, in the making: a row for each latent of each SAE.
