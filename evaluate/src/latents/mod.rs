@@ -7,12 +7,14 @@
 
 mod choice;
 mod contexts;
+mod matches;
 mod pass;
 mod report;
 mod run;
 mod settings;
 
 pub use self::choice::LatentChoice;
+pub use self::matches::matches_by_cosine;
 pub use self::report::{FrequentLatent, LatentsReport, SaeLatentsReport};
 pub use self::run::latents;
 pub use self::settings::LatentsSettings;

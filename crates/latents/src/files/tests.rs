@@ -97,7 +97,10 @@ fn files_of_others_are_refused_with_what_is_wrong() {
         (with("firings", counts(vec![4, 11, 3])), "expected at most 10 firings, got 11 in row 1"),
         (with("tokens", counts(vec![1 << 60, 10, 20])), "expected `tokens` of at most 9007199254740992"),
         (with("tokens", numbers(vec![10, 10, 20])), "got `tokens` of UInt32"),
-        (with("mean", Arc::new(Float64Array::from(vec![Some(f64::NAN), None, None]))), "a finite `mean`, got NaN in row 0"),
+        (
+            with("mean", Arc::new(Float64Array::from(vec![Some(f64::NAN), None, None]))),
+            "a finite `mean`, got NaN in row 0",
+        ),
         (
             with("nearest", Arc::new(ListArray::from_iter_primitive::<UInt64Type, _, _>(vec![Some([Some(1)]); 3]))),
             "got `nearest` of UInt64",
