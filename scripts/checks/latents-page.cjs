@@ -287,6 +287,7 @@ async function photograph(browser, name, root, views) {
   console.log(faults.size ? `${faults.size} faults` : `${checked} checks: nothing wrong from disk and from a server, in light, dark and narrow form`);
   process.exitCode = faults.size ? 1 : 0;
 })().catch((error) => {
-  console.error(`latents-page could not look: ${error.message}`);
-  process.exitCode = 2;
+  for (const fault of faults) console.log(`FAULT ${fault}`);
+  console.error(`latents-page could not look: ${error.stack}`);
+  process.exit(2);
 });

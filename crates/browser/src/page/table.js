@@ -101,12 +101,11 @@ hayloft.table = (() => {
     const { view, place, sae } = context;
     const [figures, found] = await Promise.all([figuresOf(context), hayloft.search(place, sae, view.q)]);
     if (!isCurrent()) return false;
-    const before = order[selected];
+    const table = hayloft.address.hash(view, { latent: "" });
+    const isSame = shownTable?.table === table;
     order = orderOf(figures, found, context);
-    const isSame = shownTable && shownTable.place === place && shownTable.view.q === view.q;
-    const kept = isSame ? order.indexOf(before) : -1;
-    selected = Math.max(0, kept);
-    shownTable = { ...context, figures, columns: columnsOf(context) };
+    if (!isSame) selected = 0;
+    shownTable = { ...context, table, figures, columns: columnsOf(context) };
     drawHead();
     rows.hidden = false;
     if (!isSame) rows.scrollTop = 0;
