@@ -178,12 +178,12 @@ async function use(browser, name, root) {
     check(`${name}: the latent's page has ${words}`, text.includes(words.replace(/\u2028/g, "")) || text.includes(words), text.slice(0, 0));
   }
   check(`${name}: tints`, (await page.$$eval(".context strong", (tokens) => tokens.length)) === 6);
-  check(`${name}: tints say how much`, (await page.getAttribute(".context strong", "title")).startsWith("3, token"));
+  check(`${name}: tints say how much`, (await page.getAttribute(".context strong", "title")).startsWith("3.00, token"));
   await goto(page, root, { latent: 3 });
   const dashes = await page.$$eval("#latent .none", (dashes) => dashes.map((dash) => dash.title));
   check(`${name}: a dead latent has dashes with a reason`, dashes.includes("it never fires"), dashes);
   await goto(page, root, { least: "0.001", dead: "without", section: "rollout", ratio: "1", sort: "ratio" });
-  const ratios = await page.$$eval("tbody td.ratio", (cells) => cells.map((cell) => Number(cell.textContent.slice(1).replace(" ", ""))));
+  const ratios = await page.$$eval("tbody td.ratio", (cells) => cells.map((cell) => Number(cell.textContent.slice(1).replace(",", ""))));
   check(`${name}: filters`, ratios.length > 0 && ratios.length < 40 && ratios.every((ratio) => ratio >= 1), ratios);
   check(`${name}: filters are told`, (await page.textContent("#filter-button")) === "Filters (4)");
 

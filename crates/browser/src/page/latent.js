@@ -54,7 +54,8 @@ hayloft.latent = (() => {
     const { pair, view } = context;
     const columns = [own, other].filter(Boolean).map((side) => element("div", { class: "side" },
       element("h2", {}, element("a", { href: hayloft.address.hash({}, { sae: side.sae.name, latent: side.latent }) }, `${side.sae.name} / ${side.latent}`)),
-      explanations(side), figures(side, shares), hayloft.contexts.both(side.item, side.shared, hayloft.contexts.scale(side.item), "h3"), densities(side), logits(side),
+      explanations(side), figures(side, shares), densities(side),
+      hayloft.contexts.both(side.item, side.shared, hayloft.contexts.scale(side.item), "h3"), logits(side),
       similar({ ...context, view: side === own ? view : { sae: side.sae.name } }, side)));
     if (!other) return [element("p", { class: "message" }, `No latent of ${pair.other.name} matches this one: its decoder direction is zero.`), element("div", { class: "sides" }, columns)];
     const matched = pair.cosines ? `${own.sae.name} / ${own.latent} and ${other.sae.name} / ${other.latent}: the nearest decoder direction, cosine ${figure(pair.cosines[own.latent])}` : `Latents of the same number`;
@@ -65,21 +66,22 @@ hayloft.latent = (() => {
     const why = (column) => reason(sae, column, item.firings);
     const density = sae.tokens > 0 ? item.firings / sae.tokens : null;
     const rows = [
+      ["Firings", `${count(item.firings)} of ${count(sae.tokens)} tokens`, "wide"],
       ["Density", shown(density, why("density"))],
-      ["Firings", `${count(item.firings)} of ${count(sae.tokens)} tokens`],
       ["Mean", shown(item.mean, why("mean"))],
-      ["Max", shown(item.max, why("max"))],
       ...shares.map((share, number) => [`${Math.round(share * 100)}th percentile`, shown(item.quantiles[number], why(`p${Math.round(share * 100)}`))]),
+      ["Max", shown(item.max, why("max"))],
     ];
     if (!sae.missing.includes("ablation")) {
       const { ablation } = item;
-      rows.push(["Ablation", ablation ? `${figure(ablation.delta)} nats over ${count(ablation.tokens)} tokens` : shown(null, "it was not ablated, or never fires")]);
+      const value = ablation ? `${figure(ablation.delta)} nats over ${count(ablation.tokens)} tokens` : shown(null, "it was not ablated, or never fires");
+      rows.push(["Ablation", value, "wide"]);
     }
     const chart = hayloft.chart.histogram(item.histogram, item.max, `latent ${latent}`);
     return element("section", {},
       element("h3", {}, "Activations"),
       chart ?? element("p", { class: "note" }, `No histogram: ${reason(sae, "histogram", item.firings)}.`),
-      element("dl", { class: "facts" }, rows.map(([name, value]) => [element("dt", {}, name), element("dd", {}, value)])));
+      element("dl", { class: "facts" }, rows.map(([name, value, wide]) => [element("dt", { class: wide }, name), element("dd", { class: wide }, value)])));
   }
 
   function densities({ sae, item }) {

@@ -153,7 +153,8 @@ hayloft.table = (() => {
     const above = height > order.length * ROW - 1 ? start * ROW : Math.max(0, rows.scrollTop - (first - start) * ROW);
     const made = [];
     for (let number = start; number < end; number += 1) made.push(row(number));
-    const space = (pixels) => element("tr", { class: "space", "aria-hidden": "true" }, element("td", { colspan: shownTable.columns.length, height: Math.max(0, pixels) }));
+    const inSight = [...head.querySelectorAll("th")].filter((heading) => heading.offsetWidth > 0).length;
+    const space = (pixels) => element("tr", { class: "space", "aria-hidden": "true" }, element("td", { colspan: inSight, height: Math.max(0, pixels) }));
     const table = document.getElementById("table");
     table.setAttribute("aria-rowcount", order.length + 1);
     body.replaceChildren(space(above), ...made, space(height - above - (end - start) * ROW));

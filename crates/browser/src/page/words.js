@@ -22,12 +22,13 @@ hayloft.words = (() => {
     return made;
   }
 
-  /** A number in four digits. */
+  /** A number in three digits. */
   function figure(number) {
     const size = Math.abs(number);
-    if (number === 0) return "0";
-    if (size < 1e-3 || size >= 1e7) return number.toExponential(2).replace("e", " e");
-    return String(Number(number.toPrecision(4)));
+    const sign = number < 0 ? "−" : "";
+    if (size === 0) return "0";
+    if (size < 1e-4 || size >= 1e7) return sign + size.toExponential(1).replace("e+", "e").replace("e-", "e−");
+    return sign + (size >= 999.5 ? count(Math.round(size)) : size.toPrecision(3));
   }
 
   const count = new Intl.NumberFormat("en").format;
