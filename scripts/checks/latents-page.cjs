@@ -194,6 +194,10 @@ async function use(browser, name, root) {
   await inspected(page, `${name}: comparison`);
   await goto(page, root, { with: "plain", sort: "change" });
   await inspected(page, `${name}: table of a comparison`);
+  await goto(page, root, { least: "a few" });
+  check(`${name}: a limit that is no number is told`, (await page.textContent("#count")).includes("do not filter: a few"));
+  await goto(page, root, { with: "none" });
+  check(`${name}: a comparison that is none`, (await page.textContent("#message")).includes("does not compare"));
   await goto(page, root, { latent: "1e9" });
   check(`${name}: a latent that is none`, (await page.textContent("#message")).includes("has latents 0 to 39"));
   await goto(page, root, { sae: "none" });

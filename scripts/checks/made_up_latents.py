@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Files of latents that nobody computed: small ones with hostile texts, ids alone, and an SAE of 131,072 latents.
+"""Files of made-up latents: small ones with hostile texts, ids alone, and an SAE of 131,072 latents.
 
-    made_up_latents.py FOLDER      writes small/, ids/, large/, explanations.jsonl and compare, the names of both small SAEs
+    made_up_latents.py FOLDER      writes small/, ids/, large/, explanations.jsonl, and the names of both small SAEs
 
-The columns are those of docs/latents.md, by pyarrow's writer with its own settings, with the columns that only some passes write.
+The columns are those of docs/latents.md, also those that only some passes write, by pyarrow's writer with its own
+settings.
 """
 
 import json
@@ -88,7 +89,9 @@ def latents(random, sae: str, width: int, subsets: tuple, texts: np.ndarray) -> 
     columns["subsets"] = groups(random, "subset", subsets, firings, tokens)
     columns["turns"] = groups(random, "turn", (0, 1), firings, tokens)
     columns["nearest"] = structs(
-        five, latent=pa.array(others, pa.uint32()), cosine=pa.array(-np.sort(-random.uniform(0, 1, 5 * width)), pa.float32())
+        five,
+        latent=pa.array(others, pa.uint32()),
+        cosine=pa.array(random.uniform(0, 1, 5 * width), pa.float32()),
     )
     columns["cofiring"] = structs(
         five,
@@ -112,7 +115,8 @@ def examples(random, sae: str, width: int, each: int, subsets: tuple, texts: np.
     tokens = random.integers(0, vocabulary, (rows, WINDOW))
     # A latent fires at one token more often than at others.
     tokens[:, WINDOW // 2] = (np.repeat(own, 2 * each) * 7 + (random.random(rows) < 0.3)) % vocabulary
-    activations = np.where(random.random((rows, WINDOW)) < 0.08, random.random((rows, WINDOW)) * 2, 0).astype(np.float32)
+    fires = random.random((rows, WINDOW)) < 0.08
+    activations = np.where(fires, random.random((rows, WINDOW)) * 2, 0).astype(np.float32)
     activations[:, WINDOW // 2] = 3
     # At some first tokens the SAE was not run.
     unread = np.zeros((rows, WINDOW), bool)
@@ -152,10 +156,13 @@ def main() -> None:
     nasty = np.array(["Ġthe", "Ċ", NASTY, NASTY_IMAGE, "Ġhay", "Ã©", "<b>bold</b>"])
     subsets = (NASTY_IMAGE, "Pile-CC", None)
     names = [f"{NASTY}nasty", "plain"]
-    small = [(latents(random, name, SMALL, subsets, nasty), examples(random, name, SMALL, 3, subsets, nasty)) for name in names]
+    small = []
+    for name in names:
+        table = latents(random, name, SMALL, subsets, nasty)
+        small.append((table, examples(random, name, SMALL, 3, subsets, nasty)))
     write(folder / "small", small)
     lines = [
-        {"sae": names[0], "latent": 5, "explanation": f"fires at haystacks {NASTY}{NASTY_IMAGE}", "author": NASTY, "score": 0.5},
+        {"sae": names[0], "latent": 5, "explanation": f"hay {NASTY}{NASTY_IMAGE}", "author": NASTY, "score": 0.5},
         {"sae": "plain", "latent": 7, "explanation": "barns"},
     ]
     (folder / "explanations.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -63,23 +63,57 @@ fn json_csv_neuronpedia_and_delphi_are_read() {
 #[test]
 fn what_is_wrong_is_refused_with_its_line() {
     let (folder, sources) = made();
+    let own = |rest: &str| format!("{{\"sae\": \"base\", {rest}}}").into_bytes();
+    let twice = "{\"latent\": 0, \"explanation\": \"a\", \"sae\": \"base\"}\n".repeat(2);
     for (name, text, words) in [
-        ("a.jsonl", &b"{\"latent\": 0, \"explanation\": \"a\", \"sae\": \"bass\"}"[..], "line 1: expected an SAE of the page: base, chat, got bass. Did you mean base?"),
-        ("b.jsonl", b"{\"latent\": 0, \"explanation\": \"a\"}", "line 1: expected `sae`, one of base, chat"),
-        ("c.jsonl", b"\n{\"latent\": 3, \"explanation\": \"a\", \"sae\": \"base\"}", "line 2: expected a latent of base, which has 3, numbered from 0, got 3"),
-        ("d.jsonl", b"{\"latent\": -1, \"explanation\": \"a\", \"sae\": \"base\"}", "line 1: expected the number of a latent, got -1"),
-        ("e.jsonl", b"{\"explanation\": \"a\", \"sae\": \"base\"}", "line 1: expected an object with `latent`"),
-        ("f.jsonl", b"{\"latent\": 0, \"explanation\": \"a\", \"sae\": \"base\"}\n{\"latent\": 0, \"explanation\": \"b\", \"sae\": \"base\"}", "line 2: expected one explanation of each latent by each author, got another of 0 without author"),
-        ("g.jsonl", b"{\"latent\": 0,\n\xff", "line 2: expected UTF-8, got the byte 0xff"),
-        ("h.jsonl", b"{\"latent\": 0, \"explanation\": \" \", \"sae\": \"base\"}", "line 1: expected an explanation, got an empty one"),
-        ("i.csv", b"latent,explanation,socre\n0,a,1\n", "line 1: expected CSV with columns latent, explanation, sae, author, score, or JSON, got the column socre"),
-        ("j.csv", b"latent,explanation,sae\n0,a,base\nx,b,base\n", "line 3: expected the number of a latent, got x"),
-        ("k.csv", b"latent,explanation,sae,score\n0,a,base,NaN\n", "line 2: expected a finite `score`, got NaN"),
-        ("l.csv", b"latent,explanation,sae\n0,a\n", "line 2: expected CSV"),
-        ("m.csv", b"latent,sae\n0,base\n", "line 1: expected a column `explanation`"),
-        ("n.json", b"[{\"latent\": 0, \"explanation\": \"a\", \"sae\": \"base\"},\n 7]", "line 2: expected an array"),
-        ("o.json", b"[{\"index\": 0, \"description\": \"a\", \"layer\": \"1\"}]", "entry 1: expected `sae`"),
-        ("p.json", b"", "line 1: expected explanations, got an empty file"),
+        (
+            "a.jsonl",
+            b"{\"latent\": 0, \"explanation\": \"a\", \"sae\": \"bass\"}".to_vec(),
+            "line 1: expected an SAE of the page: base, chat, got bass. Did you mean base?",
+        ),
+        ("b.jsonl", b"{\"latent\": 0, \"explanation\": \"a\"}".to_vec(), "line 1: expected `sae`, one of base, chat"),
+        (
+            "c.jsonl",
+            [b"\n".to_vec(), own("\"latent\": 3, \"explanation\": \"a\"")].concat(),
+            "line 2: expected a latent of base, which has 3, numbered from 0, got 3",
+        ),
+        (
+            "d.jsonl",
+            own("\"latent\": -1, \"explanation\": \"a\""),
+            "line 1: expected the number of a latent, got -1 as the latent",
+        ),
+        ("e.jsonl", own("\"explanation\": \"a\""), "line 1: expected an object with `latent`"),
+        (
+            "f.jsonl",
+            twice.into_bytes(),
+            "line 2: expected one explanation of each latent by each author, got another of 0 without author",
+        ),
+        ("g.jsonl", b"{\"latent\": 0,\n\xff".to_vec(), "line 2: expected UTF-8, got the byte 0xff"),
+        ("h.jsonl", own("\"latent\": 0, \"explanation\": \" \""), "line 1: expected an explanation, got an empty one"),
+        (
+            "i.csv",
+            b"latent,explanation,socre\n0,a,1\n".to_vec(),
+            "line 1: expected CSV with columns latent, explanation, sae, author, score, or JSON, got the column socre",
+        ),
+        (
+            "j.csv",
+            b"latent,explanation,sae\n0,a,base\nx,b,base\n".to_vec(),
+            "line 3: expected the number of a latent, got x",
+        ),
+        (
+            "k.csv",
+            b"latent,explanation,sae,score\n0,a,base,NaN\n".to_vec(),
+            "line 2: expected a finite `score`, got NaN",
+        ),
+        ("l.csv", b"latent,explanation,sae\n0,a\n".to_vec(), "line 2: expected CSV"),
+        ("m.csv", b"latent,sae\n0,base\n".to_vec(), "line 1: expected a column `explanation`"),
+        (
+            "n.json",
+            b"[{\"latent\": 0, \"explanation\": \"a\", \"sae\": \"base\"},\n 7]".to_vec(),
+            "line 2: expected an array",
+        ),
+        ("o.json", b"[{\"index\": 0, \"description\": \"a\", \"layer\": \"1\"}]".to_vec(), "entry 1: expected `sae`"),
+        ("p.json", Vec::new(), "line 1: expected explanations, got an empty file"),
     ] {
         let path = file(folder.path(), name, text);
         let message = read(&sources, &path).unwrap_err().to_string();

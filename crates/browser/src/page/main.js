@@ -32,6 +32,8 @@ hayloft.load("page").then((contents) => {
       }
       const section = sae.sections.findIndex((own) => own.name === view.section);
       const pair = view.with === "" ? null : await hayloft.compare.pairOf(contents, place, view.with);
+      if (view.with !== "" && !pair) throw new Error(`This page does not compare ${sae.name} with ${view.with}. Make it with --compare ${sae.name}=${view.with}.`);
+      if (view.section !== "" && section < 0) throw new Error(`${sae.name} has no section ${view.section}.`);
       const context = { contents, view, place, sae, section, pair };
       fillForm(context);
       if (!(await hayloft.table.show(context, isCurrent))) return;

@@ -10,6 +10,9 @@ hayloft.table = (() => {
   /** Browsers draw nothing below some 17 million pixels: a longer table moves by more than a row a row. */
   const MOST_HEIGHT = 8e6;
 
+  /** What the address limits by numbers. */
+  const LIMITS = ["least", "most", "ratio", "near"];
+
   const rows = document.getElementById("rows");
   const head = document.querySelector("#table thead");
   const body = document.querySelector("#table tbody");
@@ -71,7 +74,7 @@ hayloft.table = (() => {
   const limit = (text) => (text.trim() === "" || Number.isNaN(Number(text)) ? null : Number(text));
 
   function orderOf(figures, found, { view, section }) {
-    const [least, most, ratio, near] = [view.least, view.most, view.ratio, view.near].map(limit);
+    const [least, most, ratio, near] = LIMITS.map((key) => limit(view[key]));
     const kept = [];
     for (let latent = 0; latent < figures.latent.length; latent += 1) {
       const isDead = figures.firings[latent] === 0;
@@ -112,6 +115,9 @@ hayloft.table = (() => {
     const filtered = order.length === sae.width ? "" : ` of ${count(sae.width)}`;
     counted.textContent = `${count(order.length)}${filtered} latents, ${count(sae.tokens)} tokens${sae.dead > 0 ? `, ${count(sae.dead)} dead` : ""}`;
     if (order.length === 0) counted.textContent += noneFound(context);
+    const unread = LIMITS.filter((key) => view[key].trim() !== "" && limit(view[key]) === null).map((key) => view[key]);
+    if (view.ratio !== "" && context.section < 0) unread.push("a ratio without a section");
+    if (unread.length > 0) counted.textContent += `. These limits do not filter: ${unread.join(", ")}`;
     draw();
     return true;
   }
