@@ -1,6 +1,7 @@
 //! The command line of `evaluate`.
 #![expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be shown")]
 
+mod browse;
 mod course;
 mod finetune;
 mod inspect;
@@ -22,6 +23,7 @@ use hayloft_results::{Bootstrap, Breakdown, MetricsChoice};
 use hayloft_runtime::{Dtype, Part};
 use hayloft_store::{LocalPath, Place};
 
+pub use self::browse::{BrowseArguments, Matching};
 pub use self::finetune::FinetuneArguments;
 pub use self::inspect::{ConvertArguments, InspectArguments, SaeArguments, SaeLayout};
 pub use self::latents::LatentsArguments;
@@ -109,6 +111,8 @@ pub enum Command {
     Run(Box<RunArguments>),
     /// Collect counts, histograms, examples and similar latents of every latent in one pass over the cache; no model is needed
     Latents(Box<LatentsArguments>),
+    /// Make a browser page of latents: a table with search, their examples and figures, two SAEs side by side
+    Browse(BrowseArguments),
     /// Put the partial results of `evaluate run --part` together: the figures of one run over the whole cache, to the bit
     Merge(MergeArguments),
     /// Show what is understood of an SAE's files, whatever their format

@@ -30,7 +30,9 @@ pub use baseline::summary::PreparedBaselines;
 pub use error::EvaluateError;
 pub use find_saes::{MOST_REGISTERED, SaeSearch, find_saes};
 pub use finetune::{Evaluation, Finetuned, finetune};
-pub use latents::{FrequentLatent, LatentChoice, LatentsReport, LatentsSettings, SaeLatentsReport, latents};
+pub use latents::{
+    FrequentLatent, LatentChoice, LatentsReport, LatentsSettings, SaeLatentsReport, latents, matches_by_cosine,
+};
 pub use metrics::kl::KlChoice;
 pub use parts::{Mismatch, PartialError, PartialResults, merge};
 pub use run::{prepare_baselines, run, run_part, run_part_profiled, run_profiled};

@@ -8,19 +8,22 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{CommandFactory, Parser};
 use cli::{
-    Arguments, Command, CompareArguments, ConvertArguments, InspectArguments, LatentsArguments, MergeArguments,
-    ReportArguments, RunArguments, SaeLayout, SweepArguments,
+    Arguments, BrowseArguments, Command, CompareArguments, ConvertArguments, InspectArguments, LatentsArguments,
+    Matching, MergeArguments, ReportArguments, RunArguments, SaeLayout, SweepArguments,
 };
+use hayloft_browser::{Comparison, Explanations, Match, Page, PageSummary, SaeCounts, Sources};
 use hayloft_evaluate::{
-    Finetuned, PartialError, RunSettings, SaeSearch, find_saes, finetune, latents, merge, prepare_baselines,
-    run as evaluate, run_part, run_part_profiled, run_profiled,
+    Finetuned, PartialError, RunSettings, SaeSearch, find_saes, finetune, latents, matches_by_cosine, merge,
+    prepare_baselines, run as evaluate, run_part, run_part_profiled, run_profiled,
 };
 use hayloft_hub::{HubError, HubSettings, ModelFiles, model_folder};
 use hayloft_model::limit_threads;
 use hayloft_report::{Experiment, Report, Tolerances, Verdict, read_expected, read_results};
 use hayloft_results::{Breakdown, MetricsChoice, Results, unique_names};
-use hayloft_runtime::{Progress, exit_code, log_to_stderr, print, print_completions, stdout_width, write_whole};
-use hayloft_sae::{SaeInspection, convert, convert_to_normalised};
+use hayloft_runtime::{
+    Progress, TextTable, exit_code, log_to_stderr, print, print_completions, stdout_width, write_whole,
+};
+use hayloft_sae::{SaeFile, SaeInspection, convert, convert_to_normalised};
 use hayloft_train::train;
 
 fn main() -> ExitCode {
@@ -40,6 +43,7 @@ fn run() -> Result<()> {
             show(&results, Some(&out), &Shown { metrics, breakdowns: &breakdowns, json })
         }
         Command::Latents(arguments) => latents_command(*arguments),
+        Command::Browse(arguments) => browse(&arguments),
         Command::Inspect(arguments) => inspect(arguments),
         Command::Convert(arguments) => convert_all(arguments),
         Command::List(arguments) => cli::list(&arguments),
@@ -237,6 +241,63 @@ fn latents_command(arguments: LatentsArguments) -> Result<()> {
     } else {
         report.table(stdout_width())
     })
+}
+
+fn browse(arguments: &BrowseArguments) -> Result<()> {
+    let (matching, progress) = (arguments.matching, Progress::on_stderr());
+    ensure!(
+        arguments.saes.is_empty() || matching == Matching::Cosine,
+        "--sae: expected with --match cosine alone, got --match index"
+    );
+    let sources = Sources::open(&arguments.folders())?;
+    let mut explanations = Explanations::new(&sources);
+    for path in &arguments.explanations {
+        explanations.read(&sources, path)?;
+    }
+    let matched = |left, right| match matching {
+        Matching::Index => Ok(Match::Index),
+        Matching::Cosine => {
+            let [own, other] = [left, right].map(|sae| files_of(&sources, sae, &arguments.saes));
+            Ok(matches_by_cosine(&own?, &other?, progress)?)
+        }
+    };
+    let comparisons: Result<Vec<Comparison>> =
+        arguments.compare.iter().map(|asked| Comparison::of(&sources, asked, matched)).collect();
+    let page = Page { sources: &sources, explanations: &explanations, comparisons: &comparisons? };
+    let gauge = progress.bytes("page", Some(sources.bytes()));
+    let summary = page.write(&arguments.out, &mut |bytes| gauge.advance(bytes))?;
+    drop(gauge);
+    tracing::info!(page = %summary.page.display(), files = summary.files, bytes = summary.bytes, "page written");
+    let as_json = || serde_json::to_string_pretty(&summary).context("the summary cannot be written as JSON");
+    print(&if arguments.json { as_json()? } else { page_table(&summary) })
+}
+
+/// The files of an SAE of a page, of those that `--sae SAE=PATH` names.
+fn files_of(sources: &Sources, sae: usize, given: &[String]) -> Result<SaeFile> {
+    let own = &sources.saes()[sae];
+    for argument in given {
+        let Some((place, path)) = sources.split_name(argument) else {
+            bail!("--sae {argument}: expected SAE=PATH with an SAE of the page, got another name");
+        };
+        if place == sae {
+            let file = SaeFile::open(&one_sae(Path::new(path))?)?;
+            let (width, expected, name) = (file.width(), own.width as usize, &own.name);
+            ensure!(width == expected, "--sae {argument}: expected the {expected} latents of {name}, got {width}");
+            return Ok(file);
+        }
+    }
+    bail!("--match cosine: expected the files of {0} for its decoder, got none. Add --sae {0}=PATH", own.name)
+}
+
+fn page_table(summary: &PageSummary) -> String {
+    let headings = ["SAE", "Latents", "Examples", "Tokens\nto search", "Explanations"].map(str::to_owned).to_vec();
+    let row = |sae: &SaeCounts| {
+        let counts = [u64::from(sae.latents), sae.examples, sae.terms as u64, sae.explanations as u64];
+        std::iter::once(sae.name.clone()).chain(counts.iter().map(ToString::to_string)).collect()
+    };
+    let rows = summary.saes.iter().map(row).collect();
+    let table = TextTable { headings, names: 1, rows, is_ruled: true }.fit(stdout_width());
+    format!("{table}\nOpen {} in a browser", summary.page.display())
 }
 
 /// What is printed of results.

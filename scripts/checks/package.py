@@ -19,7 +19,7 @@ from pathlib import Path
 import programs
 
 ROOT = Path(__file__).resolve().parents[2]
-CRATES = ["runtime", "latents", "checkpoint", "hub", "store", "rows", "results", "model", "sae"]
+CRATES = ["runtime", "checkpoint", "hub", "store", "latents", "rows", "results", "model", "sae"]
 LARGEST = 1 << 20
 
 

@@ -69,3 +69,100 @@ fn what_is_asked_for_and_is_not_there_is_refused_and_nothing_is_written() {
         assert!(message.contains(words), "{options}: {message}");
     }
 }
+
+/// What a script of a page registers.
+fn data(page: &Path, name: &str) -> Value {
+    let text = std::fs::read_to_string(page.join(format!("data/{name}.js"))).unwrap();
+    let json = text.strip_prefix(&format!("hayloft.add(\"{name}\",")).unwrap().trim_end().strip_suffix(");").unwrap();
+    serde_json::from_str(json).unwrap()
+}
+
+#[test]
+fn a_page_shows_the_latents_and_what_is_said_of_them() {
+    let stories = Stories::harvest("--shard-tokens 4096");
+    let folder = tempfile::tempdir().unwrap();
+    let [made, page, said] = ["latents", "page", "said.jsonl"].map(|name| folder.path().join(name));
+    let model = fixture("stories260K");
+    let saes = SAES.map(sae);
+    let mut paths: Vec<(&str, &Path)> = vec![("--cache", &stories.cache), ("--out", &made), ("--tokenizer", &model)];
+    paths.extend(saes.iter().map(|sae| ("--sae", sae.as_path())));
+    succeed(&mut program("evaluate", "latents", &paths));
+    let explanation = "girls </script>\u{2028}";
+    let line = serde_json::json!({"sae": "standard", "latent": 3, "explanation": explanation, "score": 0.75});
+    std::fs::write(&said, line.to_string()).unwrap();
+
+    let browse = |options: &str, more: &[(&str, &Path)]| {
+        let mut command = program("evaluate", &format!("browse {options}"), more);
+        command.arg(&made).arg("--out").arg(&page);
+        command
+    };
+    let options = "--json --compare jumprelu=standard";
+    let report: Value = serde_json::from_str(&succeed(&mut browse(options, &[("--explanations", &said)]))).unwrap();
+    let counts = &report["saes"][1];
+    assert_eq!(
+        (&counts["name"], &counts["latents"], &counts["explanations"]),
+        (&"standard".into(), &512.into(), &1.into())
+    );
+    let contents = data(&page, "page");
+    assert_eq!(contents["comparisons"], serde_json::json!([{"left": 0, "right": 1, "matching": "index"}]));
+    let own = &contents["saes"][1];
+    assert_eq!(
+        (&own["tokens"], &own["has_texts"], &own["about"]["name"]),
+        (&report_tokens(&stories), &true.into(), &"standard".into())
+    );
+    assert_eq!(data(&page, "1/labels-0")["items"][3]["explanations"][0]["text"], explanation);
+
+    // Every latent that fires has its largest activation first, and tokens whose texts are readable.
+    let mut fired = 0;
+    for piece in 0..own["latents"].as_array().unwrap().len() {
+        let latents = data(&page, &format!("1/latents-{piece}"));
+        let texts = latents["shared"]["texts"].as_array().unwrap();
+        assert!(texts.iter().all(|text| !text.as_str().unwrap().contains('▁')), "{texts:?}");
+        for latent in latents["items"].as_array().unwrap().iter().filter(|own| own["firings"] != 0) {
+            let first = &latent["examples"][0];
+            assert_eq!((&first["activation"], &first["top"]), (&latent["max"], &true.into()));
+            fired += 1;
+        }
+    }
+    assert!(fired > 100, "{fired}");
+    let files: u64 = report["files"].as_u64().unwrap();
+    assert_eq!(count_files(&page), files);
+
+    // By the decoder's directions, the JumpReLU SAE matches itself in another folder.
+    let copy = folder.path().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    for name in ["latents.parquet", "examples.parquet"] {
+        std::fs::copy(made.join(name), copy.join(name)).unwrap();
+    }
+    let options = "--match cosine --compare latents/jumprelu=copy/jumprelu --json";
+    let given = ["latents", "copy"].map(|folder| format!("{folder}/jumprelu={}", saes[0].display()));
+    let mut command = browse(options, &[]);
+    command.arg(&copy).args(given.iter().flat_map(|given| ["--sae", given]));
+    succeed(&mut command);
+    let matches = std::fs::read_to_string(page.join("data/match-0-latents.js")).unwrap();
+    // The numbers 0, 1 and 2, little-endian, in base 64.
+    assert!(matches.contains("\"kind\":\"u32\",\"data\":\"AAAAAAEAAAACAAAA"), "{}", &matches[..120]);
+
+    let before = count_files(&page);
+    for (options, words) in [
+        ("--compare jumprelu=standrad", "got standrad. Did you mean standard?"),
+        ("--compare jumprelu=standard --match cosine", "expected the files of jumprelu for its decoder, got none"),
+        ("--explanations none.jsonl", "none.jsonl: cannot read"),
+    ] {
+        let message = refuse(&mut browse(options, &[]));
+        assert!(message.contains(words), "{options}: {message}");
+    }
+    assert_eq!(count_files(&page), before);
+    std::fs::write(page.join("notes"), "mine").unwrap();
+    assert!(refuse(&mut browse("", &[])).contains("an earlier page, got notes"));
+}
+
+/// Tokens that an SAE reads.
+fn report_tokens(stories: &Stories) -> Value {
+    stories.evaluate(&["standard"], "")[0]["activation_rows"].clone()
+}
+
+fn count_files(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| if path.is_dir() { count_files(&path) } else { 1 }).sum()
+}

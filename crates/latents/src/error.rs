@@ -28,4 +28,22 @@ pub enum LatentsError {
         /// The error of the operating system, or of the Parquet library.
         cause: io::Error,
     },
+    /// A file could not be opened.
+    #[error("{path}: cannot read: {cause}. `evaluate latents --out` writes it")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's error.
+        cause: io::Error,
+    },
+    /// A file is not one of latents.
+    #[error("{path}: expected {expected}, got {got}. Write it again with `evaluate latents`")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// The expected content.
+        expected: String,
+        /// What is there.
+        got: String,
+    },
 }

@@ -6,6 +6,8 @@
 //!                                                                          └───────► examples.parquet
 //! ```
 //!
+//! [`LatentsReader`] and [`ExamplesReader`] read the files again, row by row, as files of strangers.
+//!
 //! Threads add batches to one [`Statistics`] at once. Counts are integers, sums are exact, and examples are chosen by total
 //! orders, so the outcome depends neither on the order of the batches nor on how the rows are divided into batches.
 
@@ -28,8 +30,12 @@ pub use cofiring::{CoFiring, CoFiringTokens, EXACT_WIDTH};
 pub use error::LatentsError;
 pub use exact_sum::ExactSum;
 pub use examples::{Activation, Example};
+pub use files::example_rows::{ExampleRecord, ExamplesReader};
 pub use files::examples::{Context, ExampleKind, ExampleRow, ExamplesFile};
-pub use files::latents::{Ablation, Additions, LatentsFile, LogitEffect, OptionalColumns};
+pub use files::latent_rows::{Ablation, GroupRecord, LatentRecord, LatentRecords, LatentsReader, LogitEffect, SaeRows};
+pub use files::latents::{
+    AblationSums, Additions, EXAMPLES, LATENTS, LatentsFile, LogitTokens, OptionalColumns, QUANTILES,
+};
 pub use groups::{Group, GroupNumbers};
 pub use histogram::{Bin, Histogram};
 pub use priority::Priorities;

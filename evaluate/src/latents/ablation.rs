@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hayloft_latents::Ablation;
+use hayloft_latents::AblationSums;
 use hayloft_rows::SectionChoice;
 use hayloft_runtime::Gauge;
 use tch::Kind;
@@ -15,7 +15,7 @@ use crate::splice::sae_runner::{multiplied, target_scale};
 use crate::splice::upper_model::UpperModel;
 
 /// For each SAE its ablated latents.
-pub(super) type Ablations = Vec<BTreeMap<u32, Ablation>>;
+pub(super) type Ablations = Vec<BTreeMap<u32, AblationSums>>;
 
 /// For each SAE, ablates some of its latents on the shards at these indices: takes the latent's contribution out of the
 /// residual at the tokens at which it fires, and everything else, the SAE's error too, stays. Each latent is a run of the model
@@ -28,7 +28,7 @@ pub(super) fn ablate(
     upper_model: &UpperModel,
     gauge: &Gauge,
 ) -> Result<Ablations, EvaluateError> {
-    let empty = |chosen: &Vec<u32>| chosen.iter().map(|&latent| (latent, Ablation::default())).collect();
+    let empty = |chosen: &Vec<u32>| chosen.iter().map(|&latent| (latent, AblationSums::default())).collect();
     let mut ablations: Ablations = chosen.iter().map(empty).collect();
     source.for_each(
         places,
@@ -41,9 +41,9 @@ pub(super) fn ablate(
             };
             collectors.iter().zip(chosen).map(of_sae).collect()
         },
-        |_, of_saes: Vec<Vec<(u32, Ablation)>>| {
+        |_, of_saes: Vec<Vec<(u32, AblationSums)>>| {
             for (all, own) in ablations.iter_mut().zip(of_saes) {
-                for (latent, Ablation { tokens, ce_deltas }) in own {
+                for (latent, AblationSums { tokens, ce_deltas }) in own {
                     let sums = all.entry(latent).or_default();
                     sums.tokens += tokens;
                     sums.ce_deltas += ce_deltas;
@@ -64,7 +64,7 @@ impl Collector<'_> {
         sections: &[SectionChoice],
         chosen: &[u32],
         upper_model: &UpperModel,
-    ) -> Result<Vec<(u32, Ablation)>, EvaluateError> {
+    ) -> Result<Vec<(u32, AblationSums)>, EvaluateError> {
         let (kept, _) = batch.kept_of_any(sections, norms, self.rule);
         let inputs = multiplied(&rows_at(&activations.input, &kept)?, self.scale)?;
         // Indices into the kept rows, and activations there.
@@ -97,7 +97,7 @@ impl Collector<'_> {
             let before = upper_model.losses(batch, &clean, &counted)?;
             let after = upper_model.losses(batch, &upper_model.spliced(activations, &rows, &without)?, &counted)?;
             let ce_deltas = before.iter().zip(after).map(|(before, after)| f64::from(after) - f64::from(*before)).sum();
-            ablations.push((latent, Ablation { tokens: counted.len() as u64, ce_deltas }));
+            ablations.push((latent, AblationSums { tokens: counted.len() as u64, ce_deltas }));
         }
         Ok(ablations)
     }

@@ -1,7 +1,7 @@
 //! Effects of decoder directions on the model's logits.
 
 use hayloft_checkpoint::Checkpoint;
-use hayloft_latents::LogitEffect;
+use hayloft_latents::LogitTokens;
 use hayloft_model::{Decoder, Hook, Portion};
 use hayloft_runtime::{Dtype, Progress};
 use hayloft_sae::Sae;
@@ -39,10 +39,10 @@ impl Unembedding {
         sae: &Sae,
         tokens: usize,
         progress: Progress,
-    ) -> Result<Vec<LogitEffect>, EvaluateError> {
+    ) -> Result<Vec<LogitTokens>, EvaluateError> {
         let gauge = progress.latents("effects on logits", Some(sae.width() as u64));
         let effects = self.0.logit_effects(sae.decoder(), tokens, |latents| gauge.advance(latents))?;
-        let effect = |own: hayloft_model::LogitEffects| LogitEffect { raised: own.raised, lowered: own.lowered };
+        let effect = |own: hayloft_model::LogitEffects| LogitTokens { raised: own.raised, lowered: own.lowered };
         Ok(effects.into_iter().map(effect).collect())
     }
 }

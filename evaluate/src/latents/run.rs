@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use hayloft_latents::{
-    Additions, ExampleKind, ExampleRow, ExamplesFile, GroupNumbers, Latent, LatentsError, LatentsFile, OptionalColumns,
-    SaeLatents, Statistics,
+    Additions, EXAMPLES, ExampleKind, ExampleRow, ExamplesFile, GroupNumbers, LATENTS, Latent, LatentsError,
+    LatentsFile, OptionalColumns, SaeLatents, Statistics,
 };
 use hayloft_model::Tokenizer;
 use hayloft_rows::{OutlierNorm, OutlierRule};
@@ -25,12 +25,6 @@ use crate::session::context::EvaluationContext;
 use crate::session::median::median_rule;
 use crate::session::protocol::{threshold, warn_of_other_outliers};
 use crate::session::run_saes::RunSaes;
-
-/// Name of the file of latents.
-const LATENTS: &str = "latents.parquet";
-
-/// Name of the file of examples.
-const EXAMPLES: &str = "examples.parquet";
 
 /// Examples that are written at once.
 const ROWS_AT_ONCE: usize = 4096;

@@ -7,6 +7,7 @@ pub mod cache;
 pub mod chat;
 pub mod data;
 mod folders;
+pub mod latents;
 pub mod partial;
 pub mod saes;
 
@@ -24,8 +25,16 @@ pub(crate) type Seed = (&'static str, String, Vec<u8>);
 /// # Errors
 /// Where a file cannot be written.
 pub fn write() -> Result<usize> {
-    let seeds =
-        [cache::seeds(), saes::seeds(), partial::seeds(), chat::seeds(), data::seeds(), folders::seeds()].concat();
+    let seeds = [
+        cache::seeds(),
+        saes::seeds(),
+        partial::seeds(),
+        chat::seeds(),
+        data::seeds(),
+        folders::seeds(),
+        latents::seeds(),
+    ]
+    .concat();
     for (name, file, bytes) in &seeds {
         let target = target(name).context("a seed of no target")?;
         let folder = corpus_folder().join(target.name);

@@ -4,6 +4,7 @@ mod activations;
 mod chat;
 mod data;
 mod import;
+mod latents;
 mod partial;
 mod records;
 mod remote;
@@ -55,6 +56,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "parquet", read: data::parquet, allowed_mib: DOCUMENTS },
     Target { name: "arrow", read: data::arrow, allowed_mib: DOCUMENTS },
     Target { name: "rollouts", read: data::rollouts, allowed_mib: DOCUMENTS },
+    Target { name: "latents", read: latents::latents, allowed_mib: DOCUMENTS },
+    Target { name: "examples", read: latents::examples, allowed_mib: DOCUMENTS },
+    Target { name: "explanations", read: latents::explanations, allowed_mib: DOCUMENTS },
     Target { name: "import", read: import::folder, allowed_mib: SMALL },
     Target { name: "remote", read: remote::reading, allowed_mib: SMALL },
 ];

@@ -17,8 +17,14 @@ use crate::statistics::{GroupTokens, Latent, SaeLatents};
 /// Columns of effects on logits.
 const LOGITS: [&str; 2] = ["logits_raised", "logits_lowered"];
 
+/// Name of the file of latents.
+pub const LATENTS: &str = "latents.parquet";
+
+/// Name of the file of examples.
+pub const EXAMPLES: &str = "examples.parquet";
+
 /// Columns of quantiles of activations above zero.
-const QUANTILES: [(&str, f64); 6] =
+pub const QUANTILES: [(&str, f64); 6] =
     [("p10", 0.1), ("p25", 0.25), ("p50", 0.5), ("p75", 0.75), ("p90", 0.9), ("p99", 0.99)];
 
 /// `latents.parquet`, in the making: a row for each latent of each SAE.
@@ -39,7 +45,7 @@ pub struct OptionalColumns {
 
 /// The tokens whose logits a latent's decoder direction raises and lowers most, with the changes, the strongest first.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct LogitEffect {
+pub struct LogitTokens {
     /// Tokens with the largest changes.
     pub raised: Vec<(u32, f32)>,
     /// Tokens with the smallest changes.
@@ -48,7 +54,7 @@ pub struct LogitEffect {
 
 /// How the model's next-token loss changes where a latent fires, if its contribution is taken away.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Ablation {
+pub struct AblationSums {
     /// Tokens at which it fires and that have a next token.
     pub tokens: u64,
     /// Sum of the changes at these tokens, in nats.
@@ -61,9 +67,9 @@ pub struct Additions {
     /// For each latent, others and the cosines of their decoder directions, the largest first.
     pub nearest: Vec<Vec<(u32, f32)>>,
     /// For each latent, its effects on logits; empty if the file has none.
-    pub logits: Vec<LogitEffect>,
+    pub logits: Vec<LogitTokens>,
     /// The latents that were ablated.
-    pub ablations: BTreeMap<u32, Ablation>,
+    pub ablations: BTreeMap<u32, AblationSums>,
 }
 
 impl LatentsFile {
@@ -256,7 +262,7 @@ fn nearest_lists(nearest: &[Vec<(u32, f32)>]) -> Result<ArrayRef, ArrowError> {
 
 fn with_logits(
     mut columns: Vec<ArrayRef>,
-    effects: &[LogitEffect],
+    effects: &[LogitTokens],
     text: &impl Fn(u32) -> Option<String>,
 ) -> Result<Vec<ArrayRef>, ArrowError> {
     let raised: Vec<&[(u32, f32)]> = effects.iter().map(|own| own.raised.as_slice()).collect();
@@ -273,8 +279,8 @@ fn with_logits(
     Ok(columns)
 }
 
-fn with_ablations(mut columns: Vec<ArrayRef>, ablations: &[Option<Ablation>]) -> Result<Vec<ArrayRef>, ArrowError> {
-    let mean = |own: Ablation| (own.tokens > 0).then(|| own.ce_deltas / own.tokens as f64);
+fn with_ablations(mut columns: Vec<ArrayRef>, ablations: &[Option<AblationSums>]) -> Result<Vec<ArrayRef>, ArrowError> {
+    let mean = |own: AblationSums| (own.tokens > 0).then(|| own.ce_deltas / own.tokens as f64);
     let values: Vec<ArrayRef> = vec![
         Arc::new(UInt64Array::from_iter_values(ablations.iter().map(|own| own.map_or(0, |own| own.tokens)))),
         Arc::new(ablations.iter().map(|own| own.and_then(mean)).collect::<Float64Array>()),

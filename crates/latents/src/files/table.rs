@@ -25,7 +25,7 @@ pub(super) const ROW_GROUP_ROWS: usize = 8192;
 const CREATED_BY: &str = "hayloft";
 
 /// Key of the record of how a file was made, in the file's metadata.
-const KEY: &str = "hayloft.latents";
+pub(super) const KEY: &str = "hayloft.latents";
 
 /// A file in the making.
 #[derive(Debug)]

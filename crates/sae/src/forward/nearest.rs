@@ -1,5 +1,7 @@
 //! Latents with similar decoder directions.
 
+use std::ops::Range;
+
 use hayloft_model::{Jobs, Largest, in_order};
 use tch::{Device, Kind};
 
@@ -20,10 +22,36 @@ impl Sae {
     /// latents that were compared, as they are.
     ///
     /// It takes as many operations as encoding one token per latent.
-    pub fn nearest_latents(&self, count: usize, mut told: impl FnMut(u64)) -> Result<Vec<NearestLatents>, SaeError> {
-        let width = self.width() as i64;
+    pub fn nearest_latents(&self, count: usize, told: impl FnMut(u64)) -> Result<Vec<NearestLatents>, SaeError> {
+        let norms = self.decoder_norms()?;
+        self.nearest_among(self, [&norms; 2], true, count, told)
+    }
+
+    /// As `nearest_latents`, the latents of another SAE of the same `d_model`.
+    pub fn nearest_latents_of(
+        &self,
+        other: &Self,
+        count: usize,
+        told: impl FnMut(u64),
+    ) -> Result<Vec<NearestLatents>, SaeError> {
+        self.nearest_among(other, [&self.decoder_norms()?, &other.decoder_norms()?], false, count, told)
+    }
+
+    fn decoder_norms(&self) -> Result<Vec<f32>, SaeError> {
         let norms = self.decoder.f_linalg_norm(2.0, [-1i64].as_slice(), false, Kind::Float)?;
-        let norms: Vec<f32> = Vec::try_from(norms.f_to_device(Device::Cpu)?)?;
+        Ok(Vec::try_from(norms.f_to_device(Device::Cpu)?)?)
+    }
+
+    /// `norms` are those of both decoders' rows; `is_itself` says that both are one.
+    fn nearest_among(
+        &self,
+        other: &Self,
+        norms: [&[f32]; 2],
+        is_itself: bool,
+        count: usize,
+        mut told: impl FnMut(u64),
+    ) -> Result<Vec<NearestLatents>, SaeError> {
+        let width = self.width() as i64;
         let mut nearest = Vec::with_capacity(self.width());
         in_order(
             self.decoder.device(),
@@ -35,7 +63,7 @@ impl Sae {
                 }
                 Ok(())
             },
-            |first| self.nearest_of(first, TILE_ROWS.min(width - first), count, &norms),
+            |first| self.nearest_of(first..TILE_ROWS.min(width - first) + first, other, norms, is_itself, count),
             |found: Vec<NearestLatents>| {
                 told(found.len() as u64);
                 nearest.extend(found);
@@ -45,14 +73,24 @@ impl Sae {
         Ok(nearest)
     }
 
-    /// The neighbours of the latents from `first` on, as many as `rows`; `norms` are those of all decoder rows.
-    fn nearest_of(&self, first: i64, rows: i64, count: usize, norms: &[f32]) -> Result<Vec<NearestLatents>, SaeError> {
-        let width = self.width() as i64;
+    /// The neighbours of some latents.
+    fn nearest_of(
+        &self,
+        latents: Range<i64>,
+        other: &Self,
+        [own_norms, norms]: [&[f32]; 2],
+        is_itself: bool,
+        count: usize,
+    ) -> Result<Vec<NearestLatents>, SaeError> {
+        let width = other.width() as i64;
+        let first = latents.start;
+        let rows = latents.end - first;
         let own = self.decoder.f_narrow(0, first, rows)?;
+        let own_norms = &own_norms[first as usize..][..rows as usize];
         let mut largest = vec![Largest::new(count); rows as usize];
         for start in (0..width).step_by(TILE_COLUMNS as usize) {
             let columns = TILE_COLUMNS.min(width - start);
-            let products = own.f_mm(&self.decoder.f_narrow(0, start, columns)?.f_tr()?)?;
+            let products = own.f_mm(&other.decoder.f_narrow(0, start, columns)?.f_tr()?)?;
             let products = products.f_to_device(Device::Cpu)?.f_contiguous()?;
             let products = tensor_slice::floats(&products)?;
             let mut cosines = vec![0.0; columns as usize];
@@ -60,15 +98,17 @@ impl Sae {
             for (row, products) in products.chunks_exact(columns as usize).enumerate() {
                 let latent = first as usize + row;
                 for ((cosine, product), norm) in cosines.iter_mut().zip(products).zip(other_norms) {
-                    *cosine = if *norm > 0.0 { product / (norm * norms[latent]) } else { f32::NEG_INFINITY };
+                    *cosine = if *norm > 0.0 { product / (norm * own_norms[row]) } else { f32::NEG_INFINITY };
                 }
-                if let Some(itself) = latent.checked_sub(start as usize).and_then(|place| cosines.get_mut(place)) {
+                if is_itself
+                    && let Some(itself) = latent.checked_sub(start as usize).and_then(|place| cosines.get_mut(place))
+                {
                     *itself = f32::NEG_INFINITY;
                 }
                 largest[row].add(start as u32, &cosines);
             }
         }
-        let found = largest.into_iter().zip(&norms[first as usize..]);
+        let found = largest.into_iter().zip(own_norms);
         Ok(found.map(|(largest, norm)| if *norm > 0.0 { listed(largest) } else { Vec::new() }).collect())
     }
 }
@@ -120,6 +160,23 @@ mod tests {
                 let pair = [latent as i64, i64::from(other)];
                 assert!((cosines.double_value(&pair) - f64::from(cosine)).abs() < 1e-5, "{latent}: {found:?}");
             }
+        }
+    }
+
+    #[test]
+    fn neighbours_in_another_sae_are_those_of_the_matrix_of_cosines() {
+        let [own, other] = [700, 1100].map(|width| Tensor::randn([width, 6], (Kind::Float, Device::Cpu)) * 3.0);
+        let nearest = sae(own.copy()).nearest_latents_of(&sae(other.copy()), 1, |_| ()).unwrap();
+        let unit = |decoder: &Tensor| {
+            let wide = decoder.to_kind(Kind::Double);
+            &wide / wide.linalg_norm(2.0, [-1i64].as_slice(), true, Kind::Double)
+        };
+        let (cosines, latents) = unit(&own).matmul(&unit(&other).tr()).topk(1, -1, true, true);
+        assert_eq!(nearest.len(), 700);
+        for (latent, found) in nearest.iter().enumerate() {
+            let place = [latent as i64, 0];
+            assert_eq!(i64::from(found[0].0), latents.int64_value(&place));
+            assert!((f64::from(found[0].1) - cosines.double_value(&place)).abs() < 1e-5, "{latent}: {found:?}");
         }
     }
 
