@@ -3,8 +3,8 @@
 
     demo/smollm2/latents.py DIR      DIR: the output of `evaluate latents --tokenizer`
 
-Of the latents that fire at 0.05% to 1% of tokens, those whose ten largest activations are at ten different tokens (so that a
-latent is no mark of one token), and of these the three whose maximum is the largest multiple of their median.
+Of the latents that fire at 0.05% to 1% of tokens, those whose ten largest activations are at eight or more different tokens (so
+that none marks a single token), and of these the three whose maximum is the largest multiple of their median.
 """
 
 import sys
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from tokenizers import decoders
 
 DENSITY = 0.0005, 0.01
-TOP, SHOWN, LATENTS = 10, 4, 3
+TOP, DIFFERENT, SHOWN, LATENTS = 10, 8, 4, 3
 BEFORE, AFTER = 48, 24  # characters of a context
 LATENT_COLUMNS = ["latent", "density", "max", "p50"]
 EXAMPLE_COLUMNS = ["latent", "rank", "token", "activation", "subset", "position", "first_position", "texts"]
@@ -45,7 +45,7 @@ def main() -> None:
     top: dict[int, list[dict]] = {}
     for row in pq.read_table(folder / "examples.parquet", columns=EXAMPLE_COLUMNS, filters=kept).to_pylist():
         top.setdefault(row["latent"], []).append(row)
-    chosen = [number for number in latents if len({row["token"] for row in top[number]}) == TOP]
+    chosen = [number for number in latents if len({row["token"] for row in top[number]}) >= DIFFERENT]
     chosen.sort(key=lambda number: -latents[number]["max"] / latents[number]["p50"])
     for number in chosen[:LATENTS]:
         row = latents[number]
