@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Compares the demo of SmolLM2 with transformers, which reads the GGUF file itself, and with SAELens. Run scripts/demo --model smollm2 first.
+"""Compares the demo of SmolLM2 with transformers, which reads the GGUF file itself, and with SAELens.
+
+Run scripts/demo --model smollm2 first.
 
 Proves: a published model's tokens, losses and SAE figures are those of transformers and SAELens
 Needs: SAELens environment, LibTorch, the output of scripts/demo --model smollm2
