@@ -134,7 +134,7 @@ fn the_quickstart_says_of_the_demo_what_its_tables_say() {
     let report: serde_json::Value = serde_json::from_str(include_str!("../demo/training-report.json")).unwrap();
     let [base, chat, trigram] =
         ["base", "chat", "trigram"].map(|model| report["loss_nats"][model]["text"]["all"].as_f64().unwrap());
-    assert!(chat > trigram && trigram > base, "{chat} {trigram} {base}");
+    assert!(trigram > chat && chat > base, "{chat} {trigram} {base}");
     assert!(words.contains(&format!("{chat:.2} nats a token against {trigram:.2}")), "{chat} {trigram}");
     assert!(words.contains(&format!("the base model has {base:.2}")), "{base}");
 }

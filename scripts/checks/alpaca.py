@@ -25,36 +25,14 @@ ROOT = Path(__file__).resolve().parents[2]
 environment.enter("goldens")
 sys.path.insert(0, str(ROOT / "scripts/goldens"))
 
-import pyarrow.parquet as pq  # noqa: E402
 import torch  # noqa: E402
 
 warnings.filterwarnings("ignore")
 
-from evaluation import COLUMNS, evaluate, forward  # noqa: E402
+from demo_results import COLUMNS, COUNTS, compare, read_cache  # noqa: E402
+from evaluation import evaluate, forward  # noqa: E402
 from sae_lens import SAE  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
-
-COUNTS = ["loss_tokens", "activation_rows", "outlier_rows"]
-TOLERANCE = 2e-4
-TOLERANCE_L0 = 2e-3
-
-
-def read_cache(cache):
-    """Tokens [pos] and section names [pos] of each sequence, in the cache's order."""
-    sequences, sections = [], []
-    for shard in sorted(Path(cache, "shards").glob("[0-9]*"), key=lambda path: int(path.name)):
-        tokens = pq.read_table(shard / "tokens.parquet").to_pydict()
-        for row in pq.read_table(shard / "sequences.parquet").to_pylist():
-            own = slice(row["first_row"], row["first_row"] + row["length"])
-            sequences.append(torch.tensor(tokens["token"][own]))
-            sections.append(tokens["section"][own])
-    return sequences, sections
-
-
-def tolerance(column):
-    if column in COUNTS:
-        return 0
-    return TOLERANCE_L0 if column == "l0" else TOLERANCE
 
 
 def main():
@@ -85,14 +63,8 @@ def main():
         sae = SAE.load_from_disk(folder, device="cpu").eval()
         outlier_norm = result["outlier_norm"] or math.inf
         expected = evaluate(model, block, sae, sequences, masks, scale=result["scale"], outlier_norm=outlier_norm)
-        cells = []
-        for column in COLUMNS + COUNTS:
-            difference = abs(result[column] - expected[column])
-            beyond = difference > tolerance(column)
-            failed += beyond
-            widest = max(widest, 0 if column in COUNTS or column == "l0" else difference)
-            cells.append(f"{column} {result[column]:.6g} (oracle {expected[column]:.6g}{', BEYOND' if beyond else ''})")
-        print(f"{name}: " + "  ".join(cells))
+        beyond, difference = compare(name, result, expected)
+        failed, widest = failed + beyond, max(widest, difference)
     print(f"{len(results)} results × {len(COLUMNS + COUNTS)} columns: {failed} beyond tolerance; largest difference {widest:.2e}")
     sys.exit(1 if failed else 0)
 

