@@ -10,6 +10,7 @@ first batch. `Rust, decoded` is what the store's example codec_speed decodes of 
 """
 
 import argparse
+import gc
 import json
 import subprocess
 import sys
@@ -119,6 +120,8 @@ def shuffled(folder: Path, count: int) -> "dict[str, Callable[[], Iterable]]":
 
 def speed(read: Callable[[], Iterable]) -> float:
     """Gigabytes of plain bf16 a second."""
+    # What the side before has left is not cleared away in this one's time.
+    gc.collect()
     start, seen = time.perf_counter(), 0
     for batch in read():
         seen += len(batch)
