@@ -18,7 +18,7 @@ pub enum BrowserError {
         path: PathBuf,
         /// The expected content.
         expected: String,
-        /// What is there.
+        /// The actual content.
         got: String,
     },
     /// Explanations are wrong.
@@ -30,7 +30,7 @@ pub enum BrowserError {
         place: String,
         /// The expected content.
         expected: String,
-        /// What is there.
+        /// The actual content.
         got: String,
     },
     /// Two SAEs cannot be compared.

@@ -43,7 +43,7 @@ pub enum LatentsError {
         path: PathBuf,
         /// The expected content.
         expected: String,
-        /// What is there.
+        /// The actual content.
         got: String,
     },
 }

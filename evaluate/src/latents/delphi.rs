@@ -37,6 +37,7 @@ pub(super) struct Firing {
 /// The firings of all SAEs, in the making.
 #[derive(Debug)]
 pub(super) struct DelphiExport {
+    folder: PathBuf,
     saes: Vec<SaeExport>,
     /// Number of sequences, and tokens of the longest.
     shape: (usize, usize),
@@ -81,7 +82,7 @@ impl DelphiExport {
         let shape = (sequences, longest as usize);
         let saes = saes.map(|(name, width)| SaeExport::begin(&folder.join(name.replace('/', ".")), width, shape));
         let saes = saes.collect::<Result<_, _>>()?;
-        Ok(Self { saes, shape, is_padded: shortest < longest, added: 0 })
+        Ok(Self { folder: folder.to_path_buf(), saes, shape, is_padded: shortest < longest, added: 0 })
     }
 
     /// Adds the next batch of the cache, with the firings of each SAE.
@@ -112,7 +113,8 @@ impl DelphiExport {
                  and delphi takes it for text at which no latent fires"
             );
         }
-        let mut tokens = tempfile::tempfile().map(BufWriter::new).map_err(|cause| unwritten(cache.folder(), cause))?;
+        let not_kept = |cause| unwritten(&self.folder, cause);
+        let mut tokens = tempfile::tempfile_in(&self.folder).map(BufWriter::new).map_err(not_kept)?;
         for &place in places {
             let shard = cache.shard(place)?;
             let table = shard.tokens()?;
@@ -120,10 +122,10 @@ impl DelphiExport {
                 let rows = &table.token[sequence.first_row as usize..][..sequence.length as usize];
                 let padded = rows.iter().copied().chain(std::iter::repeat(PADDING)).take(context);
                 let write = padded.map(u32::to_le_bytes).try_for_each(|word| tokens.write_all(&word));
-                write.map_err(|cause| unwritten(cache.folder(), cause))?;
+                write.map_err(not_kept)?;
             }
         }
-        let mut tokens = read_again(tokens).map_err(|cause| unwritten(cache.folder(), cause))?;
+        let mut tokens = read_again(tokens).map_err(not_kept)?;
         let config = json!({
             "dataset_repo": cache.manifest().corpus.name,
             "dataset_split": "",

@@ -27,10 +27,19 @@ impl Unembedding {
         if !matches!(target.hook(), Hook::ResidPre | Hook::ResidMid | Hook::ResidPost | Hook::AttnOut | Hook::MlpOut) {
             return Err(EvaluateError::NotInResidual { site: target.to_string() });
         }
+        let load = |checkpoint: &Checkpoint| {
+            let head = Portion::From(checkpoint.spec().n_blocks);
+            Ok(Some(Self(Decoder::load(checkpoint, head, Dtype::F32, settings.run.device)?)))
+        };
+        // Ablation has opened and identified the same model.
+        if settings.run.model.as_ref() == Some(folder)
+            && let Some(checkpoint) = &context.checkpoint
+        {
+            return load(checkpoint);
+        }
         let checkpoint = Checkpoint::open(folder)?;
         check_model(&context.cache, &checkpoint, progress)?;
-        let head = Portion::From(checkpoint.spec().n_blocks);
-        Ok(Some(Self(Decoder::load(&checkpoint, head, Dtype::F32, settings.run.device)?)))
+        load(&checkpoint)
     }
 
     /// The tokens whose logits the decoder direction of each latent raises and lowers most.

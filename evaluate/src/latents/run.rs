@@ -82,13 +82,14 @@ pub fn latents(settings: &LatentsSettings, progress: Progress) -> Result<Latents
     if let Some(export) = export {
         export.finish(&context.cache, &places)?;
     }
-    let ablations: Ablations = match context.upper_model(context.precision, run.device)? {
-        Some(upper_model) if settings.ablate.is_some() => {
-            let gauge = progress.gauge("ablated", Some(tokens));
-            let source = context.source(&context.point, run.device, None);
-            ablate(source, &places, (&collectors, &chosen), &run.sections(), &upper_model, &gauge)?
-        }
-        _ => vec![BTreeMap::new(); saes.len()],
+    let ablations: Ablations = if settings.ablate.is_some()
+        && let Some(upper_model) = context.upper_model(context.precision, run.device)?
+    {
+        let gauge = progress.gauge("ablated", Some(tokens));
+        let source = context.source(&context.point, run.device, None);
+        ablate(source, &places, (&collectors, &chosen), &run.sections(), &upper_model, &gauge)?
+    } else {
+        vec![BTreeMap::new(); saes.len()]
     };
 
     let mut finished = Vec::with_capacity(saes.len());

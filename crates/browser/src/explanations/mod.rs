@@ -14,7 +14,7 @@ use rows::Row;
 /// Limit on a file of explanations, in bytes.
 const MOST_BYTES: u64 = 512 << 20;
 
-/// What a latent means, according to somebody.
+/// An explanation of a latent.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Explanation {
     /// The explanation.
