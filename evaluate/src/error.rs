@@ -17,6 +17,7 @@ use hayloft_train::{SiteError, TrainError};
 use tch::TchError;
 
 use crate::metrics::kl::KlChoice;
+use crate::parts::PartialError;
 
 /// An error of an evaluation.
 #[derive(Debug, thiserror::Error)]
@@ -223,6 +224,9 @@ pub enum EvaluateError {
         /// The latent and the token.
         cause: LatentsError,
     },
+    /// Parts could not be read, or are not of one run.
+    #[error(transparent)]
+    Partial(#[from] PartialError),
     /// Files of statistics of latents could not be written.
     #[error(transparent)]
     Latents(#[from] LatentsError),

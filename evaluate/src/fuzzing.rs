@@ -6,6 +6,7 @@ use hayloft_results::ResultsError;
 use hayloft_runtime::{Part, Progress};
 
 use crate::error::EvaluateError;
+use crate::latents::{LatentsSettings, latents_part, merge_sealed_again};
 use crate::parts::{PartialError, read_sealed_again};
 use crate::run::run_part;
 use crate::session::settings::RunSettings;
@@ -14,6 +15,18 @@ use crate::session::settings::RunSettings;
 pub fn only_part(settings: &RunSettings) -> Result<Vec<u8>, EvaluateError> {
     let results = run_part(settings, Part::WHOLE, Progress::Silent)?.with_folder("sae");
     results.bytes().map_err(|cause| ResultsError::Write { path: "input".into(), cause }.into())
+}
+
+/// Serialises the single part of statistics of latents as it is written, but with a fixed SAE folder.
+pub fn only_part_of_latents(settings: &LatentsSettings) -> Result<Vec<u8>, EvaluateError> {
+    let partial = latents_part(settings, Part::WHOLE, Progress::Silent)?.with_folder("sae");
+    partial.bytes().map_err(|cause| PartialError::Write { path: "input".into(), cause }.into())
+}
+
+/// Reads a file of latents, adds it to itself, and writes the two files of what comes out.
+pub fn partial_latents(bytes: &[u8]) -> Result<(), EvaluateError> {
+    let out = tempfile::tempdir().map_err(|cause| PartialError::Write { path: "input".into(), cause })?;
+    merge_sealed_again(bytes, out.path()).map(|report| drop(report.table(80)))
 }
 
 /// Reads a file that covers all shards of a cache, then computes and renders everything except intervals, whose cost

@@ -10,6 +10,7 @@
 //!
 //! [`run`] evaluates a whole cache and returns [`Results`](hayloft_results::Results), which can be printed and written
 //! in several formats. [`run_part`] measures some shards, and [`merge`] combines all parts into the results of [`run`].
+//! [`latents`] describes single latents without a model, in parts too.
 
 mod baseline;
 mod data;
@@ -31,10 +32,11 @@ pub use error::EvaluateError;
 pub use find_saes::{MOST_REGISTERED, SaeSearch, find_saes};
 pub use finetune::{Evaluation, Finetuned, finetune};
 pub use latents::{
-    FrequentLatent, LatentChoice, LatentsReport, LatentsSettings, SaeLatentsReport, latents, matches_by_cosine,
+    FrequentLatent, LatentChoice, LatentsReport, LatentsSettings, PartialLatents, SaeLatentsReport, latents,
+    latents_part, matches_by_cosine, merge_latents,
 };
 pub use metrics::kl::KlChoice;
-pub use parts::{Mismatch, PartialError, PartialResults, merge};
+pub use parts::{Mismatch, PartKind, PartialError, PartialResults, find_parts, merge};
 pub use run::{prepare_baselines, run, run_part, run_part_profiled, run_profiled};
 pub use session::settings::{RunSettings, Splice};
 pub use session::weights::WeightsChoice;

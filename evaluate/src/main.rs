@@ -2,6 +2,7 @@
 
 mod cli;
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,8 +14,9 @@ use cli::{
 };
 use hayloft_browser::{Comparison, Explanations, Match, Page, PageSummary, SaeCounts, Sources};
 use hayloft_evaluate::{
-    Finetuned, PartialError, RunSettings, SaeSearch, find_saes, finetune, latents, matches_by_cosine, merge,
-    prepare_baselines, run as evaluate, run_part, run_part_profiled, run_profiled,
+    Finetuned, LatentsReport, PartKind, PartialError, RunSettings, SaeSearch, find_parts, find_saes, finetune, latents,
+    latents_part, matches_by_cosine, merge, merge_latents, prepare_baselines, run as evaluate, run_part,
+    run_part_profiled, run_profiled,
 };
 use hayloft_hub::{HubError, HubSettings, ModelFiles, model_folder};
 use hayloft_model::limit_threads;
@@ -34,14 +36,7 @@ fn run() -> Result<()> {
     log_to_stderr();
     match Arguments::parse().command {
         Command::Run(arguments) => run_command(*arguments),
-        Command::Merge(MergeArguments { parts, out, metrics, breakdowns, json }) => {
-            let results = merge(&parts.into_iter().map(PathBuf::from).collect::<Vec<_>>())?;
-            ensure!(
-                !breakdowns.contains(&Breakdown::Subset) || results.results.iter().any(|own| !own.subsets.is_empty()),
-                PartialError::NoSubsets
-            );
-            show(&results, Some(&out), &Shown { metrics, breakdowns: &breakdowns, json })
-        }
+        Command::Merge(arguments) => merge_parts(arguments),
         Command::Latents(arguments) => latents_command(*arguments),
         Command::Browse(arguments) => browse(&arguments),
         Command::Inspect(arguments) => inspect(arguments),
@@ -148,6 +143,30 @@ fn convert_all(ConvertArguments { sae, of_saes, layout, out }: ConvertArguments)
     Ok(())
 }
 
+fn merge_parts(arguments: MergeArguments) -> Result<()> {
+    let MergeArguments { parts, out, metrics, breakdowns, json } = arguments;
+    let parts: Vec<PathBuf> = parts.into_iter().map(PathBuf::from).collect();
+    let (kind, files) = find_parts(&parts)?;
+    match kind {
+        PartKind::Results => {
+            let results = merge(&files)?;
+            ensure!(
+                !breakdowns.contains(&Breakdown::Subset) || results.results.iter().any(|own| !own.subsets.is_empty()),
+                PartialError::NoSubsets
+            );
+            let metrics = metrics.unwrap_or(MetricsChoice::Study);
+            show(&results, Some(&out), &Shown { metrics, breakdowns: &breakdowns, json })
+        }
+        PartKind::Latents => {
+            let asked = metrics.map(|_| "--metrics").or((!breakdowns.is_empty()).then_some("--by"));
+            if let Some(option) = asked {
+                bail!("{option}: expected parts of `evaluate run`, got parts of `evaluate latents`. Leave it out");
+            }
+            show_latents(&merge_latents(&files, &out, Progress::on_stderr())?, &out, json)
+        }
+    }
+}
+
 fn run_command(arguments: RunArguments) -> Result<()> {
     if let Some(threads) = arguments.threads {
         limit_threads(threads);
@@ -172,16 +191,18 @@ fn run_command(arguments: RunArguments) -> Result<()> {
             None => run_part(&settings, part, progress)?,
         };
         let file = results.write(out)?;
-        return print(&if json {
-            let mut about = results.json();
-            about["file"] = file.display().to_string().into();
-            serde_json::to_string_pretty(&about).context("it cannot be written as JSON")?
-        } else {
-            format!("{}: {results}", file.display())
-        });
+        return show_part(&file, &results, json.then(|| results.json()));
     }
     let results = run_or_profile(&settings, profile.as_deref())?;
     show(&results, out.as_deref(), &Shown { metrics, breakdowns: &breakdowns, json })
+}
+
+/// Prints what a part's file holds: as JSON, if that is given.
+fn show_part(file: &Path, in_words: &impl Display, json: Option<serde_json::Value>) -> Result<()> {
+    let file = file.display();
+    let Some(mut about) = json else { return print(&format!("{file}: {in_words}")) };
+    about["file"] = file.to_string().into();
+    print(&serde_json::to_string_pretty(&about).context("it cannot be written as JSON")?)
 }
 
 /// The settings of a run, with its model and SAEs found.
@@ -226,7 +247,7 @@ fn latents_command(arguments: LatentsArguments) -> Result<()> {
     if let Some(threads) = arguments.threads {
         limit_threads(threads);
     }
-    let (of_saes, json) = (arguments.of_saes.clone(), arguments.json);
+    let (of_saes, part, json) = (arguments.of_saes.clone(), arguments.part, arguments.json);
     let mut settings = arguments.settings()?;
     let run = &mut settings.run;
     settings.logits_of = settings.logits_of.as_deref().map(|model| found(model, ModelFiles::All)).transpose()?;
@@ -234,8 +255,16 @@ fn latents_command(arguments: LatentsArguments) -> Result<()> {
     run.model = run.model.take().and(settings.logits_of.clone());
     run.tokenizer = run.tokenizer.take().or_else(|| settings.logits_of.clone());
     run.saes = of_saes.find(&run.saes)?;
-    let report = latents(&settings, Progress::on_stderr())?;
-    tracing::info!(folder = %settings.out.display(), "files written");
+    let progress = Progress::on_stderr();
+    if let Some(part) = part {
+        let partial = latents_part(&settings, part, progress)?;
+        return show_part(&partial.write(&settings.out)?, &partial, json.then(|| partial.json()));
+    }
+    show_latents(&latents(&settings, progress)?, &settings.out, json)
+}
+
+fn show_latents(report: &LatentsReport, out: &Path, json: bool) -> Result<()> {
+    tracing::info!(folder = %out.display(), "files written");
     print(&if json {
         report.json().context("the summary cannot be written as JSON")?
     } else {

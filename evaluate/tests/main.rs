@@ -9,6 +9,7 @@ mod bad_saes;
 mod divergences;
 mod formats;
 mod held_out;
+mod latent_parts;
 mod latents;
 mod parts;
 mod report;

@@ -1,5 +1,7 @@
 //! Sums that do not round.
 
+use serde::{Deserialize, Serialize};
+
 /// Words of 64 bits: the largest float32 has 277 bits in units of the smallest, which leaves room for 2⁴³ of them.
 const WORDS: usize = 5;
 
@@ -9,7 +11,7 @@ const UNIT: i32 = -149;
 /// The exact sum of float32 numbers that are finite and not negative. Additions in any order give the same sum.
 ///
 /// It is an integer of 320 bits in units of 2⁻¹⁴⁹, the least significant word first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExactSum([u64; WORDS]);
 
 impl ExactSum {
@@ -33,6 +35,16 @@ impl ExactSum {
             }
             let (sum, carries) = word.overflowing_add(more);
             (*word, more) = (sum, u64::from(carries));
+        }
+    }
+
+    /// Adds another sum.
+    pub fn add_sum(&mut self, other: Self) {
+        let mut carries = false;
+        for (word, other) in self.0.iter_mut().zip(other.0) {
+            let (sum, carries_here) = word.overflowing_add(other);
+            let (sum, carries_on) = sum.overflowing_add(u64::from(carries));
+            (*word, carries) = (sum, carries_here | carries_on);
         }
     }
 
@@ -92,6 +104,9 @@ mod tests {
             sum.add(two(exponent));
         }
         assert_eq!(sum.value(), 2.0 * f64::from(two(127)));
+        let mut ones = ExactSum([u64::MAX, u64::MAX, u64::MAX, 5, 0]);
+        ones.add_sum(ExactSum([1, 0, 0, 0, 0]));
+        assert_eq!(ones, ExactSum([0, 0, 0, 6, 0]));
     }
 
     proptest! {
@@ -112,6 +127,10 @@ mod tests {
             }
             values.reverse();
             prop_assert_eq!(of(&values), sum);
+            let (left, right) = values.split_at(turn % (values.len() + 1));
+            let mut parts = of(left);
+            parts.add_sum(of(right));
+            prop_assert_eq!(parts, sum);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Firings that are kept as examples.
 
+use serde::{Deserialize, Serialize};
+
 /// An activation at a position of a sequence.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Activation {
     /// The position, from 0.
     pub position: u32,
@@ -10,7 +12,7 @@ pub struct Activation {
 }
 
 /// A firing of a latent, with the latent's activations around it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Example {
     /// Examples with the smallest keys are kept.
     key: u64,
@@ -30,7 +32,7 @@ impl Example {
 }
 
 /// A bounded choice of firings: those with the smallest keys, and of equal keys the first in sequence and position.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Smallest {
     /// In order.
     kept: Vec<Example>,
@@ -67,6 +69,30 @@ impl Smallest {
         if let (true, Some(last)) = (self.kept.len() == most, self.kept.last()) {
             self.bound = last.key;
         }
+    }
+
+    /// Adds a choice of `most` among other firings.
+    pub(crate) fn add(&mut self, other: Self, most: usize) {
+        self.kept.extend(other.kept);
+        self.kept.sort_by_key(Example::order);
+        self.kept.truncate(most);
+        self.bound = self.kept.last().filter(|_| self.kept.len() == most).map_or(u64::MAX, |last| last.key);
+    }
+
+    /// Whether this may be a choice of `most`: in order, and of activations above zero.
+    pub(crate) fn is_choice_of(&self, most: usize) -> bool {
+        let is_above_zero = |value: f32| value > 0.0 && value.is_finite();
+        let is_whole = |own: &Example| {
+            is_above_zero(own.at.value) && own.around.iter().all(|own| own.value.is_nan() || is_above_zero(own.value))
+        };
+        self.kept.len() <= most
+            && self.kept.is_sorted_by(|left, right| left.order() < right.order())
+            && self.kept.iter().all(is_whole)
+    }
+
+    /// The choice, smallest keys first.
+    pub(crate) fn examples(&self) -> &[Example] {
+        &self.kept
     }
 
     /// The choice, smallest keys first.
@@ -135,8 +161,14 @@ mod tests {
                 let turn = turn % turned.len();
                 turned.rotate_left(turn);
             }
+            let (left, right) = turned.split_at(turn % (turned.len() + 1));
+            let mut parts = kept(most, left);
+            parts.add(kept(most, right), most);
             sorted.truncate(most);
-            prop_assert_eq!(orders(&kept(most, &turned).into_examples()), sorted);
+            let whole = kept(most, &turned);
+            prop_assert_eq!(&parts, &whole);
+            prop_assert!(whole.is_choice_of(most) || sorted.first().is_some_and(|first| first.0 == 0));
+            prop_assert_eq!(orders(&whole.into_examples()), sorted);
         }
     }
 }

@@ -1,13 +1,18 @@
 //! Histograms of activations above zero.
 
+use serde::{Deserialize, Serialize};
+
 /// Bits of a float32 that do not affect its bin: a bin is the exponent and the first three bits of the mantissa.
 const SHIFT: u32 = f32::MANTISSA_DIGITS - 1 - 3;
+
+/// Number of bins.
+const BINS: u64 = (f32::INFINITY.to_bits() >> SHIFT) as u64;
 
 /// Number of activations of one latent by size.
 ///
 /// Bin k holds the float32 numbers whose bits, shifted right by 20, are k: eight bins of equal width for each doubling, from
 /// the smallest number above zero to the largest. Finding a bin involves no rounding, and histograms add exactly.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Histogram {
     /// k of the first entry of `counts`.
     first: u32,
@@ -29,7 +34,22 @@ pub struct Bin {
 impl Histogram {
     /// Counts an activation, which must be finite and above zero.
     pub fn add(&mut self, value: f32) {
-        let bin = value.to_bits() >> SHIFT;
+        self.add_to(value.to_bits() >> SHIFT, 1);
+    }
+
+    /// Counts the activations of another histogram.
+    pub fn add_all(&mut self, other: &Self) {
+        for (bin, &count) in (other.first..).zip(&other.counts).filter(|(_, count)| **count > 0) {
+            self.add_to(bin, count);
+        }
+    }
+
+    /// Whether all bins are bins of numbers, and no count is larger than this.
+    pub(crate) fn is_within(&self, largest: u64) -> bool {
+        u64::from(self.first) + self.counts.len() as u64 <= BINS && self.counts.iter().all(|&count| count <= largest)
+    }
+
+    fn add_to(&mut self, bin: u32, activations: u64) {
         if self.counts.is_empty() {
             self.first = bin;
         }
@@ -42,7 +62,7 @@ impl Histogram {
         if self.counts.len() <= place {
             self.counts.resize(place + 1, 0);
         }
-        self.counts[place] += 1;
+        self.counts[place] += activations;
     }
 
     /// Bins that are not empty, in ascending order.
@@ -116,6 +136,11 @@ mod tests {
             let mut turned = values.clone();
             turned.rotate_left(turn % values.len());
             prop_assert_eq!(of(&turned), of(&values));
+            let (left, right) = turned.split_at(turn % turned.len());
+            let mut parts = of(left);
+            parts.add_all(&of(right));
+            prop_assert_eq!(&parts, &of(&values));
+            prop_assert!(parts.is_within(values.len() as u64));
         }
     }
 }

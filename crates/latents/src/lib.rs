@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! batch: rows ──► section, subset, turn, sequence ─┐
-//!        active latents, a range at a time ────────┴─► Statistics ──► SaeLatents ──► latents.parquet
-//!                                                                          └───────► examples.parquet
+//!        active latents, a range at a time ────────┴─► Statistics ──► PartialStatistics ─┬─► SaeLatents ──► latents.parquet
+//!                                                                        of other parts ─┘        └───────► examples.parquet
 //! ```
 //!
 //! [`LatentsReader`] and [`ExamplesReader`] read the files again, row by row, as files of strangers.
@@ -36,8 +36,9 @@ pub use files::latent_rows::{Ablation, GroupRecord, LatentRecord, LatentRecords,
 pub use files::latents::{
     AblationSums, Additions, EXAMPLES, LATENTS, LatentsFile, LogitTokens, OptionalColumns, QUANTILES,
 };
+pub use files::table::WholeFile;
 pub use groups::{Group, GroupNumbers};
 pub use histogram::{Bin, Histogram};
 pub use priority::Priorities;
 pub use settings::StatisticsSettings;
-pub use statistics::{BatchStatistics, GroupTokens, Latent, SaeLatents, Statistics};
+pub use statistics::{BatchStatistics, GroupTokens, Latent, PartialStatistics, SaeLatents, Statistics};

@@ -1,7 +1,9 @@
 //! What is collected of the latents of an SAE.
 
+use serde::{Deserialize, Serialize};
+
 /// What is collected.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatisticsSettings {
     /// Number of latents.
     pub width: usize,
@@ -22,6 +24,9 @@ pub struct StatisticsSettings {
 }
 
 impl StatisticsSettings {
+    /// Largest number of examples of a kind, or of co-firing latents, of each latent: all of them are in memory.
+    pub const MOST: usize = 1000;
+
     /// Counts alone, without examples and co-firing latents.
     pub fn new(width: usize) -> Self {
         Self { width, top: 0, sampled: 0, cofiring: 0, with_examples: None, window: 0, tokens: 0, seed: 0 }

@@ -164,7 +164,7 @@ pub enum Verdict {
 }
 
 /// Counts of rows that metrics on activations leave out.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
     /// Rows with a norm that is above the threshold or not finite.
     pub outliers: u64,

@@ -26,7 +26,7 @@ pub use error::SaeError;
 pub use file::SaeFile;
 pub use formats::{PublishedFiles, SaeFormat, SaeOptions, Transcoded, find_saes, is_pattern, published_files};
 pub use forward::closeness::{Closeness, TargetMean};
-pub use forward::nearest::NearestLatents;
+pub use forward::nearest::{NearestLatents, TILE_LATENTS};
 pub use forward::sparse::SparseLatents;
 pub use forward::{Encoded, Firings, Reconstruction, Sae};
 pub use inspection::{SaeInspection, Spread};

@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::Args;
 use hayloft_evaluate::{LatentChoice, LatentsSettings, RunSettings, WeightsChoice};
 use hayloft_model::{Site, parse_device};
+use hayloft_runtime::Part;
 use hayloft_store::maintain::NumberRange;
 use hayloft_store::{LocalPath, Place};
 
@@ -31,6 +32,11 @@ Examples:
   evaluate latents --cache cache --sae saes/base --top 0 --sampled 0 --out counts
   evaluate latents --cache cache --sae saes/base --latents 7,100..102 --top 200 \\
       --out three
+
+  # In two processes or machines, each with half of the shards
+  evaluate latents --cache cache --sae saes/base --part 0/2 --out parts
+  evaluate latents --cache cache --sae saes/base --part 1/2 --out parts
+  evaluate merge parts --out latents
 
   # The latents that fire most in rollouts compared to elsewhere
   duckdb -c \"select latent, s.density / density as ratio \\
@@ -65,6 +71,9 @@ pub struct LatentsArguments {
     /// Which of the cache's shards to read, by their numbers: A..B (without B), A.. or ..B [default: all]
     #[arg(long, value_name = "RANGE")]
     shards: Option<NumberRange>,
+    /// Read only this part of these shards, and write what `evaluate merge` puts together: part I, from 0, of N
+    #[arg(long, value_name = "I/N", conflicts_with = "delphi")]
+    pub part: Option<Part>,
     /// The model that the cache was harvested from, a folder or an id: lists the tokens whose logits each latent raises and
     /// lowers, by its decoder direction through the final norm and the unembedding. The model is not run
     #[arg(long, value_name = "DIR|ID")]
@@ -110,7 +119,7 @@ pub struct LatentsArguments {
     /// Also write every firing as delphi's latent cache to this folder: it explains and scores latents without the model
     #[arg(long, value_name = "DIR")]
     delphi: Option<LocalPath>,
-    /// Folder for latents.parquet and examples.parquet
+    /// Folder for latents.parquet and examples.parquet, or for latents-part-I-of-N.safetensors with --part
     #[arg(long, value_name = "DIR")]
     out: LocalPath,
     /// Print the summary as JSON in place of the tables

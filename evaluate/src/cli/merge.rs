@@ -19,7 +19,10 @@ Examples:
   # which parts are named
   evaluate merge parts-of-group-0 parts-of-group-1 --out results
 
-The results are those that `evaluate run` without --part gives, byte for byte.
+  # Parts of `evaluate latents`
+  evaluate merge latent-parts --out latents
+
+The files are those that the same command without --part writes, byte for byte.
 Parts may be named in any order; what is missing, double, damaged, or of another
 cache, SAE or setting is refused by name. See crates/results/RESULTS.md.";
 
@@ -27,15 +30,16 @@ cache, SAE or setting is refused by name. See crates/results/RESULTS.md.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct MergeArguments {
-    /// Partial results: files part-I-of-N.safetensors of `evaluate run --part`, or folders of them
+    /// Partial results: files part-I-of-N.safetensors of `evaluate run --part`, or latents-part-I-of-N.safetensors of `evaluate
+    /// latents --part`, or folders of them
     #[arg(value_name = "PART", required = true)]
     pub parts: Vec<LocalPath>,
-    /// Write the results into this folder, as `evaluate run --out` does
+    /// Write the results into this folder, as --out of the command that the parts are of does
     #[arg(long, value_name = "DIR")]
     pub out: LocalPath,
-    /// Which figures to print: study, or all
-    #[arg(long, value_name = "WHICH", default_value = "study")]
-    pub metrics: MetricsChoice,
+    /// Which figures of an evaluation to print: study, or all [default: study]
+    #[arg(long, value_name = "WHICH")]
+    pub metrics: Option<MetricsChoice>,
     /// Print figures by subset of the corpus (for which the parts were run with --by subset) or by position in the sequence too;
     /// may be given for both
     #[arg(long = "by", value_name = "WHAT")]

@@ -5,19 +5,19 @@
 //!                                                                              token tables ─────┴─► examples.parquet
 //! ```
 
-mod ablation;
 mod choice;
-mod contexts;
-mod delphi;
-mod logits;
+mod collect;
 mod matches;
-mod pass;
+mod output;
+mod part;
 mod report;
 mod run;
 mod settings;
 
 pub use self::choice::LatentChoice;
 pub use self::matches::matches_by_cosine;
+pub(crate) use self::part::merge_sealed_again;
+pub use self::part::{PartialLatents, merge_latents};
 pub use self::report::{FrequentLatent, LatentsReport, SaeLatentsReport};
-pub use self::run::latents;
+pub use self::run::{latents, latents_part};
 pub use self::settings::LatentsSettings;

@@ -2,15 +2,15 @@
 
 use std::cmp::Reverse;
 
-use hayloft_latents::{CoFiringTokens, SaeLatents};
+use hayloft_latents::{CoFiringTokens, SaeLatents, StatisticsSettings};
 use hayloft_results::{LatentCounts, ResultConventions, SaeProvenance};
 use hayloft_rows::{LeftOut, MedianRule, OutlierThreshold, ScaleSource};
 use hayloft_runtime::{TextTable, UNDEFINED};
 use hayloft_sae::SaeError;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::settings::LatentsSettings;
-use crate::parts::CacheIdentity;
+use crate::parts::{CacheIdentity, Difference, first_difference};
 use crate::session::context::EvaluationContext;
 use crate::session::protocol::{cache_identity, provenance};
 use crate::session::run_saes::RunSae;
@@ -19,11 +19,12 @@ use crate::session::run_saes::RunSae;
 const FREQUENT: usize = 5;
 
 /// Summary of a pass. As JSON it stands in the metadata of both files.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LatentsReport {
     cache: CacheIdentity,
     /// Numbers of the shards that were read.
-    shards: Vec<usize>,
+    pub(super) shards: Vec<usize>,
     /// Sequences in these shards.
     sequences: u64,
     /// Tokens of a sequence at most.
@@ -37,20 +38,21 @@ pub struct LatentsReport {
     top: usize,
     sampled: usize,
     examples_of: Option<String>,
-    window: u32,
-    nearest: usize,
+    pub(super) window: u32,
+    pub(super) nearest: usize,
     cofiring: usize,
     /// Tokens whose logits a latent raises, and lowers, that are listed; `None` without the model.
-    logit_tokens: Option<usize>,
+    pub(super) logit_tokens: Option<usize>,
     /// Latents that were ablated.
-    ablated: Option<String>,
+    pub(super) ablated: Option<String>,
     seed: u64,
     /// One for each SAE.
     pub saes: Vec<SaeLatentsReport>,
 }
 
 /// Summary of an SAE's latents. A latent fires at a token if its activation is above zero.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SaeLatentsReport {
     /// Unique in the run.
     pub name: String,
@@ -84,7 +86,8 @@ pub struct SaeLatentsReport {
 }
 
 /// A latent that fires often.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FrequentLatent {
     /// Its number.
     pub latent: usize,
@@ -117,6 +120,13 @@ impl SaeLatentsReport {
             most_frequent: Vec::new(),
             provenance: provenance(&sae.file)?,
         })
+    }
+
+    /// The first difference of another part's SAE of this name. Machines may have it in different folders.
+    pub(super) fn first_difference(&self, other: &Self) -> Option<Difference> {
+        let mut here = other.clone();
+        here.provenance.folder.clone_from(&self.provenance.folder);
+        first_difference(self, &here)
     }
 
     /// Adds the outcome of the pass.
@@ -192,6 +202,62 @@ impl LatentsReport {
             seed: settings.seed,
             saes,
         }
+    }
+
+    /// The cache and the model.
+    pub(super) fn cache(&self) -> &CacheIdentity {
+        &self.cache
+    }
+
+    /// Adds the shards that another part has read. Folders of SAEs are those that the part with the first shard has found.
+    pub(super) fn add_shards(&mut self, other: &Self) {
+        let is_before = |shards: &[usize], others: &[usize]| match (shards.first(), others.first()) {
+            (Some(shard), Some(other)) => shard < other,
+            (shard, _) => shard.is_some(),
+        };
+        if is_before(&other.shards, &self.shards) {
+            self.set_folders(|place| other.saes[place].provenance.folder.clone());
+        }
+        self.shards.extend(&other.shards);
+        self.shards.sort_unstable();
+        self.sequences = self.sequences.saturating_add(other.sequences);
+    }
+
+    /// Replaces the folder of each SAE, by its place.
+    pub(super) fn set_folders(&mut self, folder: impl Fn(usize) -> String) {
+        for (place, own) in self.saes.iter_mut().enumerate() {
+            own.provenance.folder = folder(place);
+        }
+    }
+
+    /// The first setting of another part that differs, in the order of fields.
+    pub(super) fn first_difference_of_settings(&self, other: &Self) -> Option<Difference> {
+        let names = |own: &Self| own.saes.iter().map(|sae| sae.name.as_str()).collect::<Vec<_>>().join(", ");
+        if names(self) != names(other) {
+            return Some(Difference { field: "the SAEs".to_owned(), expected: names(self), got: names(other) });
+        }
+        let settings = |own: &Self| Self { shards: Vec::new(), sequences: 0, saes: Vec::new(), ..own.clone() };
+        first_difference(&settings(self), &settings(other))
+    }
+
+    /// Checks what comes from a file; the error is what was found.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let most = StatisticsSettings::MOST;
+        let numbers = [self.top, self.sampled, self.window as usize, self.nearest, self.cofiring];
+        if numbers.into_iter().chain(self.logit_tokens).any(|number| number > most) {
+            return Err(format!("a setting above {most}"));
+        }
+        if self.saes.is_empty() {
+            return Err("no SAEs".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether statistics of an SAE in the report may have been collected with these settings.
+    pub(super) fn is_of(&self, sae: &SaeLatentsReport, settings: &StatisticsSettings) -> bool {
+        let StatisticsSettings { width, top, sampled, cofiring, window, seed, .. } = *settings;
+        (width, top, sampled, cofiring, window, seed)
+            == (sae.provenance.width, self.top, self.sampled, self.cofiring, self.window, self.seed)
     }
 
     /// The report as indented JSON.

@@ -53,9 +53,6 @@ impl LatentsSettings {
     pub const SIMILAR: usize = 5;
     /// Default number of tokens whose logits a latent raises, and lowers.
     pub const LOGIT_TOKENS: usize = 10;
-    /// Largest value of each of these: what is kept of each latent is in memory.
-    const MOST: usize = 1000;
-
     /// Settings with every option at its default: all rows of all shards, with examples of all latents.
     pub fn new(cache: impl Into<PathBuf>, saes: Vec<PathBuf>, out: impl Into<PathBuf>) -> Self {
         Self {
@@ -87,7 +84,7 @@ impl LatentsSettings {
             ("number of co-firing latents", self.cofiring),
             ("number of tokens of logits", self.logit_tokens),
         ] {
-            if number > Self::MOST {
+            if number > StatisticsSettings::MOST {
                 let expected = "at most 1000";
                 return Err(EvaluateError::Setting { what, expected, got: number.to_string() });
             }

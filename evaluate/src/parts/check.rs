@@ -13,8 +13,7 @@ const LARGEST_COUNT: u64 = 1 << 43;
 
 /// Checks the header; the error describes what was found.
 pub(super) fn header(header: &Header) -> Result<Part, String> {
-    let part = Part::new(header.part.index, header.part.of)
-        .ok_or_else(|| format!("part {}/{}", header.part.index, header.part.of))?;
+    let part = header.part.part()?;
     let all = &header.cache.shards;
     if all.is_empty() || all.len() > Part::MOST || !all.is_sorted_by(|left, right| left < right) {
         return Err(format!("a cache of {} shards out of order", all.len()));

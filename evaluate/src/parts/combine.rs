@@ -4,11 +4,12 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use hayloft_rows::SectionChoice;
-use hayloft_runtime::{Part, words};
+use hayloft_runtime::Part;
 
 use super::differences::{Difference, first_difference};
 use super::error::{Mismatch, PartialError};
 use super::measurement::{Measurement, SaeIdentity, SectionMeasurement};
+use super::tile::{Tile, tile};
 
 /// A part's measurement and the file it was read from.
 #[derive(Debug, Clone)]
@@ -46,7 +47,7 @@ pub(super) fn combine(mut parts: Vec<ReadPart>) -> Result<Measurement, PartialEr
         is_of_one_run(first, other)?;
     }
     let saes = saes(&parts)?;
-    let tiles: Vec<Vec<usize>> = saes.iter().map(|sae| tile(&parts, &sae.name)).collect::<Result<_, _>>()?;
+    let tiles: Vec<Vec<usize>> = saes.iter().map(|sae| tiles_of(&parts, &sae.name)).collect::<Result<_, _>>()?;
     same_sequences(&parts)?;
     let (cache, protocol) = (first.measurement.cache.clone(), first.measurement.protocol.clone());
     let pairs: Vec<(usize, SectionChoice)> = if protocol.splice_together {
@@ -127,42 +128,12 @@ fn saes(parts: &[ReadPart]) -> Result<Vec<SaeIdentity>, PartialError> {
 }
 
 /// Indices of the non-empty parts with an SAE, in the order of their shards. Together they must cover every shard once.
-fn tile(parts: &[ReadPart], sae: &str) -> Result<Vec<usize>, PartialError> {
+fn tiles_of(parts: &[ReadPart], sae: &str) -> Result<Vec<usize>, PartialError> {
     let own = parts.iter().enumerate().filter(|(_, part)| part.sae(sae).is_some());
-    let mut tiles: Vec<usize> =
-        own.clone().filter(|(_, part)| !part.places().is_empty()).map(|(place, _)| place).collect();
-    tiles.sort_by_key(|&place| (parts[place].places().start, parts[place].places().end));
+    let own: Vec<Tile<'_>> = own.map(|(place, part)| Tile { place, path: &part.path, part: part.part }).collect();
     // The cache is known to be the same for all parts.
     let all = parts.first().map_or(&[][..], |part| part.measurement.cache.shards.as_slice());
-    let numbers = |places: Range<usize>| all.get(places).unwrap_or_default();
-    let mut reached = 0;
-    let mut last: Option<&ReadPart> = None;
-    let mut missing = Vec::new();
-    for part in tiles.iter().map(|&place| &parts[place]) {
-        let places = part.places();
-        if let Some(last) = last.filter(|_| places.start < reached) {
-            return Err(PartialError::Doubled {
-                first: last.path.clone(),
-                second: part.path.clone(),
-                sae: sae.to_owned(),
-                shards: words::list(numbers(places.start..places.end.min(reached))),
-            });
-        }
-        missing.extend(reached..places.start);
-        (reached, last) = (places.end, Some(part));
-    }
-    missing.extend(reached..all.len());
-    let Some(&place) = missing.first() else { return Ok(tiles) };
-    let of = own.map(|(_, part)| part.part.of()).next().unwrap_or(1);
-    let parts = (0..of).filter_map(|index| Part::new(index, of));
-    let part = parts.into_iter().find(|part| part.range(all.len()).contains(&place));
-    Err(PartialError::Missing {
-        sae: sae.to_owned(),
-        count: all.len(),
-        shards: words::list(&missing.iter().filter_map(|&place| all.get(place).copied()).collect::<Vec<_>>()),
-        place,
-        part: part.map_or_else(String::new, |part| part.to_string()),
-    })
+    tile(own, all, sae)
 }
 
 /// Returns an error if parts with different SAEs have different numbers of sequences in a common shard.

@@ -7,14 +7,14 @@ use serde_json::Value;
 const SHOWN: usize = 200;
 
 /// The name of a field, with its expected and found values as text.
-pub(super) struct Difference {
-    pub(super) field: String,
-    pub(super) expected: String,
-    pub(super) got: String,
+pub(crate) struct Difference {
+    pub(crate) field: String,
+    pub(crate) expected: String,
+    pub(crate) got: String,
 }
 
 /// The first difference between two records, in field order; `None` if they are equal.
-pub(super) fn first_difference<R: Serialize>(expected: &R, got: &R) -> Option<Difference> {
+pub(crate) fn first_difference<R: Serialize>(expected: &R, got: &R) -> Option<Difference> {
     let (expected, got) = (serde_json::to_value(expected).ok()?, serde_json::to_value(got).ok()?);
     between("", &expected, &got)
 }

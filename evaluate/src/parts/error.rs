@@ -8,7 +8,7 @@ use std::path::PathBuf;
 pub enum PartialError {
     /// No partial results were found.
     #[error(
-        "{path}: expected partial results, part-I-of-N.safetensors, got none. Name the folders that `evaluate run --part I/N --out DIR` wrote into"
+        "{path}: expected partial results, part-I-of-N.safetensors or latents-part-I-of-N.safetensors, got none. Name the folders that `evaluate run` or `evaluate latents` with --part I/N --out DIR wrote into"
     )]
     None {
         /// The folder.
@@ -95,6 +95,28 @@ pub enum PartialError {
         sae: String,
         /// Numbers of the common shards.
         shards: String,
+    },
+    /// A part is of another command.
+    #[error("{path}: expected a part of {expected}, got one of {got}. Merge the parts of each command apart")]
+    OtherKind {
+        /// The file.
+        path: PathBuf,
+        /// The command that the other parts are of.
+        expected: &'static str,
+        /// The command that wrote this file.
+        got: &'static str,
+    },
+    /// What is computed of all latents is in none of the parts for some of them.
+    #[error(
+        "{sae}: expected parts that have its {width} latents between them, got none with the similar latents of latent {latent}. Merge all parts of one split I/N, those without shards too"
+    )]
+    MissingLatents {
+        /// The SAE's name.
+        sae: String,
+        /// Number of its latents.
+        width: usize,
+        /// The first latent that is missing.
+        latent: usize,
     },
     /// Metrics per subset were requested, but the parts have none.
     #[error("--by subset: expected parts with sums of subsets, got parts without. Evaluate them with --by subset too")]

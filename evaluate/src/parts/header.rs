@@ -28,9 +28,21 @@ pub(super) struct Header {
 /// Which part of the cache's shards the file covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct PartRecord {
-    pub(super) index: usize,
-    pub(super) of: usize,
+pub(crate) struct PartRecord {
+    index: usize,
+    of: usize,
+}
+
+impl PartRecord {
+    pub(crate) fn of(part: Part) -> Self {
+        Self { index: part.index(), of: part.of() }
+    }
+
+    /// The part; an error says what was found in its place.
+    pub(crate) fn part(self) -> Result<Part, String> {
+        let Self { index, of } = self;
+        Part::new(index, of).ok_or_else(|| format!("part {index}/{of}"))
+    }
 }
 
 /// One SAE in one section.
@@ -55,7 +67,7 @@ impl Header {
         let with_sequences = sections.iter().find_map(|own| own.sequences.as_ref());
         Self {
             hayloft_version: env!("CARGO_PKG_VERSION").to_owned(),
-            part: PartRecord { index: part.index(), of: part.of() },
+            part: PartRecord::of(part),
             cache: cache.clone(),
             protocol: protocol.clone(),
             shards: shards.clone(),

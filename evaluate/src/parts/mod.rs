@@ -16,16 +16,24 @@ mod combine;
 mod differences;
 mod error;
 mod file;
+mod find;
 mod header;
 mod measurement;
 mod merge;
+pub(crate) mod sealed;
 #[cfg(test)]
 mod tests;
+mod tile;
 mod write;
 
 pub(crate) use self::assemble::assemble;
+pub(crate) use self::differences::{Difference, first_difference};
 pub use self::error::{Mismatch, PartialError};
+pub(crate) use self::find::{LATENTS_FORMAT, file_name, find_parts_of};
+pub use self::find::{PartKind, find_parts};
+pub(crate) use self::header::PartRecord;
 pub(crate) use self::measurement::{CacheIdentity, KlProtocol, Measurement, Protocol, SaeIdentity, SectionMeasurement};
 pub use self::merge::merge;
 pub(crate) use self::merge::read_sealed_again;
+pub(crate) use self::tile::{Tile, tile};
 pub use self::write::PartialResults;

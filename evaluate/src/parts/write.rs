@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::error::PartialError;
 use super::file::to_bytes;
+use super::find::{PartKind, file_name};
 use super::measurement::Measurement;
-use super::merge::NAME;
 
 /// The measurement of one part of a cache's shards. Metrics need all parts: see [`merge`](crate::merge).
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ impl PartialResults {
     /// Writes `part-I-of-N.safetensors` into a folder, which is created if missing. The write is atomic. Returns the
     /// file's path.
     pub fn write(&self, folder: &Path) -> Result<PathBuf, PartialError> {
-        let path = folder.join(format!("{}{}-of-{}{}", NAME.0, self.part.index(), self.part.of(), NAME.1));
+        let path = folder.join(file_name(PartKind::Results, self.part));
         let written = self.bytes().and_then(|bytes| write_whole(&path, &bytes));
         written.map_err(|cause| PartialError::Write { path: path.clone(), cause })?;
         Ok(path)

@@ -9,7 +9,7 @@ use arrow_array::types::{Float32Type, UInt32Type};
 use arrow_array::{ArrayRef, Float32Array, ListArray, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use hayloft_latents::{
     AblationSums, Additions, GroupNumbers, LATENTS, LatentsFile, LogitTokens, OptionalColumns, Statistics,
-    StatisticsSettings,
+    StatisticsSettings, WholeFile,
 };
 use parquet::arrow::ArrowWriter;
 
@@ -35,7 +35,7 @@ pub(crate) fn write_latents(folder: &Path) {
         tokens: 0,
         seed: 0,
     };
-    let own = Statistics::new(settings).finish(&GroupNumbers::default());
+    let own = Statistics::new(settings).finish(&GroupNumbers::default()).finish();
     let has = OptionalColumns { logits: true, ablation: true };
     let mut file = LatentsFile::create(&folder.join(LATENTS), has, "{}").expect("a file");
     let beside = Additions {
@@ -45,7 +45,7 @@ pub(crate) fn write_latents(folder: &Path) {
     };
     let text = |token| (token == 7).then(|| "Ġhay".to_owned());
     file.write(SAE, &own, &beside, text).expect("rows");
-    file.finish().expect("a footer");
+    file.finish().and_then(WholeFile::place).expect("the file");
 }
 
 fn latents() -> Vec<u8> {

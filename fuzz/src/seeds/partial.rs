@@ -1,8 +1,8 @@
-//! Partial results of a small evaluation.
+//! Partial results of a small evaluation, and of statistics of its latents.
 
 use std::fs;
 
-use hayloft_evaluate::{RunSettings, fuzzing};
+use hayloft_evaluate::{LatentsSettings, RunSettings, fuzzing};
 use hayloft_results::Bootstrap;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -28,13 +28,17 @@ pub(super) fn seeds() -> Vec<Seed> {
     });
     fs::write(sae.join("cfg.json"), config.to_string()).expect("a configuration");
     fs::write(sae.join("sae_weights.safetensors"), weights()).expect("weights");
+    let latents = LatentsSettings { top: 2, sampled: 1, ..LatentsSettings::new(&cache, vec![sae.clone()], "") };
+    let latents = fuzzing::only_part_of_latents(&latents).expect("a partial result");
     let plain = RunSettings { model: None, ..RunSettings::new("", &cache, vec![sae]) };
     let rich = RunSettings { bootstrap: Some(Bootstrap { resamples: 100 }), by_subset: true, ..plain.clone() };
     let seed = |(name, settings): (&str, &RunSettings)| {
         let bytes = fuzzing::only_part(settings).expect("a partial result");
         ("partial_result", name.to_owned(), bytes)
     };
-    [("plain", &plain), ("sequences", &rich)].map(seed).to_vec()
+    let mut seeds = [("plain", &plain), ("sequences", &rich)].map(seed).to_vec();
+    seeds.push(("partial_latents", "exact".to_owned(), latents));
+    seeds
 }
 
 fn weights() -> Vec<u8> {

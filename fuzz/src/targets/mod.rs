@@ -46,6 +46,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "numpy_archive", read: saes::numpy_archive, allowed_mib: DOCUMENTS },
     Target { name: "torch_file", read: saes::torch_file, allowed_mib: SMALL },
     Target { name: "partial_result", read: partial::result, allowed_mib: SMALL },
+    Target { name: "partial_latents", read: partial::latents, allowed_mib: DOCUMENTS },
     Target { name: "chat_template", read: chat::template, allowed_mib: DOCUMENTS },
     Target { name: "tokenizer_config", read: chat::tokenizer_config, allowed_mib: DOCUMENTS },
     Target { name: "data_manifest", read: data::manifest, allowed_mib: SMALL },

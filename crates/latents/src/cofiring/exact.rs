@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::{CoFiring, Strongest};
 
@@ -26,6 +27,10 @@ pub(crate) struct ExactPairs {
 
 /// For each latent of a stripe, its counts with the latents after it, from the next one on; empty until it fires.
 type Stripe = Vec<Vec<u32>>;
+
+/// For each latent, the tokens at which it and each of the latents after it fire, from the next one on; empty if it never fires.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PairCounts(Vec<Vec<u32>>);
 
 /// Latents that fire at some tokens, in ascending order at each token.
 #[derive(Debug, Default)]
@@ -62,22 +67,10 @@ impl ExactPairs {
         ExactBatch { pairs: self, firings: Vec::new(), counts: vec![0; rows] }
     }
 
-    pub(super) fn finish(self, firings: &[u64], most: usize) -> Vec<Vec<CoFiring>> {
+    pub(super) fn finish(self) -> PairCounts {
         self.count(&std::mem::take(&mut *lock(&self.gathered)));
-        let rows =
-            self.stripes.into_iter().flat_map(|stripe| stripe.into_inner().unwrap_or_else(PoisonError::into_inner));
-        let counts: Vec<Vec<u32>> = rows.collect();
-        let together = |left: usize, right: usize| counts[left].get(right - left - 1).copied().unwrap_or(0);
-        let strongest = |latent: usize| {
-            let mut strongest = Strongest::of(firings[latent], most);
-            let before = (0..latent).map(|other| (other, together(other, latent)));
-            let after = (latent + 1..self.width).map(|other| (other, together(latent, other)));
-            for (other, together) in before.chain(after).filter(|(_, together)| *together > 0) {
-                strongest.offer(other as u32, u64::from(together), || firings[other]);
-            }
-            strongest.others
-        };
-        (0..self.width).into_par_iter().map(strongest).collect()
+        let stripes = self.stripes.into_iter();
+        PairCounts(stripes.flat_map(|stripe| stripe.into_inner().unwrap_or_else(PoisonError::into_inner)).collect())
     }
 
     /// Counts the pairs of some tokens.
@@ -118,6 +111,44 @@ impl ExactPairs {
                 start = end;
             }
         }
+    }
+}
+
+impl PairCounts {
+    /// Whether no pair fires more often than either of its latents.
+    pub(super) fn are_within(&self, firings: &[u64]) -> bool {
+        let is_within = |(latent, counts): (usize, &Vec<u32>)| {
+            let others = &firings[latent + 1..];
+            let mut pairs = counts.iter().zip(others);
+            (counts.is_empty() || counts.len() == others.len())
+                && pairs.all(|(&count, other)| u64::from(count) <= firings[latent].min(*other))
+        };
+        self.0.len() == firings.len() && self.0.iter().enumerate().all(is_within)
+    }
+
+    /// Adds the counts of other tokens.
+    pub(super) fn add(&mut self, other: Self) {
+        for (own, other) in self.0.iter_mut().zip(other.0) {
+            own.resize(own.len().max(other.len()), 0);
+            for (own, other) in own.iter_mut().zip(other) {
+                *own = own.saturating_add(other);
+            }
+        }
+    }
+
+    pub(super) fn strongest(self, firings: &[u64], most: usize) -> Vec<Vec<CoFiring>> {
+        let (counts, width) = (self.0, firings.len());
+        let together = |left: usize, right: usize| counts[left].get(right - left - 1).copied().unwrap_or(0);
+        let strongest = |latent: usize| {
+            let mut strongest = Strongest::of(firings[latent], most);
+            let before = (0..latent).map(|other| (other, together(other, latent)));
+            let after = (latent + 1..width).map(|other| (other, together(latent, other)));
+            for (other, together) in before.chain(after).filter(|(_, together)| *together > 0) {
+                strongest.offer(other as u32, u64::from(together), || firings[other]);
+            }
+            strongest.others
+        };
+        (0..width).into_par_iter().map(strongest).collect()
     }
 }
 

@@ -3,8 +3,10 @@
 mod exact;
 mod sampled;
 
-use self::exact::{ExactBatch, ExactPairs};
-use self::sampled::{SampledBatch, TokenSample};
+use serde::{Deserialize, Serialize};
+
+use self::exact::{ExactBatch, ExactPairs, PairCounts};
+use self::sampled::{SampledBatch, SampledTokens, TokenSample};
 use crate::batch::BatchRows;
 use crate::settings::StatisticsSettings;
 
@@ -42,6 +44,14 @@ pub(crate) enum Pairs {
     Sampled(TokenSample),
 }
 
+/// What is known of pairs of latents on some tokens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum PairSums {
+    None,
+    Exact(PairCounts),
+    Sampled(SampledTokens),
+}
+
 /// The firings of one batch.
 #[derive(Debug)]
 pub(crate) enum BatchPairs<'run> {
@@ -55,10 +65,10 @@ impl Pairs {
         let StatisticsSettings { width, cofiring, tokens, seed, .. } = *settings;
         if cofiring == 0 {
             Self::None
-        } else if width <= EXACT_WIDTH && u32::try_from(tokens).is_ok() {
+        } else if is_exact(settings) {
             Self::Exact(ExactPairs::new(width))
         } else {
-            Self::Sampled(TokenSample::new(width, tokens, seed))
+            Self::Sampled(TokenSample::new(tokens, seed))
         }
     }
 
@@ -70,18 +80,53 @@ impl Pairs {
         }
     }
 
+    pub(crate) fn finish(self) -> PairSums {
+        match self {
+            Self::None => PairSums::None,
+            Self::Exact(pairs) => PairSums::Exact(pairs.finish()),
+            Self::Sampled(sample) => PairSums::Sampled(sample.finish()),
+        }
+    }
+}
+
+impl PairSums {
+    /// Checks what comes from a file; the error is what was found. `firings` are those of each latent.
+    pub(crate) fn check(&self, settings: &StatisticsSettings, firings: &[u64]) -> Result<(), String> {
+        let is_whole = match self {
+            Self::None => settings.cofiring == 0,
+            Self::Exact(counts) => settings.cofiring > 0 && is_exact(settings) && counts.are_within(firings),
+            Self::Sampled(tokens) => settings.cofiring > 0 && !is_exact(settings) && tokens.are_of(settings.width),
+        };
+        if is_whole { Ok(()) } else { Err("counts of pairs of latents that cannot be".to_owned()) }
+    }
+
+    /// Adds the pairs of other tokens, which were counted with the same settings.
+    pub(crate) fn add(&mut self, other: Self) {
+        match (self, other) {
+            (Self::Exact(own), Self::Exact(other)) => own.add(other),
+            (Self::Sampled(own), Self::Sampled(other)) => own.add(other),
+            // The same settings count the same kind.
+            (_, _) => {}
+        }
+    }
+
     /// For each latent the `most` others with the largest Jaccard index, ties by latent, and the tokens that they are counted
     /// over. `firings` are those of each latent over all tokens.
-    pub(crate) fn finish(self, firings: &[u64], most: usize) -> (Vec<Vec<CoFiring>>, CoFiringTokens) {
+    pub(crate) fn strongest(self, firings: &[u64], most: usize) -> (Vec<Vec<CoFiring>>, CoFiringTokens) {
         match self {
             Self::None => (vec![Vec::new(); firings.len()], CoFiringTokens::None),
-            Self::Exact(pairs) => (pairs.finish(firings, most), CoFiringTokens::All),
-            Self::Sampled(sample) => {
-                let tokens = CoFiringTokens::Sample(sample.tokens());
-                (sample.finish(most), tokens)
+            Self::Exact(counts) => (counts.strongest(firings, most), CoFiringTokens::All),
+            Self::Sampled(tokens) => {
+                let sample = CoFiringTokens::Sample(tokens.len());
+                (tokens.strongest(firings.len(), most), sample)
             }
         }
     }
+}
+
+/// Whether pairs are counted over all tokens.
+fn is_exact(settings: &StatisticsSettings) -> bool {
+    settings.width <= EXACT_WIDTH && u32::try_from(settings.tokens).is_ok()
 }
 
 impl BatchPairs<'_> {
@@ -123,7 +168,7 @@ struct Strongest {
 
 impl Strongest {
     fn of(firings: u64, most: usize) -> Self {
-        Self { most, firings, others: Vec::with_capacity(most) }
+        Self { most, firings, others: Vec::new() }
     }
 
     /// Adds a candidate: a latent with `firings` firings, `together` of which are at this latent's tokens.
@@ -176,8 +221,8 @@ mod tests {
     }
 
     /// Adds tokens to the pairs, one sequence, `at_once` of its tokens read in each batch.
-    fn found(pairs: Pairs, tokens: &[Vec<u32>], at_once: usize) -> (Vec<Vec<CoFiring>>, CoFiringTokens) {
-        let labels = RowLabels::new([(0, tokens.len() as u32)].into_iter(), Vec::new());
+    fn sums(pairs: Pairs, sequence: u64, tokens: &[Vec<u32>], at_once: usize) -> PairSums {
+        let labels = RowLabels::new([(sequence, tokens.len() as u32)].into_iter(), Vec::new());
         let places: Vec<i64> = (0..tokens.len() as i64).collect();
         for rows in places.chunks(at_once) {
             let mut batch = pairs.batch(&BatchRows::new(&labels, rows));
@@ -187,8 +232,16 @@ mod tests {
             }
             batch.finish();
         }
-        let firings = |latent: u32| tokens.iter().filter(|own| own.contains(&latent)).count() as u64;
-        pairs.finish(&(0..WIDTH as u32).map(firings).collect::<Vec<_>>(), 3)
+        pairs.finish()
+    }
+
+    fn firings(tokens: &[Vec<u32>]) -> Vec<u64> {
+        let of = |latent: u32| tokens.iter().filter(|own| own.contains(&latent)).count() as u64;
+        (0..WIDTH as u32).map(of).collect()
+    }
+
+    fn found(pairs: Pairs, tokens: &[Vec<u32>], at_once: usize) -> (Vec<Vec<CoFiring>>, CoFiringTokens) {
+        sums(pairs, 0, tokens, at_once).strongest(&firings(tokens), 3)
     }
 
     proptest! {
@@ -202,9 +255,28 @@ mod tests {
             prop_assert_eq!(found(exact, &tokens, at_once), (expected(&tokens), CoFiringTokens::All));
             let exact = Pairs::Exact(ExactPairs::gathering(WIDTH, gathered));
             prop_assert_eq!(found(exact, &tokens, at_once), (expected(&tokens), CoFiringTokens::All));
-            let sample = Pairs::Sampled(TokenSample::new(WIDTH, tokens.len() as u64, 0));
+            let sample = Pairs::Sampled(TokenSample::new(tokens.len() as u64, 0));
             let of_all = CoFiringTokens::Sample(tokens.len() as u64);
             prop_assert_eq!(found(sample, &tokens, at_once), (expected(&tokens), of_all));
+        }
+
+        #[test]
+        fn pairs_of_two_halves_are_those_of_the_whole(
+            tokens in vec(vec(0..WIDTH as u32, 0..8), 2..30),
+            cut in 0..30usize,
+            is_exact: bool,
+        ) {
+            let all = settings(if is_exact { tokens.len() as u64 } else { 1 << 32 });
+            let pairs = || if is_exact { Pairs::new(&all) } else {
+                Pairs::Sampled(TokenSample::new(tokens.len() as u64, 0))
+            };
+            let (left, right) = tokens.split_at(cut % tokens.len());
+            let mut both = sums(pairs(), 0, left, 4);
+            prop_assert_eq!(both.check(&all, &firings(left)), Ok(()));
+            both.add(sums(pairs(), 1, right, 4));
+            prop_assert_eq!(both.check(&all, &firings(&tokens)), Ok(()));
+            let (strongest, _) = both.strongest(&firings(&tokens), 3);
+            prop_assert_eq!(strongest, expected(&tokens));
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::{CoFiring, Strongest};
 use crate::batch::BatchRows;
@@ -24,22 +25,24 @@ const NONE: u32 = u32::MAX;
 /// fire for all of these, it is the tokens with the smallest numbers, as many as fit.
 #[derive(Debug)]
 pub(crate) struct TokenSample {
-    width: usize,
     priorities: Priorities,
     /// Numbers below this are in the sample.
     cut: u64,
-    tokens: Mutex<Tokens>,
+    tokens: Mutex<SampledTokens>,
 }
 
 /// Place of a token in the order of the sample: its number, sequence and position.
 type Order = (u64, u64, u32);
 
-#[derive(Debug, Default)]
-struct Tokens {
+/// Tokens of the sample with the latents that fire at them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SampledTokens {
     /// The latents of each token, in ascending order.
     latents: BTreeMap<Order, Box<[u32]>>,
     /// The sum of the squares of their numbers.
     pairs: u64,
+    /// The first of the tokens that do not fit. Neither do those after it.
+    end: Option<Order>,
 }
 
 /// The firings of one batch at tokens of the sample.
@@ -52,13 +55,13 @@ pub(crate) struct SampledBatch<'run> {
 }
 
 impl TokenSample {
-    pub(super) fn new(width: usize, tokens: u64, seed: u64) -> Self {
+    pub(super) fn new(tokens: u64, seed: u64) -> Self {
         let cut = if tokens <= SAMPLE_TOKENS {
             u64::MAX
         } else {
             ((u128::from(SAMPLE_TOKENS) << u64::BITS) / u128::from(tokens)) as u64
         };
-        Self { width, priorities: Priorities::of_tokens(seed), cut, tokens: Mutex::default() }
+        Self { priorities: Priorities::of_tokens(seed), cut, tokens: Mutex::default() }
     }
 
     pub(super) fn batch(&self, rows: &BatchRows<'_>) -> SampledBatch<'_> {
@@ -76,16 +79,64 @@ impl TokenSample {
         SampledBatch { sample: self, places, tokens }
     }
 
-    /// Number of tokens in the sample.
-    pub(super) fn tokens(&self) -> u64 {
-        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).latents.len() as u64
+    pub(super) fn finish(self) -> SampledTokens {
+        self.tokens.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SampledTokens {
+    /// Number of tokens.
+    pub(super) fn len(&self) -> u64 {
+        self.latents.len() as u64
     }
 
-    pub(super) fn finish(self, most: usize) -> Vec<Vec<CoFiring>> {
-        let tokens = self.tokens.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let tokens: Vec<Box<[u32]>> = tokens.latents.into_values().collect();
+    /// Whether these may be tokens at which latents of an SAE of `width` fire.
+    pub(super) fn are_of(&self, width: usize) -> bool {
+        let is_of = |latents: &[u32]| {
+            latents.is_sorted_by(|left, right| left < right)
+                && latents.last().is_none_or(|&last| (last as usize) < width)
+        };
+        let pairs = self.latents.values().map(|latents| squared(latents)).fold(0, u64::saturating_add);
+        self.latents.values().all(|latents| is_of(latents)) && pairs == self.pairs && self.fits()
+    }
+
+    /// Adds other tokens of the sample.
+    pub(super) fn add(&mut self, other: Self) {
+        self.end_at(other.end);
+        self.extend(other.latents);
+    }
+
+    fn extend(&mut self, tokens: impl IntoIterator<Item = (Order, Box<[u32]>)>) {
+        for (order, latents) in tokens {
+            if self.end.is_some_and(|end| order >= end) {
+                continue;
+            }
+            self.pairs += squared(&latents);
+            self.latents.insert(order, latents);
+            while !self.fits() {
+                let last = self.latents.last_key_value().map(|(order, _)| *order);
+                self.end_at(last);
+            }
+        }
+    }
+
+    fn fits(&self) -> bool {
+        self.pairs <= MOST_PAIRS || self.latents.len() <= 1
+    }
+
+    /// Leaves out a token, and those after it.
+    fn end_at(&mut self, end: Option<Order>) {
+        let Some(end) = end.filter(|end| self.end.is_none_or(|own| *end < own)) else { return };
+        self.end = Some(end);
+        let left_out = self.latents.split_off(&end);
+        self.pairs -= left_out.values().map(|latents| squared(latents)).sum::<u64>();
+    }
+
+    /// For each of `width` latents, the `most` that fire at the same tokens with the largest Jaccard index.
+    pub(super) fn strongest(self, width: usize, most: usize) -> Vec<Vec<CoFiring>> {
+        let tokens: Vec<Box<[u32]>> = self.latents.into_values().collect();
         // The tokens of each latent.
-        let mut of_latents = vec![Vec::new(); self.width];
+        let mut of_latents = vec![Vec::new(); width];
         for (token, latents) in (0u32..).zip(&tokens) {
             for &latent in latents {
                 of_latents[latent as usize].push(token);
@@ -110,8 +161,8 @@ impl TokenSample {
             }
             strongest.others
         };
-        let scratch = || (vec![0u32; self.width], Vec::new());
-        (0..self.width).into_par_iter().map_init(scratch, count).collect()
+        let scratch = || (vec![0u32; width], Vec::new());
+        (0..width).into_par_iter().map_init(scratch, count).collect()
     }
 }
 
@@ -130,27 +181,27 @@ impl SampledBatch<'_> {
             return;
         }
         let mut tokens = self.sample.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        for (order, latents) in self.tokens {
-            tokens.pairs += (latents.len() as u64).pow(2);
-            tokens.latents.insert(order, latents.into());
-            // What is left out stays out: further tokens only add to the sum before it.
-            while tokens.pairs > MOST_PAIRS && tokens.latents.len() > 1 {
-                let Some((_, last)) = tokens.latents.pop_last() else { break };
-                tokens.pairs -= (last.len() as u64).pow(2);
-            }
-        }
+        tokens.extend(self.tokens.into_iter().map(|(order, latents)| (order, latents.into())));
     }
+}
+
+/// What a token adds to the sum of squares.
+fn squared(latents: &[u32]) -> u64 {
+    (latents.len() as u64).pow(2)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
     use crate::batch::RowLabels;
 
     /// The sample of a cache of one sequence, in which `fire` latents fire at each token. The last batch comes first.
-    fn sample_of(tokens: u32, fire: u32, borders: &[u32]) -> TokenSample {
+    fn sample_of(tokens: u32, fire: u32, borders: &[u32]) -> SampledTokens {
         let labels = RowLabels::new([(3, tokens)].into_iter(), Vec::new());
-        let sample = TokenSample::new(fire as usize, u64::from(tokens), 5);
+        let sample = TokenSample::new(u64::from(tokens), 5);
         for pair in borders.windows(2).rev() {
             let rows: Vec<i64> = (pair[0]..pair[1]).map(i64::from).collect();
             let mut batch = sample.batch(&BatchRows::new(&labels, &rows));
@@ -159,18 +210,18 @@ mod tests {
             }
             batch.finish();
         }
-        sample
+        sample.finish()
     }
 
-    fn orders(sample: &TokenSample) -> Vec<Order> {
-        sample.tokens.lock().unwrap().latents.keys().copied().collect()
+    fn orders(sample: &SampledTokens) -> Vec<Order> {
+        sample.latents.keys().copied().collect()
     }
 
     #[test]
     fn a_sample_has_about_so_many_tokens_whatever_the_batches() {
         let tokens = 4 << 16;
         let whole = sample_of(tokens, 1, &[0, tokens]);
-        let count = whole.tokens();
+        let count = whole.len();
         assert!(count.abs_diff(SAMPLE_TOKENS) < 2000, "{count}");
         let parts = sample_of(tokens, 1, &[0, 1000, 100_000, tokens]);
         assert_eq!(orders(&parts), orders(&whole));
@@ -180,9 +231,41 @@ mod tests {
     fn tokens_at_which_too_many_latents_fire_are_fewer_whatever_the_batches() {
         // 2³⁰ / 15,000² is 4.8.
         let whole = sample_of(9, 15_000, &[0, 9]);
-        assert_eq!(whole.tokens(), 4);
+        assert_eq!(whole.len(), 4);
         let parts = sample_of(9, 15_000, &[0, 2, 5, 9]);
         assert_eq!(orders(&parts), orders(&whole));
-        assert_eq!(sample_of(2, 35_000, &[0, 2]).tokens(), 1);
+        assert_eq!(sample_of(2, 35_000, &[0, 2]).len(), 1);
+    }
+
+    proptest! {
+        /// Tokens at which few latents fire must not come in after one that does not fit, whatever the order.
+        #[test]
+        fn the_sample_ends_at_the_first_token_that_does_not_fit(
+            fire in vec(prop::sample::select(vec![1u32, 900, 15_000, 24_000, 33_000]), 1..14),
+            turn in 0..14usize,
+            cut in 0..14usize,
+        ) {
+            let mut sum = 0;
+            let fits = |fire: &&u32| {
+                sum += u64::from(**fire).pow(2);
+                sum <= MOST_PAIRS
+            };
+            let expected = fire.iter().take_while(fits).count().max(1);
+            let mut tokens: Vec<(Order, Box<[u32]>)> =
+                (0..).zip(&fire).map(|(number, &fire)| ((number, 0, 0), (0..fire).collect())).collect();
+            tokens.rotate_left(turn % fire.len());
+            let part = |tokens: &[(Order, Box<[u32]>)]| {
+                let mut part = SampledTokens::default();
+                part.extend(tokens.to_vec());
+                part
+            };
+            let (left, right) = tokens.split_at(cut % fire.len());
+            let mut parts = part(right);
+            parts.add(part(left));
+            for sample in [part(&tokens), parts] {
+                prop_assert_eq!(orders(&sample), (0..expected as u64).map(|number| (number, 0, 0)).collect::<Vec<_>>());
+                prop_assert!(sample.are_of(33_000) && !sample.are_of(1) || fire.iter().take(expected).all(|&fire| fire == 1));
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Float32Array, StringArray, UInt32Array, UInt64Array};
 use arrow_schema::{ArrowError, DataType, Field};
 
-use super::table::{TableFile, element, field, list_of, lists, nullable};
+use super::table::{TableFile, WholeFile, element, field, list_of, lists, nullable};
 use crate::error::LatentsError;
 use crate::examples::{Activation, Example};
 
@@ -112,8 +112,8 @@ impl ExamplesFile {
         self.file.write(columns)
     }
 
-    /// Moves the whole file to its path.
-    pub fn finish(self) -> Result<(), LatentsError> {
+    /// Ends the file, which is then to be placed.
+    pub fn finish(self) -> Result<WholeFile, LatentsError> {
         self.file.finish()
     }
 }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Float32Array, Float64Array, StringArray, StructArray, UInt32Array, UInt64Array};
 use arrow_buffer::NullBuffer;
 use arrow_schema::{ArrowError, DataType, Field, Fields};
+use serde::{Deserialize, Serialize};
 
-use super::table::{ROW_GROUP_ROWS, TableFile, field, list_of_structs, nullable, struct_lists};
+use super::table::{ROW_GROUP_ROWS, TableFile, WholeFile, field, list_of_structs, nullable, struct_lists};
 use crate::error::LatentsError;
 use crate::groups::Group;
 use crate::histogram::Bin;
@@ -44,7 +45,7 @@ pub struct OptionalColumns {
 }
 
 /// The tokens whose logits a latent's decoder direction raises and lowers most, with the changes, the strongest first.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LogitTokens {
     /// Tokens with the largest changes.
     pub raised: Vec<(u32, f32)>,
@@ -53,7 +54,7 @@ pub struct LogitTokens {
 }
 
 /// How the model's next-token loss changes where a latent fires, if its contribution is taken away.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct AblationSums {
     /// Tokens at which it fires and that have a next token.
     pub tokens: u64,
@@ -126,8 +127,8 @@ impl LatentsFile {
         Ok(())
     }
 
-    /// Moves the whole file to its path.
-    pub fn finish(self) -> Result<(), LatentsError> {
+    /// Ends the file, which is then to be placed.
+    pub fn finish(self) -> Result<WholeFile, LatentsError> {
         self.file.finish()
     }
 }

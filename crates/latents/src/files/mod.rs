@@ -5,6 +5,6 @@ pub(crate) mod examples;
 pub(crate) mod latent_rows;
 pub(crate) mod latents;
 mod reader;
-mod table;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;

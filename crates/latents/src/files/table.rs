@@ -35,6 +35,25 @@ pub(super) struct TableFile {
     schema: SchemaRef,
 }
 
+/// A whole file that is not at its path yet.
+#[must_use = "it is gone if it is not placed"]
+#[derive(Debug)]
+pub struct WholeFile {
+    path: PathBuf,
+    file: NamedTempFile,
+}
+
+impl WholeFile {
+    /// Moves the file to its path.
+    pub fn place(self) -> Result<(), LatentsError> {
+        let Self { path, file } = self;
+        match file.persist(&path) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(LatentsError::Write { path, cause: error.error }),
+        }
+    }
+}
+
 impl TableFile {
     /// Begins a file. Creates its folder. `about` is JSON that says how the file was made.
     pub(super) fn create(path: &Path, fields: Vec<Field>, about: &str) -> Result<Self, LatentsError> {
@@ -70,16 +89,18 @@ impl TableFile {
         self.writer.write(&batch).map_err(|error| self.unwritten(error))
     }
 
-    /// Moves the whole file to its path.
-    pub(super) fn finish(self) -> Result<(), LatentsError> {
+    /// Ends the file.
+    pub(super) fn finish(self) -> Result<WholeFile, LatentsError> {
         let Self { path, writer, .. } = self;
-        let place = || {
+        let end = || {
             let file = writer.into_inner().map_err(io::Error::other)?;
             file.as_file().sync_all()?;
-            file.persist(&path)?;
-            Ok(())
+            Ok(file)
         };
-        place().map_err(|cause| LatentsError::Write { path: path.clone(), cause })
+        match end() {
+            Ok(file) => Ok(WholeFile { path, file }),
+            Err(cause) => Err(LatentsError::Write { path, cause }),
+        }
     }
 
     fn unwritten(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> LatentsError {

@@ -9,22 +9,31 @@ use crate::error::SaeError;
 use crate::forward::Sae;
 use crate::forward::tensor_slice;
 
+/// Latents whose decoder rows are worked on at once. Ranges of latents that begin at multiples of it give, put together, the
+/// same numbers as all latents at once.
+pub const TILE_LATENTS: usize = 512;
+
 /// Rows of the decoder compared at once with as many columns: 2 MiB of float32.
-const TILE_ROWS: i64 = 512;
+const TILE_ROWS: i64 = TILE_LATENTS as i64;
 const TILE_COLUMNS: i64 = 1024;
 
 /// Other latents and the cosines between their decoder rows and that of one latent, the largest first.
 pub type NearestLatents = Vec<(u32, f32)>;
 
 impl Sae {
-    /// For each latent, the `count` other latents whose decoder rows have the largest cosine with its own; ties go to the lower
+    /// For each of a range of latents, the `count` other latents whose decoder rows have the largest cosine with its own; ties go to the lower
     /// latent. A decoder row of zeros has no cosines: its latent has no neighbours and is none. `told` is given the number of
     /// latents that were compared, as they are.
     ///
-    /// It takes as many operations as encoding one token per latent.
-    pub fn nearest_latents(&self, count: usize, told: impl FnMut(u64)) -> Result<Vec<NearestLatents>, SaeError> {
+    /// It takes as many operations as encoding one token per latent of the range.
+    pub fn nearest_latents(
+        &self,
+        latents: Range<usize>,
+        count: usize,
+        told: impl FnMut(u64),
+    ) -> Result<Vec<NearestLatents>, SaeError> {
         let norms = self.decoder_norms()?;
-        self.nearest_among(self, [&norms; 2], true, count, told)
+        self.nearest_among(latents, self, [&norms; 2], true, count, told)
     }
 
     /// As `nearest_latents`, the latents of another SAE of the same `d_model`.
@@ -34,7 +43,8 @@ impl Sae {
         count: usize,
         told: impl FnMut(u64),
     ) -> Result<Vec<NearestLatents>, SaeError> {
-        self.nearest_among(other, [&self.decoder_norms()?, &other.decoder_norms()?], false, count, told)
+        let norms = [&self.decoder_norms()?[..], &other.decoder_norms()?];
+        self.nearest_among(0..self.width(), other, norms, false, count, told)
     }
 
     fn decoder_norms(&self) -> Result<Vec<f32>, SaeError> {
@@ -45,25 +55,26 @@ impl Sae {
     /// `norms` are those of both decoders' rows; `is_itself` says that both are one.
     fn nearest_among(
         &self,
+        latents: Range<usize>,
         other: &Self,
         norms: [&[f32]; 2],
         is_itself: bool,
         count: usize,
         mut told: impl FnMut(u64),
     ) -> Result<Vec<NearestLatents>, SaeError> {
-        let width = self.width() as i64;
-        let mut nearest = Vec::with_capacity(self.width());
+        let mut nearest = Vec::with_capacity(latents.len());
+        let (start, end) = (latents.start as i64, latents.end as i64);
         in_order(
             self.decoder.device(),
             |jobs: &mut Jobs<i64>| {
-                for first in (0..width).step_by(TILE_ROWS as usize) {
+                for first in (start..end).step_by(TILE_LATENTS) {
                     if jobs.send(first).is_err() {
                         return Ok(()); // the caller reports the error
                     }
                 }
                 Ok(())
             },
-            |first| self.nearest_of(first..TILE_ROWS.min(width - first) + first, other, norms, is_itself, count),
+            |first| self.nearest_of(first..end.min(first + TILE_ROWS), other, norms, is_itself, count),
             |found: Vec<NearestLatents>| {
                 told(found.len() as u64);
                 nearest.extend(found);
@@ -147,8 +158,10 @@ mod tests {
     fn neighbours_are_those_of_the_matrix_of_cosines() {
         let decoder = Tensor::randn([1300, 6], (Kind::Float, Device::Cpu)) * 3.0;
         let mut compared = 0;
-        let nearest = sae(decoder.copy()).nearest_latents(3, |latents| compared += latents).unwrap();
+        let nearest = sae(decoder.copy()).nearest_latents(0..1300, 3, |latents| compared += latents).unwrap();
         assert_eq!((nearest.len(), compared), (1300, 1300));
+        let range = |latents| sae(decoder.copy()).nearest_latents(latents, 3, |_| ()).unwrap();
+        assert_eq!([range(0..TILE_LATENTS), range(TILE_LATENTS..1300)].concat(), nearest);
         let wide = decoder.to_kind(Kind::Double);
         let unit = &wide / wide.linalg_norm(2.0, [-1i64].as_slice(), true, Kind::Double);
         let cosines = unit.matmul(&unit.tr()) - Tensor::eye(1300, (Kind::Double, Device::Cpu)) * 2.0;
@@ -183,8 +196,8 @@ mod tests {
     #[test]
     fn a_row_of_zeros_has_no_neighbours_and_is_none() {
         let decoder = Tensor::from_slice(&[1f32, 0.0, 0.0, 0.0, -2.0, 0.0]).view([3, 2]);
-        assert_eq!(sae(decoder).nearest_latents(5, |_| {}).unwrap(), [vec![(2, -1.0)], vec![], vec![(0, -1.0)]]);
+        assert_eq!(sae(decoder).nearest_latents(0..3, 5, |_| {}).unwrap(), [vec![(2, -1.0)], vec![], vec![(0, -1.0)]]);
         let one = Tensor::from_slice(&[1f32, 0.0]).view([1, 2]);
-        assert_eq!(sae(one).nearest_latents(5, |_| {}).unwrap(), [vec![]]);
+        assert_eq!(sae(one).nearest_latents(0..1, 5, |_| {}).unwrap(), [vec![]]);
     }
 }

@@ -10,8 +10,9 @@ use super::made_up::{cut, whole};
 use super::part;
 use crate::parts::combine::{ReadPart, combine};
 use crate::parts::error::PartialError;
-use crate::parts::file::{from_bytes, seal, to_bytes};
+use crate::parts::file::{from_bytes, to_bytes};
 use crate::parts::measurement::Measurement;
+use crate::parts::sealed::seal;
 use crate::parts::{PartialResults, assemble, merge};
 
 proptest! {

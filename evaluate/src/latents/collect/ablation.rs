@@ -14,8 +14,8 @@ use crate::error::EvaluateError;
 use crate::splice::sae_runner::{multiplied, target_scale};
 use crate::splice::upper_model::UpperModel;
 
-/// For each SAE its ablated latents.
-pub(super) type Ablations = Vec<BTreeMap<u32, AblationSums>>;
+/// For each ablated latent of an SAE its sums on each shard, by the shard's number.
+pub(super) type Ablations = BTreeMap<u32, BTreeMap<usize, AblationSums>>;
 
 /// For each SAE, ablates some of its latents on the shards at these indices: takes the latent's contribution out of the
 /// residual at the tokens at which it fires, and everything else, the SAE's error too, stays. Each latent is a run of the model
@@ -27,9 +27,9 @@ pub(super) fn ablate(
     sections: &[SectionChoice],
     upper_model: &UpperModel,
     gauge: &Gauge,
-) -> Result<Ablations, EvaluateError> {
-    let empty = |chosen: &Vec<u32>| chosen.iter().map(|&latent| (latent, AblationSums::default())).collect();
-    let mut ablations: Ablations = chosen.iter().map(empty).collect();
+) -> Result<Vec<Ablations>, EvaluateError> {
+    let empty = |chosen: &Vec<u32>| chosen.iter().map(|&latent| (latent, BTreeMap::new())).collect();
+    let mut ablations: Vec<Ablations> = chosen.iter().map(empty).collect();
     source.for_each(
         places,
         gauge,
@@ -41,10 +41,10 @@ pub(super) fn ablate(
             };
             collectors.iter().zip(chosen).map(of_sae).collect()
         },
-        |_, of_saes: Vec<Vec<(u32, AblationSums)>>| {
+        |batch, of_saes: Vec<Vec<(u32, AblationSums)>>| {
             for (all, own) in ablations.iter_mut().zip(of_saes) {
                 for (latent, AblationSums { tokens, ce_deltas }) in own {
-                    let sums = all.entry(latent).or_default();
+                    let sums = all.entry(latent).or_default().entry(batch.shard).or_default();
                     sums.tokens += tokens;
                     sums.ce_deltas += ce_deltas;
                 }

@@ -1,13 +1,15 @@
 //! Effects of decoder directions on the model's logits.
 
+use std::ops::Range;
+
 use hayloft_checkpoint::Checkpoint;
 use hayloft_latents::LogitTokens;
 use hayloft_model::{Decoder, Hook, Portion};
 use hayloft_runtime::{Dtype, Progress};
 use hayloft_sae::Sae;
 
-use super::settings::LatentsSettings;
 use crate::error::EvaluateError;
+use crate::latents::settings::LatentsSettings;
 use crate::session::context::{EvaluationContext, check_model};
 
 /// The final norm and the unembedding of the cache's model.
@@ -42,15 +44,17 @@ impl Unembedding {
         load(&checkpoint)
     }
 
-    /// The tokens whose logits the decoder direction of each latent raises and lowers most.
+    /// The tokens whose logits the decoder directions of some latents raise and lower most.
     pub(super) fn effects(
         &self,
         sae: &Sae,
+        latents: Range<usize>,
         tokens: usize,
         progress: Progress,
     ) -> Result<Vec<LogitTokens>, EvaluateError> {
-        let gauge = progress.latents("effects on logits", Some(sae.width() as u64));
-        let effects = self.0.logit_effects(sae.decoder(), tokens, |latents| gauge.advance(latents))?;
+        let gauge = progress.latents("effects on logits", Some(latents.len() as u64));
+        let directions = sae.decoder().f_narrow(0, latents.start as i64, latents.len() as i64)?;
+        let effects = self.0.logit_effects(&directions, tokens, |latents| gauge.advance(latents))?;
         let effect = |own: hayloft_model::LogitEffects| LogitTokens { raised: own.raised, lowered: own.lowered };
         Ok(effects.into_iter().map(effect).collect())
     }

@@ -1,23 +1,19 @@
-//! Statistics of all latents of one SAE.
+//! Collecting the statistics of all latents of one SAE, by several threads.
 
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::batch::BatchRows;
-use crate::cofiring::{BatchPairs, CoFiring, CoFiringTokens, Pairs};
+use crate::cofiring::{BatchPairs, Pairs};
 use crate::error::LatentsError;
-use crate::exact_sum::ExactSum;
-use crate::examples::{Activation, Example, Smallest};
+use crate::examples::Activation;
 use crate::groups::{Group, GroupNumbers};
-use crate::histogram::Histogram;
 use crate::priority::Priorities;
 use crate::settings::StatisticsSettings;
+use crate::statistics::partial::{GroupCounts, LatentSums, OVERSAMPLE, PartialStatistics};
 
 /// Latents that share a lock.
 const STRIPE: usize = 128;
-
-/// Firings of the uniform sample from which each stratified one is chosen.
-const OVERSAMPLE: usize = 4;
 
 /// Statistics of the latents of one SAE, in the making. Threads may share it.
 #[derive(Debug)]
@@ -37,16 +33,6 @@ struct Stripe {
     latents: Vec<LatentSums>,
 }
 
-#[derive(Debug, Default)]
-struct LatentSums {
-    firings: u64,
-    sum: ExactSum,
-    max: f32,
-    histogram: Histogram,
-    top: Smallest,
-    sample: Smallest,
-}
-
 /// One batch, whose latents are being added.
 #[derive(Debug)]
 pub struct BatchStatistics<'run> {
@@ -56,56 +42,6 @@ pub struct BatchStatistics<'run> {
     /// Firings of a range of latents: the end of each latent's, and index of the kept row and activation, by latent.
     ends: Vec<usize>,
     firings: Vec<(u32, f32)>,
-}
-
-/// Statistics of all latents of one SAE.
-#[derive(Debug)]
-pub struct SaeLatents {
-    /// Tokens that the SAE has read.
-    pub tokens: u64,
-    /// The groups of these tokens: by kind, then by name.
-    pub groups: Vec<GroupTokens>,
-    /// All latents.
-    pub latents: Vec<Latent>,
-    /// The tokens that co-firing latents are counted over.
-    pub cofiring_tokens: CoFiringTokens,
-}
-
-/// A group and its tokens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupTokens {
-    /// The group.
-    pub group: Group,
-    /// Tokens of the group that the SAE has read.
-    pub tokens: u64,
-}
-
-/// Statistics of one latent. It fires at a token if its activation is above zero.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Latent {
-    /// Tokens at which it fires.
-    pub firings: u64,
-    /// Mean activation over these tokens; `None` without any.
-    pub mean: Option<f64>,
-    /// Largest activation; `None` if it never fires.
-    pub max: Option<f32>,
-    /// Its activations above zero.
-    pub histogram: Histogram,
-    /// Firings in each of [`SaeLatents::groups`].
-    pub groups: Vec<u64>,
-    /// Its strongest co-firing latents, by Jaccard index.
-    pub cofiring: Vec<CoFiring>,
-    /// Its firings with the largest activations, the largest first; of equal ones the first in sequence and position.
-    pub top: Vec<Example>,
-    /// A sample of its firings, spread over its quantiles, the smallest first.
-    pub sampled: Vec<Example>,
-}
-
-impl Latent {
-    /// The activation that a share of its activations above zero lies below, from their histogram.
-    pub fn quantile(&self, share: f64) -> Option<f64> {
-        self.histogram.quantile(share, self.max?)
-    }
 }
 
 impl Statistics {
@@ -125,36 +61,25 @@ impl Statistics {
     }
 
     /// The statistics of all batches. `numbers` are those of the batches' groups.
-    pub fn finish(self, numbers: &GroupNumbers) -> SaeLatents {
+    pub fn finish(self, numbers: &GroupNumbers) -> PartialStatistics {
         let Self { settings, tokens, stripes, pairs } = self;
         let (tokens, by_group) = tokens.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let numbers: Vec<(Group, usize)> =
-            numbers.sorted().into_iter().map(|(group, number)| (group, number as usize)).collect();
-        let at = |counts: &[u64], number: usize| counts.get(number).copied().unwrap_or(0);
+        let of_group = |(group, number): (Group, u32)| {
+            let tokens = by_group.get(number as usize).copied().unwrap_or(0);
+            (number as usize, group, GroupCounts { tokens, firings: Vec::with_capacity(settings.width) })
+        };
+        let mut groups: Vec<(usize, Group, GroupCounts)> = numbers.sorted().into_iter().map(of_group).collect();
         let mut latents = Vec::with_capacity(settings.width);
         for stripe in stripes {
-            let Stripe { groups, latents: sums } = stripe.into_inner().unwrap_or_else(PoisonError::into_inner);
-            for (place, own) in sums.into_iter().enumerate() {
-                let in_group = |number: usize| groups.get(number).map_or(0, |counts| counts[place]);
-                latents.push(Latent {
-                    firings: own.firings,
-                    mean: (own.firings > 0).then(|| own.sum.value() / own.firings as f64),
-                    max: (own.firings > 0).then_some(own.max),
-                    histogram: own.histogram,
-                    groups: numbers.iter().map(|(_, number)| in_group(*number)).collect(),
-                    cofiring: Vec::new(),
-                    top: own.top.into_examples(),
-                    sampled: own.sample.stratified(settings.sampled),
-                });
+            let stripe = stripe.into_inner().unwrap_or_else(PoisonError::into_inner);
+            for (number, _, counts) in &mut groups {
+                let firings = stripe.groups.get(*number).unwrap_or(&[0; STRIPE]);
+                counts.firings.extend(&firings[..stripe.latents.len()]);
             }
+            latents.extend(stripe.latents);
         }
-        let firings: Vec<u64> = latents.iter().map(|latent| latent.firings).collect();
-        let (cofiring, cofiring_tokens) = pairs.finish(&firings, settings.cofiring);
-        for (latent, cofiring) in latents.iter_mut().zip(cofiring) {
-            latent.cofiring = cofiring;
-        }
-        let of_group = |(group, number)| GroupTokens { group, tokens: at(&by_group, number) };
-        SaeLatents { tokens, groups: numbers.into_iter().map(of_group).collect(), latents, cofiring_tokens }
+        let groups = groups.into_iter().map(|(_, group, counts)| (group, counts)).collect();
+        PartialStatistics { settings, tokens, groups, latents, pairs: pairs.finish() }
     }
 
     fn lock(&self, stripe: usize) -> MutexGuard<'_, Stripe> {
@@ -310,7 +235,9 @@ mod tests {
 
     use super::*;
     use crate::batch::RowLabels;
-    use crate::cofiring::CoFiringTokens;
+    use crate::cofiring::{CoFiring, CoFiringTokens};
+    use crate::examples::Example;
+    use crate::statistics::latents::{GroupTokens, SaeLatents};
 
     const WIDTH: usize = 300;
 
@@ -334,7 +261,12 @@ mod tests {
     }
 
     /// Adds sequences, as many of them a batch as `at_once`, and their latents in ranges of `range`.
-    fn of(settings: &StatisticsSettings, sequences: &[(u64, Vec<Token>)], at_once: usize, range: usize) -> SaeLatents {
+    fn of(
+        settings: &StatisticsSettings,
+        sequences: &[(u64, Vec<Token>)],
+        at_once: usize,
+        range: usize,
+    ) -> PartialStatistics {
         let (statistics, numbers) = (Statistics::new(settings.clone()), GroupNumbers::default());
         for some in sequences.chunks(at_once) {
             let tokens: Vec<&Token> = some.iter().flat_map(|(_, tokens)| tokens).collect();
@@ -376,7 +308,7 @@ mod tests {
             (5, vec![token(0, &[(1, 2.0), (200, 1.0)]), token(1, &[(1, 0.5)]), left_out, token(1, &[(1, 4.0)])]),
             (2, vec![token(1, &[(200, 3.0)]), token(1, &[(1, 4.0), (200, 0.25)])]),
         ];
-        let found = of(&settings(), &sequences, 1, 100);
+        let found = of(&settings(), &sequences, 1, 100).finish();
         let tokens = |number, tokens| GroupTokens { group: section(number), tokens };
         assert_eq!((found.tokens, &found.groups[..]), (5, &[tokens(0, 1), tokens(1, 4)][..]));
         assert_eq!(found.cofiring_tokens, CoFiringTokens::All);
@@ -402,12 +334,12 @@ mod tests {
     fn examples_of_chosen_latents_alone_and_none_where_none_are_wanted() {
         let sequences = [(0, vec![(true, 0, vec![(1, 2.0), (2, 1.0)])])];
         let chosen = StatisticsSettings { with_examples: Some(vec![2]), ..settings() };
-        let found = of(&chosen, &sequences, 1, 300);
+        let found = of(&chosen, &sequences, 1, 300).finish();
         assert_eq!(
             [1, 2].map(|latent: usize| (found.latents[latent].firings, found.latents[latent].top.len())),
             [(1, 0), (1, 1)]
         );
-        let none = of(&StatisticsSettings::new(WIDTH), &sequences, 1, 300);
+        let none = of(&StatisticsSettings::new(WIDTH), &sequences, 1, 300).finish();
         assert!(none.latents.iter().all(|own| own.top.is_empty() && own.sampled.is_empty() && own.cofiring.is_empty()));
         assert_eq!(none.cofiring_tokens, CoFiringTokens::None);
     }
@@ -442,9 +374,16 @@ mod tests {
         ) {
             let mut sequences: Vec<(u64, Vec<Token>)> = (0..).zip(texts).collect();
             let whole = of(&settings(), &sequences, sequences.len(), WIDTH);
+            prop_assert_eq!(whole.check(), Ok(()));
+            let whole = whole.finish();
             let turn = turn % sequences.len();
             sequences.rotate_left(turn);
-            assert_same(&of(&settings(), &sequences, at_once, range), &whole);
+            assert_same(&of(&settings(), &sequences, at_once, range).finish(), &whole);
+            let (left, right) = sequences.split_at(turn);
+            let mut parts = of(&settings(), right, at_once, range);
+            parts.add(of(&settings(), left, at_once, range));
+            prop_assert_eq!(parts.check(), Ok(()));
+            assert_same(&parts.finish(), &whole);
         }
     }
 }

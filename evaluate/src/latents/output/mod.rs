@@ -1,0 +1,4 @@
+//! Writes the two files.
+
+pub(super) mod contexts;
+pub(super) mod files;
