@@ -26,6 +26,7 @@ ENVIRONMENTS: dict[str, list[tuple[str, list[str] | None]]] = {
     "batch": [("scripts/checks/requirements/batch.txt", ["--requirement"])],
     "bench": [("scripts/benchmark/requirements.txt", ["--requirement"])],
     "cluster": [("cluster/ray/pyproject.toml", ["--editable"])],
+    "dashboard": [("scripts/benchmark/dashboard.txt", ["--requirement"])],
     "demo-models": [("scripts/demo-models/requirements.txt", ["--requirement"])],
     # The goldens use only classes of the packages in the second file, and none of their dependencies.
     "goldens": [
