@@ -32,9 +32,10 @@ impl Example {
 }
 
 /// A bounded choice of firings: those with the smallest keys, and of equal keys the first in sequence and position.
+///
+/// While firings are offered it holds some more than it will keep, in no order, so that most offers only append or are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Smallest {
-    /// In order.
     kept: Vec<Example>,
     /// The largest key that may still be kept.
     bound: u64,
@@ -47,7 +48,7 @@ impl Default for Smallest {
 }
 
 impl Smallest {
-    /// Keeps a firing if it is among the `most` with the smallest keys. `around` is called only if so.
+    /// Holds a firing if it may be among the `most` with the smallest keys. `around` is called only if so.
     pub(crate) fn offer(
         &mut self,
         most: usize,
@@ -55,28 +56,38 @@ impl Smallest {
         (sequence, at): (u64, Activation),
         around: impl FnOnce() -> Box<[Activation]>,
     ) {
-        let order = (key, sequence, at.position);
-        if key > self.bound || (self.kept.len() == most && self.kept.last().is_none_or(|last| last.order() < order)) {
+        let held = most + most / 4 + usize::from(most > 0);
+        if self.kept.len() == held {
+            self.cut(most);
+        }
+        if key > self.bound || most == 0 {
             return;
         }
-        if self.kept.len() == most {
-            self.kept.pop();
-        } else if self.kept.len() == self.kept.capacity() {
-            self.kept.reserve_exact((most - self.kept.len()).min(self.kept.len().max(4)));
+        if self.kept.len() == self.kept.capacity() {
+            self.kept.reserve_exact((held - self.kept.len()).min(self.kept.len().max(4)));
         }
-        let place = self.kept.partition_point(|other| other.order() < order);
-        self.kept.insert(place, Example { key, sequence, at, around: around() });
-        if let (true, Some(last)) = (self.kept.len() == most, self.kept.last()) {
+        self.kept.push(Example { key, sequence, at, around: around() });
+    }
+
+    /// Ends the choice of `most`, in order.
+    pub(crate) fn settle(&mut self, most: usize) {
+        self.cut(most);
+        self.kept.sort_unstable_by_key(Example::order);
+    }
+
+    /// Leaves out all but `most`.
+    fn cut(&mut self, most: usize) {
+        if let Some(last) = most.checked_sub(1).filter(|last| *last < self.kept.len()) {
+            let (_, last, _) = self.kept.select_nth_unstable_by_key(last, Example::order);
             self.bound = last.key;
         }
+        self.kept.truncate(most);
     }
 
     /// Adds a choice of `most` among other firings.
     pub(crate) fn add(&mut self, other: Self, most: usize) {
         self.kept.extend(other.kept);
-        self.kept.sort_by_key(Example::order);
-        self.kept.truncate(most);
-        self.bound = self.kept.last().filter(|_| self.kept.len() == most).map_or(u64::MAX, |last| last.key);
+        self.settle(most);
     }
 
     /// Whether this may be a choice of `most`: in order, and of activations above zero.
@@ -127,6 +138,7 @@ mod tests {
         for &(key, sequence, position) in firings {
             smallest.offer(most, key, (sequence, Activation { position, value: key as f32 }), Box::default);
         }
+        smallest.settle(most);
         smallest
     }
 

@@ -10,6 +10,9 @@ use super::{CoFiring, Strongest};
 /// Latents whose counts share a lock.
 const STRIPE: usize = 16;
 
+/// Latents whose strongest are found at once.
+const FINISHED_AT_ONCE: usize = 64;
+
 /// Firings that are gathered before their pairs are counted: many at once, because all counts pass through the processor's
 /// cache each time.
 const AT_ONCE: usize = 1 << 20;
@@ -94,8 +97,9 @@ impl ExactPairs {
             start = end;
         }
         // Each entry has moved from its latent's start to its end.
-        let mut start = 0;
-        for (stripe, ends) in next[..self.width].chunks(STRIPE).enumerate() {
+        let next = &next[..self.width];
+        next.par_chunks(STRIPE).enumerate().for_each(|(stripe, ends)| {
+            let mut start = (stripe * STRIPE).checked_sub(1).map_or(0, |last| next[last]);
             let mut counts = lock(&self.stripes[stripe]);
             for (place, &end) in ends.iter().enumerate() {
                 let latent = stripe * STRIPE + place;
@@ -110,7 +114,7 @@ impl ExactPairs {
                 }
                 start = end;
             }
-        }
+        });
     }
 }
 
@@ -138,17 +142,27 @@ impl PairCounts {
 
     pub(super) fn strongest(self, firings: &[u64], most: usize) -> Vec<Vec<CoFiring>> {
         let (counts, width) = (self.0, firings.len());
-        let together = |left: usize, right: usize| counts[left].get(right - left - 1).copied().unwrap_or(0);
-        let strongest = |latent: usize| {
-            let mut strongest = Strongest::of(firings[latent], most);
-            let before = (0..latent).map(|other| (other, together(other, latent)));
-            let after = (latent + 1..width).map(|other| (other, together(latent, other)));
-            for (other, together) in before.chain(after).filter(|(_, together)| *together > 0) {
-                strongest.offer(other as u32, u64::from(together), || firings[other]);
+        // Some latents at a time, whose counts with an earlier one are side by side.
+        let of_some = |first: usize| {
+            let latents = first..width.min(first + FINISHED_AT_ONCE);
+            let mut all: Vec<Strongest> = latents.clone().map(|latent| Strongest::of(firings[latent], most)).collect();
+            for earlier in 0..latents.end {
+                let after = latents.start.max(earlier + 1)..latents.end;
+                let with_these = counts[earlier].get(after.start - earlier - 1..after.end - earlier - 1);
+                let all = &mut all[after.start - first..];
+                for (own, &together) in all.iter_mut().zip(with_these.unwrap_or_default()) {
+                    own.offer(earlier as u32, u64::from(together), || firings[earlier]);
+                }
             }
-            strongest.others
+            for (latent, own) in latents.zip(&mut all) {
+                for (other, &together) in (latent + 1..).zip(&counts[latent]) {
+                    own.offer(other as u32, u64::from(together), || firings[other]);
+                }
+            }
+            all.into_iter().map(|own| own.others).collect::<Vec<_>>()
         };
-        (0..width).into_par_iter().map(strongest).collect()
+        let firsts: Vec<usize> = (0..width).step_by(FINISHED_AT_ONCE).collect();
+        firsts.into_par_iter().flat_map_iter(of_some).collect()
     }
 }
 

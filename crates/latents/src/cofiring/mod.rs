@@ -162,29 +162,34 @@ struct Strongest {
     most: usize,
     /// Firings of the one.
     firings: u64,
+    /// Where another fires together with it less often, it is none of the strongest.
+    fewest: u64,
     /// In order, at most `most`.
     others: Vec<CoFiring>,
 }
 
 impl Strongest {
     fn of(firings: u64, most: usize) -> Self {
-        Self { most, firings, others: Vec::new() }
+        Self { most, firings, fewest: 1, others: Vec::new() }
     }
 
     /// Adds a candidate: a latent with `firings` firings, `together` of which are at this latent's tokens.
     #[inline]
     fn offer(&mut self, latent: u32, together: u64, firings: impl FnOnce() -> u64) {
-        let last = if self.others.len() == self.most { self.others.last().copied() } else { None };
-        // Either fires at least where this one does.
-        if last.is_some_and(|last| (together as f64 / self.firings as f64) < last.jaccard) {
+        if together < self.fewest {
             return;
         }
+        let last = if self.others.len() == self.most { self.others.last().copied() } else { None };
         let other = CoFiring::new(latent, together, [self.firings, firings()]);
         let order = |own: &CoFiring| other.jaccard.total_cmp(&own.jaccard).then(own.latent.cmp(&latent));
         if last.is_none_or(|last| order(&last).is_gt()) {
             self.others.truncate(self.most - 1);
             let place = self.others.partition_point(|own| order(own).is_lt());
             self.others.insert(place, other);
+        }
+        if let (true, Some(last)) = (self.others.len() == self.most, self.others.last()) {
+            // Either fires at least where this one does. A little less than the product, which may be rounded up.
+            self.fewest = (last.jaccard * self.firings as f64 * (1.0 - 1e-9)) as u64;
         }
     }
 }

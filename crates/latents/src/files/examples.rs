@@ -99,17 +99,19 @@ impl ExamplesFile {
         &mut self,
         sae: &str,
         rows: &[ExampleRow<'_>],
-        text: impl Fn(u32) -> String,
+        text: impl Fn(u32) -> String + Sync,
     ) -> Result<(), LatentsError> {
-        let columns = columns(sae, rows).and_then(|mut columns| {
-            if self.has_texts {
+        let has_texts = self.has_texts;
+        self.file.write(rows.len(), |some| {
+            let rows = &rows[some];
+            let mut columns = columns(sae, rows)?;
+            if has_texts {
                 let texts = rows.iter().flat_map(|row| row.context.tokens.iter().map(|token| text(*token)));
                 let texts = Arc::new(StringArray::from_iter_values(texts));
                 columns.push(lists(element(DataType::Utf8), lengths(rows), texts)?);
             }
             Ok(columns)
-        });
-        self.file.write(columns)
+        })
     }
 
     /// Ends the file, which is then to be placed.

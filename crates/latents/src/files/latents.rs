@@ -9,7 +9,7 @@ use arrow_buffer::NullBuffer;
 use arrow_schema::{ArrowError, DataType, Field, Fields};
 use serde::{Deserialize, Serialize};
 
-use super::table::{ROW_GROUP_ROWS, TableFile, WholeFile, field, list_of_structs, nullable, struct_lists};
+use super::table::{TableFile, WholeFile, field, list_of_structs, nullable, struct_lists};
 use crate::error::LatentsError;
 use crate::groups::Group;
 use crate::histogram::Bin;
@@ -110,21 +110,20 @@ impl LatentsFile {
         sae: &str,
         own: &SaeLatents,
         beside: &Additions,
-        text: impl Fn(u32) -> Option<String>,
+        text: impl Fn(u32) -> Option<String> + Sync,
     ) -> Result<(), LatentsError> {
-        for first in (0..own.latents.len()).step_by(ROW_GROUP_ROWS) {
-            let some = first..own.latents.len().min(first + ROW_GROUP_ROWS);
-            let mut columns = columns(sae, first, own, &own.latents[some.clone()], &beside.nearest[some.clone()]);
-            if self.has.logits {
-                columns = columns.and_then(|columns| with_logits(columns, &beside.logits[some.clone()], &text));
+        let has = self.has;
+        self.file.write(own.latents.len(), |some| {
+            let mut columns = columns(sae, some.start, own, &own.latents[some.clone()], &beside.nearest[some.clone()])?;
+            if has.logits {
+                columns = with_logits(columns, &beside.logits[some.clone()], &text)?;
             }
-            if self.has.ablation {
+            if has.ablation {
                 let of_latent = |latent: usize| beside.ablations.get(&(latent as u32)).copied();
-                columns = columns.and_then(|columns| with_ablations(columns, &some.map(of_latent).collect::<Vec<_>>()));
+                columns = with_ablations(columns, &some.map(of_latent).collect::<Vec<_>>())?;
             }
-            self.file.write(columns)?;
-        }
-        Ok(())
+            Ok(columns)
+        })
     }
 
     /// Ends the file, which is then to be placed.

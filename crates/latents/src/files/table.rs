@@ -2,6 +2,7 @@
 
 use std::fs::Permissions;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,17 +10,22 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, ListArray, RecordBatch, StructArray};
 use arrow_buffer::OffsetBuffer;
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
-use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
+use parquet::arrow::arrow_writer::{
+    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriter, ArrowWriterOptions, compute_leaves,
+};
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
+use rayon::prelude::*;
 use tempfile::NamedTempFile;
 
 use crate::error::LatentsError;
 
-/// Rows of a row group, which the writer holds in memory.
-pub(super) const ROW_GROUP_ROWS: usize = 8192;
+/// Rows of a row group.
+const ROW_GROUP_ROWS: usize = 8192;
 
 /// The recorded writer. It has no version, so that a new release writes the same bytes.
 const CREATED_BY: &str = "hayloft";
@@ -31,7 +37,8 @@ pub(super) const KEY: &str = "hayloft.latents";
 #[derive(Debug)]
 pub(super) struct TableFile {
     path: PathBuf,
-    writer: ArrowWriter<NamedTempFile>,
+    writer: SerializedFileWriter<NamedTempFile>,
+    encoders: ArrowRowGroupWriterFactory,
     schema: SchemaRef,
 }
 
@@ -76,17 +83,50 @@ impl TableFile {
             let permissions = Permissions::from_mode(0o666);
             let file =
                 tempfile::Builder::new().prefix(".").suffix(".partial").permissions(permissions).tempfile_in(folder)?;
-            ArrowWriter::try_new_with_options(file, Arc::clone(&schema), options).map_err(io::Error::other)
+            let writer = ArrowWriter::try_new_with_options(file, Arc::clone(&schema), options);
+            writer.and_then(ArrowWriter::into_serialized_writer).map_err(io::Error::other)
         };
-        let writer = begin().map_err(|cause| LatentsError::Write { path: path.to_path_buf(), cause })?;
-        Ok(Self { path: path.to_path_buf(), writer, schema })
+        let (writer, encoders) = begin().map_err(|cause| LatentsError::Write { path: path.to_path_buf(), cause })?;
+        Ok(Self { path: path.to_path_buf(), writer, encoders, schema })
     }
 
-    /// Adds rows.
-    pub(super) fn write(&mut self, columns: Result<Vec<ArrayRef>, ArrowError>) -> Result<(), LatentsError> {
-        let batch = columns.and_then(|columns| RecordBatch::try_new(Arc::clone(&self.schema), columns));
-        let batch = batch.map_err(|error| self.unwritten(error))?;
-        self.writer.write(&batch).map_err(|error| self.unwritten(error))
+    /// Adds so many rows, in row groups that all threads encode. `columns` makes those of a range of the rows.
+    pub(super) fn write(
+        &mut self,
+        rows: usize,
+        columns: impl Fn(Range<usize>) -> Result<Vec<ArrayRef>, ArrowError> + Sync,
+    ) -> Result<(), LatentsError> {
+        let group = |first| first..rows.min(first + ROW_GROUP_ROWS);
+        let groups: Vec<Range<usize>> = (0..rows).step_by(ROW_GROUP_ROWS).map(group).collect();
+        // No more are in memory than there are threads.
+        for some in groups.chunks(rayon::current_num_threads()) {
+            let encoded = some.par_iter().map(|rows| self.encoded(columns(rows.clone())?)).collect();
+            self.append(encoded).map_err(|cause| LatentsError::Write { path: self.path.clone(), cause })?;
+        }
+        Ok(())
+    }
+
+    /// The columns of a row group.
+    fn encoded(&self, columns: Vec<ArrayRef>) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
+        // The number of the row group is for encryption alone.
+        let mut encoders = self.encoders.create_column_writers(0)?;
+        let mut next = encoders.iter_mut();
+        for (field, column) in self.schema.fields().iter().zip(batch.columns()) {
+            for (leaf, encoder) in compute_leaves(field, column)?.iter().zip(&mut next) {
+                encoder.write(leaf)?;
+            }
+        }
+        encoders.into_iter().map(ArrowColumnWriter::close).collect()
+    }
+
+    fn append(&mut self, groups: Result<Vec<Vec<ArrowColumnChunk>>, ParquetError>) -> io::Result<()> {
+        for columns in groups? {
+            let mut group = self.writer.next_row_group()?;
+            columns.into_iter().try_for_each(|column| column.append_to_row_group(&mut group))?;
+            group.close()?;
+        }
+        Ok(())
     }
 
     /// Ends the file.
@@ -101,10 +141,6 @@ impl TableFile {
             Ok(file) => Ok(WholeFile { path, file }),
             Err(cause) => Err(LatentsError::Write { path, cause }),
         }
-    }
-
-    fn unwritten(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> LatentsError {
-        LatentsError::Write { path: self.path.clone(), cause: io::Error::other(error) }
     }
 }
 

@@ -76,7 +76,11 @@ impl Statistics {
                 let firings = stripe.groups.get(*number).unwrap_or(&[0; STRIPE]);
                 counts.firings.extend(&firings[..stripe.latents.len()]);
             }
-            latents.extend(stripe.latents);
+            latents.extend(stripe.latents.into_iter().map(|mut own| {
+                own.top.settle(settings.top);
+                own.sample.settle(settings.sampled * OVERSAMPLE);
+                own
+            }));
         }
         let groups = groups.into_iter().map(|(_, group, counts)| (group, counts)).collect();
         PartialStatistics { settings, tokens, groups, latents, pairs: pairs.finish() }

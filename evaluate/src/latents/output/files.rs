@@ -14,9 +14,6 @@ use crate::error::EvaluateError;
 use crate::latents::collect::collected::Finished;
 use crate::latents::report::{LatentsReport, SaeLatentsReport};
 
-/// Examples that are written at once.
-const ROWS_AT_ONCE: usize = 4096;
-
 /// Where the texts of tokens come from.
 pub(crate) enum Texts<'run> {
     /// The files have none.
@@ -55,9 +52,7 @@ pub(crate) fn write(
         for run in contexts::runs(&own.latents) {
             let contexts = contexts::read(sequences, run, report.window)?;
             let rows: Vec<ExampleRow<'_>> = (first..).zip(run).flat_map(|own| rows(own, &contexts)).collect();
-            for rows in rows.chunks(ROWS_AT_ONCE) {
-                examples.write(name, rows, |token| texts.of(token).unwrap_or_default())?;
-            }
+            examples.write(name, &rows, |token| texts.of(token).unwrap_or_default())?;
             first += run.len() as u32;
         }
     }
