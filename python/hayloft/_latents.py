@@ -78,9 +78,12 @@ class Latents:
             raise Error(message, "missing_package") from None
         self._parquet = pyarrow.parquet
         self.folder = Path(folder)
-        about = self._read(lambda: self._parquet.read_metadata(self._path("latents")).metadata) or {}
+        about = self._metadata("latents")
         if ABOUT not in about:
             raise Error(f"{self._path('latents')}: expected a file of `evaluate latents`, got another one", "damaged")
+        if self._metadata("examples").get(ABOUT) != about[ABOUT]:
+            message = f"{self._path('examples')}: expected the examples of the same run as latents.parquet, got others"
+            raise Error(message, "damaged")
         self.about: dict = json.loads(about[ABOUT])
         """How the files were made, and a summary of each SAE: docs/latents.md."""
 
@@ -193,6 +196,9 @@ class Latents:
             "dataset": self.about["cache"]["corpus"],
             "activations": activations_of(row, examples),
         }
+
+    def _metadata(self, file: str) -> "dict[bytes, bytes]":
+        return self._read(lambda: self._parquet.read_metadata(self._path(file)).metadata) or {}
 
     def _sae(self, name: "str | None") -> str:
         saes = self.saes

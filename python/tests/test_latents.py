@@ -72,6 +72,10 @@ class Collected(unittest.TestCase):
             with self.assertRaises(hl.Error) as raised:
                 plain.to_neuronpedia(place, model_id="tiny", layer=1, sae_set="res")
             self.assertIn("model=", str(raised.exception))
+            (plain.folder / "examples.parquet").write_bytes((self.latents.folder / "examples.parquet").read_bytes())
+            with self.assertRaises(hl.Error) as raised:
+                hl.Latents(plain.folder)
+            self.assertIn("the same run", str(raised.exception))
             (plain.folder / "latents.parquet").write_bytes(b"PAR1")
             with self.assertRaises(hl.Error) as raised:
                 hl.Latents(plain.folder)

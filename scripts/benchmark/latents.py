@@ -20,7 +20,8 @@ def measure(programs: Programs, workload: Workload, tokens: int) -> dict[str, An
         _, seconds, peak = programs.run("evaluate", "run", "--cache", cache, "--sae", sae, "--threads", THREADS)
         evaluated = {"wall_seconds": seconds, "peak_memory_bytes": peak}
         collected = programs.latents(cache, sae, workload.folder / "latents")
-        runs.append({"tokens": factor * tokens, "run": evaluated, "latents": collected})
+        apart = programs.latents(cache, sae, workload.folder / "latents", "--nearest", 0)
+        runs.append({"tokens": factor * tokens, "run": evaluated, "latents": collected, "without_nearest": apart})
         shutil.rmtree(cache)
     times = [run["latents"]["wall_seconds"] / run["run"]["wall_seconds"] for run in runs]
     peaks = [run["latents"]["peak_memory_bytes"] for run in runs]

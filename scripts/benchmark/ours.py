@@ -91,12 +91,11 @@ class Programs:
             "profile": profiled,
         }
 
-    def latents(self, cache: Path, sae: Path, out: Path) -> Measurement:
-        """Collects the latents of an SAE, with every option at its default."""
+    def latents(self, cache: Path, sae: Path, out: Path, *options: object) -> Measurement:
+        """Collects the latents of an SAE, with every other option at its default."""
         shutil.rmtree(out, ignore_errors=True)
-        output, wall, peak = self.run(
-            "evaluate", "latents", "--cache", cache, "--sae", sae, "--out", out, "--threads", THREADS, "--json"
-        )
+        words = ["--cache", cache, "--sae", sae, "--out", out, "--threads", THREADS, "--json", *options]
+        output, wall, peak = self.run("evaluate", "latents", *words)
         about = json.loads(output)["saes"][0]
         return {
             "tokens": about["tokens"],

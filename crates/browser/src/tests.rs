@@ -8,6 +8,8 @@ use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::types::{Float32Type, UInt32Type};
 use arrow_array::{ArrayRef, Float32Array, ListArray, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use parquet::arrow::ArrowWriter;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
 use serde_json::Value;
 use tempfile::tempdir;
 
@@ -100,6 +102,23 @@ fn a_page_has_what_the_files_have_and_no_markup_of_theirs() {
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
     page(&sources, &out).unwrap();
+}
+
+#[test]
+fn examples_of_another_run_are_refused() {
+    let folder = tempdir().unwrap();
+    let made = |name: &str, about: &str| {
+        let batch =
+            RecordBatch::try_from_iter([("sae", Arc::new(StringArray::from(vec!["base"])) as ArrayRef)]).unwrap();
+        let about = vec![KeyValue::new("hayloft.latents".to_owned(), about.to_owned())];
+        let properties = WriterProperties::builder().set_key_value_metadata(Some(about)).build();
+        let file = fs::File::create(folder.path().join(name)).unwrap();
+        ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap().close().unwrap();
+    };
+    made("latents.parquet", "{}");
+    made("examples.parquet", "{\"seed\": 1}");
+    let message = page(&sources(&[folder.path()]), &folder.path().join("page")).unwrap_err().to_string();
+    assert!(message.contains("examples.parquet") && message.contains("another run"), "{message}");
 }
 
 #[test]

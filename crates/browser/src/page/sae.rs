@@ -69,6 +69,13 @@ impl<'run> FolderRows<'run> {
     pub(super) fn open(folder: &'run Folder, tell: &'run mut dyn FnMut(u64)) -> Result<Self, BrowserError> {
         let path = folder.examples_path();
         let examples = ExamplesReader::open(&path)?;
+        // A tool that wrote a file again may have left the record out.
+        if let (Some(of_latents), Some(of_examples)) = (folder.latents.about(), examples.about())
+            && of_latents != of_examples
+        {
+            let expected = "the examples of the same run as latents.parquet beside it".to_owned();
+            return Err(BrowserError::Misfit { path, expected, got: "those of another run".to_owned() });
+        }
         let has_texts = examples.has_texts();
         let size = |path: PathBuf| path.metadata().map_or(0, |metadata| metadata.len());
         let latents: u64 = folder.latents.saes().iter().map(|sae| u64::from(sae.width)).sum();

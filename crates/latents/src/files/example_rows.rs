@@ -38,6 +38,7 @@ pub struct ExamplesReader {
     last_sae: Arc<str>,
     rows: u64,
     has_texts: bool,
+    about: Option<String>,
 }
 
 /// A row of `examples.parquet`.
@@ -99,8 +100,14 @@ impl ExamplesReader {
     pub fn open(path: &Path) -> Result<Self, LatentsError> {
         let table = TableReader::open(path)?;
         let batches = table.batches(&COLUMNS)?;
-        let (rows, has_texts) = (table.rows(), table.has("texts"));
-        Ok(Self { batches, at: None, last_sae: "".into(), rows, has_texts })
+        let (rows, has_texts, about) = (table.rows(), table.has("texts"), table.about().map(str::to_owned));
+        Ok(Self { batches, at: None, last_sae: "".into(), rows, has_texts, about })
+    }
+
+    /// The JSON that says how the file was made; `None` where a tool that wrote it again left it out. `latents.parquet` of the
+    /// same run has the same.
+    pub fn about(&self) -> Option<&str> {
+        self.about.as_deref()
     }
 
     /// Rows of the file.
