@@ -76,3 +76,8 @@ fn a_width_that_no_memory_holds_is_refused() {
 fn a_template_longer_than_its_columns_are_counted_is_refused() {
     refused("chat_template/crash-column-beyond-16-bits", "60000");
 }
+
+#[test]
+fn a_page_header_with_a_list_longer_than_the_file_is_refused() {
+    refused("examples/crash-list-of-a-header", "expected the header of a page, got other bytes");
+}

@@ -16,6 +16,7 @@ use zstd::bulk::Decompressor;
 
 use crate::codec::encoded::Column;
 use crate::error::{Result, StoreError};
+use crate::safe_parquet::CheckedHeaders;
 
 /// A column chunk of a mapped file.
 #[derive(Debug)]
@@ -119,7 +120,8 @@ impl<'a> Pages<'a> {
     ) -> Result<Self> {
         let damaged =
             |error: ParquetError| StoreError::damaged_column(path, row_group, chunk.column.name, "pages", error);
-        let mut reader = SerializedPageReader::new(Arc::clone(file), &chunk.metadata, rows, None).map_err(damaged)?;
+        let mut reader =
+            SerializedPageReader::new(CheckedHeaders::of(file), &chunk.metadata, rows, None).map_err(damaged)?;
         let mut pages = Self { path, row_group, chunk, found: Vec::new() };
         let mut rows_left = rows;
         while rows_left > 0 {
@@ -134,7 +136,12 @@ impl<'a> Pages<'a> {
         }
     }
 
-    fn next(&self, reader: &mut SerializedPageReader<Bytes>, first_row: usize, rows_left: usize) -> Result<StoredPage> {
+    fn next(
+        &self,
+        reader: &mut SerializedPageReader<CheckedHeaders<Bytes>>,
+        first_row: usize,
+        rows_left: usize,
+    ) -> Result<StoredPage> {
         let due = || format!("a page of at most {rows_left} rows");
         let page = match reader.get_next_page() {
             Ok(Some(page)) => page,

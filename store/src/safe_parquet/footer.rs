@@ -10,7 +10,7 @@ use parquet::file::reader::ChunkReader;
 use parquet::schema::types::Type;
 
 use super::contained::contained;
-use super::thrift::SchemaSize;
+use super::thrift::{SchemaSize, structure_bytes};
 use super::wrong;
 
 /// The metadata's length and the closing magic.
@@ -64,6 +64,10 @@ pub(crate) fn decode_footer(footer: &[u8]) -> Result<ParquetMetaData> {
     let expected = fields.saturating_sub(1);
     if children != expected {
         return Err(wrong(format!("expected fields with {expected} children in all, got {children}")));
+    }
+    // The decoder skips a list of a field that it does not know in as many steps as the list declares.
+    if structure_bytes(footer).is_none() {
+        return Err(wrong("expected a footer, got bytes that are none"));
     }
     let decode = || {
         let metadata = contained(|| ParquetMetaDataReader::decode_metadata(footer))?;

@@ -3,7 +3,7 @@
 //! ```text
 //! footer ─► check: the schema is small and flat, chunks lie in the file, declared sizes fit the file
 //!              │
-//!              └─► raw pages ─► decompressed here, up to a limit ─► decoded by the Parquet crate
+//!              └─► raw pages ─► header checked, decompressed here up to a limit ─► decoded by the Parquet crate
 //! ```
 //!
 //! The Parquet crate allocates the decompressed size that a page declares (up to 2 GiB), and panics on some invalid
@@ -12,6 +12,7 @@
 mod contained;
 mod decompress;
 mod footer;
+mod headers;
 mod pages;
 mod thrift;
 
@@ -27,6 +28,7 @@ use parquet::file::reader::ChunkReader;
 use self::contained::contained;
 pub use self::decompress::is_read;
 pub(crate) use self::footer::decode_footer;
+pub(crate) use self::headers::CheckedHeaders;
 use self::pages::Groups;
 
 /// Limits on a file.

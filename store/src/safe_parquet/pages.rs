@@ -14,6 +14,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::decompress::decompress;
 use super::footer::width;
+use super::headers::CheckedHeaders;
 use super::{Limits, wrong};
 
 /// The row groups of a file with a checked footer.
@@ -68,7 +69,7 @@ impl<R: ChunkReader + 'static> PageIterator for Chunks<R> {}
 /// The pages of one chunk.
 struct BoundedPages<R: ChunkReader> {
     /// Reads raw pages: it is told that they are not compressed.
-    inner: SerializedPageReader<R>,
+    inner: SerializedPageReader<CheckedHeaders<R>>,
     compression: Compression,
     kind: PhysicalType,
     /// The minimal decoded size of a value in bytes.
@@ -96,7 +97,7 @@ impl<R: ChunkReader> BoundedPages<R> {
         };
         let raw = chunk.clone().into_builder().set_compression(Compression::UNCOMPRESSED).build()?;
         Ok(Self {
-            inner: SerializedPageReader::new(Arc::clone(file), &raw, rows, None)?,
+            inner: SerializedPageReader::new(CheckedHeaders::of(file), &raw, rows, None)?,
             compression: chunk.compression(),
             kind: chunk.column_type(),
             width: width(chunk),

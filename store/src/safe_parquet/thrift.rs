@@ -1,4 +1,4 @@
-//! Reads what must be known of a footer's Thrift before the Parquet crate decodes it.
+//! Reads what must be known of Thrift before the Parquet crate decodes it.
 //!
 //! The compact protocol: <https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>.
 
@@ -57,6 +57,16 @@ impl SchemaSize {
         }
         Some(Self { fields, children })
     }
+}
+
+/// The length of the structure that these bytes begin with; `None` if they end before it does. It takes no more steps than there
+/// are bytes.
+pub(super) fn structure_bytes(bytes: &[u8]) -> Option<usize> {
+    /// Those of parquet.thrift take nine levels.
+    const MOST_NESTED: usize = 16;
+    let mut thrift = Thrift(bytes);
+    thrift.skip(kind::STRUCTURE, MOST_NESTED)?;
+    Some(bytes.len() - thrift.0.len())
 }
 
 /// The bytes that are not read yet.
@@ -141,7 +151,7 @@ impl<'bytes> Thrift<'bytes> {
                 }
             },
             kind::STRUCTURE => self.structure(|thrift, _, kind| thrift.skip(kind, nested))?,
-            // Maps: `SchemaElement` has none.
+            // Maps: parquet.thrift has none.
             _ => return None,
         }
         Some(())
