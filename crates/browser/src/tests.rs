@@ -8,6 +8,7 @@ use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::types::{Float32Type, UInt32Type};
 use arrow_array::{ArrayRef, Float32Array, ListArray, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use serde_json::Value;
@@ -107,16 +108,23 @@ fn a_page_has_what_the_files_have_and_no_markup_of_theirs() {
 #[test]
 fn examples_of_another_run_are_refused() {
     let folder = tempdir().unwrap();
-    let made = |name: &str, about: &str| {
-        let batch =
-            RecordBatch::try_from_iter([("sae", Arc::new(StringArray::from(vec!["base"])) as ArrayRef)]).unwrap();
+    latents_file(folder.path(), &[("base", 2)]);
+    examples_file(folder.path(), &[("base", 1)]);
+    let made_by = |name: &str, about: &str| {
+        let path = folder.path().join(name);
+        let rows = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(&path).unwrap()).unwrap().build().unwrap();
+        let rows: Vec<RecordBatch> = rows.map(Result::unwrap).collect();
         let about = vec![KeyValue::new("hayloft.latents".to_owned(), about.to_owned())];
         let properties = WriterProperties::builder().set_key_value_metadata(Some(about)).build();
-        let file = fs::File::create(folder.path().join(name)).unwrap();
-        ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap().close().unwrap();
+        let file = fs::File::create(path).unwrap();
+        let mut writer = ArrowWriter::try_new(file, rows[0].schema(), Some(properties)).unwrap();
+        rows.iter().for_each(|rows| writer.write(rows).unwrap());
+        writer.close().unwrap();
     };
-    made("latents.parquet", "{}");
-    made("examples.parquet", "{\"seed\": 1}");
+    made_by("latents.parquet", "{}");
+    made_by("examples.parquet", "{}");
+    page(&sources(&[folder.path()]), &folder.path().join("page")).unwrap();
+    made_by("examples.parquet", "{\"seed\": 1}");
     let message = page(&sources(&[folder.path()]), &folder.path().join("page")).unwrap_err().to_string();
     assert!(message.contains("examples.parquet") && message.contains("another run"), "{message}");
 }

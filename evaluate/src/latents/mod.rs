@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cache ─► batch, prefetched ─► x = c · residual ─► encoder ─► latents above zero ─► statistics ─┬─► latents.parquet
+//!                                                                       parts, merged ─┘         │
 //!                                                                              token tables ─────┴─► examples.parquet
 //! ```
 

@@ -1,6 +1,6 @@
 //! Page headers that are read in as many steps as they have bytes.
 
-use std::io::Cursor;
+use std::io::{self, Cursor, Read};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,6 +21,13 @@ const MOST_BYTES: u64 = 16 << 20;
 /// not know in as many steps as the list declares, also behind the end of the file.
 pub(crate) struct CheckedHeaders<R>(Arc<R>);
 
+/// The bytes of a header, read when they are asked for: the crate also begins to read where a page is whose header it has.
+pub(crate) struct HeaderBytes<R> {
+    file: Arc<R>,
+    start: u64,
+    read: Option<Cursor<Bytes>>,
+}
+
 impl<R> CheckedHeaders<R> {
     pub(crate) fn of(file: &Arc<R>) -> Arc<Self> {
         Arc::new(Self(Arc::clone(file)))
@@ -34,22 +41,10 @@ impl<R: ChunkReader> Length for CheckedHeaders<R> {
 }
 
 impl<R: ChunkReader> ChunkReader for CheckedHeaders<R> {
-    type T = Cursor<Bytes>;
+    type T = HeaderBytes<R>;
 
-    /// The bytes of the header at a place.
     fn get_read(&self, start: u64) -> Result<Self::T> {
-        let left = self.len().saturating_sub(start);
-        let mut wanted = FIRST_BYTES;
-        loop {
-            let bytes = self.0.get_bytes(start, left.min(wanted) as usize)?;
-            if let Some(length) = structure_bytes(&bytes) {
-                return Ok(Cursor::new(bytes.slice(..length)));
-            }
-            if wanted >= left.min(MOST_BYTES) {
-                return Err(wrong("expected the header of a page, got other bytes"));
-            }
-            wanted *= GROWTH;
-        }
+        Ok(HeaderBytes { file: Arc::clone(&self.0), start, read: None })
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
@@ -57,16 +52,46 @@ impl<R: ChunkReader> ChunkReader for CheckedHeaders<R> {
     }
 }
 
+impl<R: ChunkReader> Read for HeaderBytes<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(bytes) = &mut self.read {
+            return bytes.read(buffer);
+        }
+        let bytes = header(self.file.as_ref(), self.start).map_err(io::Error::other)?;
+        self.read.insert(Cursor::new(bytes)).read(buffer)
+    }
+}
+
+/// The bytes of the header at a place.
+fn header<R: ChunkReader>(file: &R, start: u64) -> Result<Bytes> {
+    let left = file.len().saturating_sub(start);
+    let mut wanted = FIRST_BYTES;
+    loop {
+        let bytes = file.get_bytes(start, left.min(wanted) as usize)?;
+        if let Some(length) = structure_bytes(&bytes) {
+            return Ok(bytes.slice(..length));
+        }
+        if wanted >= left.min(MOST_BYTES) {
+            return Err(wrong("expected the header of a page, got other bytes"));
+        }
+        wanted *= GROWTH;
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
     use super::*;
 
-    fn header(file: &[u8], start: u64) -> Result<Vec<u8>> {
+    fn header(file: &[u8], start: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        CheckedHeaders(Arc::new(Bytes::copy_from_slice(file))).get_read(start)?.read_to_end(&mut bytes)?;
+        let file = CheckedHeaders(Arc::new(Bytes::copy_from_slice(file)));
+        file.get_read(start).map_err(io::Error::other)?.read_to_end(&mut bytes)?;
         Ok(bytes)
+    }
+
+    #[test]
+    fn nothing_is_read_where_a_page_is() {
+        assert!(CheckedHeaders(Arc::new(Bytes::from_static(&[0xff; 9]))).get_read(3).is_ok());
     }
 
     #[test]

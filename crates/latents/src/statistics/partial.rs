@@ -56,10 +56,10 @@ impl PartialStatistics {
         &self.settings
     }
 
-    /// The ids of the sequences that hold examples, or firings that may become examples when others are added.
-    pub fn sequences(&self) -> impl Iterator<Item = u64> {
+    /// Sequence and position of all examples, and of firings that may become examples when others are added.
+    pub fn places(&self) -> impl Iterator<Item = (u64, u32)> {
         let kept = self.latents.iter().flat_map(|own| own.top.examples().iter().chain(own.sample.examples()));
-        kept.map(|example| example.sequence)
+        kept.map(|example| (example.sequence, example.at.position))
     }
 
     /// Checks statistics from a file, so that nothing that follows depends on numbers that cannot be. The error is what was

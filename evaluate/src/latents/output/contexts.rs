@@ -121,6 +121,13 @@ impl LabelledSequence {
         Self { id: sequence.id, tokens: tokens.token[rows].to_vec(), labels }
     }
 
+    /// Whether each token has labels.
+    pub(crate) fn is_whole(&self) -> bool {
+        let ends = self.labels.iter().map(|run| run.end);
+        ends.is_sorted_by(|end, next| end < next)
+            && self.labels.last().map_or(0, |run| run.end as usize) == self.tokens.len()
+    }
+
     /// What is around a position; `None` if the sequence does not reach so far.
     fn context(&self, position: u32, window: u32) -> Option<Context> {
         let run = &self.labels[self.labels.partition_point(|run| run.end <= position)..].first()?;

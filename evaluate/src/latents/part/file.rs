@@ -6,6 +6,7 @@
 //! - `sequences`: those that hold examples;
 //! - `texts`: of tokens, if known.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
@@ -87,7 +88,7 @@ fn partial(tensors: &SealedTensors<'_>) -> Result<PartialLatents, String> {
 }
 
 fn check(partial: &PartialLatents) -> Result<(), String> {
-    let PartialLatents { part, all_shards, collected, texts, .. } = partial;
+    let PartialLatents { part, all_shards, collected, sequences, texts } = partial;
     let Collected { report, saes } = collected;
     if all_shards.is_empty() || all_shards.len() > Part::MOST || !all_shards.is_sorted_by(|left, right| left < right) {
         return Err(format!("{} shards out of order", all_shards.len()));
@@ -102,6 +103,16 @@ fn check(partial: &PartialLatents) -> Result<(), String> {
             return Err(format!("statistics of {} that do not go with its settings", about.name));
         }
         beside.check(statistics.settings().width)?;
+    }
+    if let Some(sequence) = sequences.iter().find(|sequence| !sequence.is_whole()) {
+        return Err(format!("labels of other tokens than of sequence {}", sequence.id));
+    }
+    let lengths: BTreeMap<u64, usize> = sequences.iter().map(|own| (own.id, own.tokens.len())).collect();
+    let is_held =
+        |(sequence, position): &(u64, u32)| lengths.get(sequence).is_some_and(|&held| (*position as usize) < held);
+    let mut places = saes.iter().flat_map(|own| own.statistics.places());
+    if let Some((sequence, position)) = places.find(|place| !is_held(place)) {
+        return Err(format!("no token at position {position} of sequence {sequence}"));
     }
     if let Some(texts) = texts
         && let Some(token) = partial.tokens().into_iter().find(|token| !texts.contains_key(token))

@@ -62,7 +62,8 @@ pub fn merge_latents(paths: &[PathBuf], out: &Path, progress: Progress) -> Resul
     let Some(Merged { parts, all_shards, collected, texts, .. }) = merged else {
         return Err(PartialError::None { path: paths.first().cloned().unwrap_or_default() }.into());
     };
-    for sae in &collected.report.saes {
+    // All parts have the same SAEs.
+    if let Some(sae) = collected.report.saes.first() {
         let tiles = parts.iter().enumerate().map(|(place, (path, part))| Tile { place, path, part: *part });
         tile(tiles.collect(), &all_shards, &sae.name)?;
     }

@@ -42,7 +42,8 @@ impl PartialLatents {
         tokenizer: Option<&Tokenizer>,
     ) -> Result<Self, EvaluateError> {
         let mut sequences = Vec::new();
-        let wanted = collected.saes.iter().flat_map(|own| own.statistics.sequences()).collect();
+        let places = collected.saes.iter().flat_map(|own| own.statistics.places());
+        let wanted = places.map(|(sequence, _)| sequence).collect();
         source.for_each(&wanted, &mut |sequence| sequences.push(sequence.clone()))?;
         let mut partial = Self { part, all_shards, collected, sequences, texts: None };
         partial.texts = tokenizer.map(|tokenizer| {
