@@ -118,7 +118,9 @@ fn examples_of_another_run_are_refused() {
         let properties = WriterProperties::builder().set_key_value_metadata(Some(about)).build();
         let file = fs::File::create(path).unwrap();
         let mut writer = ArrowWriter::try_new(file, rows[0].schema(), Some(properties)).unwrap();
-        rows.iter().for_each(|rows| writer.write(rows).unwrap());
+        for rows in &rows {
+            writer.write(rows).unwrap();
+        }
         writer.close().unwrap();
     };
     made_by("latents.parquet", "{}");
