@@ -13,14 +13,7 @@ const LARGEST_COUNT: u64 = 1 << 43;
 
 /// Checks the header; the error describes what was found.
 pub(super) fn header(header: &Header) -> Result<Part, String> {
-    let part = header.part.part()?;
-    let all = &header.cache.shards;
-    if all.is_empty() || all.len() > Part::MOST || !all.is_sorted_by(|left, right| left < right) {
-        return Err(format!("a cache of {} shards out of order", all.len()));
-    }
-    if all.get(part.range(all.len())) != Some(header.shards.as_slice()) {
-        return Err(format!("other shards than those of part {part}"));
-    }
+    let part = header.part.part_with(&header.shards, &header.cache.shards)?;
     let protocol = &header.protocol;
     let expected = if protocol.keeps_sequences() { header.shards.len() } else { 0 };
     if header.sequences.len() != expected {

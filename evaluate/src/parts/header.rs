@@ -38,10 +38,17 @@ impl PartRecord {
         Self { index: part.index(), of: part.of() }
     }
 
-    /// The part; an error says what was found in its place.
-    pub(crate) fn part(self) -> Result<Part, String> {
+    /// The part, which must have these shards of all, by their numbers; an error says what was found in its place.
+    pub(crate) fn part_with(self, shards: &[usize], all: &[usize]) -> Result<Part, String> {
         let Self { index, of } = self;
-        Part::new(index, of).ok_or_else(|| format!("part {index}/{of}"))
+        let part = Part::new(index, of).ok_or_else(|| format!("part {index}/{of}"))?;
+        if all.is_empty() || all.len() > Part::MOST || !all.is_sorted_by(|left, right| left < right) {
+            return Err(format!("a cache of {} shards out of order", all.len()));
+        }
+        if all.get(part.range(all.len())) != Some(shards) {
+            return Err(format!("other shards than those of part {part}"));
+        }
+        Ok(part)
     }
 }
 

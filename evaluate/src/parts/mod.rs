@@ -37,3 +37,4 @@ pub use self::merge::merge;
 pub(crate) use self::merge::read_sealed_again;
 pub(crate) use self::tile::{Tile, tile};
 pub use self::write::PartialResults;
+pub(crate) use self::write::part_in_words;

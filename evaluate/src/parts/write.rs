@@ -68,11 +68,12 @@ impl fmt::Display for PartialResults {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Measurement { cache, shards, saes, .. } = &self.measurement;
         let names: Vec<&str> = saes.iter().map(|sae| sae.name.as_str()).collect();
-        let (part, of) = (self.part, cache.shards.len());
-        write!(formatter, "part {part}: {} of {of} shards", shards.len())?;
-        if !shards.is_empty() {
-            write!(formatter, " ({})", words::list(shards))?;
-        }
-        write!(formatter, ", {}", names.join(", "))
+        formatter.write_str(&part_in_words(self.part, shards, cache.shards.len(), &names))
     }
+}
+
+/// What a part holds: its shards of so many, by their numbers, and the names of its SAEs.
+pub(crate) fn part_in_words(part: Part, shards: &[usize], of: usize, saes: &[&str]) -> String {
+    let numbers = if shards.is_empty() { String::new() } else { format!(" ({})", words::list(shards)) };
+    format!("part {part}: {} of {of} shards{numbers}, {}", shards.len(), saes.join(", "))
 }

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use hayloft_runtime::Part;
 use safetensors::Dtype;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -79,7 +78,7 @@ fn partial(tensors: &SealedTensors<'_>) -> Result<PartialLatents, String> {
         });
     }
     Ok(PartialLatents {
-        part: part.part()?,
+        part: part.part_with(&report.shards, &all_shards)?,
         all_shards,
         collected: Collected { report, saes },
         sequences: tensor(tensors, SEQUENCES)?,
@@ -88,14 +87,8 @@ fn partial(tensors: &SealedTensors<'_>) -> Result<PartialLatents, String> {
 }
 
 fn check(partial: &PartialLatents) -> Result<(), String> {
-    let PartialLatents { part, all_shards, collected, sequences, texts } = partial;
+    let PartialLatents { collected, sequences, texts, .. } = partial;
     let Collected { report, saes } = collected;
-    if all_shards.is_empty() || all_shards.len() > Part::MOST || !all_shards.is_sorted_by(|left, right| left < right) {
-        return Err(format!("{} shards out of order", all_shards.len()));
-    }
-    if all_shards.get(part.range(all_shards.len())) != Some(report.shards.as_slice()) {
-        return Err(format!("other shards than those of part {part}"));
-    }
     report.check()?;
     for (about, CollectedSae { statistics, beside }) in report.saes.iter().zip(saes) {
         statistics.check()?;

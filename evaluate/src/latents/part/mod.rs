@@ -9,13 +9,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use hayloft_model::Tokenizer;
-use hayloft_runtime::{Part, words, write_whole};
+use hayloft_runtime::{Part, write_whole};
 use serde_json::json;
 
 use crate::error::EvaluateError;
 use crate::latents::collect::collected::Collected;
 use crate::latents::output::contexts::{LabelledSequence, Sequences};
-use crate::parts::{PartKind, PartialError, file_name};
+use crate::parts::{PartKind, PartialError, file_name, part_in_words};
 
 pub use self::merge::merge_latents;
 pub(crate) use self::merge::merge_sealed_again;
@@ -96,11 +96,7 @@ impl PartialLatents {
 
 impl fmt::Display for PartialLatents {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (part, shards, of) = (self.part, &self.collected.report.shards, self.all_shards.len());
-        write!(formatter, "part {part}: {} of {of} shards", shards.len())?;
-        if !shards.is_empty() {
-            write!(formatter, " ({})", words::list(shards))?;
-        }
-        write!(formatter, ", {}", self.names().join(", "))
+        let shards = &self.collected.report.shards;
+        formatter.write_str(&part_in_words(self.part, shards, self.all_shards.len(), &self.names()))
     }
 }
